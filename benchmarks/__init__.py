@@ -1,0 +1,1 @@
+"""Latency, quality, classical methods and the reports that the figures come from."""

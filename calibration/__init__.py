@@ -1,0 +1,1 @@
+"""From an ONNX file and real pairs to an INT8 ONNX file."""

@@ -1,0 +1,1 @@
+"""From weights to verified ONNX files and TensorRT engines."""

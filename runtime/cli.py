@@ -1,0 +1,29 @@
+"""The `ufa` command. Each folder registers its own commands through the entry-point group ``ufafuse.commands``."""
+
+from importlib.metadata import entry_points
+
+import typer
+
+EPILOG = "Exit codes: 0 done; 1 it ran and a check fell short; 2 bad usage or input."
+
+
+def build_app() -> typer.Typer:
+    """Every registered command under one app."""
+    app = typer.Typer(
+        name="ufa",
+        help="Fuse two frames of a scene at different focus into one that is sharp everywhere; train, export, quantise, "
+        "build and measure the networks that do it.",
+        epilog=EPILOG,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for entry in sorted(entry_points(group="ufafuse.commands"), key=lambda entry: entry.name != "runtime"):
+        entry.load()(app)
+    return app
+
+
+def main() -> None:
+    """Console entry point."""
+    build_app()()

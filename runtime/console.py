@@ -1,0 +1,63 @@
+"""How every command talks: results on stdout, everything else on stderr, one line for an error."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ufafuse.runtime.errors import UfaError
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(highlight=False, soft_wrap=True, stderr=True)
+
+INTERRUPTED = 130
+
+
+@contextlib.contextmanager
+def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the one flag every command hands on
+    """Turn the errors of this package into exit codes.
+
+    A `UfaError` becomes one line on stderr (with ``as_json`` also ``{"ok": false, "error": ...}`` on stdout) and its exit
+    code; an interrupt becomes 130. Anything else is a defect of ours and keeps its traceback.
+    """
+    try:
+        yield
+    except UfaError as error:
+        if as_json:
+            typer.echo(json.dumps({"ok": False, "error": str(error)}))
+        err.print(f"[red]error:[/red] {_escaped(' '.join(str(error).split()))}")
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt as interrupt:
+        err.print("interrupted")
+        raise typer.Exit(INTERRUPTED) from interrupt
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def emit(result: Mapping[str, Any], *, as_json: bool) -> None:
+    """With ``as_json`` print ``result`` as the one JSON object on stdout; otherwise nothing."""
+    if as_json:
+        typer.echo(json.dumps(result))
+
+
+def wrote(path: Path, *, as_json: bool = False) -> None:
+    """Name a file that was written (on stderr when stdout belongs to JSON)."""
+    (err if as_json else out).print(f"wrote {_escaped(str(path))}")
+
+
+def hint(command: str, *, as_json: bool = False) -> None:
+    """Name the next sensible command."""
+    (err if as_json else out).print(f"[dim]next: {_escaped(command)}[/dim]")
+
+
+def progress() -> Progress:
+    """A progress bar on stderr; silent when stderr is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)

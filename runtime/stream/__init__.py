@@ -1,0 +1,1 @@
+"""Live fusion: sources, pairing, the pipeline and sinks."""

@@ -1,0 +1,1 @@
+"""From photographs to weights: the network, the loss, the pair generator and the training loop."""
