@@ -1,1 +1,57 @@
-"""The networks that ship with the package."""
+"""The networks that ship with the package, by name.
+
+``ufa`` is the paper's network. A name stands for the files ``NAME.safetensors`` (weights), ``NAME.onnx`` (fp32),
+``NAME-int8.onnx`` and the tiling companions ``NAME.means.onnx`` and ``NAME.tile.onnx`` in this folder.
+"""
+
+from pathlib import Path
+
+from ufafuse.runtime.errors import InputError
+
+DEFAULT = "ufa"
+FOLDER = Path(__file__).resolve().parent
+_PRECISION_SUFFIX = {None: "", "fp32": "", "bf16": "", "int8": "-int8"}
+
+
+def bundled() -> list[str]:
+    """Names of the networks whose ONNX lies in this folder."""
+    return sorted({path.name.split(".")[0].removesuffix("-int8") for path in FOLDER.glob("*.onnx")})
+
+
+def model_path(model: str | Path | None = None, *, precision: str | None = None) -> Path:
+    """The ONNX (or engine) file behind a name or a path.
+
+    Args:
+        model: A bundled name, a path, or nothing for the default network.
+        precision: With a name, ``"int8"`` takes the calibrated file.
+
+    Raises:
+        InputError: Neither a bundled name nor a file; or no file of that precision is bundled.
+    """
+    name = str(model if model is not None else DEFAULT)
+    if Path(name).suffix or Path(name).is_file():
+        path = Path(name)
+        if not path.is_file():
+            raise InputError(f"--model {name} does not exist: give a .onnx or .engine file, or one of {_names()}.")
+        return path
+    if name not in bundled():
+        raise InputError(f"--model {name} is not known: give one of {_names()}, or a .onnx or .engine file.")
+    if precision not in _PRECISION_SUFFIX:
+        raise InputError(f"no {precision} file of {name} is bundled: run `ufa export --all` and give --model FILE.")
+    path = FOLDER / f"{name}{_PRECISION_SUFFIX[precision]}.onnx"
+    if not path.is_file():
+        raise InputError(f"no {precision} file of {name} is bundled: run `ufa calibrate` and give --model FILE.")
+    return path
+
+
+def weights_path(model: str | Path | None = None) -> Path:
+    """The ``.safetensors`` file behind a bundled name or a path. Raises: InputError when there is none."""
+    name = str(model if model is not None else DEFAULT)
+    path = Path(name) if Path(name).suffix else FOLDER / f"{name}.safetensors"
+    if not path.is_file():
+        raise InputError(f"no weights {name}: give a .safetensors file or one of {_names()}.")
+    return path
+
+
+def _names() -> str:
+    return ", ".join(bundled()) or "(none bundled)"

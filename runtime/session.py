@@ -1,0 +1,163 @@
+"""One contract for every inference engine, and the choice among them."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ufafuse.runtime.artefact import Manifest, read_manifest
+from ufafuse.runtime.errors import BackendError, InputError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+BACKENDS = ("auto", "tensorrt", "onnxruntime", "openvino")
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+_MODULES = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime",), "tensorrt": ("tensorrt", "tensorrt_rtx")}
+_EXTRAS = {"openvino": "cpu", "onnxruntime": "cpu", "tensorrt": "gpu"}
+
+
+class Fused(NamedTuple):
+    """What a session gives for one pair."""
+
+    fused: NDArray[Any]
+    map: NDArray[Any] | None
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """What a user may ask of an engine; ``None`` leaves the choice to it.
+
+    Args:
+        precision: The arithmetic: one of `PRECISIONS`. A backend refuses what the machine or the file has not.
+        threads: CPU threads.
+        provider: ONNX Runtime's execution provider: ``"cpu"``, ``"cuda"`` or ``"tensorrt"``.
+        pin: Bind threads to cores, where the engine can.
+    """
+
+    precision: str | None = None
+    threads: int | None = None
+    provider: str = "cpu"
+    pin: bool = False
+
+
+class Session(ABC):
+    """A loaded model. Safe to use from several threads.
+
+    Layouts, by ``manifest.io``:
+        float: near, far and fused are float32, N x 3 x H x W, RGB, [0, 1].
+        uint8: near, far and fused are uint8, N x H x W x 3, BGR.
+    The map is float32, N x 1 x H x W, [0, 1]: the weight of the near frame.
+    """
+
+    backend: str
+    precision: str
+    why: str
+    manifest: Manifest
+
+    def run(self, near: NDArray[Any], far: NDArray[Any]) -> NDArray[Any]:
+        """Fuse one batch of pairs."""
+        return self.run_with_map(near, far).fused
+
+    def run_with_map(self, near: NDArray[Any], far: NDArray[Any]) -> Fused:
+        """Fuse one batch of pairs and say which frame won, pixel by pixel."""
+        outputs = self.infer({"near": near, "far": far})
+        return Fused(outputs["fused"], outputs.get("map"))
+
+    @abstractmethod
+    def infer(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run the graph on arrays by tensor name; all its outputs by name.
+
+        Raises:
+            BackendError: The engine failed (it says why), or a shape is outside what the model was built for.
+        """
+
+    def close(self) -> None:
+        """Free what the engine holds; may be called twice."""
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def installed(backend: str) -> bool:
+    """Whether the package behind ``backend`` can be found (it is not imported)."""
+    return any(importlib.util.find_spec(module) is not None for module in _MODULES[backend])
+
+
+def choose_backend(model: Path, backend: str) -> tuple[str, str]:
+    """The engine for ``model`` and the reason in a few words.
+
+    ``auto`` takes TensorRT for an engine file; for ONNX it takes OpenVINO on x86-64 and ONNX Runtime on Arm, each where
+    installed, otherwise the other.
+
+    Raises:
+        InputError: The name is not one of `BACKENDS`.
+        BackendError: The engine is not installed, or cannot run this kind of file.
+    """
+    if backend not in BACKENDS:
+        raise InputError(f"--backend {backend} is not known: choose one of {', '.join(BACKENDS)}.")
+    is_engine = model.suffix == ".engine"
+    if backend != "auto":
+        if is_engine != (backend == "tensorrt"):
+            mend = "leave --backend away" if is_engine else "run `ufa build` first, or choose onnxruntime or openvino"
+            raise BackendError(f"{backend} cannot run {model.name}: {mend}.")
+        _require(backend)
+        return backend, "asked for"
+    if is_engine:
+        _require("tensorrt")
+        return "tensorrt", "an engine file"
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    order = ("openvino", "onnxruntime") if x86 else ("onnxruntime", "openvino")
+    if installed(order[0]):
+        return order[0], f"the faster one on {platform.machine()}"
+    if installed(order[1]):
+        return order[1], f"{order[0]} is not installed"
+    raise BackendError("no inference engine is installed: run `pip install 'ufafuse[cpu]'` (or [gpu], [rtx]).")
+
+
+def _require(backend: str) -> None:
+    if not installed(backend):
+        extra = _EXTRAS[backend]
+        raise BackendError(f"{backend} is not installed: run `pip install 'ufafuse[{extra}]'`, or use --backend auto.")
+
+
+def open_session(model: Path, *, backend: str = "auto", options: SessionOptions | None = None) -> Session:
+    """Load a model file.
+
+    Args:
+        model: A ``.onnx`` or ``.engine`` file with a manifest.
+        backend: One of `BACKENDS`.
+        options: See `SessionOptions`.
+
+    Raises:
+        InputError: The file is missing, or an option is not known.
+        ModelError: The file is broken, foreign or stale.
+        BackendError: The engine is missing or refuses the file, the machine or the precision.
+    """
+    model, options = Path(model), options or SessionOptions()
+    if options.precision is not None and options.precision not in PRECISIONS:
+        raise InputError(f"--precision {options.precision} is not known: choose one of {', '.join(PRECISIONS)}.")
+    if options.threads is not None and options.threads < 1:
+        raise InputError(f"--threads {options.threads} makes no sense: give 1 or more.")
+    manifest = read_manifest(model)
+    if manifest.kind == "weights":
+        raise InputError(f"{model} holds PyTorch weights: run `ufa export --weights {model} -o X.onnx`, and fuse with X.onnx.")
+    name, why = choose_backend(model, backend)
+    if name == "openvino":
+        from ufafuse.runtime.backends.openvino import OpenVinoSession as Engine
+    elif name == "onnxruntime":
+        from ufafuse.runtime.backends.onnxruntime import OnnxRuntimeSession as Engine
+    else:
+        from ufafuse.runtime.backends.tensorrt import TensorRtSession as Engine
+    return Engine(model, manifest, options, why)
