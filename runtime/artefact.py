@@ -79,9 +79,7 @@ class Manifest:
             values = json.loads(entries[METADATA_KEY])
             schema = values.pop("schema")
             if schema != SCHEMA:
-                raise ModelError(
-                    f"{where} has a manifest of schema {schema}, this ufafuse reads {SCHEMA}: make it again."
-                )
+                raise ModelError(f"{where} has a manifest of schema {schema}, this ufafuse reads {SCHEMA}: make it again.")
             return cls(**values)
         except (json.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
             raise ModelError(f"{where} has a manifest that cannot be read ({error}): make the file again.") from error

@@ -1,5 +1,6 @@
 """The `ufa` command. Each folder registers its own commands through the entry-point group ``ufafuse.commands``."""
 
+import os
 from importlib.metadata import entry_points
 
 import typer
@@ -26,4 +27,5 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """Console entry point."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # its decoders' warnings would stand between our lines
     build_app()()

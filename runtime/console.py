@@ -8,9 +8,12 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ufafuse.runtime.errors import UfaError
+
+__all__ = ["emit", "err", "escape", "fail", "hint", "out", "progress", "run", "wrote"]
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(highlight=False, soft_wrap=True, stderr=True)
@@ -30,15 +33,16 @@ def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the 
     except UfaError as error:
         if as_json:
             typer.echo(json.dumps({"ok": False, "error": str(error)}))
-        err.print(f"[red]error:[/red] {_escaped(' '.join(str(error).split()))}")
+        fail(str(error))
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt as interrupt:
         err.print("interrupted")
         raise typer.Exit(INTERRUPTED) from interrupt
 
 
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
+def fail(text: str) -> None:
+    """Print one error line on stderr."""
+    err.print(f"[red]error:[/red] {escape(' '.join(text.split()))}")
 
 
 def emit(result: Mapping[str, Any], *, as_json: bool) -> None:
@@ -49,12 +53,12 @@ def emit(result: Mapping[str, Any], *, as_json: bool) -> None:
 
 def wrote(path: Path, *, as_json: bool = False) -> None:
     """Name a file that was written (on stderr when stdout belongs to JSON)."""
-    (err if as_json else out).print(f"wrote {_escaped(str(path))}")
+    (err if as_json else out).print(f"wrote {escape(str(path))}")
 
 
 def hint(command: str, *, as_json: bool = False) -> None:
     """Name the next sensible command."""
-    (err if as_json else out).print(f"[dim]next: {_escaped(command)}[/dim]")
+    (err if as_json else out).print(f"[dim]next: {escape(command)}[/dim]")
 
 
 def progress() -> Progress:

@@ -1,6 +1,5 @@
 """Folders of frame pairs, in the layouts that people keep them."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,29 +27,36 @@ def is_image(path: Path) -> bool:
 def find_pairs(folder: Path) -> list[PairPaths]:
     """The pairs below ``folder``, sorted by name.
 
-    Three layouts are known: ``NAME_A.* + NAME_B.*``, ``NAME-A.* + NAME-B.*`` (both at any depth), and the folders ``near/``
-    and ``far/`` whose files share their stems.
+    Three layouts are known: ``NAME_A.* + NAME_B.*``, ``NAME-A.* + NAME-B.*`` (both at any depth), and the folders
+    ``near/`` and ``far/`` whose files share their stems. A pair with one half is listed too, with the name that the
+    missing file would have, so that the others can be worked on and this one is reported.
 
     Raises:
-        InputError: The folder is missing, holds no pair, or one half of a pair is missing (the first few are named).
+        InputError: The folder is missing or holds no whole pair, or two files claim to be the same half.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: give one that holds pairs as {LAYOUTS}.")
-    if (folder / "near").is_dir() and (folder / "far").is_dir():
-        halves = dict(_by_folder(folder))
-    else:
-        halves = dict(_by_suffix(folder))
-    lonely = sorted(name for name, sides in halves.items() if not {"A", "B"} <= sides.keys())
-    if lonely:
-        shown = ", ".join(lonely[:3]) + (", ..." if len(lonely) > 3 else "")
-        raise InputError(f"{folder}: the other half is missing for {len(lonely)} of {len(halves)} pairs ({shown}).")
-    if not halves:
+    in_folders = (folder / "near").is_dir() and (folder / "far").is_dir()
+    halves = _by_folder(folder) if in_folders else _by_suffix(folder)
+    if not any({"A", "B"} <= sides.keys() for sides in halves.values()):
         raise InputError(f"{folder} holds no pairs: name them {LAYOUTS}.")
-    return [PairPaths(name, sides["A"], sides["B"], sides.get("GT")) for name, sides in sorted(halves.items())]
+    return [_pair(name, sides) for name, sides in sorted(halves.items()) if sides.keys() & {"A", "B"}]
 
 
-def _by_suffix(folder: Path) -> Iterator[tuple[str, dict[str, Path]]]:
+def _pair(name: str, sides: dict[str, Path]) -> PairPaths:
+    near, far = sides.get("A"), sides.get("B")
+    return PairPaths(name, near or _other_half(sides["B"], "A"), far or _other_half(sides["A"], "B"), sides.get("GT"))
+
+
+def _other_half(path: Path, side: str) -> Path:
+    """The name that the missing half of a pair would have: reading it then says that this very file is not there."""
+    if path.parent.name in ("near", "far"):
+        return path.parent.with_name("near" if side == "A" else "far") / path.name
+    return path.with_name(path.stem[:-1] + side + path.suffix)
+
+
+def _by_suffix(folder: Path) -> dict[str, dict[str, Path]]:
     halves: dict[str, dict[str, Path]] = {}
     for path in sorted(filter(is_image, folder.rglob("*"))):
         for side in ("A", "B", "GT"):
@@ -58,15 +64,15 @@ def _by_suffix(folder: Path) -> Iterator[tuple[str, dict[str, Path]]]:
                 if path.stem.endswith(mark + side) and len(path.stem) > len(mark + side):
                     stem = path.stem[: -len(mark + side)]
                     _add(halves, (path.parent / stem).relative_to(folder).as_posix(), side, path)
-    yield from ((name, sides) for name, sides in halves.items() if sides.keys() != {"GT"})
+    return halves
 
 
-def _by_folder(folder: Path) -> Iterator[tuple[str, dict[str, Path]]]:
+def _by_folder(folder: Path) -> dict[str, dict[str, Path]]:
     halves: dict[str, dict[str, Path]] = {}
     for name, side in (("near", "A"), ("far", "B"), ("gt", "GT")):
         for path in sorted(filter(is_image, (folder / name).glob("*"))):
             _add(halves, path.stem, side, path)
-    yield from ((name, sides) for name, sides in halves.items() if sides.keys() != {"GT"})
+    return halves
 
 
 def _add(halves: dict[str, dict[str, Path]], name: str, side: str, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import platform
 from abc import ABC, abstractmethod
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 BACKENDS = ("auto", "tensorrt", "onnxruntime", "openvino")
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 _MODULES = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime",), "tensorrt": ("tensorrt", "tensorrt_rtx")}
+_CLASSES = {"openvino": "OpenVinoSession", "onnxruntime": "OnnxRuntimeSession", "tensorrt": "TensorRtSession"}
 _EXTRAS = {"openvino": "cpu", "onnxruntime": "cpu", "tensorrt": "gpu"}
 
 
@@ -61,6 +63,10 @@ class Session(ABC):
     why: str
     manifest: Manifest
 
+    @abstractmethod
+    def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:
+        """Load ``model``; ``why`` is the reason for this engine, which it may extend by the arithmetic's."""
+
     def run(self, near: NDArray[Any], far: NDArray[Any]) -> NDArray[Any]:
         """Fuse one batch of pairs."""
         return self.run_with_map(near, far).fused
@@ -84,9 +90,7 @@ class Session(ABC):
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
 
@@ -154,10 +158,5 @@ def open_session(model: Path, *, backend: str = "auto", options: SessionOptions 
     if manifest.kind == "weights":
         raise InputError(f"{model} holds PyTorch weights: run `ufa export --weights {model} -o X.onnx`, and fuse with X.onnx.")
     name, why = choose_backend(model, backend)
-    if name == "openvino":
-        from ufafuse.runtime.backends.openvino import OpenVinoSession as Engine
-    elif name == "onnxruntime":
-        from ufafuse.runtime.backends.onnxruntime import OnnxRuntimeSession as Engine
-    else:
-        from ufafuse.runtime.backends.tensorrt import TensorRtSession as Engine
-    return Engine(model, manifest, options, why)
+    engine: type[Session] = getattr(importlib.import_module(f"ufafuse.runtime.backends.{name}"), _CLASSES[name])
+    return engine(model, manifest, options, why)

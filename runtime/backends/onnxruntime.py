@@ -30,11 +30,9 @@ class OnnxRuntimeSession(Session):
         settings.log_severity_level = _ERRORS_ONLY
         if options.threads is not None:
             settings.intra_op_num_threads = options.threads
-        if not options.pin:
-            settings.add_session_config_entry("session.intra_op.allow_spinning", "1")
         try:
             self._session = ort.InferenceSession(str(model), settings, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001 - its exceptions share no base class but Exception
+        except Exception as error:
             raise ModelError(f"ONNX Runtime cannot load {model}: {error}") from error
         self._outputs = [output.name for output in self._session.get_outputs()]
 
@@ -42,6 +40,6 @@ class OnnxRuntimeSession(Session):
         """Run the graph; see `Session.infer`."""
         try:
             values = self._session.run(self._outputs, inputs)
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:
             raise BackendError(f"ONNX Runtime failed: {error}") from error
         return dict(zip(self._outputs, values, strict=True))

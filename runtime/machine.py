@@ -1,0 +1,101 @@
+"""What this machine is and which backends can run on it."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ufafuse.runtime.session import installed
+
+_CPU_FLAGS = {
+    "AVX2": ("avx2",),
+    "AVX-512": ("avx512f",),
+    "VNNI": ("avx512_vnni", "avx_vnni"),
+    "BF16": ("avx512_bf16", "bf16"),
+    "AMX": ("amx_tile",),
+    "NEON": ("neon", "asimd"),
+    "I8MM": ("i8mm",),
+}
+_PACKAGES = {
+    "openvino": ("openvino",),
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "tensorrt": ("tensorrt", "tensorrt-rtx"),
+}
+_MEND = {
+    "openvino": "pip install 'ufafuse[cpu]'",
+    "onnxruntime": "pip install 'ufafuse[cpu]'",
+    "tensorrt": "pip install 'ufafuse[gpu]' or 'ufafuse[rtx]'",
+}
+
+
+def machine() -> dict[str, Any]:
+    """CPU, its instruction sets that matter to a network, memory, GPUs and versions, as one JSON-ready dictionary."""
+    cpu = _cpuinfo()
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "architecture": platform.machine(),
+        "python": sys.version.split()[0],
+        "cpu": cpu["name"],
+        "cores": os.cpu_count() or 1,
+        "features": {name: any(flag in cpu["flags"] for flag in flags) for name, flags in _CPU_FLAGS.items()},
+        "memory_mib": _memory_mib(),
+        "gpus": gpus(),
+    }
+
+
+def _cpuinfo() -> dict[str, Any]:
+    """Model name and flag set from Linux's /proc/cpuinfo; empty flags where there is none."""
+    name, flags = platform.processor() or platform.machine(), set[str]()
+    path = Path("/proc/cpuinfo")
+    for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            name = value.strip()
+        elif key.strip() in ("flags", "Features"):
+            flags = set(value.split())
+            break
+    return {"name": name, "flags": flags}
+
+
+def _memory_mib() -> int:
+    if not hasattr(os, "sysconf"):
+        return 0
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+
+
+def gpus() -> list[dict[str, str]]:
+    """NVIDIA GPUs as ``nvidia-smi`` names them: name, driver, memory, compute capability; empty without a driver."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    query = "name,driver_version,memory.total,compute_cap"
+    answer = subprocess.run(
+        [tool, f"--query-gpu={query}", "--format=csv,noheader"], capture_output=True, text=True, timeout=20, check=False
+    )
+    rows = [line.split(", ") for line in answer.stdout.splitlines()] if answer.returncode == 0 else []
+    return [dict(zip(query.split(","), row, strict=False)) for row in rows]
+
+
+def backends() -> dict[str, dict[str, Any]]:
+    """For each backend: ``available``, and its ``version`` or the reason ``why_not`` with its mend."""
+    table: dict[str, dict[str, Any]] = {}
+    for name, packages in _PACKAGES.items():
+        version = next((found for found in map(_version, packages) if found), None)
+        if not installed(name):
+            table[name] = {"available": False, "why_not": f"not installed: {_MEND[name]}"}
+        elif name == "tensorrt" and not gpus():
+            table[name] = {"available": False, "version": version, "why_not": "no NVIDIA GPU or no driver was found"}
+        else:
+            table[name] = {"available": True, "version": version}
+    return table
+
+
+def _version(package: str) -> str | None:
+    try:
+        return f"{package} {metadata.version(package)}"
+    except metadata.PackageNotFoundError:
+        return None
