@@ -86,7 +86,7 @@ def _checked_images(images: list[Path] | None, pairs: Path | None) -> list[Path]
 def _fuse_one(fuser: "Fuser", images: list[Path], out: Path, *, force: bool) -> "Outcome":
     from ufafuse.runtime.jobs import fuse_files
 
-    return fuse_files(fuser, *images, out, force=force)
+    return fuse_files(fuser, images[0], images[1], out, force=force)
 
 
 def _fuse_many(fuser: "Fuser", pairs: Path, out: Path, *, force: bool, skip_existing: bool) -> "list[Outcome]":
