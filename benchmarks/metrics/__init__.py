@@ -1,0 +1,73 @@
+"""The seven fusion metrics of the paper's tables (and Qcb, PSNR, SSIM), from NumPy and SciPy alone.
+
+`score` is the one function that most callers need; each metric is a plain function of its own on planes.
+"""
+
+from ufafuse.benchmarks.metrics import contrast, edges, fidelity, levels, similarity, truth, wavelets
+from ufafuse.benchmarks.metrics.planes import Image, Plane, as_levels, grey, red
+from ufafuse.runtime.errors import InputError
+
+METRICS = ("AVG", "STD", "SEN", "VIFF", "Qabf", "Qc", "Qm", "Qcb")
+"""In the order of the paper's table; more is better in each."""
+
+TRUTH_METRICS = ("PSNR", "SSIM")
+"""Only where the all-in-focus picture is known."""
+
+__all__ = ["METRICS", "TRUTH_METRICS", "score"]
+
+
+def score(near: Image, far: Image, fused: Image, reference: Image | None = None) -> dict[str, float]:
+    """All metrics of one fused pair.
+
+    Args:
+        near: A source, H x W (grey) or H x W x 3 (BGR), uint8, uint16 or float in [0, 1].
+        far: The other source. Grey and colour may be mixed, as in infrared and visible pairs: a grey picture stands for its
+            own red channel.
+        fused: The fused picture.
+        reference: The all-in-focus picture, where it is known; adds PSNR (dB) and SSIM.
+
+    Returns:
+        Name to value, in the order of `METRICS`; NaN where a metric is not defined on this pair (a picture too small, or
+        without any edge).
+
+    Raises:
+        InputError: The pictures differ in size, are smaller than 2 x 2, or have samples that no metric is defined on.
+    """
+    images = {"near": near, "far": far, "fused": fused} | ({} if reference is None else {"reference": reference})
+    sizes = {name: image.shape[:2] for name, image in images.items()}
+    if len(set(sizes.values())) > 1:
+        found = ", ".join(f"{name} {'x'.join(map(str, size))}" for name, size in sizes.items())
+        raise InputError(f"the pictures of a pair must have one size, found {found}: crop or align them first.")
+    if min(fused.shape[:2]) < 2:
+        raise InputError("a metric was asked of a picture that is one pixel high or wide: give 2 x 2 or more.")
+    eight_bit = {name: as_levels(image) for name, image in images.items()}
+    sources = [eight_bit[name] for name in ("near", "far", "fused")]
+    values = _on_red(*map(red, sources)) | _on_grey(*map(grey, sources))
+    values = {name: values[name] for name in METRICS}
+    if reference is not None:
+        values |= _against(eight_bit["reference"], eight_bit["fused"])
+    return values
+
+
+def _on_red(near: Plane, far: Plane, fused: Plane) -> dict[str, float]:
+    return {
+        "AVG": levels.average_gradient(fused),
+        "STD": levels.standard_deviation(fused),
+        "SEN": levels.entropy(fused),
+        "Qabf": edges.edge_transfer(near, far, fused),
+    }
+
+
+def _on_grey(near: Plane, far: Plane, fused: Plane) -> dict[str, float]:
+    return {
+        "VIFF": fidelity.visual_fidelity(near, far, fused),
+        "Qc": similarity.structural_transfer(near, far, fused),
+        "Qm": wavelets.multiscale_edges(near, far, fused),
+        "Qcb": contrast.contrast_preservation(near, far, fused),
+    }
+
+
+def _against(reference: truth.Levels, fused: truth.Levels) -> dict[str, float]:
+    if reference.ndim != fused.ndim:
+        reference, fused = (picture if picture.ndim == 3 else picture[..., None].repeat(3, 2) for picture in (reference, fused))
+    return {"PSNR": truth.psnr(reference, fused), "SSIM": truth.ssim(reference, fused)}
