@@ -1,0 +1,156 @@
+"""The blocks of the family: convolution block, unity fusion attention, and convolutions that treat the frames alike.
+
+Shapes: features are N x C x H x W. A *pair tensor* holds the features of both frames as N x 2C x H x W, the near
+frame's channels first. A *stack tensor* holds those of K frames as (N * K) x C x H x W, the frames of one scene
+together.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
+
+from ufafuse.train.spec import SPATIAL_KERNEL
+
+SLOPE = 0.01  # of LeakyReLU; the paper gives none
+
+
+class ConvBlock(nn.Sequential):
+    """A 3x3 (or, with `fold`, strided) convolution and LeakyReLU: the paper's FEB and ICB."""
+
+    def __init__(self, channels_in: int, channels_out: int, *, stride: int = 1, fold: int = 1) -> None:
+        """Make the block; `stride` halves a scale, `fold` reads fold x fold pixels of the image as one."""
+        # A 3x3 convolution over pixels folded f x f into channels is one of size 3f, stride f and padding f over the
+        # image itself: same weights, and no copy of the image.
+        conv = nn.Conv2d(channels_in, channels_out, 3 * fold, stride * fold, fold)
+        super().__init__(conv, nn.LeakyReLU(SLOPE))
+
+
+class TiedConv(nn.Module):
+    """A convolution over the features of several frames that treats all frames alike.
+
+    Each frame's result is `own * itself + other * (mean of the other frames) + bias`, so exchanging frames exchanges
+    results. For two frames this is one ordinary convolution over the pair tensor with the weights
+    [[own, other], [other, own]]: it costs what a free one of the same width costs.
+    """
+
+    def __init__(self, parts_in: Sequence[int], channels_out: int, kernel: int) -> None:
+        """Make the convolution: `parts_in` are the per-frame channels of the inputs, each its own pair tensor."""
+        super().__init__()
+        self.parts_in = tuple(parts_in)
+        shape = (channels_out, sum(parts_in), kernel, kernel)
+        self.own = nn.Parameter(torch.empty(shape))
+        self.other = nn.Parameter(torch.empty(shape))
+        self.bias = nn.Parameter(torch.zeros(channels_out))
+
+    def dense(self) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of the ordinary convolution over pair tensors that this is."""
+        own, other = self.own.split(self.parts_in, 1), self.other.split(self.parts_in, 1)
+        near = torch.cat([block for pair in zip(own, other, strict=True) for block in pair], 1)
+        far = torch.cat([block for pair in zip(other, own, strict=True) for block in pair], 1)
+        return torch.cat([near, far]), torch.cat([self.bias, self.bias])
+
+    def forward(self, pair: Tensor) -> Tensor:
+        """Map a pair tensor (the parts concatenated, each near first) to a pair tensor."""
+        weight, bias = self.dense()
+        return F.conv2d(pair, weight, bias, padding=weight.shape[-1] // 2)
+
+    def forward_many(self, stack: Tensor, frames: int) -> Tensor:
+        """Map a stack tensor of `frames` >= 2 frames a scene to a stack tensor."""
+        total = stack.unflatten(0, (-1, frames)).sum(1)
+        pad, share = self.own.shape[-1] // 2, self.other / (frames - 1)
+        alone = F.conv2d(stack, self.own - share, self.bias, padding=pad)
+        common = F.conv2d(total, share, padding=pad)
+        return alone + common.repeat_interleave(frames, 0)
+
+
+class TiedHead(nn.Module):
+    """The last convolution of a symmetric network: what is common to the frames, and each frame's score.
+
+    `common` channels are the mean over the frames of one convolution of each; the `scores` channels come from a second
+    one, without bias, which cancels between frames. For two frames: one convolution to [common; score near - far].
+    """
+
+    def __init__(self, channels_in: int, common: int, scores: int) -> None:
+        """Make the head over `channels_in` per-frame channels."""
+        super().__init__()
+        self.common = nn.Parameter(torch.empty(common, channels_in, 3, 3))
+        self.score = nn.Parameter(torch.empty(scores, channels_in, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(common))
+
+    def dense(self) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of the ordinary convolution over pair tensors that this is."""
+        common, score = torch.cat([self.common, self.common], 1) / 2, torch.cat([self.score, -self.score], 1)
+        return torch.cat([common, score]), torch.cat([self.bias, self.bias.new_zeros(len(self.score))])
+
+    def forward(self, pair: Tensor) -> Tensor:
+        """Map a pair tensor to N x (common + scores) x H x W, the scores as differences near - far."""
+        weight, bias = self.dense()
+        return F.conv2d(pair, weight, bias, padding=1)
+
+    def forward_many(self, stack: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+        """Return common N x common x H x W, and scores N x frames x scores x H x W, of a stack tensor."""
+        each = F.conv2d(stack, torch.cat([self.common, self.score]), padding=1).unflatten(0, (-1, frames))
+        common, score = each.split([len(self.common), len(self.score)], 2)
+        return common.mean(1) + self.bias.view(1, -1, 1, 1), score
+
+
+def plain_conv(tied: TiedConv | TiedHead) -> nn.Conv2d:
+    """Return the ordinary convolution (no gradient) that `tied` is for two frames."""
+    weight, bias = (tensor.detach() for tensor in tied.dense())
+    kernel = weight.shape[-1]
+    conv = nn.Conv2d(weight.shape[1], weight.shape[0], kernel, padding=kernel // 2).to(weight)
+    conv.weight, conv.bias = nn.Parameter(weight), nn.Parameter(bias)
+    return conv.requires_grad_(requires_grad=False)
+
+
+def channel_means(features: Tensor) -> Tensor:
+    """Return the global average of every channel, N x C, in float32 at least: a half-precision sum loses digits."""
+    return features.mean((2, 3), dtype=torch.promote_types(features.dtype, torch.float32))
+
+
+class UnityAttention(nn.Module):
+    """The unity fusion attention, Eqs. 5-10: weights over the frames that add up to one, per channel and per pixel.
+
+    The paper's exp / (exp + exp) overflows in half precision; over two frames it is the sigmoid of a difference, which
+    cannot.
+    """
+
+    def __init__(self, *, channel: bool, spatial: bool) -> None:
+        """Make the attention with or without its two parts (the ablations of Table IV)."""
+        super().__init__()
+        self.channel = channel
+        # No bias: one common to both frames cancels in the softmax.
+        pad = SPATIAL_KERNEL // 2
+        self.spatial = nn.Conv2d(2, 1, SPATIAL_KERNEL, padding=pad, bias=False) if spatial else None
+
+    def forward(self, near: Tensor, far: Tensor, mean_near: Tensor, mean_far: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Weigh two frames' features by the channel means (N x C) and by what stands where.
+
+        Returns near'', far'' (N x C x H x W) and the near frame's spatial weight (N x 1 x H x W; None without the
+        spatial part).
+        """
+        if self.channel:
+            share = torch.sigmoid(mean_near - mean_far).to(near.dtype)[:, :, None, None]
+            near, far = near * share, far * (1 - share)
+        if self.spatial is None:
+            return near, far, None
+        # The convolution has no bias, so the difference of its results is its result for the difference.
+        weight = torch.sigmoid(self.spatial(_statistics(near) - _statistics(far)))
+        return near * weight, far * (1 - weight), weight
+
+    def forward_many(self, stack: Tensor, frames: int) -> Tensor:
+        """Weigh the features of `frames` >= 2 frames a scene (a stack tensor)."""
+        if self.channel:
+            share = channel_means(stack).unflatten(0, (-1, frames)).softmax(1).flatten(0, 1)
+            stack = stack * share.to(stack.dtype)[:, :, None, None]
+        if self.spatial is None:
+            return stack
+        score: Tensor = self.spatial(_statistics(stack))
+        return stack * score.unflatten(0, (-1, frames)).softmax(1).flatten(0, 1)
+
+
+def _statistics(features: Tensor) -> Tensor:
+    """Return mean and maximum over the channels, N x 2 x H x W."""
+    return torch.cat([features.mean(1, keepdim=True), features.amax(1, keepdim=True)], 1)

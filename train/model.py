@@ -1,0 +1,249 @@
+"""The network family: shared encoder, unity fusion attention at every scale, decoder, head.
+
+`FusionNet` is built from a `Spec`; with the spec of `ufa` it is the paper's network (Fig. 1, Table II), with several
+scales the same blocks are repeated from fine to coarse and joined again from coarse to fine. All frames are
+N x 3 x H x W, RGB, in [0, 1], of any size from 1 x 1 up.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
+
+from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest, tool_versions
+from ufafuse.runtime.errors import ModelError
+from ufafuse.train.blocks import SLOPE, ConvBlock, TiedConv, TiedHead, UnityAttention, channel_means, plain_conv
+from ufafuse.train.init import initialise
+from ufafuse.train.spec import SPECS, Spec, find_spec
+
+__all__ = ["SPECS", "FusionNet", "Spec", "build_model", "load_weights", "save_weights"]
+
+
+class FusionNet(nn.Module):
+    """A fusion network of the family; see `Spec` for what can be varied.
+
+    The pieces (`encode`, `means`, `fuse`) are public because exact tiling runs them apart: first the averages of the
+    whole frame, then every tile with these averages.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        """Make the network that `spec` describes; its weights are not yet set (see `build_model`)."""
+        super().__init__()
+        self.spec = spec
+        widths, fold = spec.widths, spec.fold
+        self.encoder = nn.ModuleList()
+        for scale, width in enumerate(widths):
+            first = ConvBlock(widths[scale - 1], width, stride=2) if scale else ConvBlock(3, width, fold=fold)
+            rest = (ConvBlock(width, width) for _ in range(spec.encoder_blocks[scale] - 1))
+            self.encoder.append(nn.Sequential(first, *rest))
+        self.attention = nn.ModuleList(UnityAttention(channel=spec.channel, spatial=spec.spatial) for _ in widths)
+        self.merge = nn.ModuleList(_joint_conv(spec, (2 * width,), width, 1) for width in widths)  # the paper's FFB
+        self.decoder = nn.ModuleList()
+        for scale, width in enumerate(widths):
+            first_in = (*widths[scale + 1 : scale + 2], width)
+            inputs = [first_in] + [(width,)] * (spec.decoder_blocks[scale] - 1)
+            self.decoder.append(
+                nn.ModuleList(_joint_conv(spec, parts, width, 3) for parts in inputs[: spec.decoder_blocks[scale]])
+            )
+        self.head = _head(spec)
+
+    def forward(self, near: Tensor, far: Tensor) -> Tensor:
+        """Fuse two frames; returns N x 3 x H x W (in [0, 1] when the network is in evaluation mode)."""
+        return self.forward_with_map(near, far)[0]
+
+    def forward_with_map(self, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
+        """Fuse two frames; returns the fused frame and the near frame's weight, N x 1 x H x W in [0, 1]."""
+        count = near.shape[0]
+        features = self.encode(torch.cat([near, far]))
+        return self.fuse(near, far, [f[:count] for f in features], [f[count:] for f in features])
+
+    def encode(self, frames: Tensor) -> list[Tensor]:
+        """Return the features of every scale, finest first; the frame is padded to the stride by its last pixels."""
+        features: list[Tensor] = []
+        x = self._pad(frames)
+        for scale in self.encoder:
+            x = scale(x)
+            features.append(x)
+        return features
+
+    def means(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the channel attention's global averages of all scales, N x sum(widths), float32 or finer."""
+        return torch.cat([channel_means(f) for f in features], 1)
+
+    def fuse(
+        self,
+        near: Tensor,
+        far: Tensor,
+        features_near: Sequence[Tensor],
+        features_far: Sequence[Tensor],
+        means_near: Tensor | None = None,
+        means_far: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Fuse two frames (or tiles) from their features.
+
+        `means_near` and `means_far` are `means()` of the whole frames where `near` and `far` are tiles of them.
+        Returns the fused frame and the near frame's weight as `forward_with_map`.
+        """
+        averages = zip(
+            *(
+                (self.means(features) if means is None else means).split(self.spec.widths, 1)
+                for features, means in ((features_near, means_near), (features_far, means_far))
+            ),
+            strict=True,
+        )
+        merged: list[Tensor] = []
+        weights: list[Tensor | None] = []
+        for scale, (mean_near, mean_far) in enumerate(averages):
+            a, b, weight = self.attention[scale](features_near[scale], features_far[scale], mean_near, mean_far)
+            merged.append(self.merge[scale](torch.cat([a, b], 1)))
+            weights.append(weight)
+        decoded = self._decode(merged, lambda conv, x: conv(x))
+        return self._finish(near, far, self.head(decoded), weights[0])
+
+    def forward_stack(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Fuse K >= 2 frames at once, N x K x 3 x H x W.
+
+        Returns the fused frame N x 3 x H x W and every frame's weight N x K x H x W (they add up to one). For two
+        frames the result is that of `forward_with_map`. `ModelError` for a variant that knows two frames only.
+        """
+        if not isinstance(self.head, TiedHead):
+            raise ModelError(f"variant {self.spec.name!r} fuses two frames at a time: fold a stack pair by pair.")
+        count, (height, width), fold = frames.shape[1], frames.shape[-2:], self.spec.fold
+        features = self.encode(frames.flatten(0, 1))
+        scales: Any = zip(self.merge, self.attention, features, strict=True)
+        merged = [merge.forward_many(attention.forward_many(f, count), count) for merge, attention, f in scales]
+        decoded = self._decode(merged, lambda conv, x: conv.forward_many(x, count))
+        common, score = self.head.forward_many(decoded, count)
+        weights = F.pixel_shuffle(score, fold)[..., :height, :width].softmax(1)
+        fused = (frames * weights).sum(1)
+        if self.spec.residual:
+            fused = fused + F.pixel_shuffle(common, fold)[..., :height, :width]
+        return self._in_range(fused), weights.squeeze(2)
+
+    def for_inference(self) -> "FusionNet":
+        """Return a frozen copy in evaluation mode whose tied convolutions are ordinary ones: what is exported."""
+        plain = copy.deepcopy(self).eval().requires_grad_(requires_grad=False)
+        for parent in list(plain.modules()):
+            for name, child in parent.named_children():
+                if isinstance(child, (TiedConv, TiedHead)):
+                    setattr(parent, name, plain_conv(child))
+        return plain
+
+    def _pad(self, frames: Tensor) -> Tensor:
+        """Repeat the last row and column until the scales divide the size (works down to one pixel)."""
+        stride = self.spec.stride
+        if stride == 1:
+            return frames
+        height, width = frames.shape[-2:]
+        return F.pad(frames, (0, -width % stride, 0, -height % stride), mode="replicate")
+
+    def _decode(self, merged: Sequence[Tensor], apply: Callable[[Any, Tensor], Tensor]) -> Tensor:
+        """Join the scales from coarse to fine; `apply` runs a convolution on pair or stack tensors."""
+        x = merged[-1]
+        for scale in range(len(merged) - 1, -1, -1):
+            if scale < len(merged) - 1:
+                x = F.interpolate(x, size=merged[scale].shape[-2:], mode="bilinear", align_corners=False)
+                x = torch.cat([x, merged[scale]], 1)
+            for conv in self.decoder[scale]:  # type: ignore[attr-defined]
+                x = F.leaky_relu(apply(conv, x), SLOPE)
+        return x
+
+    def _finish(self, near: Tensor, far: Tensor, out: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Turn the head's channels into the fused frame and the near frame's weight."""
+        fold, (height, width) = self.spec.fold, near.shape[-2:]
+        out = F.pixel_shuffle(out, fold)[..., :height, :width]
+        if self.spec.head == "reconstruct":
+            return torch.sigmoid(out), self._image_sized(weight, near)
+        q = torch.sigmoid(out[:, -1:])
+        fused = far + q * (near - far)
+        if self.spec.residual:
+            fused = fused + out[:, :3]
+        return self._in_range(fused), q
+
+    def _image_sized(self, weight: Tensor | None, frame: Tensor) -> Tensor:
+        """Bring a weight of the finest scale to the frame's size; without one no frame is preferred: 0.5."""
+        if weight is None:
+            return torch.full_like(frame[:, :1], 0.5)
+        if self.spec.fold > 1:
+            weight = F.interpolate(weight, scale_factor=float(self.spec.fold), mode="bilinear", align_corners=False)
+        return weight[..., : frame.shape[-2], : frame.shape[-1]]
+
+    def _in_range(self, fused: Tensor) -> Tensor:
+        # While training, a clamp would stop the gradient of every pixel beyond the range.
+        return fused if self.training else fused.clamp(0, 1)
+
+
+def _joint_conv(spec: Spec, parts: Sequence[int], channels_out: int, kernel: int) -> nn.Module:
+    """Make a convolution over both frames' features; `parts` and `channels_out` count the channels of both."""
+    if spec.symmetric:
+        return TiedConv([part // 2 for part in parts], channels_out // 2, kernel)
+    return nn.Conv2d(sum(parts), channels_out, kernel, padding=kernel // 2)
+
+
+def _head(spec: Spec) -> nn.Module:
+    cells = spec.fold**2
+    colours = 3 * cells if spec.head == "reconstruct" or spec.residual else 0
+    if spec.symmetric:
+        return TiedHead(spec.widths[0] // 2, colours, cells)
+    return nn.Conv2d(spec.widths[0], colours + (cells if spec.head == "select" else 0), 3, padding=1)
+
+
+def build_model(spec: Spec | str, *, init: str = "auto", seed: int | None = None) -> FusionNet:
+    """Build the network of a variant's name or spec and set its weights.
+
+    Args:
+        spec: A name in `SPECS`, or a `Spec` of one's own.
+        init: How it starts, see `ufafuse.train.init`; "none" where weights are loaded next.
+        seed: Draws the random weights reproducibly, without touching torch's global state; None takes that state.
+
+    Raises:
+        InputError: The name or the initialisation is unknown.
+    """
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        net = FusionNet(find_spec(spec) if isinstance(spec, str) else spec)
+        initialise(net, init)
+    return net
+
+
+def save_weights(net: FusionNet, path: Path, *, extra: dict[str, Any] | None = None, force: bool = False) -> None:
+    """Write the network's weights as `.safetensors` with their manifest, whole or not at all (`OutputError`)."""
+    from safetensors.torch import save_file
+
+    manifest = Manifest(
+        kind="weights",
+        variant=net.spec.name,
+        precision="fp32",
+        spec=net.spec.to_dict(),
+        tools=tool_versions("torch", "safetensors"),
+        extra=extra or {},
+    )
+    tensors = {name: tensor.detach().float().cpu().contiguous() for name, tensor in net.state_dict().items()}
+    with atomic_write(path, force=force) as temporary:
+        save_file(tensors, temporary, metadata=manifest.to_metadata())
+
+
+def load_weights(path: Path) -> FusionNet:
+    """Build the network that a weights file describes, with its weights, in evaluation mode on the CPU.
+
+    Raises:
+        InputError: There is no such file.
+        ModelError: It is no weights file, is truncated, or its tensors are not those of its network.
+    """
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    manifest = read_manifest(path)
+    if manifest.kind != "weights":
+        raise ModelError(f"{path} is of kind {manifest.kind!r}: give the .safetensors file written by `ufa train`.")
+    net = build_model(Spec.from_dict(manifest.spec), init="none")
+    try:
+        net.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise ModelError(f"{path} does not hold the weights of {manifest.variant!r}: {error}.") from error
+    return net.eval()
