@@ -1,13 +1,17 @@
 """How a network starts.
 
 "xavier" is the paper's; with it the first thousands of steps go into learning to pass the picture through. "image"
-(for the reconstructing head) lets three channels carry the picture from the first step; "select" (for the selecting
-head) starts as the plain average of the frames. "auto" takes the first of "select", "image" and "xavier" that fits.
+(for the reconstructing head) lets three channels carry the picture from the first step; "focus" (for the same head)
+carries it too, measures focus, selects by it through the spatial attention and undoes the sigmoid, so that the network
+fuses before it has learnt anything. "select" (for the selecting head) starts as the plain average of the frames. "auto"
+takes the best one that fits the network.
 """
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ufafuse.runtime.errors import InputError
@@ -17,9 +21,14 @@ from ufafuse.train.spec import Spec
 if TYPE_CHECKING:
     from ufafuse.train.model import FusionNet
 
-INITS = ("auto", "xavier", "image", "select")
+INITS = ("auto", "xavier", "image", "focus", "select")
 QUIET = 0.05  # scale of the last layer's random weights: the start is a picture, not noise
 CARRIED = 3  # channels that carry the picture
+
+MEASURING = 40  # channels that measure focus: the spatial attention sees the mean over all channels, so many of them count
+SMOOTHINGS = 3  # how often the measure is smoothed by a 3 x 3 binomial: a radius of about two pixels
+SHARPNESS = 400.0  # slope of the selection: a measure that differs by one level in 255 already decides
+KNOTS = 15  # pieces of the inverse sigmoid, a channel each and colour: the identity to 0.6 of a level in 255
 
 
 def initialise(net: "FusionNet", init: str = "auto") -> None:
@@ -30,8 +39,7 @@ def initialise(net: "FusionNet", init: str = "auto") -> None:
         init: One of `INITS`, or "none" to leave the weights as they are.
 
     Raises:
-        InputError: `init` is unknown, or "image" is asked of a network without a reconstructing head or with less
-            than three channels.
+        InputError: `init` is unknown, or "image" or "focus" is asked of a network that they do not fit.
     """
     if init == "none":
         return
@@ -39,13 +47,30 @@ def initialise(net: "FusionNet", init: str = "auto") -> None:
         raise InputError(f"initialisation {init!r} is unknown. Known ones: {', '.join(INITS)}.")
     chosen = init
     if init == "auto":
-        chosen = "select" if net.spec.head == "select" else "image" if _can_carry(net.spec) else "xavier"
+        chosen = _fitting(net.spec)
     with torch.no_grad():
         _random(net, xavier=chosen == "xavier")
-        if chosen == "image":
+        if chosen in ("image", "focus"):
             _carry_image(net)
+            if chosen == "focus":
+                _measure_focus(net)
+                _undo_sigmoid(net)
         elif chosen == "select":
             _quiet_head(net)
+
+
+def _fitting(spec: Spec) -> str:
+    """The best start for a network."""
+    if spec.head == "select":
+        return "select"
+    if _can_measure(spec):
+        return "focus"
+    return "image" if _can_carry(spec) else "xavier"
+
+
+def _can_measure(spec: Spec) -> bool:
+    enough = min(spec.widths) >= CARRIED * KNOTS and spec.encoder_blocks[0] >= 2 and spec.decoder_blocks[0] >= 1
+    return enough and spec.spatial and len(spec.widths) == 1 and spec.fold == 1
 
 
 def _random(net: nn.Module, *, xavier: bool) -> None:
@@ -104,6 +129,90 @@ def _carry_image(net: "FusionNet") -> None:
     for channel in range(CARRIED):
         head.weight[channel, channel, 1, 1] = 4
     head.bias.fill_(-2)  # sigmoid(4 x - 2) is about x at 1/2
+
+
+def _measure_focus(net: Any) -> None:  # noqa: ANN401 - see _carry_image
+    """Let most channels measure how much detail there is, and the spatial attention take the frame that has more.
+
+    The first block takes second differences in four directions, with both signs: LeakyReLU of both adds up to their
+    magnitude. The second block sums them, the next ones smooth the sum, the last ones hand it on. The attention's
+    7 x 7 convolution compares the measures under a Gaussian.
+    """
+    if not _can_measure(net.spec):
+        raise InputError(
+            f"initialisation 'focus' needs one full-resolution scale with spatial attention and at least "
+            f"{CARRIED * KNOTS} channels, which {net.spec.name!r} has not: use 'auto', 'image' or 'xavier'."
+        )
+    first, second, *rest = (block[0] for block in net.encoder[0])
+    filters = _second_differences()
+    end = CARRIED + 2 * len(filters)
+    first.weight[CARRIED:end] = torch.cat([filters, -filters])[:, None] / 3
+    measuring = slice(CARRIED, min(CARRIED + MEASURING, net.spec.widths[0]))
+    second.weight[measuring] = 0
+    second.weight[measuring, CARRIED:end] = 1 / 9
+    keep = torch.zeros(3, 3)
+    keep[1, 1] = 1
+    for index, conv in enumerate(rest):
+        conv.weight[measuring] = 0
+        for channel in range(measuring.start, measuring.stop):
+            conv.weight[channel, channel] = _gaussian(3, 0.85) if index < SMOOTHINGS else keep
+    net.attention[0].spatial.weight.zero_()
+    net.attention[0].spatial.weight[0, 0] = SHARPNESS * _gaussian(7, 1.5)
+
+
+def _second_differences() -> Tensor:
+    """4 x 3 x 3: along the rows, the columns and both diagonals."""
+    filters = torch.zeros(4, 3, 3)
+    filters[:, 1, 1] = 1
+    for index, (y, x) in enumerate(((1, 0), (0, 1), (0, 0), (0, 2))):
+        filters[index, y, x] = filters[index, 2 - y, 2 - x] = -0.5
+    return filters
+
+
+def _gaussian(size: int, sigma: float) -> Tensor:
+    offsets = torch.arange(size) - size // 2
+    line = torch.exp(-(offsets**2) / (2 * sigma**2))
+    window = line[:, None] * line
+    return window / window.sum()
+
+
+def _undo_sigmoid(net: Any) -> None:  # noqa: ANN401 - see _carry_image
+    """Let the last block and the head compose the inverse of the sigmoid from pieces of straight lines, colour by colour."""
+    knots, slopes, offset = inverse_sigmoid(KNOTS)
+    last, head = net.decoder[0][-1], net.head
+    head.weight.zero_()
+    head.bias.fill_(offset)
+    for piece, (knot, slope) in enumerate(zip(knots, slopes, strict=True)):
+        for colour in range(CARRIED):
+            channel = piece * CARRIED + colour  # the first piece, whose knot is zero, is the carried picture itself
+            last.weight[channel] = 0
+            last.weight[channel, colour, 1, 1] = 1
+            last.bias[channel] = -float(knot)
+            head.weight[colour, channel, 1, 1] = float(slope)
+
+
+def inverse_sigmoid(pieces: int) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Compose the inverse of the sigmoid on [0, 1] of LeakyReLUs.
+
+    Returns knots t (`pieces` odd, the first is 0), slopes c and an offset b such that
+    sigmoid(sum c_j * leaky_relu(x - t_j) + b) is x in the least-squares sense. The curve bends with 1/x near the ends, so
+    the knots lie at squares there: every piece then is about equally far off.
+    """
+    half = 0.5 * (np.arange(pieces // 2 + 1) / (pieces // 2 + 1)) ** 2
+    knots = np.concatenate([half, 1 - half[:0:-1]])
+    x = np.linspace(0, 1, 4001)
+    lines = x[:, None] - knots
+    basis = np.column_stack([np.where(lines > 0, lines, SLOPE * lines), np.ones_like(x)])
+    safe = np.clip(x, 5e-4, 1 - 5e-4)
+    weight = safe * (1 - safe)
+    values = np.linalg.lstsq(basis * weight[:, None], np.log(safe / (1 - safe)) * weight, rcond=None)[0]
+    damping = 1e-5 * np.eye(basis.shape[1])
+    for _ in range(30):  # Gauss-Newton on the error after the sigmoid
+        out = 1 / (1 + np.exp(-basis @ values))
+        slope = (out * (1 - out))[:, None] * basis
+        rest = np.concatenate([x - out, np.zeros(len(damping))])
+        values += np.linalg.lstsq(np.vstack([slope, damping]), rest, rcond=None)[0]
+    return knots, values[:-1], float(values[-1])
 
 
 def _dirac_rows(weight: Tensor) -> None:
