@@ -1,0 +1,87 @@
+"""Reading photographs and labels, and saying what is wrong with them."""
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.train.photos import Photos, find_photos
+
+
+@pytest.fixture
+def folders(photo_folders: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """A copy to break."""
+    shutil.copytree(photo_folders[0].parent, tmp_path / "set")
+    return tmp_path / "set" / "image", tmp_path / "set" / "mask"
+
+
+def test_photographs_and_labels_are_matched_by_stem(photo_folders: tuple[Path, Path]) -> None:
+    photos = Photos(*photo_folders)
+    assert len(photos) == 6
+    picture, label = photos[1]
+    assert picture.shape == (64, 80, 3)
+    assert label.shape == (64, 80)
+    assert picture.dtype == label.dtype == np.uint8
+
+
+def test_without_room_in_memory_they_are_read_again(photo_folders: tuple[Path, Path]) -> None:
+    kept, read = Photos(*photo_folders), Photos(*photo_folders, memory_mib=0)
+    for index in range(6):
+        for one, two in zip(kept[index], read[index], strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_what_is_wrong_is_named_and_counted(folders: tuple[Path, Path]) -> None:
+    images, masks = folders
+    (masks / "p0.png").unlink()
+    (images / "p1.jpg").write_bytes(b"no picture")
+    cv2.imwrite(str(masks / "p2.png"), np.zeros((5, 5), np.uint8))
+    (images / "p3.jpg").write_bytes((images / "p3.jpg").read_bytes()[:500])
+    with pytest.raises(InputError, match=r"4 of 6 photographs .*p0\.jpg has no label.*p1\.jpg.*--skip-bad"):
+        Photos(images, masks)
+    photos = Photos(images, masks, skip_bad=True)
+    assert [files.name for files in photos.files] == ["p4", "p5"]
+    assert len(photos.skipped) == 4
+    assert any("differ in size: 72 x 56 and 5 x 5" in problem for problem in photos.skipped)
+
+
+def test_nothing_left_is_an_error_even_when_skipping(folders: tuple[Path, Path]) -> None:
+    images, masks = folders
+    for mask in masks.iterdir():
+        mask.write_bytes(b"")
+    with pytest.raises(InputError, match="no photograph with a label can be used"):
+        Photos(images, masks, skip_bad=True)
+
+
+def test_missing_and_empty_folders_are_named(tmp_path: Path, photo_folders: tuple[Path, Path]) -> None:
+    with pytest.raises(InputError, match="gone is not a folder"):
+        find_photos(tmp_path / "gone", photo_folders[1])
+    with pytest.raises(InputError, match="holds no pictures"):
+        find_photos(tmp_path, photo_folders[1])
+
+
+def test_grey_deep_and_transparent_files_are_taken(folders: tuple[Path, Path]) -> None:
+    images, masks = folders
+    for name in ("p0", "p1", "p2"):
+        (images / f"{name}.jpg").unlink()
+    cv2.imwrite(str(images / "p0.png"), np.full((72, 56), 7, np.uint8))
+    cv2.imwrite(str(images / "p1.png"), np.full((64, 80, 3), 0x1234, np.uint16))
+    cv2.imwrite(str(images / "p2.png"), np.full((72, 56, 4), 9, np.uint8))
+    cv2.imwrite(str(masks / "p2.png"), np.full((72, 56, 3), 255, np.uint8))
+    photos = Photos(images, masks)
+    assert [photos[index][0].flat[0] for index in range(3)] == [7, 0x12, 9]
+    assert all(photos[index][0].shape[2] == 3 for index in range(3))
+    assert photos[2][1].shape == (72, 56)
+
+
+def test_a_split_shares_no_photograph_and_is_repeatable(photo_folders: tuple[Path, Path]) -> None:
+    photos = Photos(*photo_folders)
+    train, held = photos.split(0.3, seed=4)
+    names = [{files.name for files in part.files} for part in (train, held)]
+    assert [len(part) for part in names] == [4, 2]
+    assert not names[0] & names[1]
+    assert [f.name for f in photos.split(0.3, seed=4)[1].files] == [f.name for f in held.files]
+    np.testing.assert_array_equal(held[0][0], photos[[f.name for f in photos.files].index(held.files[0].name)][0])

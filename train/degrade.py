@@ -1,0 +1,297 @@
+"""From a sharp photograph and a focus map to a pair of frames with different focus.
+
+Two ways. `paper_pair` is the paper's (Section III-C, Eq. 11): a mean filter and a hard focus map. `lens_pair` draws
+what lenses and cameras do: disc, Gaussian or mean filter of any width, a blurred foreground that spreads over its edge,
+highlights that bloom, frames of different brightness, shifted by fractions of a pixel, noisy, compressed, with darkened
+or masked borders.
+
+Pictures are float32 H x W x 3 in [0, 255] inside and uint8 H x W x 3 at the end, BGR; a focus map is float32 H x W in
+[0, 1], 1 where the near frame is in focus. Everything is drawn from a numpy Generator: same state, same pair.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ufafuse.runtime.errors import InputError
+
+Picture = NDArray[Any]
+Floats = NDArray[np.float32]
+
+PAPER_SIZES = ((2, 3), (4, 5), (5, 7), (8, 10))  # filter sizes of the paper's four groups
+BLURS = ("box", "disc", "gauss")
+HIDDEN = 0.02  # less than this share of a blur's light comes from the background: none of it is seen
+HALF_FROM = 6.0  # wider blurs are computed at half resolution: nothing fine is left, and it costs a tenth
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two frames and the all-in-focus picture they should fuse to, uint8 H x W x 3."""
+
+    near: Picture
+    far: Picture
+    truth: Picture
+
+
+@dataclass(frozen=True)
+class LensOptions:
+    """What `lens_pair` draws: radii in pixels, and for every effect the share of pairs that show it."""
+
+    min_radius: float = 0.8
+    max_radius: float = 26.0
+    spread: float = 0.6  # the blurred foreground spreads over its edge
+    soft: float = 0.3  # the change from in focus to out of focus is gradual
+    highlights: float = 0.25  # bright spots were brighter than white: they bloom into discs
+    gain: float = 0.3
+    max_gain: float = 0.05
+    shift: float = 0.2
+    max_shift: float = 0.75
+    noise: float = 0.6
+    max_noise: float = 4.0  # standard deviation in 8-bit levels
+    jpeg: float = 0.2
+    dark_blur: float = 0.1  # blurred as if all were black beyond the border
+    vignette: float = 0.1
+    letter_box: float = 0.1  # black bars
+    zoom: float = 0.4  # the photograph is taken larger or smaller than it is
+    min_zoom: float = 0.6
+    max_zoom: float = 2.0
+    other_mask: float = 0.35  # the focus map is another photograph's
+    drawn_mask: float = 0.15  # the focus map is a random shape
+
+    def __post_init__(self) -> None:
+        """Refuse shares beyond [0, 1] and ranges the wrong way round (`InputError`)."""
+        sizes = ("min_radius", "max_radius", "max_gain", "max_shift", "max_noise", "min_zoom", "max_zoom")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not 0 <= value <= (1 if field.name not in sizes else float("inf")):
+                raise InputError(f"lens option {field.name} is {value}: shares lie in [0, 1], sizes above 0.")
+        if not (0 < self.min_radius <= self.max_radius and 0 < self.min_zoom <= self.max_zoom):
+            raise InputError("lens options: the smallest radius or zoom must be above 0 and at most the largest.")
+        if self.other_mask + self.drawn_mask > 1:
+            raise InputError("lens options: other_mask and drawn_mask are shares of the same pairs, together at most 1.")
+
+    @property
+    def margin(self) -> int:
+        """How many pixels around a crop its blur can reach, the few weakest aside."""
+        return int(np.ceil(1.4 * self.max_radius)) + 2
+
+
+def blur(picture: Floats, kind: str, radius: float) -> Floats:
+    """Blur a picture (H x W or H x W x 3) as by a circle of `radius` pixels; its border is mirrored, not darkened."""
+    if kind == "box":
+        size = max(2, round(2 * radius))
+        return _floats(cv2.blur(picture, (size, size), borderType=cv2.BORDER_REFLECT_101))
+    if radius >= HALF_FROM:
+        height, width = picture.shape[:2]
+        half = cv2.resize(picture, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
+        return _floats(cv2.resize(_blur(half, kind, radius / 2), (width, height), interpolation=cv2.INTER_LINEAR))
+    return _blur(picture, kind, radius)
+
+
+def _blur(picture: Picture, kind: str, radius: float) -> Floats:
+    if kind == "gauss":
+        # A disc of radius r has the variance of a Gaussian with sigma r / 2; lenses fall off a little slower.
+        return _floats(cv2.GaussianBlur(picture, (0, 0), 0.6 * radius, borderType=cv2.BORDER_REFLECT_101))
+    reach = int(np.ceil(radius))
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disc = np.clip(radius + 0.5 - np.hypot(y, x), 0, 1).astype(np.float32)
+    return _floats(cv2.filter2D(picture, -1, disc / disc.sum(), borderType=cv2.BORDER_REFLECT_101))
+
+
+def _floats(picture: Picture) -> Floats:
+    return np.asarray(picture, np.float32)
+
+
+def to_bytes(picture: Floats) -> Picture:
+    """Round to the 8-bit levels a file has."""
+    # OpenCV clips and rounds on the way to bytes, ten times as fast as numpy.
+    return cv2.addWeighted(picture, 1, picture, 0, 0, dtype=cv2.CV_8U)
+
+
+def mix(near: Floats, far: Floats, weight: Floats) -> Floats:
+    """Return near * weight + far * (1 - weight) of two H x W x 3 pictures; `weight` is H x W in [0, 1]."""
+    return _floats(cv2.blendLinear(near, far, weight, 1 - weight))
+
+
+def scaled(picture: Floats, by: Floats) -> Floats:
+    """Multiply a picture, H x W x 3, by a map, H x W."""
+    return picture * cv2.merge([by, by, by])
+
+
+def paper_size(rng: np.random.Generator, group: int | None = None) -> int:
+    """Draw the size of the mean filter from one of the paper's four groups (any, unless `group` names one)."""
+    low, high = PAPER_SIZES[rng.integers(len(PAPER_SIZES)) if group is None else group]
+    return int(rng.integers(low, high + 1))
+
+
+def paper_pair(picture: Picture, focus: Floats, size: int) -> Pair:
+    """Make the paper's pair (Eq. 11) with a mean filter of `size` x `size`; the truth is the photograph itself."""
+    sharp = _floats(picture)
+    blurred = _floats(cv2.blur(sharp, (size, size), borderType=cv2.BORDER_REFLECT_101))
+    near, far = mix(sharp, blurred, focus), mix(blurred, sharp, focus)
+    return Pair(to_bytes(near), to_bytes(far), np.array(picture))
+
+
+def lens_pair(picture: Picture, focus: Floats, rng: np.random.Generator, options: LensOptions) -> Pair:
+    """Make a pair as lenses and cameras do.
+
+    `picture` and `focus` come with `options.margin` more pixels on every side than the pair will have, so that the
+    blur at the pair's border is that of a larger picture. What the camera adds to the frame in focus (noise,
+    compression) is in the truth too: fusing should choose, not repaint.
+    """
+    near, far, sharp, weight = _defocus(_floats(picture), focus, rng, options)
+    far_sharp = sharp
+    if rng.random() < options.shift:
+        by = rng.uniform(-options.max_shift, options.max_shift, 2)
+        far, far_sharp = _shifted(far, by), _shifted(sharp, by)
+    truth = mix(sharp, far_sharp, weight)
+    if rng.random() < options.gain:
+        # No frame's brightness is the right one, so the truth has the mean of both.
+        one, other = (1 + rng.uniform(-options.max_gain, options.max_gain) for _ in range(2))
+        near, far, truth = near * one, far * other, truth * ((one + other) / 2)
+    scene = _Scene(near, far, truth, weight)
+    if rng.random() < options.vignette:
+        scene = _with_vignette(scene, rng)
+    if rng.random() < options.letter_box:
+        scene = _with_bars(scene, rng)
+    near, far = _recorded(scene.near, scene.far, rng, options)
+    added = mix(_floats(near) - scene.near.clip(0, 255), _floats(far) - scene.far.clip(0, 255), scene.weight)
+    return Pair(near, far, to_bytes(scene.truth + added))
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """A pair while it is made: float32 H x W x 3, and the weight of the near frame in the truth, H x W."""
+
+    near: Floats
+    far: Floats
+    truth: Floats
+    weight: Floats
+
+
+def _defocus(
+    sharp: Floats, focus: Floats, rng: np.random.Generator, options: LensOptions
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Blur the background of the near frame and the foreground of the far one.
+
+    Returns both frames, the sharp picture and the focus map, all without the margin.
+    """
+    kind = BLURS[rng.integers(len(BLURS))]
+    radius = float(np.exp(rng.uniform(np.log(options.min_radius), np.log(options.max_radius))))
+    other = float(np.clip(radius * rng.uniform(0.6, 1.4), options.min_radius, options.max_radius))
+    inner = (slice(options.margin, -options.margin),) * 2
+    light = _with_highlights(sharp, rng) if rng.random() < options.highlights else sharp
+    if rng.random() < options.dark_blur:
+        light = _black_outside(light, options.margin)
+    spread, soft = rng.random() < options.spread, rng.random() < options.soft
+    sharp_inner = np.ascontiguousarray(sharp[inner])
+    if not spread:
+        focus = np.ascontiguousarray((blur(focus, "gauss", rng.uniform(1, 6)) if soft else focus)[inner])
+        near_blurred, far_blurred = (np.ascontiguousarray(blur(light, kind, r)[inner]) for r in (radius, other))
+        return mix(sharp_inner, near_blurred, focus), mix(far_blurred, sharp_inner, focus), sharp_inner, focus
+    # What stands in focus before the near frame's background does not blur into it.
+    behind = blur(1 - focus, kind, radius)[inner]
+    background = scaled(blur(scaled(light, 1 - focus), kind, radius)[inner], _floats(1 / np.maximum(behind, HIDDEN)))
+    cover = blur(focus, kind, other)[inner]
+    far = blur(scaled(light, focus), kind, other)[inner] + scaled(sharp_inner, 1 - cover)
+    focus = np.ascontiguousarray(focus[inner])
+    near = mix(sharp_inner, background, np.where(behind > HIDDEN, focus, 1).astype(np.float32))
+    return near, far, sharp_inner, focus
+
+
+def _with_highlights(sharp: Floats, rng: np.random.Generator) -> Floats:
+    """Give the brightest parts of a picture the light that the sensor cut off."""
+    level = rng.uniform(180, 245)
+    darkest = np.minimum(np.minimum(sharp[..., 0], sharp[..., 1]), sharp[..., 2])
+    return scaled(sharp, _floats(1 + rng.uniform(0.5, 4) / (256 - level) * np.maximum(darkest - level, 0)))
+
+
+def _black_outside(picture: Floats, margin: int) -> Floats:
+    dark = np.zeros_like(picture)
+    dark[margin:-margin, margin:-margin] = picture[margin:-margin, margin:-margin]
+    return dark
+
+
+def _shifted(picture: Floats, by: NDArray[np.float64]) -> Floats:
+    move = np.array([[1, 0, by[0]], [0, 1, by[1]]])
+    size = picture.shape[1::-1]
+    return _floats(cv2.warpAffine(picture, move, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101))
+
+
+def _with_vignette(scene: _Scene, rng: np.random.Generator) -> _Scene:
+    """Darken one frame or both towards the border: the truth is as dark as the frame in focus."""
+    one, other = _vignette(scene.near.shape, rng), _vignette(scene.near.shape, rng)
+    if rng.random() < 0.5:
+        other = one
+    truth = scaled(scene.truth, one * scene.weight + other * (1 - scene.weight))
+    return _Scene(scaled(scene.near, one), scaled(scene.far, other), truth, scene.weight)
+
+
+def _with_bars(scene: _Scene, rng: np.random.Generator) -> _Scene:
+    """Hide the border of one frame or both: the truth shows the other frame there, sharp or not, or the bar."""
+    which = rng.integers(3)  # the near frame, the far one, both
+    bars = _bars(scene.near.shape, rng)
+    level = np.float32(0 if rng.random() < 0.7 else rng.uniform(0, 255))
+    in_near, in_far = bars & (which != 1), bars & (which != 0)
+    near, far, truth = scene.near.copy(), scene.far.copy(), scene.truth.copy()
+    near[in_near], far[in_far] = level, level
+    truth[bars] = (near if which == 1 else far)[bars]
+    weight = scene.weight.copy()
+    weight[in_near], weight[in_far] = 0, 1
+    return _Scene(near, far, truth, weight)
+
+
+def _vignette(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
+    """A fall of brightness towards the corners or one side, H x W."""
+    y, x = (np.linspace(0, 1, side, dtype=np.float32) - rng.uniform(0.2, 0.8) for side in shape[:2])
+    distance = np.minimum(np.hypot(y[:, None], x[None]), 1)
+    return _floats(1 - rng.uniform(0.1, 0.8) * cv2.pow(distance, rng.uniform(1, 4)))
+
+
+def _bars(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Bars along some of the sides, up to an eighth of the picture wide, H x W."""
+    bars = np.zeros(shape[:2], np.bool_)
+    for side in range(4):
+        if rng.random() < 0.5:
+            turned = np.rot90(bars, side)
+            turned[: rng.integers(1, max(2, turned.shape[0] // 8))] = True
+    return bars
+
+
+def _recorded(near: Floats, far: Floats, rng: np.random.Generator, options: LensOptions) -> tuple[Picture, Picture]:
+    """Add the sensor's noise, round to 8 bits, and compress."""
+    if rng.random() < options.noise:
+        level = np.float32(rng.uniform(0, options.max_noise))
+        near, far = (frame + level * rng.standard_normal(frame.shape, np.float32) for frame in (near, far))
+    taken = to_bytes(near), to_bytes(far)
+    if rng.random() < options.jpeg:
+        quality = int(rng.integers(60, 99))
+        return _compressed(taken[0], quality), _compressed(taken[1], quality)
+    return taken
+
+
+def _compressed(frame: Picture, quality: int) -> Picture:
+    done, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert done, "OpenCV compresses any 8-bit picture"
+    assert decoded is not None, "and reads what it wrote"
+    return decoded
+
+
+def drawn_focus(shape: tuple[int, int], rng: np.random.Generator) -> Floats:
+    """Draw a focus map: a wavy half-plane, blobs, or bars."""
+    height, width = shape
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    angle = rng.uniform(0, 2 * np.pi)
+    along = (x - width / 2) * np.cos(angle) + (y - height / 2) * np.sin(angle)
+    kind = rng.integers(3)
+    if kind == 0:
+        return _floats(along + rng.uniform(-0.25, 0.25) * min(shape) > 0)
+    if kind == 1:
+        coarse = rng.standard_normal((int(rng.integers(3, 9)), int(rng.integers(3, 9))), np.float32)
+        return _floats(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC) > rng.uniform(-0.5, 0.5))
+    period = rng.uniform(8, 80)
+    return _floats(along % period < period * rng.uniform(0.3, 0.7))

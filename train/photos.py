@@ -1,0 +1,148 @@
+"""Photographs with the label of their salient object, in the layout of DUTS: two folders whose files share their stems."""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.images import read_image
+from ufafuse.runtime.pairs import is_image
+
+Picture = NDArray[Any]
+
+MEMORY_MIB = 2048  # decoded photographs are kept while they fit into this
+SHOWN = 3  # names in an error
+
+
+@dataclass(frozen=True)
+class PhotoFiles:
+    """The files of one photograph and of its label."""
+
+    name: str
+    image: Path
+    mask: Path
+
+
+def find_photos(images: Path, masks: Path) -> tuple[list[PhotoFiles], list[str]]:
+    """List the photographs below `images` that have a label in `masks`, sorted by name.
+
+    Returns:
+        The photographs, and what is wrong with the others (one line each).
+
+    Raises:
+        InputError: A folder is missing, or `images` holds no picture.
+    """
+    by_stem: dict[str, dict[str, Path]] = {}
+    for role, folder in (("image", Path(images)), ("mask", Path(masks))):
+        if not folder.is_dir():
+            raise InputError(f"{folder} is not a folder: give the one that holds the {role}s.")
+        for path in sorted(filter(is_image, folder.iterdir())):
+            by_stem.setdefault(path.stem, {})[role] = path
+    with_image = {stem: files for stem, files in sorted(by_stem.items()) if "image" in files}
+    if not with_image:
+        raise InputError(f"{images} holds no pictures: give a folder of photographs (JPEG, PNG, ...).")
+    found = [PhotoFiles(stem, f["image"], f["mask"]) for stem, f in with_image.items() if "mask" in f]
+    problems = [f"{f['image']} has no label in {masks}" for f in with_image.values() if "mask" not in f]
+    return found, problems
+
+
+def load_photo(files: PhotoFiles) -> tuple[Picture, Picture]:
+    """Read a photograph (uint8 H x W x 3, BGR) and its label (uint8 H x W).
+
+    Raises:
+        InputError: A file cannot be read, or the two sizes differ.
+    """
+    picture, label = _eight_bit(read_image(files.image)), _eight_bit(read_image(files.mask))
+    if picture.shape[:2] != label.shape[:2]:
+        sizes = " and ".join(f"{image.shape[0]} x {image.shape[1]}" for image in (picture, label))
+        raise InputError(f"{files.image} and its label {files.mask} differ in size: {sizes}.")
+    if picture.ndim == 2:
+        picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
+    if label.ndim == 3:
+        label = cv2.cvtColor(label[..., :3], cv2.COLOR_BGR2GRAY)
+    return np.ascontiguousarray(picture[..., :3]), label
+
+
+def _eight_bit(image: Picture) -> Picture:
+    return image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
+
+
+class Photos:
+    """A set of photographs with labels, each checked once; decoded ones stay in memory while they fit."""
+
+    def __init__(
+        self, images: Path, masks: Path, *, skip_bad: bool = False, memory_mib: float = MEMORY_MIB, threads: int = 2
+    ) -> None:
+        """Read every photograph once.
+
+        Args:
+            images: The folder of photographs.
+            masks: The folder of labels, with the same stems.
+            skip_bad: Leave out what cannot be used; `skipped` says what that was.
+            memory_mib: How much memory decoded photographs may take; the rest is read again when it is drawn.
+            threads: How many files are read at a time.
+
+        Raises:
+            InputError: Without `skip_bad`: a label is missing, a file cannot be read or sizes differ (the first few are
+                named, all are counted). Or nothing is left.
+        """
+        found, problems = find_photos(images, masks)
+        self._kept: dict[str, tuple[Picture, Picture]] = {}
+        usable: list[PhotoFiles] = []
+        room = memory_mib * 2**20
+        with ThreadPoolExecutor(threads) as pool:
+            for files, loaded in zip(found, pool.map(_try_load, found), strict=True):
+                if isinstance(loaded, InputError):
+                    problems.append(str(loaded))
+                    continue
+                usable.append(files)
+                room -= sum(image.nbytes for image in loaded)
+                if room >= 0:
+                    self._kept[files.name] = loaded
+        if problems and not skip_bad:
+            raise InputError(_summary(problems, len(found) + sum("has no label" in p for p in problems)))
+        if not usable:
+            raise InputError(f"{images}: no photograph with a label can be used ({problems[0] if problems else ''}).")
+        self.files: Sequence[PhotoFiles] = usable
+        self.skipped = problems
+
+    def __len__(self) -> int:
+        """Return the number of photographs."""
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Picture, Picture]:
+        """Return photograph and label number `index`."""
+        files = self.files[index]
+        return self._kept.get(files.name) or load_photo(files)
+
+    def split(self, share: float, seed: int) -> tuple["Photos", "Photos"]:
+        """Return all but a `share` of the photographs, and that share (at least one), drawn from `seed`."""
+        if len(self) < 2:
+            raise InputError("one photograph cannot be split into training and validation: give more, or --val-pairs.")
+        count = min(len(self) - 1, max(1, round(share * len(self))))
+        order = np.random.default_rng(seed).permutation(len(self))
+        return self._part(sorted(order[count:])), self._part(sorted(order[:count]))
+
+    def _part(self, indices: Iterable[int]) -> "Photos":
+        part = object.__new__(Photos)
+        part.files, part.skipped = [self.files[index] for index in indices], []
+        part._kept = self._kept
+        return part
+
+
+def _try_load(files: PhotoFiles) -> tuple[Picture, Picture] | InputError:
+    try:
+        return load_photo(files)
+    except InputError as error:
+        return error
+
+
+def _summary(problems: Sequence[str], total: int) -> str:
+    shown = "; ".join(problem.rstrip(".") for problem in problems[:SHOWN]) + ("; ..." if len(problems) > SHOWN else "")
+    return f"{len(problems)} of {total} photographs cannot be used: {shown}. Mend them, or leave them out: --skip-bad."
