@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
 from ufafuse.runtime import Fuser
 
 FOLDER = Path(__file__).parent
