@@ -1,0 +1,84 @@
+"""A frame of a stream, two that belong together, and what became of them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+NEAR, FAR = 0, 1
+SIDES = ("near", "far")
+
+_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of one source.
+
+    Args:
+        array: H x W or H x W x 3 (BGR), uint8 or uint16. Nobody writes into it after it was handed over.
+        index: The source's own count, or the number in the file's name.
+        timestamp: When it was exposed, in seconds of the source's clock: pairs are made by it.
+        arrived: When it reached this process, in seconds of `time.monotonic`: latency is counted from it.
+    """
+
+    array: Array
+    index: int
+    timestamp: float
+    arrived: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two frames of one moment."""
+
+    near: Frame
+    far: Frame
+
+    @property
+    def skew(self) -> float:
+        """Seconds from the near frame's exposure to the far one's."""
+        return self.far.timestamp - self.near.timestamp
+
+    @property
+    def arrived(self) -> float:
+        """When the later of the two arrived, in seconds of `time.monotonic`."""
+        return max(self.near.arrived, self.far.arrived)
+
+
+@dataclass(frozen=True)
+class FusedPair:
+    """What leaves the pipeline.
+
+    Args:
+        pair: The frames it was made of.
+        fused: A picture like the pair's.
+        map: H x W float32 in [0, 1], the near frame's weight, where it was asked for and the network has one.
+        number: Counts fused pairs from 0.
+        started: When its fusion began, in seconds of `time.monotonic`.
+    """
+
+    pair: Pair
+    fused: Array
+    map: Array | None
+    number: int
+    started: float
+
+
+def fault_of(array: object) -> str:
+    """Why ``array`` is no picture that can go through the pipeline; empty when it is one."""
+    if not isinstance(array, np.ndarray):
+        return f"no picture but {type(array).__name__}"
+    if array.dtype not in _DTYPES:
+        return f"{array.dtype} samples instead of uint8 or uint16"
+    if array.size == 0 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        return f"the shape {array.shape} instead of H x W or H x W x 3"
+    return ""
+
+
+def size_of(array: Array) -> str:
+    """Height x width, for messages."""
+    return f"{array.shape[0]}x{array.shape[1]}"

@@ -1,0 +1,211 @@
+"""Which frames belong together."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from bisect import insort
+from collections.abc import Callable
+
+from ufafuse.runtime.stream.focus import OrderSorter, SharpnessSorter
+from ufafuse.runtime.stream.frames import FAR, NEAR, Frame, Pair
+
+_SURE = 0.4  # of a side's frame interval: no later frame of it can be nearer than this
+_FOLLOW = 0.2
+
+
+class Pairing(ABC):
+    """Turns two sides' frames into pairs; every frame that came in ends in one pair or is counted as unmatched.
+
+    Not thread-safe: `PairQueue` guards it.
+
+    Attributes:
+        max_skew: Greatest distance within a pair, in seconds (or numbers).
+        received, unmatched: Frames by side.
+        nearest_miss: Seconds between the two frames that came closest without being a pair; infinite without any.
+    """
+
+    def __init__(self, max_skew: float) -> None:
+        self.max_skew = max_skew
+        self.received = [0, 0]
+        self.unmatched = [0, 0]
+        self.nearest_miss = math.inf
+
+    @abstractmethod
+    def add(self, side: int, frame: Frame) -> list[Pair]:
+        """Take a frame; the pairs that are settled by it."""
+
+    @abstractmethod
+    def end(self, side: int) -> list[Pair]:
+        """No more frames will come from ``side``; the pairs that are settled by it."""
+
+    def waiting(self, side: int) -> int:  # noqa: ARG002 - for those that let frames wait
+        """Frames of ``side`` that wait for a partner."""
+        return 0
+
+    def hopeless(self, side: int) -> bool:  # noqa: ARG002 - likewise
+        """Whether no further frame of ``side`` can find a partner."""
+        return False
+
+
+class NearestPairing(Pairing):
+    """Two sources: each frame goes with the nearest of the other side, if it lies within ``max_skew``.
+
+    A frame is passed over when a later frame of its own side lies nearer to the partner. Pairs keep the order of time.
+
+    Args:
+        max_skew: Greatest distance within a pair, in seconds (or numbers).
+        key: What "nearest" is measured by.
+        far_offset: Added to the far side's keys.
+        exact: Always wait for the next frame of a side before a pair is settled that it could beat. Without, a pair is
+            settled at once when the side's frame rate says that nothing nearer can come: live streams gain a frame's
+            time by that.
+        waiting: Frames a side that may wait for partners; then the oldest goes unmatched (never when ``exact``: there
+            the reader is held back).
+    """
+
+    def __init__(
+        self,
+        max_skew: float,
+        *,
+        key: Callable[[Frame], float] = lambda frame: frame.timestamp,
+        far_offset: float = 0.0,
+        exact: bool = False,
+        waiting: int = 16,
+    ) -> None:
+        super().__init__(max_skew)
+        self._key = key
+        self._offsets = (0.0, far_offset)
+        self._exact = exact
+        self._limit = waiting
+        self._frames: tuple[list[tuple[float, int, Frame]], ...] = ([], [])
+        self._ended = [False, False]
+        self._latest = [-math.inf, -math.inf]
+        self._interval = [0.0, 0.0]
+
+    def add(self, side: int, frame: Frame) -> list[Pair]:
+        """Take a frame; the pairs that are settled by it."""
+        key = self._key(frame) + self._offsets[side]
+        # The count breaks ties, so that frames themselves are never compared.
+        insort(self._frames[side], (key, self.received[side], frame))
+        self.received[side] += 1
+        self._follow_rate(side, key)
+        pairs = self._settled()
+        if not self._exact and len(self._frames[side]) > self._limit:
+            self._pass_over(side)
+            pairs += self._settled()
+        return pairs
+
+    def end(self, side: int) -> list[Pair]:
+        """No more frames will come from ``side``."""
+        self._ended[side] = True
+        return self._settled()
+
+    def waiting(self, side: int) -> int:
+        """Frames of ``side`` that wait for a partner."""
+        return len(self._frames[side])
+
+    def hopeless(self, side: int) -> bool:
+        """The other side has ended, and all its frames lie behind."""
+        other = 1 - side
+        beyond = self._latest[side] > self._latest[other] + self.max_skew
+        return self._ended[other] and not self._frames[other] and beyond
+
+    def _follow_rate(self, side: int, key: float) -> None:
+        step = key - self._latest[side]
+        if 0 < step < math.inf:
+            known = self._interval[side]
+            self._interval[side] = known + _FOLLOW * (step - known) if known else step
+        self._latest[side] = max(self._latest[side], key)
+
+    def _settled(self) -> list[Pair]:
+        pairs: list[Pair] = []
+        while all(self._frames):
+            early = NEAR if self._frames[NEAR][0][0] <= self._frames[FAR][0][0] else FAR
+            decided = self._decide(early, pairs)
+            if not decided:
+                return pairs
+        for side in (NEAR, FAR):
+            while self._frames[side] and self._ended[1 - side] and not self._frames[1 - side]:
+                self._pass_over(side)
+        return pairs
+
+    def _decide(self, early: int, pairs: list[Pair]) -> bool:
+        """Settle the earliest frame of all; False when it must wait for more to be known."""
+        late = 1 - early
+        key, partner = self._frames[early][0][0], self._frames[late][0][0]
+        gap = partner - key
+        if gap > self.max_skew:
+            self.nearest_miss = min(self.nearest_miss, gap)
+            self._pass_over(early)
+            return True
+        if len(self._frames[early]) > 1:
+            if abs(self._frames[early][1][0] - partner) < gap:
+                self._pass_over(early)
+                return True
+        elif not self._nothing_nearer_comes(early, partner, gap):
+            return False
+        frames = {side: self._frames[side].pop(0)[2] for side in (NEAR, FAR)}
+        pairs.append(Pair(frames[NEAR], frames[FAR]))
+        return True
+
+    def _nothing_nearer_comes(self, early: int, partner: float, gap: float) -> bool:
+        if gap == 0 or self._ended[early]:
+            return True
+        if self._exact:
+            return False
+        # Once the other side is this far ahead, the frame that could have been nearer is lost or late.
+        other_went_on = self._latest[1 - early] >= partner + gap + self.max_skew
+        return gap <= _SURE * self._interval[early] or other_went_on
+
+    def _pass_over(self, side: int) -> None:
+        del self._frames[side][0]
+        self.unmatched[side] += 1
+
+
+class AlternatingPairing(Pairing):
+    """One camera that changes its focus from frame to frame: a near frame goes with the far frame that follows it.
+
+    Args:
+        by_sharpness: Tell the two settings apart by where the frame is sharp (`SharpnessSorter`) and not by the order
+            (`OrderSorter`).
+        swap: The first frame is far.
+        max_skew: Greatest time between the two, in seconds.
+    """
+
+    def __init__(self, *, by_sharpness: bool = False, swap: bool = False, max_skew: float = math.inf) -> None:
+        super().__init__(max_skew)
+        self._sorter = SharpnessSorter() if by_sharpness else OrderSorter()
+        self._swap = swap
+        self._near: Frame | None = None
+
+    def add(self, side: int, frame: Frame) -> list[Pair]:  # noqa: ARG002 - both sides come through one source
+        """Take the camera's next frame."""
+        focus = self._sorter.side_of(frame)
+        focus = 1 - focus if self._swap else focus
+        self.received[focus] += 1
+        if focus == NEAR:
+            self._give_up_near()
+            self._near = frame
+            return []
+        if self._near is None:
+            self.unmatched[FAR] += 1
+            return []
+        gap = frame.timestamp - self._near.timestamp
+        if gap > self.max_skew:
+            self.nearest_miss = min(self.nearest_miss, gap)
+            self.unmatched[FAR] += 1
+            self._give_up_near()
+            return []
+        pair, self._near = Pair(self._near, frame), None
+        return [pair]
+
+    def end(self, side: int) -> list[Pair]:  # noqa: ARG002 - likewise
+        """The camera has ended."""
+        self._give_up_near()
+        return []
+
+    def _give_up_near(self) -> None:
+        if self._near is not None:
+            self.unmatched[NEAR] += 1
+            self._near = None

@@ -1,0 +1,153 @@
+"""The one place where the threads that read meet the thread that fuses, and where pairs are dropped."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ufafuse.runtime.stream.frames import FAR, NEAR, Frame, Pair, size_of
+from ufafuse.runtime.stream.pairing import Pairing
+
+DROP_OLDEST, BLOCK = "drop-oldest", "block"
+WHEN_LATE = (DROP_OLDEST, BLOCK)
+
+
+@dataclass(frozen=True)
+class PairCounts:
+    """What became of the frames.
+
+    Args:
+        frames_in, unmatched: Frames by side.
+        taken, dropped, waiting: Pairs.
+        nearest_miss: As `Pairing.nearest_miss`, in seconds.
+    """
+
+    frames_in: list[int]
+    unmatched: list[int]
+    taken: int
+    dropped: int
+    waiting: int
+    nearest_miss: float
+
+
+class PairQueue:
+    """Pairs frames and keeps at most ``size`` pairs until the fusing thread takes them.
+
+    Each frame that was put ends as half of a taken pair, of a dropped pair, or unmatched; the counts always add up.
+
+    Args:
+        pairing: Decides what belongs together.
+        size: Pairs that may wait.
+        when_late: What happens when they are full: `DROP_OLDEST` gives up the oldest pair, `BLOCK` lets the readers wait.
+        hold: Also let a reader wait while this many of its frames have no partner yet (recordings, of which nothing may
+            get lost because one file is read faster than the other); 0 never does.
+        on_mismatch: Told once per change when the two frames of a pair differ in size or kind; they count as unmatched.
+    """
+
+    def __init__(
+        self,
+        pairing: Pairing,
+        *,
+        size: int = 2,
+        when_late: str = DROP_OLDEST,
+        hold: int = 0,
+        on_mismatch: Callable[[str], None] = lambda text: None,  # noqa: ARG005 - a sink for texts
+    ) -> None:
+        self._pairing = pairing
+        self._size = size
+        self._when_late = when_late
+        self._hold = hold
+        self._on_mismatch = on_mismatch
+        self._mismatch = ""
+        self._pairs: deque[Pair] = deque()
+        self._ended = [False, False]
+        self._dropped = 0
+        self._mismatched = 0
+        self._taken = 0
+        self._changed = threading.Condition()
+
+    def put(self, side: int, frame: Frame) -> bool:
+        """Take a frame from a source; waits as the policy says.
+
+        Returns:
+            False when it came too late to count (the queue was ended) or no further frame of this side can be used.
+        """
+        with self._changed:
+            if self._ended[side]:
+                return False
+            self._queue(self._pairing.add(side, frame))
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._ended[side] or not self._must_wait(side))
+            return not (self._ended[side] or self._pairing.hopeless(side))
+
+    def end(self, side: int) -> None:
+        """No more frames come from ``side``; what waits is still taken."""
+        with self._changed:
+            if not self._ended[side]:
+                self._ended[side] = True
+                self._queue(self._pairing.end(side))
+            self._changed.notify_all()
+
+    def take(self, timeout: float) -> Pair | None:
+        """The oldest pair, or None when there was none within ``timeout`` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._pairs or all(self._ended), timeout)
+            if not self._pairs:
+                return None
+            self._taken += 1
+            self._changed.notify_all()
+            return self._pairs.popleft()
+
+    def abandon(self) -> None:
+        """Give up what waits: end both sides and count the waiting pairs as dropped."""
+        for side in (NEAR, FAR):
+            self.end(side)
+        with self._changed:
+            self._dropped += len(self._pairs)
+            self._pairs.clear()
+            self._changed.notify_all()
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing waits and nothing can come."""
+        with self._changed:
+            return all(self._ended) and not self._pairs
+
+    def counts(self) -> PairCounts:
+        """What became of the frames so far."""
+        with self._changed:
+            return PairCounts(
+                frames_in=list(self._pairing.received),
+                unmatched=[count + self._mismatched for count in self._pairing.unmatched],
+                taken=self._taken,
+                dropped=self._dropped,
+                waiting=len(self._pairs),
+                nearest_miss=self._pairing.nearest_miss,
+            )
+
+    def _must_wait(self, side: int) -> bool:
+        held = 0 < self._hold <= self._pairing.waiting(side) and not self._ended[1 - side]
+        return held or (self._when_late == BLOCK and len(self._pairs) >= self._size)
+
+    def _queue(self, pairs: list[Pair]) -> None:
+        for pair in pairs:
+            if self._fit(pair):
+                self._pairs.append(pair)
+            else:
+                self._mismatched += 1
+        while self._when_late == DROP_OLDEST and len(self._pairs) > self._size:
+            self._pairs.popleft()
+            self._dropped += 1
+
+    def _fit(self, pair: Pair) -> bool:
+        near, far = pair.near.array, pair.far.array
+        if near.shape == far.shape and near.dtype == far.dtype:
+            self._mismatch = ""
+            return True
+        text = f"near is {size_of(near)} {near.dtype}, far is {size_of(far)} {far.dtype}: such pairs cannot be fused"
+        if text != self._mismatch:
+            self._mismatch = text
+            self._on_mismatch(text)
+        return False

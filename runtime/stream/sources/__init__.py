@@ -1,0 +1,73 @@
+"""Where frames come from; `source_from_text` makes one from what the command line gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.stream.frames import SIDES
+from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source, SourceLost
+from ufafuse.runtime.stream.sources.folder import FolderSource
+from ufafuse.runtime.stream.sources.mjpeg import HttpSource
+from ufafuse.runtime.stream.sources.opencv import DeviceSource, UrlSource, VideoFileSource, device_source
+from ufafuse.runtime.stream.sources.pace import PacedSource
+from ufafuse.runtime.stream.sources.push import IterableSource, PushSource
+from ufafuse.runtime.stream.sources.sim import SimSettings, SimSource, sim_source
+
+__all__ = [
+    "BrokenFrame",
+    "DeviceSource",
+    "EndOfSource",
+    "FolderSource",
+    "HttpSource",
+    "IterableSource",
+    "PacedSource",
+    "PushSource",
+    "SimSettings",
+    "SimSource",
+    "Source",
+    "SourceLost",
+    "UrlSource",
+    "VideoFileSource",
+    "source_from_text",
+]
+
+_URL_SCHEMES = ("rtsp", "rtsps", "rtmp", "udp", "tcp", "rtp", "srt")
+_KINDS = "a camera (0, /dev/video0), a video file, a folder, a pattern (dir/*_A.png), an http or rtsp URL, or sim:"
+
+
+def source_from_text(text: str, side: int, *, option: str | None = None) -> Source:
+    """A source from what stands behind ``--near`` or ``--far``; nothing is opened yet.
+
+    Args:
+        text: A camera's index or path, a video file, a folder or a pattern of image files, a URL, or ``sim:``.
+        side: `NEAR` or `FAR`.
+        option: The option's name for the errors; ``--near`` or ``--far`` without.
+
+    Raises:
+        InputError: It is none of these, or a parameter cannot be used.
+    """
+    option = option or f"--{SIDES[side]}"
+    scheme, colon, rest = text.partition(":")
+    if colon and scheme == "sim":
+        return sim_source(rest, side)
+    if rest.startswith("//"):
+        if scheme in ("http", "https"):
+            return HttpSource(text)
+        if scheme in _URL_SCHEMES:
+            return UrlSource(text)
+        raise InputError(f"{option} {text} has the scheme {scheme}: known are http, https and {', '.join(_URL_SCHEMES)}.")
+    device = text.partition("?")[0]
+    if device.isdecimal() or device.startswith("/dev/"):
+        return device_source(text, option)
+    return _recorded(Path(text), option)
+
+
+def _recorded(path: Path, option: str) -> Source:
+    if path.is_dir():
+        return FolderSource(path)
+    if path.is_file():
+        return VideoFileSource(path)
+    if "*" in path.name and path.parent.is_dir():
+        return FolderSource(path.parent, path.name)
+    raise InputError(f"{option} {path} is no file, folder, camera or URL: give {_KINDS}.")

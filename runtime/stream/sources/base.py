@@ -1,0 +1,60 @@
+"""What every source of frames has in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ufafuse.runtime.stream.frames import Frame
+
+
+class SourceLost(Exception):  # noqa: N818 - a state of the world, not a defect
+    """The source went away; it is opened again after a pause. The text says what happened."""
+
+
+class BrokenFrame(Exception):  # noqa: N818 - likewise
+    """One frame came damaged; the next may be whole."""
+
+
+class EndOfSource(Exception):  # noqa: N818 - likewise
+    """A recording, or a source with a set number of frames, has no more."""
+
+
+class Source(ABC):
+    """A camera, a file, a stream: anything that gives frames one after the other.
+
+    A source is used by one thread. It counts its frames itself and goes on counting when it is opened again.
+
+    Attributes:
+        name: What reports call it.
+        live: Frames come when they come and are lost if nobody takes them. False: a recording, read as fast as wanted.
+        numbered: `Frame.index` says which frames belong together (numbered files); `Frame.timestamp` need not.
+    """
+
+    name: str = ""
+    live: bool = True
+    numbered: bool = False
+
+    def begin(self, epoch: float) -> None:
+        """Called once, before the first `read`, with the run's first moment (`time.monotonic`), the same for all."""
+
+    @abstractmethod
+    def open(self) -> None:
+        """Make ready to read; called again after `close` when the source was lost.
+
+        Raises:
+            SourceLost: It cannot be reached now.
+            InputError: It can never work (no such file, a size that the camera has not).
+        """
+
+    @abstractmethod
+    def read(self, timeout: float) -> Frame | None:
+        """The next frame, or None when there was none within about ``timeout`` seconds.
+
+        Raises:
+            BrokenFrame, SourceLost, EndOfSource: As their names say.
+        """
+
+    def close(self) -> None:
+        """Let go of the device or file; may be called twice."""

@@ -1,0 +1,181 @@
+"""Cameras, video files and network streams that OpenCV reads."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.stream.frames import Array, Frame
+from ufafuse.runtime.stream.sources.base import EndOfSource, Source, SourceLost
+from ufafuse.runtime.stream.sources.params import Params
+
+NETWORK_TIMEOUT_MS = 5000
+_PLAUSIBLE_DELAY = 2.0  # seconds from exposure to reading that a driver's clock may show
+
+
+class _Capture(Source):
+    """A `cv2.VideoCapture` and the count of its frames."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._capture: Any = None
+        self._count = 0
+
+    def _opened(self, *arguments: Any) -> bool:  # noqa: ANN401 - what cv2.VideoCapture takes
+        self.close()
+        self._capture = cv2.VideoCapture(*arguments)
+        if self._capture.isOpened():
+            return True
+        self.close()
+        return False
+
+    def _grabbed(self) -> Array | None:
+        """The next picture, or None when there is none; OpenCV's own errors count as none."""
+        try:
+            done, array = self._capture.read()
+        except cv2.error:
+            return None
+        return array if done else None
+
+    def _frame(self, array: Array, timestamp: float, arrived: float) -> Frame:
+        self._count += 1
+        return Frame(array, self._count - 1, timestamp, arrived)
+
+    def close(self) -> None:
+        """Release the device or file."""
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+
+class VideoFileSource(_Capture):
+    """A video file, from its first frame to its last, timed by its own timestamps (from 0).
+
+    Args:
+        path: Any container and codec that OpenCV's FFmpeg reads.
+    """
+
+    live = False
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._interval = 0.0
+        self._last = -1.0
+
+    def open(self) -> None:
+        """Raises: InputError when it is no video."""
+        if not self._opened(self.name, cv2.CAP_FFMPEG):
+            raise InputError(f"{self.name} cannot be read as a video: give a file that ffprobe understands.")
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self._interval = 1 / rate if rate > 0 else 1 / 25
+
+    def read(self, timeout: float) -> Frame | None:  # noqa: ARG002 - a file never waits
+        """The next frame of the file."""
+        array = self._grabbed()
+        if array is None:
+            raise EndOfSource
+        timestamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        if timestamp <= self._last:  # a stream without timestamps, such as bare MJPEG
+            timestamp = self._last + self._interval
+        self._last = timestamp
+        return self._frame(array, timestamp, time.monotonic())
+
+
+class DeviceSource(_Capture):
+    """A camera of Video4Linux.
+
+    Timestamps are the driver's where they are plausible (its clock is `time.monotonic`'s), otherwise the moment of
+    arrival.
+
+    Args:
+        device: Index (0) or path (/dev/video0).
+        size: Height and width to ask for; the camera's own choice without.
+        rate: Frames per second to ask for; 0 leaves it.
+        fourcc: Pixel format to ask for, such as ``"MJPG"``; empty leaves it.
+    """
+
+    def __init__(self, device: int | str, *, size: tuple[int, int] | None = None, rate: float = 0, fourcc: str = "") -> None:
+        super().__init__(f"/dev/video{device}" if isinstance(device, int) else device)
+        self._device = device
+        self._size = size
+        self._rate = rate
+        self._fourcc = fourcc
+
+    def open(self) -> None:
+        """Raises: SourceLost when it does not open, InputError when it has not the size that was asked for."""
+        if not self._opened(self._device, cv2.CAP_V4L2):
+            raise SourceLost(f"{self.name} does not open")
+        if self._fourcc:
+            self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*self._fourcc))
+        if self._size:
+            self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, self._size[1])
+            self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, self._size[0])
+        if self._rate:
+            self._capture.set(cv2.CAP_PROP_FPS, self._rate)
+        properties = (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
+        height, width = (int(self._capture.get(key)) for key in properties)
+        if self._size and (height, width) != self._size:
+            self.close()
+            asked = f"{self._size[0]}x{self._size[1]}"
+            raise InputError(
+                f"{self.name} was asked for {asked} and offers {height}x{width}: list its sizes with "
+                f"`v4l2-ctl -d {self.name} --list-formats-ext`."
+            )
+
+    def read(self, timeout: float) -> Frame | None:  # noqa: ARG002 - the driver waits by its own clock
+        """The next frame; a camera that gives none for the driver's ten seconds is lost."""
+        array = self._grabbed()
+        arrived = time.monotonic()
+        if array is None:
+            raise SourceLost(f"{self.name} gives no picture")
+        exposed = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        plausible = arrived - _PLAUSIBLE_DELAY <= exposed <= arrived
+        return self._frame(array, exposed if plausible else arrived, arrived)
+
+
+class UrlSource(_Capture):
+    """A network stream (rtsp, rtmp, udp, http, ...) through OpenCV's FFmpeg, timed by arrival."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(without_password(url))
+        self._url = url
+
+    def open(self) -> None:
+        """Raises: SourceLost when nobody answers within five seconds."""
+        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS]
+        if not self._opened(self._url, cv2.CAP_FFMPEG, timeouts):
+            raise SourceLost(f"{self.name} does not answer, or sends no video")
+
+    def read(self, timeout: float) -> Frame | None:  # noqa: ARG002 - FFmpeg waits by its own clock
+        """The next frame; a stream that gives none for five seconds is lost."""
+        array = self._grabbed()
+        if array is None:
+            raise SourceLost(f"{self.name} ended or gives no picture")
+        arrived = time.monotonic()
+        return self._frame(array, arrived, arrived)
+
+
+def without_password(url: str) -> str:
+    """``url`` with the user's password taken out, for reports."""
+    head, at, tail = url.rpartition("@")
+    scheme, _, credentials = head.partition("://")
+    return f"{scheme}://{credentials.partition(':')[0]}@{tail}" if at and credentials else url
+
+
+def device_source(text: str, option: str) -> DeviceSource:
+    """A camera from ``0`` or ``/dev/video0?size=480x640&rate=30&fourcc=MJPG``.
+
+    Raises:
+        InputError: A parameter cannot be used.
+    """
+    device, _, parameters = text.partition("?")
+    params = Params(parameters, f"{option} {text}")
+    size, rate, fourcc = params.size("size"), params.number("rate", 0), params.text("fourcc")
+    params.finish()
+    if fourcc and len(fourcc) != 4:
+        raise InputError(f"{option} {text} has fourcc={fourcc}: give four letters, such as MJPG.")
+    return DeviceSource(int(device) if device.isdecimal() else device, size=size, rate=rate, fourcc=fourcc)

@@ -1,0 +1,114 @@
+"""Sources for programs that have their own camera SDK."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from ufafuse.runtime.stream.frames import Array, Frame
+from ufafuse.runtime.stream.sources.base import EndOfSource, Source
+
+
+class PushSource(Source):
+    """Frames that your own code hands over, from any thread.
+
+    Args:
+        name: What reports call it.
+        size: Frames that wait here until the pipeline takes them; then the oldest is lost, as in a camera's driver.
+
+    Attributes:
+        overrun: Frames lost that way; they never count as received.
+
+    Example:
+        >>> near = PushSource("near")
+        >>> near.push(picture, timestamp=camera_seconds)
+    """
+
+    def __init__(self, name: str = "pushed", *, size: int = 4) -> None:
+        self.name = name
+        self.overrun = 0
+        self._size = size
+        self._count = 0
+        self._waiting: deque[Frame] = deque()
+        self._ended = False
+        self._changed = threading.Condition()
+
+    def push(self, array: Array, timestamp: float | None = None, *, index: int | None = None, copy: bool = True) -> None:
+        """Hand over one picture; never waits.
+
+        Args:
+            array: H x W or H x W x 3 (BGR), uint8 or uint16.
+            timestamp: Exposure in seconds, of a clock that both sources share; the moment of this call without.
+            index: The camera's own frame number; a count without.
+            copy: False when ``array`` is yours to give away. SDKs reuse their buffers, so True is the safe way.
+        """
+        arrived = time.monotonic()
+        picture = array.copy() if copy else array
+        with self._changed:
+            number = self._count if index is None else index
+            self._count += 1
+            self._waiting.append(Frame(picture, number, arrived if timestamp is None else timestamp, arrived))
+            if len(self._waiting) > self._size:
+                self._waiting.popleft()
+                self.overrun += 1
+            self._changed.notify()
+
+    def end(self) -> None:
+        """No more frames will come; the run ends when those at hand are fused."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+
+    def open(self) -> None:
+        """Nothing to open."""
+
+    def read(self, timeout: float) -> Frame | None:
+        """The oldest frame that waits."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._ended, timeout)
+            if self._waiting:
+                return self._waiting.popleft()
+            if self._ended:
+                raise EndOfSource
+            return None
+
+
+class IterableSource(Source):
+    """Frames from a generator or list of arrays, or of (array, timestamp in seconds).
+
+    Args:
+        frames: Read in the pipeline's own thread, one by one.
+        name: What reports call it.
+        live: Whether frames are lost when nobody takes them; False reads as fast as wanted and loses none.
+        interval: Seconds between frames that come without a timestamp and are not live.
+    """
+
+    def __init__(
+        self,
+        frames: Iterable[Array | tuple[Array, float]],
+        name: str = "frames",
+        *,
+        live: bool = False,
+        interval: float = 1 / 25,
+    ) -> None:
+        self.name = name
+        self.live = live
+        self._frames: Iterator[Array | tuple[Array, float]] = iter(frames)
+        self._interval = interval
+        self._count = 0
+
+    def open(self) -> None:
+        """Nothing to open."""
+
+    def read(self, timeout: float) -> Frame | None:  # noqa: ARG002 - the generator waits by its own clock
+        """The generator's next item."""
+        try:
+            item = next(self._frames)
+        except StopIteration:
+            raise EndOfSource from None
+        arrived = time.monotonic()
+        array, timestamp = item if isinstance(item, tuple) else (item, arrived if self.live else self._count * self._interval)
+        self._count += 1
+        return Frame(array, self._count - 1, timestamp, arrived)

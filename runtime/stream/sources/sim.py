@@ -1,0 +1,214 @@
+"""A simulated line: a picture that moves past two focus settings, with the faults of real cameras on request."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from ufafuse.runtime.images import read_image
+from ufafuse.runtime.stream.frames import NEAR, SIDES, Array, Frame
+from ufafuse.runtime.stream.marks import draw_number
+from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source, SourceLost
+from ufafuse.runtime.stream.sources.params import Params
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_BUFFERED = 4  # frames that a camera's driver keeps for a late reader
+_BANDS = 4  # depth changes this often along one length of the picture
+
+Spans = list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class SimSettings:
+    """What the simulated line does.
+
+    Args:
+        rate: Frames per second.
+        defocus: Blur of what is out of focus, in pixels (sigma = half of it).
+        size: Height and width of the frames.
+        speed: Pixels that the line moves from frame to frame.
+        jitter: Each frame is up to this many milliseconds early or late.
+        drop: Share of frames that never arrive, 0 to 1.
+        broken: Share of frames that arrive damaged, 0 to 1.
+        stall: (start, length) in seconds: times without a frame.
+        lost: (start, length) in seconds: times in which the source is gone and cannot be opened.
+        resize: (moment, (height, width)): changes of the frames' size.
+        count: The source ends after this many frame times; 0 means never.
+        alternate: One camera that changes its focus from frame to frame.
+        seed: Of jitter, drop and broken.
+    """
+
+    rate: float = 30.0
+    defocus: float = 8.0
+    size: tuple[int, int] = (480, 640)
+    speed: int = 4
+    jitter: float = 0.0
+    drop: float = 0.0
+    broken: float = 0.0
+    stall: Spans = field(default_factory=list)
+    lost: Spans = field(default_factory=list)
+    resize: list[tuple[float, tuple[int, int]]] = field(default_factory=list)
+    count: int = 0
+    alternate: bool = False
+    seed: int = 0
+
+    @classmethod
+    def from_params(cls, params: Params) -> SimSettings:
+        """Read ``?rate=...``; raises InputError for what is out of range or unknown."""
+        settings = cls(
+            rate=params.number("rate", cls.rate, low=0.01, high=10_000),
+            defocus=params.number("defocus", cls.defocus, high=200),
+            size=params.size("size") or cls.size,
+            speed=params.whole("speed", cls.speed),
+            jitter=params.number("jitter", cls.jitter),
+            drop=params.number("drop", cls.drop, high=1),
+            broken=params.number("broken", cls.broken, high=1),
+            stall=params.spans("stall"),
+            lost=params.spans("lost"),
+            resize=params.sizes("resize"),
+            count=params.whole("count", cls.count),
+            alternate=params.choice("focus", ("fixed", "alternate")) == "alternate",
+            seed=params.whole("seed", cls.seed),
+        )
+        params.finish()
+        return settings
+
+
+class SimSource(Source):
+    """Frames of a simulated line; each carries its number (`ufafuse.runtime.stream.marks`).
+
+    Two of them with the same rate show the same line at the same moments, one in focus where the other is not.
+
+    Args:
+        picture: An image file to move past the camera; nothing draws one.
+        side: `NEAR` or `FAR`.
+        settings: Rate, defocus, faults.
+
+    Raises:
+        InputError: The picture cannot be read, or a size is too small to carry a number.
+    """
+
+    def __init__(self, picture: Path | None, side: int, settings: SimSettings | None = None) -> None:
+        self._settings = settings or SimSettings()
+        self._side = side
+        self._picture = _drawn_picture(self._settings.seed) if picture is None else _as_bgr(read_image(picture))
+        self._strips: dict[tuple[int, int], tuple[Array, Array, int]] = {}
+        self._epoch = 0.0
+        self._next = 0
+        self.name = f"sim:{picture or ''}"
+        for _, size in [(0.0, self._settings.size), *self._settings.resize]:
+            draw_number(np.zeros(size, np.uint8), 0, side)  # refuses sizes that cannot carry a number, before anything runs
+        self._strip(self._settings.size)
+
+    def begin(self, epoch: float) -> None:
+        """All simulated sources of a run count from the same moment."""
+        self._epoch = epoch
+
+    def open(self) -> None:
+        """Fails while the simulated loss lasts."""
+        if _within(self._settings.lost, time.monotonic() - self._epoch):
+            raise SourceLost("the simulated camera is away")
+
+    def read(self, timeout: float) -> Frame | None:
+        """The next frame when its time has come."""
+        until = time.monotonic() + timeout
+        while True:
+            number = self._due_number()
+            moment = number / self._settings.rate
+            if _within(self._settings.lost, moment) and _within(self._settings.lost, time.monotonic() - self._epoch):
+                raise SourceLost("the simulated camera went away")
+            chance = random.Random(f"{self._settings.seed}-{self._side}-{number}")  # noqa: S311 - faults, not secrets
+            early_or_late = chance.uniform(-1, 1) * self._settings.jitter / 1000
+            exposed = self._epoch + moment + early_or_late
+            if exposed > until:
+                time.sleep(max(0.0, until - time.monotonic()))
+                return None
+            time.sleep(max(0.0, exposed - time.monotonic()))
+            self._next = number + 1
+            if _within(self._settings.stall, moment) or chance.random() < self._settings.drop:
+                continue
+            if chance.random() < self._settings.broken:
+                raise BrokenFrame(f"simulated damage in frame {number}")
+            return Frame(self.picture_of(number), number, exposed, time.monotonic())
+
+    def _due_number(self) -> int:
+        """The number of the next frame; those that nobody came for in time are gone, as in a camera's driver."""
+        passed = int((time.monotonic() - self._epoch) * self._settings.rate)
+        number = max(self._next, passed - _BUFFERED)
+        if self._settings.count and number >= self._settings.count:
+            raise EndOfSource
+        return number
+
+    def picture_of(self, number: int) -> Array:
+        """What this side sees as frame ``number``: H x W x 3, uint8, BGR."""
+        size = self._settings.size
+        for moment, changed in self._settings.resize:
+            if number / self._settings.rate >= moment:
+                size = changed
+        near, far, period = self._strip(size)
+        side = number % 2 if self._settings.alternate else self._side
+        left = number * self._settings.speed % period
+        image = (near if side == NEAR else far)[:, left : left + size[1]].copy()
+        draw_number(image, number, side)
+        return image
+
+    def _strip(self, size: tuple[int, int]) -> tuple[Array, Array, int]:
+        """The line as each side sees it, long enough for every position of the window, and its period in pixels."""
+        if size not in self._strips:
+            self._strips[size] = _strips(self._picture, size, self._settings.defocus)
+        return self._strips[size]
+
+
+def _strips(picture: Array, size: tuple[int, int], defocus: float) -> tuple[Array, Array, int]:
+    height, width = size
+    scaled = cv2.resize(picture, (max(2, round(picture.shape[1] * height / picture.shape[0])), height))
+    sharp = np.hstack([scaled, scaled[:, ::-1]])  # mirrored, so that the end meets the start
+    period = sharp.shape[1]
+    sharp = np.hstack([sharp] * (1 + -(-width // period)))[:, : period + width]
+    blurred = cv2.GaussianBlur(sharp, (0, 0), defocus / 2) if defocus > 0 else sharp
+    columns = np.arange(sharp.shape[1]) % period
+    is_near = (columns * 2 * _BANDS // period % 2 == 0)[np.newaxis, :, np.newaxis]
+    return np.where(is_near, sharp, blurred), np.where(is_near, blurred, sharp), period
+
+
+def _drawn_picture(seed: int) -> Array:
+    """A picture with detail at every scale, for use without a file."""
+    rng = np.random.default_rng(seed)
+    picture = np.zeros((480, 640, 3), np.float32)
+    for cell in (2, 4, 8, 32, 128):
+        noise = rng.random((480 // cell + 2, 640 // cell + 2, 3), np.float32)
+        picture += cv2.resize(noise, (640, 480), interpolation=cv2.INTER_CUBIC)
+    picture = picture.clip(0, 5) * 51
+    for _ in range(60):
+        x, y, side = (int(value) for value in rng.integers((0, 0, 8), (640, 480, 60)))
+        shade = tuple(float(value) for value in rng.integers(0, 255, 3))
+        cv2.rectangle(picture, (x, y), (x + side, y + side // 2), shade, -1)
+    return picture.clip(0, 255).astype(np.uint8)
+
+
+def _as_bgr(image: Array) -> Array:
+    eight = image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
+    return cv2.cvtColor(eight, cv2.COLOR_GRAY2BGR) if eight.ndim == 2 else np.ascontiguousarray(eight[..., :3])
+
+
+def _within(spans: Sequence[tuple[float, float]], moment: float) -> bool:
+    return any(start <= moment < start + length for start, length in spans)
+
+
+def sim_source(text: str, side: int) -> SimSource:
+    """A source from ``[PICTURE][?rate=...]``, what stands after ``sim:``.
+
+    Raises:
+        InputError: The picture or a parameter cannot be used.
+    """
+    picture, _, parameters = text.partition("?")
+    settings = SimSettings.from_params(Params(parameters, f"--{SIDES[side]} sim:{text}"))
+    return SimSource(Path(picture) if picture else None, side, settings)

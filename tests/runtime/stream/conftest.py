@@ -1,0 +1,98 @@
+"""Helpers for the tests of live fusion; no network is needed by any of them."""
+
+import os
+
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ufafuse.runtime.stream.frames import FAR, NEAR, Frame, FusedPair
+from ufafuse.runtime.stream.marks import _row_height, _tops, draw_number, read_number
+
+
+def fuse_marks(near: np.ndarray, far: np.ndarray) -> np.ndarray:
+    """The near frame with the far frame's row of bits: what a fusion that keeps the sharper picture would show."""
+    fused = near.copy()
+    row = _row_height(near.shape[0])
+    for top in _tops(near.shape[0], FAR):
+        fused[top : top + row] = far[top : top + row]
+    return fused
+
+
+def numbers_in(picture: np.ndarray) -> tuple[int | None, int | None]:
+    """The near and the far frame's number in a fused picture."""
+    return read_number(picture, NEAR), read_number(picture, FAR)
+
+
+def numbered_picture(number: int, side: int, size: tuple[int, int] = (96, 192)) -> np.ndarray:
+    """A small picture that carries its number."""
+    picture = np.full((*size, 3), 40 + number % 100, np.uint8)
+    draw_number(picture, number, side)
+    return picture
+
+
+def pictures_of(path: Path) -> Iterator[np.ndarray]:
+    """Every picture that a video player would show."""
+    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    while True:
+        done, picture = video.read()
+        if not done:
+            video.release()
+            return
+        yield picture
+
+
+def frame_at(timestamp: float, index: int = 0) -> Frame:
+    """A tiny frame of a moment."""
+    return Frame(np.zeros((2, 2, 3), np.uint8), index, timestamp, 0.0)
+
+
+class Recorder:
+    """Keeps what a pipeline hands to ``on_frame``: numbers in the fused pictures and the indices of the frames."""
+
+    def __init__(self) -> None:
+        self.items: list[tuple[tuple[int | None, int | None], tuple[int, int], float]] = []
+
+    def __call__(self, item: FusedPair) -> None:
+        indices = item.pair.near.index, item.pair.far.index
+        self.items.append((numbers_in(item.fused), indices, item.pair.skew))
+
+    def assert_none_mixed(self) -> None:
+        assert self.items
+        for numbers, indices, _ in self.items:
+            assert numbers == indices
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture(name="fuse_marks")
+def _fuse_marks() -> Callable:
+    return fuse_marks
+
+
+@pytest.fixture(name="numbers_in")
+def _numbers_in() -> Callable:
+    return numbers_in
+
+
+@pytest.fixture(name="numbered_picture")
+def _numbered_picture() -> Callable:
+    return numbered_picture
+
+
+@pytest.fixture(name="pictures_of")
+def _pictures_of() -> Callable:
+    return pictures_of
+
+
+@pytest.fixture(name="frame_at")
+def _frame_at() -> Callable:
+    return frame_at
