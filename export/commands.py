@@ -1,0 +1,296 @@
+"""`ufa export`, `ufa build` and `ufa verify`."""
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ufafuse.runtime import console
+from ufafuse.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from ufafuse.export.everything import Maker
+
+MAKERS_GROUP = "ufafuse.makers"
+
+
+class ExportPrecision(str, Enum):
+    """Types of an exported graph's tensors."""
+
+    fp32 = "fp32"
+    fp16 = "fp16"
+
+
+class Io(str, Enum):
+    """Layouts of a graph's inputs and outputs."""
+
+    float = "float"
+    uint8 = "uint8"
+
+
+class Backend(str, Enum):
+    """Inference engines."""
+
+    auto = "auto"
+    tensorrt = "tensorrt"
+    onnxruntime = "onnxruntime"
+    openvino = "openvino"
+
+
+class Flavor(str, Enum):
+    """TensorRT's two kinds."""
+
+    tensorrt = "tensorrt"
+    tensorrt_rtx = "tensorrt-rtx"
+
+
+class Hardware(str, Enum):
+    """Which other GPUs may load a classic engine."""
+
+    none = "none"
+    ampere = "ampere+"
+    same = "same-cc"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
+Weights = Annotated[str, typer.Option(help="A .safetensors file, or a bundled network's name.")]
+PairsDir = Annotated[Path | None, typer.Option(help="A folder of real pairs; left away, synthetic ones are used.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this folder's commands to ``app``."""
+    app.command("export")(export)
+    app.command("build")(build)
+    app.command("verify")(verify)
+
+
+def export(
+    weights: Weights,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The .onnx file; with --all a folder.")],
+    precision: Annotated[ExportPrecision, typer.Option(help="Types of the graph's tensors.")] = ExportPrecision.fp32,
+    io: Annotated[Io, typer.Option(help="float: N x 3 x H x W, RGB, [0, 1]; uint8: N x H x W x 3, BGR.")] = Io.float,
+    tiles: Annotated[bool, typer.Option("--tiles", help="Also X.means.onnx and X.tile.onnx, for exact tiling.")] = False,
+    reference: Annotated[Path | None, typer.Option(help="Also pack PyTorch's results into this .npz, for the device.")] = None,
+    reference_size: Annotated[list[str] | None, typer.Option(help="HxW of a packed pair; repeatable.")] = None,
+    pairs: PairsDir = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every artefact this machine can make, and a report.")] = False,
+    size: Annotated[str, typer.Option(help="With --all: HxW to check and time at, and the engines' size.")] = "256x256",
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Export weights to ONNX, verified against PyTorch; with --all to everything that can be made here."""
+    with console.run(as_json):
+        from ufafuse.export.onnx_export import onnx_from_weights
+        from ufafuse.export.profiles import parse_size
+        from ufafuse.export.verify import REFERENCE_SIZES, pack_reference
+        from ufafuse.runtime.models import weights_path
+
+        source = weights_path(weights)
+        sizes = [parse_size(text, option="--reference-size") for text in reference_size or []] or REFERENCE_SIZES
+        if everything:
+            report = _export_all(source, out, pairs, parse_size(size), force=force)
+        else:
+            report = onnx_from_weights(source, out, precision=precision.value, io=io.value, tiles=tiles, force=force)
+            if reference is not None:
+                pack_reference(source, reference, pairs=pairs, sizes=sizes, force=force)
+                report["reference"] = str(reference)
+        console.emit(report, as_json=as_json)
+        _tell_export(report, out, source, as_json=as_json)
+
+
+def _export_all(source: Path, out: Path, pairs: Path | None, size: tuple[int, int], *, force: bool) -> dict[str, Any]:
+    from ufafuse.export.everything import export_all
+
+    with console.progress() as bar:
+        task = bar.add_task("exporting", total=None)
+        return export_all(
+            source,
+            out,
+            pairs=pairs,
+            size=size,
+            makers=_makers(),
+            force=force,
+            done=lambda name: bar.update(task, description=name),
+        )
+
+
+def _makers() -> "list[Maker]":
+    """What other folders add to --all, through the entry-point group ``ufafuse.makers``: this folder imports none."""
+    from importlib.metadata import entry_points
+
+    return [entry.load()() for entry in sorted(entry_points(group=MAKERS_GROUP), key=lambda entry: entry.name)]
+
+
+def _tell_export(report: dict[str, Any], out: Path, source: Path, *, as_json: bool) -> None:
+    if report["precision"] == "all":
+        if not as_json:
+            console.out.print((out / "report.md").read_text())
+        for name in ("report.json", "report.md"):
+            console.wrote(out / name, as_json=as_json)
+        return
+    if not as_json:
+        for name, check in report["verified"].items():
+            console.out.print(f"{name}: as PyTorch on {len(check['pairs'])} frames, worst {_measured(check['worst'])}")
+    for name in report["files"]:
+        console.wrote(out.with_name(name), as_json=as_json)
+    console.wrote(Path(report["report"]), as_json=as_json)
+    if "reference" in report:
+        console.wrote(Path(report["reference"]), as_json=as_json)
+    console.hint(f"ufa verify {out} --against {source}", as_json=as_json)
+
+
+def _measured(worst: dict[str, Any]) -> str:
+    if "relative" in worst:
+        return f"{worst['relative']:.1e} relative"
+    return f"{worst['psnr']:.1f} dB, {worst['max_abs']:.2g} levels ({worst['name']})"
+
+
+def build(
+    onnx: Annotated[Path, typer.Argument(help="A file of `ufa export` or `ufa calibrate`; its precision is the engine's.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The .engine file.")],
+    *,
+    smallest: Annotated[
+        list[str] | None, typer.Option("--min", help="HxW; --min, --opt, --max make a profile; repeatable.")
+    ] = None,
+    best: Annotated[list[str] | None, typer.Option("--opt", help="HxW the engine is fastest at.")] = None,
+    largest: Annotated[list[str] | None, typer.Option("--max", help="HxW. A wide range makes a slower engine.")] = None,
+    static: Annotated[list[str] | None, typer.Option(help="HxW: a profile of one size, the fastest; repeatable.")] = None,
+    batch: Annotated[str, typer.Option(help="Pairs at once: N, or MIN,OPT,MAX.")] = "1",
+    flavor: Annotated[Flavor | None, typer.Option(help="Left away: the installed one.")] = None,
+    target: Annotated[str, typer.Option(help="sm75,sm86,...: GPUs to build for, with tensorrt-rtx only.")] = "",
+    workspace: Annotated[int | None, typer.Option(help="MiB of scratch memory a layer may use.")] = None,
+    level: Annotated[int | None, typer.Option(help="0 (fast build) to 5 (fast engine).")] = None,
+    timing_cache: Annotated[Path | None, typer.Option(help="File that keeps tactic timings; classic only.")] = None,
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="Newer releases can load it; classic only.")
+    ] = False,
+    hardware: Annotated[Hardware, typer.Option(help="Other GPUs that can load it; classic only.")] = Hardware.none,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Build a TensorRT or TensorRT-RTX engine from ONNX (the latter without a GPU)."""
+    with console.run(as_json):
+        from ufafuse.export.build_options import BuildOptions
+        from ufafuse.export.engine import engine_from_onnx
+        from ufafuse.export.profiles import profiles_from_options
+
+        options = BuildOptions(
+            profiles_from_options(smallest or [], best or [], largest or [], static or [], batch),
+            flavor=flavor.value if flavor else None,
+            targets=tuple(part.strip() for part in target.split(",") if part.strip()),
+            workspace_mib=workspace,
+            optimization_level=level,
+            timing_cache=timing_cache,
+            version_compatible=version_compatible,
+            hardware=hardware.value,
+        )
+        with console.progress() as bar:
+            report = engine_from_onnx(onnx, out, options, force=force, on_phase=_phases(bar))
+        console.emit(report, as_json=as_json)
+        if not as_json:
+            _print_build(report)
+        console.wrote(out, as_json=as_json)
+        console.wrote(Path(report["report"]), as_json=as_json)
+        console.hint(f"ufa verify {out} --reference X.npz  (on the machine that will run it)", as_json=as_json)
+
+
+def _phases(bar: "Bar") -> Any:  # noqa: ANN401 - the callback of engine_from_onnx
+    """Show each phase of a build as a line of its own; builders call this from their threads."""
+    tasks: dict[str, Any] = {}
+
+    def on_phase(phase: str, steps: int, total: int | None) -> None:
+        if total is None:
+            if phase in tasks:
+                bar.remove_task(tasks.pop(phase))
+        elif phase in tasks:
+            bar.update(tasks[phase], completed=steps, total=total)
+        else:
+            tasks[phase] = bar.add_task(phase, completed=steps, total=total)
+
+    return on_phase
+
+
+def _print_build(report: dict[str, Any]) -> None:
+    layers = report["layers"]
+    console.out.print(
+        f"{report['flavor']} {report['version']} for {', '.join(report['compute_capability'])}: "
+        f"{report['bytes'] / 1e6:.1f} MB in {report['seconds']:.1f} s; of {layers['convolutions']} convolutions "
+        f"{layers['half']} are half, {layers['int8']} int8"
+    )
+
+
+def verify(
+    artefact: Annotated[Path, typer.Argument(help="A .onnx or .engine file.")],
+    against: Annotated[
+        str | None, typer.Option(help="The weights it came from: a .safetensors file or a bundled name.")
+    ] = None,
+    reference: Annotated[Path | None, typer.Option(help="Packed results instead of weights: needs no PyTorch.")] = None,
+    pairs: PairsDir = None,
+    size: Annotated[list[str] | None, typer.Option(help="HxW to cut from the middle of each pair; repeatable.")] = None,
+    max_pairs: Annotated[int | None, typer.Option(min=1, help="Take only so many pairs, spread over the folder.")] = None,
+    backend: Annotated[Backend, typer.Option(help="Inference engine.")] = Backend.auto,
+    precision: Annotated[str | None, typer.Option(help="Arithmetic; left away, the backend chooses.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for report and heat map.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Hold an artefact against PyTorch, or against packed results of it; exit code 1 when it falls short."""
+    with console.run(as_json):
+        from ufafuse.runtime.session import SessionOptions
+
+        if (against is None) == (reference is None):
+            raise InputError("give either --against WEIGHTS, or --reference X.npz where PyTorch is not installed.")
+        options = SessionOptions(precision=precision, threads=threads)
+        if reference is not None:
+            from ufafuse.runtime.verify import verify_against_reference
+
+            findings = verify_against_reference(artefact, reference, backend=backend.value, options=options)
+        else:
+            from ufafuse.export.profiles import parse_size
+            from ufafuse.export.verify import verify_against_weights
+            from ufafuse.runtime.models import weights_path
+
+            with console.progress() as bar:
+                task = bar.add_task("verifying", total=None)
+                findings = verify_against_weights(
+                    artefact,
+                    weights_path(against),
+                    pairs=pairs,
+                    sizes=[parse_size(text) for text in size or []],
+                    max_pairs=max_pairs,
+                    backend=backend.value,
+                    options=options,
+                    done=lambda row: bar.update(task, description=row["name"]),
+                )
+        written = findings.write(out or artefact.parent)
+        console.emit(findings.report, as_json=as_json)
+        if not as_json:
+            _print_rows(findings.report)
+        for path in written:
+            console.wrote(path, as_json=as_json)
+    if not findings.report["ok"]:
+        console.fail(findings.verdict)
+        raise typer.Exit(1)
+
+
+def _print_rows(report: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table("pair", "size", "PSNR (dB)", "SSIM", "max (levels)", "mean (levels)", "")
+    for row in report["pairs"]:
+        verdict = "ok" if row["ok"] else "[red]too far[/red]" if row["finite"] else "[red]not finite[/red]"
+        table.add_row(
+            console.escape(row["name"]),
+            "x".join(map(str, row["size"])),
+            f"{row['psnr']:.2f}",
+            f"{row['ssim']:.5f}",
+            f"{row['max_abs']:.3g}",
+            f"{row['mean_abs']:.2g}",
+            verdict,
+        )
+    console.out.print(table)
+    console.out.print(f"{report['backend']}, {report['precision']}; tolerance {report['tolerance']}")

@@ -1,0 +1,164 @@
+"""From an ONNX file to a TensorRT engine with a manifest beside it."""
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ufafuse.export.build_options import BuildOptions
+from ufafuse.export.onnx_file import graph_inputs
+from ufafuse.export.tensorrt_api import Built, Progress, TensorRt, choose_flavor
+from ufafuse.runtime.artefact import (
+    METADATA_KEY,
+    Manifest,
+    atomic_write,
+    manifest_path,
+    read_manifest,
+    sha256_of,
+    tool_versions,
+    write_json,
+)
+from ufafuse.runtime.errors import InputError, ModelError, OutputError
+
+_POLL_S = 0.1
+
+
+def engine_from_onnx(
+    onnx: Path,
+    out: Path,
+    options: BuildOptions,
+    *,
+    force: bool = False,
+    on_phase: Callable[[str, int, int | None], None] = lambda *_: None,
+) -> dict[str, Any]:
+    """Build ``out`` from ``onnx``: a plain plan that trtexec loads too, and ``out.json`` with its manifest.
+
+    Args:
+        onnx: A file of `ufa export` or `ufa calibrate`; its precision becomes the engine's.
+        out: Ends in ``.engine``.
+        options: See `BuildOptions`.
+        force: Replace an existing engine.
+        on_phase: See `Progress`.
+
+    Returns:
+        The manifest's facts, with ``ok``, ``artefact``, ``report`` (the manifest's path), ``precision``, ``verified``
+        (``None``: building proves nothing about results, `ufa verify` does).
+
+    Raises:
+        InputError: An option cannot be met, or a path has a wrong suffix.
+        ModelError: ``onnx`` is broken, foreign or refused by the parser, or has no layer of the precision it claims.
+        BackendError: No flavour is installed, no GPU where one is needed, or the builder fails.
+        OutputError: ``out`` cannot be written.
+        KeyboardInterrupt: The build was cancelled by Ctrl-C; nothing is left behind.
+    """
+    onnx, out = Path(onnx), Path(out)
+    _check_paths(onnx, out, force=force)
+    source = read_manifest(onnx)
+    vendor = TensorRt(choose_flavor(options.flavor))
+    vendor.check(options)
+    inputs = graph_inputs(onnx)
+    start = time.perf_counter()
+    built = _build_interruptibly(vendor, onnx, options, inputs, on_phase)
+    seconds = round(time.perf_counter() - start, 3)
+    _check_precision(source.precision, built.layers, onnx)
+    manifest = Manifest(
+        kind="engine",
+        variant=source.variant,
+        precision=source.precision,
+        io=source.io,
+        spec=source.spec,
+        weights_sha256=source.weights_sha256,
+        tools={**tool_versions(), vendor.flavor: vendor.version},
+        extra={
+            **{key: source.extra[key] for key in ("role", "stride", "halo", "strides", "widths") if key in source.extra},
+            **options.to_dict(),
+            "flavor": vendor.flavor,
+            "version": vendor.version,
+            "compute_capability": list(built.targets) or (["ampere+"] if vendor.is_rtx else ["this machine's"]),
+            "onnx": onnx.name,
+            "onnx_sha256": sha256_of(onnx),
+            "plan_sha256": hashlib.sha256(built.plan).hexdigest(),
+            "layers": built.layers,
+            "seconds": seconds,
+        },
+    )
+    _write(out, built, manifest, options.timing_cache)
+    return {
+        "ok": True,
+        "artefact": str(out),
+        "report": str(manifest_path(out)),
+        "precision": source.precision,
+        "verified": None,
+        "bytes": len(built.plan),
+        **manifest.extra,
+    }
+
+
+def _check_paths(onnx: Path, out: Path, *, force: bool) -> None:
+    if onnx.suffix != ".onnx":
+        raise InputError(f"{onnx} is no .onnx file: run `ufa export` first, and build from what it writes.")
+    if out.suffix != ".engine":
+        raise InputError(f"-o {out} must end in .engine.")
+    if out.exists() and not force:
+        raise OutputError(f"{out} exists already: choose another name, or add --force to replace it.")
+    if not out.parent.is_dir():
+        raise OutputError(f"{out.parent} is not a folder: make it first (mkdir -p {out.parent}).")
+
+
+def _build_interruptibly(
+    vendor: TensorRt,
+    onnx: Path,
+    options: BuildOptions,
+    inputs: dict[str, list[int | str]],
+    on_phase: Callable[[str, int, int | None], None],
+) -> Built:
+    """Build in a thread of its own, so that Ctrl-C reaches us while the builder holds its thread.
+
+    An exception must not pass through the builder's C++ frames (it ends the process), so the interrupt becomes a flag
+    that the progress monitor answers with, and goes on once the builder has let go.
+    """
+    progress = Progress(on_phase)
+    done: list[Built] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            done.append(vendor.build(onnx, options, inputs, progress))
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread and raised there
+            failed.append(error)
+
+    thread = threading.Thread(target=work, name="tensorrt-build", daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(_POLL_S)
+    except KeyboardInterrupt:
+        progress.cancelled.set()
+        thread.join()
+        raise
+    if failed:
+        raise failed[0]
+    return done[0]
+
+
+def _check_precision(precision: str, layers: dict[str, Any], onnx: Path) -> None:
+    """A graph that claims half or int8 and has no such layer would build into a slow engine without a word."""
+    share = {"fp16": layers["share_half"], "int8": layers["share_int8"]}.get(precision)
+    if share == 0:
+        raise ModelError(
+            f"{onnx} says it is {precision}, but none of its {layers['convolutions']} convolutions is: export it again."
+        )
+
+
+def _write(out: Path, built: Built, manifest: Manifest, timing_cache: Path | None) -> None:
+    """The plan and its manifest; should one be replaced and the other not, ``plan_sha256`` tells on loading."""
+    beside = manifest_path(out)
+    with atomic_write(out, force=True) as temporary:
+        temporary.write_bytes(built.plan)
+        write_json(beside, json.loads(manifest.to_metadata()[METADATA_KEY]))
+    if timing_cache is not None and built.timing_cache is not None:
+        with atomic_write(timing_cache, force=True) as temporary:
+            temporary.write_bytes(built.timing_cache)

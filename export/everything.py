@@ -1,0 +1,182 @@
+"""`ufa export --all`: from weights to a folder with every artefact this machine can make, and a table of them."""
+
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ufafuse.export.build_options import BuildOptions
+from ufafuse.export.engine import engine_from_onnx
+from ufafuse.export.onnx_export import onnx_from_weights
+from ufafuse.export.profiles import Profile, Size
+from ufafuse.export.report import TIMED_RUNS, Row, write_report
+from ufafuse.export.tensorrt_api import TensorRt
+from ufafuse.export.verify import load_pairs, pack_reference, reference_cases
+from ufafuse.runtime.artefact import read_manifest
+from ufafuse.runtime.errors import BackendError, CheckFailed, OutputError
+from ufafuse.runtime.session import SessionOptions, installed, open_session
+from ufafuse.runtime.verify import Case, run_case, verify_cases
+from ufafuse.train.model import load_weights
+from ufafuse.train.spec import Spec
+
+RTX_TARGETS = ("sm75", "sm86", "sm89")  # the paper's own GTX 20 class, and the two after it
+_VARIANTS = (("", "fp32", "float"), ("-uint8", "fp32", "uint8"), ("-fp16", "fp16", "float"), ("-fp16-uint8", "fp16", "uint8"))
+_FLAVORS = (("tensorrt-rtx", "tensorrt_rtx", "rtx"), ("tensorrt", "tensorrt", "gpu"))
+_CPU_BACKENDS = ("onnxruntime", "openvino")
+
+
+@dataclass(frozen=True)
+class Maker:
+    """A further artefact, made from the exported fp32 one by a package that this one does not import.
+
+    Args:
+        suffix: Of the file's name: ``"-int8"`` makes ``ufa-int8.onnx``.
+        make: Called with (the ONNX file, where to write, the folder of pairs or None).
+    """
+
+    suffix: str
+    make: Callable[[Path, Path, Path | None], Any]
+
+
+def export_all(
+    weights: Path,
+    folder: Path,
+    *,
+    pairs: Path | None = None,
+    size: Size = (256, 256),
+    max_pairs: int = 4,
+    makers: Sequence[Maker] = (),
+    force: bool = False,
+    done: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Make and check everything that can be made here.
+
+    Args:
+        weights: A ``.safetensors`` file; the artefacts are named after its network.
+        folder: Where they go; made if missing.
+        pairs: Real pairs to check (and to calibrate) with; nothing takes synthetic ones.
+        size: (height, width) of the frames that are checked and timed, and of the engines' one profile.
+        max_pairs: How many pairs each artefact is checked on.
+        makers: Further artefacts, see `Maker`.
+        force: Replace what is there.
+        done: Told after each artefact.
+
+    Returns:
+        ``ok``, ``artefact`` (the folder), ``report``, ``precision`` (``"all"``), ``verified``, ``machine``, ``tools``,
+        ``rows``, ``left_out`` (what could not be made, and why). The same is written to ``report.json`` and, as a
+        table, to ``report.md``.
+
+    Raises:
+        InputError, ModelError, OutputError: As the single steps.
+        CheckFailed: An artefact misses its tolerance; the reports are written all the same.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error.strerror}.") from error
+    net = load_weights(weights)
+    name = net.spec.name
+    rows: list[Row] = []
+    for suffix, precision, io in (
+        ("", "fp32", "float"),
+        ("-uint8", "fp32", "uint8"),
+        ("-fp16", "fp16", "float"),
+        ("-fp16-uint8", "fp16", "uint8"),
+    ):
+        out = folder / f"{name}{suffix}.onnx"
+        tiles = net.spec.channel and suffix == ""
+        onnx_from_weights(weights, out, precision=precision, io=io, tiles=tiles, force=force)
+        rows.append(Row(out, precision, io))
+        done(out.name)
+    for maker in makers:
+        out = folder / f"{name}{maker.suffix}.onnx"
+        maker.make(rows[0].artefact, out, pairs)
+        manifest = read_manifest(out)
+        rows.append(Row(out, manifest.precision, manifest.io))
+        done(out.name)
+    pack_reference(weights, folder / f"{name}.reference.npz", pairs=pairs, force=force)
+    left_out: list[str] = []
+    cases = list(reference_cases(net, load_pairs(pairs, sizes=[size], max_pairs=max_pairs)))
+    for row in rows:
+        _check_on_cpu(row, weights, cases, left_out)
+    rows += _engines(rows, size, left_out, force=force, done=done)
+    report = write_report(folder, weights, rows, left_out, size)
+    if not report["ok"]:
+        raise CheckFailed(f"{', '.join(report['verified']['failed'])} missed the tolerance: see {folder / 'report.md'}.")
+    return report
+
+
+def _exported(weights: Path, spec: Spec, folder: Path, *, force: bool, done: Callable[[str], None]) -> Iterator[Row]:
+    """The ONNX files in every precision and io layout; the first is the fp32 one with its companions."""
+    for suffix, precision, io in _VARIANTS:
+        out = folder / f"{spec.name}{suffix}.onnx"
+        tiles = spec.channel and suffix == ""
+        onnx_from_weights(weights, out, precision=precision, io=io, tiles=tiles, force=force)
+        yield Row(out, precision, io)
+        done(out.name)
+
+
+def _made(makers: Sequence[Maker], source: Path, pairs: Path | None, *, done: Callable[[str], None]) -> Iterator[Row]:
+    for maker in makers:
+        out = source.with_name(f"{source.stem}{maker.suffix}.onnx")
+        maker.make(source, out, pairs)
+        manifest = read_manifest(out)
+        yield Row(out, manifest.precision, manifest.io)
+        done(out.name)
+
+
+def _check_on_cpu(row: Row, weights: Path, cases: Sequence[Case], left_out: list[str]) -> None:
+    """Parity and time of an ONNX file on each CPU engine that is installed."""
+    for backend in _CPU_BACKENDS:
+        if not installed(backend):
+            left_out.append(f"{row.artefact.name} on {backend}: not installed (pip install 'ufafuse[cpu]')")
+            continue
+        # fp16 on OpenVINO's CPU plugin is computed in float32 (or bf16): it would say nothing about half precision.
+        if backend == "openvino" and row.precision == "fp16":
+            continue
+        with open_session(row.artefact, backend=backend, options=SessionOptions()) as session:
+            report = verify_cases(session, cases, artefact=row.artefact, reference=weights).report
+            ms = _median_ms(lambda: run_case(session, cases[0]))
+        row.checks[backend] = {
+            "ok": report["ok"],
+            "precision": report["precision"],
+            "worst_psnr": round(report["worst"]["psnr"], 2),
+            "max_abs": max(pair["max_abs"] for pair in report["pairs"]),
+            "ms": ms,
+        }
+
+
+def _median_ms(run: Callable[[], Any]) -> float:
+    """Median time of a few runs; the checks before it have warmed the engine."""
+    times = []
+    for _ in range(TIMED_RUNS):
+        start = time.perf_counter()
+        run()
+        times.append((time.perf_counter() - start) * 1e3)
+    return round(statistics.median(times), 2)
+
+
+def _engines(rows: Iterable[Row], size: Size, left_out: list[str], *, force: bool, done: Callable[[str], None]) -> list[Row]:
+    """An engine from each ONNX file, of each flavour that builds here."""
+    engines: list[Row] = []
+    for flavor, module, extra in _FLAVORS:
+        if importlib.util.find_spec(module) is None:
+            left_out.append(f"{flavor} engines: not installed (pip install 'ufafuse[{extra}]')")
+            continue
+        targets = tuple(target for target in RTX_TARGETS if target in TensorRt(flavor).targets())
+        options = BuildOptions((Profile.static(size),), flavor=flavor, targets=targets)
+        for row in rows:
+            out = row.artefact.with_name(f"{row.artefact.stem}.{extra}.engine")
+            try:
+                report = engine_from_onnx(row.artefact, out, options, force=force)
+            except BackendError as error:
+                left_out.append(f"{out.name}: {error}")
+                continue
+            share = report["layers"]
+            note = f"{share['half']} of {share['convolutions']} convolutions in half, {share['int8']} in int8; not run here"
+            engines.append(Row(out, row.precision, row.io, ", ".join(report["compute_capability"]), note=note))
+            done(out.name)
+    return engines

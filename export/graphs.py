@@ -1,0 +1,129 @@
+"""The modules that are exported: a `FusionNet` with its inputs, outputs and types as the file shall have them.
+
+Three graphs share one network, so that a frame larger than the memory can be fused in tiles with exactly the whole
+frame's result: `WholeGraph`; `MeansGraph`, which gives a tile's share of the global averages; and `TileGraph`, which takes
+the whole frame's averages.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
+
+from ufafuse.train.model import FusionNet
+from ufafuse.train.spec import Spec
+
+Io = Literal["float", "uint8"]
+
+HALF_NOTE = "convolutions and attention in float16; means, sums and the weighing of the frames in float32"
+
+
+class _Graph(nn.Module):
+    """What the three graphs share.
+
+    With ``half`` the features are float16. Float32 stays in three small places, as measured on the trained networks
+    (PSNR against float32 on natural pairs; `tests/export` repeats the measurement on synthetic ones):
+    the global means (in float16 a sum over 520 x 520 features of value 1 ends at infinity: 270,400 is beyond 65,504);
+    the sums of `MeansGraph` for the same reason; and the frames that a selecting head weighs (as float16 their levels
+    alone round to 76 dB, so every fused pixel would, and the casts to and fro are as cheap either way).
+    """
+
+    def __init__(self, net: FusionNet, *, io: Io = "float", half: bool = False) -> None:
+        """Make the graph from a trained network; the network itself is left as it is."""
+        super().__init__()
+        self.net = net.for_inference()
+        self.spec: Spec = net.spec
+        self.io: Io = io
+        self.dtype = torch.float16 if half else torch.float32
+        self.net.to(self.dtype)
+        self.register_buffer("reversed", torch.tensor([2, 1, 0]), persistent=False)
+        self.eval()
+
+    def planes(self, frames: Tensor) -> Tensor:
+        """Input frames to N x 3 x H x W float32, RGB, [0, 1]."""
+        if self.io == "float":
+            return frames
+        # The cast comes first: TensorRT takes uint8 as an input of nothing but a cast.
+        planes = frames.to(torch.float32).permute(0, 3, 1, 2).index_select(1, self.get_buffer("reversed"))
+        return planes * (1 / 255)
+
+    def frames(self, planes: Tensor) -> Tensor:
+        """The inverse of `planes`, rounded and clamped where the output is uint8."""
+        planes = planes.to(torch.float32)
+        if self.io == "float":
+            return planes
+        levels = (planes * 255).clamp(0, 255).round().index_select(1, self.get_buffer("reversed"))
+        return levels.permute(0, 2, 3, 1).to(torch.uint8)
+
+    def padded(self, planes: Tensor) -> Tensor:
+        """Repeat the last row and column up to a multiple of the stride.
+
+        `FusionNet.encode` would do it; done here, by a sum without a modulo of a negative number, the sizes of all
+        feature maps stay simple multiples, which shape inference (TensorRT's too) can follow.
+        """
+        stride = self.spec.stride
+        if stride == 1:
+            return planes
+        height, width = planes.shape[-2:]
+        down, right = (height + stride - 1) // stride * stride, (width + stride - 1) // stride * stride
+        return F.pad(planes, (0, right - width, 0, down - height), mode="replicate")
+
+    def encode(self, padded: Tensor) -> list[Tensor]:
+        """Features of every scale, of frames that `padded` has padded."""
+        return self.net.encode(padded.to(self.dtype))
+
+    def means(self, features: Sequence[Tensor]) -> Tensor:
+        """The global averages, N x sum(widths), float32.
+
+        The cast is spelled out: `FusionNet.means` asks for a float32 sum, which the exporter turns into a float16 sum
+        with a cast behind it.
+        """
+        return torch.cat([feature.to(torch.float32).mean((2, 3)) for feature in features], 1)
+
+    def fuse(self, near: Tensor, far: Tensor, means: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+        """Encode both frames as one batch and fuse them, with their own averages where no ``means`` are given."""
+        near, far = self.planes(near), self.planes(far)
+        count = near.shape[0]
+        features = self.encode(self.padded(torch.cat([near, far])))
+        of_near, of_far = [f[:count] for f in features], [f[count:] for f in features]
+        mean_near, mean_far = means or (self.means(of_near), self.means(of_far))
+        fused, weight = self.net.fuse(near, far, of_near, of_far, mean_near, mean_far)
+        return self.frames(fused), weight.to(torch.float32)
+
+
+class WholeGraph(_Graph):
+    """(near, far) -> (fused, map)."""
+
+    def forward(self, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
+        """Fuse whole frames."""
+        return self.fuse(near, far, None)
+
+
+class MeansGraph(_Graph):
+    """(frame, mask) -> sums: the sums, over the pixels of ``mask``, behind the global averages.
+
+    ``mask`` is N x 1 x H x W of 0 and 1, float32; ones start and end at multiples of the stride, or at the frame's edge.
+    ``sums`` is N x sum(widths), float32. Summed over tiles whose masks cover a frame once, and divided by the number of
+    feature pixels of each scale, they are the averages of the whole frame.
+    """
+
+    def forward(self, frame: Tensor, mask: Tensor) -> Tensor:
+        """Sum the features of a tile."""
+        # Padded as one, which tells the exporter that both have one size.
+        planes, mask = self.padded(torch.cat([self.planes(frame), mask], 1)).split([3, 1], 1)
+        features = self.encode(planes)
+        sums = []
+        for scale, feature in enumerate(features):
+            step = self.spec.fold * 2**scale
+            sums.append((feature.to(torch.float32) * mask[..., ::step, ::step]).sum((2, 3)))
+        return torch.cat(sums, 1)
+
+
+class TileGraph(_Graph):
+    """(near, far, means_near, means_far) -> (fused, map), with the averages of the whole frames, N x sum(widths)."""
+
+    def forward(self, near: Tensor, far: Tensor, means_near: Tensor, means_far: Tensor) -> tuple[Tensor, Tensor]:
+        """Fuse one tile."""
+        return self.fuse(near, far, (means_near, means_far))

@@ -1,0 +1,145 @@
+"""Finishing an exported graph, and holding it against PyTorch."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ufafuse.export.frames import check_sizes, stress_frames, synthetic_pair
+from ufafuse.export.profiles import FREE_DIMS, Size
+from ufafuse.runtime.artefact import Manifest
+from ufafuse.runtime.errors import CheckFailed, ModelError
+from ufafuse.runtime.frames import check_pair, to_bgr_bytes, to_planes
+from ufafuse.runtime.session import Session, open_session
+from ufafuse.runtime.tolerances import compare, tolerance_for
+from ufafuse.train.model import FusionNet
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+_STRESS_SIZE = (67, 93)
+# Averages are of features of order one; half precision keeps three digits of each.
+_MEANS_TOLERANCE = {"fp32": 1e-5, "fp16": 5e-3}
+
+
+def finished(model: Any, manifest: Manifest, free: list[dict[int, str]]) -> bytes:  # noqa: ANN401 - onnx ships no types
+    """Infer shapes, simplify, assert that the free dimensions are free, add the manifest, run the checker.
+
+    Args:
+        model: An ``onnx.ModelProto`` of `trace`.
+        manifest: What the file shall say of itself.
+        free: For each input, in order, its free dimensions: position -> name.
+
+    Returns:
+        The serialised file.
+
+    Raises:
+        ModelError: A dimension that was to be free is not.
+    """
+    import onnx
+    import onnxslim
+
+    model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    model = onnxslim.slim(model)
+    for value, dims in zip(model.graph.input, free, strict=True):
+        for position, dim in enumerate(value.type.tensor_type.shape.dim):
+            if dim.dim_param != dims.get(position, ""):
+                raise ModelError(f"dimension {position} of {value.name} became {dim.dim_param or dim.dim_value} in the export.")
+    _name_output_dims(model)
+    model.graph.name = f"{manifest.variant}-{manifest.extra['role']}"
+    for key, text in manifest.to_metadata().items():
+        model.metadata_props.add(key=key, value=text)
+    onnx.checker.check_model(model, full_check=True)
+    del model.graph.value_info[:]  # inferred, symbolic, four fifths of a small file, and inferred anew by every reader
+    return bytes(model.SerializeToString())
+
+
+def _name_output_dims(model: Any) -> None:  # noqa: ANN401 - onnx ships no types
+    """Outputs have the inputs' sizes; shape inference, which cannot see that pad and crop cancel, gives them other names."""
+    for value in model.graph.output:
+        dims = value.type.tensor_type.shape.dim
+        free = [dim for dim in dims if dim.dim_param or not dim.HasField("dim_value")]
+        for dim, name in zip(free, FREE_DIMS, strict=False):
+            dim.dim_param = name
+
+
+def verify_graph(path: Path, net: FusionNet, sizes: Iterable[Size] | None = None) -> dict[str, Any]:
+    """Run an exported file on ONNX Runtime against PyTorch in float32.
+
+    Args:
+        path: The file; its manifest says which of the three graphs it is.
+        net: The network that it came from.
+        sizes: (height, width) of the frames; by default `check_sizes`. Frames that are black, white, noise or a
+            checkerboard come on top: whatever the precision, nothing may be NaN or infinite.
+
+    Returns:
+        ``ok``, ``backend``, ``role``, ``pairs`` (a row a size), ``worst``, ``tolerance``.
+
+    Raises:
+        CheckFailed: The file differs by more than the tolerance, or is not finite somewhere.
+    """
+    chosen = list(sizes if sizes is not None else check_sizes(net.spec.stride))
+    pairs = [(f"{h}x{w}", synthetic_pair(h, w, seed=seed)) for seed, (h, w) in enumerate(chosen)]
+    pairs += list(stress_frames(*_STRESS_SIZE).items())
+    with open_session(path, backend="onnxruntime") as session:
+        role = session.manifest.extra["role"]
+        if role == "means":
+            rows = [_means_row(session, net, name, frames[0]) for name, frames in pairs]
+            limit: dict[str, Any] = {"relative": _MEANS_TOLERANCE[session.precision]}
+            worst = max(rows, key=lambda row: row["relative"])
+        else:
+            rows = [_fused_row(session, net, name, *frames) for name, frames in pairs]
+            limit = tolerance_for(session.precision, session.manifest.io).to_dict()
+            worst = min(rows, key=lambda row: row["psnr"])
+    if not all(row["ok"] for row in rows):
+        bad = next(row for row in rows if not row["ok"])
+        raise CheckFailed(f"the exported {role} graph differs from PyTorch at {bad['name']}: {bad}, allowed is {limit}.")
+    return {"ok": True, "backend": "onnxruntime", "role": role, "pairs": rows, "worst": worst, "tolerance": limit}
+
+
+def _fused_row(session: Session, net: FusionNet, name: str, near: Bytes, far: Bytes) -> dict[str, Any]:
+    """Fuse one pair as the second of a batch whose first is black: batches must not mix."""
+    kind = check_pair(near, far)
+    tensors = [torch.from_numpy(to_planes(frame, kind)) for frame in (near, far)]
+    with torch.inference_mode():
+        fused, weight = net.forward_with_map(*tensors)
+        means = [net.means(net.encode(tensor)).numpy() for tensor in tensors]
+    reference = _levels(fused.numpy())
+    layout = to_bgr_bytes if session.manifest.io == "uint8" else to_planes
+    inputs: dict[str, NDArray[Any]] = {"near": layout(near, kind), "far": layout(far, kind)}
+    if session.manifest.extra["role"] == "tile":
+        inputs |= {"means_near": means[0], "means_far": means[1]}
+    outputs = session.infer({key: np.concatenate([np.zeros_like(value), value]) for key, value in inputs.items()})
+    result = outputs["fused"][1:]
+    if session.manifest.io == "uint8":
+        levels, reference = result[0].astype(np.float32), np.rint(reference)
+    else:
+        levels = _levels(result)
+    row = {"name": name, "size": list(near.shape[:2]), **compare(levels, reference)}
+    row["map"] = float(np.abs(outputs["map"][1:] - weight.numpy()).max())
+    row["finite"] = bool(row["finite"] and np.isfinite(outputs["map"]).all())
+    return {**row, "ok": tolerance_for(session.precision, session.manifest.io).met_by(row)}
+
+
+def _means_row(session: Session, net: FusionNet, name: str, frame: Bytes) -> dict[str, Any]:
+    """Compare the averages of one frame: the sums over a mask of ones, each divided by its number of feature pixels."""
+    kind = check_pair(frame, frame)
+    with torch.inference_mode():
+        features = net.encode(torch.from_numpy(to_planes(frame, kind)))
+        reference = net.means(features).numpy()
+    counts = np.repeat([f.shape[2] * f.shape[3] for f in features], [f.shape[1] for f in features])
+    layout = to_bgr_bytes if session.manifest.io == "uint8" else to_planes
+    mask = np.ones((1, 1, *frame.shape[:2]), np.float32)
+    means = session.infer({"frame": layout(frame, kind), "mask": mask})["sums"] / counts
+    relative = float((np.abs(means - reference) / np.maximum(1, np.abs(reference))).max())
+    finite = bool(np.isfinite(means).all())
+    ok = finite and relative <= _MEANS_TOLERANCE[session.precision]
+    return {"name": name, "size": list(frame.shape[:2]), "relative": relative, "finite": finite, "ok": ok}
+
+
+def _levels(fused: Floats) -> Floats:
+    """1 x 3 x H x W RGB [0, 1] to H x W x 3 BGR in 8-bit levels."""
+    return np.ascontiguousarray(fused[0, ::-1].transpose(1, 2, 0)) * np.float32(255)

@@ -1,0 +1,173 @@
+"""From weights to ONNX files that are verified before they get their names."""
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ufafuse.export.graphs import HALF_NOTE, Io, MeansGraph, TileGraph, WholeGraph
+from ufafuse.export.onnx_check import finished, verify_graph
+from ufafuse.export.profiles import Size
+from ufafuse.export.tracing import OPSET, trace
+from ufafuse.runtime.artefact import Manifest, atomic_write, sha256_of, tool_versions, write_json
+from ufafuse.runtime.errors import InputError, OutputError
+from ufafuse.train.model import FusionNet, load_weights
+
+PRECISIONS = ("fp32", "fp16")
+IOS = ("float", "uint8")
+
+# Odd, unequal and above one: a size that is like another, or one, is taken for a constant by the exporter.
+_BATCH, _HEIGHT, _WIDTH = 2, 67, 93
+
+
+@dataclass(frozen=True)
+class Companions:
+    """Where the graphs for exact tiling of ``X.onnx`` lie: ``X.means.onnx`` and ``X.tile.onnx``."""
+
+    means: Path
+    tile: Path
+
+    @classmethod
+    def of(cls, out: Path) -> "Companions":
+        """Those beside ``out``."""
+        return cls(out.with_name(f"{out.stem}.means.onnx"), out.with_name(f"{out.stem}.tile.onnx"))
+
+
+def report_path(artefact: Path) -> Path:
+    """Where the report of an ONNX file lies: ``X.onnx.json``."""
+    return artefact.with_name(artefact.name + ".json")
+
+
+def onnx_from_weights(
+    weights: Path,
+    out: Path,
+    *,
+    precision: str = "fp32",
+    io: str = "float",
+    tiles: bool = False,
+    sizes: Iterable[Size] | None = None,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Export a network, verify the file against PyTorch, and only then give it its name.
+
+    Args:
+        weights: A ``.safetensors`` file of `ufa train`.
+        out: Ends in ``.onnx``. Inputs ``near`` and ``far``, outputs ``fused`` and ``map`` (the near frame's weight,
+            N x 1 x H x W float32); N, H and W are free and shared.
+        precision: ``"fp32"``, or ``"fp16"``: the tensors are half, with small float32 islands (see `graphs`); inputs and
+            outputs keep the types of the io layout.
+        io: ``"float"`` (N x 3 x H x W float32, RGB, [0, 1]) or ``"uint8"`` (N x H x W x 3, BGR; rounded and clamped).
+        tiles: Also write the `Companions` for exact tiling.
+        sizes: (height, width) of the frames to verify with; by default odd ones, the stride's and the smallest.
+        force: Replace existing files.
+
+    Returns:
+        ``ok``, ``artefact``, ``report``, ``precision``, ``io``, ``files``, ``verified`` (a report of `verify_graph` for
+        each file).
+
+    Raises:
+        InputError: An option is not known, or a path has a wrong suffix.
+        ModelError: The weights are broken, or the exporter fixed a dimension that is to be free.
+        CheckFailed: A file differs from PyTorch by more than the tolerance; no file is left behind.
+        OutputError: A file cannot be written.
+    """
+    weights, out = Path(weights), Path(out)
+    _check_options(out, precision, io)
+    net = load_weights(weights)
+    if tiles and not net.spec.channel:
+        raise InputError(f"--tiles: {net.spec.name} has no global averages, its tiles are exact without companions.")
+    manifest = _manifest(net, weights, precision, io)
+    roles = {"whole": out, **({"means": Companions.of(out).means, "tile": Companions.of(out).tile} if tiles else {})}
+    verified: dict[str, Any] = {}
+    with contextlib.ExitStack() as files:  # all of them appear, or none
+        _refuse_existing(roles.values(), force=force)
+        for role, path in roles.items():
+            temporary = files.enter_context(atomic_write(path, force=force))
+            _write_graph(net, role, manifest, temporary)
+            verified[path.name] = verify_graph(temporary, net, sizes)
+    report = {
+        "ok": True,
+        "artefact": str(out),
+        "report": str(report_path(out)),
+        "precision": precision,
+        "io": io,
+        "weights": str(weights),
+        "weights_sha256": manifest.weights_sha256,
+        "opset": OPSET,
+        "files": {path.name: {"role": role, "bytes": path.stat().st_size} for role, path in roles.items()},
+        "verified": verified,
+    }
+    write_json(report_path(out), report)
+    return report
+
+
+def _check_options(out: Path, precision: str, io: str) -> None:
+    if out.suffix != ".onnx":
+        raise InputError(f"-o {out} must end in .onnx.")
+    if precision not in PRECISIONS:
+        mend = "run `ufa calibrate` on an exported fp32 file" if precision == "int8" else f"choose {' or '.join(PRECISIONS)}"
+        raise InputError(f"--precision {precision} cannot be exported: {mend}.")
+    if io not in IOS:
+        raise InputError(f"--io {io} is not known: choose {' or '.join(IOS)}.")
+
+
+def _refuse_existing(paths: Iterable[Path], *, force: bool) -> None:
+    """Before minutes are spent: the same that `atomic_write` refuses file by file."""
+    for path in paths:
+        if path.exists() and not force:
+            raise OutputError(f"{path} exists already: choose another name, or add --force to replace it.")
+
+
+def _manifest(net: FusionNet, weights: Path, precision: str, io: str) -> Manifest:
+    spec = net.spec
+    return Manifest(
+        kind="onnx",
+        variant=spec.name,
+        precision=precision,
+        io=io,
+        spec=spec.to_dict(),
+        weights_sha256=sha256_of(weights),
+        tools=tool_versions("torch", "onnx", "onnxscript", "onnxslim"),
+        extra={
+            "opset": OPSET,
+            "stride": spec.stride,
+            "halo": spec.halo,
+            "strides": [spec.fold * 2**scale for scale in range(len(spec.widths))],
+            "widths": list(spec.widths),
+            "global_means": spec.channel,
+            **({"islands": HALF_NOTE} if precision == "fp16" else {}),
+        },
+    )
+
+
+def _write_graph(net: FusionNet, role: str, manifest: Manifest, path: Path) -> None:
+    """Trace one of the three graphs into ``path``, with its manifest."""
+    kind: dict[str, type[torch.nn.Module]] = {"whole": WholeGraph, "means": MeansGraph, "tile": TileGraph}
+    io: Io = "uint8" if manifest.io == "uint8" else "float"
+    module = kind[role](net, io=io, half=manifest.precision == "fp16")
+    inputs, free = _example(role, io, sum(net.spec.widths))
+    outputs = ["sums"] if role == "means" else ["fused", "map"]
+    entry = Manifest(**{**vars(manifest), "extra": {**manifest.extra, "role": role}})
+    path.write_bytes(finished(trace(module, inputs, outputs, free), entry, list(free.values())))
+
+
+def _example(role: str, io: Io, width: int) -> tuple[dict[str, torch.Tensor], dict[str, dict[int, str]]]:
+    """Example inputs of a graph, in the order of its ``forward``, and their free dimensions."""
+    if io == "uint8":
+        frame = torch.zeros(_BATCH, _HEIGHT, _WIDTH, 3, dtype=torch.uint8)
+        frame_dims = {0: "batch", 1: "height", 2: "width"}
+    else:
+        frame = torch.zeros(_BATCH, 3, _HEIGHT, _WIDTH)
+        frame_dims = {0: "batch", 2: "height", 3: "width"}
+    if role == "means":
+        mask = torch.ones(_BATCH, 1, _HEIGHT, _WIDTH)
+        return {"frame": frame, "mask": mask}, {"frame": frame_dims, "mask": {0: "batch", 2: "height", 3: "width"}}
+    inputs, free = {"near": frame, "far": frame.clone()}, {"near": frame_dims, "far": frame_dims}
+    if role == "tile":
+        means = torch.zeros(_BATCH, width)
+        inputs |= {"means_near": means, "means_far": means.clone()}
+        free |= {"means_near": {0: "batch"}, "means_far": {0: "batch"}}
+    return inputs, free

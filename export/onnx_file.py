@@ -1,0 +1,44 @@
+"""Reading ONNX files, with one clear error for a broken one."""
+
+from pathlib import Path
+from typing import Any
+
+from ufafuse.export.profiles import FREE_DIMS
+from ufafuse.runtime.errors import InputError, ModelError
+
+
+def load_graph(path: Path) -> Any:  # noqa: ANN401 - onnx ships no types for its messages
+    """The file as an ``onnx.ModelProto``.
+
+    Raises:
+        InputError: There is no such file.
+        ModelError: It is truncated or no ONNX.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    if not path.is_file():
+        raise InputError(f"{path} is not a file: give an .onnx file.")
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except DecodeError as error:
+        raise ModelError(f"{path} is truncated or no ONNX file ({error}): export it again.") from error
+    if not model.graph.node:
+        raise ModelError(f"{path} holds an empty graph: export it again.")
+    return model
+
+
+def graph_inputs(path: Path) -> dict[str, list[int | str]]:
+    """Dimensions of each graph input: a number, or ``"batch"``, ``"height"``, ``"width"``.
+
+    Raises:
+        ModelError: The file is no ONNX, or has a free dimension of another name.
+    """
+    inputs: dict[str, list[int | str]] = {
+        value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in load_graph(path).graph.input
+    }
+    strange = {dim for dims in inputs.values() for dim in dims if isinstance(dim, str) and dim not in FREE_DIMS}
+    if strange:
+        raise ModelError(f"{path} has free dimensions {sorted(strange)}: only {', '.join(FREE_DIMS)} can be profiled.")
+    return inputs

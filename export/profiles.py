@@ -1,0 +1,144 @@
+"""The frame sizes a TensorRT engine is built for, checked before any builder sees them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ufafuse.runtime.errors import InputError
+
+Size = tuple[int, int]
+
+FREE_DIMS = ("batch", "height", "width")
+_LARGEST_TENSOR = 2**31 - 1  # elements; TensorRT counts a tensor's volume in 31 bits
+_SIZE = re.compile(r"(\d+)[xX](\d+)")
+
+
+def parse_size(text: str, *, option: str = "--size") -> Size:
+    """``"1080x1920"`` -> ``(1080, 1920)``: height, then width.
+
+    Raises:
+        InputError: It is no ``HxW`` of two numbers above zero.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    height, width = (int(part) for part in match.groups()) if match else (0, 0)
+    if height < 1 or width < 1:
+        raise InputError(f"{option} {text!r} is no frame size: give height x width, such as {option} 520x520.")
+    return height, width
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One optimisation profile: the engine serves every size from ``smallest`` to ``largest``, fastest at ``best``.
+
+    Sizes are (height, width) in pixels; batches are numbers of pairs. Narrow profiles make faster engines: a camera's
+    one size wants a profile of its own (`Profile.static`).
+
+    Raises:
+        InputError: smallest <= best <= largest does not hold, or a size is below 1 or beyond what an engine can index.
+    """
+
+    smallest: Size
+    best: Size
+    largest: Size
+    batches: tuple[int, int, int] = (1, 1, 1)
+
+    def __post_init__(self) -> None:
+        rows = (
+            ("batch", *self.batches),
+            ("height", self.smallest[0], self.best[0], self.largest[0]),
+            ("width", self.smallest[1], self.best[1], self.largest[1]),
+        )
+        for name, low, middle, high in rows:
+            if not 1 <= low <= middle <= high:
+                raise InputError(
+                    f"the profile {self} is impossible: its {name} is min {low}, opt {middle}, max {high}. "
+                    "Give 1 <= min <= opt <= max for --min, --opt, --max and --batch."
+                )
+
+    @classmethod
+    def static(cls, size: Size, batch: int = 1) -> "Profile":
+        """A profile of exactly one size."""
+        return cls(size, size, size, (batch, batch, batch))
+
+    def __str__(self) -> str:
+        sizes = ", ".join(f"{height}x{width}" for height, width in (self.smallest, self.best, self.largest))
+        return f"[{sizes}; batch {', '.join(map(str, self.batches))}]"
+
+    def shapes(self, name: str, dims: Sequence[int | str]) -> tuple[tuple[int, ...], ...]:
+        """The (min, opt, max) shapes of one graph input.
+
+        Args:
+            name: The input's name, for the error.
+            dims: Its dimensions: numbers, or one of the names in `FREE_DIMS`.
+
+        Raises:
+            InputError: The largest shape holds more elements than an engine can index.
+        """
+        choices = {
+            "batch": self.batches,
+            "height": (self.smallest[0], self.best[0], self.largest[0]),
+            "width": (self.smallest[1], self.best[1], self.largest[1]),
+        }
+        shapes = tuple(tuple(d if isinstance(d, int) else choices[d][i] for d in dims) for i in range(3))
+        volume = 1
+        for dim in shapes[2]:
+            volume *= dim
+        if volume > _LARGEST_TENSOR:
+            raise InputError(
+                f"the profile {self} makes the input {name} {volume} elements large; an engine indexes at most "
+                f"{_LARGEST_TENSOR}: lower --max or --batch, and let the runtime tile larger frames."
+            )
+        return shapes
+
+    def to_dict(self) -> dict[str, list[int] | list[list[int]]]:
+        """For the engine's manifest: sizes as [H, W], batches as [min, opt, max]."""
+        return {
+            "min": list(self.smallest),
+            "opt": list(self.best),
+            "max": list(self.largest),
+            "batch": list(self.batches),
+        }
+
+
+def profiles_from_options(
+    minima: Sequence[str], optima: Sequence[str], maxima: Sequence[str], statics: Sequence[str], batches: str
+) -> tuple[Profile, ...]:
+    """The profiles that ``--min``, ``--opt``, ``--max``, ``--static`` (each repeatable) and ``--batch`` ask for.
+
+    Args:
+        minima: Texts of ``--min``, one a profile; likewise ``optima`` and ``maxima``.
+        statics: Texts of ``--static``, one more profile each.
+        batches: ``"N"`` or ``"MIN,OPT,MAX"``, for all of them.
+
+    Raises:
+        InputError: No profile, differing numbers of the three options, or an impossible profile.
+    """
+    if not len(minima) == len(optima) == len(maxima):
+        raise InputError(
+            f"{len(minima)} --min, {len(optima)} --opt and {len(maxima)} --max were given: a profile needs one of each."
+        )
+    if not minima and not statics:
+        raise InputError(
+            "no size was given: add --static 520x520 for a camera of one size, or --min 256x256 --opt 1080x1920 "
+            "--max 2160x3840."
+        )
+    batch = _parse_batches(batches)
+    free = [
+        Profile(parse_size(low, option="--min"), parse_size(mid, option="--opt"), parse_size(high, option="--max"), batch)
+        for low, mid, high in zip(minima, optima, maxima, strict=True)
+    ]
+    fixed = [Profile(size, size, size, batch) for size in (parse_size(text, option="--static") for text in statics)]
+    return (*free, *fixed)
+
+
+def _parse_batches(text: str) -> tuple[int, int, int]:
+    parts = text.split(",")
+    if len(parts) not in (1, 3) or not all(part.strip().isdigit() for part in parts):
+        raise InputError(f"--batch {text!r} is no number of pairs: give one number, or MIN,OPT,MAX such as 1,1,4.")
+    numbers = [int(part) for part in parts] * (3 if len(parts) == 1 else 1)
+    return numbers[0], numbers[1], numbers[2]
+
+
+def input_shapes(profile: Profile, inputs: Mapping[str, Sequence[int | str]]) -> dict[str, tuple[tuple[int, ...], ...]]:
+    """(min, opt, max) shapes of every graph input. Raises: InputError, as `Profile.shapes`."""
+    return {name: profile.shapes(name, dims) for name, dims in inputs.items()}

@@ -1,0 +1,93 @@
+"""The report of `ufa export --all`: JSON for programs, a table for people."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ufafuse.export.profiles import Size
+from ufafuse.runtime.artefact import atomic_write, tool_versions, write_json
+from ufafuse.runtime.machine import machine
+
+TIMED_RUNS = 3
+
+
+@dataclass
+class Row:
+    """One artefact.
+
+    Args:
+        artefact: The file.
+        precision, io: As its manifest.
+        targets: GPUs it was built for; ``"any"`` for ONNX.
+        checks: By backend: ``ok``, ``precision`` (the arithmetic in use), ``worst_psnr``, ``max_abs``, ``ms``.
+        note: What stands in the table where nothing was run.
+    """
+
+    artefact: Path
+    precision: str
+    io: str
+    targets: str = "any"
+    checks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, with the file's size in bytes."""
+        return {
+            "artefact": self.artefact.name,
+            "precision": self.precision,
+            "io": self.io,
+            "targets": self.targets,
+            "bytes": self.artefact.stat().st_size,
+            "checks": self.checks,
+            "note": self.note,
+        }
+
+
+def write_report(folder: Path, weights: Path, rows: Sequence[Row], left_out: Sequence[str], size: Size) -> dict[str, Any]:
+    """Write ``report.json`` and ``report.md`` into ``folder`` and return the former. Raises: OutputError."""
+    failed = [f"{row.artefact.name} on {name}" for row in rows for name, check in row.checks.items() if not check["ok"]]
+    report = {
+        "ok": not failed,
+        "artefact": str(folder),
+        "report": str(folder / "report.json"),
+        "precision": "all",
+        "verified": {"ok": not failed, "failed": failed},
+        "weights": str(weights),
+        "size": list(size),
+        "machine": machine(),
+        "tools": tool_versions("torch", "onnx", "onnxruntime", "openvino", "tensorrt", "tensorrt-rtx"),
+        "rows": [row.to_dict() for row in rows],
+        "left_out": list(left_out),
+    }
+    write_json(folder / "report.json", report)
+    with atomic_write(folder / "report.md", force=True) as temporary:
+        temporary.write_text(markdown(report))
+    return report
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The table people love, from `write_report`'s report."""
+    height, width = report["size"]
+    machine_line = f"{report['machine']['cpu']}, {report['machine']['cores']} cores"
+    lines = [
+        f"# Artefacts of {Path(report['weights']).name}",
+        "",
+        f"Checked against PyTorch in float32 and timed at {height} x {width} on {machine_line}.",
+        "PSNR is the worst pair's, of 255; 200 dB means equal. Times are medians of "
+        f"{TIMED_RUNS} runs, to compare with each other: `ufa bench` measures properly.",
+        "",
+        "| artefact | precision | io | GPUs | MB | on | worst PSNR (dB) | max. error (levels) | ms |",
+        "|---|---|---|---|---:|---|---:|---:|---:|",
+    ]
+    for row in report["rows"]:
+        head = f"| {row['artefact']} | {row['precision']} | {row['io']} | {row['targets']} | {row['bytes'] / 1e6:.2f} |"
+        for backend, check in row["checks"].items():
+            where = backend if check["precision"] == row["precision"] else f"{backend} ({check['precision']})"
+            psnr, top = f"{check['worst_psnr']:.1f}", f"{check['max_abs']:.2g}"
+            lines.append(f"{head} {where} | {psnr if check['ok'] else f'**{psnr}: too low**'} | {top} | {check['ms']:.1f} |")
+        if not row["checks"]:
+            lines.append(f"{head} {row['note'] or 'not checked'} | | | |")
+    if report["left_out"]:
+        lines += ["", "Left out:", "", *(f"- {line}" for line in report["left_out"])]
+    return "\n".join(lines) + "\n"

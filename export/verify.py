@@ -1,0 +1,162 @@
+"""`ufa verify`: any artefact against the PyTorch weights it came from, on real pairs."""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ufafuse.export.frames import synthetic_pair
+from ufafuse.export.profiles import Size
+from ufafuse.runtime.artefact import Manifest, read_manifest, sha256_of
+from ufafuse.runtime.errors import InputError, ModelError
+from ufafuse.runtime.frames import check_pair, to_planes
+from ufafuse.runtime.images import read_image
+from ufafuse.runtime.pairs import find_pairs
+from ufafuse.runtime.session import SessionOptions, open_session
+from ufafuse.runtime.verify import Case, Findings, save_reference, serves, verify_cases
+from ufafuse.train.model import FusionNet, load_weights
+
+Bytes = NDArray[np.uint8]
+
+# Small, so that the package travels with a model; odd and unequal, so that a fixed size shows.
+REFERENCE_SIZES: tuple[Size, ...] = ((96, 128), (97, 131), (64, 64), (130, 97))
+_SYNTHETIC_SIZES: tuple[Size, ...] = ((260, 260), (131, 97), (64, 320))
+
+
+def verify_against_weights(
+    artefact: Path,
+    weights: Path,
+    *,
+    pairs: Path | None = None,
+    sizes: Sequence[Size] = (),
+    max_pairs: int | None = None,
+    backend: str = "auto",
+    options: SessionOptions | None = None,
+    done: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> Findings:
+    """Run an artefact and PyTorch in float32 on the same pairs and judge the distance by the table of tolerances.
+
+    Args:
+        artefact: A ``.onnx`` or ``.engine`` file.
+        weights: The ``.safetensors`` file that it came from.
+        pairs: A folder of pairs; nothing takes synthetic ones.
+        sizes: (height, width) to cut from the middle of each pair; by default the whole frames, for an engine its
+            profiles' best sizes.
+        max_pairs: Take only so many pairs, spread over the folder.
+        backend, options: As `open_session`.
+        done: Called with each pair's row.
+
+    Raises:
+        ModelError: The artefact came from other weights, or a file is broken.
+        InputError: A pair is smaller than a size, an engine does not serve a size, or there are no pairs.
+        BackendError: The engine is missing or fails.
+    """
+    manifest = read_manifest(artefact)
+    check_lineage(artefact, manifest, weights)
+    if manifest.extra.get("role", "whole") != "whole":
+        raise InputError(f"{artefact} is a tiling companion: verify the model it belongs to.")
+    sizes = list(sizes) or _engine_sizes(manifest)
+    for size in sizes:
+        if not serves(manifest, size):
+            raise InputError(f"{artefact} does not serve {size[0]}x{size[1]}: its profiles are {manifest.extra['profiles']}.")
+    net = load_weights(weights)
+    cases = reference_cases(net, load_pairs(pairs, sizes=sizes, max_pairs=max_pairs))
+    with open_session(artefact, backend=backend, options=options) as session:
+        return verify_cases(session, cases, artefact=artefact, reference=weights, done=done)
+
+
+def check_lineage(artefact: Path, manifest: Manifest, weights: Path) -> None:
+    """Raises: ModelError unless the artefact was made from exactly these weights."""
+    found = sha256_of(weights) if weights.is_file() else ""
+    if not found:
+        raise InputError(f"{weights} is not a file: give the .safetensors that {artefact.name} was exported from.")
+    if manifest.weights_sha256 != found:
+        raise ModelError(
+            f"{artefact} was made from other weights ({manifest.weights_sha256[:12] or 'none'}) than {weights} "
+            f"({found[:12]}): give its own weights, or export it again."
+        )
+
+
+def _engine_sizes(manifest: Manifest) -> list[Size]:
+    profiles: list[dict[str, list[int]]] = manifest.extra.get("profiles", [])
+    return [(profile["opt"][0], profile["opt"][1]) for profile in profiles]
+
+
+def load_pairs(
+    folder: Path | None, *, sizes: Sequence[Size] = (), max_pairs: int | None = None
+) -> Iterator[tuple[str, Bytes, Bytes]]:
+    """(name, near, far) of each pair and size: H x W x 3 uint8, BGR, cut from the middle.
+
+    Raises:
+        InputError: A frame is no 8-bit colour image, or smaller than a size.
+    """
+    if folder is None:
+        for seed, (height, width) in enumerate(sizes or _SYNTHETIC_SIZES):
+            yield f"synthetic {height}x{width}", *synthetic_pair(height, width, seed=seed)
+        return
+    found = find_pairs(folder)
+    if max_pairs is not None and max_pairs < len(found):
+        found = [found[index * len(found) // max_pairs] for index in range(max_pairs)]
+    for pair in found:
+        near, far = (_colour(path) for path in (pair.near, pair.far))
+        check_pair(near, far)
+        for size in sizes or [(near.shape[0], near.shape[1])]:
+            yield pair.name, _middle(near, size, pair.name), _middle(far, size, pair.name)
+
+
+def _colour(path: Path) -> Bytes:
+    image = read_image(path)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise InputError(f"{path} is {image.dtype} of shape {image.shape}: models are verified on 8-bit colour frames.")
+    return image
+
+
+def _middle(image: Bytes, size: Size, name: str) -> Bytes:
+    top, left = (image.shape[0] - size[0]) // 2, (image.shape[1] - size[1]) // 2
+    if top < 0 or left < 0:
+        raise InputError(f"pair {name} is {image.shape[0]}x{image.shape[1]}, smaller than the asked {size[0]}x{size[1]}.")
+    return np.ascontiguousarray(image[top : top + size[0], left : left + size[1]])
+
+
+def reference_cases(net: FusionNet, pairs: Iterator[tuple[str, Bytes, Bytes]]) -> Iterator[Case]:
+    """What PyTorch in float32 makes of each pair."""
+    for name, near, far in pairs:
+        kind = check_pair(near, far)
+        with torch.inference_mode():
+            fused = net(torch.from_numpy(to_planes(near, kind)), torch.from_numpy(to_planes(far, kind)))
+        levels = np.ascontiguousarray(fused[0].numpy()[::-1].transpose(1, 2, 0)) * np.float32(255)
+        yield Case(name, near, far, levels)
+
+
+def pack_reference(
+    weights: Path, path: Path, *, pairs: Path | None = None, sizes: Sequence[Size] = REFERENCE_SIZES, force: bool = False
+) -> None:
+    """Pack PyTorch's results on a few small pairs into ``path``, for the gate on machines without PyTorch.
+
+    Args:
+        weights: A ``.safetensors`` file.
+        path: Ends in ``.npz``.
+        pairs: A folder of pairs, of which one is taken for each size; nothing takes synthetic ones.
+        sizes: (height, width) of each packed pair.
+        force: Replace an existing file.
+
+    Raises:
+        InputError: A wrong suffix, or a pair smaller than a size.
+        OutputError: ``path`` cannot be written.
+    """
+    if path.suffix != ".npz":
+        raise InputError(f"--reference {path} must end in .npz.")
+    net = load_weights(weights)
+    if pairs is None:
+        chosen = load_pairs(None, sizes=sizes)
+    else:
+        found = itertools.cycle(load_pairs(pairs, max_pairs=len(sizes)))
+        chosen = (
+            (name, _middle(a, size, name), _middle(b, size, name)) for size, (name, a, b) in zip(sizes, found, strict=False)
+        )
+    cases = reference_cases(net, chosen)
+    save_reference(path, cases, variant=net.spec.name, weights_sha256=sha256_of(weights), force=force)

@@ -1,0 +1,116 @@
+"""How far a result may lie from PyTorch's, in one table, and how the distance is measured. NumPy and OpenCV only."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ufafuse.runtime.errors import InputError
+
+Image = NDArray[Any]
+
+IDENTICAL_DB = 200.0  # stands for the infinite PSNR of equal images, which JSON has no number for
+_C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+_WINDOW, _SIGMA = (11, 11), 1.5
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What a result must meet; ``None`` means that this measure does not decide.
+
+    Args:
+        max_abs: Greatest difference of any sample, in 8-bit levels (1 level = 1/255).
+        psnr: Least PSNR in dB, peak 255.
+    """
+
+    max_abs: float | None = None
+    psnr: float | None = None
+
+    def met_by(self, row: dict[str, Any]) -> bool:
+        """Whether the measures of `compare` meet it; a result that is not finite never does."""
+        return bool(
+            row["finite"]
+            and (self.max_abs is None or row["max_abs"] <= self.max_abs)
+            and (self.psnr is None or row["psnr"] >= self.psnr)
+        )
+
+    def to_dict(self) -> dict[str, float | None]:
+        """For reports."""
+        return asdict(self)
+
+
+# fp32: 1e-5 of the range [0, 1]: rounding of another order of summation, nothing else.
+# fp16, bf16: 50 dB is an RMS error of 0.8 of an 8-bit level. int8: 45 dB is 1.4 levels, below a camera's own noise.
+# uint8 io: both results are rounded, so equal arithmetic can differ by the one level where rounding tips over.
+_FLOAT_IO = {
+    "fp32": Tolerance(max_abs=1e-5 * 255),
+    "fp16": Tolerance(psnr=50.0),
+    "bf16": Tolerance(psnr=50.0),
+    "int8": Tolerance(psnr=45.0),
+}
+_UINT8_IO = {**_FLOAT_IO, "fp32": Tolerance(max_abs=1.0)}
+
+
+def tolerance_for(precision: str, io: str) -> Tolerance:
+    """The row of the table for an arithmetic and an io layout.
+
+    Args:
+        precision: As a manifest or a session names it; of ``"int8+bf16"`` the coarser part (int8) counts.
+        io: ``"float"`` or ``"uint8"``.
+
+    Raises:
+        InputError: There is no such row.
+    """
+    table = {"float": _FLOAT_IO, "uint8": _UINT8_IO}.get(io, {})
+    coarsest = precision.split("+")[0]
+    if coarsest not in table:
+        raise InputError(
+            f"no tolerance is set for precision {precision!r} with {io!r} io: known are {', '.join(_FLOAT_IO)} with "
+            "float or uint8 io."
+        )
+    return table[coarsest]
+
+
+def compare(result: Image, reference: Image) -> dict[str, Any]:
+    """How far ``result`` lies from ``reference``.
+
+    Args:
+        result: H x W x 3 float, in 8-bit levels ([0, 255], not rounded unless the model rounds).
+        reference: Likewise.
+
+    Returns:
+        ``max_abs`` and ``mean_abs`` in 8-bit levels, ``psnr`` in dB, ``ssim`` (Wang et al. 2004: 11 x 11 Gaussian,
+        sigma 1.5, mean over the channels), ``finite``. Of a result that is not finite only ``finite`` is meant: the
+        distances are the worst there are.
+    """
+    if not np.isfinite(result).all():
+        return {"max_abs": 255.0, "mean_abs": 255.0, "psnr": 0.0, "ssim": 0.0, "finite": False}
+    difference = np.abs(result.astype(np.float64) - reference.astype(np.float64))
+    return {
+        "max_abs": float(difference.max()),
+        "mean_abs": float(difference.mean()),
+        "psnr": psnr(float((difference**2).mean())),
+        "ssim": ssim(result, reference),
+        "finite": True,
+    }
+
+
+def psnr(mean_square: float) -> float:
+    """PSNR in dB of a mean square error in 8-bit levels; `IDENTICAL_DB` at most."""
+    return min(IDENTICAL_DB, 10 * float(np.log10(255**2 / mean_square))) if mean_square > 0 else IDENTICAL_DB
+
+
+def ssim(result: Image, reference: Image) -> float:
+    """Mean structural similarity of two H x W x 3 images in 8-bit levels (Wang et al. 2004)."""
+    x, y = result.astype(np.float64), reference.astype(np.float64)
+
+    def blur(image: Image) -> Image:
+        return cv2.GaussianBlur(image, _WINDOW, _SIGMA, borderType=cv2.BORDER_REPLICATE)
+
+    mean_x, mean_y = blur(x), blur(y)
+    var_x, var_y = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2
+    covariance = blur(x * y) - mean_x * mean_y
+    numerator = (2 * mean_x * mean_y + _C1) * (2 * covariance + _C2)
+    return float((numerator / ((mean_x**2 + mean_y**2 + _C1) * (var_x + var_y + _C2))).mean())
