@@ -1,7 +1,167 @@
-"""Commands of this folder."""
+"""Commands of this folder: `ufa train`."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+
+from ufafuse.runtime import console
+
+
+class RecipeName(str, Enum):
+    """Recipes of `ufa train`."""
+
+    fast = "fast"
+    paper = "paper"
+
+
+class AttentionName(str, Enum):
+    """Parts of the unity fusion attention, Table IV."""
+
+    both = "both"
+    none = "none"
+    no_spatial = "no_spatial"
+    no_channel = "no_channel"
+
+
+class InitName(str, Enum):
+    """How the weights start."""
+
+    auto = "auto"
+    xavier = "xavier"
+    image = "image"
+    focus = "focus"
+    select = "select"
+
+
+class Device(str, Enum):
+    """Kinds of devices."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Precision(str, Enum):
+    """Arithmetic of the training."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+Images = Annotated[Path | None, typer.Option(help="Folder of photographs.")]
+Masks = Annotated[Path | None, typer.Option(help="Folder of their labels: same stems, bright where the object is.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the run.")]
+RecipeOption = Annotated[RecipeName | None, typer.Option(help="What is not given below. (default: fast)")]
+Variant = Annotated[str | None, typer.Option(help="ufa (the paper's), ufa-edge or ufa-nano. (default: ufa)")]
+AttentionOption = Annotated[AttentionName | None, typer.Option(help="Leave out parts of the attention.")]
+Init = Annotated[InitName | None, typer.Option(help="How the weights start.")]
+InitFrom = Annotated[Path | None, typer.Option(help="Weights (.safetensors) to start from.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Batches to train on.")]
+Hours = Annotated[float | None, typer.Option(min=0.001, help="Time to train for.")]
+Epochs = Annotated[float | None, typer.Option(min=0.001, help="Runs through the photographs.")]
+Crop = Annotated[int | None, typer.Option(min=16, help="Side of the frames in pixels.")]
+Batch = Annotated[int | None, typer.Option(min=1, help="Pairs in a batch, over all devices.")]
+LearningRate = Annotated[float | None, typer.Option("--lr", min=0, help="Learning rate (the peak of a one-cycle run).")]
+Lambda = Annotated[float | None, typer.Option("--lambda", min=0, max=1, help="Share of the L1 term in the loss.")]
+Lens = Annotated[float | None, typer.Option(min=0, max=1, help="Share of pairs degraded as by real lenses and cameras.")]
+LensSet = Annotated[list[str] | None, typer.Option(help="Change what they show: KEY=VALUE, such as noise=0. Repeatable.")]
+ClipNorm = Annotated[float | None, typer.Option("--clip", min=0, help="Largest norm of the gradient; 0: any.")]
+AverageOption = Annotated[float | None, typer.Option(min=0, max=0.99999, help="Decay of the averaged weights; 0: none.")]
+PrecisionOption = Annotated[Precision | None, typer.Option(help="auto: bf16 where the device computes in it.")]
+ValPairs = Annotated[Path | None, typer.Option(help="Pairs with truth (*_A, *_B, *_GT) to validate on.")]
+Validations = Annotated[int | None, typer.Option(min=1, help="How often to validate over the run. (default: 20)")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Of the pairs and the weights. (default: 0)")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads. (default: torch's choice)")]
+Workers = Annotated[int | None, typer.Option(min=0, help="Processes that draw pairs. (default: 0, in between)")]
+DeviceOption = Annotated[Device | None, typer.Option(help="Where to train. (default: auto)")]
+Devices = Annotated[int | None, typer.Option(min=1, help="How many GPUs (or CPU processes). (default: 1)")]
+Nodes = Annotated[int | None, typer.Option(min=1, help="On how many machines. (default: 1)")]
+Minutes = Annotated[float | None, typer.Option(min=0, help="Between checkpoints. (default: 10)")]
+SkipBad = Annotated[bool | None, typer.Option("--skip-bad", help="Leave out photographs that cannot be used.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add this folder's commands to ``app``."""
+    group = typer.Typer(invoke_without_command=True, no_args_is_help=True)
+    group.callback()(train)
+    app.add_typer(group, name="train")
+
+
+def train(
+    *,
+    context: typer.Context,
+    images: Images = None,
+    masks: Masks = None,
+    out: Out = None,
+    resume: Resume = False,
+    recipe: RecipeOption = None,
+    variant: Variant = None,
+    attention: AttentionOption = None,
+    init: Init = None,
+    init_from: InitFrom = None,
+    steps: Steps = None,
+    hours: Hours = None,
+    epochs: Epochs = None,
+    crop: Crop = None,
+    batch: Batch = None,
+    lr: LearningRate = None,
+    weight: Lambda = None,
+    lens: Lens = None,
+    lens_set: LensSet = None,
+    clip: ClipNorm = None,
+    average: AverageOption = None,
+    precision: PrecisionOption = None,
+    val_pairs: ValPairs = None,
+    validations: Validations = None,
+    seed: Seed = None,
+    threads: Threads = None,
+    workers: Workers = None,
+    device: DeviceOption = None,
+    devices: Devices = None,
+    nodes: Nodes = None,
+    checkpoint_minutes: Minutes = None,
+    skip_bad: SkipBad = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network on pairs drawn from photographs with labels of their salient object (the layout of DUTS).
+
+    A run can be stopped at any time (Ctrl-C, SIGTERM) and goes on with --resume.
+    """
+    given = _given(locals())
+    if context.invoked_subcommand is None:
+        _train(given, resume=resume, as_json=as_json)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what was given on the command line."""
+    values = {key: v.value if isinstance(v, Enum) else v for key, v in options.items() if v is not None and v != []}
+    return {key: value for key, value in values.items() if key not in ("context", "resume", "as_json")}
+
+
+def _train(given: dict[str, Any], *, resume: bool, as_json: bool) -> None:
+    with console.run(as_json):
+        from ufafuse.runtime.errors import InputError
+        from ufafuse.train.devices import is_first_process
+        from ufafuse.train.loop import train as train_network
+        from ufafuse.train.recipe import options_from, resumed_options
+
+        if resume and "out" not in given:
+            raise InputError("--resume needs the folder of the run: --out RUN.")
+        options = resumed_options(given["out"], given) if resume else options_from(given)
+        result = train_network(options, resume=resume)
+        if not is_first_process():
+            return
+        console.emit(result, as_json=as_json)
+        if not as_json and result["best"]:
+            best = result["best"]
+            console.out.print(f"best: PSNR {best['psnr']:.2f} dB, SSIM {best['ssim']:.5f} after {best['step']} steps")
+        console.wrote(Path(result["weights"]), as_json=as_json)
+        if result["finished"]:
+            console.hint(f"ufa export --weights {result['weights']} -o {options.variant}.onnx", as_json=as_json)
+        else:
+            console.hint(f"ufa train --resume --out {result['run']}", as_json=as_json)

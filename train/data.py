@@ -81,6 +81,10 @@ class PairDataset(Dataset[tuple[Picture, Picture, Picture]]):
             near, far, truth = (_turned(frame, quarters, mirror=mirror) for frame in (near, far, truth))
         return Pair(near, far, truth)
 
+    def name(self, index: int) -> str:
+        """Return the name of the photograph that pair `index` shows."""
+        return self.photos.files[self._photo(index)].name
+
     def _photo(self, index: int) -> int:
         epoch, position = divmod(index, len(self.photos))
         if self._order[0] != epoch:

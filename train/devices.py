@@ -1,0 +1,59 @@
+"""The devices and processes that a run trains on."""
+
+import os
+from typing import TYPE_CHECKING
+
+import torch
+
+from ufafuse.runtime.errors import BackendError, InputError
+from ufafuse.runtime.machine import machine
+from ufafuse.train.recipe import TrainOptions
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def is_first_process() -> bool:
+    """Return whether this is the one process of several that writes (all of them run the same command)."""
+    return all(int(os.environ.get(name, "0")) == 0 for name in ("RANK", "NODE_RANK", "LOCAL_RANK"))
+
+
+def bf16_is_fast(device: torch.device) -> bool:
+    """Return whether the device computes in bf16; where it only emulates it, training would be far slower."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    features = machine()["features"]
+    return device.type == "cpu" and bool(features.get("BF16") or features.get("AMX"))
+
+
+def computes_in_bf16(options: TrainOptions, device: torch.device) -> bool:
+    """Return whether the run's arithmetic is bf16 (autocast) on `device`."""
+    return options.recipe.precision == "bf16" or (options.recipe.precision == "auto" and bf16_is_fast(device))
+
+
+def launched_fabric(options: TrainOptions) -> "Fabric":
+    """Return Lightning Fabric on the devices asked for, with all its processes running.
+
+    Raises:
+        BackendError: The devices are not there.
+        InputError: They do not divide the batch.
+    """
+    from lightning_fabric import Fabric
+
+    on_gpu = options.device == "cuda" or (options.device == "auto" and torch.cuda.is_available())
+    device = torch.device("cuda" if on_gpu else "cpu")
+    bf16 = computes_in_bf16(options, device)
+    try:
+        fabric = Fabric(
+            accelerator=device.type,
+            devices=options.devices,
+            num_nodes=options.nodes,
+            strategy="ddp" if options.devices * options.nodes > 1 else "auto",
+            precision="bf16-mixed" if bf16 else "32-true",
+        )
+        fabric.launch()
+    except (RuntimeError, ValueError) as error:
+        raise BackendError(f"{options.devices} x {device.type} were asked for, but: {error}") from error
+    if options.recipe.batch % fabric.world_size:
+        raise InputError(f"batches of {options.recipe.batch} cannot be shared by {fabric.world_size} devices equally.")
+    return fabric

@@ -1,0 +1,87 @@
+"""What a run leaves to look at: a CSV, TensorBoard events, a progress bar or plain lines on stderr."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from numpy.typing import NDArray
+from rich.progress import Progress as Bar
+from rich.progress import TaskID
+
+from ufafuse.runtime import console
+from ufafuse.runtime.artefact import atomic_write
+
+COLUMNS = ("step", "seconds", "loss", "lr", "images_per_second", "val_psnr", "val_ssim")
+
+
+class RunLog:
+    """Writes a run's rows; a context manager. With `quiet` (all processes but the first) it writes nothing."""
+
+    def __init__(self, folder: Path, *, step: int, total: int, quiet: bool = False) -> None:
+        """Go on after `step` (rows beyond it, of an interrupted run, are dropped); `total` is the bar's length."""
+        self.folder, self.quiet = folder, quiet
+        self._total, self._start = total, step
+        self._file: TextIO | None = None
+        self._bar: Bar = console.progress()
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> "RunLog":
+        """Open the files and show the bar."""
+        if self.quiet:
+            return self
+        from torch.utils.tensorboard import SummaryWriter
+
+        path = self.folder / "log.csv"
+        keep_rows(path, self._start)
+        self._file = path.open("a", newline="", buffering=1)
+        self._rows = csv.DictWriter(self._file, COLUMNS)
+        if path.stat().st_size == 0:
+            self._rows.writeheader()
+        self._events = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self._start + 1)
+        self._bar.start()
+        self._task = self._bar.add_task("training", total=self._total, completed=self._start)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close the files."""
+        if self._file is not None:
+            self._bar.stop()
+            self._file.close()
+            self._events.close()
+
+    def advance(self, done: int) -> None:
+        """Move the bar to `done` of its total."""
+        if self._task is not None:
+            self._bar.update(self._task, completed=min(done, self._total))
+
+    def row(self, step: int, values: Mapping[str, float], line: str) -> None:
+        """Write one row of the CSV and its events, and say `line`."""
+        if self._file is None or self._task is None:
+            return
+        self._rows.writerow({"step": step, **{key: f"{value:.6g}" for key, value in values.items()}})
+        for key, value in values.items():
+            self._events.add_scalar(key, value, step)
+        if console.err.is_terminal and "loss" in values:
+            self._bar.update(self._task, description=line)
+        else:
+            console.err.print(line)
+
+    def picture(self, step: int, picture: NDArray[Any]) -> None:
+        """Add a picture (uint8 H x W x 3, BGR) to the events."""
+        if self._file is not None:
+            self._events.add_image("validation", picture[..., ::-1].copy(), step, dataformats="HWC")
+
+
+def keep_rows(path: Path, step: int) -> None:
+    """Drop the rows of a CSV beyond `step`: the resumed run writes them again."""
+    if not path.exists():
+        return
+    with path.open(newline="") as stream:
+        reader = csv.DictReader(stream)
+        kept = [row for row in reader if (row["step"] or "").isdigit() and int(row["step"]) <= step]
+    with atomic_write(path, force=True) as temporary, temporary.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(kept)

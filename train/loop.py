@@ -1,0 +1,334 @@
+"""The training loop: draw a batch, fuse it, compare it with the truth, step; validate, log and save on the way."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from ufafuse.runtime.artefact import tool_versions, write_json
+from ufafuse.runtime.errors import CheckFailed, InputError, OutputError
+from ufafuse.runtime.images import write_image
+from ufafuse.runtime.machine import machine
+from ufafuse.train.checkpoint import Average, Progress, load_checkpoint, save_checkpoint
+from ufafuse.train.data import PairDataset, PairOptions, held_out_pairs, read_pairs
+from ufafuse.train.devices import computes_in_bf16, is_first_process, launched_fabric
+from ufafuse.train.logs import RunLog
+from ufafuse.train.loss import FusionLoss
+from ufafuse.train.model import FusionNet, build_model, load_weights, save_weights
+from ufafuse.train.photos import Photos
+from ufafuse.train.recipe import TrainOptions
+from ufafuse.train.stop import Stop, leave_signals_to_the_parent
+from ufafuse.train.validate import batch_from_frames, better_input, sample_picture, validate
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+CHECKPOINT, OPTIONS, REPORT = "checkpoint.pt", "options.json", "report.json"
+BEST, LAST = "best.safetensors", "last.safetensors"
+LOG_EVERY = 50  # steps
+HELD_OUT = 20  # pairs drawn from the photographs held out
+
+
+class Positions(Sampler[int]):
+    """The numbers of the pairs that a process trains on: its part of every batch from a given step on, without end."""
+
+    def __init__(self, *, first_step: int, batch: int, rank: int = 0, world: int = 1) -> None:
+        """Take part `rank` of `world` equal parts of batches of `batch` pairs."""
+        self.first_step, self.batch, self.rank, self.world = first_step, batch, rank, world
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the numbers."""
+        part, step = self.batch // self.world, self.first_step
+        while True:
+            start = step * self.batch + self.rank * part
+            yield from range(start, start + part)
+            step += 1
+
+
+def train(options: TrainOptions, *, resume: bool = False) -> dict[str, Any]:
+    """Train a network, or go on with a run that was interrupted.
+
+    The run's folder then holds `best.safetensors` and `last.safetensors`, `log.csv`, TensorBoard events, sample
+    pictures, `report.json`, and `checkpoint.pt` and `options.json` to go on from.
+
+    Returns:
+        {"ok", "run", "steps", "seconds", "finished", "best": {"psnr", "ssim", "step"} | None, "weights"}. `finished` is
+        False where a signal ended the run early: all is saved then.
+
+    Raises:
+        InputError: The photographs, the pairs to validate on or the options cannot be used.
+        ModelError: The checkpoint or the weights to start from are broken.
+        OutputError: The folder holds a run already (without `resume`), or cannot be written.
+        CheckFailed: The loss or its gradient is not a number; the last checkpoint is kept.
+    """
+    leading = is_first_process()
+    if leading:
+        _check_folder(options.out, resume=resume)
+    with Stop().listening() as stop:
+        data = RunData(options)  # before other processes start: what is wrong with it is said once
+        fabric = launched_fabric(options)
+        if options.threads:
+            torch.set_num_threads(options.threads)
+            cv2.setNumThreads(options.threads)
+        trainer = Trainer(options, data, fabric, stop)
+        if leading:
+            write_json(options.out / OPTIONS, options.to_dict())
+        if resume and (options.out / CHECKPOINT).exists():  # without one, it ended before there was anything to lose
+            trainer.resume()
+        return trainer.run()
+
+
+def _check_folder(out: Path, *, resume: bool) -> None:
+    written = (out / OPTIONS).exists()
+    if resume and not written:
+        raise InputError(f"{out} holds no run to resume: start one without --resume.")
+    if written and not resume:
+        raise OutputError(f"{out} holds a run already: go on with --resume, or give another --out.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be made: {error.strerror}.") from error
+
+
+class RunData:
+    """The pairs to train and to validate on."""
+
+    def __init__(self, options: TrainOptions) -> None:
+        """Read photographs and validation pairs; `InputError` where they cannot be used."""
+        photos = Photos(options.images, options.masks, skip_bad=options.skip_bad)
+        self.skipped = photos.skipped
+        recipe = options.recipe
+        drawn = PairOptions(recipe.crop_for(options.spec), recipe.lens, recipe.flip, options.lens_options)
+        if options.val_pairs is None:
+            photos, held_out = photos.split(options.val_share, options.seed)
+            self.validation = held_out_pairs(held_out, drawn, seed=options.seed, count=HELD_OUT)
+        else:
+            self.validation = read_pairs(options.val_pairs)
+        self.dataset = PairDataset(photos, drawn, seed=options.seed)
+
+
+def network_for(options: TrainOptions) -> FusionNet:
+    """Return the network that the run starts from; `InputError` where the weights given are of another one."""
+    if options.init_from is None:
+        return build_model(options.spec, init=options.recipe.init, seed=options.seed)
+    net = load_weights(options.init_from)
+    if net.spec != options.spec:
+        raise InputError(
+            f"{options.init_from} holds the weights of {net.spec.name!r}, the run is of {options.spec.name!r}: "
+            f"train with --variant {net.spec.name}, or start from other weights."
+        )
+    return net
+
+
+class Trainer:
+    """One process's part of a run."""
+
+    def __init__(self, options: TrainOptions, data: RunData, fabric: "Fabric", stop: Stop) -> None:
+        """Set the run up at its beginning."""
+        self.options, self.data, self.fabric, self.stop = options, data, fabric, stop
+        self.recipe = options.recipe
+        self.device: torch.device = fabric.device
+        self.net = network_for(options).train().to(self.device)
+        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's annotations
+        self.average = Average(self.net, self.recipe.average)
+        self.model, self.optimizer = fabric.setup(self.net, torch.optim.Adam(self.net.parameters(), self.recipe.lr))
+        self.loss = FusionLoss(self.recipe.weight)
+        self.progress = Progress()
+        self.total = self.recipe.total_steps(len(data.dataset))
+        self.writes = fabric.is_global_zero
+
+    def resume(self) -> None:
+        """Go to where the run's checkpoint is."""
+        path = self.options.out / CHECKPOINT
+        self.progress = load_checkpoint(
+            path, net=self.net, average=self.average, optimizer=self.optimizer.optimizer, device=self.device
+        )
+
+    @property
+    def share(self) -> float:
+        """How much of the run is done, in [0, 1]."""
+        if self.total:
+            return min(1.0, self.progress.step / self.total)
+        return min(1.0, self.progress.seconds / (self.recipe.hours * 3600))
+
+    def run(self) -> dict[str, Any]:
+        """Train until the budget is spent or a stop is asked for; returns what `train` does."""
+        bar = self.total or math.ceil(self.recipe.hours * 60)
+        with RunLog(self.options.out, step=self.progress.step, total=bar, quiet=not self.writes) as log:
+            if self.share < 1:
+                self._train(log)
+            finished = self.share >= 1
+            if self.writes:
+                self._save()
+        result = self._result(finished=finished)
+        if self.writes:
+            write_json(self.options.out / REPORT, self._report(result))
+        self.fabric.barrier()
+        return result
+
+    def _train(self, log: RunLog) -> None:
+        began = time.monotonic() - self.progress.seconds
+        saved = mark = time.monotonic()
+        recent, spent = list[float](), 0.0
+        for batch in self._batches():
+            validated = self._validations_due()
+            recent.append(self._step(batch))
+            spent += time.monotonic() - mark
+            ending = self._agree(time.monotonic() - began) or self.share >= 1
+            log.advance(self.progress.step if self.total else int(self.progress.seconds / 60))
+            if self.progress.step % LOG_EVERY == 0 or ending:
+                self._log(log, sum(recent) / len(recent), len(recent) / spent)
+                recent, spent = [], 0.0
+            if self._validations_due() > validated:
+                self._validate(log)
+            if ending:
+                return
+            if self.writes and time.monotonic() - saved > 60 * self.options.checkpoint_minutes:
+                self._save()
+                saved = time.monotonic()
+            mark = time.monotonic()
+
+    def _batches(self) -> Iterator[Sequence[Tensor]]:
+        """Yield uint8 batches (near, far, truth: N x H x W x 3, BGR) from the run's position on, without end."""
+        world, workers = self.fabric.world_size, self.options.workers
+        positions = Positions(first_step=self.progress.step, batch=self.recipe.batch, rank=self.fabric.global_rank, world=world)
+        loader: DataLoader[Any] = DataLoader(
+            self.data.dataset,
+            batch_size=self.recipe.batch // world,
+            sampler=positions,
+            num_workers=workers,
+            pin_memory=self.device.type == "cuda",
+            worker_init_fn=_begin_worker if workers else None,
+        )
+        yield from loader
+
+    def _step(self, batch: Sequence[Tensor]) -> float:
+        """Train on one batch and return its loss; `CheckFailed`, before any weight is touched, where it is no number."""
+        rate = self.recipe.learning_rate(self.share)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        near, far, truth = (batch_from_frames(frames, self.device) for frames in batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss(self.model(near, far), truth)
+        self.fabric.backward(loss)
+        norm = self.fabric.clip_gradients(
+            self.model, self.optimizer, max_norm=self.recipe.clip or math.inf, error_if_nonfinite=False
+        )
+        value = loss.item()
+        if norm is None or not (math.isfinite(value) and math.isfinite(norm.item())):
+            raise CheckFailed(self._not_a_number(value))
+        self.optimizer.step()
+        self.progress.step += 1
+        self.average.update(self.net, self.progress.step)
+        return value
+
+    def _not_a_number(self, loss: float) -> str:
+        step, batch, dataset = self.progress.step, self.recipe.batch, self.data.dataset
+        names = [dataset.name(index) for index in range(step * batch, (step + 1) * batch)]
+        kept = self.options.out / CHECKPOINT
+        return (
+            f"the loss ({loss:.4g}) or its gradient is not a number in batch {step + 1}, pairs {step * batch} to "
+            f"{(step + 1) * batch - 1} (of the photographs {', '.join(names)}). "
+            + (f"{kept} holds the last good state: go on with --resume" if kept.exists() else "Start again")
+            + f" and a learning rate below {self.recipe.lr:g} (--lr)."
+        )
+
+    def _agree(self, seconds: float) -> bool:
+        """Settle the time and whether to stop, between all processes; returns whether a stop was asked for."""
+        if self.fabric.world_size > 1:
+            mine = torch.tensor([seconds, float(self.stop.requested)], dtype=torch.float64, device=self.device)
+            seconds, stop = torch.as_tensor(self.fabric.all_reduce(mine, reduce_op="max")).tolist()
+            self.stop.requested = bool(stop)
+        self.progress.seconds = seconds
+        return self.stop.requested
+
+    def _validations_due(self) -> int:
+        return int(self.share * self.options.validations + 1e-9)
+
+    def _log(self, log: RunLog, loss: float, steps_per_second: float) -> None:
+        progress, images = self.progress, steps_per_second * self.recipe.batch
+        rate = self.recipe.learning_rate(self.share)
+        values = {"seconds": progress.seconds, "loss": loss, "lr": rate, "images_per_second": images}
+        left = timedelta(seconds=round((1 / max(self.share, 1e-9) - 1) * progress.seconds))
+        log.row(
+            progress.step,
+            values,
+            f"step {progress.step}  loss {loss:.5f}  {images:.1f} images/s  {left} left",
+        )
+
+    def _validate(self, log: RunLog) -> None:
+        """Validate the averaged weights; keep them where they are the best so far. The first process does it alone."""
+        if self.writes:
+            step = self.progress.step
+            scores, fused = validate(self.average.net, self.data.validation, self.device)
+            psnr, ssim = (sum(getattr(s, key) for s in scores) / len(scores) for key in ("psnr", "ssim"))
+            log.row(
+                step,
+                {"seconds": self.progress.seconds, "val_psnr": psnr, "val_ssim": ssim},
+                f"step {step}  validation PSNR {psnr:.2f} dB  SSIM {ssim:.5f}",
+            )
+            picture = sample_picture(self.data.validation, fused)
+            log.picture(step, picture)
+            samples = self.options.out / "samples"
+            samples.mkdir(exist_ok=True)
+            write_image(samples / f"step_{step:07d}.jpg", picture, force=True)
+            if psnr > self.progress.best.get("psnr", -math.inf):
+                self.progress.best = {"psnr": psnr, "ssim": ssim, "step": step}
+                self._save_weights(BEST, self.progress.best)
+        self.fabric.barrier()
+
+    def _save(self) -> None:
+        """Write the checkpoint and the last weights."""
+        save_checkpoint(
+            self.options.out / CHECKPOINT,
+            progress=self.progress,
+            net=self.net,
+            average=self.average,
+            optimizer=self.optimizer.optimizer,
+        )
+        self._save_weights(LAST, {"step": self.progress.step})
+
+    def _save_weights(self, name: str, extra: dict[str, Any]) -> None:
+        extra = {**extra, "recipe": self.options.to_dict()["recipe"], "seed": self.options.seed}
+        save_weights(self.average.net, self.options.out / name, extra=extra, force=True)
+
+    def _result(self, *, finished: bool) -> dict[str, Any]:
+        best = self.progress.best or None
+        return {
+            "ok": True,
+            "run": str(self.options.out),
+            "steps": self.progress.step,
+            "seconds": round(self.progress.seconds, 1),
+            "finished": finished,
+            "best": best,
+            "weights": str(self.options.out / (BEST if best else LAST)),
+        }
+
+    def _report(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Return what the report beside the weights says."""
+        threads = torch.get_num_threads() * self.fabric.world_size
+        return {
+            **result,
+            "options": self.options.to_dict(),
+            "parameters": sum(p.numel() for p in self.net.parameters()),
+            "photographs": len(self.data.dataset),
+            "skipped": self.data.skipped,
+            "validation_pairs": len(self.data.validation),
+            "better_input_psnr": better_input(self.data.validation),
+            "precision": "bf16" if computes_in_bf16(self.options, self.device) else "fp32",
+            "threads": threads,
+            "machine": machine(),
+            "tools": tool_versions("torch", "lightning-fabric", "numpy", "opencv-python"),
+        }
+
+
+def _begin_worker(_index: int) -> None:
+    leave_signals_to_the_parent()
+    cv2.setNumThreads(0)
