@@ -13,7 +13,7 @@ METRICS = ("AVG", "STD", "SEN", "VIFF", "Qabf", "Qc", "Qm", "Qcb")
 TRUTH_METRICS = ("PSNR", "SSIM")
 """Only where the all-in-focus picture is known."""
 
-__all__ = ["METRICS", "TRUTH_METRICS", "score"]
+__all__ = ["METRICS", "TRUTH_METRICS", "as_levels", "score"]
 
 
 def score(near: Image, far: Image, fused: Image, reference: Image | None = None) -> dict[str, float]:

@@ -1,0 +1,173 @@
+"""Who is compared: a folder of fused pictures, a classical method, or a model. Each gives one picture for one pair."""
+
+import re
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ufafuse.benchmarks.methods import method, methods
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.images import read_image
+from ufafuse.runtime.models import bundled
+from ufafuse.runtime.pairs import PairPaths, is_image
+
+Image = NDArray[Any]
+
+_ALL = "all"
+
+
+class FusedPair(NamedTuple):
+    """A fused picture and how long the fusion took, in ms; None where it was not made here."""
+
+    picture: Image
+    ms: float | None
+
+
+class Contestant(ABC):
+    """Something that has a fused picture for a pair.
+
+    Attributes:
+        name: The row's name.
+        in_worker: Whether `fused` may run in another process. A model stays in this one, so that its engine is loaded once and
+            has all cores.
+    """
+
+    name: str
+    in_worker: bool = True
+
+    @abstractmethod
+    def fused(self, pair: PairPaths, near: Image, far: Image) -> FusedPair:
+        """The fused picture of ``pair``, whose frames are ``near`` and ``far``. Raises: UfaError."""
+
+    def close(self) -> None:
+        """Free what it holds."""
+
+
+@dataclass(frozen=True)
+class FolderContestant(Contestant):
+    """Fused pictures that lie in ``folder``, one for each pair, under the pair's name."""
+
+    name: str
+    folder: Path
+
+    def fused(self, pair: PairPaths, near: Image, far: Image) -> FusedPair:  # noqa: ARG002 - the picture is there already
+        """Read the pair's picture. Raises: InputError when there is none, or more than one."""
+        wanted = {_plain(pair.name), _plain(Path(pair.name).name)}
+        found = [path for path in sorted(self.folder.rglob("*")) if is_image(path) and _plain(path.stem) in wanted]
+        if len(found) != 1:
+            what = "no picture" if not found else f"{len(found)} pictures"
+            raise InputError(f"{self.folder} holds {what} of pair {pair.name}: name it {Path(pair.name).name}.png.")
+        return FusedPair(read_image(found[0]), None)
+
+
+def _plain(name: str) -> str:
+    """A name without what people vary: case, separators, and a trailing ``fused``."""
+    return re.sub(r"[-_ ./]", "", name.lower()).removesuffix("fused")
+
+
+@dataclass(frozen=True)
+class MethodContestant(Contestant):
+    """A classical method by its name."""
+
+    name: str
+
+    def fused(self, pair: PairPaths, near: Image, far: Image) -> FusedPair:  # noqa: ARG002 - all that counts are the frames
+        """Run the method."""
+        chosen = method(self.name)
+        start = time.perf_counter()
+        picture = chosen.fuse(near, far)
+        return FusedPair(picture, (time.perf_counter() - start) * 1e3)
+
+
+class ModelContestant(Contestant):
+    """A network, by its bundled name or its file."""
+
+    in_worker = False
+
+    def __init__(self, model: str, *, backend: str, precision: str | None, threads: int | None) -> None:
+        self._fuser = Fuser(model, backend=backend, precision=precision, threads=threads)
+        self.name = Path(model).stem
+        self.backend, self.precision = self._fuser.backend, self._fuser.precision
+
+    def fused(self, pair: PairPaths, near: Image, far: Image) -> FusedPair:  # noqa: ARG002 - all that counts are the frames
+        """Run the network on the frames as they are."""
+        frames = alike(near, far)
+        start = time.perf_counter()
+        picture = self._fuser.fuse(*frames)
+        return FusedPair(picture, (time.perf_counter() - start) * 1e3)
+
+    def close(self) -> None:
+        """Free the engine."""
+        self._fuser.close()
+
+
+def alike(near: Image, far: Image) -> tuple[Image, Image]:
+    """Bring a grey and a colour frame (infrared and visible) to one shape, without their alpha."""
+    frames = [frame[..., :3] if frame.ndim == 3 else frame for frame in (near, far)]
+    if {frame.ndim for frame in frames} == {2, 3}:
+        frames = [np.repeat(frame[..., None], 3, axis=2) if frame.ndim == 2 else frame for frame in frames]
+    return frames[0], frames[1]
+
+
+def contestants(
+    *,
+    fused: list[Path],
+    models: list[str],
+    method_names: list[str],
+    backend: str = "auto",
+    precision: str | None = None,
+    threads: int | None = None,
+) -> list[Contestant]:
+    """Everything that the user asked to compare; the bundled network when nothing was asked for.
+
+    Args:
+        fused: Folders of pictures; one that only holds folders stands for all of those.
+        models: Bundled names or files.
+        method_names: Classical methods, bundled networks, or ``"all"`` for every classical method.
+        backend, precision, threads: For the models.
+
+    Raises:
+        InputError: A name is not known, a folder is missing, or two would have the same name.
+        ModelError, BackendError: A model cannot be loaded.
+    """
+    found: list[Contestant] = []
+    for folder in fused:
+        found += [FolderContestant(part.name, part) for part in _fused_folders(folder)]
+    networks = bundled()
+    names = [name for asked in method_names for name in (list(methods()) if asked == _ALL else [asked])]
+    for name in names:
+        if name not in networks and name not in methods():
+            raise InputError(f"--methods {name} is not known: choose from {', '.join([*methods(), *networks])}, or all.")
+    models = models + [name for name in names if name in networks]
+    found += [MethodContestant(name) for name in names if name not in networks]
+    if not found and not models:
+        models = ["ufa"]
+    found += [ModelContestant(model, backend=backend, precision=precision, threads=threads) for model in models]
+    return list(_distinct(found))
+
+
+def _fused_folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise InputError(f"--fused {folder} is not a folder: give one that holds a fused picture for each pair.")
+    if any(is_image(path) for path in folder.iterdir()):
+        return [folder]
+    parts = [part for part in sorted(folder.iterdir()) if part.is_dir() and any(map(is_image, part.rglob("*")))]
+    if not parts:
+        raise InputError(f"--fused {folder} holds no picture: give the folder that `ufa fuse --pairs` wrote.")
+    return parts
+
+
+def _distinct(found: list[Contestant]) -> Iterator[Contestant]:
+    seen: set[str] = set()
+    for contestant in found:
+        if contestant.name in seen:
+            raise InputError(f"two things to compare have the name {contestant.name}: rename a file or a folder.")
+        seen.add(contestant.name)
+        yield contestant

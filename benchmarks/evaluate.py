@@ -1,0 +1,197 @@
+"""Scores of fused pictures over a folder of pairs; one pair that fails does not stop the others."""
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ufafuse.benchmarks.contestants import Contestant, FusedPair, alike
+from ufafuse.benchmarks.metrics import METRICS, TRUTH_METRICS, as_levels, score
+from ufafuse.runtime.errors import InputError, UfaError
+from ufafuse.runtime.images import read_image, write_image
+from ufafuse.runtime.jobs import make_folder
+from ufafuse.runtime.pairs import PairPaths, find_pairs
+
+
+@dataclass(frozen=True)
+class EvalRow:
+    """One pair and one contestant.
+
+    Args:
+        name: The pair's.
+        method: The contestant's.
+        metrics: Name to value, NaN where it is not defined; empty when ``error`` is not.
+        ms: Time of the fusion alone; None where the picture was not made here.
+        error: Why there are no metrics.
+    """
+
+    name: str
+    method: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    ms: float | None = None
+    error: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry of ``rows``; a metric that is not defined is null."""
+        entry: dict[str, Any] = {"name": self.name, "method": self.method, "metrics": _finite(self.metrics)}
+        if self.ms is not None:
+            entry["ms"] = round(self.ms, 3)
+        return entry | ({"error": self.error} if self.error else {})
+
+
+def _finite(metrics: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All rows, and their means."""
+
+    rows: list[EvalRow]
+
+    @property
+    def methods(self) -> list[str]:
+        """The contestants in the order of their first row."""
+        return list(dict.fromkeys(row.method for row in self.rows))
+
+    @property
+    def failed(self) -> list[EvalRow]:
+        """The rows without metrics."""
+        return [row for row in self.rows if row.error]
+
+    def mean(self, method: str) -> dict[str, float]:
+        """The plain mean of each metric over the pairs where it is defined."""
+        rows = [row for row in self.rows if row.method == method and not row.error]
+        means = {}
+        for name in (*METRICS, *TRUTH_METRICS):
+            values = [row.metrics[name] for row in rows if math.isfinite(row.metrics.get(name, math.nan))]
+            if values:
+                means[name] = float(np.mean(values))
+        return means
+
+    def median_ms(self, method: str) -> float | None:
+        """The median time of a fusion; None where nothing was fused here."""
+        times = [row.ms for row in self.rows if row.method == method and row.ms is not None]
+        return float(np.median(times)) if times else None
+
+    def to_json(self) -> dict[str, Any]:
+        """``ok``, ``rows`` and ``mean`` of the command's JSON."""
+        means = {method: self.mean(method) for method in self.methods}
+        return {"ok": not self.failed, "rows": [row.to_json() for row in self.rows], "mean": means, "failed": len(self.failed)}
+
+
+def chosen_pairs(folder: Path, pattern: str | None = None) -> list[PairPaths]:
+    """The pairs below ``folder`` whose name matches the shell pattern. Raises: InputError when there is none."""
+    pairs = [pair for pair in find_pairs(folder) if pattern is None or fnmatch(pair.name, pattern)]
+    if not pairs:
+        raise InputError(f"no pair in {folder} has a name like {pattern}: look at the names with `ls {folder}`.")
+    return pairs
+
+
+def evaluate(
+    pairs: list[PairPaths],
+    contestants: list[Contestant],
+    *,
+    jobs: int | None = None,
+    pictures: Path | None = None,
+    done: Callable[[EvalRow], None] = lambda _: None,
+) -> Evaluation:
+    """Fuse (where needed) and score every pair of every contestant.
+
+    Args:
+        pairs: From `chosen_pairs`.
+        contestants: From `contestants.contestants`.
+        jobs: Processes; as many as there are cores when left away. With 1 everything runs in this process.
+        pictures: Write each fused picture to ``pictures/CONTESTANT/PAIR.png``, replacing what is there.
+        done: Called after each row.
+
+    Returns:
+        Rows in the order of contestants and pairs; a pair that could not be read, fused or scored is a row with an error.
+    """
+    tasks = [(contestant, pair) for contestant in contestants for pair in pairs]
+    rows: dict[tuple[str, str], EvalRow] = {}
+    with _executor(min(jobs or os.cpu_count() or 1, len(tasks))) as executor:
+        for row in _rows(executor, tasks, pictures):
+            rows[row.method, row.name] = row
+            done(row)
+    return Evaluation([rows[contestant.name, pair.name] for contestant, pair in tasks])
+
+
+@contextmanager
+def _executor(jobs: int) -> Iterator[Executor | None]:
+    if jobs == 1:
+        yield None
+        return
+    # spawn: a forked child of a process that holds an inference engine's threads may hang.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_single_threaded) as executor:
+        try:
+            yield executor
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _single_threaded() -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def _rows(executor: Executor | None, tasks: list[tuple[Contestant, PairPaths]], pictures: Path | None) -> Iterable[EvalRow]:
+    if executor is None:
+        for contestant, pair in tasks:
+            yield _fuse_and_score(contestant, pair, pictures)
+        return
+    futures: list[Future[EvalRow]] = []
+    for contestant, pair in tasks:
+        if contestant.in_worker:
+            futures.append(executor.submit(_fuse_and_score, contestant, pair, pictures))
+    for contestant, pair in tasks:
+        if contestant.in_worker:
+            continue
+        try:
+            fused = contestant.fused(pair, *_frames(pair))
+        except UfaError as error:
+            yield EvalRow(pair.name, contestant.name, error=str(error))
+        else:
+            futures.append(executor.submit(_score, contestant.name, pair, fused, pictures))
+    for future in as_completed(futures):
+        yield future.result()
+
+
+def _frames(pair: PairPaths) -> tuple[Any, Any]:
+    return alike(read_image(pair.near), read_image(pair.far))
+
+
+def _fuse_and_score(contestant: Contestant, pair: PairPaths, pictures: Path | None) -> EvalRow:
+    try:
+        fused = contestant.fused(pair, *_frames(pair))
+    except UfaError as error:
+        return EvalRow(pair.name, contestant.name, error=str(error))
+    return _score(contestant.name, pair, fused, pictures)
+
+
+def _score(method: str, pair: PairPaths, fused: FusedPair, pictures: Path | None) -> EvalRow:
+    try:
+        if pictures is not None:
+            path = picture_path(pictures, method, pair.name)
+            make_folder(path.parent)
+            write_image(path, as_levels(fused.picture), force=True)
+        truth = read_image(pair.truth) if pair.truth else None
+        metrics = score(*_frames(pair), fused.picture, truth)
+    except UfaError as error:
+        return EvalRow(pair.name, method, error=f"{pair.name}: {error}")
+    return EvalRow(pair.name, method, metrics, fused.ms)
+
+
+def picture_path(pictures: Path, method: str, pair: str) -> Path:
+    """Where `evaluate` writes a fused picture."""
+    return pictures / method / f"{pair}.png"

@@ -1,0 +1,127 @@
+"""What the classical methods share: how a pair becomes planes, and the rules for choosing between two sets of coefficients."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ufafuse.benchmarks.metrics.planes import Image, Plane, as_levels, grey
+from ufafuse.runtime.errors import InputError
+
+Stack = NDArray[np.float64]
+"""H x W x C levels 0..255, C = 1 or 3 (BGR)."""
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One classical method.
+
+    Args:
+        name: As the command line names it, such as ``"dtcwt"``.
+        label: The row's name in the paper's tables, or in its literature.
+        citation: The paper that it follows.
+        note: Where this differs from that paper, or what the paper leaves open; empty where nothing does.
+        parameters: The defaults that it runs with.
+        fuse_stacks: Near and far stacks to the fused stack.
+    """
+
+    name: str
+    label: str
+    citation: str
+    fuse_stacks: Callable[[Stack, Stack], Stack]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+    def fuse(self, near: Image, far: Image) -> NDArray[np.uint8]:
+        """Fuse two pictures of one size.
+
+        Args:
+            near: H x W or H x W x 3 (BGR), uint8, uint16 or float in [0, 1].
+            far: As ``near``; where only one of the two is colour, the grey one stands in all three channels.
+
+        Returns:
+            H x W (both grey) or H x W x 3, uint8.
+
+        Raises:
+            InputError: The sizes differ, or a picture is of a kind that cannot be fused.
+        """
+        if near.shape[:2] != far.shape[:2]:
+            raise InputError(f"near is {near.shape[:2]}, far is {far.shape[:2]}: a pair must have one size.")
+        stacks = [_stack(as_levels(image)) for image in (near, far)]
+        channels = max(stack.shape[2] for stack in stacks)
+        first, second = (np.broadcast_to(stack, (*stack.shape[:2], channels)) for stack in stacks)
+        fused = np.clip(np.rint(self.fuse_stacks(first, second)), 0, 255).astype(np.uint8)
+        return fused[..., 0] if channels == 1 else fused
+
+
+def _stack(levels: NDArray[np.uint8]) -> Stack:
+    stack = levels.astype(np.float64)
+    return stack[..., None] if stack.ndim == 2 else stack
+
+
+def by_channel(fuse_planes: Callable[[Plane, Plane], Plane]) -> Callable[[Stack, Stack], Stack]:
+    """Run a method for single planes on each colour channel by itself, as is usual for transforms."""
+
+    def fuse_stacks(near: Stack, far: Stack) -> Stack:
+        channels = range(near.shape[2])
+        return np.stack([fuse_planes(near[..., channel], far[..., channel]) for channel in channels], axis=-1)
+
+    return fuse_stacks
+
+
+def by_weight(weight_of_near: Callable[[Plane, Plane], NDArray[Any]]) -> Callable[[Stack, Stack], Stack]:
+    """Run a method that finds one H x W weight in [0, 1] from the grey planes and applies it to every channel."""
+
+    def fuse_stacks(near: Stack, far: Stack) -> Stack:
+        weight = np.asarray(weight_of_near(grey_levels(near), grey_levels(far)), dtype=np.float64)[..., None]
+        return weight * near + (1 - weight) * far
+
+    return fuse_stacks
+
+
+def grey_levels(stack: Stack) -> Plane:
+    """Grey plane H x W in levels 0..255."""
+    return stack[..., 0] if stack.shape[2] == 1 else grey(stack.astype(np.uint8)) * 255
+
+
+def padded(plane: Plane, multiple: int) -> Plane:
+    """``plane`` mirrored at the bottom and the right to sides that are multiples of ``multiple``."""
+    height, width = plane.shape
+    return np.pad(plane, ((0, -height % multiple), (0, -width % multiple)), mode="symmetric")
+
+
+def choose_larger(near: NDArray[Any], far: NDArray[Any], *, window: int = 1, verify: bool = False) -> NDArray[Any]:
+    """Per coefficient of two h x w bands (real or complex), the one of larger magnitude.
+
+    Args:
+        near: A band of the near frame.
+        far: The same band of the far frame.
+        window: Compare the largest magnitude in a window of this side instead of the coefficient itself.
+        verify: Let a 3 x 3 majority vote correct single choices (consistency verification).
+    """
+    activity = [np.abs(band) for band in (near, far)]
+    if window > 1:
+        activity = [ndimage.maximum_filter(plane, size=window) for plane in activity]
+    from_near = activity[0] >= activity[1]
+    return np.where(majority(from_near) if verify else from_near, near, far)
+
+
+def majority(mask: Mask, size: int = 3) -> Mask:
+    """The majority in a ``size`` x ``size`` window around each place."""
+    return ndimage.uniform_filter(mask.astype(np.float64), size=size) > 0.5
+
+
+def without_small_regions(mask: Mask, smallest: float) -> Mask:
+    """Turn connected regions of fewer than ``smallest`` pixels into their surroundings, true ones first."""
+    for value in (True, False):
+        labels, count = ndimage.label(mask == value)
+        sizes = np.bincount(labels.ravel(), minlength=count + 1)
+        small = sizes < smallest
+        small[0] = False
+        mask = np.where(small[labels], not value, mask)
+    return mask

@@ -1,0 +1,216 @@
+"""A page to look at: the table of methods, and for every pair the pictures and the same close-up of each, side by side."""
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+from urllib.parse import quote
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ufafuse.benchmarks.evaluate import EvalRow, Evaluation, picture_path
+from ufafuse.benchmarks.metrics.planes import as_levels, grey
+from ufafuse.benchmarks.published import MEASURED, Table, TableRow
+from ufafuse.benchmarks.tables import best, cells, columns, csv_text, header, is_best, markdown_table
+from ufafuse.runtime.artefact import atomic_write, write_json
+from ufafuse.runtime.images import read_image, write_image
+from ufafuse.runtime.jobs import make_folder
+from ufafuse.runtime.pairs import PairPaths
+
+FUSED_FOLDER, SOURCES_FOLDER, CLOSEUPS_FOLDER = "fused", "sources", "closeups"
+_TEMPLATE = Path(__file__).with_name("page.html")
+_SHARE_OF_SIDE = 6
+_TILE, _CAPTION, _TILES_PER_ROW = 240, 26, 6
+_CAPTION_METRICS = ("Qabf", "VIFF", "PSNR")
+
+Levels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A square cut of a picture of ``height`` x ``width``: its top left corner and its side, in pixels."""
+
+    top: int
+    left: int
+    side: int
+    height: int
+    width: int
+
+    def cut(self, picture: Levels) -> Levels:
+        """The region of ``picture``."""
+        return picture[self.top : self.top + self.side, self.left : self.left + self.side]
+
+
+def write_pages(
+    folder: Path,
+    evaluation: Evaluation,
+    rows: list[TableRow],
+    pairs: list[PairPaths],
+    *,
+    title: str,
+    table: Table | None = None,
+) -> list[Path]:
+    """Write ``index.html``, ``report.md``, ``eval.csv`` and ``eval.json`` into ``folder``, and the pictures they show.
+
+    Args:
+        folder: Holds the fused pictures that `evaluate` wrote, in `FUSED_FOLDER`.
+        evaluation: What was scored.
+        rows: The table's rows, measured and published.
+        pairs: The pairs that were evaluated.
+        title: The page's heading.
+        table: The paper's table behind the published rows, for its note.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    sections = [_section(folder, pair, evaluation) for pair in pairs]
+    write_json(folder / "eval.json", evaluation.to_json())
+    texts = {
+        "eval.csv": csv_text(evaluation),
+        "report.md": _markdown(evaluation, rows, pairs, title=title, table=table),
+        "index.html": _html(evaluation, rows, sections, title=title, table=table),
+    }
+    for name, text in texts.items():
+        with atomic_write(folder / name, force=True) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return [folder / "index.html", folder / "report.md", folder / "eval.csv", folder / "eval.json"]
+
+
+def telling_region(near: Levels, far: Levels, fused: list[Levels]) -> Region:
+    """Where the fused pictures differ most from one another; with one alone, where it differs most from the sharper source."""
+    height, width = near.shape[:2]
+    side = max(16, min(height, width) // _SHARE_OF_SIDE)
+    side = min(side, height, width)
+    greys = [grey(picture) for picture in fused]
+    if len(greys) < 2:
+        greys += [grey(near), grey(far)]
+    # Quantiles, so that one picture that is blurred everywhere does not decide alone.
+    spread = np.subtract(*np.quantile(np.stack(greys), (0.8, 0.2), axis=0))
+    score = cv2.blur(spread, (side, side))[side // 2 : height - (side - 1) // 2, side // 2 : width - (side - 1) // 2]
+    top, left = np.unravel_index(int(np.argmax(score)), score.shape)
+    return Region(int(top), int(left), side, height, width)
+
+
+def _section(folder: Path, pair: PairPaths, evaluation: Evaluation) -> str:
+    rows = [row for row in evaluation.rows if row.name == pair.name and not row.error]
+    if not rows:
+        return ""
+    sources = {"near": read_image(pair.near), "far": read_image(pair.far)} | (
+        {"truth": read_image(pair.truth)} if pair.truth else {}
+    )
+    pictures: dict[str, tuple[str, Levels, str]] = {}
+    for name, picture in sources.items():
+        path = picture_path(folder / SOURCES_FOLDER, name, pair.name)
+        make_folder(path.parent)
+        levels = as_levels(picture)
+        write_image(path, levels, force=True)
+        pictures[name] = (_link(folder, path), levels, "")
+    for row in rows:
+        path = picture_path(folder / FUSED_FOLDER, row.method, pair.name)
+        pictures[f"{row.method} "] = (_link(folder, path), as_levels(read_image(path)), _scores(row))
+    every = [picture for _, picture, _ in pictures.values()]
+    region = telling_region(every[0], every[1], every[len(sources) :])
+    strip = folder / CLOSEUPS_FOLDER / f"{pair.name}.png"
+    make_folder(strip.parent)
+    write_image(strip, closeup_strip({name.strip(): entry[1] for name, entry in pictures.items()}, region), force=True)
+    figures = "\n".join(_figure(name.strip(), link, scores, region) for name, (link, _, scores) in pictures.items())
+    return f'<h2 id="{escape(pair.name)}">{escape(pair.name)}</h2>\n<div class="grid">\n{figures}\n</div>'
+
+
+def _link(folder: Path, path: Path) -> str:
+    return quote(path.relative_to(folder).as_posix())
+
+
+def _scores(row: EvalRow) -> str:
+    parts = [f"{name} {row.metrics[name]:.4g}" for name in _CAPTION_METRICS if name in row.metrics]
+    return ", ".join(parts + ([] if row.ms is None else [f"{row.ms:.0f} ms"]))
+
+
+def _figure(name: str, link: str, scores: str, region: Region) -> str:
+    def percent(part: float, whole: float) -> str:
+        return f"{100 * part / whole:.3f}%"
+
+    box = (
+        f"left:{percent(region.left, region.width)};top:{percent(region.top, region.height)};"
+        f"width:{percent(region.side, region.width)};height:{percent(region.side, region.height)}"
+    )
+    # In the close-up the whole picture is scaled so that the region fills the frame, and shifted to the region's corner.
+    zoom = (
+        f"width:{percent(region.width, region.side)};left:{percent(-region.left, region.side)};"
+        f"top:{percent(-region.top, region.side)}"
+    )
+    image = f'<img loading="lazy" src="{link}" alt="{escape(name)}"'
+    return (
+        f'<figure><div class="whole">{image}><div class="box" style="{box}"></div></div>'
+        f'<div class="close">{image} style="{zoom}"></div>'
+        f"<figcaption><b>{escape(name)}</b>{escape(scores)}</figcaption></figure>"
+    )
+
+
+def closeup_strip(pictures: dict[str, Levels], region: Region) -> Levels:
+    """The region of every picture in rows of six labelled tiles: H x W x 3, BGR."""
+    tiles = []
+    for name, picture in pictures.items():
+        cut = region.cut(picture if picture.ndim == 3 else picture[..., None].repeat(3, axis=2))
+        tile = np.full((_TILE + _CAPTION, _TILE, 3), 255, np.uint8)
+        tile[_CAPTION:] = cv2.resize(cut, (_TILE, _TILE), interpolation=cv2.INTER_NEAREST)
+        cv2.putText(tile, name[:24], (4, _CAPTION - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
+        tiles.append(tile)
+    per_row = min(_TILES_PER_ROW, len(tiles))
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % per_row)
+    rows = [np.hstack(tiles[start : start + per_row]) for start in range(0, len(tiles), per_row)]
+    return np.vstack(rows)
+
+
+def _note(evaluation: Evaluation) -> str:
+    count = len({row.name for row in evaluation.rows if not row.error})
+    pairs = "1 pair" if count == 1 else f"{count} pairs"
+    return (
+        f"Means over {pairs}; more is better in every column but the last, which is the median time of one fusion in seconds, "
+        "measured while other pairs were being scored. AVG, STD, SEN and Qabf are taken on the red channel, VIFF, Qc "
+        "(Cvejic's measure), Qm and Qcb (Chen and Blum's) on float grey, as the paper's tables were."
+    )
+
+
+def _row_notes(rows: list[TableRow], table: Table | None) -> list[str]:
+    notes = [f"{row.method}, {row.source}: {row.note}." for row in rows if row.note]
+    return ([table.note] if table else []) + notes
+
+
+def _html(evaluation: Evaluation, rows: list[TableRow], sections: list[str], *, title: str, table: Table | None) -> str:
+    failures = "".join(f"<li>{escape(f'{row.method}, {row.name}: {row.error}')}</li>" for row in evaluation.failed)
+    return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
+        title=escape(title),
+        note=escape(_note(evaluation)),
+        table=_html_table(rows),
+        notes="".join(f'<p class="note">{escape(note)}</p>' for note in _row_notes(rows, table)),
+        failures=f"<h2>Failed</h2><ul>{failures}</ul>" if failures else "",
+        pairs="\n".join(sections),
+    )
+
+
+def _html_table(rows: list[TableRow]) -> str:
+    names = columns(rows)
+    top = best(rows, names)
+    lines = ["<table>", "<tr>" + "".join(f"<th>{escape(head)}</th>" for head in header(names)) + "</tr>"]
+    for row in rows:
+        first, what, *values, seconds = (escape(cell) for cell in cells(row, names))
+        marked: Any = zip(values, names, strict=True)
+        middle = "".join(f"<td{' class=best' if is_best(row, name, top) else ''}>{value}</td>" for value, name in marked)
+        kind = "measured" if row.source == MEASURED else "other"
+        lines.append(f'<tr class="{kind}"><td>{first}</td><td>{what}</td>{middle}<td>{seconds}</td></tr>')
+    return "\n".join([*lines, "</table>"])
+
+
+def _markdown(evaluation: Evaluation, rows: list[TableRow], pairs: list[PairPaths], *, title: str, table: Table | None) -> str:
+    parts = [f"# {title}", _note(evaluation), markdown_table(rows), *_row_notes(rows, table)]
+    if evaluation.failed:
+        parts.append("## Failed\n\n" + "\n".join(f"- {row.method}, {row.name}: {row.error}" for row in evaluation.failed))
+    scored = {row.name for row in evaluation.rows if not row.error}
+    parts.append("## Close-ups\n\nWhere the pictures of a pair differ most; `index.html` shows them whole.")
+    shown = [pair.name for pair in pairs if pair.name in scored]
+    parts += [f"### {name}\n\n![{name}]({quote(f'{CLOSEUPS_FOLDER}/{name}.png')})" for name in shown]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,108 @@
+"""A table of methods, measured and published side by side, as terminal table, Markdown and CSV."""
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+from ufafuse.benchmarks.evaluate import Evaluation
+from ufafuse.benchmarks.metrics import METRICS, TRUTH_METRICS
+from ufafuse.benchmarks.published import MEASURED, Table, TableRow
+
+if TYPE_CHECKING:
+    import rich.console
+    import rich.table
+
+NOT_GIVEN = "-"
+_WIDE = 104
+_SHORT_DIGITS = {"AVG": 2, "STD": 2, "SEN": 2, "PSNR": 2}
+
+
+def measured_rows(evaluation: Evaluation) -> list[TableRow]:
+    """The means of an evaluation as rows; contestants of whom no pair could be scored are left out."""
+    rows = []
+    for method in evaluation.methods:
+        means, ms = evaluation.mean(method), evaluation.median_ms(method)
+        if means:
+            rows.append(TableRow(method, MEASURED, means, None if ms is None else ms / 1e3))
+    return rows
+
+
+def columns(rows: list[TableRow]) -> list[str]:
+    """The metrics that at least one row has, in the order of the paper's table."""
+    return [name for name in (*METRICS, *TRUTH_METRICS) if any(name in row.metrics for row in rows)]
+
+
+def cells(row: TableRow, names: list[str], *, short: bool = False) -> list[str]:
+    """A row as text: method, what it is, its metrics (four digits after the point, fewer if ``short``), seconds."""
+    digits = _SHORT_DIGITS if short else {}
+    values = [
+        f"{row.metrics[name]:.{digits.get(name, 3 if short else 4)}f}" if name in row.metrics else NOT_GIVEN for name in names
+    ]
+    return [row.method, row.source, *values, NOT_GIVEN if row.time_s is None else f"{row.time_s:.{2 if short else 3}g}"]
+
+
+def header(names: list[str]) -> list[str]:
+    """The heads of `cells`' columns."""
+    return ["method", "what it is", *names, "s"]
+
+
+def best(rows: list[TableRow], names: list[str]) -> dict[str, float]:
+    """The largest value of each metric among the rows measured here (printed as text, so that ties are ties)."""
+    measured = [row for row in rows if row.source == MEASURED]
+    return {name: max((row.metrics[name] for row in measured if name in row.metrics), default=float("inf")) for name in names}
+
+
+def is_best(row: TableRow, name: str, top: dict[str, float]) -> bool:
+    """Whether a row measured here has the largest value, to the digits shown."""
+    return row.source == MEASURED and name in row.metrics and f"{row.metrics[name]:.4f}" == f"{top[name]:.4f}"
+
+
+def terminal_table(rows: list[TableRow], title: str, console: "rich.console.Console") -> "rich.table.Table":
+    """For ``console``: measured rows bright, the best of them bold; fewer digits where it is narrow, never half a number."""
+    from rich.table import Table as RichTable
+
+    names = columns(rows)
+    top = best(rows, names)
+    table = RichTable(title=title, box=None, padding=(0, 1, 0, 0))
+    for number, head in enumerate(header(names)):
+        table.add_column(head, justify="left" if number < 2 else "right", no_wrap=True)
+    for row in rows:
+        first, what, *values, seconds = cells(row, names, short=console.width < _WIDE)
+        marked = [f"[bold green]{v}[/]" if is_best(row, name, top) else v for name, v in zip(names, values, strict=True)]
+        table.add_row(first, what, *marked, seconds, style="" if row.source == MEASURED else "dim")
+    table.width = console.measure(table, options=console.options.update(max_width=1000)).maximum
+    return table
+
+
+def markdown_table(rows: list[TableRow]) -> str:
+    """The same in Markdown, the best of the measured rows bold."""
+    names = columns(rows)
+    top = best(rows, names)
+    heads = header(names)
+    lines = ["| " + " | ".join(heads) + " |", "|---|---|" + "---:|" * (len(heads) - 2)]
+    for row in rows:
+        first, what, *values, seconds = cells(row, names)
+        marked = [f"**{value}**" if is_best(row, name, top) else value for name, value in zip(names, values, strict=True)]
+        lines.append("| " + " | ".join([first, what, *marked, seconds]) + " |")
+    return "\n".join(lines)
+
+
+def csv_text(evaluation: Evaluation) -> str:
+    """Every pair of every contestant, then the means (name ``mean``), with all digits."""
+    names = columns([TableRow(row.method, MEASURED, row.metrics) for row in evaluation.rows])
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["name", "method", *names, "ms", "error"])
+    for row in evaluation.rows:
+        values = [repr(row.metrics[name]) if name in row.metrics else "" for name in names]
+        writer.writerow([row.name, row.method, *values, "" if row.ms is None else f"{row.ms:.3f}", row.error])
+    for method in evaluation.methods:
+        means, ms = evaluation.mean(method), evaluation.median_ms(method)
+        values = [repr(means[name]) if name in means else "" for name in names]
+        writer.writerow(["mean", method, *values, "" if ms is None else f"{ms:.3f}", ""])
+    return stream.getvalue()
+
+
+def with_published(rows: list[TableRow], table: Table | None) -> list[TableRow]:
+    """The measured rows above those of one of the paper's tables."""
+    return rows + (list(table.rows) if table else [])

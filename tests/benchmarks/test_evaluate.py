@@ -1,0 +1,229 @@
+"""Evaluation of folders, methods and models, its files, and `ufa eval`."""
+
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from ufafuse.benchmarks import commands, contestants, page
+from ufafuse.benchmarks.contestants import FolderContestant, MethodContestant, alike
+from ufafuse.benchmarks.evaluate import chosen_pairs, evaluate
+from ufafuse.benchmarks.metrics import METRICS, score
+from ufafuse.runtime.errors import BackendError, InputError
+from ufafuse.runtime.images import read_image
+
+ALL_METRICS = {*METRICS, "PSNR", "SSIM"}
+
+
+@pytest.fixture
+def fused_folder(tmp_path, pair_folder):
+    """Fused pictures of both pairs under names as people vary them: here the truth itself."""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    for name, written in (("one", "One-fused"), ("two", "TWO")):
+        assert cv2.imwrite(str(folder / f"{written}.png"), cv2.imread(str(pair_folder / f"{name}_GT.png")))
+    return folder
+
+
+@pytest.fixture
+def run():
+    """`ufa ARGUMENTS` with this folder's commands only."""
+    app = typer.Typer()
+    commands.register(app)
+    app.command("other")(lambda: None)  # a second command, so that `eval` stays a subcommand
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+class FakeFuser:
+    """Stands for the runtime: takes the near frame, refuses frames that are not alike."""
+
+    backend, precision = "fake", "fp32"
+
+    def __init__(self, model, **options):
+        if model == "absent.onnx":
+            raise BackendError("absent.onnx cannot be run.")
+
+    def fuse(self, near, far):
+        assert near.shape == far.shape
+        return near
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def fake_fuser(monkeypatch):
+    monkeypatch.setattr(contestants, "Fuser", FakeFuser)
+    monkeypatch.setattr(contestants, "bundled", lambda: ["ufa"])
+
+
+def test_each_row_holds_the_scores_of_its_pair_and_method(pair_folder):
+    pairs = chosen_pairs(pair_folder)
+    seen = []
+    evaluation = evaluate(pairs, [MethodContestant("average"), MethodContestant("lap")], jobs=1, done=seen.append)
+    assert [(row.method, row.name) for row in evaluation.rows] == [(m, n) for m in ("average", "lap") for n in ("one", "two")]
+    assert len(seen) == 4
+    row = evaluation.rows[2]
+    near, far, truth = (read_image(pair_folder / f"one_{side}.png") for side in ("A", "B", "GT"))
+    from ufafuse.benchmarks.methods import method
+
+    assert row.metrics == pytest.approx(score(near, far, method("lap").fuse(near, far), truth))
+    assert row.ms > 0
+    assert evaluation.mean("lap")["PSNR"] == pytest.approx(np.mean([row.metrics["PSNR"] for row in evaluation.rows[2:]]))
+
+
+def test_several_processes_give_the_same_scores_as_one(pair_folder, fused_folder, fake_fuser):
+    compared = contestants.contestants(fused=[fused_folder], models=["ufa"], method_names=["average"])
+    pairs = chosen_pairs(pair_folder)
+    several, one = evaluate(pairs, compared, jobs=2), evaluate(pairs, compared, jobs=1)
+    assert [row.metrics for row in several.rows] == [row.metrics for row in one.rows]
+    assert not several.failed
+
+
+def test_fused_pictures_are_found_under_varied_names(pair_folder, fused_folder):
+    evaluation = evaluate(chosen_pairs(pair_folder), [FolderContestant("theirs", fused_folder)], jobs=1)
+    assert all(row.metrics["SSIM"] == pytest.approx(1.0) for row in evaluation.rows)
+    assert evaluation.median_ms("theirs") is None
+
+
+def test_a_missing_picture_is_a_failed_row_and_the_others_go_on(pair_folder, fused_folder):
+    (fused_folder / "TWO.png").unlink()
+    evaluation = evaluate(chosen_pairs(pair_folder), [FolderContestant("theirs", fused_folder)], jobs=1)
+    assert [bool(row.error) for row in evaluation.rows] == [False, True]
+    assert "holds no picture of pair two: name it two.png" in evaluation.failed[0].error
+    assert evaluation.to_json()["ok"] is False
+
+
+def test_a_damaged_frame_is_a_failed_row(pair_folder):
+    (pair_folder / "one_A.png").write_bytes(b"no picture")
+    evaluation = evaluate(chosen_pairs(pair_folder), [MethodContestant("average")], jobs=1)
+    assert "one_A.png" in evaluation.failed[0].error
+    assert len(evaluation.failed) == 1
+
+
+def test_a_fused_picture_of_another_size_is_a_failed_row(pair_folder, fused_folder):
+    cv2.imwrite(str(fused_folder / "TWO.png"), np.zeros((20, 20, 3), np.uint8))
+    evaluation = evaluate(chosen_pairs(pair_folder), [FolderContestant("theirs", fused_folder)], jobs=1)
+    assert "must have one size" in evaluation.failed[0].error
+
+
+def test_a_folder_of_folders_stands_for_all_of_them(fused_folder):
+    found = contestants.contestants(fused=[fused_folder.parent], models=[], method_names=[])
+    assert "theirs" in [contestant.name for contestant in found]
+
+
+def test_methods_and_networks_are_told_apart_by_name(fake_fuser):
+    found = contestants.contestants(fused=[], models=["mine.onnx"], method_names=["ufa", "lap"])
+    assert [(contestant.name, contestant.in_worker) for contestant in found] == [
+        ("lap", True),
+        ("mine", False),
+        ("ufa", False),
+    ]
+
+
+def test_the_bundled_network_is_taken_when_nothing_is_named(fake_fuser):
+    assert [found.name for found in contestants.contestants(fused=[], models=[], method_names=[])] == ["ufa"]
+
+
+def test_two_contestants_of_one_name_are_refused(fake_fuser):
+    with pytest.raises(InputError, match="two things to compare have the name ufa"):
+        contestants.contestants(fused=[], models=["ufa", "ufa.onnx"], method_names=[])
+
+
+def test_infrared_and_visible_frames_are_brought_to_one_shape():
+    grey, colour = np.zeros((4, 5), np.uint8), np.zeros((4, 5, 4), np.uint8)
+    assert [frame.shape for frame in alike(grey, colour)] == [(4, 5, 3)] * 2
+    assert [frame.shape for frame in alike(grey, grey)] == [(4, 5)] * 2
+
+
+def test_a_pattern_without_a_pair_is_refused(pair_folder):
+    assert [pair.name for pair in chosen_pairs(pair_folder, "t*")] == ["two"]
+    with pytest.raises(InputError, match="has a name like x"):
+        chosen_pairs(pair_folder, "x")
+
+
+def test_the_command_writes_a_page_with_every_picture_it_shows(run, pair_folder, tmp_path):
+    out = tmp_path / "out"
+    result = run("eval", "--pairs", pair_folder, "--methods", "average,lap", "-o", out, "--jobs", 1, "--table", "V")
+    assert result.exit_code == 0, result.output
+    html = (out / "index.html").read_text()
+    assert "UFA-FUSE" in html
+    assert "published" in html
+    for picture in ("sources/near/one.png", "sources/truth/two.png", "fused/lap/one.png"):
+        assert (out / picture).is_file()
+        assert f'src="{picture}"' in html
+    assert "| lap | measured |" in (out / "report.md").read_text().replace("**", "")
+    assert read_image(out / "closeups" / "one.png").ndim == 3
+    rows = list(csv.DictReader((out / "eval.csv").open()))
+    assert [row["name"] for row in rows] == ["one", "two"] * 2 + ["mean"] * 2
+    assert float(rows[2]["PSNR"]) > 25
+
+
+def test_the_command_prints_one_json_object(run, pair_folder):
+    result = run("eval", "--pairs", pair_folder, "--methods", "average", "--jobs", 1, "--json")
+    answer = json.loads(result.stdout)
+    assert answer["ok"] is True
+    assert set(answer["rows"][0]) == {"name", "method", "metrics", "ms"}
+    assert set(answer["rows"][0]["metrics"]) == ALL_METRICS
+    assert set(answer["mean"]) == {"average"}
+
+
+def test_metrics_that_are_not_defined_are_null_in_json(run, tmp_path):
+    for side in "AB":
+        cv2.imwrite(str(tmp_path / f"small_{side}.png"), np.zeros((12, 12), np.uint8))
+    answer = json.loads(run("eval", "--pairs", tmp_path, "--methods", "average", "--jobs", 1, "--json").stdout)
+    assert answer["rows"][0]["metrics"]["VIFF"] is None
+    assert "VIFF" not in answer["mean"]["average"]
+
+
+def test_a_failed_pair_is_listed_and_the_command_ends_with_one(run, pair_folder, fused_folder):
+    (fused_folder / "TWO.png").unlink()
+    result = run("eval", "--pairs", pair_folder, "--fused", fused_folder, "--jobs", 1)
+    assert result.exit_code == 1
+    assert "theirs, two:" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--methods", "nothing"], "--methods nothing is not known"),
+        (["--fused", "nowhere"], "--fused nowhere is not a folder"),
+        (["--methods", "lap", "--table", "XX"], "--table XX is not one of the paper's"),
+        (["--methods", "lap", "--only", "zzz"], "no pair in"),
+    ],
+)
+def test_bad_usage_ends_with_two_and_one_sentence(run, pair_folder, arguments, message):
+    result = run("eval", "--pairs", pair_folder, *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr.replace("\n", " ")
+    assert "Traceback" not in result.output
+
+
+def test_a_folder_that_is_not_empty_is_not_written_into(run, pair_folder):
+    result = run("eval", "--pairs", pair_folder, "--methods", "average", "-o", pair_folder)
+    assert result.exit_code == 2
+    assert "is not empty" in result.stderr.replace("\n", " ")
+
+
+def test_the_close_up_lies_where_the_pictures_differ():
+    flat = np.full((120, 100, 3), 90, np.uint8)
+    other = flat.copy()
+    other[80:90, 20:30] = 200
+    region = page.telling_region(flat, flat, [flat, other, other])
+    assert region.top <= 80 <= region.top + region.side
+    assert region.left <= 20 <= region.left + region.side
+    assert region.cut(flat).shape == (region.side, region.side, 3)
+
+
+def test_the_original_pictures_score_as_their_table_through_the_command(run, reference_folder, lytro):
+    fused = reference_folder / "fused" / "UFA"
+    result = run("eval", "--pairs", lytro, "--fused", fused, "--only", "lytro_02", "--jobs", 1, "--json")
+    with (reference_folder / "reference_metrics.csv").open() as stream:
+        row = next(row for row in csv.DictReader(stream) if (row["image"], row["method"]) == ("lytro-02", "UFA"))
+    found = json.loads(result.stdout)["mean"]["UFA"]
+    for metric in ("AVG", "STD", "SEN", "VIFF", "Qabf", "Qm"):
+        assert found[metric] == pytest.approx(float(row[metric]), abs=1e-8)

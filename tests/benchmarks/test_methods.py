@@ -1,0 +1,151 @@
+"""Every classical method: better than averaging on a pair whose truth is known, and exact where its transform should be."""
+
+import numpy as np
+import pytest
+import pywt
+
+from ufafuse.benchmarks.methods import directional, matting, method, methods, sparse, spatial, wavelets
+from ufafuse.benchmarks.methods.base import choose_larger, without_small_regions
+from ufafuse.benchmarks.metrics import score
+from ufafuse.runtime.errors import InputError
+
+NAMES = ("average", "sf", "gff", "dsift", "lap", "dwt", "swt", "dtcwt", "cvt", "nsct", "sr", "imf", "mwgf")
+COMPETITORS = NAMES[1:]
+
+
+@pytest.fixture(scope="module")
+def fused(synthetic):
+    """Every method's picture of the synthetic pair, and its scores."""
+    near, far, truth = synthetic
+    pictures = {name: method(name).fuse(near, far) for name in NAMES}
+    return {name: (picture, score(near, far, picture, truth)) for name, picture in pictures.items()}
+
+
+def test_the_registry_holds_the_methods_of_the_papers_table():
+    assert tuple(methods()) == NAMES
+    assert all(entry.citation and entry.label for entry in methods().values())
+
+
+def test_an_unknown_method_is_answered_with_the_known_ones():
+    with pytest.raises(InputError, match="no method 'foo': choose from average, sf, gff"):
+        method("foo")
+
+
+@pytest.mark.parametrize("name", COMPETITORS)
+def test_each_method_beats_plain_averaging(fused, name):
+    floor, scores = fused["average"][1], fused[name][1]
+    assert scores["Qabf"] > floor["Qabf"]
+    assert scores["PSNR"] > floor["PSNR"] + 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_method_returns_eight_bit_pictures_of_the_pairs_size(fused, name):
+    picture, _ = fused[name]
+    assert picture.dtype == np.uint8
+    assert picture.shape == (104, 120, 3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_method_fuses_grey_frames_of_odd_sizes(synthetic, name):
+    near, far, _ = (picture[:61, :67, 1] for picture in synthetic)
+    assert method(name).fuse(near, far).shape == (61, 67)
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"sr"}))
+def test_each_method_gives_a_frame_fused_with_itself_back(synthetic, name):
+    _, _, truth = synthetic
+    difference = np.abs(method(name).fuse(truth, truth).astype(int) - truth)
+    assert difference.max() <= 1
+
+
+def test_sparse_representation_gives_a_frame_back_within_its_tolerance(synthetic):
+    truth = synthetic[2][:40, :40]
+    difference = method("sr").fuse(truth, truth).astype(float) - truth
+    assert np.sqrt(np.mean(difference**2)) < 2
+
+
+def test_a_grey_and_a_colour_frame_give_a_colour_picture(synthetic):
+    near, far, _ = synthetic
+    assert method("lap").fuse(near[..., 1], far).shape == far.shape
+
+
+def test_frames_of_different_sizes_are_refused(synthetic):
+    near, far, _ = synthetic
+    with pytest.raises(InputError, match="must have one size"):
+        method("dwt").fuse(near, far[:-1])
+
+
+def test_the_dual_tree_inverts():
+    plane = np.random.default_rng(0).random((64, 96))
+    assert wavelets.inverse_dual_tree(*wavelets.dual_tree(plane)) == pytest.approx(plane, abs=1e-6)
+
+
+def test_the_dual_trees_energy_hardly_moves_when_the_picture_is_shifted():
+    bar = np.zeros((64, 64))
+    bar[:, 20:36] = 1.0
+
+    def spread(transform, level):
+        energies = [transform(np.roll(bar, shift, axis=1), level) for shift in range(8)]
+        return max(energies) / min(energies)
+
+    def complex_energy(plane, level):
+        return sum(np.sum(np.abs(band) ** 2) for band in wavelets.dual_tree(plane)[1][level])
+
+    def real_energy(plane, level):
+        return sum(np.sum(band**2) for band in pywt.wavedec2(plane, "db2", "periodization", 3)[-1 - level])
+
+    assert spread(complex_energy, 1) < spread(real_energy, 1) / 3
+    assert spread(complex_energy, 2) < spread(real_energy, 2) / 3
+
+
+def test_the_contourlet_bands_add_up_to_the_plane():
+    plane = np.random.default_rng(1).random((40, 53))
+    low, levels = directional.contourlets(plane)
+    assert low + sum(band for bands in levels for band in bands) == pytest.approx(plane, abs=1e-10)
+
+
+def test_matching_pursuit_finds_the_atoms_that_made_the_signals():
+    dictionary = sparse.cosine_dictionary(8, 8)  # orthonormal when it is not overcomplete
+    codes = np.zeros((3, 64))
+    codes[0, [3, 40]], codes[1, 7], codes[2, [5, 6, 60]] = (30.0, -20.0), 50.0, (10.0, 20.0, -30.0)
+    found, norms = sparse.matching_pursuit(codes @ dictionary, dictionary, tolerance=1e-6, most_atoms=5)
+    assert found == pytest.approx(codes @ dictionary, abs=1e-6)
+    assert norms == pytest.approx([50, 50, 60], abs=1e-4)
+
+
+def test_matching_pursuit_leaves_at_most_the_tolerance():
+    signals = np.random.default_rng(2).normal(size=(20, 64)) * 10
+    found, _ = sparse.matching_pursuit(signals, sparse.cosine_dictionary(8, 16), tolerance=8.0, most_atoms=60)
+    assert np.linalg.norm(signals - found, axis=1).max() <= 8.0
+
+
+def test_matting_moves_a_misplaced_border_to_the_edge_of_the_image():
+    image = np.zeros((30, 40, 3))
+    image[:, 22:] = (0.9, 0.5, 0.2)
+    known = np.zeros((30, 40))
+    known[:, 20:] = 1.0  # two columns off the true edge
+    unknown = np.zeros((30, 40), bool)
+    unknown[:, 16:27] = True
+    alpha = matting.closed_form_alpha(image, known, unknown)
+    assert alpha[8:-8, :22].max() < 0.25
+    assert alpha[8:-8, 22:].min() > 0.75
+
+
+def test_the_guided_filter_keeps_a_plane_that_is_linear_in_its_guide():
+    guide = np.random.default_rng(3).random((30, 30))
+    assert spatial.guided_filter(guide, 2 * guide + 1, 3, 1e-9) == pytest.approx(2 * guide + 1, abs=1e-4)
+
+
+def test_choose_larger_compares_magnitudes_in_a_window_and_by_vote():
+    near, far = np.array([[1.0, -9.0, 1.0]]), np.array([[2.0, 3.0, 4.0]])
+    assert choose_larger(near, far).tolist() == [[2.0, -9.0, 4.0]]
+    assert choose_larger(near, far, window=3).tolist() == [[1.0, -9.0, 1.0]]
+    assert choose_larger(near, far, verify=True).tolist() == far.tolist()
+
+
+def test_small_regions_turn_into_their_surroundings():
+    mask = np.zeros((20, 20), bool)
+    mask[:, 10:] = True
+    cleaned = mask.copy()
+    mask[3:5, 3:5], mask[15, 15] = True, False
+    assert (without_small_regions(mask, 5) == cleaned).all()
