@@ -1,0 +1,67 @@
+"""Where fused pictures go; `sink_from_text` makes one from what the command line gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.stream.sinks.base import Sink
+from ufafuse.runtime.stream.sinks.folder import FolderSink
+from ufafuse.runtime.stream.sinks.http import HttpSink
+from ufafuse.runtime.stream.sinks.video import STDOUT, VIDEO_SUFFIXES, MatroskaSink, OpenCvSink
+from ufafuse.runtime.stream.web.server import parse_address
+
+__all__ = ["FolderSink", "HttpSink", "MatroskaSink", "OpenCvSink", "Sink", "SinkOptions", "sink_from_text"]
+
+
+@dataclass(frozen=True)
+class SinkOptions:
+    """What the kinds of sinks need to know.
+
+    Args:
+        quality: JPEG quality of video and HTTP, 1 to 100.
+        rate: Frames a second that AVI and MP4 files claim.
+        segment: Seconds after which a new video file is begun; None writes one.
+        token: For HTTP on any address but loopback.
+        force: Replace files that exist.
+    """
+
+    quality: int = 95
+    rate: float = 25.0
+    segment: float | None = None
+    token: str = ""
+    force: bool = False
+
+
+def sink_from_text(text: str, options: SinkOptions | None = None) -> Sink | None:
+    """A sink from what stands behind ``--out``; nothing is opened yet, and ``none`` gives None.
+
+    Args:
+        text: ``x.mkv`` (or .avi, .mp4), ``-`` (Matroska to standard output), a folder, ``folder/*.jpg``,
+            ``http://HOST:PORT``, or ``none``.
+        options: Quality, rate, segment, token, force.
+
+    Raises:
+        InputError: It is none of these.
+    """
+    options = options or SinkOptions()
+    if text == "none":
+        return None
+    if text.startswith("http://"):
+        address = parse_address(text.removeprefix("http://").rstrip("/"), "--out")
+        return HttpSink(address, token=options.token, quality=options.quality)
+    path = Path(text)
+    suffix = path.suffix.lower()
+    if path == STDOUT or suffix == ".mkv":
+        return MatroskaSink(path, quality=options.quality, segment=options.segment, force=options.force)
+    if suffix in VIDEO_SUFFIXES:
+        return OpenCvSink(path, rate=options.rate, segment=options.segment, force=options.force)
+    if path.stem == "*":
+        return FolderSink(path.parent, suffix, force=options.force)
+    if suffix and not path.is_dir():
+        known = ", ".join(VIDEO_SUFFIXES)
+        raise InputError(
+            f"--out {text} has the suffix {suffix}: videos end in {known}; images need a folder, such as out/*.jpg."
+        )
+    return FolderSink(path, force=options.force)

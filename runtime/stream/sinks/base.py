@@ -1,0 +1,38 @@
+"""What every sink has in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ufafuse.runtime.stream.frames import FusedPair
+
+
+class Sink(ABC):
+    """Where fused pictures go. Used by one thread.
+
+    Attributes:
+        name: What reports call it.
+        outputs: Files and folders written so far.
+    """
+
+    name: str = ""
+
+    def __init__(self) -> None:
+        self.outputs: list[Path] = []
+
+    def open(self) -> None:
+        """Check, before anything runs, that writing can work. Raises: OutputError."""
+
+    @abstractmethod
+    def write(self, item: FusedPair) -> None:
+        """Write one fused picture.
+
+        Raises:
+            OutputError: It could not be written (disk full, reader gone); what was written before stays whole.
+        """
+
+    def close(self) -> None:
+        """Finish what is open, so that it plays; may be called twice. Raises: OutputError."""

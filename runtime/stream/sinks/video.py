@@ -1,0 +1,203 @@
+"""Fused pictures into a video file."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import IO, Any
+
+import cv2
+import numpy as np
+
+from ufafuse.runtime.errors import OutputError
+from ufafuse.runtime.stream.frames import Array, FusedPair, size_of
+from ufafuse.runtime.stream.sinks.base import Sink
+from ufafuse.runtime.stream.sinks.matroska import MatroskaWriter
+
+STDOUT = Path("-")
+_FOURCC = {".avi": "MJPG", ".mp4": "mp4v"}
+VIDEO_SUFFIXES = (".mkv", *_FOURCC)
+_LEAST_FREE = 64 << 20
+
+
+class _VideoSink(Sink):
+    """What the video sinks share: names of files, a new file for a new size or segment.
+
+    Args:
+        path: The file; ``%Y-%m-%d_%H%M%S`` and the like become the time at which it was begun.
+        segment: Seconds after which a new file is begun; None writes one.
+        force: Replace files that exist.
+    """
+
+    def __init__(self, path: Path, *, segment: float | None = None, force: bool = False) -> None:
+        super().__init__()
+        self.name = str(path)
+        self._path = path
+        self._segment = segment
+        self._force = force
+        self._size = ""
+        self._begun = 0.0
+
+    def open(self) -> None:
+        """Raises: OutputError when the folder is missing or the file exists."""
+        if self._path != STDOUT:
+            self._checked(self._next_path())
+
+    def write(self, item: FusedPair) -> None:
+        """Append the picture; a change of size begins a new file."""
+        size, moment = size_of(item.fused), item.pair.near.timestamp
+        due = self._segment is not None and moment - self._begun >= self._segment
+        if size != self._size or due:
+            self.close()
+            path = STDOUT if self._path == STDOUT else self._checked(self._next_path())
+            self._begin(path, item.fused)
+            if path != STDOUT:
+                self.outputs.append(path)
+            self._size, self._begun = size, moment
+        self._append(eight_bit(item.fused), moment - self._begun)
+
+    def close(self) -> None:
+        """Finish the file under way."""
+        self._size = ""
+        self._finish()
+
+    def _begin(self, path: Path, picture: Array) -> None:
+        raise NotImplementedError
+
+    def _append(self, picture: Array, seconds: float) -> None:
+        raise NotImplementedError
+
+    def _finish(self) -> None:
+        raise NotImplementedError
+
+    def _next_path(self) -> Path:
+        """The path with its time filled in; from the second file on also numbered, if the time does not tell them apart."""
+        path = Path(time.strftime(str(self._path))) if "%" in str(self._path) else self._path
+        if path in self.outputs or (self.outputs and path == self._path):
+            return path.with_stem(f"{path.stem}-{len(self.outputs) + 1}")
+        return path
+
+    def _checked(self, path: Path) -> Path:
+        if not path.parent.is_dir():
+            raise OutputError(f"{path.parent} is not a folder: make it first (mkdir -p {path.parent}).")
+        if path.exists() and not self._force:
+            raise OutputError(f"{path} exists already: choose another name, or add --force to replace it.")
+        return path
+
+
+class MatroskaSink(_VideoSink):
+    """Motion JPEG in Matroska with true times; survives a kill and says so when the disk is full.
+
+    Args:
+        path: A ``.mkv`` file, or `STDOUT`.
+        quality: JPEG quality, 1 to 100.
+        segment, force: As for all video sinks.
+    """
+
+    def __init__(self, path: Path, *, quality: int = 95, segment: float | None = None, force: bool = False) -> None:
+        super().__init__(path, segment=segment, force=force)
+        self._quality = quality
+        self._stream: IO[bytes] | None = None
+        self._writer: MatroskaWriter | None = None
+        self._current = path
+
+    def _begin(self, path: Path, picture: Array) -> None:
+        self._current = path
+        try:
+            if path == STDOUT:
+                self._stream = open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115 - a descriptor
+            else:
+                self._stream = path.open("wb", buffering=0)
+            self._writer = MatroskaWriter(self._stream, (picture.shape[0], picture.shape[1]))
+        except OSError as error:
+            if self._stream is not None and path != STDOUT:
+                path.unlink(missing_ok=True)  # not even its header found room
+            raise OutputError(self._complaint(error)) from error
+
+    def _append(self, picture: Array, seconds: float) -> None:
+        assert self._writer is not None
+        done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, self._quality])
+        if not done:
+            raise OutputError(f"a picture of {size_of(picture)} cannot be encoded as JPEG for {self._current}.")
+        try:
+            self._writer.write(data.tobytes(), round(seconds * 1000))
+        except OSError as error:
+            raise OutputError(self._complaint(error)) from error
+
+    def _finish(self) -> None:
+        writer, self._writer = self._writer, None
+        stream, self._stream = self._stream, None
+        if stream is None:
+            return
+        try:
+            if writer is not None:
+                writer.close()
+        except OSError as error:
+            raise OutputError(
+                f"{self._current} cannot be finished: {error.strerror}. It plays, but cannot be seeked in."
+            ) from error
+        finally:
+            stream.close()
+
+    def _complaint(self, error: OSError) -> str:
+        whole = self._writer.frames if self._writer is not None else 0
+        if self._current == STDOUT:
+            return f"the reader of standard output has gone ({error.strerror}) after {whole} pictures."
+        return f"{self._current} cannot be written ({error.strerror}): its {whole} pictures until now are whole. Make room."
+
+
+class OpenCvSink(_VideoSink):
+    """AVI (Motion JPEG) or MP4 (MPEG-4 part 2) through OpenCV, for programs that need them, at a constant rate.
+
+    An MP4 that was not closed cannot be read: use Matroska where the power may fail.
+
+    Args:
+        path: An ``.avi`` or ``.mp4`` file.
+        rate: Frames per second that the file claims.
+        segment, force: As for all video sinks.
+    """
+
+    def __init__(self, path: Path, *, rate: float = 25.0, segment: float | None = None, force: bool = False) -> None:
+        super().__init__(path, segment=segment, force=force)
+        self._rate = rate
+        self._writer: Any = None
+        self._current = path
+        self._frames = 0
+
+    def _begin(self, path: Path, picture: Array) -> None:
+        height, width = picture.shape[:2]
+        fourcc = cv2.VideoWriter.fourcc(*_FOURCC[path.suffix.lower()])
+        self._writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, fourcc, self._rate, (width, height))
+        self._current, self._frames = path, 0
+        if not self._writer.isOpened():
+            self._writer = None
+            raise OutputError(f"{path} cannot be written by OpenCV: choose a .mkv file, or check the folder's rights.")
+
+    def _append(self, picture: Array, seconds: float) -> None:  # noqa: ARG002 - the rate is constant
+        # OpenCV does not say when a write fails, so room is checked before.
+        free = shutil.disk_usage(self._current.parent).free
+        if free < _LEAST_FREE:
+            raise OutputError(f"{self._current} cannot go on: {free >> 20} MiB are left on its disk. Make room.")
+        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR) if picture.ndim == 2 else picture)
+        self._frames += 1
+
+    def _finish(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        writer.release()
+        check = cv2.VideoCapture(str(self._current), cv2.CAP_FFMPEG)
+        found = int(check.get(cv2.CAP_PROP_FRAME_COUNT)) if check.isOpened() else 0
+        check.release()
+        if found != self._frames:
+            raise OutputError(f"{self._current} holds {found} of the {self._frames} frames written: use a .mkv file.")
+
+
+def eight_bit(picture: Array) -> Array:
+    """``picture`` as JPEG and video take it: H x W or H x W x 3, uint8, without alpha."""
+    eight = picture if picture.dtype == np.uint8 else (picture >> 8).astype(np.uint8)
+    if eight.ndim == 3 and eight.shape[2] != 3:
+        eight = eight[..., 0] if eight.shape[2] == 1 else eight[..., :3]
+    return np.ascontiguousarray(eight)
