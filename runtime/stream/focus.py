@@ -35,7 +35,8 @@ class OrderSorter:
             if self._interval and gap > _SKIPPED_FROM * self._interval:
                 steps = min(round(gap / self._interval), _MOST_SKIPPED)
             elif gap > 0:
-                self._interval += (gap - self._interval) * (_FOLLOW if self._interval else 1)
+                shorter = gap < self._interval / _SKIPPED_FROM  # the gaps until now had frames missing in them
+                self._interval += (gap - self._interval) * (1 if shorter or not self._interval else _FOLLOW)
         self._last = frame.timestamp
         self._side = (self._side + steps) % 2
         return self._side

@@ -112,16 +112,17 @@ class TestSim:
         source = SimSource(None, NEAR, SimSettings(rate=100, size=(96, 192), drop=0.2, broken=0.1, count=60))
         source.begin(time.monotonic())
         source.open()
-        frames, broken = [], 0
-        while True:
+        broken = []
+
+        def read(timeout):
             try:
-                frame = source.read(0.5)
-            except BrokenFrame:
-                broken += 1
-            except EndOfSource:
-                break
-            else:
-                frames.append(frame)
+                return source_read(timeout)
+            except BrokenFrame as damage:
+                broken.append(str(damage))
+                return None
+
+        source_read, source.read = source.read, read
+        frames = read_all(source, timeout=0.5)
         assert 30 <= len(frames) <= 55
         assert broken
         assert all(read_number(frame.array, NEAR) == frame.index for frame in frames)

@@ -1,0 +1,192 @@
+"""The thread that reads one source, and brings it back when it is lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ufafuse.runtime.errors import UfaError
+from ufafuse.runtime.stream.frames import SIDES, Array, Frame, fault_of, size_of
+from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source, SourceLost
+
+_READ_TIMEOUT = 0.2
+_BROKEN_IN_A_ROW = 100  # then the source counts as lost: it is connected and sends rubbish
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something a person should hear of.
+
+    Args:
+        kind: ``"lost"``, ``"back"``, ``"stalled"``, ``"resumed"``, ``"size"``, ``"broken"``, ``"ended"``, ``"mismatch"``,
+            ``"sink"`` or ``"stopping"``.
+        side: ``"near"``, ``"far"``, or empty when it concerns both.
+        text: The sentence for people.
+        seconds: Since the run began.
+    """
+
+    kind: str
+    side: str
+    text: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How a lost source is called back, in seconds.
+
+    Args:
+        first, longest: Pauses double from the first to the longest.
+        give_up: After this long without the source the run ends; None never gives up.
+        remind: How often a loss that lasts is reported again.
+    """
+
+    first: float = 0.25
+    longest: float = 10.0
+    give_up: float | None = None
+    remind: float = 60.0
+
+
+class Feed(threading.Thread):
+    """Reads ``source`` and hands its frames on until it ends or `stop` is called.
+
+    Args:
+        source: Opened already, by the caller, so that a wrong name is found before anything runs.
+        side: `NEAR` or `FAR`.
+        put: Takes a frame; False means that no more are wanted.
+        done: Called once when this thread will put no more, with the error that ended it, if any.
+        report: Takes (kind, side, text) for people.
+        retry: What to do when the source is lost.
+
+    Attributes:
+        broken: Damaged frames so far.
+        reconnects: Times that the source came back.
+        lost_at: Since when it is away, in seconds of `time.monotonic`; None while it is there.
+        last_frame: When the last frame came, likewise; None before the first.
+        held_back: Whether a frame waits to be taken: the source is not to blame for the silence.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        side: int,
+        *,
+        put: Callable[[int, Frame], bool],
+        done: Callable[[int, Exception | None], None],
+        report: Callable[[str, str, str], None],
+        retry: RetryPolicy,
+    ) -> None:
+        super().__init__(name=f"ufafuse-{SIDES[side]}", daemon=True)
+        self.source = source
+        self.side = side
+        self.broken = 0
+        self.reconnects = 0
+        self.lost_at: float | None = None
+        self.last_frame: float | None = None
+        self.held_back = False
+        self._put = put
+        self._done = done
+        self._report = report
+        self._retry = retry
+        self._size = ""
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Read no more; returns at once, `join` waits for the read under way."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """The thread's work; every error goes to ``done``."""
+        error: Exception | None = None
+        try:
+            while not self._stopping.is_set():
+                try:
+                    self._read_on()
+                    break
+                except SourceLost as lost:
+                    self.source.close()
+                    if not self._brought_back(str(lost)):
+                        break
+        except Exception as failure:  # noqa: BLE001 - it is raised again in the thread that runs the pipeline
+            error = failure
+        finally:
+            self.source.close()
+            self._done(self.side, error)
+
+    def _read_on(self) -> None:
+        """Hand on frames until the source ends, is lost (raises), or nobody wants more."""
+        broken_in_a_row = 0
+        while not self._stopping.is_set():
+            try:
+                frame = self.source.read(_READ_TIMEOUT)
+                if frame is None:
+                    continue
+                _refuse_faulty(frame)
+            except EndOfSource:
+                self._tell("ended", f"{self.source.name} has no more frames")
+                return
+            except BrokenFrame as damage:
+                broken_in_a_row += 1
+                self._note_broken(str(damage), broken_in_a_row)
+                continue
+            broken_in_a_row = 0
+            self._watch_size(frame.array)
+            self.held_back = True
+            wanted = self._put(self.side, frame)
+            self.last_frame, self.held_back = time.monotonic(), False
+            if not wanted:
+                return
+
+    def _note_broken(self, damage: str, in_a_row: int) -> None:
+        self.broken += 1
+        if in_a_row == 1 and self.broken & (self.broken - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: a log for days
+            self._tell("broken", f"a broken frame, {self.broken} so far: {damage}")
+        if in_a_row >= _BROKEN_IN_A_ROW:
+            raise SourceLost(f"{in_a_row} broken frames in a row")
+
+    def _watch_size(self, array: Array) -> None:
+        size = size_of(array)
+        if self._size and size != self._size:
+            self._tell("size", f"the frames' size changed from {self._size} to {size}")
+        self._size = size
+
+    def _brought_back(self, why: str) -> bool:
+        """Open the source again, with growing pauses; False when the run is stopping.
+
+        Raises:
+            UfaError: It was away for longer than the policy allows, or came back as something that cannot work.
+        """
+        self.lost_at = reported = time.monotonic()
+        self._tell("lost", f"{why}; trying again")
+        pause = self._retry.first
+        while not self._stopping.wait(pause):
+            pause = min(2 * pause, self._retry.longest)
+            away = time.monotonic() - self.lost_at
+            try:
+                self.source.open()
+            except SourceLost as lost:
+                self.source.close()
+                if self._retry.give_up is not None and away > self._retry.give_up:
+                    raise UfaError(
+                        f"{self.source.name} has been away for {away:.0f} s, the limit of --give-up: {lost}."
+                    ) from lost
+                if time.monotonic() - reported > self._retry.remind:
+                    reported = time.monotonic()
+                    self._tell("lost", f"still away after {away:.0f} s: {lost}")
+                continue
+            self.reconnects += 1
+            self.lost_at = None
+            self._tell("back", f"{self.source.name} is back after {away:.1f} s")
+            return True
+        return False
+
+    def _tell(self, kind: str, text: str) -> None:
+        self._report(kind, SIDES[self.side], text)
+
+
+def _refuse_faulty(frame: Frame) -> None:
+    fault = fault_of(frame.array)
+    if fault:
+        raise BrokenFrame(fault)

@@ -1,0 +1,102 @@
+"""How a pipeline behaves, and what follows from its sources."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.stream.feed import RetryPolicy
+from ufafuse.runtime.stream.pairing import AlternatingPairing, NearestPairing, Pairing
+from ufafuse.runtime.stream.pairqueue import BLOCK, DROP_OLDEST, WHEN_LATE
+from ufafuse.runtime.stream.sources.base import Source
+
+AUTO = "auto"
+PAIR_BY = (AUTO, "time", "number")
+ALTERNATE_BY = ("order", "sharpness")
+DEFAULT_SKEW = 0.02
+
+
+@dataclass(frozen=True)
+class PipelineOptions:
+    """How a pipeline behaves. Times are in seconds.
+
+    Args:
+        max_skew: Greatest time between the two frames of a pair. None: 0.02 for two sources, any for an alternating one.
+        far_offset: Added to the far source's timestamps, for cameras of which one is known to be late.
+        pair_by: ``"time"``, ``"number"`` (of files), or ``"auto"``: by number where both sources are numbered.
+        alternate_by: How an alternating camera's frames are told apart: ``"order"`` or ``"sharpness"``.
+        swap: The alternating camera's first frame is far.
+        when_late: ``"drop-oldest"``, ``"block"``, or ``"auto"``: block for recordings, drop for what is live.
+        queue: Pairs that wait for the fusion, and fused pictures that wait for the sink.
+        waiting: Frames a side that wait for a partner.
+        late_after: From capture to output, beyond which a pair counts as late.
+        stall_after: Without a frame for so long, a live source is reported.
+        idle: The run ends when no source sent anything for so long; None never.
+        frames: The run ends after so many fused pairs; None never.
+        seconds: The run ends after this time; None never.
+        retry: How lost sources are called back.
+
+    Raises:
+        InputError: A value makes no sense; the text names it.
+    """
+
+    max_skew: float | None = None
+    far_offset: float = 0.0
+    pair_by: str = AUTO
+    alternate_by: str = ALTERNATE_BY[0]
+    swap: bool = False
+    when_late: str = AUTO
+    queue: int = 2
+    waiting: int = 16
+    late_after: float = 0.2
+    stall_after: float = 2.0
+    idle: float | None = None
+    frames: int | None = None
+    seconds: float | None = None
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+    def __post_init__(self) -> None:
+        for name, options in (("pair_by", PAIR_BY), ("alternate_by", ALTERNATE_BY), ("when_late", (AUTO, *WHEN_LATE))):
+            if getattr(self, name) not in options:
+                raise InputError(f"{_flag(name)} {getattr(self, name)} is not known: choose one of {', '.join(options)}.")
+        for name, least in (("queue", 1), ("waiting", 2), ("frames", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"{_flag(name)} {value} makes no sense: give at least {least}.")
+        for name in ("max_skew", "late_after", "stall_after", "idle", "seconds"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise InputError(f"{_flag(name)} {value} makes no sense: give a time of 0 or more.")
+
+    def when_late_for(self, sources: list[Source]) -> str:
+        """The policy with ``"auto"`` settled."""
+        if self.when_late != AUTO:
+            return self.when_late
+        return DROP_OLDEST if any(source.live for source in sources) else BLOCK
+
+    def hold_for(self, sources: list[Source]) -> int:
+        """How many frames of a recording wait for a partner before its reader does; 0 where a source is live."""
+        return 0 if any(source.live for source in sources) else self.waiting
+
+    def pairing_for(self, sources: list[Source]) -> Pairing:
+        """The pairing for one alternating source or for two.
+
+        Raises:
+            InputError: Pairs by number were asked of sources that have none.
+        """
+        if len(sources) == 1:
+            skew = math.inf if self.max_skew is None else self.max_skew
+            return AlternatingPairing(by_sharpness=self.alternate_by == "sharpness", swap=self.swap, max_skew=skew)
+        numbered = all(source.numbered for source in sources)
+        if self.pair_by == "number" and not numbered:
+            raise InputError("--pair-by number needs two folders of numbered files: leave it away for other sources.")
+        exact = not any(source.live for source in sources)
+        if numbered and self.pair_by != "time":
+            return NearestPairing(0, key=lambda frame: frame.index, exact=exact, waiting=self.waiting)
+        skew = DEFAULT_SKEW if self.max_skew is None else self.max_skew
+        return NearestPairing(skew, far_offset=self.far_offset, exact=exact, waiting=self.waiting)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,327 @@
+"""Two sources, a function that fuses, a sink: joined by bounded queues, each in a thread of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from ufafuse.runtime.errors import InputError, UfaError
+from ufafuse.runtime.stream.feed import Event, Feed
+from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES, Array, Frame, FusedPair, Pair, fault_of
+from ufafuse.runtime.stream.options import PipelineOptions
+from ufafuse.runtime.stream.pairqueue import PairQueue
+from ufafuse.runtime.stream.sinks.base import Sink
+from ufafuse.runtime.stream.sources.base import Source, SourceLost
+from ufafuse.runtime.stream.stats import Meter, resident_mib
+
+Fuse = Callable[[Array, Array], Any]
+
+_TICK = 0.1
+_EVENTS_KEPT = 100
+_JOIN_SECONDS = 2.0
+
+
+class Pipeline:
+    """Captures, pairs, fuses and writes at the same time; memory stays bounded however long it runs.
+
+    Args:
+        near: The source in focus on what is near, or the one camera that alternates its focus.
+        far: The source in focus on what is far; None makes pairs of ``near``'s consecutive frames.
+        fuse: ``fuse(near, far)`` on two pictures (H x W or H x W x 3 BGR, uint8 or uint16, not to be written into) returns
+            the fused one, or (fused, map or None). It runs in a thread of its own, one pair at a time.
+        sink: Where fused pictures go; None leaves them to ``on_frame``.
+        options: Pairing, queues, limits.
+        on_frame: Called with each `FusedPair` after it was written, in the writing thread: what it takes, the line waits.
+        on_event: Called with each `Event`, from any thread.
+
+    Raises:
+        InputError: The options do not fit the sources.
+
+    Example:
+        >>> pipeline = Pipeline(PushSource("near"), PushSource("far"), Fuser().fuse, on_frame=show)
+        >>> summary = pipeline.run()
+    """
+
+    def __init__(
+        self,
+        near: Source,
+        far: Source | None,
+        fuse: Fuse,
+        sink: Sink | None = None,
+        *,
+        options: PipelineOptions | None = None,
+        on_frame: Callable[[FusedPair], None] | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        self.options = options or PipelineOptions()
+        self.error: Exception | None = None
+        self.events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
+        self._sources = [near] if far is None else [near, far]
+        self._fuse = fuse
+        self._sink = sink
+        self._on_frame = on_frame
+        self._on_event = on_event
+        self._when_late = self.options.when_late_for(self._sources)
+        pairing = self.options.pairing_for(self._sources)
+        self._max_skew = pairing.max_skew
+        self._pairs = PairQueue(
+            pairing,
+            size=self.options.queue,
+            when_late=self._when_late,
+            hold=self.options.hold_for(self._sources),
+            on_mismatch=lambda text: self._report("mismatch", "", text),
+        )
+        self._outputs: queue.Queue[FusedPair | None] = queue.Queue(self.options.queue)
+        self._meter = Meter(self.options.late_after)
+        self._feeds = [
+            Feed(source, side, put=self._pairs.put, done=self._source_done, report=self._report, retry=self.options.retry)
+            for side, source in enumerate(self._sources)
+        ]
+        self._stalled: set[int] = set()
+        self._fusing_since: float | None = None
+        self._stopping = threading.Event()
+        self._done = threading.Event()
+
+    def run(self) -> dict[str, Any]:
+        """Run until the sources end, a limit is reached or `stop` is called; the summary.
+
+        An interrupt (Ctrl-C) drains the queues and finishes the outputs; a second one gives up what waits.
+
+        Raises:
+            UfaError: What ended the run before its time; everything finished until then is whole.
+        """
+        self.start()
+        while not self._done.is_set():
+            with contextlib.suppress(KeyboardInterrupt):
+                self._done.wait()
+                break
+            self.stop()
+        if self.error is not None:
+            raise self.error
+        return self.summary()
+
+    def start(self) -> None:
+        """Open everything and begin.
+
+        Raises:
+            InputError: A source cannot be opened.
+            OutputError: The sink cannot be written.
+        """
+        opened: list[Source] = []
+        try:
+            for source in self._sources:
+                opened.append(source)
+                source.open()
+            if self._sink is not None:
+                self._sink.open()
+        except (SourceLost, UfaError) as error:
+            for source in opened:
+                source.close()
+            if isinstance(error, UfaError):
+                raise
+            side = SIDES[len(opened) - 1]
+            raise InputError(f"the {side} source cannot be opened: {error}. Check its name and its cable.") from error
+        self._meter.started = time.monotonic()
+        for source in self._sources:
+            source.begin(self._meter.started)
+        fusing = threading.Thread(target=self._fuse_all, name="ufafuse-fuse", daemon=True)
+        writing = threading.Thread(target=self._write_all, name="ufafuse-write", daemon=True)
+        watching = threading.Thread(target=self._watch, args=(writing,), name="ufafuse-watch", daemon=True)
+        for thread in (fusing, writing, *self._feeds, watching):
+            thread.start()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the run's end; whether it has ended."""
+        return self._done.wait(timeout)
+
+    def stop(self) -> None:
+        """Read no more, fuse and write what waits. A second call gives up what waits. Returns at once."""
+        if self._stopping.is_set():
+            self._pairs.abandon()
+            return
+        self._stopping.set()
+        for feed in self._feeds:
+            feed.stop()
+        for side in (NEAR, FAR):
+            self._pairs.end(side)
+
+    @property
+    def fusing_seconds(self) -> float:
+        """How long the fusion under way has taken; 0 between fusions. For watchdogs."""
+        since = self._fusing_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    @property
+    def seconds_since_output(self) -> float:
+        """How long ago the last fused pair was written, or since the start."""
+        return time.monotonic() - (self._meter.last_output or self._meter.started)
+
+    def figures(self) -> dict[str, Any]:
+        """The run's figures so far, as `summary` names them."""
+        counts = self._pairs.counts()
+        dropped = counts.dropped
+        figures = self._meter.figures()
+        under_way = counts.taken - figures["fused"]
+        if self._done.is_set():  # a pair whose fusion failed was lost
+            dropped += under_way
+            under_way = 0
+        return {
+            "frames_in": counts.frames_in,
+            "fused": figures.pop("fused"),
+            "dropped": dropped,
+            "unmatched": sum(counts.unmatched),
+            "unmatched_by_side": counts.unmatched,
+            "broken": self._by_side("broken"),
+            "reconnects": self._by_side("reconnects"),
+            "waiting": counts.waiting + under_way,
+            "sources": [self._state(feed) for feed in self._feeds],
+            **figures,
+            "rss_mib": resident_mib(),
+        }
+
+    def latency_counts(self, bounds_ms: tuple[float, ...]) -> tuple[list[int], int, float]:
+        """Outputs within each bound, of all, and the sum of their latencies in milliseconds: a Prometheus histogram."""
+        latency = self._meter.latency
+        return [latency.below(bound) for bound in bounds_ms], latency.total, latency.sum_ms
+
+    def summary(self) -> dict[str, Any]:
+        """The figures and what the run was: JSON-ready. ``frames_in[i] == fused + dropped + unmatched_by_side[i]``."""
+        summary = {"ok": self.error is None, **self.figures()}
+        summary["when_late"] = self._when_late
+        summary["max_skew_ms"] = _milliseconds(self._max_skew)
+        summary["nearest_miss_ms"] = _milliseconds(self._pairs.counts().nearest_miss)
+        summary["outputs"] = [str(path) for path in self._sink.outputs] if self._sink else []
+        summary["events"] = [f"{event.seconds:.1f} s {event.side} {event.kind}: {event.text}" for event in self.events]
+        if self.error is not None:
+            summary["error"] = str(self.error)
+        return summary
+
+    def _fuse_all(self) -> None:
+        number = 0
+        try:
+            while not (self._pairs.finished or number == self.options.frames):
+                pair = self._pairs.take(_TICK)
+                if pair is not None:
+                    self._outputs.put(self._fused(pair, number))
+                    number += 1
+        except Exception as error:  # noqa: BLE001 - it is raised again by run()
+            self._fail(error)
+        finally:
+            self.stop()
+            self._pairs.abandon()
+            self._outputs.put(None)
+
+    def _fused(self, pair: Pair, number: int) -> FusedPair:
+        started = self._fusing_since = time.monotonic()
+        result = self._fuse(pair.near.array, pair.far.array)
+        self._fusing_since = None
+        fused, weights = result if isinstance(result, tuple) else (result, None)
+        fault = fault_of(fused)
+        if fault:
+            raise UfaError(f"the fusing function returned {fault}: it must return a picture like those it was given.")
+        self._meter.fusion_done(time.monotonic() - started)
+        return FusedPair(pair, fused, weights, number, started)
+
+    def _write_all(self) -> None:
+        writable = True
+        try:
+            while (item := self._outputs.get()) is not None:
+                started = time.monotonic()
+                written = writable = writable and self._written(item)
+                self._meter.output_done(item.pair.arrived, time.monotonic() - started, written=written)
+        finally:
+            try:
+                if self._sink is not None:
+                    self._sink.close()
+            except Exception as error:  # noqa: BLE001 - likewise
+                self._fail(error)
+
+    def _written(self, item: FusedPair) -> bool:
+        try:
+            if self._sink is not None:
+                self._sink.write(item)
+            if self._on_frame is not None:
+                self._on_frame(item)
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._fail(error)
+            return False
+        return True
+
+    def _fail(self, error: Exception) -> None:
+        """End the run because of ``error``; the first one is what `run` raises."""
+        if self.error is None:
+            self.error = error
+            self._report("stopping", "", " ".join(str(error).split()) or type(error).__name__)
+        self._pairs.abandon()
+        self.stop()
+
+    def _source_done(self, side: int, error: Exception | None) -> None:
+        if error is not None and self.error is None:
+            self.error = error
+            self._report("stopping", SIDES[side], str(error))
+            self.stop()  # what was captured until now is still fused and written
+        for ended in (side,) if len(self._sources) == 2 else (NEAR, FAR):
+            self._pairs.end(ended)
+
+    def _watch(self, writing: threading.Thread) -> None:
+        while writing.is_alive():
+            writing.join(_TICK)
+            self._watch_limits()
+            for feed in self._feeds:
+                self._watch_stall(feed)
+        for feed in self._feeds:  # a camera that hangs in its driver is left behind: its thread is a daemon
+            feed.join(_JOIN_SECONDS)
+        self._meter.ended = time.monotonic()
+        self._done.set()
+
+    def _watch_limits(self) -> None:
+        if self._stopping.is_set():
+            return
+        now = time.monotonic()
+        if self.options.seconds is not None and now - self._meter.started >= self.options.seconds:
+            self.stop()
+        last = max(feed.last_frame or self._meter.started for feed in self._feeds)
+        if self.options.idle is not None and now - last >= self.options.idle:
+            self._report("stopping", "", f"no source sent a frame for {self.options.idle:g} s (--idle)")
+            self.stop()
+
+    def _watch_stall(self, feed: Feed) -> None:
+        if not feed.source.live or feed.held_back or feed.lost_at is not None or not feed.is_alive():
+            return
+        silent = time.monotonic() - (feed.last_frame or self._meter.started)
+        if feed.side not in self._stalled and silent > self.options.stall_after:
+            self._stalled.add(feed.side)
+            self._report("stalled", SIDES[feed.side], f"{feed.source.name} has sent no frame for {silent:.1f} s")
+        elif feed.side in self._stalled and silent <= self.options.stall_after:
+            self._stalled.discard(feed.side)
+            self._report("resumed", SIDES[feed.side], f"{feed.source.name} sends frames again")
+
+    def _state(self, feed: Feed) -> dict[str, Any]:
+        if feed.lost_at is not None:
+            state = "lost"
+        elif feed.side in self._stalled:
+            state = "stalled"
+        else:
+            state = "reading" if feed.is_alive() else "ended"
+        return {"name": feed.source.name, "state": state}
+
+    def _by_side(self, name: str) -> list[int]:
+        return [getattr(feed, name) for feed in self._feeds]
+
+    def _report(self, kind: str, side: str, text: str) -> None:
+        event = Event(kind, side, text, time.monotonic() - self._meter.started)
+        self.events.append(event)
+        if self._on_event is not None:
+            self._on_event(event)
+
+
+def _milliseconds(seconds: float) -> float | None:
+    return round(seconds * 1000, 3) if seconds < float("inf") else None
+
+
+__all__ = ["FAR", "NEAR", "Event", "Frame", "FusedPair", "Pipeline", "PipelineOptions"]
