@@ -1,0 +1,91 @@
+"""The page to look at: near, far, fused and map, live, with the line of figures."""
+
+from __future__ import annotations
+
+from functools import partial
+from http import HTTPStatus
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from ufafuse.runtime.stream.frames import FusedPair
+from ufafuse.runtime.stream.web.broadcast import Broadcast
+from ufafuse.runtime.stream.web.metrics import CONTENT_TYPE, metrics_text
+from ufafuse.runtime.stream.web.server import Request, Server
+
+if TYPE_CHECKING:
+    from ufafuse.runtime.stream.pipeline import Pipeline
+
+PANES = ("near", "far", "fused", "map")
+_WIDEST = 960
+_SILENT_SECONDS = 30.0
+
+
+class View:
+    """Serves one pipeline's pictures and figures.
+
+    Paths: ``/`` (the page), ``/near.mjpeg``, ``/far.mjpeg``, ``/fused.mjpeg``, ``/map.mjpeg``, ``/figures`` (JSON),
+    ``/metrics`` (Prometheus), ``/health`` (200, or 503 when nothing was written for 30 seconds).
+
+    Args:
+        address: Host and port.
+        token: Needed for any address but loopback.
+        fastest: Pictures a second that one viewer gets at most: each costs the machine an encoding.
+
+    Raises:
+        InputError, OutputError: As `Server`.
+    """
+
+    def __init__(self, address: tuple[str, int], *, token: str = "", fastest: float = 10.0) -> None:
+        self._panes = {pane: Broadcast(widest=_WIDEST) for pane in PANES}
+        self._pipeline: Pipeline | None = None
+        self._fastest = fastest
+        routes = {f"/{pane}.mjpeg": partial(self._stream, pane) for pane in PANES}
+        page = {"/": _page, "/figures": self._figures, "/metrics": self._metrics, "/health": self._health}
+        self.server = Server(address, {**routes, **page}, token=token)
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds the page."""
+        return self.server.url
+
+    @property
+    def wants_map(self) -> bool:
+        """Whether anyone looks at the map, so that it is worth computing."""
+        return self._panes["map"].watched
+
+    def start(self, pipeline: Pipeline) -> None:
+        """Serve ``pipeline``'s figures."""
+        self._pipeline = pipeline
+        self.server.start()
+
+    def show(self, item: FusedPair) -> None:
+        """Make ``item`` what viewers see next; takes microseconds."""
+        pictures = (item.pair.near.array, item.pair.far.array, item.fused, item.map)
+        for pane, picture in zip(PANES, pictures, strict=True):
+            self._panes[pane].publish(picture)
+
+    def stop(self) -> None:
+        """Serve no more."""
+        self.server.stop()
+
+    def _stream(self, pane: str, request: Request) -> None:
+        request.pictures(self._panes[pane], fastest=self._fastest)
+
+    def _figures(self, request: Request) -> None:
+        request.json(self._running().figures())
+
+    def _metrics(self, request: Request) -> None:
+        request.text(metrics_text(self._running()), kind=CONTENT_TYPE)
+
+    def _health(self, request: Request) -> None:
+        silent = self._running().seconds_since_output
+        status = HTTPStatus.OK if silent < _SILENT_SECONDS else HTTPStatus.SERVICE_UNAVAILABLE
+        request.json({"ok": status == HTTPStatus.OK, "seconds_since_output": round(silent, 1)}, status=status)
+
+    def _running(self) -> Pipeline:
+        assert self._pipeline is not None, "the server starts after the pipeline is known"
+        return self._pipeline
+
+
+def _page(request: Request) -> None:
+    request.text(files(__package__).joinpath("page.html").read_text(), kind="text/html; charset=utf-8")

@@ -1,0 +1,311 @@
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+
+from ufafuse.runtime.errors import InputError, OutputError
+from ufafuse.runtime.stream.frames import FAR, NEAR, Frame, FusedPair, Pair
+from ufafuse.runtime.stream.marks import read_number
+from ufafuse.runtime.stream.options import PipelineOptions
+from ufafuse.runtime.stream.pipeline import Pipeline
+from ufafuse.runtime.stream.sinks import HttpSink
+from ufafuse.runtime.stream.sources import HttpSource, SimSettings, SimSource
+from ufafuse.runtime.stream.web.broadcast import Broadcast
+from ufafuse.runtime.stream.web.server import Server, is_loopback, parse_address
+from ufafuse.runtime.stream.web.view import View
+
+SIZE = (96, 192)
+
+
+def get(url, **headers):
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    return opener.open(urllib.request.Request(url, headers=headers), timeout=5)
+
+
+def status_of(url, **headers):
+    try:
+        return get(url, **headers).status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.fixture
+def running(fuse_marks):
+    """A view of a running pipeline, whose map is white on the left."""
+    views, pipelines = [], []
+
+    def start(*, token="", address=("127.0.0.1", 0), rate=50, fastest=50.0):
+        view = View(address, token=token, fastest=fastest)
+        weights = np.zeros(SIZE, np.float32)
+        weights[:, : SIZE[1] // 2] = 1
+
+        def fuse(near, far):
+            return (fuse_marks(near, far), weights) if view.wants_map else fuse_marks(near, far)
+
+        sources = [SimSource(None, side, SimSettings(size=SIZE, rate=rate)) for side in (NEAR, FAR)]
+        pipeline = Pipeline(*sources, fuse, on_frame=view.show)
+        views.append(view)
+        pipelines.append(pipeline)
+        pipeline.start()
+        view.start(pipeline)
+        return view
+
+    yield start
+    for pipeline in pipelines:
+        pipeline.stop()
+        assert pipeline.wait(10)
+    for view in views:
+        view.stop()
+
+
+class TestBroadcast:
+    def test_without_a_viewer_nothing_is_encoded(self, monkeypatch):
+        monkeypatch.setattr(Broadcast, "_jpeg", lambda self, picture: pytest.fail("encoded"))
+        broadcast = Broadcast()
+        broadcast.publish(np.zeros((8, 8), np.uint8))
+        assert not broadcast.watched
+
+    def test_viewers_share_one_encoding_and_get_the_newest(self, monkeypatch):
+        encoded = []
+        monkeypatch.setattr(Broadcast, "_jpeg", lambda self, picture: encoded.append(1) or bytes([picture[0, 0]]))
+        broadcast = Broadcast()
+        for level in range(5):
+            broadcast.publish(np.full((8, 8), level, np.uint8))
+        assert [broadcast.jpeg_after(0, 1) for _ in range(3)] == [(5, b"\x04")] * 3
+        assert len(encoded) == 1
+        assert broadcast.jpeg_after(5, 0.01) is None
+        assert broadcast.watched
+
+    def test_a_viewer_is_woken(self):
+        broadcast = Broadcast()
+        threading.Timer(0.05, broadcast.publish, (np.zeros((8, 8), np.uint8),)).start()
+        assert broadcast.jpeg_after(0, 5)[0] == 1
+
+    def test_wide_pictures_are_scaled_down_and_maps_shown_in_grey(self):
+        import cv2
+
+        broadcast = Broadcast(widest=100)
+        broadcast.publish(np.full((60, 300), 0.5, np.float32))
+        broadcast.publish(None)
+        picture = cv2.imdecode(np.frombuffer(broadcast.jpeg_after(0, 1)[1], np.uint8), cv2.IMREAD_UNCHANGED)
+        assert picture.shape == (20, 100)
+        assert abs(int(picture.mean()) - 128) <= 2
+
+
+class TestAddresses:
+    @pytest.mark.parametrize(
+        ("text", "address"),
+        [
+            ("8080", ("127.0.0.1", 8080)),
+            ("0.0.0.0:80", ("0.0.0.0", 80)),
+            ("[::1]:80", ("::1", 80)),
+            ("localhost:0", ("localhost", 0)),
+        ],
+    )
+    def test_what_is_understood(self, text, address):
+        assert parse_address(text, "--view") == address
+
+    @pytest.mark.parametrize("text", ["", "web", "80808", "127.0.0.1", "-1"])
+    def test_what_is_refused(self, text):
+        with pytest.raises(InputError, match="--view"):
+            parse_address(text, "--view")
+
+    def test_loopback(self):
+        assert [is_loopback(host) for host in ("localhost", "127.0.0.1", "127.9.9.9", "::1")] == [True] * 4
+        assert [is_loopback(host) for host in ("0.0.0.0", "::", "192.168.1.5", "camera.example", "")] == [False] * 5
+
+    def test_another_address_needs_a_token(self):
+        with pytest.raises(InputError, match="--token"):
+            Server(("0.0.0.0", 0), {})
+        Server(("0.0.0.0", 0), {}, token="secret").stop()
+
+    def test_a_token_that_no_address_can_carry_is_refused(self):
+        with pytest.raises(InputError, match="letters"):
+            Server(("127.0.0.1", 0), {}, token="a b\r\n")
+
+    def test_a_port_in_use_is_a_clear_line(self):
+        first = Server(("127.0.0.1", 0), {})
+        with pytest.raises(OutputError, match="Choose another port"):
+            Server(("127.0.0.1", first.server_address[1]), {})
+        first.stop()
+
+
+class TestPage:
+    def test_the_page_and_its_figures(self, running):
+        view = running()
+        page = get(view.url)
+        assert page.headers["Content-Type"].startswith("text/html")
+        text = page.read().decode()
+        for pane in ("near", "far", "fused", "map"):
+            assert f'data-src="{pane}.mjpeg"' in text
+        figures = json.load(get(view.url + "figures"))
+        assert {"frames_in", "fused", "dropped", "unmatched", "late", "latency_ms", "fps_now", "sources"} <= figures.keys()
+        assert status_of(view.url + "nothing") == 404
+
+    @pytest.mark.parametrize("pane", ["near", "far", "fused"])
+    def test_pictures_are_live(self, running, pane):
+        source = HttpSource(running().url + f"{pane}.mjpeg")
+        source.open()
+        side = FAR if pane == "far" else NEAR
+        numbers = [read_number(source.read(5).array, side) for _ in range(5)]
+        source.close()
+        assert numbers == sorted(set(numbers))
+        if pane == "fused":
+            assert None not in numbers
+
+    def test_the_map_is_computed_when_someone_looks(self, running):
+        view = running()
+        assert not view.wants_map
+        source = HttpSource(view.url + "map.mjpeg")
+        source.open()
+        picture = source.read(5).array
+        source.close()
+        assert view.wants_map
+        assert picture[:, :90].mean() > 250
+        assert picture[:, 100:].mean() < 5
+
+    def test_health(self, running, monkeypatch):
+        view = running()
+        assert status_of(view.url + "health") == 200
+        monkeypatch.setattr("ufafuse.runtime.stream.web.view._SILENT_SECONDS", -1.0)
+        assert status_of(view.url + "health") == 503
+
+    def test_a_viewer_gets_no_more_pictures_a_second_than_allowed(self, running):
+        source = HttpSource(running(fastest=5.0).url + "near.mjpeg")
+        source.open()
+        source.read(5)
+        begun = time.monotonic()
+        for _ in range(4):
+            source.read(5)
+        assert time.monotonic() - begun > 0.6
+        source.close()
+
+    def test_a_viewer_that_does_not_read_slows_nobody(self, running, fuse_marks):
+        view = running(rate=100, fastest=1000.0)
+        lazy = []
+        for _ in range(5):
+            client = socket.create_connection(view.server.server_address[:2])
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.sendall(b"GET /fused.mjpeg HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            lazy.append(client)
+        time.sleep(0.5)
+        before = json.load(get(view.url + "figures"))
+        time.sleep(1.0)
+        after = json.load(get(view.url + "figures"))
+        for client in lazy:
+            client.close()
+        assert after["dropped"] == before["dropped"]
+        assert after["written"] - before["written"] > 80
+
+    def test_too_many_viewers_are_turned_away(self, running, monkeypatch):
+        view = running()
+        clients = [socket.create_connection(view.server.server_address[:2]) for _ in range(40)]
+        time.sleep(0.5)
+        gone = 0
+        for client in clients:
+            client.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                gone += client.recv(1) == b""
+        assert gone >= 8
+        for client in clients:
+            client.close()
+
+
+class TestToken:
+    def test_nothing_is_shown_without_it(self, running):
+        view = running(token="secret-1")
+        for path in ("", "near.mjpeg", "figures", "metrics", "health", "nothing"):
+            assert status_of(view.url + path) == 401
+            assert status_of(view.url + path + "?token=secret-2") == 401
+        assert status_of(view.url + "metrics", Authorization="Bearer secret-1") == 200
+        assert status_of(view.url + "figures?token=secret-1") == 200
+        assert status_of(view.url + "figures", Cookie="ufafuse-token=secret-1") == 200
+        assert status_of(view.url + "figures", Cookie="ufafuse-token=x; bad cookie@@") == 401
+
+    def test_a_browser_swaps_it_for_a_cookie(self, running):
+        view = running(token="secret-1")
+        host, port = view.server.server_address[:2]
+        client = http.client.HTTPConnection(host, port)
+        client.request("GET", "/?token=secret-1", headers={"Accept": "text/html"})
+        answer = client.getresponse()
+        assert (answer.status, answer.headers["Location"]) == (303, "/")
+        assert answer.headers["Set-Cookie"] == "ufafuse-token=secret-1; HttpOnly; SameSite=Strict; Path=/"
+        answer.read()
+        client.request("GET", "/", headers={"Cookie": "ufafuse-token=secret-1"})
+        assert client.getresponse().status == 200
+        client.close()
+
+    def test_a_foreign_page_cannot_make_a_browser_read_an_open_server(self, running):
+        view = running()
+        assert status_of(view.url + "figures", Host="evil.example") == 403
+        assert status_of(view.url + "figures", Host="localhost:8080") == 200
+
+    def test_other_methods_are_refused(self, running):
+        view = running()
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(urllib.request.Request(view.url, data=b"x"), timeout=5)
+        assert caught.value.code == 501
+
+
+class TestMetrics:
+    def test_prometheus_reads_them(self, running):
+        parser = pytest.importorskip("prometheus_client.parser", reason="prometheus_client is not installed")
+        view = running()
+        time.sleep(0.3)
+        families = {
+            family.name: family for family in parser.text_string_to_metric_families(get(view.url + "metrics").read().decode())
+        }
+        assert families["ufafuse_pairs_fused"].type == "counter"
+        assert families["ufafuse_latency_seconds"].type == "histogram"
+        buckets = [s.value for s in families["ufafuse_latency_seconds"].samples if s.name.endswith("_bucket")]
+        assert buckets == sorted(buckets)
+        assert (
+            buckets[-1] == next(s.value for s in families["ufafuse_latency_seconds"].samples if s.name.endswith("_count")) > 0
+        )
+        assert {sample.labels["side"] for sample in families["ufafuse_frames_in"].samples} == {"near", "far"}
+
+    def test_the_format_by_hand(self, running):
+        answer = get(running().url + "metrics")
+        assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+        names = set()
+        for line in answer.read().decode().splitlines():
+            if line.startswith("# TYPE "):
+                names.add(line.split()[2])
+            elif not line.startswith("#"):
+                name, value = line.split("{")[0].split(" ")[0], line.rsplit(" ", 1)[1]
+                float(value)
+                assert any(name.startswith(known) for known in names), line
+        assert "ufafuse_source_state" in names
+
+
+def test_the_http_sink_serves_the_newest_picture(fuse_marks, numbers_in):
+    sink = HttpSink(("127.0.0.1", 0))
+    sources = [SimSource(None, side, SimSettings(size=SIZE, rate=50)) for side in (NEAR, FAR)]
+    pipeline = Pipeline(*sources, fuse_marks, sink, options=PipelineOptions(seconds=20))
+    pipeline.start()
+    source = HttpSource(sink.name)
+    source.open()
+    numbers = [numbers_in(source.read(5).array) for _ in range(5)]
+    source.close()
+    pipeline.stop()
+    assert pipeline.wait(10)
+    assert all(near == far is not None for near, far in numbers)
+    assert numbers == sorted(set(numbers))
+
+
+def test_showing_a_pair_takes_microseconds():
+    view = View(("127.0.0.1", 0))
+    frame = Frame(np.zeros((1080, 1920, 3), np.uint8), 0, 0.0, 0.0)
+    item = FusedPair(Pair(frame, frame), frame.array, None, 0, 0.0)
+    begun = time.perf_counter()
+    for _ in range(200):
+        view.show(item)
+    assert (time.perf_counter() - begun) / 200 < 1e-3
+    view.stop()
