@@ -1,7 +1,246 @@
-"""Commands of this folder."""
+"""`ufa stream`."""
+
+import os
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ufafuse.runtime import console
+from ufafuse.runtime.commands import Backend, BackendOption, Force, Json, PrecisionOption, Threads
+from ufafuse.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from ufafuse.runtime.stream.app import StreamRequest
+
+
+class WhenLate(str, Enum):
+    """What happens to pairs that the fusion has no time for."""
+
+    auto = "auto"
+    drop_oldest = "drop-oldest"
+    block = "block"
+
+
+class PairBy(str, Enum):
+    """What says that two frames belong together."""
+
+    auto = "auto"
+    time = "time"
+    number = "number"
+
+
+class AlternateBy(str, Enum):
+    """How the frames of an alternating camera are told apart."""
+
+    order = "order"
+    sharpness = "sharpness"
+
+
+_SOURCES, _PAIRS, _QUEUES, _OUTPUT, _LIMITS = "Sources", "Pairing", "When something is late or away", "Output", "Limits"
+
+_SOURCE = "a camera (0, /dev/video0), a video, a folder, dir/*_A.png, an http or rtsp URL, or sim:PICTURE?rate=30"
+Near = Annotated[
+    str | None, typer.Option(metavar="SRC", help=f"In focus on what is near: {_SOURCE}.", rich_help_panel=_SOURCES)
+]
+Far = Annotated[str | None, typer.Option(metavar="SRC", help="In focus on what is far: likewise.", rich_help_panel=_SOURCES)]
+Alternating = Annotated[
+    str | None,
+    typer.Option(metavar="SRC", help="One camera that changes its focus from frame to frame.", rich_help_panel=_SOURCES),
+]
+By = Annotated[AlternateBy, typer.Option("--alternate-by", help="How its frames are told apart.", rich_help_panel=_SOURCES)]
+Swap = Annotated[bool, typer.Option("--swap", help="Its first frame is the far one.", rich_help_panel=_SOURCES)]
+Realtime = Annotated[bool, typer.Option("--realtime", help="Play videos at their own speed.", rich_help_panel=_SOURCES)]
+
+MaxSkew = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MS", help="Greatest time within a pair, such as 20, 20ms or 0.02s [default: 20].", rich_help_panel=_PAIRS
+    ),
+]
+FarOffset = Annotated[
+    str,
+    typer.Option(metavar="MS", help="Added to the far source's times where it is known to be late.", rich_help_panel=_PAIRS),
+]
+PairByOption = Annotated[PairBy, typer.Option(help="auto: by number for two folders, else by time.", rich_help_panel=_PAIRS)]
+
+Late = Annotated[
+    WhenLate, typer.Option(help="auto: block for recordings, drop-oldest for what is live.", rich_help_panel=_QUEUES)
+]
+Queue = Annotated[int, typer.Option(min=1, help="Pairs that may wait for the fusion.", rich_help_panel=_QUEUES)]
+LateAfter = Annotated[
+    str, typer.Option(metavar="MS", help="Latency from which a pair counts as late.", rich_help_panel=_QUEUES)
+]
+Stall = Annotated[float, typer.Option(metavar="S", help="Silence after which a source is reported.", rich_help_panel=_QUEUES)]
+GiveUp = Annotated[
+    float | None, typer.Option(metavar="S", help="End when a source is away so long [default: never].", rich_help_panel=_QUEUES)
+]
+
+Out = Annotated[
+    str,
+    typer.Option(
+        "-o",
+        "--out",
+        metavar="SINK",
+        help="x.mkv (survives a kill), x.avi, x.mp4, - (Matroska to stdout), a folder, dir/*.jpg, http://HOST:PORT, or none; "
+        "%Y%m%d-%H%M%S in a video's name becomes the time.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Quality = Annotated[int, typer.Option(min=1, max=100, help="JPEG quality of video and HTTP.", rich_help_panel=_OUTPUT)]
+Fps = Annotated[
+    float, typer.Option(min=0.1, help="Rate that .avi and .mp4 claim; .mkv has true times.", rich_help_panel=_OUTPUT)
+]
+Segment = Annotated[
+    float | None, typer.Option(metavar="S", min=1, help="Begin a new video file every S seconds.", rich_help_panel=_OUTPUT)
+]
+ViewOption = Annotated[
+    str | None, typer.Option("--view", metavar="[HOST:]PORT", help="Serve a page with live pictures.", rich_help_panel=_OUTPUT)
+]
+Token = Annotated[
+    str, typer.Option(envvar="UFAFUSE_TOKEN", help="Needed to serve on any address but loopback.", rich_help_panel=_OUTPUT)
+]
+
+Frames = Annotated[int | None, typer.Option(min=1, help="End after so many fused pairs.", rich_help_panel=_LIMITS)]
+Seconds = Annotated[float | None, typer.Option(min=0, help="End after so many seconds.", rich_help_panel=_LIMITS)]
+Idle = Annotated[float | None, typer.Option(metavar="S", min=0, help="End when nothing came so long.", rich_help_panel=_LIMITS)]
+
+Model = Annotated[
+    str | None, typer.Option(help="A bundled network, a .onnx or .engine file, or copy (no network: near passes).")
+]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No line of figures.")]
+
 
 def register(app: typer.Typer) -> None:
-    """Add this folder's commands to ``app``."""
+    """Add this folder's command to ``app``."""
+    app.command("stream")(stream)
+
+
+def stream(  # noqa: PLR0917 - each is an option of the command
+    near: Near = None,
+    far: Far = None,
+    alternating: Alternating = None,
+    alternate_by: By = AlternateBy.order,
+    swap: Swap = False,
+    realtime: Realtime = False,
+    max_skew: MaxSkew = None,
+    far_offset: FarOffset = "0",
+    pair_by: PairByOption = PairBy.auto,
+    when_late: Late = WhenLate.auto,
+    queue: Queue = 2,
+    late_after: LateAfter = "200",
+    stall_after: Stall = 2.0,
+    give_up: GiveUp = None,
+    out: Out = "none",
+    quality: Quality = 95,
+    fps: Fps = 25.0,
+    segment: Segment = None,
+    force: Force = False,
+    view: ViewOption = None,
+    token: Token = "",
+    frames: Frames = None,
+    seconds: Seconds = None,
+    idle: Idle = None,
+    model: Model = None,
+    backend: BackendOption = Backend.auto,
+    precision: PrecisionOption = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Fuse live: two cameras (or one that changes its focus), files or network streams in; video, files or a web page out."""
+    options = {name: _plain(value) for name, value in locals().items()}
+    with console.run(as_json):
+        request = _request(options)
+        from ufafuse.runtime.stream import app
+
+        _quiet_libraries()
+        _report(app.stream(request), as_json=as_json, to_stderr=as_json or out == "-")
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever the command line gave
+    return value.value if isinstance(value, Enum) else value
+
+
+def _request(options: dict[str, Any]) -> "StreamRequest":
+    from ufafuse.runtime.stream.app import StreamRequest
+    from ufafuse.runtime.stream.feed import RetryPolicy
+    from ufafuse.runtime.stream.options import PipelineOptions
+    from ufafuse.runtime.stream.sinks import SinkOptions
+
+    if options["as_json"] and options["out"] == "-":
+        raise InputError("--json and --out - both want standard output: write to a file, or leave --json away.")
+    same = ("pair_by", "alternate_by", "swap", "when_late", "queue", "stall_after", "idle", "frames", "seconds")
+    return StreamRequest(
+        **{
+            name: options[name] for name in ("near", "far", "alternating", "out", "model", "realtime", "view", "token", "quiet")
+        },
+        fuser={name: options[name] for name in ("backend", "precision", "threads")},
+        pipeline=PipelineOptions(
+            max_skew=None if options["max_skew"] is None else seconds_from("--max-skew", options["max_skew"]),
+            far_offset=seconds_from("--far-offset", options["far_offset"], negative=True),
+            late_after=seconds_from("--late-after", options["late_after"]),
+            retry=RetryPolicy(give_up=options["give_up"]),
+            **{name: options[name] for name in same},
+        ),
+        sink=SinkOptions(rate=options["fps"], **{name: options[name] for name in ("quality", "segment", "token", "force")}),
+    )
+
+
+def seconds_from(option: str, text: str, *, negative: bool = False) -> float:
+    """Seconds from ``20`` (milliseconds), ``20ms`` or ``0.02s``.
+
+    Raises:
+        InputError: It is no such time, or below zero where that makes no sense.
+    """
+    unit = 1.0 if text.endswith("s") and not text.endswith("ms") else 1e-3
+    try:
+        value = float(text.removesuffix("s").removesuffix("m")) * unit
+    except ValueError:
+        value = float("nan")
+    if not (value >= 0 or (negative and value < 0)):
+        raise InputError(f"{option} {text} is no time: give milliseconds, such as 20, 20ms or 0.02s.")
+    return value
+
+
+def _quiet_libraries() -> None:
+    """Keep OpenCV's and FFmpeg's own warnings off stderr: what matters is reported in our words."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    from cv2.utils import logging
+
+    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+
+
+def _report(summary: dict[str, Any], *, as_json: bool, to_stderr: bool) -> None:
+    from pathlib import Path
+
+    console.emit(summary, as_json=as_json)
+    if not to_stderr:
+        console.out.print(_table(summary))
+    for output in summary["outputs"]:
+        console.wrote(Path(output), as_json=to_stderr)
+    if not summary["ok"]:
+        console.err.print(f"error: {summary['error']}", style="red", markup=False)
+        raise typer.Exit(1)
+
+
+def _table(summary: dict[str, Any]) -> Any:  # noqa: ANN401 - rich is imported here only
+    from rich.table import Table
+
+    table = Table(show_header=False)
+    latency = ", ".join(f"{name} {value:.1f}" for name, value in summary["latency_ms"].items() if value is not None)
+    rows = {
+        "frames in": " / ".join(map(str, summary["frames_in"])),
+        "fused": summary["fused"],
+        "dropped": summary["dropped"],
+        "unmatched": " / ".join(map(str, summary["unmatched_by_side"])),
+        "broken": " / ".join(map(str, summary["broken"])),
+        "late": summary["late"],
+        "latency, ms": latency or "-",
+        "pairs a second": summary["fps"],
+        "seconds": summary["seconds"],
+        "backend": f"{summary['backend']} {summary['precision'] or ''}",
+    }
+    for name, value in rows.items():
+        table.add_row(name, str(value))
+    return table

@@ -1,0 +1,194 @@
+"""`ufa stream` as a function: from the options as text to a finished run."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ufafuse.runtime import console
+from ufafuse.runtime.errors import InputError, UfaError
+from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.stream.feed import Event
+from ufafuse.runtime.stream.frames import FAR, NEAR, Array
+from ufafuse.runtime.stream.options import PipelineOptions
+from ufafuse.runtime.stream.pipeline import Fuse, Pipeline
+from ufafuse.runtime.stream.service import Notifier
+from ufafuse.runtime.stream.sinks import SinkOptions, sink_from_text
+from ufafuse.runtime.stream.sources import PacedSource, Source, source_from_text
+from ufafuse.runtime.stream.status import StatusLine, line_of
+from ufafuse.runtime.stream.web.server import parse_address
+from ufafuse.runtime.stream.web.view import View
+
+COPY = "copy"
+_TICK = 0.25
+_HUNG_SECONDS = 60.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class StreamRequest:
+    """What the command line asks for.
+
+    Args:
+        near, far: Sources as text; both None with ``alternating``.
+        alternating: One camera that alternates its focus, as text.
+        out: The sink as text.
+        model: As `Fuser` takes it, or ``"copy"``: no network, the near frame passes through.
+        fuser: Backend, precision, threads: `Fuser`'s other arguments.
+        realtime: Play recordings at their own speed.
+        view: Port or host:port of the page; None shows none.
+        token: For the page, and for pictures over HTTP.
+        quiet: No line of figures.
+        pipeline, sink: Options of these.
+    """
+
+    near: str | None = None
+    far: str | None = None
+    alternating: str | None = None
+    out: str = "none"
+    model: str | None = None
+    fuser: dict[str, Any] = field(default_factory=dict)
+    realtime: bool = False
+    view: str | None = None
+    token: str = ""
+    quiet: bool = False
+    pipeline: PipelineOptions = field(default_factory=PipelineOptions)
+    sink: SinkOptions = field(default_factory=SinkOptions)
+
+
+def stream(request: StreamRequest) -> dict[str, Any]:
+    """Run until the sources end, a limit is reached, or SIGINT or SIGTERM asks for the end.
+
+    Returns:
+        The summary; ``ok`` is false, with the reason in ``error``, when a fault ended the run or nothing could be fused.
+
+    Raises:
+        UfaError: The run could not begin.
+    """
+    near, far = _sources(request)
+    sink = sink_from_text(request.out, request.sink)
+    with contextlib.ExitStack() as stack:
+        view = None
+        if request.view is not None:
+            view = View(parse_address(request.view, "--view"), token=request.token)
+            stack.callback(view.stop)
+        fuse, engine = _engine(request, stack, lambda: view is not None and view.wants_map)
+        status = StatusLine(console.err, quiet=request.quiet)
+        stack.callback(status.close)
+        pipeline = Pipeline(
+            near,
+            far,
+            fuse,
+            sink,
+            options=request.pipeline,
+            on_frame=view.show if view is not None else None,
+            on_event=status.event,
+        )
+        pipeline.start()
+        if view is not None:
+            view.start(pipeline)
+            console.err.print(f"live at {view.url}")
+        stopped = _until_done(pipeline, status)
+    if pipeline.error is not None and not isinstance(pipeline.error, UfaError):
+        raise pipeline.error
+    return _judged({**pipeline.summary(), **engine}, stopped=stopped)
+
+
+def _sources(request: StreamRequest) -> tuple[Source, Source | None]:
+    if request.alternating is not None:
+        if request.near is not None or request.far is not None:
+            raise InputError("--alternating was given together with --near or --far: it stands for both.")
+        return _paced(source_from_text(request.alternating, NEAR, option="--alternating"), request), None
+    if request.near is None or request.far is None:
+        missing = "--near" if request.near is None else "--far"
+        raise InputError(
+            f"{missing} is missing: give --near and --far, or --alternating for one camera that changes its focus."
+        )
+    near, far = source_from_text(request.near, NEAR), source_from_text(request.far, FAR)
+    # A recording beside a live source only makes sense at its own speed.
+    realtime = request.realtime or near.live != far.live
+    return (_paced(near, request, realtime=realtime), _paced(far, request, realtime=realtime))
+
+
+def _paced(source: Source, request: StreamRequest, *, realtime: bool = False) -> Source:
+    wanted = (realtime or request.realtime) and not source.live
+    if wanted and source.numbered:
+        raise InputError(f"{source.name} is a folder, which has no speed of its own: leave --realtime away.")
+    return PacedSource(source) if wanted else source
+
+
+def _engine(request: StreamRequest, stack: contextlib.ExitStack, wants_map: Callable[[], bool]) -> tuple[Fuse, dict[str, Any]]:
+    """The fusing function, and what the summary says of it."""
+    if request.model == COPY:
+        return _copied, {"backend": COPY, "precision": None, "model": None}
+    fuser = stack.enter_context(Fuser(request.model, **request.fuser))
+
+    def fuse(near: Array, far: Array) -> Array | tuple[Array, Array | None]:
+        return fuser.fuse_with_map(near, far) if wants_map() else fuser.fuse(near, far)
+
+    return fuse, {"backend": fuser.backend, "precision": fuser.precision, "model": str(fuser.model)}
+
+
+def _copied(near: Array, far: Array) -> Array:  # noqa: ARG001 - the shape of a fusing function
+    return np.array(near)
+
+
+def _until_done(pipeline: Pipeline, status: StatusLine) -> bool:
+    """Watch the run until its end; whether a signal asked for it."""
+    notifier = Notifier()
+    notifier.ready()
+    stopped = False
+    hung_after = notifier.watchdog_seconds / 2 or _HUNG_SECONDS
+    with _counted_signals() as asked:
+        obeyed = 0
+        while not pipeline.wait(_TICK):
+            figures = pipeline.figures()
+            status.update(figures)
+            if pipeline.fusing_seconds < hung_after:
+                notifier.alive(line_of(figures))
+            while obeyed < len(asked):
+                obeyed += 1
+                stopped = True
+                again = obeyed > 1
+                text = (
+                    "giving up what waits" if again else "stopping: what was captured is still fused; once more to give it up"
+                )
+                status.event(Event("stopping", "", text, figures["seconds"]))
+                notifier.stopping()
+                pipeline.stop()
+    return stopped
+
+
+@contextlib.contextmanager
+def _counted_signals() -> Iterator[list[int]]:
+    """SIGINT and SIGTERM only add to a list: what they ask for is done outside of the handler, where locks are free."""
+    asked: list[int] = []
+    before = {number: signal.signal(number, lambda received, _frame: asked.append(received)) for number in _SIGNALS}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _judged(summary: dict[str, Any], *, stopped: bool) -> dict[str, Any]:
+    """A run that received frames from both sides and fused none has failed, unless it was cut short."""
+    if summary["ok"] and not stopped and not summary["fused"] and min(summary["frames_in"]) > 0:
+        summary["ok"] = False
+        summary["error"] = _why_none(summary)
+    return summary
+
+
+def _why_none(summary: dict[str, Any]) -> str:
+    miss = summary["nearest_miss_ms"]
+    if summary["dropped"] or miss is None:
+        return f"no pair was fused: {summary['dropped']} were dropped and {summary['unmatched']} frames had no partner."
+    return (
+        f"no two frames lay within --max-skew {summary['max_skew_ms']:g} ms: the nearest were {miss:g} ms apart. "
+        f"Try --max-skew {int(miss) + 1}, or --far-offset where one source is known to be late."
+    )

@@ -1,0 +1,214 @@
+"""`ufa stream` as its users meet it; where signals come in, in a process of its own."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import cv2
+import pytest
+from typer.testing import CliRunner
+
+from ufafuse.runtime.cli import build_app
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.stream.commands import seconds_from
+from ufafuse.runtime.stream.frames import NEAR, SIDES
+from ufafuse.runtime.stream.marks import read_number
+
+UFA = [sys.executable, "-c", "from ufafuse.runtime.cli import main; main()", "stream"]
+COPY = ["--model", "copy"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
+def sim(**parameters):
+    text = "sim:?size=96x192&rate=60" + "".join(f"&{key}={value}" for key, value in parameters.items())
+    return ["--near", text, "--far", text]
+
+
+def ufa(*arguments):
+    """Run the command in this process: as in one of its own, but without a second for the start."""
+    return CliRunner().invoke(build_app(), ["stream", *arguments])
+
+
+def started(*arguments):
+    return subprocess.Popen([*UFA, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+
+
+def wait_for_frames(path, frames):
+    """Until the file that another process writes shows so many frames."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if path.exists() and path.read_bytes().count(b"\xff\xd8\xff") >= frames:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"{path} did not grow")
+
+
+def assert_adds_up(summary):
+    for side in range(2):
+        assert summary["frames_in"][side] == summary["fused"] + summary["dropped"] + summary["unmatched_by_side"][side]
+
+
+def test_the_json_contract():
+    done = ufa(*sim(), *COPY, "--frames", "20", "--json")
+    assert done.exit_code == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert {"ok", "backend", "frames_in", "fused", "dropped", "unmatched", "latency_ms", "fps", "seconds"} <= summary.keys()
+    assert summary["latency_ms"].keys() == {"p50", "p95", "p99"}
+    assert (summary["ok"], summary["backend"], summary["fused"]) == (True, "copy", 20)
+    assert_adds_up(summary)
+
+
+def test_people_get_a_table_and_the_files_names(tmp_path):
+    done = ufa(*sim(), *COPY, "--frames", "5", "--out", str(tmp_path / "x.mkv"))
+    assert done.exit_code == 0, done.stderr
+    assert re.search(r"fused\s*│ 5 ", done.stdout)
+    assert f"wrote {tmp_path / 'x.mkv'}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ([], "--near is missing"),
+        (["--near", "sim:"], "--far is missing"),
+        (["--near", "sim:", "--alternating", "sim:"], "stands for both"),
+        (["--near", "missing.mp4", "--far", "sim:"], "no file, folder, camera or URL"),
+        (["--near", "sim:?rat=5", "--far", "sim:"], "known here are"),
+        ([*sim(), "--max-skew", "wide"], "--max-skew wide is no time"),
+        ([*sim(), "--out", "x.mov"], "videos end in"),
+        ([*sim(), "--out", "missing/x.mkv"], "mkdir -p missing"),
+        ([*sim(), "--view", "0.0.0.0:0"], "--token"),
+        ([*sim(), "--view", "port"], "no port"),
+        ([*sim(), "--json", "--out", "-"], "standard output"),
+        ([*sim(), "--pair-by", "number"], "two folders"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_2(arguments, part, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = ufa(*arguments, *COPY)
+    assert done.exit_code == 2
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert part in lines[0]
+
+
+def test_a_run_that_pairs_nothing_fails_and_says_what_to_do():
+    near, far = "sim:?size=96x192&rate=20", "sim:?size=96x192&rate=20&jitter=20&seed=3"
+    done = ufa("--near", near, "--far", far, *COPY, "--max-skew", "0.0001ms", "--seconds", "1", "--json")
+    assert done.exit_code == 1
+    summary = json.loads(done.stdout)
+    assert not summary["ok"]
+    assert re.search(r"the nearest were [\d.]+ ms apart. Try --max-skew \d+", summary["error"])
+    assert_adds_up(summary)
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_closes_the_video_and_ends_well(tmp_path, pictures_of, signal_number):
+    path = tmp_path / "x.mkv"
+    process = started(*sim(), *COPY, "--out", str(path), "--json")
+    wait_for_frames(path, 40)
+    process.send_signal(signal_number)
+    output, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    summary = json.loads(output)
+    assert summary["ok"]
+    assert "stopping" in errors
+    numbers = [read_number(picture, NEAR) for picture in pictures_of(path)]
+    assert len(numbers) == summary["written"] == summary["fused"] > 30
+    assert numbers == sorted(numbers)
+    assert_adds_up(summary)
+
+
+def test_a_killed_run_leaves_a_video_that_plays(tmp_path, pictures_of):
+    path = tmp_path / "x.mkv"
+    process = started(*sim(), *COPY, "--out", str(path))
+    wait_for_frames(path, 60)
+    process.kill()
+    process.communicate(timeout=20)
+    numbers = [read_number(picture, NEAR) for picture in pictures_of(path)]
+    assert len(numbers) >= 40
+    # All but the last picture must be there: each one is handed to the operating system before the next is taken.
+    last_complete = path.read_bytes().count(b"\xff\xd9")
+    assert len(numbers) >= last_complete - 1
+    assert None not in numbers[:-1]
+
+
+def test_an_alternating_camera():
+    camera = "sim:?size=240x320&rate=60&focus=alternate&speed=2"
+    done = ufa("--alternating", camera, "--alternate-by", "sharpness", *COPY, "--frames", "10", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["fused"] == 10
+
+
+def test_videos_are_fused_whole_and_at_their_own_speed_when_asked(tmp_path, numbered_picture):
+    paths = [tmp_path / f"{side}.avi" for side in SIDES]
+    for side, path in enumerate(paths):
+        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 20, (192, 96))
+        for number in range(20):
+            writer.write(numbered_picture(number, side))
+        writer.release()
+    videos = ["--near", str(paths[0]), "--far", str(paths[1]), *COPY, "--json"]
+    fast = json.loads(ufa(*videos).stdout)
+    assert (fast["fused"], fast["dropped"], fast["unmatched"], fast["when_late"]) == (20, 0, 0, "block")
+    slow = json.loads(ufa(*videos, "--realtime").stdout)
+    assert slow["seconds"] >= 0.95
+    assert slow["when_late"] == "drop-oldest"
+    assert slow["fused"] + slow["dropped"] == 20
+
+
+def test_the_page_is_served_and_its_token_comes_from_the_environment():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [*UFA, *sim(), *COPY, "--view", f"127.0.0.1:{port}", "--seconds", "20", "-q"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**ENVIRONMENT, "UFAFUSE_TOKEN": "secret-1"},
+    )
+    assert f"live at http://127.0.0.1:{port}/" in process.stderr.readline()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics?token=secret-1", timeout=5) as answer:
+        assert b"ufafuse_pairs_fused_total" in answer.read()
+    process.terminate()
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_systemd_hears_of_it(tmp_path):
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(address)
+        channel.settimeout(10)
+        environment = {**ENVIRONMENT, "NOTIFY_SOCKET": address, "WATCHDOG_USEC": "5000000"}
+        process = subprocess.Popen(
+            [*UFA, *sim(), *COPY, "--seconds", "20"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert channel.recv(1000) == b"READY=1"
+        state = channel.recv(1000).decode()
+        assert state.startswith("WATCHDOG=1\nSTATUS=in ")
+        process.terminate()
+        while (state := channel.recv(1000)) != b"STOPPING=1":
+            assert state.startswith(b"WATCHDOG=1")
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("20", 0.02), ("20ms", 0.02), ("0.02s", 0.02), ("0", 0.0), ("1e1", 0.01)])
+def test_times_are_milliseconds_unless_they_say_otherwise(text, seconds):
+    assert seconds_from("--max-skew", text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "s", "-5", "nan", "20 min"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(InputError, match="is no time"):
+        seconds_from("--max-skew", text)
+
+
+def test_an_offset_may_be_negative():
+    assert seconds_from("--far-offset", "-40", negative=True) == pytest.approx(-0.04)
