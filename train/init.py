@@ -7,11 +7,10 @@ fuses before it has learnt anything. "select" (for the selecting head) starts as
 takes the best one that fits the network.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ufafuse.runtime.errors import InputError
@@ -27,6 +26,7 @@ CARRIED = 3  # channels that carry the picture
 
 MEASURING = 40  # channels that measure focus: the spatial attention sees the mean over all channels, so many of them count
 SMOOTHINGS = 3  # how often the measure is smoothed by a 3 x 3 binomial: a radius of about two pixels
+LOUDNESS = 1.0  # of the measure, beside the picture: the louder, the less rounding and training disturb it
 SHARPNESS = 400.0  # slope of the selection: a measure that differs by one level in 255 already decides
 KNOTS = 15  # pieces of the inverse sigmoid, a channel each and colour: the identity to 0.6 of a level in 255
 
@@ -146,7 +146,7 @@ def _measure_focus(net: Any) -> None:  # noqa: ANN401 - see _carry_image
     first, second, *rest = (block[0] for block in net.encoder[0])
     filters = _second_differences()
     end = CARRIED + 2 * len(filters)
-    first.weight[CARRIED:end] = torch.cat([filters, -filters])[:, None] / 3
+    first.weight[CARRIED:end] = torch.cat([filters, -filters])[:, None] * (LOUDNESS / 3)
     measuring = slice(CARRIED, min(CARRIED + MEASURING, net.spec.widths[0]))
     second.weight[measuring] = 0
     second.weight[measuring, CARRIED:end] = 1 / 9
@@ -157,7 +157,7 @@ def _measure_focus(net: Any) -> None:  # noqa: ANN401 - see _carry_image
         for channel in range(measuring.start, measuring.stop):
             conv.weight[channel, channel] = _gaussian(3, 0.85) if index < SMOOTHINGS else keep
     net.attention[0].spatial.weight.zero_()
-    net.attention[0].spatial.weight[0, 0] = SHARPNESS * _gaussian(7, 1.5)
+    net.attention[0].spatial.weight[0, 0] = SHARPNESS / LOUDNESS * _gaussian(7, 1.5)
 
 
 def _second_differences() -> Tensor:
@@ -178,31 +178,41 @@ def _gaussian(size: int, sigma: float) -> Tensor:
 
 def _undo_sigmoid(net: Any) -> None:  # noqa: ANN401 - see _carry_image
     """Let the last block and the head compose the inverse of the sigmoid from pieces of straight lines, colour by colour."""
-    knots, slopes, offset = inverse_sigmoid(KNOTS)
+    pieces, offset = inverse_sigmoid(KNOTS)
     last, head = net.decoder[0][-1], net.head
     head.weight.zero_()
     head.bias.fill_(offset)
-    for piece, (knot, slope) in enumerate(zip(knots, slopes, strict=True)):
-        share = abs(float(slope)) ** 0.5  # steep pieces are steep in both layers by half: one would be too lively to train
+    for index, piece in enumerate(pieces):
+        share = abs(piece.slope) ** 0.5  # steep pieces are steep in both layers by half: one would be too lively to train
         for colour in range(CARRIED):
-            channel = piece * CARRIED + colour
+            channel = index * CARRIED + colour
             last.weight[channel] = 0
-            last.weight[channel, colour, 1, 1] = share
-            last.bias[channel] = -share * float(knot)
-            head.weight[colour, channel, 1, 1] = float(slope) / share
+            last.weight[channel, colour, 1, 1] = share * piece.side
+            last.bias[channel] = -share * piece.side * piece.knot
+            head.weight[colour, channel, 1, 1] = piece.slope / share
 
 
-def inverse_sigmoid(pieces: int) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+class Piece(NamedTuple):
+    """One term of `inverse_sigmoid`: slope * leaky_relu(side * (x - knot))."""
+
+    knot: float
+    side: int
+    slope: float
+
+
+def inverse_sigmoid(count: int) -> tuple[list[Piece], float]:
     """Compose the inverse of the sigmoid on [0, 1] of LeakyReLUs.
 
-    Returns knots t (`pieces` odd, the first is 0), slopes c and an offset b such that
-    sigmoid(sum c_j * leaky_relu(x - t_j) + b) is x in the least-squares sense. The curve is steepest at the ends, so the
-    knots lie closer there; closer still would be more exact at the price of steeper pieces.
+    Returns `count` (odd) pieces and an offset whose sum is, after the sigmoid, x in the least-squares sense. The first
+    piece is the line through mid-grey; the others bend it downwards below and upwards above, so that no steep terms
+    cancel each other where the curve is flat: half precision would not survive that. The curve bends most at the ends,
+    so the knots lie closer there.
     """
-    half = 0.5 * (np.arange(pieces // 2 + 1) / (pieces // 2 + 1)) ** 1.5
-    knots = np.concatenate([half, 1 - half[:0:-1]])
+    half = 0.5 * (np.arange(1, count // 2 + 1) / (count // 2 + 1)) ** 1.5
+    knots = np.concatenate([[0.0], half, 1 - half[::-1]])
+    sides = np.concatenate([[1], np.full(len(half), -1), np.full(len(half), 1)])
     x = np.linspace(0, 1, 4001)
-    lines = x[:, None] - knots
+    lines = sides * (x[:, None] - knots)
     basis = np.column_stack([np.where(lines > 0, lines, SLOPE * lines), np.ones_like(x)])
     safe = np.clip(x, 5e-4, 1 - 5e-4)
     weight = safe * (1 - safe)
@@ -213,7 +223,7 @@ def inverse_sigmoid(pieces: int) -> tuple[NDArray[np.float64], NDArray[np.float6
         slope = (out * (1 - out))[:, None] * basis
         rest = np.concatenate([x - out, np.zeros(len(damping))])
         values += np.linalg.lstsq(np.vstack([slope, damping]), rest, rcond=None)[0]
-    return knots, values[:-1], float(values[-1])
+    return [Piece(float(k), int(s), float(c)) for k, s, c in zip(knots, sides, values[:-1], strict=True)], float(values[-1])
 
 
 def _dirac_rows(weight: Tensor) -> None:
