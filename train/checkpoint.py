@@ -91,5 +91,5 @@ def load_checkpoint(
         if state["random_cuda"] and len(state["random_cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all([random.cpu() for random in state["random_cuda"]])
         return Progress(**state["progress"])
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path} is broken or of another network ({error}): start a new run.") from error

@@ -253,6 +253,8 @@ class Trainer:
         return int(self.share * self.options.validations + 1e-9)
 
     def _log(self, log: RunLog, loss: float, steps_per_second: float) -> None:
+        if self.fabric.world_size > 1:
+            loss = float(torch.as_tensor(self.fabric.all_reduce(torch.tensor(loss, device=self.device))))
         progress, images = self.progress, steps_per_second * self.recipe.batch
         rate = self.recipe.learning_rate(self.share)
         values = {"seconds": progress.seconds, "loss": loss, "lr": rate, "images_per_second": images}

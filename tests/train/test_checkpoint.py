@@ -1,0 +1,74 @@
+"""The state of a run, and the running average."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ufafuse.runtime.errors import InputError, ModelError
+from ufafuse.train.checkpoint import Average, Progress, load_checkpoint, save_checkpoint
+from ufafuse.train.model import FusionNet, Spec, build_model
+
+CPU = torch.device("cpu")
+
+
+def parts(spec: Spec) -> tuple[FusionNet, Average, torch.optim.Adam]:
+    net = build_model(spec, init="xavier")
+    return net, Average(net, 0.9), torch.optim.Adam(net.parameters(), 1e-2)
+
+
+def one_step(net: FusionNet, average: Average, optimizer: torch.optim.Adam, step: int) -> None:
+    optimizer.zero_grad()
+    net(*torch.rand((2, 1, 3, 8, 8), generator=torch.Generator().manual_seed(step))).sum().backward()
+    optimizer.step()
+    average.update(net, step)
+
+
+def test_everything_is_as_it_was(tiny_spec: Spec, tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    net, average, optimizer = parts(tiny_spec)
+    one_step(net, average, optimizer, 1)
+    save_checkpoint(path, progress=Progress(1, 2.0, {"psnr": 3.0}), net=net, average=average, optimizer=optimizer)
+    drawn = torch.rand(2)
+    one_step(net, average, optimizer, 2)
+
+    other, other_average, other_optimizer = parts(tiny_spec)
+    progress = load_checkpoint(path, net=other, average=other_average, optimizer=other_optimizer, device=CPU)
+    assert progress == Progress(1, 2.0, {"psnr": 3.0})
+    assert torch.equal(torch.rand(2), drawn)
+    one_step(other, other_average, other_optimizer, 2)
+    for one, two in ((net, other), (average.net, other_average.net)):
+        for a, b in zip(one.parameters(), two.parameters(), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_what_is_no_checkpoint_of_this_network_is_refused(tmp_path: Path, tiny_spec: Spec) -> None:
+    path = tmp_path / "c.pt"
+    net, average, optimizer = parts(tiny_spec)
+    with pytest.raises(InputError, match="does not exist"):
+        load_checkpoint(path, net=net, average=average, optimizer=optimizer, device=CPU)
+    save_checkpoint(path, progress=Progress(), net=net, average=average, optimizer=optimizer)
+    whole = path.read_bytes()
+    for broken in (whole[:100], whole[: len(whole) // 2], b"", b"no checkpoint"):
+        path.write_bytes(broken)
+        with pytest.raises(ModelError, match="broken"):
+            load_checkpoint(path, net=net, average=average, optimizer=optimizer, device=CPU)
+    path.write_bytes(whole)
+    with pytest.raises(ModelError, match="another network"):
+        other, other_average, other_optimizer = parts(Spec("o", (3,), 1, (1,), (1,), "reconstruct"))
+        load_checkpoint(path, net=other, average=other_average, optimizer=other_optimizer, device=CPU)
+
+
+def test_the_average_follows_the_weights(tiny_spec: Spec) -> None:
+    net = build_model(tiny_spec, init="xavier")
+    average, none = Average(net, 0.5), Average(net, 0.0)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.fill_(1)
+    for step in range(1, 40):
+        average.update(net, step)
+    none.update(net, 1)
+    for mean, weight in zip(average.net.parameters(), none.net.parameters(), strict=True):
+        torch.testing.assert_close(mean, torch.ones_like(mean))
+        assert torch.equal(weight, torch.ones_like(weight))
+    assert not any(parameter.requires_grad for parameter in average.net.parameters())

@@ -1,0 +1,85 @@
+"""Several processes train as one does: two on the CPU (gloo) average their gradients to that of the joint batch."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ufafuse.runtime.errors import BackendError
+from ufafuse.train.devices import is_first_process, launched_fabric
+from ufafuse.train.loop import RunData, Trainer
+from ufafuse.train.recipe import Recipe, TrainOptions
+from ufafuse.train.stop import Stop
+
+GRADIENTS = """
+import json, sys, torch
+from pathlib import Path
+from ufafuse.train.devices import launched_fabric
+from ufafuse.train.loop import RunData, Trainer
+from ufafuse.train.recipe import TrainOptions
+from ufafuse.train.stop import Stop
+
+torch.set_num_threads(1)
+options = TrainOptions.from_dict(json.loads(Path(sys.argv[1]).read_text()), "")
+fabric = launched_fabric(options)
+trainer = Trainer(options, RunData(options), fabric, Stop())
+losses = [trainer._step(batch) for batch, _ in zip(trainer._batches(), range(1))]
+mean = float(fabric.all_reduce(torch.tensor(losses[0])))
+if fabric.is_global_zero:
+    torch.save(({n: p.grad for n, p in trainer.net.named_parameters()}, mean), sys.argv[2])
+"""
+
+
+@pytest.fixture
+def options(photo_folders: tuple[Path, Path], tmp_path: Path) -> TrainOptions:
+    recipe = Recipe(steps=2, crop=24, batch=4, clip=0, init="xavier")
+    return TrainOptions(*photo_folders, tmp_path / "run", recipe, variant="ufa-nano", device="cpu", val_share=0.2)
+
+
+def test_two_processes_average_to_the_gradient_of_the_joint_batch(options: TrainOptions, tmp_path: Path) -> None:
+    script, settings, result = tmp_path / "g.py", tmp_path / "o.json", tmp_path / "g.pt"
+    script.write_text(GRADIENTS)
+    settings.write_text(json.dumps({**options.to_dict(), "devices": 2}))
+    done = subprocess.run(
+        [sys.executable, str(script), str(settings), str(result)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    gradients, mean = torch.load(result)
+
+    trainer = Trainer(options, RunData(options), launched_fabric(options), Stop())
+    loss = trainer._step(next(iter(trainer._batches())))
+    assert mean == pytest.approx(loss, abs=1e-6)
+    largest = max(float(p.grad.abs().max()) for p in trainer.net.parameters())
+    assert largest > 1e-3
+    for name, parameter in trainer.net.named_parameters():
+        torch.testing.assert_close(gradients[name], parameter.grad, rtol=0, atol=1e-5 * largest)
+
+
+def test_devices_that_are_not_there_are_named(options: TrainOptions) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has the GPU that must be missing")
+    import dataclasses
+
+    with pytest.raises(BackendError, match="1 x cuda were asked for"):
+        launched_fabric(dataclasses.replace(options, device="cuda"))
+
+
+@pytest.mark.parametrize(
+    ("variables", "first"),
+    [({}, True), ({"RANK": "0", "LOCAL_RANK": "0"}, True), ({"LOCAL_RANK": "1"}, False), ({"RANK": "2"}, False)],
+)
+def test_one_process_of_all_writes(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], first: bool) -> None:
+    for name in ("RANK", "LOCAL_RANK", "NODE_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert is_first_process() is first

@@ -1,0 +1,251 @@
+"""A run from start to end: what it leaves, stopping, killing, resuming, and numbers that are none."""
+
+import csv
+import dataclasses
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from ufafuse.runtime.artefact import read_manifest
+from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputError
+from ufafuse.train import devices, loop
+from ufafuse.train.loop import Positions, Trainer, train
+from ufafuse.train.model import build_model, load_weights, save_weights
+from ufafuse.train.recipe import Recipe, TrainOptions
+from ufafuse.train.spec import SPECS, Spec
+
+SMALL = Spec("small", widths=(6, 8), fold=2, encoder_blocks=(1, 1), decoder_blocks=(1, 0), head="select", symmetric=True)
+
+
+@pytest.fixture(autouse=True)
+def small_variant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SPECS, "small", SMALL)
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+
+
+@pytest.fixture
+def options(photo_folders: tuple[Path, Path], tmp_path: Path) -> TrainOptions:
+    recipe = Recipe(steps=6, crop=24, batch=2, lr=1e-2, lens=0.5)
+    return TrainOptions(
+        *photo_folders, tmp_path / "run", recipe, variant="small", threads=1, validations=2, val_share=0.2, device="cpu"
+    )
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "log.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def losses(out: Path) -> dict[int, float]:
+    return {int(row["step"]): float(row["loss"]) for row in rows(out) if row["loss"]}
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, step: int, number: int = signal.SIGTERM) -> None:
+    """Let the run send itself a signal once it has made `step` steps."""
+    real = Trainer._step
+
+    def counted(self: Trainer, batch: object) -> float:
+        loss = real(self, batch)
+        if self.progress.step == step:
+            os.kill(os.getpid(), number)
+        return loss
+
+    monkeypatch.setattr(Trainer, "_step", counted)
+
+
+def test_a_run_leaves_weights_logs_samples_and_a_report(options: TrainOptions) -> None:
+    result = train(options)
+    assert (result["ok"], result["steps"], result["finished"]) == (True, 6, True)
+    assert set(result["best"]) == {"psnr", "ssim", "step"}
+    assert load_weights(Path(result["weights"])).spec == SMALL
+    manifest = read_manifest(options.out / "last.safetensors")
+    assert (manifest.variant, manifest.extra["step"], manifest.extra["recipe"]["lr"]) == ("small", 6, 1e-2)
+    assert sorted(losses(options.out)) == [1, 2, 3, 4, 5, 6]
+    assert [row["step"] for row in rows(options.out) if row["val_psnr"]] == ["3", "6"]
+    assert [path.name for path in sorted((options.out / "samples").iterdir())] == ["step_0000003.jpg", "step_0000006.jpg"]
+    assert list((options.out / "tensorboard").iterdir())
+    report = json.loads((options.out / "report.json").read_text())
+    assert report["best"] == result["best"]
+    assert report["options"]["recipe"]["steps"] == 6
+    assert report["precision"] in ("fp32", "bf16")
+    assert not [path for path in options.out.iterdir() if path.name.startswith(".")]
+
+
+def test_it_learns(options: TrainOptions) -> None:
+    recipe = dataclasses.replace(options.recipe, steps=60, average=0.8, lens=0)
+    train(dataclasses.replace(options, recipe=recipe))
+    curve = list(losses(options.out).values())
+    assert sum(curve[-10:]) < 0.8 * sum(curve[:10])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
+    options: TrainOptions, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int
+) -> None:
+    whole = dataclasses.replace(options, out=tmp_path / "whole")
+    train(whole)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 4, number)
+        result = train(options)
+    assert (result["steps"], result["finished"]) == (4, False)
+    assert train(options, resume=True)["finished"]
+    assert losses(options.out) == pytest.approx(losses(whole.out), abs=1e-6)
+    one, two = (load_weights(out / "last.safetensors").state_dict() for out in (options.out, whole.out))
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, two[name], rtol=0, atol=1e-6)
+    assert [row["step"] for row in rows(options.out)] == [row["step"] for row in rows(whole.out)]
+
+
+RUN = """
+import sys
+from ufafuse.train.recipe import resumed_options
+from pathlib import Path
+from ufafuse.train.spec import SPECS, Spec
+from ufafuse.train.loop import Trainer, train
+import ufafuse.train.loop, time
+SPECS["small"] = Spec.from_dict({spec})
+ufafuse.train.loop.LOG_EVERY = 1
+real = Trainer._step
+def slow(self, batch):
+    time.sleep(0.05)
+    return real(self, batch)
+Trainer._step = slow
+out = Path(sys.argv[1])
+train(resumed_options(out, {{}}), resume=True)
+"""
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(options: TrainOptions, tmp_path: Path) -> None:
+    long = dataclasses.replace(
+        options, recipe=dataclasses.replace(options.recipe, steps=40), checkpoint_minutes=0.0, validations=1
+    )
+    whole = dataclasses.replace(long, out=tmp_path / "whole")
+    train(whole)
+    long.out.mkdir()
+    (long.out / "options.json").write_text(json.dumps(long.to_dict()))
+    script = tmp_path / "run.py"
+    script.write_text(RUN.format(spec=SMALL.to_dict()))
+    process = subprocess.Popen([sys.executable, str(script), str(long.out)], env={**os.environ, "OMP_NUM_THREADS": "1"})
+    patience = time.monotonic() + 60
+    while not (long.out / "checkpoint.pt").exists() and process.poll() is None and time.monotonic() < patience:
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert 0 < len(losses(long.out)) < 40
+    train(long, resume=True)
+    assert losses(long.out) == pytest.approx(losses(whole.out), abs=1e-6)
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_starts_again(options: TrainOptions) -> None:
+    options.out.mkdir()
+    (options.out / "options.json").write_text(json.dumps(options.to_dict()))
+    assert train(options, resume=True)["steps"] == 6
+
+
+def test_a_finished_run_resumes_to_its_result(options: TrainOptions) -> None:
+    assert train(options, resume=False) == train(options, resume=True)
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_number_that_is_none_stops_the_run_and_keeps_the_checkpoint(
+    options: TrainOptions, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    options = dataclasses.replace(options, checkpoint_minutes=0.0)
+    real = loop.FusionLoss.forward
+    steps = itertools.count(1)
+
+    def broken(self: loop.FusionLoss, fused: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        loss = real(self, fused, truth)
+        if next(steps) == 4:
+            if what == "loss":
+                return loss * float("nan")
+            loss.register_hook(lambda gradient: gradient * float("inf"))
+        return loss
+
+    monkeypatch.setattr(loop.FusionLoss, "forward", broken)
+    with pytest.raises(CheckFailed, match=r"in batch 4, pairs 6 to 7 \(of the photographs p\d, p\d\).*checkpoint\.pt"):
+        train(options)
+    weights = load_weights(options.out / "last.safetensors")
+    assert read_manifest(options.out / "last.safetensors").extra["step"] == 3
+    assert all(parameter.isfinite().all() for parameter in weights.parameters())
+    assert train(options, resume=True)["steps"] == 6
+
+
+def test_a_run_by_the_clock_ends_in_time(options: TrainOptions) -> None:
+    recipe = dataclasses.replace(options.recipe, steps=0, hours=0.5 / 3600)
+    began = time.monotonic()
+    result = train(dataclasses.replace(options, recipe=recipe))
+    assert result["finished"]
+    assert result["steps"] > 0
+    assert time.monotonic() - began < 20
+
+
+def test_a_folder_with_a_run_is_not_overwritten(options: TrainOptions) -> None:
+    train(options)
+    with pytest.raises(OutputError, match="holds a run already"):
+        train(options)
+    with pytest.raises(InputError, match="no run to resume"):
+        train(dataclasses.replace(options, out=options.out / "other"), resume=True)
+
+
+def test_bad_photographs_leave_no_run_behind(options: TrainOptions, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a folder"):
+        train(dataclasses.replace(options, images=tmp_path / "gone"))
+    assert not (options.out / "options.json").exists()
+    train(options)
+
+
+def test_a_folder_that_cannot_be_made_is_named(options: TrainOptions, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be made"):
+        train(dataclasses.replace(options, out=tmp_path / "file" / "run"))
+
+
+def test_weights_to_start_from_must_be_of_the_network(options: TrainOptions, tmp_path: Path) -> None:
+    for name in ("small", "ufa-nano"):
+        save_weights(build_model(name, seed=3), tmp_path / f"{name}.safetensors")
+    with pytest.raises(InputError, match="holds the weights of 'ufa-nano'"):
+        train(dataclasses.replace(options, init_from=tmp_path / "ufa-nano.safetensors"))
+    still = dataclasses.replace(options.recipe, steps=1, lr=1e-12)
+    train(dataclasses.replace(options, init_from=tmp_path / "small.safetensors", recipe=still))
+    one, two = load_weights(options.out / "last.safetensors"), build_model("small", seed=3)
+    for a, b in zip(one.parameters(), two.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+
+def test_a_broken_checkpoint_is_refused(options: TrainOptions) -> None:
+    train(options)
+    (options.out / "checkpoint.pt").write_bytes(b"PK broken")
+    with pytest.raises(ModelError, match="broken"):
+        train(options, resume=True)
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_processes_share_every_batch(world: int) -> None:
+    parts = [
+        list(itertools.islice(Positions(first_step=3, batch=8, rank=rank, world=world), 16 // world)) for rank in range(world)
+    ]
+    for step in range(2):
+        share = 8 // world
+        seen = sorted(n for part in parts for n in part[step * share : (step + 1) * share])
+        assert seen == list(range((3 + step) * 8, (4 + step) * 8))
+
+
+@pytest.mark.parametrize(("features", "expected"), [({}, False), ({"BF16": True}, True), ({"AMX": True}, True)])
+def test_bf16_is_taken_only_where_the_cpu_computes_in_it(
+    options: TrainOptions, monkeypatch: pytest.MonkeyPatch, features: dict[str, bool], expected: bool
+) -> None:
+    monkeypatch.setattr(devices, "machine", lambda: {"features": features})
+    cpu = torch.device("cpu")
+    assert devices.computes_in_bf16(options, cpu) is expected
+    for precision, forced in (("fp32", False), ("bf16", True)):
+        recipe = dataclasses.replace(options.recipe, precision=precision)
+        assert devices.computes_in_bf16(dataclasses.replace(options, recipe=recipe), cpu) is forced
