@@ -26,8 +26,7 @@ CARRIED = 3  # channels that carry the picture
 
 MEASURING = 40  # channels that measure focus: the spatial attention sees the mean over all channels, so many of them count
 SMOOTHINGS = 3  # how often the measure is smoothed by a 3 x 3 binomial: a radius of about two pixels
-LOUDNESS = 1.0  # of the measure, beside the picture: the louder, the less rounding and training disturb it
-SHARPNESS = 400.0  # slope of the selection: a measure that differs by one level in 255 already decides
+SHARPNESS = 150.0  # slope of the selection: steeper selects better at first, but float32 rounding of strong detail shows
 KNOTS = 15  # pieces of the inverse sigmoid, a channel each and colour: the identity to 0.6 of a level in 255
 
 
@@ -146,7 +145,7 @@ def _measure_focus(net: Any) -> None:  # noqa: ANN401 - see _carry_image
     first, second, *rest = (block[0] for block in net.encoder[0])
     filters = _second_differences()
     end = CARRIED + 2 * len(filters)
-    first.weight[CARRIED:end] = torch.cat([filters, -filters])[:, None] * (LOUDNESS / 3)
+    first.weight[CARRIED:end] = torch.cat([filters, -filters])[:, None] / 3
     measuring = slice(CARRIED, min(CARRIED + MEASURING, net.spec.widths[0]))
     second.weight[measuring] = 0
     second.weight[measuring, CARRIED:end] = 1 / 9
@@ -157,7 +156,7 @@ def _measure_focus(net: Any) -> None:  # noqa: ANN401 - see _carry_image
         for channel in range(measuring.start, measuring.stop):
             conv.weight[channel, channel] = _gaussian(3, 0.85) if index < SMOOTHINGS else keep
     net.attention[0].spatial.weight.zero_()
-    net.attention[0].spatial.weight[0, 0] = SHARPNESS / LOUDNESS * _gaussian(7, 1.5)
+    net.attention[0].spatial.weight[0, 0] = SHARPNESS * _gaussian(7, 1.5)
 
 
 def _second_differences() -> Tensor:
