@@ -1,0 +1,154 @@
+"""CUDA through PyCUDA: the one file that imports it.
+
+One context for everything: the GPU's primary context, which TensorRT and every other library that uses CUDA's runtime
+live in too. PyCUDA's context stack belongs to a thread, and a thread that ends with something on it ends the process;
+so nothing stays pushed: every use happens inside `Gpu.active`, which pushes, and pops whatever happens. PyCUDA frees
+an object only while the very context object that it was born under is on top, so there is one such object a process.
+
+Source: PyCUDA's src/cpp/cuda.hpp (classes context, primary_context, context_dependent).
+"""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ufafuse.runtime.errors import BackendError
+
+Vendor: TypeAlias = Any  # an object of PyCUDA, which has no types
+Bytes: TypeAlias = NDArray[np.uint8]
+
+# The process has one primary context a GPU, whatever we do, and CUDA's runtime keeps it until the process ends. So do
+# we: releasing it in a thread other than the one that retained it is something that PyCUDA cannot do.
+_retained: dict[int, Vendor] = {}
+_retaining = threading.Lock()
+
+
+def _driver() -> Vendor:
+    try:
+        import pycuda.driver as cuda
+    except ImportError as error:
+        mend = "install NVIDIA's driver" if "libcuda" in str(error) else "run `pip install pycuda` (it needs the CUDA toolkit)"
+        raise BackendError(f"TensorRT engines need PyCUDA and an NVIDIA GPU, but {error}: {mend}.") from error
+    return cuda
+
+
+class Gpu:
+    """One NVIDIA GPU: its name, its memory, its streams. Methods that touch the GPU are called inside `active`.
+
+    Args:
+        ordinal: Which of the GPUs that CUDA shows (``CUDA_VISIBLE_DEVICES`` chooses and orders them).
+
+    Raises:
+        BackendError: PyCUDA, the driver or the GPU is missing.
+    """
+
+    def __init__(self, ordinal: int = 0) -> None:
+        self._cuda = _driver()
+        try:
+            with _retaining:
+                if ordinal not in _retained:
+                    self._cuda.init()
+                    _retained[ordinal] = self._cuda.Device(ordinal).retain_primary_context()
+            device = self._cuda.Device(ordinal)
+            self.name: str = device.name()
+            self.capability: tuple[int, int] = device.compute_capability()
+        except self._cuda.Error as error:
+            raise BackendError(f"no NVIDIA GPU can be used here ({error}): check `nvidia-smi`.") from error
+        self._context = _retained[ordinal]
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """Make the GPU's context current in this thread for the block; may be nested.
+
+        Raises:
+            BackendError: A CUDA call in the block failed.
+        """
+        try:
+            self._context.push()
+            try:
+                yield
+            finally:
+                self._context.pop()
+        except self._cuda.MemoryError as error:
+            raise BackendError(
+                f"the {self.name} has no memory left for frames of this size ({error}): "
+                "give a smaller --tile, or close what else uses the GPU."
+            ) from error
+        except self._cuda.Error as error:
+            raise BackendError(f"the {self.name} failed ({error}): check `nvidia-smi`, then start again.") from error
+
+    def stream(self) -> Vendor:
+        """A new stream."""
+        return self._cuda.Stream()
+
+    def event(self) -> Vendor:
+        """A new event with a time stamp."""
+        return self._cuda.Event()
+
+    def copy_in(self, device: int, host: Bytes, stream: Vendor) -> None:
+        """Queue a copy of page-locked bytes to the address ``device``."""
+        self._cuda.memcpy_htod_async(device, host, stream)
+
+    def copy_out(self, host: Bytes, device: int, stream: Vendor) -> None:
+        """Queue a copy from the address ``device`` into page-locked bytes."""
+        self._cuda.memcpy_dtoh_async(host, device, stream)
+
+    def device_bytes(self, count: int) -> Vendor:
+        """``count`` bytes of device memory: ``int(it)`` is the address, ``it.free()`` gives it back."""
+        return self._cuda.mem_alloc(count)
+
+    def locked_bytes(self, count: int) -> Bytes:
+        """``count`` bytes of page-locked host memory; ``.base.free()`` gives it back."""
+        return self._cuda.pagelocked_empty(count, np.uint8)
+
+
+class Buffer:
+    """One tensor's place: device memory, and page-locked host memory of the same size where it is copied.
+
+    It grows when more is asked for than it holds, and never shrinks.
+    """
+
+    def __init__(self, gpu: Gpu, *, with_host: bool = True) -> None:
+        self._gpu = gpu
+        self._with_host = with_host
+        self._device: Vendor = None
+        self._host: Bytes | None = None
+        self.capacity = 0
+
+    def reserve(self, count: int) -> bool:
+        """Hold at least ``count`` bytes; true when that moved the buffer. Inside `Gpu.active`."""
+        if count <= self.capacity:
+            return False
+        self.free()  # first, so that the old and the new one never stand side by side
+        self._device = self._gpu.device_bytes(count)
+        if self._with_host:
+            self._host = self._gpu.locked_bytes(count)
+        self.capacity = count
+        return True
+
+    @property
+    def address(self) -> int:
+        """The device address."""
+        return int(self._device)
+
+    def host(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """The page-locked memory seen as an array; valid until the buffer moves or is freed."""
+        assert self._host is not None
+        count = int(np.prod(shape)) * dtype.itemsize
+        return self._host[:count].view(dtype).reshape(shape)
+
+    def free(self) -> None:
+        """Give the memory back; may be called twice. Inside `Gpu.active`."""
+        device, self._device = self._device, None
+        host, self._host = self._host, None
+        self.capacity = 0
+        try:
+            if device is not None:
+                device.free()
+        finally:
+            if host is not None:
+                host.base.free()  # type: ignore[union-attr]
