@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame, check_pair, from_bgr_bytes, from_planes, to_bgr_bytes, to_planes
+from ufafuse.runtime.bayer import demosaiced
+from ufafuse.runtime.budget import Budget, Tile
+from ufafuse.runtime.companions import OnTile, TiledModel, pack, unpack
+from ufafuse.runtime.errors import BackendError, InputError
+from ufafuse.runtime.frames import Frame, FrameKind, check_out, check_pair
 from ufafuse.runtime.models import model_path
 from ufafuse.runtime.session import Session, SessionOptions, open_session
+from ufafuse.runtime.tiling import Grid, grid_of_step
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -19,17 +23,36 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+class Fusion(NamedTuple):
+    """One pair fused.
+
+    Args:
+        fused: A frame like the near one.
+        map: H x W float32 in [0, 1], the near frame's weight; None where it was not asked for, or the model has none.
+        grid: The tiles it was fused in; None when it was fused whole.
+    """
+
+    fused: Frame
+    map: NDArray[np.float32] | None
+    grid: Grid | None
+
+
 class Fuser:
-    """Fuses frames of any kind with one loaded model.
+    """Fuses frames of any kind with one loaded model. Safe to use from several threads.
 
     Args:
         model: A bundled network's name, a model file, or nothing for the default network.
         backend: ``"auto"``, ``"openvino"``, ``"onnxruntime"`` or ``"tensorrt"``.
         precision: ``"fp32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``; nothing leaves it to the backend.
         threads: CPU threads; nothing leaves it to the backend.
+        max_memory: What this process may hold at its peak, in MB (10^6 bytes, within 15 %): larger frames are fused in
+            tiles, with the same result. Nothing means what the system has left. One frame is fused at a time under it.
+        tile: ``"auto"``, ``"off"``, or the side of a tile in pixels.
+        self_test: Fuse a packed reference pair first, see `ufafuse.runtime.selftest`.
 
     Raises:
-        InputError, ModelError, BackendError: As `open_session`.
+        InputError, ModelError, BackendError: As `open_session`; InputError for a budget that makes no sense.
+        CheckFailed: The self-test's result is not what it should be.
 
     Example:
         >>> fused = Fuser().fuse(cv2.imread("near.png"), cv2.imread("far.png"))
@@ -42,11 +65,20 @@ class Fuser:
         backend: str = "auto",
         precision: str | None = None,
         threads: int | None = None,
+        max_memory: float | None = None,
+        tile: Tile = "auto",
+        self_test: bool = False,
     ) -> None:
         self.model = model_path(model, precision=precision)
-        options = SessionOptions(precision=precision, threads=threads)
-        self.session: Session = open_session(self.model, backend=backend, options=options)
-        self._closing = threading.Lock()
+        self._options = SessionOptions(precision=precision, threads=threads, lean=max_memory is not None)
+        self._budget = Budget(tile, max_memory)
+        self.session: Session = open_session(self.model, backend=backend, options=self._options)
+        if self.session.backend == "tensorrt":
+            self._refuse_budget()
+        self._tiled: TiledModel | None = None
+        self._opening = threading.Lock()
+        if self_test:
+            self._test_itself()
 
     @property
     def backend(self) -> str:
@@ -58,39 +90,125 @@ class Fuser:
         """The arithmetic in use, such as ``"fp32"`` or ``"int8+fp32"``."""
         return self.session.precision
 
-    def fuse(self, near: Frame, far: Frame, *, order: str = "bgr", white: float | None = None) -> Frame:
+    def fuse(
+        self,
+        near: Frame,
+        far: Frame,
+        *,
+        order: str = "bgr",
+        white: float | None = None,
+        bayer: str | None = None,
+        out: Frame | None = None,
+    ) -> Frame:
         """Fuse one pair.
 
         Args:
             near, far: H x W, H x W x 3 or H x W x 4; uint8, uint16, or float32 in [0, 1]; alike in shape and dtype.
             order: Channel order of colour frames: ``"bgr"`` (OpenCV's) or ``"rgb"``.
             white: The level of white where it is not the dtype's greatest, such as 4095 for 12 bits in uint16.
+            bayer: The pattern of raw frames (H x W): ``"rggb"``, ``"bggr"``, ``"grbg"`` or ``"gbrg"``; the result has colour.
+            out: Takes the result; may be ``near`` or ``far``.
 
         Returns:
-            A new frame of the same shape and dtype; alpha is the near frame's.
+            ``out``, or a new frame of the same shape and dtype as the near one (H x W x 3 for raw frames); alpha is the near
+            frame's.
 
         Raises:
-            InputError: A frame cannot be used; the text names it.
+            InputError: A frame or an option cannot be used, or the memory budget is too small; the text names it.
+            ModelError: Tiles are needed and the model's companions for them are missing.
             BackendError: The engine failed.
         """
-        return self.fuse_with_map(near, far, order=order, white=white)[0]
+        return self.fuse_pair(near, far, order=order, white=white, bayer=bayer, out=out).fused
 
     def fuse_with_map(
         self, near: Frame, far: Frame, *, order: str = "bgr", white: float | None = None
     ) -> tuple[Frame, NDArray[np.float32] | None]:
         """As `fuse`, and which frame won: H x W float32 in [0, 1], the near frame's weight (None if the model has no map)."""
+        result = self.fuse_pair(near, far, order=order, white=white, want_map=True)
+        return result.fused, result.map
+
+    def fuse_pair(
+        self,
+        near: Frame,
+        far: Frame,
+        *,
+        order: str = "bgr",
+        white: float | None = None,
+        bayer: str | None = None,
+        out: Frame | None = None,
+        want_map: bool = False,
+        on_tile: OnTile = lambda _done, _total: None,
+    ) -> Fusion:
+        """As `fuse`, with all that is known about the result.
+
+        Args:
+            near, far, order, white, bayer, out: As `fuse`.
+            want_map: Give the map too.
+            on_tile: Told after each step of a tiled run how many of how many are done.
+
+        Raises:
+            As `fuse`.
+        """
+        if bayer is not None:
+            near, far = (
+                demosaiced(frame, bayer, order=order, white=white, name=name)
+                for frame, name in ((near, "near frame"), (far, "far frame"))
+            )
         kind = check_pair(near, far, order=order, white=white)
-        if self.session.manifest.io == "uint8":
-            if kind.dtype != np.uint8:
-                raise InputError(f"{self.model.name} takes 8-bit frames, these are {kind.dtype}: use a float-io model.")
-            result = self.session.run_with_map(to_bgr_bytes(near, kind), to_bgr_bytes(far, kind))
-            return from_bgr_bytes(result.fused, kind, near), _plane(result.map)
-        result = self.session.run_with_map(to_planes(near, kind), to_planes(far, kind))
-        return from_planes(result.fused, kind, near), _plane(result.map)
+        check_out(out, kind, near.shape)
+        if self.session.manifest.io == "uint8" and kind.dtype != np.uint8:
+            raise InputError(f"{self.model.name} takes 8-bit frames, these are {kind.dtype}: use a float-io model.")
+        height, width = near.shape[:2]
+        result_bytes = near.nbytes + (4 * height * width if want_map else 0)
+        with self._budget.planned((height, width), result_bytes, _Trials(self, kind)) as grid:
+            if grid is None:
+                return self._whole(near, far, kind, out, want_map=want_map)
+            # Tiles read their neighbours' pixels, so the result must not overwrite them.
+            separate = out is None or np.may_share_memory(out, near) or np.may_share_memory(out, far)
+            fused = np.empty_like(near, order="C") if separate or out is None else out
+            weights = np.empty((height, width), np.float32) if want_map else None
+            self.tiled_model().fuse(near, far, kind, grid, fused, weights, on_tile)
+        if out is not None and separate:
+            out[...] = fused
+        return Fusion(fused if out is None else out, weights, grid)
+
+    def _whole(self, near: Frame, far: Frame, kind: FrameKind, out: Frame | None, *, want_map: bool) -> Fusion:
+        io = self.session.manifest.io
+        result = self.session.run_with_map(pack(near, kind, io), pack(far, kind, io))
+        fused = unpack(result.fused, kind, near, io)
+        if out is not None:
+            out[...] = fused
+        return Fusion(fused if out is None else out, result.map[0, 0] if want_map and result.map is not None else None, None)
+
+    def tiled_model(self) -> TiledModel:
+        """The model's graphs for tiles, opened on first use. Raises: ModelError when it has none, as `TiledModel.beside`."""
+        with self._opening:
+            if self._tiled is None:
+                self._tiled = TiledModel.beside(self.model, self.session, backend=self.backend, options=self._options)
+            return self._tiled
+
+    def _refuse_budget(self) -> None:
+        if self._budget.limit is not None:
+            self.session.close()
+            raise BackendError(
+                "--max-memory bounds this process's own memory, and an engine's lies on the GPU: leave it away; the engine's "
+                "profile bounds the frames, and --tile N cuts larger ones."
+            )
+
+    def _test_itself(self) -> None:
+        from ufafuse.runtime.selftest import self_test
+
+        try:
+            self_test(self.session, self.model).require()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Free the engine; may be called twice."""
-        with self._closing:
+        with self._opening:
+            if self._tiled is not None:
+                self._tiled.close()
             self.session.close()
 
     def __enter__(self) -> Fuser:
@@ -100,5 +218,25 @@ class Fuser:
         self.close()
 
 
-def _plane(weights: NDArray[Any] | None) -> NDArray[np.float32] | None:
-    return None if weights is None else weights[0, 0]
+class _Trials:
+    """Runs a fuser's graphs on empty frames of any side; see `ufafuse.runtime.budget.Trials`."""
+
+    def __init__(self, fuser: Fuser, kind: FrameKind) -> None:
+        self._fuser, self._kind = fuser, kind
+
+    def _frame(self, side: int) -> Frame:
+        return np.zeros((side, side, self._kind.channels) if self._kind.channels else (side, side), self._kind.dtype)
+
+    def whole(self, side: int) -> None:
+        frame, session = self._frame(side), self._fuser.session
+        planes = [pack(frame, self._kind, session.manifest.io) for _ in range(2)]
+        unpack(session.run_with_map(*planes).fused, self._kind, frame, session.manifest.io)
+
+    def tiled(self, side: int) -> None:
+        frame, model = self._frame(side), self._fuser.tiled_model()
+        grid = grid_of_step((side, side), side, halo=model.halo, stride=model.stride)
+        model.fuse(frame, frame, self._kind, grid, np.empty_like(frame))
+
+    def reach(self) -> tuple[int, int]:
+        model = self._fuser.tiled_model()
+        return model.halo, model.stride

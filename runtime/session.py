@@ -41,12 +41,14 @@ class SessionOptions:
         threads: CPU threads.
         provider: ONNX Runtime's execution provider: ``"cpu"``, ``"cuda"`` or ``"tensorrt"``.
         pin: Bind threads to cores, where the engine can.
+        lean: Give memory back after each run, where the engine would keep it for the next: under a memory budget.
     """
 
     precision: str | None = None
     threads: int | None = None
     provider: str = "cpu"
     pin: bool = False
+    lean: bool = False
 
 
 class Session(ABC):

@@ -1,0 +1,135 @@
+"""How much memory this process holds, and how much a network takes for each pixel: measured, never typed in.
+
+What an engine takes depends on the engine, its version, its arithmetic, the network and the CPU. So a model is run on two
+small frames while the process is watched, and the line through the two peaks tells what a larger one will take.
+"""
+
+import contextlib
+import mmap
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ufafuse.runtime.errors import InputError
+
+_STATM = Path("/proc/self/statm")
+_MEMINFO = Path("/proc/meminfo")
+_CGROUP_LIMITS = (
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
+)
+_SAMPLE_SECONDS = 0.001
+_FIRST_SIDE = 128  # pixels, of the first frame that is tried
+_CLEAR_GROWTH = 48 << 20  # bytes between two peaks from which a few MiB of noise are no longer seen in their difference
+
+
+def resident_bytes() -> int:
+    """What of this process lies in memory now (RSS). Raises: InputError where the system cannot tell."""
+    try:
+        return int(_STATM.read_text().split()[1]) * mmap.PAGESIZE
+    except (OSError, IndexError, ValueError) as error:
+        raise InputError(f"--max-memory needs {_STATM}, which this system does not have: leave it away.") from error
+
+
+def available_bytes() -> int:
+    """What this process may still take: the machine's available memory, or what its control group leaves, if that is less."""
+    amounts = [1 << 62]
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        line = next(line for line in _MEMINFO.read_text().splitlines() if line.startswith("MemAvailable:"))
+        amounts.append(int(line.split()[1]) << 10)
+    for limit, current in _CGROUP_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # not there, or the limit is "max"
+            amounts.append(int(limit.read_text()) - int(current.read_text()))
+    return max(0, min(amounts))
+
+
+class Peak:
+    """The most that this process held while it was watched, in ``bytes``."""
+
+    def __init__(self) -> None:
+        self.bytes = resident_bytes()
+
+    def look(self) -> None:
+        """Take the present amount into account."""
+        self.bytes = max(self.bytes, resident_bytes())
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[Peak]:
+    """Watch this process's memory from a thread of its own.
+
+    The kernel's own peak could be set back instead and read again, but that would spoil it for whoever measures us.
+    """
+    peak, stop = Peak(), threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(_SAMPLE_SECONDS):
+            peak.look()
+
+    thread = threading.Thread(target=watch, name="ufafuse-memory", daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        stop.set()
+        thread.join()
+        peak.look()
+
+
+@dataclass(frozen=True)
+class Appetite:
+    """What running a model takes.
+
+    Args:
+        once: Bytes: the loaded model, code made for this CPU, threads.
+        per_pixel: Bytes for each pixel of a window.
+        kept: Bytes that the trial runs left behind.
+    """
+
+    once: float
+    per_pixel: float
+    kept: float
+
+    def of(self, pixels: int) -> float:
+        """Bytes for one window of ``pixels``."""
+        return self.once + self.per_pixel * pixels
+
+    def pixels_within(self, amount: float) -> int:
+        """The largest window for ``amount`` bytes."""
+        return max(0, int((amount - self.once) / self.per_pixel))
+
+
+def appetite_of(run: Callable[[int], None], *, limit: float) -> Appetite:
+    """Measure what a model takes.
+
+    Args:
+        run: Runs it on a square frame of the given side, with all that is converted before and after; opens it first, if
+            that has not been done.
+        limit: Bytes that the process must not pass: no frame is tried that would.
+
+    Raises:
+        InputError: Already the smallest frame passes ``limit``.
+    """
+    before, side = resident_bytes(), _FIRST_SIDE
+    run(side)  # opening and the first run have peaks of their own
+    last = _peak(run, side)
+    while True:
+        if last > limit:
+            raise InputError(
+                f"--max-memory {limit / 1e6:.0f} is too little: {last / 1e6:.0f} MB are taken before the first tile. Give more."
+            )
+        peak = _peak(run, 2 * side)
+        pixels = side * side
+        per_pixel = max(1.0, (peak - last) / (3 * pixels))
+        next_growth = 4 * (peak - last)
+        if peak - last >= _CLEAR_GROWTH or peak + next_growth > limit:
+            once, kept = last - before - per_pixel * pixels, resident_bytes() - before
+            return Appetite(max(0.0, once), per_pixel, max(0.0, kept))
+        side, last = 2 * side, peak
+
+
+def _peak(run: Callable[[int], None], side: int) -> int:
+    with watched() as peak:
+        run(side)
+    return peak.bytes
