@@ -1,0 +1,46 @@
+"""What pyproject says about the package is what lies in the folders."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = pytest.importorskip("tomli", reason="reading pyproject.toml needs Python 3.11 or the package tomli")
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("runtime", "train", "export", "calibration", "benchmarks")
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def test_every_package_folder_is_listed_for_the_wheel() -> None:
+    found = {path.parent.relative_to(ROOT) for folder in FOLDERS for path in (ROOT / folder).rglob("__init__.py")}
+    assert {"ufafuse." + ".".join(path.parts) for path in found} == set(PYPROJECT["tool"]["setuptools"]["packages"])
+
+
+def test_every_file_that_is_not_code_is_package_data() -> None:
+    patterns = {pattern for patterns in PYPROJECT["tool"]["setuptools"]["package-data"].values() for pattern in patterns}
+    suffixes = {path.suffix for folder in FOLDERS for path in (ROOT / folder).rglob("*.*") if path.is_file()}
+    allowed = {Path(pattern).suffix for pattern in patterns} | {".py", ".pyc", ".md", ""}
+    assert suffixes <= allowed
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_top_level_folder_has_types_and_a_page_of_its_own(folder: str) -> None:
+    assert (ROOT / folder / "py.typed").is_file()
+    assert (ROOT / folder / "README.md").is_file()
+
+
+@pytest.mark.parametrize("entry", PYPROJECT["project"]["entry-points"]["ufafuse.commands"].values())
+def test_every_entry_point_registers_commands(entry: str) -> None:
+    module, function = entry.split(":")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_the_namespace_itself_has_no_file() -> None:
+    import ufafuse
+
+    assert getattr(ufafuse, "__file__", None) is None
