@@ -1,4 +1,4 @@
-"""Commands of this folder: `ufa train`."""
+"""Commands of this folder: `ufa train`, `ufa train ablation` and `ufa dataset`."""
 
 from enum import Enum
 from pathlib import Path
@@ -41,6 +41,13 @@ class Device(str, Enum):
     auto = "auto"
     cpu = "cpu"
     cuda = "cuda"
+
+
+class Over(str, Enum):
+    """The paper's ablations: Table III, Table IV."""
+
+    lambda_ = "lambda"
+    attention = "attention"
 
 
 class Precision(str, Enum):
@@ -89,7 +96,9 @@ def register(app: typer.Typer) -> None:
     """Add this folder's commands to ``app``."""
     group = typer.Typer(invoke_without_command=True, no_args_is_help=True)
     group.callback()(train)
+    group.command("ablation")(ablation)
     app.add_typer(group, name="train")
+    app.command("dataset")(dataset)
 
 
 def train(
@@ -165,3 +174,90 @@ def _train(given: dict[str, Any], *, resume: bool, as_json: bool) -> None:
             console.hint(f"ufa export --weights {result['weights']} -o {options.variant}.onnx", as_json=as_json)
         else:
             console.hint(f"ufa train --resume --out {result['run']}", as_json=as_json)
+
+
+def ablation(
+    *,
+    images: Images = None,
+    masks: Masks = None,
+    out: Out = None,
+    over: Annotated[Over, typer.Option(help="What to vary: lambda (Table III) or attention (Table IV).")],
+    pairs: Annotated[Path | None, typer.Option(help="Pairs for the table's metrics (the paper's: Lytro).")] = None,
+    recipe: RecipeOption = None,
+    variant: Variant = None,
+    init: Init = None,
+    steps: Steps = None,
+    hours: Hours = None,
+    epochs: Epochs = None,
+    crop: Crop = None,
+    batch: Batch = None,
+    lr: LearningRate = None,
+    lens: Lens = None,
+    val_pairs: ValPairs = None,
+    validations: Validations = None,
+    seed: Seed = None,
+    threads: Threads = None,
+    workers: Workers = None,
+    device: DeviceOption = None,
+    skip_bad: SkipBad = None,
+    as_json: Json = False,
+) -> None:
+    """Train once per setting of one of the paper's ablations, and set our table beside the paper's.
+
+    --steps, --hours and --epochs are what each setting gets. Interrupted, the same command goes on where it was.
+    """
+    given = {key: value for key, value in _given(locals()).items() if key not in ("over", "pairs")}
+    with console.run(as_json):
+        from ufafuse.train.ablation import run_ablation
+        from ufafuse.train.recipe import options_from
+
+        if over is Over.attention:
+            # Every setting starts alike: the network's own best start would measure focus by its spatial attention.
+            given.setdefault("init", "image" if given.get("variant", "ufa") == "ufa" else "auto")
+        result = run_ablation(
+            options_from(given), over.value, pairs=pairs, begin=lambda name: console.err.print(f"{over.value} {name}")
+        )
+        console.emit(result, as_json=as_json)
+        for path in result["files"]:
+            console.wrote(Path(path), as_json=as_json)
+        if not as_json and result["finished"]:
+            console.out.print(Path(result["files"][0]).read_text())
+        if not result["finished"]:
+            console.hint("the same command again goes on where it was", as_json=as_json)
+
+
+def dataset(
+    *,
+    images: Annotated[Path, typer.Option(help="Folder of photographs.")],
+    masks: Annotated[Path, typer.Option(help="Folder of their labels: same stems, bright where the object is.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")],
+    seed: Annotated[int, typer.Option(min=0, help="Draws the filter sizes.")] = 0,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out photographs that cannot be used.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write the paper's data set out: every photograph in each of the four blur groups, as NAME-gN_A, _B and _GT.
+
+    `ufa train` needs no such folder: it draws the same pairs, and more, as it goes.
+    """
+    with console.run(as_json):
+        from ufafuse.train.dataset import write_dataset
+
+        with console.progress() as bar:
+            task = bar.add_task("writing", total=None)
+            result = write_dataset(
+                images,
+                masks,
+                out,
+                seed=seed,
+                skip_bad=skip_bad,
+                force=force,
+                done=lambda count, total: bar.update(task, completed=count, total=total),
+            )
+        console.emit(result, as_json=as_json)
+        if result["skipped"]:
+            console.err.print(f"{len(result['skipped'])} photographs were left out: {'; '.join(result['skipped'][:3])}")
+        if not as_json:
+            console.out.print(f"{result['pairs']} pairs of {result['photographs']} photographs")
+        console.wrote(out, as_json=as_json)
+        console.hint(f"ufa eval --pairs {out}", as_json=as_json)

@@ -49,9 +49,19 @@ def validate(net: nn.Module, pairs: Sequence[NamedPair], device: torch.device) -
         fused = net(near, far)
         scores.append(Score(named.name, float(psnr(fused, truth)), float(ssim(fused, truth))))
         if len(fused_frames) < SAMPLES:
-            levels = fused[0].clamp(0, 1).mul(255).round().byte()
-            fused_frames.append(levels.permute(1, 2, 0).flip(-1).cpu().numpy())
+            fused_frames.append(_frame(fused))
     return scores, fused_frames
+
+
+@torch.inference_mode()
+def fuse_frames(net: nn.Module, near: Picture, far: Picture, device: torch.device) -> Picture:
+    """Fuse two frames, uint8 H x W x 3, BGR, with a network in PyTorch; returns the same kind."""
+    return _frame(net(_batch(near, device), _batch(far, device)))
+
+
+def _frame(fused: Tensor) -> Picture:
+    frame: Picture = fused[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).flip(-1).cpu().numpy()
+    return frame
 
 
 @torch.inference_mode()

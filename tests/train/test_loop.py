@@ -115,7 +115,7 @@ SPECS["small"] = Spec.from_dict({spec})
 ufafuse.train.loop.LOG_EVERY = 1
 real = Trainer._step
 def slow(self, batch):
-    time.sleep(0.05)
+    time.sleep(0.2)
     return real(self, batch)
 Trainer._step = slow
 out = Path(sys.argv[1])
@@ -125,7 +125,7 @@ train(resumed_options(out, {{}}), resume=True)
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(options: TrainOptions, tmp_path: Path) -> None:
     long = dataclasses.replace(
-        options, recipe=dataclasses.replace(options.recipe, steps=40), checkpoint_minutes=0.0, validations=1
+        options, recipe=dataclasses.replace(options.recipe, steps=12), checkpoint_minutes=0.0, validations=1
     )
     whole = dataclasses.replace(long, out=tmp_path / "whole")
     train(whole)
@@ -139,7 +139,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(options: TrainOptions, tm
         time.sleep(0.02)
     process.kill()
     assert process.wait() == -signal.SIGKILL
-    assert 0 < len(losses(long.out)) < 40
+    assert 0 < len(losses(long.out)) < 12
     train(long, resume=True)
     assert losses(long.out) == pytest.approx(losses(whole.out), abs=1e-6)
 

@@ -1,0 +1,84 @@
+"""`ufa train`, `ufa train ablation` and `ufa dataset` as they are called."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from ufafuse.runtime.cli import build_app
+from ufafuse.train.spec import SPECS, Spec
+
+SMALL = Spec("small", widths=(4,), fold=2, encoder_blocks=(1,), decoder_blocks=(1,), head="select", symmetric=True)
+
+
+@pytest.fixture(autouse=True)
+def small_variant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SPECS, "small", SMALL)
+
+
+def ufa(*arguments: object) -> Result:
+    return CliRunner().invoke(build_app(), [str(argument) for argument in arguments])
+
+
+def run_options(folders: tuple[Path, Path], out: Path) -> list[object]:
+    tiny = ["--variant", "small", "--steps", 3, "--crop", 16, "--batch", 2, "--threads", 1, "--device", "cpu"]
+    return ["--images", folders[0], "--masks", folders[1], "--out", out, "--validations", 1, *tiny]
+
+
+def test_train_prints_one_object_and_resumes(photo_folders: tuple[Path, Path], tmp_path: Path) -> None:
+    result = ufa("train", *run_options(photo_folders, tmp_path / "run"), "--json", "--lens-set", "noise=0", "--lambda", 0.4)
+    assert result.exit_code == 0, result.output
+    printed = json.loads(result.stdout)
+    assert {"ok", "run", "steps", "seconds", "best", "weights"} <= set(printed)
+    assert printed["ok"]
+    assert Path(printed["weights"]).is_file()
+    saved = json.loads((tmp_path / "run" / "options.json").read_text())
+    assert (saved["recipe"]["weight"], saved["lens_options"]["noise"]) == (0.4, 0)
+
+    longer = ufa("train", "--out", tmp_path / "run", "--resume", "--steps", 5, "--json")
+    assert json.loads(longer.stdout)["steps"] == 5
+
+
+def test_train_names_what_it_wrote_and_what_comes_next(photo_folders: tuple[Path, Path], tmp_path: Path) -> None:
+    result = ufa("train", *run_options(photo_folders, tmp_path / "run"))
+    assert result.exit_code == 0, result.output
+    assert f"wrote {tmp_path}/run/best.safetensors" in result.stdout
+    assert "next: ufa export --weights" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--steps", 3], "a run needs --images, --masks, --out"),
+        (["train", "--resume"], "--resume needs the folder"),
+        (["train", "--resume", "--out", "gone"], "gone holds no run"),
+        (["train", "--images", "gone", "--masks", "gone", "--out", "{out}"], "gone is not a folder"),
+        (["train", "--images", "i", "--masks", "m", "--out", "{out}", "--variant", "ufo"], "'ufo' is unknown"),
+        (["train", "ablation", "--over", "lambda"], "a run needs"),
+        (["dataset", "--images", "gone", "--masks", "gone", "--out", "{out}"], "gone is not a folder"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exit_code_2(arguments: list[object], message: str, tmp_path: Path) -> None:
+    result = ufa(*(str(argument).replace("{out}", str(tmp_path / "out")) for argument in arguments))
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+def test_the_sweep_is_a_sub_command(photo_folders: tuple[Path, Path], tmp_path: Path) -> None:
+    options = run_options(photo_folders, tmp_path / "sweep")
+    result = ufa("train", "ablation", "--over", "attention", *options, "--json")
+    assert result.exit_code == 0, result.output
+    printed = json.loads(result.stdout)
+    assert list(printed["rows"]) == ["NO-UFA", "NO-SA", "NO-CA", "UFA"]
+    assert all(Path(path).is_file() for path in printed["files"])
+
+
+def test_dataset_writes_pairs(photo_folders: tuple[Path, Path], tmp_path: Path) -> None:
+    result = ufa("dataset", "--images", photo_folders[0], "--masks", photo_folders[1], "-o", tmp_path / "d", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["pairs"] == 24
+    assert len(list((tmp_path / "d").glob("*_GT.png"))) == 24

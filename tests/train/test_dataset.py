@@ -1,0 +1,62 @@
+"""The paper's data set on disk."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ufafuse.runtime.errors import InputError, OutputError
+from ufafuse.runtime.pairs import find_pairs
+from ufafuse.train.data import focus_map, read_pairs
+from ufafuse.train.dataset import write_dataset
+from ufafuse.train.degrade import PAPER_SIZES
+from ufafuse.train.photos import Photos
+
+
+def test_every_photograph_is_there_in_every_group_and_follows_equation_11(
+    photo_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    counts: list[tuple[int, int]] = []
+    result = write_dataset(*photo_folders, tmp_path / "d", seed=3, done=lambda *count: counts.append(count))
+    assert (result["photographs"], result["pairs"], counts[-1]) == (6, 24, (6, 6))
+    sizes = json.loads((tmp_path / "d" / "dataset.json").read_text())["filter_sizes"]
+    pairs = {named.name: named.pair for named in read_pairs(tmp_path / "d")}
+    assert set(pairs) == set(sizes)
+    photos = Photos(*photo_folders)
+    for index, files in enumerate(photos.files):
+        picture, label = photos[index]
+        focus, sharp = focus_map(label)[..., None], picture.astype(float)
+        for group, (low, high) in enumerate(PAPER_SIZES, 1):
+            name = f"{files.name}-g{group}"
+            assert low <= sizes[name] <= high
+            blurred = cv2.blur(sharp, (sizes[name],) * 2)
+            np.testing.assert_array_equal(pairs[name].truth, picture)
+            np.testing.assert_allclose(pairs[name].near, sharp * focus + blurred * (1 - focus), atol=0.51)
+            np.testing.assert_allclose(pairs[name].far, blurred * focus + sharp * (1 - focus), atol=0.51)
+
+
+def test_the_same_seed_writes_the_same_files(photo_folders: tuple[Path, Path], tmp_path: Path) -> None:
+    for name, seed in (("one", 1), ("two", 1), ("other", 2)):
+        write_dataset(*photo_folders, tmp_path / name, seed=seed)
+    one, two, other = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).glob("*.png")} for name in ("one", "two", "other")
+    )
+    assert one == two
+    assert one != other
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(photo_folders: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "mine").touch()
+    with pytest.raises(OutputError, match="is not empty"):
+        write_dataset(*photo_folders, tmp_path)
+    write_dataset(*photo_folders, tmp_path, force=True)
+    write_dataset(*photo_folders, tmp_path, force=True)
+    assert len(find_pairs(tmp_path)) == 24
+
+
+def test_bad_photographs_write_nothing(photo_folders: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        write_dataset(photo_folders[0], tmp_path / "gone", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

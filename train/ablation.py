@@ -1,0 +1,229 @@
+"""The paper's ablations (Tables III and IV): train once per setting, score, and set the paper's figures beside ours."""
+
+import csv
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ufafuse.runtime.artefact import atomic_write, write_json
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.images import read_image, write_image
+from ufafuse.runtime.pairs import find_pairs
+from ufafuse.train.loop import LAST, OPTIONS, train
+from ufafuse.train.model import load_weights
+from ufafuse.train.recipe import TrainOptions
+from ufafuse.train.validate import fuse_frames
+
+EVAL = "from ufafuse.runtime.cli import main; main()"  # scored through the command line: training needs no metrics
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One of the paper's ablation tables.
+
+    Attributes:
+        table: its number.
+        varied: what it varies, as its first column is headed.
+        published: the paper's figures, per setting.
+    """
+
+    table: str
+    varied: str
+    published: Mapping[str, Mapping[str, float]]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The table's metrics, in its order."""
+        return tuple(next(iter(self.published.values())))
+
+
+def _rows(metrics: Sequence[str], rows: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+    return {name: dict(zip(metrics, values, strict=True)) for name, values in rows.items()}
+
+
+SWEEPS: dict[str, Sweep] = {
+    "lambda": Sweep(
+        "III",
+        "lambda",
+        _rows(
+            ("AVG", "STD", "SEN", "Qabf"),
+            {
+                "0": (8.1440, 62.2940, 7.5523, 0.7312),
+                "0.2": (8.2149, 62.6244, 7.5689, 0.7300),
+                "0.4": (8.1690, 62.5130, 7.5608, 0.7214),
+                "0.6": (8.1764, 62.5121, 7.5584, 0.7278),
+                "0.8": (8.2644, 62.2040, 7.5427, 0.7228),
+                "1": (8.0715, 61.7889, 7.5570, 0.7240),
+            },
+        ),
+    ),
+    "attention": Sweep(
+        "IV",
+        "attention",
+        _rows(
+            ("AVG", "SEN", "STD"),
+            {
+                "NO-UFA": (8.1859, 7.5629, 61.6871),
+                "NO-SA": (8.1956, 7.5660, 61.8769),
+                "NO-CA": (8.1964, 7.5668, 62.2399),
+                "UFA": (8.2149, 7.5689, 62.6244),
+            },
+        ),
+    ),
+}
+ATTENTION = {"NO-UFA": "none", "NO-SA": "no_spatial", "NO-CA": "no_channel", "UFA": "both"}
+
+
+def settings(base: TrainOptions, over: str) -> dict[str, TrainOptions]:
+    """Return the runs of a sweep by the name of their setting, each in a folder of its own below `base.out`.
+
+    Raises:
+        InputError: `over` names no sweep.
+    """
+    if over not in SWEEPS:
+        raise InputError(f"--over {over} is unknown. Known: {', '.join(SWEEPS)}.")
+    runs: dict[str, TrainOptions] = {}
+    for name in SWEEPS[over].published:
+        if over == "lambda":
+            changed: dict[str, Any] = {"recipe": dataclasses.replace(base.recipe, weight=float(name))}
+        else:
+            changed = {"attention": ATTENTION[name]}
+        runs[name] = dataclasses.replace(base, out=base.out / f"{over}-{name}", **changed)
+    return runs
+
+
+def run_ablation(
+    base: TrainOptions, over: str, *, pairs: Path | None = None, begin: Callable[[str], None] = lambda _name: None
+) -> dict[str, Any]:
+    """Train every setting of a sweep with the same budget, score them, and write table and plot.
+
+    Interrupted or killed, the same call goes on where it was. Below `base.out`: a run's folder for each setting,
+    `fused/SETTING/`, `table.md`, `ablation.json` and `ablation.png`.
+
+    Args:
+        base: the options of all runs; `out` is the sweep's folder.
+        over: a name in `SWEEPS`.
+        pairs: the folder of pairs that the table's metrics are computed on (the paper's: Lytro); without one only the
+            validation's PSNR and SSIM are there.
+        begin: called with the name of each setting before it is trained.
+
+    Returns:
+        {"ok", "over", "finished", "rows": {SETTING: {"psnr", "ssim", "loss", METRIC...}}, "published", "note",
+        "files"}; `finished` is False where a signal ended it early.
+
+    Raises:
+        UfaError: As `train`; and where the pairs cannot be read.
+    """
+    runs = settings(base, over)
+    if pairs is not None:
+        find_pairs(pairs)  # what is wrong with them is said before the first hour is spent
+    rows: dict[str, dict[str, float]] = {}
+    for name, options in runs.items():
+        begin(name)
+        result = train(options, resume=(options.out / OPTIONS).exists())
+        if not result["finished"]:
+            return {"ok": True, "over": over, "finished": False, "rows": rows, "files": []}
+        rows[name] = {key: result["best"][key] for key in ("psnr", "ssim")} if result["best"] else {}
+        rows[name]["loss"] = loss_curve(options.out)[-1][1]
+    note = "no --pairs were given: the table's metrics were not computed"
+    if pairs is not None:
+        for name, options in runs.items():
+            fuse_pairs(options.out / LAST, pairs, base.out / "fused" / name)
+        scores, note = score(pairs, base.out / "fused")
+        for name, metrics in scores.items():
+            rows[name] |= {metric: metrics[metric] for metric in SWEEPS[over].metrics}
+    return _written(base, over, runs, rows, note)
+
+
+def _written(
+    base: TrainOptions, over: str, runs: Mapping[str, TrainOptions], rows: Mapping[str, dict[str, float]], note: str
+) -> dict[str, Any]:
+    table, plot, report = (base.out / name for name in ("table.md", "ablation.png", "ablation.json"))
+    with atomic_write(table, force=True) as temporary:
+        temporary.write_text(table_text(SWEEPS[over], rows, note))
+    draw(SWEEPS[over], rows, {name: loss_curve(options.out) for name, options in runs.items()}, plot)
+    result = {
+        "ok": True,
+        "over": over,
+        "finished": True,
+        "rows": rows,
+        "published": SWEEPS[over].published,
+        "note": note,
+        "files": [str(table), str(plot), str(report)],
+    }
+    write_json(report, {**result, "options": base.to_dict()})
+    return result
+
+
+def loss_curve(run: Path) -> list[tuple[int, float]]:
+    """Return step and loss of a run's log; at least one row (no number, where it has none)."""
+    with (run / "log.csv").open(newline="") as stream:
+        curve = [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(stream) if row["loss"]]
+    return curve or [(0, float("nan"))]
+
+
+def fuse_pairs(weights: Path, pairs: Path, out: Path) -> None:
+    """Fuse every pair of a folder in PyTorch into `out/NAME.png`."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    net = load_weights(weights).to(device)
+    out.mkdir(parents=True, exist_ok=True)
+    for pair in find_pairs(pairs):
+        fused = fuse_frames(net, read_image(pair.near), read_image(pair.far), device)
+        write_image(out / f"{pair.name.replace('/', '-')}.png", fused, force=True)
+
+
+def score(pairs: Path, fused: Path) -> tuple[dict[str, dict[str, float]], str]:
+    """Score the folders of fused pictures below `fused` with `ufa eval`; returns metrics by folder, and why there are none."""
+    command = ["eval", "--pairs", str(pairs), "--fused", str(fused), "--json"]
+    done = subprocess.run([sys.executable, "-c", EVAL, *command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        return {}, f"`ufa {' '.join(command)}` did not work: {reason}"
+    return json.loads(done.stdout)["mean"], ""
+
+
+def table_text(sweep: Sweep, rows: Mapping[str, Mapping[str, float]], note: str) -> str:
+    """Return the table as Markdown, the paper's figures in brackets beside ours."""
+    head = [sweep.varied, *sweep.metrics, "PSNR", "SSIM", "loss"]
+    lines = [f"Table {sweep.table}: ours (the paper's)", "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for name, published in sweep.published.items():
+        ours = rows[name]
+        cells = [f"{_cell(ours, metric, 4)} ({published[metric]:.4f})" for metric in sweep.metrics]
+        cells += [_cell(ours, "psnr", 2), _cell(ours, "ssim", 5), _cell(ours, "loss", 5)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", note]).rstrip() + "\n"
+
+
+def _cell(values: Mapping[str, float], key: str, digits: int) -> str:
+    return f"{values[key]:.{digits}f}" if key in values else "-"
+
+
+def draw(
+    sweep: Sweep, rows: Mapping[str, Mapping[str, float]], curves: Mapping[str, Sequence[tuple[int, float]]], path: Path
+) -> None:
+    """Draw the loss over the steps of every setting (the paper's Fig. 6), and each metric, ours and the paper's."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4 + 3 * len(sweep.metrics), 3.6), layout="constrained")
+    axes = figure.subplots(1, 1 + len(sweep.metrics), width_ratios=[1.4, *[1] * len(sweep.metrics)])
+    for name, curve in curves.items():
+        axes[0].plot(*zip(*curve, strict=True), label=f"{sweep.varied} {name}")
+    axes[0].set(xlabel="step", ylabel="loss", yscale="log")
+    axes[0].legend(fontsize="small")
+    names = list(sweep.published)
+    for axis, metric in zip(axes[1:], sweep.metrics, strict=True):
+        axis.plot(names, [sweep.published[name][metric] for name in names], "s--", color="0.5", label="paper")
+        ours = [rows[name].get(metric, float("nan")) for name in names]
+        axis.plot(names, ours, "o-", label="ours")
+        axis.set(title=metric, xlabel=sweep.varied)
+        axis.tick_params(axis="x", labelsize="small")
+    axes[1].legend(fontsize="small")
+    with atomic_write(path, force=True) as temporary:
+        figure.savefig(temporary, dpi=110)
