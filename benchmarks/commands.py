@@ -1,7 +1,7 @@
 """`ufa eval` and `ufa bench`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,7 @@ from ufafuse.runtime.errors import OutputError
 if TYPE_CHECKING:
     from ufafuse.benchmarks.contestants import Contestant
     from ufafuse.benchmarks.evaluate import Evaluation
+    from ufafuse.benchmarks.speed.bench import Plan
     from ufafuse.runtime.pairs import PairPaths
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -22,6 +23,7 @@ Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of a model
 def register(app: typer.Typer) -> None:
     """Add this folder's commands to ``app``."""
     app.command("eval")(evaluate)
+    app.command("bench")(bench)
 
 
 def evaluate(
@@ -75,6 +77,9 @@ def evaluate(
         console.emit(result, as_json=as_json)
         if not as_json:
             console.out.print(terminal_table(rows, title, console.out))
+        for entry in rows:
+            if entry.note and not as_json:
+                console.err.print(f"{entry.method}, {entry.source}: {entry.note}", markup=False)
         for row in evaluation.failed:
             console.fail(f"{row.method}, {row.name}: {row.error}")
         for path in result.get("files", []):
@@ -99,3 +104,80 @@ def _evaluated(pairs: "list[PairPaths]", compared: "list[Contestant]", out: Path
         task = bar.add_task("scoring", total=len(pairs) * len(compared))
         pictures = out / "fused" if out else None
         return evaluate_pairs(pairs, compared, jobs=jobs, pictures=pictures, done=lambda _: bar.advance(task))
+
+
+def bench(
+    artefacts: Annotated[list[Path] | None, typer.Argument(help=".onnx or .engine files; left away, the bundled ones.")] = None,
+    *,
+    size: Annotated[list[str] | None, typer.Option(help="HxW, repeatable; three common sizes when left away.")] = None,
+    backend: Backend = "auto",
+    precision: Annotated[str, typer.Option(help="By comma; each file's own (and bf16 beside fp32) when left away.")] = "",
+    threads: Threads = None,
+    peers: Annotated[bool, typer.Option(help="Also time PyTorch and the engines' default settings.")] = True,
+    methods: Annotated[
+        str, typer.Option(help="Classical methods, at the first size, by comma; or all, none.")
+    ] = "lap,gff,dsift",
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time for each contender at each size; three runs at least.")] = 10.0,
+    runs: Annotated[int, typer.Option(min=3, help="At most so many runs of each.")] = 50,
+    cold: Annotated[bool, typer.Option(help="Also start each in a process of its own.")] = True,
+    report: Annotated[Path | None, typer.Option(help="Write Markdown, plots and JSON into this folder.")] = None,
+    quality: Annotated[Path | None, typer.Option(help="eval.json of `ufa eval`, for the plot of time against quality.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Time one fusion: against the paper's 0.26 s, this machine's own limit, and other ways to run the network."""
+    with console.run(as_json):
+        from ufafuse.benchmarks.methods import methods as known
+        from ufafuse.benchmarks.speed.bench import DEFAULT_SIZES, Plan, parse_size
+        from ufafuse.benchmarks.speed.report import quality_of, write_report
+
+        named = [name.strip() for name in methods.split(",") if name.strip() not in ("", "none")]
+        plan = Plan(
+            artefacts=artefacts or _bundled_files(),
+            sizes=[parse_size(text) for text in size] if size else list(DEFAULT_SIZES),
+            backends=tuple(name.strip() for name in backend.split(",")),
+            precisions=tuple(name.strip() for name in precision.split(",") if name.strip()),
+            threads=threads,
+            peers=peers,
+            methods=tuple(known()) if named == ["all"] else tuple(named),
+            seconds=seconds,
+            most_runs=runs,
+            cold=cold,
+        )
+        scores = quality_of(quality) if quality else None
+        result = _benched(plan)
+        if report is not None:
+            result["files"] = [str(path) for path in write_report(report, result, scores)]
+        console.emit(result, as_json=as_json)
+        if not as_json:
+            _print_bench(result)
+        for path in result.get("files", []):
+            console.wrote(path, as_json=as_json)
+
+
+def _bundled_files() -> list[Path]:
+    from ufafuse.runtime.models import DEFAULT, FOLDER, model_path
+
+    int8 = FOLDER / f"{DEFAULT}-int8.onnx"
+    return [model_path(DEFAULT), *([int8] if int8.is_file() else [])]
+
+
+def _benched(plan: "Plan") -> "dict[str, Any]":
+    from ufafuse.benchmarks.speed.bench import bench as measure
+
+    with console.progress() as bar:
+        task = bar.add_task("measuring", total=None)
+        return measure(plan, done=lambda text: bar.update(task, description=text, advance=1))
+
+
+def _print_bench(result: "dict[str, Any]") -> None:
+    from ufafuse.benchmarks.speed.report import headline, peaks_text, terminal_table
+
+    for size in dict.fromkeys(tuple(row["size"]) for row in result["rows"]):
+        console.out.print(terminal_table(result, list(size), console.out))
+    console.out.print(headline(result))
+    console.out.print(peaks_text(result))
+    for entry in result["skipped"]:
+        where = f"{Path(entry['artefact']).name} on {entry['backend']} {entry['precision'] or ''}".strip()
+        console.err.print(f"not measured: {where}: {entry['reason']}", markup=False)
+    for text in result["warnings"]:
+        console.err.print(f"warning: {text}", markup=False)

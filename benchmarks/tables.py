@@ -22,8 +22,14 @@ def measured_rows(evaluation: Evaluation) -> list[TableRow]:
     rows = []
     for method in evaluation.methods:
         means, ms = evaluation.mean(method), evaluation.median_ms(method)
+        outcomes = [not row.error for row in evaluation.rows if row.method == method]
+        note = (
+            ""
+            if all(outcomes)
+            else f"a mean over only {sum(outcomes)} of {len(outcomes)} pairs, not comparable with the others"
+        )
         if means:
-            rows.append(TableRow(method, MEASURED, means, None if ms is None else ms / 1e3))
+            rows.append(TableRow(method, MEASURED, means, None if ms is None else ms / 1e3, note))
     return rows
 
 
@@ -38,7 +44,15 @@ def cells(row: TableRow, names: list[str], *, short: bool = False) -> list[str]:
     values = [
         f"{row.metrics[name]:.{digits.get(name, 3 if short else 4)}f}" if name in row.metrics else NOT_GIVEN for name in names
     ]
-    return [row.method, row.source, *values, NOT_GIVEN if row.time_s is None else f"{row.time_s:.{2 if short else 3}g}"]
+    return [row.method, row.source, *values, _seconds(row.time_s, short=short)]
+
+
+def _seconds(seconds: float | None, *, short: bool) -> str:
+    """Two or three figures, without an exponent."""
+    if seconds is None:
+        return NOT_GIVEN
+    figures = 2 if short else 3
+    return f"{seconds:.0f}" if seconds >= 10 ** (figures - 1) else f"{seconds:.{figures}g}"
 
 
 def header(names: list[str]) -> list[str]:

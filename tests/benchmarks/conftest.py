@@ -62,3 +62,61 @@ def pair_folder(tmp_path, synthetic):
         for side, picture in (("A", near), ("B", far), ("GT", truth)):
             assert cv2.imwrite(str(folder / f"{name}_{side}.png"), picture[:, ::step])
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tmp_path_factory):
+    """A small network with a manifest: near and far side by side, two convolutions, fused and map."""
+    return _write_tiny_onnx(tmp_path_factory.mktemp("tiny") / "tiny.onnx", "fp32")
+
+
+@pytest.fixture(scope="session")
+def tiny_int8_onnx(tmp_path_factory):
+    """The same with the input and the weights of its first convolution quantised."""
+    return _write_tiny_onnx(tmp_path_factory.mktemp("tiny") / "tiny-int8.onnx", "int8")
+
+
+def _write_tiny_onnx(path, precision):
+    onnx = pytest.importorskip("onnx")
+    from ufafuse.runtime.artefact import Manifest
+
+    rng = np.random.default_rng(0)
+    weights = {
+        "first": rng.normal(size=(8, 6, 3, 3)).astype(np.float32) * 0.1,
+        "second": rng.normal(size=(4, 8, 3, 3)).astype(np.float32) * 0.1,
+    }
+    make = onnx.helper.make_node
+    nodes = [make("Concat", ["near", "far"], ["both"], axis=1)]
+    source, kernel = "both", "first"
+    initializers = [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()]
+    if precision == "int8":
+        initializers[0] = onnx.numpy_helper.from_array(np.clip(weights["first"] * 300, -127, 127).astype(np.int8), "first")
+        scales = (("step", np.float32(1 / 300)), ("zero", np.int8(0)))
+        initializers += [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in scales]
+        nodes += [
+            make("QuantizeLinear", ["both", "step", "zero"], ["both8"]),
+            make("DequantizeLinear", ["both8", "step", "zero"], ["both32"]),
+            make("DequantizeLinear", ["first", "step", "zero"], ["first32"]),
+        ]
+        source, kernel = "both32", "first32"
+    nodes += [
+        make("Conv", [source, kernel], ["hidden"], pads=[1, 1, 1, 1]),
+        make("LeakyRelu", ["hidden"], ["active"], alpha=0.01),
+        make("Conv", ["active", "second"], ["result"], pads=[1, 1, 1, 1]),
+        make("Sigmoid", ["result"], ["unit"]),
+        make("Split", ["unit", "parts"], ["fused", "map"], axis=1),
+    ]
+    initializers.append(onnx.numpy_helper.from_array(np.array([3, 1], np.int64), "parts"))
+    tensor, free = onnx.helper.make_tensor_value_info, ["n", 3, "h", "w"]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "tiny",
+        [tensor("near", onnx.TensorProto.FLOAT, free), tensor("far", onnx.TensorProto.FLOAT, free)],
+        [tensor("fused", onnx.TensorProto.FLOAT, free), tensor("map", onnx.TensorProto.FLOAT, ["n", 1, "h", "w"])],
+        initializers,
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    manifest = Manifest(kind="onnx", variant="tiny", precision=precision)
+    onnx.helper.set_model_props(model, manifest.to_metadata())
+    onnx.save(model, str(path))
+    return path

@@ -185,6 +185,7 @@ def test_a_failed_pair_is_listed_and_the_command_ends_with_one(run, pair_folder,
     result = run("eval", "--pairs", pair_folder, "--fused", fused_folder, "--jobs", 1)
     assert result.exit_code == 1
     assert "theirs, two:" in result.stderr
+    assert "theirs, measured: a mean over only 1 of 2 pairs" in result.stderr.replace("\n", " ")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,319 @@
+"""The whole measurement: peaks, interleaved runs at each size, cold starts, and the rows of the report."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ufafuse.benchmarks.methods import methods
+from ufafuse.benchmarks.published import PAPER_MACHINE, PAPER_MS
+from ufafuse.benchmarks.speed.contenders import CLASSICAL, OURS, Contender, Spec, cores, open_contender
+from ufafuse.benchmarks.speed.floor import floor_entry
+from ufafuse.benchmarks.speed.frames import batch
+from ufafuse.benchmarks.speed.fresh import in_fresh_process
+from ufafuse.benchmarks.speed.peaks import better, measure_peaks
+from ufafuse.benchmarks.speed.timing import WIDE_SPREAD, Samples, interleaved
+from ufafuse.benchmarks.speed.trtexec import trtexec_row
+from ufafuse.benchmarks.speed.work import Work, count_work
+from ufafuse.runtime.artefact import read_manifest, tool_versions
+from ufafuse.runtime.errors import BackendError, InputError, UfaError
+from ufafuse.runtime.machine import machine
+from ufafuse.runtime.session import PRECISIONS
+
+SCHEMA = 1
+PAPER_SIZE = (520, 520)
+DEFAULT_SIZES = (PAPER_SIZE, (720, 1280), (1080, 1920))
+_SUBJECTS = ("numpy", "opencv-python", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "tensorrt", "tensorrt-rtx")
+_PEERS = ("torch", "torch.compile", "onnxruntime default", "openvino default")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure.
+
+    Args:
+        artefacts: ``.onnx`` or ``.engine`` files.
+        sizes: (height, width) each.
+        backends: Engines for the sessions; ``("auto",)`` takes every engine that can run the file.
+        precisions: Arithmetic of the sessions; nothing takes the file's own, and bf16 beside fp32.
+        threads: CPU threads of everything; None leaves it to each engine.
+        peers: Also time the network in PyTorch and in the engines' default settings.
+        methods: Classical methods, at the first size only.
+        seconds: Time for each contender at each size, three runs at least.
+        most_runs: ... and at most so many.
+        cold: Also start each contender in a process of its own.
+    """
+
+    artefacts: list[Path]
+    sizes: list[tuple[int, int]] = field(default_factory=lambda: list(DEFAULT_SIZES))
+    backends: tuple[str, ...] = ("auto",)
+    precisions: tuple[str, ...] = ()
+    threads: int | None = None
+    peers: bool = True
+    methods: tuple[str, ...] = ()
+    seconds: float = 10.0
+    most_runs: int = 50
+    cold: bool = True
+
+
+@dataclass
+class _Run:
+    """The measurement as it grows."""
+
+    plan: Plan
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[dict[str, Any]] = field(default_factory=list)
+    work: dict[tuple[str, tuple[int, int]], Work] = field(default_factory=dict)
+    hopeless: set[Spec] = field(default_factory=set)
+
+    def skip(self, spec: Spec, size: tuple[int, int] | None, reason: str) -> None:
+        self.skipped.append(
+            {
+                "artefact": spec.artefact,
+                "backend": spec.backend if spec.group == OURS else spec.kind,
+                "precision": spec.precision,
+                "size": list(size) if size else None,
+                "reason": reason,
+            }
+        )
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``"720x1280"`` to (height, width). Raises: InputError."""
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdigit() and 0 < int(part) <= 16384 for part in parts):
+        raise InputError(f"--size {text} is not HxW: give height and width in pixels, such as 520x520 or 720x1280.")
+    return int(parts[0]), int(parts[1])
+
+
+def bench(plan: Plan, *, done: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """Measure everything in ``plan``.
+
+    Args:
+        plan: See `Plan`.
+        done: Called with a few words after each step.
+
+    Returns:
+        The command's JSON, as ``schema.json`` describes it.
+
+    Raises:
+        InputError: An artefact or a method does not exist; nothing at all could be measured.
+    """
+    _check(plan)
+    run = _Run(plan)
+    specs = _specs(run)
+    peaks = measure_peaks()
+    done("peaks")
+    for number, size in enumerate(plan.sizes):
+        chosen = [spec for spec in specs if (number == 0 or spec.group != CLASSICAL) and spec not in run.hopeless]
+        _measure_size(run, chosen, size, done)
+    if not run.rows:
+        reasons = "; ".join(sorted({entry["reason"] for entry in run.skipped}))
+        raise InputError(f"nothing could be measured: {reasons}")
+    peaks = better(peaks, measure_peaks())
+    floors = _floors(run, peaks)
+    return {
+        "ok": True,
+        "schema": SCHEMA,
+        "machine": _machine(plan),
+        "paper": {"ms": PAPER_MS, "size": list(PAPER_SIZE), "machine": PAPER_MACHINE},
+        "floor": {"peaks": peaks, "networks": floors},
+        "rows": run.rows,
+        "skipped": run.skipped,
+        "warnings": _warnings(run),
+    }
+
+
+def _check(plan: Plan) -> None:
+    for path in plan.artefacts:
+        read_manifest(path)
+    unknown = [name for name in plan.methods if name not in methods()]
+    if unknown:
+        raise InputError(f"--methods {unknown[0]} is not known: choose from {', '.join(methods())}, all or none.")
+    wrong = [name for name in plan.precisions if name not in PRECISIONS]
+    if wrong:
+        raise InputError(f"--precision {wrong[0]} is not known: choose from {', '.join(PRECISIONS)}.")
+
+
+def _specs(run: _Run) -> list[Spec]:
+    plan, specs = run.plan, []
+    for path in plan.artefacts:
+        specs += _session_specs(plan, path)
+    if plan.peers:
+        floats = [path for path in plan.artefacts if path.suffix == ".onnx" and read_manifest(path).precision == "fp32"]
+        specs += [Spec(kind, str(path), threads=plan.threads) for path in floats for kind in _PEERS]
+    return specs + [Spec("method", name) for name in plan.methods]
+
+
+def _session_specs(plan: Plan, path: Path) -> list[Spec]:
+    if path.suffix == ".engine":
+        return [Spec("session", str(path), "tensorrt", None, plan.threads)]
+    own = read_manifest(path).precision
+    backends = ("openvino", "onnxruntime") if plan.backends == ("auto",) else plan.backends
+    precisions: tuple[str, ...] = plan.precisions or ((own, "bf16") if own == "fp32" else (own,))
+    return [
+        Spec("session", str(path), backend, precision, plan.threads)
+        for precision in precisions
+        for backend in backends
+        if not (precision == "bf16" and backend == "onnxruntime" and not plan.precisions)  # it has none; not worth a line
+    ]
+
+
+def _measure_size(run: _Run, specs: list[Spec], size: tuple[int, int], done: Callable[[str], None]) -> None:
+    text = f"{size[0]}x{size[1]}"
+    opened: dict[str, Contender] = {}
+    for spec in specs:
+        try:
+            contender = open_contender(spec)
+        except UfaError as error:
+            run.skip(spec, None, str(error))
+            run.hopeless.add(spec)
+            continue
+        try:
+            _try(contender, size)
+        except UfaError as error:
+            run.skip(spec, size, str(error))
+            contender.close()
+            continue
+        opened[f"{spec.kind} {spec.artefact} {spec.backend} {spec.precision}"] = contender
+        done(f"{text} {contender.backend}")
+    device: dict[str, dict[str, float]] = {name: {} for name in opened}
+
+    def split(name: str) -> None:
+        device[name] = opened[name].device_times()
+
+    pairs = {layout: batch(layout, *size) for layout in {contender.layout for contender in opened.values()}}
+    calls = {name: _call(contender, pairs[contender.layout]) for name, contender in opened.items()}
+    samples = interleaved(calls, seconds=run.plan.seconds, most=run.plan.most_runs, after=split)
+    for name, contender in opened.items():
+        contender.close()
+        run.rows.append(_row(run, contender, size, samples[name], device[name]))
+        done(f"{text} {contender.backend}, cold start")
+    for path in run.plan.artefacts:
+        if path.suffix == ".engine":
+            _add_trtexec(run, path, size)
+
+
+def _try(contender: Contender, size: tuple[int, int]) -> None:
+    """The first run, which may fail for its size or its memory, so that it fails alone."""
+    try:
+        contender.run(*batch(contender.layout, *size))
+    except UfaError:
+        raise
+    except Exception as error:
+        raise BackendError(f"{contender.backend} failed: {str(error).strip().splitlines()[0]}") from error
+
+
+def _call(contender: Contender, pair: tuple[Any, Any]) -> Callable[[], None]:
+    return lambda: contender.run(*pair)
+
+
+def _row(run: _Run, contender: Contender, size: tuple[int, int], samples: Samples, device: dict[str, float]) -> dict[str, Any]:
+    spec = contender.spec
+    row: dict[str, Any] = {
+        "artefact": Path(spec.artefact).name,
+        "path": spec.artefact if spec.group != CLASSICAL else None,
+        "group": spec.group,
+        "backend": contender.backend,
+        "precision": contender.precision,
+        "size": list(size),
+        **samples.statistics(),
+        "vs_paper": _vs_paper(samples.statistics()["p50_ms"], size),
+        "of_floor": None,
+        "cold_ms": None,
+        "rss_mib": None,
+    }
+    if device:
+        row["device_ms"] = device
+    if run.plan.cold:
+        try:
+            row |= in_fresh_process(spec, size)
+        except BackendError as error:
+            run.skip(spec, size, f"cold start: {error}")
+    return row
+
+
+def _vs_paper(p50_ms: float, size: tuple[int, int]) -> float:
+    """How many times faster per pixel than the paper's own 260 ms for 520 x 520."""
+    pixels = size[0] * size[1] / (PAPER_SIZE[0] * PAPER_SIZE[1])
+    return round(PAPER_MS * pixels / p50_ms, 3)
+
+
+def _add_trtexec(run: _Run, engine: Path, size: tuple[int, int]) -> None:
+    try:
+        figures = trtexec_row(engine, size)
+    except BackendError as error:
+        run.skip(Spec("session", str(engine), "trtexec"), size, str(error))
+        return
+    run.rows.append(
+        {
+            "artefact": engine.name,
+            "path": str(engine),
+            "group": "peer",
+            "backend": "trtexec",
+            "precision": read_manifest(engine).precision,
+            "size": list(size),
+            **figures,
+            "fps": round(1e3 / figures["p50_ms"], 3),
+            "runs": 50,
+            "spread": None,
+            "vs_paper": _vs_paper(figures["p50_ms"], size),
+            "of_floor": None,
+            "cold_ms": None,
+            "rss_mib": None,
+        }
+    )
+
+
+def _floors(run: _Run, peaks: dict[str, Any]) -> list[dict[str, Any]]:
+    """The floor of every network that was timed; also written into the rows as ``of_floor``."""
+    entries: dict[tuple[str, tuple[int, int], str], dict[str, Any]] = {}
+    for row in run.rows:
+        if row["group"] == CLASSICAL:
+            continue
+        size = (row["size"][0], row["size"][1])
+        key = (row["artefact"], size, row["precision"])
+        if key not in entries:
+            entries[key] = {"artefact": key[0], "size": list(size), "precision": key[2]} | _floor(run, row, peaks)
+        least = entries[key].get("floor_ms")
+        row["of_floor"] = round(least / row["p50_ms"], 4) if least else None
+    return list(entries.values())
+
+
+def _floor(run: _Run, row: dict[str, Any], peaks: dict[str, Any]) -> dict[str, Any]:
+    path, size = Path(row["path"]), (row["size"][0], row["size"][1])
+    if path.suffix == ".engine":
+        path = path.with_suffix(".onnx")  # an engine has no graph to count; the ONNX that it was built from has
+    key = (str(path), size)
+    try:
+        if key not in run.work:
+            run.work[key] = count_work(path, size)
+    except UfaError as error:
+        return {"floor_ms": None, "why_not": str(error)}
+    on_gpu = row["backend"].startswith(("tensorrt", "trtexec"))
+    device = peaks["gpu"] if on_gpu else peaks
+    if device is None:
+        return {"floor_ms": None, "why_not": "the GPU's peaks need torch with CUDA"}
+    return floor_entry(run.work[key], device, row["precision"])
+
+
+def _machine(plan: Plan) -> dict[str, Any]:
+    import psutil
+
+    frequency = psutil.cpu_freq()
+    return machine() | {
+        "usable_cores": cores(),
+        "clock_mhz": round(frequency.current) if frequency else None,
+        "load_average": [round(value, 2) for value in psutil.getloadavg()],
+        "threads": plan.threads,
+        "versions": tool_versions(*_SUBJECTS),
+    }
+
+
+def _warnings(run: _Run) -> list[str]:
+    found = []
+    for row in run.rows:
+        if row["spread"] is not None and row["spread"] > WIDE_SPREAD:
+            what = f"{row['artefact']} on {row['backend']} at {'x'.join(map(str, row['size']))}"
+            found.append(f"{what}: its runs spread by {row['spread']:.0%}, so small differences mean nothing.")
+    return found

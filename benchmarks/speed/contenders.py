@@ -1,0 +1,216 @@
+"""What is timed: our own sessions, the same network run the plain way by others, and the classical methods."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ufafuse.runtime.errors import BackendError, InputError
+
+OURS, PEER, CLASSICAL = "ours", "peer", "classical"
+_GROUPS = {
+    "session": OURS,
+    "torch": PEER,
+    "torch.compile": PEER,
+    "onnxruntime default": PEER,
+    "openvino default": PEER,
+    "method": CLASSICAL,
+}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A contender before it is loaded; can be handed to another process as JSON.
+
+    Args:
+        kind: ``"session"``, ``"method"``, or a peer: ``"torch"``, ``"torch.compile"``, ``"onnxruntime default"`` or
+            ``"openvino default"``.
+        artefact: A model file's path, or a method's name.
+        backend: For a session.
+        precision: For a session; None leaves it to the backend.
+        threads: CPU threads; None leaves it to the engine.
+    """
+
+    kind: str
+    artefact: str
+    backend: str = "auto"
+    precision: str | None = None
+    threads: int | None = None
+
+    @property
+    def group(self) -> str:
+        """``"ours"``, ``"peer"`` or ``"classical"``."""
+        return _GROUPS[self.kind]
+
+    def to_json(self) -> dict[str, Any]:
+        """For `Spec(**...)` in another process."""
+        return asdict(self)
+
+
+class Contender(ABC):
+    """A loaded contender.
+
+    Attributes:
+        spec: What it was made from.
+        backend: The engine in use.
+        precision: The arithmetic in use, such as ``"int8+fp32"``.
+        layout: What `run` takes; see `frames.batch`.
+    """
+
+    spec: Spec
+    backend: str
+    precision: str
+    layout: str = "float"
+
+    @abstractmethod
+    def run(self, near: NDArray[Any], far: NDArray[Any]) -> None:
+        """Fuse one pair and wait for the result."""
+
+    def device_times(self) -> dict[str, float]:
+        """Where an engine on a GPU says how the last run was spent: names such as ``compute_ms``; empty otherwise."""
+        return {}
+
+    def close(self) -> None:
+        """Free what it holds."""
+
+
+class SessionContender(Contender):
+    """One of the runtime's own sessions."""
+
+    def __init__(self, spec: Spec) -> None:
+        from ufafuse.runtime.session import SessionOptions, open_session
+
+        self.spec = spec
+        options = SessionOptions(precision=spec.precision, threads=spec.threads)
+        self._session = open_session(Path(spec.artefact), backend=spec.backend, options=options)
+        self.backend, self.precision = self._session.backend, self._session.precision
+        self.layout = self._session.manifest.io
+
+    def run(self, near: NDArray[Any], far: NDArray[Any]) -> None:
+        """Fuse one pair."""
+        self._session.run(near, far)
+
+    def device_times(self) -> dict[str, float]:
+        """The session's own split, where it has one."""
+        times = getattr(self._session, "last_timing", None) or {}
+        return {name: float(value) for name, value in times.items() if isinstance(value, int | float)}
+
+    def close(self) -> None:
+        """Free the engine."""
+        self._session.close()
+
+
+class TorchContender(Contender):
+    """PyTorch on the weights beside the ONNX file: eager, or through ``torch.compile``; float32, as it comes."""
+
+    def __init__(self, spec: Spec) -> None:
+        _require("torch")
+        import torch
+
+        from ufafuse.train.model import load_weights
+
+        self.spec, self.backend, self.precision = spec, spec.kind, "fp32"
+        weights = Path(spec.artefact).with_suffix(".safetensors")
+        if not weights.is_file():
+            raise InputError(f"{spec.kind} needs the weights {weights}: put them beside the ONNX file.")
+        if spec.threads is not None:
+            torch.set_num_threads(spec.threads)
+        net = load_weights(weights).eval()
+        self._torch = torch
+        self._net: Callable[..., Any] = torch.compile(net) if spec.kind == "torch.compile" else net
+
+    def run(self, near: NDArray[Any], far: NDArray[Any]) -> None:
+        """Fuse one pair."""
+        with self._torch.inference_mode():
+            self._net(self._torch.from_numpy(near), self._torch.from_numpy(far)).numpy()
+
+
+class OnnxRuntimeDefault(Contender):
+    """ONNX Runtime as its documentation's first example uses it."""
+
+    def __init__(self, spec: Spec) -> None:
+        _require("onnxruntime")
+        import onnxruntime as ort
+
+        from ufafuse.runtime.artefact import read_manifest
+
+        self.spec, self.backend = spec, spec.kind
+        manifest = read_manifest(Path(spec.artefact))
+        self.precision, self.layout = manifest.precision, manifest.io
+        settings = ort.SessionOptions()
+        if spec.threads is not None:
+            settings.intra_op_num_threads = spec.threads
+        self._session = ort.InferenceSession(spec.artefact, settings, providers=ort.get_available_providers())
+
+    def run(self, near: NDArray[Any], far: NDArray[Any]) -> None:
+        """Fuse one pair."""
+        self._session.run(None, {"near": near, "far": far})
+
+
+class OpenVinoDefault(Contender):
+    """OpenVINO as its documentation's first example uses it, on the CPU."""
+
+    def __init__(self, spec: Spec) -> None:
+        _require("openvino")
+        import openvino as ov
+
+        from ufafuse.runtime.artefact import read_manifest
+
+        self.spec, self.backend = spec, spec.kind
+        manifest = read_manifest(Path(spec.artefact))
+        self.precision, self.layout = manifest.precision, manifest.io
+        settings = {} if spec.threads is None else {"INFERENCE_NUM_THREADS": spec.threads}
+        self._compiled = ov.Core().compile_model(spec.artefact, "CPU", settings)
+        if str(self._compiled.get_property("INFERENCE_PRECISION_HINT")) == "<Type: 'bfloat16'>":
+            self.precision = "bf16" if manifest.precision == "fp32" else f"{manifest.precision}+bf16"
+
+    def run(self, near: NDArray[Any], far: NDArray[Any]) -> None:
+        """Fuse one pair."""
+        self._compiled({"near": near, "far": far})
+
+
+class MethodContender(Contender):
+    """A classical method; most of it runs on one core."""
+
+    layout = "picture"
+
+    def __init__(self, spec: Spec) -> None:
+        from ufafuse.benchmarks.methods import method
+
+        self.spec, self.backend, self.precision = spec, "numpy", "fp64"
+        self._method = method(spec.artefact)
+
+    def run(self, near: NDArray[Any], far: NDArray[Any]) -> None:
+        """Fuse one pair."""
+        self._method.fuse(near, far)
+
+
+_CLASSES: dict[str, Callable[[Spec], Contender]] = {
+    "session": SessionContender,
+    "torch": TorchContender,
+    "torch.compile": TorchContender,
+    "onnxruntime default": OnnxRuntimeDefault,
+    "openvino default": OpenVinoDefault,
+    "method": MethodContender,
+}
+
+
+def open_contender(spec: Spec) -> Contender:
+    """Load a contender. Raises: UfaError, saying why it cannot be timed here."""
+    return _CLASSES[spec.kind](spec)
+
+
+def _require(module: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        raise BackendError(f"{module} is not installed.")
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

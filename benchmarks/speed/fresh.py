@@ -1,0 +1,79 @@
+"""One contender in a process of its own: cold start, first frame, and the peak of its memory.
+
+Run as ``python -m ufafuse.benchmarks.speed.fresh JSON``; prints one JSON object.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ufafuse.benchmarks.speed.contenders import Spec, open_contender
+from ufafuse.benchmarks.speed.frames import batch
+from ufafuse.benchmarks.speed.timing import timed
+from ufafuse.runtime.errors import BackendError, UfaError
+
+_TIMEOUT_S = 600
+
+
+def in_fresh_process(spec: Spec, size: tuple[int, int]) -> dict[str, float]:
+    """Start a process that loads the contender and fuses two pairs.
+
+    Returns:
+        ``cold_ms`` (from the start of the process to its first fused pair), its parts ``load_ms`` and ``first_ms``, and
+        ``rss_mib`` (the peak of the resident memory).
+
+    Raises:
+        BackendError: The process failed or took too long; the text is its last line.
+    """
+    request = json.dumps({"spec": spec.to_json(), "size": list(size), "started": time.time()})
+    command = [sys.executable, "-m", "ufafuse.benchmarks.speed.fresh", request]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise BackendError(f"{spec.kind} took longer than {_TIMEOUT_S} s to start and fuse two pairs.") from error
+    if answer.returncode != 0:
+        last = (answer.stderr.strip().splitlines() or ["no message"])[-1]
+        raise BackendError(f"{spec.kind} failed in a process of its own: {last}")
+    values: dict[str, float] = json.loads(answer.stdout.splitlines()[-1])
+    return values
+
+
+def _measured(request: dict[str, Any]) -> dict[str, float]:
+    started, size = request["started"], request["size"]
+    loading = time.time()
+    contender = open_contender(Spec(**request["spec"]))
+    loaded = time.time()
+    near, far = batch(contender.layout, *size)
+    first_ms = timed(lambda: contender.run(near, far))
+    cold_ms = (loaded - started) * 1e3 + first_ms  # the making of the test pair is left out
+    contender.run(near, far)
+    contender.close()
+    return {
+        "cold_ms": round(cold_ms, 1),
+        "load_ms": round((loaded - loading) * 1e3, 1),
+        "first_ms": round(first_ms, 1),
+        "rss_mib": round(_peak_mib(), 1),
+    }
+
+
+def _peak_mib() -> float:
+    status = Path("/proc/self/status")
+    if (
+        status.is_file()
+    ):  # unlike getrusage's figure, this one does not begin with the peak of the process that started this one
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 2**10
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+if __name__ == "__main__":
+    try:
+        sys.stdout.write(json.dumps(_measured(json.loads(sys.argv[1]))) + "\n")
+    except UfaError as failure:
+        sys.exit(str(failure))

@@ -1,0 +1,333 @@
+"""Timing, floors, cold starts, the report and `ufa bench`; nothing here judges how long something takes."""
+
+import json
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from ufafuse.benchmarks import commands
+from ufafuse.benchmarks.speed import bench as bench_module
+from ufafuse.benchmarks.speed import contenders, fresh, peaks, report, timing, trtexec, work
+from ufafuse.benchmarks.speed.bench import Plan, bench, parse_size
+from ufafuse.benchmarks.speed.contenders import Spec, open_contender
+from ufafuse.benchmarks.speed.floor import floor_entry
+from ufafuse.benchmarks.speed.frames import batch
+from ufafuse.benchmarks.speed.work import Work, count_work
+from ufafuse.runtime.errors import BackendError, InputError
+from ufafuse.runtime.images import read_image
+
+SIZE = (32, 48)
+GEMM = {"fp32": {"gops": 100.0, "by": "x"}, "int8": {"gops": 400.0, "by": "x"}, "bf16": {"why_not": "none here"}}
+PEAKS = {"gemm": GEMM, "copy_gbs": 10.0}
+
+
+@pytest.fixture
+def quick_peaks(monkeypatch):
+    monkeypatch.setattr(peaks, "_SIDE", 64)
+    monkeypatch.setattr(peaks, "_COPY_MIB", 1)
+    monkeypatch.setattr(peaks, "_REPEATS", 1)
+
+
+@pytest.fixture(scope="module")
+def schema():
+    return json.loads(Path(bench_module.__file__).with_name("schema.json").read_text())
+
+
+@pytest.fixture
+def result(tiny_onnx, quick_peaks):
+    plan = Plan([tiny_onnx], sizes=[SIZE, (24, 24)], peers=False, methods=("lap",), seconds=0.01, most_runs=4, cold=False)
+    return bench(plan)
+
+
+@pytest.fixture
+def run(quick_peaks):
+    app = typer.Typer()
+    commands.register(app)
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_contenders_take_turns_and_leave_when_their_time_is_used():
+    order = []
+    clock = {"fast": 0.0, "slow": 0.05}
+
+    def call(name):
+        import time
+
+        return lambda: (order.append(name), time.sleep(clock[name]))
+
+    samples = timing.interleaved({name: call(name) for name in clock}, seconds=0.08, most=5, fewest=2, warm_up=1)
+    assert order[:2] == ["fast", "slow"]  # warm-up
+    assert order[2:6] == ["fast", "slow", "fast", "slow"]
+    assert len(samples["fast"].times_ms) == 5
+    assert len(samples["slow"].times_ms) == 2
+
+
+def test_statistics_of_known_times():
+    found = timing.Samples([float(value) for value in range(1, 102)]).statistics()
+    assert (found["p50_ms"], found["p90_ms"], found["p99_ms"], found["min_ms"], found["runs"]) == (51, 91, 100, 1, 101)
+    assert found["fps"] == pytest.approx(1000 / 51, abs=1e-3)
+    assert found["spread"] == pytest.approx(80 / 51, abs=1e-4)
+
+
+def test_frames_come_in_each_layout_and_are_the_same_every_time():
+    near, far = batch("float", *SIZE)
+    assert near.shape == far.shape == (1, 3, *SIZE)
+    assert near.dtype == np.float32
+    assert 0 <= near.min() < near.max() <= 1
+    assert batch("uint8", *SIZE)[0].shape == (1, *SIZE, 3)
+    picture = batch("picture", *SIZE)[0]
+    assert (near[0, 0] == picture[..., 2].astype(np.float32) / 255).all()
+    assert (batch("picture", *SIZE)[0] == picture).all()
+
+
+def test_the_work_of_a_network_is_counted_by_hand(tiny_onnx):
+    found = count_work(tiny_onnx, SIZE)
+    pixels = SIZE[0] * SIZE[1]
+    assert found.flop == 2 * pixels * 9 * (6 * 8 + 8 * 4)
+    assert found.int8_op == 0
+    assert found.elements == pixels * (6 + 8 + 8 + 4)
+    assert found.io_bytes == pixels * 9 * 4
+    assert found.least_bytes("fp32") == found.io_bytes + 4 * (8 * 6 * 9 + 4 * 8 * 9 + 2)
+
+
+def test_quantised_layers_are_counted_apart(tiny_int8_onnx):
+    found = count_work(tiny_int8_onnx, SIZE)
+    pixels = SIZE[0] * SIZE[1]
+    assert found.int8_op == 2 * pixels * 9 * 6 * 8
+    assert found.flop == 2 * pixels * 9 * 8 * 4
+
+
+@pytest.mark.parametrize(
+    ("operator", "attributes", "weight", "reach"),
+    [
+        ("MatMul", {}, (5, 7), 5),
+        ("Gemm", {}, (5, 7), 5),
+        ("Gemm", {"transB": 1}, (7, 5), 5),
+        ("Conv", {"group": 2}, (8, 3, 3, 3), 27),
+        ("ConvTranspose", {"strides": [2, 2]}, (8, 4, 2, 2), 8),
+    ],
+)
+def test_the_reach_of_each_counted_layer(operator, attributes, weight, reach):
+    onnx = pytest.importorskip("onnx")
+    assert work._reach(onnx.helper.make_node(operator, ["x", "w"], ["y"], **attributes), weight) == reach
+
+
+def test_the_floor_adds_float_and_int8_work_and_takes_the_larger_bound():
+    load = Work(flop=2e9, int8_op=4e9, elements=1e6, weights=1e6, io_bytes=1e6)
+    entry = floor_entry(load, PEAKS, "int8+fp32")
+    assert entry["compute_ms"] == pytest.approx(20 + 10)
+    assert entry["memory_ms"] == pytest.approx(0.2)
+    assert entry["layers_ms"] == pytest.approx(0.3)
+    assert (entry["floor_ms"], entry["bound"]) == (30, "compute")
+    light = Work(flop=1e3, int8_op=0, elements=0, weights=0, io_bytes=1e9)
+    assert floor_entry(light, PEAKS, "fp32")["bound"] == "memory"
+
+
+def test_there_is_no_floor_without_a_peak():
+    load = Work(flop=2e9, int8_op=0, elements=1e6, weights=1e6, io_bytes=1e6)
+    entry = floor_entry(load, PEAKS, "bf16")
+    assert entry["floor_ms"] is None
+    assert entry["why_not"] == "no bf16 peak: none here"
+
+
+@pytest.mark.parametrize(("features", "native"), [({"BF16": False, "AMX": False}, False), ({"BF16": True}, True)])
+def test_bf16_is_measured_only_where_it_is_native(quick_peaks, monkeypatch, features, native):
+    monkeypatch.setattr(peaks, "machine", lambda: {"features": features})
+    monkeypatch.setattr(peaks, "_bf16_products", lambda: iter([("torch", lambda: None)]))
+    found = peaks.measure_peaks()
+    assert ("gops" in found["gemm"]["bf16"]) == native
+    assert found["gemm"]["fp32"]["gops"] > 0
+    assert found["copy_gbs"] > 0
+
+
+def test_the_better_of_two_peaks_is_kept():
+    worse = {"gemm": {"fp32": {"gops": 1.0, "by": "a"}, "bf16": {"why_not": "x"}}, "copy_gbs": 3.0, "gpu": None}
+    other = {"gemm": {"fp32": {"gops": 2.0, "by": "b"}, "bf16": {"why_not": "x"}}, "copy_gbs": 1.0, "gpu": None}
+    found = peaks.better(worse, other)
+    assert found["gemm"]["fp32"]["by"] == "b"
+    assert found["copy_gbs"] == 3.0
+
+
+def test_a_fresh_process_tells_its_cold_start_and_memory(tiny_onnx):
+    found = fresh.in_fresh_process(Spec("session", str(tiny_onnx), "onnxruntime", "fp32"), SIZE)
+    assert found["cold_ms"] > found["load_ms"] > 0
+    assert 10 < found["rss_mib"] < 4000
+
+
+def test_a_fresh_process_that_fails_says_why(tmp_path):
+    with pytest.raises(BackendError, match="is not a file"):
+        fresh.in_fresh_process(Spec("session", str(tmp_path / "none.onnx"), "onnxruntime"), SIZE)
+
+
+@pytest.mark.parametrize("kind", ["onnxruntime default", "openvino default"])
+def test_the_engines_default_settings_run(tiny_onnx, kind):
+    pytest.importorskip(kind.split()[0])
+    contender = open_contender(Spec(kind, str(tiny_onnx), threads=1))
+    contender.run(*batch(contender.layout, *SIZE))
+    assert contender.spec.group == "peer"
+    contender.close()
+
+
+def test_pytorch_runs_the_weights_beside_the_onnx(tmp_path):
+    pytest.importorskip("torch")
+    from ufafuse.train.model import build_model, save_weights
+
+    save_weights(build_model("ufa-nano", seed=0), tmp_path / "net.safetensors")
+    contender = open_contender(Spec("torch", str(tmp_path / "net.onnx"), threads=1))
+    contender.run(*batch(contender.layout, *SIZE))
+    with pytest.raises(InputError, match="needs the weights"):
+        open_contender(Spec("torch", str(tmp_path / "other.onnx")))
+
+
+def test_a_sessions_own_split_of_the_time_is_taken_over(monkeypatch):
+    class Session:
+        backend, precision = "tensorrt", "fp16"
+        manifest = type("Manifest", (), {"io": "float"})
+
+        def __init__(self):
+            self.last_timing = {"copy_in_ms": 0.1, "compute_ms": 2.0, "copy_out_ms": 0.2, "note": "x"}
+
+    monkeypatch.setattr("ufafuse.runtime.session.open_session", lambda *_, **__: Session())
+    contender = contenders.SessionContender(Spec("session", "x.engine", "tensorrt"))
+    assert contender.device_times() == {"copy_in_ms": 0.1, "compute_ms": 2.0, "copy_out_ms": 0.2}
+
+
+def test_a_measurement_fits_its_schema(result, schema):
+    pytest.importorskip("jsonschema").validate(result, schema)
+    assert {row["group"] for row in result["rows"]} == {"ours", "classical"}
+    assert [row["size"] for row in result["rows"] if row["group"] == "classical"] == [list(SIZE)]
+    ours = [row for row in result["rows"] if row["group"] == "ours"]
+    assert {tuple(row["size"]) for row in ours} == {SIZE, (24, 24)}
+    for row in ours:
+        entry = next(
+            entry
+            for entry in result["floor"]["networks"]
+            if (entry["artefact"], entry["size"], entry["precision"]) == (row["artefact"], row["size"], row["precision"])
+        )
+        assert row["of_floor"] == pytest.approx(entry["floor_ms"] / row["p50_ms"], abs=1e-3)
+        pixels = row["size"][0] * row["size"][1]
+        assert row["vs_paper"] == pytest.approx(260 * pixels / 520**2 / row["p50_ms"], rel=0.01, abs=1e-3)
+
+
+def test_what_cannot_run_is_named_with_its_reason(tiny_onnx, quick_peaks):
+    plan = Plan([tiny_onnx], [SIZE], ("onnxruntime",), ("fp32", "bf16"), peers=False, seconds=0.01, most_runs=3, cold=False)
+    found = bench(plan)
+    assert [row["precision"] for row in found["rows"]] == ["fp32"]
+    assert [(entry["precision"], entry["backend"]) for entry in found["skipped"]] == [("bf16", "onnxruntime")]
+    assert "bf16" in found["skipped"][0]["reason"]
+
+
+def test_nothing_at_all_to_measure_is_an_error(tiny_onnx, quick_peaks):
+    plan = Plan([tiny_onnx], [SIZE], ("onnxruntime",), ("bf16",), peers=False, cold=False)
+    with pytest.raises(InputError, match="nothing could be measured"):
+        bench(plan)
+
+
+def test_a_wide_spread_is_a_warning(tiny_onnx, quick_peaks, monkeypatch):
+    monkeypatch.setattr(bench_module, "WIDE_SPREAD", -1.0)
+    plan = Plan([tiny_onnx], [SIZE], ("onnxruntime",), peers=False, seconds=0.01, most_runs=3, cold=False)
+    assert "so small differences mean nothing" in bench(plan)["warnings"][0]
+
+
+def test_the_report_shows_every_row_and_its_plots(result, tmp_path):
+    files = report.write_report(tmp_path / "out", result, {"tiny": 0.7, "lap": 0.72})
+    assert [path.name for path in files] == ["report.md", "bench.json", "latency.png", "quality.png"]
+    text = files[0].read_text()
+    assert "times the speed of the paper's GPU" in text
+    assert "## 24x24" in text
+    for row in result["rows"]:
+        assert f"{row['p50_ms']:.1f}" in text
+    assert min(read_image(files[2]).shape[:2]) > 100
+    assert json.loads(files[1].read_text())["rows"] == result["rows"]
+
+
+def test_quality_is_read_from_an_evaluation(tmp_path):
+    path = tmp_path / "eval.json"
+    path.write_text(json.dumps({"mean": {"lap": {"Qabf": 0.5}, "odd": {}}}))
+    assert report.quality_of(path) == {"lap": 0.5}
+    path.write_text("[]")
+    with pytest.raises(InputError, match=r"is no eval\.json"):
+        report.quality_of(path)
+
+
+@pytest.mark.parametrize("text", ["520", "0x5", "axb", "5x5x5", "-3x4", "99999x4"])
+def test_a_size_that_is_none_is_refused(text):
+    with pytest.raises(InputError, match="is not HxW"):
+        parse_size(text)
+
+
+def test_a_size_is_height_by_width():
+    assert parse_size("720X1280") == (720, 1280)
+
+
+TRTEXEC = """\
+[11/22/2026-12:00:00] [I] Latency: min = 2.10 ms, max = 3.0 ms, mean = 2.2 ms, median = 2.15 ms, percentile(90%) = 2.4 ms, \
+percentile(99%) = 2.9 ms
+[11/22/2026-12:00:00] [I] GPU Compute Time: min = 1.9 ms, max = 2.5 ms, mean = 2.0 ms, median = 1.95 ms
+"""
+
+
+def test_trtexecs_summary_is_read():
+    assert trtexec.parsed(TRTEXEC) == {"p50_ms": 2.15, "min_ms": 2.1, "p90_ms": 2.4, "p99_ms": 2.9, "compute_ms": 1.95}
+    with pytest.raises(BackendError, match="no latency summary"):
+        trtexec.parsed("hello")
+
+
+def test_trtexec_runs_beside_ours_with_its_flags_in_the_row(tmp_path, monkeypatch):
+    tool = tmp_path / "trtexec"
+    tool.write_text(f"#!/bin/sh\ncat <<'END'\n{TRTEXEC}END\n")
+    tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    monkeypatch.setattr(trtexec, "read_manifest", lambda _: type("Manifest", (), {"io": "float"}))
+    row = trtexec.trtexec_row(tmp_path / "x.engine", SIZE)
+    assert row["p50_ms"] == 2.15
+    assert "--shapes=near:1x3x32x48,far:1x3x32x48" in row["flags"]
+
+
+def test_trtexec_that_is_missing_or_fails_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BackendError, match="trtexec is not installed"):
+        trtexec.trtexec_row(tmp_path / "x.engine", SIZE)
+    tool = tmp_path / "trtexec"
+    tool.write_text("#!/bin/sh\necho broken >&2\nexit 3\n")
+    tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(trtexec, "read_manifest", lambda _: type("Manifest", (), {"io": "uint8"}))
+    with pytest.raises(BackendError, match="trtexec failed: broken"):
+        trtexec.trtexec_row(tmp_path / "x.engine", SIZE)
+
+
+def test_the_command_prints_one_json_object_that_fits_the_schema(run, tiny_onnx, schema, tmp_path):
+    options = ["--size", "32x48", "--no-peers", "--methods", "none", "--seconds", 0.1, "--runs", 3, "--no-cold"]
+    answer = run("bench", tiny_onnx, *options, "--json", "--report", tmp_path / "out")
+    assert answer.exit_code == 0, answer.output
+    found = json.loads(answer.stdout)
+    pytest.importorskip("jsonschema").validate(found, schema)
+    assert all(Path(path).is_file() for path in found["files"])
+
+
+def test_the_command_prints_a_table_and_a_headline(run, tiny_onnx):
+    options = ["--size", "32x48", "--no-peers", "--methods", "lap", "--seconds", 0.1, "--runs", 3, "--no-cold"]
+    answer = run("bench", tiny_onnx, *options)
+    assert "one 32x48 pair" in answer.stdout
+    assert "tiny.onnx" in answer.stdout
+    assert "limits of this CPU" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--size", "big"], "--size big is not HxW"),
+        (["--methods", "nothing"], "--methods nothing is not known"),
+        (["--precision", "fp64"], "--precision fp64 is not known"),
+        (["--quality", "none.json"], "is no eval.json"),
+    ],
+)
+def test_bad_usage_ends_with_two_and_one_sentence(run, tiny_onnx, arguments, message):
+    answer = run("bench", tiny_onnx, *arguments)
+    assert answer.exit_code == 2
+    assert message in answer.stderr.replace("\n", " ")
+    assert "Traceback" not in answer.output
