@@ -14,6 +14,7 @@ from ufafuse.runtime.pairs import IMAGE_SUFFIXES
 
 Image = NDArray[Any]
 
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _DEPTHS = (np.dtype(np.uint8), np.dtype(np.uint16))
 _SIXTEEN_BIT = frozenset({".png", ".tif", ".tiff"})
 _WITH_ALPHA = frozenset({".png", ".tif", ".tiff", ".webp"})
@@ -53,15 +54,26 @@ def decode_image(data: bytes, name: str) -> Image:
     buffer = np.frombuffer(data, np.uint8)
     try:
         upright = cv2.imdecode(buffer, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
-        stored = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
+        stored = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED) if _may_have_alpha(data) else None
     except cv2.error as error:
         raise InputError(f"{name} cannot be decoded: {error.err or error}.") from error
-    if upright is None or stored is None or upright.size == 0:
+    if upright is None or upright.size == 0:
         raise InputError(f"{name} is no image that can be read: give PNG, JPEG, TIFF, BMP or WebP.")
-    image = _turned_as(stored, upright) if stored.ndim == 3 and stored.shape[2] == 4 else upright
+    image = upright
+    if stored is not None and stored.ndim == 3 and stored.shape[2] == 4:
+        image = _turned_as(stored, upright)
     if image.dtype not in _DEPTHS:
         raise InputError(f"{name} has {image.dtype} samples: give an image of 8 or 16 bit integers.")
     return image
+
+
+def _may_have_alpha(data: bytes) -> bool:
+    """Whether a second decoding, which keeps the alpha, can be worth its time and memory."""
+    if data.startswith(_JPEG):
+        return False
+    if data.startswith(_PNG):
+        return data[25:26] in (b"\x04", b"\x06") or b"tRNS" in data[: data.find(b"IDAT")]
+    return True
 
 
 def _turned_as(stored: Image, upright: Image) -> Image:
@@ -76,9 +88,9 @@ def _turned_as(stored: Image, upright: Image) -> Image:
 
 def _damage(data: bytes) -> str:
     """What a decoder would paper over: OpenCV fills the missing part of a truncated file with grey and says nothing."""
-    if data.startswith(b"\xff\xd8\xff"):
+    if data.startswith(_JPEG):
         return _jpeg_damage(data)
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+    if data.startswith(_PNG):
         return _png_damage(data)
     if data.startswith(b"BM") and len(data) >= 18:
         size = int.from_bytes(data[2:6], "little")
@@ -159,4 +171,4 @@ def write_image(path: Path, image: Image, *, force: bool = False) -> None:
     if not done:
         raise OutputError(f"{path} cannot be encoded as {suffix}: choose .png.")
     with atomic_write(path, force=force) as temporary:
-        temporary.write_bytes(data.tobytes())
+        temporary.write_bytes(data.data)

@@ -1,0 +1,65 @@
+"""Undoing a jump of exposure or white balance between two frames of one scene."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ufafuse.runtime.frames import Frame, FrameKind
+
+_PIXELS = 65_536  # of the small pictures that are compared
+_BLUR_SIGMA = 2.0
+_LOW, _HIGH = 0.04, 0.94  # of white: darker levels are noise, lighter ones may be clipped
+_LEAST_SHARE = 0.01  # of the small picture, that must be usable in both frames
+_LIMITS = (0.25, 4.0)
+
+
+def gains_to(near: Frame, other: Frame, kind: FrameKind) -> tuple[float, ...]:
+    """What ``other`` is to be multiplied by, channel by channel, to match ``near``.
+
+    The median of the ratios of small, blurred pictures: focus and a pixel of misalignment do not disturb it.
+
+    Args:
+        near, other: As `frames.check_pair` passed them.
+        kind: What they are.
+
+    Returns:
+        One factor for grey frames, three for colour (in the frame's order), in [0.25, 4]; 1 for a channel that is too dark or
+        too light almost everywhere.
+    """
+    a, b = (_small(frame, kind) for frame in (near, other))
+    usable = (a > _LOW) & (a < _HIGH) & (b > _LOW) & (b < _HIGH)
+    factors = []
+    for channel in range(a.shape[2]):
+        here = usable[..., channel]
+        enough = here.mean() >= _LEAST_SHARE
+        ratio = float(np.median(a[..., channel][here] / b[..., channel][here])) if enough else 1.0
+        factors.append(float(np.clip(ratio, *_LIMITS)))
+    return tuple(factors)
+
+
+def _small(frame: Frame, kind: FrameKind) -> NDArray[np.float32]:
+    height, width = frame.shape[:2]
+    factor = min(1.0, (_PIXELS / (height * width)) ** 0.5)
+    side = max(1, round(width * factor)), max(1, round(height * factor))
+    small = cv2.resize(np.ascontiguousarray(frame), side, interpolation=cv2.INTER_AREA)
+    small = small.reshape(side[1], side[0], -1)[..., : 1 if kind.grey else 3].astype(np.float32) / np.float32(kind.white)
+    return np.asarray(cv2.GaussianBlur(small, (0, 0), _BLUR_SIGMA), np.float32).reshape(small.shape)
+
+
+def multiplied(frame: Frame, gains: tuple[float, ...], kind: FrameKind) -> Frame:
+    """A new frame, each channel multiplied by its factor, rounded and clipped at white; alpha as it was."""
+    result = np.array(frame, order="C")
+    channels: NDArray[Any] = result.reshape(*frame.shape[:2], -1)
+    for channel, gain in enumerate(gains):
+        plane = channels[..., channel]
+        if kind.dtype == np.uint8:
+            table = np.clip(np.rint(np.arange(256) * gain), 0, kind.white).astype(np.uint8)
+            plane[...] = table[plane]
+        else:
+            scaled = plane * np.float32(gain)
+            if kind.dtype != np.float32:
+                np.rint(scaled, out=scaled)
+            plane[...] = np.clip(scaled, 0, np.float32(kind.white), out=scaled)
+    return result
