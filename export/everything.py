@@ -99,7 +99,7 @@ def export_all(
         done(out.name)
     pack_reference(weights, folder / f"{name}.reference.npz", pairs=pairs, force=force)
     left_out: list[str] = []
-    cases = list(reference_cases(net, load_pairs(pairs, sizes=[size], max_pairs=max_pairs)))
+    cases = list(reference_cases(net, load_pairs(pairs, sizes=[size], max_pairs=max_pairs), noise=True))
     for row in rows:
         _check_on_cpu(row, weights, cases, left_out)
     rows += _engines(rows, size, left_out, force=force, done=done)

@@ -12,32 +12,36 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
+from ufafuse.export.half import Islands, cast_inputs, convolutions
 from ufafuse.train.model import FusionNet
 from ufafuse.train.spec import Spec
 
 Io = Literal["float", "uint8"]
 
-HALF_NOTE = "convolutions and attention in float16; means, sums and the weighing of the frames in float32"
+HALF_NOTE = "means, sums and the weighing of the frames"
 
 
 class _Graph(nn.Module):
     """What the three graphs share.
 
-    With ``half`` the features are float16. Float32 stays in three small places, as measured on the trained networks
-    (PSNR against float32 on natural pairs; `tests/export` repeats the measurement on synthetic ones):
-    the global means (in float16 a sum over 520 x 520 features of value 1 ends at infinity: 270,400 is beyond 65,504);
-    the sums of `MeansGraph` for the same reason; and the frames that a selecting head weighs (as float16 their levels
-    alone round to 76 dB, so every fused pixel would, and the casts to and fro are as cheap either way).
+    With ``half`` the features are float16. Float32 stays in the convolutions that `choose_islands` measures to need it,
+    and in three small places: the global means (in float16 a sum over 520 x 520 features of value 1 is infinite: 270,400
+    is beyond 65,504), the sums of `MeansGraph` likewise, and the frames that a selecting head weighs (as float16 their
+    levels alone would round to 77 dB, and with them every fused pixel).
     """
 
-    def __init__(self, net: FusionNet, *, io: Io = "float", half: bool = False) -> None:
-        """Make the graph from a trained network; the network itself is left as it is."""
+    def __init__(self, net: FusionNet, *, io: Io = "float", half: Islands | None = None) -> None:
+        """Make the graph from a trained network, which is left as it is; with ``half`` all but these islands is float16."""
         super().__init__()
         self.net = net.for_inference()
         self.spec: Spec = net.spec
         self.io: Io = io
-        self.dtype = torch.float16 if half else torch.float32
-        self.net.to(self.dtype)
+        self.dtype = torch.float32 if half is None else torch.float16
+        if half is not None:
+            for name, conv in convolutions(self.net):
+                if name not in half.names:
+                    conv.to(self.dtype)
+            cast_inputs(self.net)
         self.register_buffer("reversed", torch.tensor([2, 1, 0]), persistent=False)
         self.eval()
 

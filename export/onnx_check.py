@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 
 from ufafuse.export.frames import check_sizes, stress_frames, synthetic_pair
 from ufafuse.export.profiles import FREE_DIMS, Size
+from ufafuse.export.verify import reference_cases
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.errors import CheckFailed, ModelError
 from ufafuse.runtime.frames import check_pair, to_bgr_bytes, to_planes
 from ufafuse.runtime.session import Session, open_session
 from ufafuse.runtime.tolerances import compare, tolerance_for
+from ufafuse.runtime.verify import Case, bgr_levels, rounded
 from ufafuse.train.model import FusionNet
 
 Bytes = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 
 _STRESS_SIZE = (67, 93)
 # Averages are of features of order one; half precision keeps three digits of each.
@@ -82,16 +83,17 @@ def verify_graph(path: Path, net: FusionNet, sizes: Iterable[Size] | None = None
         CheckFailed: The file differs by more than the tolerance, or is not finite somewhere.
     """
     chosen = list(sizes if sizes is not None else check_sizes(net.spec.stride))
-    pairs = [(f"{h}x{w}", synthetic_pair(h, w, seed=seed)) for seed, (h, w) in enumerate(chosen)]
-    pairs += list(stress_frames(*_STRESS_SIZE).items())
+    pairs = [(f"{h}x{w}", *synthetic_pair(h, w, seed=seed)) for seed, (h, w) in enumerate(chosen)]
+    pairs += [(name, *frames) for name, frames in stress_frames(*_STRESS_SIZE).items()]
     with open_session(path, backend="onnxruntime") as session:
         role = session.manifest.extra["role"]
         if role == "means":
-            rows = [_means_row(session, net, name, frames[0]) for name, frames in pairs]
+            rows = [_means_row(session, net, name, frame) for name, frame, _ in pairs]
             limit: dict[str, Any] = {"relative": _MEANS_TOLERANCE[session.precision]}
             worst = max(rows, key=lambda row: row["relative"])
         else:
-            rows = [_fused_row(session, net, name, *frames) for name, frames in pairs]
+            cases = reference_cases(net, pairs, noise=session.precision == "fp32")
+            rows = [_fused_row(session, net, case) for case in cases]
             limit = tolerance_for(session.precision, session.manifest.io).to_dict()
             worst = min(rows, key=lambda row: row["psnr"])
     if not all(row["ok"] for row in rows):
@@ -100,27 +102,21 @@ def verify_graph(path: Path, net: FusionNet, sizes: Iterable[Size] | None = None
     return {"ok": True, "backend": "onnxruntime", "role": role, "pairs": rows, "worst": worst, "tolerance": limit}
 
 
-def _fused_row(session: Session, net: FusionNet, name: str, near: Bytes, far: Bytes) -> dict[str, Any]:
+def _fused_row(session: Session, net: FusionNet, case: Case) -> dict[str, Any]:
     """Fuse one pair as the second of a batch whose first is black: batches must not mix."""
-    kind = check_pair(near, far)
-    tensors = [torch.from_numpy(to_planes(frame, kind)) for frame in (near, far)]
-    with torch.inference_mode():
-        fused, weight = net.forward_with_map(*tensors)
-        means = [net.means(net.encode(tensor)).numpy() for tensor in tensors]
-    reference = _levels(fused.numpy())
-    layout = to_bgr_bytes if session.manifest.io == "uint8" else to_planes
-    inputs: dict[str, NDArray[Any]] = {"near": layout(near, kind), "far": layout(far, kind)}
-    if session.manifest.extra["role"] == "tile":
-        inputs |= {"means_near": means[0], "means_far": means[1]}
-    outputs = session.infer({key: np.concatenate([np.zeros_like(value), value]) for key, value in inputs.items()})
-    result = outputs["fused"][1:]
-    if session.manifest.io == "uint8":
-        levels, reference = result[0].astype(np.float32), np.rint(reference)
-    else:
-        levels = _levels(result)
-    row = {"name": name, "size": list(near.shape[:2]), **compare(levels, reference)}
-    row["map"] = float(np.abs(outputs["map"][1:] - weight.numpy()).max())
-    row["finite"] = bool(row["finite"] and np.isfinite(outputs["map"]).all())
+    kind = check_pair(case.near, case.far)
+    uint8 = session.manifest.io == "uint8"
+    inputs: dict[str, NDArray[Any]] = {}
+    for name, frame in (("near", case.near), ("far", case.far)):
+        inputs[name] = to_bgr_bytes(frame, kind) if uint8 else to_planes(frame, kind)
+        if session.manifest.extra["role"] == "tile":
+            with torch.inference_mode():
+                inputs[f"means_{name}"] = net.means(net.encode(torch.from_numpy(to_planes(frame, kind)))).numpy()
+    outputs = session.infer({name: np.concatenate([np.zeros_like(value), value]) for name, value in inputs.items()})
+    fused = outputs["fused"][1:]
+    result = fused[0].astype(np.float32) if uint8 else bgr_levels(fused)
+    row = {"name": case.name, "size": list(case.near.shape[:2]), **compare(result, rounded(case.reference, uint8=uint8))}
+    row |= {"noise": case.noise, "finite": bool(row["finite"] and np.isfinite(outputs["map"]).all())}
     return {**row, "ok": tolerance_for(session.precision, session.manifest.io).met_by(row)}
 
 
@@ -138,8 +134,3 @@ def _means_row(session: Session, net: FusionNet, name: str, frame: Bytes) -> dic
     finite = bool(np.isfinite(means).all())
     ok = finite and relative <= _MEANS_TOLERANCE[session.precision]
     return {"name": name, "size": list(frame.shape[:2]), "relative": relative, "finite": finite, "ok": ok}
-
-
-def _levels(fused: Floats) -> Floats:
-    """1 x 3 x H x W RGB [0, 1] to H x W x 3 BGR in 8-bit levels."""
-    return np.ascontiguousarray(fused[0, ::-1].transpose(1, 2, 0)) * np.float32(255)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ufafuse.export.graphs import HALF_NOTE, Io, MeansGraph, TileGraph, WholeGraph
+from ufafuse.export.half import Islands, choose_islands
 from ufafuse.export.onnx_check import finished, verify_graph
 from ufafuse.export.profiles import Size
 from ufafuse.export.tracing import OPSET, trace
@@ -79,14 +80,15 @@ def onnx_from_weights(
     net = load_weights(weights)
     if tiles and not net.spec.channel:
         raise InputError(f"--tiles: {net.spec.name} has no global averages, its tiles are exact without companions.")
-    manifest = _manifest(net, weights, precision, io)
+    islands = choose_islands(net) if precision == "fp16" else None
+    manifest = _manifest(net, weights, io, islands)
     roles = {"whole": out, **({"means": Companions.of(out).means, "tile": Companions.of(out).tile} if tiles else {})}
     verified: dict[str, Any] = {}
     with contextlib.ExitStack() as files:  # all of them appear, or none
         _refuse_existing(roles.values(), force=force)
         for role, path in roles.items():
             temporary = files.enter_context(atomic_write(path, force=force))
-            _write_graph(net, role, manifest, temporary)
+            _write_graph(net, role, manifest, islands, temporary)
             verified[path.name] = verify_graph(temporary, net, sizes)
     report = {
         "ok": True,
@@ -121,12 +123,12 @@ def _refuse_existing(paths: Iterable[Path], *, force: bool) -> None:
             raise OutputError(f"{path} exists already: choose another name, or add --force to replace it.")
 
 
-def _manifest(net: FusionNet, weights: Path, precision: str, io: str) -> Manifest:
+def _manifest(net: FusionNet, weights: Path, io: str, islands: Islands | None) -> Manifest:
     spec = net.spec
     return Manifest(
         kind="onnx",
         variant=spec.name,
-        precision=precision,
+        precision="fp32" if islands is None else "fp16",
         io=io,
         spec=spec.to_dict(),
         weights_sha256=sha256_of(weights),
@@ -138,16 +140,16 @@ def _manifest(net: FusionNet, weights: Path, precision: str, io: str) -> Manifes
             "strides": [spec.fold * 2**scale for scale in range(len(spec.widths))],
             "widths": list(spec.widths),
             "global_means": spec.channel,
-            **({"islands": HALF_NOTE} if precision == "fp16" else {}),
+            **({} if islands is None else {"float32": {"always": HALF_NOTE, **islands.to_dict()}}),
         },
     )
 
 
-def _write_graph(net: FusionNet, role: str, manifest: Manifest, path: Path) -> None:
+def _write_graph(net: FusionNet, role: str, manifest: Manifest, islands: Islands | None, path: Path) -> None:
     """Trace one of the three graphs into ``path``, with its manifest."""
     kind: dict[str, type[torch.nn.Module]] = {"whole": WholeGraph, "means": MeansGraph, "tile": TileGraph}
     io: Io = "uint8" if manifest.io == "uint8" else "float"
-    module = kind[role](net, io=io, half=manifest.precision == "fp16")
+    module = kind[role](net, io=io, half=islands)
     inputs, free = _example(role, io, sum(net.spec.widths))
     outputs = ["sums"] if role == "means" else ["fused", "map"]
     entry = Manifest(**{**vars(manifest), "extra": {**manifest.extra, "role": role}})

@@ -1,7 +1,8 @@
 """`ufa verify`: any artefact against the PyTorch weights it came from, on real pairs."""
 
+import copy
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ufafuse.runtime.frames import check_pair, to_planes
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pairs import find_pairs
 from ufafuse.runtime.session import SessionOptions, open_session
-from ufafuse.runtime.verify import Case, Findings, save_reference, serves, verify_cases
+from ufafuse.runtime.verify import Case, Findings, bgr_levels, save_reference, serves, verify_cases
 from ufafuse.train.model import FusionNet, load_weights
 
 Bytes = NDArray[np.uint8]
@@ -64,7 +65,8 @@ def verify_against_weights(
         if not serves(manifest, size):
             raise InputError(f"{artefact} does not serve {size[0]}x{size[1]}: its profiles are {manifest.extra['profiles']}.")
     net = load_weights(weights)
-    cases = reference_cases(net, load_pairs(pairs, sizes=sizes, max_pairs=max_pairs))
+    frames = load_pairs(pairs, sizes=sizes, max_pairs=max_pairs)
+    cases = reference_cases(net, frames, noise=manifest.precision == "fp32")
     with open_session(artefact, backend=backend, options=options) as session:
         return verify_cases(session, cases, artefact=artefact, reference=weights, done=done)
 
@@ -122,14 +124,16 @@ def _middle(image: Bytes, size: Size, name: str) -> Bytes:
     return np.ascontiguousarray(image[top : top + size[0], left : left + size[1]])
 
 
-def reference_cases(net: FusionNet, pairs: Iterator[tuple[str, Bytes, Bytes]]) -> Iterator[Case]:
-    """What PyTorch in float32 makes of each pair."""
+def reference_cases(net: FusionNet, pairs: Iterable[tuple[str, Bytes, Bytes]], *, noise: bool) -> Iterator[Case]:
+    """What PyTorch in float32 makes of each pair; with ``noise`` also how far that is from its float64."""
+    exact = copy.deepcopy(net).double() if noise else None
     for name, near, far in pairs:
         kind = check_pair(near, far)
+        tensors = [torch.from_numpy(to_planes(frame, kind)) for frame in (near, far)]
         with torch.inference_mode():
-            fused = net(torch.from_numpy(to_planes(near, kind)), torch.from_numpy(to_planes(far, kind)))
-        levels = np.ascontiguousarray(fused[0].numpy()[::-1].transpose(1, 2, 0)) * np.float32(255)
-        yield Case(name, near, far, levels)
+            fused = net(*tensors)
+            error = 0.0 if exact is None else float((exact(*(t.double() for t in tensors)) - fused).abs().max()) * 255
+        yield Case(name, near, far, bgr_levels(fused.numpy()), error)
 
 
 def pack_reference(
@@ -158,5 +162,5 @@ def pack_reference(
         chosen = (
             (name, _middle(a, size, name), _middle(b, size, name)) for size, (name, a, b) in zip(sizes, found, strict=False)
         )
-    cases = reference_cases(net, chosen)
+    cases = reference_cases(net, chosen, noise=True)
     save_reference(path, cases, variant=net.spec.name, weights_sha256=sha256_of(weights), force=force)

@@ -35,12 +35,14 @@ class Case:
         name: The pair's name.
         near, far: H x W x 3 uint8, BGR.
         reference: H x W x 3 float32, BGR, in 8-bit levels: PyTorch's float32 result, not rounded.
+        noise: How far that lies from PyTorch's float64 result at most, in levels; 0 where it was not looked at.
     """
 
     name: str
     near: NDArray[np.uint8]
     far: NDArray[np.uint8]
     reference: NDArray[np.float32]
+    noise: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,12 @@ class Findings:
 def save_reference(path: Path, cases: Iterable[Case], *, variant: str, weights_sha256: str, force: bool = False) -> None:
     """Pack cases, and whose weights' results they are, into ``path`` (whole or not at all). Raises: OutputError."""
     cases = list(cases)
-    about = {"variant": variant, "weights_sha256": weights_sha256, "names": [case.name for case in cases]}
+    about = {
+        "variant": variant,
+        "weights_sha256": weights_sha256,
+        "names": [case.name for case in cases],
+        "noise": [case.noise for case in cases],
+    }
     arrays: dict[str, Any] = {_ABOUT: np.array(json.dumps(about))}
     for index, case in enumerate(cases):
         arrays |= {f"near{index}": case.near, f"far{index}": case.far, f"reference{index}": case.reference}
@@ -105,8 +112,8 @@ def load_reference(path: Path) -> tuple[dict[str, Any], list[Case]]:
         with np.load(path, allow_pickle=False) as data:
             about = json.loads(str(data[_ABOUT]))
             cases = [
-                Case(name, data[f"near{index}"], data[f"far{index}"], data[f"reference{index}"])
-                for index, name in enumerate(about["names"])
+                Case(name, data[f"near{index}"], data[f"far{index}"], data[f"reference{index}"], noise)
+                for index, (name, noise) in enumerate(zip(about["names"], about["noise"], strict=True))
             ]
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
         raise ModelError(f"{path} holds no reference pairs ({error}): make it again with `ufa export`.") from error
@@ -193,7 +200,7 @@ def verify_cases(
     worst: tuple[dict[str, Any], NDArray[np.float32], NDArray[np.float32]] | None = None
     for case in cases:
         result, expected = run_case(session, case)
-        row = {"name": case.name, "size": list(case.near.shape[:2]), **compare(result, expected)}
+        row = {"name": case.name, "size": list(case.near.shape[:2]), **compare(result, expected), "noise": case.noise}
         row["ok"] = tolerance.met_by(row)
         rows.append(row)
         if worst is None or row["psnr"] < worst[0]["psnr"]:
@@ -219,9 +226,19 @@ def run_case(session: Session, case: Case) -> tuple[NDArray[np.float32], NDArray
     kind = check_pair(case.near, case.far)
     if session.manifest.io == "uint8":
         fused = session.run(to_bgr_bytes(case.near, kind), to_bgr_bytes(case.far, kind))
-        return fused[0].astype(np.float32), np.rint(np.clip(case.reference, 0, 255))
+        return fused[0].astype(np.float32), rounded(case.reference, uint8=True)
     fused = session.run(to_planes(case.near, kind), to_planes(case.far, kind))
-    return np.ascontiguousarray(fused[0, ::-1].transpose(1, 2, 0)) * np.float32(255), case.reference
+    return bgr_levels(fused), case.reference
+
+
+def bgr_levels(fused: NDArray[np.float32]) -> NDArray[np.float32]:
+    """1 x 3 x H x W, RGB, [0, 1] to H x W x 3, BGR, in 8-bit levels."""
+    return np.ascontiguousarray(fused[0, ::-1].transpose(1, 2, 0)) * np.float32(255)
+
+
+def rounded(levels: NDArray[np.float32], *, uint8: bool) -> NDArray[np.float32]:
+    """A reference as a graph with uint8 output gives it; unchanged for float output."""
+    return np.rint(np.clip(levels, 0, 255)) if uint8 else levels
 
 
 def heat_map(result: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArray[np.uint8]:
