@@ -36,10 +36,16 @@ def launched_fabric(options: TrainOptions) -> "Fabric":
 
     Raises:
         BackendError: The devices are not there.
-        InputError: They do not divide the batch.
+        InputError: They do not divide the batch, or are not as many as the processes that torchrun started.
     """
     from lightning_fabric import Fabric
 
+    asked, started = options.devices * options.nodes, int(os.environ.get("WORLD_SIZE", "0"))
+    if started not in (0, asked):
+        raise InputError(
+            f"{started} processes were started, for {options.devices} devices on {options.nodes} machines: "
+            "give --devices (on each machine) and --nodes as you gave them to torchrun."
+        )
     on_gpu = options.device == "cuda" or (options.device == "auto" and torch.cuda.is_available())
     device = torch.device("cuda" if on_gpu else "cpu")
     bf16 = computes_in_bf16(options, device)
@@ -48,7 +54,7 @@ def launched_fabric(options: TrainOptions) -> "Fabric":
             accelerator=device.type,
             devices=options.devices,
             num_nodes=options.nodes,
-            strategy="ddp" if options.devices * options.nodes > 1 else "auto",
+            strategy="ddp" if asked > 1 else "auto",
             precision="bf16-mixed" if bf16 else "32-true",
         )
         fabric.launch()

@@ -214,7 +214,7 @@ class Trainer:
         rate = self.recipe.learning_rate(self.share)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        near, far, truth = (batch_from_frames(frames, self.device) for frames in batch)
+        near, far, truth = (batch_from_frames(frames, self.device) for frames in self._trimmed(batch))
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.loss(self.model(near, far), truth)
         self.fabric.backward(loss)
@@ -228,6 +228,14 @@ class Trainer:
         self.progress.step += 1
         self.average.update(self.net, self.progress.step)
         return value
+
+    def _trimmed(self, batch: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Trim some batches so that the scales do not divide their size: what the network pads must be learnt too."""
+        stride, step = self.net.spec.stride, self.progress.step
+        odd = [(0, 0), (stride // 4 + 1, 0), (0, stride // 2 + 1), (stride // 2 + 1, 3 * stride // 4)]
+        side = batch[0].shape[1]
+        below, right = (min(cut, side // 4) if stride > 1 else 0 for cut in odd[step % len(odd)])
+        return (frames[:, : side - below, : side - right] for frames in batch)
 
     def _not_a_number(self, loss: float) -> str:
         step, batch, dataset = self.progress.step, self.recipe.batch, self.data.dataset

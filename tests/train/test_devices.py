@@ -1,5 +1,6 @@
 """Several processes train as one does: two on the CPU (gloo) average their gradients to that of the joint batch."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ufafuse.runtime.errors import BackendError
+from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.train.devices import is_first_process, launched_fabric
 from ufafuse.train.loop import RunData, Trainer
 from ufafuse.train.recipe import Recipe, TrainOptions
@@ -67,10 +68,14 @@ def test_two_processes_average_to_the_gradient_of_the_joint_batch(options: Train
 def test_devices_that_are_not_there_are_named(options: TrainOptions) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has the GPU that must be missing")
-    import dataclasses
-
     with pytest.raises(BackendError, match="1 x cuda were asked for"):
         launched_fabric(dataclasses.replace(options, device="cuda"))
+
+
+def test_processes_that_were_not_asked_for_are_named(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(InputError, match="4 processes were started, for 2 devices on 1 machines"):
+        launched_fabric(dataclasses.replace(options, devices=2))
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,19 @@ train(resumed_options(out, {{}}), resume=True)
 """
 
 
+def test_batches_have_sizes_that_the_scales_do_not_divide(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[tuple[int, ...]] = []
+    real = loop.FusionLoss.forward
+
+    def seen(self: loop.FusionLoss, fused: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        sizes.append(tuple(truth.shape[-2:]))
+        return real(self, fused, truth)
+
+    monkeypatch.setattr(loop.FusionLoss, "forward", seen)
+    train(options)
+    assert sizes[:5] == [(24, 24), (22, 24), (24, 21), (21, 21), (24, 24)]
+
+
 def test_a_killed_run_goes_on_from_its_last_checkpoint(options: TrainOptions, tmp_path: Path) -> None:
     long = dataclasses.replace(
         options, recipe=dataclasses.replace(options.recipe, steps=12), checkpoint_minutes=0.0, validations=1
