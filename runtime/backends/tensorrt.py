@@ -20,7 +20,7 @@ from ufafuse.runtime.backends.cuda import Buffer, Gpu
 from ufafuse.runtime.backends.engine_manifest import EngineFacts, check_precision
 from ufafuse.runtime.backends.lanes import Job, Lane
 from ufafuse.runtime.backends.tensorrt_api import Engine, Shape, load_module
-from ufafuse.runtime.errors import BackendError, InputError
+from ufafuse.runtime.errors import BackendError
 from ufafuse.runtime.session import Session, SessionOptions
 
 _LANES = 2
@@ -76,8 +76,8 @@ class TensorRtSession(Session):
         """Run the engine; see `Session.infer`. The second run of the same shapes makes a CUDA graph, where they are used.
 
         Raises:
-            InputError: A tensor is missing, unknown, or of a type that the engine does not take.
-            BackendError: The shapes are in none of the engine's profiles, the session is closed, or the GPU failed.
+            BackendError: A tensor is missing, unknown, of a type that the engine does not take or of a shape in none of its
+                profiles; the session is closed; or the GPU failed.
         """
         job = self._job(inputs)
         lane = self._idle.get()
@@ -128,10 +128,11 @@ class TensorRtSession(Session):
     def _job(self, inputs: dict[str, NDArray[Any]]) -> Job:
         """The first profile that holds the inputs' shapes."""
         if inputs.keys() != self._inputs.keys():
-            raise InputError(f"{self._facts.path.name} takes {', '.join(self._inputs)}; {', '.join(inputs)} were given.")
+            given = ", ".join(inputs)
+            raise BackendError(f"{self._facts.path.name} takes {', '.join(self._inputs)}; {given} were given.")
         for name, array in inputs.items():
             if array.dtype.kind != self._inputs[name].dtype.kind:
-                raise InputError(f"{self._facts.path.name} takes {name} as {self._inputs[name].dtype}, it is {array.dtype}.")
+                raise BackendError(f"{self._facts.path.name} takes {name} as {self._inputs[name].dtype}, it is {array.dtype}.")
         shapes = {name: tuple(map(int, array.shape)) for name, array in inputs.items()}
         for profile in self._profiles():
             if all(_within(shape, *self._inputs[name].ranges[profile]) for name, shape in shapes.items()):

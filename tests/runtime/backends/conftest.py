@@ -136,6 +136,34 @@ def engine_file(tmp_path):
     return write
 
 
+@pytest.fixture(scope="session")
+def tiny_onnx(tmp_path_factory):
+    """An ONNX file that mixes two frames as the fake engines do, N, H and W free."""
+    onnx = pytest.importorskip("onnx")
+    make = onnx.helper
+    frame, plane = ["batch", 3, "height", "width"], ["batch", 1, "height", "width"]
+    values = {"near": frame, "far": frame, "fused": frame, "map": plane}
+    ports = {name: make.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in values.items()}
+    constants = [
+        make.make_tensor("quarter", onnx.TensorProto.FLOAT, [], [0.25]),
+        make.make_tensor("rest", onnx.TensorProto.FLOAT, [], [0.75]),
+        make.make_tensor("channels", onnx.TensorProto.INT64, [1], [1]),
+    ]
+    nodes = [
+        make.make_node("Mul", ["near", "quarter"], ["a"]),
+        make.make_node("Mul", ["far", "rest"], ["b"]),
+        make.make_node("Add", ["a", "b"], ["fused"]),
+        make.make_node("ReduceMean", ["near", "channels"], ["map"], keepdims=1),
+    ]
+    graph = make.make_graph(nodes, "mix", [ports["near"], ports["far"]], [ports["fused"], ports["map"]], constants)
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 20)], ir_version=10)
+    manifest = Manifest(kind="onnx", variant="mix", precision="fp32")
+    make.set_model_props(model, manifest.to_metadata())
+    path = tmp_path_factory.mktemp("models") / "mix.onnx"
+    onnx.save(model, path)
+    return path
+
+
 @pytest.fixture
 def frames():
     """Make one pair of float frames, N x 3 x H x W."""

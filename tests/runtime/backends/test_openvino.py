@@ -1,0 +1,102 @@
+"""OpenVINO's own: bf16 where it is native and nowhere else, one compiled network a size, the plugin's settings."""
+
+import numpy as np
+import pytest
+
+from ufafuse.runtime.backends import openvino as backend
+from ufafuse.runtime.errors import BackendError
+from ufafuse.runtime.session import SessionOptions, open_session
+
+ONE = SessionOptions(threads=1)
+
+
+@pytest.fixture
+def compiled_with(monkeypatch):
+    """The settings that reached the plugin; arithmetic that this CPU would emulate (500 times slower) is left out there."""
+    seen = []
+    compile_model = backend.ov.Core.compile_model
+
+    def spy(self, network, device, settings):
+        seen.append(dict(settings))
+        return compile_model(self, network, device, {**settings, "INFERENCE_PRECISION_HINT": "f32"})
+
+    monkeypatch.setattr(backend.ov.Core, "compile_model", spy)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "asked", "precision", "hint"),
+    [
+        (["FP32", "INT8", "BF16"], None, "bf16", "bf16"),
+        (["FP32", "INT8", "BF16"], "fp32", "fp32", "f32"),
+        (["FP32", "INT8", "BF16"], "bf16", "bf16", "bf16"),
+        (["FP32", "INT8"], None, "fp32", "f32"),
+        (["FP32", "INT8"], "fp32", "fp32", "f32"),
+    ],
+)
+def test_bf16_is_chosen_where_it_is_native_only(
+    tiny_onnx, frames, monkeypatch, compiled_with, capabilities, asked, precision, hint
+):
+    monkeypatch.setattr(backend, "cpu_capabilities", lambda: capabilities)
+    with open_session(tiny_onnx, backend="openvino", options=SessionOptions(precision=asked, threads=1)) as session:
+        session.run(**frames())
+        assert session.precision == precision
+        assert ("bf16 found on this CPU" in session.why) == (precision == "bf16")
+        assert compiled_with[0]["INFERENCE_PRECISION_HINT"] == hint
+
+
+def test_bf16_that_is_not_native_is_refused(tiny_onnx, monkeypatch):
+    monkeypatch.setattr(backend, "cpu_capabilities", lambda: ["FP32", "INT8"])
+    with pytest.raises(BackendError, match="this CPU has not: use fp32 or int8"):
+        open_session(tiny_onnx, backend="openvino", options=SessionOptions(precision="bf16"))
+
+
+def test_this_machine_gets_what_it_has(tiny_onnx):
+    with open_session(tiny_onnx, backend="openvino", options=ONE) as session:
+        assert session.precision == ("bf16" if "BF16" in backend.cpu_capabilities() else "fp32")
+
+
+@pytest.mark.parametrize("pin", [False, True])
+def test_threads_and_pinning_reach_the_plugin(tiny_onnx, frames, pin):
+    with open_session(tiny_onnx, backend="openvino", options=SessionOptions(threads=1, pin=pin)) as session:
+        session.run(**frames())
+        (compiled,) = session._by_size.values()
+        assert compiled._compiled.get_property("INFERENCE_NUM_THREADS") == 1
+        assert compiled._compiled.get_property("ENABLE_CPU_PINNING") is pin
+
+
+@pytest.mark.parametrize(("lean", "kept"), [(False, backend._KEPT_SIZES), (True, backend._KEPT_SIZES_LEAN)])
+def test_sizes_are_compiled_once_and_the_least_used_is_forgotten(tiny_onnx, frames, compiled_with, lean, kept):
+    with open_session(tiny_onnx, backend="openvino", options=SessionOptions(threads=1, lean=lean)) as session:
+        for size in range(8, 8 + kept):
+            session.run(**frames(size, size))
+            session.run(**frames(size, size))
+        assert len(compiled_with) == kept
+        session.run(**frames(8, 8))  # now the one after it is the oldest
+        session.run(**frames(99, 9))
+        session.run(**frames(8, 8))
+        assert len(compiled_with) == kept + 1
+        session.run(**frames(9, 9))
+        assert len(compiled_with) == kept + 2
+        assert len(session._by_size) == kept
+
+
+def test_onnx_runtimes_providers_are_not_its_own(tiny_onnx):
+    with pytest.raises(BackendError, match="--backend onnxruntime"):
+        open_session(tiny_onnx, backend="openvino", options=SessionOptions(provider="cuda"))
+
+
+@pytest.mark.skipif(
+    "BF16" not in backend.cpu_capabilities(), reason="this CPU has no bf16 (it would emulate, 500 times slower)"
+)
+def test_native_bf16_stays_within_50_db_of_fp32():
+    from ufafuse.runtime.models import model_path
+
+    noise = np.random.default_rng(0)
+    near, far = (noise.random((1, 3, 120, 136), np.float32) for _ in range(2))
+    results = []
+    for precision in ("fp32", "bf16"):
+        with open_session(model_path(), backend="openvino", options=SessionOptions(precision=precision)) as session:
+            results.append(session.run(near, far))
+    error = float(np.mean((results[0] - results[1]) ** 2))
+    assert -10 * np.log10(error) >= 50
