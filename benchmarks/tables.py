@@ -61,14 +61,15 @@ def header(names: list[str]) -> list[str]:
 
 
 def best(rows: list[TableRow], names: list[str]) -> dict[str, float]:
-    """The largest value of each metric among the rows measured here (printed as text, so that ties are ties)."""
-    measured = [row for row in rows if row.source == MEASURED]
+    """The largest value of each metric among the rows measured here, over all pairs."""
+    measured = [row for row in rows if row.source == MEASURED and not row.note]
     return {name: max((row.metrics[name] for row in measured if name in row.metrics), default=float("inf")) for name in names}
 
 
 def is_best(row: TableRow, name: str, top: dict[str, float]) -> bool:
     """Whether a row measured here has the largest value, to the digits shown."""
-    return row.source == MEASURED and name in row.metrics and f"{row.metrics[name]:.4f}" == f"{top[name]:.4f}"
+    comparable = row.source == MEASURED and not row.note
+    return comparable and name in row.metrics and f"{row.metrics[name]:.4f}" == f"{top[name]:.4f}"
 
 
 def terminal_table(rows: list[TableRow], title: str, console: "rich.console.Console") -> "rich.table.Table":

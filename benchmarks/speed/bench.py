@@ -61,6 +61,7 @@ class _Run:
     """The measurement as it grows."""
 
     plan: Plan
+    load_average: list[float]
     rows: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[dict[str, Any]] = field(default_factory=list)
     work: dict[tuple[str, tuple[int, int]], Work] = field(default_factory=dict)
@@ -100,7 +101,7 @@ def bench(plan: Plan, *, done: Callable[[str], None] = lambda _: None) -> dict[s
         InputError: An artefact or a method does not exist; nothing at all could be measured.
     """
     _check(plan)
-    run = _Run(plan)
+    run = _Run(plan, load_average=_load())
     specs = _specs(run)
     peaks = measure_peaks()
     done("peaks")
@@ -115,7 +116,7 @@ def bench(plan: Plan, *, done: Callable[[str], None] = lambda _: None) -> dict[s
     return {
         "ok": True,
         "schema": SCHEMA,
-        "machine": _machine(plan),
+        "machine": _machine(run),
         "paper": {"ms": PAPER_MS, "size": list(PAPER_SIZE), "machine": PAPER_MACHINE},
         "floor": {"peaks": peaks, "networks": floors},
         "rows": run.rows,
@@ -201,7 +202,12 @@ def _try(contender: Contender, size: tuple[int, int]) -> None:
     except UfaError:
         raise
     except Exception as error:
-        raise BackendError(f"{contender.backend} failed: {str(error).strip().splitlines()[0]}") from error
+        raise BackendError(f"{contender.backend} failed: {_in_short(error)}") from error
+
+
+def _in_short(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2])[:200] or type(error).__name__
 
 
 def _call(contender: Contender, pair: tuple[Any, Any]) -> Callable[[], None]:
@@ -297,21 +303,29 @@ def _floor(run: _Run, row: dict[str, Any], peaks: dict[str, Any]) -> dict[str, A
     return floor_entry(run.work[key], device, row["precision"])
 
 
-def _machine(plan: Plan) -> dict[str, Any]:
+def _load() -> list[float]:
+    import psutil
+
+    return [round(value, 2) for value in psutil.getloadavg()]
+
+
+def _machine(run: _Run) -> dict[str, Any]:
     import psutil
 
     frequency = psutil.cpu_freq()
     return machine() | {
         "usable_cores": cores(),
         "clock_mhz": round(frequency.current) if frequency else None,
-        "load_average": [round(value, 2) for value in psutil.getloadavg()],
-        "threads": plan.threads,
+        "load_average": run.load_average,
+        "threads": run.plan.threads,
         "versions": tool_versions(*_SUBJECTS),
     }
 
 
 def _warnings(run: _Run) -> list[str]:
     found = []
+    if run.load_average[0] > cores() / 2:
+        found.append(f"the machine was busy before the measurement began: load {run.load_average[0]} on {cores()} cores.")
     for row in run.rows:
         if row["spread"] is not None and row["spread"] > WIDE_SPREAD:
             what = f"{row['artefact']} on {row['backend']} at {'x'.join(map(str, row['size']))}"

@@ -121,7 +121,10 @@ class TorchContender(Contender):
             torch.set_num_threads(spec.threads)
         net = load_weights(weights).eval()
         self._torch = torch
-        self._net: Callable[..., Any] = torch.compile(net) if spec.kind == "torch.compile" else net
+        self._net: Callable[..., Any] = net
+        if spec.kind == "torch.compile":
+            torch.compiler.reset()  # else a second size in one process would be compiled for sizes in general, which is slower
+            self._net = torch.compile(net, dynamic=False)
 
     def run(self, near: NDArray[Any], far: NDArray[Any]) -> None:
         """Fuse one pair."""

@@ -73,7 +73,7 @@ def peaks_text(result: Result) -> str:
         f"{name} {entry['gops']:.0f} GFLOP/s ({entry['by']})" if "gops" in entry else f"{name} none ({entry['why_not']})"
         for name, entry in peaks["gemm"].items()
     ]
-    return f"limits of this CPU, measured in this run: {'; '.join(reached)}; copy {peaks['copy_gbs']:.1f} GB/s"
+    return f"Limits of this CPU, measured in this run: {'; '.join(reached)}; copy {peaks['copy_gbs']:.1f} GB/s"
 
 
 def headline(result: Result) -> str:
@@ -130,7 +130,7 @@ def markdown(result: Result, plots: list[str]) -> str:
         f"**{headline(result)}.**",
         f"Measured on {machine['cpu']}, {machine['usable_cores']} cores ({features}), {machine['system']}, load "
         f"{machine['load_average'][0]:.1f}; threads {machine['threads'] or 'left to each engine'}. "
-        f"{peaks_text(result).capitalize()}.",
+        f"{peaks_text(result)}.",
         "Versions: " + ", ".join(f"{name} {version}" for name, version in machine["versions"].items()) + ".",
         *(f"![{name}]({name})" for name in plots),
     ]
@@ -249,7 +249,9 @@ def _quality_plot(path: Path, result: Result, quality: Mapping[str, float]) -> P
             continue
         seen.add(name)  # the fastest way to run it: rows come fastest first
         panel.scatter(row["p50_ms"], quality[name], color=_COLOURS[row["group"]], s=45)
-        panel.annotate(f" {name}", (row["p50_ms"], quality[name]), fontsize=8, va="bottom")
+        below = len(seen) % 2 == 0  # neighbours in time often share their quality too, and their names would overlap
+        offset = (4, -12 if below else 4)
+        panel.annotate(name, (row["p50_ms"], quality[name]), offset, textcoords="offset points", fontsize=8)
     _milliseconds(panel)
     panel.set_xlabel(f"ms for one {size_text(size)} pair (p50, fastest way to run each)")
     panel.set_ylabel(f"mean {_QUALITY}")

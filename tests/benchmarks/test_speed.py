@@ -230,7 +230,13 @@ def test_nothing_at_all_to_measure_is_an_error(tiny_onnx, quick_peaks):
 def test_a_wide_spread_is_a_warning(tiny_onnx, quick_peaks, monkeypatch):
     monkeypatch.setattr(bench_module, "WIDE_SPREAD", -1.0)
     plan = Plan([tiny_onnx], [SIZE], ("onnxruntime",), peers=False, seconds=0.01, most_runs=3, cold=False)
-    assert "so small differences mean nothing" in bench(plan)["warnings"][0]
+    assert "so small differences mean nothing" in bench(plan)["warnings"][-1]
+
+
+def test_a_busy_machine_is_a_warning(tiny_onnx, quick_peaks, monkeypatch):
+    monkeypatch.setattr(bench_module, "_load", lambda: [99.0, 1.0, 1.0])
+    plan = Plan([tiny_onnx], [SIZE], ("onnxruntime",), peers=False, seconds=0.01, most_runs=3, cold=False)
+    assert "was busy before the measurement began: load 99.0" in bench(plan)["warnings"][0]
 
 
 def test_the_report_shows_every_row_and_its_plots(result, tmp_path):
@@ -314,7 +320,7 @@ def test_the_command_prints_a_table_and_a_headline(run, tiny_onnx):
     answer = run("bench", tiny_onnx, *options)
     assert "one 32x48 pair" in answer.stdout
     assert "tiny.onnx" in answer.stdout
-    assert "limits of this CPU" in answer.stdout
+    assert "Limits of this CPU" in answer.stdout
 
 
 @pytest.mark.parametrize(
