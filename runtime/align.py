@@ -5,7 +5,7 @@ enhanced correlation coefficient maximization", PAMI 2008), which no gain or off
 that begins with a phase correlation. It is believed only where the frames agree clearly better after it than before.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import cv2
@@ -56,6 +56,11 @@ class Crop(NamedTuple):
     def slices(self) -> tuple[slice, slice]:
         """To index a frame with."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def within(self, other: "Crop") -> "Crop":
+        """The part that both have; at least one pixel."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        return Crop(top, max(top + 1, min(self.bottom, other.bottom)), left, max(left + 1, min(self.right, other.right)))
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,29 @@ def _estimate(near: Frame, other: Frame, kind: FrameKind, motion: str, pixels: i
     if 1 - after > better * (1 - before):
         return _none(size, before, f"after a move of {moved:.1f} pixels the frames agree no better")
     return Alignment(motion, matrix, before, after, moved, crop)
+
+
+def chained(steps: list[Alignment], size: tuple[int, ...]) -> list[Alignment]:
+    """How each further frame of a stack lies to the first one, from how it lies to the frame before it.
+
+    Args:
+        steps: The estimates between neighbours.
+        size: (height, width) of the frames.
+
+    Returns:
+        As many alignments; where a step was refused, the frame is taken to lie like the one before it.
+    """
+    matrix, found = np.eye(3), []
+    for step in steps:
+        matrix = step.matrix @ matrix
+        crop = valid_crop(matrix, size)
+        moved = _farthest_move(matrix, size)
+        if crop is None or moved < _WORTH_A_WARP:
+            found.append(replace(step, motion="none", matrix=np.eye(3), moved=0.0, crop=Crop(0, size[0], 0, size[1])))
+        else:
+            motion = step.motion if step.motion != "none" else found[-1].motion
+            found.append(replace(step, motion=motion, matrix=matrix, moved=moved, crop=crop))
+    return found
 
 
 def _none(size: tuple[int, ...], correlation: float, why: str) -> Alignment:

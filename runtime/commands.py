@@ -12,6 +12,7 @@ from ufafuse.runtime.errors import InputError
 if TYPE_CHECKING:
     from ufafuse.runtime.fuser import Fuser
     from ufafuse.runtime.jobs import Outcome
+    from ufafuse.runtime.stack import StackOptions
 
 
 class Backend(str, Enum):
@@ -32,11 +33,35 @@ class Precision(str, Enum):
     int8 = "int8"
 
 
+class Align(str, Enum):
+    """How the frames may have moved."""
+
+    off = "off"
+    translation = "translation"
+    euclidean = "euclidean"
+    affine = "affine"
+    homography = "homography"
+
+
+class Bayer(str, Enum):
+    """The first two pixels of a raw frame's first two rows."""
+
+    rggb = "rggb"
+    bggr = "bggr"
+    grbg = "grbg"
+    gbrg = "gbrg"
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Model = Annotated[str | None, typer.Option(help="A bundled network's name, or a .onnx or .engine file.")]
+Model = Annotated[str | None, typer.Option(help="A bundled network's name, or a .onnx or .engine file that you trust.")]
 BackendOption = Annotated[Backend, typer.Option(help="Inference engine.")]
 PrecisionOption = Annotated[Precision | None, typer.Option(help="Arithmetic; left away, the backend chooses.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; left away, the backend chooses.")]
+MaxMemory = Annotated[
+    float | None, typer.Option(metavar="MB", help="Most memory this process may take: larger frames are fused in tiles.")
+]
+TileOption = Annotated[str, typer.Option(metavar="auto|off|N", help="Tiles where memory asks for them, never, or of N pixels.")]
+AlignOption = Annotated[Align, typer.Option(help="Register the frames to the first: affine undoes focus breathing.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace existing results.")]
 
 
@@ -47,28 +72,49 @@ def register(app: typer.Typer) -> None:
 
 
 def fuse(
-    images: Annotated[list[Path] | None, typer.Argument(metavar="[NEAR FAR]", help="Two images of one scene.")] = None,
+    images: Annotated[
+        list[Path] | None, typer.Argument(metavar="[NEAR FAR [MORE...]]", help="Images of one scene, in the order of focus.")
+    ] = None,
+    *,
     out: Annotated[Path, typer.Option("-o", "--out", help="The fused image, or with --pairs a folder.")] = Path("fused.png"),
     pairs: Annotated[Path | None, typer.Option(help="A folder of pairs: NAME_A.* + NAME_B.*, or near/ + far/.")] = None,
     model: Model = None,
     backend: BackendOption = Backend.auto,
     precision: PrecisionOption = None,
     threads: Threads = None,
+    max_memory: MaxMemory = None,
+    tile: TileOption = "auto",
+    align: AlignOption = Align.off,
+    match_gain: Annotated[bool, typer.Option("--match-gain", help="Undo a jump of exposure or white balance.")] = False,
+    crop: Annotated[bool, typer.Option("--crop", help="With --align: cut to what all frames show.")] = False,
+    map_out: Annotated[Path | None, typer.Option("--map", help="Also write which frame won (white: the first).")] = None,
+    confidence: Annotated[Path | None, typer.Option(help="Also write where any frame is sharp (white: surely).")] = None,
+    white: Annotated[float | None, typer.Option(help="Level of white, such as 4095 for 12 bits in 16.")] = None,
+    bayer: Annotated[Bayer | None, typer.Option(help="The images are raw: their Bayer pattern.")] = None,
+    self_test: Annotated[bool, typer.Option("--self-test", help="First check the model on a packed pair.")] = False,
     force: Force = False,
     skip_existing: Annotated[bool, typer.Option(help="With --pairs: go on where an earlier run stopped.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Fuse two frames at different focus into one that is sharp everywhere, or a whole folder of such pairs."""
+    """Fuse frames at different focus into one that is sharp everywhere: a pair, a focus stack, or a folder of pairs."""
     with console.run(as_json):
         from ufafuse.runtime.fuser import Fuser
+        from ufafuse.runtime.stack import StackOptions
 
         images = _checked_images(images, pairs)
-        chosen = precision.value if precision else None
-        with Fuser(model, backend=backend.value, precision=chosen, threads=threads) as fuser:
+        options = StackOptions(white=white, bayer=bayer and bayer.value, align=align.value, match_gain=match_gain, crop=crop)
+        results = (out, map_out, confidence)
+        limits: dict[str, Any] = {
+            "threads": threads,
+            "max_memory": max_memory,
+            "tile": _parsed_tile(tile),
+            "self_test": self_test,
+        }
+        with Fuser(model, backend=backend.value, precision=precision and precision.value, **limits) as fuser:
             if pairs is None:
-                outcomes = [_fuse_one(fuser, images, out, force=force)]
+                outcomes = [_fuse_one(fuser, images, results, options, force=force)]
             else:
-                outcomes = _fuse_many(fuser, pairs, out, force=force, skip_existing=skip_existing)
+                outcomes = _fuse_many(fuser, pairs, results, options, force=force, skip_existing=skip_existing)
             _report(fuser, outcomes, as_json=as_json, table=pairs is not None)
     if any(outcome.error for outcome in outcomes):
         raise typer.Exit(1)
@@ -78,25 +124,51 @@ def _checked_images(images: list[Path] | None, pairs: Path | None) -> list[Path]
     images = images or []
     if pairs is not None and images:
         raise InputError("both images and --pairs were given: give one of them.")
-    if pairs is None and len(images) != 2:
-        raise InputError(f"{len(images)} images were given: give two, NEAR and FAR, or --pairs DIR.")
+    if pairs is None and len(images) < 2:
+        raise InputError(f"{len(images)} images were given: give two or more, NEAR FAR [MORE...], or --pairs DIR.")
     return images
 
 
-def _fuse_one(fuser: "Fuser", images: list[Path], out: Path, *, force: bool) -> "Outcome":
-    from ufafuse.runtime.jobs import fuse_files
-
-    return fuse_files(fuser, images[0], images[1], out, force=force)
+def _parsed_tile(text: str) -> Any:  # noqa: ANN401 - a `Tile`, or a word that `Budget` refuses
+    return int(text) if text.isdecimal() else text
 
 
-def _fuse_many(fuser: "Fuser", pairs: Path, out: Path, *, force: bool, skip_existing: bool) -> "list[Outcome]":
+Results = tuple[Path, Path | None, Path | None]
+
+
+def _fuse_one(fuser: "Fuser", images: list[Path], results: Results, options: "StackOptions", *, force: bool) -> "Outcome":
+    from ufafuse.runtime.jobs import Outputs, fuse_files
+
+    with console.progress() as bar:
+        task = bar.add_task("fusing", total=None, visible=False)
+
+        def on_tile(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, visible=True)
+
+        return fuse_files(fuser, images, Outputs(*results), options, force=force, on_tile=on_tile)
+
+
+def _fuse_many(
+    fuser: "Fuser", pairs: Path, results: Results, options: "StackOptions", *, force: bool, skip_existing: bool
+) -> "list[Outcome]":
     from ufafuse.runtime.jobs import fuse_folder
     from ufafuse.runtime.pairs import find_pairs
 
     found = find_pairs(pairs)
+    out, maps, confidences = results
     with console.progress() as bar:
         task = bar.add_task("fusing", total=len(found))
-        return fuse_folder(fuser, found, out, force=force, skip_existing=skip_existing, done=lambda _: bar.advance(task))
+        return fuse_folder(
+            fuser,
+            found,
+            out,
+            options,
+            maps=maps,
+            confidences=confidences,
+            force=force,
+            skip_existing=skip_existing,
+            done=lambda _: bar.advance(task),
+        )
 
 
 def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, table: bool) -> None:
@@ -113,13 +185,20 @@ def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, table: 
     console.emit(result, as_json=as_json)
     if table and not as_json:
         console.out.print(_table(outcomes))
+    for outcome in outcomes:
+        for warning in outcome.warnings:
+            console.warn(f"{outcome.fused.name}: {warning}")
     for outcome in failed:
         console.fail(outcome.error)
     if not as_json:
         console.out.print(f"{fuser.backend} ({fuser.session.why}), {fuser.precision}, {fuser.model.name}")
     for outcome in outcomes:
         if not outcome.error and not table:
-            console.wrote(outcome.fused, as_json=as_json)
+            for path in (
+                outcome.fused,
+                *(Path(outcome.details[key]) for key in ("map", "confidence") if key in outcome.details),
+            ):
+                console.wrote(path, as_json=as_json)
     if table:
         console.err.print(f"{len(outcomes) - len(failed)} of {len(outcomes)} pairs fused")
 
@@ -137,9 +216,13 @@ def _table(outcomes: "list[Outcome]") -> Any:  # noqa: ANN401 - rich is imported
 
 def info(
     artefact: Annotated[Path | None, typer.Argument(help="A .safetensors, .onnx or .engine file.")] = None,
+    self_test: Annotated[
+        bool, typer.Option("--self-test", help="Run the model (the default one, or ARTEFACT) on a packed pair.")
+    ] = False,
+    backend: BackendOption = Backend.auto,
     as_json: Json = False,
 ) -> None:
-    """Show this machine and what it can run; or a model file's manifest."""
+    """Show this machine and what it can run; or a model file's manifest. Check a model on this machine."""
     with console.run(as_json):
         from dataclasses import asdict
 
@@ -154,17 +237,41 @@ def info(
         }
         if artefact is not None:
             result["artefact"] = {"path": str(artefact), **asdict(read_manifest(artefact))}
+        if self_test:
+            result["self_test"] = _tested(artefact, backend.value)
+            result["ok"] = result["self_test"]["ok"]
         console.emit(result, as_json=as_json)
         if not as_json:
             _print_info(result)
+        if self_test and not result["ok"]:
+            raise typer.Exit(1)
+
+
+def _tested(artefact: Path | None, backend: str) -> dict[str, Any]:
+    from ufafuse.runtime.fuser import Fuser
+    from ufafuse.runtime.selftest import self_test
+
+    with Fuser(artefact, backend=backend) as fuser:
+        return self_test(fuser.session, fuser.model).report
 
 
 def _print_info(result: dict[str, Any]) -> None:
-    from rich.table import Table
-
     if "artefact" in result:
         console.out.print_json(data=result["artefact"])
-        return
+    else:
+        _print_machine(result)
+    if "self_test" in result:
+        test = result["self_test"]
+        verdict = "[green]passed[/green]" if test["ok"] else "[red]failed[/red]"
+        console.out.print(
+            f"self-test {verdict}: {console.escape(test['artefact'])} on {test['backend']}, {test['precision']}: "
+            f"{test['worst']['psnr']:.1f} dB, {test['worst']['max_abs']:.3g} levels at most"
+        )
+
+
+def _print_machine(result: dict[str, Any]) -> None:
+    from rich.table import Table
+
     machine = result["machine"]
     table = Table(show_header=False, title=f"ufafuse {result['version']}")
     for key in ("system", "architecture", "python", "cpu", "cores", "memory_mib"):

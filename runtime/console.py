@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ufafuse.runtime.errors import UfaError
 
-__all__ = ["emit", "err", "escape", "fail", "hint", "out", "progress", "run", "wrote"]
+__all__ = ["emit", "err", "escape", "fail", "hint", "out", "progress", "run", "warn", "wrote"]
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(highlight=False, soft_wrap=True, stderr=True)
@@ -43,6 +43,11 @@ def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the 
 def fail(text: str) -> None:
     """Print one error line on stderr."""
     err.print(f"[red]error:[/red] {escape(' '.join(text.split()))}")
+
+
+def warn(text: str) -> None:
+    """Print one warning line on stderr."""
+    err.print(f"[yellow]warning:[/yellow] {escape(' '.join(text.split()))}")
 
 
 def emit(result: Mapping[str, Any], *, as_json: bool) -> None:

@@ -11,15 +11,16 @@ from typing import Any
 
 from ufafuse.runtime.session import installed
 
-_CPU_FLAGS = {
+# What the kernel calls the instruction sets that matter to a network, for each architecture.
+_X86_FLAGS = {
     "AVX2": ("avx2",),
     "AVX-512": ("avx512f",),
     "VNNI": ("avx512_vnni", "avx_vnni"),
-    "BF16": ("avx512_bf16", "bf16"),
+    "BF16": ("avx512_bf16",),
     "AMX": ("amx_tile",),
-    "NEON": ("neon", "asimd"),
-    "I8MM": ("i8mm",),
 }
+_ARM_FLAGS = {"NEON": ("neon", "asimd"), "DOTPROD": ("asimddp",), "BF16": ("bf16",), "I8MM": ("i8mm",)}
+_CPU_FLAGS = {"x86_64": _X86_FLAGS, "amd64": _X86_FLAGS, "aarch64": _ARM_FLAGS, "arm64": _ARM_FLAGS}
 _PACKAGES = {
     "openvino": ("openvino",),
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
@@ -41,10 +42,16 @@ def machine() -> dict[str, Any]:
         "python": sys.version.split()[0],
         "cpu": cpu["name"],
         "cores": os.cpu_count() or 1,
-        "features": {name: any(flag in cpu["flags"] for flag in flags) for name, flags in _CPU_FLAGS.items()},
+        "features": _features(platform.machine(), cpu["flags"]),
         "memory_mib": _memory_mib(),
         "gpus": gpus(),
     }
+
+
+def _features(architecture: str, found: set[str]) -> dict[str, bool]:
+    """Which of the architecture's instruction sets the CPU has; those of others are left out."""
+    known = _CPU_FLAGS.get(architecture.lower(), {})
+    return {name: any(flag in found for flag in flags) for name, flags in known.items()}
 
 
 def _cpuinfo() -> dict[str, Any]:

@@ -1,0 +1,210 @@
+"""Two or more frames as people bring them, made comparable and fused: registered, matched in exposure, folded pair by pair."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ufafuse.runtime.align import MOTIONS, Alignment, Crop, chained, check_motion, estimate, moved_like, unaligned_by
+from ufafuse.runtime.bayer import demosaiced
+from ufafuse.runtime.companions import OnTile
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.frames import Frame, FrameKind, check_frames, frame_names
+from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.gain import gains_to, multiplied
+from ufafuse.runtime.sharpness import confidence
+from ufafuse.runtime.tiling import Grid
+
+Weights = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """What is done to the frames before they are fused, and what is given beside the fused one.
+
+    Args:
+        order: Channel order, ``"bgr"`` or ``"rgb"``.
+        white: The level of white where it is not the dtype's greatest.
+        bayer: The pattern of raw frames.
+        align: ``"off"``, or a key of `ufafuse.runtime.align.MOTIONS`: the frames are registered to the first.
+        match_gain: Multiply the frames' levels to match the first one's.
+        crop: Cut everything down to what all frames show.
+        want_map: Give the map.
+        want_confidence: Give the confidence.
+    """
+
+    order: str = "bgr"
+    white: float | None = None
+    bayer: str | None = None
+    align: str = "off"
+    match_gain: bool = False
+    crop: bool = False
+    want_map: bool = False
+    want_confidence: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse options that make no sense (`InputError`)."""
+        if self.align != "off":
+            check_motion(self.align)
+        elif self.crop:
+            raise InputError(f"--crop cuts to what aligned frames share: add --align {' or '.join(MOTIONS)}.")
+
+
+@dataclass
+class Stacked:
+    """A fused stack.
+
+    Args:
+        fused: A frame like the first (smaller with ``crop``).
+        map: H x W float32 in [0, 1]: of two frames the near one's weight; of more, which frame weighs most: 1 for the
+            first, 0 for the last, the others evenly between. None where it was not asked for, or the model has none.
+        confidence: H x W float32 in [0, 1], see `ufafuse.runtime.sharpness`; None where it was not asked for.
+        crop: What all frames show, in pixels of the first one.
+        alignments: How each further frame lies to the first; empty without ``align``.
+        gains: What each further frame was multiplied by; empty without ``match_gain``.
+        warnings: What the user should know.
+        grid: The tiles of each fusion; None when frames were fused whole.
+        ms: Time of the fusions alone.
+    """
+
+    fused: Frame
+    crop: Crop
+    map: Weights | None = None
+    confidence: Weights | None = None
+    alignments: list[Alignment] = field(default_factory=list)
+    gains: list[tuple[float, ...]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    grid: Grid | None = None
+    ms: float = 0.0
+
+
+class Step(NamedTuple):
+    """One fusion of a fold: which two of the pictures at hand (by number), the later results numbered on."""
+
+    near: int
+    far: int
+
+
+def chain(count: int) -> list[Step]:
+    """From the first frame on: ((1 + 2) + 3) + 4."""
+    return [Step(0 if index == 1 else count + index - 2, index) for index in range(1, count)]
+
+
+def tree(count: int) -> list[Step]:
+    """Neighbours first, then neighbouring results: (1 + 2) + (3 + 4)."""
+    steps: list[Step] = []
+    level = list(range(count))
+    while len(level) > 1:
+        joined = []
+        for left, right in zip(level[::2], level[1::2], strict=False):
+            joined.append(count + len(steps))
+            steps.append(Step(left, right))
+        level = joined + level[len(level) - len(level) % 2 :]
+    return steps
+
+
+FOLD: Callable[[int], list[Step]] = tree
+
+
+def fuse_stack(
+    fuser: Fuser,
+    frames: Sequence[Frame],
+    options: StackOptions | None = None,
+    on_tile: OnTile = lambda _done, _total: None,
+) -> Stacked:
+    """Fuse two frames or a whole focus stack, given in the order of focus.
+
+    Args:
+        fuser: With a loaded model.
+        frames: Two or more, as `Fuser.fuse` takes them.
+        options: See `StackOptions`.
+        on_tile: As `Fuser.fuse_pair`; for more than two frames it begins anew with each pair.
+
+    Raises:
+        InputError: Fewer than two frames, or one that cannot be used; the text names it.
+        ModelError, BackendError: As `Fuser.fuse`.
+    """
+    options = options or StackOptions()
+    frames = list(frames)
+    if len(frames) < 2:
+        raise InputError(f"{len(frames)} frames were given: fusing takes two or more.")
+    if options.bayer is not None:
+        frames = [
+            demosaiced(frame, options.bayer, order=options.order, white=options.white, name=name)
+            for frame, name in zip(frames, frame_names(len(frames)), strict=True)
+        ]
+    kind = check_frames(frames, order=options.order, white=options.white)
+    height, width = frames[0].shape[:2]
+    result = Stacked(frames[0], Crop(0, height, 0, width))
+    _make_comparable(frames, kind, options, result)
+    if options.want_confidence:
+        result.confidence = _confidence(frames, kind)
+    _fold(fuser, frames, options, result, on_tile)
+    if options.crop:
+        _cut(result)
+    return result
+
+
+def _make_comparable(frames: list[Frame], kind: FrameKind, options: StackOptions, result: Stacked) -> None:
+    """Register the frames and match their levels, in place of the list; say in ``result`` what was done."""
+    names = frame_names(len(frames))
+    if options.align == "off":
+        moved = max(unaligned_by(a, b, kind) for a, b in pairwise(frames))
+        if moved:
+            result.warnings.append(
+                f"neighbouring frames lie up to {moved:.1f} pixels apart: register them with --align affine (or translation)."
+            )
+    else:
+        # Neighbours in the stack differ least in focus; each is moved once, by the product of the steps to the first.
+        steps = [estimate(a, b, kind, options.align) for a, b in pairwise(frames)]
+        result.alignments = chained(steps, frames[0].shape[:2])
+        for index, alignment in enumerate(result.alignments, start=1):
+            if alignment.refused:
+                result.warnings.append(f"the {names[index]} was not moved: {alignment.refused}.")
+            frames[index] = moved_like(frames[index], frames[0], alignment, kind)
+            result.crop = result.crop.within(alignment.crop)
+    if options.match_gain:
+        for index in range(1, len(frames)):
+            gains = gains_to(frames[0], frames[index], kind)
+            result.gains.append(gains)
+            frames[index] = multiplied(frames[index], gains, kind)
+
+
+def _confidence(frames: list[Frame], kind: FrameKind) -> Weights:
+    best = np.zeros(frames[0].shape[:2], np.float32)
+    for left, right in pairwise(frames):
+        np.maximum(best, confidence(left, right, kind), out=best)
+    return best
+
+
+def _fold(fuser: Fuser, frames: list[Frame], options: StackOptions, result: Stacked, on_tile: OnTile) -> None:
+    """Fuse pair by pair; each picture is let go as soon as it is fused."""
+    count = len(frames)
+    pictures: dict[int, Frame] = dict(enumerate(frames))
+    winners: dict[int, Weights | int] = {index: index for index in range(count)}
+    frames.clear()
+    for number, step in enumerate(FOLD(count), start=count):
+        near, far = pictures.pop(step.near), pictures.pop(step.far)
+        start = time.perf_counter()
+        made = fuser.fuse_pair(near, far, order=options.order, white=options.white, want_map=options.want_map, on_tile=on_tile)
+        result.ms += (time.perf_counter() - start) * 1e3
+        pictures[number] = made.fused
+        result.grid = made.grid
+        if made.map is not None and count == 2:
+            result.map = made.map
+        elif made.map is not None:
+            left, right = winners.pop(step.near), winners.pop(step.far)
+            winners[number] = np.where(made.map >= 0.5, np.float32(left), np.float32(right))
+            result.map = np.asarray(1 - winners[number] / np.float32(count - 1), np.float32)
+    result.fused = pictures.popitem()[1]
+
+
+def _cut(result: Stacked) -> None:
+    rows_columns = result.crop.slices
+    result.fused = np.ascontiguousarray(result.fused[rows_columns])
+    result.map = None if result.map is None else np.ascontiguousarray(result.map[rows_columns])
+    result.confidence = None if result.confidence is None else np.ascontiguousarray(result.confidence[rows_columns])
