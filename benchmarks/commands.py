@@ -1,18 +1,21 @@
 """`ufa eval` and `ufa bench`."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ufafuse.runtime import console
-from ufafuse.runtime.errors import OutputError
+from ufafuse.runtime.errors import BackendError, OutputError
 
 if TYPE_CHECKING:
     from ufafuse.benchmarks.contestants import Contestant
     from ufafuse.benchmarks.evaluate import Evaluation
     from ufafuse.benchmarks.speed.bench import Plan
     from ufafuse.runtime.pairs import PairPaths
+
+_NEEDED = ("scipy", "pywt", "psutil", "matplotlib")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Backend = Annotated[str, typer.Option(help="Engine of the models: auto, tensorrt, onnxruntime or openvino.")]
@@ -47,6 +50,7 @@ def evaluate(
     The pictures come from folders, networks or classical methods; with none of them named, from the bundled network.
     """
     with console.run(as_json):
+        _require_extra("ufa eval")
         from ufafuse.benchmarks.contestants import contestants
         from ufafuse.benchmarks.evaluate import chosen_pairs
         from ufafuse.benchmarks.published import published_table
@@ -84,8 +88,17 @@ def evaluate(
             console.fail(f"{row.method}, {row.name}: {row.error}")
         for path in result.get("files", []):
             console.wrote(path, as_json=as_json)
+        if out is not None:
+            console.hint(f"ufa bench --quality {out / 'eval.json'} --report DIR", as_json=as_json)
     if evaluation.failed:
         raise typer.Exit(1)
+
+
+def _require_extra(command: str) -> None:
+    """Raises: BackendError, naming what is missing of the packages that every measurement needs."""
+    missing = [module for module in _NEEDED if find_spec(module) is None]
+    if missing:
+        raise BackendError(f"{command} needs {', '.join(missing)}: pip install 'ufafuse[bench]'.")
 
 
 def _checked_folder(out: Path | None, *, force: bool) -> None:
@@ -126,6 +139,7 @@ def bench(
 ) -> None:
     """Time one fusion: against the paper's 0.26 s, this machine's own limit, and other ways to run the network."""
     with console.run(as_json):
+        _require_extra("ufa bench")
         from ufafuse.benchmarks.methods import methods as known
         from ufafuse.benchmarks.speed.bench import DEFAULT_SIZES, Plan, parse_size
         from ufafuse.benchmarks.speed.report import quality_of, write_report
@@ -152,6 +166,7 @@ def bench(
             _print_bench(result)
         for path in result.get("files", []):
             console.wrote(path, as_json=as_json)
+        console.hint("ufa eval --pairs DIR -o OUT", as_json=as_json)
 
 
 def _bundled_files() -> list[Path]:

@@ -140,9 +140,12 @@ def _executor(jobs: int) -> Iterator[Executor | None]:
 
 
 def _single_threaded() -> None:
+    import signal
+
     import cv2
 
     cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends them; a traceback from each would drown its one line
 
 
 def _rows(executor: Executor | None, tasks: list[tuple[Contestant, PairPaths]], pictures: Path | None) -> Iterable[EvalRow]:

@@ -4,6 +4,8 @@ Run as ``python -m ufafuse.benchmarks.speed.fresh JSON``; prints one JSON object
 """
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ from ufafuse.benchmarks.speed.timing import timed
 from ufafuse.runtime.errors import BackendError, UfaError
 
 _TIMEOUT_S = 600
+_TOOL_TIMEOUT_S = 20
 
 
 def in_fresh_process(spec: Spec, size: tuple[int, int]) -> dict[str, float]:
@@ -23,7 +26,7 @@ def in_fresh_process(spec: Spec, size: tuple[int, int]) -> dict[str, float]:
 
     Returns:
         ``cold_ms`` (from the start of the process to its first fused pair), its parts ``load_ms`` and ``first_ms``, and
-        ``rss_mib`` (the peak of the resident memory).
+        ``rss_mib`` (the peak of the resident memory); on a GPU also ``device_mib``.
 
     Raises:
         BackendError: The process failed or took too long; the text is its last line.
@@ -50,13 +53,27 @@ def _measured(request: dict[str, Any]) -> dict[str, float]:
     first_ms = timed(lambda: contender.run(near, far))
     cold_ms = (loaded - started) * 1e3 + first_ms  # the making of the test pair is left out
     contender.run(near, far)
+    device_mib = _device_mib()
     contender.close()
-    return {
+    found = {
         "cold_ms": round(cold_ms, 1),
         "load_ms": round((loaded - loading) * 1e3, 1),
         "first_ms": round(first_ms, 1),
         "rss_mib": round(_peak_mib(), 1),
     }
+    return found if device_mib is None else found | {"device_mib": device_mib}
+
+
+def _device_mib() -> float | None:
+    """Memory of this process on the GPUs, as ``nvidia-smi`` gives it; None where it does not know of it."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return None
+    command = [tool, "--query-compute-apps=pid,used_gpu_memory", "--format=csv,noheader,nounits"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=_TOOL_TIMEOUT_S, check=False)
+    rows = [line.split(",") for line in answer.stdout.splitlines()]
+    used = [float(row[1]) for row in rows if row[0].strip() == str(os.getpid()) and row[1].strip().isdigit()]
+    return sum(used) if used else None
 
 
 def _peak_mib() -> float:

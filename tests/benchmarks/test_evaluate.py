@@ -140,6 +140,14 @@ def test_infrared_and_visible_frames_are_brought_to_one_shape():
     assert [frame.shape for frame in alike(grey, grey)] == [(4, 5)] * 2
 
 
+def test_a_grey_and_a_colour_frame_are_evaluated_together(tmp_path, synthetic):
+    near, far, _ = synthetic
+    cv2.imwrite(str(tmp_path / "street_A.png"), near[..., 1])
+    cv2.imwrite(str(tmp_path / "street_B.png"), far)
+    evaluation = evaluate(chosen_pairs(tmp_path), [MethodContestant("lap")], jobs=1)
+    assert set(evaluation.rows[0].metrics) == set(METRICS)
+
+
 def test_a_pattern_without_a_pair_is_refused(pair_folder):
     assert [pair.name for pair in chosen_pairs(pair_folder, "t*")] == ["two"]
     with pytest.raises(InputError, match="has a name like x"):
@@ -202,6 +210,13 @@ def test_bad_usage_ends_with_two_and_one_sentence(run, pair_folder, arguments, m
     assert result.exit_code == 2
     assert message in result.stderr.replace("\n", " ")
     assert "Traceback" not in result.output
+
+
+def test_a_missing_extra_is_named_with_its_mend(run, pair_folder, monkeypatch):
+    monkeypatch.setattr(commands, "find_spec", lambda name: None if name == "pywt" else object())
+    result = run("eval", "--pairs", pair_folder, "--methods", "lap")
+    assert result.exit_code == 2
+    assert "ufa eval needs pywt: pip install 'ufafuse[bench]'" in result.stderr.replace("\n", " ")
 
 
 def test_a_folder_that_is_not_empty_is_not_written_into(run, pair_folder):

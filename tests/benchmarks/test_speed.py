@@ -1,6 +1,7 @@
 """Timing, floors, cold starts, the report and `ufa bench`; nothing here judges how long something takes."""
 
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -161,6 +162,15 @@ def test_a_fresh_process_tells_its_cold_start_and_memory(tiny_onnx):
 def test_a_fresh_process_that_fails_says_why(tmp_path):
     with pytest.raises(BackendError, match="is not a file"):
         fresh.in_fresh_process(Spec("session", str(tmp_path / "none.onnx"), "onnxruntime"), SIZE)
+
+
+def test_the_memory_of_a_process_on_the_gpu_is_asked_of_its_tool(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert fresh._device_mib() is None
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\necho '1, 900'\necho '{os.getpid()}, 512'\necho '{os.getpid()}, [N/A]'\n")
+    tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
+    assert fresh._device_mib() == 512
 
 
 @pytest.mark.parametrize("kind", ["onnxruntime default", "openvino default"])
