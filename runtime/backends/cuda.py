@@ -8,6 +8,7 @@ an object only while the very context object that it was born under is on top, s
 Source: PyCUDA's src/cpp/cuda.hpp (classes context, primary_context, context_dependent).
 """
 
+import atexit
 import contextlib
 import threading
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ Vendor: TypeAlias = Any  # an object of PyCUDA, which has no types
 Bytes: TypeAlias = NDArray[np.uint8]
 
 # The process has one primary context a GPU, whatever we do, and CUDA's runtime keeps it until the process ends. So do
-# we: releasing it in a thread other than the one that retained it is something that PyCUDA cannot do.
+# we: PyCUDA cannot release it in a thread other than the one that retained it.
 _retained: dict[int, Vendor] = {}
 _retaining = threading.Lock()
 
@@ -52,7 +53,8 @@ class Gpu:
             with _retaining:
                 if ordinal not in _retained:
                     self._cuda.init()
-                    _retained[ordinal] = self._cuda.Device(ordinal).retain_primary_context()
+                    _retained[ordinal] = context = self._cuda.Device(ordinal).retain_primary_context()
+                    atexit.register(context.detach)  # PyCUDA's destructor would take it for a context of its own making
             device = self._cuda.Device(ordinal)
             self.name: str = device.name()
             self.capability: tuple[int, int] = device.compute_capability()

@@ -76,7 +76,10 @@ class Graph:
             self._call("cuGraphDestroy", graph)
 
     def _call(self, name: str, *arguments: Any) -> tuple[Any, ...]:  # noqa: ANN401 - cuda-python has no types
-        code, *values = getattr(self._driver, name)(*arguments)
+        try:
+            code, *values = getattr(self._driver, name)(*arguments)
+        except RuntimeError as error:  # cuda-python's word for a driver that lacks the function
+            raise CaptureError(f"{name} failed ({error})") from error
         if code != self._driver.CUresult.CUDA_SUCCESS:
-            raise CaptureError(f"{name} failed with {code}.")
+            raise CaptureError(f"{name} failed with {code}")
         return tuple(values)

@@ -132,7 +132,9 @@ def make_pycuda(world, capability=(8, 6), name="Fake RTX"):
             raise world.errors.LogicError("cannot pop non-current context")
         world.stack().pop()
 
-    Context = world.strict(surface, "Context", {"push": push, "pop": staticmethod(pop)})
+    Context = world.strict(
+        surface, "Context", {"push": push, "pop": staticmethod(pop), "detach": lambda self: world.call("detach")}
+    )
 
     def retain(self):
         world.call("retain_primary_context")

@@ -51,6 +51,16 @@ def test_many_threads_retain_the_context_once(world):
     assert world.retained == 1
 
 
+def test_the_context_is_released_when_the_process_ends(world, monkeypatch):
+    at_exit = []
+    monkeypatch.setattr("atexit.register", at_exit.append)
+    Gpu()
+    assert "detach" not in world.calls
+    (release,) = at_exit
+    release()
+    assert world.calls.count("detach") == 1
+
+
 def test_the_fake_is_as_strict_as_the_real_one(world):
     gpu = Gpu()
     with pytest.raises(world.driver.LogicError, match="no currently active context"):
