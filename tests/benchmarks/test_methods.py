@@ -69,6 +69,12 @@ def test_a_grey_and_a_colour_frame_give_a_colour_picture(synthetic):
     assert method("lap").fuse(near[..., 1], far).shape == far.shape
 
 
+def test_halves_are_rounded_up():
+    near, far = np.full((8, 8), 10, np.uint8), np.full((8, 8), 11, np.uint8)
+    assert (method("average").fuse(near, far) == 11).all()
+    assert (method("average").fuse(near + 1, far + 1) == 12).all()
+
+
 def test_frames_of_different_sizes_are_refused(synthetic):
     near, far, _ = synthetic
     with pytest.raises(InputError, match="must have one size"):
