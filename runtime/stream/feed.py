@@ -163,11 +163,11 @@ class Feed(threading.Thread):
         pause = self._retry.first
         while not self._stopping.wait(pause):
             pause = min(2 * pause, self._retry.longest)
-            away = time.monotonic() - self.lost_at
             try:
                 self.source.open()
             except SourceLost as lost:
                 self.source.close()
+                away = time.monotonic() - self.lost_at
                 if self._retry.give_up is not None and away > self._retry.give_up:
                     raise UfaError(
                         f"{self.source.name} has been away for {away:.0f} s, the limit of --give-up: {lost}."
@@ -177,7 +177,7 @@ class Feed(threading.Thread):
                     self._tell("lost", f"still away after {away:.0f} s: {lost}")
                 continue
             self.reconnects += 1
-            self.lost_at = None
+            away, self.lost_at = time.monotonic() - self.lost_at, None
             self._tell("back", f"{self.source.name} is back after {away:.1f} s")
             return True
         return False

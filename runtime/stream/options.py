@@ -48,7 +48,7 @@ class PipelineOptions:
     swap: bool = False
     when_late: str = AUTO
     queue: int = 2
-    waiting: int = 16
+    waiting: int = 4
     late_after: float = 0.2
     stall_after: float = 2.0
     idle: float | None = None

@@ -71,7 +71,7 @@ class NearestPairing(Pairing):
         key: Callable[[Frame], float] = lambda frame: frame.timestamp,
         far_offset: float = 0.0,
         exact: bool = False,
-        waiting: int = 16,
+        waiting: int = 4,
     ) -> None:
         super().__init__(max_skew)
         self._key = key
