@@ -1,0 +1,74 @@
+"""The streaming examples run as they are, with a copy in the network's place."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+def run(name, *arguments):
+    command = [sys.executable, str(EXAMPLES / name), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def test_the_simulated_line(tmp_path):
+    output = run("03_stream_sim.py", "--copy", "--seconds", "2", "--out", str(tmp_path / "line.mkv"))
+    assert "the picture says 0\n" in output
+    assert "in [" in output
+    assert (tmp_path / "line.mkv").stat().st_size > 100_000
+
+
+@pytest.mark.skipif(importlib.util.find_spec("harvesters") is None, reason="harvesters is not installed")
+def test_genicam_cameras_through_harvesters(tmp_path):
+    """`genicam` ships a GenTL producer of simulated cameras, so the example runs against the real interface."""
+    genicam = importlib.util.find_spec("genicam")
+    assert genicam is not None
+    assert genicam.origin is not None
+    producer = Path(genicam.origin).parent / "viky.cti"
+    if not producer.is_file():
+        pytest.skip("this genicam has no simulated cameras")
+    video = tmp_path / "line.mkv"
+    output = run(
+        "04_genicam_harvesters.py", str(producer), "--copy", "--max-skew", "0.03", "--seconds", "2", "--out", str(video)
+    )
+    fused = int(output.rpartition("fused ")[2].split(",")[0])
+    assert fused > 5
+    assert video.stat().st_size > 10_000
+
+
+@pytest.mark.skipif(importlib.util.find_spec("harvesters") is None, reason="harvesters is not installed")
+@pytest.mark.parametrize(
+    ("pixel_format", "shape", "dtype"),
+    [
+        ("Mono8", (4, 6), "uint8"),
+        ("Mono12", (4, 6), "uint16"),
+        ("BayerRG8", (4, 6, 3), "uint8"),
+        ("RGB8", (4, 6, 3), "uint8"),
+        ("BGR8", (4, 6, 3), "uint8"),
+    ],
+)
+def test_pixel_formats_become_pictures(pixel_format, shape, dtype):
+    import numpy as np
+
+    spec = importlib.util.spec_from_file_location("genicam_example", EXAMPLES / "04_genicam_harvesters.py")
+    assert spec is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    samples = 24 * (3 if pixel_format.endswith(("RGB8", "BGR8")) else 1)
+    data = np.full(samples, 4095 if dtype == "uint16" else 200, dtype)
+    picture = example.to_picture(data, 4, 6, pixel_format)
+    assert (picture.shape, picture.dtype) == (shape, np.dtype(dtype))
+    assert picture.max() == (4095 << 4 if dtype == "uint16" else 200)
+    assert not np.shares_memory(picture, data)
+    with pytest.raises(ValueError, match="set its PixelFormat"):
+        example.to_picture(data, 4, 6, "YUV422_8")
+
+
+def test_a_camera_sdk_with_callbacks():
+    output = run("05_own_camera_callback.py", "--copy")
+    assert "(240, 320, 3)" in output
+    assert "fused 20 of [20, 20]" in output
