@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 class TensorRtSession(Session):
     """An engine on an NVIDIA GPU; usable from any thread, two frames under way at a time.
 
-    Of the options only ``precision`` means something here, and it has to be the engine's own.
+    Of the options only ``precision`` means something here, and it has to be the engine's own; the others are about CPUs.
 
     Attributes:
         last_timing: Milliseconds of the last frame on the GPU: ``h2d_ms``, ``compute_ms``, ``d2h_ms``.
@@ -45,6 +45,8 @@ class TensorRtSession(Session):
 
     def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:
         check_precision(model, manifest, options.precision)
+        if options.provider != "cpu":
+            raise BackendError(f"--provider {options.provider} is ONNX Runtime's: leave it away for {model.name}.")
         self._facts = EngineFacts.from_manifest(model, manifest)
         plan = model.read_bytes()
         self._facts.check_plan(plan)
