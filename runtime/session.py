@@ -22,7 +22,11 @@ BACKENDS = ("auto", "tensorrt", "onnxruntime", "openvino")
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 _MODULES = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime",), "tensorrt": ("tensorrt", "tensorrt_rtx")}
 _CLASSES = {"openvino": "OpenVinoSession", "onnxruntime": "OnnxRuntimeSession", "tensorrt": "TensorRtSession"}
-_EXTRAS = {"openvino": "cpu", "onnxruntime": "cpu", "tensorrt": "gpu"}
+_MEND = {
+    "openvino": "`pip install 'ufafuse[cpu]'`",
+    "onnxruntime": "`pip install 'ufafuse[cpu]'`",
+    "tensorrt": "`pip install 'ufafuse[gpu]'` (for a TensorRT-RTX engine 'ufafuse[rtx]')",
+}
 
 
 class Fused(NamedTuple):
@@ -134,8 +138,7 @@ def choose_backend(model: Path, backend: str) -> tuple[str, str]:
 
 def _require(backend: str) -> None:
     if not installed(backend):
-        extra = _EXTRAS[backend]
-        raise BackendError(f"{backend} is not installed: run `pip install 'ufafuse[{extra}]'`, or use --backend auto.")
+        raise BackendError(f"{backend} is not installed: run {_MEND[backend]}, or use --backend auto.")
 
 
 def open_session(model: Path, *, backend: str = "auto", options: SessionOptions | None = None) -> Session:
