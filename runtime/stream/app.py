@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError, UfaError
-from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.stream.feed import Event
-from ufafuse.runtime.stream.frames import FAR, NEAR, Array
+from ufafuse.runtime.stream.frames import FAR, NEAR
+from ufafuse.runtime.stream.fusing import Engine, EngineOptions
 from ufafuse.runtime.stream.options import PipelineOptions
-from ufafuse.runtime.stream.pipeline import Fuse, Pipeline
+from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.service import Notifier
 from ufafuse.runtime.stream.sinks import SinkOptions, sink_from_text
 from ufafuse.runtime.stream.sources import PacedSource, Source, source_from_text
@@ -24,7 +22,6 @@ from ufafuse.runtime.stream.status import StatusLine, line_of
 from ufafuse.runtime.stream.web.server import parse_address
 from ufafuse.runtime.stream.web.view import View
 
-COPY = "copy"
 _TICK = 0.25
 _HUNG_SECONDS = 60.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -38,25 +35,22 @@ class StreamRequest:
         near, far: Sources as text; both None with ``alternating``.
         alternating: One camera that alternates its focus, as text.
         out: The sink as text.
-        model: As `Fuser` takes it, or ``"copy"``: no network, the near frame passes through.
-        fuser: Backend, precision, threads: `Fuser`'s other arguments.
         realtime: Play recordings at their own speed.
         view: Port or host:port of the page; None shows none.
         token: For the page, and for pictures over HTTP.
         quiet: No line of figures.
-        pipeline, sink: Options of these.
+        engine, pipeline, sink: Options of these.
     """
 
     near: str | None = None
     far: str | None = None
     alternating: str | None = None
     out: str = "none"
-    model: str | None = None
-    fuser: dict[str, Any] = field(default_factory=dict)
     realtime: bool = False
     view: str | None = None
     token: str = ""
     quiet: bool = False
+    engine: EngineOptions = field(default_factory=EngineOptions)
     pipeline: PipelineOptions = field(default_factory=PipelineOptions)
     sink: SinkOptions = field(default_factory=SinkOptions)
 
@@ -72,18 +66,22 @@ def stream(request: StreamRequest) -> dict[str, Any]:
     """
     near, far = _sources(request)
     sink = sink_from_text(request.out, request.sink)
+    status = StatusLine(console.err, quiet=request.quiet)
     with contextlib.ExitStack() as stack:
         view = None
         if request.view is not None:
             view = View(parse_address(request.view, "--view"), token=request.token)
             stack.callback(view.stop)
-        fuse, engine = _engine(request, stack, lambda: view is not None and view.wants_map)
-        status = StatusLine(console.err, quiet=request.quiet)
-        stack.callback(status.close)
+        engine = Engine(
+            request.engine,
+            wants_map=lambda: view is not None and view.wants_map,
+            report=lambda text: pipeline.report("registered", "", text),
+        )
+        stack.enter_context(engine)
         pipeline = Pipeline(
             near,
             far,
-            fuse,
+            engine.fuse,
             sink,
             options=request.pipeline,
             on_frame=view.show if view is not None else None,
@@ -96,7 +94,7 @@ def stream(request: StreamRequest) -> dict[str, Any]:
         stopped = _until_done(pipeline, status)
     if pipeline.error is not None and not isinstance(pipeline.error, UfaError):
         raise pipeline.error
-    return _judged({**pipeline.summary(), **engine}, stopped=stopped)
+    return _judged({**pipeline.summary(), **engine.to_json()}, stopped=stopped)
 
 
 def _sources(request: StreamRequest) -> tuple[Source, Source | None]:
@@ -118,24 +116,10 @@ def _sources(request: StreamRequest) -> tuple[Source, Source | None]:
 def _paced(source: Source, request: StreamRequest, *, realtime: bool = False) -> Source:
     wanted = (realtime or request.realtime) and not source.live
     if wanted and source.numbered:
-        raise InputError(f"{source.name} is a folder, which has no speed of its own: leave --realtime away.")
+        raise InputError(
+            f"{source.name} is a folder, which has no speed of its own: give folders for both sides, and no --realtime."
+        )
     return PacedSource(source) if wanted else source
-
-
-def _engine(request: StreamRequest, stack: contextlib.ExitStack, wants_map: Callable[[], bool]) -> tuple[Fuse, dict[str, Any]]:
-    """The fusing function, and what the summary says of it."""
-    if request.model == COPY:
-        return _copied, {"backend": COPY, "precision": None, "model": None}
-    fuser = stack.enter_context(Fuser(request.model, **request.fuser))
-
-    def fuse(near: Array, far: Array) -> Array | tuple[Array, Array | None]:
-        return fuser.fuse_with_map(near, far) if wants_map() else fuser.fuse(near, far)
-
-    return fuse, {"backend": fuser.backend, "precision": fuser.precision, "model": str(fuser.model)}
-
-
-def _copied(near: Array, far: Array) -> Array:  # noqa: ARG001 - the shape of a fusing function
-    return np.array(near)
 
 
 def _until_done(pipeline: Pipeline, status: StatusLine) -> bool:
@@ -144,7 +128,8 @@ def _until_done(pipeline: Pipeline, status: StatusLine) -> bool:
     notifier.ready()
     stopped = False
     hung_after = notifier.watchdog_seconds / 2 or _HUNG_SECONDS
-    with _counted_signals() as asked:
+    status.start()
+    with contextlib.closing(status), _counted_signals() as asked:
         obeyed = 0
         while not pipeline.wait(_TICK):
             figures = pipeline.figures()

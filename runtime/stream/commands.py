@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ufafuse.runtime import console
-from ufafuse.runtime.commands import Backend, BackendOption, Force, Json, PrecisionOption, Threads
+from ufafuse.runtime.commands import (
+    Align,
+    AlignOption,
+    Backend,
+    BackendOption,
+    Force,
+    Json,
+    MaxMemory,
+    PrecisionOption,
+    Threads,
+    TileOption,
+)
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -108,6 +119,10 @@ Idle = Annotated[float | None, typer.Option(metavar="S", min=0, help="End when n
 Model = Annotated[
     str | None, typer.Option(help="A bundled network, a .onnx or .engine file, or copy (no network: near passes).")
 ]
+AlignEvery = Annotated[
+    float | None, typer.Option(metavar="S", min=0, help="Estimate --align anew every S seconds [default: once].")
+]
+SelfTest = Annotated[bool, typer.Option("--self-test", help="First check the model on a packed pair.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No line of figures.")]
 
 
@@ -116,7 +131,8 @@ def register(app: typer.Typer) -> None:
     app.command("stream")(stream)
 
 
-def stream(  # noqa: PLR0917 - each is an option of the command
+def stream(
+    *,
     near: Near = None,
     far: Far = None,
     alternating: Alternating = None,
@@ -145,6 +161,11 @@ def stream(  # noqa: PLR0917 - each is an option of the command
     backend: BackendOption = Backend.auto,
     precision: PrecisionOption = None,
     threads: Threads = None,
+    max_memory: MaxMemory = None,
+    tile: TileOption = "auto",
+    align: AlignOption = Align.off,
+    align_every: AlignEvery = None,
+    self_test: SelfTest = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -165,17 +186,21 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever the command line gave
 def _request(options: dict[str, Any]) -> "StreamRequest":
     from ufafuse.runtime.stream.app import StreamRequest
     from ufafuse.runtime.stream.feed import RetryPolicy
+    from ufafuse.runtime.stream.fusing import EngineOptions
     from ufafuse.runtime.stream.options import PipelineOptions
     from ufafuse.runtime.stream.sinks import SinkOptions
 
     if options["as_json"] and options["out"] == "-":
         raise InputError("--json and --out - both want standard output: write to a file, or leave --json away.")
+    tile = int(options["tile"]) if options["tile"].isdecimal() else options["tile"]
     same = ("pair_by", "alternate_by", "swap", "when_late", "queue", "stall_after", "idle", "frames", "seconds")
     return StreamRequest(
-        **{
-            name: options[name] for name in ("near", "far", "alternating", "out", "model", "realtime", "view", "token", "quiet")
-        },
-        fuser={name: options[name] for name in ("backend", "precision", "threads")},
+        **{name: options[name] for name in ("near", "far", "alternating", "out", "realtime", "view", "token", "quiet")},
+        engine=EngineOptions(
+            fuser={name: options[name] for name in ("backend", "precision", "threads", "max_memory", "self_test")}
+            | {"tile": tile},
+            **{name: options[name] for name in ("model", "align", "align_every")},
+        ),
         pipeline=PipelineOptions(
             max_skew=None if options["max_skew"] is None else seconds_from("--max-skew", options["max_skew"]),
             far_offset=seconds_from("--far-offset", options["far_offset"], negative=True),

@@ -74,12 +74,12 @@ class Pipeline:
             size=self.options.queue,
             when_late=self._when_late,
             hold=self.options.hold_for(self._sources),
-            on_mismatch=lambda text: self._report("mismatch", "", text),
+            on_mismatch=lambda text: self.report("mismatch", "", text),
         )
         self._outputs: queue.Queue[FusedPair | None] = queue.Queue(self.options.queue)
         self._meter = Meter(self.options.late_after)
         self._feeds = [
-            Feed(source, side, put=self._pairs.put, done=self._source_done, report=self._report, retry=self.options.retry)
+            Feed(source, side, put=self._pairs.put, done=self._source_done, report=self.report, retry=self.options.retry)
             for side, source in enumerate(self._sources)
         ]
         self._stalled: set[int] = set()
@@ -256,14 +256,14 @@ class Pipeline:
         """End the run because of ``error``; the first one is what `run` raises."""
         if self.error is None:
             self.error = error
-            self._report("stopping", "", " ".join(str(error).split()) or type(error).__name__)
+            self.report("failed", "", " ".join(str(error).split()) or type(error).__name__)
         self._pairs.abandon()
         self.stop()
 
     def _source_done(self, side: int, error: Exception | None) -> None:
         if error is not None and self.error is None:
             self.error = error
-            self._report("stopping", SIDES[side], str(error))
+            self.report("failed", SIDES[side], str(error))
             self.stop()  # what was captured until now is still fused and written
         for ended in (side,) if len(self._sources) == 2 else (NEAR, FAR):
             self._pairs.end(ended)
@@ -287,7 +287,7 @@ class Pipeline:
             self.stop()
         last = max(feed.last_frame or self._meter.started for feed in self._feeds)
         if self.options.idle is not None and now - last >= self.options.idle:
-            self._report("stopping", "", f"no source sent a frame for {self.options.idle:g} s (--idle)")
+            self.report("stopping", "", f"no source sent a frame for {self.options.idle:g} s (--idle)")
             self.stop()
 
     def _watch_stall(self, feed: Feed) -> None:
@@ -296,10 +296,10 @@ class Pipeline:
         silent = time.monotonic() - (feed.last_frame or self._meter.started)
         if feed.side not in self._stalled and silent > self.options.stall_after:
             self._stalled.add(feed.side)
-            self._report("stalled", SIDES[feed.side], f"{feed.source.name} has sent no frame for {silent:.1f} s")
+            self.report("stalled", SIDES[feed.side], f"{feed.source.name} has sent no frame for {silent:.1f} s")
         elif feed.side in self._stalled and silent <= self.options.stall_after:
             self._stalled.discard(feed.side)
-            self._report("resumed", SIDES[feed.side], f"{feed.source.name} sends frames again")
+            self.report("resumed", SIDES[feed.side], f"{feed.source.name} sends frames again")
 
     def _state(self, feed: Feed) -> dict[str, Any]:
         if feed.lost_at is not None:
@@ -313,7 +313,8 @@ class Pipeline:
     def _by_side(self, name: str) -> list[int]:
         return [getattr(feed, name) for feed in self._feeds]
 
-    def _report(self, kind: str, side: str, text: str) -> None:
+    def report(self, kind: str, side: str, text: str) -> None:
+        """Tell ``on_event`` and the summary something; see `Event`."""
         event = Event(kind, side, text, time.monotonic() - self._meter.started)
         self.events.append(event)
         if self._on_event is not None:

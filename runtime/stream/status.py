@@ -49,8 +49,11 @@ class StatusLine:
         self._quiet = quiet
         self._last = time.monotonic()
         self._status: Status | None = None
-        if console.is_terminal and not quiet:
-            self._status = console.status("starting", spinner="line")
+
+    def start(self) -> None:
+        """Take the terminal's last line."""
+        if self._console.is_terminal and not self._quiet:
+            self._status = self._console.status("starting", spinner="line")
             self._status.start()
 
     def update(self, figures: dict[str, Any]) -> None:
@@ -62,7 +65,9 @@ class StatusLine:
             self._console.print(line_of(figures), markup=False)
 
     def event(self, event: Event) -> None:
-        """Show an event; called from any thread."""
+        """Show an event; called from any thread. What ended the run is told by its caller, at the end."""
+        if event.kind == "failed":
+            return
         side = f"{event.side}: " if event.side else ""
         self._console.print(f"{event.seconds:8.1f} s  {side}{event.text}", markup=False)
 

@@ -167,21 +167,25 @@ class OpenCvSink(_VideoSink):
         self._frames = 0
 
     def _begin(self, path: Path, picture: Array) -> None:
+        self._current, self._frames = path, 0
+        self._need_room()
         height, width = picture.shape[:2]
         fourcc = cv2.VideoWriter.fourcc(*_FOURCC[path.suffix.lower()])
         self._writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, fourcc, self._rate, (width, height))
-        self._current, self._frames = path, 0
         if not self._writer.isOpened():
             self._writer = None
             raise OutputError(f"{path} cannot be written by OpenCV: choose a .mkv file, or check the folder's rights.")
 
     def _append(self, picture: Array, seconds: float) -> None:  # noqa: ARG002 - the rate is constant
-        # OpenCV does not say when a write fails, so room is checked before.
-        free = shutil.disk_usage(self._current.parent).free
-        if free < _LEAST_FREE:
-            raise OutputError(f"{self._current} cannot go on: {free >> 20} MiB are left on its disk. Make room.")
+        self._need_room()
         self._writer.write(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR) if picture.ndim == 2 else picture)
         self._frames += 1
+
+    def _need_room(self) -> None:
+        """OpenCV does not say when a write fails, so room is checked before."""
+        free = shutil.disk_usage(self._current.parent).free
+        if free < _LEAST_FREE:
+            raise OutputError(f"{self._current} cannot be written: {free >> 20} MiB are left on its disk. Make room.")
 
     def _finish(self) -> None:
         writer, self._writer = self._writer, None

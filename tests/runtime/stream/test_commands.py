@@ -86,6 +86,7 @@ def test_people_get_a_table_and_the_files_names(tmp_path):
         ([*sim(), "--view", "port"], "no port"),
         ([*sim(), "--json", "--out", "-"], "standard output"),
         ([*sim(), "--pair-by", "number"], "two folders"),
+        (["--near", ".", "--far", "sim:"], "folders for both sides"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_2(arguments, part, tmp_path, monkeypatch):
@@ -136,6 +137,15 @@ def test_a_killed_run_leaves_a_video_that_plays(tmp_path, pictures_of):
     last_complete = path.read_bytes().count(b"\xff\xd9")
     assert len(numbers) >= last_complete - 1
     assert None not in numbers[:-1]
+
+
+def test_registration_is_told_and_kept_in_the_summary():
+    arguments = ["--near", "sim:?size=240x320&rate=30&defocus=2", "--far", "sim:?size=240x320&rate=30&defocus=2"]
+    done = ufa(*arguments, *COPY, "--align", "translation", "--frames", "5", "--json")
+    assert done.exit_code == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert "alignment" in summary
+    assert sum("registered" in event for event in summary["events"]) == 1
 
 
 def test_an_alternating_camera():

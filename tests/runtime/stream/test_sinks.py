@@ -261,6 +261,10 @@ class TestOpenCv:
             sink.write(item(1))
         sink.close()
         assert len(times_of(tmp_path / "x.avi")) == 1
+        full = OpenCvSink(tmp_path / "y.avi")
+        with pytest.raises(OutputError, match="5 MiB are left"):
+            full.write(item(0))
+        assert not (tmp_path / "y.avi").exists()
 
     def test_frames_that_opencv_lost_are_noticed(self, tmp_path, item):
         sink = OpenCvSink(tmp_path / "x.avi")
