@@ -34,11 +34,11 @@ class Maker:
 
     Args:
         suffix: Of the file's name: ``"-int8"`` makes ``ufa-int8.onnx``.
-        make: Called with (the ONNX file, where to write, the folder of pairs or None).
+        make: Called with (the ONNX file, where to write, the folder of pairs, whether to replace what is there).
     """
 
     suffix: str
-    make: Callable[[Path, Path, Path | None], Any]
+    make: Callable[[Path, Path, Path, bool], Any]
 
 
 def export_all(
@@ -78,27 +78,10 @@ def export_all(
     except OSError as error:
         raise OutputError(f"{folder} cannot be made: {error.strerror}.") from error
     net = load_weights(weights)
-    name = net.spec.name
-    rows: list[Row] = []
-    for suffix, precision, io in (
-        ("", "fp32", "float"),
-        ("-uint8", "fp32", "uint8"),
-        ("-fp16", "fp16", "float"),
-        ("-fp16-uint8", "fp16", "uint8"),
-    ):
-        out = folder / f"{name}{suffix}.onnx"
-        tiles = net.spec.channel and suffix == ""
-        onnx_from_weights(weights, out, precision=precision, io=io, tiles=tiles, force=force)
-        rows.append(Row(out, precision, io))
-        done(out.name)
-    for maker in makers:
-        out = folder / f"{name}{maker.suffix}.onnx"
-        maker.make(rows[0].artefact, out, pairs)
-        manifest = read_manifest(out)
-        rows.append(Row(out, manifest.precision, manifest.io))
-        done(out.name)
-    pack_reference(weights, folder / f"{name}.reference.npz", pairs=pairs, force=force)
     left_out: list[str] = []
+    rows = list(_exported(weights, net.spec, folder, force=force, done=done))
+    rows += _made(makers, rows[0].artefact, pairs, left_out, force=force, done=done)
+    pack_reference(weights, folder / f"{net.spec.name}.reference.npz", pairs=pairs, force=force)
     cases = list(reference_cases(net, load_pairs(pairs, sizes=[size], max_pairs=max_pairs), noise=True))
     for row in rows:
         _check_on_cpu(row, weights, cases, left_out)
@@ -119,10 +102,20 @@ def _exported(weights: Path, spec: Spec, folder: Path, *, force: bool, done: Cal
         done(out.name)
 
 
-def _made(makers: Sequence[Maker], source: Path, pairs: Path | None, *, done: Callable[[str], None]) -> Iterator[Row]:
+def _made(
+    makers: Sequence[Maker], source: Path, pairs: Path | None, left_out: list[str], *, force: bool, done: Callable[[str], None]
+) -> Iterator[Row]:
+    """What the makers add; what cannot be made is noted and does not stop the others."""
     for maker in makers:
         out = source.with_name(f"{source.stem}{maker.suffix}.onnx")
-        maker.make(source, out, pairs)
+        if pairs is None:
+            left_out.append(f"{out.name}: it is made from real pairs (add --pairs DIR)")
+            continue
+        try:
+            maker.make(source, out, pairs, force)
+        except CheckFailed as error:
+            left_out.append(f"{out.name}: {error}")
+            continue
         manifest = read_manifest(out)
         yield Row(out, manifest.precision, manifest.io)
         done(out.name)

@@ -1,0 +1,278 @@
+"""From an exported graph and real pairs to an INT8 graph that was measured before it got its name."""
+
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ufafuse.calibration.costs import shares_of_work
+from ufafuse.calibration.crops import Crop, CropOptions, crops_from_images, crops_from_pairs
+from ufafuse.calibration.judge import Judge
+from ufafuse.calibration.layers import conv_layers
+from ufafuse.calibration.quantizers import QuantizerOptions, with_quantizers
+from ufafuse.calibration.ranges import Method, Ranges, measure_ranges
+from ufafuse.calibration.search import Choice, fewest_kept, sensitivity
+from ufafuse.calibration.table import plot
+from ufafuse.export.onnx_export import Companions, report_path
+from ufafuse.export.onnx_file import load_graph
+from ufafuse.runtime.artefact import METADATA_KEY, Manifest, atomic_write, read_manifest, sha256_of, tool_versions, write_json
+from ufafuse.runtime.errors import CheckFailed, InputError, OutputError
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class CalibrationOptions:
+    """How to calibrate.
+
+    Args:
+        pairs: A folder of real pairs; or, instead, ``images`` and ``masks`` to draw pairs from.
+        images, masks: Photographs and their labels.
+        crops: How many windows of which size.
+        method: How ranges are drawn.
+        ranges: A file of an earlier run, instead of measuring.
+        quantizers: How quantisers are placed.
+        min_psnr: Worst PSNR in dB against the source file that the held-out windows must keep.
+        keep: Layers to leave in high precision.
+        threads: CPU threads.
+
+    Raises:
+        InputError: Neither or both sources of pairs.
+    """
+
+    pairs: Path | None = None
+    images: Path | None = None
+    masks: Path | None = None
+    crops: CropOptions = field(default_factory=CropOptions)
+    method: Method = field(default_factory=Method)
+    ranges: Path | None = None
+    quantizers: QuantizerOptions = field(default_factory=QuantizerOptions)
+    min_psnr: float = 45.0
+    keep: tuple[str, ...] = ()
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        drawn = self.images is not None and self.masks is not None
+        if (self.images is None) != (self.masks is None) or (self.pairs is None) != drawn:
+            raise InputError("give either --pairs DIR, or --images DIR and --masks DIR to draw pairs from.")
+
+    def load(self) -> tuple[list[Crop], list[Crop]]:
+        """(to calibrate, to judge)."""
+        if self.images is not None and self.masks is not None:
+            return crops_from_images(self.images, self.masks, self.crops)
+        assert self.pairs is not None  # __post_init__ saw to it
+        return crops_from_pairs(self.pairs, self.crops)
+
+
+def int8_from_onnx(
+    onnx: Path, out: Path, options: CalibrationOptions, *, force: bool = False, on_step: Progress = lambda *_: None
+) -> dict[str, Any]:
+    """Calibrate, quantise and check a model, and its tiling companions where they lie beside it.
+
+    Args:
+        onnx: A whole-frame file of `ufa export`, fp32 or fp16.
+        out: Ends in ``.onnx``. Beside it appear its report, the table of sensitivities as a picture, and the ranges.
+        options: See `CalibrationOptions`.
+        force: Replace existing files.
+        on_step: Called with (what is done, steps done, steps in all).
+
+    Returns:
+        ``ok``, ``artefact``, ``report``, ``ranges``, ``plot``, ``files``, ``precision``, ``rest`` (of the layers that are
+        not int8), ``method``, ``layers`` (a row each: ``name``, ``psnr_alone``, ``share_of_work``, ``precision``),
+        ``share_int8`` (of the work), ``verified`` (``ok``, ``psnr`` by engine, ``psnr_all``, ``min_psnr``, ``windows``).
+
+    Raises:
+        InputError, ModelError: An option or a file cannot be used.
+        CheckFailed: No choice of layers keeps ``min_psnr``; nothing is left behind.
+        OutputError: A file cannot be written.
+    """
+    manifest, model = _source(onnx, out, force=force)
+    names = [layer.name for layer in conv_layers(model)]
+    _check_names(options.keep, names)
+    to_calibrate, to_judge = options.load()
+    ranges = _ranges(model, manifest, options, to_calibrate, names, on_step)
+    shares = shares_of_work(model, int(manifest.extra["stride"]), manifest.io)
+    judge = Judge(onnx, to_judge, threads=options.threads)
+    goal = replace(manifest, precision="int8")
+
+    def candidate(chosen: Collection[str]) -> Any:  # noqa: ANN401 - onnx ships no types
+        return _labelled(with_quantizers(model, ranges.layers, chosen, options.quantizers), goal)
+
+    alone, choice = _searched(names, judge, candidate, options, on_step)
+    goal = _goal(manifest, onnx, ranges, options, choice)
+    files, verified = _write(onnx, out, goal, ranges, choice, judge, options, force=force)
+    report = _report(out, files, manifest, ranges, alone, choice, shares, options)
+    report["verified"] = {**verified, "psnr_all": round(choice.psnr_all, 2), "windows": len(to_judge)}
+    ranges.save(Path(report["ranges"]))
+    plot(report, Path(report["plot"]))
+    write_json(report_path(out), report)
+    return report
+
+
+def _write(
+    onnx: Path,
+    out: Path,
+    goal: Manifest,
+    ranges: Ranges,
+    choice: Choice,
+    judge: Judge,
+    options: CalibrationOptions,
+    *,
+    force: bool,
+) -> tuple[dict[Path, str], dict[str, Any]]:
+    """Write the model and its companions, all or none: (role by file, what the finished model was measured at)."""
+    roles, verified = {}, {}
+    with contextlib.ExitStack() as files:
+        for source, target in _with_companions(onnx, out):
+            temporary = files.enter_context(atomic_write(target, force=force))
+            graph = with_quantizers(load_graph(source), ranges.layers, choice.int8, options.quantizers)
+            roles[target] = read_manifest(source).extra["role"]
+            label = replace(goal, extra={**goal.extra, "role": roles[target]})
+            temporary.write_bytes(_labelled(graph, label).SerializeToString())
+            if roles[target] == "whole":
+                verified = _verify(judge, temporary, options.min_psnr)
+    return roles, verified
+
+
+def _source(onnx: Path, out: Path, *, force: bool) -> tuple[Manifest, Any]:
+    """The file to quantise, checked. Raises: InputError, ModelError, OutputError."""
+    manifest = read_manifest(onnx)
+    if manifest.kind != "onnx" or manifest.precision not in ("fp32", "fp16"):
+        raise InputError(f"{onnx} is {manifest.precision} {manifest.kind}: calibrate an fp32 or fp16 .onnx of `ufa export`.")
+    if manifest.extra.get("role", "whole") != "whole":
+        raise InputError(f"{onnx} is a tiling companion: calibrate the model, its companions are quantised with it.")
+    if out.suffix != ".onnx":
+        raise InputError(f"-o {out} must end in .onnx.")
+    if out.exists() and not force:
+        raise OutputError(f"{out} exists already: choose another name, or add --force to replace it.")
+    return manifest, load_graph(onnx)
+
+
+def _check_names(keep: Sequence[str], names: Sequence[str]) -> None:
+    unknown = [name for name in keep if name not in names]
+    if unknown:
+        raise InputError(f"--keep {', '.join(unknown)}: no such layer. The layers are {', '.join(names)}.")
+
+
+def _ranges(
+    model: Any,  # noqa: ANN401 - onnx ships no types
+    manifest: Manifest,
+    options: CalibrationOptions,
+    crops: Sequence[Crop],
+    names: Sequence[str],
+    on_step: Progress,
+) -> Ranges:
+    if options.ranges is not None:
+        ranges = Ranges.load(options.ranges, manifest)
+        missing = [name for name in names if name not in ranges.layers]
+        if missing:
+            raise InputError(f"--ranges {options.ranges} lacks the layers {', '.join(missing)}: leave it away.")
+        return ranges
+    counted = iter(range(1, len(crops) + 1))
+    return measure_ranges(
+        model, manifest, crops, options.method, done=lambda: on_step("measuring ranges", next(counted), len(crops))
+    )
+
+
+def _searched(
+    names: Sequence[str],
+    judge: Judge,
+    candidate: Callable[[Collection[str]], Any],
+    options: CalibrationOptions,
+    on_step: Progress,
+) -> tuple[dict[str, float], Choice]:
+    """The table of sensitivities, on the first engine, and the choice of layers, on all engines."""
+    counted = iter(range(1, len(names) + 1))
+    alone = sensitivity(
+        names,
+        lambda chosen: judge.worst(candidate(chosen), judge.engines[:1]),
+        done=lambda name: on_step(f"sensitivity of {name}", next(counted), len(names)),
+    )
+    tried = iter(range(1, 2 * len(names) + 2))
+
+    def evaluate(chosen: Collection[str]) -> float:
+        on_step(f"{len(chosen)} of {len(names)} layers in int8", next(tried), 2 * len(names) + 1)
+        return judge.worst(candidate(chosen))
+
+    return alone, fewest_kept(names, alone, evaluate, min_psnr=options.min_psnr, keep=options.keep)
+
+
+def _labelled(model: Any, manifest: Manifest) -> Any:  # noqa: ANN401 - onnx ships no types
+    """Put a manifest in place of the one that the source file had."""
+    for entry in model.metadata_props:
+        if entry.key == METADATA_KEY:
+            entry.value = manifest.to_metadata()[METADATA_KEY]
+    return model
+
+
+def _goal(manifest: Manifest, onnx: Path, ranges: Ranges, options: CalibrationOptions, choice: Choice) -> Manifest:
+    return replace(
+        manifest,
+        precision="int8",
+        tools={**manifest.tools, **tool_versions("onnxruntime")},
+        extra={
+            **manifest.extra,
+            "rest": manifest.precision,
+            "source_sha256": sha256_of(onnx),
+            "method": ranges.method,
+            "weight_bits": options.quantizers.weight_bits,
+            "outputs_quantised": options.quantizers.outputs,
+            "kept": list(choice.kept),
+        },
+    )
+
+
+def _with_companions(onnx: Path, out: Path) -> Iterator[tuple[Path, Path]]:
+    """(source, target) of the model and of those of its companions that exist."""
+    yield onnx, out
+    sources, targets = Companions.of(onnx), Companions.of(out)
+    if sources.means.is_file() and sources.tile.is_file():
+        yield sources.means, targets.means
+        yield sources.tile, targets.tile
+
+
+def _verify(judge: Judge, path: Path, min_psnr: float) -> dict[str, Any]:
+    """Read the finished file back and judge it on every engine. Raises: CheckFailed."""
+    found = {engine: round(judge.on_engine(path, engine), 2) for engine in judge.engines}
+    if min(found.values()) < min_psnr - 0.01:
+        raise CheckFailed(f"the finished file reaches {found} dB, {min_psnr:g} are asked.")
+    return {"ok": True, "psnr": found, "min_psnr": min_psnr}
+
+
+def _report(
+    out: Path,
+    written: dict[Path, str],
+    manifest: Manifest,
+    ranges: Ranges,
+    alone: dict[str, float],
+    choice: Choice,
+    shares: dict[str, float],
+    options: CalibrationOptions,
+) -> dict[str, Any]:
+    rows = [
+        {
+            "name": name,
+            "psnr_alone": round(value, 2),
+            "share_of_work": round(shares[name], 4),
+            "precision": "int8" if name in choice.int8 else manifest.precision,
+        }
+        for name, value in alone.items()
+    ]
+    return {
+        "ok": True,
+        "artefact": str(out),
+        "report": str(report_path(out)),
+        "ranges": str(out.with_suffix(".ranges.json")),
+        "plot": str(out.with_suffix(".sensitivity.png")),
+        "precision": "int8",
+        "rest": manifest.precision,
+        "io": manifest.io,
+        "method": ranges.method,
+        "calibrated_on": ranges.crops,
+        "weight_bits": options.quantizers.weight_bits,
+        "outputs_quantised": options.quantizers.outputs,
+        "files": {path.name: {"role": role, "bytes": path.stat().st_size} for path, role in written.items()},
+        "layers": rows,
+        "share_int8": round(sum(shares[name] for name in choice.int8), 4),
+    }

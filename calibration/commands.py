@@ -1,0 +1,103 @@
+"""`ufa calibrate`."""
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ufafuse.runtime import console
+
+if TYPE_CHECKING:
+    from ufafuse.export.everything import Maker
+
+
+class Calibrator(str, Enum):
+    """How ranges are drawn from what was seen."""
+
+    minmax = "minmax"
+    entropy = "entropy"
+    percentile = "percentile"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this folder's commands to ``app``."""
+    app.command("calibrate")(calibrate)
+
+
+def calibrate(
+    onnx: Annotated[Path, typer.Argument(help="An fp32 or fp16 file of `ufa export`; companions beside it go along.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The .onnx file.")],
+    *,
+    pairs: Annotated[Path | None, typer.Option(help="A folder of real pairs; a quarter is kept to judge on.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Instead: photographs to draw pairs from.")] = None,
+    masks: Annotated[Path | None, typer.Option(help="Their labels.")] = None,
+    method: Annotated[Calibrator, typer.Option(help="How ranges are drawn.")] = Calibrator.minmax,
+    percentile: Annotated[float, typer.Option(help="With --method percentile: the share that lies within.")] = 99.99,
+    ranges: Annotated[Path | None, typer.Option(help="Ranges of an earlier run, X.ranges.json, instead of measuring.")] = None,
+    min_psnr: Annotated[float, typer.Option(help="Worst PSNR (dB) against the source, on pairs kept back.")] = 45.0,
+    keep: Annotated[list[str] | None, typer.Option(help="A layer to leave as it is; repeatable.")] = None,
+    weight_bits: Annotated[int, typer.Option(help="7: safe on CPUs without VNNI; 8: for GPUs and CPUs with it.")] = 7,
+    outputs: Annotated[bool, typer.Option(help="Quantise results too: ONNX Runtime needs it, TensorRT does not.")] = True,
+    crops: Annotated[int, typer.Option(help="Windows to calibrate on.")] = 32,
+    judge: Annotated[int, typer.Option(help="Windows to judge on.")] = 6,
+    crop: Annotated[int, typer.Option(help="Side of a window in pixels.")] = 128,
+    seed: Annotated[int, typer.Option(help="Draws the windows.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Quantise to INT8 with real pairs: as many layers as keep the quality asked for."""
+    with console.run(as_json):
+        from ufafuse.calibration.calibrate import CalibrationOptions, int8_from_onnx
+        from ufafuse.calibration.crops import CropOptions
+        from ufafuse.calibration.quantizers import QuantizerOptions
+        from ufafuse.calibration.ranges import Method
+
+        options = CalibrationOptions(
+            pairs=pairs,
+            images=images,
+            masks=masks,
+            crops=CropOptions(crops, judge, crop, seed),
+            method=Method(method.value, percentile),
+            ranges=ranges,
+            quantizers=QuantizerOptions(weight_bits, outputs),
+            min_psnr=min_psnr,
+            keep=tuple(keep or ()),
+            threads=threads,
+        )
+        with console.progress() as bar:
+            task = bar.add_task("calibrating", total=None)
+
+            def on_step(what: str, step: int, total: int) -> None:
+                bar.update(task, description=what, completed=step, total=total)
+
+            report = int8_from_onnx(onnx, out, options, force=force, on_step=on_step)
+        console.emit(report, as_json=as_json)
+        if not as_json:
+            _print_table(report)
+        for name in report["files"]:
+            console.wrote(out.with_name(name), as_json=as_json)
+        for key in ("report", "ranges", "plot"):
+            console.wrote(Path(report[key]), as_json=as_json)
+        console.hint(f"ufa build {out} -o {out.with_suffix('.engine')} --static 520x520", as_json=as_json)
+
+
+def _print_table(report: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table("layer", "alone in int8 (dB)", "share of work", "became")
+    for row in report["layers"]:
+        became = row["precision"] if row["precision"] == "int8" else f"[yellow]{row['precision']}[/yellow]"
+        table.add_row(row["name"], f"{row['psnr_alone']:.1f}", f"{row['share_of_work']:.1%}", became)
+    console.out.print(table)
+    reached = ", ".join(f"{engine} {psnr:.1f} dB" for engine, psnr in report["verified"]["psnr"].items())
+    console.out.print(f"{report['share_int8']:.0%} of the work in int8; worst of the pairs kept back: {reached}")
+
+
+def int8_maker() -> "Maker":
+    """What `ufa export --all` makes in addition, through the entry-point group ``ufafuse.makers``."""
+    from ufafuse.calibration.calibrate import CalibrationOptions, int8_from_onnx
+    from ufafuse.export.everything import Maker
+
+    return Maker("-int8", lambda source, out, pairs, force: int8_from_onnx(source, out, CalibrationOptions(pairs), force=force))

@@ -1,0 +1,166 @@
+"""The ranges of a network's activations: measured on real frames, kept in a file, used again."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ufafuse.calibration.crops import Crop
+from ufafuse.calibration.layers import Layer, conv_layers
+from ufafuse.calibration.quantizers import Range
+from ufafuse.runtime.artefact import Manifest, write_json
+from ufafuse.runtime.errors import InputError, ModelError
+from ufafuse.runtime.frames import check_pair, to_bgr_bytes, to_planes
+
+METHODS = ("minmax", "entropy", "percentile")
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a range is drawn from what was seen.
+
+    Args:
+        name: ``"minmax"`` (everything that occurred), ``"entropy"`` (the cut that loses least information, as TensorRT's
+            old calibrator) or ``"percentile"``.
+        percentile: With that method, the share in percent that lies within.
+    """
+
+    name: str = "minmax"
+    percentile: float = 99.99
+
+    def __post_init__(self) -> None:
+        """Raises: InputError for an unknown method or an impossible share."""
+        if self.name not in METHODS:
+            raise InputError(f"--method {self.name} is not known: choose one of {', '.join(METHODS)}.")
+        if not 50 < self.percentile <= 100:
+            raise InputError(f"--percentile {self.percentile} makes no sense: give more than 50, at most 100.")
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """The measured ranges of every convolution of one network.
+
+    Args:
+        layers: By layer name.
+        method: How they were drawn, such as ``"percentile 99.99"``.
+        variant, weights_sha256: Whose they are: any file exported from these weights can use them.
+        crops: What they were measured on, in words.
+    """
+
+    layers: Mapping[str, Range]
+    method: str
+    variant: str
+    weights_sha256: str
+    crops: str
+
+    def save(self, path: Path) -> None:
+        """Write them as JSON. Raises: OutputError."""
+        layers = {name: {"source": list(seen.source), "result": list(seen.result)} for name, seen in self.layers.items()}
+        write_json(path, {"schema": SCHEMA, **vars(self), "layers": layers})
+
+    @classmethod
+    def load(cls, path: Path, manifest: Manifest) -> "Ranges":
+        """Read what `save` wrote, for a file with this manifest.
+
+        Raises:
+            InputError: There is no such file.
+            ModelError: It is no such file, or of other weights.
+        """
+        import json
+
+        if not path.is_file():
+            raise InputError(f"--ranges {path} is not a file: give the X.ranges.json of an earlier `ufa calibrate`.")
+        try:
+            values = json.loads(path.read_text())
+            if values.pop("schema") != SCHEMA:
+                raise ModelError(f"{path} is of another ufafuse: leave --ranges away to measure again.")
+            layers = {name: Range(tuple(each["source"]), tuple(each["result"])) for name, each in values.pop("layers").items()}
+            ranges = cls(layers, **values)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"{path} holds no ranges ({error}): leave --ranges away to measure again.") from error
+        if ranges.weights_sha256 != manifest.weights_sha256:
+            raise ModelError(f"{path} holds the ranges of other weights: leave --ranges away to measure again.")
+        return ranges
+
+
+def measure_ranges(
+    model: Any,  # noqa: ANN401 - onnx ships no types
+    manifest: Manifest,
+    crops: Sequence[Crop],
+    method: Method,
+    *,
+    done: Callable[[], None] = lambda: None,
+) -> Ranges:
+    """Run the graph on frames and draw each convolution's input and output range.
+
+    One window is run and forgotten at a time, so memory stays that of one run however many there are.
+
+    Args:
+        model: An ``onnx.ModelProto`` of `ufa export`.
+        manifest: Its manifest.
+        crops: What to run it on.
+        method: See `Method`.
+        done: Called after each window.
+
+    Raises:
+        ModelError: A range is not finite.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, create_calibrator
+
+    kinds = {
+        "minmax": (CalibrationMethod.MinMax, {}),
+        "entropy": (CalibrationMethod.Entropy, {"symmetric": True}),
+        "percentile": (CalibrationMethod.Percentile, {"symmetric": True, "percentile": method.percentile}),
+    }
+    kind, options = kinds[method.name]
+    with tempfile.TemporaryDirectory(prefix="ufafuse-") as folder:
+        source = Path(folder) / "model.onnx"
+        onnx.save(onnx.shape_inference.infer_shapes(model, data_prop=True), str(source))
+        calibrator = create_calibrator(
+            source, ["Conv"], str(Path(folder) / "augmented.onnx"), calibrate_method=kind, extra_options=options
+        )
+        for crop in crops:
+            calibrator.collect_data(_OneInput(model_inputs(crop, manifest.io)))
+            done()
+        seen = calibrator.compute_data().data
+    layers = {layer.name: _range(layer, seen) for layer in conv_layers(model)}
+    name = f"{method.name} {method.percentile:g}" if method.name == "percentile" else method.name
+    shape = "x".join(map(str, crops[0].near.shape[:2]))
+    return Ranges(layers, name, manifest.variant, manifest.weights_sha256, f"{len(crops)} windows of {shape}")
+
+
+def model_inputs(crop: Crop, io: str) -> dict[str, NDArray[Any]]:
+    """A window as a whole-frame graph takes it."""
+    kind = check_pair(crop.near, crop.far)
+    layout = to_bgr_bytes if io == "uint8" else to_planes
+    return {"near": layout(crop.near, kind), "far": layout(crop.far, kind)}
+
+
+class _OneInput:
+    """A calibration data reader of one item, as onnxruntime.quantization wants it."""
+
+    def __init__(self, inputs: dict[str, NDArray[Any]]) -> None:
+        self._inputs: Iterable[dict[str, NDArray[Any]]] = iter([inputs])
+
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
+        """The item, then nothing."""
+        return next(iter(self._inputs), None)
+
+    def __len__(self) -> int:
+        return 1
+
+
+def _range(layer: Layer, seen: Mapping[str, Any]) -> Range:
+    ends = []
+    for tensor in (layer.source, layer.result):
+        low, high = (float(np.asarray(end).min()) for end in seen[tensor].range_value)
+        if not np.isfinite([low, high]).all():
+            raise ModelError(f"layer {layer.name} gave NaN or infinity on the calibration frames: check the weights.")
+        ends.append((low, high))
+    return Range(*ends)

@@ -1,0 +1,89 @@
+"""Which layers can be int8: what each costs alone, and the fewest to leave out so that the rest holds a PSNR."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from ufafuse.runtime.errors import CheckFailed
+
+Evaluate = Callable[[Collection[str]], float]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a search came to.
+
+    Args:
+        int8: Layers to quantise, in the order of the network.
+        kept: Layers left in high precision, likewise.
+        psnr: Worst PSNR in dB of this choice.
+        psnr_all: Worst PSNR with every layer quantised.
+    """
+
+    int8: tuple[str, ...]
+    kept: tuple[str, ...]
+    psnr: float
+    psnr_all: float
+
+
+def sensitivity(names: Sequence[str], evaluate: Evaluate, *, done: Callable[[str], None] = lambda _: None) -> dict[str, float]:
+    """Worst PSNR in dB with each layer quantised alone."""
+    table = {}
+    for name in names:
+        table[name] = evaluate([name])
+        done(name)
+    return table
+
+
+def fewest_kept(
+    names: Sequence[str], alone: Mapping[str, float], evaluate: Evaluate, *, min_psnr: float, keep: Collection[str] = ()
+) -> Choice:
+    """Leave out the most sensitive layers until the rest holds ``min_psnr``, then take back those that were not needed.
+
+    Args:
+        names: All layers, in order.
+        alone: Their `sensitivity`.
+        evaluate: Worst PSNR with the given layers quantised.
+        min_psnr: In dB.
+        keep: Layers to leave in high precision whatever they cost.
+
+    Raises:
+        CheckFailed: Not even one layer can be quantised.
+    """
+    candidates = [name for name in sorted(names, key=alone.__getitem__) if name not in keep]
+    psnr_all = evaluate(candidates)
+    left_out = 0 if psnr_all >= min_psnr else _enough(candidates, evaluate, min_psnr)
+    chosen, reached = _taken_back(candidates[:left_out], candidates[left_out:], evaluate, min_psnr)
+    if not chosen:
+        best = max(candidates, key=alone.__getitem__, default="")
+        raise CheckFailed(
+            f"no layer can be int8 at {min_psnr:g} dB: with every layer it is {psnr_all:.1f} dB, with {best} alone "
+            f"{alone.get(best, 0):.1f} dB. Lower --min-psnr, or train a network that is less sensitive."
+        )
+    return Choice(
+        int8=tuple(name for name in names if name in chosen),
+        kept=tuple(name for name in names if name not in chosen),
+        psnr=reached,
+        psnr_all=psnr_all,
+    )
+
+
+def _enough(candidates: Sequence[str], evaluate: Evaluate, min_psnr: float) -> int:
+    """How many of the most sensitive layers have to be left out, by bisection; all of them if need be."""
+    too_few, enough = 0, len(candidates)
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        if evaluate(candidates[middle:]) >= min_psnr:
+            enough = middle
+        else:
+            too_few = middle
+    return enough
+
+
+def _taken_back(left_out: Sequence[str], chosen: list[str], evaluate: Evaluate, min_psnr: float) -> tuple[list[str], float]:
+    """Quantise again, least sensitive first, each left-out layer that costs too little to matter."""
+    reached = evaluate(chosen) if chosen else float("inf")
+    for name in reversed(left_out):
+        tried = evaluate([*chosen, name])
+        if tried >= min_psnr:
+            chosen, reached = [*chosen, name], tried
+    return chosen, reached
