@@ -29,7 +29,7 @@ class PipelineOptions:
         swap: The alternating camera's first frame is far.
         when_late: ``"drop-oldest"``, ``"block"``, or ``"auto"``: block for recordings, drop for what is live.
         queue: Pairs that wait for the fusion, and fused pictures that wait for the sink.
-        waiting: Frames a side that wait for a partner.
+        waiting: Frames a side that wait for a partner, or those of 0.06 s if that is more.
         late_after: From capture to output, beyond which a pair counts as late.
         stall_after: Without a frame for so long, a live source is reported.
         idle: The run ends when no source sent anything for so long; None never.
@@ -48,7 +48,7 @@ class PipelineOptions:
     swap: bool = False
     when_late: str = AUTO
     queue: int = 2
-    waiting: int = 4
+    waiting: int = 3
     late_after: float = 0.2
     stall_after: float = 2.0
     idle: float | None = None

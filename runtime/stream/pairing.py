@@ -12,6 +12,8 @@ from ufafuse.runtime.stream.frames import FAR, NEAR, Frame, Pair
 
 _SURE = 0.4  # of a side's frame interval: no later frame of it can be nearer than this
 _FOLLOW = 0.2
+_PATIENCE = 0.06  # seconds of a fast side's frames that may wait: its threads do not run by the frame
+_MOST_WAITING = 64
 
 
 class Pairing(ABC):
@@ -60,8 +62,8 @@ class NearestPairing(Pairing):
         exact: Always wait for the next frame of a side before a pair is settled that it could beat. Without, a pair is
             settled at once when the side's frame rate says that nothing nearer can come: live streams gain a frame's
             time by that.
-        waiting: Frames a side that may wait for partners; then the oldest goes unmatched (never when ``exact``: there
-            the reader is held back).
+        waiting: Frames a side that may wait for partners (those of 0.06 s, if that is more); then the oldest goes unmatched.
+            Never when ``exact``: there the reader is held back.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class NearestPairing(Pairing):
         key: Callable[[Frame], float] = lambda frame: frame.timestamp,
         far_offset: float = 0.0,
         exact: bool = False,
-        waiting: int = 4,
+        waiting: int = 3,
     ) -> None:
         super().__init__(max_skew)
         self._key = key
@@ -91,10 +93,16 @@ class NearestPairing(Pairing):
         self.received[side] += 1
         self._follow_rate(side, key)
         pairs = self._settled()
-        if not self._exact and len(self._frames[side]) > self._limit:
+        if not self._exact and self._overdue(side):
             self._pass_over(side)
             pairs += self._settled()
         return pairs
+
+    def _overdue(self, side: int) -> bool:
+        frames = self._frames[side]
+        if len(frames) <= self._limit:
+            return False
+        return self._latest[side] - frames[0][0] > _PATIENCE or len(frames) > max(self._limit, _MOST_WAITING)
 
     def end(self, side: int) -> list[Pair]:
         """No more frames will come from ``side``."""

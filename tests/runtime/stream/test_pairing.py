@@ -92,6 +92,17 @@ def test_a_dead_side_leaves_the_other_unmatched_and_memory_bounded(frame_at):
     assert pairing.unmatched[NEAR] == 992
 
 
+def test_a_fast_side_may_wait_for_the_other_ones_thread(frame_at):
+    pairing = NearestPairing(0.001, waiting=3)
+    for number in range(20):
+        pairing.add(NEAR, frame_at(number / 400))
+    pairs = [pair for number in range(20) for pair in pairing.add(FAR, frame_at(number / 400))]
+    assert len(pairs) == 20
+    for number in range(1000):
+        pairing.add(NEAR, frame_at(1 + number / 4000))
+    assert pairing.waiting(NEAR) == 64
+
+
 def test_a_side_that_ended_makes_the_rest_hopeless(frame_at):
     pairing = NearestPairing(0.02, exact=True)
     pairing.add(NEAR, frame_at(0.0))
