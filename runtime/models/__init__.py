@@ -1,14 +1,15 @@
 """The networks that ship with the package, by name.
 
-``ufa`` is the paper's network. A name stands for the files ``NAME.safetensors`` (weights), ``NAME.onnx`` (fp32),
-``NAME-int8.onnx`` and the tiling companions ``NAME.means.onnx`` and ``NAME.tile.onnx`` in this folder.
+``ufa`` is the paper's network, ``ufa-edge`` the multi-scale one and the default. A name stands for the files
+``NAME.safetensors`` (weights), ``NAME.onnx`` (fp32), ``NAME-int8.onnx``, the tiling companions ``NAME.means.onnx`` and
+``NAME.tile.onnx``, and ``NAME.reference.npz`` (a tiny pair with its result, for the self-test) in this folder.
 """
 
 from pathlib import Path
 
 from ufafuse.runtime.errors import InputError
 
-DEFAULT = "ufa"
+DEFAULT = "ufa-edge"
 FOLDER = Path(__file__).resolve().parent
 _PRECISION_SUFFIX = {None: "", "fp32": "", "bf16": "", "int8": "-int8"}
 
