@@ -16,6 +16,8 @@ from ufafuse.runtime.stream.sources.base import BrokenFrame, Source
 
 _POLL = 0.1
 _WRITING = 2.0  # seconds that a file may be half written before it counts as broken
+_CLOCK_STEP = 1.0  # seconds within which a folder may change twice and show one time
+_LOOK_ANYWAY = 5.0  # for network folders whose clock is not ours
 
 
 class FolderSource(Source):
@@ -38,6 +40,7 @@ class FolderSource(Source):
         self._pattern = pattern
         self._taken: set[str] = set()
         self._coming: deque[Path] = deque()
+        self._changed = self._looked = 0.0
 
     def open(self) -> None:
         """Raises: InputError when there is no such folder."""
@@ -63,6 +66,8 @@ class FolderSource(Source):
     def _look(self) -> None:
         """Queue the files that are new. Only names that still exist are remembered, so that memory stays flat."""
         try:
+            if self._unchanged():
+                return
             present = {path.name: path for path in self._folder.iterdir() if is_image(path)}
         except OSError:  # unmounted or removed: it may come back
             return
@@ -70,6 +75,14 @@ class FolderSource(Source):
         new = [path for name, path in matching.items() if name not in self._taken]
         self._coming.extend(sorted(new, key=lambda path: (number_in(path) or 0, path.name)))
         self._taken = set(matching)
+
+    def _unchanged(self) -> bool:
+        """Whether listing a folder, which may hold a hundred thousand files, would show nothing new."""
+        changed, now = self._folder.stat().st_mtime, time.time()
+        settled = changed == self._changed and self._looked > changed + _CLOCK_STEP and now - self._looked < _LOOK_ANYWAY
+        if not settled:
+            self._changed, self._looked = changed, now
+        return settled
 
     def _decoded(self, path: Path) -> Frame | None:
         """The file as a frame, or None while it is being written."""

@@ -56,7 +56,9 @@ def test_memory_stays_flat_and_nothing_is_mixed_above_capacity(fuse_marks, numbe
     assert not mixed
     assert summary["dropped"] > summary["fused"] / 10
     assert summary["reconnects"] == [0, 1]
-    assert resident_mib() < settled * 1.05, f"{settled} MiB grew to {resident_mib()} MiB"
+    # The bounded buffers may hold this many frames at worst, and fill for the first time at any moment of the run.
+    buffers = 20 * 240 * 320 * 3 / 2**20
+    assert resident_mib() < settled * 1.05 + buffers, f"{settled} MiB grew to {resident_mib()} MiB"
     figures = {key: summary[key] for key in ("frames_in", "fused", "dropped", "unmatched", "broken", "latency_ms")}
     LOG.info("%s, memory %s MiB, then %s MiB", figures, settled, resident_mib())
 

@@ -1,3 +1,4 @@
+import os
 import threading
 import time
 
@@ -236,6 +237,18 @@ class TestFolder:
             path.unlink()
             source.read(0)
         assert not source._taken
+
+    def test_a_folder_at_rest_is_not_listed_again_and_again(self, tmp_path, numbered_picture, monkeypatch):
+        os.utime(tmp_path, (0, time.time() - 10))
+        source = FolderSource(tmp_path)
+        listings = []
+        iterdir = type(tmp_path).iterdir
+        monkeypatch.setattr(type(tmp_path), "iterdir", lambda path: listings.append(path) or iterdir(path))
+        for _ in range(5):
+            assert source.read(0) is None
+        assert len(listings) == 1
+        cv2.imwrite(str(tmp_path / "f1.png"), numbered_picture(1, NEAR))
+        assert source.read(0).index == 1
 
     def test_a_folder_that_vanishes_may_come_back(self, tmp_path, numbered_picture):
         folder = tmp_path / "in"
