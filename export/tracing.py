@@ -80,7 +80,9 @@ def _tidy(program: torch.export.ExportedProgram) -> None:
 
 def _factor(before: Any, after: Any) -> float:  # noqa: ANN401 - int or torch.SymInt
     """The constant ratio of two sizes that may be symbolic."""
-    ratio = after.node.expr / before.node.expr if isinstance(after, torch.SymInt) else after / before
+    # The symbols' expressions: dividing the sizes themselves would give the ratio at the example's size.
+    top, bottom = (size.node.expr if isinstance(size, torch.SymInt) else size for size in (after, before))
+    ratio = top / bottom
     try:
         return float(ratio)
     except TypeError as error:

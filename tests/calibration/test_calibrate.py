@@ -1,0 +1,167 @@
+"""From pairs to an int8 file that holds its quality, and everything that must be refused."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+from ufafuse.calibration.calibrate import CalibrationOptions, int8_from_onnx
+from ufafuse.calibration.costs import shares_of_work
+from ufafuse.calibration.crops import CropOptions
+from ufafuse.export.onnx_file import load_graph
+from ufafuse.export.verify import verify_against_weights
+from ufafuse.runtime.artefact import read_manifest
+from ufafuse.runtime.cli import build_app
+from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputError
+
+CROPS = CropOptions(calibrate=3, judge=2, size=48)
+
+
+@pytest.fixture(scope="module")
+def done(exports, pairs, tmp_path_factory):
+    folder, steps = tmp_path_factory.mktemp("int8"), []
+    options = CalibrationOptions(pairs, crops=CROPS, min_psnr=40.0)
+    report = int8_from_onnx(
+        exports / "small.onnx", folder / "small-int8.onnx", options, on_step=lambda *step: steps.append(step)
+    )
+    return folder, report, steps
+
+
+def test_the_model_and_its_companions_are_quantised_alike(done):
+    folder, report, _ = done
+    assert set(report["files"]) == {"small-int8.onnx", "small-int8.means.onnx", "small-int8.tile.onnx"}
+    scales = []
+    for name in report["files"]:
+        model = load_graph(folder / name)
+        onnx.checker.check_model(model, full_check=True)
+        values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        scales.append(values["net.encoder.1.0.0.weight.scale"].tolist())
+        assert any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+    assert scales[0] == scales[1] == scales[2]
+
+
+def test_manifests_say_int8_and_what_is_not(done, exports):
+    folder, report, _ = done
+    for name, role in (("small-int8.onnx", "whole"), ("small-int8.means.onnx", "means"), ("small-int8.tile.onnx", "tile")):
+        manifest = read_manifest(folder / name)
+        assert (manifest.precision, manifest.extra["role"], manifest.extra["rest"]) == ("int8", role, "fp32")
+        assert manifest.weights_sha256 == read_manifest(exports / "small.onnx").weights_sha256
+        kept = [row["name"] for row in report["layers"] if row["precision"] != "int8"]
+        assert manifest.extra["kept"] == kept
+
+
+def test_the_report_has_the_table_and_the_picture(done):
+    folder, report, steps = done
+    assert json.loads((folder / "small-int8.onnx.json").read_text()) == report
+    assert set(report) >= {"ok", "artefact", "report", "precision", "verified"}
+    assert set(report["layers"][0]) == {"name", "psnr_alone", "share_of_work", "precision"}
+    assert sum(row["share_of_work"] for row in report["layers"]) == pytest.approx(1, abs=0.01)
+    assert 0 < report["share_int8"] <= 1
+    assert Path(report["plot"]).read_bytes().startswith(b"\x89PNG")
+    assert min(report["verified"]["psnr"].values()) >= 40
+    assert {"measuring ranges"} < {what for what, *_ in steps}
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_each_engine_runs_it(backend, done, exports, pairs):
+    folder, _, _ = done
+    report = verify_against_weights(
+        folder / "small-int8.onnx", exports / "small.safetensors", pairs=pairs, max_pairs=2, backend=backend
+    ).report
+    assert report["precision"].startswith("int8")
+    assert report["worst"]["psnr"] > 35
+
+
+@pytest.mark.parametrize("target", ["sm75", "sm86", "sm89"])
+def test_tensorrt_rtx_builds_it(target, done, tmp_path):
+    pytest.importorskip("tensorrt_rtx")
+    from ufafuse.export.build_options import BuildOptions
+    from ufafuse.export.engine import engine_from_onnx
+    from ufafuse.export.profiles import Profile
+
+    folder, report, _ = done
+    options = BuildOptions((Profile((8, 8), (64, 64), (96, 128)),), "tensorrt-rtx", (target,))
+    built = engine_from_onnx(folder / "small-int8.onnx", tmp_path / "x.engine", options)
+    assert built["precision"] == "int8"
+    assert built["layers"]["int8"] == sum(row["precision"] == "int8" for row in report["layers"])
+
+
+def test_ranges_are_used_again_for_another_io_and_the_rest_in_half(done, exports, pairs, tmp_path):
+    options = CalibrationOptions(pairs, crops=CROPS, ranges=Path(done[1]["ranges"]), min_psnr=35.0)
+    again = int8_from_onnx(exports / "half.onnx", tmp_path / "half-int8.onnx", options)
+    assert (again["io"], again["rest"]) == ("uint8", "fp16")
+    assert set(again["files"]) == {"half-int8.onnx"}
+
+
+def test_no_choice_that_holds_the_quality_is_a_failed_check(exports, pairs, tmp_path):
+    with pytest.raises(CheckFailed, match="no layer can be int8 at 199 dB"):
+        int8_from_onnx(exports / "small.onnx", tmp_path / "x.onnx", CalibrationOptions(pairs, crops=CROPS, min_psnr=199))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_leaves_nothing_behind(done, exports, pairs, tmp_path, monkeypatch):
+    real = Path.write_bytes
+
+    def full(self, data):
+        if self.parent == tmp_path:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    options = CalibrationOptions(pairs, crops=CROPS, ranges=Path(done[1]["ranges"]), min_psnr=35.0)
+    with pytest.raises(OutputError, match="No space left"):
+        int8_from_onnx(exports / "small.onnx", tmp_path / "x.onnx", options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_calibrated_is_refused(done, exports, pairs, tmp_path):
+    options = CalibrationOptions(pairs, crops=CROPS)
+    with pytest.raises(InputError, match="is int8 onnx"):
+        int8_from_onnx(done[0] / "small-int8.onnx", tmp_path / "x.onnx", options)
+    with pytest.raises(InputError, match="companion"):
+        int8_from_onnx(exports / "small.tile.onnx", tmp_path / "x.onnx", options)
+    with pytest.raises(InputError, match=r"\.onnx"):
+        int8_from_onnx(exports / "small.onnx", tmp_path / "x.engine", options)
+    with pytest.raises(OutputError, match="--force"):
+        int8_from_onnx(exports / "small.onnx", done[0] / "small-int8.onnx", options)
+    with pytest.raises(InputError, match="--keep tail: no such layer"):
+        int8_from_onnx(exports / "small.onnx", tmp_path / "x.onnx", CalibrationOptions(pairs, keep=("tail",)))
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes((exports / "small.onnx").read_bytes()[:-80])
+    with pytest.raises(ModelError, match="truncated"):
+        int8_from_onnx(broken, tmp_path / "x.onnx", options)
+
+
+@pytest.mark.parametrize("given", [{}, {"pairs": Path("a"), "images": Path("b"), "masks": Path("c")}, {"images": Path("b")}])
+def test_pairs_come_from_one_place(given):
+    with pytest.raises(InputError, match="--images DIR and --masks DIR"):
+        CalibrationOptions(**given)
+
+
+def test_shares_follow_width_and_resolution(exports):
+    shares = shares_of_work(load_graph(exports / "small.onnx"), 4, "float")
+    # Both frames, 4 filters of 6 x 6 x 3 at half resolution, against 6 of 3 x 3 x 4 at a quarter of that.
+    assert shares["encoder.0.0.0"] / shares["encoder.1.0.0"] == pytest.approx(4 * 6 * 6 * 3 / (6 * 3 * 3 * 4 / 4))
+
+
+def test_the_command_prints_one_object(exports, pairs, tmp_path):
+    words = ["calibrate", exports / "small.onnx", "-o", tmp_path / "x.onnx", "--pairs", pairs, "--crops", 2, "--judge", 1]
+    words += ["--crop", 48, "--min-psnr", 30, "--keep", "head", "--json"]
+    result = CliRunner().invoke(build_app(), list(map(str, words)))
+    report = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert next(row for row in report["layers"] if row["name"] == "head")["precision"] == "fp32"
+    assert "wrote" in result.stderr
+
+
+def test_export_all_finds_the_maker(exports, pairs, tmp_path):
+    from ufafuse.calibration.commands import int8_maker
+
+    maker = int8_maker()
+    assert maker.suffix == "-int8"
+    with pytest.raises(InputError):
+        maker.make(exports / "small.tile.onnx", tmp_path / "x.onnx", pairs, False)

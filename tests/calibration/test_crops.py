@@ -1,0 +1,51 @@
+"""Windows of pairs: as many as asked, and none on both sides."""
+
+import cv2
+import numpy as np
+import pytest
+
+from ufafuse.calibration.crops import CropOptions, crops_from_images, crops_from_pairs
+from ufafuse.export.frames import synthetic_scene
+from ufafuse.runtime.errors import InputError
+
+
+def test_no_pair_is_calibrated_and_judged_on(pairs):
+    calibrate, judge = crops_from_pairs(pairs, CropOptions(calibrate=9, judge=3, size=48))
+    assert (len(calibrate), len(judge)) == (9, 3)
+    assert {crop.near.shape for crop in (*calibrate, *judge)} == {(48, 48, 3)}
+    names = [{crop.name.split(" ")[0] for crop in crops} for crops in (calibrate, judge)]
+    assert names == [{"p0", "p2", "p3", "p4", "p6", "p7"}, {"p1", "p5"}]
+
+
+def test_windows_are_the_same_each_time_and_larger_ones_are_whole_frames(pairs):
+    options = CropOptions(calibrate=2, judge=1, size=500)
+    first, again = (crops_from_pairs(pairs, options)[0] for _ in range(2))
+    assert first[0].near.shape == (96, 112, 3)
+    assert all(np.array_equal(a.near, b.near) and np.array_equal(a.far, b.far) for a, b in zip(first, again, strict=True))
+
+
+def test_one_pair_is_too_few(tmp_path):
+    for side in "AB":
+        cv2.imwrite(str(tmp_path / f"x_{side}.png"), np.zeros((32, 32, 3), np.uint8))
+    with pytest.raises(InputError, match="two are needed"):
+        crops_from_pairs(tmp_path, CropOptions())
+
+
+@pytest.mark.parametrize("options", [{"calibrate": 0}, {"judge": 0}, {"size": 8}])
+def test_senseless_numbers_are_refused(options):
+    with pytest.raises(InputError, match="cannot calibrate"):
+        CropOptions(**options)
+
+
+def test_pairs_can_be_drawn_from_photographs(tmp_path):
+    (tmp_path / "image").mkdir()
+    (tmp_path / "mask").mkdir()
+    for index in range(2):
+        cv2.imwrite(str(tmp_path / "image" / f"{index}.png"), synthetic_scene(120, 130, seed=index))
+        mask = np.zeros((120, 130), np.uint8)
+        mask[30:90, 20:80] = 255
+        cv2.imwrite(str(tmp_path / "mask" / f"{index}.png"), mask)
+    calibrate, judge = crops_from_images(tmp_path / "image", tmp_path / "mask", CropOptions(calibrate=2, judge=1, size=48))
+    assert (len(calibrate), len(judge)) == (2, 1)
+    assert calibrate[0].near.shape == calibrate[0].far.shape == (48, 48, 3)
+    assert not np.array_equal(calibrate[0].near, calibrate[0].far)

@@ -1,0 +1,57 @@
+"""The search for the fewest layers in high precision, on networks whose answer is known."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ufafuse.calibration.search import fewest_kept, sensitivity
+from ufafuse.runtime.errors import CheckFailed
+from ufafuse.runtime.tolerances import psnr
+
+
+def additive(noise):
+    """A network whose layers each add their noise: the worst PSNR of a choice is that of the sum."""
+    return lambda chosen: psnr(sum(noise[name] for name in chosen))
+
+
+def test_each_layer_is_measured_alone():
+    told = []
+    table = sensitivity(["a", "b"], lambda chosen: {("a",): 50.0, ("b",): 40.0}[tuple(chosen)], done=told.append)
+    assert table == {"a": 50.0, "b": 40.0}
+    assert told == ["a", "b"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(1e-3, 10), min_size=1, max_size=12), st.floats(40, 60))
+def test_of_layers_that_add_their_noise_the_fewest_are_kept(noises, wanted):
+    noise = {f"l{index}": value for index, value in enumerate(noises)}
+    evaluate = additive(noise)
+    alone = sensitivity(list(noise), evaluate)
+    quietest_first = sorted(noise.values())
+    most = max(
+        (count for count in range(len(noise) + 1) if count == 0 or psnr(sum(quietest_first[:count])) >= wanted), default=0
+    )
+    if most == 0:
+        with pytest.raises(CheckFailed, match="no layer can be int8"):
+            fewest_kept(list(noise), alone, evaluate, min_psnr=wanted)
+        return
+    choice = fewest_kept(list(noise), alone, evaluate, min_psnr=wanted)
+    assert len(choice.int8) == most
+    assert choice.psnr >= wanted
+    assert [*choice.int8, *choice.kept].sort() == list(noise).sort()
+
+
+def test_a_layer_that_only_looks_sensitive_is_taken_back():
+    def evaluate(chosen):
+        return 40.0 if {"bad", "good"} <= set(chosen) or chosen == ["bad"] else 50.0
+
+    alone = {"looks": 30.0, "bad": 40.0, "good": 60.0}
+    choice = fewest_kept(["looks", "bad", "good"], alone, evaluate, min_psnr=45)
+    assert choice.int8 == ("looks", "good")
+    assert choice.kept == ("bad",)
+
+
+def test_layers_to_keep_are_kept_though_they_cost_nothing():
+    noise = dict.fromkeys("abc", 0.01)
+    choice = fewest_kept(list("abc"), dict.fromkeys("abc", 60.0), additive(noise), min_psnr=40, keep=("b",))
+    assert (choice.int8, choice.kept) == (("a", "c"), ("b",))

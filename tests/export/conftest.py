@@ -1,0 +1,91 @@
+"""A small network, its weights and its exports, made once; and a fake TensorRT."""
+
+import importlib.machinery
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+from ufafuse.train.spec import Spec
+
+SMALL = Spec("small", widths=(4, 6), fold=2, encoder_blocks=(1, 1), decoder_blocks=(1, 0), head="select", symmetric=True)
+PLAIN = Spec("plain", widths=(6,), fold=1, encoder_blocks=(2,), decoder_blocks=(1,), head="reconstruct")
+
+
+def _load(name):
+    spec = importlib.util.spec_from_file_location(f"ufafuse_tests_{name}", Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def write_weights(spec, path):
+    """Random weights and biases of a network."""
+    import torch
+
+    from ufafuse.train.model import build_model, save_weights
+
+    torch.manual_seed(3)
+    net = build_model(spec, init="xavier")
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_(0, 0.02)
+    save_weights(net, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def exports(tmp_path_factory):
+    """A folder with weights and verified exports of the small network; its files are read, never changed.
+
+    Exporting takes half a minute, so the tests of `calibration` take this fixture too, and find the folder made.
+    """
+    from ufafuse.export.onnx_export import onnx_from_weights
+
+    folder = tmp_path_factory.getbasetemp() / "exports"
+    if not folder.is_dir():
+        folder.mkdir()
+        weights = write_weights(SMALL, folder / "small.safetensors")
+        onnx_from_weights(weights, folder / "small.onnx", tiles=True)
+        onnx_from_weights(weights, folder / "half.onnx", precision="fp16", io="uint8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory):
+    """Weights of a small network of the paper's kind: one scale, stride 1, and a reconstructing head."""
+    return write_weights(PLAIN, tmp_path_factory.mktemp("plain") / "plain.safetensors")
+
+
+@pytest.fixture(scope="session")
+def fake():
+    """The module of the fake TensorRT."""
+    return _load("fake_tensorrt")
+
+
+@pytest.fixture
+def install(monkeypatch):
+    """Put a module in the place of an installed ``tensorrt``."""
+
+    def put(module):
+        module.__spec__ = importlib.machinery.ModuleSpec("tensorrt", None)
+        monkeypatch.setitem(sys.modules, "tensorrt", module)
+        find = importlib.util.find_spec
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name, *a: module.__spec__ if name == "tensorrt" else find(name, *a)
+        )
+        return module
+
+    return put

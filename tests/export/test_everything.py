@@ -1,0 +1,100 @@
+"""Everything at once, and the table of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ufafuse.export import everything
+from ufafuse.export.everything import Maker, export_all
+from ufafuse.export.report import Row, markdown
+from ufafuse.runtime.errors import CheckFailed, OutputError
+
+
+@pytest.fixture
+def quick(exports, monkeypatch):
+    """Exports of the files that are there already instead of new ones, and no engines."""
+
+    def export(weights, out, *, precision, io, tiles, force):
+        name = "half.onnx" if precision == "fp16" else "small.onnx"
+        out.write_bytes((exports / name).read_bytes())
+
+    monkeypatch.setattr(everything, "onnx_from_weights", export)
+    monkeypatch.setattr(everything, "_FLAVORS", (("tensorrt", "no_such_module", "gpu"),))
+    return exports / "small.safetensors"
+
+
+def test_every_artefact_is_made_checked_and_told(quick, tmp_path):
+    told = []
+    report = export_all(quick, tmp_path / "out", size=(48, 64), done=told.append)
+    names = [row["artefact"] for row in report["rows"]]
+    assert names == ["small.onnx", "small-uint8.onnx", "small-fp16.onnx", "small-fp16-uint8.onnx"] == told
+    assert json.loads((tmp_path / "out" / "report.json").read_text()) == report
+    checks = report["rows"][0]["checks"]
+    assert checks["onnxruntime"]["ok"]
+    assert checks["onnxruntime"]["ms"] > 0
+    assert "openvino" not in report["rows"][2]["checks"]
+    assert any("ufafuse[gpu]" in line for line in report["left_out"])
+    assert (tmp_path / "out" / "small.reference.npz").is_file()
+    assert "| small.onnx | fp32 |" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_makers_add_artefacts_and_may_fail(quick, exports, tmp_path):
+    made = []
+
+    def copy(source, out, pairs, force):
+        made.append((source.name, pairs))
+        out.write_bytes((exports / "small.onnx").read_bytes())
+
+    def fail(*_):
+        raise CheckFailed("not good enough")
+
+    pairs = Path(__file__).parents[2] / "examples"
+    makers = [Maker("-copy", copy), Maker("-bad", fail)]
+    report = export_all(quick, tmp_path, pairs=pairs, size=(48, 64), max_pairs=1, makers=makers)
+    assert made == [("small.onnx", pairs)]
+    assert "small-copy.onnx" in {row["artefact"] for row in report["rows"]}
+    assert any("not good enough" in line for line in report["left_out"])
+
+
+def test_a_missed_tolerance_is_reported_and_then_raised(quick, tmp_path, monkeypatch):
+    def poor(session, cases, **_):
+        row = {"psnr": 20.0, "max_abs": 60.0}
+        return type("F", (), {"report": {"ok": False, "precision": "fp32", "worst": row, "pairs": [row]}})
+
+    monkeypatch.setattr(everything, "verify_cases", poor)
+    with pytest.raises(CheckFailed, match=r"small\.onnx on onnxruntime"):
+        export_all(quick, tmp_path, size=(48, 64))
+    assert "**20.0: too low**" in (tmp_path / "report.md").read_text()
+
+
+def test_a_folder_that_cannot_be_made_is_refused(quick, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be made"):
+        export_all(quick, tmp_path / "file" / "out")
+
+
+def test_the_table_shows_engines_that_were_not_run(tmp_path):
+    engine = tmp_path / "x.rtx.engine"
+    engine.write_bytes(b"12")
+    row = Row(engine, "int8", "float", "sm75, sm86", note="3 of 9 convolutions in half, 6 in int8; not run here")
+    text = markdown(
+        {
+            "weights": "w.safetensors",
+            "size": [8, 9],
+            "machine": {"cpu": "a CPU", "cores": 2},
+            "rows": [row.to_dict()],
+            "left_out": ["nothing"],
+        }
+    )
+    assert "| x.rtx.engine | int8 | float | sm75, sm86 | 0.00 | 3 of 9 convolutions in half" in text
+    assert "- nothing" in text
+
+
+@pytest.mark.slow
+def test_the_real_thing_makes_engines_too(exports, tmp_path):
+    pytest.importorskip("tensorrt_rtx")
+    report = export_all(exports / "small.safetensors", tmp_path, size=(48, 64))
+    engines = [row for row in report["rows"] if row["artefact"].endswith(".engine")]
+    assert len(engines) == 4
+    assert {row["targets"] for row in engines} == {"sm75, sm86, sm89"}
