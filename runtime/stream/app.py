@@ -87,11 +87,13 @@ def stream(request: StreamRequest) -> dict[str, Any]:
             on_frame=view.show if view is not None else None,
             on_event=status.event,
         )
+        # From the first frame on a signal must not kill: the video would stay open.
+        asked = stack.enter_context(_counted_signals())
         pipeline.start()
         if view is not None:
             view.start(pipeline)
             console.err.print(f"live at {view.url}")
-        stopped = _until_done(pipeline, status)
+        stopped = _until_done(pipeline, status, asked)
     if pipeline.error is not None and not isinstance(pipeline.error, UfaError):
         raise pipeline.error
     return _judged({**pipeline.summary(), **engine.to_json()}, stopped=stopped)
@@ -101,7 +103,7 @@ def _sources(request: StreamRequest) -> tuple[Source, Source | None]:
     if request.alternating is not None:
         if request.near is not None or request.far is not None:
             raise InputError("--alternating was given together with --near or --far: it stands for both.")
-        return _paced(source_from_text(request.alternating, NEAR, option="--alternating"), request), None
+        return _paced(source_from_text(request.alternating, NEAR, option="--alternating"), realtime=request.realtime), None
     if request.near is None or request.far is None:
         missing = "--near" if request.near is None else "--far"
         raise InputError(
@@ -110,27 +112,27 @@ def _sources(request: StreamRequest) -> tuple[Source, Source | None]:
     near, far = source_from_text(request.near, NEAR), source_from_text(request.far, FAR)
     # A recording beside a live source only makes sense at its own speed.
     realtime = request.realtime or near.live != far.live
-    return (_paced(near, request, realtime=realtime), _paced(far, request, realtime=realtime))
+    return _paced(near, realtime=realtime), _paced(far, realtime=realtime)
 
 
-def _paced(source: Source, request: StreamRequest, *, realtime: bool = False) -> Source:
-    wanted = (realtime or request.realtime) and not source.live
-    if wanted and source.numbered:
+def _paced(source: Source, *, realtime: bool) -> Source:
+    if not realtime or source.live:
+        return source
+    if source.numbered:
         raise InputError(
             f"{source.name} is a folder, which has no speed of its own: give folders for both sides, and no --realtime."
         )
-    return PacedSource(source) if wanted else source
+    return PacedSource(source)
 
 
-def _until_done(pipeline: Pipeline, status: StatusLine) -> bool:
-    """Watch the run until its end; whether a signal asked for it."""
+def _until_done(pipeline: Pipeline, status: StatusLine, asked: list[int]) -> bool:
+    """Watch the run until its end; whether a signal asked for it. ``asked`` grows with each signal."""
     notifier = Notifier()
     notifier.ready()
-    stopped = False
+    obeyed = 0
     hung_after = notifier.watchdog_seconds / 2 or _HUNG_SECONDS
     status.start()
-    with contextlib.closing(status), _counted_signals() as asked:
-        obeyed = 0
+    with contextlib.closing(status):
         while not pipeline.wait(_TICK):
             figures = pipeline.figures()
             status.update(figures)
@@ -138,7 +140,6 @@ def _until_done(pipeline: Pipeline, status: StatusLine) -> bool:
                 notifier.alive(line_of(figures))
             while obeyed < len(asked):
                 obeyed += 1
-                stopped = True
                 again = obeyed > 1
                 text = (
                     "giving up what waits" if again else "stopping: what was captured is still fused; once more to give it up"
@@ -146,7 +147,7 @@ def _until_done(pipeline: Pipeline, status: StatusLine) -> bool:
                 status.event(Event("stopping", "", text, figures["seconds"]))
                 notifier.stopping()
                 pipeline.stop()
-    return stopped
+    return bool(asked)
 
 
 @contextlib.contextmanager

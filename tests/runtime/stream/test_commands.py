@@ -114,7 +114,7 @@ def test_a_signal_closes_the_video_and_ends_well(tmp_path, pictures_of, signal_n
     process = started(*sim(), *COPY, "--out", str(path), "--json")
     wait_for_frames(path, 40)
     process.send_signal(signal_number)
-    output, errors = process.communicate(timeout=20)
+    output, errors = process.communicate(timeout=40)
     assert process.returncode == 0, errors
     summary = json.loads(output)
     assert summary["ok"]
@@ -130,7 +130,7 @@ def test_a_killed_run_leaves_a_video_that_plays(tmp_path, pictures_of):
     process = started(*sim(), *COPY, "--out", str(path))
     wait_for_frames(path, 60)
     process.kill()
-    process.communicate(timeout=20)
+    process.communicate(timeout=40)
     numbers = [read_number(picture, NEAR) for picture in pictures_of(path)]
     assert len(numbers) >= 40
     # All but the last picture must be there: each one is handed to the operating system before the next is taken.
@@ -186,7 +186,7 @@ def test_the_page_is_served_and_its_token_comes_from_the_environment():
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics?token=secret-1", timeout=5) as answer:
         assert b"ufafuse_pairs_fused_total" in answer.read()
     process.terminate()
-    process.communicate(timeout=20)
+    process.communicate(timeout=40)
     assert process.returncode == 0
 
 
@@ -194,7 +194,7 @@ def test_systemd_hears_of_it(tmp_path):
     address = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(address)
-        channel.settimeout(10)
+        channel.settimeout(30)
         environment = {**ENVIRONMENT, "NOTIFY_SOCKET": address, "WATCHDOG_USEC": "5000000"}
         process = subprocess.Popen(
             [*UFA, *sim(), *COPY, "--seconds", "20"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -205,7 +205,7 @@ def test_systemd_hears_of_it(tmp_path):
         process.terminate()
         while (state := channel.recv(1000)) != b"STOPPING=1":
             assert state.startswith(b"WATCHDOG=1")
-        process.communicate(timeout=20)
+        process.communicate(timeout=40)
     assert process.returncode == 0
 
 

@@ -258,7 +258,7 @@ def test_stopping_fuses_what_waits(fuse_marks, recorder, numbered_picture):
     pipeline.stop()
     assert not pipeline.wait(0.1)
     release.set()
-    assert pipeline.wait(5)
+    assert pipeline.wait(30)
     recorder.assert_none_mixed()
     assert [indices for _, indices, _ in recorder.items] == [(0, 0), (1, 1), (2, 2)]
     assert_adds_up(pipeline.summary())
@@ -277,7 +277,7 @@ def test_stopping_twice_gives_up_what_waits(fuse_marks):
     pipeline.stop()
     pipeline.stop()
     release.set()
-    assert pipeline.wait(5)
+    assert pipeline.wait(30)
     summary = pipeline.summary()
     assert summary["fused"] == 1
     assert summary["dropped"] >= 2
@@ -346,7 +346,7 @@ def test_folders_are_paired_by_number_as_files_appear(fuse_marks, recorder, numb
     appear(FAR, (0, 1, 3, 4))
     appear(NEAR, (5, 6))
     appear(FAR, (5, 6))
-    assert pipeline.wait(10)
+    assert pipeline.wait(30)
     recorder.assert_none_mixed()
     assert [indices for _, indices, _ in recorder.items] == [(n, n) for n in (0, 1, 3, 4, 5, 6)]
     summary = pipeline.summary()
@@ -434,7 +434,7 @@ def test_a_network_camera_is_killed_and_restarted_in_the_middle(fuse_marks, numb
         )
         pipeline.start()
         for _ in range(10):
-            items.get(timeout=10)
+            items.get(timeout=30)
         near.kill()
         deadline = time.monotonic() + 10
         while "lost" not in kinds(pipeline) and time.monotonic() < deadline:
@@ -444,9 +444,9 @@ def test_a_network_camera_is_killed_and_restarted_in_the_middle(fuse_marks, numb
             time.sleep(0.02)
         while not items.empty():
             items.get()
-        after = [items.get(timeout=10) for _ in range(10)]
+        after = [items.get(timeout=30) for _ in range(10)]
         pipeline.stop()
-        assert pipeline.wait(10)
+        assert pipeline.wait(30)
     summary = pipeline.summary()
     assert_adds_up(summary)
     assert summary["reconnects"] == [1, 0]

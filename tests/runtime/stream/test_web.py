@@ -60,7 +60,7 @@ def running(fuse_marks):
     yield start
     for pipeline in pipelines:
         pipeline.stop()
-        assert pipeline.wait(10)
+        assert pipeline.wait(30)
     for view in views:
         view.stop()
 
@@ -295,7 +295,7 @@ def test_the_http_sink_serves_the_newest_picture(fuse_marks, numbers_in):
     numbers = [numbers_in(source.read(5).array) for _ in range(5)]
     source.close()
     pipeline.stop()
-    assert pipeline.wait(10)
+    assert pipeline.wait(30)
     assert all(near == far is not None for near, far in numbers)
     assert numbers == sorted(set(numbers))
 
