@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.frames import check_order, white_level
 
 # The first two pixels of the first row, then of the second.
 PATTERNS = ("rggb", "bggr", "grbg", "gbrg")
@@ -50,11 +51,13 @@ def demosaiced(
         H x W x 3 of the same dtype.
 
     Raises:
-        InputError: The pattern is not known, or the frame is no mosaic.
+        InputError: The pattern, the order or the level makes no sense, or the frame is no mosaic.
     """
     if pattern not in PATTERNS:
         raise InputError(f"the Bayer pattern {pattern!r} is not known: use one of {', '.join(PATTERNS)}.")
+    check_order(order)
     mosaic = _mosaic(frame, name)
+    top = mosaic.dtype.type(white_level(mosaic.dtype, white))
     height, width = mosaic.shape
     # Mirrored without repeating the border's pixels the mosaic goes on in its own pattern.
     padded = cv2.copyMakeBorder(mosaic, *(_MARGIN,) * 4, cv2.BORDER_REFLECT_101)
@@ -64,7 +67,7 @@ def demosaiced(
         rows, columns = slice(site // 2, None, 2), slice(site % 2, None, 2)
         for colour_name, source in _sources(pattern, site).items():
             colour[rows, columns, order.index(colour_name)] = filtered[source][rows, columns]
-    return colour if white is None else np.minimum(colour, colour.dtype.type(white), out=colour)
+    return colour if white is None else np.minimum(colour, top, out=colour)
 
 
 def _mosaic(frame: NDArray[Any], name: str) -> NDArray[Any]:

@@ -45,7 +45,7 @@ class Budget:
     """
 
     def __init__(self, tile: Tile = "auto", max_memory: float | None = None) -> None:
-        if not (tile in ("auto", "off") or (isinstance(tile, int) and tile > 0)):
+        if tile not in ("auto", "off") and not (type(tile) is int and tile > 0):
             raise InputError(f"--tile {tile} makes no sense: give auto, off, or the side of a tile in pixels.")
         if max_memory is not None and not max_memory > 0:
             raise InputError(f"--max-memory {max_memory} makes no sense: give megabytes above 0.")

@@ -67,21 +67,31 @@ def check_frames(frames: Sequence[Frame], *, order: str = "bgr", white: float | 
         InputError: Naming the frame: wrong type, rank, channel count or dtype, empty, not finite, outside [0, 1], above
             ``white``, or unlike the first frame.
     """
-    if order not in COLOR_ORDERS:
-        raise InputError(f"the colour order {order!r} is not known: use 'bgr' or 'rgb'.")
+    check_order(order)
     names = frame_names(len(frames))
     for name, frame in zip(names, frames, strict=True):
         _check_array(name, frame)
     first = frames[0]
     for name, frame in zip(names[1:], frames[1:], strict=True):
         _check_alike(first, frame, name)
-    top = _WHITE[first.dtype]
-    if white is not None and not 0 < white <= top:
-        raise InputError(f"a white level of {white} makes no sense for {first.dtype} frames: give one in (0, {top:g}].")
-    kind = FrameKind(first.dtype, first.shape[2] if first.ndim == 3 else 0, white or top, order)
+    kind = FrameKind(first.dtype, first.shape[2] if first.ndim == 3 else 0, white_level(first.dtype, white), order)
     for name, frame in zip(names, frames, strict=True):
         _check_levels(name, frame, kind)
     return kind
+
+
+def check_order(order: str) -> None:
+    """Raises: InputError unless ``order`` is one of `COLOR_ORDERS`."""
+    if order not in COLOR_ORDERS:
+        raise InputError(f"the colour order {order!r} is not known: use 'bgr' or 'rgb'.")
+
+
+def white_level(dtype: np.dtype[Any], white: float | None) -> float:
+    """The level of white: ``white``, or the dtype's greatest. Raises: InputError for a level that the dtype has not."""
+    top = _WHITE[dtype]
+    if white is not None and not 0 < white <= top:
+        raise InputError(f"a white level of {white} makes no sense for {dtype} frames: give one in (0, {top:g}].")
+    return white or top
 
 
 def _check_array(name: str, frame: Frame) -> None:

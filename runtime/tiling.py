@@ -92,14 +92,17 @@ class Grid:
     @property
     def window(self) -> Size:
         """(height, width) of the largest window."""
-        height, width = (max(span.stop - span.start for span in self.spans(axis)) for axis in (0, 1))
-        return height, width
+        (height, width), (row_step, column_step) = self.size, self.steps
+        return min(height, row_step + 2 * self.halo), min(width, column_step + 2 * self.halo)
 
     @property
     def work(self) -> float:
-        """Pixels that the network sees, over the frame's own."""
-        rows, columns = (sum(span.stop - span.start for span in self.spans(axis)) for axis in (0, 1))
-        return rows * columns / (self.size[0] * self.size[1])
+        """Pixels that the network sees, over the frame's own: each further window overlaps the one before it by two halos."""
+        overlaps = (
+            (_count(*pair, self.halo) - 1) * 2 * self.halo / pair[0] for pair in zip(self.size, self.steps, strict=True)
+        )
+        rows, columns = overlaps
+        return (1 + rows) * (1 + columns)
 
 
 def round_up(value: int, stride: int) -> int:

@@ -1,0 +1,173 @@
+"""The last fraction of a pixel of a registration, in spite of the focus.
+
+Each frame is sharp where the other is blurred, and that pulls an estimate that compares them as they are. So the sharper one
+is blurred, region by region, until it looks like the other; and a lens (or the box blur of made pairs, whose even widths
+shift the picture by half a pixel) may move a point when it defocuses it, with opposite signs in the two kinds of region, so
+such a shift is estimated along and left out of the motion. Gauss-Newton steps on the levels, with a gain and an offset.
+Measured on ten made pairs with box blur, the farthest corner's error fell from 0.29 to 0.12 pixels (translation) and from 0.99
+to 0.5 (affine); on pairs with a wide Gaussian blur from 0.3 to 0.15 (affine).
+"""
+
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[Any]  # H x W float32
+Matrix = NDArray[np.float64]
+
+_STEPS = 8
+_ENOUGH = 0.01  # pixels: a step below it is the last
+_SMOOTH_SIGMA = 1.5
+_DETAIL_SIGMA, _AROUND_SIGMA = 2.0, 5.0
+_STEEPNESS = 3.0  # how sharply "sharper in the near frame" turns into "sharper in the other one"
+_BLURS = (0.6, 0.9, 1.3, 1.8, 2.5, 3.5, 5.0)
+_SHIFT_PENALTY = 0.01  # of the shift's own weight: without both kinds of region it cannot be told from the motion
+_MARGIN = 8  # pixels at the border that the smoothing reaches
+_TINY = 1e-7  # detail that is none, of white squared
+_LEAST_SIDE = 4 * _MARGIN
+
+
+def refined(near: Picture, other: Picture, matrix: Matrix, motion: str) -> Matrix:
+    """A better motion from a good one.
+
+    Args:
+        near, other: H x W float32, grey, white = 1.
+        matrix: 3 x 3; takes a pixel of ``near`` to ``other``, a pixel or two wrong at most.
+        motion: ``"translation"``, ``"euclidean"``, ``"affine"`` or ``"homography"``.
+
+    Returns:
+        Likewise; ``matrix`` itself where the pictures are too small or too flat to say more.
+    """
+    if min(near.shape) < _LEAST_SIDE:
+        return matrix
+    fields = _displacements(near.shape, motion)
+    blurs: _Blurs | None = None
+    for _ in range(_STEPS):
+        alike = alike_in_focus(near, warped(other, matrix), blurs)
+        blurs = alike.blurs
+        step = _step(alike, fields)
+        if step is None:
+            return matrix
+        matrix = matrix @ _as_matrix(step, near.shape, motion)
+        matrix = matrix / matrix[2, 2]
+        if np.abs(step).max() < _ENOUGH:
+            break
+    return matrix
+
+
+class _Blurs(NamedTuple):
+    """Gaussian sigmas that make each frame's sharp parts look like the other's blurred ones."""
+
+    near: float
+    other: float
+
+
+class Alike(NamedTuple):
+    """Two frames blurred until they are equally sharp everywhere.
+
+    Args:
+        near, other: The blurred pictures.
+        share: 1 where the near frame was the sharper one, 0 where the other was.
+        blurs: How much each was blurred there.
+    """
+
+    near: Picture
+    other: Picture
+    share: Picture
+    blurs: _Blurs
+
+
+def alike_in_focus(near: Picture, other: Picture, blurs: _Blurs | None = None) -> Alike:
+    """Blur the sharper of two frames, region by region; ``blurs`` from an earlier call saves the search for them."""
+    share = _share_of_near(_detail(near), _detail(other))
+    blurs = blurs or _Blurs(_blur_between(near, other, share), _blur_between(other, near, 1 - share))
+    a = _smooth(share * _blurred(near, blurs.near) + (1 - share) * near)
+    b = _smooth(share * other + (1 - share) * _blurred(other, blurs.other))
+    return Alike(a, b, share, blurs)
+
+
+def warped(picture: Picture, matrix: Matrix) -> Picture:
+    """The picture in the geometry that ``matrix`` comes from; its last pixels are repeated beyond its borders."""
+    # Not INTER_CUBIC: OpenCV's does not reproduce a ramp, and a shift found with it was 0.05 pixels wrong at quarter pixels.
+    flags = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
+    return cv2.warpPerspective(picture, matrix, picture.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _smooth(picture: Picture) -> Picture:
+    return cv2.GaussianBlur(picture, (0, 0), _SMOOTH_SIGMA)
+
+
+def _blurred(picture: Picture, sigma: float) -> Picture:
+    return cv2.GaussianBlur(picture, (0, 0), sigma) if sigma else picture
+
+
+def _detail(picture: Picture) -> Picture:
+    fine = picture - cv2.GaussianBlur(picture, (0, 0), _DETAIL_SIGMA)
+    return cv2.GaussianBlur(fine * fine, (0, 0), _AROUND_SIGMA) + _TINY
+
+
+def _share_of_near(near: Picture, other: Picture) -> Picture:
+    """1 where the near frame shows more detail, 0 where the other does."""
+    return (1 + np.tanh(_STEEPNESS * np.log(near / other))) / 2
+
+
+def _blur_between(sharp: Picture, soft: Picture, weight: Picture) -> float:
+    """The blur (0: none) that makes ``sharp`` most like ``soft``, by ``weight``."""
+    return min((0.0, *_BLURS), key=lambda sigma: float((weight * (_blurred(sharp, sigma) - soft) ** 2).sum()))
+
+
+def _displacements(shape: tuple[int, ...], motion: str) -> list[tuple[Picture, Picture]]:
+    """How far each parameter moves each pixel, (x, y); all in pixels at the frame's longer sides' ends."""
+    y, x = (_centred(shape)[axis] for axis in (0, 1))
+    one, zero = np.ones_like(x), np.zeros_like(x)
+    fields = [(one, zero), (zero, one)]
+    if motion == "euclidean":
+        fields += [(-y, x)]
+    if motion in ("affine", "homography"):
+        fields += [(x, zero), (y, zero), (zero, x), (zero, y)]
+    if motion == "homography":
+        fields += [(x * x, x * y), (x * y, y * y)]
+    return fields
+
+
+def _centred(shape: tuple[int, ...]) -> tuple[Picture, Picture]:
+    rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    scale = np.float32(2 / max(shape))
+    return (rows - np.float32((shape[0] - 1) / 2)) * scale, (columns - np.float32((shape[1] - 1) / 2)) * scale
+
+
+def _step(alike: Alike, fields: list[tuple[Picture, Picture]]) -> NDArray[np.float64] | None:
+    """The parameters' least-squares change that takes the other frame to the near one; None where nothing determines it."""
+    a, b = alike.near, alike.other
+    across, down = (cv2.Scharr(a + b, cv2.CV_32F, *order) / np.float32(64) for order in ((1, 0), (0, 1)))
+    sign = 2 * alike.share - 1
+    columns = [across * x + down * y for x, y in fields]
+    columns += [across * sign, down * sign, b, np.ones_like(b)]
+    inner = slice(_MARGIN, -_MARGIN), slice(_MARGIN, -_MARGIN)
+    jacobian = np.stack([column[inner].ravel() for column in columns], axis=1)
+    normal = (jacobian.T @ jacobian).astype(np.float64)
+    right = (jacobian.T @ (a - b)[inner].ravel()).astype(np.float64)
+    count = len(fields)
+    for axis in (0, 1):
+        normal[count + axis, count + axis] += _SHIFT_PENALTY * normal[axis, axis]
+    if np.linalg.cond(normal) > 1 / np.finfo(np.float32).eps:
+        return None
+    return np.asarray(np.linalg.solve(normal, right)[:count])
+
+
+def _as_matrix(step: NDArray[np.float64], shape: tuple[int, ...], motion: str) -> Matrix:
+    """The 3 x 3 matrix of a small change, in pixels."""
+    scale = 2 / max(shape)
+    centre = np.array([[scale, 0, -scale * (shape[1] - 1) / 2], [0, scale, -scale * (shape[0] - 1) / 2], [0, 0, 1]])
+    change = np.eye(3)
+    change[:2, 2] = step[:2] * scale
+    if motion == "euclidean":
+        cosine, sine = np.cos(step[2] * scale), np.sin(step[2] * scale)
+        change[:2, :2] = [[cosine, -sine], [sine, cosine]]
+    if motion in ("affine", "homography"):
+        change[:2, :2] += step[2:6].reshape(2, 2) * scale
+    if motion == "homography":
+        change[2, :2] -= step[6:8] * scale
+    return np.asarray(np.linalg.inv(centre) @ change @ centre)

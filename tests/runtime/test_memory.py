@@ -1,0 +1,107 @@
+"""Measuring this process's memory."""
+
+import mmap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ufafuse.runtime import memory
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.memory import Appetite, appetite_of, available_bytes, resident_bytes, watched
+
+MB = 10**6
+
+
+def test_resident_grows_with_what_is_touched():
+    before = resident_bytes()
+    block = np.ones(64 * MB, np.uint8)
+    assert resident_bytes() - before > 60 * MB
+    del block
+
+
+def test_a_peak_that_is_over_when_it_is_asked_for():
+    with watched() as peak:
+        before = resident_bytes()
+        block = np.ones(80 * MB, np.uint8)
+        time.sleep(0.05)
+        del block
+    assert peak.bytes - before > 70 * MB
+    assert resident_bytes() - before < 20 * MB
+
+
+def test_a_system_that_cannot_tell(monkeypatch):
+    monkeypatch.setattr(memory, "_STATM", Path("/nowhere"))
+    with pytest.raises(InputError, match=r"--max-memory needs /nowhere.*leave it away"):
+        resident_bytes()
+
+
+def test_available_is_the_least_of_all_limits(monkeypatch, tmp_path):
+    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable: 5000 kB\n")
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "_CGROUP_LIMITS", ((tmp_path / "max", tmp_path / "current"),))
+    assert available_bytes() == 5000 << 10
+    (tmp_path / "max").write_text("max\n")
+    (tmp_path / "current").write_text("1000\n")
+    assert available_bytes() == 5000 << 10
+    (tmp_path / "max").write_text("31000\n")
+    assert available_bytes() == 30_000
+    (tmp_path / "current").write_text("40000\n")
+    assert available_bytes() == 0
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "no")
+    monkeypatch.setattr(memory, "_CGROUP_LIMITS", ())
+    assert available_bytes() > 1 << 60
+
+
+def taken(amount):
+    """So many bytes straight from the system: the allocator would hand out pages that it has kept."""
+    block = mmap.mmap(-1, amount)
+    for start in range(0, amount, mmap.PAGESIZE):
+        block[start] = 1
+    return block
+
+
+class Taker:
+    """Takes 20 MB once and 400 bytes for each pixel; gives the latter back, or keeps it as some engines do."""
+
+    def __init__(self, keeps):
+        self.keeps, self.once, self.arena, self.sides = keeps, None, None, []
+
+    def __call__(self, side):
+        self.sides.append(side)
+        if self.once is None:
+            self.once = taken(20 * MB)
+        if self.arena is None or len(self.arena) < 400 * side * side:
+            self.arena = None
+            self.arena = taken(400 * side * side)
+        time.sleep(0.01)
+        if not self.keeps:
+            self.arena = None
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_the_appetite_is_measured(keeps):
+    appetite = appetite_of(Taker(keeps), limit=4e9)
+    assert appetite.per_pixel == pytest.approx(400, rel=0.1)
+    assert appetite.once == pytest.approx(20e6, abs=10e6)
+    assert appetite.of(1_000_000) == pytest.approx(420e6, rel=0.1)
+    assert appetite.kept == pytest.approx(20e6 + keeps * 400 * 512**2, abs=12e6)
+
+
+def test_no_trial_passes_the_limit():
+    taker = Taker(keeps=False)
+    appetite = appetite_of(taker, limit=resident_bytes() + 60e6)
+    assert max(taker.sides) == 256  # 512 would take 105 MB more
+    assert appetite.per_pixel == pytest.approx(400, rel=0.25)
+
+
+def test_a_limit_below_what_is_held_already():
+    with pytest.raises(InputError, match=r"--max-memory 1 is too little: .* MB are taken before the first tile"):
+        appetite_of(Taker(keeps=False), limit=1e6)
+
+
+def test_windows_for_an_amount():
+    appetite = Appetite(once=10e6, per_pixel=100, kept=0)
+    assert appetite.pixels_within(20e6) == 100_000
+    assert appetite.pixels_within(5e6) == 0
