@@ -1,0 +1,231 @@
+"""`ufa fuse` and `ufa info` as people and programs call them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from ufafuse.runtime.cli import build_app
+from ufafuse.runtime.commands import register
+from ufafuse.runtime.images import read_image, write_image
+from ufafuse.runtime.models import bundled
+
+UFA = Path(sys.executable).with_name("ufa")
+KEYS = {"ok", "backend", "precision", "model", "outputs", "failed"}
+
+
+@pytest.fixture
+def ufa(small_engine, write_model):
+    """Runs a command in this process, on the small network."""
+    app = typer.Typer()
+    register(app)
+    model = str(write_model())
+
+    def run(*arguments, bare=False):
+        options = [] if bare else ["--model", model, "--backend", "onnxruntime"]
+        return CliRunner().invoke(app, [*map(str, arguments), *options], catch_exceptions=False)
+
+    return run
+
+
+@pytest.fixture
+def pair(tmp_path, rng):
+    paths = tmp_path / "x_A.png", tmp_path / "x_B.png"
+    for path in paths:
+        write_image(path, rng.integers(0, 256, (40, 50, 3), dtype=np.uint8))
+    return paths
+
+
+class TestFuse:
+    def test_for_people(self, ufa, pair, tmp_path):
+        done = ufa("fuse", *pair, "-o", tmp_path / "f.png")
+        assert done.exit_code == 0
+        assert f"wrote {tmp_path / 'f.png'}" in done.stdout
+        assert "onnxruntime (asked for), fp32, small.onnx" in done.stdout
+        assert read_image(tmp_path / "f.png").shape == (40, 50, 3)
+
+    def test_for_programs(self, ufa, pair, tmp_path):
+        done = ufa("fuse", *pair, "-o", tmp_path / "f.png", "--json")
+        result = json.loads(done.stdout)
+        assert done.exit_code == 0
+        assert result.keys() >= KEYS
+        assert (result["ok"], result["failed"], result["backend"], result["precision"]) == (True, 0, "onnxruntime", "fp32")
+        assert result["outputs"][0].keys() >= {"near", "far", "fused", "size", "ms"}
+        assert result["outputs"][0]["size"] == [40, 50]
+        assert "wrote" in done.stderr
+
+    def test_every_option(self, ufa, pair, tmp_path):
+        options = [
+            "--align",
+            "affine",
+            "--crop",
+            "--match-gain",
+            "--map",
+            tmp_path / "m.png",
+            "--confidence",
+            tmp_path / "c.png",
+        ]
+        options += ["--tile", "16", "--white", "255", "--threads", "1"]
+        done = ufa("fuse", *pair, pair[0], "-o", tmp_path / "f.png", *options, "--json")
+        assert done.exit_code == 0, done.stderr
+        output = json.loads(done.stdout)["outputs"][0]
+        assert output.keys() >= {"more", "map", "confidence", "alignment", "crop", "gain", "tiles"}
+        assert "warning:" in done.stderr  # noise cannot be registered
+        assert (tmp_path / "m.png").is_file()
+
+    def test_raw_images(self, ufa, tmp_path, rng):
+        for side in "AB":
+            write_image(tmp_path / f"{side}.png", rng.integers(0, 4096, (20, 30), dtype=np.uint16))
+        out = tmp_path / "f.png"
+        done = ufa("fuse", tmp_path / "A.png", tmp_path / "B.png", "-o", out, "--bayer", "rggb", "--white", "4095")
+        assert done.exit_code == 0
+        assert read_image(out).shape == (20, 30, 3)
+
+    def test_a_folder(self, ufa, pair, tmp_path):
+        (tmp_path / "bad_A.png").write_text("no")
+        shutil.copy(pair[0], tmp_path / "bad_B.png")
+        done = ufa("fuse", "--pairs", tmp_path, "-o", tmp_path / "out", "--map", tmp_path / "maps", "--json")
+        result = json.loads(done.stdout)
+        assert done.exit_code == 1
+        assert (result["ok"], result["failed"], len(result["outputs"])) == (False, 1, 2)
+        assert "bad_A.png is no image" in result["outputs"][0]["error"]
+        assert (tmp_path / "out" / "x.png").is_file()
+        assert (tmp_path / "maps" / "x.png").is_file()
+        told = ufa("fuse", "--pairs", tmp_path, "-o", tmp_path / "out", "--skip-existing")
+        assert told.exit_code == 1
+        assert "failed" in told.stdout
+        assert "0 of 1 pairs fused" in told.stderr
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (["{a}"], "1 images were given: give two or more"),
+            ([], "0 images were given"),
+            (["{a}", "{b}", "--pairs", "."], "both images and --pairs were given"),
+            (["{a}", "no.png"], "no.png does not exist"),
+            (["{a}", "{empty}"], "empty.png is empty"),
+            (["{a}", "{text}"], "text.png is no image"),
+            (["{a}", "{cut}"], "cut.png is damaged"),
+            (["{a}", "{other}"], "differ in size"),
+            (["{a}", "{b}", "-o", "{a}"], "x_A.png exists already"),
+            (["{a}", "{b}", "-o", "{a}/f.png"], "x_A.png is not a folder"),
+            (["{a}", "{b}", "-o", "f.gif"], "suffix '.gif'"),
+            (["{a}", "{b}", "--tile", "many"], "--tile many makes no sense"),
+            (["{a}", "{b}", "--max-memory", "1"], "--max-memory 1 is too little"),
+            (["{a}", "{b}", "--crop"], "add --align"),
+            (["{a}", "{b}", "--self-test"], "no reference result is packed"),
+            (["--pairs", "{a}"], "x_A.png is not a folder"),
+        ],
+    )
+    def test_one_clear_line_and_two(self, ufa, pair, tmp_path, arguments, told):
+        names = {"a": pair[0], "b": pair[1]}
+        for name, data in {"empty": b"", "text": b"no picture", "cut": pair[0].read_bytes()[:500]}.items():
+            names[name] = tmp_path / f"{name}.png"
+            names[name].write_bytes(data)
+        names["other"] = tmp_path / "other.png"
+        write_image(names["other"], np.zeros((1, 1, 3), np.uint8))
+        out = [] if "-o" in arguments else ["-o", tmp_path / "f.png"]
+        given = [argument.format(**names) for argument in arguments]
+        done = ufa("fuse", *given, *out)
+        assert done.exit_code == 2
+        assert told in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert not (tmp_path / "f.png").exists()
+        as_json = ufa("fuse", *given, *out, "--json")
+        assert as_json.exit_code == 2
+        assert json.loads(as_json.stdout) == {"ok": False, "error": as_json.stderr.removeprefix("error: ").strip()}
+
+    @pytest.mark.parametrize("option", [["--backend", "abacus"], ["--align", "up"], ["--bayer", "x"], ["--threads", "0"]])
+    def test_bad_usage(self, ufa, pair, option):
+        assert ufa("fuse", *pair, *option, bare=True).exit_code == 2
+
+
+class TestInfo:
+    def test_for_programs(self, ufa):
+        done = ufa("info", "--json", bare=True)
+        result = json.loads(done.stdout)
+        assert done.exit_code == 0
+        assert result.keys() >= {"ok", "version", "machine", "backends"}
+        assert result["backends"].keys() == {"openvino", "onnxruntime", "tensorrt"}
+        for state in result["backends"].values():
+            assert "version" in state if state["available"] else "why_not" in state
+
+    def test_for_people(self, ufa):
+        assert "features" in ufa("info", bare=True).stdout
+
+    def test_an_artefact(self, ufa, write_model, tmp_path):
+        done = ufa("info", write_model(), "--json", bare=True)
+        assert json.loads(done.stdout)["artefact"]["variant"] == "small"
+        assert '"variant": "small"' in ufa("info", write_model(), bare=True).stdout
+        assert ufa("info", tmp_path / "no.onnx", bare=True).exit_code == 2
+
+    @pytest.mark.parametrize(("levels", "code", "verdict"), [(0.0, 0, "passed"), (3.0, 1, "failed")])
+    def test_the_self_test(self, ufa, write_model, small, tmp_path, rng, levels, code, verdict):
+        from ufafuse.runtime.frames import check_pair, to_planes
+        from ufafuse.runtime.verify import Case, save_reference
+
+        near, far = rng.integers(0, 256, (2, 16, 24, 3), dtype=np.uint8)
+        planes = [to_planes(frame, check_pair(near, far)) for frame in (near, far)]
+        fused = small.Net().fuse(*planes, *map(small.Net().means, planes))[0][0, ::-1].transpose(1, 2, 0) * 255 + levels
+        case = Case("pair", near, far, fused.astype(np.float32))
+        save_reference(tmp_path / "small.reference.npz", [case], variant="small", weights_sha256="0" * 64)
+        model = write_model()
+        done = ufa("info", model, "--self-test", "--backend", "onnxruntime", "--json", bare=True)
+        assert done.exit_code == code
+        result = json.loads(done.stdout)
+        assert result["ok"] is result["self_test"]["ok"] is (code == 0)
+        told = ufa("info", model, "--self-test", "--backend", "onnxruntime", bare=True)
+        assert told.exit_code == code
+        assert f"self-test {verdict}" in told.stdout
+
+
+class TestTheRealCommand:
+    """In a process of its own, as a user starts it."""
+
+    @staticmethod
+    def run(*arguments, **options):
+        return subprocess.run([UFA, *map(str, arguments)], capture_output=True, text=True, check=False, **options)
+
+    @pytest.mark.skipif("ufa" not in bundled(), reason="no network is bundled")
+    def test_fusing_with_the_bundled_network(self, pair, tmp_path):
+        done = self.run("fuse", *pair, "-o", tmp_path / "f.png", "--json", "--threads", "1")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["ok"]
+        again = self.run("fuse", *pair, "-o", tmp_path / "f.png")
+        assert again.returncode == 2
+        assert again.stderr.startswith("error: ")
+        assert len(again.stderr.splitlines()) == 1
+        assert "Traceback" not in again.stderr
+
+    def test_nothing_is_half_written_to_a_folder_that_takes_nothing(self, pair):
+        """/proc cannot be written to, even by root."""
+        if "ufa" not in bundled() or not Path("/proc/self").is_dir():
+            pytest.skip("needs a bundled network and /proc")
+        done = self.run("fuse", *pair, "-o", "/proc/f.png", "--threads", "1")
+        assert done.returncode == 2
+        assert "/proc/f.png cannot be written" in done.stderr
+
+    def test_decoders_stay_silent(self, pair, tmp_path):
+        (tmp_path / "cut.tif").write_bytes(b"II*\0\xff\xff\xff\x7f")
+        done = self.run("fuse", pair[0], tmp_path / "cut.tif", "-o", tmp_path / "f.png")
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+
+    def test_help(self):
+        done = self.run("--help", env={**os.environ, "COLUMNS": "200"})
+        assert done.returncode == 0
+        for name in ("fuse", "stream", "info", "train", "export", "eval", "bench"):
+            assert name in done.stdout
+        assert "Exit codes: 0 done; 1" in done.stdout
+
+
+def test_all_folders_register_their_commands():
+    names = set(typer.main.get_command(build_app()).commands)
+    assert names >= {"fuse", "info", "stream", "train", "dataset", "export", "calibrate", "build", "verify", "bench", "eval"}

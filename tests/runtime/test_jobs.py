@@ -1,0 +1,174 @@
+"""Files in, files out; one bad pair does not stop a folder."""
+
+import cv2
+import numpy as np
+import pytest
+
+from ufafuse.runtime.errors import InputError, ModelError, OutputError
+from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.images import read_image, write_image
+from ufafuse.runtime.jobs import Outputs, as_levels, fuse_files, fuse_folder, make_folder
+from ufafuse.runtime.pairs import find_pairs
+from ufafuse.runtime.stack import StackOptions
+
+pytestmark = pytest.mark.usefixtures("small_engine")
+
+
+@pytest.fixture
+def fuser(write_model):
+    with Fuser(write_model(), backend="onnxruntime") as opened:
+        yield opened
+
+
+@pytest.fixture
+def images(tmp_path, rng):
+    """Writes ``count`` images of a kind; returns their paths."""
+
+    def write(count=2, shape=(20, 30, 3), dtype=np.uint8, suffix=".png", folder=tmp_path, names="ABCDEFG"):
+        paths = []
+        folder.mkdir(exist_ok=True, parents=True)
+        for index in range(count):
+            path = folder / f"x_{names[index]}{suffix}"
+            write_image(path, rng.integers(0, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True), force=True)
+            paths.append(path)
+        return paths
+
+    return write
+
+
+def test_a_pair(fuser, images, tmp_path):
+    near, far = images()
+    outcome = fuse_files(fuser, (near, far), Outputs(tmp_path / "f.png"))
+    np.testing.assert_array_equal(read_image(tmp_path / "f.png"), fuser.fuse(read_image(near), read_image(far)))
+    json = outcome.to_json()
+    assert json.keys() == {"near", "far", "fused", "size", "ms"}
+    assert json["size"] == [20, 30]
+    assert json["ms"] > 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "suffix"),
+    [
+        ((20, 30), np.uint16, ".tif"),
+        ((20, 30, 4), np.uint8, ".png"),
+        ((1, 1, 3), np.uint8, ".bmp"),
+        ((20, 30), np.uint8, ".webp"),
+    ],
+)
+def test_what_goes_in_comes_out(fuser, images, tmp_path, shape, dtype, suffix):
+    kept = ".png" if suffix == ".webp" else suffix
+    fuse_files(fuser, images(shape=shape, dtype=dtype, suffix=suffix), Outputs(tmp_path / f"f{kept}"))
+    fused = read_image(tmp_path / f"f{kept}")
+    assert fused.dtype == dtype
+    assert fused.shape[:2] == shape[:2]
+
+
+def test_everything_at_once(fuser, images, tmp_path):
+    paths = images(3, shape=(64, 70, 3))
+    outputs = Outputs(tmp_path / "f.png", tmp_path / "m.png", tmp_path / "c.png")
+    outcome = fuse_files(fuser, paths, outputs, StackOptions(align="translation", match_gain=True))
+    json = outcome.to_json()
+    assert json["more"] == [str(paths[2])]
+    assert json["map"].endswith("m.png")
+    assert json["confidence"].endswith("c.png")
+    assert len(json["alignment"]) == len(json["gain"]) == 2
+    assert json["crop"] == [0, 64, 0, 70]
+    assert json["warnings"]
+    for path in (outputs.map, outputs.confidence):
+        assert read_image(path).shape == (64, 70)
+
+
+def test_tiles_are_reported(write_model, images, tmp_path):
+    with Fuser(write_model(), backend="onnxruntime", tile=16) as fuser:
+        json = fuse_files(fuser, images(shape=(50, 60)), Outputs(tmp_path / "f.png")).to_json()
+    assert json["tiles"]["count"] > 1
+    assert json["tiles"]["work"] > 1
+
+
+def test_levels():
+    assert as_levels(np.array([[0, 0.5, 1]], np.float32)).tolist() == [[0, 128, 255]]
+
+
+class TestRefused:
+    def test_unlike_frames_name_the_files(self, fuser, images, tmp_path):
+        near = images()[0]
+        other = images(1, shape=(20, 31, 3), names="Z")[0]
+        with pytest.raises(InputError, match=r"x_A\.png and .*x_Z\.png cannot be fused: the frames differ in size"):
+            fuse_files(fuser, (near, other), Outputs(tmp_path / "f.png"))
+        assert not (tmp_path / "f.png").exists()
+
+    def test_a_truncated_file(self, fuser, images, tmp_path):
+        near, far = images()
+        far.write_bytes(far.read_bytes()[:-20])
+        with pytest.raises(InputError, match=r"x_B\.png is damaged"):
+            fuse_files(fuser, (near, far), Outputs(tmp_path / "f.png"))
+
+    def test_one_file_for_two_results(self, tmp_path):
+        with pytest.raises(InputError, match=r"two results would be written to .*f\.png"):
+            Outputs(tmp_path / "f.png", map=tmp_path / "." / "f.png")
+
+    @pytest.mark.parametrize("which", ["fused", "map", "confidence"])
+    def test_an_existing_result_before_anything_is_read(self, fuser, tmp_path, which):
+        outputs = Outputs(tmp_path / "f.png", tmp_path / "m.png", tmp_path / "c.png")
+        getattr(outputs, which).touch()
+        with pytest.raises(OutputError, match="exists already"):
+            fuse_files(fuser, (tmp_path / "no.png", tmp_path / "no.png"), outputs)
+
+    def test_a_format_that_cannot_hold_the_frames(self, fuser, images, tmp_path):
+        with pytest.raises(OutputError, match="cannot hold the 16-bit levels"):
+            fuse_files(fuser, images(dtype=np.uint16), Outputs(tmp_path / "f.jpg"))
+
+    def test_a_model_without_a_map(self, fuser, images, tmp_path, small, monkeypatch):
+        infer = small.Session.infer
+        monkeypatch.setattr(small.Session, "infer", lambda self, inputs: {"fused": infer(self, inputs)["fused"]})
+        with pytest.raises(ModelError, match=r"small\.onnx gives no map: leave --map away"):
+            fuse_files(fuser, images(), Outputs(tmp_path / "f.png", map=tmp_path / "m.png"))
+        assert not (tmp_path / "f.png").exists()
+
+
+class TestFolders:
+    @pytest.fixture
+    def folder(self, images, tmp_path):
+        """Two good pairs, one broken, one with unequal sizes, one half."""
+        base = tmp_path / "pairs"
+        for name in ("good1", "deep/good2"):
+            for path in images(folder=(base / name).parent):
+                path.rename(path.with_name((base / name).name + path.name[1:]))
+        (base / "broken_A.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+        (base / "broken_B.png").touch()
+        cv2.imwrite(str(base / "odd_A.png"), np.zeros((4, 5, 3), np.uint8))
+        cv2.imwrite(str(base / "odd_B.png"), np.zeros((5, 4, 3), np.uint8))
+        cv2.imwrite(str(base / "half_A.png"), np.zeros((4, 5, 3), np.uint8))
+        return base
+
+    def test_the_good_ones_are_fused(self, fuser, folder, tmp_path):
+        told = []
+        out, maps, confidences = (tmp_path / name for name in ("out", "maps", "confidences"))
+        outcomes = fuse_folder(fuser, find_pairs(folder), out, maps=maps, confidences=confidences, done=told.append)
+        assert told == outcomes
+        assert {outcome.fused.stem: bool(outcome.error) for outcome in outcomes} == {
+            "broken": True, "good2": False, "good1": False, "half": True, "odd": True
+        }  # fmt: skip
+        errors = {outcome.fused.stem: outcome.error for outcome in outcomes}
+        assert "broken_A.png is damaged" in errors["broken"]
+        assert "half_B.png does not exist" in errors["half"]
+        assert "differ in size" in errors["odd"]
+        found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("good*.png") if "pairs" not in path.parts}
+        assert found == {f"{top}/{name}.png" for top in ("out", "maps", "confidences") for name in ("good1", "deep/good2")}
+
+    def test_going_on_where_an_earlier_run_stopped(self, fuser, folder, tmp_path):
+        pairs = find_pairs(folder)
+        fuse_folder(fuser, pairs, tmp_path / "out")
+        again = fuse_folder(fuser, pairs, tmp_path / "out", skip_existing=True)
+        assert {outcome.fused.stem for outcome in again} == {"broken", "half", "odd"}
+        refused = fuse_folder(fuser, pairs, tmp_path / "out")
+        assert all(outcome.error for outcome in refused)
+        forced = fuse_folder(fuser, pairs, tmp_path / "out", force=True)
+        assert sum(not outcome.error for outcome in forced) == 2
+
+    def test_a_folder_that_cannot_be_made(self, fuser, folder, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(OutputError, match="out cannot be made: Not a directory"):
+            make_folder(tmp_path / "file" / "out")
+        with pytest.raises(OutputError, match="cannot be made"):
+            fuse_folder(fuser, find_pairs(folder), tmp_path / "file" / "out")

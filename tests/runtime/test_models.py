@@ -1,0 +1,60 @@
+"""Bundled networks by name."""
+
+from pathlib import Path
+
+import pytest
+
+from ufafuse.runtime import models
+from ufafuse.runtime.artefact import read_manifest
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.models import FOLDER, bundled, model_path, weights_path
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "FOLDER", tmp_path)
+    return tmp_path
+
+
+def test_names(folder):
+    for name in ("ufa.onnx", "ufa-int8.onnx", "ufa.means.onnx", "ufa.tile.onnx", "ufa-edge.onnx", "ufa.safetensors"):
+        (folder / name).touch()
+    assert bundled() == ["ufa", "ufa-edge"]
+    assert model_path("ufa") == model_path("ufa", precision="bf16") == folder / "ufa.onnx"
+    assert model_path() == model_path(models.DEFAULT)
+    assert model_path("ufa", precision="int8") == folder / "ufa-int8.onnx"
+    assert weights_path("ufa") == folder / "ufa.safetensors"
+    with pytest.raises(InputError, match="no int8 file of ufa-edge is bundled: run `ufa calibrate`"):
+        model_path("ufa-edge", precision="int8")
+    with pytest.raises(InputError, match="no fp16 file of ufa is bundled"):
+        model_path("ufa", precision="fp16")
+    with pytest.raises(InputError, match="--model ufb is not known: give one of ufa, ufa-edge"):
+        model_path("ufb")
+    with pytest.raises(InputError, match="no weights ufa-edge"):
+        weights_path("ufa-edge")
+
+
+def test_files(tmp_path):
+    (tmp_path / "mine.onnx").touch()
+    assert model_path(tmp_path / "mine.onnx") == tmp_path / "mine.onnx"
+    with pytest.raises(InputError, match=r"other\.onnx does not exist"):
+        model_path(tmp_path / "other.onnx")
+    with pytest.raises(InputError, match="no weights"):
+        weights_path(tmp_path / "w.safetensors")
+
+
+def test_nothing_bundled(folder):
+    with pytest.raises(InputError, match=r"\(none bundled\)"):
+        model_path()
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.onnx")) or [None], ids=lambda path: path and Path(path).name)
+def test_bundled_files_are_whole_and_of_one_family(path):
+    if path is None:
+        pytest.skip("no network is bundled")
+    manifest = read_manifest(path)
+    name = path.name.split(".")[0].removesuffix("-int8")
+    assert manifest.variant == name
+    assert manifest.extra["role"] == {"means": "means", "tile": "tile"}.get(path.suffixes[0].strip("."), "whole")
+    whole = read_manifest(FOLDER / f"{name}.onnx")
+    assert manifest.weights_sha256 == whole.weights_sha256

@@ -1,0 +1,79 @@
+"""The one rule of imports: arrows point one way, and the runtime ships without any of the tools."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# Each folder may import those left of it.
+ARROWS = ("runtime", "train", "export", "calibration", "benchmarks")
+# What a device has beside Python itself, and where the engines may be named.
+RUNTIME_NEEDS = {"ufafuse", "numpy", "cv2", "typer", "rich", "click"}
+BACKENDS = "runtime/backends/"
+HOMES = {
+    "onnxruntime": BACKENDS,
+    "openvino": BACKENDS,
+    "tensorrt": BACKENDS,
+    "tensorrt_rtx": BACKENDS,
+    "pycuda": BACKENDS + "cuda.py",
+}
+
+
+def sources(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """The full names of the modules that a file imports, anywhere in it; those in ``if TYPE_CHECKING`` too."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level <= 1, f"{path} imports relative to a parent folder"
+            if node.module and node.level == 0:
+                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+@pytest.mark.parametrize("folder", ARROWS)
+def test_arrows_point_one_way(folder: str) -> None:
+    allowed = set(ARROWS[: ARROWS.index(folder) + 1])
+    for path in sources(folder):
+        ours = {name.split(".")[1] for name in imported(path) if name.startswith("ufafuse.")}
+        assert ours <= allowed, f"{path.relative_to(ROOT)} imports {sorted(ours - allowed)}"
+
+
+def test_the_runtime_needs_little() -> None:
+    for path in sources("runtime"):
+        name = path.relative_to(ROOT).as_posix()
+        others = {module.split(".")[0] for module in imported(path)} - set(sys.stdlib_module_names) - RUNTIME_NEEDS
+        if name.startswith(BACKENDS):
+            others -= {module for module in others if name.startswith(HOMES.get(module, BACKENDS))}
+        assert others == set(), f"{name} imports {sorted(others)}"
+
+
+def modules_after(statement: str) -> set[str]:
+    program = f"{statement}\nimport sys; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+HEAVY = {"torch", "onnx", "onnxruntime", "openvino", "matplotlib", "scipy", "safetensors", "tensorrt", "pycuda", "skimage"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "also"),
+    [
+        ("import ufafuse.runtime", {"numpy", "cv2", "typer", "rich"}),
+        ("from ufafuse.runtime import Fuser, Session, open_session", {"typer", "rich"}),
+        ("from ufafuse.runtime import stack, align, selftest, verify", {"typer", "rich"}),
+        ("from ufafuse.runtime.cli import build_app; build_app()", {"numpy", "cv2"}),
+    ],
+)
+def test_importing_brings_nothing_heavy(statement: str, also: set[str]) -> None:
+    found = modules_after(statement) & (HEAVY | also)
+    assert found == set()
