@@ -168,7 +168,8 @@ def test_videos_are_fused_whole_and_at_their_own_speed_when_asked(tmp_path, numb
     slow = json.loads(ufa(*videos, "--realtime").stdout)
     assert slow["seconds"] >= 0.95
     assert slow["when_late"] == "drop-oldest"
-    assert slow["fused"] + slow["dropped"] == 20
+    assert slow["frames_in"] == [20, 20]
+    assert_adds_up(slow)
 
 
 def test_the_page_is_served_and_its_token_comes_from_the_environment():

@@ -1,6 +1,7 @@
 """The streaming examples run as they are, with a copy in the network's place."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,9 @@ def run(name, *arguments):
 
 def test_the_simulated_line(tmp_path):
     output = run("03_stream_sim.py", "--copy", "--seconds", "2", "--out", str(tmp_path / "line.mkv"))
-    assert "the picture says 0\n" in output
+    said = re.search(r"pair 0: frames (\d+)/\d+, the picture says (\d+)\n", output)
+    assert said is not None
+    assert said[1] == said[2]
     assert "in [" in output
     assert (tmp_path / "line.mkv").stat().st_size > 100_000
 
@@ -36,8 +39,8 @@ def test_genicam_cameras_through_harvesters(tmp_path):
         "04_genicam_harvesters.py", str(producer), "--copy", "--max-skew", "0.03", "--seconds", "2", "--out", str(video)
     )
     fused = int(output.rpartition("fused ")[2].split(",")[0])
-    assert fused > 5
-    assert video.stat().st_size > 10_000
+    assert fused > 0
+    assert video.stat().st_size > 1000
 
 
 @pytest.mark.skipif(importlib.util.find_spec("harvesters") is None, reason="harvesters is not installed")

@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ufafuse.runtime.errors import InputError
@@ -9,6 +9,7 @@ from ufafuse.runtime.stream.frames import FAR, NEAR
 from ufafuse.runtime.stream.marks import LEAST_HEIGHT, LEAST_WIDTH, draw_number, read_number
 
 
+@settings(deadline=None)
 @given(
     number=st.integers(0, 2**32 - 1),
     height=st.integers(LEAST_HEIGHT, 400),

@@ -144,7 +144,7 @@ def assert_no_lonely_frame_is_nearer(times, pairs):
 moments = st.lists(st.integers(0, 400), max_size=40, unique=True).map(sorted)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(near=moments, far=moments, skew=st.integers(0, 30), exact=st.booleans())
 def test_every_frame_is_accounted_for_and_no_pair_is_too_far_apart(near, far, skew, exact):
     times = [near, far]
@@ -158,6 +158,7 @@ def test_every_frame_is_accounted_for_and_no_pair_is_too_far_apart(near, far, sk
         assert_no_lonely_frame_is_nearer(times, pairs)
 
 
+@settings(deadline=None)
 @given(near=moments, far=moments, seed=st.randoms())
 def test_recordings_pair_alike_however_they_are_read(near, far, seed):
     """Each side is read in order, but how the two interleave depends on the threads."""

@@ -3,7 +3,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ufafuse.runtime.stream.frames import FAR, NEAR, Frame
@@ -128,6 +128,7 @@ def test_frames_that_differ_are_unmatched_and_reported_once(size, dtype):
     assert_adds_up(queue)
 
 
+@settings(deadline=None)
 @given(
     steps=st.lists(st.tuples(st.sampled_from("nft"), st.integers(0, 5)), max_size=120),
     size=st.integers(1, 3),

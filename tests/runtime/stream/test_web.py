@@ -287,7 +287,7 @@ class TestMetrics:
 def test_the_http_sink_serves_the_newest_picture(fuse_marks, numbers_in):
     sink = HttpSink(("127.0.0.1", 0))
     sources = [SimSource(None, side, SimSettings(size=SIZE, rate=50)) for side in (NEAR, FAR)]
-    pipeline = Pipeline(*sources, fuse_marks, sink, options=PipelineOptions(seconds=20))
+    pipeline = Pipeline(*sources, fuse_marks, sink, options=PipelineOptions(seconds=60, max_skew=0.005))
     pipeline.start()
     source = HttpSource(sink.name)
     source.open()
