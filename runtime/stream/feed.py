@@ -21,7 +21,7 @@ class Event:
 
     Args:
         kind: ``"lost"``, ``"back"``, ``"stalled"``, ``"resumed"``, ``"size"``, ``"broken"``, ``"ended"``, ``"mismatch"``,
-            ``"registered"``, ``"stopping"`` or ``"failed"``.
+            ``"unpaired"``, ``"registered"``, ``"stopping"`` or ``"failed"``.
         side: ``"near"``, ``"far"``, or empty when it concerns both.
         text: The sentence for people.
         seconds: Since the run began.

@@ -93,7 +93,7 @@ class PipelineOptions:
             raise InputError("--pair-by number needs two folders of numbered files: leave it away for other sources.")
         exact = not any(source.live for source in sources)
         if numbered and self.pair_by != "time":
-            return NearestPairing(0, key=lambda frame: frame.index, exact=exact, waiting=self.waiting)
+            return NearestPairing(0, by_number=True, exact=exact, waiting=self.waiting)
         skew = DEFAULT_SKEW if self.max_skew is None else self.max_skew
         return NearestPairing(skew, far_offset=self.far_offset, exact=exact, waiting=self.waiting)
 

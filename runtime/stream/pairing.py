@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from bisect import insort
-from collections.abc import Callable
 
 from ufafuse.runtime.stream.focus import OrderSorter, SharpnessSorter
 from ufafuse.runtime.stream.frames import FAR, NEAR, Frame, Pair
@@ -24,7 +23,8 @@ class Pairing(ABC):
     Attributes:
         max_skew: Greatest distance within a pair, in seconds (or numbers).
         received, unmatched: Frames by side.
-        nearest_miss: Seconds between the two frames that came closest without being a pair; infinite without any.
+        nearest_miss: Seconds between the two frames that came closest without being a pair; infinite where there were none,
+            or no times.
     """
 
     def __init__(self, max_skew: float) -> None:
@@ -57,7 +57,7 @@ class NearestPairing(Pairing):
 
     Args:
         max_skew: Greatest distance within a pair, in seconds (or numbers).
-        key: What "nearest" is measured by.
+        by_number: Measure by `Frame.index` instead of `Frame.timestamp`.
         far_offset: Added to the far side's keys.
         exact: Always wait for the next frame of a side before a pair is settled that it could beat. Without, a pair is
             settled at once when the side's frame rate says that nothing nearer can come: live streams gain a frame's
@@ -70,13 +70,13 @@ class NearestPairing(Pairing):
         self,
         max_skew: float,
         *,
-        key: Callable[[Frame], float] = lambda frame: frame.timestamp,
+        by_number: bool = False,
         far_offset: float = 0.0,
         exact: bool = False,
         waiting: int = 3,
     ) -> None:
         super().__init__(max_skew)
-        self._key = key
+        self._by_number = by_number
         self._offsets = (0.0, far_offset)
         self._exact = exact
         self._limit = waiting
@@ -87,7 +87,7 @@ class NearestPairing(Pairing):
 
     def add(self, side: int, frame: Frame) -> list[Pair]:
         """Take a frame; the pairs that are settled by it."""
-        key = self._key(frame) + self._offsets[side]
+        key = (frame.index if self._by_number else frame.timestamp) + self._offsets[side]
         # The count breaks ties, so that frames themselves are never compared.
         insort(self._frames[side], (key, self.received[side], frame))
         self.received[side] += 1
@@ -144,7 +144,8 @@ class NearestPairing(Pairing):
         key, partner = self._frames[early][0][0], self._frames[late][0][0]
         gap = partner - key
         if gap > self.max_skew:
-            self.nearest_miss = min(self.nearest_miss, gap)
+            if not self._by_number:
+                self.nearest_miss = min(self.nearest_miss, gap)
             self._pass_over(early)
             return True
         if len(self._frames[early]) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 from ufafuse.runtime.errors import InputError, UfaError
 from ufafuse.runtime.stream.feed import Event, Feed
-from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES, Array, Frame, FusedPair, Pair, fault_of
+from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES, Array, FusedPair, Pair, fault_of
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pairqueue import PairQueue
 from ufafuse.runtime.stream.sinks.base import Sink
@@ -83,6 +84,7 @@ class Pipeline:
             for side, source in enumerate(self._sources)
         ]
         self._stalled: set[int] = set()
+        self._paired, self._paired_at, self._unmatched, self._told_unpaired = 0, math.inf, 0, False
         self._fusing_since: float | None = None
         self._stopping = threading.Event()
         self._done = threading.Event()
@@ -126,7 +128,7 @@ class Pipeline:
                 raise
             side = SIDES[len(opened) - 1]
             raise InputError(f"the {side} source cannot be opened: {error}. Check its name and its cable.") from error
-        self._meter.started = time.monotonic()
+        self._meter.started = self._paired_at = time.monotonic()
         for source in self._sources:
             source.begin(self._meter.started)
         fusing = threading.Thread(target=self._fuse_all, name="ufafuse-fuse", daemon=True)
@@ -163,9 +165,9 @@ class Pipeline:
 
     def figures(self) -> dict[str, Any]:
         """The run's figures so far, as `summary` names them."""
+        figures = self._meter.figures()  # before the counts: no more can have been fused than were taken
         counts = self._pairs.counts()
         dropped = counts.dropped
-        figures = self._meter.figures()
         under_way = counts.taken - figures["fused"]
         if self._done.is_set():  # a pair whose fusion failed was lost
             dropped += under_way
@@ -274,6 +276,7 @@ class Pipeline:
             self._watch_limits()
             for feed in self._feeds:
                 self._watch_stall(feed)
+            self._watch_pairs()
         for feed in self._feeds:  # a camera that hangs in its driver is left behind: its thread is a daemon
             feed.join(_JOIN_SECONDS)
         self._meter.ended = time.monotonic()
@@ -301,6 +304,23 @@ class Pipeline:
             self._stalled.discard(feed.side)
             self.report("resumed", SIDES[feed.side], f"{feed.source.name} sends frames again")
 
+    def _watch_pairs(self) -> None:
+        """Both sides send frames and none of them match: a clock was set, or a trigger cable fell off."""
+        counts = self._pairs.counts()
+        now = time.monotonic()
+        paired = counts.taken + counts.dropped + counts.waiting
+        if paired != self._paired:
+            self._paired, self._paired_at, self._told_unpaired = paired, now, False
+        unmatched = min(counts.unmatched)
+        reading = all(feed.source.live and self._state(feed)["state"] == "reading" for feed in self._feeds)
+        flowing = reading and unmatched > self._unmatched
+        self._unmatched = unmatched
+        if flowing and not self._told_unpaired and now - self._paired_at > self.options.stall_after:
+            self._told_unpaired = True
+            miss = _milliseconds(counts.nearest_miss)
+            nearest = "" if miss is None else f", the nearest are {miss:g} ms apart"
+            self.report("unpaired", "", f"both sources send frames and none lie within --max-skew{nearest}")
+
     def _state(self, feed: Feed) -> dict[str, Any]:
         if feed.lost_at is not None:
             state = "lost"
@@ -323,6 +343,3 @@ class Pipeline:
 
 def _milliseconds(seconds: float) -> float | None:
     return round(seconds * 1000, 3) if seconds < float("inf") else None
-
-
-__all__ = ["FAR", "NEAR", "Event", "Frame", "FusedPair", "Pipeline", "PipelineOptions"]

@@ -124,12 +124,13 @@ def test_numbers_pair_frames_that_have_no_time():
     def frame(number):
         return Frame(np.zeros((2, 2), np.uint8), number, 0.0, 0.0)
 
-    pairing = NearestPairing(0, key=lambda frame: frame.index, exact=True)
+    pairing = NearestPairing(0, by_number=True, exact=True)
     pairs = [pair for number in (1, 2, 4) for pair in pairing.add(NEAR, frame(number))]
     pairs += [pair for number in (1, 3, 4, 5) for pair in pairing.add(FAR, frame(number))]
     pairing.end(NEAR)
     assert [(pair.near.index, pair.far.index) for pair in pairs] == [(1, 1), (4, 4)]
     assert pairing.unmatched == [1, 2]
+    assert pairing.nearest_miss == math.inf
 
 
 def assert_no_lonely_frame_is_nearer(times, pairs):

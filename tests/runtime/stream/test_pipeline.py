@@ -167,6 +167,25 @@ def test_a_change_of_size_is_reported_and_such_pairs_are_not_fused(fuse_marks, r
     assert summary["unmatched"] > 0
 
 
+def test_sources_that_never_match_are_reported_once(fuse_marks):
+    near, far = (IterableSource(moments(offset), live=True) for offset in (0.0, 0.3))
+    options = PipelineOptions(seconds=1.0, stall_after=0.3)
+    pipeline = Pipeline(near, far, fuse_marks, options=options)
+    summary = pipeline.run()
+    assert_adds_up(summary)
+    assert summary["fused"] == 0
+    told = [event.text for event in pipeline.events if event.kind == "unpaired"]
+    assert len(told) == 1
+    assert "ms apart" in told[0]
+
+
+def moments(offset):
+    """Ten small pictures a second for half a minute."""
+    for number in range(300):
+        time.sleep(0.1)
+        yield np.zeros((8, 8), np.uint8), number + offset
+
+
 def test_broken_frames_in_a_row_count_as_a_loss(fuse_marks):
     class Rubbish(Source):
         name = "rubbish"
