@@ -8,6 +8,7 @@ from typing import Any
 
 from ufafuse.calibration.costs import shares_of_work
 from ufafuse.calibration.crops import Crop, CropOptions, crops_from_images, crops_from_pairs
+from ufafuse.calibration.equalise import equalised, measure_factors
 from ufafuse.calibration.judge import Judge
 from ufafuse.calibration.layers import conv_layers
 from ufafuse.calibration.quantizers import QuantizerOptions, with_quantizers
@@ -33,6 +34,7 @@ class CalibrationOptions:
         method: How ranges are drawn.
         ranges: A file of an earlier run, instead of measuring.
         quantizers: How quantisers are placed.
+        equalise: Bring the channels between convolutions to like sizes first; changes no value of the float graph.
         min_psnr: Worst PSNR in dB against the source file that the held-out windows must keep.
         keep: Layers to leave in high precision.
         threads: CPU threads.
@@ -48,6 +50,7 @@ class CalibrationOptions:
     method: Method = field(default_factory=Method)
     ranges: Path | None = None
     quantizers: QuantizerOptions = field(default_factory=QuantizerOptions)
+    equalise: bool = True
     min_psnr: float = 45.0
     keep: tuple[str, ...] = ()
     threads: int | None = None
@@ -91,8 +94,9 @@ def int8_from_onnx(
     names = [layer.name for layer in conv_layers(model)]
     _check_names(options.keep, names)
     to_calibrate, to_judge = options.load()
-    ranges = _ranges(model, manifest, options, to_calibrate, names, on_step)
     shares = shares_of_work(model, int(manifest.extra["stride"]), manifest.io)
+    ranges = _ranges(model, manifest, options, to_calibrate, names, on_step)
+    model = equalised(model, ranges.factors)
     judge = Judge(onnx, to_judge, threads=options.threads)
     goal = replace(manifest, precision="int8")
 
@@ -126,7 +130,8 @@ def _write(
     with contextlib.ExitStack() as files:
         for source, target in _with_companions(onnx, out):
             temporary = files.enter_context(atomic_write(target, force=force))
-            graph = with_quantizers(load_graph(source), ranges.layers, choice.int8, options.quantizers)
+            graph = equalised(load_graph(source), ranges.factors)
+            graph = with_quantizers(graph, ranges.layers, choice.int8, options.quantizers)
             roles[target] = read_manifest(source).extra["role"]
             label = replace(goal, extra={**goal.extra, "role": roles[target]})
             temporary.write_bytes(_labelled(graph, label).SerializeToString())
@@ -169,10 +174,16 @@ def _ranges(
         if missing:
             raise InputError(f"--ranges {options.ranges} lacks the layers {', '.join(missing)}: leave it away.")
         return ranges
+    factors: dict[str, list[float]] = {}
+    if options.equalise:
+        on_step("comparing channels", 0, 1)
+        factors = measure_factors(model, manifest.io, crops, outputs=options.quantizers.outputs)
+        model = equalised(model, factors)
     counted = iter(range(1, len(crops) + 1))
-    return measure_ranges(
+    ranges = measure_ranges(
         model, manifest, crops, options.method, done=lambda: on_step("measuring ranges", next(counted), len(crops))
     )
+    return replace(ranges, factors=factors)
 
 
 def _searched(
@@ -218,6 +229,7 @@ def _goal(manifest: Manifest, onnx: Path, ranges: Ranges, options: CalibrationOp
             "method": ranges.method,
             "weight_bits": options.quantizers.weight_bits,
             "outputs_quantised": options.quantizers.outputs,
+            "equalised": bool(ranges.factors),
             "kept": list(choice.kept),
         },
     )
@@ -272,6 +284,7 @@ def _report(
         "calibrated_on": ranges.crops,
         "weight_bits": options.quantizers.weight_bits,
         "outputs_quantised": options.quantizers.outputs,
+        "equalised": bool(ranges.factors),
         "files": {path.name: {"role": role, "bytes": path.stat().st_size} for path, role in written.items()},
         "layers": rows,
         "share_int8": round(sum(shares[name] for name in choice.int8), 4),

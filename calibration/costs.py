@@ -1,11 +1,11 @@
 """What each convolution costs, so that a report can say how much of the work is int8 and not only how many layers."""
 
-import copy
 from typing import Any
 
 import numpy as np
 
 from ufafuse.calibration.layers import conv_layers
+from ufafuse.calibration.probe import Probe
 
 
 def shares_of_work(model: Any, stride: int, io: str) -> dict[str, float]:  # noqa: ANN401 - onnx ships no types
@@ -18,22 +18,15 @@ def shares_of_work(model: Any, stride: int, io: str) -> dict[str, float]:  # noq
         stride: The network's; the frame is a multiple of it, so that nothing is padded.
         io: ``"float"`` or ``"uint8"``.
     """
-    import onnx
-    import onnxruntime as ort
-
     layers = conv_layers(model)
-    watched = copy.deepcopy(model)
-    known = {value.name for value in watched.graph.output}
-    watched.graph.output.extend(onnx.ValueInfoProto(name=layer.result) for layer in layers if layer.result not in known)
-    session = ort.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
     side = 2 * stride
     frame = np.zeros((1, side, side, 3), np.uint8) if io == "uint8" else np.zeros((1, 3, side, side), np.float32)
-    results = session.run([layer.result for layer in layers], {"near": frame, "far": frame})
+    results = Probe(model, [layer.result for layer in layers])({"near": frame, "far": frame})
     weights = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
     work = {
         # Each value of a result takes the products of one output channel's weights.
-        layer.name: float(result.size * np.prod(weights[layer.weight][1:]))
-        for layer, result in zip(layers, results, strict=True)
+        layer.name: float(results[layer.result].size * np.prod(weights[layer.weight][1:]))
+        for layer in layers
     }
     total = sum(work.values())
     return {name: each / total for name, each in work.items()}

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class Ranges:
         method: How they were drawn, such as ``"percentile 99.99"``.
         variant, weights_sha256: Whose they are: any file exported from these weights can use them.
         crops: What they were measured on, in words.
+        factors: Of `ufafuse.calibration.equalise`, with which the graph was changed before they were measured.
     """
 
     layers: Mapping[str, Range]
@@ -57,6 +58,7 @@ class Ranges:
     variant: str
     weights_sha256: str
     crops: str
+    factors: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write them as JSON. Raises: OutputError."""

@@ -1,0 +1,32 @@
+"""Looking at tensors inside a graph."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+
+class Probe:
+    """Runs a graph and gives inner tensors.
+
+    Args:
+        model: An ``onnx.ModelProto``; it is not changed.
+        tensors: Names of the tensors to give.
+    """
+
+    def __init__(self, model: Any, tensors: Sequence[str]) -> None:  # noqa: ANN401 - onnx ships no types
+        import onnx
+        import onnxruntime as ort
+
+        self._tensors = list(dict.fromkeys(tensors))
+        watched = copy.deepcopy(model)
+        known = {value.name for value in (*watched.graph.output, *watched.graph.input)}
+        watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in self._tensors if name not in known)
+        self._session = ort.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
+        self._outputs = [name for name in self._tensors if name in {output.name for output in self._session.get_outputs()}]
+
+    def __call__(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The tensors' values for one set of inputs; a watched graph input is given back."""
+        values = dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
+        return {**{name: inputs[name] for name in self._tensors if name in inputs}, **values}
