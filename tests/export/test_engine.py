@@ -158,8 +158,13 @@ def test_ctrl_c_cancels_and_leaves_nothing_behind(exports, tmp_path, rtx):
             sent.set()
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        engine_from_onnx(exports / "small.onnx", tmp_path / "x.engine", BuildOptions(STATIC, "tensorrt-rtx"), on_phase=on_phase)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with SIGINT ignored
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            options = BuildOptions(STATIC, "tensorrt-rtx")
+            engine_from_onnx(exports / "small.onnx", tmp_path / "x.engine", options, on_phase=on_phase)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not list(tmp_path.iterdir())
 
 

@@ -39,7 +39,7 @@ def test_passes_on_loading(write_model, pack, io):
 def test_a_wrong_picture_closes_the_model_again(write_model, pack, small, monkeypatch):
     pack(levels=2.0)
     closed = []
-    monkeypatch.setattr(small.Session, "close", closed.append)
+    monkeypatch.setattr(small.Session, "close", lambda self: closed.append(self))  # noqa: PLW0108 - builtins do not bind
     with pytest.raises(CheckFailed, match="1 of 1 pairs miss the tolerance"):
         Fuser(write_model(), backend="onnxruntime", self_test=True)
     assert len(closed) == 1
