@@ -9,6 +9,7 @@ import typer
 from ufafuse.runtime import console
 
 if TYPE_CHECKING:
+    from ufafuse.calibration.calibrate import CalibrationOptions
     from ufafuse.export.everything import Maker
 
 
@@ -50,7 +51,7 @@ def calibrate(
 ) -> None:
     """Quantise to INT8 with real pairs: as many layers as keep the quality asked for."""
     with console.run(as_json):
-        from ufafuse.calibration.calibrate import CalibrationOptions, int8_from_onnx
+        from ufafuse.calibration.calibrate import CalibrationOptions
         from ufafuse.calibration.crops import CropOptions
         from ufafuse.calibration.quantizers import QuantizerOptions
         from ufafuse.calibration.ranges import Method
@@ -68,13 +69,7 @@ def calibrate(
             keep=tuple(keep or ()),
             threads=threads,
         )
-        with console.progress() as bar:
-            task = bar.add_task("calibrating", total=None)
-
-            def on_step(what: str, step: int, total: int) -> None:
-                bar.update(task, description=what, completed=step, total=total)
-
-            report = int8_from_onnx(onnx, out, options, force=force, on_step=on_step)
+        report = _calibrated(onnx, out, options, force=force)
         console.emit(report, as_json=as_json)
         if not as_json:
             _print_table(report)
@@ -83,6 +78,18 @@ def calibrate(
         for key in ("report", "ranges", "plot"):
             console.wrote(Path(report[key]), as_json=as_json)
         console.hint(f"ufa build {out} -o {out.with_suffix('.engine')} --static 520x520", as_json=as_json)
+
+
+def _calibrated(onnx: Path, out: Path, options: "CalibrationOptions", *, force: bool) -> dict[str, Any]:
+    from ufafuse.calibration.calibrate import int8_from_onnx
+
+    with console.progress() as bar:
+        task = bar.add_task("calibrating", total=None)
+
+        def on_step(what: str, step: int, total: int) -> None:
+            bar.update(task, description=what, completed=step, total=total)
+
+        return int8_from_onnx(onnx, out, options, force=force, on_step=on_step)
 
 
 def _print_table(report: dict[str, Any]) -> None:

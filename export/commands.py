@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from ufafuse.export.everything import Maker
+    from ufafuse.runtime.session import SessionOptions
+    from ufafuse.runtime.verify import Findings
 
 MAKERS_GROUP = "ufafuse.makers"
 
@@ -240,6 +242,7 @@ def verify(
 ) -> None:
     """Hold an artefact against PyTorch, or against packed results of it; exit code 1 when it falls short."""
     with console.run(as_json):
+        from ufafuse.export.profiles import parse_size
         from ufafuse.runtime.session import SessionOptions
 
         if (against is None) == (reference is None):
@@ -250,22 +253,8 @@ def verify(
 
             findings = verify_against_reference(artefact, reference, backend=backend.value, options=options)
         else:
-            from ufafuse.export.profiles import parse_size
-            from ufafuse.export.verify import verify_against_weights
-            from ufafuse.runtime.models import weights_path
-
-            with console.progress() as bar:
-                task = bar.add_task("verifying", total=None)
-                findings = verify_against_weights(
-                    artefact,
-                    weights_path(against),
-                    pairs=pairs,
-                    sizes=[parse_size(text) for text in size or []],
-                    max_pairs=max_pairs,
-                    backend=backend.value,
-                    options=options,
-                    done=lambda row: bar.update(task, description=row["name"]),
-                )
+            sizes = [parse_size(text) for text in size or []]
+            findings = _verify_against_weights(artefact, against, pairs, sizes, max_pairs, backend.value, options)
         written = findings.write(out or artefact.parent)
         console.emit(findings.report, as_json=as_json)
         if not as_json:
@@ -275,6 +264,30 @@ def verify(
     if not findings.report["ok"]:
         console.fail(findings.verdict)
         raise typer.Exit(1)
+
+
+def _verify_against_weights(
+    artefact: Path,
+    against: str | None,
+    pairs: Path | None,
+    sizes: "list[tuple[int, int]]",
+    max_pairs: int | None,
+    backend: str,
+    options: "SessionOptions",
+) -> "Findings":
+    from ufafuse.export.verify import verify_against_weights
+    from ufafuse.runtime.models import weights_path
+
+    with console.progress() as bar:
+        task = bar.add_task("verifying", total=None)
+
+        def done(row: dict[str, Any]) -> None:
+            bar.update(task, description=row["name"])
+
+        weights = weights_path(against)
+        return verify_against_weights(
+            artefact, weights, pairs=pairs, sizes=sizes, max_pairs=max_pairs, backend=backend, options=options, done=done
+        )
 
 
 def _print_rows(report: dict[str, Any]) -> None:

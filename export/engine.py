@@ -24,6 +24,7 @@ from ufafuse.runtime.artefact import (
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
 
 _POLL_S = 0.1
+_INHERITED = ("role", "stride", "halo", "strides", "widths", "global_means", "rest", "kept")
 
 
 def engine_from_onnx(
@@ -64,7 +65,23 @@ def engine_from_onnx(
     built = _build_interruptibly(vendor, onnx, options, inputs, on_phase)
     seconds = round(time.perf_counter() - start, 3)
     _check_precision(source.precision, built.layers, onnx)
-    manifest = Manifest(
+    manifest = _manifest(source, onnx, vendor, options, built, seconds)
+    _write(out, built, manifest, options.timing_cache)
+    return {
+        "ok": True,
+        "artefact": str(out),
+        "report": str(manifest_path(out)),
+        "precision": source.precision,
+        "verified": None,
+        "bytes": len(built.plan),
+        **manifest.extra,
+    }
+
+
+def _manifest(source: Manifest, onnx: Path, vendor: TensorRt, options: BuildOptions, built: Built, seconds: float) -> Manifest:
+    """What lies beside the engine: the graph's own entries, and all that decides where it can run."""
+    inherited = {key: source.extra[key] for key in _INHERITED if key in source.extra}
+    return Manifest(
         kind="engine",
         variant=source.variant,
         precision=source.precision,
@@ -73,7 +90,7 @@ def engine_from_onnx(
         weights_sha256=source.weights_sha256,
         tools={**tool_versions(), vendor.flavor: vendor.version},
         extra={
-            **{key: source.extra[key] for key in ("role", "stride", "halo", "strides", "widths") if key in source.extra},
+            **inherited,
             **options.to_dict(),
             "flavor": vendor.flavor,
             "version": vendor.version,
@@ -85,16 +102,6 @@ def engine_from_onnx(
             "seconds": seconds,
         },
     )
-    _write(out, built, manifest, options.timing_cache)
-    return {
-        "ok": True,
-        "artefact": str(out),
-        "report": str(manifest_path(out)),
-        "precision": source.precision,
-        "verified": None,
-        "bytes": len(built.plan),
-        **manifest.extra,
-    }
 
 
 def _check_paths(onnx: Path, out: Path, *, force: bool) -> None:

@@ -1,7 +1,7 @@
 """From weights to ONNX files that are verified before they get their names."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,13 +83,7 @@ def onnx_from_weights(
     islands = choose_islands(net) if precision == "fp16" else None
     manifest = _manifest(net, weights, io, islands)
     roles = {"whole": out, **({"means": Companions.of(out).means, "tile": Companions.of(out).tile} if tiles else {})}
-    verified: dict[str, Any] = {}
-    with contextlib.ExitStack() as files:  # all of them appear, or none
-        _refuse_existing(roles.values(), force=force)
-        for role, path in roles.items():
-            temporary = files.enter_context(atomic_write(path, force=force))
-            _write_graph(net, role, manifest, islands, temporary)
-            verified[path.name] = verify_graph(temporary, net, sizes)
+    verified = _write_verified(net, manifest, islands, roles, sizes, force=force)
     report = {
         "ok": True,
         "artefact": str(out),
@@ -114,6 +108,26 @@ def _check_options(out: Path, precision: str, io: str) -> None:
         raise InputError(f"--precision {precision} cannot be exported: {mend}.")
     if io not in IOS:
         raise InputError(f"--io {io} is not known: choose {' or '.join(IOS)}.")
+
+
+def _write_verified(
+    net: FusionNet,
+    manifest: Manifest,
+    islands: Islands | None,
+    roles: Mapping[str, Path],
+    sizes: Iterable[Size] | None,
+    *,
+    force: bool,
+) -> dict[str, Any]:
+    """Trace, write and verify each graph under a temporary name; all of them get their names, or none."""
+    _refuse_existing(roles.values(), force=force)
+    verified = {}
+    with contextlib.ExitStack() as files:
+        for role, path in roles.items():
+            temporary = files.enter_context(atomic_write(path, force=force))
+            _write_graph(net, role, manifest, islands, temporary)
+            verified[path.name] = verify_graph(temporary, net, sizes)
+    return verified
 
 
 def _refuse_existing(paths: Iterable[Path], *, force: bool) -> None:
