@@ -1,7 +1,7 @@
 """How much memory this process holds, and how much a network takes for each pixel: measured, never typed in.
 
-What an engine takes depends on the engine, its version, its arithmetic, the network and the CPU. So a model is run on two
-small frames while the process is watched, and the line through the two peaks tells what a larger one will take.
+What an engine takes depends on the engine, its version, its arithmetic, the network and the CPU. So a model is run on a few
+small frames while the process is watched, and their peaks tell what a larger one will take.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import mmap
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from ufafuse.runtime.errors import InputError
@@ -21,7 +22,7 @@ _CGROUP_LIMITS = (
 )
 _SAMPLE_SECONDS = 0.001
 _FIRST_SIDE = 128  # pixels, of the first frame that is tried
-_CLEAR_GROWTH = 48 << 20  # bytes between two peaks from which a few MiB of noise are no longer seen in their difference
+_CLEAR_GROWTH = 48 << 20  # bytes: from here on a few MiB of noise do not matter
 
 
 def resident_bytes() -> int:
@@ -82,7 +83,7 @@ class Appetite:
     """What running a model takes.
 
     Args:
-        once: Bytes: the loaded model, code made for this CPU, threads.
+        once: Bytes: the loaded model, threads, and code made for one more size.
         per_pixel: Bytes for each pixel of a window.
         kept: Bytes that the trial runs left behind.
     """
@@ -103,6 +104,9 @@ class Appetite:
 def appetite_of(run: Callable[[int], None], *, limit: float) -> Appetite:
     """Measure what a model takes.
 
+    Peaks are compared at sides that double: from each to the next the pixels' bytes quadruple, while what an engine keeps for
+    every new size (its code) is the same, so three peaks tell the two apart.
+
     Args:
         run: Runs it on a square frame of the given side, with all that is converted before and after; opens it first, if
             that has not been done.
@@ -113,20 +117,23 @@ def appetite_of(run: Callable[[int], None], *, limit: float) -> Appetite:
     """
     before, side = resident_bytes(), _FIRST_SIDE
     run(side)  # opening and the first run have peaks of their own
-    last = _peak(run, side)
+    peaks = [_peak(run, side)]
     while True:
-        if last > limit:
-            raise InputError(
-                f"--max-memory {limit / 1e6:.0f} is too little: {last / 1e6:.0f} MB are taken before the first tile. Give more."
-            )
-        peak = _peak(run, 2 * side)
-        pixels = side * side
-        per_pixel = max(1.0, (peak - last) / (3 * pixels))
-        next_growth = 4 * (peak - last)
-        if peak - last >= _CLEAR_GROWTH or peak + next_growth > limit:
-            once, kept = last - before - per_pixel * pixels, resident_bytes() - before
-            return Appetite(max(0.0, once), per_pixel, max(0.0, kept))
-        side, last = 2 * side, peak
+        if peaks[-1] > limit:
+            taken = f"{peaks[-1] / 1e6:.0f} MB are taken before the first tile"
+            raise InputError(f"--max-memory {limit / 1e6:.0f} is too little: {taken}. Give more.")
+        side *= 2
+        peaks.append(_peak(run, side))
+        growth = [after - earlier for earlier, after in pairwise(peaks)]
+        clear = len(growth) > 1 and growth[-1] - growth[-2] >= _CLEAR_GROWTH
+        if clear or peaks[-1] + 4 * growth[-1] > limit:
+            break
+    pixels, earlier_pixels = side * side, side * side // 4
+    # Without a third peak nothing is said of the size's own share, and all is taken to be the pixels'.
+    for_a_size = max(0.0, (4 * growth[-2] - growth[-1]) / 3) if len(growth) > 1 else 0.0
+    per_pixel = max(1.0, (growth[-1] - for_a_size) / (pixels - earlier_pixels))
+    once = max(0.0, peaks[-1] - before - per_pixel * pixels) + for_a_size
+    return Appetite(once, per_pixel, max(0.0, resident_bytes() - before))
 
 
 def _peak(run: Callable[[int], None], side: int) -> int:

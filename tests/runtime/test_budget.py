@@ -63,7 +63,7 @@ def test_without_a_budget_nothing_is_measured_where_memory_is_plenty(net):
 def test_off_and_by_hand_measure_nothing(net):
     assert grid_for(Budget("off"), (100_000, 100_000), net) is None
     grid = grid_for(Budget(100), (1000, 1000), net)
-    assert grid.steps == (100, 100)
+    assert grid.window == (128, 128)
     assert net.measured == []
 
 

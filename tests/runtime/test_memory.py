@@ -63,15 +63,18 @@ def taken(amount):
 
 
 class Taker:
-    """Takes 20 MB once and 400 bytes for each pixel; gives the latter back, or keeps it as some engines do."""
+    """Takes 20 MB once, some for each new size, and 400 bytes for each pixel; gives these back, or keeps them."""
 
-    def __init__(self, keeps):
+    def __init__(self, keeps, for_a_size=0):
         self.keeps, self.once, self.arena, self.sides = keeps, None, None, []
+        self.for_a_size, self.compiled = for_a_size, {}
 
     def __call__(self, side):
         self.sides.append(side)
         if self.once is None:
             self.once = taken(20 * MB)
+        if self.for_a_size and side not in self.compiled:
+            self.compiled[side] = taken(self.for_a_size)
         if self.arena is None or len(self.arena) < 400 * side * side:
             self.arena = None
             self.arena = taken(400 * side * side)
@@ -80,13 +83,19 @@ class Taker:
             self.arena = None
 
 
+@pytest.mark.parametrize("for_a_size", [0, 25 * MB])
 @pytest.mark.parametrize("keeps", [False, True])
-def test_the_appetite_is_measured(keeps):
-    appetite = appetite_of(Taker(keeps), limit=4e9)
+def test_the_appetite_is_measured(keeps, for_a_size):
+    taker = Taker(keeps, for_a_size)
+    before = resident_bytes()
+    appetite = appetite_of(taker, limit=4e9)
     assert appetite.per_pixel == pytest.approx(400, rel=0.1)
-    assert appetite.once == pytest.approx(20e6, abs=10e6)
-    assert appetite.of(1_000_000) == pytest.approx(420e6, rel=0.1)
-    assert appetite.kept == pytest.approx(20e6 + keeps * 400 * 512**2, abs=12e6)
+    kept = 20e6 + for_a_size * len(taker.compiled) + keeps * 400 * max(taker.sides) ** 2
+    assert appetite.kept == pytest.approx(kept, abs=12e6)
+    taker.arena = None
+    with watched() as peak:
+        taker(1500)
+    assert appetite.of(1500**2) == pytest.approx(peak.bytes - before, rel=0.06)
 
 
 def test_no_trial_passes_the_limit():
