@@ -4,7 +4,6 @@ import mmap
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from ufafuse.runtime import memory
@@ -14,19 +13,27 @@ from ufafuse.runtime.memory import Appetite, appetite_of, available_bytes, resid
 MB = 10**6
 
 
+def taken(amount):
+    """So many bytes straight from the system: the allocator would hand out pages that it has kept."""
+    block = mmap.mmap(-1, amount)
+    for start in range(0, amount, mmap.PAGESIZE):
+        block[start] = 1
+    return block
+
+
 def test_resident_grows_with_what_is_touched():
     before = resident_bytes()
-    block = np.ones(64 * MB, np.uint8)
+    block = taken(64 * MB)
     assert resident_bytes() - before > 60 * MB
-    del block
+    block.close()
 
 
 def test_a_peak_that_is_over_when_it_is_asked_for():
     with watched() as peak:
         before = resident_bytes()
-        block = np.ones(80 * MB, np.uint8)
+        block = taken(80 * MB)
         time.sleep(0.05)
-        del block
+        block.close()
     assert peak.bytes - before > 70 * MB
     assert resident_bytes() - before < 20 * MB
 
@@ -52,14 +59,6 @@ def test_available_is_the_least_of_all_limits(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "no")
     monkeypatch.setattr(memory, "_CGROUP_LIMITS", ())
     assert available_bytes() > 1 << 60
-
-
-def taken(amount):
-    """So many bytes straight from the system: the allocator would hand out pages that it has kept."""
-    block = mmap.mmap(-1, amount)
-    for start in range(0, amount, mmap.PAGESIZE):
-        block[start] = 1
-    return block
 
 
 class Taker:
