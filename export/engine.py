@@ -4,6 +4,7 @@ import hashlib
 import json
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,7 @@ def _build_interruptibly(
         try:
             done.append(vendor.build(onnx, options, inputs, progress))
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread and raised there
+            _let_go(error)
             failed.append(error)
 
     thread = threading.Thread(target=work, name="tensorrt-build", daemon=True)
@@ -147,8 +149,19 @@ def _build_interruptibly(
         thread.join()
         raise
     if failed:
-        raise failed[0]
+        raise failed.pop()
     return done[0]
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Free the vendor's objects that a failed build's traceback still holds, here and now.
+
+    Left there, Python's collector frees them at a moment of its own, and that can be inside the library while it makes the
+    next builder and calls our logger: it then waits for a lock that it holds itself, for ever.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _check_precision(precision: str, layers: dict[str, Any], onnx: Path) -> None:

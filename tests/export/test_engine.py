@@ -1,9 +1,11 @@
 """Engines: real ones of TensorRT-RTX, built here without a GPU, and everything that must be refused."""
 
 import errno
+import gc
 import os
 import signal
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from ufafuse.export.build_options import BuildOptions
 from ufafuse.export.engine import engine_from_onnx
 from ufafuse.export.profiles import Profile
+from ufafuse.export.tensorrt_api import TensorRt
 from ufafuse.runtime.artefact import manifest_path, read_manifest, sha256_of
 from ufafuse.runtime.errors import BackendError, InputError, ModelError, OutputError, UfaError
 
@@ -186,6 +189,41 @@ def test_a_failed_classic_build_leaves_nothing_behind(exports, tmp_path, fake, i
         engine_from_onnx(exports / "small.onnx", tmp_path / "x.engine", BuildOptions(STATIC, "tensorrt"))
     assert not list(tmp_path.iterdir())
     assert not manifest_path(tmp_path / "x.engine").exists()
+
+
+@pytest.mark.parametrize("failure", ["refused", "cancelled", "unparsable"])
+def test_a_failed_build_frees_the_builder_without_the_collector(failure, exports, tmp_path, fake, install, monkeypatch):
+    """Freed by the collector instead, it locked the library against itself while that made its next builder."""
+    module = install(fake.make_tensorrt("11.1.0", refuses=failure != "unparsable"))
+    made, make = [], module.Builder
+
+    def remembered(*arguments):
+        builder = make(*arguments)
+        made.append(weakref.ref(builder))
+        return builder
+
+    monkeypatch.setattr(module, "Builder", remembered)
+    if failure == "unparsable":
+        monkeypatch.setattr(TensorRt, "_parse", _refuse)
+    if failure == "cancelled":
+        monkeypatch.setattr(TensorRt, "_config", _interrupt)
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises((BackendError, ModelError, KeyboardInterrupt)) as caught:
+            engine_from_onnx(exports / "small.onnx", tmp_path / "x.engine", BuildOptions(STATIC, "tensorrt"))
+        assert caught.value is not None
+        assert [builder() for builder in made] == [None]
+    finally:
+        gc.enable()
+
+
+def _refuse(self, onnx, network, logger):
+    raise ModelError("it cannot be parsed")
+
+
+def _interrupt(self, builder, options, inputs):
+    raise KeyboardInterrupt
 
 
 @pytest.mark.gpu
