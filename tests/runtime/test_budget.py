@@ -60,6 +60,14 @@ def test_without_a_budget_nothing_is_measured_where_memory_is_plenty(net):
     assert net.measured == []
 
 
+def test_the_system_is_asked_once_for_the_frames_of_a_stream(net, monkeypatch):
+    budget = Budget()
+    assert grid_for(budget, (1000, 1000), net) is None
+    monkeypatch.setattr(module, "available_bytes", lambda: 0)
+    assert grid_for(budget, (1000, 1000), net) is None
+    assert net.measured == []
+
+
 def test_off_and_by_hand_measure_nothing(net):
     assert grid_for(Budget("off"), (100_000, 100_000), net) is None
     grid = grid_for(Budget(100), (1000, 1000), net)

@@ -98,6 +98,18 @@ def test_bundled_networks_in_tiles(name, backend, rng):
     assert np.abs(tiled.map - whole.map).max() <= 1e-5
 
 
+@pytest.mark.slow
+@pytest.mark.skipif("ufa" not in bundled() or not installed("onnxruntime"), reason="needs ONNX Runtime and the bundled ufa")
+@given(height=st.integers(16, 300), width=st.integers(16, 300), tile=st.integers(16, 200), seed=st.integers(0, 9))
+@settings(max_examples=12, deadline=None)
+def test_the_papers_network_at_any_size_and_tile(height, width, tile, seed):
+    near, far = pair(np.random.default_rng(seed), height, width)
+    options = {"backend": "onnxruntime", "threads": 1}
+    whole = Fuser("ufa", tile="off", **options).fuse(near, far)
+    tiled = Fuser("ufa", tile=tile, **options).fuse(near, far)
+    assert np.abs(tiled - whole).max() <= 1e-5
+
+
 @pytest.mark.usefixtures("small_engine")
 class TestMissingOrForeign:
     def test_without_companions_the_error_names_the_command(self, write_model, rng):
