@@ -8,6 +8,7 @@ from ufafuse.runtime.align import MOTIONS, Alignment, Crop, chained, estimate, m
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import check_pair
 from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.models import DEFAULT, bundled
 from ufafuse.runtime.stack import StackOptions, fuse_stack
 
 SIZE = 300, 360
@@ -99,6 +100,19 @@ def test_fused_after_alignment_as_well_as_if_nothing_had_moved(name, write_model
         best = psnr(fuser.fuse(still_near, still_far), truth)
     assert aligned > best - 1
     assert aligned > without + 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(DEFAULT not in bundled(), reason="no network is bundled")
+@pytest.mark.parametrize("name", MOVES)
+def test_the_bundled_network_after_alignment(name):
+    move, model = MOVES[name]
+    still_near, still_far, truth = focused_pair(np.eye(3))
+    near, far, _ = focused_pair(motion(**move))
+    with Fuser(threads=1) as fuser:
+        aligned = psnr(fuse_stack(fuser, [near, far], StackOptions(align=model)).fused, truth)
+        best = psnr(fuser.fuse(still_near, still_far), truth)
+    assert aligned > best - 1
 
 
 @pytest.mark.parametrize("model", MOTIONS)
