@@ -1,7 +1,7 @@
 """From an exported graph and real pairs to an INT8 graph that was measured before it got its name."""
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ def int8_from_onnx(
     def candidate(chosen: Collection[str]) -> Any:  # noqa: ANN401 - onnx ships no types
         return _labelled(with_quantizers(model, ranges.layers, chosen, options.quantizers), goal)
 
-    alone, choice = _searched(names, judge, candidate, options, on_step)
+    alone, choice = _searched(names, judge, candidate, shares, options, on_step)
     goal = _goal(manifest, onnx, ranges, options, choice)
     files, verified = _write(onnx, out, goal, ranges, choice, judge, options, force=force)
     report = _report(out, files, manifest, ranges, alone, choice, shares, options)
@@ -190,6 +190,7 @@ def _searched(
     names: Sequence[str],
     judge: Judge,
     candidate: Callable[[Collection[str]], Any],
+    shares: Mapping[str, float],
     options: CalibrationOptions,
     on_step: Progress,
 ) -> tuple[dict[str, float], Choice]:
@@ -206,7 +207,7 @@ def _searched(
         on_step(f"{len(chosen)} of {len(names)} layers in int8", next(tried), 2 * len(names) + 1)
         return judge.worst(candidate(chosen))
 
-    return alone, fewest_kept(names, alone, evaluate, min_psnr=options.min_psnr, keep=options.keep)
+    return alone, fewest_kept(names, alone, evaluate, min_psnr=options.min_psnr, keep=options.keep, shares=shares)
 
 
 def _labelled(model: Any, manifest: Manifest) -> Any:  # noqa: ANN401 - onnx ships no types

@@ -35,7 +35,13 @@ def sensitivity(names: Sequence[str], evaluate: Evaluate, *, done: Callable[[str
 
 
 def fewest_kept(
-    names: Sequence[str], alone: Mapping[str, float], evaluate: Evaluate, *, min_psnr: float, keep: Collection[str] = ()
+    names: Sequence[str],
+    alone: Mapping[str, float],
+    evaluate: Evaluate,
+    *,
+    min_psnr: float,
+    keep: Collection[str] = (),
+    shares: Mapping[str, float] | None = None,
 ) -> Choice:
     """Leave out the most sensitive layers until the rest holds ``min_psnr``, then take back those that were not needed.
 
@@ -45,6 +51,7 @@ def fewest_kept(
         evaluate: Worst PSNR with the given layers quantised.
         min_psnr: In dB.
         keep: Layers to leave in high precision whatever they cost.
+        shares: Of the work by layer; of layers that could be taken back the one with most work is tried first.
 
     Raises:
         CheckFailed: Not even one layer can be quantised.
@@ -52,7 +59,10 @@ def fewest_kept(
     candidates = [name for name in sorted(names, key=alone.__getitem__) if name not in keep]
     psnr_all = evaluate(candidates)
     left_out = 0 if psnr_all >= min_psnr else _enough(candidates, evaluate, min_psnr)
-    chosen, reached = _taken_back(candidates[:left_out], candidates[left_out:], evaluate, min_psnr)
+    # Least sensitive first, or, where the work is known, most work first.
+    work = shares or {}
+    again = sorted(candidates[:left_out], key=lambda name: (-work.get(name, 0.0), -alone[name]))
+    chosen, reached = _taken_back(again, candidates[left_out:], evaluate, min_psnr)
     if not chosen:
         best = max(candidates, key=alone.__getitem__, default="")
         raise CheckFailed(
@@ -80,9 +90,9 @@ def _enough(candidates: Sequence[str], evaluate: Evaluate, min_psnr: float) -> i
 
 
 def _taken_back(left_out: Sequence[str], chosen: list[str], evaluate: Evaluate, min_psnr: float) -> tuple[list[str], float]:
-    """Quantise again, least sensitive first, each left-out layer that costs too little to matter."""
+    """Quantise again, in this order, each left-out layer that costs too little to matter."""
     reached = evaluate(chosen) if chosen else float("inf")
-    for name in reversed(left_out):
+    for name in left_out:
         tried = evaluate([*chosen, name])
         if tried >= min_psnr:
             chosen, reached = [*chosen, name], tried

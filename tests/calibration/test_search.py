@@ -55,3 +55,14 @@ def test_layers_to_keep_are_kept_though_they_cost_nothing():
     noise = dict.fromkeys("abc", 0.01)
     choice = fewest_kept(list("abc"), dict.fromkeys("abc", 60.0), additive(noise), min_psnr=40, keep=("b",))
     assert (choice.int8, choice.kept) == (("a", "c"), ("b",))
+
+
+def test_of_two_that_fit_alone_the_one_with_more_work_is_taken_back():
+    noise = {"a": 1.0, "b": 1.01, "c": 5.0}
+    evaluate = additive(noise)
+    alone = sensitivity(list(noise), evaluate)
+    wanted = psnr(1.05)
+    choice = fewest_kept(list(noise), alone, evaluate, min_psnr=wanted, shares={"a": 0.1, "b": 0.6, "c": 0.3})
+    assert choice.int8 == ("a",)  # the bisection had it already
+    choice = fewest_kept(["b", "c"], alone, evaluate, min_psnr=wanted, shares={"b": 0.6, "c": 0.3})
+    assert choice.int8 == ("b",)

@@ -78,6 +78,18 @@ def test_the_fake_is_strict(fake):
     assert fake.make_tensorrt("10.3.0").BuilderFlag.FP16 is not None
 
 
+CLASSIC_ONLY = {"build_engine_with_config", "remote_auto_tuning_config"}
+CLASSIC_ONLY |= {"PREFER_AOT_PYTHON_PLUGINS", "PREFER_JIT_PYTHON_PLUGINS"}
+BOUND_AS_INTERFACE = {"BuilderConfig", "OptimizationProfile", "Layer", "Tensor", "TimingCache", "NetworkDefinition"}
+
+
+def test_the_fakes_newest_names_are_those_of_the_installed_sister(fake):
+    rtx = pytest.importorskip("tensorrt_rtx", reason="its bindings are made from the same sources as TensorRT 11's")
+    for name, members in fake.SURFACES["11.1.0"].items():
+        real = getattr(rtx, f"I{name}" if name in BOUND_AS_INTERFACE else name)
+        assert set(members) - CLASSIC_ONLY <= set(dir(real)), name
+
+
 def test_classic_builds_for_the_gpu_it_is_on_and_for_no_other(fake, install, onnx):
     install(fake.make_tensorrt("11.1.0"))
     with pytest.raises(InputError, match=r"sm86 cannot be met.*tensorrt-rtx"):
