@@ -80,9 +80,10 @@ class TiledModel:
         means_path, tile_path = companion_paths(model)
         missing = [path.name for path in (means_path, tile_path) if not path.is_file()]
         if missing:
+            build = " and `ufa build` on both" if model.suffix == ".engine" else ""
             raise ModelError(
                 f"a frame this large needs tiles, and beside {model} there is no {' and no '.join(missing)}: run "
-                f"`ufa export --tiles` (weights to {model.name}), or use --tile off where the memory allows it."
+                f"`ufa export --tiles`{build}, or use --tile off where the memory allows it."
             )
         for path in (means_path, tile_path):
             _check_same(path, read_manifest(path), model, session.manifest)
@@ -102,7 +103,7 @@ class TiledModel:
         out: Frame,
         weights: NDArray[np.float32] | None = None,
         on_tile: OnTile = lambda _done, _total: None,
-    ) -> None:
+    ) -> bool:
         """Fuse a pair tile by tile.
 
         Args:
@@ -112,10 +113,13 @@ class TiledModel:
             out: Like ``near``, and not overlapping it in memory; filled.
             weights: H x W float32; filled with the near frame's weight.
             on_tile: Told after each step how many of how many are done.
+
+        Returns:
+            Whether the model gives weights: without, ``weights`` is left as it was.
         """
         io = self._tile.manifest.io
         steps = len(grid) * (1 if self._means is None else 3)
-        done = 0
+        done, weighed = 0, False
 
         def advance() -> None:
             nonlocal done
@@ -133,9 +137,11 @@ class TiledModel:
             outputs = self._tile.infer(inputs)
             result = Fused(outputs["fused"], outputs.get("map"))
             out[tile.core] = unpack(result.fused, kind, views[0], io)[tile.inner]
+            weighed = result.map is not None
             if weights is not None and result.map is not None:
                 weights[tile.core] = result.map[0, 0][tile.inner]
             advance()
+        return weighed
 
     def _averages(self, frame: Frame, kind: FrameKind, grid: Grid, advance: Callable[[], None]) -> NDArray[np.float32]:
         """The channel attention's averages over the whole frame, 1 x C, summed in float64 from each tile's float32 sums."""

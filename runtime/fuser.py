@@ -74,7 +74,7 @@ class Fuser:
         self._budget = Budget(tile, max_memory)
         self.session: Session = open_session(self.model, backend=backend, options=self._options)
         if self.session.backend == "tensorrt":
-            self._refuse_budget()
+            self._leave_memory_to_the_engine(tile)
         self._tiled: TiledModel | None = None
         self._opening = threading.Lock()
         if self_test:
@@ -167,7 +167,8 @@ class Fuser:
             separate = out is None or np.may_share_memory(out, near) or np.may_share_memory(out, far)
             fused = np.empty_like(near, order="C") if separate or out is None else out
             weights = np.empty((height, width), np.float32) if want_map else None
-            self.tiled_model().fuse(near, far, kind, grid, fused, weights, on_tile)
+            if not self.tiled_model().fuse(near, far, kind, grid, fused, weights, on_tile):
+                weights = None
         if out is not None and separate:
             out[...] = fused
         return Fusion(fused if out is None else out, weights, grid)
@@ -187,13 +188,16 @@ class Fuser:
                 self._tiled = TiledModel.beside(self.model, self.session, backend=self.backend, options=self._options)
             return self._tiled
 
-    def _refuse_budget(self) -> None:
+    def _leave_memory_to_the_engine(self, tile: Tile) -> None:
+        """An engine's memory is the GPU's, and its profile says which frames it takes: nothing is measured or cut unasked."""
         if self._budget.limit is not None:
             self.session.close()
             raise BackendError(
                 "--max-memory bounds this process's own memory, and an engine's lies on the GPU: leave it away; the engine's "
                 "profile bounds the frames, and --tile N cuts larger ones."
             )
+        if tile == "auto":
+            self._budget = Budget("off")
 
     def _test_itself(self) -> None:
         from ufafuse.runtime.selftest import self_test

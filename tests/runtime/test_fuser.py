@@ -146,6 +146,13 @@ class TestOpening:
         with pytest.raises(BackendError, match="an engine's lies on the GPU"):
             Fuser(write_model(), backend="onnxruntime", max_memory=1000)
 
+    def test_an_engine_is_neither_measured_nor_cut_unasked(self, write_model, rng, monkeypatch):
+        monkeypatch.setattr("ufafuse.runtime.backends.onnxruntime.OnnxRuntimeSession.backend", "tensorrt")
+        monkeypatch.setattr("ufafuse.runtime.budget.available_bytes", lambda: 0)
+        with Fuser(write_model(tiles=False), backend="onnxruntime") as fuser:
+            assert fuser.fuse_pair(*frames(rng)).grid is None
+            assert len(fuser.session.calls) == 1
+
     def test_the_packages_door(self):
         assert ufafuse.runtime.Fuser is Fuser
         with pytest.raises(AttributeError, match="has no attribute 'fuze'"):
@@ -162,6 +169,15 @@ def test_under_a_budget(write_model, rng):
     assert result.grid is not None
     assert len(result.grid) > 1
     assert np.abs(result.fused.astype(int) - whole).max() <= 1
+
+
+@pytest.mark.parametrize("tile", ["off", 8])
+def test_a_model_without_a_map(write_model, rng, small, monkeypatch, tile):
+    infer = small.Session.infer
+    without = lambda self, inputs: {name: array for name, array in infer(self, inputs).items() if name != "map"}  # noqa: E731
+    monkeypatch.setattr(small.Session, "infer", without)
+    with Fuser(write_model(), backend="onnxruntime", tile=tile) as fuser:
+        assert fuser.fuse_with_map(*frames(rng, (40, 50, 3)))[1] is None
 
 
 def test_from_several_threads(write_model, rng):
