@@ -130,10 +130,12 @@ def _safetensors_metadata(path: Path) -> dict[str, str]:
             raise ModelError(f"{path} is truncated or no safetensors file: make or copy it again.")
         try:
             header = json.loads(stream.read(length))
-        except ValueError as error:
+            entries = dict(header.pop("__metadata__", {}))
+            end = max((int(tensor["data_offsets"][1]) for tensor in header.values()), default=0)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ModelError(f"{path} is no safetensors file: its header is not JSON.") from error
-    entries = header.pop("__metadata__", {})
-    end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            raise ModelError(f"{path} is no safetensors file: its header does not describe tensors.") from error
     if 8 + length + end != size:
         raise ModelError(f"{path} is truncated: {size} bytes instead of {8 + length + end}. Make or copy it again.")
     return entries

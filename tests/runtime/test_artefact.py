@@ -198,3 +198,11 @@ def test_hash_and_versions(tmp_path):
     assert sha256_of(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     versions = tool_versions("numpy", "surely-not-installed")
     assert versions.keys() == {"ufafuse", "numpy"}
+
+
+@pytest.mark.parametrize("header", ["[]", '{"a": {}}', '{"a": 3}', '{"a": {"data_offsets": [0]}}', '{"__metadata__": 3}'])
+def test_a_safetensors_header_of_another_shape_is_one_clear_error(header, tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header.encode() + bytes(16))
+    with pytest.raises(ModelError, match="its header does not describe tensors"):
+        read_manifest(path)
