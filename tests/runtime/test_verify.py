@@ -23,8 +23,8 @@ class Average(Session):
 
     backend, why = "pretended", "a test"
 
-    def __init__(self, *, io="float", precision="fp32", error=0.0):
-        self.manifest = Manifest("onnx", "mean", precision, io)
+    def __init__(self, *, io="float", precision="fp32", stored=None, error=0.0):
+        self.manifest = Manifest("onnx", "mean", stored or precision, io)
         self.precision, self._error = precision, error
 
     def run_with_map(self, near, far):
@@ -53,6 +53,15 @@ def test_a_right_result_passes(io, tmp_path):
     findings.require()
     assert findings.report["pairs"] == told
     assert [row["size"] for row in told] == [[20, 30], [5, 7]]
+
+
+@pytest.mark.parametrize(
+    ("stored", "precision", "passes"),
+    [("fp32", "fp32", False), ("fp16", "fp32", True), ("fp32", "bf16", True), ("int8", "int8+fp32", True)],
+)
+def test_the_coarser_of_file_and_arithmetic_sets_the_tolerance(stored, precision, passes, tmp_path):
+    half_a_level = Average(stored=stored, precision=precision, error=0.5 / 255)
+    assert verify(half_a_level, [case()], tmp_path).report["ok"] is passes
 
 
 def test_the_worst_pair_is_named_and_pictured(tmp_path):
