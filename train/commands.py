@@ -31,8 +31,16 @@ class InitName(str, Enum):
     auto = "auto"
     xavier = "xavier"
     image = "image"
+    identity = "identity"
     focus = "focus"
     select = "select"
+
+
+class PartName(str, Enum):
+    """Parts of a network that can be trained."""
+
+    all = "all"
+    selection = "selection"
 
 
 class Device(str, Enum):
@@ -66,6 +74,7 @@ Variant = Annotated[str | None, typer.Option(help="ufa (the paper's), ufa-edge o
 AttentionOption = Annotated[AttentionName | None, typer.Option(help="Leave out parts of the attention.")]
 Init = Annotated[InitName | None, typer.Option(help="How the weights start.")]
 InitFrom = Annotated[Path | None, typer.Option(help="Weights (.safetensors) to start from.")]
+PartOption = Annotated[PartName | None, typer.Option(help="all, or (ufa) only the selection: the picture's path is kept.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Batches to train on.")]
 Hours = Annotated[float | None, typer.Option(min=0.001, help="Time to train for.")]
 Epochs = Annotated[float | None, typer.Option(min=0.001, help="Runs through the photographs.")]
@@ -113,6 +122,7 @@ def train(
     attention: AttentionOption = None,
     init: Init = None,
     init_from: InitFrom = None,
+    part: PartOption = None,
     steps: Steps = None,
     hours: Hours = None,
     epochs: Epochs = None,

@@ -1,10 +1,10 @@
 """How a network starts.
 
 "xavier" is the paper's; with it the first thousands of steps go into learning to pass the picture through. "image"
-(for the reconstructing head) lets three channels carry the picture from the first step; "focus" (for the same head)
-carries it too, measures focus, selects by it through the spatial attention and undoes the sigmoid, so that the network
-fuses before it has learnt anything. "select" (for the selecting head) starts as the plain average of the frames. "auto"
-takes the best one that fits the network.
+(for the reconstructing head) lets three channels carry the picture from the first step; "identity" (for the same head)
+also undoes the sigmoid, so that the picture comes out as it went in and only the selection is left to learn (`part.py`);
+"focus" measures focus and selects by it as well, so that the network fuses before it has learnt anything. "select" (for
+the selecting head) starts as the plain average of the frames. "auto" takes the best one that fits the network.
 """
 
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +20,7 @@ from ufafuse.train.spec import Spec
 if TYPE_CHECKING:
     from ufafuse.train.model import FusionNet
 
-INITS = ("auto", "xavier", "image", "focus", "select")
+INITS = ("auto", "xavier", "image", "identity", "focus", "select")
 QUIET = 0.05  # scale of the last layer's random weights: the start is a picture, not noise
 CARRIED = 3  # channels that carry the picture
 
@@ -38,7 +38,7 @@ def initialise(net: "FusionNet", init: str = "auto") -> None:
         init: One of `INITS`, or "none" to leave the weights as they are.
 
     Raises:
-        InputError: `init` is unknown, or "image" or "focus" is asked of a network that they do not fit.
+        InputError: `init` is unknown, or "image", "identity" or "focus" is asked of a network that they do not fit.
     """
     if init == "none":
         return
@@ -49,11 +49,12 @@ def initialise(net: "FusionNet", init: str = "auto") -> None:
         chosen = _fitting(net.spec)
     with torch.no_grad():
         _random(net, xavier=chosen == "xavier")
-        if chosen in ("image", "focus"):
-            _carry_image(net)
+        if chosen in ("image", "identity", "focus"):
+            _carry_image(net, chosen)
+            if chosen != "image":
+                _undo_sigmoid(net)
             if chosen == "focus":
                 _measure_focus(net)
-                _undo_sigmoid(net)
         elif chosen == "select":
             _quiet_head(net)
 
@@ -62,14 +63,15 @@ def _fitting(spec: Spec) -> str:
     """The best start for a network."""
     if spec.head == "select":
         return "select"
-    if _can_measure(spec):
+    if can_select(spec):
         return "focus"
     return "image" if _can_carry(spec) else "xavier"
 
 
-def _can_measure(spec: Spec) -> bool:
+def can_select(spec: Spec) -> bool:
+    """Return whether the picture can pass through the network untouched, beside a selection by the spatial attention."""
     enough = min(spec.widths) >= CARRIED * KNOTS and spec.encoder_blocks[0] >= 2 and spec.decoder_blocks[0] >= 1
-    return enough and spec.spatial and len(spec.widths) == 1 and spec.fold == 1
+    return _can_carry(spec) and enough and spec.spatial and len(spec.widths) == 1
 
 
 def _random(net: nn.Module, *, xavier: bool) -> None:
@@ -96,7 +98,7 @@ def _can_carry(spec: Spec) -> bool:
     return spec.head == "reconstruct" and spec.stride == 1 and spec.widths[0] >= CARRIED
 
 
-def _carry_image(net: "FusionNet") -> None:
+def _carry_image(net: "FusionNet", init: str) -> None:
     """Let three channels carry the picture through every layer; the other rows stay random.
 
     The picture is never negative, so LeakyReLU passes it on. The fusion averages the two inputs, whose attention
@@ -104,10 +106,12 @@ def _carry_image(net: "FusionNet") -> None:
     that the sigmoid is about the identity at mid-grey, where its slope is 1/4.
     """
     spec = net.spec
-    if not _can_carry(spec):
+    if not (_can_carry(spec) if init == "image" else can_select(spec)):
+        channels = CARRIED if init == "image" else CARRIED * KNOTS
         raise InputError(
-            f"initialisation 'image' carries the picture through one full-resolution scale of at least {CARRIED} "
-            f"channels to a reconstructing head, which {spec.name!r} has not: use 'auto' or 'xavier'."
+            f"initialisation {init!r} carries the picture through one full-resolution scale of at least {channels} "
+            f"channels{'' if init == 'image' else ' with spatial attention'} to a reconstructing head, which {spec.name!r} "
+            "has not: use 'auto' or 'xavier'."
         )
     # To mypy the entries of a ModuleList are bare modules.
     encoder: Any = net.encoder[0]
@@ -137,11 +141,6 @@ def _measure_focus(net: Any) -> None:  # noqa: ANN401 - see _carry_image
     magnitude. The second block sums them, the next ones smooth the sum, the last ones hand it on. The attention's
     7 x 7 convolution compares the measures under a Gaussian.
     """
-    if not _can_measure(net.spec):
-        raise InputError(
-            f"initialisation 'focus' needs one full-resolution scale with spatial attention and at least "
-            f"{CARRIED * KNOTS} channels, which {net.spec.name!r} has not: use 'auto', 'image' or 'xavier'."
-        )
     first, second, *rest = (block[0] for block in net.encoder[0])
     filters = _second_differences()
     end = CARRIED + 2 * len(filters)

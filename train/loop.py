@@ -22,6 +22,7 @@ from ufafuse.train.devices import computes_in_bf16, is_first_process, launched_f
 from ufafuse.train.logs import RunLog
 from ufafuse.train.loss import FusionLoss
 from ufafuse.train.model import FusionNet, build_model, load_weights, save_weights
+from ufafuse.train.part import trained_part
 from ufafuse.train.photos import Photos
 from ufafuse.train.recipe import TrainOptions
 from ufafuse.train.stop import Stop, leave_signals_to_the_parent
@@ -138,7 +139,9 @@ class Trainer:
         self.net = network_for(options).train().to(self.device)
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's annotations
         self.average = Average(self.net, self.recipe.average)
-        self.model, self.optimizer = fabric.setup(self.net, torch.optim.Adam(self.net.parameters(), self.recipe.lr))
+        trained = trained_part(self.net, self.recipe.part)
+        parameters = [parameter for parameter in trained.parameters() if parameter.requires_grad]
+        self.model, self.optimizer = fabric.setup(trained, torch.optim.Adam(parameters, self.recipe.lr))
         self.loss = FusionLoss(self.recipe.weight)
         self.progress = Progress()
         self.total = self.recipe.total_steps(len(data.dataset))

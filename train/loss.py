@@ -18,8 +18,10 @@ C1, C2 = 0.01**2, 0.03**2  # for a range of [0, 1]
 def _window() -> Tensor:
     """The Gaussian window along one axis; it adds up to one."""
     offsets = range(-(WINDOW // 2), WINDOW // 2 + 1)
-    weights = torch.tensor([math.exp(-(offset**2) / (2 * SIGMA**2)) for offset in offsets], dtype=torch.float64)
-    return (weights / weights.sum()).float()
+    # Kept from the first call on, which may be a validation: a tensor made in inference mode would not train.
+    with torch.inference_mode(mode=False):
+        weights = torch.tensor([math.exp(-(offset**2) / (2 * SIGMA**2)) for offset in offsets], dtype=torch.float64)
+        return (weights / weights.sum()).float()
 
 
 def _local_mean(planes: Tensor) -> Tensor:

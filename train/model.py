@@ -70,6 +70,14 @@ class FusionNet(nn.Module):
             features.append(x)
         return features
 
+    def selection(self, near: Tensor, far: Tensor) -> Tensor:
+        """Return the spatial attention's weight of the near frame at the finest scale, N x 1 x H x W (over the fold)."""
+        count = near.shape[0]
+        finest = self.encode(torch.cat([near, far]))[0]
+        a, b = finest[:count], finest[count:]
+        weight: Tensor = self.attention[0](a, b, channel_means(a), channel_means(b))[2]
+        return weight
+
     def means(self, features: Sequence[Tensor]) -> Tensor:
         """Return the channel attention's global averages of all scales, N x sum(widths), float32 or finer."""
         return torch.cat([channel_means(f) for f in features], 1)

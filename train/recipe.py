@@ -11,6 +11,7 @@ from typing import Any, Literal
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.train.degrade import LensOptions
 from ufafuse.train.loss import LAMBDA
+from ufafuse.train.part import PARTS, Part
 from ufafuse.train.spec import ATTENTIONS, Attention, Spec, find_spec
 
 WARM_UP = 0.05  # share of a one-cycle run in which the learning rate rises
@@ -38,6 +39,7 @@ class Recipe:
         flip: mirror and turn the frames.
         init: how the weights start, see `ufafuse.train.init`.
         precision: "fp32", "bf16" (autocast), or "auto": bf16 where the device computes in it.
+        part: what is trained: "all", or "selection", see `ufafuse.train.part`.
     """
 
     epochs: float = 0.0
@@ -54,6 +56,7 @@ class Recipe:
     flip: bool = True
     init: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    part: Part = "all"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with (`InputError`)."""
@@ -65,6 +68,8 @@ class Recipe:
                 f"batch {self.batch} and learning rate {self.lr} must be above 0, crop {self.crop} and clip {self.clip} "
                 f"at least 0, average {self.average} in [0, 1)."
             )
+        if self.part not in PARTS:
+            raise InputError(f"part {self.part!r} is unknown. Known: {', '.join(PARTS)}.")
 
     def crop_for(self, spec: Spec) -> int:
         """Return the side of the frames that `spec` is trained with."""

@@ -139,12 +139,13 @@ SPECS: dict[str, Spec] = {
         # For the line: sees a few hundred pixels and costs a thirtieth.
         Spec(
             "ufa-edge",
-            widths=(24, 32, 48, 64, 64),
+            widths=(16, 32, 48, 64, 64),
             fold=2,
             encoder_blocks=(2, 2, 2, 2, 2),
-            decoder_blocks=(3, 2, 2, 2, 0),
+            decoder_blocks=(2, 2, 2, 2, 0),
             head="select",
             symmetric=True,
+            residual=False,
         ),
         # The smallest: its finest scale is a quarter of the image.
         Spec(

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.train.loss import FusionLoss, psnr, ssim
+from ufafuse.train.loss import FusionLoss, _window, psnr, ssim
 
 
 def pictures(height: int, width: int, *, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -64,3 +64,13 @@ def test_bad_input_is_refused() -> None:
         FusionLoss(1.5)
     with pytest.raises(InputError, match="at least 11 x 11"):
         ssim(torch.zeros(1, 3, 10, 20), torch.zeros(1, 3, 10, 20))
+
+
+def test_a_loss_can_be_trained_with_after_a_validation() -> None:
+    _window.cache_clear()
+    truth = torch.rand((1, 3, 16, 16))
+    with torch.inference_mode():
+        ssim(truth, truth)
+    fused = truth.clone().requires_grad_()
+    FusionLoss()(fused, 1 - truth).backward()
+    assert fused.grad is not None

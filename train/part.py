@@ -1,0 +1,69 @@
+"""Training a part of a network: the selection of the paper's network, while the picture passes through untouched.
+
+With the "identity" or "focus" start (`ufafuse.train.init`) the paper's network carries the picture on three channels and
+gives it back to 0.6 of a level, so all that is left to learn is which frame to take where. That is what the encoder's other
+channels and the spatial attention decide. Trained alone, they take a learning rate a hundred times what the carried picture
+survives, and the layers after the fusion cost nothing.
+"""
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.train.init import CARRIED, can_select
+
+if TYPE_CHECKING:
+    from ufafuse.train.model import FusionNet
+
+Part: TypeAlias = Literal["all", "selection"]
+PARTS = ("all", "selection")
+
+
+def trained_part(net: "FusionNet", part: str) -> nn.Module:
+    """Return the module to train (near, far -> fused), with gradients for nothing else than `part` of `net`.
+
+    Args:
+        net: The network; its parameters are those of the module returned.
+        part: "all", or "selection" for a network that reconstructs the picture from one scale.
+
+    Raises:
+        InputError: `part` is unknown, or `net` has no selection apart from its picture.
+    """
+    if part == "all":
+        return net
+    if part not in PARTS:
+        raise InputError(f"part {part!r} is unknown. Known: {', '.join(PARTS)}.")
+    if not can_select(net.spec):
+        raise InputError(
+            f"{net.spec.name!r} has no picture that passes through apart from its selection (one full-resolution scale, a "
+            "reconstructing head, spatial attention): train it with --part all."
+        )
+    return _Selection(net)
+
+
+class _Selection(nn.Module):
+    """The frames weighed by the network's spatial attention: what it would give if the picture passed through exactly."""
+
+    def __init__(self, net: "FusionNet") -> None:
+        super().__init__()
+        self.net = net
+        net.requires_grad_(requires_grad=False)
+        net.attention.requires_grad_()
+        encoder: Any = net.encoder[0]
+        for block in encoder:
+            for parameter in block[0].parameters():
+                parameter.requires_grad_()
+                parameter.register_hook(_without_carried)
+
+    def forward(self, near: Tensor, far: Tensor) -> Tensor:
+        """Return weight * near + (1 - weight) * far, N x 3 x H x W."""
+        weight = self.net.selection(near, far).float()
+        return far + weight * (near - far)
+
+
+def _without_carried(gradient: Tensor) -> Tensor:
+    """The gradient of an encoder's weight or bias, without the rows that carry the picture."""
+    kept: Tensor = torch.cat([torch.zeros_like(gradient[:CARRIED]), gradient[CARRIED:]])
+    return kept
