@@ -241,29 +241,36 @@ def dataset(
     images: Annotated[Path, typer.Option(help="Folder of photographs.")],
     masks: Annotated[Path, typer.Option(help="Folder of their labels: same stems, bright where the object is.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")],
-    seed: Annotated[int, typer.Option(min=0, help="Draws the filter sizes.")] = 0,
+    lens: Annotated[bool, typer.Option("--lens", help="Pairs as real lenses and cameras make them, not the paper's.")] = False,
+    count: Annotated[int, typer.Option(min=0, help="With --lens: how many pairs; 0: one of every photograph.")] = 0,
+    size: Annotated[int, typer.Option(min=16, help="With --lens: side of the frames in pixels.")] = 320,
+    lens_set: LensSet = None,
+    seed: Annotated[int, typer.Option(min=0, help="Draws what is random.")] = 0,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out photographs that cannot be used.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
     as_json: Json = False,
 ) -> None:
     """Write the paper's data set out: every photograph in each of the four blur groups, as NAME-gN_A, _B and _GT.
 
-    `ufa train` needs no such folder: it draws the same pairs, and more, as it goes.
+    With --lens, pairs as lenses and cameras make them: a set to validate on. `ufa train` needs no such folder: it draws
+    the same pairs, and more, as it goes.
     """
     with console.run(as_json):
-        from ufafuse.train.dataset import write_dataset
+        from ufafuse.runtime.errors import InputError
+        from ufafuse.train.dataset import LensPlan, write_dataset, write_lens_dataset
+        from ufafuse.train.recipe import lens_options
 
+        if not lens and (count or lens_set):
+            raise InputError("--count and --lens-set are about lens pairs: add --lens.")
         with console.progress() as bar:
             task = bar.add_task("writing", total=None)
-            result = write_dataset(
-                images,
-                masks,
-                out,
-                seed=seed,
-                skip_bad=skip_bad,
-                force=force,
-                done=lambda count, total: bar.update(task, completed=count, total=total),
-            )
+            how: dict[str, Any] = {"seed": seed, "skip_bad": skip_bad, "force": force}
+            how["done"] = lambda count, total: bar.update(task, completed=count, total=total)
+            if lens:
+                plan = LensPlan(count, size, lens_options(lens_set or ()))
+                result = write_lens_dataset(images, masks, out, plan, **how)
+            else:
+                result = write_dataset(images, masks, out, **how)
         console.emit(result, as_json=as_json)
         if result["skipped"]:
             console.err.print(f"{len(result['skipped'])} photographs were left out: {'; '.join(result['skipped'][:3])}")

@@ -1,17 +1,40 @@
-"""The paper's data set (Section III-C), written out: every photograph in every blur group."""
+"""Pairs written out: the paper's data set (Section III-C), or pairs as real lenses make them, to validate on and keep."""
 
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ufafuse.runtime.artefact import write_json
-from ufafuse.runtime.errors import OutputError
+from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.images import write_image
-from ufafuse.train.data import focus_map
-from ufafuse.train.degrade import PAPER_SIZES, paper_pair, paper_size
+from ufafuse.train.data import PairDataset, PairOptions, focus_map
+from ufafuse.train.degrade import PAPER_SIZES, LensOptions, Pair, paper_pair, paper_size
 from ufafuse.train.photos import Photos
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class LensPlan:
+    """Which lens pairs are written.
+
+    Attributes:
+        count: how many pairs; 0 for one of every photograph.
+        size: side of the square frames in pixels.
+        options: what the pairs show.
+    """
+
+    count: int = 0
+    size: int = 320
+    options: LensOptions = field(default_factory=LensOptions)
+
+    def __post_init__(self) -> None:
+        """Refuse a negative count (`InputError`)."""
+        if self.count < 0:
+            raise InputError(f"the number of pairs must be at least 0 (one of every photograph), got {self.count}.")
 
 
 def write_dataset(
@@ -22,7 +45,7 @@ def write_dataset(
     seed: int = 0,
     skip_bad: bool = False,
     force: bool = False,
-    done: Callable[[int, int], None] = lambda _count, _total: None,
+    done: Progress = lambda _count, _total: None,
 ) -> dict[str, Any]:
     """Write a pair for every photograph and blur group: `NAME-gN_A.png`, `_B.png` and the truth, `_GT.png`.
 
@@ -44,13 +67,7 @@ def write_dataset(
         InputError: The photographs cannot be used.
         OutputError: The folder is not empty, or cannot be written.
     """
-    if out.is_dir() and any(out.iterdir()) and not force:
-        raise OutputError(f"{out} is not empty: choose another folder, or add --force to replace what is in it.")
-    photos = Photos(images, masks, skip_bad=skip_bad)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be made: {error.strerror}.") from error
+    photos = _begun(images, masks, out, skip_bad=skip_bad, force=force)
     sizes: dict[str, int] = {}
     for index, files in enumerate(photos.files):
         picture, label = photos[index]
@@ -59,15 +76,65 @@ def write_dataset(
             name = f"{files.name}-g{group + 1}"
             sizes[name] = paper_size(rng, group)
             pair = paper_pair(picture, focus_map(label), sizes[name])
-            for suffix, frame in (("A", pair.near), ("B", pair.far), ("GT", pair.truth)):
-                write_image(out / f"{name}_{suffix}.png", frame, force=force)
+            _write(out / name, pair, force=force)
         done(index + 1, len(photos))
-    result = {
-        "ok": True,
-        "out": str(out),
-        "photographs": len(photos),
-        "pairs": len(sizes),
-        "skipped": photos.skipped,
-    }
-    write_json(out / "dataset.json", {**result, "seed": seed, "filter_sizes": sizes})
+    return _finished(out, photos, len(sizes), {"seed": seed, "filter_sizes": sizes})
+
+
+def write_lens_dataset(
+    images: Path,
+    masks: Path,
+    out: Path,
+    plan: LensPlan,
+    *,
+    seed: int = 0,
+    skip_bad: bool = False,
+    force: bool = False,
+    done: Progress = lambda _count, _total: None,
+) -> dict[str, Any]:
+    """Write pairs as `ufafuse.train.degrade.lens_pair` draws them: `NNNN-NAME_A.png`, `_B.png` and the truth, `_GT.png`.
+
+    The same photographs, plan and seed give the same files, so a set that is validated on need not be kept as pictures.
+
+    Args:
+        images, masks, out, seed, skip_bad, force, done: as `write_dataset`; `done` counts pairs.
+        plan: how many, how large, and what they show.
+
+    Returns:
+        As `write_dataset`; `dataset.json` holds the plan as well.
+
+    Raises:
+        InputError: The photographs cannot be used.
+        OutputError: The folder is not empty, or cannot be written.
+    """
+    photos = _begun(images, masks, out, skip_bad=skip_bad, force=force)
+    drawn = PairDataset(photos, PairOptions(plan.size, lens=1.0, options=plan.options), seed=seed)
+    count = plan.count or len(photos)
+    for index in range(count):
+        _write(out / f"{index:04d}-{drawn.name(index)}", drawn.pair(index), force=force)
+        done(index + 1, count)
+    return _finished(out, photos, count, {"seed": seed, "lens": asdict(plan)})
+
+
+def _begun(images: Path, masks: Path, out: Path, *, skip_bad: bool, force: bool) -> Photos:
+    """Make the folder; returns the photographs."""
+    if out.is_dir() and any(out.iterdir()) and not force:
+        raise OutputError(f"{out} is not empty: choose another folder, or add --force to replace what is in it.")
+    photos = Photos(images, masks, skip_bad=skip_bad)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be made: {error.strerror}.") from error
+    return photos
+
+
+def _write(stem: Path, pair: Pair, *, force: bool) -> None:
+    for suffix, frame in (("A", pair.near), ("B", pair.far), ("GT", pair.truth)):
+        write_image(stem.with_name(f"{stem.name}_{suffix}.png"), frame, force=force)
+
+
+def _finished(out: Path, photos: Photos, pairs: int, made: dict[str, Any]) -> dict[str, Any]:
+    """Write `dataset.json`; returns what the functions here return."""
+    result = {"ok": True, "out": str(out), "photographs": len(photos), "pairs": pairs, "skipped": photos.skipped}
+    write_json(out / "dataset.json", {**result, **made})
     return result

@@ -207,7 +207,7 @@ def options_from(given: Mapping[str, Any]) -> TrainOptions:
     name = values.pop("recipe", "fast")
     if name not in RECIPES:
         raise InputError(f"recipe {name!r} is unknown. Known recipes: {', '.join(RECIPES)}.")
-    values["lens_options"] = _lens_options(values.pop("lens_set", ()))
+    values["lens_options"] = lens_options(values.pop("lens_set", ()))
     return _changed(TrainOptions(values["images"], values["masks"], values["out"], RECIPES[name]), values)
 
 
@@ -245,7 +245,7 @@ def _changed(options: TrainOptions, given: Mapping[str, Any]) -> TrainOptions:
     return dataclasses.replace(options, recipe=dataclasses.replace(options.recipe, **recipe), **rest)
 
 
-def _lens_options(settings: Sequence[str]) -> LensOptions:
+def lens_options(settings: Sequence[str]) -> LensOptions:
     """Return the options that `KEY=VALUE` texts set; `InputError` naming what cannot be set."""
     known = {lens_field.name for lens_field in dataclasses.fields(LensOptions)}
     values: dict[str, float] = {}

@@ -10,8 +10,8 @@ import pytest
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.pairs import find_pairs
 from ufafuse.train.data import focus_map, read_pairs
-from ufafuse.train.dataset import write_dataset
-from ufafuse.train.degrade import PAPER_SIZES
+from ufafuse.train.dataset import LensPlan, write_dataset, write_lens_dataset
+from ufafuse.train.degrade import PAPER_SIZES, LensOptions
 from ufafuse.train.photos import Photos
 
 
@@ -60,3 +60,20 @@ def test_bad_photographs_write_nothing(photo_folders: tuple[Path, Path], tmp_pat
     with pytest.raises(InputError):
         write_dataset(photo_folders[0], tmp_path / "gone", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_lens_pairs_are_written_again_the_same_from_their_seed(photo_folders: tuple[Path, Path], tmp_path: Path) -> None:
+    plan = LensPlan(count=8, size=40, options=LensOptions(min_radius=6, max_radius=12))
+    for name in ("one", "two"):
+        result = write_lens_dataset(*photo_folders, tmp_path / name, plan, seed=5)
+        assert (result["photographs"], result["pairs"]) == (6, 8)
+    one, two = (read_pairs(tmp_path / name) for name in ("one", "two"))
+    assert len({named.name for named in one}) == 8
+    for a, b in zip(one, two, strict=True):
+        assert a.name == b.name
+        assert a.pair.truth.shape == (40, 40, 3)
+        assert all(np.array_equal(x, y) for x, y in ((a.pair.near, b.pair.near), (a.pair.far, b.pair.far)))
+    report = json.loads((tmp_path / "one" / "dataset.json").read_text())
+    assert (report["seed"], report["lens"]["options"]["max_radius"]) == (5, 12)
+    with pytest.raises(InputError, match="at least 0"):
+        LensPlan(count=-1)
