@@ -153,9 +153,10 @@ SPECS: dict[str, Spec] = {
             widths=(24, 32, 48, 64),
             fold=4,
             encoder_blocks=(2, 2, 2, 2),
-            decoder_blocks=(3, 2, 2, 0),
+            decoder_blocks=(2, 1, 1, 0),
             head="select",
             symmetric=True,
+            residual=False,
         ),
     )
 }
