@@ -228,6 +228,7 @@ def info(
 
         from ufafuse.runtime.artefact import read_manifest, tool_versions
         from ufafuse.runtime.machine import backends, machine
+        from ufafuse.runtime.runnable import why_not_here
 
         result: dict[str, Any] = {
             "ok": True,
@@ -236,7 +237,11 @@ def info(
             "backends": backends(),
         }
         if artefact is not None:
-            result["artefact"] = {"path": str(artefact), **asdict(read_manifest(artefact))}
+            manifest = read_manifest(artefact)
+            why_not = why_not_here(artefact, manifest)
+            result["artefact"] = {
+                "path": str(artefact), **asdict(manifest), "runs_here": why_not is None, "why_not": why_not,
+            }  # fmt: skip
         if self_test:
             result["self_test"] = _tested(artefact, backend.value)
             result["ok"] = result["self_test"]["ok"]
@@ -257,7 +262,11 @@ def _tested(artefact: Path | None, backend: str) -> dict[str, Any]:
 
 def _print_info(result: dict[str, Any]) -> None:
     if "artefact" in result:
-        console.out.print_json(data=result["artefact"])
+        artefact = result["artefact"]
+        console.out.print_json(data=artefact)
+        console.out.print(
+            "[green]runs here[/green]" if artefact["runs_here"] else f"does not run here: {console.escape(artefact['why_not'])}"
+        )
     else:
         _print_machine(result)
     if "self_test" in result:

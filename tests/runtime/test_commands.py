@@ -162,8 +162,11 @@ class TestInfo:
 
     def test_an_artefact(self, ufa, write_model, tmp_path):
         done = ufa("info", write_model(), "--json", bare=True)
-        assert json.loads(done.stdout)["artefact"]["variant"] == "small"
-        assert '"variant": "small"' in ufa("info", write_model(), bare=True).stdout
+        artefact = json.loads(done.stdout)["artefact"]
+        assert (artefact["variant"], artefact["runs_here"], artefact["why_not"]) == ("small", True, None)
+        told = ufa("info", write_model(), bare=True).stdout
+        assert '"variant": "small"' in told
+        assert told.rstrip().endswith("runs here")
         assert ufa("info", tmp_path / "no.onnx", bare=True).exit_code == 2
 
     @pytest.mark.parametrize(("levels", "code", "verdict"), [(0.0, 0, "passed"), (3.0, 1, "failed")])
