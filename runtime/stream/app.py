@@ -13,6 +13,7 @@ from ufafuse.runtime.errors import InputError, UfaError
 from ufafuse.runtime.stream.feed import Event
 from ufafuse.runtime.stream.frames import FAR, NEAR
 from ufafuse.runtime.stream.fusing import Engine, EngineOptions
+from ufafuse.runtime.stream.heap import frames_in_memory, keep_heap, share_heap
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.service import Notifier
@@ -64,6 +65,7 @@ def stream(request: StreamRequest) -> dict[str, Any]:
     Raises:
         UfaError: The run could not begin.
     """
+    share_heap()
     near, far = _sources(request)
     sink = sink_from_text(request.out, request.sink)
     status = StatusLine(console.err, quiet=request.quiet)
@@ -86,6 +88,7 @@ def stream(request: StreamRequest) -> dict[str, Any]:
             options=request.pipeline,
             on_frame=view.show if view is not None else None,
             on_event=status.event,
+            prepare=lambda size: _settle(engine, request.pipeline.most_frames, size),
         )
         # From the first frame on a signal must not kill: the video would stay open.
         asked = stack.enter_context(_counted_signals())
@@ -97,6 +100,17 @@ def stream(request: StreamRequest) -> dict[str, Any]:
     if pipeline.error is not None and not isinstance(pipeline.error, UfaError):
         raise pipeline.error
     return _judged({**pipeline.summary(), **engine.to_json()}, stopped=stopped)
+
+
+def _settle(engine: Engine, frames: int, size: tuple[int, int] | None) -> None:
+    """What the first pairs would else wait for, and the memory that full queues take, before the first frame is read."""
+    if size is not None:
+        engine.warm(size)
+    keep_heap()
+    if size is not None:
+        waiting = frames_in_memory(frames, size)
+        engine.warm(size)
+        del waiting  # freed and kept: not before the second run, whose memory lies beside theirs
 
 
 def _sources(request: StreamRequest) -> tuple[Source, Source | None]:

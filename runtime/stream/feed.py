@@ -21,7 +21,7 @@ class Event:
 
     Args:
         kind: ``"lost"``, ``"back"``, ``"stalled"``, ``"resumed"``, ``"size"``, ``"broken"``, ``"ended"``, ``"mismatch"``,
-            ``"unpaired"``, ``"registered"``, ``"stopping"`` or ``"failed"``.
+            ``"unpaired"``, ``"registered"``, ``"caution"``, ``"stopping"`` or ``"failed"``.
         side: ``"near"``, ``"far"``, or empty when it concerns both.
         text: The sentence for people.
         seconds: Since the run began.
@@ -64,7 +64,7 @@ class Feed(threading.Thread):
         broken: Damaged frames so far.
         reconnects: Times that the source came back.
         lost_at: Since when it is away, in seconds of `time.monotonic`; None while it is there.
-        last_frame: When the last frame came, likewise; None before the first.
+        last_frame: When the last frame came, or the source came back, likewise; None before the first.
         held_back: Whether a frame waits to be taken: the source is not to blame for the silence.
     """
 
@@ -177,7 +177,8 @@ class Feed(threading.Thread):
                     self._tell("lost", f"still away after {away:.0f} s: {lost}")
                 continue
             self.reconnects += 1
-            away, self.lost_at = time.monotonic() - self.lost_at, None
+            self.last_frame = time.monotonic()  # its silence counts from here
+            away, self.lost_at = self.last_frame - self.lost_at, None
             self._tell("back", f"{self.source.name} is back after {away:.1f} s")
             return True
         return False

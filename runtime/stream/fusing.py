@@ -60,6 +60,12 @@ class Engine:
             return np.array(near)
         return self._fuser.fuse_with_map(near, far) if self._wants_map() else self._fuser.fuse(near, far)
 
+    def warm(self, size: tuple[int, int]) -> None:
+        """Let the engine compile for frames of this height and width, and find its memory, before the first pair comes."""
+        if self._fuser is not None:
+            dark = np.zeros((*size, 3), np.uint8)
+            self._fuser.fuse(dark, dark)
+
     def to_json(self) -> dict[str, Any]:
         """For the summary: backend, precision, model, and the registration in force."""
         if self._fuser is None:

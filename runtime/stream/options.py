@@ -69,6 +69,12 @@ class PipelineOptions:
             if value is not None and not value >= 0:
                 raise InputError(f"{_flag(name)} {value} makes no sense: give a time of 0 or more.")
 
+    @property
+    def most_frames(self) -> int:
+        """Frames that are held at once when all queues are full, both sides read, one pair is fused and one written."""
+        waiting, reading, under_way = 2 * self.waiting, 2, 3 + 3
+        return waiting + reading + 2 * self.queue + 3 * self.queue + under_way
+
     def when_late_for(self, sources: list[Source]) -> str:
         """The policy with ``"auto"`` settled."""
         if self.when_late != AUTO:

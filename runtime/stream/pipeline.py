@@ -39,6 +39,8 @@ class Pipeline:
         options: Pairing, queues, limits.
         on_frame: Called with each `FusedPair` after it was written, in the writing thread: what it takes, the line waits.
         on_event: Called with each `Event`, from any thread.
+        prepare: Called once by `start`, when everything is open and before the run's first moment, with the frames' height and
+            width, or None where no source knows them yet: for what would hold up the first pair, such as compiling.
 
     Raises:
         InputError: The options do not fit the sources.
@@ -58,6 +60,7 @@ class Pipeline:
         options: PipelineOptions | None = None,
         on_frame: Callable[[FusedPair], None] | None = None,
         on_event: Callable[[Event], None] | None = None,
+        prepare: Callable[[tuple[int, int] | None], None] | None = None,
     ) -> None:
         self.options = options or PipelineOptions()
         self.error: Exception | None = None
@@ -67,6 +70,7 @@ class Pipeline:
         self._sink = sink
         self._on_frame = on_frame
         self._on_event = on_event
+        self._prepare = prepare
         self._when_late = self.options.when_late_for(self._sources)
         pairing = self.options.pairing_for(self._sources)
         self._max_skew = pairing.max_skew
@@ -121,6 +125,8 @@ class Pipeline:
                 source.open()
             if self._sink is not None:
                 self._sink.open()
+            if self._prepare is not None:
+                self._prepare(next((source.size for source in opened if source.size is not None), None))
         except (SourceLost, UfaError) as error:
             for source in opened:
                 source.close()
@@ -131,6 +137,8 @@ class Pipeline:
         self._meter.started = self._paired_at = time.monotonic()
         for source in self._sources:
             source.begin(self._meter.started)
+        if self._sink is not None and self._sink.caution:
+            self.report("caution", "", self._sink.caution)
         fusing = threading.Thread(target=self._fuse_all, name="ufafuse-fuse", daemon=True)
         writing = threading.Thread(target=self._write_all, name="ufafuse-write", daemon=True)
         watching = threading.Thread(target=self._watch, args=(writing,), name="ufafuse-watch", daemon=True)

@@ -16,9 +16,11 @@ class Sink(ABC):
     Attributes:
         name: What reports call it.
         outputs: Files and folders written so far.
+        caution: A sentence for whoever starts a run with it, where there is something to know.
     """
 
     name: str = ""
+    caution: str = ""
 
     def __init__(self) -> None:
         self.outputs: list[Path] = []

@@ -162,6 +162,12 @@ class OpenCvSink(_VideoSink):
     def __init__(self, path: Path, *, rate: float = 25.0, segment: float | None = None, force: bool = False) -> None:
         super().__init__(path, segment=segment, force=force)
         self._rate = rate
+        if path.suffix.lower() == ".mp4":
+            lost = "all of it, or with --segment S the last S seconds" if segment is None else f"its last {segment:g} seconds"
+            self.caution = (
+                f"{path} plays only once it was closed: a power cut or kill -9 costs {lost}. "
+                "A .mkv plays up to its last picture."
+            )
         self._writer: Any = None
         self._current = path
         self._frames = 0

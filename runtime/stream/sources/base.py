@@ -30,11 +30,13 @@ class Source(ABC):
         name: What reports call it.
         live: Frames come when they come and are lost if nobody takes them. False: a recording, read as fast as wanted.
         numbered: `Frame.index` says which frames belong together (numbered files); `Frame.timestamp` need not.
+        size: Height and width of the frames, where that is known once the source is open.
     """
 
     name: str = ""
     live: bool = True
     numbered: bool = False
+    size: tuple[int, int] | None = None
 
     def begin(self, epoch: float) -> None:
         """Called once, before the first `read`, with the run's first moment (`time.monotonic`), the same for all."""

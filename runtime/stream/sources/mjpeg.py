@@ -39,6 +39,11 @@ class HttpSource(Source):
         self._boundary = b""
         self._at_part = False
         self._count = 0
+        self._stale = False
+
+    def begin(self, epoch: float) -> None:  # noqa: ARG002 - frames are timed by their arrival
+        """What the server sent since `open` lies in the system's buffers and would pass for new: it is asked anew."""
+        self._stale = self._response is not None
 
     def open(self) -> None:
         """Raises: SourceLost when nobody answers, or refuses."""
@@ -58,9 +63,13 @@ class HttpSource(Source):
             return
         response.close()
         self._other.open()
+        self.size = self._other.size
 
     def read(self, timeout: float) -> Frame | None:
         """The next picture of the stream."""
+        if self._stale:
+            self._stale = False
+            self.open()
         if self._response is None:
             return self._other.read(timeout)
         try:

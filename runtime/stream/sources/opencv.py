@@ -11,6 +11,7 @@ import cv2
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.stream.frames import Array, Frame
 from ufafuse.runtime.stream.sources.base import EndOfSource, Source, SourceLost
+from ufafuse.runtime.stream.sources.clock import Backlog, StreamClock
 from ufafuse.runtime.stream.sources.params import Params
 
 NETWORK_TIMEOUT_MS = 5000
@@ -24,14 +25,25 @@ class _Capture(Source):
         self.name = name
         self._capture: Any = None
         self._count = 0
+        self._backlog = Backlog(0.0)
 
     def _opened(self, *arguments: Any) -> bool:  # noqa: ANN401 - what cv2.VideoCapture takes
         self.close()
+        self._backlog = Backlog(time.monotonic())
         self._capture = cv2.VideoCapture(*arguments)
         if self._capture.isOpened():
+            self._learn_size()
             return True
         self.close()
         return False
+
+    def _learn_size(self) -> None:
+        height, width = (int(self._capture.get(key)) for key in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH))
+        self.size = (height, width) if height > 0 and width > 0 else None
+
+    def _moment(self) -> float:
+        """The time that the picture read last carries, in seconds; 0 where it carries none."""
+        return float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
 
     def _grabbed(self) -> Array | None:
         """The next picture, or None when there is none; OpenCV's own errors count as none."""
@@ -78,7 +90,7 @@ class VideoFileSource(_Capture):
         array = self._grabbed()
         if array is None:
             raise EndOfSource
-        timestamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        timestamp = self._moment()
         if timestamp <= self._last:  # a stream without timestamps, such as bare MJPEG
             timestamp = self._last + self._interval
         self._last = timestamp
@@ -116,13 +128,12 @@ class DeviceSource(_Capture):
             self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, self._size[0])
         if self._rate:
             self._capture.set(cv2.CAP_PROP_FPS, self._rate)
-        properties = (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
-        height, width = (int(self._capture.get(key)) for key in properties)
-        if self._size and (height, width) != self._size:
+        self._learn_size()
+        if self._size and self.size != self._size:
             self.close()
-            asked = f"{self._size[0]}x{self._size[1]}"
+            asked, offered = ("x".join(map(str, size or ("?", "?"))) for size in (self._size, self.size))
             raise InputError(
-                f"{self.name} was asked for {asked} and offers {height}x{width}: list its sizes with "
+                f"{self.name} was asked for {asked} and offers {offered}: list its sizes with "
                 f"`v4l2-ctl -d {self.name} --list-formats-ext`."
             )
 
@@ -132,31 +143,37 @@ class DeviceSource(_Capture):
         arrived = time.monotonic()
         if array is None:
             raise SourceLost(f"{self.name} gives no picture")
-        exposed = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        exposed = self._moment()
+        if self._backlog.holds(exposed, arrived):
+            return None
         plausible = arrived - _PLAUSIBLE_DELAY <= exposed <= arrived
         return self._frame(array, exposed if plausible else arrived, arrived)
 
 
 class UrlSource(_Capture):
-    """A network stream (rtsp, rtmp, udp, http, ...) through OpenCV's FFmpeg, timed by arrival."""
+    """A network stream (rtsp, rtmp, udp, http, ...) through OpenCV's FFmpeg, timed by its own clock set by arrival."""
 
     def __init__(self, url: str) -> None:
         super().__init__(without_password(url))
         self._url = url
+        self._clock = StreamClock()
 
     def open(self) -> None:
         """Raises: SourceLost when nobody answers within five seconds."""
         timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS]
         if not self._opened(self._url, cv2.CAP_FFMPEG, timeouts):
             raise SourceLost(f"{self.name} does not answer, or sends no video")
+        self._clock = StreamClock()
 
     def read(self, timeout: float) -> Frame | None:  # noqa: ARG002 - FFmpeg waits by its own clock
         """The next frame; a stream that gives none for five seconds is lost."""
         array = self._grabbed()
         if array is None:
             raise SourceLost(f"{self.name} ended or gives no picture")
-        arrived = time.monotonic()
-        return self._frame(array, arrived, arrived)
+        arrived, moment = time.monotonic(), self._moment()
+        if self._backlog.holds(moment, arrived):
+            return None
+        return self._frame(array, self._clock.exposed(moment, arrived), arrived)
 
 
 def without_password(url: str) -> str:

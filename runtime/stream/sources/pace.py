@@ -33,6 +33,7 @@ class PacedSource(Source):
     def open(self) -> None:
         """Open the recording."""
         self._source.open()
+        self.size = self._source.size
 
     def read(self, timeout: float) -> Frame | None:
         """The next frame when its time has come."""

@@ -104,6 +104,7 @@ class SimSource(Source):
         self._epoch = 0.0
         self._next = 0
         self.name = f"sim:{picture or ''}"
+        self.size = self._settings.size
         for _, size in [(0.0, self._settings.size), *self._settings.resize]:
             draw_number(np.zeros(size, np.uint8), 0, side)  # refuses sizes that cannot carry a number, before anything runs
         self._strip(self._settings.size)

@@ -139,6 +139,37 @@ def test_a_killed_run_leaves_a_video_that_plays(tmp_path, pictures_of):
     assert None not in numbers[:-1]
 
 
+def test_a_file_that_a_kill_would_destroy_is_announced(tmp_path):
+    done = ufa(*sim(), *COPY, "--frames", "3", "--out", str(tmp_path / "x.mp4"), "--json")
+    assert done.exit_code == 0, done.stderr
+    assert "kill -9 costs all of it" in " ".join(done.stderr.split())
+    assert ["caution" in event for event in json.loads(done.stdout)["events"]] == [True]
+
+
+def test_a_network_is_warm_before_the_first_frame_is_read():
+    fused = []
+
+    class Network:
+        backend, precision, model = "none", "fp32", "x.onnx"
+
+        def __init__(self, model, **options):
+            pass
+
+        def fuse(self, near, far):
+            fused.append((near.shape, int(near.max())))
+            return near
+
+        def close(self):
+            pass
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ufafuse.runtime.stream.fusing.Fuser", Network)
+        done = ufa(*sim(), "--frames", "2", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert fused[0] == fused[1] == ((96, 192, 3), 0)
+    assert [level for _, level in fused[2:]] == [255] * json.loads(done.stdout)["fused"]
+
+
 def test_registration_is_told_and_kept_in_the_summary():
     arguments = ["--near", "sim:?size=240x320&rate=30&defocus=2", "--far", "sim:?size=240x320&rate=30&defocus=2"]
     done = ufa(*arguments, *COPY, "--align", "translation", "--frames", "5", "--json")

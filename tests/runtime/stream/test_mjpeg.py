@@ -126,13 +126,31 @@ def test_a_refusal_and_a_dead_port_are_lost_sources(serve):
 def test_another_video_over_http_goes_through_ffmpeg(serve, tmp_path, numbered_picture):
     path = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 25, (192, 96))
-    for number in range(4):
+    for number in range(500):
         writer.write(numbered_picture(number, NEAR))
     writer.release()
     source = opened(serve([path.read_bytes()], kind="video/x-msvideo"))
-    assert [read_number(source.read(1).array, NEAR) for _ in range(4)] == [0, 1, 2, 3]
+    assert source.size == (96, 192)
+    numbers = []
     with pytest.raises(SourceLost, match="ended"):
-        source.read(1)
+        while True:
+            frame = source.read(1)  # None for what piled up while it was opened
+            numbers += [] if frame is None else [read_number(frame.array, NEAR)]
+    source.close()
+    assert numbers == list(range(500 - len(numbers), 500))
+    assert len(numbers) > 100
+
+
+def test_what_the_server_sent_before_the_run_began_is_not_taken_for_new(serve, jpeg):
+    asked = []
+
+    def answer(request):
+        asked.append(request.path)
+        return [part(jpeg(100 * len(asked) + number)) for number in range(3)]
+
+    source = opened(serve(answer))
+    source.begin(0.0)
+    assert [read_number(source.read(1).array, NEAR) for _ in range(3)] == [200, 201, 202]
     source.close()
 
 

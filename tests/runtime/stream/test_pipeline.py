@@ -104,6 +104,38 @@ def test_a_slow_fusion_drops_the_oldest_and_mixes_nothing(fuse_marks, recorder):
     assert "resumed" in kinds(pipeline, "near")
 
 
+def test_the_frames_size_is_told_before_the_run_begins(fuse_marks):
+    order = []
+
+    class Watched(SimSource):
+        def open(self):
+            order.append("open")
+            super().open()
+
+        def begin(self, epoch):
+            order.append("begin")
+            super().begin(epoch)
+
+    sources = [Watched(None, side, SimSettings(size=SMALL, rate=100)) for side in (NEAR, FAR)]
+    Pipeline(*sources, fuse_marks, options=PipelineOptions(frames=3), prepare=order.append).run()
+    assert order == ["open", "open", SMALL, "begin", "begin"]
+
+
+def test_what_cannot_be_prepared_ends_before_it_began(fuse_marks):
+    closed = []
+
+    class Watched(PushSource):
+        def close(self):
+            closed.append(self.name)
+
+    def refuse(size):
+        raise InputError(f"frames of {size} do not fit")
+
+    with pytest.raises(InputError, match="frames of None do not fit"):
+        Pipeline(Watched("near"), Watched("far"), fuse_marks, prepare=refuse).run()
+    assert closed == ["near", "far"]
+
+
 def test_block_makes_recordings_lossless(fuse_marks, numbered_picture):
     near, far = ([numbered_picture(number, side) for number in range(40)] for side in (NEAR, FAR))
     sink = Collect(pause=0.002)
@@ -122,12 +154,13 @@ def test_a_lost_source_comes_back_and_the_other_is_not_held_up(fuse_marks, recor
         sim(FAR),
         fuse_marks,
         on_frame=recorder,
-        options=PipelineOptions(retry=RetryPolicy(first=0.05, longest=0.2)),
+        options=PipelineOptions(retry=RetryPolicy(first=0.05, longest=0.2), stall_after=0.5),
     )
     summary = run_until(pipeline, lambda: recorder.items and recorder.items[-1][1][NEAR] > 110)
     assert_adds_up(summary)
     recorder.assert_none_mixed()
     assert summary["reconnects"] == [1, 0]
+    assert kinds(pipeline, "near").count("stalled") == 0, "its silence counts from its return"
     assert kinds(pipeline, "near")[:2] == ["lost", "back"]
     assert summary["frames_in"][FAR] > summary["frames_in"][NEAR] + 15
 

@@ -247,6 +247,12 @@ class TestOpenCv:
         assert [read_number(picture, NEAR) for picture in pictures_of(path)] == list(range(12))
         assert times_of(path) == [number * 100 for number in range(12)]
 
+    def test_a_file_that_a_kill_destroys_says_so(self, tmp_path):
+        assert "costs all of it" in OpenCvSink(tmp_path / "x.mp4").caution
+        assert "costs its last 60 seconds" in OpenCvSink(tmp_path / "x.mp4", segment=60).caution
+        assert not OpenCvSink(tmp_path / "x.avi").caution
+        assert not MatroskaSink(tmp_path / "x.mkv").caution
+
     def test_a_grey_picture_is_written(self, tmp_path, item):
         path = tmp_path / "x.avi"
         write_all(OpenCvSink(path), [item(0, picture=np.zeros((64, 64), np.uint8))])

@@ -1,6 +1,7 @@
 import os
 import threading
 import time
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ from ufafuse.runtime.stream.sources import (
     SourceLost,
     UrlSource,
     VideoFileSource,
+    opencv,
     source_from_text,
 )
 from ufafuse.runtime.stream.sources.folder import number_in
@@ -321,6 +323,20 @@ class TestDevice:
         source.open()
         frame = source.read(0.1)
         assert frame.timestamp == frame.arrived
+
+    def test_what_piled_up_before_the_run_is_passed_over(self, monkeypatch):
+        monkeypatch.setattr(FakeCapture, "fails_after", 8)
+        moments = iter([number / 10 for number in range(8)])
+        positions = {cv2.CAP_PROP_POS_MSEC: lambda: 1000 * next(moments)}
+        monkeypatch.setattr(FakeCapture, "get", lambda self, key: positions.get(key, lambda: 480)())
+        clock = iter([0.0, 3.0, 3.01, 3.02, 3.03, 3.13, 3.23, 3.33, 3.43])
+        monkeypatch.setattr(opencv, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+        source = UrlSource("rtsp://camera/live")
+        source.open()
+        assert source.size == (480, 480)
+        frames = [source.read(1) for _ in range(8)]
+        assert [frame is None for frame in frames] == [True] * 4 + [False] * 4
+        assert [frame.timestamp for frame in frames[4:]] == pytest.approx([3.13, 3.23, 3.33, 3.43])
 
     def test_a_camera_that_does_not_open_is_away(self):
         with pytest.raises(SourceLost, match="video9 does not open"):
