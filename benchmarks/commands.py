@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ufafuse.runtime import console
-from ufafuse.runtime.errors import BackendError, OutputError
+from ufafuse.runtime.errors import BackendError, InputError, OutputError
 
 if TYPE_CHECKING:
     from ufafuse.benchmarks.contestants import Contestant
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ufafuse.runtime.pairs import PairPaths
 
 _NEEDED = ("scipy", "pywt", "psutil", "matplotlib")
+
+_LISTED = "repeatable or by comma"
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Backend = Annotated[str, typer.Option(help="Engine of the models: auto, tensorrt, onnxruntime or openvino.")]
@@ -58,10 +60,8 @@ def evaluate(
         chosen = chosen_pairs(pairs, only)
         beside = published_table(table) if table else None
         _checked_folder(out, force=force)
-        names = [name.strip() for name in methods.split(",") if name.strip()]
-        compared = contestants(
-            fused=fused or [], models=model or [], method_names=names, backend=backend, precision=precision, threads=threads
-        )
+        named = {"fused": fused or [], "models": model or [], "method_names": list(_listed([methods]))}
+        compared = contestants(**named, backend=backend, precision=precision, threads=threads)
         try:
             evaluation = _evaluated(chosen, compared, out, jobs)
         finally:
@@ -71,7 +71,8 @@ def evaluate(
         from ufafuse.benchmarks.tables import measured_rows, terminal_table, with_published
 
         rows = with_published(measured_rows(evaluation), beside)
-        title = f"{pairs.resolve().name}: fusion quality" + (f", beside Table {table.upper()}" if table else "")
+        count = "1 pair" if len(chosen) == 1 else f"{len(chosen)} pairs"
+        title = f"{pairs.resolve().name}: fusion quality of {count}" + (f", beside Table {table.upper()}" if table else "")
         result = evaluation.to_json()
         if out is not None:
             from ufafuse.benchmarks.page import write_pages
@@ -122,9 +123,11 @@ def _evaluated(pairs: "list[PairPaths]", compared: "list[Contestant]", out: Path
 def bench(
     artefacts: Annotated[list[Path] | None, typer.Argument(help=".onnx or .engine files; left away, the bundled ones.")] = None,
     *,
-    size: Annotated[list[str] | None, typer.Option(help="HxW, repeatable; three common sizes when left away.")] = None,
-    backend: Backend = "auto",
-    precision: Annotated[str, typer.Option(help="By comma; each file's own (and bf16 beside fp32) when left away.")] = "",
+    size: Annotated[list[str] | None, typer.Option(help=f"HxW, {_LISTED}; three common sizes when left away.")] = None,
+    backend: Annotated[list[str] | None, typer.Option(help=f"Engines, {_LISTED}; every one installed when left away.")] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help=f"Arithmetic, {_LISTED}; each file's own (and bf16 beside fp32) when left away.")
+    ] = None,
     threads: Threads = None,
     peers: Annotated[bool, typer.Option(help="Also time PyTorch and the engines' default settings.")] = True,
     methods: Annotated[
@@ -134,7 +137,12 @@ def bench(
     runs: Annotated[int, typer.Option(min=3, help="At most so many runs of each.")] = 50,
     cold: Annotated[bool, typer.Option(help="Also start each in a process of its own.")] = True,
     report: Annotated[Path | None, typer.Option(help="Write Markdown, plots and JSON into this folder.")] = None,
-    quality: Annotated[Path | None, typer.Option(help="eval.json of `ufa eval`, for the plot of time against quality.")] = None,
+    quality: Annotated[
+        list[Path] | None, typer.Option(help="eval.json of `ufa eval`, for time against quality. Repeatable.")
+    ] = None,
+    again: Annotated[
+        Path | None, typer.Option("--from", help="Measure nothing: take the times of this bench.json of an earlier report.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Time one fusion: against the paper's 0.26 s, this machine's own limit, and other ways to run the network."""
@@ -142,14 +150,19 @@ def bench(
         _require_extra("ufa bench")
         from ufafuse.benchmarks.methods import methods as known
         from ufafuse.benchmarks.speed.bench import DEFAULT_SIZES, Plan, parse_size
-        from ufafuse.benchmarks.speed.report import quality_of, write_report
+        from ufafuse.benchmarks.speed.report import read_result, write_report
+        from ufafuse.benchmarks.speed.tradeoff import read_qualities, tradeoff_rows
 
-        named = [name.strip() for name in methods.split(",") if name.strip() not in ("", "none")]
+        if again is not None and (artefacts or size or backend or precision):
+            raise InputError("--from measures nothing: leave the files, --size, --backend and --precision away.")
+        if report is not None and report.exists() and not report.is_dir():
+            raise OutputError(f"{report} is a file: give --report a folder.")
+        named = [name for name in _listed([methods]) if name != "none"]
         plan = Plan(
             artefacts=artefacts or _bundled_files(),
-            sizes=[parse_size(text) for text in size] if size else list(DEFAULT_SIZES),
-            backends=tuple(name.strip() for name in backend.split(",")),
-            precisions=tuple(name.strip() for name in precision.split(",") if name.strip()),
+            sizes=[parse_size(text) for text in _listed(size)] or list(DEFAULT_SIZES),
+            backends=_listed(backend) or ("auto",),
+            precisions=_listed(precision),
             threads=threads,
             peers=peers,
             methods=tuple(known()) if named == ["all"] else tuple(named),
@@ -157,16 +170,23 @@ def bench(
             most_runs=runs,
             cold=cold,
         )
-        scores = quality_of(quality) if quality else None
-        result = _benched(plan)
+        scores = read_qualities(quality or [])
+        result = _benched(plan) if again is None else read_result(again)
+        if scores:
+            result["tradeoff"] = tradeoff_rows(result, scores)
         if report is not None:
-            result["files"] = [str(path) for path in write_report(report, result, scores)]
+            result["files"] = [str(path) for path in write_report(report, result)]
         console.emit(result, as_json=as_json)
         if not as_json:
             _print_bench(result)
         for path in result.get("files", []):
             console.wrote(path, as_json=as_json)
         console.hint("ufa eval --pairs DIR -o OUT", as_json=as_json)
+
+
+def _listed(values: list[str] | None) -> tuple[str, ...]:
+    """What an option that is repeatable, by comma, or both, was given, each once."""
+    return tuple(dict.fromkeys(name.strip() for value in values or [] for name in value.split(",") if name.strip()))
 
 
 def _bundled_files() -> list[Path]:
@@ -185,10 +205,13 @@ def _benched(plan: "Plan") -> "dict[str, Any]":
 
 
 def _print_bench(result: "dict[str, Any]") -> None:
+    from ufafuse.benchmarks.speed import tradeoff
     from ufafuse.benchmarks.speed.report import headline, peaks_text, terminal_table
 
     for size in dict.fromkeys(tuple(row["size"]) for row in result["rows"]):
         console.out.print(terminal_table(result, list(size), console.out))
+    if result.get("tradeoff"):
+        console.out.print(tradeoff.terminal_table(result, console.out))
     console.out.print(headline(result))
     console.out.print(peaks_text(result))
     for entry in result["skipped"]:

@@ -15,7 +15,7 @@ from ufafuse.benchmarks.methods import method, methods
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import read_image
-from ufafuse.runtime.models import bundled
+from ufafuse.runtime.models import DEFAULT, bundled
 from ufafuse.runtime.pairs import PairPaths, is_image
 
 Image = NDArray[Any]
@@ -93,7 +93,7 @@ class ModelContestant(Contestant):
 
     def __init__(self, model: str, *, backend: str, precision: str | None, threads: int | None) -> None:
         self._fuser = Fuser(model, backend=backend, precision=precision, threads=threads)
-        self.name = Path(model).stem
+        self.name = self._fuser.model.stem  # the file's, so that NAME with --precision int8 is told apart from NAME
         self.backend, self.precision = self._fuser.backend, self._fuser.precision
 
     def fused(self, pair: PairPaths, near: Image, far: Image) -> FusedPair:  # noqa: ARG002 - all that counts are the frames
@@ -148,7 +148,7 @@ def contestants(
     models = models + [name for name in names if name in networks]
     found += [MethodContestant(name) for name in names if name not in networks]
     if not found and not models:
-        models = ["ufa"]
+        models = [DEFAULT]
     found += [ModelContestant(model, backend=backend, precision=precision, threads=threads) for model in models]
     return list(_distinct(found))
 

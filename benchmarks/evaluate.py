@@ -1,9 +1,9 @@
 """Scores of fused pictures over a folder of pairs; one pair that fails does not stop the others."""
 
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, as_completed, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -11,14 +11,20 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
-from ufafuse.benchmarks.contestants import Contestant, FusedPair, alike
+from ufafuse.benchmarks.contestants import Contestant, FusedPair, ModelContestant, alike
 from ufafuse.benchmarks.metrics import METRICS, TRUTH_METRICS, as_levels, score
-from ufafuse.runtime.errors import InputError, UfaError
+from ufafuse.benchmarks.speed.contenders import cores
+from ufafuse.runtime.errors import BackendError, InputError, UfaError
 from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.jobs import make_folder
 from ufafuse.runtime.pairs import PairPaths, find_pairs
+
+_WAITING_PER_JOB = 2
+_PAIR_ERRORS = (UfaError, MemoryError, cv2.error)
+"""What one pair may fail by, while the others go on; anything else is a defect of ours."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +59,15 @@ def _finite(metrics: dict[str, float]) -> dict[str, float | None]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All rows, and their means."""
+    """All rows, and their means.
+
+    Args:
+        rows: In the order of contestants and pairs.
+        networks: Of each contestant that is a network, the ``backend`` and the ``precision`` that it ran in.
+    """
 
     rows: list[EvalRow]
+    networks: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def methods(self) -> list[str]:
@@ -83,9 +95,14 @@ class Evaluation:
         return float(np.median(times)) if times else None
 
     def to_json(self) -> dict[str, Any]:
-        """``ok``, ``rows`` and ``mean`` of the command's JSON."""
-        means = {method: self.mean(method) for method in self.methods}
-        return {"ok": not self.failed, "rows": [row.to_json() for row in self.rows], "mean": means, "failed": len(self.failed)}
+        """The command's JSON: ``ok``, ``rows``, ``mean``, ``failed`` and ``networks``."""
+        return {
+            "ok": not self.failed,
+            "rows": [row.to_json() for row in self.rows],
+            "mean": {method: self.mean(method) for method in self.methods},
+            "failed": len(self.failed),
+            "networks": self.networks,
+        }
 
 
 def chosen_pairs(folder: Path, pattern: str | None = None) -> list[PairPaths]:
@@ -115,14 +132,26 @@ def evaluate(
 
     Returns:
         Rows in the order of contestants and pairs; a pair that could not be read, fused or scored is a row with an error.
+
+    Raises:
+        BackendError: A process was killed from outside, as a system out of memory does.
     """
     tasks = [(contestant, pair) for contestant in contestants for pair in pairs]
+    jobs = min(jobs or cores(), len(tasks))
     rows: dict[tuple[str, str], EvalRow] = {}
-    with _executor(min(jobs or os.cpu_count() or 1, len(tasks))) as executor:
-        for row in _rows(executor, tasks, pictures):
-            rows[row.method, row.name] = row
-            done(row)
-    return Evaluation([rows[contestant.name, pair.name] for contestant, pair in tasks])
+    try:
+        with _executor(jobs) as executor:
+            for row in _rows(executor, jobs, tasks, pictures):
+                rows[row.method, row.name] = row
+                done(row)
+    except BrokenProcessPool as error:
+        raise BackendError(f"one of {jobs} processes was killed, for want of memory as a rule: give --jobs 1.") from error
+    return Evaluation([rows[contestant.name, pair.name] for contestant, pair in tasks], _networks(contestants))
+
+
+def _networks(contestants: list[Contestant]) -> dict[str, dict[str, str]]:
+    found = [contestant for contestant in contestants if isinstance(contestant, ModelContestant)]
+    return {contestant.name: {"backend": contestant.backend, "precision": contestant.precision} for contestant in found}
 
 
 @contextmanager
@@ -142,32 +171,38 @@ def _executor(jobs: int) -> Iterator[Executor | None]:
 def _single_threaded() -> None:
     import signal
 
-    import cv2
-
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends them; a traceback from each would drown its one line
 
 
-def _rows(executor: Executor | None, tasks: list[tuple[Contestant, PairPaths]], pictures: Path | None) -> Iterable[EvalRow]:
+def _rows(
+    executor: Executor | None, jobs: int, tasks: list[tuple[Contestant, PairPaths]], pictures: Path | None
+) -> Iterable[EvalRow]:
     if executor is None:
         for contestant, pair in tasks:
             yield _fuse_and_score(contestant, pair, pictures)
         return
-    futures: list[Future[EvalRow]] = []
-    for contestant, pair in tasks:
-        if contestant.in_worker:
-            futures.append(executor.submit(_fuse_and_score, contestant, pair, pictures))
+    waiting: set[Future[EvalRow]] = set()
     for contestant, pair in tasks:
         if contestant.in_worker:
             continue
+        # A network is faster than the scoring: without a limit, its pictures of all pairs would wait in memory.
+        while len(waiting) >= _WAITING_PER_JOB * jobs:
+            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in finished)
         try:
             fused = contestant.fused(pair, *_frames(pair))
-        except UfaError as error:
-            yield EvalRow(pair.name, contestant.name, error=str(error))
+        except _PAIR_ERRORS as error:
+            yield EvalRow(pair.name, contestant.name, error=_reason(error))
         else:
-            futures.append(executor.submit(_score, contestant.name, pair, fused, pictures))
-    for future in as_completed(futures):
+            waiting.add(executor.submit(_score, contestant.name, pair, fused, pictures))
+    waiting |= {executor.submit(_fuse_and_score, *task, pictures) for task in tasks if task[0].in_worker}
+    for future in as_completed(waiting):
         yield future.result()
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or f"{type(error).__name__}: a smaller picture, or fewer --jobs, may do"
 
 
 def _frames(pair: PairPaths) -> tuple[Any, Any]:
@@ -177,8 +212,8 @@ def _frames(pair: PairPaths) -> tuple[Any, Any]:
 def _fuse_and_score(contestant: Contestant, pair: PairPaths, pictures: Path | None) -> EvalRow:
     try:
         fused = contestant.fused(pair, *_frames(pair))
-    except UfaError as error:
-        return EvalRow(pair.name, contestant.name, error=str(error))
+    except _PAIR_ERRORS as error:
+        return EvalRow(pair.name, contestant.name, error=_reason(error))
     return _score(contestant.name, pair, fused, pictures)
 
 
@@ -190,8 +225,8 @@ def _score(method: str, pair: PairPaths, fused: FusedPair, pictures: Path | None
             write_image(path, as_levels(fused.picture), force=True)
         truth = read_image(pair.truth) if pair.truth else None
         metrics = score(*_frames(pair), fused.picture, truth)
-    except UfaError as error:
-        return EvalRow(pair.name, method, error=f"{pair.name}: {error}")
+    except _PAIR_ERRORS as error:
+        return EvalRow(pair.name, method, error=f"{pair.name}: {_reason(error)}")
     return EvalRow(pair.name, method, metrics, fused.ms)
 
 

@@ -1,6 +1,7 @@
 """The whole measurement: peaks, interleaved runs at each size, cold starts, and the rows of the report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from ufafuse.benchmarks.speed.work import Work, count_work
 from ufafuse.runtime.artefact import read_manifest, tool_versions
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
 from ufafuse.runtime.machine import machine
-from ufafuse.runtime.session import PRECISIONS
+from ufafuse.runtime.session import BACKENDS, PRECISIONS
 
 SCHEMA = 1
 PAPER_SIZE = (520, 520)
@@ -128,12 +129,19 @@ def bench(plan: Plan, *, done: Callable[[str], None] = lambda _: None) -> dict[s
 def _check(plan: Plan) -> None:
     for path in plan.artefacts:
         read_manifest(path)
+    names = [path.name for path in plan.artefacts]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise InputError(f"two files to time are called {twice}: rename one, or give it once.")
     unknown = [name for name in plan.methods if name not in methods()]
     if unknown:
         raise InputError(f"--methods {unknown[0]} is not known: choose from {', '.join(methods())}, all or none.")
     wrong = [name for name in plan.precisions if name not in PRECISIONS]
     if wrong:
         raise InputError(f"--precision {wrong[0]} is not known: choose from {', '.join(PRECISIONS)}.")
+    strange = [name for name in plan.backends if name not in BACKENDS]
+    if strange:
+        raise InputError(f"--backend {strange[0]} is not known: choose from {', '.join(BACKENDS)}.")
 
 
 def _specs(run: _Run) -> list[Spec]:
@@ -150,7 +158,8 @@ def _session_specs(plan: Plan, path: Path) -> list[Spec]:
     if path.suffix == ".engine":
         return [Spec("session", str(path), "tensorrt", None, plan.threads)]
     own = read_manifest(path).precision
-    backends = ("openvino", "onnxruntime") if plan.backends == ("auto",) else plan.backends
+    every = (("openvino", "onnxruntime") if backend == "auto" else (backend,) for backend in plan.backends)
+    backends = dict.fromkeys(backend for some in every for backend in some)
     precisions: tuple[str, ...] = plan.precisions or ((own, "bf16") if own == "fp32" else (own,))
     return [
         Spec("session", str(path), backend, precision, plan.threads)
@@ -164,17 +173,8 @@ def _measure_size(run: _Run, specs: list[Spec], size: tuple[int, int], done: Cal
     text = f"{size[0]}x{size[1]}"
     opened: dict[str, Contender] = {}
     for spec in specs:
-        try:
-            contender = open_contender(spec)
-        except UfaError as error:
-            run.skip(spec, None, str(error))
-            run.hopeless.add(spec)
-            continue
-        try:
-            _try(contender, size)
-        except UfaError as error:
-            run.skip(spec, size, str(error))
-            contender.close()
+        contender = _ready(run, spec, size)
+        if contender is None:
             continue
         opened[f"{spec.kind} {spec.artefact} {spec.backend} {spec.precision}"] = contender
         done(f"{text} {contender.backend}")
@@ -195,14 +195,35 @@ def _measure_size(run: _Run, specs: list[Spec], size: tuple[int, int], done: Cal
             _add_trtexec(run, path, size)
 
 
-def _try(contender: Contender, size: tuple[int, int]) -> None:
-    """The first run, which may fail for its size or its memory, so that it fails alone."""
+def _ready(run: _Run, spec: Spec, size: tuple[int, int]) -> Contender | None:
+    """A contender that has fused one pair; None, with the reason noted, where it cannot be loaded or fails on this size."""
+    name = spec.backend if spec.group == OURS else spec.kind
     try:
-        contender.run(*batch(contender.layout, *size))
+        with _as_ours(name):
+            contender = open_contender(spec)
+    except UfaError as error:
+        run.skip(spec, None, str(error))
+        run.hopeless.add(spec)
+        return None
+    try:
+        with _as_ours(name):
+            contender.run(*batch(contender.layout, *size))
+    except UfaError as error:
+        run.skip(spec, size, str(error))
+        contender.close()
+        return None
+    return contender
+
+
+@contextmanager
+def _as_ours(name: str) -> Iterator[None]:
+    """Engines of others fail in ways of their own; each must fail alone, with its reason."""
+    try:
+        yield
     except UfaError:
         raise
     except Exception as error:
-        raise BackendError(f"{contender.backend} failed: {_in_short(error)}") from error
+        raise BackendError(f"{name} failed: {_in_short(error)}") from error
 
 
 def _in_short(error: Exception) -> str:
@@ -327,7 +348,12 @@ def _warnings(run: _Run) -> list[str]:
     if run.load_average[0] > cores() / 2:
         found.append(f"the machine was busy before the measurement began: load {run.load_average[0]} on {cores()} cores.")
     for row in run.rows:
+        what = f"{row['artefact']} on {row['backend']} ({row['precision']}) at {'x'.join(map(str, row['size']))}"
         if row["spread"] is not None and row["spread"] > WIDE_SPREAD:
-            what = f"{row['artefact']} on {row['backend']} at {'x'.join(map(str, row['size']))}"
             found.append(f"{what}: its runs spread by {row['spread']:.0%}, so small differences mean nothing.")
+        if row["of_floor"] is not None and row["of_floor"] > 1:
+            found.append(
+                f"{what}: {row['of_floor']:.0%} of the limit. Either the peak was measured too low (a busy machine, a "
+                "lower clock: repeat), or the engine needs fewer multiplications than were counted (Winograd)."
+            )
     return found

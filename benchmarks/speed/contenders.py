@@ -1,5 +1,6 @@
 """What is timed: our own sessions, the same network run the plain way by others, and the classical methods."""
 
+import importlib.util
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -208,9 +209,7 @@ def open_contender(spec: Spec) -> Contender:
 
 
 def _require(module: str) -> None:
-    from importlib.util import find_spec
-
-    if find_spec(module) is None:
+    if importlib.util.find_spec(module) is None:
         raise BackendError(f"{module} is not installed.")
 
 

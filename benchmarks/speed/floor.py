@@ -20,13 +20,18 @@ def floor_entry(work: Work, peaks: dict[str, Any], precision: str) -> dict[str, 
         precision: As a session names it: ``"fp32"``, ``"bf16"``, ``"fp16"``, ``"int8"`` or ``"int8+bf16"``.
 
     Returns:
-        ``gflop``, ``int8_gop``, ``compute_ms``, ``memory_ms``, ``layers_ms`` (every layer's input and output through memory,
-        for comparison), ``floor_ms`` and ``bound``; ``floor_ms`` is None with ``why_not`` where a peak was not measured.
+        ``parameters``, ``gflop``, ``int8_gop``, ``compute_ms``, ``memory_ms``, ``layers_ms`` (every layer's input and output
+        through memory, for comparison), ``floor_ms`` and ``bound``; ``floor_ms`` is None with ``why_not`` where a peak was not
+        measured.
     """
     parts = precision.split("+")
     float_part = next((part for part in parts if part in FLOAT_ARITHMETIC), "fp32")
     stored = "int8" if "int8" in parts else float_part
-    entry: dict[str, Any] = {"gflop": round(work.flop / 1e9, 3), "int8_gop": round(work.int8_op / 1e9, 3)}
+    entry: dict[str, Any] = {
+        "parameters": work.parameters,
+        "gflop": round(work.flop / 1e9, 3),
+        "int8_gop": round(work.int8_op / 1e9, 3),
+    }
     compute_ms = 0.0
     for operations, arithmetic in ((work.flop, float_part), (work.int8_op, "int8")):
         if operations == 0:

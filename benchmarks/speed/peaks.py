@@ -73,27 +73,38 @@ def _fp32_products() -> Iterator[_Product]:
         tensor = torch.from_numpy(square)
         yield "torch", lambda: tensor @ tensor
     yield from _onnx_product("MatMul", square, square)
+    yield from _openvino_product("fp32")
 
 
 def _int8_products() -> Iterator[_Product]:
     rng = np.random.default_rng(0)
     unsigned = rng.integers(0, 127, (_SIDE, _SIDE), np.uint8)
     yield from _onnx_product("MatMulInteger", unsigned, unsigned.astype(np.int8))
+    yield from _openvino_product("int8")
+
+
+def _openvino_product(arithmetic: str) -> Iterator[_Product]:
     try:
         import openvino as ov
     except ImportError:
         return
     from openvino import opset13 as ops
 
-    def eight_bit(node: Any) -> Any:  # noqa: ANN401 - openvino's nodes
+    def rounded(node: Any) -> Any:  # noqa: ANN401 - openvino's nodes
+        if arithmetic != "int8":
+            return node
         low, high = np.float32(-1.28), np.float32(1.27)
         return ops.fake_quantize(node, low, high, low, high, 256)
 
+    rng = np.random.default_rng(0)
     left = ops.parameter([_SIDE, _SIDE], np.float32)
     weights = ops.constant(rng.random((_SIDE, _SIDE), np.float32) - 0.5)
-    # The result is quantised too: otherwise the write of a float32 square would be timed with the product.
-    graph = ov.Model([eight_bit(ops.matmul(eight_bit(left), eight_bit(weights), False, False))], [left])  # noqa: FBT003
-    request = ov.Core().compile_model(graph, "CPU", {"PERFORMANCE_HINT": "LATENCY"}).create_infer_request()
+    # In int8 the result is quantised too: otherwise the write of a float32 square would be timed with the product.
+    graph = ov.Model([rounded(ops.matmul(rounded(left), rounded(weights), False, False))], [left])  # noqa: FBT003
+    settings = {"PERFORMANCE_HINT": "LATENCY"}
+    if arithmetic != "int8":  # there the arithmetic is in the graph
+        settings["INFERENCE_PRECISION_HINT"] = {"fp32": "f32", "bf16": "bf16"}[arithmetic]
+    request = ov.Core().compile_model(graph, "CPU", settings).create_infer_request()
     frame = rng.random((_SIDE, _SIDE), np.float32) - 0.5
     yield "openvino", lambda: request.infer([frame], share_inputs=True)
 
@@ -122,9 +133,11 @@ def _bf16_products() -> Iterator[_Product]:
     try:
         import torch
     except ImportError:
-        return
-    square = torch.rand(_SIDE, _SIDE).to(torch.bfloat16)
-    yield "torch", lambda: square @ square
+        pass
+    else:
+        square = torch.rand(_SIDE, _SIDE).to(torch.bfloat16)
+        yield "torch", lambda: square @ square
+    yield from _openvino_product("bf16")
 
 
 def _copy_gbs() -> float:

@@ -11,6 +11,8 @@ from ufafuse.runtime.errors import InputError
 
 _COUNTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
+_SAME_NUMBERS = ("DequantizeLinear", "QuantizeLinear", "Cast", "Transpose", "Reshape", "Identity")
+"""Layers that may lie between a stored weight and the convolution that uses it."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Work:
         elements: Read and written by these layers, input and output of each.
         weights: Numbers in the weights.
         io_bytes: Of the frames in and the results out.
+        parameters: Weights and biases of these layers, each stored one once, however often it is used.
     """
 
     flop: float
@@ -30,6 +33,7 @@ class Work:
     elements: float
     weights: float
     io_bytes: float
+    parameters: int
 
     def least_bytes(self, precision: str) -> float:
         """What any implementation has to move: frames, results and weights once."""
@@ -68,7 +72,20 @@ def count_work(model: Path, size: tuple[int, int]) -> Work:
         elements += float(np.prod(shapes[node.input[0]]) + np.prod(shapes[node.output[0]]))
     weights = float(sum(np.prod(tensor.dims) for tensor in graph.graph.initializer))
     pixel_bytes = (2 + 1) * 3 * (1 if manifest.io == "uint8" else 4)  # two frames in and one out, three channels
-    return Work(flop, int8_op, elements, weights, float(size[0] * size[1] * pixel_bytes))
+    return Work(flop, int8_op, elements, weights, float(size[0] * size[1] * pixel_bytes), _parameters(graph, counted))
+
+
+def _parameters(graph: Any, counted: list[Any]) -> int:  # noqa: ANN401 - protobuf
+    stored = {tensor.name: int(np.prod(tensor.dims)) for tensor in graph.graph.initializer}
+    makers = {output: node for node in graph.graph.node for output in node.output}
+
+    def origin(name: str) -> str:
+        while name not in stored and name in makers and makers[name].op_type in _SAME_NUMBERS:
+            name = makers[name].input[0]
+        return name
+
+    names = {origin(name) for node in counted for name in node.input[1:] if name}
+    return sum(stored.get(name, 0) for name in names)
 
 
 def _reach(node: Any, weight: tuple[int, ...]) -> float:  # noqa: ANN401 - an onnx.NodeProto

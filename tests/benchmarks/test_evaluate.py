@@ -2,6 +2,9 @@
 
 import csv
 import json
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,11 +13,13 @@ import typer
 from typer.testing import CliRunner
 
 from ufafuse.benchmarks import commands, contestants, page
+from ufafuse.benchmarks import evaluate as evaluate_module
 from ufafuse.benchmarks.contestants import FolderContestant, MethodContestant, alike
 from ufafuse.benchmarks.evaluate import chosen_pairs, evaluate
 from ufafuse.benchmarks.metrics import METRICS, score
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.images import read_image
+from ufafuse.runtime.models import DEFAULT
 
 ALL_METRICS = {*METRICS, "PSNR", "SSIM"}
 
@@ -44,6 +49,7 @@ class FakeFuser:
     backend, precision = "fake", "fp32"
 
     def __init__(self, model, **options):
+        self.model = Path(model)
         if model == "absent.onnx":
             raise BackendError("absent.onnx cannot be run.")
 
@@ -58,7 +64,7 @@ class FakeFuser:
 @pytest.fixture
 def fake_fuser(monkeypatch):
     monkeypatch.setattr(contestants, "Fuser", FakeFuser)
-    monkeypatch.setattr(contestants, "bundled", lambda: ["ufa"])
+    monkeypatch.setattr(contestants, "bundled", lambda: ["ufa", "ufa-edge"])
 
 
 def test_each_row_holds_the_scores_of_its_pair_and_method(pair_folder):
@@ -82,6 +88,57 @@ def test_several_processes_give_the_same_scores_as_one(pair_folder, fused_folder
     several, one = evaluate(pairs, compared, jobs=2), evaluate(pairs, compared, jobs=1)
     assert [row.metrics for row in several.rows] == [row.metrics for row in one.rows]
     assert not several.failed
+    assert several.to_json()["networks"] == {"ufa": {"backend": "fake", "precision": "fp32"}}
+
+
+class LazyExecutor:
+    """Does a job when it is looked at, and counts what lies there undone."""
+
+    def __init__(self):
+        self.undone, self.most = [], 0
+
+    def submit(self, call, *arguments):
+        future = Future()
+        self.undone.append((future, call, arguments))
+        self.most = max(self.most, len(self.undone))
+        return future
+
+    def wait(self, futures, **_):
+        future, call, arguments = self.undone.pop(0)
+        future.set_result(call(*arguments))
+        return {future}, set(futures) - {future}
+
+
+def test_pictures_of_a_fast_network_do_not_pile_up(pair_folder, fake_fuser, monkeypatch):
+    executor = LazyExecutor()
+    monkeypatch.setattr(evaluate_module, "wait", executor.wait)
+    monkeypatch.setattr(evaluate_module, "as_completed", lambda futures: [*executor.wait(futures)[0]] * len(futures))
+    pairs, compared = chosen_pairs(pair_folder) * 5, contestants.contestants(fused=[], models=["ufa"], method_names=[])
+    rows = evaluate_module._rows(executor, 2, [(compared[0], pair) for pair in pairs], None)
+    assert len(list(rows)) == len(pairs)
+    assert executor.most == 4
+
+
+def test_a_killed_process_is_one_clear_error(pair_folder, monkeypatch):
+    def broken(*_):
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(evaluate_module, "_rows", broken)
+    with pytest.raises(BackendError, match=r"one of 2 processes was killed, .* give --jobs 1"):
+        evaluate(chosen_pairs(pair_folder), [MethodContestant("average")], jobs=2)
+
+
+@pytest.mark.parametrize(
+    ("raised", "reason"), [(MemoryError(), "MemoryError: a smaller picture"), (cv2.error("too big"), "too big")]
+)
+def test_a_pair_too_large_for_the_memory_is_a_failed_row(pair_folder, monkeypatch, raised, reason):
+    def refuse(*_):
+        raise raised
+
+    monkeypatch.setattr(evaluate_module, "score", refuse)
+    evaluation = evaluate(chosen_pairs(pair_folder), [MethodContestant("average")], jobs=1)
+    assert len(evaluation.failed) == 2
+    assert reason in evaluation.failed[0].error
 
 
 def test_fused_pictures_are_found_under_varied_names(pair_folder, fused_folder):
@@ -126,7 +183,7 @@ def test_methods_and_networks_are_told_apart_by_name(fake_fuser):
 
 
 def test_the_bundled_network_is_taken_when_nothing_is_named(fake_fuser):
-    assert [found.name for found in contestants.contestants(fused=[], models=[], method_names=[])] == ["ufa"]
+    assert [found.name for found in contestants.contestants(fused=[], models=[], method_names=[])] == [DEFAULT]
 
 
 def test_two_contestants_of_one_name_are_refused(fake_fuser):
@@ -178,6 +235,7 @@ def test_the_command_prints_one_json_object(run, pair_folder):
     assert set(answer["rows"][0]) == {"name", "method", "metrics", "ms"}
     assert set(answer["rows"][0]["metrics"]) == ALL_METRICS
     assert set(answer["mean"]) == {"average"}
+    assert answer["networks"] == {}
 
 
 def test_metrics_that_are_not_defined_are_null_in_json(run, tmp_path):

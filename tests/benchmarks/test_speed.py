@@ -20,6 +20,7 @@ from ufafuse.benchmarks.speed.frames import batch
 from ufafuse.benchmarks.speed.work import Work, count_work
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.images import read_image
+from ufafuse.runtime.models import model_path
 
 SIZE = (32, 48)
 GEMM = {"fp32": {"gops": 100.0, "by": "x"}, "int8": {"gops": 400.0, "by": "x"}, "bf16": {"why_not": "none here"}}
@@ -93,6 +94,7 @@ def test_the_work_of_a_network_is_counted_by_hand(tiny_onnx):
     assert found.elements == pixels * (6 + 8 + 8 + 4)
     assert found.io_bytes == pixels * 9 * 4
     assert found.least_bytes("fp32") == found.io_bytes + 4 * (8 * 6 * 9 + 4 * 8 * 9 + 2)
+    assert found.parameters == 8 * 6 * 9 + 4 * 8 * 9
 
 
 def test_quantised_layers_are_counted_apart(tiny_int8_onnx):
@@ -100,6 +102,11 @@ def test_quantised_layers_are_counted_apart(tiny_int8_onnx):
     pixels = SIZE[0] * SIZE[1]
     assert found.int8_op == 2 * pixels * 9 * 6 * 8
     assert found.flop == 2 * pixels * 9 * 8 * 4
+    assert found.parameters == 8 * 6 * 9 + 4 * 8 * 9  # without the scales and zero points
+
+
+def test_the_papers_network_has_the_papers_number_of_parameters():
+    assert count_work(model_path("ufa"), (16, 16)).parameters == 344_229
 
 
 @pytest.mark.parametrize(
@@ -118,18 +125,18 @@ def test_the_reach_of_each_counted_layer(operator, attributes, weight, reach):
 
 
 def test_the_floor_adds_float_and_int8_work_and_takes_the_larger_bound():
-    load = Work(flop=2e9, int8_op=4e9, elements=1e6, weights=1e6, io_bytes=1e6)
+    load = Work(flop=2e9, int8_op=4e9, elements=1e6, weights=1e6, io_bytes=1e6, parameters=9)
     entry = floor_entry(load, PEAKS, "int8+fp32")
     assert entry["compute_ms"] == pytest.approx(20 + 10)
     assert entry["memory_ms"] == pytest.approx(0.2)
     assert entry["layers_ms"] == pytest.approx(0.3)
     assert (entry["floor_ms"], entry["bound"]) == (30, "compute")
-    light = Work(flop=1e3, int8_op=0, elements=0, weights=0, io_bytes=1e9)
+    light = Work(flop=1e3, int8_op=0, elements=0, weights=0, io_bytes=1e9, parameters=0)
     assert floor_entry(light, PEAKS, "fp32")["bound"] == "memory"
 
 
 def test_there_is_no_floor_without_a_peak():
-    load = Work(flop=2e9, int8_op=0, elements=1e6, weights=1e6, io_bytes=1e6)
+    load = Work(flop=2e9, int8_op=0, elements=1e6, weights=1e6, io_bytes=1e6, parameters=9)
     entry = floor_entry(load, PEAKS, "bf16")
     assert entry["floor_ms"] is None
     assert entry["why_not"] == "no bf16 peak: none here"
@@ -223,6 +230,34 @@ def test_a_measurement_fits_its_schema(result, schema):
         assert row["vs_paper"] == pytest.approx(260 * pixels / 520**2 / row["p50_ms"], rel=0.01, abs=1e-3)
 
 
+def test_engines_are_given_one_by_one_by_comma_or_as_auto(tiny_onnx):
+    def engines(*backends):
+        return [spec.backend for spec in bench_module._session_specs(Plan([tiny_onnx], backends=backends), tiny_onnx)]
+
+    assert engines("onnxruntime") == ["onnxruntime"]
+    assert engines("onnxruntime", "openvino") == ["onnxruntime", "openvino", "openvino"]  # bf16 too, where there is one
+    assert engines("auto", "onnxruntime") == engines("auto") == ["openvino", "onnxruntime", "openvino"]
+    assert commands._listed(["openvino", "onnxruntime, openvino"]) == ("openvino", "onnxruntime")
+
+
+def test_a_peer_that_is_missing_or_breaks_is_a_note(tiny_onnx, quick_peaks, monkeypatch):
+    def broken(spec):
+        raise RuntimeError("no such layer\nin this engine")
+
+    monkeypatch.setattr(contenders.importlib.util, "find_spec", lambda name: None if name == "torch" else object())
+    monkeypatch.setitem(contenders._CLASSES, "onnxruntime default", broken)
+    found = bench(Plan([tiny_onnx], [SIZE], ("onnxruntime",), ("fp32",), seconds=0.01, most_runs=3, cold=False))
+    reasons = {entry["backend"]: entry["reason"] for entry in found["skipped"]}
+    assert reasons["torch"] == "torch is not installed."
+    assert reasons["onnxruntime default"] == "onnxruntime default failed: no such layer in this engine"
+    assert {row["backend"] for row in found["rows"]} >= {"onnxruntime", "openvino default"}
+
+
+def test_two_files_of_one_name_are_refused(tiny_onnx):
+    with pytest.raises(InputError, match=r"two files to time are called tiny\.onnx"):
+        bench(Plan([tiny_onnx, tiny_onnx]))
+
+
 def test_what_cannot_run_is_named_with_its_reason(tiny_onnx, quick_peaks):
     plan = Plan([tiny_onnx], [SIZE], ("onnxruntime",), ("fp32", "bf16"), peers=False, seconds=0.01, most_runs=3, cold=False)
     found = bench(plan)
@@ -250,8 +285,8 @@ def test_a_busy_machine_is_a_warning(tiny_onnx, quick_peaks, monkeypatch):
 
 
 def test_the_report_shows_every_row_and_its_plots(result, tmp_path):
-    files = report.write_report(tmp_path / "out", result, {"tiny": 0.7, "lap": 0.72})
-    assert [path.name for path in files] == ["report.md", "bench.json", "latency.png", "quality.png"]
+    files = report.write_report(tmp_path / "out", result)
+    assert [path.name for path in files] == ["report.md", "bench.json", "latency.png"]
     text = files[0].read_text()
     assert "times the speed of the paper's GPU" in text
     assert "## 24x24" in text
@@ -261,13 +296,21 @@ def test_the_report_shows_every_row_and_its_plots(result, tmp_path):
     assert json.loads(files[1].read_text())["rows"] == result["rows"]
 
 
-def test_quality_is_read_from_an_evaluation(tmp_path):
-    path = tmp_path / "eval.json"
-    path.write_text(json.dumps({"mean": {"lap": {"Qabf": 0.5}, "odd": {}}}))
-    assert report.quality_of(path) == {"lap": 0.5}
-    path.write_text("[]")
-    with pytest.raises(InputError, match=r"is no eval\.json"):
-        report.quality_of(path)
+def test_a_row_above_its_limit_is_marked_and_explained(result):
+    run = bench_module._Run(Plan([]), [0.0, 0.0, 0.0], rows=[row for row in result["rows"] if row["group"] == "ours"])
+    slow = {"gops": 1e-3, "by": "x"}
+    bench_module._floors(run, {"gemm": {"fp32": slow, "bf16": slow}, "copy_gbs": 1e-3, "gpu": None})
+    assert all(row["of_floor"] > 1 for row in run.rows)
+    warnings = bench_module._warnings(run)
+    assert any("of the limit. Either the peak was measured too low" in text for text in warnings)
+    shown = report.markdown(result | {"rows": run.rows, "warnings": warnings}, [])
+    assert f"{run.rows[0]['of_floor']:.0%}* |" in shown
+    assert "that limit was measured too low" in report.headline(result | {"rows": run.rows})
+
+
+def test_no_row_below_its_limit_is_marked(result):
+    rows = [row | {"of_floor": 1.0} for row in result["rows"]]
+    assert "100%*" not in report.markdown(result | {"rows": rows}, [])
 
 
 @pytest.mark.parametrize("text", ["520", "0x5", "axb", "5x5x5", "-3x4", "99999x4"])
@@ -339,7 +382,10 @@ def test_the_command_prints_a_table_and_a_headline(run, tiny_onnx):
         (["--size", "big"], "--size big is not HxW"),
         (["--methods", "nothing"], "--methods nothing is not known"),
         (["--precision", "fp64"], "--precision fp64 is not known"),
+        (["--backend", "openvino", "--backend", "tpu"], "--backend tpu is not known"),
         (["--quality", "none.json"], "is no eval.json"),
+        (["--from", "none.json"], "--from measures nothing"),
+        (["--report", __file__], "is a file: give --report a folder"),
     ],
 )
 def test_bad_usage_ends_with_two_and_one_sentence(run, tiny_onnx, arguments, message):

@@ -1,0 +1,167 @@
+"""Time against quality: one table and one plot of every network and classical method, from a measurement and evaluations."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ufafuse.benchmarks.methods import methods
+from ufafuse.benchmarks.metrics import METRICS, TRUTH_METRICS
+from ufafuse.benchmarks.speed.contenders import CLASSICAL, OURS
+from ufafuse.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    import rich.console
+    import rich.table
+
+_TABLE_V = tuple(name for name in METRICS if name != "Qcb")  # the paper's table has no column of it
+_DIGITS = {"PSNR": 2, "SSIM": 4, "AVG": 3, "STD": 2, "SEN": 3}
+_LEADING = ("PSNR", "Qabf")
+_HEADS = ("what", "parameters", "GFLOP", "engine", "precision", "ms")
+_LEFT = ("what", "engine", "precision")
+
+
+@dataclass(frozen=True)
+class Quality:
+    """One evaluation.
+
+    Args:
+        label: Of its pairs: the file's name, or its folder's where the file is called ``eval.json``.
+        means: By method, by metric.
+        networks: By method, ``backend`` and ``precision`` that a network was judged in; empty in older files.
+    """
+
+    label: str
+    means: Mapping[str, Mapping[str, float]]
+    networks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def read_quality(path: Path) -> Quality:
+    """An ``eval.json`` of `ufa eval`. Raises: InputError."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        means = {name: {key: float(value) for key, value in values.items()} for name, values in found["mean"].items()}
+        networks = dict(found.get("networks", {}))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"--quality {path} is no eval.json: make one with `ufa eval --pairs DIR -o OUT` ({error}).") from error
+    label = path.resolve().parent.name if path.stem == "eval" else path.stem
+    return Quality(label, means, networks)
+
+
+def read_qualities(paths: Sequence[Path]) -> list[Quality]:
+    """Several of them. Raises: InputError, also where two have one label."""
+    found = [read_quality(path) for path in paths]
+    labels = [quality.label for quality in found]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise InputError(f"--quality names two evaluations of {twice}: rename one file, or give it once.")
+    return found
+
+
+def tradeoff_rows(result: Mapping[str, Any], qualities: Sequence[Quality]) -> list[dict[str, Any]]:
+    """Every way to run each network at the first size, every classical method, and whatever was judged and not timed.
+
+    Returns:
+        ``name``, ``group``, ``parameters``, ``gop``, ``backend``, ``precision``, ``p50_ms``, ``quality`` (by label, by
+        metric) and ``judged`` (by label, the engine and precision that a network's quality was judged in). Sorted by the
+        fastest way to run each, the ways of one network together; what was not timed comes last.
+    """
+    size = result["rows"][0]["size"]
+    timed = [row for row in result["rows"] if row["size"] == size and row["group"] in (OURS, CLASSICAL)]
+    timed.sort(key=lambda row: float(row["p50_ms"]))
+    names = list(dict.fromkeys(_name(row) for row in timed))
+    rows = [_timed_row(result, row, qualities) for name in names for row in timed if _name(row) == name]
+    judged = dict.fromkeys(name for quality in qualities for name in quality.means)
+    return rows + [_row(name, CLASSICAL if name in methods() else OURS, qualities) for name in judged if name not in names]
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return str(row["artefact"]) if row["group"] == CLASSICAL else Path(row["artefact"]).stem
+
+
+def _row(name: str, group: str, qualities: Sequence[Quality]) -> dict[str, Any]:
+    quality = {found.label: dict(found.means.get(name, {})) for found in qualities}
+    judged = {found.label: " ".join(found.networks[name].values()) for found in qualities if name in found.networks}
+    nothing = dict.fromkeys(("parameters", "gop", "backend", "precision", "p50_ms"))
+    return {"name": name, "group": group, **nothing, "quality": quality, "judged": judged}
+
+
+def _timed_row(result: Mapping[str, Any], row: Mapping[str, Any], qualities: Sequence[Quality]) -> dict[str, Any]:
+    networks = (entry for entry in result["floor"]["networks"] if entry["artefact"] == row["artefact"])
+    work = next((entry for entry in networks if entry["size"] == row["size"] and "gflop" in entry), {})
+    figures = {
+        "parameters": work.get("parameters"),
+        "gop": round(work["gflop"] + work["int8_gop"], 3) if work else None,
+        "backend": row["backend"],
+        "precision": row["precision"],
+        "p50_ms": row["p50_ms"],
+    }
+    return _row(_name(row), row["group"], qualities) | figures
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """(label, metric) of the quality columns: PSNR and SSIM where the truth is known, otherwise the paper's Table V."""
+    found: list[tuple[str, str]] = []
+    for label in dict.fromkeys(label for row in rows for label in row["quality"]):
+        given = {metric for row in rows for metric in row["quality"].get(label, {})}
+        chosen = TRUTH_METRICS if given & set(TRUTH_METRICS) else _TABLE_V
+        found += [(label, metric) for metric in chosen if metric in given]
+    return found
+
+
+def heads(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The heads of `table_cells`' columns."""
+    return [*_HEADS, *(f"{metric} {label}" for label, metric in _columns(rows))]
+
+
+def table_cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
+    """The rows as text; what holds for every way to run a network stands in its first row only."""
+    columns, previous = _columns(rows), None
+    for row in rows:
+        first = row["name"] != previous
+        previous = row["name"]
+        parameters = "-" if row["parameters"] is None else f"{row['parameters']:,}"
+        gop = "-" if row["gop"] is None else f"{row['gop']:.4g}"
+        quality = []
+        for label, metric in columns:
+            value = row["quality"].get(label, {}).get(metric)
+            quality.append("-" if value is None else format(value, f".{_DIGITS.get(metric, 4)}f"))
+        time = "-" if row["p50_ms"] is None else f"{row['p50_ms']:.1f}"
+        way = [row["backend"] or "-", row["precision"] or "-", time]
+        if first:
+            yield [row["name"], parameters, gop, *way, *quality]
+        else:
+            yield ["", "", "", *way, *[""] * len(quality)]
+
+
+def markdown_table(result: Mapping[str, Any]) -> str:
+    """The table in Markdown, of ``result["tradeoff"]``."""
+    rows = result["tradeoff"]
+    names = heads(rows)
+    lines = ["| " + " | ".join(names) + " |", "|" + "".join("---|" if name in _LEFT else "---:|" for name in names)]
+    lines += ["| " + " | ".join(cells) + " |" for cells in table_cells(rows)]
+    ways = {f"{row['name']} on {way}" for row in rows for way in row["judged"].values()}
+    note = f"\n\nThe quality of a network was judged once for all its rows: {', '.join(sorted(ways))}." if ways else ""
+    return "\n".join(lines) + note
+
+
+def leading(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """(label, metric) of the one metric that stands for each evaluation: PSNR where the truth is known, Qabf otherwise."""
+    return [(label, metric) for label, metric in _columns(rows) if metric in _LEADING]
+
+
+def terminal_table(result: Mapping[str, Any], console: "rich.console.Console") -> "rich.table.Table":
+    """The same for a terminal, with the leading metric of each evaluation only: it would be too wide otherwise."""
+    from rich.table import Table
+
+    rows = result["tradeoff"]
+    shown = [*_HEADS, *(f"{metric} {label}" for label, metric in leading(rows))]
+    table = Table(title="time against quality", box=None, padding=(0, 1, 0, 0))
+    for name in shown:
+        table.add_column(name, justify="left" if name in _LEFT else "right", no_wrap=True)
+    kept = [number for number, name in enumerate(heads(rows)) if name in shown]
+    for cells in table_cells(rows):
+        table.add_row(*(cells[number] for number in kept))
+    table.width = console.measure(table, options=console.options.update(max_width=1000)).maximum  # never half a number
+    return table
