@@ -5,7 +5,10 @@ enhanced correlation coefficient maximization", PAMI 2008), which no gain or off
 that begins with a phase correlation. It is believed only where the frames agree clearly better after it than before.
 """
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import cv2
@@ -13,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame, FrameKind, to_grey
-from ufafuse.runtime.refine import alike_in_focus, refined, warped
+from ufafuse.runtime.frames import Frame, FrameKind, luma, to_grey
+from ufafuse.runtime.refine import Blurs, alike_in_focus, refined, warped
 
 Matrix = NDArray[np.float64]
 Picture = NDArray[Any]  # H x W float32, grey, white = 1
@@ -26,7 +29,12 @@ MOTIONS = {
     "homography": cv2.MOTION_HOMOGRAPHY,
 }
 
-_FINEST_PIXELS = 1_000_000  # of the largest picture that is compared; a coarser one costs precision, a finer one time
+# Frames are compared in pictures with a twelfth of their pixels, within limits. On made pairs of 1.5 megapixels with blurs of
+# 2.5 and 6 pixels the farthest corner was 0.01 to 0.09 pixels wrong with 262,144, 0.01 to 0.13 with a million (six times the
+# work), 0.05 to 0.07 with 131,072 (half of it).
+_SHARE_COMPARED = 1 / 12
+_LEAST_COMPARED, _MOST_COMPARED = 262_144, 1_000_000
+_ECC_PIXELS = 131_072  # on finer levels of the pyramid the refinement takes over: same result, a sixth of the time
 _COARSEST_SIDE = 48
 _ITERATIONS, _EPSILON = 60, 1e-6
 _ECC_BLUR = 15  # pixels at each level: takes noise, and most of the difference in focus, out of the comparison
@@ -35,6 +43,10 @@ _ECC_BLUR = 15  # pixels at each level: takes noise, and most of the difference 
 # 0.25 to 0.4.
 _CLEARLY_BETTER = 0.85
 _WORTH_A_WARP = 0.3  # pixels: below it the interpolation costs more than the shift
+# A frame of 3 megapixels in colour takes 45 ms of one core and keeps 93 to 99 % of its local sharpness (RMS of the Laplacian,
+# moves of photographs by fractions of a pixel); Lanczos's eight taps keep 97 to 100 % in 240 ms, which a stack or a live pair
+# cannot spare; linear keeps 69 to 84 % in 17 ms.
+_INTERPOLATION = cv2.INTER_CUBIC
 _FARTHEST = 0.15  # of the frame's diagonal, that a corner may move
 _LEAST_SIDE = 32
 _GLANCE_PIXELS = 65_536  # for the check of frames that nobody asked to align: tens of milliseconds
@@ -108,31 +120,54 @@ def estimate(near: Frame, other: Frame, kind: FrameKind, motion: str) -> Alignme
     Raises:
         InputError: The motion is not known.
     """
+    return estimate_neighbours([near, other], kind, motion)[0]
+
+
+def estimate_neighbours(frames: Sequence[Frame], kind: FrameKind, motion: str, *, threads: int = 1) -> list[Alignment]:
+    """How each frame of a stack but the first lies to the one before it.
+
+    Args:
+        frames: As `frames.check_frames` passed them.
+        kind: What they are.
+        motion: As `estimate`.
+        threads: How many pairs are looked at side by side.
+
+    Raises:
+        InputError: The motion is not known.
+    """
     check_motion(motion)
-    return _estimate(near, other, kind, motion, _FINEST_PIXELS, _CLEARLY_BETTER)
+    size = frames[0].shape[:2]
+    pixels = int(np.clip(size[0] * size[1] * _SHARE_COMPARED, _LEAST_COMPARED, _MOST_COMPARED))
+    with ThreadPoolExecutor(threads) as pool:
+        pictures = list(pool.map(lambda frame: comparable(frame, kind, pixels), frames))
+        pairs = pairwise(pictures)
+        return list(pool.map(lambda pair: _estimate(*pair, size, motion, _CLEARLY_BETTER, refine=True), pairs))
 
 
 def unaligned_by(near: Frame, other: Frame, kind: FrameKind) -> float:
     """Pixels that the farthest corner would have to move, by a glance at small pictures; 0 where no shift is seen."""
-    found = _estimate(near, other, kind, _GLANCE_MOTION, _GLANCE_PIXELS, _SURELY_BETTER)
-    reduction = max(1.0, (near.shape[0] * near.shape[1] / _GLANCE_PIXELS) ** 0.5)
+    size = near.shape[:2]
+    a, b = (comparable(frame, kind, _GLANCE_PIXELS) for frame in (near, other))
+    found = _estimate(a, b, size, _GLANCE_MOTION, _SURELY_BETTER, refine=False)
+    reduction = max(1.0, (size[0] * size[1] / _GLANCE_PIXELS) ** 0.5)
     return found.moved if found.moved >= max(_SEEN, _SEEN_AT_GLANCE * reduction) else 0.0
 
 
-def _estimate(near: Frame, other: Frame, kind: FrameKind, motion: str, pixels: int, better: float) -> Alignment:
-    size = near.shape[:2]
+def _estimate(a: Picture, b: Picture, size: tuple[int, ...], motion: str, better: float, *, refine: bool) -> Alignment:
+    """The motion between two frames of ``size`` from pictures of them, if the pictures agree ``better`` after it."""
     if min(size) < _LEAST_SIDE:
         return _none(size, 0.0, f"frames below {_LEAST_SIDE} pixels are too small to register")
-    a, b = comparable(near, kind, pixels), comparable(other, kind, pixels)
     found = _pyramid(a, b, motion)
     if found is None:
         return _none(size, 0.0, "the frames have too little in common")
-    if pixels > _GLANCE_PIXELS:
-        found = refined(a, b, found, motion)
+    blurs: Blurs | None = None
+    if refine:
+        found, blurs = refined(a, b, found, motion)
     scale = _scaling(size, a.shape)
     matrix = scale @ found @ np.linalg.inv(scale)
     moved, crop = _farthest_move(matrix, size), valid_crop(matrix, size)
-    before, after = (_agreement(a, b, each) for each in (np.eye(3), found))
+    after, blurs = _agreement(a, b, found, blurs)
+    before, _ = _agreement(a, b, np.eye(3), blurs)
     if crop is None or moved > _FARTHEST * float(np.hypot(*size)):
         return _none(size, before, f"the estimate moves a corner by {moved:.0f} pixels, which is no registration")
     if moved < _WORTH_A_WARP:
@@ -142,19 +177,47 @@ def _estimate(near: Frame, other: Frame, kind: FrameKind, motion: str, pixels: i
     return Alignment(motion, matrix, before, after, moved, crop)
 
 
-def chained(steps: list[Alignment], size: tuple[int, ...]) -> list[Alignment]:
-    """How each further frame of a stack lies to the first one, from how it lies to the frame before it.
+def chained(steps: Sequence[Alignment], size: tuple[int, ...], reference: int = 0) -> list[Alignment]:
+    """How each other frame of a stack lies to the reference, from how each frame lies to the one before it.
 
     Args:
         steps: The estimates between neighbours.
         size: (height, width) of the frames.
+        reference: The frame that stays as it is.
 
     Returns:
-        As many alignments; where a step was refused, the frame is taken to lie like the one before it.
+        As many alignments, in the frames' order without the reference; where a step was refused, the frame is taken to lie
+        like its neighbour on the reference's side.
     """
+    backwards = _outwards([_inverse(step, size) for step in steps[:reference][::-1]], size)
+    return backwards[::-1] + _outwards(steps[reference:], size)
+
+
+def best_covered(steps: Sequence[Alignment], size: tuple[int, ...]) -> int:
+    """The frame of a stack of which the others show most, the first of equals: most often the one of largest scale.
+
+    Where another frame shows nothing, the reference's pixels have to stand, sharp or not: seven frames that were 3.6 %
+    apart in scale got blurred margins of 27 pixels in the middle one's geometry, and none in the first one's. In sharpness the
+    two were within 1 % of each other (local RMS of the Laplacian, after both were registered to a third picture).
+
+    Args:
+        steps, size: As `chained`.
+    """
+    areas = []
+    for reference in range(len(steps) + 1):
+        crop = Crop(0, size[0], 0, size[1])
+        for alignment in chained(steps, size, reference):
+            crop = crop.within(alignment.crop)
+        areas.append((crop.bottom - crop.top) * (crop.right - crop.left))
+    return int(np.argmax(areas))
+
+
+def _outwards(steps: Sequence[Alignment], size: tuple[int, ...]) -> list[Alignment]:
+    """Products of the steps that lead away from the reference."""
     matrix, found = np.eye(3), []
     for step in steps:
         matrix = step.matrix @ matrix
+        matrix = matrix / matrix[2, 2]
         crop = valid_crop(matrix, size)
         moved = _farthest_move(matrix, size)
         if crop is None or moved < _WORTH_A_WARP:
@@ -165,6 +228,12 @@ def chained(steps: list[Alignment], size: tuple[int, ...]) -> list[Alignment]:
     return found
 
 
+def _inverse(step: Alignment, size: tuple[int, ...]) -> Alignment:
+    """The same step seen from the other frame."""
+    matrix = np.linalg.inv(step.matrix)
+    return replace(step, matrix=matrix / matrix[2, 2], moved=_farthest_move(matrix, size))
+
+
 def _none(size: tuple[int, ...], correlation: float, why: str) -> Alignment:
     return Alignment("none", np.eye(3), correlation, correlation, 0.0, Crop(0, size[0], 0, size[1]), why)
 
@@ -173,11 +242,11 @@ def comparable(frame: Frame, kind: FrameKind, pixels: int) -> Picture:
     """A grey picture of at most about ``pixels`` pixels, H x W float32 in [0, 1], to compare frames by."""
     height, width = frame.shape[:2]
     factor = min(1.0, (pixels / (height * width)) ** 0.5)
-    reduced = np.ascontiguousarray(frame)
-    if factor < 1:
-        side = max(1, round(width * factor)), max(1, round(height * factor))
-        reduced = cv2.resize(reduced, side, interpolation=cv2.INTER_AREA)
-    return to_grey(reduced.reshape(*reduced.shape[:2], *frame.shape[2:]), kind)
+    if factor == 1:
+        return to_grey(frame, kind)
+    side = max(1, round(width * factor)), max(1, round(height * factor))
+    reduced = cv2.resize(luma(frame, kind), side, interpolation=cv2.INTER_AREA)
+    return np.multiply(reduced, np.float32(1 / kind.white), dtype=np.float32)
 
 
 def _scaling(size: tuple[int, ...], reduced: tuple[int, ...]) -> Matrix:
@@ -193,10 +262,11 @@ def _pyramid(a: Picture, b: Picture, motion: str) -> Matrix | None:
         levels.append((cv2.pyrDown(levels[-1][0]), cv2.pyrDown(levels[-1][1])))
     matrix = _phase_shift(*levels[-1])
     for index in range(len(levels) - 1, -1, -1):
-        matrix_here = _ecc(*levels[index], matrix, motion)
-        if matrix_here is None:
-            return None
-        matrix = matrix_here
+        if index == len(levels) - 1 or levels[index][0].size <= _ECC_PIXELS:
+            matrix_here = _ecc(*levels[index], matrix, motion)
+            if matrix_here is None:
+                return None
+            matrix = matrix_here
         if index > 0:
             scale = _scaling(levels[index - 1][0].shape, levels[index][0].shape)
             # cv2.pyrDown keeps pixel 0 at pixel 0, so between its levels pixels are points.
@@ -224,16 +294,19 @@ def _ecc(a: Picture, b: Picture, start: Matrix, motion: str) -> Matrix | None:
     return matrix if np.isfinite(matrix).all() else None
 
 
-def _agreement(a: Picture, b: Picture, matrix: Matrix) -> float:
-    """Correlation of ``a`` and the moved ``b`` where both show the scene, made equally sharp; 0 for flat pictures."""
+def _agreement(a: Picture, b: Picture, matrix: Matrix, blurs: Blurs | None) -> tuple[float, Blurs | None]:
+    """Correlation of ``a`` and the moved ``b`` where both show the scene, made equally sharp, and the blurs that did it.
+
+    0 for flat pictures.
+    """
     crop = valid_crop(matrix, a.shape)
     if crop is None:
-        return 0.0
-    alike = alike_in_focus(a, warped(b, matrix))
+        return 0.0, blurs
+    alike = alike_in_focus(a, warped(b, matrix), blurs)
     x, y = (picture[crop.slices].ravel().astype(np.float64) for picture in (alike.near, alike.other))
     x, y = x - x.mean(), y - y.mean()
     norm = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / norm if norm > 0 else 0.0
+    return float(x @ y) / norm if norm > 0 else 0.0, alike.blurs
 
 
 def _corners(size: tuple[int, ...]) -> Matrix:
@@ -280,7 +353,7 @@ def moved_like(frame: Frame, near: Frame, alignment: Alignment, kind: FrameKind)
     if alignment.motion == "none":
         return frame
     height, width = near.shape[:2]
-    flags = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
+    flags = _INTERPOLATION | cv2.WARP_INVERSE_MAP
     source = np.ascontiguousarray(frame)
     moved = cv2.warpPerspective(source, alignment.matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     moved = moved.reshape(near.shape)

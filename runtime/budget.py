@@ -79,6 +79,10 @@ class Budget:
             finally:
                 self._held = max(0.0, resident_bytes() - base - result_bytes)
 
+    def surely_whole(self, size: Size) -> bool:
+        """Whether frames of this size are fused whole, as far as can be said without a measurement."""
+        return isinstance(self.tile, str) and self._free(size)
+
     def _free(self, size: Size) -> bool:
         """Whether nothing has to be measured."""
         if self.limit is not None:

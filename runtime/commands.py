@@ -33,6 +33,14 @@ class Precision(str, Enum):
     int8 = "int8"
 
 
+class Provider(str, Enum):
+    """ONNX Runtime's execution providers."""
+
+    cpu = "cpu"
+    cuda = "cuda"
+    tensorrt = "tensorrt"
+
+
 class Align(str, Enum):
     """How the frames may have moved."""
 
@@ -57,11 +65,15 @@ Model = Annotated[str | None, typer.Option(help="A bundled network's name, or a 
 BackendOption = Annotated[Backend, typer.Option(help="Inference engine.")]
 PrecisionOption = Annotated[Precision | None, typer.Option(help="Arithmetic; left away, the backend chooses.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; left away, the backend chooses.")]
+Pin = Annotated[bool, typer.Option("--pin", help="Bind each thread to a core.")]
+ProviderOption = Annotated[Provider, typer.Option(help="With --backend onnxruntime: what it runs on.")]
 MaxMemory = Annotated[
     float | None, typer.Option(metavar="MB", help="Most memory this process may take: larger frames are fused in tiles.")
 ]
 TileOption = Annotated[str, typer.Option(metavar="auto|off|N", help="Tiles where memory asks for them, never, or of N pixels.")]
-AlignOption = Annotated[Align, typer.Option(help="Register the frames to the first: affine undoes focus breathing.")]
+AlignOption = Annotated[
+    Align, typer.Option(help="Register the frames to the first (a stack to its middle one): affine undoes focus breathing.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace existing results.")]
 
 
@@ -82,6 +94,8 @@ def fuse(
     backend: BackendOption = Backend.auto,
     precision: PrecisionOption = None,
     threads: Threads = None,
+    pin: Pin = False,
+    provider: ProviderOption = Provider.cpu,
     max_memory: MaxMemory = None,
     tile: TileOption = "auto",
     align: AlignOption = Align.off,
@@ -106,6 +120,8 @@ def fuse(
         results = (out, map_out, confidence)
         limits: dict[str, Any] = {
             "threads": threads,
+            "pin": pin,
+            "provider": provider.value,
             "max_memory": max_memory,
             "tile": _parsed_tile(tile),
             "self_test": self_test,

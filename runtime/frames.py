@@ -166,14 +166,17 @@ def from_planes(planes: Planes, kind: FrameKind, near: Frame) -> Frame:
     return np.asarray(cv2.merge(channels)).reshape(height, width, kind.channels)
 
 
-def to_grey(frame: Frame, kind: FrameKind) -> NDArray[np.float32]:
-    """A frame, or a window of one, as H x W float32 luma, white = 1."""
-    height, width = frame.shape[:2]
+def luma(frame: Frame, kind: FrameKind) -> Frame:
+    """The brightness of a frame, or of a window of one: H x W in the frame's own dtype and levels."""
     if kind.grey:
-        return np.multiply(frame.reshape(height, width), np.float32(1 / kind.white), dtype=np.float32)
+        return np.ascontiguousarray(frame.reshape(frame.shape[:2]))
     codes = {3: (cv2.COLOR_BGR2GRAY, cv2.COLOR_RGB2GRAY), 4: (cv2.COLOR_BGRA2GRAY, cv2.COLOR_RGBA2GRAY)}
-    grey = cv2.cvtColor(_for_opencv(frame), codes[kind.channels][COLOR_ORDERS.index(kind.order)])
-    return np.multiply(grey, np.float32(1 / kind.white), dtype=np.float32)
+    return np.asarray(cv2.cvtColor(_for_opencv(frame), codes[kind.channels][COLOR_ORDERS.index(kind.order)]))
+
+
+def to_grey(frame: Frame, kind: FrameKind) -> NDArray[np.float32]:
+    """As `luma`, but float32 with white = 1."""
+    return np.multiply(luma(frame, kind), np.float32(1 / kind.white), dtype=np.float32)
 
 
 def _rgb_channels(kind: FrameKind) -> tuple[int, int, int]:

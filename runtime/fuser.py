@@ -13,6 +13,7 @@ from ufafuse.runtime.budget import Budget, Tile
 from ufafuse.runtime.companions import OnTile, TiledModel, pack, unpack
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.frames import Frame, FrameKind, check_out, check_pair
+from ufafuse.runtime.machine import usable_cores
 from ufafuse.runtime.models import model_path
 from ufafuse.runtime.session import Session, SessionOptions, open_session
 from ufafuse.runtime.tiling import Grid, grid_of_step
@@ -45,6 +46,8 @@ class Fuser:
         backend: ``"auto"``, ``"openvino"``, ``"onnxruntime"`` or ``"tensorrt"``.
         precision: ``"fp32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``; nothing leaves it to the backend.
         threads: CPU threads; nothing leaves it to the backend.
+        pin: Bind each of them to a core.
+        provider: ONNX Runtime's execution provider: ``"cpu"``, ``"cuda"`` or ``"tensorrt"``.
         max_memory: What this process may hold at its peak, in MB (10^6 bytes, within 15 %): larger frames are fused in
             tiles, with the same result. Nothing means what the system has left. One frame is fused at a time under it.
         tile: ``"auto"``, ``"off"``, or the side of a tile in pixels.
@@ -65,12 +68,14 @@ class Fuser:
         backend: str = "auto",
         precision: str | None = None,
         threads: int | None = None,
+        pin: bool = False,
+        provider: str = "cpu",
         max_memory: float | None = None,
         tile: Tile = "auto",
         self_test: bool = False,
     ) -> None:
         self.model = model_path(model, precision=precision)
-        self._options = SessionOptions(precision=precision, threads=threads, lean=max_memory is not None)
+        self._options = SessionOptions(precision, threads, provider, pin, lean=max_memory is not None)
         self._budget = Budget(tile, max_memory)
         self.session: Session = open_session(self.model, backend=backend, options=self._options)
         if self.session.backend == "tensorrt":
@@ -89,6 +94,22 @@ class Fuser:
     def precision(self) -> str:
         """The arithmetic in use, such as ``"fp32"`` or ``"int8+fp32"``."""
         return self.session.precision
+
+    @property
+    def threads(self) -> int:
+        """How many threads the work beside the network may take: as many as were asked for, or the cores at hand."""
+        return self._options.threads or usable_cores()
+
+    def prepare(self, size: tuple[int, int]) -> None:
+        """Make the engine ready for whole frames of this (height, width), where the first pair would wait for that.
+
+        Under a memory budget, or where tiles were asked for, nothing is done: which windows come is found with the first pair.
+
+        Raises:
+            BackendError: The engine failed.
+        """
+        if self._budget.surely_whole(size):
+            self.session.prepare(size)
 
     def fuse(
         self,

@@ -1,6 +1,7 @@
 """Fusing files: one pair or stack, or a folder of pairs of which one bad file must not stop the others."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,8 @@ def fuse_files(
     """
     for path in outputs.all():
         check_output(path, force=force)
-    frames = [read_image(path) for path in images]
+    with ThreadPoolExecutor(fuser.threads) as pool:
+        frames = list(pool.map(read_image, images))
     check_output(outputs.fused, force=force, image=frames[0])
     wanted = {"want_map": outputs.map is not None, "want_confidence": outputs.confidence is not None}
     chosen = StackOptions(**{**vars(options or StackOptions()), **wanted})
@@ -128,6 +130,7 @@ def _details(images: Sequence[Path], outputs: Outputs, result: Stacked, options:
     if options.align != "off":
         details["alignment"] = [alignment.to_json() for alignment in result.alignments]
         details["crop"] = list(result.crop)
+        details["reference"] = str(images[result.reference])
     if options.match_gain:
         details["gain"] = [[round(factor, 4) for factor in factors] for factors in result.gains]
     if result.grid is not None:

@@ -48,6 +48,11 @@ def machine() -> dict[str, Any]:
     }
 
 
+def usable_cores() -> int:
+    """The cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _features(architecture: str, found: set[str]) -> dict[str, bool]:
     """Which of the architecture's instruction sets the CPU has; those of others are left out."""
     known = _CPU_FLAGS.get(architecture.lower(), {})

@@ -25,12 +25,21 @@ _STEEPNESS = 3.0  # how sharply "sharper in the near frame" turns into "sharper 
 _BLURS = (0.6, 0.9, 1.3, 1.8, 2.5, 3.5, 5.0)
 _SHIFT_PENALTY = 0.01  # of the shift's own weight: without both kinds of region it cannot be told from the motion
 _MARGIN = 8  # pixels at the border that the smoothing reaches
+# What is smoothed like this loses nothing when every other pixel is left out, and four times the time is won.
+_SAMPLED = slice(_MARGIN, -_MARGIN, 2), slice(_MARGIN, -_MARGIN, 2)
 _TINY = 1e-7  # detail that is none, of white squared
 _LEAST_SIDE = 4 * _MARGIN
 
 
-def refined(near: Picture, other: Picture, matrix: Matrix, motion: str) -> Matrix:
-    """A better motion from a good one.
+class Blurs(NamedTuple):
+    """Gaussian sigmas that make each frame's sharp parts look like the other's blurred ones."""
+
+    near: float
+    other: float
+
+
+def refined(near: Picture, other: Picture, matrix: Matrix, motion: str) -> tuple[Matrix, Blurs | None]:
+    """A better motion from a good one, and how much each frame had to be blurred to look like the other.
 
     Args:
         near, other: H x W float32, grey, white = 1.
@@ -38,30 +47,23 @@ def refined(near: Picture, other: Picture, matrix: Matrix, motion: str) -> Matri
         motion: ``"translation"``, ``"euclidean"``, ``"affine"`` or ``"homography"``.
 
     Returns:
-        Likewise; ``matrix`` itself where the pictures are too small or too flat to say more.
+        Likewise; ``matrix`` itself where the pictures are too small or too flat to say more. No blurs where too small.
     """
     if min(near.shape) < _LEAST_SIDE:
-        return matrix
+        return matrix, None
     fields = _displacements(near.shape, motion)
-    blurs: _Blurs | None = None
+    blurs: Blurs | None = None
     for _ in range(_STEPS):
         alike = alike_in_focus(near, warped(other, matrix), blurs)
         blurs = alike.blurs
         step = _step(alike, fields)
         if step is None:
-            return matrix
+            break
         matrix = matrix @ _as_matrix(step, near.shape, motion)
         matrix = matrix / matrix[2, 2]
         if np.abs(step).max() < _ENOUGH:
             break
-    return matrix
-
-
-class _Blurs(NamedTuple):
-    """Gaussian sigmas that make each frame's sharp parts look like the other's blurred ones."""
-
-    near: float
-    other: float
+    return matrix, blurs
 
 
 class Alike(NamedTuple):
@@ -76,13 +78,13 @@ class Alike(NamedTuple):
     near: Picture
     other: Picture
     share: Picture
-    blurs: _Blurs
+    blurs: Blurs
 
 
-def alike_in_focus(near: Picture, other: Picture, blurs: _Blurs | None = None) -> Alike:
+def alike_in_focus(near: Picture, other: Picture, blurs: Blurs | None = None) -> Alike:
     """Blur the sharper of two frames, region by region; ``blurs`` from an earlier call saves the search for them."""
     share = _share_of_near(_detail(near), _detail(other))
-    blurs = blurs or _Blurs(_blur_between(near, other, share), _blur_between(other, near, 1 - share))
+    blurs = blurs or Blurs(_blur_between(near, other, share), _blur_between(other, near, 1 - share))
     a = _smooth(share * _blurred(near, blurs.near) + (1 - share) * near)
     b = _smooth(share * other + (1 - share) * _blurred(other, blurs.other))
     return Alike(a, b, share, blurs)
@@ -114,8 +116,16 @@ def _share_of_near(near: Picture, other: Picture) -> Picture:
 
 
 def _blur_between(sharp: Picture, soft: Picture, weight: Picture) -> float:
-    """The blur (0: none) that makes ``sharp`` most like ``soft``, by ``weight``."""
-    return min((0.0, *_BLURS), key=lambda sigma: float((weight * (_blurred(sharp, sigma) - soft) ** 2).sum()))
+    """The blur (0: none) that makes ``sharp`` most like ``soft``, by ``weight``: the first that a wider one does not better."""
+    best, least = 0.0, np.inf
+    for sigma in (0.0, *_BLURS):
+        difference = _blurred(sharp, sigma) - soft
+        np.multiply(difference, difference, out=difference)
+        error = float(np.vdot(weight, difference))
+        if error >= least:
+            break
+        best, least = sigma, error
+    return best
 
 
 def _displacements(shape: tuple[int, ...], motion: str) -> list[tuple[Picture, Picture]]:
@@ -141,14 +151,13 @@ def _centred(shape: tuple[int, ...]) -> tuple[Picture, Picture]:
 def _step(alike: Alike, fields: list[tuple[Picture, Picture]]) -> NDArray[np.float64] | None:
     """The parameters' least-squares change that takes the other frame to the near one; None where nothing determines it."""
     a, b = alike.near, alike.other
-    across, down = (cv2.Scharr(a + b, cv2.CV_32F, *order) / np.float32(64) for order in ((1, 0), (0, 1)))
-    sign = 2 * alike.share - 1
-    columns = [across * x + down * y for x, y in fields]
+    across, down = (cv2.Scharr(a + b, cv2.CV_32F, *order)[_SAMPLED] / np.float32(64) for order in ((1, 0), (0, 1)))
+    a, b, sign = a[_SAMPLED], b[_SAMPLED], 2 * alike.share[_SAMPLED] - 1
+    columns = [across * x[_SAMPLED] + down * y[_SAMPLED] for x, y in fields]
     columns += [across * sign, down * sign, b, np.ones_like(b)]
-    inner = slice(_MARGIN, -_MARGIN), slice(_MARGIN, -_MARGIN)
-    jacobian = np.stack([column[inner].ravel() for column in columns], axis=1)
-    normal = (jacobian.T @ jacobian).astype(np.float64)
-    right = (jacobian.T @ (a - b)[inner].ravel()).astype(np.float64)
+    jacobian = np.stack([column.ravel() for column in columns])
+    normal = (jacobian @ jacobian.T).astype(np.float64)
+    right = (jacobian @ (a - b).ravel()).astype(np.float64)
     count = len(fields)
     for axis in (0, 1):
         normal[count + axis, count + axis] += _SHIFT_PENALTY * normal[axis, axis]

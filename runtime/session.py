@@ -90,6 +90,13 @@ class Session(ABC):
             BackendError: The engine failed (it says why), or a shape is outside what the model was built for.
         """
 
+    def prepare(self, size: tuple[int, int]) -> None:
+        """Do now what the first pair of this (height, width) would wait for, where the engine has such work.
+
+        Raises:
+            BackendError: The engine failed.
+        """
+
     def close(self) -> None:
         """Free what the engine holds; may be called twice."""
 

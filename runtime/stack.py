@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
@@ -9,7 +10,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.align import MOTIONS, Alignment, Crop, chained, check_motion, estimate, moved_like, unaligned_by
+from ufafuse.runtime.align import (
+    MOTIONS,
+    Alignment,
+    Crop,
+    best_covered,
+    chained,
+    check_motion,
+    estimate_neighbours,
+    moved_like,
+    unaligned_by,
+)
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.companions import OnTile
 from ufafuse.runtime.errors import InputError
@@ -32,8 +43,9 @@ class StackOptions:
         order: Channel order, ``"bgr"`` or ``"rgb"``.
         white: The level of white where it is not the dtype's greatest.
         bayer: The pattern of raw frames.
-        align: ``"off"``, or a key of `ufafuse.runtime.align.MOTIONS`: the frames are registered to the first.
-        match_gain: Multiply the frames' levels to match the first one's.
+        align: ``"off"``, or a key of `ufafuse.runtime.align.MOTIONS`: the frames are registered to the first of two, or to
+            the one of a stack that the others cover best.
+        match_gain: Multiply the frames' levels to match the reference's.
         crop: Cut everything down to what all frames show.
         want_map: Give the map.
         want_confidence: Give the confidence.
@@ -61,13 +73,14 @@ class Stacked:
     """A fused stack.
 
     Args:
-        fused: A frame like the first (smaller with ``crop``).
+        fused: A frame like the others (smaller with ``crop``), in the reference's geometry.
+        reference: The number of the frame that the others were registered and matched to.
         map: H x W float32 in [0, 1]: of two frames the near one's weight; of more, which frame weighs most: 1 for the
             first, 0 for the last, the others evenly between. None where it was not asked for, or the model has none.
         confidence: H x W float32 in [0, 1], see `ufafuse.runtime.sharpness`; None where it was not asked for.
-        crop: What all frames show, in pixels of the first one.
-        alignments: How each further frame lies to the first; empty without ``align``.
-        gains: What each further frame was multiplied by; empty without ``match_gain``.
+        crop: What all frames show, in pixels of the reference.
+        alignments: How each other frame, in their order, lies to the reference; empty without ``align``.
+        gains: What each other frame was multiplied by; empty without ``match_gain``.
         warnings: What the user should know.
         grid: The tiles of each fusion; None when frames were fused whole.
         ms: Time of the fusions alone.
@@ -75,6 +88,7 @@ class Stacked:
 
     fused: Frame
     crop: Crop
+    reference: int = 0
     map: Weights | None = None
     confidence: Weights | None = None
     alignments: list[Alignment] = field(default_factory=list)
@@ -142,7 +156,10 @@ def fuse_stack(
     kind = check_frames(frames, order=options.order, white=options.white)
     height, width = frames[0].shape[:2]
     result = Stacked(frames[0], Crop(0, height, 0, width))
-    _make_comparable(frames, kind, options, result)
+    with ThreadPoolExecutor(1) as pool:
+        engine = pool.submit(fuser.prepare, (height, width))
+        _make_comparable(frames, kind, options, result, fuser.threads)
+        engine.result()
     if options.want_confidence:
         result.confidence = _confidence(frames, kind)
     _fold(fuser, frames, options, result, on_tile)
@@ -156,9 +173,8 @@ def fuse_stack(
     return result
 
 
-def _make_comparable(frames: list[Frame], kind: FrameKind, options: StackOptions, result: Stacked) -> None:
+def _make_comparable(frames: list[Frame], kind: FrameKind, options: StackOptions, result: Stacked, threads: int) -> None:
     """Register the frames and match their levels, in place of the list; say in ``result`` what was done."""
-    names = frame_names(len(frames))
     if options.align == "off":
         moved = max(unaligned_by(a, b, kind) for a, b in pairwise(frames))
         if moved:
@@ -166,19 +182,31 @@ def _make_comparable(frames: list[Frame], kind: FrameKind, options: StackOptions
                 f"neighbouring frames lie up to {moved:.1f} pixels apart: register them with --align affine (or translation)."
             )
     else:
-        # Neighbours in the stack differ least in focus; each is moved once, by the product of the steps to the first.
-        steps = [estimate(a, b, kind, options.align) for a, b in pairwise(frames)]
-        result.alignments = chained(steps, frames[0].shape[:2])
-        for index, alignment in enumerate(result.alignments, start=1):
-            if alignment.refused:
-                result.warnings.append(f"the {names[index]} was not moved: {alignment.refused}.")
-            frames[index] = moved_like(frames[index], frames[0], alignment, kind)
-            result.crop = result.crop.within(alignment.crop)
+        _register(frames, kind, options.align, result, threads)
     if options.match_gain:
-        for index in range(1, len(frames)):
-            gains = gains_to(frames[0], frames[index], kind)
+        for index in _others(frames, result.reference):
+            gains = gains_to(frames[result.reference], frames[index], kind)
             result.gains.append(gains)
             frames[index] = multiplied(frames[index], gains, kind)
+
+
+def _register(frames: list[Frame], kind: FrameKind, motion: str, result: Stacked, threads: int) -> None:
+    """Move the frames onto the reference, in place of the list."""
+    # Neighbours in the stack differ least in focus; each is moved once, by the product of the steps to the reference.
+    steps = estimate_neighbours(frames, kind, motion, threads=threads)
+    size, names = frames[0].shape[:2], frame_names(len(frames))
+    result.reference = best_covered(steps, size) if len(frames) > 2 else 0
+    result.alignments = chained(steps, size, result.reference)
+    reference = frames[result.reference]
+    for index, alignment in zip(_others(frames, result.reference), result.alignments, strict=True):
+        if alignment.refused:
+            result.warnings.append(f"the {names[index]} was not moved: {alignment.refused}.")
+        frames[index] = moved_like(frames[index], reference, alignment, kind)  # OpenCV takes all cores by itself
+        result.crop = result.crop.within(alignment.crop)
+
+
+def _others(frames: list[Frame], reference: int) -> list[int]:
+    return [index for index in range(len(frames)) if index != reference]
 
 
 def _confidence(frames: list[Frame], kind: FrameKind) -> Weights:

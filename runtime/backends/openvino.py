@@ -104,6 +104,14 @@ class OpenVinoSession(Session):
         except (RuntimeError, TypeError) as error:
             raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
 
+    def prepare(self, size: tuple[int, int]) -> None:
+        """Compile the network for one pair of this size."""
+        shape = (1, *size, 3) if self.manifest.io == "uint8" else (1, 3, *size)
+        try:
+            self._compiled_for((("near", shape), ("far", shape)))
+        except RuntimeError as error:
+            raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
+
     def _check(self, inputs: dict[str, NDArray[Any]]) -> None:
         """OpenVINO itself would leave a missing input's size free, take any rank, and convert bytes to 0.0 .. 255.0."""
         if inputs.keys() != self._inputs.keys():

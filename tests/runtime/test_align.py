@@ -4,7 +4,17 @@ import cv2
 import numpy as np
 import pytest
 
-from ufafuse.runtime.align import MOTIONS, Alignment, Crop, chained, estimate, moved_like, unaligned_by, valid_crop
+from ufafuse.runtime.align import (
+    MOTIONS,
+    Alignment,
+    Crop,
+    best_covered,
+    chained,
+    estimate,
+    moved_like,
+    unaligned_by,
+    valid_crop,
+)
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import check_pair
 from ufafuse.runtime.fuser import Fuser
@@ -239,6 +249,27 @@ def test_steps_through_a_stack_multiply():
     np.testing.assert_allclose(third.matrix, motion(scale=1.01**2), atol=1e-9)
     assert third.crop.top >= first.crop.top > 0
     assert third.to_json()["moved_px"] == pytest.approx(third.moved, abs=0.01)
+
+
+def test_steps_lead_to_any_reference():
+    full = Crop(0, SIZE[0], 0, SIZE[1])
+    steps = [Alignment("affine", motion(scale=scale), 0.9, 0.99, 3.0, full) for scale in (1.01, 1.02, 1.03)]
+    first, third, fourth = chained(steps, SIZE, 1)
+    np.testing.assert_allclose(first.matrix, np.linalg.inv(motion(scale=1.01)), atol=1e-12)
+    np.testing.assert_allclose(third.matrix, motion(scale=1.02), atol=1e-9)
+    np.testing.assert_allclose(fourth.matrix, motion(scale=1.02 * 1.03), atol=1e-9)
+    assert first.crop == full
+    assert fourth.crop.top > third.crop.top > 0
+
+
+def test_the_frame_that_the_others_cover_best():
+    def step(**move):
+        return Alignment("affine", motion(**move), 0.9, 0.99, 3.0, Crop(0, SIZE[0], 0, SIZE[1]))
+
+    assert best_covered([step(scale=1.01), step(scale=1.01)], SIZE) == 2
+    assert best_covered([step(scale=0.99), step(scale=0.99)], SIZE) == 0
+    assert best_covered([step(shift=(8, 0)), step(shift=(8, 0))], SIZE) == 0  # all alike: the first
+    assert best_covered([step(scale=1.02), step(scale=0.99)], SIZE) == 1
 
 
 def test_a_real_stack(data_folder):

@@ -78,26 +78,32 @@ def test_a_stack_is_sharp_everywhere(fuser, sample_pair, count):
     assert len(frames) == count
 
 
-def test_a_breathing_stack(fuser, sample_pair):
-    """Each frame a per cent larger than the one before it: registered step by step, cropped to what all show."""
+def larger(picture, scale):
+    """About the frame's centre."""
     import cv2
 
+    height, width = picture.shape[:2]
+    matrix = np.array([[scale, 0, (1 - scale) * (width - 1) / 2], [0, scale, (1 - scale) * (height - 1) / 2]])
+    return cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT_101)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_breathing_stack(fuser, sample_pair, backwards):
+    """Each frame a per cent larger than the one before it: all come into the largest one's geometry, which all cover."""
     truth = sample_pair[2]
-    height, width = truth.shape[:2]
     frames, _ = zones(truth, 3)
-    for index in (1, 2):
-        scale = 1.01**index
-        matrix = np.array([[scale, 0, (1 - scale) * (width - 1) / 2], [0, scale, (1 - scale) * (height - 1) / 2]])
-        frames[index] = cv2.warpAffine(frames[index], matrix, (width, height), flags=cv2.INTER_LANCZOS4, borderMode=4)
+    frames = [larger(frame, 1.01**index) for index, frame in enumerate(frames)][:: -1 if backwards else 1]
     plain = fuse_stack(fuser, frames)
     assert len(plain.warnings) == 1
     assert "register them with --align affine" in plain.warnings[0]
     result = fuse_stack(fuser, frames, StackOptions(align="affine", crop=True, want_map=True, want_confidence=True))
     assert result.warnings == []
+    assert result.reference == (0 if backwards else 2)
+    assert result.crop == (0, truth.shape[0], 0, truth.shape[1])
     scales = [np.sqrt(np.linalg.det(alignment.matrix[:2, :2])) for alignment in result.alignments]
-    np.testing.assert_allclose(scales, [1.01, 1.01**2], atol=0.001)
+    np.testing.assert_allclose(scales, [1.01**-1, 1.01**-2] if backwards else [1.01**-2, 1.01**-1], atol=0.001)
     assert result.fused.shape[:2] == result.map.shape == result.confidence.shape
-    assert psnr(result.fused, truth[result.crop.slices]) > psnr(plain.fused, truth) + 5
+    assert psnr(result.fused, larger(truth, 1.01**2)) > psnr(plain.fused, truth) + 5
 
 
 def test_an_exposure_jump(fuser, sample_pair):
