@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 _AT_ONCE = 0.1  # seconds from opening to reading in which nothing worth a thought can pile up
-_AS_IT_CAME = 0.8  # of the time between two exposures: frames that come faster had been lying about
-_READ_AT_ONCE = 0.005  # seconds between two frames without times of their own, of which the second had been lying about
+_WINDOW, _LEAST_FRAMES = 0.3, 4  # seconds, and frames, over which is judged whether the reading catches up
+_CATCHING_UP = 0.25  # seconds of delay that a reader of old frames makes good in each second, at least
 _LONGEST_HOLD = 2.0  # seconds that a frame may be held up on its way; beyond, the stream's clock was set
 _DRIFT = 1e-3  # of the time: two clocks part by less
 
@@ -23,24 +23,34 @@ class Backlog:
 
     def __init__(self, opened: float) -> None:
         self._opened = opened
-        self._last: tuple[float, float] | None = None
-        self._passed = 0.0
+        self._first: float | None = None
+        self._window = (0.0, 0.0)
+        self._frames = 0
         self._over = False
 
     def holds(self, moment: float, arrived: float) -> bool:
-        """Whether the frame of ``moment`` (seconds of the stream's clock) that was read at ``arrived`` is an old one."""
-        if self._over:
+        """Whether the frame of ``moment`` (seconds of the stream's clock) that was read at ``arrived`` is an old one.
+
+        While old frames are read, the delay between the two clocks falls; once it stands still, frames are new. So the
+        first third of a second is passed over, except where reading began right after the opening.
+        """
+        if not self._over:
+            self._over = not self._catches_up(moment, arrived)
+        return not self._over
+
+    def _catches_up(self, moment: float, arrived: float) -> bool:
+        delay = arrived - moment
+        if self._first is None:
+            self._first, self._window = moment, (arrived, delay)
+            return arrived - self._opened > _AT_ONCE
+        if moment - self._first > arrived - self._opened:
             return False
-        if self._last is None:
-            old = arrived - self._opened > _AT_ONCE  # nothing tells yet: one frame is a small price
-        else:
-            apart, came_after = moment - self._last[0], arrived - self._last[1]
-            self._passed += max(apart, 0.0)
-            quick = came_after < (_AS_IT_CAME * apart if apart > 0 else _READ_AT_ONCE)
-            old = quick and self._passed <= arrived - self._opened
-        self._last = (moment, arrived)
-        self._over = not old
-        return old
+        self._frames += 1
+        since, delay_then = self._window
+        if self._frames < _LEAST_FRAMES or arrived - since < _WINDOW:
+            return True
+        self._frames, self._window = 0, (arrived, delay)
+        return delay_then - delay >= _CATCHING_UP * (arrived - since)
 
 
 class StreamClock:
