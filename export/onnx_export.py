@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from ufafuse.export.graphs import HALF_NOTE, Io, MeansGraph, TileGraph, WholeGraph
-from ufafuse.export.half import Islands, choose_islands
+from ufafuse.export.half import Islands
+from ufafuse.export.islands import choose_islands
 from ufafuse.export.onnx_check import finished, verify_graph
 from ufafuse.export.profiles import Size
 from ufafuse.export.tracing import OPSET, trace

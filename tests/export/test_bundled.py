@@ -7,12 +7,12 @@ import torch
 from ufafuse.export.build_options import BuildOptions
 from ufafuse.export.engine import engine_from_onnx
 from ufafuse.export.frames import stress_frames
-from ufafuse.export.half import choose_islands
+from ufafuse.export.islands import choose_islands
 from ufafuse.export.onnx_export import onnx_from_weights
 from ufafuse.export.profiles import Profile
 from ufafuse.export.verify import verify_against_weights
 from ufafuse.runtime.artefact import read_manifest
-from ufafuse.runtime.models import FOLDER, bundled, weights_path
+from ufafuse.runtime.models import DEFAULT, FOLDER, bundled, weights_path
 from ufafuse.runtime.session import open_session
 
 GRAPHS = sorted(FOLDER.glob("*.onnx"))
@@ -27,6 +27,18 @@ def test_every_bundled_graph_builds_engines_for_three_generations(path, tmp_path
     report = engine_from_onnx(path, tmp_path / "x.engine", BuildOptions((profile,), "tensorrt-rtx", TARGETS))
     assert report["compute_capability"] == list(TARGETS)
     assert (report["layers"]["int8"] > 0) == (read_manifest(path).precision == "int8")
+
+
+@pytest.mark.parametrize(("precision", "io"), [("fp16", "float"), ("fp32", "uint8")])
+def test_the_kinds_that_are_not_bundled_build_too(precision, io, tmp_path):
+    pytest.importorskip("tensorrt_rtx", reason="needs the wheels of TensorRT-RTX (x86-64)")
+    path = tmp_path / "x.onnx"
+    onnx_from_weights(weights_path(DEFAULT), path, precision=precision, io=io, sizes=[(33, 47)])
+    profile = Profile((32, 32), (520, 520), (1080, 1920))
+    report = engine_from_onnx(path, tmp_path / "x.engine", BuildOptions((profile,), "tensorrt-rtx", TARGETS))
+    assert report["compute_capability"] == list(TARGETS)
+    assert (report["layers"]["share_half"] > 0.7) == (precision == "fp16")
+    assert read_manifest(tmp_path / "x.engine").io == io
 
 
 @pytest.mark.parametrize("name", bundled())
@@ -47,9 +59,7 @@ def test_half_exports_of_the_bundled_weights_hold_and_build(name, io, tmp_path, 
     onnx_from_weights(weights_path(name), path, precision="fp16", io=io)
     report = engine_from_onnx(path, tmp_path / "x.engine", BuildOptions((Profile.static((520, 520)),), "tensorrt-rtx", TARGETS))
     assert report["layers"]["share_half"] > 0.7
-    verify_against_weights(
-        path, weights_path(name), pairs=data_folder / "lytro", sizes=[(160, 160)], backend="onnxruntime"
-    ).require()
+    verify_against_weights(path, weights_path(name), pairs=data_folder / "lytro", backend="onnxruntime").require()
     with open_session(path, backend="onnxruntime") as session:
         for near, far in stress_frames(64, 96).values():
             frames = [
