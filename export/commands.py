@@ -42,6 +42,14 @@ class Backend(str, Enum):
     openvino = "openvino"
 
 
+class Provider(str, Enum):
+    """ONNX Runtime's execution providers."""
+
+    cpu = "cpu"
+    cuda = "cuda"
+    tensorrt = "tensorrt"
+
+
 class Flavor(str, Enum):
     """TensorRT's two kinds."""
 
@@ -235,6 +243,7 @@ def verify(
     size: Annotated[list[str] | None, typer.Option(help="HxW to cut from the middle of each pair; repeatable.")] = None,
     max_pairs: Annotated[int | None, typer.Option(min=1, help="Take only so many pairs, spread over the folder.")] = None,
     backend: Annotated[Backend, typer.Option(help="Inference engine.")] = Backend.auto,
+    provider: Annotated[Provider, typer.Option(help="ONNX Runtime's execution provider.")] = Provider.cpu,
     precision: Annotated[str | None, typer.Option(help="Arithmetic; left away, the backend chooses.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for report and heat map.")] = None,
@@ -247,7 +256,7 @@ def verify(
 
         if (against is None) == (reference is None):
             raise InputError("give either --against WEIGHTS, or --reference X.npz where PyTorch is not installed.")
-        options = SessionOptions(precision=precision, threads=threads)
+        options = SessionOptions(precision=precision, threads=threads, provider=provider.value)
         if reference is not None:
             from ufafuse.runtime.verify import verify_against_reference
 

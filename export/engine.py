@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import threading
 import time
 import traceback
@@ -114,6 +115,8 @@ def _check_paths(onnx: Path, out: Path, *, force: bool) -> None:
         raise OutputError(f"{out} exists already: choose another name, or add --force to replace it.")
     if not out.parent.is_dir():
         raise OutputError(f"{out.parent} is not a folder: make it first (mkdir -p {out.parent}).")
+    if not os.access(out.parent, os.W_OK):
+        raise OutputError(f"{out.parent} may not be written to: name another -o, or change its permissions.")
 
 
 def _build_interruptibly(

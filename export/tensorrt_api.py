@@ -6,6 +6,7 @@ what                    tensorrt 10.3 to 10.16   tensorrt 11            tensorrt
 strong typing           flag STRONGLY_TYPED      always; flag accepted  always; flag accepted
 half, int8              types of the ONNX        types of the ONNX      types of the ONNX
                         (flags exist, unused)    (flags are gone)       (flags never were)
+TF32 for float32        by default; cleared      by default; cleared    by default; cleared
 builds without a GPU    no: Builder() fails      no: Builder() fails    yes
 GPU it builds for       this machine's           this machine's         set_compute_capability; by default
                                                                         Ampere and newer
@@ -18,7 +19,7 @@ hardware compatibility  AMPERE_PLUS always,      both                   through 
 
 Both flavours parse, profile, report progress and build by the same names, so the rest is one code path. Every call that
 answers with bool or None is checked where it stands. Neither flavour notices min > opt in a profile: `Profile` does.
-Sources: the bindings' code of releases 10.3, 10.16 and 11.1; tensorrt_rtx 1.7 by trying.
+Sources: the bindings of releases 10.3, 10.16, 11.1 and 11.4; tensorrt_rtx 1.7 by trying.
 """
 
 import importlib
@@ -162,7 +163,7 @@ class TensorRt:
         del monitor
         if plan is None:
             asked = "the build was cancelled" if progress.cancelled.is_set() else "the builder refused the network"
-            raise BackendError(f"{self.flavor} {self.version}: {asked}{logger.told()}.")
+            raise BackendError(f"{self.flavor} {self.version}: {asked}{logger.told()}.{_memory_hint(options, logger)}")
         cache = bytes(config.get_timing_cache().serialize()) if options.timing_cache is not None else None
         targets = tuple(target.lower() for target in options.targets)
         return Built(bytes(plan), layer_census(self.trt, network), targets, cache)
@@ -190,6 +191,8 @@ class TensorRt:
             config.set_memory_pool_limit(self.trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
         if options.optimization_level is not None:
             config.builder_optimization_level = options.optimization_level
+        # On by default, it rounds float32 products to half's ten bits on Ampere and later: no fp32 file would be one.
+        config.clear_flag(self.trt.BuilderFlag.TF32)
         if options.version_compatible:
             config.set_flag(self.trt.BuilderFlag.VERSION_COMPATIBLE)
         if options.hardware != "none":
@@ -226,6 +229,13 @@ def _parser_error(error: Vendor) -> str:
     node = error.node_name() or (f"node {error.node()}" if error.node() >= 0 else "the file")
     kind = f" ({error.node_operator()})" if error.node_operator() else ""
     return f"{node}{kind}: {error.desc().strip()}"
+
+
+def _memory_hint(options: BuildOptions, logger: Vendor) -> str:
+    """What to do where a layer wanted more scratch memory than it was allowed."""
+    if options.workspace_mib is None or "memory" not in logger.told().lower():
+        return ""
+    return f" A layer was allowed {options.workspace_mib} MiB: give a greater --workspace or a smaller --max."
 
 
 def _logger(trt: Vendor) -> Vendor:

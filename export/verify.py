@@ -18,7 +18,7 @@ from ufafuse.runtime.frames import check_pair, to_planes
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pairs import find_pairs
 from ufafuse.runtime.session import SessionOptions, open_session
-from ufafuse.runtime.verify import Case, Findings, bgr_levels, save_reference, serves, verify_cases
+from ufafuse.runtime.verify import Case, Findings, bgr_levels, describe_profiles, save_reference, serves, verify_cases
 from ufafuse.train.model import FusionNet, load_weights
 
 Bytes = NDArray[np.uint8]
@@ -63,7 +63,7 @@ def verify_against_weights(
     sizes = list(sizes) or _engine_sizes(manifest)
     for size in sizes:
         if not serves(manifest, size):
-            raise InputError(f"{artefact} does not serve {size[0]}x{size[1]}: its profiles are {manifest.extra['profiles']}.")
+            raise InputError(f"{artefact} does not serve {size[0]}x{size[1]}, but {describe_profiles(manifest)}.")
     net = load_weights(weights)
     frames = load_pairs(pairs, sizes=sizes, max_pairs=max_pairs)
     cases = reference_cases(net, frames, noise=manifest.precision == "fp32")

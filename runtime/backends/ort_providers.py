@@ -15,6 +15,7 @@ PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 _CACHE_VARIABLE = "UFAFUSE_CACHE"
+_TF32_VARIABLE = "NVIDIA_TF32_OVERRIDE"  # read by CUDA's libraries; TensorRT's provider has no option of its own
 
 
 def engine_cache_folder() -> Path:
@@ -27,6 +28,10 @@ def provider_list(
     provider: str, *, precision: str = "fp32", cache: Path | None = None, device: int = 0
 ) -> list[tuple[str, dict[str, str]]]:
     """What to hand to ``InferenceSession(providers=...)``.
+
+    Both providers would round the factors of float32 products to TF32's ten bits on Ampere and later; float32 is kept:
+    CUDA has an option for it, TensorRT the variable ``NVIDIA_TF32_OVERRIDE``, which is set to 0 in this process unless the
+    user has set it.
 
     Args:
         provider: ``"cpu"``, ``"cuda"`` or ``"tensorrt"``.
@@ -50,7 +55,7 @@ def provider_list(
     if provider == "cpu":
         return [cpu]
     _require_built_in(provider)
-    cuda = (PROVIDERS["cuda"], {"device_id": str(device), "cudnn_conv_use_max_workspace": "1"})
+    cuda = (PROVIDERS["cuda"], {"device_id": str(device), "cudnn_conv_use_max_workspace": "1", "use_tf32": "0"})
     if provider == "cuda":
         return [cuda, cpu]
     folder = cache or engine_cache_folder() / "onnxruntime"
@@ -58,6 +63,7 @@ def provider_list(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be made for built engines: {error.strerror}. Set {_CACHE_VARIABLE}.") from error
+    os.environ.setdefault(_TF32_VARIABLE, "0")
     options = {
         "device_id": str(device),
         "trt_engine_cache_enable": "1",

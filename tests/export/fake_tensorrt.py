@@ -1,8 +1,8 @@
 """A strict stand-in for the builder half of the ``tensorrt`` module.
 
-Its names are those of the bindings of three releases (``tensorrt_surfaces.json``: read from the bindings' sources of 10.16
-and 11.1; 10.3 is 10.16 without what was added in between). A name that a release does not have raises AttributeError, on
-reading and on assigning alike; a name that it has and the fake does not act out raises NotImplementedError.
+Its names are the real bindings' own, of four releases: `read_surfaces.py` asked the modules and wrote
+``tensorrt_surfaces.json``. A name that a release does not have raises AttributeError, on reading and on assigning alike; a
+name that it has and the fake does not act out raises NotImplementedError.
 """
 
 import json
@@ -21,14 +21,14 @@ class World:
     """What happens in a build.
 
     gpu: whether there is one to build on. errors: (node name, operator, text) of each parser error. layers: what the parsed
-    network consists of, as `conv` and `dequantize` make them. refuses: the builder answers None. stale_cache: the timing
-    cache is of another GPU. steps: of the one phase that the progress monitor hears of.
+    network consists of, as `conv` and `dequantize` make them. refuses: the builder logs this and answers None. stale_cache:
+    the timing cache is of another GPU. steps: of the one phase that the progress monitor hears of.
     """
 
     gpu: bool = True
     errors: tuple = ()
     layers: tuple = ()
-    refuses: bool = False
+    refuses: str = ""
     stale_cache: bool = False
     steps: int = 3
 
@@ -111,6 +111,7 @@ def _config(trt):
     members = {
         "set_memory_pool_limit": lambda self, pool, size: trt.calls.append(("pool", pool, size)),
         "set_flag": lambda self, flag: trt.calls.append(("flag", flag)),
+        "clear_flag": lambda self, flag: trt.calls.append(("clear", flag)),
         "create_timing_cache": create_cache,
         "set_timing_cache": set_cache,
         "get_timing_cache": lambda self: self._cache,
@@ -153,7 +154,7 @@ def _add_builder(trt):
                 return None
         monitor.phase_finish("building")
         if trt.world.refuses:
-            self._logger.log(trt.ILogger.ERROR, "no kernel\n  fits")
+            self._logger.log(trt.ILogger.ERROR, trt.world.refuses)
             return None
         return bytearray(PLAN)
 

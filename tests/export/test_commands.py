@@ -131,6 +131,17 @@ def test_verify_exits_with_1_when_it_falls_short(exports, tmp_path, run):
     assert "NaN or infinity" in result.stderr
 
 
+def test_a_provider_that_is_not_there_is_one_line_with_its_mend(exports, run, monkeypatch):
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    given = ("--against", exports / "small.safetensors", "--size", "33x47")
+    result = run("verify", exports / "small.onnx", *given, "--backend", "onnxruntime", "--provider", "cuda")
+    assert result.exit_code == 2
+    assert "ufafuse[gpu]" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    result = run("verify", exports / "small.onnx", *given, "--backend", "openvino", "--provider", "cuda")
+    assert (result.exit_code, "--backend onnxruntime" in result.stderr) == (2, True)
+
+
 def test_packed_results_need_no_pytorch(exports, tmp_path, run, monkeypatch):
     run_export = run("export", "--weights", exports / "small.safetensors", "-o", tmp_path / "none" / "x.onnx")
     assert run_export.exit_code == 2

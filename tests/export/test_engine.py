@@ -117,6 +117,12 @@ def test_wrong_outputs_are_refused_before_the_build(wrong, exports, tmp_path):
         build(exports / "small.onnx", tmp_path / wrong)
 
 
+def test_a_folder_that_may_not_be_written_to_is_refused_before_the_build(exports, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (tmp_path, os.W_OK))  # root may write anywhere
+    with pytest.raises(OutputError, match="may not be written to"):
+        build(exports / "small.onnx", tmp_path / "x.engine")
+
+
 def test_an_existing_engine_is_kept_unless_forced(exports, tmp_path, rtx):
     out = tmp_path / "x.engine"
     out.write_bytes(b"mine")
@@ -171,7 +177,7 @@ def test_ctrl_c_cancels_and_leaves_nothing_behind(exports, tmp_path, rtx):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("release", ["10.3.0", "10.16.1", "11.1.0"])
+@pytest.mark.parametrize("release", ["10.3.0", "10.16.1", "11.1.0", "11.4.0"])
 def test_a_classic_engine_keeps_its_timings(release, exports, tmp_path, fake, install):
     install(fake.make_tensorrt(release, layers=[fake.conv("a")]))
     cache = tmp_path / "timings"
@@ -184,7 +190,7 @@ def test_a_classic_engine_keeps_its_timings(release, exports, tmp_path, fake, in
 
 
 def test_a_failed_classic_build_leaves_nothing_behind(exports, tmp_path, fake, install):
-    install(fake.make_tensorrt("11.1.0", refuses=True))
+    install(fake.make_tensorrt("11.1.0", refuses="no kernel fits"))
     with pytest.raises(BackendError, match="refused the network"):
         engine_from_onnx(exports / "small.onnx", tmp_path / "x.engine", BuildOptions(STATIC, "tensorrt"))
     assert not list(tmp_path.iterdir())
@@ -194,7 +200,7 @@ def test_a_failed_classic_build_leaves_nothing_behind(exports, tmp_path, fake, i
 @pytest.mark.parametrize("failure", ["refused", "cancelled", "unparsable"])
 def test_a_failed_build_frees_the_builder_without_the_collector(failure, exports, tmp_path, fake, install, monkeypatch):
     """Freed by the collector instead, it locked the library against itself while that made its next builder."""
-    module = install(fake.make_tensorrt("11.1.0", refuses=failure != "unparsable"))
+    module = install(fake.make_tensorrt("11.1.0", refuses="" if failure == "unparsable" else "no kernel fits"))
     made, make = [], module.Builder
 
     def remembered(*arguments):

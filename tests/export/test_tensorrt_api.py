@@ -1,4 +1,4 @@
-"""The builder against three releases of classic TensorRT, acted out by a strict fake."""
+"""The builder against four releases of classic TensorRT, acted out by a strict fake."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from ufafuse.export.profiles import Profile
 from ufafuse.export.tensorrt_api import Progress, TensorRt, choose_flavor
 from ufafuse.runtime.errors import BackendError, InputError, ModelError
 
-RELEASES = ("10.3.0", "10.16.1", "11.1.0")
+RELEASES = ("10.3.0", "10.16.1", "11.1.0", "11.4.0")
 PROFILES = (Profile((32, 32), (64, 64), (128, 128), (1, 1, 2)), Profile.static((256, 320)))
 INPUTS = {"near": ["batch", 3, "height", "width"], "far": ["batch", 3, "height", "width"]}
 
@@ -33,6 +33,7 @@ def test_a_plain_build_uses_only_names_that_the_release_has(release, fake, insta
     assert profiles[0]["near"] == ((1, 3, 32, 32), (1, 3, 64, 64), (2, 3, 128, 128))
     assert profiles[1]["far"] == ((1, 3, 256, 320),) * 3
     assert built.layers["share_half"] == 0.5
+    assert ("clear", trt.BuilderFlag.TF32) in trt.calls  # or float32 would be computed with half's ten bits
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -79,15 +80,24 @@ def test_the_fake_is_strict(fake):
 
 
 CLASSIC_ONLY = {"build_engine_with_config", "remote_auto_tuning_config"}
-CLASSIC_ONLY |= {"PREFER_AOT_PYTHON_PLUGINS", "PREFER_JIT_PYTHON_PLUGINS"}
+CLASSIC_ONLY |= {"PREFER_AOT_PYTHON_PLUGINS", "PREFER_JIT_PYTHON_PLUGINS", "has_implicit_batch_dimension"}
+CLASSIC_ONLY |= {"add_plugin", "add_plugin_v2", "add_plugin_v3", "broadcast_across_batch", "location"}
 BOUND_AS_INTERFACE = {"BuilderConfig", "OptimizationProfile", "Layer", "Tensor", "TimingCache", "NetworkDefinition"}
 
 
 def test_the_fakes_newest_names_are_those_of_the_installed_sister(fake):
     rtx = pytest.importorskip("tensorrt_rtx", reason="its bindings are made from the same sources as TensorRT 11's")
-    for name, members in fake.SURFACES["11.1.0"].items():
+    for name, members in fake.SURFACES["11.4.0"].items():
         real = getattr(rtx, f"I{name}" if name in BOUND_AS_INTERFACE else name)
         assert set(members) - CLASSIC_ONLY <= set(dir(real)), name
+
+
+def test_the_real_builder_would_round_float32_products_unless_told_not_to(onnx):
+    rtx = pytest.importorskip("tensorrt_rtx", reason="needs the wheels of TensorRT-RTX (x86-64)")
+    builder = rtx.Builder(rtx.Logger(rtx.Logger.ERROR))
+    assert builder.create_builder_config().get_flag(rtx.BuilderFlag.TF32)
+    config = TensorRt("tensorrt-rtx")._config(builder, BuildOptions(PROFILES), INPUTS)
+    assert not config.get_flag(rtx.BuilderFlag.TF32)
 
 
 def test_classic_builds_for_the_gpu_it_is_on_and_for_no_other(fake, install, onnx):
@@ -109,9 +119,15 @@ def test_every_parser_error_is_shown_with_its_node(fake, install, onnx):
 
 
 def test_a_refusing_builder_is_quoted(fake, install, onnx):
-    install(fake.make_tensorrt("11.1.0", refuses=True))
-    with pytest.raises(BackendError, match="refused the network: no kernel fits"):
-        build(TensorRt("tensorrt"), onnx)
+    install(fake.make_tensorrt("11.1.0", refuses="no kernel\n  fits"))
+    with pytest.raises(BackendError, match=r"refused the network: no kernel fits\.$"):
+        build(TensorRt("tensorrt"), onnx, workspace_mib=64)
+
+
+def test_a_layer_that_wants_more_scratch_says_which_option_gives_it(fake, install, onnx):
+    install(fake.make_tensorrt("11.1.0", refuses="Error Code 2: OutOfMemory (Requested size was 538712296 bytes.)"))
+    with pytest.raises(BackendError, match=r"allowed 512 MiB: give a greater --workspace or a smaller --max"):
+        build(TensorRt("tensorrt"), onnx, workspace_mib=512)
 
 
 def test_a_stale_timing_cache_is_refused(fake, install, onnx, tmp_path):

@@ -1,5 +1,6 @@
 """The GPU providers of ONNX Runtime: their options, and that a silent fall-back is an error."""
 
+import os
 import types
 
 import pytest
@@ -15,6 +16,8 @@ def everything_built_in(monkeypatch):
     import onnxruntime
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ALL)
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "")  # so that what a test sets is undone
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
 
 
 def test_cpu_needs_nothing():
@@ -25,6 +28,16 @@ def test_cuda_leaves_the_rest_to_the_cpu(everything_built_in):
     (name, options), (last, _) = provider_list("cuda", device=1)
     assert (name, last) == ("CUDAExecutionProvider", "CPUExecutionProvider")
     assert options["device_id"] == "1"
+
+
+def test_float32_is_not_rounded_to_tf32(everything_built_in, tmp_path, monkeypatch):
+    assert provider_list("cuda")[0][1]["use_tf32"] == "0"
+    assert "NVIDIA_TF32_OVERRIDE" not in os.environ
+    provider_list("tensorrt", cache=tmp_path)
+    assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    provider_list("tensorrt", cache=tmp_path)
+    assert os.environ["NVIDIA_TF32_OVERRIDE"] == "1"
 
 
 def test_tensorrt_keeps_its_engines(everything_built_in, tmp_path):
