@@ -54,7 +54,13 @@ def test_container_files_use_options_and_extras_that_exist(name):
     for line in text.splitlines():
         if "ufafuse stream" in line:
             assert set(re.findall(r"--[a-z][a-z-]+", line.partition("ufafuse stream")[2])) <= known_options()
+    for copied in re.findall(r"^COPY (?!--from)(\S+) ", text, re.MULTILINE):
+        assert (ROOT / copied).exists()
     project = (ROOT / "pyproject.toml").read_text()
+    for requirement in re.findall(r'"([\w.-]+>=[\d.]+)"', text):
+        assert f'"{requirement}"' in project
     for extra in re.findall(r"/source\[(\w+)\]", text):
         assert re.search(rf"^{extra} = \[", project, re.MULTILINE)
+    if "ufafuse build" in text:
+        assert '"onnx>=' in text, "`ufa build` reads the model with onnx"
     assert re.search(r'^ENTRYPOINT \["ufa"\]$', text, re.MULTILINE)

@@ -46,7 +46,7 @@ def test_queues_that_fill_up_later_do_not_show():
     assert after < before * 1.02
 
 
-def test_every_frame_is_there_and_large_ones_are_left_to_the_kernel():
+def test_every_frame_is_there_and_large_ones_are_left_out():
     frames = frames_in_memory(3, SIZE)
     assert [frame.shape for frame in frames] == [(480, 640, 3)] * 3
     assert frames_in_memory(3, (2160, 3840)) == []

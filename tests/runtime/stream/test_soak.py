@@ -1,12 +1,17 @@
 """Long runs and rates: ``pytest -m slow -o log_cli=true -o log_cli_level=INFO`` shows the figures.
 
-UFAFUSE_SOAK_SECONDS sets the length of the long run, 60 by default.
+UFAFUSE_SOAK_SECONDS sets the length of the long runs, 60 by default; UFAFUSE_SOAK_MODEL what the command fuses with, a copy by
+default (a network's name, or none for the default network, also has the numbers read back from the videos).
 """
 
 import itertools
+import json
 import logging
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +29,52 @@ pytestmark = pytest.mark.slow
 LOG = logging.getLogger(__name__)
 
 SECONDS = float(os.environ.get("UFAFUSE_SOAK_SECONDS", "60"))
+MODEL = os.environ.get("UFAFUSE_SOAK_MODEL", "copy")
+UFA = [sys.executable, "-c", "from ufafuse.runtime.cli import main; main()", "stream"]
+
+
+def resident_by_second(process):
+    """MiB of another process, each second until it ends."""
+    levels = []
+    while process.poll() is None:
+        pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1] or 0)
+        levels.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+        time.sleep(1)
+    return levels
+
+
+def mixed_pairs(videos, pictures_of, numbers_in):
+    """Fused pictures that show two numbers which are not one, and how many show both."""
+    shown = [numbers_in(picture) for video in videos for picture in pictures_of(video)]
+    read = [numbers for numbers in shown if None not in numbers]
+    return [numbers for numbers in read if numbers[0] != numbers[1]], len(read)
+
+
+def test_the_commands_memory_stands_still_from_the_first_seconds_on(pictures_of, numbers_in, tmp_path):
+    """`ufa stream` at 640 x 480 above what the machine can do, with drop-outs, a stall and a loss."""
+    copy = MODEL == "copy"
+    line = f"sim:?rate={200 if copy else 60}&drop=0.02&broken=0.01&jitter=1"
+    near, far = f"{line}&stall={SECONDS / 3:.0f}:4", f"{line}&seed=1&lost={SECONDS / 2:.0f}:5"
+    sources = ["--near", near, "--far", far, "--max-skew", "3", "--seconds", str(SECONDS)]
+    model = [] if MODEL == "none" else ["--model", MODEL]
+    sink = ["--out", str(tmp_path / "x.mkv"), "--segment", "20", "--quality", "90", "--json", "-q"]
+    process = subprocess.Popen([*UFA, *sources, *model, *sink], stdout=subprocess.PIPE, text=True)
+    levels = resident_by_second(process)
+    summary = json.loads(process.stdout.read())
+    assert process.returncode == 0, summary
+    during = levels[-int(summary["seconds"]) - 1 : -1]
+    growth = max(during[10:]) / during[9] - 1
+    LOG.info("%s; MiB after 10 s and each 30 s: %s, growth %.2f %%", summary, [during[9], *during[30::30]], growth * 100)
+    assert growth < 0.05
+    for side in (NEAR, FAR):
+        accounted = summary["fused"] + summary["dropped"] + summary["unmatched_by_side"][side]
+        assert summary["frames_in"][side] == accounted
+    assert summary["reconnects"] == [0, 1]
+    if not copy:
+        mixed, read = mixed_pairs(map(Path, summary["outputs"]), pictures_of, numbers_in)
+        LOG.info("%d of %d pictures show both numbers", read, summary["written"])
+        assert not mixed
+        assert read > summary["written"] / 2
 
 
 def test_memory_stays_flat_and_nothing_is_mixed_above_capacity(fuse_marks, numbers_in, tmp_path):
