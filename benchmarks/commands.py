@@ -153,10 +153,7 @@ def bench(
         from ufafuse.benchmarks.speed.report import read_result, write_report
         from ufafuse.benchmarks.speed.tradeoff import read_qualities, tradeoff_rows
 
-        if again is not None and (artefacts or size or backend or precision):
-            raise InputError("--from measures nothing: leave the files, --size, --backend and --precision away.")
-        if report is not None and report.exists() and not report.is_dir():
-            raise OutputError(f"{report} is a file: give --report a folder.")
+        _check_bench(report, measured_before=again is not None, chosen=bool(artefacts or size or backend or precision))
         named = [name for name in _listed([methods]) if name != "none"]
         plan = Plan(
             artefacts=artefacts or _bundled_files(),
@@ -182,6 +179,14 @@ def bench(
         for path in result.get("files", []):
             console.wrote(path, as_json=as_json)
         console.hint("ufa eval --pairs DIR -o OUT", as_json=as_json)
+
+
+def _check_bench(report: Path | None, *, measured_before: bool, chosen: bool) -> None:
+    """Before minutes of measuring. Raises: InputError, OutputError."""
+    if measured_before and chosen:
+        raise InputError("--from measures nothing: leave the files, --size, --backend and --precision away.")
+    if report is not None and report.exists() and not report.is_dir():
+        raise OutputError(f"{report} is a file: give --report a folder.")
 
 
 def _listed(values: list[str] | None) -> tuple[str, ...]:
