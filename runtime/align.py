@@ -141,28 +141,26 @@ def estimate_neighbours(frames: Sequence[Frame], kind: FrameKind, motion: str, *
     with ThreadPoolExecutor(threads) as pool:
         pictures = list(pool.map(lambda frame: comparable(frame, kind, pixels), frames))
         pairs = pairwise(pictures)
-        return list(pool.map(lambda pair: _estimate(*pair, size, motion, _CLEARLY_BETTER, refine=True), pairs))
+        return list(pool.map(lambda pair: _estimate(*pair, size, motion, _CLEARLY_BETTER), pairs))
 
 
 def unaligned_by(near: Frame, other: Frame, kind: FrameKind) -> float:
     """Pixels that the farthest corner would have to move, by a glance at small pictures; 0 where no shift is seen."""
     size = near.shape[:2]
     a, b = (comparable(frame, kind, _GLANCE_PIXELS) for frame in (near, other))
-    found = _estimate(a, b, size, _GLANCE_MOTION, _SURELY_BETTER, refine=False)
+    found = _estimate(a, b, size, _GLANCE_MOTION, _SURELY_BETTER)
     reduction = max(1.0, (size[0] * size[1] / _GLANCE_PIXELS) ** 0.5)
     return found.moved if found.moved >= max(_SEEN, _SEEN_AT_GLANCE * reduction) else 0.0
 
 
-def _estimate(a: Picture, b: Picture, size: tuple[int, ...], motion: str, better: float, *, refine: bool) -> Alignment:
+def _estimate(a: Picture, b: Picture, size: tuple[int, ...], motion: str, better: float) -> Alignment:
     """The motion between two frames of ``size`` from pictures of them, if the pictures agree ``better`` after it."""
     if min(size) < _LEAST_SIDE:
         return _none(size, 0.0, f"frames below {_LEAST_SIDE} pixels are too small to register")
     found = _pyramid(a, b, motion)
     if found is None:
         return _none(size, 0.0, "the frames have too little in common")
-    blurs: Blurs | None = None
-    if refine:
-        found, blurs = refined(a, b, found, motion)
+    found, blurs = refined(a, b, found, motion)
     scale = _scaling(size, a.shape)
     matrix = scale @ found @ np.linalg.inv(scale)
     moved, crop = _farthest_move(matrix, size), valid_crop(matrix, size)
