@@ -60,8 +60,10 @@ def evaluate(
         chosen = chosen_pairs(pairs, only)
         beside = published_table(table) if table else None
         _checked_folder(out, force=force)
-        named = {"fused": fused or [], "models": model or [], "method_names": list(_listed([methods]))}
-        compared = contestants(**named, backend=backend, precision=precision, threads=threads)
+        names, models = list(_listed([methods])), model or []
+        compared = contestants(
+            fused=fused or [], models=models, method_names=names, backend=backend, precision=precision, threads=threads
+        )
         try:
             evaluation = _evaluated(chosen, compared, out, jobs)
         finally:

@@ -89,7 +89,7 @@ def _row(name: str, group: str, qualities: Sequence[Quality]) -> dict[str, Any]:
 
 def _timed_row(result: Mapping[str, Any], row: Mapping[str, Any], qualities: Sequence[Quality]) -> dict[str, Any]:
     networks = (entry for entry in result["floor"]["networks"] if entry["artefact"] == row["artefact"])
-    work = next((entry for entry in networks if entry["size"] == row["size"] and "gflop" in entry), {})
+    work: Mapping[str, Any] = next((entry for entry in networks if entry["size"] == row["size"] and "gflop" in entry), {})
     figures = {
         "parameters": work.get("parameters"),
         "gop": round(work["gflop"] + work["int8_gop"], 3) if work else None,
