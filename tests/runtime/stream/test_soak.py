@@ -19,6 +19,7 @@ import pytest
 from ufafuse.runtime.errors import UfaError
 from ufafuse.runtime.stream.feed import RetryPolicy
 from ufafuse.runtime.stream.frames import FAR, NEAR
+from ufafuse.runtime.stream.heap import keep_heap
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.sinks import MatroskaSink
@@ -141,6 +142,7 @@ def test_a_real_run_spends_its_time_in_the_session():
             inside.append((begun, time.perf_counter()))
 
     fuser.session.infer = timed
+    keep_heap()  # as the command does: page faults would be half of what is outside
     settings = SimSettings(size=(240, 320), rate=30)
     sources = [SimSource(None, side, settings) for side in (NEAR, FAR)]
     with fuser:
