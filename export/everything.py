@@ -16,7 +16,7 @@ from ufafuse.export.report import TIMED_RUNS, Row, write_report
 from ufafuse.export.tensorrt_api import TensorRt
 from ufafuse.export.verify import load_pairs, pack_reference, reference_cases
 from ufafuse.runtime.artefact import read_manifest
-from ufafuse.runtime.errors import BackendError, CheckFailed, OutputError
+from ufafuse.runtime.errors import BackendError, CheckFailed, ModelError, OutputError
 from ufafuse.runtime.session import SessionOptions, installed, open_session
 from ufafuse.runtime.verify import Case, run_case, verify_cases
 from ufafuse.train.model import load_weights
@@ -79,7 +79,7 @@ def export_all(
         raise OutputError(f"{folder} cannot be made: {error.strerror}.") from error
     net = load_weights(weights)
     left_out: list[str] = []
-    rows = list(_exported(weights, net.spec, folder, force=force, done=done))
+    rows = list(_exported(weights, net.spec, folder, left_out, force=force, done=done))
     rows += _made(makers, rows[0].artefact, pairs, left_out, force=force, done=done)
     pack_reference(weights, folder / f"{net.spec.name}.reference.npz", pairs=pairs, force=force)
     cases = list(reference_cases(net, load_pairs(pairs, sizes=[size], max_pairs=max_pairs), noise=True))
@@ -92,12 +92,20 @@ def export_all(
     return report
 
 
-def _exported(weights: Path, spec: Spec, folder: Path, *, force: bool, done: Callable[[str], None]) -> Iterator[Row]:
-    """The ONNX files in every precision and io layout; the first is the fp32 one with its companions."""
+def _exported(
+    weights: Path, spec: Spec, folder: Path, left_out: list[str], *, force: bool, done: Callable[[str], None]
+) -> Iterator[Row]:
+    """The ONNX files in every precision and io layout; the first, which all need, is the fp32 one with its companions."""
     for suffix, precision, io in _VARIANTS:
         out = folder / f"{spec.name}{suffix}.onnx"
         tiles = spec.channel and suffix == ""
-        onnx_from_weights(weights, out, precision=precision, io=io, tiles=tiles, force=force)
+        try:
+            onnx_from_weights(weights, out, precision=precision, io=io, tiles=tiles, force=force)
+        except (CheckFailed, ModelError) as error:
+            if suffix == "":
+                raise
+            left_out.append(f"{out.name}: {error}")
+            continue
         yield Row(out, precision, io)
         done(out.name)
 
@@ -165,7 +173,7 @@ def _engines(rows: Iterable[Row], size: Size, left_out: list[str], *, force: boo
             out = row.artefact.with_name(f"{row.artefact.stem}.{extra}.engine")
             try:
                 report = engine_from_onnx(row.artefact, out, options, force=force)
-            except BackendError as error:
+            except (BackendError, ModelError) as error:
                 left_out.append(f"{out.name}: {error}")
                 continue
             share = report["layers"]

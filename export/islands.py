@@ -8,6 +8,7 @@ float32. A network that selects gently needs no island (68 dB).
 """
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,7 @@ def half_graph(net: FusionNet, wide: Sequence[str]) -> WholeGraph:
     return graph
 
 
-def _round_input(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+def _round_input(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
     return (inputs[0].to(torch.float16).to(torch.float32),)
 
 

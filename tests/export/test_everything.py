@@ -8,7 +8,7 @@ import pytest
 from ufafuse.export import everything
 from ufafuse.export.everything import Maker, export_all
 from ufafuse.export.report import Row, markdown
-from ufafuse.runtime.errors import CheckFailed, OutputError
+from ufafuse.runtime.errors import CheckFailed, ModelError, OutputError
 
 
 @pytest.fixture
@@ -55,6 +55,29 @@ def test_makers_add_artefacts_and_may_fail(quick, exports, tmp_path):
     assert made == [("small.onnx", pairs)]
     assert "small-copy.onnx" in {row["artefact"] for row in report["rows"]}
     assert any("not good enough" in line for line in report["left_out"])
+
+
+def test_what_cannot_be_half_is_left_out_and_the_rest_is_made(quick, tmp_path, monkeypatch):
+    export = everything.onnx_from_weights
+
+    def refuse(weights, out, *, precision, **options):
+        if precision == "fp16":
+            raise ModelError("it cannot be exported in half precision")
+        export(weights, out, precision=precision, **options)
+
+    monkeypatch.setattr(everything, "onnx_from_weights", refuse)
+    report = export_all(quick, tmp_path, size=(48, 64))
+    assert [row["artefact"] for row in report["rows"]] == ["small.onnx", "small-uint8.onnx"]
+    assert "small-fp16.onnx: it cannot be exported in half precision" in report["left_out"]
+
+
+def test_without_the_fp32_file_there_is_nothing(quick, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise ModelError("the weights are broken")
+
+    monkeypatch.setattr(everything, "onnx_from_weights", refuse)
+    with pytest.raises(ModelError, match="broken"):
+        export_all(quick, tmp_path, size=(48, 64))
 
 
 def test_a_missed_tolerance_is_reported_and_then_raised(quick, tmp_path, monkeypatch):
