@@ -141,7 +141,7 @@ def estimate_neighbours(frames: Sequence[Frame], kind: FrameKind, motion: str, *
     with ThreadPoolExecutor(threads) as pool:
         pictures = list(pool.map(lambda frame: comparable(frame, kind, pixels), frames))
         pairs = pairwise(pictures)
-        return list(pool.map(lambda pair: _estimate(*pair, size, motion, _CLEARLY_BETTER), pairs))
+        return list(pool.map(lambda pair: _estimate(pair[0], pair[1], size, motion, _CLEARLY_BETTER), pairs))
 
 
 def unaligned_by(near: Frame, other: Frame, kind: FrameKind) -> float:
@@ -166,7 +166,7 @@ def _estimate(a: Picture, b: Picture, size: tuple[int, ...], motion: str, better
     moved, crop = _farthest_move(matrix, size), valid_crop(matrix, size)
     after, blurs = _agreement(a, b, found, blurs)
     before, _ = _agreement(a, b, np.eye(3), blurs)
-    if crop is None or moved > _FARTHEST * float(np.hypot(*size)):
+    if crop is None or moved > _FARTHEST * float(np.hypot(size[0], size[1])):
         return _none(size, before, f"the estimate moves a corner by {moved:.0f} pixels, which is no registration")
     if moved < _WORTH_A_WARP:
         return _none(size, before, "")
@@ -228,7 +228,7 @@ def _outwards(steps: Sequence[Alignment], size: tuple[int, ...]) -> list[Alignme
 
 def _inverse(step: Alignment, size: tuple[int, ...]) -> Alignment:
     """The same step seen from the other frame."""
-    matrix = np.linalg.inv(step.matrix)
+    matrix: Matrix = np.asarray(np.linalg.inv(step.matrix), np.float64)
     return replace(step, matrix=matrix / matrix[2, 2], moved=_farthest_move(matrix, size))
 
 
@@ -243,7 +243,7 @@ def comparable(frame: Frame, kind: FrameKind, pixels: int) -> Picture:
     if factor == 1:
         return to_grey(frame, kind)
     side = max(1, round(width * factor)), max(1, round(height * factor))
-    reduced = cv2.resize(luma(frame, kind), side, interpolation=cv2.INTER_AREA)
+    reduced: Picture = np.asarray(cv2.resize(luma(frame, kind), side, interpolation=cv2.INTER_AREA))
     return np.multiply(reduced, np.float32(1 / kind.white), dtype=np.float32)
 
 

@@ -141,6 +141,23 @@ class TestOpening:
         assert Fuser(write_model(), backend="onnxruntime", max_memory=4000).session.options.lean
         assert not Fuser(write_model(), backend="onnxruntime").session.options.lean
 
+    def test_the_engine_is_told_of_threads_pinning_and_provider(self, write_model):
+        with Fuser(write_model(), backend="onnxruntime", threads=2, pin=True, provider="cuda") as fuser:
+            options = fuser.session.options
+            assert (options.threads, options.pin, options.provider) == (2, True, "cuda")
+            assert fuser.threads == 2
+        with Fuser(write_model(), backend="onnxruntime") as fuser:
+            assert (fuser.session.options.pin, fuser.session.options.provider) == (False, "cpu")
+            assert fuser.threads >= 1
+
+    def test_prepared_only_for_frames_that_surely_come_whole(self, write_model, monkeypatch):
+        seen = []
+        for options in ({}, {"tile": "off"}, {"tile": 16}, {"max_memory": 4000}):
+            with Fuser(write_model(), backend="onnxruntime", **options) as fuser:
+                monkeypatch.setattr(fuser.session, "prepare", lambda size, chosen=options: seen.append((size, chosen)))
+                fuser.prepare((20, 30))
+        assert seen == [((20, 30), {}), ((20, 30), {"tile": "off"})]
+
     def test_a_budget_is_refused_for_an_engine(self, write_model, monkeypatch):
         monkeypatch.setattr("ufafuse.runtime.backends.onnxruntime.OnnxRuntimeSession.backend", "tensorrt")
         with pytest.raises(BackendError, match="an engine's lies on the GPU"):

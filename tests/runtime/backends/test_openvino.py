@@ -81,6 +81,16 @@ def test_sizes_are_compiled_once_and_the_least_used_is_forgotten(tiny_onnx, fram
         assert len(session._by_size) == kept
 
 
+def test_a_prepared_size_is_not_compiled_again(tiny_onnx, frames, compiled_with):
+    with open_session(tiny_onnx, backend="openvino", options=ONE) as session:
+        session.prepare((20, 30))
+        assert len(compiled_with) == 1
+        session.run(**frames(20, 30))
+        assert len(compiled_with) == 1
+    with pytest.raises(BackendError, match="the session was closed"):
+        session.prepare((20, 30))
+
+
 def test_onnx_runtimes_providers_are_not_its_own(tiny_onnx):
     with pytest.raises(BackendError, match="--backend onnxruntime"):
         open_session(tiny_onnx, backend="openvino", options=SessionOptions(provider="cuda"))
