@@ -10,15 +10,18 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 # Each folder may import those left of it.
 ARROWS = ("runtime", "train", "export", "calibration", "benchmarks")
-# What a device has beside Python itself, and where the engines may be named.
+# What a device has beside Python itself, and where the engines and the web library may be named.
 RUNTIME_NEEDS = {"ufafuse", "numpy", "cv2", "typer", "rich", "click"}
 BACKENDS = "runtime/backends/"
+WEB = "runtime/stream/web/"
 HOMES = {
     "onnxruntime": BACKENDS,
     "openvino": BACKENDS,
     "tensorrt": BACKENDS,
     "tensorrt_rtx": BACKENDS,
     "pycuda": BACKENDS + "cuda.py",
+    "starlette": WEB,
+    "uvicorn": WEB,
 }
 
 
@@ -51,8 +54,7 @@ def test_the_runtime_needs_little() -> None:
     for path in sources("runtime"):
         name = path.relative_to(ROOT).as_posix()
         others = {module.split(".")[0] for module in imported(path)} - set(sys.stdlib_module_names) - RUNTIME_NEEDS
-        if name.startswith(BACKENDS):
-            others -= {module for module in others if name.startswith(HOMES.get(module, BACKENDS))}
+        others -= {module for module in others if name.startswith(HOMES.get(module, BACKENDS))}
         assert others == set(), f"{name} imports {sorted(others)}"
 
 
@@ -63,6 +65,7 @@ def modules_after(statement: str) -> set[str]:
 
 
 HEAVY = {"torch", "onnx", "onnxruntime", "openvino", "matplotlib", "scipy", "safetensors", "tensorrt", "pycuda", "skimage"}
+HEAVY |= {"starlette", "uvicorn"}
 
 
 @pytest.mark.parametrize(
@@ -71,6 +74,7 @@ HEAVY = {"torch", "onnx", "onnxruntime", "openvino", "matplotlib", "scipy", "saf
         ("import ufafuse.runtime", {"numpy", "cv2", "typer", "rich"}),
         ("from ufafuse.runtime import Fuser, Session, open_session", {"typer", "rich"}),
         ("from ufafuse.runtime import stack, align, selftest, verify", {"typer", "rich"}),
+        ("from ufafuse.runtime.stream import app, sinks, Pipeline", set()),
         ("from ufafuse.runtime.cli import build_app; build_app()", {"numpy", "cv2"}),
     ],
 )

@@ -6,7 +6,7 @@ import contextlib
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError, UfaError
@@ -20,8 +20,10 @@ from ufafuse.runtime.stream.service import Notifier
 from ufafuse.runtime.stream.sinks import SinkOptions, sink_from_text
 from ufafuse.runtime.stream.sources import PacedSource, Source, source_from_text
 from ufafuse.runtime.stream.status import StatusLine, line_of
-from ufafuse.runtime.stream.web.server import parse_address
-from ufafuse.runtime.stream.web.view import View
+from ufafuse.runtime.stream.web.address import parse_address
+
+if TYPE_CHECKING:
+    from ufafuse.runtime.stream.web.view import View
 
 _TICK = 0.25
 _HUNG_SECONDS = 60.0
@@ -70,9 +72,8 @@ def stream(request: StreamRequest) -> dict[str, Any]:
     sink = sink_from_text(request.out, request.sink)
     status = StatusLine(console.err, quiet=request.quiet)
     with contextlib.ExitStack() as stack:
-        view = None
-        if request.view is not None:
-            view = View(parse_address(request.view, "--view"), token=request.token)
+        view = _view(request)
+        if view is not None:
             stack.callback(view.stop)
         engine = Engine(
             request.engine,
@@ -127,6 +128,15 @@ def _sources(request: StreamRequest) -> tuple[Source, Source | None]:
     # A recording beside a live source only makes sense at its own speed.
     realtime = request.realtime or near.live != far.live
     return _paced(near, realtime=realtime), _paced(far, realtime=realtime)
+
+
+def _view(request: StreamRequest) -> View | None:
+    if request.view is None:
+        return None
+    address = parse_address(request.view, "--view")
+    from ufafuse.runtime.stream.web.view import View  # an extra: raises InputError where it is missing
+
+    return View(address, token=request.token)
 
 
 def _paced(source: Source, *, realtime: bool) -> Source:

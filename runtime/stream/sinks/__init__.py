@@ -10,7 +10,7 @@ from ufafuse.runtime.stream.sinks.base import Sink
 from ufafuse.runtime.stream.sinks.folder import FolderSink
 from ufafuse.runtime.stream.sinks.http import HttpSink
 from ufafuse.runtime.stream.sinks.video import STDOUT, VIDEO_SUFFIXES, MatroskaSink, OpenCvSink
-from ufafuse.runtime.stream.web.server import parse_address
+from ufafuse.runtime.stream.web.address import parse_address
 
 __all__ = ["FolderSink", "HttpSink", "MatroskaSink", "OpenCvSink", "Sink", "SinkOptions", "sink_from_text"]
 
@@ -43,7 +43,7 @@ def sink_from_text(text: str, options: SinkOptions | None = None) -> Sink | None
         options: Quality, rate, segment, token, force.
 
     Raises:
-        InputError: It is none of these.
+        InputError: It is none of these, or HTTP without the extra ``view``.
     """
     options = options or SinkOptions()
     if text == "none":

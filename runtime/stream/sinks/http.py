@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 from ufafuse.runtime.stream.frames import FusedPair
 from ufafuse.runtime.stream.sinks.base import Sink
-from ufafuse.runtime.stream.web.broadcast import Broadcast
-from ufafuse.runtime.stream.web.server import Request, Server
+
+if TYPE_CHECKING:
+    from ufafuse.runtime.stream.web.server import Server
 
 _FASTEST = 60.0
 
@@ -17,19 +21,26 @@ class HttpSink(Sink):
         address: Host and port.
         token: Needed for any address but loopback.
         quality: JPEG quality, 1 to 100.
+
+    Raises:
+        InputError: The extra ``view`` is not installed.
     """
 
     def __init__(self, address: tuple[str, int], *, token: str = "", quality: int = 90) -> None:
+        from ufafuse.runtime.stream.web import broadcast, server  # an extra: nobody else needs it
+
         super().__init__()
+        self._web = server
         self._address = address
         self._token = token
-        self._broadcast = Broadcast(quality=quality)
+        self._broadcast = broadcast.Broadcast(quality=quality)
         self._server: Server | None = None
         self.name = f"http://{address[0]}:{address[1]}/"
 
     def open(self) -> None:
         """Begin to serve. Raises: InputError without a token where one is needed, OutputError when the port is taken."""
-        self._server = Server(self._address, {"/": self._stream, "/fused.mjpeg": self._stream}, token=self._token)
+        stream = partial(self._web.pictures, self._broadcast, fastest=_FASTEST)
+        self._server = self._web.Server(self._address, {"/": stream, "/fused.mjpeg": stream}, token=self._token)
         self.name = self._server.url
         self._server.start()
 
@@ -42,6 +53,3 @@ class HttpSink(Sink):
         if self._server is not None:
             self._server.stop()
             self._server = None
-
-    def _stream(self, request: Request) -> None:
-        request.pictures(self._broadcast, fastest=_FASTEST)

@@ -1,132 +1,87 @@
 """A small HTTP server for pictures and figures: loopback by default, a token for any other address.
 
-It stands on the standard library's `ThreadingHTTPServer`: a handful of GET paths without bodies need no framework, and
-the device gets no further package to keep current. What the library leaves open is closed here: a limit on
-connections, time limits on slow clients, the token, and a check of the Host header against pages that make a browser
-ask on their behalf. It speaks plain HTTP: put a reverse proxy with TLS before it where the network is not yours.
+Starlette routes, checks the Host header and the token, and streams; uvicorn speaks HTTP, in a thread of its own. What
+they leave open is in `connection.py`. It speaks plain HTTP: put a reverse proxy with TLS before it where the network is
+not yours. Both come with the extra ``view``: importing this module without them raises InputError with the command.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
-import ipaddress
 import json
+import logging
 import re
 import socket
-import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
-from http.cookies import CookieError, SimpleCookie
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from ufafuse.runtime.errors import InputError, OutputError
+from ufafuse.runtime.stream.web.address import is_loopback
 from ufafuse.runtime.stream.web.broadcast import Broadcast
 
-_MOST_CONNECTIONS = 32
-_SLOW_CLIENT_SECONDS = 10.0
+try:
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, BaseUser
+    from starlette.concurrency import run_in_threadpool
+    from starlette.middleware import Middleware
+    from starlette.middleware.authentication import AuthenticationMiddleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.requests import HTTPConnection, Request
+    from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+    from starlette.routing import Route
+
+    from ufafuse.runtime.stream.web.connection import Connection
+except ModuleNotFoundError as error:
+    raise InputError(f"pictures over HTTP need {error.name}: run `pip install 'ufafuse[view]'`.") from error
+
 _SEND_BUFFER = 256 << 10  # what a slow viewer may lag behind
+_WAIT_SECONDS = 0.5  # for a new picture; how long the end of the server may take
+_STOP_SECONDS = 5
 _BOUNDARY = "frame"
 _COOKIE = "ufafuse-token"
+_HEADERS = [("Server", "ufafuse"), ("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")]
 
-Route = Callable[["Request"], None]
-
-
-class Request(BaseHTTPRequestHandler):
-    """One request; routes answer through `text`, `json` and `pictures`."""
-
-    server: Server
-    timeout = _SLOW_CLIENT_SECONDS
-    protocol_version = "HTTP/1.1"
-    server_version = "ufafuse"
-    sys_version = ""
-
-    def setup(self) -> None:
-        """Bound what the kernel keeps for a viewer that does not read."""
-        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
-        super().setup()
-
-    def do_GET(self) -> None:
-        """Answer, after the checks."""
-        address = urlsplit(self.path)
-        given = parse_qs(address.query).get("token", [""])[0]
-        if not self.server.knows_host(self.headers.get("Host", "")):
-            self.text("this server does not answer to that name\n", status=HTTPStatus.FORBIDDEN)
-        elif not self.server.token_fits(given or self._token_of_headers()):
-            self.text("a token is needed: add ?token=... once\n", status=HTTPStatus.UNAUTHORIZED)
-        elif given and self.server.token and "text/html" in self.headers.get("Accept", ""):
-            self._keep_token(given, address.path)
-        elif address.path in self.server.routes:
-            self._answer(self.server.routes[address.path])
-        else:
-            self.text("no such page\n", status=HTTPStatus.NOT_FOUND)
-
-    def _answer(self, route: Route) -> None:
-        try:
-            route(self)
-        except OSError:  # the viewer has gone or is too slow: its affair
-            self.close_connection = True
-
-    def _token_of_headers(self) -> str:
-        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return token
-        try:
-            return SimpleCookie(self.headers.get("Cookie", ""))[_COOKIE].value
-        except (CookieError, KeyError):
-            return ""
-
-    def _keep_token(self, token: str, path: str) -> None:
-        """Move the token from the address, which browsers show and keep, into a cookie."""
-        self.send_response(HTTPStatus.SEE_OTHER)
-        self.send_header("Set-Cookie", f"{_COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/")
-        self.send_header("Location", path)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def text(self, body: str, *, kind: str = "text/plain; charset=utf-8", status: HTTPStatus = HTTPStatus.OK) -> None:
-        """Answer with ``body``."""
-        data = body.encode()
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.end_headers()
-        self.wfile.write(data)
-
-    def json(self, values: Mapping[str, Any], *, status: HTTPStatus = HTTPStatus.OK) -> None:
-        """Answer with a JSON object."""
-        self.text(json.dumps(values) + "\n", kind="application/json", status=status)
-
-    def pictures(self, broadcast: Broadcast, *, fastest: float) -> None:
-        """Answer with Motion JPEG until the viewer goes: always the newest picture, at most ``fastest`` a second."""
-        self.close_connection = True
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("Connection", "close")
-        self.end_headers()
-        number = 0
-        while not self.server.closing.is_set():
-            begun = time.monotonic()
-            newest = broadcast.jpeg_after(number, 1.0)
-            if newest is None:
-                continue
-            number, data = newest
-            head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-            self.wfile.write(head.encode() + data + b"\r\n")
-            self.server.closing.wait(max(0.0, 1 / fastest - (time.monotonic() - begun)))
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - the library's signature
-        """Keep requests out of the run's messages."""
+Answer = Callable[[Request], Response]
 
 
-class Server(ThreadingHTTPServer):
-    """Serves ``routes`` (path to function) in threads of their own.
+def text(body: str, *, kind: str = "text/plain; charset=utf-8", status: HTTPStatus = HTTPStatus.OK) -> Response:
+    """Answer with ``body``."""
+    return Response(body, status, headers={"Content-Type": kind})
+
+
+def as_json(values: Mapping[str, Any], *, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    """Answer with a JSON object."""
+    return text(json.dumps(values) + "\n", kind="application/json", status=status)
+
+
+def pictures(broadcast: Broadcast, request: Request, *, fastest: float) -> Response:
+    """Answer with Motion JPEG until the viewer goes: always the newest picture, at most ``fastest`` a second."""
+    kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
+    if request.method == "HEAD":
+        return text("", kind=kind)
+    return StreamingResponse(_parts(broadcast, 1 / fastest), media_type=kind)
+
+
+async def _parts(broadcast: Broadcast, pause: float) -> AsyncIterator[bytes]:
+    number = 0
+    while True:
+        begun = time.monotonic()
+        newest = await run_in_threadpool(broadcast.jpeg_after, number, _WAIT_SECONDS)
+        if newest is None:
+            continue
+        number, data = newest
+        head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+        yield head.encode() + data + b"\r\n"
+        await asyncio.sleep(max(0.0, pause - (time.monotonic() - begun)))
+
+
+class Server:
+    """Serves ``routes`` (path to function) in a thread of its own.
 
     Args:
         address: Host and port; port 0 takes any free one.
@@ -138,93 +93,112 @@ class Server(ThreadingHTTPServer):
         OutputError: The address cannot be used.
     """
 
-    daemon_threads = True
-    block_on_close = False
-    allow_reuse_address = True
-    request_queue_size = 16
-
-    def __init__(self, address: tuple[str, int], routes: Mapping[str, Route], *, token: str = "") -> None:
+    def __init__(self, address: tuple[str, int], routes: Mapping[str, Answer], *, token: str = "") -> None:
         host, port = address
-        self._loopback = is_loopback(host)
-        if not self._loopback and not token:
+        if not is_loopback(host) and not token:
             raise InputError(
                 f"{host}:{port} can be reached from other machines: add --token SECRET (or UFAFUSE_TOKEN), or use 127.0.0.1."
             )
         if token and not re.fullmatch(r"[A-Za-z0-9._~-]+", token):
             raise InputError("the token holds characters that an address cannot: use letters, digits and . _ ~ - alone.")
-        self.routes = routes
-        self.token = token
-        self.closing = threading.Event()
-        self._room = threading.BoundedSemaphore(_MOST_CONNECTIONS)
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            super().__init__((host, port), Request)
-        except OSError as error:
-            raise OutputError(f"nothing can be served on {host}:{port}: {error.strerror}. Choose another port.") from error
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.2,), name="ufafuse-http", daemon=True)
+        self._socket = _listening(host, port)
+        self.address: tuple[str, int] = self._socket.getsockname()[:2]
+        self._server = uvicorn.Server(_settings(_application(host, routes, token)))
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="ufafuse-http", daemon=True)
 
     @property
     def url(self) -> str:
         """Where a browser finds it."""
-        host, port = self.server_address[:2]
-        return f"http://[{host!s}]:{port}/" if ":" in str(host) else f"http://{host!s}:{port}/"
+        host, port = self.address
+        return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
     def start(self) -> None:
         """Serve until `stop`."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Serve no more; connections end within a second or so."""
-        self.closing.set()
+        """Serve no more; viewers are hung up on, within a second or so."""
+        self._server.should_exit = True
         if self._thread.is_alive():
-            self.shutdown()
-        self.server_close()
-
-    def token_fits(self, given: str) -> bool:
-        """Whether ``given`` is the token, or none is needed."""
-        return not self.token or hmac.compare_digest(given.encode(), self.token.encode())
-
-    def knows_host(self, host: str) -> bool:
-        """Whether a Host header is one of ours: without a token, a page from elsewhere may not make a browser read us."""
-        return bool(self.token) or is_loopback(urlsplit(f"//{host}").hostname or "")
-
-    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the library's signature
-        """Begin a thread for the connection, if there is room for one more."""
-        if not self._room.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - likewise
-        """Serve the connection, then make room."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._room.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - likewise
-        """Keep quiet about clients that hang up; anything else is a defect and keeps its traceback."""
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handle_error(request, client_address)
+            self._thread.join(_STOP_SECONDS)
+        self._socket.close()
 
 
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` can be reached from this machine only."""
-    if host == "localhost":
-        return True
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that takes connections from now on: whether the port is free is known before anything else begins."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)  # connections inherit it
+        listening.bind((host, port))
+        listening.listen(16)
+    except OSError as error:
+        listening.close()
+        raise OutputError(f"nothing can be served on {host}:{port}: {error.strerror}. Choose another port.") from error
+    return listening
 
 
-def parse_address(text: str, option: str) -> tuple[str, int]:
-    """Host and port from ``8080``, ``0.0.0.0:8080`` or ``[::1]:8080``; the host is 127.0.0.1 where none is given.
+def _settings(application: Starlette) -> uvicorn.Config:
+    """One event loop of Python's own; defects go to standard error, requests nowhere."""
+    return uvicorn.Config(
+        application,
+        loop="asyncio",
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level=logging.ERROR,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        headers=_HEADERS,
+        backlog=16,
+        timeout_graceful_shutdown=_STOP_SECONDS - 1,
+    )
 
-    Raises:
-        InputError: It is no address.
-    """
-    host, _, port = text.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
-        raise InputError(f"{option} {text} is no port or host:port: give 8080, or 0.0.0.0:8080 with --token.")
-    return host.strip("[]") or "127.0.0.1", int(port)
+
+def _application(host: str, routes: Mapping[str, Answer], token: str) -> Starlette:
+    """Without a token, only names of this machine are answered to: else a page from elsewhere could make a browser read us."""
+    if token:
+        checks = [Middleware(AuthenticationMiddleware, backend=_Token(token), on_error=_refused)]
+    else:
+        names = ["localhost", "127.0.0.1", "[::1]", "[", host]  # "[": what older Starlettes make of [::1]:8080
+        checks = [Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)]
+    return Starlette(
+        routes=[Route(path, _keeping_token(answer) if token else answer) for path, answer in routes.items()],
+        middleware=checks,
+    )
+
+
+class _Token(AuthenticationBackend):
+    """Looks for the token in the address, in the Authorization header, then among the cookies."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token.encode()
+
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
+        """Raises: AuthenticationError when it is missing or another."""
+        scheme, _, bearer = conn.headers.get("Authorization", "").partition(" ")
+        named = bearer if scheme.lower() == "bearer" else conn.cookies.get(_COOKIE, "")
+        given = conn.query_params.get("token") or named
+        if not hmac.compare_digest(given.encode(), self._token):
+            raise AuthenticationError("a token is needed: add ?token=... once\n")
+        return None
+
+
+def _refused(_request: HTTPConnection, error: Exception) -> Response:
+    return PlainTextResponse(str(error), HTTPStatus.UNAUTHORIZED)
+
+
+def _keeping_token(answer: Answer) -> Answer:
+    """Before ``answer``, move the token from the address, which browsers show and keep, into a cookie."""
+
+    def checked(request: Request) -> Response:
+        token = request.query_params.get("token")
+        if not token or "text/html" not in request.headers.get("Accept", ""):
+            return answer(request)
+        moved = RedirectResponse(request.url.path, HTTPStatus.SEE_OTHER)
+        moved.set_cookie(_COOKIE, token, httponly=True, samesite="strict")
+        return moved
+
+    return checked

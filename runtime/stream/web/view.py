@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 from ufafuse.runtime.stream.frames import FusedPair
 from ufafuse.runtime.stream.web.broadcast import Broadcast
 from ufafuse.runtime.stream.web.metrics import CONTENT_TYPE, metrics_text
-from ufafuse.runtime.stream.web.server import Request, Server
+from ufafuse.runtime.stream.web.server import Server, as_json, pictures, text
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
     from ufafuse.runtime.stream.pipeline import Pipeline
 
 PANES = ("near", "far", "fused", "map")
@@ -38,8 +41,7 @@ class View:
     def __init__(self, address: tuple[str, int], *, token: str = "", fastest: float = 10.0) -> None:
         self._panes = {pane: Broadcast(widest=_WIDEST) for pane in PANES}
         self._pipeline: Pipeline | None = None
-        self._fastest = fastest
-        routes = {f"/{pane}.mjpeg": partial(self._stream, pane) for pane in PANES}
+        routes = {f"/{pane}.mjpeg": partial(pictures, self._panes[pane], fastest=fastest) for pane in PANES}
         page = {"/": _page, "/figures": self._figures, "/metrics": self._metrics, "/health": self._health}
         self.server = Server(address, {**routes, **page}, token=token)
 
@@ -68,24 +70,21 @@ class View:
         """Serve no more."""
         self.server.stop()
 
-    def _stream(self, pane: str, request: Request) -> None:
-        request.pictures(self._panes[pane], fastest=self._fastest)
+    def _figures(self, _request: Request) -> Response:
+        return as_json(self._running().figures())
 
-    def _figures(self, request: Request) -> None:
-        request.json(self._running().figures())
+    def _metrics(self, _request: Request) -> Response:
+        return text(metrics_text(self._running()), kind=CONTENT_TYPE)
 
-    def _metrics(self, request: Request) -> None:
-        request.text(metrics_text(self._running()), kind=CONTENT_TYPE)
-
-    def _health(self, request: Request) -> None:
+    def _health(self, _request: Request) -> Response:
         silent = self._running().seconds_since_output
         status = HTTPStatus.OK if silent < _SILENT_SECONDS else HTTPStatus.SERVICE_UNAVAILABLE
-        request.json({"ok": status == HTTPStatus.OK, "seconds_since_output": round(silent, 1)}, status=status)
+        return as_json({"ok": status == HTTPStatus.OK, "seconds_since_output": round(silent, 1)}, status=status)
 
     def _running(self) -> Pipeline:
         assert self._pipeline is not None, "the server starts after the pipeline is known"
         return self._pipeline
 
 
-def _page(request: Request) -> None:
-    request.text(files(__package__).joinpath("page.html").read_text(), kind="text/html; charset=utf-8")
+def _page(_request: Request) -> Response:
+    return text(files(__package__).joinpath("page.html").read_text(), kind="text/html; charset=utf-8")

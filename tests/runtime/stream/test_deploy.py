@@ -59,8 +59,10 @@ def test_container_files_use_options_and_extras_that_exist(name):
     project = (ROOT / "pyproject.toml").read_text()
     for requirement in re.findall(r'"([\w.-]+>=[\d.]+)"', text):
         assert f'"{requirement}"' in project
-    for extra in re.findall(r"/source\[(\w+)\]", text):
+    extras = re.search(r'"/source\[([\w,]+)\]"', text)[1].split(",")
+    for extra in extras:
         assert re.search(rf"^{extra} = \[", project, re.MULTILINE)
+    assert ("--view" in text) <= ("view" in extras), "the page needs its library"
     if "ufafuse build" in text:
         assert '"onnx>=' in text, "`ufa build` reads the model with onnx"
     assert re.search(r'^ENTRYPOINT \["ufa"\]$', text, re.MULTILINE)

@@ -2,6 +2,8 @@ import contextlib
 import http.client
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -17,8 +19,9 @@ from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.sinks import HttpSink
 from ufafuse.runtime.stream.sources import HttpSource, SimSettings, SimSource
-from ufafuse.runtime.stream.web.broadcast import Broadcast
-from ufafuse.runtime.stream.web.server import Server, is_loopback, parse_address
+from ufafuse.runtime.stream.web import connection, server
+from ufafuse.runtime.stream.web.address import is_loopback, parse_address
+from ufafuse.runtime.stream.web.server import Server
 from ufafuse.runtime.stream.web.view import View
 
 SIZE = (96, 192)
@@ -34,6 +37,29 @@ def status_of(url, **headers):
         return get(url, **headers).status
     except urllib.error.HTTPError as error:
         return error.code
+
+
+def ended(client, most):
+    """Whether the server hangs up before it has sent ``most`` bytes more."""
+    taken = 0
+    try:
+        while taken < most:
+            data = client.recv(65536)
+            if not data:
+                return True
+            taken += len(data)
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+    return False
+
+
+def has_ipv6():
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as tried:
+        tried.bind(("::1", 0))
+        return True
+    return False
 
 
 @pytest.fixture
@@ -63,40 +89,6 @@ def running(fuse_marks):
         assert pipeline.wait(30)
     for view in views:
         view.stop()
-
-
-class TestBroadcast:
-    def test_without_a_viewer_nothing_is_encoded(self, monkeypatch):
-        monkeypatch.setattr(Broadcast, "_jpeg", lambda self, picture: pytest.fail("encoded"))
-        broadcast = Broadcast()
-        broadcast.publish(np.zeros((8, 8), np.uint8))
-        assert not broadcast.watched
-
-    def test_viewers_share_one_encoding_and_get_the_newest(self, monkeypatch):
-        encoded = []
-        monkeypatch.setattr(Broadcast, "_jpeg", lambda self, picture: encoded.append(1) or bytes([picture[0, 0]]))
-        broadcast = Broadcast()
-        for level in range(5):
-            broadcast.publish(np.full((8, 8), level, np.uint8))
-        assert [broadcast.jpeg_after(0, 1) for _ in range(3)] == [(5, b"\x04")] * 3
-        assert len(encoded) == 1
-        assert broadcast.jpeg_after(5, 0.01) is None
-        assert broadcast.watched
-
-    def test_a_viewer_is_woken(self):
-        broadcast = Broadcast()
-        threading.Timer(0.05, broadcast.publish, (np.zeros((8, 8), np.uint8),)).start()
-        assert broadcast.jpeg_after(0, 5)[0] == 1
-
-    def test_wide_pictures_are_scaled_down_and_maps_shown_in_grey(self):
-        import cv2
-
-        broadcast = Broadcast(widest=100)
-        broadcast.publish(np.full((60, 300), 0.5, np.float32))
-        broadcast.publish(None)
-        picture = cv2.imdecode(np.frombuffer(broadcast.jpeg_after(0, 1)[1], np.uint8), cv2.IMREAD_UNCHANGED)
-        assert picture.shape == (20, 100)
-        assert abs(int(picture.mean()) - 128) <= 2
 
 
 class TestAddresses:
@@ -133,7 +125,7 @@ class TestAddresses:
     def test_a_port_in_use_is_a_clear_line(self):
         first = Server(("127.0.0.1", 0), {})
         with pytest.raises(OutputError, match="Choose another port"):
-            Server(("127.0.0.1", first.server_address[1]), {})
+            Server(("127.0.0.1", first.address[1]), {})
         first.stop()
 
 
@@ -191,7 +183,7 @@ class TestPage:
         view = running(rate=60, fastest=1000.0)
         lazy = []
         for _ in range(5):
-            client = socket.create_connection(view.server.server_address[:2])
+            client = socket.create_connection(view.server.address)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.sendall(b"GET /fused.mjpeg HTTP/1.1\r\nHost: localhost\r\n\r\n")
             lazy.append(client)
@@ -205,7 +197,7 @@ class TestPage:
 
     def test_too_many_viewers_are_turned_away(self, running, monkeypatch):
         view = running()
-        clients = [socket.create_connection(view.server.server_address[:2]) for _ in range(40)]
+        clients = [socket.create_connection(view.server.address) for _ in range(40)]
         time.sleep(0.5)
         gone = 0
         for client in clients:
@@ -215,6 +207,97 @@ class TestPage:
         assert gone >= 8
         for client in clients:
             client.close()
+
+    def test_a_viewer_that_takes_nothing_is_cut_off(self, running, monkeypatch):
+        monkeypatch.setattr(connection, "_SLOW_CLIENT_SECONDS", 0.5)
+        monkeypatch.setattr(server, "_SEND_BUFFER", 4096)
+        view = running(fastest=1000.0)
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(view.server.address)
+            client.settimeout(5)
+            client.sendall(b"GET /fused.mjpeg HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            time.sleep(3)
+            assert ended(client, most=1 << 20)
+
+    @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HT"])
+    def test_who_asks_too_slowly_is_cut_off(self, running, monkeypatch, sent):
+        monkeypatch.setattr(connection, "_SLOW_CLIENT_SECONDS", 0.5)
+        view = running()
+        with socket.create_connection(view.server.address, timeout=8) as client:
+            for byte in (sent[i : i + 1] for i in range(len(sent))):
+                client.sendall(byte)
+            assert ended(client, most=1000)
+
+    def test_a_viewer_that_takes_its_time_between_requests_is_not(self, running, monkeypatch):
+        monkeypatch.setattr(connection, "_SLOW_CLIENT_SECONDS", 0.5)
+        client = http.client.HTTPConnection(*running().server.address, timeout=5)
+        for _ in range(3):
+            client.request("GET", "/health")
+            assert client.getresponse().read()
+            time.sleep(0.8)
+        client.close()
+
+    def test_the_end_does_not_wait_for_viewers(self, running):
+        view = running(fastest=1000.0)
+        clients = [socket.create_connection(view.server.address, timeout=5) for _ in range(12)]
+        for client in clients[:8]:
+            client.sendall(b"GET /fused.mjpeg HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        for client in clients[:4]:
+            assert client.recv(100)
+        time.sleep(0.5)  # the others never read
+        begun = time.monotonic()
+        view.stop()
+        assert time.monotonic() - begun < 2
+        assert not any(thread.name == "ufafuse-http" for thread in threading.enumerate())
+        with pytest.raises(OSError):
+            socket.create_connection(view.server.address, timeout=1)
+        for client in clients:
+            client.close()
+
+    def test_head_has_no_body_and_ends(self, running):
+        client = http.client.HTTPConnection(*running().server.address, timeout=5)
+        for path, kind in (("/", "text/html"), ("/fused.mjpeg", "multipart/x-mixed-replace")):
+            client.request("HEAD", path)
+            answer = client.getresponse()
+            assert (answer.status, answer.headers["Content-Type"].split(";")[0], answer.read()) == (200, kind, b"")
+            assert (answer.headers["Cache-Control"], answer.headers["X-Content-Type-Options"]) == ("no-store", "nosniff")
+        client.close()
+
+    def test_requests_leave_no_lines_behind(self, running, capfd):
+        view = running()
+        good = b" HTTP/1.1\r\nHost: localhost\r\n"
+        upgrade = b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        for sent in (
+            b"nonsense\r\n\r\n",
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"GET /" + good + upgrade,
+            b"GET /fused.mjpeg" + good + b"\r\n",
+        ):
+            with socket.create_connection(view.server.address, timeout=5) as client:
+                client.sendall(sent)
+                assert client.recv(100).startswith(b"HTTP/1.1 ")
+        view.stop()
+        assert capfd.readouterr() == ("", "")
+
+    @pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
+    def test_ipv6(self, running):
+        view = running(address=("::1", 0))
+        assert view.url.startswith("http://[::1]:")
+        assert status_of(view.url + "figures") == 200
+        assert status_of(view.url + "figures", Host="evil.example") == 400
+
+
+@pytest.mark.parametrize("library", ["starlette", "uvicorn"])
+@pytest.mark.parametrize("option", [("--view", "127.0.0.1:0"), ("--out", "http://127.0.0.1:0")])
+def test_without_the_extra_it_is_asked_for_before_anything_begins(library, option):
+    program = f"import sys; sys.modules[{library!r}] = None; from ufafuse.runtime.cli import main; sys.exit(main())"
+    arguments = ["stream", "--near", "sim:", "--far", "sim:", "--model", "missing.onnx"]
+    done = subprocess.run([sys.executable, "-c", program, *arguments, *option], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "pip install 'ufafuse[view]'" in done.stderr
 
 
 class TestToken:
@@ -230,12 +313,12 @@ class TestToken:
 
     def test_a_browser_swaps_it_for_a_cookie(self, running):
         view = running(token="secret-1")
-        host, port = view.server.server_address[:2]
+        host, port = view.server.address
         client = http.client.HTTPConnection(host, port)
         client.request("GET", "/?token=secret-1", headers={"Accept": "text/html"})
         answer = client.getresponse()
         assert (answer.status, answer.headers["Location"]) == (303, "/")
-        assert answer.headers["Set-Cookie"] == "ufafuse-token=secret-1; HttpOnly; SameSite=Strict; Path=/"
+        assert answer.headers["Set-Cookie"] == "ufafuse-token=secret-1; HttpOnly; Path=/; SameSite=strict"
         answer.read()
         client.request("GET", "/", headers={"Cookie": "ufafuse-token=secret-1"})
         assert client.getresponse().status == 200
@@ -243,14 +326,14 @@ class TestToken:
 
     def test_a_foreign_page_cannot_make_a_browser_read_an_open_server(self, running):
         view = running()
-        assert status_of(view.url + "figures", Host="evil.example") == 403
+        assert status_of(view.url + "figures", Host="evil.example") == 400
         assert status_of(view.url + "figures", Host="localhost:8080") == 200
 
     def test_other_methods_are_refused(self, running):
         view = running()
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(urllib.request.Request(view.url, data=b"x"), timeout=5)
-        assert caught.value.code == 501
+        assert caught.value.code == 405
 
 
 class TestMetrics:
@@ -308,3 +391,8 @@ def test_showing_a_pair_takes_microseconds():
         view.show(item)
     assert (time.perf_counter() - begun) / 200 < 1e-3
     view.stop()
+
+
+@pytest.mark.parametrize("name", ["View", "HttpSink"])
+def test_it_can_be_the_first_thing_that_is_imported(name):
+    subprocess.run([sys.executable, "-c", f"from ufafuse.runtime.stream import {name}"], check=True)
