@@ -1,0 +1,206 @@
+"""Folders, one camera, network cameras and videos through the pipeline, with a copy in the network's place."""
+
+import queue
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import cv2
+import pytest
+
+from ufafuse.runtime.stream.feed import RetryPolicy
+from ufafuse.runtime.stream.frames import FAR, NEAR
+from ufafuse.runtime.stream.marks import read_number
+from ufafuse.runtime.stream.options import PipelineOptions
+from ufafuse.runtime.stream.pipeline import Pipeline
+from ufafuse.runtime.stream.sinks import MatroskaSink
+from ufafuse.runtime.stream.sources import SimSettings, SimSource, source_from_text
+
+SMALL = (96, 192)
+
+
+def sim(side, **settings):
+    return SimSource(None, side, SimSettings(**{"size": SMALL, "rate": 100, **settings}))
+
+
+def assert_adds_up(summary):
+    for side in (NEAR, FAR):
+        accounted = summary["fused"] + summary["dropped"] + summary["unmatched_by_side"][side]
+        assert summary["frames_in"][side] == accounted, summary
+    assert summary["waiting"] == 0
+
+
+def kinds(pipeline, side=None):
+    return [event.kind for event in pipeline.events if side in (None, event.side)]
+
+
+def test_an_idle_run_ends_when_told(fuse_marks, tmp_path):
+    (tmp_path / "near").mkdir()
+    (tmp_path / "far").mkdir()
+    sources = [source_from_text(str(tmp_path / side), number) for number, side in enumerate(("near", "far"))]
+    pipeline = Pipeline(*sources, fuse_marks, options=PipelineOptions(idle=0.3))
+    summary = pipeline.run()
+    assert summary["fused"] == 0
+    assert "--idle" in pipeline.events[-1].text
+
+
+def test_folders_are_paired_by_number_as_files_appear(fuse_marks, recorder, numbered_picture, tmp_path):
+    folders = [tmp_path / "near", tmp_path / "far"]
+    for folder in folders:
+        folder.mkdir()
+
+    def appear(side, numbers):
+        for number in numbers:
+            hidden = folders[side] / f".{number}.part"
+            hidden.write_bytes(cv2.imencode(".png", numbered_picture(number, side))[1].tobytes())
+            hidden.rename(folders[side] / f"frame_{number:06d}.png")
+
+    appear(NEAR, range(5))
+    sources = [source_from_text(str(folder), side) for side, folder in enumerate(folders)]
+    pipeline = Pipeline(*sources, fuse_marks, on_frame=recorder, options=PipelineOptions(idle=0.8))
+    pipeline.start()
+    appear(FAR, (0, 1, 3, 4))
+    appear(NEAR, (5, 6))
+    appear(FAR, (5, 6))
+    assert pipeline.wait(30)
+    recorder.assert_none_mixed()
+    assert [indices for _, indices, _ in recorder.items] == [(n, n) for n in (0, 1, 3, 4, 5, 6)]
+    summary = pipeline.summary()
+    assert_adds_up(summary)
+    assert summary["unmatched_by_side"] == [1, 0]
+
+
+@pytest.mark.parametrize("by", ["order", "sharpness"])
+def test_one_camera_that_alternates(fuse_marks, by):
+    camera = SimSource(None, NEAR, SimSettings(size=(240, 320), rate=60, alternate=True, drop=0.1, speed=2))
+    options = PipelineOptions(seconds=1.5, alternate_by=by, max_skew=1.5 / 60)
+    pairs = []
+    pipeline = Pipeline(camera, None, fuse_marks, on_frame=lambda item: pairs.append(item.pair), options=options)
+    summary = pipeline.run()
+    assert_adds_up(summary)
+    assert len(pairs) > 5
+    first = pairs[0].near.index % 2  # the camera's first frame is the near one, whichever of its settings that was
+    for pair in pairs:
+        assert (pair.near.index % 2, pair.far.index) == (first, pair.near.index + 1)
+        assert read_number(pair.near.array, first) == pair.near.index
+        assert read_number(pair.far.array, 1 - first) == pair.far.index
+
+
+class Camera:
+    """An HTTP camera that can be killed and started again on the same port."""
+
+    def __init__(self, numbered_picture, side):
+        self.side = side
+        self.picture = numbered_picture
+        self.port = 0
+        self.server = None
+
+    def start(self):
+        camera = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+                self.end_headers()
+                mine = camera.server
+                while camera.server is mine:
+                    # Both cameras show the number of the same clock.
+                    picture = camera.picture(int(time.monotonic() * 25) % 2**32, camera.side)
+                    data = cv2.imencode(".jpg", picture)[1].tobytes()
+                    try:
+                        self.wfile.write(b"--frame\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(data), data))
+                    except OSError:
+                        return
+                    time.sleep(0.04 - time.monotonic() % 0.04)
+
+            def log_message(self, *args):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self.server.daemon_threads = True
+        self.port = self.server.server_port
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+        return f"http://127.0.0.1:{self.port}/"
+
+    def kill(self):
+        server, self.server = self.server, None
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def cameras(numbered_picture):
+    pair = [Camera(numbered_picture, side) for side in (NEAR, FAR)]
+    yield pair
+    for camera in pair:
+        if camera.server is not None:
+            camera.kill()
+
+
+def test_a_network_camera_is_killed_and_restarted_in_the_middle(fuse_marks, numbered_picture, numbers_in):
+    with cameras(numbered_picture) as (near, far):
+        sources = [source_from_text(camera.start(), side) for side, camera in enumerate((near, far))]
+        items = queue.Queue()
+        pipeline = Pipeline(
+            *sources,
+            fuse_marks,
+            on_frame=items.put,
+            options=PipelineOptions(max_skew=0.018, retry=RetryPolicy(first=0.05, longest=0.1)),
+        )
+        pipeline.start()
+        for _ in range(10):
+            items.get(timeout=30)
+        near.kill()
+        deadline = time.monotonic() + 10
+        while "lost" not in kinds(pipeline) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        near.start()
+        while "back" not in kinds(pipeline) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        while not items.empty():
+            items.get()
+        after = [items.get(timeout=30) for _ in range(10)]
+        pipeline.stop()
+        assert pipeline.wait(30)
+    summary = pipeline.summary()
+    assert_adds_up(summary)
+    assert summary["reconnects"] == [1, 0]
+    assert kinds(pipeline, "far") == []
+    for item in after:
+        numbers = numbers_in(item.fused)
+        assert abs(numbers[NEAR] - numbers[FAR]) <= 1
+
+
+def test_two_videos_of_different_rates_and_a_start_offset(fuse_marks, recorder, numbered_picture, tmp_path):
+    rates, paths = (30.0, 24.0), [tmp_path / "near.avi", tmp_path / "far.avi"]
+    for side, (rate, path) in enumerate(zip(rates, paths, strict=True)):
+        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), rate, SMALL[::-1])
+        for number in range(round(rate * 3)):
+            writer.write(numbered_picture(number, side))
+        writer.release()
+    offset, skew = 0.71, 0.012
+    sources = [source_from_text(str(path), side) for side, path in enumerate(paths)]
+    options = PipelineOptions(max_skew=skew, far_offset=offset)
+    pipeline = Pipeline(*sources, fuse_marks, on_frame=recorder, options=options)
+    summary = pipeline.run()
+    assert_adds_up(summary)
+    times = [[number / 30 for number in range(90)], [offset + number / 24 for number in range(72)]]
+    expected = {}
+    for far, moment in enumerate(times[FAR]):
+        near = min(range(90), key=lambda number: abs(times[NEAR][number] - moment))
+        if abs(times[NEAR][near] - moment) <= skew:
+            expected[near] = far
+    assert [numbers for numbers, _, _ in recorder.items] == sorted(expected.items())
+    assert len(expected) > 30
+
+
+def test_a_video_is_written_while_others_wait(fuse_marks, numbers_in, pictures_of, tmp_path):
+    path = tmp_path / "out.mkv"
+    pipeline = Pipeline(sim(NEAR), sim(FAR), fuse_marks, MatroskaSink(path), options=PipelineOptions(frames=50, max_skew=0.004))
+    summary = pipeline.run()
+    numbers = [numbers_in(picture) for picture in pictures_of(path)]
+    assert len(numbers) == 50
+    assert all(near == far for near, far in numbers)
+    assert summary["outputs"] == [str(path)]
