@@ -10,6 +10,7 @@ from typing import Any
 from ufafuse.runtime.errors import ModelError
 
 _PREFIX, _SUFFIX = "net.", ".weight"
+_AVERAGES = ".mean.weight"  # averages over channels, written as convolutions: nothing learnt, and nothing gained in int8
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Layer:
 
 
 def conv_layers(model: Any) -> list[Layer]:  # noqa: ANN401 - onnx ships no types
-    """The convolutions of an ``onnx.ModelProto``, in order.
+    """The network's convolutions in an ``onnx.ModelProto``, in order.
 
     Raises:
         ModelError: There is none, the graph is quantised already, or it is not one of `ufa export`.
@@ -50,7 +51,7 @@ def conv_layers(model: Any) -> list[Layer]:  # noqa: ANN401 - onnx ships no type
             joined=_is_joined(made_by, node.input[0]),
         )
         for node in model.graph.node
-        if node.op_type == "Conv"
+        if node.op_type == "Conv" and not node.input[1].endswith(_AVERAGES)
     ]
     if not layers or len({layer.name for layer in layers}) != len(layers):
         raise ModelError(f"the graph has {len(layers)} convolutions of unclear names: export it with `ufa export`.")

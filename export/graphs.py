@@ -90,10 +90,12 @@ class _Graph(nn.Module):
         """Encode both frames as one batch and fuse them, with their own averages where no ``means`` are given."""
         near, far = self.planes(near), self.planes(far)
         count = near.shape[0]
-        features = self.encode(self.padded(torch.cat([near, far])))
-        of_near, of_far = [f[:count] for f in features], [f[count:] for f in features]
-        mean_near, mean_far = means or (self.means(of_near), self.means(of_far))
-        fused, weight = self.net.fuse(near, far, of_near, of_far, mean_near, mean_far)
+        # Padded apart: OpenVINO pads the two faster than their concatenation.
+        both = self.encode(torch.cat([self.padded(near), self.padded(far)]))
+        if means is None:
+            own = self.means(both)
+            means = own[:count], own[count:]
+        fused, weight = self.net.fuse(near, far, both, means)
         return self.frames(fused), weight.to(torch.float32)
 
 

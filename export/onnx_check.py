@@ -1,5 +1,6 @@
 """Finishing an exported graph, and holding it against PyTorch."""
 
+import copy
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,11 @@ def finished(model: Any, manifest: Manifest, free: list[dict[int, str]]) -> byte
     import onnxslim
 
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    outputs = {value.name: copy.deepcopy(value.type) for value in model.graph.output}
     model = onnxslim.slim(model)
+    for value in model.graph.output:  # it takes a map of one channel that weighs three for one of three
+        value.type.CopyFrom(outputs[value.name])
+    del model.graph.value_info[:]  # inferred, symbolic, four fifths of a small file, and inferred anew by every reader
     for value, dims in zip(model.graph.input, free, strict=True):
         for position, dim in enumerate(value.type.tensor_type.shape.dim):
             if dim.dim_param != dims.get(position, ""):
@@ -54,7 +59,6 @@ def finished(model: Any, manifest: Manifest, free: list[dict[int, str]]) -> byte
     for key, text in manifest.to_metadata().items():
         model.metadata_props.add(key=key, value=text)
     onnx.checker.check_model(model, full_check=True)
-    del model.graph.value_info[:]  # inferred, symbolic, four fifths of a small file, and inferred anew by every reader
     return bytes(model.SerializeToString())
 
 

@@ -96,15 +96,6 @@ class TiedHead(nn.Module):
         return common.mean(1) + self.bias.view(1, -1, 1, 1), score
 
 
-def plain_conv(tied: TiedConv | TiedHead) -> nn.Conv2d:
-    """Return the ordinary convolution (no gradient) that `tied` is for two frames."""
-    weight, bias = (tensor.detach() for tensor in tied.dense())
-    kernel = weight.shape[-1]
-    conv = nn.Conv2d(weight.shape[1], weight.shape[0], kernel, padding=kernel // 2).to(weight)
-    conv.weight, conv.bias = nn.Parameter(weight), nn.Parameter(bias)
-    return conv.requires_grad_(requires_grad=False)
-
-
 def channel_means(features: Tensor) -> Tensor:
     """Return the global average of every channel, N x C, in float32 at least: a half-precision sum loses digits."""
     return features.mean((2, 3), dtype=torch.promote_types(features.dtype, torch.float32))
@@ -124,21 +115,29 @@ class UnityAttention(nn.Module):
         # No bias: one common to both frames cancels in the softmax.
         pad = SPATIAL_KERNEL // 2
         self.spatial = nn.Conv2d(2, 1, SPATIAL_KERNEL, padding=pad, bias=False) if spatial else None
+        self.mean: nn.Module | None = None  # set for inference: the average over channels as a convolution
 
-    def forward(self, near: Tensor, far: Tensor, mean_near: Tensor, mean_far: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def forward(self, both: Tensor, mean_near: Tensor, mean_far: Tensor) -> tuple[Tensor, Tensor | None]:
         """Weigh two frames' features by the channel means (N x C) and by what stands where.
 
-        Returns near'', far'' (N x C x H x W) and the near frame's spatial weight (N x 1 x H x W; None without the
-        spatial part).
+        Args:
+            both: Features of both frames, 2N x C x H x W, those of the near ones first.
+            mean_near, mean_far: N x C.
+
+        Returns:
+            The features with their channels weighed, and the near frame's spatial weight, still to be applied
+            (N x 1 x H x W; None without the spatial part).
         """
         if self.channel:
-            share = torch.sigmoid(mean_near - mean_far).to(near.dtype)[:, :, None, None]
-            near, far = near * share, far * (1 - share)
+            share = torch.sigmoid(mean_near - mean_far)
+            both = both * torch.cat([share, 1 - share]).to(both.dtype)[:, :, None, None]
         if self.spatial is None:
-            return near, far, None
+            return both, None
         # The convolution has no bias, so the difference of its results is its result for the difference.
-        weight = torch.sigmoid(self.spatial(_statistics(near) - _statistics(far)))
-        return near * weight, far * (1 - weight), weight
+        count = mean_near.shape[0]
+        average = both.mean(1, keepdim=True) if self.mean is None else self.mean(both)
+        statistics = (average, both.amax(1, keepdim=True))
+        return both, torch.sigmoid(self.spatial(torch.cat([each[:count] - each[count:] for each in statistics], 1)))
 
     def forward_many(self, stack: Tensor, frames: int) -> Tensor:
         """Weigh the features of `frames` >= 2 frames a scene (a stack tensor)."""

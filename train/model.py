@@ -16,8 +16,9 @@ from torch.nn import functional as F  # noqa: N812 - the name everybody knows it
 
 from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest, tool_versions
 from ufafuse.runtime.errors import ModelError
-from ufafuse.train.blocks import SLOPE, ConvBlock, TiedConv, TiedHead, UnityAttention, channel_means, plain_conv
+from ufafuse.train.blocks import SLOPE, ConvBlock, TiedConv, TiedHead, UnityAttention, channel_means
 from ufafuse.train.init import initialise
+from ufafuse.train.plain import BlendedConv, SummedConv, averaging_conv, cells_fit, in_cells, plain_conv
 from ufafuse.train.spec import SPECS, Spec, find_spec
 
 __all__ = ["SPECS", "FusionNet", "Spec", "build_model", "load_weights", "save_weights"]
@@ -57,9 +58,7 @@ class FusionNet(nn.Module):
 
     def forward_with_map(self, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
         """Fuse two frames; returns the fused frame and the near frame's weight, N x 1 x H x W in [0, 1]."""
-        count = near.shape[0]
-        features = self.encode(torch.cat([near, far]))
-        return self.fuse(near, far, [f[:count] for f in features], [f[count:] for f in features])
+        return self.fuse(near, far, self.encode(torch.cat([near, far])))
 
     def encode(self, frames: Tensor) -> list[Tensor]:
         """Return the features of every scale, finest first; the frame is padded to the stride by its last pixels."""
@@ -83,33 +82,30 @@ class FusionNet(nn.Module):
         return torch.cat([channel_means(f) for f in features], 1)
 
     def fuse(
-        self,
-        near: Tensor,
-        far: Tensor,
-        features_near: Sequence[Tensor],
-        features_far: Sequence[Tensor],
-        means_near: Tensor | None = None,
-        means_far: Tensor | None = None,
+        self, near: Tensor, far: Tensor, both: Sequence[Tensor], means: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
         """Fuse two frames (or tiles) from their features.
 
-        `means_near` and `means_far` are `means()` of the whole frames where `near` and `far` are tiles of them.
-        Returns the fused frame and the near frame's weight as `forward_with_map`.
+        Args:
+            near, far: N x 3 x H x W.
+            both: What `encode` gives for [near; far] as one batch.
+            means: `means()` of the whole near and far frames, N x sum(widths), where ``near`` and ``far`` are tiles of them.
+
+        Returns:
+            The fused frame and the near frame's weight as `forward_with_map`.
         """
-        averages = zip(
-            *(
-                (self.means(features) if means is None else means).split(self.spec.widths, 1)
-                for features, means in ((features_near, means_near), (features_far, means_far))
-            ),
-            strict=True,
-        )
+        count = near.shape[0]
+        if means is None:
+            own = self.means(both)
+            means = own[:count], own[count:]
+        averages = zip(*(each.split(self.spec.widths, 1) for each in means), strict=True)
         merged: list[Tensor] = []
         weights: list[Tensor | None] = []
-        for scale, (mean_near, mean_far) in enumerate(averages):
-            a, b, weight = self.attention[scale](features_near[scale], features_far[scale], mean_near, mean_far)
-            merged.append(self.merge[scale](torch.cat([a, b], 1)))
+        for merge, attention, f, of_scale in zip(self.merge, self.attention, both, averages, strict=True):
+            weighed, weight = attention(f, *of_scale)
+            merged.append(_merged(merge, weighed[:count], weighed[count:], weight))
             weights.append(weight)
-        decoded = self._decode(merged, lambda conv, x: conv(x))
+        decoded = self._decode(merged, _convolved)
         return self._finish(near, far, self.head(decoded), weights[0])
 
     def forward_stack(self, frames: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,7 +120,7 @@ class FusionNet(nn.Module):
         features = self.encode(frames.flatten(0, 1))
         scales: Any = zip(self.merge, self.attention, features, strict=True)
         merged = [merge.forward_many(attention.forward_many(f, count), count) for merge, attention, f in scales]
-        decoded = self._decode(merged, lambda conv, x: conv.forward_many(x, count))
+        decoded = self._decode(merged, lambda conv, parts: conv.forward_many(_joined(parts), count))
         common, score = self.head.forward_many(decoded, count)
         weights = F.pixel_shuffle(score, fold)[..., :height, :width].softmax(1)
         fused = (frames * weights).sum(1)
@@ -133,12 +129,20 @@ class FusionNet(nn.Module):
         return self._in_range(fused), weights.squeeze(2)
 
     def for_inference(self) -> "FusionNet":
-        """Return a frozen copy in evaluation mode whose tied convolutions are ordinary ones: what is exported."""
+        """Return a frozen copy in evaluation mode for `forward` and `fuse`: what is exported (see `ufafuse.train.plain`)."""
         plain = copy.deepcopy(self).eval().requires_grad_(requires_grad=False)
         for parent in list(plain.modules()):
             for name, child in parent.named_children():
                 if isinstance(child, (TiedConv, TiedHead)):
                     setattr(parent, name, plain_conv(child))
+        widths = self.spec.widths
+        plain.merge = nn.ModuleList(BlendedConv(conv) for conv in plain.merge)  # type: ignore[arg-type]
+        for blocks, coarser in zip(plain.decoder, widths[1:], strict=False):
+            blocks[0] = SummedConv(blocks[0], coarser)  # type: ignore
+        for scale, attention in enumerate(plain.attention):
+            if attention.spatial is not None and cells_fit(scale, len(widths)):
+                attention.spatial = in_cells(attention.spatial)  # type: ignore[arg-type]
+            attention.mean = averaging_conv(widths[scale]).to(next(self.parameters())) if self.spec.spatial else None  # type: ignore
         return plain
 
     def _pad(self, frames: Tensor) -> Tensor:
@@ -149,28 +153,33 @@ class FusionNet(nn.Module):
         height, width = frames.shape[-2:]
         return F.pad(frames, (0, -width % stride, 0, -height % stride), mode="replicate")
 
-    def _decode(self, merged: Sequence[Tensor], apply: Callable[[Any, Tensor], Tensor]) -> Tensor:
-        """Join the scales from coarse to fine; `apply` runs a convolution on pair or stack tensors."""
+    def _decode(self, merged: Sequence[Tensor], apply: Callable[[Any, Sequence[Tensor]], Tensor]) -> Tensor:
+        """Join the scales from coarse to fine; `apply` runs a convolution on concatenated pair or stack tensors."""
         x = merged[-1]
         for scale in range(len(merged) - 1, -1, -1):
+            parts: Sequence[Tensor] = (x,)
             if scale < len(merged) - 1:
                 x = F.interpolate(x, size=merged[scale].shape[-2:], mode="bilinear", align_corners=False)
-                x = torch.cat([x, merged[scale]], 1)
+                parts = (x, merged[scale])
             for conv in self.decoder[scale]:  # type: ignore[attr-defined]
-                x = F.leaky_relu(apply(conv, x), SLOPE)
+                x = F.leaky_relu(apply(conv, parts), SLOPE)
+                parts = (x,)
         return x
 
     def _finish(self, near: Tensor, far: Tensor, out: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
         """Turn the head's channels into the fused frame and the near frame's weight."""
-        fold, (height, width) = self.spec.fold, near.shape[-2:]
-        out = F.pixel_shuffle(out, fold)[..., :height, :width]
         if self.spec.head == "reconstruct":
-            return torch.sigmoid(out), self._image_sized(weight, near)
-        q = torch.sigmoid(out[:, -1:])
+            return self._unfolded(torch.sigmoid(out), near), self._image_sized(weight, near)
+        cells = self.spec.fold**2
+        q = self._unfolded(torch.sigmoid(out[:, -cells:] if self.spec.residual else out), near)
         fused = far + q * (near - far)
         if self.spec.residual:
-            fused = fused + out[:, :3]
+            fused = fused + self._unfolded(out[:, :-cells], near)
         return self._in_range(fused), q
+
+    def _unfolded(self, folded: Tensor, frame: Tensor) -> Tensor:
+        """Unfold channels into pixels, and cut off what `_pad` added to ``frame``."""
+        return F.pixel_shuffle(folded, self.spec.fold)[..., : frame.shape[-2], : frame.shape[-1]]
 
     def _image_sized(self, weight: Tensor | None, frame: Tensor) -> Tensor:
         """Bring a weight of the finest scale to the frame's size; without one no frame is preferred: 0.5."""
@@ -183,6 +192,24 @@ class FusionNet(nn.Module):
     def _in_range(self, fused: Tensor) -> Tensor:
         # While training, a clamp would stop the gradient of every pixel beyond the range.
         return fused if self.training else fused.clamp(0, 1)
+
+
+def _merged(merge: nn.Module, near: Tensor, far: Tensor, weight: Tensor | None) -> Tensor:
+    """Merge two frames' features, near by its weight and far by what that leaves."""
+    if not isinstance(merge, BlendedConv):
+        return _convolved(merge, (near, far) if weight is None else (near * weight, far * (1 - weight)))
+    merged: Tensor = merge(near, far, weight)
+    return merged
+
+
+def _convolved(conv: nn.Module, parts: Sequence[Tensor]) -> Tensor:
+    """Run a convolution on features that belong side by side."""
+    result: Tensor = conv(*parts) if isinstance(conv, SummedConv) else conv(_joined(parts))
+    return result
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), 1)
 
 
 def _joint_conv(spec: Spec, parts: Sequence[int], channels_out: int, kernel: int) -> nn.Module:

@@ -26,23 +26,24 @@ def constants(model):
 
 def test_layers_are_named_as_in_the_network(exports):
     layers = {layer.name: layer for layer in conv_layers(load_graph(exports / "small.onnx"))}
-    assert set(layers) >= {"encoder.0.0.0", "encoder.1.0.0", "attention.0.spatial", "merge.1", "decoder.0.0", "head"}
-    assert layers["merge.0"].joined
+    assert set(layers) >= {"encoder.0.0.0", "encoder.1.0.0", "attention.0.spatial", "merge.1.near", "decoder.0.0.own", "head"}
+    assert layers["attention.0.spatial"].joined
     assert not layers["head"].joined
+    assert not any(name.endswith(".mean") for name in layers)
     companion = {layer.name for layer in conv_layers(load_graph(exports / "small.means.onnx"))}
     assert companion <= set(layers)
 
 
 def test_activations_and_weights_are_symmetric_and_biases_untouched(exports):
-    model = quantised(exports, ["decoder.0.0"])
+    model = quantised(exports, ["decoder.0.0.own"])
     values = constants(model)
     zeros = {name: value for name, value in values.items() if name.endswith(".zero")}
     assert zeros
     assert all(value.dtype == np.int8 and not value.any() for value in zeros.values())
     node = next(node for node in model.graph.node if node.op_type == "Conv" and "decoder" in node.input[1])
-    assert node.input[1] == "net.decoder.0.0.weight.dequantized"
+    assert node.input[1] == "net.decoder.0.0.own.weight.dequantized"
     assert values[node.input[2]].dtype == np.float32
-    assert "net.decoder.0.0.weight" not in values
+    assert "net.decoder.0.0.own.weight" not in values
     onnx.checker.check_model(model, full_check=True)
 
 
@@ -57,7 +58,7 @@ def test_weights_use_their_bits_channel_by_channel(bits, top, exports):
 
 
 def test_joined_inputs_are_clipped_to_the_quantisers_range(exports):
-    model = quantised(exports, ["merge.0", "head"])
+    model = quantised(exports, ["attention.0.spatial", "head"])
     clips = [node for node in model.graph.node if node.op_type == "Clip" and node.name.endswith(".clip")]
     assert len(clips) == 1
     low, high = (float(constants(model)[name]) for name in clips[0].input[1:])

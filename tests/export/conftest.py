@@ -9,7 +9,9 @@ import pytest
 
 from ufafuse.train.spec import Spec
 
-SMALL = Spec("small", widths=(4, 6), fold=2, encoder_blocks=(1, 1), decoder_blocks=(1, 0), head="select", symmetric=True)
+SMALL = Spec(
+    "small", widths=(4, 6), fold=2, encoder_blocks=(1, 1), decoder_blocks=(1, 0), head="select", symmetric=True, residual=False
+)
 PLAIN = Spec("plain", widths=(6,), fold=1, encoder_blocks=(2,), decoder_blocks=(1,), head="reconstruct")
 
 

@@ -14,7 +14,7 @@ from ufafuse.train.model import load_weights
 def test_islands_keep_their_weights_whole(plain):
     net = load_weights(plain)
     graph = WholeGraph(net, half=Islands(("head",), 0, 0))
-    kept, halved = graph.net.get_submodule("head").weight, graph.net.get_submodule("merge.0").weight
+    kept, halved = graph.net.get_submodule("head").weight, graph.net.get_submodule("merge.0.near").weight
     assert torch.equal(kept, net.head.weight)
     assert halved.dtype == torch.float16
 

@@ -62,12 +62,12 @@ def reach(net: FusionNet, size: int) -> int:
     """How far from an output pixel an input pixel still has a gradient, along x, with the averages held fixed."""
     net = net.double()
     near, far = frames(net.spec.stride, size, dtype=torch.float64)
-    fixed = [net.means(net.encode(x)).detach() for x in (near, far)]
+    fixed = tuple(net.means(net.encode(x)).detach() for x in (near, far))
     farthest = 0
     for x in range(size // 2, size // 2 + net.spec.stride):
         near.grad = None
         near.requires_grad_()
-        fused, _ = net.fuse(near, far, net.encode(near), net.encode(far), *fixed)
+        fused, _ = net.fuse(near, far, net.encode(torch.cat([near, far])), fixed)
         fused[..., x].sum().backward()
         touched = near.grad.abs().amax((0, 1, 2)).nonzero().flatten()
         farthest = max(farthest, x - int(touched.min()), int(touched.max()) - x)
@@ -88,12 +88,12 @@ def test_a_tile_with_halo_and_the_whole_frames_averages_equals_the_whole(tiny_sp
     margin = -(-tiny_spec.halo // stride) * stride
     near, far = frames(2 * stride + 1, 2 * margin + 3 * stride + 5, dtype=torch.float64)
     with torch.no_grad():
-        features = [net.encode(x) for x in (near, far)]
-        whole, weight = net.fuse(near, far, *features)
+        means = tuple(net.means(net.encode(x)) for x in (near, far))
+        whole, weight = net.fuse(near, far, net.encode(torch.cat([near, far])))
         tile = (..., slice(stride, 2 * margin + 2 * stride))
         core = slice(margin, margin + stride)
         tiles = [x[tile] for x in (near, far)]
-        part, part_weight = net.fuse(*tiles, *map(net.encode, tiles), *map(net.means, features))
+        part, part_weight = net.fuse(*tiles, net.encode(torch.cat(tiles)), means)
     torch.testing.assert_close(part[..., core], whole[tile][..., core], rtol=0, atol=1e-12)
     torch.testing.assert_close(part_weight[..., core], weight[tile][..., core], rtol=0, atol=1e-12)
 
@@ -123,15 +123,29 @@ def test_the_order_of_the_frames_does_not_matter(name: str) -> None:
     torch.testing.assert_close(other, 1 - weight, rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("name", ["ufa-edge", "ufa-nano"])
-def test_the_copy_for_inference_computes_the_same_with_ordinary_convolutions(name: str) -> None:
-    net = lively(name)
+@pytest.mark.parametrize("name", ["ufa", "ufa-edge", "ufa-nano"])
+@pytest.mark.parametrize("attention", ["both", "no_spatial"])
+def test_the_copy_for_inference_computes_the_same_with_ordinary_convolutions(name: str, attention: str) -> None:
+    net = lively(dataclasses.replace(SPECS[name], attention=attention))
+    with torch.no_grad():
+        for key, parameter in net.named_parameters():
+            if key.endswith("bias"):
+                parameter.normal_(0, 0.1, generator=torch.Generator().manual_seed(2))
     near, far = frames(35, 50)
     plain = net.for_inference()
     with torch.no_grad():
-        torch.testing.assert_close(plain(near, far), net(near, far), rtol=0, atol=1e-6)
+        for ours, expected in zip(plain.forward_with_map(near, far), net.forward_with_map(near, far), strict=True):
+            torch.testing.assert_close(ours, expected, rtol=0, atol=2e-6)
     assert not any(p.requires_grad for p in plain.parameters())
-    assert not any(name.endswith(("own", "score")) for name, _ in plain.named_parameters())
+    assert not any(key.endswith(("own", "score")) for key, _ in plain.named_parameters())
+
+
+def test_the_copy_for_inference_leaves_the_network_as_it_was() -> None:
+    net = lively("ufa-nano")
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    net.for_inference()
+    assert before.keys() == net.state_dict().keys()
+    assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
 
 
 def test_a_stack_of_two_is_a_pair_and_the_order_of_a_stack_does_not_matter() -> None:
@@ -180,9 +194,10 @@ def test_attention_does_not_overflow_in_half_precision() -> None:
     with torch.no_grad():
         net.attention[0].spatial.weight.fill_(200)
         net.encoder[0][0][0].weight.mul_(1000)
-        features = [net.encode(x.half()) for x in frames(8, 8)]
-        near, far, weight = net.attention[0](features[0][0], features[1][0], *map(net.means, features))
-    assert all(x.isfinite().all() for x in (near, far, weight))
+        features = net.encode(frames(8, 8).flatten(0, 1).half())
+        both, weight = net.attention[0](features[0], *net.means(features).split(1))
+    assert both.isfinite().all()
+    assert weight.isfinite().all()
 
 
 def test_averages_are_float32_in_half_precision() -> None:
