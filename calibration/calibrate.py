@@ -1,6 +1,7 @@
 """From an exported graph and real pairs to an INT8 graph that was measured before it got its name."""
 
 import contextlib
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from ufafuse.calibration.judge import Judge
 from ufafuse.calibration.layers import conv_layers
 from ufafuse.calibration.quantizers import QuantizerOptions, with_quantizers
 from ufafuse.calibration.ranges import Method, Ranges, measure_ranges
-from ufafuse.calibration.search import Choice, fewest_kept, sensitivity
+from ufafuse.calibration.search import Choice, fewest_kept, sensitivity, without_slow
+from ufafuse.calibration.speed import SIZE, race
 from ufafuse.calibration.table import plot
 from ufafuse.export.onnx_export import Companions, report_path
 from ufafuse.export.onnx_file import load_graph
@@ -37,6 +39,7 @@ class CalibrationOptions:
         equalise: Bring the channels between convolutions to like sizes first; changes no value of the float graph.
         min_psnr: Worst PSNR in dB against the source file that the held-out windows must keep.
         keep: Layers to leave in high precision.
+        only_faster: Leave parts of the network in high precision too where the file is then faster, as measured here.
         threads: CPU threads.
 
     Raises:
@@ -53,6 +56,7 @@ class CalibrationOptions:
     equalise: bool = True
     min_psnr: float = 45.0
     keep: tuple[str, ...] = ()
+    only_faster: bool = False
     threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -83,7 +87,9 @@ def int8_from_onnx(
     Returns:
         ``ok``, ``artefact``, ``report``, ``ranges``, ``plot``, ``files``, ``precision``, ``rest`` (of the layers that are
         not int8), ``method``, ``layers`` (a row each: ``name``, ``psnr_alone``, ``share_of_work``, ``precision``),
-        ``share_int8`` (of the work), ``verified`` (``ok``, ``psnr`` by engine, ``psnr_all``, ``min_psnr``, ``windows``).
+        ``share_int8`` (of the work), ``speed`` (``engine``, ``size``,
+        ``source_ms``, ``int8_ms``, ``ratio``), ``verified`` (``ok``, ``psnr`` by engine, ``psnr_all``, ``min_psnr``,
+        ``windows``).
 
     Raises:
         InputError, ModelError: An option or a file cannot be used.
@@ -107,6 +113,7 @@ def int8_from_onnx(
     goal = _goal(manifest, onnx, ranges, options, choice)
     files, verified = _write(onnx, out, goal, ranges, choice, judge, options, force=force)
     report = _report(out, files, manifest, ranges, alone, choice, shares, options)
+    report["speed"] = _speed(onnx, out, judge, options)
     report["verified"] = {**verified, "psnr_all": round(choice.psnr_all, 2), "windows": len(to_judge)}
     ranges.save(Path(report["ranges"]))
     plot(report, Path(report["plot"]))
@@ -207,7 +214,32 @@ def _searched(
         on_step(f"{len(chosen)} of {len(names)} layers in int8", next(tried), 2 * len(names) + 1)
         return judge.worst(candidate(chosen))
 
-    return alone, fewest_kept(names, alone, evaluate, min_psnr=options.min_psnr, keep=options.keep, shares=shares)
+    choice = fewest_kept(names, alone, evaluate, min_psnr=options.min_psnr, keep=options.keep, shares=shares)
+    if options.only_faster:
+
+        def gain(before: Collection[str], after: Collection[str]) -> float:
+            on_step(f"timing {len(after)} of {len(names)} layers in int8", 0, 1)
+            times = _race_graphs({"before": candidate(before), "after": candidate(after)}, judge, options)
+            return 1 - times["after"] / times["before"]
+
+        choice = without_slow(choice, shares, gain, evaluate, min_psnr=options.min_psnr)
+    return alone, choice
+
+
+def _race_graphs(graphs: Mapping[str, Any], judge: Judge, options: CalibrationOptions) -> dict[str, float]:
+    with tempfile.TemporaryDirectory(prefix="ufafuse-") as folder:
+        files = {name: Path(folder) / f"{name}.onnx" for name in graphs}
+        for name, path in files.items():
+            path.write_bytes(graphs[name].SerializeToString())
+        return race(files, judge.engines[-1], threads=options.threads)
+
+
+def _speed(onnx: Path, out: Path, judge: Judge, options: CalibrationOptions) -> dict[str, Any]:
+    """The finished file's time beside its source's, on the engine that `auto` would take: the last of the judge's."""
+    engine = judge.engines[-1]
+    times = race({"source": onnx, "int8": out}, engine, threads=options.threads)
+    rounded = {f"{name}_ms": round(ms, 2) for name, ms in times.items()}
+    return {"engine": engine, "size": list(SIZE), **rounded, "ratio": round(times["int8"] / times["source"], 3)}
 
 
 def _labelled(model: Any, manifest: Manifest) -> Any:  # noqa: ANN401 - onnx ships no types

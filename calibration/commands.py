@@ -39,7 +39,8 @@ def calibrate(
     min_psnr: Annotated[float, typer.Option(help="Worst PSNR (dB) against the source, on pairs kept back.")] = 45.0,
     keep: Annotated[list[str] | None, typer.Option(help="A layer to leave as it is; repeatable.")] = None,
     weight_bits: Annotated[int, typer.Option(help="7: safe on CPUs without VNNI; 8: for GPUs and CPUs with it.")] = 7,
-    outputs: Annotated[bool, typer.Option(help="Quantise results too: ONNX Runtime needs it, TensorRT does not.")] = True,
+    outputs: Annotated[bool, typer.Option(help="Quantise results too: for ONNX Runtime; slower elsewhere.")] = False,
+    only_faster: Annotated[bool, typer.Option("--only-faster", help="Keep float where int8 is measured to be slower.")] = False,
     equalise: Annotated[bool, typer.Option(help="Bring channels to like sizes first; the float values stay the same.")] = True,
     crops: Annotated[int, typer.Option(help="Windows to calibrate on.")] = 32,
     judge: Annotated[int, typer.Option(help="Windows to judge on.")] = 6,
@@ -67,6 +68,7 @@ def calibrate(
             equalise=equalise,
             min_psnr=min_psnr,
             keep=tuple(keep or ()),
+            only_faster=only_faster,
             threads=threads,
         )
         report = _calibrated(onnx, out, options, force=force)
@@ -102,6 +104,10 @@ def _print_table(report: dict[str, Any]) -> None:
     console.out.print(table)
     reached = ", ".join(f"{engine} {psnr:.1f} dB" for engine, psnr in report["verified"]["psnr"].items())
     console.out.print(f"{report['share_int8']:.0%} of the work in int8; worst of the pairs kept back: {reached}")
+    speed, (height, width) = report["speed"], report["speed"]["size"]
+    console.out.print(
+        f"{height}x{width} on {speed['engine']}: {speed['int8_ms']:.1f} ms, the source {speed['source_ms']:.1f} ms"
+    )
 
 
 def int8_maker() -> "Maker":

@@ -97,3 +97,43 @@ def _taken_back(left_out: Sequence[str], chosen: list[str], evaluate: Evaluate, 
         if tried >= min_psnr:
             chosen, reached = [*chosen, name], tried
     return chosen, reached
+
+
+def part_of(name: str) -> str:
+    """The part of the network that a layer belongs to: ``"merge"``, ``"attention"``, or one scale of encoder or decoder.
+
+    One small layer's time is lost in the noise of a measurement, that of all of its kind is not.
+    """
+    first, *rest = name.split(".")
+    return f"{first}.{rest[0]}" if first in ("encoder", "decoder") else first
+
+
+def without_slow(
+    choice: Choice,
+    shares: Mapping[str, float],
+    gain: Callable[[Collection[str], Collection[str]], float],
+    evaluate: Evaluate,
+    *,
+    min_psnr: float,
+    least_gain: float = 0.01,
+) -> Choice:
+    """Take back to high precision the parts whose int8 makes the file slower: converting to it costs more than it saves.
+
+    Args:
+        choice: What holds the quality.
+        shares: Of the work by layer; the part with the least work is tried first.
+        gain: By what fraction the second set of int8 layers is faster than the first.
+        evaluate: Worst PSNR with the given layers quantised.
+        min_psnr: In dB; a faster choice that does not hold it is not taken.
+        least_gain: What counts as faster.
+    """
+    work: dict[str, float] = {}
+    for name in choice.int8:
+        work[part_of(name)] = work.get(part_of(name), 0.0) + shares[name]
+    int8, reached = choice.int8, choice.psnr
+    for part in sorted(work, key=work.__getitem__):
+        fewer = tuple(name for name in int8 if part_of(name) != part)
+        if fewer and gain(int8, fewer) >= least_gain and (psnr := evaluate(fewer)) >= min_psnr:
+            int8, reached = fewer, psnr
+    names = sorted((*choice.int8, *choice.kept), key=list(shares).index)
+    return Choice(int8, tuple(name for name in names if name not in int8), reached, choice.psnr_all)

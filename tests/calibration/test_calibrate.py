@@ -3,15 +3,18 @@
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import pytest
 from typer.testing import CliRunner
 
+from ufafuse.calibration import calibrate
 from ufafuse.calibration.calibrate import CalibrationOptions, int8_from_onnx
 from ufafuse.calibration.costs import shares_of_work
 from ufafuse.calibration.crops import CropOptions
+from ufafuse.calibration.judge import cpu_engines
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.export.verify import verify_against_weights
 from ufafuse.runtime.artefact import read_manifest
@@ -64,6 +67,27 @@ def test_the_report_has_the_table_and_the_picture(done):
     assert Path(report["plot"]).read_bytes().startswith(b"\x89PNG")
     assert min(report["verified"]["psnr"].values()) >= 40
     assert {"measuring ranges"} < {what for what, *_ in steps}
+
+
+def test_the_report_says_how_long_the_file_takes_beside_its_source(done):
+    speed = done[1]["speed"]
+    assert (speed["engine"], speed["size"]) == (cpu_engines()[-1], [520, 520])
+    assert speed["int8_ms"] > 0
+    assert speed["ratio"] == pytest.approx(speed["int8_ms"] / speed["source_ms"], abs=0.02)
+
+
+def test_parts_that_are_slower_in_int8_stay_as_they_are_where_asked(exports, pairs, tmp_path, done, monkeypatch):
+    def slow_head(files, *_, **__):
+        graphs = {name: load_graph(path) for name, path in files.items()}
+        heads = {name: any(t.name == "net.head.weight.int8" for t in graph.graph.initializer) for name, graph in graphs.items()}
+        return {name: 20.0 if head else 10.0 for name, head in heads.items()}
+
+    monkeypatch.setattr(calibrate, "race", slow_head)
+    options = CalibrationOptions(pairs, crops=CROPS, ranges=Path(done[1]["ranges"]), min_psnr=35.0)
+    for only_faster, became in ((False, "int8"), (True, "fp32")):
+        chosen = replace(options, only_faster=only_faster)
+        report = int8_from_onnx(exports / "small.onnx", tmp_path / f"{became}.onnx", chosen)
+        assert next(row["precision"] for row in report["layers"] if row["name"] == "head") == became
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])

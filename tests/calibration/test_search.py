@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ufafuse.calibration.search import fewest_kept, sensitivity
+from ufafuse.calibration.search import Choice, fewest_kept, part_of, sensitivity, without_slow
 from ufafuse.runtime.errors import CheckFailed
 from ufafuse.runtime.tolerances import psnr
 
@@ -66,3 +66,41 @@ def test_of_two_that_fit_alone_the_one_with_more_work_is_taken_back():
     assert choice.int8 == ("a",)  # the bisection had it already
     choice = fewest_kept(["b", "c"], alone, evaluate, min_psnr=wanted, shares={"b": 0.6, "c": 0.3})
     assert choice.int8 == ("b",)
+
+
+LAYERS = ("encoder.0.0.0", "encoder.0.1.0", "merge.0.near", "merge.0.far", "decoder.0.1", "head")
+SHARES = dict(zip(LAYERS, (0.3, 0.3, 0.01, 0.01, 0.3, 0.08), strict=True))
+
+
+def faster_by(saved):
+    """A machine on which each layer's int8 saves a known time of a file of 100."""
+
+    def gain(before, after):
+        ms = [100 - sum(saved[name] for name in chosen) for chosen in (before, after)]
+        return 1 - ms[1] / ms[0]
+
+    return gain
+
+
+def test_parts_that_int8_makes_slower_go_back_whole():
+    saved = dict.fromkeys(LAYERS, 5.0) | {"merge.0.near": -2.0, "merge.0.far": -1.0, "head": -0.2}
+    choice = Choice((*LAYERS[:-2], "head"), ("decoder.0.1",), 50.0, 44.0)
+    faster = without_slow(choice, SHARES, faster_by(saved), lambda _: 51.0, min_psnr=45)
+    assert faster.int8 == ("encoder.0.0.0", "encoder.0.1.0", "head")  # the head's loss is too small to be seen
+    assert faster.kept == ("merge.0.near", "merge.0.far", "decoder.0.1")
+    assert (faster.psnr, faster.psnr_all) == (51.0, 44.0)
+
+
+def test_what_is_faster_but_not_good_enough_is_not_taken():
+    choice = Choice(LAYERS, (), 50.0, 50.0)
+    faster = without_slow(choice, SHARES, faster_by(dict.fromkeys(LAYERS, -5.0)), lambda _: 44.9, min_psnr=45)
+    assert faster == choice
+
+
+def test_something_stays_int8_where_all_of_it_is_slow():
+    choice = Choice(("head",), LAYERS[:-1], 50.0, 40.0)
+    assert without_slow(choice, SHARES, faster_by({"head": -5.0}), lambda _: 60.0, min_psnr=45).int8 == ("head",)
+
+
+def test_a_part_is_a_scale_of_encoder_or_decoder_or_all_of_a_kind():
+    assert [part_of(name) for name in LAYERS] == ["encoder.0", "encoder.0", "merge", "merge", "decoder.0", "head"]
