@@ -73,8 +73,8 @@ class FusionNet(nn.Module):
         """Return the spatial attention's weight of the near frame at the finest scale, N x 1 x H x W (over the fold)."""
         count = near.shape[0]
         finest = self.encode(torch.cat([near, far]))[0]
-        a, b = finest[:count], finest[count:]
-        weight: Tensor = self.attention[0](a, b, channel_means(a), channel_means(b))[2]
+        means = channel_means(finest)
+        weight: Tensor = self.attention[0](finest, means[:count], means[count:])[1]
         return weight
 
     def means(self, features: Sequence[Tensor]) -> Tensor:
