@@ -28,14 +28,15 @@ Factors = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True)
 class Link:
-    """A convolution whose result goes to one other convolution and nowhere else.
+    """A convolution, or the sum of two, whose result goes to one other convolution and nowhere else.
 
     Args:
-        first, second: The two.
+        firsts: The one, or the two that are summed.
+        second: The other.
         activated: LeakyReLU stands between them.
     """
 
-    first: Layer
+    firsts: tuple[Layer, ...]
     second: Layer
     activated: bool
 
@@ -53,8 +54,12 @@ def links(model: Any) -> dict[str, Link]:  # noqa: ANN401 - onnx ships no types
         tensor, node = second.source, made_by.get(second.source)
         activated = node is not None and node.op_type == "LeakyRelu"
         before = node.input[0] if node is not None and activated else tensor
-        if before in by_result and uses[tensor] == 1 and uses[before] == 1:
-            found[second.name] = Link(by_result[before], second, activated)
+        maker = made_by.get(before)
+        summed = maker is not None and maker.op_type == "Add"
+        results = list(maker.input) if maker is not None and summed else [before]
+        between = {tensor, before, *results}
+        if all(name in by_result for name in results) and all(uses[name] == 1 for name in between):
+            found[second.name] = Link(tuple(by_result[name] for name in results), second, activated)
     return found
 
 
@@ -77,15 +82,17 @@ def measure_factors(
         By the second convolution's name, one factor (a power of two from 1 to 64) for each of its input channels.
     """
     found = links(model)
-    tensors = {name: link.first.result if outputs else link.second.source for name, link in found.items()}
+    tensors = {
+        name: [first.result for first in link.firsts] if outputs else [link.second.source] for name, link in found.items()
+    }
     if not tensors:
         return {}
-    probe = Probe(model, list(tensors.values()))
+    probe = Probe(model, [tensor for each in tensors.values() for tensor in each])
     tops: dict[str, NDArray[Any]] = {}
     for crop in crops:
         values = probe(model_inputs(crop, io))
-        for name, tensor in tensors.items():
-            top = np.abs(values[tensor].astype(np.float32)).max(axis=(0, 2, 3))
+        for name, looked_at in tensors.items():
+            top = np.max([np.abs(values[tensor].astype(np.float32)).max(axis=(0, 2, 3)) for tensor in looked_at], axis=0)
             tops[name] = np.maximum(tops.get(name, top), top)
     return {name: _factors(top) for name, top in tops.items()}
 
@@ -116,7 +123,8 @@ def equalised(model: Any, factors: Factors) -> Any:  # noqa: ANN401 - onnx ships
             continue
         if name not in found:
             raise ModelError(f"layer {name} is linked otherwise than in the graph it was calibrated on: export both again.")
-        editor.scale(found[name].first, np.asarray(values), axis=0)
+        for first in found[name].firsts:
+            editor.scale(first, np.asarray(values), axis=0)
         editor.scale(found[name].second, 1 / np.asarray(values), axis=1)
     return changed
 
