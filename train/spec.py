@@ -83,6 +83,33 @@ class Spec:
         return self.attention in ("both", "no_spatial")
 
     @property
+    def parameters(self) -> int:
+        """How many numbers are learnt."""
+        total, before = 0, 3
+        for scale, width in enumerate(self.widths):
+            kernel = 3 * self.fold if scale == 0 else 3
+            total += before * width * kernel**2 + width
+            total += (self.encoder_blocks[scale] - 1) * (9 * width**2 + width)
+            total += 2 * SPATIAL_KERNEL**2 if self.spatial else 0
+            total += self._joint(2 * width, width, 1)
+            if self.decoder_blocks[scale]:
+                coarser = self.widths[scale + 1] if scale + 1 < len(self.widths) else 0
+                total += self._joint(coarser + width, width, 9)
+                total += (self.decoder_blocks[scale] - 1) * self._joint(width, width, 9)
+            before = width
+        cells = self.fold**2
+        colours = 3 * cells if self.head == "reconstruct" or self.residual else 0
+        scores = cells if self.head == "select" else 0
+        if self.symmetric:
+            return total + (colours + scores) * self.widths[0] // 2 * 9 + colours
+        return total + (colours + scores) * (self.widths[0] * 9 + 1)
+
+    def _joint(self, channels_in: int, channels_out: int, pixels: int) -> int:
+        """Parameters of a convolution over both frames' features; tied, it has half the weights and half the biases."""
+        ties = 2 if self.symmetric else 1
+        return (channels_in * channels_out * pixels + channels_out) // ties
+
+    @property
     def halo(self) -> int:
         """How many pixels away an input pixel can change an output pixel, the global averages aside.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import InputError
+from ufafuse.train.spec import Spec
 
 _COUNTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
@@ -25,7 +26,8 @@ class Work:
         elements: Read and written by these layers, input and output of each.
         weights: Numbers in the weights.
         io_bytes: Of the frames in and the results out.
-        parameters: Weights and biases of these layers, each stored one once, however often it is used.
+        parameters: What the network has learnt, by its description; of a file without one, the weights and biases of these
+            layers, each stored one once, however often it is used. (A graph made for speed stores some twice.)
     """
 
     flop: float
@@ -72,7 +74,8 @@ def count_work(model: Path, size: tuple[int, int]) -> Work:
         elements += float(np.prod(shapes[node.input[0]]) + np.prod(shapes[node.output[0]]))
     weights = float(sum(np.prod(tensor.dims) for tensor in graph.graph.initializer))
     pixel_bytes = (2 + 1) * 3 * (1 if manifest.io == "uint8" else 4)  # two frames in and one out, three channels
-    return Work(flop, int8_op, elements, weights, float(size[0] * size[1] * pixel_bytes), _parameters(graph, counted))
+    parameters = Spec.from_dict(manifest.spec).parameters if manifest.spec else _parameters(graph, counted)
+    return Work(flop, int8_op, elements, weights, float(size[0] * size[1] * pixel_bytes), parameters)
 
 
 def _parameters(graph: Any, counted: list[Any]) -> int:  # noqa: ANN401 - protobuf

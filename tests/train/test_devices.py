@@ -37,7 +37,7 @@ if fabric.is_global_zero:
 
 @pytest.fixture
 def options(photo_folders: tuple[Path, Path], tmp_path: Path) -> TrainOptions:
-    recipe = Recipe(steps=2, crop=24, batch=4, clip=0, init="xavier")
+    recipe = Recipe(steps=2, crop=24, batch=4, clip=0, init="xavier", precision="fp32")
     return TrainOptions(*photo_folders, tmp_path / "run", recipe, variant="ufa-nano", device="cpu", val_share=0.2)
 
 
@@ -59,8 +59,8 @@ def test_two_processes_average_to_the_gradient_of_the_joint_batch(options: Train
     trainer = Trainer(options, RunData(options), launched_fabric(options), Stop())
     loss = trainer._step(next(iter(trainer._batches())))
     assert mean == pytest.approx(loss, abs=1e-6)
-    largest = max(float(p.grad.abs().max()) for p in trainer.net.parameters())
-    assert largest > 1e-3
+    largest = max(float(p.grad.abs().max()) for p in trainer.net.parameters() if p.numel())  # no residual: no weights for one
+    assert largest > 1e-5
     for name, parameter in trainer.net.named_parameters():
         torch.testing.assert_close(gradients[name], parameter.grad, rtol=0, atol=1e-5 * largest)
 

@@ -1,10 +1,12 @@
 """What is computed from a spec, and which specs are refused."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
 from ufafuse.runtime.errors import InputError, ModelError
+from ufafuse.train.model import build_model
 from ufafuse.train.spec import SPECS, Spec, find_spec
 
 
@@ -52,3 +54,10 @@ def test_a_dictionary_that_is_no_description_is_refused() -> None:
 def test_an_unknown_variant_is_named_with_the_known_ones() -> None:
     with pytest.raises(InputError, match=r"'ufo'.*ufa, ufa-edge, ufa-nano"):
         find_spec("ufo")
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("changed", [{}, {"attention": "none"}, {"symmetric": False, "head": "select", "residual": True}])
+def test_parameters_are_those_of_the_network(name: str, changed: dict[str, Any]) -> None:
+    spec = dataclasses.replace(SPECS[name], **changed)
+    assert spec.parameters == sum(parameter.numel() for parameter in build_model(spec, seed=0).parameters())
