@@ -132,6 +132,7 @@ def _build_interruptibly(
     that the progress monitor answers with, and goes on once the builder has let go.
     """
     progress = Progress(on_phase)
+    finished = threading.Event()
     done: list[Built] = []
     failed: list[BaseException] = []
 
@@ -141,15 +142,18 @@ def _build_interruptibly(
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread and raised there
             _let_go(error)
             failed.append(error)
+        finally:
+            finished.set()
 
     thread = threading.Thread(target=work, name="tensorrt-build", daemon=True)
     thread.start()
+    # Not Thread.join: interrupted, CPython 3.11's takes the thread for ended, and the process then ends under the builder.
     try:
-        while thread.is_alive():
-            thread.join(_POLL_S)
+        while not finished.wait(_POLL_S):
+            pass
     except KeyboardInterrupt:
         progress.cancelled.set()
-        thread.join()
+        finished.wait()
         raise
     if failed:
         raise failed.pop()

@@ -183,10 +183,9 @@ except KeyboardInterrupt:
 
 
 def test_ctrl_c_cancels_and_leaves_nothing_behind(exports, tmp_path, rtx):
-    # In a process of its own, as a user's: the builder, cancelled after dozens of builds beside every other engine's libraries
-    # in this process, ended it with a segmentation fault.
+    # In a process of its own, whose end shows whether the builder had let go: it aborts or crashes where it had not.
     command = [sys.executable, "-c", INTERRUPTED, str(exports / "small.onnx"), str(tmp_path / "x.engine")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout.strip()) == (0, "cancelled"), done.stderr
     assert not list(tmp_path.iterdir())
 
