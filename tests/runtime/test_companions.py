@@ -55,7 +55,8 @@ def test_any_size_and_tile_equal_the_whole_frame(write_model, height, width, til
         np.testing.assert_allclose(tiled.fused, whole.fused, atol=1e-6)
     else:  # two roundings of all but equal values differ at most where one tips over
         assert np.abs(tiled.fused.astype(int) - whole.fused).max() <= 1
-        assert (tiled.fused != whole.fused).mean() < 1e-3
+        # ... and 1e-6 of white is 0.07 of a level in sixteen bits: some of a few hundred values then do.
+        assert (tiled.fused != whole.fused).mean() < (1e-3 if dtype == np.uint8 else 0.05)
 
 
 @pytest.mark.usefixtures("small_engine")

@@ -1,10 +1,14 @@
 """OpenVINO's own: bf16 where it is native and nowhere else, one compiled network a size, the plugin's settings."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from ufafuse.runtime.backends import openvino as backend
 from ufafuse.runtime.errors import BackendError
+from ufafuse.runtime.frames import check_pair, to_planes
+from ufafuse.runtime.images import read_image
 from ufafuse.runtime.session import SessionOptions, open_session
 
 ONE = SessionOptions(threads=1)
@@ -102,8 +106,10 @@ def test_onnx_runtimes_providers_are_not_its_own(tiny_onnx):
 def test_native_bf16_stays_within_50_db_of_fp32():
     from ufafuse.runtime.models import model_path
 
-    noise = np.random.default_rng(0)
-    near, far = (noise.random((1, 3, 120, 136), np.float32) for _ in range(2))
+    # A real pair: two frames of independent noise have no frame in focus, and there a selection of either is as right.
+    examples = Path(__file__).parents[3] / "examples"
+    frames = [read_image(examples / f"sample_{side}.png") for side in "AB"]
+    near, far = (to_planes(frame, check_pair(*frames)) for frame in frames)
     results = []
     for precision in ("fp32", "bf16"):
         with open_session(model_path(), backend="openvino", options=SessionOptions(precision=precision)) as session:
