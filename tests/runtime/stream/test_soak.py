@@ -145,10 +145,10 @@ def test_a_real_run_spends_its_time_in_the_session():
 
     fuser.session.infer = timed
     keep_heap()  # as the command does: page faults would be half of what is outside
-    settings = SimSettings(size=(240, 320), rate=30)
+    settings = SimSettings(size=(480, 640), rate=100)  # more than two cores fuse, so that nothing waits
     sources = [SimSource(None, side, settings) for side in (NEAR, FAR)]
     with fuser:
-        summary = Pipeline(*sources, fuser.fuse, options=PipelineOptions(frames=40)).run()
+        summary = Pipeline(*sources, fuser.fuse, options=PipelineOptions(frames=100)).run()
     # From the first inference's end to the last one's, so that loading and warming up do not count.
     total = inside[-1][1] - inside[0][1]
     share = 1 - sum(end - begun for begun, end in inside[1:]) / total
