@@ -127,7 +127,13 @@ def focus_map(label: Picture) -> Floats:
 
 
 def _corner(label: Picture, crop: int, rng: np.random.Generator) -> tuple[int, int]:
-    top, left = (int(rng.integers(max(1, side - crop + 1))) for side in label.shape)
+    """Draw the corner of a crop; a good share of them touch the photograph's border.
+
+    What is fused are whole photographs, and many have a border like no other place in them (the dark line of a scan).
+    """
+    reach = crop // 4
+    limits = (max(0, side - crop) for side in label.shape)
+    top, left = (min(max(int(rng.integers(-reach, limit + reach + 1)), 0), limit) for limit in limits)
     return top, left
 
 

@@ -155,7 +155,7 @@ def test_levels_above_white_are_refused():
         check_pair(np.zeros((2, 2), np.uint16), np.full((2, 2), 4096, np.uint16), white=4095)
 
 
-@pytest.mark.parametrize("white", [0, -1, 256, 1e9])
+@pytest.mark.parametrize("white", [0, -1, 1e-203, 0.5, 256, 1e9])
 def test_white_must_be_a_level(white):
     with pytest.raises(InputError, match="makes no sense for uint8"):
         check_pair(GOOD, GOOD, white=white)
