@@ -35,17 +35,29 @@ _MEND = {
 
 def machine() -> dict[str, Any]:
     """CPU, its instruction sets that matter to a network, memory, GPUs and versions, as one JSON-ready dictionary."""
-    cpu = _cpuinfo()
+    name, features = cpu()
     return {
         "system": f"{platform.system()} {platform.release()}",
         "architecture": platform.machine(),
         "python": sys.version.split()[0],
-        "cpu": cpu["name"],
+        "cpu": name,
         "cores": os.cpu_count() or 1,
-        "features": _features(platform.machine(), cpu["flags"]),
+        "features": features,
         "memory_mib": _memory_mib(),
         "gpus": gpus(),
     }
+
+
+def cpu() -> tuple[str, dict[str, bool]]:
+    """The CPU's name, and which of the instruction sets that matter to a network it has."""
+    found = _cpuinfo()
+    return found["name"], _features(platform.machine(), found["flags"])
+
+
+def multiplies_bytes() -> bool:
+    """Whether the CPU has instructions for int8 products, so that an int8 network is faster than a float one."""
+    _, features = cpu()
+    return any(features.get(name, False) for name in ("VNNI", "AMX", "DOTPROD", "I8MM"))
 
 
 def usable_cores() -> int:

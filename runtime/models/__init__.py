@@ -45,6 +45,12 @@ def model_path(model: str | Path | None = None, *, precision: str | None = None)
     return path
 
 
+def has_int8(model: str | Path | None = None) -> bool:
+    """Whether a calibrated file is bundled for this name (a path has none)."""
+    name = str(model if model is not None else DEFAULT)
+    return name in bundled() and (FOLDER / f"{name}{_PRECISION_SUFFIX['int8']}.onnx").is_file()
+
+
 def weights_path(model: str | Path | None = None) -> Path:
     """The ``.safetensors`` file behind a bundled name or a path. Raises: InputError when there is none."""
     name = str(model if model is not None else DEFAULT)

@@ -15,7 +15,7 @@ from ufafuse.runtime.commands import (
     Force,
     Json,
     MaxMemory,
-    PrecisionOption,
+    Precision,
     Threads,
     TileOption,
 )
@@ -116,6 +116,10 @@ Frames = Annotated[int | None, typer.Option(min=1, help="End after so many fused
 Seconds = Annotated[float | None, typer.Option(min=0, help="End after so many seconds.", rich_help_panel=_LIMITS)]
 Idle = Annotated[float | None, typer.Option(metavar="S", min=0, help="End when nothing came so long.", rich_help_panel=_LIMITS)]
 
+LivePrecision = Annotated[
+    Precision | None,
+    typer.Option(help="Arithmetic; left away, int8 where the network has such a file and the CPU gains by it."),
+]
 Model = Annotated[
     str | None, typer.Option(help="A bundled network, a .onnx or .engine file, or copy (no network: near passes).")
 ]
@@ -159,7 +163,7 @@ def stream(
     idle: Idle = None,
     model: Model = None,
     backend: BackendOption = Backend.auto,
-    precision: PrecisionOption = None,
+    precision: LivePrecision = None,
     threads: Threads = None,
     max_memory: MaxMemory = None,
     tile: TileOption = "auto",

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.machine import multiplies_bytes
+from ufafuse.runtime.models import has_int8
 from ufafuse.runtime.stream.frames import Array
 from ufafuse.runtime.stream.registration import Registration
 
@@ -23,7 +25,7 @@ class EngineOptions:
 
     Args:
         model: As `Fuser` takes it, or ``"copy"``: no network, the near frame passes through.
-        fuser: Backend, precision, threads, memory, ...: `Fuser`'s other arguments.
+        fuser: Backend, precision, threads, memory, ...: `Fuser`'s other arguments; without a precision, see `live_precision`.
         align: ``"off"``, or how the far frames may lie to the near ones (`ufafuse.runtime.align.MOTIONS`).
         align_every: Seconds after which that is estimated anew; None keeps the first estimate.
     """
@@ -50,7 +52,8 @@ class Engine:
         self._wants_map = wants_map
         aligned = options.align != OFF
         self._registration = Registration(options.align, every=options.align_every, report=report) if aligned else None
-        self._fuser = None if options.model == COPY else Fuser(options.model, **options.fuser)
+        fuser = {**options.fuser, "precision": live_precision(options)}
+        self._fuser = None if options.model == COPY else Fuser(options.model, **fuser)
 
     def fuse(self, near: Array, far: Array) -> Array | tuple[Array, Array | None]:
         """Fuse one pair: the fused frame, or (fused, map) where the map is wanted."""
@@ -87,3 +90,14 @@ class Engine:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._fuser is not None:
             self._fuser.close()
+
+
+def live_precision(options: EngineOptions) -> str | None:
+    """The precision that was asked for; else int8 where a bundled network has such a file and the CPU gains by it.
+
+    A live frame that comes too late is lost, and int8 files are only bundled within 45 dB of the float ones.
+    """
+    asked = options.fuser.get("precision")
+    if asked is None and options.fuser.get("backend") != "tensorrt" and has_int8(options.model) and multiplies_bytes():
+        return "int8"
+    return None if asked is None else str(asked)

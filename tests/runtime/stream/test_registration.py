@@ -100,13 +100,13 @@ def test_the_engine_gives_the_map_only_when_it_is_wanted(monkeypatch):
     monkeypatch.setattr("ufafuse.runtime.stream.fusing.Fuser", StubFuser)
     wanted = [False]
     picture = np.zeros((8, 8, 3), np.uint8)
-    with Engine(EngineOptions(fuser={"threads": 1}), wants_map=lambda: wanted[0], report=print) as engine:
+    with Engine(EngineOptions(fuser={"threads": 1, "precision": "fp32"}), wants_map=lambda: wanted[0], report=print) as engine:
         assert isinstance(engine.fuse(picture, picture), np.ndarray)
         wanted[0] = True
         assert engine.fuse(picture, picture)[1].shape == (8, 8)
         assert engine.to_json() == {"backend": "stub", "precision": "fp32", "model": "stub.onnx"}
         stub = engine._fuser
-        assert stub.options == {"threads": 1}
+        assert stub.options == {"threads": 1, "precision": "fp32"}
     assert stub.closed
 
 
