@@ -2,16 +2,17 @@
 
 import contextlib
 import json
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ufafuse.runtime.errors import UfaError
+from ufafuse.runtime.errors import BackendError, UfaError
 
 __all__ = ["emit", "err", "escape", "fail", "hint", "out", "progress", "run", "warn", "wrote"]
 
@@ -19,6 +20,7 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(highlight=False, soft_wrap=True, stderr=True)
 
 INTERRUPTED = 130
+_EXTRAS = {"train": "train", "export": "export", "calibration": "export", "benchmarks": "bench"}  # by folder
 
 
 @contextlib.contextmanager
@@ -26,18 +28,45 @@ def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the 
     """Turn the errors of this package into exit codes.
 
     A `UfaError` becomes one line on stderr (with ``as_json`` also ``{"ok": false, "error": ...}`` on stdout) and its exit
-    code; an interrupt becomes 130. Anything else is a defect of ours and keeps its traceback.
+    code; so does a package of one of our extras that is not installed; an interrupt becomes 130. Anything else is a defect
+    of ours and keeps its traceback.
     """
     try:
         yield
     except UfaError as error:
-        if as_json:
-            typer.echo(json.dumps({"ok": False, "error": str(error)}))
-        fail(str(error))
-        raise typer.Exit(error.exit_code) from error
+        _end(str(error), error.exit_code, as_json=as_json, cause=error)
+    except ModuleNotFoundError as error:
+        extra = _extra_that_has(error)
+        if extra is None:
+            raise
+        mend = f"run pip install 'ufafuse[{extra}]'."
+        _end(
+            f"this command needs {error.name}, which is not installed: {mend}",
+            BackendError.exit_code,
+            as_json=as_json,
+            cause=error,
+        )
     except KeyboardInterrupt as interrupt:
         err.print("interrupted")
         raise typer.Exit(INTERRUPTED) from interrupt
+
+
+def _end(text: str, code: int, *, as_json: bool, cause: Exception) -> NoReturn:
+    if as_json:
+        typer.echo(json.dumps({"ok": False, "error": text}))
+    fail(text)
+    raise typer.Exit(code) from cause
+
+
+def _extra_that_has(error: ModuleNotFoundError) -> str | None:
+    """The extra that the command's folder needs, by the first of our modules in the traceback after this one."""
+    if error.name is None or error.name.split(".")[0] == "ufafuse":
+        return None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        names = frame.f_globals["__name__"].split(".")
+        if names[0] == "ufafuse" and len(names) > 1 and names[1] in _EXTRAS:
+            return _EXTRAS[names[1]]
+    return None
 
 
 def fail(text: str) -> None:

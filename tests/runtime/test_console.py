@@ -40,6 +40,27 @@ def test_a_defect_keeps_its_traceback():
         _ = 1 / 0
 
 
+@pytest.mark.parametrize(("module", "extra"), [("ufafuse.train.commands", "train"), ("ufafuse.calibration.commands", "export")])
+def test_a_missing_package_of_an_extra(module, extra, capsys):
+    scope = {"__name__": module}
+    exec("def command(): import no_such_package", scope)
+    with pytest.raises(typer.Exit) as stopped, console.run(as_json=True):
+        scope["command"]()
+    assert stopped.value.exit_code == 2
+    told = capsys.readouterr()
+    text = f"this command needs no_such_package, which is not installed: run pip install 'ufafuse[{extra}]'."
+    assert told.err == f"error: {text}\n"
+    assert json.loads(told.out) == {"ok": False, "error": text}
+
+
+@pytest.mark.parametrize("module", ["elsewhere", "ufafuse.runtime.commands"])
+def test_a_module_of_ours_that_is_missing_is_a_defect(module):
+    scope = {"__name__": module}
+    exec("def command(): import ufafuse.no_such_module", scope)
+    with pytest.raises(ModuleNotFoundError), console.run():
+        scope["command"]()
+
+
 def test_where_things_are_printed(capsys):
     console.wrote(Path("a[b].png"))
     console.hint("ufa info")
