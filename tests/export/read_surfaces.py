@@ -1,4 +1,5 @@
-"""Write ``tensorrt_surfaces.json`` anew: the names that each release's real bindings have.
+"""Write ``tensorrt_surfaces.json`` anew, and the classic TensorRT part of the runtime's ``surfaces.json``: the names that each
+release's real bindings have.
 
     python tests/export/read_surfaces.py
 
@@ -16,11 +17,16 @@ import zipfile
 from pathlib import Path
 
 TARGET = Path(__file__).with_name("tensorrt_surfaces.json")
+RUNTIME_TARGET = Path(__file__).parents[1] / "runtime" / "backends" / "surfaces.json"
 RELEASES = {"10.3.0": "10.3.0", "10.16.1": "10.16.1.11", "11.1.0": "11.1.0.106", "11.4.0": "11.4.0.106"}
 CLASSES = (
     *("OptimizationProfile", "ParserError", "MemoryPoolType", "LayerType", "DataType", "ILogger", "IProgressMonitor"),
     *("TimingCache", "NetworkDefinition", "Builder", "BuilderConfig", "BuilderFlag", "OnnxParser", "Layer", "Tensor"),
     *("HardwareCompatibilityLevel", "NetworkDefinitionCreationFlag"),
+)
+RUNTIME_CLASSES = (
+    *("Runtime", "ICudaEngine", "IExecutionContext", "IRuntimeConfig", "ILogger", "IHostMemory", "TensorIOMode"),
+    "ExecutionContextAllocationStrategy",
 )
 _LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
 _FUNCTIONS = (
@@ -29,22 +35,21 @@ _FUNCTIONS = (
     *("getBuilderPluginRegistry", "getPluginRegistry", "initLibNvInferPlugins"),
 )
 _ASK = """
-import importlib.util, json, sys
-name = "tensorrt_bindings.tensorrt"
-spec = importlib.util.spec_from_file_location(name, sys.argv[1])
-module = sys.modules[name] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-answer = {}
-for kind in sys.argv[2:]:
-    real = getattr(module, f"I{kind}", None) or getattr(module, kind)
-    members = getattr(real, "__members__", None) or [name for name in dir(real) if not name.startswith("_")]
-    answer[kind] = sorted(members)
+import json, sys
+import tensorrt_bindings as trt
+def names(thing):
+    return [name for name in dir(thing) if not name.startswith("_")]
+answer = {"module": names(trt)}
+for kind in sys.argv[1:]:
+    real = getattr(trt, f"I{kind}", None) or getattr(trt, kind, None)
+    if real is not None:
+        answer[kind] = sorted(getattr(real, "__members__", None) or names(real))
 print(json.dumps(answer))
 """
 
 
 def surface(wheel_version, folder):
-    """Class -> names, of one release."""
+    """Class -> names, of one release; under "module" the names of the package itself."""
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
     subprocess.run([*pip, f"tensorrt-cu12-bindings=={wheel_version}"], check=True)
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
@@ -56,15 +61,31 @@ def surface(wheel_version, folder):
         soname = f"lib{library}.so.{major}"
         command = ["cc", "-shared", "-fPIC", f"-Wl,-soname,{soname}", "-o", str(folder / soname), str(source)]
         subprocess.run(command, check=True)
-    module = folder / "tensorrt_bindings" / "tensorrt.so"
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(folder)}
-    command = [sys.executable, "-c", _ASK, str(module), *CLASSES]
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(folder), "PYTHONPATH": str(folder)}
+    command = [sys.executable, "-c", _ASK, *CLASSES, *RUNTIME_CLASSES]
     return dict(json.loads(subprocess.run(command, check=True, capture_output=True, env=environment).stdout))
 
 
+def write_runtime_surfaces(surfaces):
+    """Replace what the runtime's fakes know of classic TensorRT, and leave the other packages as they are."""
+    known = json.loads(RUNTIME_TARGET.read_text())
+    for release, names in surfaces.items():
+        label = f"tensorrt {'.'.join(release.split('.')[:2])}"
+        known[label] = {kind: names[kind] for kind in (*RUNTIME_CLASSES, "module") if kind in names}
+        for kind in ("TensorIOMode", "ExecutionContextAllocationStrategy"):
+            known[label][kind] += ["name", "value"]  # of each member
+    lines = (
+        f" {json.dumps(package)}: {{\n" + ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in names.items()) + "\n }"
+        for package, names in sorted(known.items())
+    )
+    RUNTIME_TARGET.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
 if __name__ == "__main__":
-    surfaces = {}
+    found = {}
     for release, wheel_version in RELEASES.items():
         with tempfile.TemporaryDirectory() as folder:
-            surfaces[release] = surface(wheel_version, Path(folder))
-    TARGET.write_text(json.dumps(surfaces, indent=1) + "\n")
+            found[release] = surface(wheel_version, Path(folder))
+    builder = {release: {kind: names[kind] for kind in CLASSES} for release, names in found.items()}
+    TARGET.write_text(json.dumps(builder, indent=1) + "\n")
+    write_runtime_surfaces(found)

@@ -16,6 +16,7 @@ from ufafuse.runtime.backends import cuda
 
 RELEASES = {
     "tensorrt 10.3": ("tensorrt", "10.3.0.26"),
+    "tensorrt 10.16": ("tensorrt", "10.16.1.11"),
     "tensorrt 11.4": ("tensorrt", "11.4.0.106"),
     "tensorrt_rtx 1.7": ("tensorrt-rtx", "1.7.1.116"),
 }
