@@ -12,6 +12,7 @@ from ufafuse.train.spec import Spec
 SMALL = Spec(
     "small", widths=(4, 6), fold=2, encoder_blocks=(1, 1), decoder_blocks=(1, 0), head="select", symmetric=True, residual=False
 )
+RESIDUAL = Spec("residual", widths=(4,), fold=2, encoder_blocks=(1,), decoder_blocks=(1,), head="select", symmetric=True)
 PLAIN = Spec("plain", widths=(6,), fold=1, encoder_blocks=(2,), decoder_blocks=(1,), head="reconstruct")
 
 
@@ -69,6 +70,12 @@ def exports(tmp_path_factory):
 def plain(tmp_path_factory):
     """Weights of a small network of the paper's kind: one scale, stride 1, and a reconstructing head."""
     return write_weights(PLAIN, tmp_path_factory.mktemp("plain") / "plain.safetensors")
+
+
+@pytest.fixture(scope="session")
+def residual(tmp_path_factory):
+    """Weights of a small network whose selecting head adds a residual."""
+    return write_weights(RESIDUAL, tmp_path_factory.mktemp("residual") / "residual.safetensors")
 
 
 @pytest.fixture(scope="session")

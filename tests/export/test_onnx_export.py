@@ -86,6 +86,17 @@ def test_fp32_is_pytorchs_twin_at_any_size_and_batch(exports, size):
     assert np.abs(weight - expected[1].numpy()).max() < 1e-5
 
 
+def test_a_head_with_a_residual_is_exported_too(residual, tmp_path):
+    target = tmp_path / "residual.onnx"
+    onnx_from_weights(residual, target)
+    near, far = (planes(frame) for frame in synthetic_pair(33, 47))
+    fused = session(target).run(["fused"], {"near": near, "far": far})[0]
+    with torch.inference_mode():
+        expected = load_weights(residual)(torch.from_numpy(near), torch.from_numpy(far)).numpy()
+    assert np.abs(fused - expected).max() < 1e-5
+    assert np.any(fused > np.maximum(near, far) + 1e-3)  # the residual is in it: no mixture of the frames gives that
+
+
 def test_uint8_io_takes_and_gives_camera_frames(exports):
     net = load_weights(exports / "small.safetensors")
     near, far = synthetic_pair(67, 93)
