@@ -13,6 +13,8 @@ import pytest
 
 from ufafuse.runtime.stream.frames import FAR, NEAR, Frame, FusedPair
 from ufafuse.runtime.stream.marks import _row_height, _tops, draw_number, read_number
+from ufafuse.runtime.stream.pipeline import Pipeline
+from ufafuse.runtime.stream.sources import SimSettings, SimSource
 
 
 def fuse_marks(near: np.ndarray, far: np.ndarray) -> np.ndarray:
@@ -96,3 +98,36 @@ def _pictures_of() -> Callable:
 @pytest.fixture(name="frame_at")
 def _frame_at() -> Callable:
     return frame_at
+
+
+def sim(side: int, **settings: object) -> SimSource:
+    """A simulated camera of small pictures, 100 a second."""
+    return SimSource(None, side, SimSettings(**{"size": (96, 192), "rate": 100, **settings}))
+
+
+def assert_adds_up(summary: dict) -> None:
+    """Every frame that came in was fused, dropped, or found no partner."""
+    for side in (NEAR, FAR):
+        accounted = summary["fused"] + summary["dropped"] + summary["unmatched_by_side"][side]
+        assert summary["frames_in"][side] == accounted, summary
+    assert summary["waiting"] == 0
+
+
+def kinds(pipeline: Pipeline, side: int | None = None) -> list[str]:
+    """What happened in a run, of one side or of all."""
+    return [event.kind for event in pipeline.events if side in (None, event.side)]
+
+
+@pytest.fixture(name="sim")
+def _sim() -> Callable:
+    return sim
+
+
+@pytest.fixture(name="assert_adds_up")
+def _assert_adds_up() -> Callable:
+    return assert_adds_up
+
+
+@pytest.fixture(name="kinds")
+def _kinds() -> Callable:
+    return kinds

@@ -17,21 +17,6 @@ from ufafuse.runtime.stream.sources import IterableSource, PushSource, SimSettin
 SMALL = (96, 192)
 
 
-def sim(side, **settings):
-    return SimSource(None, side, SimSettings(**{"size": SMALL, "rate": 100, **settings}))
-
-
-def assert_adds_up(summary):
-    for side in (NEAR, FAR):
-        accounted = summary["fused"] + summary["dropped"] + summary["unmatched_by_side"][side]
-        assert summary["frames_in"][side] == accounted, summary
-    assert summary["waiting"] == 0
-
-
-def kinds(pipeline, side=None):
-    return [event.kind for event in pipeline.events if side in (None, event.side)]
-
-
 def run_until(pipeline, condition):
     """Run until ``condition()`` holds, or half a minute has passed; the summary."""
     pipeline.start()
@@ -63,7 +48,7 @@ class Collect(Sink):
         self.closed += 1
 
 
-def test_a_steady_line_loses_nothing(fuse_marks, recorder):
+def test_a_steady_line_loses_nothing(fuse_marks, recorder, sim, assert_adds_up):
     pipeline = Pipeline(sim(NEAR), sim(FAR), fuse_marks, on_frame=recorder, options=PipelineOptions(frames=80))
     summary = pipeline.run()
     assert_adds_up(summary)
@@ -74,7 +59,7 @@ def test_a_steady_line_loses_nothing(fuse_marks, recorder):
     assert 10 < summary["fps"] < 120
 
 
-def test_a_slow_fusion_drops_the_oldest_and_mixes_nothing(fuse_marks, recorder):
+def test_a_slow_fusion_drops_the_oldest_and_mixes_nothing(fuse_marks, recorder, sim, assert_adds_up, kinds):
     def slow(near, far):
         time.sleep(0.03)
         return fuse_marks(near, far)
@@ -130,7 +115,7 @@ def test_what_cannot_be_prepared_ends_before_it_began(fuse_marks):
     assert closed == ["near", "far"]
 
 
-def test_block_makes_recordings_lossless(fuse_marks, numbered_picture):
+def test_block_makes_recordings_lossless(fuse_marks, numbered_picture, assert_adds_up):
     near, far = ([numbered_picture(number, side) for number in range(40)] for side in (NEAR, FAR))
     sink = Collect(pause=0.002)
     pipeline = Pipeline(IterableSource(near), IterableSource(far), fuse_marks, sink)
@@ -142,7 +127,7 @@ def test_block_makes_recordings_lossless(fuse_marks, numbered_picture):
     assert sink.closed == 1
 
 
-def test_a_lost_source_comes_back_and_the_other_is_not_held_up(fuse_marks, recorder):
+def test_a_lost_source_comes_back_and_the_other_is_not_held_up(fuse_marks, recorder, sim, assert_adds_up, kinds):
     pipeline = Pipeline(
         sim(NEAR, lost=[(0.4, 0.6)]),
         sim(FAR),
@@ -159,7 +144,7 @@ def test_a_lost_source_comes_back_and_the_other_is_not_held_up(fuse_marks, recor
     assert summary["frames_in"][FAR] > summary["frames_in"][NEAR] + 15
 
 
-def test_a_source_that_stays_away_ends_the_run_when_told(fuse_marks):
+def test_a_source_that_stays_away_ends_the_run_when_told(fuse_marks, sim, assert_adds_up):
     sink = Collect()
     pipeline = Pipeline(
         sim(NEAR, lost=[(0.3, 100)]),
@@ -177,7 +162,7 @@ def test_a_source_that_stays_away_ends_the_run_when_told(fuse_marks):
     assert sink.closed == 1
 
 
-def test_a_change_of_size_is_reported_and_such_pairs_are_not_fused(fuse_marks, recorder):
+def test_a_change_of_size_is_reported_and_such_pairs_are_not_fused(fuse_marks, recorder, sim, assert_adds_up, kinds):
     change = {"resize": [(0.4, (120, 240))]}
     pipeline = Pipeline(
         sim(NEAR, **change),
@@ -194,7 +179,7 @@ def test_a_change_of_size_is_reported_and_such_pairs_are_not_fused(fuse_marks, r
     assert summary["unmatched"] > 0
 
 
-def test_sources_that_never_match_are_reported_once(fuse_marks):
+def test_sources_that_never_match_are_reported_once(fuse_marks, assert_adds_up):
     near, far = (IterableSource(moments(offset), live=True) for offset in (0.0, 0.3))
     options = PipelineOptions(seconds=1.0, stall_after=0.3)
     pipeline = Pipeline(near, far, fuse_marks, options=options)
@@ -213,7 +198,7 @@ def moments(offset):
         yield np.zeros((8, 8), np.uint8), number + offset
 
 
-def test_broken_frames_in_a_row_count_as_a_loss(fuse_marks):
+def test_broken_frames_in_a_row_count_as_a_loss(fuse_marks, sim, assert_adds_up):
     class Rubbish(Source):
         name = "rubbish"
         opened = 0
@@ -239,7 +224,7 @@ def test_broken_frames_in_a_row_count_as_a_loss(fuse_marks):
 
 
 @pytest.mark.parametrize("error", [OutputError("the disk is full"), ZeroDivisionError("a defect")])
-def test_a_sink_that_fails_ends_the_run(fuse_marks, error):
+def test_a_sink_that_fails_ends_the_run(fuse_marks, error, sim, assert_adds_up):
     sink = Collect(fails_at=5, error=error)
     pipeline = Pipeline(sim(NEAR), sim(FAR), fuse_marks, sink)
     with pytest.raises(type(error)):
@@ -251,7 +236,7 @@ def test_a_sink_that_fails_ends_the_run(fuse_marks, error):
     assert summary["error"] == str(error)
 
 
-def test_a_fusion_that_fails_ends_the_run_and_what_was_done_is_kept(fuse_marks):
+def test_a_fusion_that_fails_ends_the_run_and_what_was_done_is_kept(fuse_marks, sim, assert_adds_up):
     done = []
 
     def fails(near, far):
@@ -268,7 +253,7 @@ def test_a_fusion_that_fails_ends_the_run_and_what_was_done_is_kept(fuse_marks):
     assert len(sink.pictures) == 7
 
 
-def test_a_fusion_that_returns_no_picture_is_refused():
+def test_a_fusion_that_returns_no_picture_is_refused(sim):
     pipeline = Pipeline(sim(NEAR), sim(FAR), lambda near, far: near.astype(np.float64))
     with pytest.raises(UfaError, match="float64 samples"):
         pipeline.run()
@@ -293,7 +278,7 @@ def test_a_source_that_does_not_open_is_bad_input(fuse_marks, near, far, part):
         pipeline.start()
 
 
-def test_stopping_fuses_what_waits(fuse_marks, recorder, numbered_picture):
+def test_stopping_fuses_what_waits(fuse_marks, recorder, numbered_picture, assert_adds_up):
     release = threading.Event()
 
     def held(near, far):
@@ -319,7 +304,7 @@ def test_stopping_fuses_what_waits(fuse_marks, recorder, numbered_picture):
     assert_adds_up(pipeline.summary())
 
 
-def test_stopping_twice_gives_up_what_waits(fuse_marks):
+def test_stopping_twice_gives_up_what_waits(fuse_marks, sim, assert_adds_up):
     release = threading.Event()
 
     def held(near, far):
@@ -339,7 +324,7 @@ def test_stopping_twice_gives_up_what_waits(fuse_marks):
     assert_adds_up(summary)
 
 
-def test_a_slow_reader_of_results_never_holds_up_the_cameras(fuse_marks):
+def test_a_slow_reader_of_results_never_holds_up_the_cameras(fuse_marks, sim, assert_adds_up):
     release = threading.Event()
     pipeline = Pipeline(sim(NEAR), sim(FAR), fuse_marks, on_frame=lambda item: release.wait(30))
 
@@ -356,7 +341,7 @@ def test_a_slow_reader_of_results_never_holds_up_the_cameras(fuse_marks):
     assert_adds_up(summary)
 
 
-def test_late_pairs_are_counted(fuse_marks):
+def test_late_pairs_are_counted(fuse_marks, sim):
     def slow(near, far):
         time.sleep(0.05)
         return fuse_marks(near, far)
@@ -365,7 +350,7 @@ def test_late_pairs_are_counted(fuse_marks):
     assert Pipeline(sim(NEAR), sim(FAR), slow, options=options).run()["late"] == 5
 
 
-def test_the_map_goes_along(fuse_marks):
+def test_the_map_goes_along(fuse_marks, sim):
     seen = []
     weights = np.ones(SMALL, np.float32)
     pipeline = Pipeline(
@@ -395,6 +380,6 @@ def test_options_that_make_no_sense_are_refused(options, part):
         PipelineOptions(**options)
 
 
-def test_pairing_by_number_needs_numbers(fuse_marks):
+def test_pairing_by_number_needs_numbers(fuse_marks, sim):
     with pytest.raises(InputError, match="two folders"):
         Pipeline(sim(NEAR), sim(FAR), fuse_marks, options=PipelineOptions(pair_by="number"))

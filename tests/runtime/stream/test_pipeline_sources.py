@@ -20,21 +20,6 @@ from ufafuse.runtime.stream.sources import SimSettings, SimSource, source_from_t
 SMALL = (96, 192)
 
 
-def sim(side, **settings):
-    return SimSource(None, side, SimSettings(**{"size": SMALL, "rate": 100, **settings}))
-
-
-def assert_adds_up(summary):
-    for side in (NEAR, FAR):
-        accounted = summary["fused"] + summary["dropped"] + summary["unmatched_by_side"][side]
-        assert summary["frames_in"][side] == accounted, summary
-    assert summary["waiting"] == 0
-
-
-def kinds(pipeline, side=None):
-    return [event.kind for event in pipeline.events if side in (None, event.side)]
-
-
 def test_an_idle_run_ends_when_told(fuse_marks, tmp_path):
     (tmp_path / "near").mkdir()
     (tmp_path / "far").mkdir()
@@ -45,7 +30,7 @@ def test_an_idle_run_ends_when_told(fuse_marks, tmp_path):
     assert "--idle" in pipeline.events[-1].text
 
 
-def test_folders_are_paired_by_number_as_files_appear(fuse_marks, recorder, numbered_picture, tmp_path):
+def test_folders_are_paired_by_number_as_files_appear(fuse_marks, recorder, numbered_picture, tmp_path, assert_adds_up):
     folders = [tmp_path / "near", tmp_path / "far"]
     for folder in folders:
         folder.mkdir()
@@ -72,7 +57,7 @@ def test_folders_are_paired_by_number_as_files_appear(fuse_marks, recorder, numb
 
 
 @pytest.mark.parametrize("by", ["order", "sharpness"])
-def test_one_camera_that_alternates(fuse_marks, by):
+def test_one_camera_that_alternates(fuse_marks, by, assert_adds_up):
     camera = SimSource(None, NEAR, SimSettings(size=(240, 320), rate=60, alternate=True, drop=0.1, speed=2))
     options = PipelineOptions(seconds=1.5, alternate_by=by, max_skew=1.5 / 60)
     pairs = []
@@ -139,7 +124,7 @@ def cameras(numbered_picture):
             camera.kill()
 
 
-def test_a_network_camera_is_killed_and_restarted_in_the_middle(fuse_marks, numbered_picture, numbers_in):
+def test_a_network_camera_is_killed_and_restarted(fuse_marks, numbered_picture, numbers_in, assert_adds_up, kinds):
     with cameras(numbered_picture) as (near, far):
         sources = [source_from_text(camera.start(), side) for side, camera in enumerate((near, far))]
         items = queue.Queue()
@@ -173,7 +158,7 @@ def test_a_network_camera_is_killed_and_restarted_in_the_middle(fuse_marks, numb
         assert abs(numbers[NEAR] - numbers[FAR]) <= 1
 
 
-def test_two_videos_of_different_rates_and_a_start_offset(fuse_marks, recorder, numbered_picture, tmp_path):
+def test_two_videos_of_different_rates_and_a_start_offset(fuse_marks, recorder, numbered_picture, tmp_path, assert_adds_up):
     rates, paths = (30.0, 24.0), [tmp_path / "near.avi", tmp_path / "far.avi"]
     for side, (rate, path) in enumerate(zip(rates, paths, strict=True)):
         writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), rate, SMALL[::-1])
@@ -196,7 +181,7 @@ def test_two_videos_of_different_rates_and_a_start_offset(fuse_marks, recorder, 
     assert len(expected) > 30
 
 
-def test_a_video_is_written_while_others_wait(fuse_marks, numbers_in, pictures_of, tmp_path):
+def test_a_video_is_written_while_others_wait(fuse_marks, numbers_in, pictures_of, tmp_path, sim):
     path = tmp_path / "out.mkv"
     pipeline = Pipeline(sim(NEAR), sim(FAR), fuse_marks, MatroskaSink(path), options=PipelineOptions(frames=50, max_skew=0.004))
     summary = pipeline.run()
