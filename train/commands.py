@@ -243,7 +243,7 @@ def dataset(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")],
     lens: Annotated[bool, typer.Option("--lens", help="Pairs as real lenses and cameras make them, not the paper's.")] = False,
     count: Annotated[int, typer.Option(min=0, help="With --lens: how many pairs; 0: one of every photograph.")] = 0,
-    size: Annotated[int, typer.Option(min=16, help="With --lens: side of the frames in pixels.")] = 320,
+    size: Annotated[int | None, typer.Option(min=16, help="With --lens: side of the frames in pixels [default: 320].")] = None,
     lens_set: LensSet = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws what is random.")] = 0,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out photographs that cannot be used.")] = False,
@@ -257,17 +257,17 @@ def dataset(
     """
     with console.run(as_json):
         from ufafuse.runtime.errors import InputError
-        from ufafuse.train.dataset import LensPlan, write_dataset, write_lens_dataset
+        from ufafuse.train.dataset import LENS_SIZE, LensPlan, write_dataset, write_lens_dataset
         from ufafuse.train.recipe import lens_options
 
-        if not lens and (count or lens_set):
-            raise InputError("--count and --lens-set are about lens pairs: add --lens.")
+        if not lens and (count or size or lens_set):
+            raise InputError("--count, --size and --lens-set are about lens pairs: add --lens.")
         with console.progress() as bar:
             task = bar.add_task("writing", total=None)
             how: dict[str, Any] = {"seed": seed, "skip_bad": skip_bad, "force": force}
             how["done"] = lambda count, total: bar.update(task, completed=count, total=total)
             if lens:
-                plan = LensPlan(count, size, lens_options(lens_set or ()))
+                plan = LensPlan(count, size or LENS_SIZE, lens_options(lens_set or ()))
                 result = write_lens_dataset(images, masks, out, plan, **how)
             else:
                 result = write_dataset(images, masks, out, **how)

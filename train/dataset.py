@@ -16,6 +16,8 @@ from ufafuse.train.photos import Photos
 
 Progress = Callable[[int, int], None]
 
+LENS_SIZE = 320  # pixels
+
 
 @dataclass(frozen=True)
 class LensPlan:
@@ -28,7 +30,7 @@ class LensPlan:
     """
 
     count: int = 0
-    size: int = 320
+    size: int = LENS_SIZE
     options: LensOptions = field(default_factory=LensOptions)
 
     def __post_init__(self) -> None:

@@ -57,6 +57,7 @@ def test_train_names_what_it_wrote_and_what_comes_next(photo_folders: tuple[Path
         (["train", "--images", "i", "--masks", "m", "--out", "{out}", "--variant", "ufo"], "'ufo' is unknown"),
         (["train", "ablation", "--over", "lambda"], "a run needs"),
         (["dataset", "--images", "gone", "--masks", "gone", "--out", "{out}"], "gone is not a folder"),
+        (["dataset", "--images", "i", "--masks", "m", "--out", "{out}", "--size", 64], "--size and --lens-set are about lens"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_2(arguments: list[object], message: str, tmp_path: Path) -> None:
