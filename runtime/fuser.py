@@ -15,7 +15,7 @@ from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.frames import Frame, FrameKind, check_out, check_pair
 from ufafuse.runtime.machine import usable_cores
 from ufafuse.runtime.models import model_path
-from ufafuse.runtime.session import Session, SessionOptions, open_session
+from ufafuse.runtime.session import Fused, Session, SessionOptions, open_session
 from ufafuse.runtime.tiling import Grid, grid_of_step
 
 if TYPE_CHECKING:
@@ -195,12 +195,13 @@ class Fuser:
         return Fusion(fused if out is None else out, weights, grid)
 
     def _whole(self, near: Frame, far: Frame, kind: FrameKind, out: Frame | None, *, want_map: bool) -> Fusion:
-        io = self.session.manifest.io
-        result = self.session.run_with_map(pack(near, kind, io), pack(far, kind, io))
+        io, session = self.session.manifest.io, self.session
+        planes = pack(near, kind, io), pack(far, kind, io)
+        result = session.run_with_map(*planes) if want_map else Fused(session.run(*planes), None)
         fused = unpack(result.fused, kind, near, io)
         if out is not None:
             out[...] = fused
-        return Fusion(fused if out is None else out, result.map[0, 0] if want_map and result.map is not None else None, None)
+        return Fusion(fused if out is None else out, None if result.map is None else result.map[0, 0], None)
 
     def tiled_model(self) -> TiledModel:
         """The model's graphs for tiles, opened on first use. Raises: ModelError when it has none, as `TiledModel.beside`."""
@@ -255,7 +256,7 @@ class _Trials:
     def whole(self, side: int) -> None:
         frame, session = self._frame(side), self._fuser.session
         planes = [pack(frame, self._kind, session.manifest.io) for _ in range(2)]
-        unpack(session.run_with_map(*planes).fused, self._kind, frame, session.manifest.io)
+        unpack(session.run(*planes), self._kind, frame, session.manifest.io)
 
     def tiled(self, side: int) -> None:
         frame, model = self._frame(side), self._fuser.tiled_model()

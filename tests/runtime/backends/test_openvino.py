@@ -116,3 +116,16 @@ def test_native_bf16_stays_within_50_db_of_fp32():
             results.append(session.run(near, far))
     error = float(np.mean((results[0] - results[1]) ** 2))
     assert -10 * np.log10(error) >= 50
+
+
+@pytest.mark.parametrize("lean", [False, True])
+def test_results_stay_the_callers_whatever_is_run_next(tiny_onnx, frames, lean):
+    with open_session(tiny_onnx, backend="openvino", options=SessionOptions(threads=1, lean=lean)) as session:
+        first = session.run_with_map(**frames(seed=1))
+        before = first.fused.copy(), first.map.copy()
+        only_fused = session.run(**frames(seed=2))
+        second = session.run_with_map(**frames(seed=2))
+        assert np.array_equal(only_fused, second.fused)
+        assert np.array_equal(first.fused, before[0])
+        assert np.array_equal(first.map, before[1])
+        assert not np.array_equal(second.fused, first.fused)
