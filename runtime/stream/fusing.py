@@ -11,7 +11,8 @@ import numpy as np
 
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.machine import multiplies_bytes
-from ufafuse.runtime.models import has_int8
+from ufafuse.runtime.models import has_int8, model_path
+from ufafuse.runtime.session import choose_backend
 from ufafuse.runtime.stream.frames import Array
 from ufafuse.runtime.stream.registration import Registration
 
@@ -93,11 +94,13 @@ class Engine:
 
 
 def live_precision(options: EngineOptions) -> str | None:
-    """The precision that was asked for; else int8 where a bundled network has such a file and the CPU gains by it.
+    """The precision that was asked for; else int8 where a bundled network has such a file and this machine gains by it.
 
-    A live frame that comes too late is lost, and int8 files are only bundled within 45 dB of the float ones.
+    A live frame that comes too late is lost, and int8 files are only bundled within 45 dB of the float ones. They are made for
+    OpenVINO (and TensorRT): ONNX Runtime is slower with them than with float ones.
     """
-    asked = options.fuser.get("precision")
-    if asked is None and options.fuser.get("backend") != "tensorrt" and has_int8(options.model) and multiplies_bytes():
-        return "int8"
-    return None if asked is None else str(asked)
+    asked: str | None = options.fuser.get("precision")
+    if asked is not None or not has_int8(options.model) or not multiplies_bytes():
+        return asked
+    backend, _ = choose_backend(model_path(options.model), options.fuser.get("backend", "auto"))
+    return "int8" if backend == "openvino" else None
