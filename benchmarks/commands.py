@@ -87,8 +87,8 @@ def evaluate(
         for entry in rows:
             if entry.note and not as_json:
                 console.err.print(f"{entry.method}, {entry.source}: {entry.note}", markup=False)
-        for row in evaluation.failed:
-            console.fail(f"{row.method}, {row.name}: {row.error}")
+        for line in evaluation.failures():
+            console.fail(line)
         for path in result.get("files", []):
             console.wrote(path, as_json=as_json)
         if out is not None:

@@ -79,6 +79,16 @@ class Evaluation:
         """The rows without metrics."""
         return [row for row in self.rows if row.error]
 
+    def failures(self) -> list[str]:
+        """What to tell of the failed rows: one line a method, for a folder may lack the same ten pictures as the next."""
+        lines = []
+        for method in self.methods:
+            rows = [row for row in self.failed if row.method == method]
+            if rows:
+                which = rows[0].name if len(rows) == 1 else f"{len(rows)} pairs from {rows[0].name} to {rows[-1].name}"
+                lines.append(f"{method}, {which}: {rows[0].error}")
+        return lines
+
     def mean(self, method: str) -> dict[str, float]:
         """The plain mean of each metric over the pairs where it is defined."""
         rows = [row for row in self.rows if row.method == method and not row.error]

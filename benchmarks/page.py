@@ -181,7 +181,7 @@ def _row_notes(rows: list[TableRow], table: Table | None) -> list[str]:
 
 
 def _html(evaluation: Evaluation, rows: list[TableRow], sections: list[str], *, title: str, table: Table | None) -> str:
-    failures = "".join(f"<li>{escape(f'{row.method}, {row.name}: {row.error}')}</li>" for row in evaluation.failed)
+    failures = "".join(f"<li>{escape(line)}</li>" for line in evaluation.failures())
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(title),
         note=escape(_note(evaluation)),
@@ -208,7 +208,7 @@ def _html_table(rows: list[TableRow]) -> str:
 def _markdown(evaluation: Evaluation, rows: list[TableRow], pairs: list[PairPaths], *, title: str, table: Table | None) -> str:
     parts = [f"# {title}", _note(evaluation), markdown_table(rows), *_row_notes(rows, table)]
     if evaluation.failed:
-        parts.append("## Failed\n\n" + "\n".join(f"- {row.method}, {row.name}: {row.error}" for row in evaluation.failed))
+        parts.append("## Failed\n\n" + "\n".join(f"- {line}" for line in evaluation.failures()))
     scored = {row.name for row in evaluation.rows if not row.error}
     parts.append("## Close-ups\n\nWhere the pictures of a pair differ most; `index.html` shows them whole.")
     shown = [pair.name for pair in pairs if pair.name in scored]

@@ -155,6 +155,15 @@ def test_a_missing_picture_is_a_failed_row_and_the_others_go_on(pair_folder, fus
     assert evaluation.to_json()["ok"] is False
 
 
+def test_failures_are_told_once_a_method(pair_folder, tmp_path):
+    (tmp_path / "theirs").mkdir()
+    evaluation = evaluate(chosen_pairs(pair_folder), [FolderContestant("theirs", tmp_path / "theirs")], jobs=1)
+    assert len(evaluation.failed) == 2
+    (line,) = evaluation.failures()
+    assert line.startswith("theirs, 2 pairs from one to two: ")
+    assert "holds no picture of pair one: name it one.png" in line
+
+
 def test_a_damaged_frame_is_a_failed_row(pair_folder):
     (pair_folder / "one_A.png").write_bytes(b"no picture")
     evaluation = evaluate(chosen_pairs(pair_folder), [MethodContestant("average")], jobs=1)
