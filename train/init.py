@@ -56,6 +56,7 @@ def initialise(net: "FusionNet", init: str = "auto") -> None:
             if chosen == "focus":
                 _measure_focus(net)
         elif chosen == "select":
+            _blind_to_brightness(first_conv(net))
             _quiet_head(net)
 
 
@@ -237,3 +238,15 @@ def _quiet_head(net: "FusionNet") -> None:
     for name, parameter in net.head.named_parameters():
         if name != "bias":
             parameter.mul_(QUIET)
+
+
+def first_conv(net: "FusionNet") -> nn.Conv2d:
+    """Return the convolution that sees the frames."""
+    encoder: Any = net.encoder[0]
+    conv: nn.Conv2d = encoder[0][0]
+    return conv
+
+
+def _blind_to_brightness(conv: nn.Conv2d) -> None:
+    """Take each filter's mean away: how sharp a frame is does not depend on how bright it is."""
+    conv.weight.sub_(conv.weight.mean((1, 2, 3), keepdim=True))

@@ -22,7 +22,7 @@ from ufafuse.train.devices import computes_in_bf16, is_first_process, launched_f
 from ufafuse.train.logs import RunLog
 from ufafuse.train.loss import FusionLoss
 from ufafuse.train.model import FusionNet, build_model, load_weights, save_weights
-from ufafuse.train.part import trained_part
+from ufafuse.train.part import parameter_groups, trained_part
 from ufafuse.train.photos import Photos
 from ufafuse.train.recipe import TrainOptions
 from ufafuse.train.stop import Stop, leave_signals_to_the_parent
@@ -140,8 +140,8 @@ class Trainer:
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's annotations
         self.average = Average(self.net, self.recipe.average)
         trained = trained_part(self.net, self.recipe.part)
-        parameters = [parameter for parameter in trained.parameters() if parameter.requires_grad]
-        self.model, self.optimizer = fabric.setup(trained, torch.optim.Adam(parameters, self.recipe.lr))
+        groups = parameter_groups(self.net, trained)
+        self.model, self.optimizer = fabric.setup(trained, torch.optim.Adam(groups, self.recipe.lr))
         self.loss = FusionLoss(self.recipe.weight)
         self.progress = Progress()
         self.total = self.recipe.total_steps(len(data.dataset))
@@ -216,7 +216,7 @@ class Trainer:
         """Train on one batch and return its loss; `CheckFailed`, before any weight is touched, where it is no number."""
         rate = self.recipe.learning_rate(self.share)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["pace"]
         near, far, truth = (batch_from_frames(frames, self.device) for frames in self._trimmed(batch))
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.loss(self.model(near, far), truth)

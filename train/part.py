@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.train.init import CARRIED, can_select
+from ufafuse.train.init import CARRIED, can_select, first_conv
 
 if TYPE_CHECKING:
     from ufafuse.train.model import FusionNet
 
 Part: TypeAlias = Literal["all", "selection"]
 PARTS = ("all", "selection")
+FIRST_PACE = 0.1
 
 
 def trained_part(net: "FusionNet", part: str) -> nn.Module:
@@ -41,6 +42,26 @@ def trained_part(net: "FusionNet", part: str) -> nn.Module:
             "reconstructing head, spatial attention): train it with --part all."
         )
     return _Selection(net)
+
+
+def parameter_groups(net: "FusionNet", part: nn.Module) -> list[dict[str, Any]]:
+    """Return the optimiser's groups of `part`'s parameters, each with the `pace` that its learning rate is multiplied by.
+
+    Where a network folds pixels, a channel of the first layer is a sum over hundreds of brightnesses that are all positive.
+    At the pace of the others a few of Adam's steps carry such a sum below zero everywhere, for good: ufa-nano lost 21 of 24
+    channels in a run. At a tenth of it none is lost (900 steps from scratch: loss 0.0082 against 0.0094, with filters that
+    start without a mean in both, and 0.0105 as it was).
+    """
+    first = {id(parameter) for parameter in first_conv(net).parameters()} if net.spec.fold > 1 else set()
+    trained = [parameter for parameter in part.parameters() if parameter.requires_grad]
+    groups = (
+        {
+            "params": [parameter for parameter in trained if (id(parameter) in first) == slow],
+            "pace": FIRST_PACE if slow else 1.0,
+        }
+        for slow in (False, True)
+    )
+    return [group for group in groups if group["params"]]
 
 
 class _Selection(nn.Module):

@@ -9,7 +9,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.train.data import PairDataset, PairOptions, focus_map, held_out_pairs, read_pairs
+from ufafuse.train.data import PairDataset, PairOptions, _corner, focus_map, held_out_pairs, read_pairs
 from ufafuse.train.degrade import LensOptions
 from ufafuse.train.photos import Photos
 
@@ -70,6 +70,16 @@ def test_a_paper_pair_is_cut_from_the_whole_photographs_pair(photos: Photos) -> 
             one, other = truth * focus + blurred * (1 - focus), blurred * focus + truth * (1 - focus)
             sides += [max(np.abs(near - a).max(), np.abs(far - b).max()) for a, b in ((one, other), (other, one))]
         assert min(sides) <= 0.51
+
+
+def test_crops_reach_the_photographs_borders_and_never_beyond() -> None:
+    label, rng = np.zeros((321, 481), np.uint8), np.random.default_rng(0)
+    corners = np.array([_corner(label, 192, rng) for _ in range(2000)])
+    assert corners.min() == 0
+    assert tuple(corners.max(0)) == (321 - 192, 481 - 192)
+    for axis, limit in enumerate((321 - 192, 481 - 192)):
+        for border in (0, limit):
+            assert 0.1 < np.mean(corners[:, axis] == border) < 0.3
 
 
 def test_either_frame_comes_first(photos: Photos) -> None:

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.train.init import CARRIED
+from ufafuse.train.init import CARRIED, first_conv
 from ufafuse.train.loop import train
 from ufafuse.train.model import build_model, load_weights
-from ufafuse.train.part import trained_part
+from ufafuse.train.part import FIRST_PACE, parameter_groups, trained_part
 from ufafuse.train.recipe import Recipe, TrainOptions
 
 
@@ -32,6 +32,41 @@ def test_the_selection_is_what_the_network_gives_when_the_picture_passes_through
     chosen = trained_part(net, "selection")(near, far)
     _, weight = net.forward_with_map(near, far)
     torch.testing.assert_close(chosen, far + weight * (near - far))
+
+
+@pytest.mark.parametrize("name", ["ufa-edge", "ufa-nano"])
+def test_a_first_layer_that_folds_pixels_learns_at_a_tenth_of_the_pace(name: str) -> None:
+    net = build_model(name, seed=0)
+    fast, slow = parameter_groups(net, net)
+    assert (fast["pace"], slow["pace"]) == (1.0, FIRST_PACE)
+    assert {id(p) for p in slow["params"]} == {id(p) for p in first_conv(net).parameters()}
+    assert {id(p) for p in (*fast["params"], *slow["params"])} == {id(p) for p in net.parameters()}
+    assert len(fast["params"]) + len(slow["params"]) == len(list(net.parameters()))
+
+
+def test_the_papers_network_learns_at_one_pace() -> None:
+    net = build_model("ufa", init="identity", seed=0)
+    assert [group["pace"] for group in parameter_groups(net, net)] == [1.0]
+    (group,) = parameter_groups(net, trained_part(net, "selection"))
+    assert 0 < len(group["params"]) < len(list(net.parameters()))
+
+
+def test_the_pace_is_kept_over_the_run(photo_folders: tuple[Path, Path], tmp_path: Path) -> None:
+    moved = {}
+    for lr in (1e-3, 1e-4):
+        recipe = Recipe(steps=1, crop=32, batch=1, lr=lr, lens=0, average=0, clip=0, schedule="drop", precision="fp32")
+        options = TrainOptions(
+            *photo_folders, tmp_path / str(lr), recipe, variant="ufa-nano", threads=1, device="cpu", val_share=0.2
+        )
+        train(options)
+        start, end = build_model("ufa-nano", seed=0), load_weights(options.out / "last.safetensors")
+        moved[lr] = [
+            float((a - b).abs().max().detach())
+            for a, b in ((first_conv(start).weight, first_conv(end).weight), (start.head.score, end.head.score))
+        ]
+    # Adam's first step is the learning rate itself, for every weight with a gradient.
+    assert moved[1e-3] == pytest.approx([1e-4, 1e-3], rel=0.05)
+    assert moved[1e-4] == pytest.approx([1e-5, 1e-4], rel=0.05)
 
 
 def test_only_the_selection_moves(photo_folders: tuple[Path, Path], tmp_path: Path) -> None:
