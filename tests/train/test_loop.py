@@ -80,7 +80,7 @@ def test_a_run_leaves_weights_logs_samples_and_a_report(options: TrainOptions) -
 
 
 def test_it_learns(options: TrainOptions) -> None:
-    recipe = dataclasses.replace(options.recipe, steps=180, average=0.8, lens=0, lr=3e-3)
+    recipe = dataclasses.replace(options.recipe, steps=300, average=0.8, lens=0, lr=4e-3)
     train(dataclasses.replace(options, recipe=recipe))
     curve = list(losses(options.out).values())
     assert sum(curve[-10:]) < 0.8 * sum(curve[:10])
