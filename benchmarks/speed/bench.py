@@ -176,7 +176,11 @@ def _measure_size(run: _Run, specs: list[Spec], size: tuple[int, int], done: Cal
         contender = _ready(run, spec, size)
         if contender is None:
             continue
-        opened[f"{spec.kind} {spec.artefact} {spec.backend} {spec.precision}"] = contender
+        name = f"{spec.kind} {spec.artefact} {spec.backend} {contender.precision}"
+        if name in opened:  # an int8 file whose rest is bf16 is what both --precision int8 and bf16 ask for
+            contender.close()
+            continue
+        opened[name] = contender
         done(f"{text} {contender.backend}")
     device: dict[str, dict[str, float]] = {name: {} for name in opened}
 

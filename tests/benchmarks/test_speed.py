@@ -21,6 +21,7 @@ from ufafuse.benchmarks.speed.work import Work, count_work
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.models import model_path
+from ufafuse.runtime.session import open_session
 
 SIZE = (32, 48)
 GEMM = {"fp32": {"gops": 100.0, "by": "x"}, "int8": {"gops": 400.0, "by": "x"}, "bf16": {"why_not": "none here"}}
@@ -251,6 +252,15 @@ def test_a_peer_that_is_missing_or_breaks_is_a_note(tiny_onnx, quick_peaks, monk
     assert reasons["torch"] == "torch is not installed."
     assert reasons["onnxruntime default"] == "onnxruntime default failed: no such layer in this engine"
     assert {row["backend"] for row in found["rows"]} >= {"onnxruntime", "openvino default"}
+
+
+def test_one_arithmetic_under_two_names_is_measured_once(tiny_int8_onnx, quick_peaks):
+    pytest.importorskip("openvino")
+    how = {"peers": False, "methods": (), "seconds": 0.01, "most_runs": 3, "cold": False}
+    with open_session(tiny_int8_onnx, backend="openvino") as session:
+        rest = session.precision.removeprefix("int8+")  # bf16 where the CPU has it
+    plan = Plan([tiny_int8_onnx], sizes=[SIZE], backends=("openvino",), precisions=("int8", rest), **how)
+    assert [row["precision"] for row in bench(plan)["rows"]] == [f"int8+{rest}"]
 
 
 def test_two_files_of_one_name_are_refused(tiny_onnx):
