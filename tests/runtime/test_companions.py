@@ -87,7 +87,7 @@ def test_bundled_networks_in_tiles(name, backend, rng):
     if not installed(backend) or not companion_paths(FOLDER / f"{name}.onnx")[0].is_file():
         pytest.skip(f"{backend} is not installed, or {name} has no companions here")
     halo = read_manifest(FOLDER / f"{name}.onnx").extra["halo"]
-    size = (83, 101) if halo < 100 else (2 * halo + 133, 2 * halo + 151)
+    size = (83, 101) if halo < 20 else (2 * halo + 133, 2 * halo + 151)
     near, far = pair(rng, *size)
     with Fuser(name, backend=backend, precision="fp32", threads=1, tile="off") as fuser:
         whole = fuser.fuse_pair(near, far, want_map=True)
