@@ -182,6 +182,12 @@ def test_the_command_prints_one_object(exports, pairs, tmp_path):
     assert "wrote" in result.stderr
 
 
+def test_export_all_finds_the_int8_maker_where_the_package_is_installed():
+    from ufafuse.export.commands import _makers
+
+    assert [maker.suffix for maker in _makers()] == ["-int8"]
+
+
 def test_export_all_finds_the_maker(exports, pairs, tmp_path):
     from ufafuse.calibration.commands import int8_maker
 
