@@ -134,30 +134,30 @@ def test_a_real_run_spends_its_time_in_the_session():
     except UfaError as error:
         pytest.skip(f"the bundled network does not run here: {error}")
     inside = []
-    session_run = fuser.session.infer
+    session_run = fuser.session.run
 
-    def timed(inputs):
+    def timed(near, far):
         begun = time.perf_counter()
         try:
-            return session_run(inputs)
+            return session_run(near, far)
         finally:
             inside.append((begun, time.perf_counter()))
 
-    fuser.session.infer = timed
+    fuser.session.run = timed
     keep_heap()  # as the command does: page faults would be half of what is outside
     picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     for _ in range(12):
         fuser.fuse(picture, picture)
     possible = 1 / np.median([end - begun for begun, end in inside[2:]])
     inside.clear()
-    settings = SimSettings(size=(480, 640), rate=1.3 * possible)  # more than can be fused, so that nothing waits
+    settings = SimSettings(size=(480, 640), rate=1.3 * possible)  # more than can be fused
     sources = [SimSource(None, side, settings) for side in (NEAR, FAR)]
     with fuser:
         summary = Pipeline(*sources, fuser.fuse, options=PipelineOptions(frames=100)).run()
-    # From the first inference's end to the last one's, so that loading and warming up do not count.
-    total = inside[-1][1] - inside[0][1]
-    share = 1 - sum(end - begun for begun, end in inside[1:]) / total
-    LOG.info("%.2f %% of %.1f s outside of the session, %d dropped", share * 100, total, summary["dropped"])
-    if not summary["dropped"]:
+    # Pair by pair, for where a camera was late the pipeline waited: the middle pair waited for nothing.
+    outside = np.median([after[0] - before[1] for before, after in itertools.pairwise(inside)])
+    share = outside / (outside + np.median([end - begun for begun, end in inside]))
+    LOG.info("%.2f ms a pair outside of the session, %.2f %%; %d dropped", outside * 1e3, share * 100, summary["dropped"])
+    if summary["dropped"] < 10:
         pytest.skip("the network kept up with the camera, so the rest of the time was waiting")
     assert share < 0.05
