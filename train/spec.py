@@ -163,7 +163,7 @@ SPECS: dict[str, Spec] = {
     for spec in (
         # The paper's network, Table II.
         Spec("ufa", widths=(64,), fold=1, encoder_blocks=(7,), decoder_blocks=(3,), head="reconstruct"),
-        # For the line: sees 97 pixels and costs a forty-fifth. Coarser scales were tried; trained, they changed no pixel.
+        # For the line: sees 97 pixels and costs a forty-fifth. Coarser scales, trained, did not change the PSNR.
         Spec(
             "ufa-edge",
             widths=(16, 32, 48),
