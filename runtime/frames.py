@@ -145,14 +145,13 @@ def check_out(out: Frame | None, kind: FrameKind, shape: tuple[int, ...]) -> Non
 def to_planes(frame: Frame, kind: FrameKind) -> Planes:
     """A frame as 1 x 3 x H x W float32, RGB, [0, 1]; grey in all three channels, alpha left out."""
     height, width = frame.shape[:2]
+    if kind.dtype == np.uint8 and not kind.grey:
+        return _byte_planes(frame, kind)
     planes = np.empty((1, 3, height, width), np.float32)
     scale = np.float32(1.0 / kind.white)
     if kind.grey:
         np.multiply(frame.reshape(height, width), scale, out=planes[0, 0])
         planes[0, 1:] = planes[0, 0]
-        return planes
-    if kind.dtype == np.uint8:
-        _scale_bytes(_rgb_planes(frame, kind), scale, planes)
         return planes
     channels = cv2.split(_for_opencv(frame))
     for plane, channel in enumerate(_rgb_channels(kind)):
@@ -160,18 +159,26 @@ def to_planes(frame: Frame, kind: FrameKind) -> Planes:
     return planes
 
 
-def _rgb_planes(frame: Frame, kind: FrameKind) -> NDArray[np.uint8]:
-    """A uint8 colour frame's red, green and blue, 3 x H x W."""
-    planes = np.empty((kind.channels, *frame.shape[:2]), np.uint8)
-    order = (*_rgb_channels(kind), 3)[: kind.channels]
-    cv2.split(_for_opencv(frame), [planes[channel] for channel in order])
-    return planes[:3]
+def _byte_planes(frame: Frame, kind: FrameKind) -> Planes:
+    """`to_planes` of a uint8 colour frame, in two passes.
+
+    Of what OpenCV has, dividing by the greatest level converts fastest, three times as fast as a weighted sum: so a row of
+    255s stands below the planes, and the greatest level is known.
+    """
+    height, width = frame.shape[:2]
+    levels = np.empty((3 * height + 1, width), np.uint8)
+    levels[-1] = 255
+    _split(frame, kind, levels[:-1].reshape(3, height, width))
+    planes = np.empty(levels.shape, np.float32)
+    cv2.normalize(levels, planes, 255 / kind.white, norm_type=cv2.NORM_INF, dtype=cv2.CV_32F)
+    return planes[:-1].reshape(1, 3, height, width)
 
 
-def _scale_bytes(levels: NDArray[np.uint8], scale: np.float32, out: Planes) -> None:
-    """``out = levels * scale``: of what OpenCV has, the weighted sum is the fastest, and two halves add up exactly."""
-    rows, half = levels.reshape(-1, levels.shape[-1]), float(scale) / 2
-    cv2.addWeighted(rows, half, rows, half, 0, dst=out.reshape(rows.shape), dtype=cv2.CV_32F)
+def _split(frame: Frame, kind: FrameKind, out: NDArray[np.uint8]) -> None:
+    """Write a colour frame's red, green and blue into ``out``, 3 x H x W."""
+    channels = [out[plane] for plane in _rgb_channels(kind)]
+    alpha = [np.empty_like(channels[0])] * (kind.channels - 3)
+    cv2.split(_for_opencv(frame), channels + alpha)
 
 
 def from_planes(planes: Planes, kind: FrameKind, near: Frame) -> Frame:
@@ -179,11 +186,23 @@ def from_planes(planes: Planes, kind: FrameKind, near: Frame) -> Frame:
     height, width = planes.shape[2:]
     if kind.grey:
         return _levels(planes[0].mean(axis=0), kind).reshape(near.shape)
-    stacked = _levels(planes[0].reshape(3 * height, width), kind).reshape(3, height, width)
-    channels = [stacked[plane] for plane in _rgb_channels(kind)]
+    levels = _levels(planes[0].reshape(3 * height, width), kind)
+    return from_levels(levels.reshape(1, 3, height, width), kind, near)
+
+
+def to_levels(frame: Frame, kind: FrameKind) -> NDArray[np.uint8]:
+    """A uint8 colour frame as 1 x 3 x H x W uint8, RGB; alpha left out."""
+    levels = np.empty((1, 3, *frame.shape[:2]), np.uint8)
+    _split(frame, kind, levels[0])
+    return levels
+
+
+def from_levels(levels: NDArray[Any], kind: FrameKind, near: Frame) -> Frame:
+    """The inverse of `to_levels` (for levels of any dtype), alpha taken from ``near``."""
+    channels = [levels[0, plane] for plane in _rgb_channels(kind)]
     if kind.channels == 4:
         channels.append(np.ascontiguousarray(near[..., 3]))
-    return np.asarray(cv2.merge(channels)).reshape(height, width, kind.channels)
+    return np.asarray(cv2.merge(channels)).reshape(near.shape)
 
 
 def luma(frame: Frame, kind: FrameKind) -> Frame:
@@ -214,11 +233,18 @@ def _for_opencv(frame: Frame) -> Frame:
 def _levels(plane: Planes, kind: FrameKind) -> Frame:
     if kind.dtype == np.float32:
         return np.clip(plane, 0, kind.white)
-    if kind.dtype == np.uint8 and kind.white == 255:  # scaled, rounded and clipped in one pass
-        return np.asarray(cv2.addWeighted(plane, 127.5, plane, 127.5, 0, dtype=cv2.CV_8U))
+    if kind.dtype == np.uint8 and kind.white == 255:
+        return _bytes(plane)
     scaled = plane * np.float32(kind.white)
     scaled += np.float32(0.5)
     return np.clip(scaled, 0, kind.white, out=scaled).astype(kind.dtype)
+
+
+def _bytes(plane: Planes) -> NDArray[np.uint8]:
+    """A float plane scaled by 255, clipped and rounded. The pass without a sign is three times as fast as the one with it."""
+    if float(plane.min()) > -0.5 / 255:  # such a level is rounded to 0 either way
+        return np.asarray(cv2.convertScaleAbs(plane, alpha=255.0))
+    return np.asarray(cv2.addWeighted(plane, 127.5, plane, 127.5, 0, dtype=cv2.CV_8U))
 
 
 def to_bgr_bytes(frame: Frame, kind: FrameKind) -> NDArray[np.uint8]:

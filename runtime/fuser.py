@@ -10,7 +10,7 @@ import numpy as np
 
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.budget import Budget, Tile
-from ufafuse.runtime.companions import OnTile, TiledModel, pack, unpack
+from ufafuse.runtime.companions import OnTile, TiledModel, layout_for, pack, unpack
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.frames import Frame, FrameKind, check_out, check_pair
 from ufafuse.runtime.machine import usable_cores
@@ -101,7 +101,7 @@ class Fuser:
         return self._options.threads or usable_cores()
 
     def prepare(self, size: tuple[int, int]) -> None:
-        """Make the engine ready for whole frames of this (height, width), where the first pair would wait for that.
+        """Make the engine ready for whole 8-bit colour frames of this (height, width): the first pair will not wait for that.
 
         Under a memory budget, or where tiles were asked for, nothing is done: which windows come is found with the first pair.
 
@@ -195,10 +195,10 @@ class Fuser:
         return Fusion(fused if out is None else out, weights, grid)
 
     def _whole(self, near: Frame, far: Frame, kind: FrameKind, out: Frame | None, *, want_map: bool) -> Fusion:
-        io, session = self.session.manifest.io, self.session
-        planes = pack(near, kind, io), pack(far, kind, io)
+        session, layout = self.session, layout_for(self.session, kind)
+        planes = pack(near, kind, layout), pack(far, kind, layout)
         result = session.run_with_map(*planes) if want_map else Fused(session.run(*planes), None)
-        fused = unpack(result.fused, kind, near, io)
+        fused = unpack(result.fused, kind, near, layout)
         if out is not None:
             out[...] = fused
         return Fusion(fused if out is None else out, None if result.map is None else result.map[0, 0], None)
@@ -255,8 +255,9 @@ class _Trials:
 
     def whole(self, side: int) -> None:
         frame, session = self._frame(side), self._fuser.session
-        planes = [pack(frame, self._kind, session.manifest.io) for _ in range(2)]
-        unpack(session.run(*planes), self._kind, frame, session.manifest.io)
+        layout = layout_for(session, self._kind)
+        planes = [pack(frame, self._kind, layout) for _ in range(2)]
+        unpack(session.run(*planes), self._kind, frame, layout)
 
     def tiled(self, side: int) -> None:
         frame, model = self._frame(side), self._fuser.tiled_model()

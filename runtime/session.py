@@ -61,6 +61,8 @@ class Session(ABC):
     Layouts, by ``manifest.io``:
         float: near, far and fused are float32, N x 3 x H x W, RGB, [0, 1].
         uint8: near, far and fused are uint8, N x H x W x 3, BGR.
+    A session of a float model that ``takes_levels`` takes uint8 near and far too, N x 3 x H x W, RGB: fused is then like them,
+    rounded to the nearest level. A quarter of the bytes go in and out.
     The map is float32, N x 1 x H x W, [0, 1]: the weight of the near frame.
     """
 
@@ -68,6 +70,7 @@ class Session(ABC):
     precision: str
     why: str
     manifest: Manifest
+    takes_levels: bool = False
 
     @abstractmethod
     def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:
@@ -91,7 +94,7 @@ class Session(ABC):
         """
 
     def prepare(self, size: tuple[int, int]) -> None:
-        """Do now what the first pair of this (height, width) would wait for, where the engine has such work.
+        """Do now what the first 8-bit colour pair of this (height, width) would wait for, where the engine has such work.
 
         Raises:
             BackendError: The engine failed.

@@ -89,7 +89,7 @@ class SessionContender(Contender):
         options = SessionOptions(precision=spec.precision, threads=spec.threads)
         self._session = open_session(Path(spec.artefact), backend=spec.backend, options=options)
         self.backend, self.precision = self._session.backend, self._session.precision
-        self.layout = self._session.manifest.io
+        self.layout = "levels" if self._session.takes_levels else self._session.manifest.io
 
     def run(self, near: NDArray[Any], far: NDArray[Any]) -> None:
         """Fuse one pair."""

@@ -27,8 +27,8 @@ def batch(layout: str, height: int, width: int) -> tuple[NDArray[Any], NDArray[A
     """The pair as a contender takes it.
 
     Args:
-        layout: ``"picture"`` (H x W x 3, BGR, uint8), ``"uint8"`` (1 x H x W x 3, BGR, uint8) or ``"float"``
-            (1 x 3 x H x W, RGB, float32 in [0, 1]).
+        layout: ``"picture"`` (H x W x 3, BGR, uint8), ``"uint8"`` (1 x H x W x 3, BGR, uint8), ``"levels"`` (1 x 3 x H x W,
+            RGB, uint8) or ``"float"`` (1 x 3 x H x W, RGB, float32 in [0, 1]).
         height, width: The size.
     """
     pair = pictures(height, width)
@@ -36,5 +36,5 @@ def batch(layout: str, height: int, width: int) -> tuple[NDArray[Any], NDArray[A
         return pair
     if layout == "uint8":
         return pair[0][None], pair[1][None]
-    first, second = (np.ascontiguousarray(picture[None, ..., ::-1].transpose(0, 3, 1, 2), np.float32) / 255 for picture in pair)
-    return first, second
+    near, far = (np.ascontiguousarray(picture[None, ..., ::-1].transpose(0, 3, 1, 2)) for picture in pair)
+    return (near, far) if layout == "levels" else (np.float32(near) / 255, np.float32(far) / 255)

@@ -8,14 +8,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import openvino as ov
+import openvino.opset13 as ops
 from numpy.typing import NDArray
+from openvino.preprocess import PrePostProcessor
 
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.errors import BackendError, ModelError
 from ufafuse.runtime.session import Session, SessionOptions
 
-Shapes: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
+Inputs: TypeAlias = tuple[tuple[str, tuple[int, ...], str], ...]  # names, shapes and dtypes
 
+_WHITE = 255.0
 _TYPES = {"fp32": "f32", "bf16": "bf16"}
 
 # Why one compiled network a size, and not one for all sizes. Two Zen 3 cores, AVX2, fp32, least of 5 to 15 runs, and what
@@ -112,13 +115,14 @@ class OpenVinoSession(Session):
         self._kept = _KEPT_SIZES_LEAN if options.lean else _KEPT_SIZES
         self._core = ov.Core()
         self._compiling = threading.Lock()
-        self._by_size: OrderedDict[Shapes, _Compiled] = OrderedDict()
+        self._by_inputs: OrderedDict[Inputs, _Compiled] = OrderedDict()
         try:
             self._network: Any = self._core.read_model(str(model))
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot load {model}: {_last_line(error)}") from error
         ports = {port.get_any_name(): port for port in self._network.inputs}
         self._inputs = {name: (port.get_element_type().to_dtype(), port.get_partial_shape()) for name, port in ports.items()}
+        self.takes_levels = manifest.io == "float" and set(ports) == {"near", "far"}
 
     def run(self, near: NDArray[Any], far: NDArray[Any]) -> NDArray[Any]:
         """Fuse one batch of pairs; the map is left where it is."""
@@ -131,16 +135,16 @@ class OpenVinoSession(Session):
     def _infer(self, inputs: dict[str, NDArray[Any]], wanted: Collection[str] | None) -> dict[str, NDArray[Any]]:
         self._check(inputs)
         try:
-            compiled = self._compiled_for(tuple((name, tuple(array.shape)) for name, array in inputs.items()))
+            compiled = self._compiled_for(tuple((name, array.shape, array.dtype.name) for name, array in inputs.items()))
             return compiled.infer_and_release(inputs, wanted) if self._lean else compiled.infer(inputs, wanted)
         except (RuntimeError, TypeError) as error:
             raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
 
     def prepare(self, size: tuple[int, int]) -> None:
-        """Compile the network for one pair of this size."""
+        """Compile the network for one 8-bit pair of this size."""
         shape = (1, *size, 3) if self.manifest.io == "uint8" else (1, 3, *size)
         try:
-            self._compiled_for((("near", shape), ("far", shape)))
+            self._compiled_for((("near", shape, "uint8"), ("far", shape, "uint8")))
         except RuntimeError as error:
             raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
 
@@ -148,8 +152,11 @@ class OpenVinoSession(Session):
         """OpenVINO itself would leave a missing input's size free, take any rank, and convert bytes to 0.0 .. 255.0."""
         if inputs.keys() != self._inputs.keys():
             raise BackendError(f"OpenVINO failed: the model takes {', '.join(self._inputs)}; {', '.join(inputs)} were given.")
+        levels = self.takes_levels and all(array.dtype == np.uint8 for array in inputs.values())
         for name, array in inputs.items():
             dtype, shape = self._inputs[name]
+            if levels:
+                dtype = np.dtype(np.uint8)
             if array.dtype != dtype or not shape.compatible(ov.PartialShape(list(array.shape))):
                 given = f"{array.dtype} {list(array.shape)}"
                 raise BackendError(f"OpenVINO failed: {name} is {given}, the model takes {dtype} {shape.to_string()}.")
@@ -158,23 +165,42 @@ class OpenVinoSession(Session):
         """Let go of the networks; frames under way are finished first. May be called twice."""
         with self._compiling:
             self._network = None
-            self._by_size.clear()
+            self._by_inputs.clear()
 
-    def _compiled_for(self, shapes: Shapes) -> _Compiled:
-        """The network for these sizes; compiles it, and forgets the sizes that were not used for longest."""
+    def _compiled_for(self, inputs: Inputs) -> _Compiled:
+        """The network for these inputs; compiles it, and forgets those that were not used for longest."""
         with self._compiling:
             if self._network is None:
                 raise BackendError("the session was closed: open it again.")
-            if shapes in self._by_size:
-                self._by_size.move_to_end(shapes)
-                return self._by_size[shapes]
-            while len(self._by_size) >= self._kept:
-                self._by_size.popitem(last=False)  # before the new one, so that they never stand side by side
+            if inputs in self._by_inputs:
+                self._by_inputs.move_to_end(inputs)
+                return self._by_inputs[inputs]
+            while len(self._by_inputs) >= self._kept:
+                self._by_inputs.popitem(last=False)  # before the new one, so that they never stand side by side
             network = self._network.clone()
-            network.reshape({name: list(shape) for name, shape in shapes})
+            network.reshape({name: list(shape) for name, shape, _ in inputs})
+            if self.takes_levels and inputs[0][2] == "uint8":
+                network = _of_levels(network)
             compiled = _Compiled(self._core.compile_model(network, "CPU", self._settings))
-            self._by_size[shapes] = compiled
+            self._by_inputs[inputs] = compiled
             return compiled
+
+
+def _of_levels(network: Any) -> Any:  # noqa: ANN401 - openvino's types are its own
+    """A float network that takes and gives uint8. Its conversions run on all threads, in OpenVINO's own kernels."""
+    steps = PrePostProcessor(network)
+    for name in ("near", "far"):
+        steps.input(name).tensor().set_element_type(ov.Type.u8)
+        steps.input(name).preprocess().convert_element_type(ov.Type.f32).scale(_WHITE)
+    steps.output("fused").postprocess().custom(_rounded)
+    steps.output("fused").tensor().set_element_type(ov.Type.u8)
+    return steps.build()
+
+
+def _rounded(fused: Any) -> Any:  # noqa: ANN401 - as above
+    """To whole levels from 0 to 255, as `ufafuse.runtime.frames.from_planes` does it."""
+    scaled = ops.multiply(fused, ops.constant(np.float32(_WHITE)))
+    return ops.round(ops.clamp(scaled, 0.0, _WHITE), "half_to_even").output(0)
 
 
 def _arithmetic(model: Path, manifest: Manifest, options: SessionOptions, *, native_bf16: bool) -> str:

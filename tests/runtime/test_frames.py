@@ -67,6 +67,24 @@ def test_a_sensor_keeps_its_levels(bits):
     assert from_planes(planes * 2, kind, levels).max() <= white  # clipped at the sensor's white, not the dtype's
 
 
+@pytest.mark.parametrize("darkest", [-0.5 / 255, -0.0019, 0.0, -0.3])
+def test_what_a_network_gives_is_clipped_and_rounded_whatever_its_sign(darkest):
+    level = np.linspace(darkest, 1.2, 3000, dtype=np.float32)
+    planes = np.broadcast_to(level, (1, 3, 4, 3000)).copy()
+    near = np.zeros((4, 3000, 3), np.uint8)
+    fused = from_planes(planes, check_pair(near, near), near)
+    np.testing.assert_array_equal(fused[0, :, 0], np.clip(np.rint(level * np.float32(255)), 0, 255))
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 3), (6, 1, 4), (1, 6, 3)])
+@pytest.mark.parametrize("white", [None, 1, 77])
+def test_bytes_are_scaled_alike_whatever_the_brightest_of_a_frame_is(shape, white):
+    levels = frame(shape, np.uint8, white=min(60, white or 60))
+    kind = check_pair(levels, levels, white=white)
+    expected = np.float32(levels[..., 2::-1]) / np.float32(white or 255)
+    np.testing.assert_allclose(to_planes(levels, kind)[0].transpose(1, 2, 0), expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("order", ["bgr", "rgb"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_bytes_there_and_back(shape, order):

@@ -8,6 +8,7 @@ import pytest
 from ufafuse.runtime.backends import openvino as backend
 from ufafuse.runtime.errors import BackendError
 from ufafuse.runtime.frames import check_pair, to_planes
+from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.session import SessionOptions, open_session
 
@@ -64,7 +65,7 @@ def test_this_machine_gets_what_it_has(tiny_onnx):
 def test_threads_and_pinning_reach_the_plugin(tiny_onnx, frames, pin):
     with open_session(tiny_onnx, backend="openvino", options=SessionOptions(threads=1, pin=pin)) as session:
         session.run(**frames())
-        (compiled,) = session._by_size.values()
+        (compiled,) = session._by_inputs.values()
         assert compiled._compiled.get_property("INFERENCE_NUM_THREADS") == 1
         assert compiled._compiled.get_property("ENABLE_CPU_PINNING") is pin
 
@@ -82,15 +83,42 @@ def test_sizes_are_compiled_once_and_the_least_used_is_forgotten(tiny_onnx, fram
         assert len(compiled_with) == kept + 1
         session.run(**frames(9, 9))
         assert len(compiled_with) == kept + 2
-        assert len(session._by_size) == kept
+        assert len(session._by_inputs) == kept
+
+
+def levels_of(planes):
+    return {name: np.rint(255 * array).astype(np.uint8) for name, array in planes.items()}
+
+
+@pytest.mark.parametrize("lean", [False, True])
+def test_levels_give_what_planes_give_rounded(tiny_onnx, frames, lean):
+    options = SessionOptions(threads=1, precision="fp32", lean=lean)
+    with open_session(tiny_onnx, backend="openvino", options=options) as session:
+        assert session.takes_levels
+        levels = levels_of(frames(21, 35, seed=3))
+        expected = session.run_with_map(**{name: np.float32(array) / 255 for name, array in levels.items()})
+        found = session.run_with_map(**levels)
+        assert found.fused.dtype == np.uint8
+        assert np.abs(found.fused - 255 * expected.fused).max() <= 0.501
+        np.testing.assert_allclose(found.map, expected.map, atol=1e-6)
+        assert np.array_equal(session.run(**levels), found.fused)
+
+
+def test_levels_beside_planes_are_refused(tiny_onnx, frames):
+    planes = frames(20, 30)
+    told = pytest.raises(BackendError, match=r"near is uint8 \[1, 3, 20, 30\], the model takes float32")
+    with open_session(tiny_onnx, backend="openvino", options=ONE) as session, told:
+        session.run(levels_of(planes)["near"], planes["far"])
 
 
 def test_a_prepared_size_is_not_compiled_again(tiny_onnx, frames, compiled_with):
     with open_session(tiny_onnx, backend="openvino", options=ONE) as session:
         session.prepare((20, 30))
         assert len(compiled_with) == 1
-        session.run(**frames(20, 30))
+        session.run(**levels_of(frames(20, 30)))
         assert len(compiled_with) == 1
+        session.run(**frames(20, 30))
+        assert len(compiled_with) == 2
     with pytest.raises(BackendError, match="the session was closed"):
         session.prepare((20, 30))
 
@@ -129,3 +157,22 @@ def test_results_stay_the_callers_whatever_is_run_next(tiny_onnx, frames, lean):
         assert np.array_equal(first.fused, before[0])
         assert np.array_equal(first.map, before[1])
         assert not np.array_equal(second.fused, first.fused)
+
+
+@pytest.mark.parametrize("shape", [(21, 35, 3), (21, 35, 4)])
+@pytest.mark.parametrize("order", ["bgr", "rgb"])
+def test_eight_bit_colour_goes_in_and_out_as_bytes(tiny_onnx, monkeypatch, shape, order):
+    noise = np.random.default_rng(5)
+    near, far = (noise.integers(0, 256, shape, np.uint8) for _ in range(2))
+    with Fuser(tiny_onnx, backend="openvino", precision="fp32", threads=1) as fuser:
+        given = []
+        run = fuser.session.run
+        monkeypatch.setattr(fuser.session, "run", lambda *planes: given.append(planes[0].dtype) or run(*planes))
+        fused = fuser.fuse(near, far, order=order)
+        as_floats = fuser.fuse(*(np.float32(frame) / 255 for frame in (near, far)), order=order)
+        for other in ({"white": 255}, {"white": 254}):
+            fuser.fuse(near // 2, far // 2, order=order, **other)
+        fuser.fuse(near[..., 0], far[..., 0])
+    assert given == [np.uint8, np.float32, np.uint8, np.float32, np.float32]
+    assert np.abs(fused[..., :3] - 255 * as_floats[..., :3]).max() <= 0.501
+    np.testing.assert_array_equal(fused[..., 3:], near[..., 3:])
