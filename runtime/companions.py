@@ -45,7 +45,7 @@ _UNPACK: dict[str, Callable[[NDArray[Any], FrameKind, Frame], Frame]] = {
 
 
 def layout_for(session: Session, kind: FrameKind) -> str:
-    """How the session best takes whole frames of this kind: ``"levels"``, or its manifest's io."""
+    """How the session best takes frames of this kind: ``"levels"``, or its manifest's io."""
     eight_bit = kind.dtype == np.uint8 and kind.white == 255 and not kind.grey
     return "levels" if session.takes_levels and eight_bit else session.manifest.io
 
@@ -143,7 +143,7 @@ class TiledModel:
         Returns:
             Whether the model gives weights: without, ``weights`` is left as it was.
         """
-        io = self._tile.manifest.io
+        layout = layout_for(self._tile, kind)
         steps = len(grid) * (1 if self._means is None else 3)
         done, weighed = 0, False
 
@@ -159,10 +159,10 @@ class TiledModel:
             }
         for tile in grid:
             views = near[tile.window], far[tile.window]
-            inputs = {"near": pack(views[0], kind, io), "far": pack(views[1], kind, io), **means}
+            inputs = {"near": pack(views[0], kind, layout), "far": pack(views[1], kind, layout), **means}
             outputs = self._tile.infer(inputs)
             result = Fused(outputs["fused"], outputs.get("map"))
-            out[tile.core] = unpack(result.fused, kind, views[0], io)[tile.inner]
+            out[tile.core] = unpack(result.fused, kind, views[0], layout)[tile.inner]
             weighed = result.map is not None
             if weights is not None and result.map is not None:
                 weights[tile.core] = result.map[0, 0][tile.inner]
@@ -172,12 +172,13 @@ class TiledModel:
     def _averages(self, frame: Frame, kind: FrameKind, grid: Grid, advance: Callable[[], None]) -> NDArray[np.float32]:
         """The channel attention's averages over the whole frame, 1 x C, summed in float64 from each tile's float32 sums."""
         assert self._means is not None
+        layout = layout_for(self._means, kind)
         sums = np.zeros(sum(self._widths), np.float64)
         for tile in grid:
             view = frame[tile.window]
             mask = np.zeros((1, 1, *view.shape[:2]), np.float32)
             mask[0, 0][tile.inner] = 1
-            sums += self._means.infer({"frame": pack(view, kind, self._means.manifest.io), "mask": mask})["sums"][0]
+            sums += self._means.infer({"frame": pack(view, kind, layout), "mask": mask})["sums"][0]
             advance()
         height, width = (round_up(side, self.stride) for side in grid.size)
         counts = [(height // stride) * (width // stride) for stride in self._strides]

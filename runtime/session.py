@@ -61,8 +61,8 @@ class Session(ABC):
     Layouts, by ``manifest.io``:
         float: near, far and fused are float32, N x 3 x H x W, RGB, [0, 1].
         uint8: near, far and fused are uint8, N x H x W x 3, BGR.
-    A session of a float model that ``takes_levels`` takes uint8 near and far too, N x 3 x H x W, RGB: fused is then like them,
-    rounded to the nearest level. A quarter of the bytes go in and out.
+    A session of a float model that ``takes_levels`` takes uint8 pictures too, N x 3 x H x W, RGB, all or none: fused is then
+    like them, rounded to the nearest level. A quarter of the bytes go in and out.
     The map is float32, N x 1 x H x W, [0, 1]: the weight of the near frame.
     """
 

@@ -18,6 +18,8 @@ from ufafuse.runtime.session import Session, SessionOptions
 
 Inputs: TypeAlias = tuple[tuple[str, tuple[int, ...], str], ...]  # names, shapes and dtypes
 
+_PICTURES = frozenset(("near", "far", "frame"))
+_FUSED = "fused"
 _WHITE = 255.0
 _TYPES = {"fp32": "f32", "bf16": "bf16"}
 
@@ -122,11 +124,12 @@ class OpenVinoSession(Session):
             raise ModelError(f"OpenVINO cannot load {model}: {_last_line(error)}") from error
         ports = {port.get_any_name(): port for port in self._network.inputs}
         self._inputs = {name: (port.get_element_type().to_dtype(), port.get_partial_shape()) for name, port in ports.items()}
-        self.takes_levels = manifest.io == "float" and set(ports) == {"near", "far"}
+        self._pictures = _PICTURES & set(ports) if manifest.io == "float" else frozenset()
+        self.takes_levels = bool(self._pictures)
 
     def run(self, near: NDArray[Any], far: NDArray[Any]) -> NDArray[Any]:
         """Fuse one batch of pairs; the map is left where it is."""
-        return self._infer({"near": near, "far": far}, ("fused",))["fused"]
+        return self._infer({"near": near, "far": far}, (_FUSED,))[_FUSED]
 
     def infer(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run the graph; see `Session.infer`."""
@@ -152,10 +155,10 @@ class OpenVinoSession(Session):
         """OpenVINO itself would leave a missing input's size free, take any rank, and convert bytes to 0.0 .. 255.0."""
         if inputs.keys() != self._inputs.keys():
             raise BackendError(f"OpenVINO failed: the model takes {', '.join(self._inputs)}; {', '.join(inputs)} were given.")
-        levels = self.takes_levels and all(array.dtype == np.uint8 for array in inputs.values())
+        levels = all(inputs[name].dtype == np.uint8 for name in self._pictures)
         for name, array in inputs.items():
             dtype, shape = self._inputs[name]
-            if levels:
+            if levels and name in self._pictures:
                 dtype = np.dtype(np.uint8)
             if array.dtype != dtype or not shape.compatible(ov.PartialShape(list(array.shape))):
                 given = f"{array.dtype} {list(array.shape)}"
@@ -179,21 +182,22 @@ class OpenVinoSession(Session):
                 self._by_inputs.popitem(last=False)  # before the new one, so that they never stand side by side
             network = self._network.clone()
             network.reshape({name: list(shape) for name, shape, _ in inputs})
-            if self.takes_levels and inputs[0][2] == "uint8":
-                network = _of_levels(network)
+            if self._pictures & {name for name, _, dtype in inputs if dtype == "uint8"}:
+                network = _of_levels(network, self._pictures)
             compiled = _Compiled(self._core.compile_model(network, "CPU", self._settings))
             self._by_inputs[inputs] = compiled
             return compiled
 
 
-def _of_levels(network: Any) -> Any:  # noqa: ANN401 - openvino's types are its own
+def _of_levels(network: Any, pictures: Collection[str]) -> Any:  # noqa: ANN401 - openvino's types are its own
     """A float network that takes and gives uint8. Its conversions run on all threads, in OpenVINO's own kernels."""
     steps = PrePostProcessor(network)
-    for name in ("near", "far"):
+    for name in pictures:
         steps.input(name).tensor().set_element_type(ov.Type.u8)
         steps.input(name).preprocess().convert_element_type(ov.Type.f32).scale(_WHITE)
-    steps.output("fused").postprocess().custom(_rounded)
-    steps.output("fused").tensor().set_element_type(ov.Type.u8)
+    if any(_FUSED in port.get_names() for port in network.outputs):
+        steps.output(_FUSED).postprocess().custom(_rounded)
+        steps.output(_FUSED).tensor().set_element_type(ov.Type.u8)
     return steps.build()
 
 

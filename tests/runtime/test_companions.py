@@ -99,6 +99,17 @@ def test_bundled_networks_in_tiles(name, backend, rng):
     assert np.abs(tiled.map - whole.map).max() <= 1e-5
 
 
+@pytest.mark.skipif("ufa" not in bundled() or not installed("openvino"), reason="needs OpenVINO and the bundled ufa")
+def test_tiles_of_bytes_go_the_way_of_whole_frames_of_bytes(rng):
+    near, far = pair(rng, 83, 101, np.uint8)
+    results = []
+    for tile in ("off", 48):
+        with Fuser("ufa", backend="openvino", precision="fp32", threads=1, tile=tile) as fuser:
+            results.append(fuser.fuse(near, far))
+    assert np.abs(results[0].astype(int) - results[1]).max() <= 1
+    assert (results[0] != results[1]).mean() < 1e-3  # only where a rounding tips over
+
+
 @pytest.mark.slow
 @pytest.mark.skipif("ufa" not in bundled() or not installed("onnxruntime"), reason="needs ONNX Runtime and the bundled ufa")
 @given(height=st.integers(16, 300), width=st.integers(16, 300), tile=st.integers(16, 200), seed=st.integers(0, 9))

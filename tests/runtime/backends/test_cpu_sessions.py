@@ -81,7 +81,8 @@ def test_what_does_not_fit_the_graph_is_one_clear_line_and_the_session_goes_on(b
             {"near": good["near"]},
             {**good, "far": frames(20, 20)["far"]},
             {**good, "far": good["far"][0]},
-            {name: (array * 255).astype(np.uint8) for name, array in good.items()},
+            {name: (array * 255).astype(np.int16) for name, array in good.items()},
+            {**good, "far": (good["far"] * 255).astype(np.uint8)},
             {"near": good["near"], "other": good["far"]},
         ]:
             with pytest.raises(BackendError) as caught:
