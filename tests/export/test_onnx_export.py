@@ -141,13 +141,24 @@ def test_tiles_with_the_whole_frames_means_make_the_whole_frame(exports):
             assert np.abs(part[inner] - expected[..., rows, columns]).max() < 1e-5
 
 
+def test_the_sums_of_a_large_frame_keep_their_digits(exports):
+    """ONNX Runtime adds up one after the other: 1024 x 1024 numbers at once lose more than 1e-5."""
+    frame = np.random.default_rng(0).random((1, 3, 2048, 2048), np.float32)
+    inputs = {"frame": frame, "mask": np.ones((1, 1, 2048, 2048), np.float32)}
+    (sums,) = session(Companions.of(exports / "small.onnx").means).run(["sums"], inputs)
+    with torch.inference_mode():
+        features = load_weights(exports / "small.safetensors").double().encode(torch.from_numpy(frame).double())
+    exact = np.concatenate([feature.sum((2, 3)).numpy() for feature in features], 1)
+    np.testing.assert_allclose(sums, exact, rtol=2e-6)
+
+
 def test_global_means_and_sums_are_float32_in_a_half_graph(exports):
     model = onnx.shape_inference.infer_shapes(onnx.load(exports / "half.onnx"), data_prop=True)
     types = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     means = [node for node in model.graph.node if node.op_type == "ReduceMean"]
-    over_pixels = [node for node in means if set(constants[node.input[1]].tolist()) in ({2, 3}, {-1, -2})]
-    assert len(over_pixels) == 2  # two scales, of both frames at once
+    over_pixels = [node for node in means if set(constants[node.input[1]].tolist()) <= {2, 3, -1, -2}]
+    assert len(over_pixels) == 4  # two scales, of both frames at once: along the rows, and down
     assert {types[node.input[0]] for node in over_pixels} == {onnx.TensorProto.FLOAT}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     weights = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
