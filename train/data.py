@@ -129,9 +129,9 @@ def focus_map(label: Picture) -> Floats:
 def _corner(label: Picture, crop: int, rng: np.random.Generator) -> tuple[int, int]:
     """Draw the corner of a crop; more than half of them touch the photograph's border.
 
-    What is fused are whole photographs, and many have a border like no other place in them (the dark line of a scan): on four of
-    twenty validation pairs such lines, taken from the wrong frame, cost 5 to 10 dB. Even so a pixel of a crop lies at a border
-    half as often as one of a photograph.
+    What is fused are whole photographs, and many have a border like no other place in them (the dark line of a scan): on four
+    of twenty validation pairs such lines, taken from the wrong frame, cost 5 to 10 dB. Even so a pixel of a crop lies at a
+    border half as often as one of a photograph.
     """
     reach = crop // 2
     limits = (max(0, side - crop) for side in label.shape)
