@@ -205,6 +205,7 @@ def test_a_sessions_own_split_of_the_time_is_taken_over(monkeypatch):
     class Session:
         backend, precision = "tensorrt", "fp16"
         manifest = type("Manifest", (), {"io": "float"})
+        takes_levels = False
 
         def __init__(self):
             self.last_timing = {"copy_in_ms": 0.1, "compute_ms": 2.0, "copy_out_ms": 0.2, "note": "x"}
