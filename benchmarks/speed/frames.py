@@ -37,4 +37,6 @@ def batch(layout: str, height: int, width: int) -> tuple[NDArray[Any], NDArray[A
     if layout == "uint8":
         return pair[0][None], pair[1][None]
     near, far = (np.ascontiguousarray(picture[None, ..., ::-1].transpose(0, 3, 1, 2)) for picture in pair)
-    return (near, far) if layout == "levels" else (np.float32(near) / 255, np.float32(far) / 255)
+    if layout == "levels":
+        return near, far
+    return near.astype(np.float32) / 255, far.astype(np.float32) / 255
