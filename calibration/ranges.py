@@ -14,7 +14,7 @@ from ufafuse.calibration.layers import Layer, conv_layers
 from ufafuse.calibration.quantizers import Range
 from ufafuse.runtime.artefact import Manifest, write_json
 from ufafuse.runtime.errors import InputError, ModelError
-from ufafuse.runtime.frames import check_pair, to_bgr_bytes, to_planes
+from ufafuse.runtime.frames import check_pair, pack
 
 METHODS = ("minmax", "entropy", "percentile")
 SCHEMA = 1
@@ -140,8 +140,7 @@ def measure_ranges(
 def model_inputs(crop: Crop, io: str) -> dict[str, NDArray[Any]]:
     """A window as a whole-frame graph takes it."""
     kind = check_pair(crop.near, crop.far)
-    layout = to_bgr_bytes if io == "uint8" else to_planes
-    return {"near": layout(crop.near, kind), "far": layout(crop.far, kind)}
+    return {"near": pack(crop.near, kind, io), "far": pack(crop.far, kind, io)}
 
 
 class _OneInput:

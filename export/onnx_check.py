@@ -14,7 +14,7 @@ from ufafuse.export.profiles import FREE_DIMS, Size
 from ufafuse.export.verify import reference_cases
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.errors import CheckFailed, ModelError
-from ufafuse.runtime.frames import check_pair, to_bgr_bytes, to_planes
+from ufafuse.runtime.frames import check_pair, pack, to_planes
 from ufafuse.runtime.session import Session, open_session
 from ufafuse.runtime.tolerances import compare, tolerance_for
 from ufafuse.runtime.verify import Case, bgr_levels, rounded
@@ -112,7 +112,7 @@ def _fused_row(session: Session, net: FusionNet, case: Case) -> dict[str, Any]:
     uint8 = session.manifest.io == "uint8"
     inputs: dict[str, NDArray[Any]] = {}
     for name, frame in (("near", case.near), ("far", case.far)):
-        inputs[name] = to_bgr_bytes(frame, kind) if uint8 else to_planes(frame, kind)
+        inputs[name] = pack(frame, kind, session.manifest.io)
         if session.manifest.extra["role"] == "tile":
             with torch.inference_mode():
                 inputs[f"means_{name}"] = net.means(net.encode(torch.from_numpy(to_planes(frame, kind)))).numpy()
@@ -131,9 +131,8 @@ def _means_row(session: Session, net: FusionNet, name: str, frame: Bytes) -> dic
         features = net.encode(torch.from_numpy(to_planes(frame, kind)))
         reference = net.means(features).numpy()
     counts = np.repeat([f.shape[2] * f.shape[3] for f in features], [f.shape[1] for f in features])
-    layout = to_bgr_bytes if session.manifest.io == "uint8" else to_planes
     mask = np.ones((1, 1, *frame.shape[:2]), np.float32)
-    means = session.infer({"frame": layout(frame, kind), "mask": mask})["sums"] / counts
+    means = session.infer({"frame": pack(frame, kind, session.manifest.io), "mask": mask})["sums"] / counts
     relative = float((np.abs(means - reference) / np.maximum(1, np.abs(reference))).max())
     finite = bool(np.isfinite(means).all())
     ok = finite and relative <= _MEANS_TOLERANCE[session.precision]

@@ -10,54 +10,23 @@ they fit only frames that are less than three times too large, at 24 megapixels 
 import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest, read_manifest
 from ufafuse.runtime.errors import ModelError
-from ufafuse.runtime.frames import (
-    Frame,
-    FrameKind,
-    from_bgr_bytes,
-    from_levels,
-    from_planes,
-    to_bgr_bytes,
-    to_levels,
-    to_planes,
-)
+from ufafuse.runtime.frames import Frame, FrameKind, pack, unpack
 from ufafuse.runtime.session import Fused, Session, SessionOptions, open_session
 from ufafuse.runtime.tiling import Grid, round_up
 
 OnTile = Callable[[int, int], None]
-
-_PACK: dict[str, Callable[[Frame, FrameKind], NDArray[Any]]] = {
-    "float": to_planes,
-    "uint8": to_bgr_bytes,
-    "levels": to_levels,
-}
-_UNPACK: dict[str, Callable[[NDArray[Any], FrameKind, Frame], Frame]] = {
-    "float": from_planes,
-    "uint8": from_bgr_bytes,
-    "levels": from_levels,
-}
 
 
 def layout_for(session: Session, kind: FrameKind) -> str:
     """How the session best takes frames of this kind: ``"levels"``, or its manifest's io."""
     eight_bit = kind.dtype == np.uint8 and kind.white == 255 and not kind.grey
     return "levels" if session.takes_levels and eight_bit else session.manifest.io
-
-
-def pack(frame: Frame, kind: FrameKind, layout: str) -> NDArray[Any]:
-    """A frame, or a window of one, as a model takes it: in its io, or as ``"levels"`` (see `Session`)."""
-    return _PACK[layout](frame, kind)
-
-
-def unpack(fused: NDArray[Any], kind: FrameKind, near: Frame, layout: str) -> Frame:
-    """The inverse of `pack`, alpha taken from ``near``."""
-    return _UNPACK[layout](fused, kind, near)
 
 
 def companion_paths(model: Path) -> tuple[Path, Path]:

@@ -10,9 +10,9 @@ import numpy as np
 
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.budget import Budget, Tile
-from ufafuse.runtime.companions import OnTile, TiledModel, layout_for, pack, unpack
+from ufafuse.runtime.companions import OnTile, TiledModel, layout_for
 from ufafuse.runtime.errors import BackendError, InputError
-from ufafuse.runtime.frames import Frame, FrameKind, check_out, check_pair
+from ufafuse.runtime.frames import Frame, FrameKind, check_out, check_pair, pack, unpack
 from ufafuse.runtime.machine import usable_cores
 from ufafuse.runtime.models import model_path
 from ufafuse.runtime.session import Fused, Session, SessionOptions, open_session

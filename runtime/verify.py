@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest, write_json
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError
-from ufafuse.runtime.frames import check_pair, to_bgr_bytes, to_planes
+from ufafuse.runtime.frames import check_pair, pack
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.session import Session, SessionOptions, open_session
 from ufafuse.runtime.tolerances import compare, tolerance_for
@@ -226,10 +226,10 @@ def verify_cases(
 def run_case(session: Session, case: Case) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(result, reference) of one case: H x W x 3 float32, BGR, 8-bit levels, both rounded where the model rounds."""
     kind = check_pair(case.near, case.far)
-    if session.manifest.io == "uint8":
-        fused = session.run(to_bgr_bytes(case.near, kind), to_bgr_bytes(case.far, kind))
+    io = session.manifest.io
+    fused = session.run(pack(case.near, kind, io), pack(case.far, kind, io))
+    if io == "uint8":
         return fused[0].astype(np.float32), rounded(case.reference, uint8=True)
-    fused = session.run(to_planes(case.near, kind), to_planes(case.far, kind))
     return bgr_levels(fused), case.reference
 
 

@@ -83,13 +83,15 @@ class SessionContender(Contender):
     """One of the runtime's own sessions."""
 
     def __init__(self, spec: Spec) -> None:
+        from ufafuse.runtime.companions import layout_for
+        from ufafuse.runtime.frames import BGR_BYTES
         from ufafuse.runtime.session import SessionOptions, open_session
 
         self.spec = spec
         options = SessionOptions(precision=spec.precision, threads=spec.threads)
         self._session = open_session(Path(spec.artefact), backend=spec.backend, options=options)
         self.backend, self.precision = self._session.backend, self._session.precision
-        self.layout = "levels" if self._session.takes_levels else self._session.manifest.io
+        self.layout = layout_for(self._session, BGR_BYTES)
 
     def run(self, near: NDArray[Any], far: NDArray[Any]) -> None:
         """Fuse one pair."""
