@@ -10,7 +10,9 @@ from typing import Any
 from ufafuse.runtime.errors import ModelError
 
 _PREFIX, _SUFFIX = "net.", ".weight"
-_AVERAGES = ".mean.weight"  # averages over channels, written as convolutions: nothing learnt, and nothing gained in int8
+# Averages over channels, written as convolutions, of which nothing is learnt and nothing gained in int8; and what compares
+# the frames themselves: of their differences, int8 would leave steps of two levels.
+_EXACT = (".mean.weight", "detail.level.weight", "detail.local.weight")
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Layer:
 
 
 def conv_layers(model: Any) -> list[Layer]:  # noqa: ANN401 - onnx ships no types
-    """The network's convolutions in an ``onnx.ModelProto``, in order.
+    """The network's convolutions in an ``onnx.ModelProto`` that may be quantised, in order.
 
     Raises:
         ModelError: There is none, the graph is quantised already, or it is not one of `ufa export`.
@@ -51,7 +53,7 @@ def conv_layers(model: Any) -> list[Layer]:  # noqa: ANN401 - onnx ships no type
             joined=_is_joined(made_by, node.input[0]),
         )
         for node in model.graph.node
-        if node.op_type == "Conv" and not node.input[1].endswith(_AVERAGES)
+        if node.op_type == "Conv" and not node.input[1].endswith(_EXACT)
     ]
     if not layers or len({layer.name for layer in layers}) != len(layers):
         raise ModelError(f"the graph has {len(layers)} convolutions of unclear names: export it with `ufa export`.")

@@ -92,11 +92,12 @@ class _Graph(nn.Module):
         near, far = self.planes(near), self.planes(far)
         count = near.shape[0]
         # Padded apart: OpenVINO pads the two faster than their concatenation.
-        both = self.encode(torch.cat([self.padded(near), self.padded(far)]))
+        padded = self.padded(near), self.padded(far)
+        both = self.encode(torch.cat(padded))
         if means is None:
             own = self.means(both)
             means = own[:count], own[count:]
-        fused, weight = self.net.fuse(near, far, both, means)
+        fused, weight = self.net.fuse(near, far, both, means, padded)
         return self.frames(fused), weight.to(torch.float32)
 
 

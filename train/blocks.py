@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
-from ufafuse.train.spec import SPATIAL_KERNEL
+from ufafuse.train.spec import AROUND, SPATIAL_KERNEL, seen
 
 SLOPE = 0.01  # of LeakyReLU; the paper gives none
+UNSURE = 3 / 255  # details that are no stronger may be noise
 
 
 class ConvBlock(nn.Sequential):
@@ -21,10 +22,10 @@ class ConvBlock(nn.Sequential):
 
     def __init__(self, channels_in: int, channels_out: int, *, stride: int = 1, fold: int = 1) -> None:
         """Make the block; `stride` halves a scale, `fold` reads fold x fold pixels of the image as one."""
-        # A 3x3 convolution over pixels folded f x f into channels is one of size 3f, stride f and padding f over the
-        # image itself: same weights, and no copy of the image.
-        conv = nn.Conv2d(channels_in, channels_out, 3 * fold, stride * fold, fold)
-        super().__init__(conv, nn.LeakyReLU(SLOPE))
+        # A convolution over pixels folded f x f into channels is one of stride f over the image itself: same weights, and no
+        # copy of the image.
+        kernel = 3 if fold == 1 else seen(fold)
+        super().__init__(nn.Conv2d(channels_in, channels_out, kernel, stride * fold, (kernel - fold) // 2), nn.LeakyReLU(SLOPE))
 
 
 class TiedConv(nn.Module):
@@ -94,6 +95,65 @@ class TiedHead(nn.Module):
         each = F.conv2d(stack, torch.cat([self.common, self.score]), padding=1).unflatten(0, (-1, frames))
         common, score = each.split([len(self.common), len(self.score)], 2)
         return common.mean(1) + self.bias.view(1, -1, 1, 1), score
+
+
+class Detail(nn.Module):
+    """Which frame is the sharp one at each pixel: the more extreme one, where both show the same detail.
+
+    Where a photograph is brighter than what surrounds it, it is brighter than its own blur, and where darker, darker. So
+    the frame in focus is the brighter one where the frames' sum, from which neither frame's blur can hide it, stands out
+    from its surroundings, and the darker one where it falls short: told for each pixel alone, whichever frame is in focus
+    beside it. Features, being averages over a neighbourhood, cannot tell for the last pixel before an edge in focus.
+    """
+
+    def __init__(self, channels_in: int, fold: int) -> None:
+        """Make the comparison of pixels folded fold x fold, gated by `channels_in` per-frame channels."""
+        super().__init__()
+        self.fold = fold
+        self.level = nn.Parameter(torch.empty(fold**2, 3, fold, fold))  # of a difference: the brightness of each pixel
+        self.local = nn.Parameter(torch.empty(fold**2, 3, seen(fold), seen(fold)))  # of a sum: by how much each stands out
+        self.gate = nn.Parameter(torch.empty(fold**2, channels_in, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(fold**2))
+
+    def dense(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the weights of the three ordinary convolutions that this is for two frames."""
+        # However bright the surroundings are, they say nothing: a hundred positive numbers would drown what does.
+        blind = self.local - self.local.mean((1, 2, 3), keepdim=True)
+        return self.level, blind, torch.cat([self.gate, self.gate], 1) / 2
+
+    def forward(self, near: Tensor, far: Tensor, decoded: Tensor) -> Tensor:
+        """Compare two frames, N x 3 x H x W of sizes that `fold` divides, given the decoder's features (a pair tensor).
+
+        Returns what to add to the near frame's score, N x fold^2 x H/fold x W/fold.
+        """
+        level, local, gate = self.dense()
+        apart = F.conv2d(near - far, level, stride=self.fold)
+        stands_out = F.conv2d(with_surroundings(near + far), local, stride=self.fold)
+        return gated_detail(F.conv2d(decoded, gate, self.bias), apart, stands_out)
+
+    def forward_many(self, frames: Tensor, decoded: Tensor) -> Tensor:
+        """Compare N x K x 3 x H x W frames; returns N x K x fold^2 x H/fold x W/fold, of two frames +-`forward` / 2."""
+        level, local, _ = self.dense()
+        mean = frames.mean(1)
+        gate = F.conv2d(decoded.unflatten(0, (-1, frames.shape[1])).mean(1), self.gate, self.bias)
+        stands_out = F.conv2d(with_surroundings(2 * mean), local, stride=self.fold)
+        each = [F.conv2d(2 * (frame - mean), level, stride=self.fold) for frame in frames.unbind(1)]
+        return torch.stack([gated_detail(gate, apart, stands_out) / 2 for apart in each], 1)
+
+
+def with_surroundings(frame: Tensor) -> Tensor:
+    """Repeat a frame's border outwards; with zeros there, all that touches it would stand out."""
+    return F.pad(frame, (AROUND,) * 4, mode="replicate")
+
+
+def gated_detail(gate: Tensor, apart: Tensor, stands_out: Tensor) -> Tensor:
+    """Return the gated likeness of two signed quantities.
+
+    The likeness is 1 where both are the same, -1 where they are opposite, and near 0 where one is much the larger: frames
+    that differ much where nothing stands out are blurred both, and which is the more extreme says nothing.
+    """
+    apart, stands_out = apart.float(), stands_out.float()
+    return gate * (2 * apart * stands_out / (apart * apart + stands_out * stands_out + UNSURE**2))
 
 
 def channel_means(features: Tensor) -> Tensor:

@@ -44,6 +44,7 @@ class LensOptions:
     max_radius: float = 26.0
     spread: float = 0.6  # the blurred foreground spreads over its edge
     soft: float = 0.3  # the change from in focus to out of focus is gradual
+    defocused: float = 0.3  # parts of the scene are in focus in neither frame, only less out of it in one
     highlights: float = 0.25  # bright spots were brighter than white: they bloom into discs
     gain: float = 0.3
     max_gain: float = 0.05
@@ -179,6 +180,9 @@ def _defocus(
 
     Returns both frames, the sharp picture and the focus map, all without the margin.
     """
+    # Without the option no number is drawn: sets that were written before there was one can be written again.
+    if options.defocused and rng.random() < options.defocused:
+        sharp = _with_defocused_parts(sharp, rng, options)
     kind = BLURS[rng.integers(len(BLURS))]
     radius = float(np.exp(rng.uniform(np.log(options.min_radius), np.log(options.max_radius))))
     other = float(np.clip(radius * rng.uniform(0.6, 1.4), options.min_radius, options.max_radius))
@@ -200,6 +204,15 @@ def _defocus(
     focus = np.ascontiguousarray(focus[inner])
     near = mix(sharp_inner, background, np.where(behind > HIDDEN, focus, 1).astype(np.float32))
     return near, far, sharp_inner, focus
+
+
+def _with_defocused_parts(sharp: Floats, rng: np.random.Generator, options: LensOptions) -> Floats:
+    """Blur a scene, or a part of it that changes over gradually: what a stack of few frames has between its focus steps."""
+    radius = float(np.exp(rng.uniform(np.log(options.min_radius), np.log(options.max_radius))))
+    blurred = blur(sharp, "gauss", radius)
+    if rng.random() < 0.5:
+        return blurred
+    return mix(sharp, blurred, blur(drawn_focus(sharp.shape[:2], rng), "gauss", rng.uniform(6, 20)))
 
 
 def _with_highlights(sharp: Floats, rng: np.random.Generator) -> Floats:

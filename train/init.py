@@ -14,14 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.train.blocks import SLOPE, TiedConv, TiedHead
-from ufafuse.train.spec import Spec
+from ufafuse.train.blocks import SLOPE, Detail, TiedConv, TiedHead
+from ufafuse.train.spec import AROUND, Spec
 
 if TYPE_CHECKING:
     from ufafuse.train.model import FusionNet
 
 INITS = ("auto", "xavier", "image", "identity", "focus", "select")
 QUIET = 0.05  # scale of the last layer's random weights: the start is a picture, not noise
+DETAIL = 4.0  # how much a clear detail counts at first, against scores around zero
 CARRIED = 3  # channels that carry the picture
 
 MEASURING = 40  # channels that measure focus: the spatial attention sees the mean over all channels, so many of them count
@@ -58,6 +59,8 @@ def initialise(net: "FusionNet", init: str = "auto") -> None:
         elif chosen == "select":
             _blind_to_brightness(first_conv(net))
             _quiet_head(net)
+            if net.detail is not None:
+                _compare_detail(net.detail)
 
 
 def _fitting(spec: Spec) -> str:
@@ -238,6 +241,20 @@ def _quiet_head(net: "FusionNet") -> None:
     for name, parameter in net.head.named_parameters():
         if name != "bias":
             parameter.mul_(QUIET)
+
+
+def _compare_detail(detail: Detail) -> None:
+    """Let each pixel's grey be compared with that of its neighbourhood, and count a little."""
+    fold, reach = detail.fold, AROUND
+    detail.level.zero_()
+    detail.local.zero_()
+    detail.gate.mul_(QUIET)
+    detail.bias.fill_(DETAIL)
+    for index in range(fold**2):
+        y, x = divmod(index, fold)
+        detail.level[index, :, y, x] = 1 / 3
+        detail.local[index, :, y : y + 2 * reach + 1, x : x + 2 * reach + 1] = -1 / 3 / (2 * reach + 1) ** 2
+        detail.local[index, :, y + reach, x + reach] += 1 / 3
 
 
 def first_conv(net: "FusionNet") -> nn.Conv2d:

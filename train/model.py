@@ -7,6 +7,7 @@ N x 3 x H x W, RGB, in [0, 1], of any size from 1 x 1 up.
 
 import copy
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from torch.nn import functional as F  # noqa: N812 - the name everybody knows it
 
 from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest, tool_versions
 from ufafuse.runtime.errors import ModelError
-from ufafuse.train.blocks import SLOPE, ConvBlock, TiedConv, TiedHead, UnityAttention, channel_means
+from ufafuse.train.blocks import SLOPE, ConvBlock, Detail, TiedConv, TiedHead, UnityAttention, channel_means
 from ufafuse.train.init import initialise
-from ufafuse.train.plain import BlendedConv, SummedConv, averaging_conv, cells_fit, in_cells, plain_conv
+from ufafuse.train.plain import BlendedConv, PlainDetail, SummedConv, averaging_conv, cells_fit, in_cells, plain_conv
 from ufafuse.train.spec import SPECS, Spec, find_spec
 
 __all__ = ["SPECS", "FusionNet", "Spec", "build_model", "load_weights", "save_weights"]
@@ -43,14 +44,17 @@ class FusionNet(nn.Module):
             self.encoder.append(nn.Sequential(first, *rest))
         self.attention = nn.ModuleList(UnityAttention(channel=spec.channel, spatial=spec.spatial) for _ in widths)
         self.merge = nn.ModuleList(_joint_conv(spec, (2 * width,), width, 1) for width in widths)  # the paper's FFB
+        # Each scale is narrowed to the width of the finer one before it is enlarged: all that follows costs less.
+        self.narrow = nn.ModuleList(_joint_conv(spec, (coarse,), fine, 1) for fine, coarse in pairwise(widths))
         self.decoder = nn.ModuleList()
         for scale, width in enumerate(widths):
-            first_in = (*widths[scale + 1 : scale + 2], width)
+            first_in = (width, width) if scale < len(widths) - 1 else (width,)
             inputs = [first_in] + [(width,)] * (spec.decoder_blocks[scale] - 1)
             self.decoder.append(
                 nn.ModuleList(_joint_conv(spec, parts, width, 3) for parts in inputs[: spec.decoder_blocks[scale]])
             )
         self.head = _head(spec)
+        self.detail = Detail(widths[0] // 2, fold) if spec.detail else None
 
     def forward(self, near: Tensor, far: Tensor) -> Tensor:
         """Fuse two frames; returns N x 3 x H x W (in [0, 1] when the network is in evaluation mode)."""
@@ -82,7 +86,12 @@ class FusionNet(nn.Module):
         return torch.cat([channel_means(f) for f in features], 1)
 
     def fuse(
-        self, near: Tensor, far: Tensor, both: Sequence[Tensor], means: tuple[Tensor, Tensor] | None = None
+        self,
+        near: Tensor,
+        far: Tensor,
+        both: Sequence[Tensor],
+        means: tuple[Tensor, Tensor] | None = None,
+        padded: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Fuse two frames (or tiles) from their features.
 
@@ -90,6 +99,7 @@ class FusionNet(nn.Module):
             near, far: N x 3 x H x W.
             both: What `encode` gives for [near; far] as one batch.
             means: `means()` of the whole near and far frames, N x sum(widths), where ``near`` and ``far`` are tiles of them.
+            padded: ``near`` and ``far`` padded to the stride, where that is done already.
 
         Returns:
             The fused frame and the near frame's weight as `forward_with_map`.
@@ -106,7 +116,10 @@ class FusionNet(nn.Module):
             merged.append(_merged(merge, weighed[:count], weighed[count:], weight))
             weights.append(weight)
         decoded = self._decode(merged, _convolved)
-        return self._finish(near, far, self.head(decoded), weights[0])
+        out = self.head(decoded)
+        if self.detail is not None:
+            out = out + self.detail(*(padded or (self._pad(near), self._pad(far))), decoded)
+        return self._finish(near, far, out, weights[0])
 
     def forward_stack(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Fuse K >= 2 frames at once, N x K x 3 x H x W.
@@ -122,6 +135,9 @@ class FusionNet(nn.Module):
         merged = [merge.forward_many(attention.forward_many(f, count), count) for merge, attention, f in scales]
         decoded = self._decode(merged, lambda conv, parts: conv.forward_many(_joined(parts), count))
         common, score = self.head.forward_many(decoded, count)
+        if self.detail is not None:
+            padded = self._pad(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+            score = score + self.detail.forward_many(padded, decoded)
         weights = F.pixel_shuffle(score, fold)[..., :height, :width].softmax(1)
         fused = (frames * weights).sum(1)
         if self.spec.residual:
@@ -135,10 +151,12 @@ class FusionNet(nn.Module):
             for name, child in parent.named_children():
                 if isinstance(child, (TiedConv, TiedHead)):
                     setattr(parent, name, plain_conv(child))
+        if self.detail is not None:
+            plain.detail = PlainDetail(self.detail)  # type: ignore[assignment]
         widths = self.spec.widths
         plain.merge = nn.ModuleList(BlendedConv(conv) for conv in plain.merge)  # type: ignore[arg-type]
-        for blocks, coarser in zip(plain.decoder, widths[1:], strict=False):
-            blocks[0] = SummedConv(blocks[0], coarser)  # type: ignore
+        for blocks, width in zip(plain.decoder, widths[:-1], strict=False):
+            blocks[0] = SummedConv(blocks[0], width)  # type: ignore
         for scale, attention in enumerate(plain.attention):
             if attention.spatial is not None and cells_fit(scale, len(widths)):
                 attention.spatial = in_cells(attention.spatial)  # type: ignore[arg-type]
@@ -159,6 +177,7 @@ class FusionNet(nn.Module):
         for scale in range(len(merged) - 1, -1, -1):
             parts: Sequence[Tensor] = (x,)
             if scale < len(merged) - 1:
+                x = apply(self.narrow[scale], (x,))
                 x = F.interpolate(x, size=merged[scale].shape[-2:], mode="bilinear", align_corners=False)
                 parts = (x, merged[scale])
             for conv in self.decoder[scale]:  # type: ignore[attr-defined]

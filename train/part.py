@@ -53,6 +53,8 @@ def parameter_groups(net: "FusionNet", part: nn.Module) -> list[dict[str, Any]]:
     start without a mean in both, and 0.0105 as it was).
     """
     first = {id(parameter) for parameter in first_conv(net).parameters()} if net.spec.fold > 1 else set()
+    if net.detail is not None:
+        first |= {id(net.detail.level), id(net.detail.local)}
     trained = [parameter for parameter in part.parameters() if parameter.requires_grad]
     groups = (
         {

@@ -9,7 +9,7 @@ bf16, and an int8 graph needs no float copy of what it has quantised.
 import torch
 from torch import Tensor, nn
 
-from ufafuse.train.blocks import TiedConv, TiedHead
+from ufafuse.train.blocks import Detail, TiedConv, TiedHead, gated_detail, with_surroundings
 
 _CELL = 4  # an image-like convolution to one channel computes 4 x 4 pixels as 16 channels: engines pad 1 to 16 anyway
 
@@ -47,6 +47,21 @@ class SummedConv(nn.Module):
         """Convolve N x C_i x H x W features."""
         result: Tensor = self.coarser(coarser) + self.own(own)
         return result
+
+
+class PlainDetail(nn.Module):
+    """A `Detail` of ordinary convolutions."""
+
+    def __init__(self, detail: Detail) -> None:
+        """Take over ``detail``."""
+        super().__init__()
+        level, local, gate = (tensor.detach() for tensor in detail.dense())
+        self.level, self.local = (_conv(weight, None, 0, stride=detail.fold) for weight in (level, local))
+        self.gate = _conv(gate, detail.bias.detach(), 0)
+
+    def forward(self, near: Tensor, far: Tensor, decoded: Tensor) -> Tensor:
+        """Compare two frames as `Detail.forward`."""
+        return gated_detail(self.gate(decoded), self.level(near - far), self.local(with_surroundings(near + far)))
 
 
 def plain_conv(tied: TiedConv | TiedHead) -> nn.Conv2d:

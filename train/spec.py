@@ -15,7 +15,13 @@ Attention: TypeAlias = Literal["both", "none", "no_spatial", "no_channel"]
 
 HEADS = ("reconstruct", "select")
 ATTENTIONS = ("both", "none", "no_spatial", "no_channel")
+AROUND = 2  # pixels beyond a cell of folded pixels that its first features are made of
 SPATIAL_KERNEL = 7  # the paper's f7x7 of the spatial attention, Eq. 8
+
+
+def seen(fold: int) -> int:
+    """Side of the window, in pixels, that the features of one cell of fold x fold pixels are made of."""
+    return fold + 2 * AROUND
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,8 @@ class Spec:
     Attributes:
         name: the variant's name in tables, manifests and `--model`.
         widths: feature channels per scale.
-        fold: the finest scale has 1/fold of the image's resolution (the first convolution has this stride).
+        fold: the finest scale has 1/fold of the image's resolution (the first convolution has this stride, and sees
+            `AROUND` pixels beyond each cell; without folding it is 3x3).
         encoder_blocks: 3x3 convolutions with LeakyReLU per scale (FEB); the first of every coarser scale halves the
             resolution.
         decoder_blocks: 3x3 convolutions with LeakyReLU per scale after the fusion (ICB, without the head).
@@ -36,6 +43,7 @@ class Spec:
         attention: "both", or one of the paper's ablations (Table IV).
         symmetric: the two frames are treated alike by construction, so their order does not matter.
         residual: a selecting head adds a learnt residual to the weighed frames.
+        detail: a selecting head is told, pixel by pixel, which frame is the more extreme one (`ufafuse.train.blocks.Detail`).
     """
 
     name: str
@@ -47,6 +55,7 @@ class Spec:
     attention: Attention = "both"
     symmetric: bool = False
     residual: bool = True
+    detail: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a description that is no network (`ModelError`)."""
@@ -62,6 +71,8 @@ class Spec:
             problem = f"head must be one of {HEADS} and attention one of {ATTENTIONS}, got {self}"
         elif self.symmetric and self.head != "select":
             problem = "a symmetric network scores its frames: its head must be 'select'"
+        elif self.detail and (not self.symmetric or self.residual):
+            problem = "detail only decides between frames that are treated alike: symmetric, without a residual"
         elif self.symmetric and any(width % 2 for width in self.widths):
             problem = f"a symmetric network gives each frame half the channels: widths must be even, got {self.widths}"
         if problem:
@@ -87,19 +98,22 @@ class Spec:
         """How many numbers are learnt."""
         total, before = 0, 3
         for scale, width in enumerate(self.widths):
-            kernel = 3 * self.fold if scale == 0 else 3
+            kernel = seen(self.fold) if scale == 0 and self.fold > 1 else 3
             total += before * width * kernel**2 + width
             total += (self.encoder_blocks[scale] - 1) * (9 * width**2 + width)
             total += 2 * SPATIAL_KERNEL**2 if self.spatial else 0
             total += self._joint(2 * width, width, 1)
             if self.decoder_blocks[scale]:
                 coarser = self.widths[scale + 1] if scale + 1 < len(self.widths) else 0
-                total += self._joint(coarser + width, width, 9)
+                total += self._joint(coarser, width, 1) if coarser else 0
+                total += self._joint((2 if coarser else 1) * width, width, 9)
                 total += (self.decoder_blocks[scale] - 1) * self._joint(width, width, 9)
             before = width
         cells = self.fold**2
         colours = 3 * cells if self.head == "reconstruct" or self.residual else 0
         scores = cells if self.head == "select" else 0
+        if self.detail:
+            total += cells * (3 * (cells + seen(self.fold) ** 2) + self.widths[0] // 2 + 1)
         if self.symmetric:
             return total + (colours + scores) * self.widths[0] // 2 * 9 + colours
         return total + (colours + scores) * (self.widths[0] * 9 + 1)
@@ -137,7 +151,8 @@ class Spec:
             low, high = 2 * low - 1, 2 * high + 1  # the convolution that halves the resolution
             low, high = min(low, wanted[scale - 1][0]), max(high, wanted[scale - 1][1])
         low, high = low - self.encoder_blocks[0] + 1, high + self.encoder_blocks[0] - 1
-        return self.fold * (low - 1), self.fold * (high + 2) - 1  # the first convolution, stride `fold`
+        around = AROUND if self.fold > 1 else 1
+        return self.fold * low - around, self.fold * (high + 1) - 1 + around  # the first convolution, stride `fold`
 
     def to_dict(self) -> dict[str, Any]:
         """Return the description as JSON-ready values."""
@@ -169,10 +184,11 @@ SPECS: dict[str, Spec] = {
             widths=(16, 32, 48),
             fold=2,
             encoder_blocks=(2, 2, 2),
-            decoder_blocks=(6, 2, 2),  # the finest decides at the edges, to the pixel
+            decoder_blocks=(4, 2, 2),
             head="select",
             symmetric=True,
             residual=False,
+            detail=True,
         ),
         # The smallest: its finest scale is a quarter of the image.
         Spec(
@@ -184,6 +200,7 @@ SPECS: dict[str, Spec] = {
             head="select",
             symmetric=True,
             residual=False,
+            detail=True,
         ),
     )
 }

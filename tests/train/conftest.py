@@ -44,6 +44,17 @@ TINY = {
         symmetric=True,
         residual=False,
     ),
+    "detail": Spec(
+        "tiny-detail",
+        widths=(4, 6),
+        fold=2,
+        encoder_blocks=(1, 1),
+        decoder_blocks=(1, 0),
+        head="select",
+        symmetric=True,
+        residual=False,
+        detail=True,
+    ),
     "deep-reconstruct": Spec(
         "tiny-deep", widths=(4, 6), fold=2, encoder_blocks=(1, 2), decoder_blocks=(1, 1), head="reconstruct"
     ),

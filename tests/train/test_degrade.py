@@ -22,6 +22,7 @@ from ufafuse.train.degrade import (
 EFFECTS = [
     "spread",
     "soft",
+    "defocused",
     "highlights",
     "gain",
     "shift",
@@ -148,6 +149,20 @@ def test_a_foreground_out_of_focus_spreads_over_its_edge(picture: np.ndarray) ->
     assert pair.far[:, first].mean() > sharp[:, first].mean() + 30
     np.testing.assert_array_equal(pair.near[focus], sharp[focus])
     assert np.abs(pair.near[:, first].astype(int) - 40).max() <= 1  # and the sharp foreground does not glow
+
+
+def test_where_neither_frame_is_in_focus_the_truth_is_the_less_blurred(picture: np.ndarray) -> None:
+    everywhere = set()
+    for seed in range(8):
+        pair, sharp, focus = taken(picture, only(defocused=1.0, min_radius=3.0), seed)
+        np.testing.assert_array_equal(pair.truth[focus], pair.near[focus])
+        np.testing.assert_array_equal(pair.truth[~focus], pair.far[~focus])
+        original, truth, other = (
+            np.abs(cv2.Laplacian(frame.astype(np.float32), cv2.CV_32F))[focus].mean() for frame in (sharp, pair.truth, pair.far)
+        )
+        assert original > truth > other
+        everywhere.add(bool((np.abs(pair.truth.astype(int) - sharp).max(2) > 2).mean() > 0.9))
+    assert everywhere == {True, False}  # the whole scene, or a part of it
 
 
 def test_highlights_bloom(picture: np.ndarray) -> None:

@@ -32,9 +32,13 @@ def test_image_carrying_start_passes_the_picture_through(smooth: tuple[Tensor, T
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["ufa-edge", "ufa-nano"])
-def test_a_selecting_head_starts_as_the_average(name: str, smooth: tuple[Tensor, Tensor]) -> None:
+def test_a_selecting_head_starts_as_the_average_but_for_the_detail(name: str, smooth: tuple[Tensor, Tensor]) -> None:
     near, far = smooth
     net = build_model(name, seed=1).eval()
+    assert net.detail is not None
+    with torch.no_grad():
+        net.detail.gate.zero_()
+        net.detail.bias.zero_()
     assert psnr(net(near, far), (near + far) / 2) > 30
     assert first_conv(net).weight.mean((1, 2, 3)).abs().max() < 1e-6  # a level that all pixels share is not seen
 

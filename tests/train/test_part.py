@@ -35,11 +35,13 @@ def test_the_selection_is_what_the_network_gives_when_the_picture_passes_through
 
 
 @pytest.mark.parametrize("name", ["ufa-edge", "ufa-nano"])
-def test_a_first_layer_that_folds_pixels_learns_at_a_tenth_of_the_pace(name: str) -> None:
+def test_what_sees_the_pixels_that_are_folded_learns_at_a_tenth_of_the_pace(name: str) -> None:
     net = build_model(name, seed=0)
     fast, slow = parameter_groups(net, net)
     assert (fast["pace"], slow["pace"]) == (1.0, FIRST_PACE)
-    assert {id(p) for p in slow["params"]} == {id(p) for p in first_conv(net).parameters()}
+    assert net.detail is not None
+    seeing = (*first_conv(net).parameters(), net.detail.level, net.detail.local)
+    assert {id(p) for p in slow["params"]} == {id(p) for p in seeing}
     assert {id(p) for p in (*fast["params"], *slow["params"])} == {id(p) for p in net.parameters()}
     assert len(fast["params"]) + len(slow["params"]) == len(list(net.parameters()))
 

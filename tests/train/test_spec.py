@@ -10,7 +10,7 @@ from ufafuse.train.model import build_model
 from ufafuse.train.spec import SPECS, Spec, find_spec
 
 
-@pytest.mark.parametrize(("name", "stride", "halo"), [("ufa", 1, 14), ("ufa-edge", 8, 97), ("ufa-nano", 8, 79)])
+@pytest.mark.parametrize(("name", "stride", "halo"), [("ufa", 1, 14), ("ufa-edge", 8, 93), ("ufa-nano", 8, 77)])
 def test_stride_and_halo_of_the_variants_are_frozen(name: str, stride: int, halo: int) -> None:
     assert (SPECS[name].stride, SPECS[name].halo) == (stride, halo)
 
@@ -37,6 +37,8 @@ def test_a_spec_survives_its_dictionary(spec: Spec) -> None:
         {"symmetric": True},
         {"symmetric": True, "head": "select", "widths": (7,)},
         {"widths": (8, 8), "encoder_blocks": (1, 1), "decoder_blocks": (0, 1)},
+        {"detail": True},
+        {"detail": True, "symmetric": True, "head": "select", "residual": True},
     ],
 )
 def test_a_description_that_is_no_network_is_refused(change: dict[str, object]) -> None:
@@ -56,8 +58,11 @@ def test_an_unknown_variant_is_named_with_the_known_ones() -> None:
         find_spec("ufo")
 
 
+FREE = {"symmetric": False, "head": "select", "residual": True, "detail": False}
+
+
 @pytest.mark.parametrize("name", SPECS)
-@pytest.mark.parametrize("changed", [{}, {"attention": "none"}, {"symmetric": False, "head": "select", "residual": True}])
+@pytest.mark.parametrize("changed", [{}, {"attention": "none"}, FREE])
 def test_parameters_are_those_of_the_network(name: str, changed: dict[str, Any]) -> None:
     spec = dataclasses.replace(SPECS[name], **changed)
     assert spec.parameters == sum(parameter.numel() for parameter in build_model(spec, seed=0).parameters())
