@@ -113,6 +113,7 @@ def fuse(
     """Fuse frames at different focus into one that is sharp everywhere: a pair, a focus stack, or a folder of pairs."""
     with console.run(as_json):
         from ufafuse.runtime.fuser import Fuser
+        from ufafuse.runtime.precision import quick_precision
         from ufafuse.runtime.stack import StackOptions
 
         images = _checked_images(images, pairs)
@@ -126,7 +127,10 @@ def fuse(
             "tile": _parsed_tile(tile),
             "self_test": self_test,
         }
-        with Fuser(model, backend=backend.value, precision=precision and precision.value, **limits) as fuser:
+        asked = precision and precision.value
+        if len(images) > 2:
+            asked = quick_precision(model, backend=backend.value, asked=asked)
+        with Fuser(model, backend=backend.value, precision=asked, **limits) as fuser:
             if pairs is None:
                 outcomes = [_fuse_one(fuser, images, results, options, force=force)]
             else:

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 
 from ufafuse.runtime.fuser import Fuser
-from ufafuse.runtime.machine import multiplies_bytes
-from ufafuse.runtime.models import has_int8, model_path
-from ufafuse.runtime.session import choose_backend
+from ufafuse.runtime.precision import quick_precision
 from ufafuse.runtime.stream.frames import Array
 from ufafuse.runtime.stream.registration import Registration
 
@@ -26,7 +24,7 @@ class EngineOptions:
 
     Args:
         model: As `Fuser` takes it, or ``"copy"``: no network, the near frame passes through.
-        fuser: Backend, precision, threads, memory, ...: `Fuser`'s other arguments; without a precision, see `live_precision`.
+        fuser: Backend, precision, threads, memory, ...: `Fuser`'s other arguments; without a precision, see `quick_precision`.
         align: ``"off"``, or how the far frames may lie to the near ones (`ufafuse.runtime.align.MOTIONS`).
         align_every: Seconds after which that is estimated anew; None keeps the first estimate.
     """
@@ -53,8 +51,7 @@ class Engine:
         self._wants_map = wants_map
         aligned = options.align != OFF
         self._registration = Registration(options.align, every=options.align_every, report=report) if aligned else None
-        fuser = {**options.fuser, "precision": live_precision(options)}
-        self._fuser = None if options.model == COPY else Fuser(options.model, **fuser)
+        self._fuser = None if options.model == COPY else Fuser(options.model, **_quick(options))
 
     def fuse(self, near: Array, far: Array) -> Array | tuple[Array, Array | None]:
         """Fuse one pair: the fused frame, or (fused, map) where the map is wanted."""
@@ -93,14 +90,6 @@ class Engine:
             self._fuser.close()
 
 
-def live_precision(options: EngineOptions) -> str | None:
-    """The precision that was asked for; else int8 where a bundled network has such a file and this machine gains by it.
-
-    A live frame that comes too late is lost, and int8 files are only bundled within 45 dB of the float ones. They are made for
-    OpenVINO (and TensorRT): ONNX Runtime is slower with them than with float ones.
-    """
-    asked: str | None = options.fuser.get("precision")
-    if asked is not None or not has_int8(options.model) or not multiplies_bytes():
-        return asked
-    backend, _ = choose_backend(model_path(options.model), options.fuser.get("backend", "auto"))
-    return "int8" if backend == "openvino" else None
+def _quick(options: EngineOptions) -> dict[str, Any]:
+    backend, asked = options.fuser.get("backend", "auto"), options.fuser.get("precision")
+    return {**options.fuser, "precision": quick_precision(options.model, backend=backend, asked=asked)}
