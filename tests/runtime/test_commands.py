@@ -12,6 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from ufafuse.runtime import precision
 from ufafuse.runtime.cli import build_app
 from ufafuse.runtime.commands import register
 from ufafuse.runtime.images import read_image, write_image
@@ -60,6 +61,15 @@ class TestFuse:
         assert result["outputs"][0].keys() >= {"near", "far", "fused", "size", "ms"}
         assert result["outputs"][0]["size"] == [40, 50]
         assert "wrote" in done.stderr
+
+    @pytest.mark.parametrize("frames", [2, 3])
+    def test_a_stack_is_fused_in_int8_where_that_gains(self, frames, ufa, pair, tmp_path, monkeypatch):
+        pytest.importorskip("openvino")
+        monkeypatch.setattr(precision, "multiplies_bytes", lambda: True)
+        images = (*pair, pair[0])[:frames]
+        done = ufa("fuse", *images, "-o", tmp_path / "f.png", "--backend", "openvino", "--json", bare=True)
+        assert done.exit_code == 0, done.stderr
+        assert ("int8" in json.loads(done.stdout)["precision"]) == (frames > 2)
 
     def test_every_option(self, ufa, pair, tmp_path):
         options = [
