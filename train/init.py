@@ -7,6 +7,7 @@ also undoes the sigmoid, so that the picture comes out as it went in and only th
 the selecting head) starts as the plain average of the frames. "auto" takes the best one that fits the network.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,11 @@ CARRIED = 3  # channels that carry the picture
 
 MEASURING = 40  # channels that measure focus: the spatial attention sees the mean over all channels, so many of them count
 SMOOTHINGS = 3  # how often the measure is smoothed by a 3 x 3 binomial: a radius of about two pixels
-SHARPNESS = 150.0  # slope of the selection: steeper selects better at first, but float32 rounding of strong detail shows
+LOUDNESS = 1 / 3  # scale of the measure: below the brightest white, so that each pixel's own is the largest channel
+SHARPNESS = 220.0  # slope of the selection: steeper selects better at first, but float32 rounding of strong detail shows
+PIXEL = 90.0  # slope of the selection by each pixel's own detail
+PIXEL_SCALE = 10.0  # of the channel that carries it: half precision rounds what comes on top of white
+PIXEL_BLOCKS = 3  # the last blocks of the encoder compute it
 KNOTS = 21  # pieces of the inverse sigmoid, a channel each and colour: the identity to 0.6 of a level in 255, 67 dB
 
 
@@ -143,7 +148,7 @@ def _measure_focus(net: Any) -> None:  # noqa: ANN401 - see _carry_image
 
     The first block takes second differences in four directions, with both signs: LeakyReLU of both adds up to their
     magnitude. The second block sums them, the next ones smooth the sum, the last ones hand it on. The attention's
-    7 x 7 convolution compares the measures under a Gaussian.
+    7 x 7 convolution compares the measures under a Gaussian. See `_measure_pixels` for what decides at the edges.
     """
     first, second, *rest = (block[0] for block in net.encoder[0])
     filters = _second_differences()
@@ -151,7 +156,7 @@ def _measure_focus(net: Any) -> None:  # noqa: ANN401 - see _carry_image
     first.weight[CARRIED:end] = torch.cat([filters, -filters])[:, None] / 3
     measuring = slice(CARRIED, min(CARRIED + MEASURING, net.spec.widths[0]))
     second.weight[measuring] = 0
-    second.weight[measuring, CARRIED:end] = 1 / 9
+    second.weight[measuring, CARRIED:end] = LOUDNESS / 9
     keep = torch.zeros(3, 3)
     keep[1, 1] = 1
     for index, conv in enumerate(rest):
@@ -159,7 +164,35 @@ def _measure_focus(net: Any) -> None:  # noqa: ANN401 - see _carry_image
         for channel in range(measuring.start, measuring.stop):
             conv.weight[channel, channel] = _gaussian(3, 0.85) if index < SMOOTHINGS else keep
     net.attention[0].spatial.weight.zero_()
-    net.attention[0].spatial.weight[0, 0] = SHARPNESS * _gaussian(7, 1.5)
+    net.attention[0].spatial.weight[0, 0] = SHARPNESS / LOUDNESS * _gaussian(7, 1.5)
+    if len(rest) >= PIXEL_BLOCKS and net.spec.widths[0] >= measuring.stop + 2 * CARRIED:
+        _measure_pixels(net, [conv.weight for conv in rest[-PIXEL_BLOCKS:]], rest[-1].bias)
+
+
+def _measure_pixels(net: Any, blocks: Sequence[Tensor], bias: Tensor) -> None:  # noqa: ANN401 - see _carry_image
+    """Let one channel measure each pixel's own detail, and the attention compare it pixel by pixel.
+
+    At an edge in focus every average over a neighbourhood sees both sides of it. But the sharp frame's pixel differs more
+    from its surroundings' mean, which both frames share. The channel lies above all others, so that the attention's maximum
+    over the channels is this one; its convolution takes the middle alone. On twenty pairs of the paper's kind the network
+    selects at 46 dB with it before it has learnt anything, 42 dB without.
+    """
+    smooth, apart, last = blocks
+    colours = slice(-2 * CARRIED, -CARRIED)  # three channels of means, then six of differences with both signs
+    signs = slice(-2 * CARRIED, None)
+    last.mul_(torch.where(torch.arange(len(last)) < CARRIED + MEASURING, 1.0, QUIET)[:, None, None, None])
+    for weight, rows in ((smooth, colours), (apart, signs), (last, slice(-1, None))):
+        weight[rows] = 0
+    mean = torch.full((3, 3), 1 / 9)
+    for colour in range(CARRIED):
+        smooth[colours][colour, colour] = mean
+        for sign, row in ((1, colour), (-1, CARRIED + colour)):
+            apart[signs][row, colour, 1, 1] = sign
+            apart[signs][row, colours][colour] = -sign * mean
+    last[-1, signs, 1, 1] = PIXEL_SCALE / CARRIED
+    bias[-1] = 1  # white
+    channel_share = 0.5
+    net.attention[0].spatial.weight[0, 1, 3, 3] = PIXEL / (channel_share * PIXEL_SCALE)
 
 
 def _second_differences() -> Tensor:
