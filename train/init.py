@@ -174,8 +174,8 @@ def _measure_pixels(net: Any, blocks: Sequence[Tensor], bias: Tensor) -> None:  
 
     At an edge in focus every average over a neighbourhood sees both sides of it. But the sharp frame's pixel differs more
     from its surroundings' mean, which both frames share. The channel lies above all others, so that the attention's maximum
-    over the channels is this one; its convolution takes the middle alone. On twenty pairs of the paper's kind the network
-    selects at 46 dB with it before it has learnt anything, 42 dB without.
+    over the channels is this one; its convolution takes the middle alone. On six pairs of the paper's kind the network selects
+    at 44.3 dB with it before it has learnt anything, at 42.4 dB without.
     """
     smooth, apart, last = blocks
     colours = slice(-2 * CARRIED, -CARRIED)  # three channels of means, then six of differences with both signs
