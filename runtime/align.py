@@ -300,7 +300,7 @@ def _agreement(a: Picture, b: Picture, matrix: Matrix, blurs: Blurs | None) -> t
     crop = valid_crop(matrix, a.shape)
     if crop is None:
         return 0.0, blurs
-    alike = alike_in_focus(a, b if np.array_equal(matrix, np.eye(3)) else warped(b, matrix), blurs)
+    alike = alike_in_focus(a, warped(b, matrix), blurs)
     x, y = (picture[crop.slices].ravel().astype(np.float64) for picture in (alike.near, alike.other))
     x, y = x - x.mean(), y - y.mean()
     norm = float(np.sqrt((x @ x) * (y @ y)))

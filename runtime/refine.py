@@ -92,6 +92,8 @@ def alike_in_focus(near: Picture, other: Picture, blurs: Blurs | None = None) ->
 
 def warped(picture: Picture, matrix: Matrix) -> Picture:
     """The picture in the geometry that ``matrix`` comes from; its last pixels are repeated beyond its borders."""
+    if np.array_equal(matrix, np.eye(3)):
+        return picture
     # Not INTER_CUBIC: OpenCV's does not reproduce a ramp, and a shift found with it was 0.05 pixels wrong at quarter pixels.
     flags = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
     return cv2.warpPerspective(picture, matrix, picture.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
-from ufafuse.train.spec import AROUND, SPATIAL_KERNEL, seen
+from ufafuse.train.spec import AROUND, SPATIAL_KERNEL, first_kernel, seen
 
 SLOPE = 0.01  # of LeakyReLU; the paper gives none
 UNSURE = 3 / 255  # details that are no stronger may be noise
@@ -24,7 +24,7 @@ class ConvBlock(nn.Sequential):
         """Make the block; `stride` halves a scale, `fold` reads fold x fold pixels of the image as one."""
         # A convolution over pixels folded f x f into channels is one of stride f over the image itself: same weights, and no
         # copy of the image.
-        kernel = 3 if fold == 1 else seen(fold)
+        kernel = first_kernel(fold)
         super().__init__(nn.Conv2d(channels_in, channels_out, kernel, stride * fold, (kernel - fold) // 2), nn.LeakyReLU(SLOPE))
 
 

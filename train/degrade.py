@@ -184,7 +184,7 @@ def _defocus(
     if options.defocused and rng.random() < options.defocused:
         sharp = _with_defocused_parts(sharp, rng, options)
     kind = BLURS[rng.integers(len(BLURS))]
-    radius = float(np.exp(rng.uniform(np.log(options.min_radius), np.log(options.max_radius))))
+    radius = _radius(rng, options)
     other = float(np.clip(radius * rng.uniform(0.6, 1.4), options.min_radius, options.max_radius))
     inner = (slice(options.margin, -options.margin),) * 2
     light = _with_highlights(sharp, rng) if rng.random() < options.highlights else sharp
@@ -206,9 +206,14 @@ def _defocus(
     return near, far, sharp_inner, focus
 
 
+def _radius(rng: np.random.Generator, options: LensOptions) -> float:
+    """Draw a radius; each doubling is as likely as any other."""
+    return float(np.exp(rng.uniform(np.log(options.min_radius), np.log(options.max_radius))))
+
+
 def _with_defocused_parts(sharp: Floats, rng: np.random.Generator, options: LensOptions) -> Floats:
     """Blur a scene, or a part of it that changes over gradually: what a stack of few frames has between its focus steps."""
-    radius = float(np.exp(rng.uniform(np.log(options.min_radius), np.log(options.max_radius))))
+    radius = _radius(rng, options)
     blurred = blur(sharp, "gauss", radius)
     if rng.random() < 0.5:
         return blurred

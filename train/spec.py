@@ -24,6 +24,11 @@ def seen(fold: int) -> int:
     return fold + 2 * AROUND
 
 
+def first_kernel(fold: int) -> int:
+    """Side of the convolution that reads fold x fold pixels as one; without folding, and at coarser scales, it is 3x3."""
+    return 3 if fold == 1 else seen(fold)
+
+
 @dataclass(frozen=True)
 class Spec:
     """One network of the family.
@@ -98,7 +103,7 @@ class Spec:
         """How many numbers are learnt."""
         total, before = 0, 3
         for scale, width in enumerate(self.widths):
-            kernel = seen(self.fold) if scale == 0 and self.fold > 1 else 3
+            kernel = first_kernel(self.fold if scale == 0 else 1)
             total += before * width * kernel**2 + width
             total += (self.encoder_blocks[scale] - 1) * (9 * width**2 + width)
             total += 2 * SPATIAL_KERNEL**2 if self.spatial else 0
@@ -151,7 +156,7 @@ class Spec:
             low, high = 2 * low - 1, 2 * high + 1  # the convolution that halves the resolution
             low, high = min(low, wanted[scale - 1][0]), max(high, wanted[scale - 1][1])
         low, high = low - self.encoder_blocks[0] + 1, high + self.encoder_blocks[0] - 1
-        around = AROUND if self.fold > 1 else 1
+        around = (first_kernel(self.fold) - self.fold) // 2
         return self.fold * low - around, self.fold * (high + 1) - 1 + around  # the first convolution, stride `fold`
 
     def to_dict(self) -> dict[str, Any]:

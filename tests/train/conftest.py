@@ -1,5 +1,6 @@
 """Small networks and pictures for the tests of training."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,21 +45,11 @@ TINY = {
         symmetric=True,
         residual=False,
     ),
-    "detail": Spec(
-        "tiny-detail",
-        widths=(4, 6),
-        fold=2,
-        encoder_blocks=(1, 1),
-        decoder_blocks=(1, 0),
-        head="select",
-        symmetric=True,
-        residual=False,
-        detail=True,
-    ),
     "deep-reconstruct": Spec(
         "tiny-deep", widths=(4, 6), fold=2, encoder_blocks=(1, 2), decoder_blocks=(1, 1), head="reconstruct"
     ),
 }
+TINY["detail"] = dataclasses.replace(TINY["select-only"], name="tiny-detail", fold=2, detail=True)
 
 
 @pytest.fixture(params=TINY.values(), ids=TINY.keys())
