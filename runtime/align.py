@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import Frame, FrameKind, luma, to_grey
-from ufafuse.runtime.refine import Blurs, alike_in_focus, refined, warped
+from ufafuse.runtime.refine import Compared, refined
 
 Matrix = NDArray[np.float64]
 Picture = NDArray[Any]  # H x W float32, grey, white = 1
@@ -160,12 +160,12 @@ def _estimate(a: Picture, b: Picture, size: tuple[int, ...], motion: str, better
     found = _pyramid(a, b, motion)
     if found is None:
         return _none(size, 0.0, "the frames have too little in common")
-    found, blurs = refined(a, b, found, motion)
+    compared = Compared(a, b)
+    found = refined(compared, found, motion)
     scale = _scaling(size, a.shape)
     matrix = scale @ found @ np.linalg.inv(scale)
     moved, crop = _farthest_move(matrix, size), valid_crop(matrix, size)
-    after, blurs = _agreement(a, b, found, blurs)
-    before, _ = _agreement(a, b, np.eye(3), blurs)
+    after, before = _agreement(compared, found), _agreement(compared, np.eye(3))
     if crop is None or moved > _FARTHEST * float(np.hypot(size[0], size[1])):
         return _none(size, before, f"the estimate moves a corner by {moved:.0f} pixels, which is no registration")
     if moved < _WORTH_A_WARP:
@@ -292,19 +292,16 @@ def _ecc(a: Picture, b: Picture, start: Matrix, motion: str) -> Matrix | None:
     return matrix if np.isfinite(matrix).all() else None
 
 
-def _agreement(a: Picture, b: Picture, matrix: Matrix, blurs: Blurs | None) -> tuple[float, Blurs | None]:
-    """Correlation of ``a`` and the moved ``b`` where both show the scene, made equally sharp, and the blurs that did it.
-
-    0 for flat pictures.
-    """
-    crop = valid_crop(matrix, a.shape)
+def _agreement(compared: Compared, matrix: Matrix) -> float:
+    """Correlation of the near picture and the moved other one where both show the scene, made equally sharp; 0 if flat."""
+    crop = valid_crop(matrix, compared.shape)
     if crop is None:
-        return 0.0, blurs
-    alike = alike_in_focus(a, warped(b, matrix), blurs)
+        return 0.0
+    alike = compared.at(matrix)
     x, y = (picture[crop.slices].ravel().astype(np.float64) for picture in (alike.near, alike.other))
     x, y = x - x.mean(), y - y.mean()
     norm = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / norm if norm > 0 else 0.0, alike.blurs
+    return float(x @ y) / norm if norm > 0 else 0.0
 
 
 def _corners(size: tuple[int, ...]) -> Matrix:

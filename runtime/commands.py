@@ -10,6 +10,9 @@ from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ufafuse.runtime.frames import Frame
     from ufafuse.runtime.fuser import Fuser
     from ufafuse.runtime.jobs import Outcome
     from ufafuse.runtime.stack import StackOptions
@@ -113,6 +116,7 @@ def fuse(
     """Fuse frames at different focus into one that is sharp everywhere: a pair, a focus stack, or a folder of pairs."""
     with console.run(as_json):
         from ufafuse.runtime.fuser import Fuser
+        from ufafuse.runtime.jobs import reading
         from ufafuse.runtime.precision import quick_precision
         from ufafuse.runtime.stack import StackOptions
 
@@ -127,12 +131,18 @@ def fuse(
             "tile": _parsed_tile(tile),
             "self_test": self_test,
         }
-        asked = precision and precision.value
-        if len(images) > 2:
-            asked = quick_precision(model, backend=backend.value, asked=asked)
-        with Fuser(model, backend=backend.value, precision=asked, **limits) as fuser:
+        many, asked = len(images) > 2, precision and precision.value
+        with (
+            reading(images, threads) as frames,
+            Fuser(
+                model,
+                backend=backend.value,
+                precision=quick_precision(model, backend=backend.value, asked=asked) if many else asked,
+                **limits,
+            ) as fuser,
+        ):
             if pairs is None:
-                outcomes = [_fuse_one(fuser, images, results, options, force=force)]
+                outcomes = [_fuse_one(fuser, images, frames, results, options, force=force)]
             else:
                 outcomes = _fuse_many(fuser, pairs, results, options, force=force, skip_existing=skip_existing)
             _report(fuser, outcomes, as_json=as_json, table=pairs is not None)
@@ -156,7 +166,9 @@ def _parsed_tile(text: str) -> Any:  # noqa: ANN401 - a `Tile`, or a word that `
 Results = tuple[Path, Path | None, Path | None]
 
 
-def _fuse_one(fuser: "Fuser", images: list[Path], results: Results, options: "StackOptions", *, force: bool) -> "Outcome":
+def _fuse_one(
+    fuser: "Fuser", images: list[Path], frames: "Iterable[Frame]", results: Results, options: "StackOptions", *, force: bool
+) -> "Outcome":
     from ufafuse.runtime.jobs import Outputs, fuse_files
 
     with console.progress() as bar:
@@ -165,7 +177,7 @@ def _fuse_one(fuser: "Fuser", images: list[Path], results: Results, options: "St
         def on_tile(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total, visible=True)
 
-        return fuse_files(fuser, images, Outputs(*results), options, force=force, on_tile=on_tile)
+        return fuse_files(fuser, images, Outputs(*results), options, frames=frames, force=force, on_tile=on_tile)
 
 
 def _fuse_many(

@@ -1,7 +1,8 @@
 """Fusing files: one pair or stack, or a folder of pairs of which one bad file must not stop the others."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.companions import OnTile
 from ufafuse.runtime.errors import InputError, ModelError, OutputError, UfaError
+from ufafuse.runtime.frames import Frame
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import check_output, read_image, write_image
+from ufafuse.runtime.machine import usable_cores
 from ufafuse.runtime.pairs import PairPaths
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
 
@@ -68,12 +71,28 @@ class Outcome:
         return entry | ({"error": self.error} if self.error else {})
 
 
+@contextmanager
+def reading(images: Sequence[Path], threads: int | None = None) -> Iterator[Iterable[Frame]]:
+    """Read image files side by side in the background, in their order: a model can be opened meanwhile.
+
+    Args:
+        images: The files; one that cannot be read raises its `InputError` when its turn comes.
+        threads: How many are read at once; nothing takes the cores at hand.
+    """
+    pool = ThreadPoolExecutor(threads or usable_cores())
+    try:
+        yield pool.map(read_image, images)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def fuse_files(
     fuser: Fuser,
     images: Sequence[Path],
     outputs: Outputs,
     options: StackOptions | None = None,
     *,
+    frames: Iterable[Frame] | None = None,
     force: bool = False,
     on_tile: OnTile = lambda _done, _total: None,
 ) -> Outcome:
@@ -84,6 +103,7 @@ def fuse_files(
         images: Near, far, and more, in the order of focus.
         outputs: Where the results go; nothing is written before all of them are there.
         options: What is done to the frames; the map and the confidence follow from ``outputs``.
+        frames: What `reading` gives for the images, where that was begun before.
         force: Replace existing files.
         on_tile: As `fuse_stack`.
 
@@ -94,8 +114,10 @@ def fuse_files(
     """
     for path in outputs.all():
         check_output(path, force=force)
-    with ThreadPoolExecutor(fuser.threads) as pool:
-        frames = list(pool.map(read_image, images))
+    if frames is None:
+        with reading(images, fuser.threads) as found:
+            frames = list(found)
+    frames = list(frames)
     check_output(outputs.fused, force=force, image=frames[0])
     wanted = {"want_map": outputs.map is not None, "want_confidence": outputs.confidence is not None}
     chosen = StackOptions(**{**vars(options or StackOptions()), **wanted})

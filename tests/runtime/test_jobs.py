@@ -7,7 +7,7 @@ import pytest
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import read_image, write_image
-from ufafuse.runtime.jobs import Outputs, as_levels, fuse_files, fuse_folder, make_folder
+from ufafuse.runtime.jobs import Outputs, as_levels, fuse_files, fuse_folder, make_folder, reading
 from ufafuse.runtime.pairs import find_pairs
 from ufafuse.runtime.stack import StackOptions
 
@@ -87,6 +87,31 @@ def test_tiles_are_reported(write_model, images, tmp_path):
 
 def test_levels():
     assert as_levels(np.array([[0, 0.5, 1]], np.float32)).tolist() == [[0, 128, 255]]
+
+
+class TestReading:
+    def test_frames_come_in_the_files_order(self, images):
+        paths = images(7)
+        with reading(paths, threads=2) as frames:
+            got = list(frames)
+        assert [frame.tobytes() for frame in got] == [read_image(path).tobytes() for path in paths]
+
+    def test_a_bad_file_speaks_at_its_turn(self, images, tmp_path):
+        good = images(1)[0]
+        with reading([good, tmp_path / "no.png", good]) as frames:
+            turns = iter(frames)
+            next(turns)
+            with pytest.raises(InputError, match=r"no\.png"):
+                next(turns)
+
+    def test_frames_read_already_are_taken(self, fuser, images, tmp_path):
+        near, far = images()
+        fuse_files(fuser, (near, far), Outputs(tmp_path / "f.png"))
+        with reading((near, far)) as frames:
+            read = list(frames)
+        near.unlink()
+        fuse_files(fuser, (near, far), Outputs(tmp_path / "g.png"), frames=read)
+        assert (tmp_path / "g.png").read_bytes() == (tmp_path / "f.png").read_bytes()
 
 
 class TestRefused:
