@@ -1,7 +1,7 @@
 """Training a part of a network: the selection of the paper's network, while the picture passes through untouched.
 
 With the "identity" or "focus" start (`ufafuse.train.init`) the paper's network carries the picture on three channels and
-gives it back to 0.6 of a level, so all that is left to learn is which frame to take where. That is what the encoder's other
+gives it back to 0.4 of a level, so all that is left to learn is which frame to take where. That is what the encoder's other
 channels and the spatial attention decide. Trained alone, they take a learning rate a hundred times what the carried picture
 survives, and the layers after the fusion cost nothing.
 """

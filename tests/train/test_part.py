@@ -26,6 +26,33 @@ def test_the_identity_start_gives_back_what_both_frames_show() -> None:
 
 
 @torch.no_grad()
+def test_the_identity_start_gives_back_every_level() -> None:
+    levels = torch.arange(256.0)
+    net = build_model("ufa", init="identity", seed=0).eval()
+    net.encoder[0].apply(_mute)
+    frame = (levels / 255)[:, None, None, None].expand(-1, 3, 9, 9).contiguous()
+    fused = net(frame, frame)[:, :, 4, 4] * 255
+    assert torch.equal(fused.round(), levels[:, None].expand(-1, 3))
+
+
+def _mute(module: torch.nn.Module) -> None:
+    """Leave only the channels that carry the picture."""
+    if isinstance(module, torch.nn.Conv2d):
+        module.weight[CARRIED:] = 0
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("brighter", [-0.04, 0.04])
+def test_a_frame_that_is_brighter_as_a_whole_keeps_its_contrast(brighter: float) -> None:
+    near = 0.2 + 0.5 * frames(2)[0]
+    far = (near.mean() + brighter).expand_as(near).contiguous()
+    net = build_model("ufa", init="focus", seed=0).eval()
+    fused, weight = net.forward_with_map(near, far)
+    assert weight.mean() > 0.9
+    assert (fused - (far + weight * (near - far))).abs().mean() < 0.7 / 255  # 2.3 levels with the picture at full strength
+
+
+@torch.no_grad()
 def test_the_selection_is_what_the_network_gives_when_the_picture_passes_through() -> None:
     near, far = frames(1)
     net = build_model("ufa", init="focus", seed=0).eval()
