@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,10 +114,8 @@ def fuse_files(
     """
     for path in outputs.all():
         check_output(path, force=force)
-    if frames is None:
-        with reading(images, fuser.threads) as found:
-            frames = list(found)
-    frames = list(frames)
+    with reading(images, fuser.threads) if frames is None else nullcontext(frames) as found:
+        frames = list(found)
     check_output(outputs.fused, force=force, image=frames[0])
     wanted = {"want_map": outputs.map is not None, "want_confidence": outputs.confidence is not None}
     chosen = StackOptions(**{**vars(options or StackOptions()), **wanted})
