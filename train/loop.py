@@ -18,7 +18,7 @@ from ufafuse.runtime.images import write_image
 from ufafuse.runtime.machine import machine
 from ufafuse.train.checkpoint import Average, Progress, load_checkpoint, save_checkpoint
 from ufafuse.train.data import PairDataset, PairOptions, held_out_pairs, read_pairs
-from ufafuse.train.devices import computes_in_bf16, is_first_process, launched_fabric
+from ufafuse.train.devices import computes_in_bf16, is_first_process, keep_freed_memory, launched_fabric
 from ufafuse.train.logs import RunLog
 from ufafuse.train.loss import FusionLoss
 from ufafuse.train.model import FusionNet, build_model, load_weights, save_weights
@@ -75,6 +75,8 @@ def train(options: TrainOptions, *, resume: bool = False) -> dict[str, Any]:
     with Stop().listening() as stop:
         data = RunData(options)  # before other processes start: what is wrong with it is said once
         fabric = launched_fabric(options)
+        if fabric.device.type == "cpu":
+            keep_freed_memory()
         if options.threads:
             torch.set_num_threads(options.threads)
             cv2.setNumThreads(options.threads)
