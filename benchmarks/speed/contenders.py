@@ -162,9 +162,8 @@ class OpenVinoDefault(Contender):
 
     def __init__(self, spec: Spec) -> None:
         _require("openvino")
-        import openvino as ov
-
         from ufafuse.runtime.artefact import read_manifest
+        from ufafuse.runtime.backends.openvino_api import ov
 
         self.spec, self.backend = spec, spec.kind
         manifest = read_manifest(Path(spec.artefact))

@@ -85,10 +85,9 @@ def _int8_products() -> Iterator[_Product]:
 
 def _openvino_product(arithmetic: str) -> Iterator[_Product]:
     try:
-        import openvino as ov
+        from ufafuse.runtime.backends.openvino_api import ops, ov
     except ImportError:
         return
-    from openvino import opset13 as ops
 
     def rounded(node: Any) -> Any:  # noqa: ANN401 - openvino's nodes
         if arithmetic != "int8":

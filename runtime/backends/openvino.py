@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import openvino as ov
-import openvino.opset13 as ops
 from numpy.typing import NDArray
-from openvino.preprocess import PrePostProcessor
 
 from ufafuse.runtime.artefact import Manifest
+from ufafuse.runtime.backends.openvino_api import PrePostProcessor, ops, ov
 from ufafuse.runtime.errors import BackendError, ModelError
 from ufafuse.runtime.session import Session, SessionOptions
 
