@@ -1,11 +1,16 @@
 """The part that ships to the device: frames in, fused frames out. NumPy, OpenCV and one inference engine."""
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ufafuse.runtime.fuser import Fuser
     from ufafuse.runtime.session import Session, open_session
+
+# ONNX Runtime (from 1.29 on) tells its maker over the network what is run, by the model's name, and writes an identifier into
+# the user's cache, unless this stands before it is imported. A camera over an assembly line must do neither; 0 allows it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = ["Fuser", "Session", "open_session"]
 

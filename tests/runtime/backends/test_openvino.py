@@ -1,9 +1,5 @@
 """OpenVINO's own: bf16 where it is native and nowhere else, one compiled network a size, the plugin's settings."""
 
-import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +14,6 @@ from ufafuse.runtime.session import SessionOptions, open_session
 
 ONE = SessionOptions(threads=1)
 EXAMPLES = Path(__file__).parents[3] / "examples"
-
-FUSING = """
-import sys
-from ufafuse.runtime.cli import main
-
-sys.argv = ["ufa", "fuse", "--backend", "openvino", *sys.argv[1:]]
-try:
-    main()
-finally:
-    print(*(name for name in sys.modules if "telemetry" in name or name.startswith("openvino.tools")))
-"""
 
 
 @pytest.fixture
@@ -191,17 +176,3 @@ def test_eight_bit_colour_goes_in_and_out_as_bytes(tiny_onnx, monkeypatch, shape
     assert given == [np.uint8, np.float32, np.uint8, np.float32, np.float32]
     assert np.abs(fused[..., :3] - 255 * as_floats[..., :3]).max() <= 0.501
     np.testing.assert_array_equal(fused[..., 3:], near[..., 3:])
-
-
-def test_nothing_is_reported_to_openvinos_maker(tmp_path):
-    home = tmp_path / "home"
-    home.mkdir()
-    frames = [str(EXAMPLES / f"sample_{side}.png") for side in "AB"]
-    command = [sys.executable, "-c", FUSING, *frames, "-o", str(tmp_path / "fused.png")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "HOME": str(home)})
-    assert done.stdout.splitlines()[-1].split() == []
-    assert list(home.iterdir()) == []
-
-
-def test_openvinos_converter_is_there_for_those_who_ask_for_it():
-    assert importlib.util.find_spec("openvino.tools.ovc") is not None
