@@ -100,16 +100,20 @@ class Fuser:
         """How many threads the work beside the network may take: as many as were asked for, or the cores at hand."""
         return self._options.threads or usable_cores()
 
-    def prepare(self, size: tuple[int, int]) -> None:
+    def prepare(self, size: tuple[int, int], *, want_map: bool = False) -> None:
         """Make the engine ready for whole 8-bit colour frames of this (height, width): the first pair will not wait for that.
 
         Under a memory budget, or where tiles were asked for, nothing is done: which windows come is found with the first pair.
+
+        Args:
+            size: Height and width.
+            want_map: The map will be asked for, which takes another network than the fused picture alone.
 
         Raises:
             BackendError: The engine failed.
         """
         if self._budget.surely_whole(size):
-            self.session.prepare(size)
+            self.session.prepare(size, want_map=want_map)
 
     def fuse(
         self,

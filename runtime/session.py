@@ -93,8 +93,12 @@ class Session(ABC):
             BackendError: The engine failed (it says why), or a shape is outside what the model was built for.
         """
 
-    def prepare(self, size: tuple[int, int]) -> None:
+    def prepare(self, size: tuple[int, int], *, want_map: bool = False) -> None:
         """Do now what the first 8-bit colour pair of this (height, width) would wait for, where the engine has such work.
+
+        Args:
+            size: Height and width.
+            want_map: The map will be asked for.
 
         Raises:
             BackendError: The engine failed.

@@ -157,7 +157,7 @@ def fuse_stack(
     height, width = frames[0].shape[:2]
     result = Stacked(frames[0], Crop(0, height, 0, width))
     with ThreadPoolExecutor(1) as pool:
-        engine = pool.submit(fuser.prepare, (height, width))
+        engine = pool.submit(fuser.prepare, (height, width), want_map=options.want_map)
         _make_comparable(frames, kind, options, result, fuser.threads)
         engine.result()
     if options.want_confidence:

@@ -1,6 +1,7 @@
 """`Fuser`: frames of any kind in, the same kind out, or a sentence."""
 
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -154,9 +155,10 @@ class TestOpening:
         seen = []
         for options in ({}, {"tile": "off"}, {"tile": 16}, {"max_memory": 4000}):
             with Fuser(write_model(), backend="onnxruntime", **options) as fuser:
-                monkeypatch.setattr(fuser.session, "prepare", lambda size, chosen=options: seen.append((size, chosen)))
-                fuser.prepare((20, 30))
-        assert seen == [((20, 30), {}), ((20, 30), {"tile": "off"})]
+                spy = partial(lambda chosen, size, *, want_map: seen.append((chosen, size, want_map)), options)
+                monkeypatch.setattr(fuser.session, "prepare", spy)
+                fuser.prepare((20, 30), want_map=True)
+        assert seen == [({}, (20, 30), True), ({"tile": "off"}, (20, 30), True)]
 
     def test_a_budget_is_refused_for_an_engine(self, write_model, monkeypatch):
         monkeypatch.setattr("ufafuse.runtime.backends.onnxruntime.OnnxRuntimeSession.backend", "tensorrt")
