@@ -1,8 +1,6 @@
 """The devices and processes that a run trains on."""
 
-import ctypes
 import os
-import platform
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,9 +11,6 @@ from ufafuse.train.recipe import TrainOptions
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-# Parameters of mallopt(3), from glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def is_first_process() -> bool:
@@ -34,19 +29,6 @@ def bf16_is_fast(device: torch.device) -> bool:
 def computes_in_bf16(options: TrainOptions, device: torch.device) -> bool:
     """Return whether the run's arithmetic is bf16 (autocast) on `device`."""
     return options.recipe.precision == "bf16" or (options.recipe.precision == "auto" and bf16_is_fast(device))
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees, where the C library can be told so (glibc).
-
-    glibc gives every large block back to the system at once, and each step of a training on the CPU then asks for the same
-    gigabytes again, zeroed page by page. Measured on one core with AMX, two runs each in turn, in images a second: `ufa` 13.2
-    and 14.3 without this, 21.1 and 20.4 with it. `ufa-edge` and `ufa-nano`, whose tensors are smaller, gain nothing.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        allocator = ctypes.CDLL(None)
-        allocator.mallopt(_M_MMAP_MAX, 0)
-        allocator.mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 def launched_fabric(options: TrainOptions) -> "Fabric":

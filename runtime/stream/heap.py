@@ -4,7 +4,7 @@ By itself glibc's malloc gives each thread a heap of its own, in which frames th
 freed pages back to the kernel, which has to clear them for the next frame. Measured with a copy in the network's place,
 480 x 640, above what the machine could do, a stall and a loss: 115 MiB after ten seconds and 117 after a minute, against
 103 MiB that did not move. And time: making a pair's frames into the planes that the network takes went from 5.5 to 1.2 ms,
-for the rest had been page faults.
+for the rest had been page faults. A training on the CPU keeps its memory with the same calls (`keep_all`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from ufafuse.runtime.stream.frames import Array
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # <malloc.h>
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8  # <malloc.h>
 _LARGEST_KEPT = 32 << 20  # bytes, glibc's own limit: the planes of a frame of 1080 x 1920; what is larger is unmapped at once
 _LARGEST_FORESEEN = 8 << 20
 _NEVER = 2**31 - 1
@@ -33,6 +33,12 @@ def keep_heap() -> None:
         library.malloc_trim(0)
     _set(_MMAP_THRESHOLD, _LARGEST_KEPT)
     _set(_TRIM_THRESHOLD, _NEVER)
+
+
+def keep_all() -> None:
+    """From now on keep all that is freed, in blocks of any size: for what asks for the same gigabytes again and again."""
+    _set(_MMAP_MAX, 0)
+    _set(_TRIM_THRESHOLD, -1)
 
 
 def frames_in_memory(frames: int, size: tuple[int, int]) -> list[Array]:

@@ -37,10 +37,10 @@ if fabric.is_global_zero:
 
 PAGE_FAULTS = """
 import resource, sys, torch
-from ufafuse.train.devices import keep_freed_memory
+from ufafuse.runtime.stream.heap import keep_all
 
 if sys.argv[1] == "kept":
-    keep_freed_memory()
+    keep_all()
 for _ in range(20):  # aligned blocks do not fit where one of their size was: it takes some until there is room
     torch.ones(64 << 20, dtype=torch.uint8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
