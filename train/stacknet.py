@@ -1,0 +1,237 @@
+"""The network over a whole stack: any number of frames, none before the others, in memory that does not grow with them.
+
+Each frame is seen twice and by itself. The first time its features are *gathered*: at every scale a mean over the frames, weighed
+by the unity attention (the paper's Eqs. 5-10, its softmax taken over all frames), and the greatest of each feature. The
+second time the frame's features are compared with what was gathered, and the decoder scores the frame at every pixel, once for each
+*octave* (band of detail). The fused picture is the mean of the frames' octaves, weighed by the softmax of their scores. All that
+is kept between frames are sums and maxima, so the order of the frames does not matter and their number costs no memory.
+
+Shapes: a *stack tensor* holds the features of K frames as (N * K) x C x H x W, the frames of one scene together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
+
+from ufafuse.train.blocks import SLOPE, UNSURE, ConvBlock, with_surroundings
+from ufafuse.train.spec import SPATIAL_KERNEL, Spec, seen
+
+BOUND = 12.0  # scores lie within +-this: their exponentials can be summed in float32 whatever the number of frames
+OCTAVES = (2, 8)  # pixels: detail below the first, between the two, and above the second are weighed apart
+
+
+def bounded(score: Tensor) -> Tensor:
+    """Bring scores into (-BOUND, BOUND) in float32, smoothly."""
+    return BOUND * torch.tanh(score.float() / BOUND)
+
+
+def octaves(frames: Tensor) -> list[Tensor]:
+    """Split frames, M x 3 x H x W (sizes multiples of 8), into bands that add up to them, the finest first."""
+    bases = [frames]
+    for size in OCTAVES:
+        small = F.avg_pool2d(frames, size)
+        bases.append(F.interpolate(small, scale_factor=float(size), mode="bilinear", align_corners=False))
+    return [fine - coarse for fine, coarse in pairwise(bases)] + [bases[-1]]
+
+
+@dataclass
+class Gathered:
+    """What is kept of the frames seen, per scale: sums to be divided and maxima.
+
+    Attributes:
+        weighed: sum of exp(attention) * features, N x C x h x w a scale.
+        weights: sum of exp(attention), N x 1 x h x w a scale.
+        greatest: the maximum of each feature, N x C x h x w a scale.
+        light: sum of the frames, N x 3 x H x W (padded), those pixels that are covered.
+        frames: how many frames cover a pixel, N x 1 x H x W (padded).
+    """
+
+    weighed: list[Tensor]
+    weights: list[Tensor]
+    greatest: list[Tensor]
+    light: Tensor
+    frames: Tensor
+
+
+class Comparison(nn.Module):
+    """A frame's features beside what was gathered of all frames: the first layer of a scale's decoder."""
+
+    def __init__(self, width: int, coarser: int) -> None:
+        """Make it for features of `width` channels, joined by `coarser` channels of the scale below (0: the coarsest)."""
+        super().__init__()
+        self.own = nn.Conv2d(width, width, 1)
+        self.common = nn.Conv2d(2 * width, width, 1, bias=False)
+        self.narrow = nn.Conv2d(coarser, width, 1, bias=False) if coarser else None
+
+    def forward(self, own: Tensor, common: Tensor, coarser: Tensor | None) -> Tensor:
+        """Compare M x C features; `common` is M x C of `self.common`, `coarser` half the size."""
+        out = self.own(own) + common
+        if self.narrow is not None and coarser is not None:
+            # Narrowed before it is enlarged: all that follows costs less.
+            out = out + F.interpolate(self.narrow(coarser), size=own.shape[-2:], mode="bilinear", align_corners=False)
+        return F.leaky_relu(out, SLOPE)
+
+
+class StackDetail(nn.Module):
+    """Which frame is the sharp one at each pixel; `ufafuse.train.blocks.Detail` for any number of frames.
+
+    The frame in focus is the brighter one where the frames' sum stands out from its surroundings, the darker one where it
+    falls short.
+    """
+
+    def __init__(self, width: int, fold: int) -> None:
+        """Make the comparison of pixels folded fold x fold, gated by `width` channels of the decoder."""
+        super().__init__()
+        self.fold = fold
+        self.level = nn.Parameter(torch.empty(fold**2, 3, fold, fold))
+        self.local = nn.Parameter(torch.empty(fold**2, 3, seen(fold), seen(fold)))
+        self.gate = nn.Conv2d(width, fold**2, 1)
+
+    def forward(self, frames: Tensor, mean: Tensor, count: Tensor, decoded: Tensor) -> Tensor:
+        """Return M x fold^2 x H/fold x W/fold, to be added to the scores of `frames`.
+
+        Args:
+            frames: M x 3 x H x W.
+            mean: of all frames, M x 3 x H x W.
+            count: how many frames there are, M x 1 x H x W.
+            decoded: the decoder's features, M x width.
+        """
+        blind = self.local - self.local.mean((1, 2, 3), keepdim=True)
+        others = count / (count - 1).clamp(min=1)
+        apart = F.conv2d((frames - mean) * others, self.level, stride=self.fold).float()
+        stands_out = F.conv2d(with_surroundings(mean * count), blind, stride=self.fold).float()
+        likeness = 2 * apart * stands_out / (apart * apart + stands_out * stands_out + UNSURE**2)
+        return self.gate(decoded) * likeness
+
+
+class StackNet(nn.Module):
+    """The network over a whole stack; `Spec.gathers` variants. The pair is the case of two frames."""
+
+    def __init__(self, spec: Spec) -> None:
+        """Make the network that `spec` describes; its weights are drawn by `start`."""
+        super().__init__()
+        self.spec = spec
+        widths, fold = spec.widths, spec.fold
+        self.encoder = nn.ModuleList()
+        for scale, width in enumerate(widths):
+            first = ConvBlock(widths[scale - 1], width, stride=2) if scale else ConvBlock(3, width, fold=fold)
+            rest = (ConvBlock(width, width) for _ in range(spec.encoder_blocks[scale] - 1))
+            self.encoder.append(nn.Sequential(first, *rest))
+        pad = SPATIAL_KERNEL // 2
+        self.attention = nn.ModuleList(nn.Conv2d(2, 1, SPATIAL_KERNEL, padding=pad, bias=False) for _ in widths)
+        coarser = [*widths[1:], 0]
+        self.compare = nn.ModuleList(Comparison(width, below) for width, below in zip(widths, coarser, strict=True))
+        self.decoder = nn.ModuleList(
+            nn.Sequential(*(ConvBlock(width, width) for _ in range(blocks)))
+            for width, blocks in zip(widths, spec.decoder_blocks, strict=True)
+        )
+        self.head = nn.Conv2d(widths[0], fold**2, 3, padding=1, bias=False)
+        self.apart = nn.Conv2d(widths[0], len(OCTAVES), 3, padding=1)  # what an octave's score differs by from the finest's
+        self.detail = StackDetail(widths[0], fold)
+
+    def start(self) -> None:
+        """Draw the weights: the start is the average of the frames, told apart by nothing yet."""
+        with torch.no_grad():
+            for module in self.modules():
+                if isinstance(module, nn.Conv2d):
+                    nn.init.kaiming_normal_(module.weight, a=SLOPE)
+                    if module.bias is not None:
+                        nn.init.zeros_(module.bias)
+            first = self.encoder[0][0][0].weight  # type: ignore[index]
+            first -= first.mean((1, 2, 3), keepdim=True)  # brightness is no sign of focus
+            self.head.weight.mul_(0.3)
+            self.apart.weight.mul_(0.05)
+            fold = self.spec.fold
+            cells = torch.eye(fold**2).view(fold**2, 1, fold, fold) / 3
+            self.detail.level.copy_(cells.expand(-1, 3, -1, -1))
+            self.detail.local.zero_()
+            margin = (seen(fold) - fold) // 2
+            self.detail.local[:, :, margin : margin + fold, margin : margin + fold] = cells
+            self.detail.gate.weight.mul_(0.05)
+            self.detail.gate.bias.fill_(1.0)
+
+    def pad(self, frames: Tensor) -> Tensor:
+        """Repeat the last row and column until the scales divide the size."""
+        height, width = frames.shape[-2:]
+        return F.pad(frames, (0, -width % self.spec.stride, 0, -height % self.spec.stride), mode="replicate")
+
+    def encode(self, frames: Tensor) -> list[Tensor]:
+        """Return the features of every scale, finest first, of padded frames M x 3 x H x W."""
+        features: list[Tensor] = []
+        x = frames
+        for scale in self.encoder:
+            x = scale(x)
+            features.append(x)
+        return features
+
+    def attend(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Return each scale's bounded attention score, M x 1 x h x w."""
+        return [
+            bounded(conv(torch.cat([f.mean(1, keepdim=True), f.amax(1, keepdim=True)], 1)))
+            for conv, f in zip(self.attention, features, strict=True)
+        ]
+
+    def common(self, gathered: Gathered) -> list[Tensor]:
+        """Return what the decoder is told of all frames, N x C a scale."""
+        told = []
+        for compare, weighed, weights, greatest in zip(
+            self.compare, gathered.weighed, gathered.weights, gathered.greatest, strict=True
+        ):
+            mean = weighed / weights.clamp(min=1e-12)
+            told.append(compare.common(torch.cat([mean, greatest], 1)))  # type: ignore[operator]
+        return told
+
+    def score(
+        self, frames: Tensor, features: Sequence[Tensor], common: Sequence[Tensor], mean: Tensor, count: Tensor
+    ) -> list[Tensor]:
+        """Return the bounded score of padded frames at every pixel, M x 1 x H x W an octave, finest first."""
+        x: Tensor | None = None
+        for compare, decode, own, told in zip(*(reversed(list(s)) for s in (self.compare, self.decoder, features, common)), strict=True):
+            x = decode(compare(own, told, x))
+        assert x is not None
+        fold = self.spec.fold
+        fine = F.pixel_shuffle(self.head(x) + self.detail(frames, mean, count, x), fold)
+        offsets = F.interpolate(self.apart(x), scale_factor=float(fold), mode="bilinear", align_corners=False)
+        return [bounded(fine), *(bounded(fine + offset) for offset in offsets.split(1, 1))]
+
+    def forward(self, frames: Tensor, covered: Tensor | None = None) -> Tensor:
+        """Fuse N x K x 3 x H x W frames; `covered` (N x K x 1 x H x W of 0 and 1) leaves pixels out. N x 3 x H x W."""
+        return self.forward_with_weights(frames, covered)[0]
+
+    def forward_with_weights(self, frames: Tensor, covered: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Fuse as `forward`; also every frame's weight in the finest octave, N x K x H x W."""
+        scenes, count, _, height, width = frames.shape
+        flat = self.pad(frames.flatten(0, 1))
+        mask = torch.ones_like(flat[:, :1]) if covered is None else self.pad(covered.flatten(0, 1).to(flat))
+        features = self.encode(flat)
+        gathered = self._gather(flat, mask, features, count)
+        total = gathered.frames.clamp(min=1)
+        mean = (gathered.light / total).repeat_interleave(count, 0)
+        common = [told.repeat_interleave(count, 0) for told in self.common(gathered)]
+        scores = self.score(flat, features, common, mean, total.repeat_interleave(count, 0))
+        hidden = (mask - 1) * 1e4
+        fused = torch.zeros_like(frames[:, 0])
+        finest: Tensor | None = None
+        for band, score in zip(octaves(flat.float()), scores, strict=True):
+            weight = (score + hidden).unflatten(0, (scenes, count)).softmax(1)
+            fused = fused + (band.unflatten(0, (scenes, count)) * weight).sum(1)[..., :height, :width]
+            finest = weight if finest is None else finest
+        assert finest is not None
+        return fused if self.training else fused.clamp(0, 1), finest[:, :, 0, :height, :width]
+
+    def _gather(self, frames: Tensor, mask: Tensor, features: Sequence[Tensor], count: int) -> Gathered:
+        """Gather the features of stack tensors; `mask` is 1 where a frame is covered."""
+        scenes = frames.shape[0] // count
+        weighed, weights, greatest = [], [], []
+        for f, attention in zip(features, self.attend(features), strict=True):
+            seen_here = F.interpolate(mask, size=f.shape[-2:], mode="area") if f.shape[-1] != mask.shape[-1] else mask
+            weight = attention.exp() * seen_here
+            weighed.append((f * weight).unflatten(0, (scenes, count)).sum(1).to(f))
+            weights.append(weight.unflatten(0, (scenes, count)).sum(1).to(f))
+            greatest.append((f * seen_here.to(f)).unflatten(0, (scenes, count)).amax(1))
+        light = (frames * mask).unflatten(0, (scenes, count)).sum(1)
+        return Gathered(weighed, weights, greatest, light, mask.unflatten(0, (scenes, count)).sum(1))
