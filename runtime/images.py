@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import atomic_write
 from ufafuse.runtime.errors import InputError, OutputError
+from ufafuse.runtime.filebytes import bytes_of
 from ufafuse.runtime.pairs import IMAGE_SUFFIXES
+from ufafuse.runtime.pixels import check_pixels, declared_size, most_bytes, most_pixels
 
 Image = NDArray[Any]
 
@@ -25,32 +27,41 @@ _OPTIONS = {
 }
 
 
-def read_image(path: Path) -> Image:
+def read_image(path: Path, *, most: int | None = None) -> Image:
     """Decode a PNG, JPEG, TIFF, BMP or WebP file, upright as its EXIF orientation says.
+
+    Args:
+        path: The file.
+        most: Pixels that it may declare; None: as `pixels.most_pixels` says for this machine.
 
     Returns:
         H x W (grey), H x W x 3 (BGR) or H x W x 4 (BGRA), uint8 or uint16 as in the file.
 
     Raises:
-        InputError: The file is missing, empty, truncated, no image, or has other samples than 8 or 16 bit integers.
+        InputError: The file is missing, empty, truncated, no image, too large, or has other samples than 8 or 16 bit
+            integers.
     """
     path = Path(path)
-    if not path.is_file():
+    if path.is_dir() or not path.exists():
         raise InputError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}: give an image file.")
+    most = most_pixels() if most is None else most
     try:
-        data = path.read_bytes()
+        data = bytes_of(path, most_bytes(most))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-    if not data:
-        raise InputError(f"{path} is empty (0 bytes): record or copy it again.")
-    return decode_image(data, str(path))
+    return decode_image(data, str(path), most=most)
 
 
-def decode_image(data: bytes, name: str) -> Image:
-    """Decode an image file's bytes; ``name`` stands in the errors. As `read_image`."""
+def decode_image(data: bytes, name: str, *, most: int | None = None) -> Image:
+    """Decode an image file's bytes, of ``most`` pixels at most; ``name`` stands in the errors. As `read_image`."""
+    size = declared_size(data)
+    if size is not None:
+        check_pixels(size, name, most)
     damage = _damage(data)
     if damage:
         raise InputError(f"{name} is damaged ({damage}): record or copy it again.")
+    if size is None:
+        raise InputError(f"{name} is no image that can be read: give PNG, JPEG, TIFF, BMP or WebP.")
     buffer = np.frombuffer(data, np.uint8)
     try:
         upright = cv2.imdecode(buffer, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)

@@ -6,6 +6,7 @@ small frames while the process is watched, and their peaks tell what a larger on
 
 import contextlib
 import mmap
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -43,6 +44,17 @@ def available_bytes() -> int:
         with contextlib.suppress(OSError, ValueError):  # not there, or the limit is "max"
             amounts.append(int(limit.read_text()) - int(current.read_text()))
     return max(0, min(amounts))
+
+
+def total_bytes() -> int:
+    """The machine's memory, or the limit of this process's control group, if that is less."""
+    amounts = [1 << 62]
+    with contextlib.suppress(OSError, ValueError):
+        amounts.append(os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE)
+    for limit, _ in _CGROUP_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # as above
+            amounts.append(int(limit.read_text()))
+    return min(amounts)
 
 
 class Peak:

@@ -114,7 +114,7 @@ class TorchContender(Contender):
         _require("torch")
         import torch
 
-        from ufafuse.train.model import load_weights
+        from ufafuse.network.weights import load_weights
 
         self.spec, self.backend, self.precision = spec, spec.kind, "fp32"
         weights = Path(spec.artefact).with_suffix(".safetensors")

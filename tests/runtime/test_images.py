@@ -102,10 +102,10 @@ class TestUnreadable:
     def test_refused_by_the_system(self, tmp_path, monkeypatch):
         (tmp_path / "x.png").write_bytes(encoded(".png"))
 
-        def refuse(_self):
+        def refuse(*_arguments):
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+        monkeypatch.setattr("os.open", refuse)
         with pytest.raises(InputError, match=r"x\.png cannot be read: Permission denied"):
             read_image(tmp_path / "x.png")
 

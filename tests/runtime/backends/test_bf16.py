@@ -41,7 +41,7 @@ def bf16_twin(network):
 
 def psnr_of_bf16(weights, pair, size):
     """PSNR in dB between the network in bf16 and in float32 on the middle of a pair."""
-    from ufafuse.train.model import load_weights
+    from ufafuse.network.weights import load_weights
 
     network = load_weights(weights).for_inference()
     top, left = ((full - part) // 2 for full, part in zip(pair[0].shape[:2], size, strict=True))

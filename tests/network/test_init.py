@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from ufafuse.network.init import first_conv
+from ufafuse.network.weights import build_model
 from ufafuse.runtime.errors import InputError
-from ufafuse.train.init import first_conv
-from ufafuse.train.model import build_model
 
 
 def psnr(a: Tensor, b: Tensor) -> float:

@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from ufafuse.network.model import FusionNet
+from ufafuse.network.spec import SPECS, Spec
+from ufafuse.network.weights import build_model, load_weights, save_weights
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
-from ufafuse.train.model import SPECS, FusionNet, Spec, build_model, load_weights, save_weights
 
 
 def frames(height: int, width: int, *, count: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -8,21 +8,16 @@ N x 3 x H x W, RGB, in [0, 1], of any size from 1 x 1 up.
 import copy
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
-from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest, tool_versions
+from ufafuse.network.blocks import SLOPE, ConvBlock, Detail, TiedConv, TiedHead, UnityAttention, channel_means
+from ufafuse.network.plain import BlendedConv, PlainDetail, SummedConv, averaging_conv, cells_fit, in_cells, plain_conv
+from ufafuse.network.spec import Spec
 from ufafuse.runtime.errors import ModelError
-from ufafuse.train.blocks import SLOPE, ConvBlock, Detail, TiedConv, TiedHead, UnityAttention, channel_means
-from ufafuse.train.init import initialise
-from ufafuse.train.plain import BlendedConv, PlainDetail, SummedConv, averaging_conv, cells_fit, in_cells, plain_conv
-from ufafuse.train.spec import SPECS, Spec, find_spec
-
-__all__ = ["SPECS", "FusionNet", "Spec", "build_model", "load_weights", "save_weights"]
 
 
 class FusionNet(nn.Module):
@@ -33,7 +28,7 @@ class FusionNet(nn.Module):
     """
 
     def __init__(self, spec: Spec) -> None:
-        """Make the network that `spec` describes; its weights are not yet set (see `build_model`)."""
+        """Make the network that `spec` describes; its weights are not yet set (see `ufafuse.network.weights.build_model`)."""
         super().__init__()
         self.spec = spec
         widths, fold = spec.widths, spec.fold
@@ -145,7 +140,7 @@ class FusionNet(nn.Module):
         return self._in_range(fused), weights.squeeze(2)
 
     def for_inference(self) -> "FusionNet":
-        """Return a frozen copy in evaluation mode for `forward` and `fuse`: what is exported (see `ufafuse.train.plain`)."""
+        """Return a frozen copy in evaluation mode for `forward` and `fuse`: what is exported (see `ufafuse.network.plain`)."""
         plain = copy.deepcopy(self).eval().requires_grad_(requires_grad=False)
         for parent in list(plain.modules()):
             for name, child in parent.named_children():
@@ -244,60 +239,3 @@ def _head(spec: Spec) -> nn.Module:
     if spec.symmetric:
         return TiedHead(spec.widths[0] // 2, colours, cells)
     return nn.Conv2d(spec.widths[0], colours + (cells if spec.head == "select" else 0), 3, padding=1)
-
-
-def build_model(spec: Spec | str, *, init: str = "auto", seed: int | None = None) -> FusionNet:
-    """Build the network of a variant's name or spec and set its weights.
-
-    Args:
-        spec: A name in `SPECS`, or a `Spec` of one's own.
-        init: How it starts, see `ufafuse.train.init`; "none" where weights are loaded next.
-        seed: Draws the random weights reproducibly, without touching torch's global state; None takes that state.
-
-    Raises:
-        InputError: The name or the initialisation is unknown.
-    """
-    with torch.random.fork_rng(devices=[], enabled=seed is not None):
-        if seed is not None:
-            torch.manual_seed(seed)
-        net = FusionNet(find_spec(spec) if isinstance(spec, str) else spec)
-        initialise(net, init)
-    return net
-
-
-def save_weights(net: FusionNet, path: Path, *, extra: dict[str, Any] | None = None, force: bool = False) -> None:
-    """Write the network's weights as `.safetensors` with their manifest, whole or not at all (`OutputError`)."""
-    from safetensors.torch import save_file
-
-    manifest = Manifest(
-        kind="weights",
-        variant=net.spec.name,
-        precision="fp32",
-        spec=net.spec.to_dict(),
-        tools=tool_versions("torch", "safetensors"),
-        extra=extra or {},
-    )
-    tensors = {name: tensor.detach().float().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    with atomic_write(path, force=force) as temporary:
-        save_file(tensors, temporary, metadata=manifest.to_metadata())
-
-
-def load_weights(path: Path) -> FusionNet:
-    """Build the network that a weights file describes, with its weights, in evaluation mode on the CPU.
-
-    Raises:
-        InputError: There is no such file.
-        ModelError: It is no weights file, is truncated, or its tensors are not those of its network.
-    """
-    from safetensors.torch import load_file
-
-    path = Path(path)
-    manifest = read_manifest(path)
-    if manifest.kind != "weights":
-        raise ModelError(f"{path} is of kind {manifest.kind!r}: give the .safetensors file written by `ufa train`.")
-    net = build_model(Spec.from_dict(manifest.spec), init="none")
-    try:
-        net.load_state_dict(load_file(path))
-    except RuntimeError as error:
-        raise ModelError(f"{path} does not hold the weights of {manifest.variant!r}: {error}.") from error
-    return net.eval()

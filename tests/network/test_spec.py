@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from ufafuse.network.spec import SPECS, Spec, find_spec
+from ufafuse.network.weights import build_model
 from ufafuse.runtime.errors import InputError, ModelError
-from ufafuse.train.model import build_model
-from ufafuse.train.spec import SPECS, Spec, find_spec
 
 
 @pytest.mark.parametrize(("name", "stride", "halo"), [("ufa", 1, 14), ("ufa-edge", 8, 93), ("ufa-nano", 8, 77)])

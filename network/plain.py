@@ -9,7 +9,7 @@ bf16, and an int8 graph needs no float copy of what it has quantised.
 import torch
 from torch import Tensor, nn
 
-from ufafuse.train.blocks import Detail, TiedConv, TiedHead, gated_detail, with_surroundings
+from ufafuse.network.blocks import Detail, TiedConv, TiedHead, gated_detail, with_surroundings
 
 _CELL = 4  # an image-like convolution to one channel computes 4 x 4 pixels as 16 channels: engines pad 1 to 16 anyway
 

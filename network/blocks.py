@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
-from ufafuse.train.spec import AROUND, SPATIAL_KERNEL, first_kernel, seen
+from ufafuse.network.spec import AROUND, SPATIAL_KERNEL, first_kernel, seen
 
 SLOPE = 0.01  # of LeakyReLU; the paper gives none
 UNSURE = 3 / 255  # details that are no stronger may be noise

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.train.conftest import photograph
-from ufafuse.train.blocks import Detail
-from ufafuse.train.init import initialise
-from ufafuse.train.model import build_model
-from ufafuse.train.spec import SPECS, Spec
+from tests.pictures import photograph
+from ufafuse.network.blocks import Detail
+from ufafuse.network.init import initialise
+from ufafuse.network.spec import SPECS, Spec
+from ufafuse.network.weights import build_model
 
 
 def fresh(fold: int, channels: int = 3) -> Detail:

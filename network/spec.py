@@ -48,7 +48,7 @@ class Spec:
         attention: "both", or one of the paper's ablations (Table IV).
         symmetric: the two frames are treated alike by construction, so their order does not matter.
         residual: a selecting head adds a learnt residual to the weighed frames.
-        detail: a selecting head is told, pixel by pixel, which frame is the more extreme one (`ufafuse.train.blocks.Detail`).
+        detail: a selecting head is told, pixel by pixel, which frame is the more extreme one (`ufafuse.network.blocks.Detail`).
     """
 
     name: str

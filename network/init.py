@@ -1,25 +1,24 @@
 """How a network starts.
 
-"xavier" is the paper's; with it the first thousands of steps go into learning to pass the picture through. "image"
-(for the reconstructing head) lets three channels carry the picture from the first step; "identity" (for the same head)
-also undoes the sigmoid, so that the picture comes out as it went in and only the selection is left to learn (`part.py`);
-"focus" measures focus and selects by it as well, so that the network fuses before it has learnt anything. "select" (for
-the selecting head) starts as the plain average of the frames. "auto" takes the best one that fits the network.
+"xavier" is the paper's; with it the first thousands of steps go into learning to pass the picture through. "image" (for
+the reconstructing head) lets three channels carry the picture from the first step; "identity" (for the same head) also
+undoes the sigmoid, so that the picture comes out as it went in and only the selection is left to learn
+(`ufafuse.train.part`); "focus" measures focus and selects by it as well, so that the network fuses before it has learnt
+anything. "select" (for the selecting head) starts as the plain average of the frames. "auto" takes the best one that fits
+the network.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ufafuse.network.blocks import SLOPE, Detail, TiedConv, TiedHead
+from ufafuse.network.model import FusionNet
+from ufafuse.network.spec import AROUND, Spec
 from ufafuse.runtime.errors import InputError
-from ufafuse.train.blocks import SLOPE, Detail, TiedConv, TiedHead
-from ufafuse.train.spec import AROUND, Spec
-
-if TYPE_CHECKING:
-    from ufafuse.train.model import FusionNet
 
 INITS = ("auto", "xavier", "image", "identity", "focus", "select")
 QUIET = 0.05  # scale of the last layer's random weights: the start is a picture, not noise
@@ -40,7 +39,7 @@ KNOTS = 21  # pieces of the inverse sigmoid, a channel each and colour: the iden
 CROWDING = 1.7  # how much closer they lie at the ends: with 1.5 black and white are 0.6 of a level off; 2.1 is thrice as steep
 
 
-def initialise(net: "FusionNet", init: str = "auto") -> None:
+def initialise(net: FusionNet, init: str = "auto") -> None:
     """Set the weights of a `FusionNet` in place.
 
     Args:
@@ -111,7 +110,7 @@ def _can_carry(spec: Spec) -> bool:
     return spec.head == "reconstruct" and spec.stride == 1 and spec.widths[0] >= CARRIED
 
 
-def _carry_image(net: "FusionNet", init: str) -> None:
+def _carry_image(net: FusionNet, init: str) -> None:
     """Let three channels carry the picture through every layer; the other rows stay random.
 
     The picture is never negative, so LeakyReLU passes it on. The fusion averages the two inputs, whose attention
@@ -275,7 +274,7 @@ def _dirac_rows(weight: Tensor) -> None:
         weight[channel, channel, centre, centre] = 1
 
 
-def _quiet_head(net: "FusionNet") -> None:
+def _quiet_head(net: FusionNet) -> None:
     """Shrink the last convolution so that the network starts as the average of its frames."""
     for name, parameter in net.head.named_parameters():
         if name != "bias":
@@ -296,7 +295,7 @@ def _compare_detail(detail: Detail) -> None:
         detail.local[index, :, y + reach, x + reach] += 1 / 3
 
 
-def first_conv(net: "FusionNet") -> nn.Conv2d:
+def first_conv(net: FusionNet) -> nn.Conv2d:
     """Return the convolution that sees the frames."""
     encoder: Any = net.encoder[0]
     conv: nn.Conv2d = encoder[0][0]

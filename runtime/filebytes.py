@@ -1,0 +1,46 @@
+"""The bytes of an input file, and of nothing that only looks like one."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from ufafuse.runtime.errors import InputError
+
+
+def bytes_of(path: Path, most: int) -> bytes:
+    """Read a regular file.
+
+    A FIFO would be waited for and ``/dev/zero`` read for ever, so what is no regular file is refused after it was opened, for
+    it may have been exchanged since anybody looked.
+
+    Args:
+        path: The file, or a link to it.
+        most: Bytes that it may have.
+
+    Raises:
+        InputError: It is something else than a file, empty, or too large.
+        OSError: It cannot be opened or read.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO without a writer opens at once
+    with os.fdopen(handle, "rb", buffering=0) as stream:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{path} is {kind_of(status.st_mode)}: give an image file.")
+        if status.st_size > most:
+            raise InputError(
+                f"{path} has {status.st_size / 1e6:.0f} MB, and at most {most / 1e6:.0f} MB are read: give another."
+            )
+        data = bytearray()
+        while block := stream.read(status.st_size - len(data)):
+            data += block
+    if not data:
+        raise InputError(f"{path} is empty (0 bytes): record or copy it again.")
+    return bytes(data)
+
+
+def kind_of(mode: int) -> str:
+    """What a path is that is no regular file, for the errors."""
+    kinds = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
+    return next((name for test, name in kinds.items() if test(mode)), "a device")
