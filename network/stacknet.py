@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
-from ufafuse.train.blocks import SLOPE, UNSURE, ConvBlock, with_surroundings
-from ufafuse.train.spec import SPATIAL_KERNEL, Spec, seen
+from ufafuse.network.blocks import SLOPE, UNSURE, ConvBlock, with_surroundings
+from ufafuse.network.spec import SPATIAL_KERNEL, Spec, seen
 
 BOUND = 12.0  # scores lie within +-this: their exponentials can be summed in float32 whatever the number of frames
 OCTAVES = (2, 8)  # pixels: detail below the first, between the two, and above the second are weighed apart
@@ -77,7 +77,7 @@ class Comparison(nn.Module):
 
 
 class StackDetail(nn.Module):
-    """Which frame is the sharp one at each pixel; `ufafuse.train.blocks.Detail` for any number of frames.
+    """Which frame is the sharp one at each pixel; `ufafuse.network.blocks.Detail` for any number of frames.
 
     The frame in focus is the brighter one where the frames' sum stands out from its surroundings, the darker one where it
     falls short.
