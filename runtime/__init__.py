@@ -15,9 +15,20 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 __all__ = ["Fuser", "Session", "open_session"]
 
 _HOME = {"Fuser": "fuser", "Session": "session", "open_session": "session"}
+_MOVED = {  # modules that 0.1.0 had here
+    "align": "registration.align",
+    "gain": "registration.gain",
+    "budget": "memory.budget",
+    "tiling": "memory.tiling",
+    "verify": "checks.cases",
+    "selftest": "checks.selftest",
+    "tolerances": "checks.tolerances",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    if name in _MOVED:
+        return import_module(f"{__name__}.{_MOVED[name]}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -259,8 +259,8 @@ def info(
         from dataclasses import asdict
 
         from ufafuse.runtime.artefact import read_manifest, tool_versions
+        from ufafuse.runtime.checks.runnable import why_not_here
         from ufafuse.runtime.machine import backends, machine
-        from ufafuse.runtime.runnable import why_not_here
 
         result: dict[str, Any] = {
             "ok": True,
@@ -285,8 +285,8 @@ def info(
 
 
 def _tested(artefact: Path | None, backend: str) -> dict[str, Any]:
+    from ufafuse.runtime.checks.selftest import self_test
     from ufafuse.runtime.fuser import Fuser
-    from ufafuse.runtime.selftest import self_test
 
     with Fuser(artefact, backend=backend) as fuser:
         return self_test(fuser.session, fuser.model).report
