@@ -20,4 +20,13 @@ _HOME = {"Fuser": "fuser", "Session": "session", "open_session": "session"}
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    try:
+        module = import_module(f"{__name__}.{_HOME[name]}")
+    except (ImportError, AttributeError) as error:
+        from ufafuse.runtime import opencv
+
+        text = opencv.sentence(error)
+        if text is None:
+            raise
+        raise ImportError(text, name="cv2") from error
+    return getattr(module, name)
