@@ -27,8 +27,15 @@ _MOVED = {  # modules that 0.1.0 had here
 
 
 def __getattr__(name: str) -> object:
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    if name in _MOVED:
-        return import_module(f"{__name__}.{_MOVED[name]}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOME and name not in _MOVED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = import_module(f"{__name__}.{_HOME.get(name) or _MOVED[name]}")
+    except (ImportError, AttributeError) as error:
+        from ufafuse.runtime import opencv
+
+        text = opencv.sentence(error)
+        if text is None:
+            raise
+        raise ImportError(text, name="cv2") from error
+    return getattr(module, name) if name in _HOME else module
