@@ -18,7 +18,7 @@ from ufafuse.runtime.artefact import tool_versions, write_json
 from ufafuse.runtime.errors import CheckFailed, InputError, OutputError
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.machine import machine
-from ufafuse.runtime.stream.heap import keep_all
+from ufafuse.runtime.memory.malloc import keep_all
 from ufafuse.train.checkpoint import Average, Progress, load_checkpoint, save_checkpoint
 from ufafuse.train.data import PairDataset, PairOptions, held_out_pairs, read_pairs
 from ufafuse.train.devices import computes_in_bf16, is_first_process, launched_fabric

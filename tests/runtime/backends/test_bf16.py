@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
+from ufafuse.runtime.checks.tolerances import tolerance_for
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.models import FOLDER
 from ufafuse.runtime.pairs import find_pairs
-from ufafuse.runtime.tolerances import tolerance_for
 
 torch = pytest.importorskip("torch")
 

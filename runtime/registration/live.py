@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
-from ufafuse.runtime.align import Alignment, check_motion, estimate, moved_like
+from numpy.typing import NDArray
+
 from ufafuse.runtime.frames import FrameKind, check_pair
-from ufafuse.runtime.stream.frames import Array
+from ufafuse.runtime.registration.align import Alignment, check_motion, estimate, moved_like
 
 _RETRY_SECONDS = 1.0
 
@@ -20,7 +22,7 @@ class Registration:
     one that is not believed later leaves the last good one in force.
 
     Args:
-        motion: A key of `ufafuse.runtime.align.MOTIONS`.
+        motion: A key of `ufafuse.runtime.registration.align.MOTIONS`.
         every: Seconds after which it is estimated anew; None keeps the first.
         report: Told in a sentence what was found.
 
@@ -40,7 +42,7 @@ class Registration:
         self._size: tuple[int, ...] = ()
         self._due = 0.0
 
-    def moved(self, near: Array, far: Array) -> Array:
+    def moved(self, near: NDArray[Any], far: NDArray[Any]) -> NDArray[Any]:
         """``far``, or a new picture of it that lies on ``near``."""
         kind = check_pair(near, far)
         if near.shape[:2] != self._size:
@@ -49,7 +51,7 @@ class Registration:
             self._estimate(near, far, kind)
         return far if self.alignment is None else moved_like(far, near, self.alignment, kind)
 
-    def _estimate(self, near: Array, far: Array, kind: FrameKind) -> None:
+    def _estimate(self, near: NDArray[Any], far: NDArray[Any], kind: FrameKind) -> None:
         found = estimate(near, far, kind, self._motion)
         first_refusal = found.refused and self.alignment is None and not self._due
         if not found.refused:

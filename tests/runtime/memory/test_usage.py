@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ufafuse.runtime import memory
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.memory import Appetite, appetite_of, available_bytes, resident_bytes, watched
+from ufafuse.runtime.memory import usage as memory
+from ufafuse.runtime.memory.usage import Appetite, appetite_of, available_bytes, resident_bytes, watched
 
 MB = 10**6
 

@@ -4,10 +4,10 @@ import contextlib
 
 import pytest
 
-from ufafuse.runtime import budget as module
-from ufafuse.runtime.budget import Budget
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.memory import Appetite
+from ufafuse.runtime.memory import budget as module
+from ufafuse.runtime.memory.budget import Budget
+from ufafuse.runtime.memory.usage import Appetite
 
 MB = 10**6
 

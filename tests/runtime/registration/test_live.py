@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.registration.live import Registration
 from ufafuse.runtime.stream.fusing import Engine, EngineOptions
-from ufafuse.runtime.stream.registration import Registration
 from ufafuse.runtime.stream.sources.sim import SimSettings, SimSource
 
 SHIFT = 6
@@ -35,7 +35,7 @@ def test_one_estimate_serves_all_pairs(line, monkeypatch):
     for left in (50, 90, 130):
         near, far = pair(line, left)
         assert difference(near, registration.moved(near, far)) < difference(near, far) / 5
-        monkeypatch.setattr("ufafuse.runtime.stream.registration.estimate", lambda *_: pytest.fail("estimated again"))
+        monkeypatch.setattr("ufafuse.runtime.registration.live.estimate", lambda *_: pytest.fail("estimated again"))
     assert len(told) == 1
     assert "the farthest corner moves 6.0 pixels" in told[0]
 
@@ -55,7 +55,7 @@ def test_it_is_estimated_anew_when_told_and_a_refusal_keeps_the_last(line):
 
 
 def test_frames_that_cannot_be_registered_stay_and_are_reported_once(monkeypatch):
-    monkeypatch.setattr("ufafuse.runtime.stream.registration._RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("ufafuse.runtime.registration.live._RETRY_SECONDS", 0.0)
     registration, told = registered()
     blank = np.full((96, 96, 3), 80, np.uint8)
     for _ in range(3):

@@ -12,8 +12,7 @@ from __future__ import annotations
 import ctypes
 
 import numpy as np
-
-from ufafuse.runtime.stream.frames import Array
+from numpy.typing import NDArray
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8  # <malloc.h>
 _LARGEST_KEPT = 32 << 20  # bytes, glibc's own limit: the planes of a frame of 1080 x 1920; what is larger is unmapped at once
@@ -41,7 +40,7 @@ def keep_all() -> None:
     _set(_TRIM_THRESHOLD, -1)
 
 
-def frames_in_memory(frames: int, size: tuple[int, int]) -> list[Array]:
+def frames_in_memory(frames: int, size: tuple[int, int]) -> list[NDArray[np.uint8]]:
     """As many colour frames as may wait at once, each page of them written to, so that the run's peak is there at its start.
 
     Frames of more than 8 MiB are left out: twenty of them would be most of what a small machine has.

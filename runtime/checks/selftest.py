@@ -9,10 +9,10 @@ It is made where PyTorch is: ``ufa export --reference NAME.reference.npz --refer
 
 from pathlib import Path
 
+from ufafuse.runtime.checks.cases import Case, Findings, describe_profiles, load_reference, serves, verify_cases
 from ufafuse.runtime.errors import ModelError
 from ufafuse.runtime.models import FOLDER
 from ufafuse.runtime.session import Session
-from ufafuse.runtime.verify import Case, Findings, describe_profiles, load_reference, serves, verify_cases
 
 PATTERN = "*.reference.npz"
 

@@ -5,10 +5,10 @@ import types
 
 import pytest
 
-from ufafuse.runtime import runnable
 from ufafuse.runtime.artefact import METADATA_KEY, Manifest, manifest_path, read_manifest
 from ufafuse.runtime.backends import cuda, tensorrt_api
-from ufafuse.runtime.runnable import why_not_here
+from ufafuse.runtime.checks import runnable
+from ufafuse.runtime.checks.runnable import why_not_here
 
 PLAN = b"a plan"
 

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.frames import Frame, FrameKind, to_grey
-from ufafuse.runtime.tiling import grid_of_step
+from ufafuse.runtime.memory.tiling import grid_of_step
 
 _DETAIL_SIGMA = 2.0  # finer structure than this is detail
 _AROUND = 15  # pixels: side of the neighbourhood that detail is looked for in

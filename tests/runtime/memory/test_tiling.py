@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ufafuse.runtime.tiling import Grid, grid_of_step, grid_within, round_up
+from ufafuse.runtime.memory.tiling import Grid, grid_of_step, grid_within, round_up
 
 SIDES = st.integers(1, 700)
 STRIDES = st.sampled_from([1, 2, 3, 8, 32])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.frames import check_pair
-from ufafuse.runtime.gain import gains_to, multiplied
+from ufafuse.runtime.registration.gain import gains_to, multiplied
 
 
 @pytest.mark.parametrize("order", ["bgr", "rgb"])

@@ -4,7 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from ufafuse.runtime.align import (
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.frames import check_pair
+from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.models import DEFAULT, bundled
+from ufafuse.runtime.registration.align import (
     MOTIONS,
     Alignment,
     Crop,
@@ -15,10 +19,6 @@ from ufafuse.runtime.align import (
     unaligned_by,
     valid_crop,
 )
-from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import check_pair
-from ufafuse.runtime.fuser import Fuser
-from ufafuse.runtime.models import DEFAULT, bundled
 from ufafuse.runtime.stack import StackOptions, fuse_stack
 
 SIZE = 300, 360

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from ufafuse.runtime.artefact import Manifest, read_manifest
 from ufafuse.runtime.errors import ModelError
 from ufafuse.runtime.frames import Frame, FrameKind, pack, unpack
+from ufafuse.runtime.memory.tiling import Grid, round_up
 from ufafuse.runtime.session import Fused, Session, SessionOptions, open_session
-from ufafuse.runtime.tiling import Grid, round_up
 
 OnTile = Callable[[int, int], None]
 

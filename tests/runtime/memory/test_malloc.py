@@ -3,8 +3,8 @@
 import subprocess
 import sys
 
+from ufafuse.runtime.memory.malloc import frames_in_memory
 from ufafuse.runtime.stream.frames import FAR, NEAR
-from ufafuse.runtime.stream.heap import frames_in_memory
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.sources import SimSettings, SimSource
 
@@ -14,7 +14,7 @@ SIZE = (480, 640)
 HOLD = """
 import collections, sys, threading
 import numpy as np
-from ufafuse.runtime.stream.heap import frames_in_memory, keep_heap, share_heap
+from ufafuse.runtime.memory.malloc import frames_in_memory, keep_heap, share_heap
 from ufafuse.runtime.stream.stats import resident_mib
 
 share_heap()

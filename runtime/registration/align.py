@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import Frame, FrameKind, luma, to_grey
-from ufafuse.runtime.refine import Compared, refined
+from ufafuse.runtime.registration.refine import Compared, refined
 
 Matrix = NDArray[np.float64]
 Picture = NDArray[Any]  # H x W float32, grey, white = 1

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.memory import Appetite, appetite_of, available_bytes, resident_bytes
-from ufafuse.runtime.tiling import Grid, Size, grid_of_step, grid_within
+from ufafuse.runtime.memory.tiling import Grid, Size, grid_of_step, grid_within
+from ufafuse.runtime.memory.usage import Appetite, appetite_of, available_bytes, resident_bytes
 
 Tile = Literal["auto", "off"] | int
 

@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ufafuse.runtime.artefact import read_manifest
-from ufafuse.runtime.companions import TiledModel, companion_paths
 from ufafuse.runtime.errors import ModelError
 from ufafuse.runtime.frames import check_pair
 from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.memory.tiled import TiledModel, companion_paths
+from ufafuse.runtime.memory.tiling import grid_of_step
 from ufafuse.runtime.models import FOLDER, bundled
 from ufafuse.runtime.session import SessionOptions, installed
-from ufafuse.runtime.tiling import grid_of_step
 
 FIXTURES_STAY = [HealthCheck.function_scoped_fixture]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.frames import check_pair
-from ufafuse.runtime.sharpness import confidence
+from ufafuse.runtime.registration.sharpness import confidence
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_nothing_to_see(value):
 
 def test_large_frames_are_gone_through_in_tiles(textured, monkeypatch):
     whole = confidence(textured, textured, check_pair(textured, textured))
-    monkeypatch.setattr("ufafuse.runtime.sharpness._STRIP", 64)
+    monkeypatch.setattr("ufafuse.runtime.registration.sharpness._STRIP", 64)
     np.testing.assert_allclose(confidence(textured, textured, check_pair(textured, textured)), whole, atol=1e-5)
 
 

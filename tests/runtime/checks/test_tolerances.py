@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from ufafuse.runtime.checks.tolerances import IDENTICAL_DB, NOISE_FACTOR, compare, psnr, ssim, tolerance_for
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.tolerances import IDENTICAL_DB, NOISE_FACTOR, compare, psnr, ssim, tolerance_for
 
 
 @pytest.fixture

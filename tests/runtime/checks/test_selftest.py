@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from ufafuse.runtime.checks.cases import Case, save_reference
+from ufafuse.runtime.checks.selftest import find_reference, self_test
 from ufafuse.runtime.errors import CheckFailed, ModelError
 from ufafuse.runtime.frames import check_pair, to_planes
 from ufafuse.runtime.fuser import Fuser
-from ufafuse.runtime.selftest import find_reference, self_test
-from ufafuse.runtime.verify import Case, save_reference
 
 pytestmark = pytest.mark.usefixtures("small_engine")
 
@@ -56,7 +56,7 @@ def test_found_by_the_weights_not_by_the_name(write_model, pack, tmp_path):
 
 def test_the_bundled_folder_is_searched_too(write_model, pack, tmp_path, monkeypatch):
     (tmp_path / "bundled").mkdir()
-    monkeypatch.setattr("ufafuse.runtime.selftest.FOLDER", tmp_path / "bundled")
+    monkeypatch.setattr("ufafuse.runtime.checks.selftest.FOLDER", tmp_path / "bundled")
     path = pack(folder=tmp_path / "bundled")
     assert find_reference(write_model(), "0" * 64)[0] == path
 

@@ -5,9 +5,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.artefact import Manifest
-from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputError
-from ufafuse.runtime.session import Fused, Session
-from ufafuse.runtime.verify import (
+from ufafuse.runtime.checks.cases import (
     Case,
     describe_profiles,
     heat_map,
@@ -16,6 +14,8 @@ from ufafuse.runtime.verify import (
     serves,
     verify_cases,
 )
+from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputError
+from ufafuse.runtime.session import Fused, Session
 
 
 class Average(Session):

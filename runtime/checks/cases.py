@@ -2,7 +2,7 @@
 
 A *case* is a pair of frames and what PyTorch makes of it. Cases are packed at export time into one ``.npz`` file that
 travels with the model (`save_reference`, `load_reference`); `verify_cases` runs a model on them and judges the
-distances by the table of `ufafuse.runtime.tolerances`.
+distances by the table of `ufafuse.runtime.checks.tolerances`.
 """
 
 import json
@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest, write_json
+from ufafuse.runtime.checks.tolerances import compare, tolerance_for
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError
 from ufafuse.runtime.frames import check_pair, pack
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.session import Session, SessionOptions, open_session
-from ufafuse.runtime.tolerances import compare, tolerance_for
 
 _ABOUT = "about"
 _BAR = 28  # pixels: height of the captions in a heat map
