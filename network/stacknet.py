@@ -9,6 +9,7 @@ is kept between frames are sums and maxima, so the order of the frames does not 
 Shapes: a *stack tensor* holds the features of K frames as (N * K) x C x H x W, the frames of one scene together.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
+from ufafuse.network.base import Network
 from ufafuse.network.blocks import SLOPE, UNSURE, ConvBlock, with_surroundings
-from ufafuse.network.spec import SPATIAL_KERNEL, Spec, seen
+from ufafuse.network.spec import OCTAVES, SPATIAL_KERNEL, Spec, seen
 
 BOUND = 12.0  # scores lie within +-this: their exponentials can be summed in float32 whatever the number of frames
-OCTAVES = (2, 8)  # pixels: detail below the first, between the two, and above the second are weighed apart
 
 
 def bounded(score: Tensor) -> Tensor:
@@ -108,11 +109,11 @@ class StackDetail(nn.Module):
         return self.gate(decoded) * likeness
 
 
-class StackNet(nn.Module):
+class StackNet(Network):
     """The network over a whole stack; `Spec.gathers` variants. The pair is the case of two frames."""
 
     def __init__(self, spec: Spec) -> None:
-        """Make the network that `spec` describes; its weights are drawn by `start`."""
+        """Make the network that `spec` describes; its weights are not yet set (see `build_model`)."""
         super().__init__()
         self.spec = spec
         widths, fold = spec.widths, spec.fold
@@ -133,36 +134,10 @@ class StackNet(nn.Module):
         self.apart = nn.Conv2d(widths[0], len(OCTAVES), 3, padding=1)  # what an octave's score differs by from the finest's
         self.detail = StackDetail(widths[0], fold)
 
-    def start(self) -> None:
-        """Draw the weights: the start is the average of the frames, told apart by nothing yet."""
-        with torch.no_grad():
-            for module in self.modules():
-                if isinstance(module, nn.Conv2d):
-                    nn.init.kaiming_normal_(module.weight, a=SLOPE)
-                    if module.bias is not None:
-                        nn.init.zeros_(module.bias)
-            first = self.encoder[0][0][0].weight  # type: ignore[index]
-            first -= first.mean((1, 2, 3), keepdim=True)  # brightness is no sign of focus
-            self.head.weight.mul_(0.3)
-            self.apart.weight.mul_(0.05)
-            fold = self.spec.fold
-            cells = torch.eye(fold**2).view(fold**2, 1, fold, fold) / 3
-            self.detail.level.copy_(cells.expand(-1, 3, -1, -1))
-            self.detail.local.zero_()
-            margin = (seen(fold) - fold) // 2
-            self.detail.local[:, :, margin : margin + fold, margin : margin + fold] = cells
-            self.detail.gate.weight.mul_(0.05)
-            self.detail.gate.bias.fill_(1.0)
-
-    def pad(self, frames: Tensor) -> Tensor:
-        """Repeat the last row and column until the scales divide the size."""
-        height, width = frames.shape[-2:]
-        return F.pad(frames, (0, -width % self.spec.stride, 0, -height % self.spec.stride), mode="replicate")
-
     def encode(self, frames: Tensor) -> list[Tensor]:
-        """Return the features of every scale, finest first, of padded frames M x 3 x H x W."""
+        """Return the features of every scale, finest first; the frame is padded to the stride by its last pixels."""
         features: list[Tensor] = []
-        x = frames
+        x = self.pad(frames)
         for scale in self.encoder:
             x = scale(x)
             features.append(x)
@@ -198,12 +173,21 @@ class StackNet(nn.Module):
         offsets = F.interpolate(self.apart(x), scale_factor=float(fold), mode="bilinear", align_corners=False)
         return [bounded(fine), *(bounded(fine + offset) for offset in offsets.split(1, 1))]
 
-    def forward(self, frames: Tensor, covered: Tensor | None = None) -> Tensor:
-        """Fuse N x K x 3 x H x W frames; `covered` (N x K x 1 x H x W of 0 and 1) leaves pixels out. N x 3 x H x W."""
-        return self.forward_with_weights(frames, covered)[0]
+    def forward_with_map(self, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
+        """Fuse two frames; returns the fused frame and the near frame's weight in the finest octave, N x 1 x H x W."""
+        fused, weights = self.forward_stack(torch.stack([near, far], 1))
+        return fused, weights[:, :1]
 
-    def forward_with_weights(self, frames: Tensor, covered: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Fuse as `forward`; also every frame's weight in the finest octave, N x K x H x W."""
+    def forward_stack(self, frames: Tensor, covered: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Fuse K >= 2 frames at once, N x K x 3 x H x W.
+
+        Args:
+            frames: The frames; their order does not matter.
+            covered: N x K x 1 x H x W of 0 and 1: pixels of 0 take no part. None: all do.
+
+        Returns:
+            The fused frame N x 3 x H x W and every frame's weight in the finest octave, N x K x H x W.
+        """
         scenes, count, _, height, width = frames.shape
         flat = self.pad(frames.flatten(0, 1))
         mask = torch.ones_like(flat[:, :1]) if covered is None else self.pad(covered.flatten(0, 1).to(flat))
@@ -214,7 +198,7 @@ class StackNet(nn.Module):
         common = [told.repeat_interleave(count, 0) for told in self.common(gathered)]
         scores = self.score(flat, features, common, mean, total.repeat_interleave(count, 0))
         hidden = (mask - 1) * 1e4
-        fused = torch.zeros_like(frames[:, 0])
+        fused = torch.zeros_like(frames[:, 0], dtype=torch.float32)
         finest: Tensor | None = None
         for band, score in zip(octaves(flat.float()), scores, strict=True):
             weight = (score + hidden).unflatten(0, (scenes, count)).softmax(1)
@@ -222,6 +206,10 @@ class StackNet(nn.Module):
             finest = weight if finest is None else finest
         assert finest is not None
         return fused if self.training else fused.clamp(0, 1), finest[:, :, 0, :height, :width]
+
+    def for_inference(self) -> "StackNet":
+        """Return a frozen copy in evaluation mode: what is exported."""
+        return copy.deepcopy(self).eval().requires_grad_(requires_grad=False)
 
     def _gather(self, frames: Tensor, mask: Tensor, features: Sequence[Tensor], count: int) -> Gathered:
         """Gather the features of stack tensors; `mask` is 1 where a frame is covered."""
