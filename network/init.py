@@ -315,6 +315,7 @@ def _start_stack(net: StackNet, chosen: str) -> None:
     detail.local.zero_()
     detail.local[:, :, AROUND : AROUND + fold, AROUND : AROUND + fold] = cells
     detail.gate.weight.mul_(QUIET)
+    assert detail.gate.bias is not None
     detail.gate.bias.fill_(1.0)
 
 
