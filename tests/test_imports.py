@@ -3,23 +3,32 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-# Each folder may import those left of it.
-ARROWS = ("runtime", "train", "export", "calibration", "benchmarks")
+# What each folder may import beside itself.
+ARROWS = {
+    "runtime": set(),
+    "network": {"runtime"},
+    "train": {"runtime", "network"},
+    "export": {"runtime", "network"},
+    "calibration": {"runtime", "network", "train", "export"},
+    "benchmarks": {"runtime", "network", "train", "export", "calibration"},
+}
 # What a device has beside Python itself, and where the engines and the web library may be named.
 RUNTIME_NEEDS = {"ufafuse", "numpy", "cv2", "typer", "rich", "click"}
 BACKENDS = "runtime/backends/"
+TENSORRT = BACKENDS + "tensorrt/"
 WEB = "runtime/stream/web/"
 HOMES = {
     "onnxruntime": BACKENDS,
     "openvino": BACKENDS,
-    "tensorrt": BACKENDS,
-    "tensorrt_rtx": BACKENDS,
-    "pycuda": BACKENDS + "cuda.py",
+    "tensorrt": TENSORRT + "vendor.py",
+    "tensorrt_rtx": TENSORRT + "vendor.py",
+    "pycuda": TENSORRT + "cuda.py",
     "starlette": WEB,
     "uvicorn": WEB,
 }
@@ -44,10 +53,25 @@ def imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("folder", ARROWS)
 def test_arrows_point_one_way(folder: str) -> None:
-    allowed = set(ARROWS[: ARROWS.index(folder) + 1])
+    allowed = ARROWS[folder] | {folder}
     for path in sources(folder):
         ours = {name.split(".")[1] for name in imported(path) if name.startswith("ufafuse.")}
         assert ours <= allowed, f"{path.relative_to(ROOT)} imports {sorted(ours - allowed)}"
+
+
+@pytest.mark.parametrize(
+    ("room", "below"),
+    [
+        ("memory", {"artefact", "errors", "frames", "session"}),
+        ("registration", {"errors", "frames", "memory"}),
+        ("backends", {"artefact", "errors", "session"}),
+        ("checks", {"artefact", "backends", "errors", "frames", "fuser", "images", "models", "session"}),
+    ],
+)
+def test_each_room_of_the_runtime_rests_on_few_others(room: str, below: set[str]) -> None:
+    """What is in a room can be read without the stream, the stack, the commands and the files that use it."""
+    names = {name for path in sources(f"runtime/{room}") for name in imported(path) if name.startswith("ufafuse.runtime.")}
+    assert {name.split(".")[2] for name in names} - {room} <= below
 
 
 def test_the_runtime_needs_little() -> None:
@@ -56,6 +80,29 @@ def test_the_runtime_needs_little() -> None:
         others = {module.split(".")[0] for module in imported(path)} - set(sys.stdlib_module_names) - RUNTIME_NEEDS
         others -= {module for module in others if name.startswith(HOMES.get(module, BACKENDS))}
         assert others == set(), f"{name} imports {sorted(others)}"
+
+
+def module_name(path: Path) -> str:
+    """The name under which a file of the product is imported."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(("ufafuse", *(parts[:-1] if parts[-1] == "__init__" else parts)))
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports for type checkers alone count too: a reader has to follow them."""
+    files = {module_name(path): path for folder in ARROWS for path in sources(folder)}
+    arrows = {
+        name: {module for module in imported(path) if module in files and files[module].name != "__init__.py"}
+        for name, path in files.items()
+        if path.name != "__init__.py"
+    }
+    TopologicalSorter(arrows).prepare()  # CycleError names the modules
+
+
+def test_the_network_needs_torch_alone() -> None:
+    """What is imported when a network is: no training, no file format, no picture library, no command line."""
+    found = modules_after("import ufafuse.network as n; n.build_model, n.load_weights, n.FusionNet")
+    assert found & (HEAVY | {"cv2", "typer", "rich", "lightning_fabric"}) == {"torch"}
 
 
 def modules_after(statement: str) -> set[str]:
