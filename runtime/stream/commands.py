@@ -250,7 +250,7 @@ def _report(summary: dict[str, Any], *, as_json: bool, to_stderr: bool) -> None:
     for output in summary["outputs"]:
         console.wrote(Path(output), as_json=to_stderr)
     if not summary["ok"]:
-        console.err.print(f"error: {summary['error']}", style="red", markup=False)
+        console.fail(summary["error"])
         raise typer.Exit(1)
 
 
