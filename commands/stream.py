@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ufafuse.runtime import console
-from ufafuse.runtime.commands import (
+from ufafuse.commands.fuse import (
     Align,
     AlignOption,
     Backend,
@@ -19,6 +18,7 @@ from ufafuse.runtime.commands import (
     Threads,
     TileOption,
 )
+from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:

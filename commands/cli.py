@@ -1,9 +1,10 @@
-"""The `ufa` command. Each folder registers its own commands through the entry-point group ``ufafuse.commands``."""
+"""The `ufa` command: every command under one app."""
 
 import os
-from importlib.metadata import entry_points
 
 import typer
+
+from ufafuse.commands import bench, calibrate, export, fuse, stream, train
 
 EPILOG = "Exit codes: 0 done; 1 it ran and a check fell short; 2 bad usage or input."
 
@@ -20,8 +21,8 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for entry in sorted(entry_points(group="ufafuse.commands"), key=lambda entry: entry.name != "runtime"):
-        entry.load()(app)
+    for module in (fuse, stream, train, export, calibrate, bench):
+        module.register(app)
     return app
 
 
