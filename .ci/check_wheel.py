@@ -7,6 +7,7 @@ NEEDED = (
     "ufafuse/runtime/models/ufa.safetensors",
     "ufafuse/runtime/models/ufa.onnx",
     "ufafuse/runtime/py.typed",
+    "ufafuse/network/py.typed",
     "ufafuse/train/py.typed",
     "ufafuse/export/py.typed",
     "ufafuse/calibration/py.typed",

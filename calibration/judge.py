@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from ufafuse.calibration.crops import Crop
 from ufafuse.calibration.ranges import model_inputs
+from ufafuse.runtime.checks.tolerances import psnr
 from ufafuse.runtime.errors import BackendError
 from ufafuse.runtime.session import SessionOptions, installed, open_session
-from ufafuse.runtime.tolerances import psnr
 
 _ENGINES = ("onnxruntime", "openvino")
 

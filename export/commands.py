@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from ufafuse.export.everything import Maker
+    from ufafuse.runtime.checks.cases import Findings
     from ufafuse.runtime.session import SessionOptions
-    from ufafuse.runtime.verify import Findings
 
 MAKERS_GROUP = "ufafuse.makers"
 
@@ -258,7 +258,7 @@ def verify(
             raise InputError("give either --against WEIGHTS, or --reference X.npz where PyTorch is not installed.")
         options = SessionOptions(precision=precision, threads=threads, provider=provider.value)
         if reference is not None:
-            from ufafuse.runtime.verify import verify_against_reference
+            from ufafuse.runtime.checks.cases import verify_against_reference
 
             findings = verify_against_reference(artefact, reference, backend=backend.value, options=options)
         else:

@@ -15,12 +15,12 @@ from ufafuse.export.profiles import Profile, Size
 from ufafuse.export.report import TIMED_RUNS, Row, write_report
 from ufafuse.export.tensorrt_api import TensorRt
 from ufafuse.export.verify import load_pairs, pack_reference, reference_cases
+from ufafuse.network.spec import Spec
+from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import read_manifest
+from ufafuse.runtime.checks.cases import Case, run_case, verify_cases
 from ufafuse.runtime.errors import BackendError, CheckFailed, ModelError, OutputError
 from ufafuse.runtime.session import SessionOptions, installed, open_session
-from ufafuse.runtime.verify import Case, run_case, verify_cases
-from ufafuse.train.model import load_weights
-from ufafuse.train.spec import Spec
 
 RTX_TARGETS = ("sm75", "sm86", "sm89")  # the paper's own GTX 20 class, and the two after it
 _VARIANTS = (("", "fp32", "float"), ("-uint8", "fp32", "uint8"), ("-fp16", "fp16", "float"), ("-fp16-uint8", "fp16", "uint8"))

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
 from ufafuse.export.half import Islands, cast_inputs, convolutions
-from ufafuse.train.model import FusionNet
-from ufafuse.train.spec import Spec
+from ufafuse.network.model import FusionNet
+from ufafuse.network.spec import Spec
 
 Io = Literal["float", "uint8"]
 

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from ufafuse.export.frames import Bytes, stress_frames, synthetic_pair
 from ufafuse.export.graphs import WholeGraph
 from ufafuse.export.half import Islands, convolutions
+from ufafuse.network.model import FusionNet
+from ufafuse.runtime.checks.tolerances import psnr
 from ufafuse.runtime.errors import ModelError
 from ufafuse.runtime.frames import check_pair, to_planes
-from ufafuse.runtime.tolerances import psnr
-from ufafuse.train.model import FusionNet
 
 TARGET_DB = 60.0  # ten above what fp16 must reach: synthetic pairs stand for all pairs
 _SIZES = ((96, 96), (97, 131))

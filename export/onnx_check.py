@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from ufafuse.export.frames import check_sizes, stress_frames, synthetic_pair
 from ufafuse.export.profiles import FREE_DIMS, Size
 from ufafuse.export.verify import reference_cases
+from ufafuse.network.model import FusionNet
 from ufafuse.runtime.artefact import Manifest
+from ufafuse.runtime.checks.cases import Case, bgr_levels, rounded
+from ufafuse.runtime.checks.tolerances import compare, tolerance_for
 from ufafuse.runtime.errors import CheckFailed, ModelError
 from ufafuse.runtime.frames import check_pair, pack, to_planes
 from ufafuse.runtime.session import Session, open_session
-from ufafuse.runtime.tolerances import compare, tolerance_for
-from ufafuse.runtime.verify import Case, bgr_levels, rounded
-from ufafuse.train.model import FusionNet
 
 Bytes = NDArray[np.uint8]
 

@@ -14,9 +14,10 @@ from ufafuse.export.islands import choose_islands
 from ufafuse.export.onnx_check import finished, verify_graph
 from ufafuse.export.profiles import Size
 from ufafuse.export.tracing import OPSET, trace
+from ufafuse.network.model import FusionNet
+from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import Manifest, atomic_write, sha256_of, tool_versions, write_json
 from ufafuse.runtime.errors import InputError, OutputError
-from ufafuse.train.model import FusionNet, load_weights
 
 PRECISIONS = ("fp32", "fp16")
 IOS = ("float", "uint8")

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from ufafuse.export.frames import synthetic_pair
 from ufafuse.export.profiles import Size
+from ufafuse.network.model import FusionNet
+from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import Manifest, read_manifest, sha256_of
+from ufafuse.runtime.checks.cases import Case, Findings, bgr_levels, describe_profiles, save_reference, serves, verify_cases
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.frames import check_pair, to_planes
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pairs import find_pairs
 from ufafuse.runtime.session import SessionOptions, open_session
-from ufafuse.runtime.verify import Case, Findings, bgr_levels, describe_profiles, save_reference, serves, verify_cases
-from ufafuse.train.model import FusionNet, load_weights
 
 Bytes = NDArray[np.uint8]
 

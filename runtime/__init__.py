@@ -15,9 +15,27 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 __all__ = ["Fuser", "Session", "open_session"]
 
 _HOME = {"Fuser": "fuser", "Session": "session", "open_session": "session"}
+_MOVED = {  # modules that 0.1.0 had here
+    "align": "registration.align",
+    "gain": "registration.gain",
+    "budget": "memory.budget",
+    "tiling": "memory.tiling",
+    "verify": "checks.cases",
+    "selftest": "checks.selftest",
+    "tolerances": "checks.tolerances",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
+    if name not in _HOME and name not in _MOVED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    try:
+        module = import_module(f"{__name__}.{_HOME.get(name) or _MOVED[name]}")
+    except (ImportError, AttributeError) as error:
+        from ufafuse.runtime import opencv
+
+        text = opencv.sentence(error)
+        if text is None:
+            raise
+        raise ImportError(text, name="cv2") from error
+    return getattr(module, name) if name in _HOME else module

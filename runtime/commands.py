@@ -258,14 +258,16 @@ def info(
     with console.run(as_json):
         from dataclasses import asdict
 
+        from ufafuse.runtime import opencv
         from ufafuse.runtime.artefact import read_manifest, tool_versions
+        from ufafuse.runtime.checks.runnable import why_not_here
         from ufafuse.runtime.machine import backends, machine
-        from ufafuse.runtime.runnable import why_not_here
 
         result: dict[str, Any] = {
             "ok": True,
             "version": tool_versions()["ufafuse"],
             "machine": machine(),
+            "opencv": opencv.state(),
             "backends": backends(),
         }
         if artefact is not None:
@@ -285,8 +287,8 @@ def info(
 
 
 def _tested(artefact: Path | None, backend: str) -> dict[str, Any]:
+    from ufafuse.runtime.checks.selftest import self_test
     from ufafuse.runtime.fuser import Fuser
-    from ufafuse.runtime.selftest import self_test
 
     with Fuser(artefact, backend=backend) as fuser:
         return self_test(fuser.session, fuser.model).report
@@ -319,7 +321,16 @@ def _print_machine(result: dict[str, Any]) -> None:
         table.add_row(key, str(machine[key]))
     table.add_row("features", " ".join(name if has else f"[dim]no {name}[/dim]" for name, has in machine["features"].items()))
     table.add_row("gpus", ", ".join(gpu["name"] for gpu in machine["gpus"]) or "none")
+    table.add_row("opencv", _opencv_text(result["opencv"]))
     for name, state in result["backends"].items():
         text = state["version"] if state["available"] else f"[yellow]{console.escape(state['why_not'])}[/yellow]"
         table.add_row(name, text)
     console.out.print(table)
+
+
+def _opencv_text(state: dict[str, Any]) -> str:
+    if not state["available"]:
+        return f"[yellow]{console.escape(state['why_not'])}[/yellow]"
+    came = " and ".join(f"{name} {version}" for name, version in state["builds"].items()) or "not from pip"
+    warning = f"; [yellow]{console.escape(state['warning'])}[/yellow]" if "warning" in state else ""
+    return f"{state['version']} ({came}){warning}"

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ufafuse.runtime import opencv
 from ufafuse.runtime.errors import BackendError, UfaError
 
 __all__ = ["emit", "err", "escape", "fail", "hint", "out", "progress", "run", "warn", "wrote"]
@@ -28,24 +29,18 @@ def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the 
     """Turn the errors of this package into exit codes.
 
     A `UfaError` becomes one line on stderr (with ``as_json`` also ``{"ok": false, "error": ...}`` on stdout) and its exit
-    code; so does a package of one of our extras that is not installed; an interrupt becomes 130. Anything else is a defect
-    of ours and keeps its traceback.
+    code; so does a package of one of our extras that is not installed, and an OpenCV that is missing or cannot be loaded; an
+    interrupt becomes 130. Anything else is a defect of ours and keeps its traceback.
     """
     try:
         yield
     except UfaError as error:
         _end(str(error), error.exit_code, as_json=as_json, cause=error)
-    except ModuleNotFoundError as error:
-        extra = _extra_that_has(error)
-        if extra is None:
+    except (ImportError, AttributeError) as error:
+        text = opencv.sentence(error) or _sentence_of_an_extra(error)
+        if text is None:
             raise
-        mend = f"run pip install 'ufafuse[{extra}]'."
-        _end(
-            f"this command needs {error.name}, which is not installed: {mend}",
-            BackendError.exit_code,
-            as_json=as_json,
-            cause=error,
-        )
+        _end(text, BackendError.exit_code, as_json=as_json, cause=error)
     except KeyboardInterrupt as interrupt:
         err.print("interrupted")
         raise typer.Exit(INTERRUPTED) from interrupt
@@ -56,6 +51,13 @@ def _end(text: str, code: int, *, as_json: bool, cause: Exception) -> NoReturn:
         typer.echo(json.dumps({"ok": False, "error": text}))
     fail(text)
     raise typer.Exit(code) from cause
+
+
+def _sentence_of_an_extra(error: Exception) -> str | None:
+    """The mend for a package of an extra that is not installed; None for any other error."""
+    if not isinstance(error, ModuleNotFoundError) or (extra := _extra_that_has(error)) is None:
+        return None
+    return f"this command needs {error.name}, which is not installed: run pip install 'ufafuse[{extra}]'."
 
 
 def _extra_that_has(error: ModuleNotFoundError) -> str | None:

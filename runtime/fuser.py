@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ufafuse.runtime.bayer import demosaiced
-from ufafuse.runtime.budget import Budget, Tile
-from ufafuse.runtime.companions import OnTile, TiledModel, layout_for
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.frames import Frame, FrameKind, check_out, check_pair, pack, unpack
 from ufafuse.runtime.machine import usable_cores
+from ufafuse.runtime.memory.budget import Budget, Tile
+from ufafuse.runtime.memory.tiled import OnTile, TiledModel, layout_for
+from ufafuse.runtime.memory.tiling import Grid, grid_of_step
 from ufafuse.runtime.models import model_path
 from ufafuse.runtime.session import Fused, Session, SessionOptions, open_session
-from ufafuse.runtime.tiling import Grid, grid_of_step
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -51,7 +51,7 @@ class Fuser:
         max_memory: What this process may hold at its peak, in MB (10^6 bytes, within 15 %): larger frames are fused in
             tiles, with the same result. Nothing means what the system has left. One frame is fused at a time under it.
         tile: ``"auto"``, ``"off"``, or the side of a tile in pixels.
-        self_test: Fuse a packed reference pair first, see `ufafuse.runtime.selftest`.
+        self_test: Fuse a packed reference pair first, see `ufafuse.runtime.checks.selftest`.
 
     Raises:
         InputError, ModelError, BackendError: As `open_session`; InputError for a budget that makes no sense.
@@ -226,7 +226,7 @@ class Fuser:
             self._budget = Budget("off")
 
     def _test_itself(self) -> None:
-        from ufafuse.runtime.selftest import self_test
+        from ufafuse.runtime.checks.selftest import self_test
 
         try:
             self_test(self.session, self.model).require()
@@ -249,7 +249,7 @@ class Fuser:
 
 
 class _Trials:
-    """Runs a fuser's graphs on empty frames of any side; see `ufafuse.runtime.budget.Trials`."""
+    """Runs a fuser's graphs on empty frames of any side; see `ufafuse.runtime.memory.budget.Trials`."""
 
     def __init__(self, fuser: Fuser, kind: FrameKind) -> None:
         self._fuser, self._kind = fuser, kind

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.companions import OnTile
 from ufafuse.runtime.errors import InputError, ModelError, OutputError, UfaError
 from ufafuse.runtime.frames import Frame
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import check_output, read_image, write_image
 from ufafuse.runtime.machine import usable_cores
+from ufafuse.runtime.memory.tiled import OnTile
 from ufafuse.runtime.pairs import PairPaths
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
 

@@ -9,7 +9,7 @@ import functools
 import struct
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.memory import total_bytes
+from ufafuse.runtime.memory.usage import total_bytes
 
 MOST_PIXELS = 1 << 28  # 268 megapixels, where neither a budget nor the machine's memory says less or more
 _BYTES_A_PIXEL = 3

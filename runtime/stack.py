@@ -10,7 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.align import (
+from ufafuse.runtime.bayer import demosaiced
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.frames import Frame, FrameKind, check_frames, frame_names
+from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.memory.tiled import OnTile
+from ufafuse.runtime.memory.tiling import Grid
+from ufafuse.runtime.registration.align import (
     MOTIONS,
     Alignment,
     Crop,
@@ -21,14 +27,8 @@ from ufafuse.runtime.align import (
     moved_like,
     unaligned_by,
 )
-from ufafuse.runtime.bayer import demosaiced
-from ufafuse.runtime.companions import OnTile
-from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame, FrameKind, check_frames, frame_names
-from ufafuse.runtime.fuser import Fuser
-from ufafuse.runtime.gain import gains_to, multiplied
-from ufafuse.runtime.sharpness import confidence
-from ufafuse.runtime.tiling import Grid
+from ufafuse.runtime.registration.gain import gains_to, multiplied
+from ufafuse.runtime.registration.sharpness import confidence
 
 Weights = NDArray[np.float32]
 
@@ -43,8 +43,8 @@ class StackOptions:
         order: Channel order, ``"bgr"`` or ``"rgb"``.
         white: The level of white where it is not the dtype's greatest.
         bayer: The pattern of raw frames.
-        align: ``"off"``, or a key of `ufafuse.runtime.align.MOTIONS`: the frames are registered to the first of two, or to
-            the one of a stack that the others cover best.
+        align: ``"off"``, or a key of `ufafuse.runtime.registration.align.MOTIONS`: the frames are registered to the
+            first of two, or to the one of a stack that the others cover best.
         match_gain: Multiply the frames' levels to match the reference's.
         crop: Cut everything down to what all frames show.
         want_map: Give the map.
@@ -77,7 +77,7 @@ class Stacked:
         reference: The number of the frame that the others were registered and matched to.
         map: H x W float32 in [0, 1]: of two frames the near one's weight; of more, which frame weighs most: 1 for the
             first, 0 for the last, the others evenly between. None where it was not asked for, or the model has none.
-        confidence: H x W float32 in [0, 1], see `ufafuse.runtime.sharpness`; None where it was not asked for.
+        confidence: H x W float32 in [0, 1], see `ufafuse.runtime.registration.sharpness`; None where it was not asked for.
         crop: What all frames show, in pixels of the reference.
         alignments: How each other frame, in their order, lies to the reference; empty without ``align``.
         gains: What each other frame was multiplied by; empty without ``match_gain``.

@@ -3,13 +3,21 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-# Each folder may import those left of it.
-ARROWS = ("runtime", "train", "export", "calibration", "benchmarks")
+# What each folder may import beside itself.
+ARROWS = {
+    "runtime": set(),
+    "network": {"runtime"},
+    "train": {"runtime", "network"},
+    "export": {"runtime", "network"},
+    "calibration": {"runtime", "network", "train", "export"},
+    "benchmarks": {"runtime", "network", "train", "export", "calibration"},
+}
 # What a device has beside Python itself, and where the engines and the web library may be named.
 RUNTIME_NEEDS = {"ufafuse", "numpy", "cv2", "typer", "rich", "click"}
 BACKENDS = "runtime/backends/"
@@ -44,7 +52,7 @@ def imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("folder", ARROWS)
 def test_arrows_point_one_way(folder: str) -> None:
-    allowed = set(ARROWS[: ARROWS.index(folder) + 1])
+    allowed = ARROWS[folder] | {folder}
     for path in sources(folder):
         ours = {name.split(".")[1] for name in imported(path) if name.startswith("ufafuse.")}
         assert ours <= allowed, f"{path.relative_to(ROOT)} imports {sorted(ours - allowed)}"
@@ -56,6 +64,29 @@ def test_the_runtime_needs_little() -> None:
         others = {module.split(".")[0] for module in imported(path)} - set(sys.stdlib_module_names) - RUNTIME_NEEDS
         others -= {module for module in others if name.startswith(HOMES.get(module, BACKENDS))}
         assert others == set(), f"{name} imports {sorted(others)}"
+
+
+def module_name(path: Path) -> str:
+    """The name under which a file of the product is imported."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(("ufafuse", *(parts[:-1] if parts[-1] == "__init__" else parts)))
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports for type checkers alone count too: a reader has to follow them."""
+    files = {module_name(path): path for folder in ARROWS for path in sources(folder)}
+    arrows = {
+        name: {module for module in imported(path) if module in files and files[module].name != "__init__.py"}
+        for name, path in files.items()
+        if path.name != "__init__.py"
+    }
+    TopologicalSorter(arrows).prepare()  # CycleError names the modules
+
+
+def test_the_network_needs_torch_alone() -> None:
+    """What is imported when a network is: no training, no file format, no picture library, no command line."""
+    found = modules_after("import ufafuse.network as n; n.build_model, n.load_weights, n.FusionNet")
+    assert found & (HEAVY | {"cv2", "typer", "rich", "lightning_fabric"}) == {"torch"}
 
 
 def modules_after(statement: str) -> set[str]:

@@ -12,13 +12,26 @@ else:
     tomllib = pytest.importorskip("tomli", reason="reading pyproject.toml needs Python 3.11 or the package tomli")
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("runtime", "train", "export", "calibration", "benchmarks")
+FOLDERS = ("runtime", "network", "train", "export", "calibration", "benchmarks")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
-def test_every_package_folder_is_listed_for_the_wheel() -> None:
-    found = {path.parent.relative_to(ROOT) for folder in FOLDERS for path in (ROOT / folder).rglob("__init__.py")}
-    assert {"ufafuse." + ".".join(path.parts) for path in found} == set(PYPROJECT["tool"]["setuptools"]["packages"])
+def test_what_is_installed_are_the_folders_at_the_top() -> None:
+    """Links, so that a static tool that reads the path of an editable install finds each file as an import finds it."""
+    links = {path.name: path.resolve() for path in (ROOT / "src" / "ufafuse").iterdir()}
+    assert links == {folder: ROOT / folder for folder in FOLDERS}
+    code = {path.parent for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")}
+    assert all((folder / "__init__.py").is_file() for folder in code)
+
+
+def test_a_static_tool_finds_every_module_of_an_editable_install() -> None:
+    """What mypy, pyright and editors do: no import hook, only folders on the path."""
+    import ufafuse.runtime
+
+    if not Path(ufafuse.runtime.__file__).resolve().is_relative_to(ROOT):
+        pytest.skip("the installed package is not an editable one of this folder")
+    roots = {Path(entry) for entry in sys.path if (Path(entry) / "ufafuse").is_dir()}
+    assert any((root / "ufafuse" / folder / "__init__.py").is_file() for root in roots for folder in FOLDERS)
 
 
 def test_every_file_that_is_not_code_is_package_data() -> None:

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
+from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import atomic_write, write_json
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.pairs import find_pairs
 from ufafuse.train.loop import LAST, OPTIONS, train
-from ufafuse.train.model import load_weights
 from ufafuse.train.recipe import TrainOptions
 from ufafuse.train.validate import fuse_frames
 

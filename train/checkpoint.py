@@ -13,7 +13,7 @@ from ufafuse.runtime.artefact import atomic_write
 from ufafuse.runtime.errors import InputError, ModelError
 
 if TYPE_CHECKING:
-    from ufafuse.train.model import FusionNet
+    from ufafuse.network.model import FusionNet
 
 SCHEMA = 1
 

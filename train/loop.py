@@ -12,17 +12,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from ufafuse.network.model import FusionNet
+from ufafuse.network.weights import build_model, load_weights, save_weights
 from ufafuse.runtime.artefact import tool_versions, write_json
 from ufafuse.runtime.errors import CheckFailed, InputError, OutputError
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.machine import machine
-from ufafuse.runtime.stream.heap import keep_all
+from ufafuse.runtime.memory.malloc import keep_all
 from ufafuse.train.checkpoint import Average, Progress, load_checkpoint, save_checkpoint
 from ufafuse.train.data import PairDataset, PairOptions, held_out_pairs, read_pairs
 from ufafuse.train.devices import computes_in_bf16, is_first_process, launched_fabric
 from ufafuse.train.logs import RunLog
 from ufafuse.train.loss import FusionLoss
-from ufafuse.train.model import FusionNet, build_model, load_weights, save_weights
 from ufafuse.train.part import parameter_groups, trained_part
 from ufafuse.train.photos import Photos
 from ufafuse.train.recipe import TrainOptions

@@ -1,6 +1,6 @@
 """Training a part of a network: the selection of the paper's network, while the picture passes through untouched.
 
-With the "identity" or "focus" start (`ufafuse.train.init`) the paper's network carries the picture on three channels and
+With the "identity" or "focus" start (`ufafuse.network.init`) the paper's network carries the picture on three channels and
 gives it back to 0.4 of a level, so all that is left to learn is which frame to take where. That is what the encoder's other
 channels and the spatial attention decide. Trained alone, they take a learning rate a hundred times what the carried picture
 survives, and the layers after the fusion cost nothing.
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from ufafuse.network.init import CARRIED, can_select, first_conv
 from ufafuse.runtime.errors import InputError
-from ufafuse.train.init import CARRIED, can_select, first_conv
 
 if TYPE_CHECKING:
-    from ufafuse.train.model import FusionNet
+    from ufafuse.network.model import FusionNet
 
 Part: TypeAlias = Literal["all", "selection"]
 PARTS = ("all", "selection")

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ufafuse.network.spec import ATTENTIONS, Attention, Spec, find_spec
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.train.degrade import LensOptions
 from ufafuse.train.loss import LAMBDA
 from ufafuse.train.part import PARTS, Part
-from ufafuse.train.spec import ATTENTIONS, Attention, Spec, find_spec
 
 WARM_UP = 0.05  # share of a one-cycle run in which the learning rate rises
 RISE, FALL = 25.0, 10_000.0  # it starts at peak / RISE and ends at peak / FALL
@@ -37,7 +37,7 @@ class Recipe:
         average: decay of the running average of the weights that is validated and saved; 0 for the weights themselves.
         lens: share of pairs with the degradations of real lenses and cameras; 0 for the paper's pairs alone.
         flip: mirror and turn the frames.
-        init: how the weights start, see `ufafuse.train.init`.
+        init: how the weights start, see `ufafuse.network.init`.
         precision: "fp32", "bf16" (autocast), or "auto": bf16 where the device computes in it.
         part: what is trained: "all", or "selection", see `ufafuse.train.part`.
     """

@@ -83,8 +83,8 @@ class SessionContender(Contender):
     """One of the runtime's own sessions."""
 
     def __init__(self, spec: Spec) -> None:
-        from ufafuse.runtime.companions import layout_for
         from ufafuse.runtime.frames import BGR_BYTES
+        from ufafuse.runtime.memory.tiled import layout_for
         from ufafuse.runtime.session import SessionOptions, open_session
 
         self.spec = spec
@@ -114,7 +114,7 @@ class TorchContender(Contender):
         _require("torch")
         import torch
 
-        from ufafuse.train.model import load_weights
+        from ufafuse.network.weights import load_weights
 
         self.spec, self.backend, self.precision = spec, spec.kind, "fp32"
         weights = Path(spec.artefact).with_suffix(".safetensors")

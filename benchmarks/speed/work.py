@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ufafuse.network.spec import Spec
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import InputError
-from ufafuse.train.spec import Spec
 
 _COUNTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}

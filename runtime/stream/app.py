@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError, UfaError
+from ufafuse.runtime.memory.malloc import frames_in_memory, keep_heap, share_heap
 from ufafuse.runtime.stream.feed import Event
 from ufafuse.runtime.stream.frames import FAR, NEAR
 from ufafuse.runtime.stream.fusing import Engine, EngineOptions
-from ufafuse.runtime.stream.heap import frames_in_memory, keep_heap, share_heap
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.service import Notifier

@@ -11,8 +11,8 @@ import numpy as np
 
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.precision import quick_precision
+from ufafuse.runtime.registration.live import Registration
 from ufafuse.runtime.stream.frames import Array
-from ufafuse.runtime.stream.registration import Registration
 
 COPY = "copy"
 OFF = "off"
@@ -25,7 +25,7 @@ class EngineOptions:
     Args:
         model: As `Fuser` takes it, or ``"copy"``: no network, the near frame passes through.
         fuser: Backend, precision, threads, memory, ...: `Fuser`'s other arguments; without a precision, see `quick_precision`.
-        align: ``"off"``, or how the far frames may lie to the near ones (`ufafuse.runtime.align.MOTIONS`).
+        align: ``"off"``, or how the far frames may lie to the near ones (`ufafuse.runtime.registration.align.MOTIONS`).
         align_every: Seconds after which that is estimated anew; None keeps the first estimate.
     """
 

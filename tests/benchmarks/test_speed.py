@@ -192,7 +192,7 @@ def test_the_engines_default_settings_run(tiny_onnx, kind):
 
 def test_pytorch_runs_the_weights_beside_the_onnx(tmp_path):
     pytest.importorskip("torch")
-    from ufafuse.train.model import build_model, save_weights
+    from ufafuse.network.weights import build_model, save_weights
 
     save_weights(build_model("ufa-nano", seed=0), tmp_path / "net.safetensors")
     contender = open_contender(Spec("torch", str(tmp_path / "net.onnx"), threads=1))

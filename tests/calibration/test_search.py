@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ufafuse.calibration.search import Choice, fewest_kept, part_of, sensitivity, without_slow
+from ufafuse.runtime.checks.tolerances import psnr
 from ufafuse.runtime.errors import CheckFailed
-from ufafuse.runtime.tolerances import psnr
 
 
 def additive(noise):

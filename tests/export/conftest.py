@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ufafuse.train.spec import Spec
+from ufafuse.network.spec import Spec
 
 SMALL = Spec(
     "small", widths=(4, 6), fold=2, encoder_blocks=(1, 1), decoder_blocks=(1, 0), head="select", symmetric=True, residual=False
@@ -37,7 +37,7 @@ def write_weights(spec, path):
     """Random weights and biases of a network."""
     import torch
 
-    from ufafuse.train.model import build_model, save_weights
+    from ufafuse.network.weights import build_model, save_weights
 
     torch.manual_seed(3)
     net = build_model(spec, init="xavier")

@@ -43,7 +43,7 @@ def test_the_kinds_that_are_not_bundled_build_too(precision, io, tmp_path):
 
 @pytest.mark.parametrize("name", bundled())
 def test_half_precision_is_decided_by_measurement(name):
-    from ufafuse.train.model import load_weights
+    from ufafuse.network.weights import load_weights
 
     islands = choose_islands(load_weights(weights_path(name)))
     assert islands.psnr_with >= 60

@@ -7,8 +7,8 @@ import torch
 from ufafuse.export.frames import stress_frames
 from ufafuse.export.graphs import WholeGraph
 from ufafuse.export.half import Islands, cast_inputs
+from ufafuse.network.weights import load_weights
 from ufafuse.runtime.session import open_session
-from ufafuse.train.model import load_weights
 
 
 def test_islands_keep_their_weights_whole(plain):

@@ -7,8 +7,8 @@ from ufafuse.export.frames import synthetic_pair
 from ufafuse.export.graphs import WholeGraph
 from ufafuse.export.half import Islands, convolutions
 from ufafuse.export.islands import choose_islands, half_graph
+from ufafuse.network.weights import load_weights
 from ufafuse.runtime.errors import ModelError
-from ufafuse.train.model import load_weights
 
 
 def test_a_selecting_network_needs_no_island(exports):

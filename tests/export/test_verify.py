@@ -8,9 +8,9 @@ import pytest
 from ufafuse.export.frames import synthetic_pair
 from ufafuse.export.verify import load_pairs, pack_reference, verify_against_weights
 from ufafuse.runtime.artefact import sha256_of
+from ufafuse.runtime.checks.cases import load_reference, verify_against_reference
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError
 from ufafuse.runtime.session import SessionOptions
-from ufafuse.runtime.verify import load_reference, verify_against_reference
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import ufafuse.runtime
 from ufafuse.runtime.errors import BackendError, InputError, ModelError, UfaError
 from ufafuse.runtime.frames import check_pair, to_planes
 from ufafuse.runtime.fuser import Fuser
-from ufafuse.runtime.memory import resident_bytes
+from ufafuse.runtime.memory.usage import resident_bytes
 
 pytestmark = pytest.mark.usefixtures("small_engine")
 
@@ -167,7 +167,7 @@ class TestOpening:
 
     def test_an_engine_is_neither_measured_nor_cut_unasked(self, write_model, rng, monkeypatch):
         monkeypatch.setattr("ufafuse.runtime.backends.onnxruntime.OnnxRuntimeSession.backend", "tensorrt")
-        monkeypatch.setattr("ufafuse.runtime.budget.available_bytes", lambda: 0)
+        monkeypatch.setattr("ufafuse.runtime.memory.budget.available_bytes", lambda: 0)
         with Fuser(write_model(tiles=False), backend="onnxruntime") as fuser:
             assert fuser.fuse_pair(*frames(rng)).grid is None
             assert len(fuser.session.calls) == 1

@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from ufafuse.runtime.align import MOTIONS
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.registration.align import MOTIONS
 from ufafuse.runtime.stack import StackOptions, fuse_stack, middle_out
 
 pytestmark = pytest.mark.usefixtures("selecting_engine")

@@ -1,6 +1,5 @@
-"""Small networks and pictures for the tests of training."""
+"""Pictures for the tests of training."""
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,9 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+from tests.networks import TINY
+from tests.pictures import label, photograph
+from ufafuse.network.spec import Spec
 
-from ufafuse.train.spec import Spec  # noqa: E402 - after the check for torch
+torch = pytest.importorskip("torch")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -21,54 +22,10 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-TINY = {
-    "reconstruct": Spec("tiny", widths=(8,), fold=1, encoder_blocks=(2,), decoder_blocks=(1,), head="reconstruct"),
-    "select": Spec(
-        "tiny-select",
-        widths=(8, 12, 16),
-        fold=2,
-        encoder_blocks=(2, 1, 2),
-        decoder_blocks=(1, 2, 0),
-        head="select",
-        symmetric=True,
-    ),
-    "plain-select": Spec(
-        "tiny-plain", widths=(5, 7), fold=3, encoder_blocks=(1, 2), decoder_blocks=(1, 1), head="select", residual=False
-    ),
-    "select-only": Spec(
-        "tiny-only",
-        widths=(4, 6),
-        fold=1,
-        encoder_blocks=(1, 1),
-        decoder_blocks=(1, 0),
-        head="select",
-        symmetric=True,
-        residual=False,
-    ),
-    "deep-reconstruct": Spec(
-        "tiny-deep", widths=(4, 6), fold=2, encoder_blocks=(1, 2), decoder_blocks=(1, 1), head="reconstruct"
-    ),
-}
-TINY["detail"] = dataclasses.replace(TINY["select-only"], name="tiny-detail", fold=2, detail=True)
-
-
 @pytest.fixture(params=TINY.values(), ids=TINY.keys())
 def tiny_spec(request: pytest.FixtureRequest) -> Spec:
     spec: Spec = request.param
     return spec
-
-
-def photograph(height: int, width: int, seed: int) -> np.ndarray:
-    """A picture with fine and coarse detail, uint8 H x W x 3."""
-    rng = np.random.default_rng(seed)
-    coarse = cv2.resize(rng.integers(30, 220, (height // 8 + 1, width // 8 + 1, 3), np.uint8), (width, height))
-    return cv2.add(coarse, rng.integers(0, 35, (height, width, 3), np.uint8))
-
-
-def label(height: int, width: int) -> np.ndarray:
-    """An ellipse in the middle, white on black."""
-    drawn = np.zeros((height, width), np.uint8)
-    return cv2.ellipse(drawn, (width // 2, height // 2), (width // 4, height // 3), 0, 0, 360, 255, -1)
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from pathlib import Path
 import cv2
 import pytest
 
+from ufafuse.network.spec import SPECS, Spec
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
 from ufafuse.train import ablation
 from ufafuse.train.ablation import SWEEPS, fuse_pairs, loss_curve, run_ablation, settings, table_text
 from ufafuse.train.recipe import Recipe, TrainOptions
-from ufafuse.train.spec import SPECS, Spec
 
 SMALL = Spec("small", widths=(4,), fold=2, encoder_blocks=(1,), decoder_blocks=(1,), head="select", symmetric=True)
 
@@ -119,7 +119,7 @@ def test_a_log_without_losses_has_no_number(tmp_path: Path) -> None:
 
 
 def test_fused_pairs_keep_their_names(base: TrainOptions, pairs: Path, tmp_path: Path) -> None:
-    from ufafuse.train.model import build_model, save_weights
+    from ufafuse.network.weights import build_model, save_weights
 
     save_weights(build_model("small", seed=0), tmp_path / "w.safetensors")
     fuse_pairs(tmp_path / "w.safetensors", pairs, tmp_path / "fused")

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from ufafuse.network.model import FusionNet
+from ufafuse.network.spec import Spec
+from ufafuse.network.weights import build_model
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.train.checkpoint import Average, Progress, load_checkpoint, save_checkpoint
-from ufafuse.train.model import FusionNet, Spec, build_model
 
 CPU = torch.device("cpu")
 

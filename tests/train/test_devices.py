@@ -37,7 +37,7 @@ if fabric.is_global_zero:
 
 PAGE_FAULTS = """
 import resource, sys, torch
-from ufafuse.runtime.stream.heap import keep_all
+from ufafuse.runtime.memory.malloc import keep_all
 
 if sys.argv[1] == "kept":
     keep_all()

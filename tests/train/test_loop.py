@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from ufafuse.network.spec import SPECS, Spec
+from ufafuse.network.weights import build_model, load_weights, save_weights
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputError
 from ufafuse.train import devices, loop
 from ufafuse.train.loop import Positions, Trainer, train
-from ufafuse.train.model import build_model, load_weights, save_weights
 from ufafuse.train.recipe import Recipe, TrainOptions
-from ufafuse.train.spec import SPECS, Spec
 
 SMALL = Spec("small", widths=(6, 8), fold=2, encoder_blocks=(1, 1), decoder_blocks=(1, 0), head="select", symmetric=True)
 
@@ -109,7 +109,7 @@ RUN = """
 import sys
 from ufafuse.train.recipe import resumed_options
 from pathlib import Path
-from ufafuse.train.spec import SPECS, Spec
+from ufafuse.network.spec import SPECS, Spec
 from ufafuse.train.loop import Trainer, train
 import ufafuse.train.loop, time
 SPECS["small"] = Spec.from_dict({spec})

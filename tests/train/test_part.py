@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from ufafuse.network.init import CARRIED, first_conv
+from ufafuse.network.weights import build_model, load_weights
 from ufafuse.runtime.errors import InputError
-from ufafuse.train.init import CARRIED, first_conv
 from ufafuse.train.loop import train
-from ufafuse.train.model import build_model, load_weights
 from ufafuse.train.part import FIRST_PACE, parameter_groups, trained_part
 from ufafuse.train.recipe import Recipe, TrainOptions
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ufafuse.network.spec import SPECS
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.train.recipe import RECIPES, Recipe, TrainOptions, options_from, resumed_options
-from ufafuse.train.spec import SPECS
 
 GIVEN = {"images": Path("i"), "masks": Path("m"), "out": Path("o")}
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from ufafuse.network.weights import build_model
 from ufafuse.train.data import NamedPair
 from ufafuse.train.degrade import Pair
-from ufafuse.train.model import build_model
 from ufafuse.train.validate import batch_from_frames, better_input, sample_picture, validate
 
 

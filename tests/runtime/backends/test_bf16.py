@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
+from ufafuse.runtime.checks.tolerances import tolerance_for
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.models import FOLDER
 from ufafuse.runtime.pairs import find_pairs
-from ufafuse.runtime.tolerances import tolerance_for
 
 torch = pytest.importorskip("torch")
 
@@ -41,7 +41,7 @@ def bf16_twin(network):
 
 def psnr_of_bf16(weights, pair, size):
     """PSNR in dB between the network in bf16 and in float32 on the middle of a pair."""
-    from ufafuse.train.model import load_weights
+    from ufafuse.network.weights import load_weights
 
     network = load_weights(weights).for_inference()
     top, left = ((full - part) // 2 for full, part in zip(pair[0].shape[:2], size, strict=True))

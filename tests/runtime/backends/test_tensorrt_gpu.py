@@ -9,11 +9,11 @@ import pytest
 
 from ufafuse.runtime.artefact import manifest_path
 from ufafuse.runtime.backends.tensorrt_api import cache_path
+from ufafuse.runtime.checks.tolerances import tolerance_for
 from ufafuse.runtime.errors import BackendError, ModelError
 from ufafuse.runtime.machine import gpus
 from ufafuse.runtime.models import model_path
 from ufafuse.runtime.session import SessionOptions, open_session
-from ufafuse.runtime.tolerances import tolerance_for
 
 pytestmark = [
     pytest.mark.gpu,

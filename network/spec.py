@@ -1,0 +1,218 @@
+"""The description of a network: which blocks, how wide, how many scales. No torch here.
+
+One `Spec` describes one variant of the family; everything that depends on the shape of a network (its stride, how far
+it sees, how many numbers its averages are) is computed from it, so that no other file has to know a variant by name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, TypeAlias
+
+from ufafuse.runtime.errors import InputError, ModelError
+
+Head: TypeAlias = Literal["reconstruct", "select"]
+Attention: TypeAlias = Literal["both", "none", "no_spatial", "no_channel"]
+
+HEADS = ("reconstruct", "select")
+ATTENTIONS = ("both", "none", "no_spatial", "no_channel")
+AROUND = 2  # pixels beyond a cell of folded pixels that its first features are made of
+SPATIAL_KERNEL = 7  # the paper's f7x7 of the spatial attention, Eq. 8
+
+
+def seen(fold: int) -> int:
+    """Side of the window, in pixels, that the features of one cell of fold x fold pixels are made of."""
+    return fold + 2 * AROUND
+
+
+def first_kernel(fold: int) -> int:
+    """Side of the convolution that reads fold x fold pixels as one; without folding, and at coarser scales, it is 3x3."""
+    return 3 if fold == 1 else seen(fold)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One network of the family.
+
+    Scales are numbered from the finest; every scale has half the resolution of the one before it.
+
+    Attributes:
+        name: the variant's name in tables, manifests and `--model`.
+        widths: feature channels per scale.
+        fold: the finest scale has 1/fold of the image's resolution (the first convolution has this stride, and sees
+            `AROUND` pixels beyond each cell; without folding it is 3x3).
+        encoder_blocks: 3x3 convolutions with LeakyReLU per scale (FEB); the first of every coarser scale halves the
+            resolution.
+        decoder_blocks: 3x3 convolutions with LeakyReLU per scale after the fusion (ICB, without the head).
+        head: "reconstruct" (the picture comes out of the last convolution) or "select" (it weighs the two frames and
+            adds a residual).
+        attention: "both", or one of the paper's ablations (Table IV).
+        symmetric: the two frames are treated alike by construction, so their order does not matter.
+        residual: a selecting head adds a learnt residual to the weighed frames.
+        detail: a selecting head is told, pixel by pixel, which frame is the more extreme one (`ufafuse.network.blocks.Detail`).
+    """
+
+    name: str
+    widths: tuple[int, ...]
+    fold: int
+    encoder_blocks: tuple[int, ...]
+    decoder_blocks: tuple[int, ...]
+    head: Head
+    attention: Attention = "both"
+    symmetric: bool = False
+    residual: bool = True
+    detail: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a description that is no network (`ModelError`)."""
+        scales = len(self.widths)
+        problem = ""
+        if not scales or len(self.encoder_blocks) != scales or len(self.decoder_blocks) != scales:
+            problem = f"widths, encoder_blocks and decoder_blocks need one number per scale, got {self}"
+        elif min(self.widths) < 1 or self.fold < 1 or min(self.encoder_blocks) < 1 or min(self.decoder_blocks) < 0:
+            problem = f"widths, fold and encoder_blocks must be at least 1, got {self}"
+        elif min((1, *self.decoder_blocks[:-1])) < 1:
+            problem = f"every scale but the coarsest needs a decoder block to join the coarser ones, got {self}"
+        elif self.head not in HEADS or self.attention not in ATTENTIONS:
+            problem = f"head must be one of {HEADS} and attention one of {ATTENTIONS}, got {self}"
+        elif self.symmetric and self.head != "select":
+            problem = "a symmetric network scores its frames: its head must be 'select'"
+        elif self.detail and (not self.symmetric or self.residual):
+            problem = "detail only decides between frames that are treated alike: symmetric, without a residual"
+        elif self.symmetric and any(width % 2 for width in self.widths):
+            problem = f"a symmetric network gives each frame half the channels: widths must be even, got {self.widths}"
+        if problem:
+            raise ModelError(f"network description of {self.name!r}: {problem}.")
+
+    @property
+    def stride(self) -> int:
+        """Sizes are padded inside the network to multiples of this; exact tiles start at multiples of it."""
+        return int(self.fold * 2 ** (len(self.widths) - 1))
+
+    @property
+    def spatial(self) -> bool:
+        """Whether the spatial attention is there."""
+        return self.attention in ("both", "no_channel")
+
+    @property
+    def channel(self) -> bool:
+        """Whether the channel attention is there."""
+        return self.attention in ("both", "no_spatial")
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are learnt."""
+        total, before = 0, 3
+        for scale, width in enumerate(self.widths):
+            kernel = first_kernel(self.fold if scale == 0 else 1)
+            total += before * width * kernel**2 + width
+            total += (self.encoder_blocks[scale] - 1) * (9 * width**2 + width)
+            total += 2 * SPATIAL_KERNEL**2 if self.spatial else 0
+            total += self._joint(2 * width, width, 1)
+            if self.decoder_blocks[scale]:
+                coarser = self.widths[scale + 1] if scale + 1 < len(self.widths) else 0
+                total += self._joint(coarser, width, 1) if coarser else 0
+                total += self._joint((2 if coarser else 1) * width, width, 9)
+                total += (self.decoder_blocks[scale] - 1) * self._joint(width, width, 9)
+            before = width
+        cells = self.fold**2
+        colours = 3 * cells if self.head == "reconstruct" or self.residual else 0
+        scores = cells if self.head == "select" else 0
+        if self.detail:
+            total += cells * (3 * (cells + seen(self.fold) ** 2) + self.widths[0] // 2 + 1)
+        if self.symmetric:
+            return total + (colours + scores) * self.widths[0] // 2 * 9 + colours
+        return total + (colours + scores) * (self.widths[0] * 9 + 1)
+
+    def _joint(self, channels_in: int, channels_out: int, pixels: int) -> int:
+        """Parameters of a convolution over both frames' features; tied, it has half the weights and half the biases."""
+        ties = 2 if self.symmetric else 1
+        return (channels_in * channels_out * pixels + channels_out) // ties
+
+    @property
+    def halo(self) -> int:
+        """How many pixels away an input pixel can change an output pixel, the global averages aside.
+
+        A tile cut with this margin, and given the whole frame's averages, comes out as in the whole frame.
+        """
+        reach = 0
+        for pixel in range(self.stride):
+            low, high = self._needs(pixel)
+            reach = max(reach, pixel - low, high - pixel)
+        return reach
+
+    def _needs(self, pixel: int) -> tuple[int, int]:
+        """Return the first and last input pixel (along one axis) that output pixel `pixel` depends on."""
+        margin = SPATIAL_KERNEL // 2 if self.spatial else 0
+        low = high = pixel // self.fold
+        low, high = low - 1, high + 1  # the head's convolution
+        wanted: list[tuple[int, int]] = []  # per scale: which encoder features
+        for blocks in self.decoder_blocks:
+            low, high = low - blocks, high + blocks
+            wanted.append((low - margin, high + margin))
+            low, high = (low - 1) // 2, (high + 1) // 2  # bilinear doubling reads two neighbours
+        low, high = wanted[-1]
+        for scale in range(len(self.widths) - 1, 0, -1):
+            low, high = low - self.encoder_blocks[scale] + 1, high + self.encoder_blocks[scale] - 1
+            low, high = 2 * low - 1, 2 * high + 1  # the convolution that halves the resolution
+            low, high = min(low, wanted[scale - 1][0]), max(high, wanted[scale - 1][1])
+        low, high = low - self.encoder_blocks[0] + 1, high + self.encoder_blocks[0] - 1
+        around = (first_kernel(self.fold) - self.fold) // 2
+        return self.fold * low - around, self.fold * (high + 1) - 1 + around  # the first convolution, stride `fold`
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the description as JSON-ready values."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Spec":
+        """Build a description from `to_dict()`'s values; `ModelError` where they are not one."""
+        known = {field.name for field in fields(cls)}
+        if unknown := set(values) - known:
+            raise ModelError(
+                f"network description: unknown entries {sorted(unknown)}. It was made by a newer ufafuse: update it."
+            )
+        plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        try:
+            return cls(**plain)
+        except TypeError as error:
+            raise ModelError(f"network description is incomplete or malformed: {dict(values)} ({error}).") from error
+
+
+SPECS: dict[str, Spec] = {
+    spec.name: spec
+    for spec in (
+        # The paper's network, Table II.
+        Spec("ufa", widths=(64,), fold=1, encoder_blocks=(7,), decoder_blocks=(3,), head="reconstruct"),
+        # For the line: sees 97 pixels and costs a forty-fifth. Coarser scales, trained, did not change the PSNR.
+        Spec(
+            "ufa-edge",
+            widths=(16, 32, 48),
+            fold=2,
+            encoder_blocks=(2, 2, 2),
+            decoder_blocks=(4, 2, 2),
+            head="select",
+            symmetric=True,
+            residual=False,
+            detail=True,
+        ),
+        # The smallest: its finest scale is a quarter of the image.
+        Spec(
+            "ufa-nano",
+            widths=(24, 32),
+            fold=4,
+            encoder_blocks=(2, 2),
+            decoder_blocks=(3, 1),
+            head="select",
+            symmetric=True,
+            residual=False,
+            detail=True,
+        ),
+    )
+}
+
+
+def find_spec(name: str) -> Spec:
+    """Return the variant called `name`; `InputError` naming the known ones where there is none."""
+    if name not in SPECS:
+        raise InputError(f"variant {name!r} is unknown. Known variants: {', '.join(SPECS)}.")
+    return SPECS[name]

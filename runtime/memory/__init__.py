@@ -1,0 +1,1 @@
+"""What fusing takes and how it is kept within a budget: measured memory, exact tiles, the C library's heap."""

@@ -1,0 +1,17 @@
+"""Pictures that tests draw."""
+
+import cv2
+import numpy as np
+
+
+def photograph(height: int, width: int, seed: int) -> np.ndarray:
+    """A picture with fine and coarse detail, uint8 H x W x 3."""
+    rng = np.random.default_rng(seed)
+    coarse = cv2.resize(rng.integers(30, 220, (height // 8 + 1, width // 8 + 1, 3), np.uint8), (width, height))
+    return cv2.add(coarse, rng.integers(0, 35, (height, width, 3), np.uint8))
+
+
+def label(height: int, width: int) -> np.ndarray:
+    """An ellipse in the middle, white on black."""
+    drawn = np.zeros((height, width), np.uint8)
+    return cv2.ellipse(drawn, (width // 2, height // 2), (width // 4, height // 3), 0, 0, 360, 255, -1)

@@ -1,0 +1,115 @@
+"""Measuring this process's memory."""
+
+import mmap
+import time
+from pathlib import Path
+
+import pytest
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.memory import usage as memory
+from ufafuse.runtime.memory.usage import Appetite, appetite_of, available_bytes, resident_bytes, watched
+
+MB = 10**6
+
+
+def taken(amount):
+    """So many bytes straight from the system: the allocator would hand out pages that it has kept."""
+    block = mmap.mmap(-1, amount)
+    for start in range(0, amount, mmap.PAGESIZE):
+        block[start] = 1
+    return block
+
+
+def test_resident_grows_with_what_is_touched():
+    before = resident_bytes()
+    block = taken(64 * MB)
+    assert resident_bytes() - before > 60 * MB
+    block.close()
+
+
+def test_a_peak_that_is_over_when_it_is_asked_for():
+    with watched() as peak:
+        before = resident_bytes()
+        block = taken(80 * MB)
+        time.sleep(0.05)
+        block.close()
+    assert peak.bytes - before > 70 * MB
+    assert resident_bytes() - before < 20 * MB
+
+
+def test_a_system_that_cannot_tell(monkeypatch):
+    monkeypatch.setattr(memory, "_STATM", Path("/nowhere"))
+    with pytest.raises(InputError, match=r"--max-memory needs /nowhere.*leave it away"):
+        resident_bytes()
+
+
+def test_available_is_the_least_of_all_limits(monkeypatch, tmp_path):
+    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable: 5000 kB\n")
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "_CGROUP_LIMITS", ((tmp_path / "max", tmp_path / "current"),))
+    assert available_bytes() == 5000 << 10
+    (tmp_path / "max").write_text("max\n")
+    (tmp_path / "current").write_text("1000\n")
+    assert available_bytes() == 5000 << 10
+    (tmp_path / "max").write_text("31000\n")
+    assert available_bytes() == 30_000
+    (tmp_path / "current").write_text("40000\n")
+    assert available_bytes() == 0
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "no")
+    monkeypatch.setattr(memory, "_CGROUP_LIMITS", ())
+    assert available_bytes() > 1 << 60
+
+
+class Taker:
+    """Takes 20 MB once, some for each new size, and 400 bytes for each pixel; gives these back, or keeps them."""
+
+    def __init__(self, keeps, for_a_size=0):
+        self.keeps, self.once, self.arena, self.sides = keeps, None, None, []
+        self.for_a_size, self.compiled = for_a_size, {}
+
+    def __call__(self, side):
+        self.sides.append(side)
+        if self.once is None:
+            self.once = taken(20 * MB)
+        if self.for_a_size and side not in self.compiled:
+            self.compiled[side] = taken(self.for_a_size)
+        if self.arena is None or len(self.arena) < 400 * side * side:
+            self.arena = None
+            self.arena = taken(400 * side * side)
+        time.sleep(0.01)
+        if not self.keeps:
+            self.arena = None
+
+
+@pytest.mark.parametrize("for_a_size", [0, 25 * MB])
+@pytest.mark.parametrize("keeps", [False, True])
+def test_the_appetite_is_measured(keeps, for_a_size):
+    taker = Taker(keeps, for_a_size)
+    before = resident_bytes()
+    appetite = appetite_of(taker, limit=4e9)
+    assert appetite.per_pixel == pytest.approx(400, rel=0.1)
+    kept = 20e6 + for_a_size * len(taker.compiled) + keeps * 400 * max(taker.sides) ** 2
+    assert appetite.kept == pytest.approx(kept, abs=12e6)
+    taker.arena = None
+    with watched() as peak:
+        taker(1500)
+    assert appetite.of(1500**2) == pytest.approx(peak.bytes - before, rel=0.06)
+
+
+def test_no_trial_passes_the_limit():
+    taker = Taker(keeps=False)
+    appetite = appetite_of(taker, limit=resident_bytes() + 60e6)
+    assert max(taker.sides) == 256  # 512 would take 105 MB more
+    assert appetite.per_pixel == pytest.approx(400, rel=0.25)
+
+
+def test_a_limit_below_what_is_held_already():
+    with pytest.raises(InputError, match=r"--max-memory 1 is too little: .* MB are taken before the first tile"):
+        appetite_of(Taker(keeps=False), limit=1e6)
+
+
+def test_windows_for_an_amount():
+    appetite = Appetite(once=10e6, per_pixel=100, kept=0)
+    assert appetite.pixels_within(20e6) == 100_000
+    assert appetite.pixels_within(5e6) == 0

@@ -1,0 +1,49 @@
+"""Exposure jumps are undone."""
+
+import numpy as np
+import pytest
+
+from ufafuse.runtime.frames import check_pair
+from ufafuse.runtime.registration.gain import gains_to, multiplied
+
+
+@pytest.mark.parametrize("order", ["bgr", "rgb"])
+def test_a_jump_is_found_and_undone(sample_pair, order):
+    near, far = sample_pair[:2]
+    kind = check_pair(near, far, order=order)
+    darker = multiplied(far, (0.8, 0.7, 0.9), kind)
+    gains = gains_to(near, darker, kind)
+    np.testing.assert_allclose(gains, (1 / 0.8, 1 / 0.7, 1 / 0.9), rtol=0.02)
+    back = multiplied(darker, gains, kind)
+    assert np.abs(back.astype(int) - far)[far < 200].mean() < 1.5
+
+
+def test_nothing_to_undo(sample_pair):
+    near, far = sample_pair[:2]
+    np.testing.assert_allclose(gains_to(near, far, check_pair(near, far)), 1, atol=0.02)
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_frames_without_usable_levels_are_left(value):
+    flat = np.full((20, 20), value, np.uint8)
+    assert gains_to(flat, flat, check_pair(flat, flat)) == (1.0,)
+
+
+def test_a_wild_estimate_is_bounded():
+    near, far = np.full((20, 20), 230, np.uint8), np.full((20, 20), 15, np.uint8)
+    assert gains_to(near, far, check_pair(near, far)) == (4.0,)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", [0, 1, 3, 4])
+def test_multiplying(dtype, channels, rng):
+    white = {np.uint8: 255, np.uint16: 4095, np.float32: 1.0}[dtype]
+    frame = (rng.random((9, 8, channels) if channels else (9, 8)) * white).astype(dtype)
+    kind = check_pair(frame, frame, white=white)
+    gains = (1.5,) if channels < 3 else (1.5, 0.5, 2.0)
+    found = multiplied(frame[:, ::-1], gains, kind)[:, ::-1]
+    expected = frame.astype(np.float64)
+    samples = expected.reshape(9, 8, -1)
+    samples[..., : len(gains)] = np.clip(samples[..., : len(gains)] * gains, 0, white)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, expected, atol=1e-6 if dtype == np.float32 else 0.501)

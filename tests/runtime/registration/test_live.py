@@ -1,0 +1,121 @@
+import cv2
+import numpy as np
+import pytest
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.registration.live import Registration
+from ufafuse.runtime.stream.fusing import Engine, EngineOptions
+from ufafuse.runtime.stream.sources.sim import SimSettings, SimSource
+
+SHIFT = 6
+
+
+@pytest.fixture(scope="module")
+def line():
+    return SimSource(None, 0, SimSettings(size=(240, 320), defocus=2))._strips[240, 320][0]
+
+
+def pair(line, left, shift=SHIFT):
+    """A window of the line, and the same moved by ``shift`` pixels."""
+    near, far = line[:, left : left + 320], line[:, left + shift : left + shift + 320]
+    return np.ascontiguousarray(near), np.ascontiguousarray(far)
+
+
+def registered(**options):
+    told = []
+    return Registration("translation", every=options.pop("every", None), report=told.append), told
+
+
+def difference(near, far):
+    return cv2.absdiff(near, far)[20:-20, 20:-20].mean()
+
+
+def test_one_estimate_serves_all_pairs(line, monkeypatch):
+    registration, told = registered()
+    for left in (50, 90, 130):
+        near, far = pair(line, left)
+        assert difference(near, registration.moved(near, far)) < difference(near, far) / 5
+        monkeypatch.setattr("ufafuse.runtime.registration.live.estimate", lambda *_: pytest.fail("estimated again"))
+    assert len(told) == 1
+    assert "the farthest corner moves 6.0 pixels" in told[0]
+
+
+def test_it_is_estimated_anew_when_told_and_a_refusal_keeps_the_last(line):
+    registration, told = registered(every=0.0)
+    near, far = pair(line, 50)
+    registration.moved(near, far)
+    good = registration.alignment
+    blank = np.full_like(near, 80)
+    assert registration.moved(blank, blank) is not blank
+    assert registration.alignment is good
+    assert "moved as before" in told[-1]
+    near, far = pair(line, 50, shift=3)
+    registration.moved(near, far)
+    assert registration.alignment.moved == pytest.approx(3, abs=0.2)
+
+
+def test_frames_that_cannot_be_registered_stay_and_are_reported_once(monkeypatch):
+    monkeypatch.setattr("ufafuse.runtime.registration.live._RETRY_SECONDS", 0.0)
+    registration, told = registered()
+    blank = np.full((96, 96, 3), 80, np.uint8)
+    for _ in range(3):
+        assert registration.moved(blank, blank) is blank
+    assert len(told) == 1
+    assert "left as they are" in told[0]
+
+
+def test_a_change_of_size_is_a_new_beginning(line):
+    registration, told = registered()
+    registration.moved(*pair(line, 50))
+    small = [np.ascontiguousarray(picture[:120, :200]) for picture in pair(line, 60)]
+    registration.moved(*small)
+    assert len(told) == 2
+
+
+def test_an_unknown_motion_is_refused():
+    with pytest.raises(InputError, match="--align elastic"):
+        Registration("elastic", every=None, report=print)
+
+
+class StubFuser:
+    """Stands for `Fuser`: the mean, and a map of ones."""
+
+    backend, precision, model = "stub", "fp32", "stub.onnx"
+
+    def __init__(self, model, **options):
+        self.options = options
+        self.closed = False
+
+    def fuse(self, near, far):
+        return cv2.addWeighted(near, 0.5, far, 0.5, 0)
+
+    def fuse_with_map(self, near, far):
+        return self.fuse(near, far), np.ones(near.shape[:2], np.float32)
+
+    def close(self):
+        self.closed = True
+
+
+def test_the_engine_gives_the_map_only_when_it_is_wanted(monkeypatch):
+    monkeypatch.setattr("ufafuse.runtime.stream.fusing.Fuser", StubFuser)
+    wanted = [False]
+    picture = np.zeros((8, 8, 3), np.uint8)
+    with Engine(EngineOptions(fuser={"threads": 1, "precision": "fp32"}), wants_map=lambda: wanted[0], report=print) as engine:
+        assert isinstance(engine.fuse(picture, picture), np.ndarray)
+        wanted[0] = True
+        assert engine.fuse(picture, picture)[1].shape == (8, 8)
+        assert engine.to_json() == {"backend": "stub", "precision": "fp32", "model": "stub.onnx"}
+        stub = engine._fuser
+        assert stub.options == {"threads": 1, "precision": "fp32"}
+    assert stub.closed
+
+
+def test_the_engine_registers_before_it_fuses(line):
+    near, far = pair(line, 50)
+    options = EngineOptions(model="copy", align="translation")
+    with Engine(options, wants_map=lambda: False, report=lambda text: None) as engine:
+        assert engine.to_json()["alignment"] is None
+        fused = engine.fuse(near, far)
+        assert np.array_equal(fused, near)
+        assert fused is not near
+        assert engine.to_json()["alignment"]["moved_px"] == pytest.approx(6, abs=0.2)
