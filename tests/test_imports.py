@@ -28,6 +28,7 @@ HOMES = {
     "tensorrt": BACKENDS,
     "tensorrt_rtx": BACKENDS,
     "pycuda": BACKENDS + "cuda.py",
+    "tifffile": "runtime/pictures/tiff.py",  # installed with the package, imported where a TIFF comes
     "starlette": WEB,
     "uvicorn": WEB,
 }

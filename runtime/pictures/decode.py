@@ -17,6 +17,7 @@ from ufafuse.runtime.filebytes import bytes_of
 from ufafuse.runtime.filebytes import kind_of as path_kind
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures.damage import damage_in
+from ufafuse.runtime.pictures.jpegscan import fault_in_scan
 from ufafuse.runtime.pictures.kinds import OPENCV, RAW_SUFFIXES, SNIFFED, kind_of
 from ufafuse.runtime.pictures.metadata import Metadata, metadata_of, segments
 from ufafuse.runtime.pictures.picture import Image, Picture, upright
@@ -31,13 +32,13 @@ _DEPTHS = frozenset((np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float3
 _Extra = Callable[[bytes, str, "int | None"], Picture]
 
 
-def read_picture(path: Path, *, most: int | None = None, strict: bool = False) -> Picture:
+def read_picture(path: Path, *, most: int | None = None, inside: bool = False) -> Picture:
     """Decode a picture file, upright.
 
     Args:
         path: The file.
         most: Pixels that it may declare; None: as `pixels.most_pixels` says for this machine.
-        strict: Damage that the decoder goes on after is an error and no warning.
+        inside: Look for damage inside a JPEG, which decoders pass over, too; that is a warning. Takes longer than decoding.
 
     Raises:
         InputError: The file is missing, no picture, a stack or a video, damaged, too large, or needs an extra; the text says
@@ -56,7 +57,7 @@ def read_picture(path: Path, *, most: int | None = None, strict: bool = False) -
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
     if path.suffix.lower() in RAW_SUFFIXES and kind not in OPENCV:
         kind = "raw"
-    return decode_picture(data, str(path), most=most, strict=strict, kind=kind)
+    return decode_picture(data, str(path), most=most, inside=inside, kind=kind)
 
 
 def opened(path: Path) -> IO[bytes]:
@@ -99,7 +100,7 @@ def _raw(data: bytes, name: str, most: int | None) -> Picture:
 
 
 def decode_picture(
-    data: bytes, name: str, *, most: int | None = None, strict: bool = False, kind: str | None = None
+    data: bytes, name: str, *, most: int | None = None, inside: bool = False, kind: str | None = None
 ) -> Picture:
     """Decode a picture file's bytes; ``name`` stands in the errors. As `read_picture`."""
     kind = kind_of(data[:SNIFFED]) if kind is None else kind
@@ -118,21 +119,36 @@ def decode_picture(
         readers: dict[str, _Extra] = {"raw": extras.read_raw, "HEIF": extras.read_heif, "OpenEXR": extras.read_exr}
         return readers[kind](data, name, most)
     if kind in OPENCV:
-        return _by_opencv(data, name, kind, most, strict=strict)
+        return _by_opencv(data, name, kind, most, inside=inside)
     if kind == "video":
         raise InputError(f"{name} is a video: give it alone to fuse its frames as a stack.")
     if kind:
         raise InputError(f"{name} is {kind}: give {READ}.")
-    raise InputError(f"{name} is no picture that can be read: give {READ}.")
+    raise InputError(f"{name} is no image that can be read: give {READ}.")
 
 
-def _by_opencv(data: bytes, name: str, kind: str, most: int | None, *, strict: bool) -> Picture:
+def _by_opencv(data: bytes, name: str, kind: str, most: int | None, *, inside: bool) -> Picture:
+    stored = _stored(data, name, kind, most)
+    metadata, warnings = metadata_of(data), list[str]()
+    array = _without_false_alpha(stored, data, kind)
+    if kind == "JPEG" and _inks(data):
+        metadata = Metadata(None, metadata.exif, metadata.xmp, metadata.dpi)
+        warnings.append("its CMYK inks were brought to RGB without their profile")
+    if kind == "JPEG" and inside and (fault := fault_in_scan(data)):
+        warnings.append(f"it is damaged inside ({fault}): parts of the picture are wrong; record or copy it again")
+    if kind == "GIF":
+        warnings.append("of a GIF the first picture is read")
+    if kind in _TURNED_BY_EXIF and metadata.exif is not None:
+        array = upright(array, ex.parse_exif(metadata.exif).orientation)
+    return Picture(array, metadata, tuple(warnings), kind=kind)
+
+
+def _stored(data: bytes, name: str, kind: str, most: int | None) -> Image:
+    """The samples as they lie in the file, once its size and its ends were found good."""
     size = size_of(data, kind)
     if size is not None:
         check_pixels(size, name, most)
-    damage = damage_in(data)
-    if not damage and size is None:
-        damage = "it declares no size"
+    damage = damage_in(data) or ("it declares no size" if size is None else "")
     if damage:
         raise InputError(f"{name} is damaged ({damage}): record or copy it again.")
     try:
@@ -143,16 +159,7 @@ def _by_opencv(data: bytes, name: str, kind: str, most: int | None, *, strict: b
         raise InputError(f"{name} is a {kind} file that cannot be decoded: record or copy it again.")
     if stored.dtype not in _DEPTHS:
         raise InputError(f"{name} has {stored.dtype} samples: give an image of 8 or 16 bit integers, or of float32.")
-    metadata, warnings = metadata_of(data), list[str]()
-    array = _without_false_alpha(stored, data, kind)
-    if kind == "JPEG" and _inks(data):
-        metadata = Metadata(None, metadata.exif, metadata.xmp, metadata.dpi)
-        warnings.append("its CMYK inks were brought to RGB without their profile")
-    if kind == "GIF":
-        warnings.append("of a GIF the first picture is read")
-    if kind in _TURNED_BY_EXIF and metadata.exif is not None:
-        array = upright(array, ex.parse_exif(metadata.exif).orientation)
-    return Picture(array, metadata, tuple(warnings), kind=kind)
+    return np.asarray(stored)
 
 
 def _without_false_alpha(stored: Image, data: bytes, kind: str) -> Image:

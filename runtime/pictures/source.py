@@ -109,17 +109,17 @@ class FileFrame(FrameSource):
     Args:
         path: The file.
         most: Pixels that it may declare; None: what the machine allows.
-        strict: Damage inside is an error.
+        inside: Look for damage inside, see `read_picture`.
     """
 
-    def __init__(self, path: Path, *, most: int | None = None, strict: bool = False) -> None:
+    def __init__(self, path: Path, *, most: int | None = None, inside: bool = False) -> None:
         self.path, self.name = Path(path), str(path)
-        self._most, self._strict = most, strict
+        self._most, self._inside = most, inside
 
     def picture(self) -> Picture:
         """Decode the file."""
         assert self.path is not None
-        return read_picture(self.path, most=self._most, strict=self._strict)
+        return read_picture(self.path, most=self._most, inside=self._inside)
 
     def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
         assert self.path is not None
@@ -224,13 +224,13 @@ def of_arrays(arrays: Sequence[Image], names: Sequence[str] | None = None) -> li
 
 
 @contextlib.contextmanager
-def stack_of(paths: Sequence[Path], *, most: int | None = None, strict: bool = False) -> Iterator[list[FrameSource]]:
+def stack_of(paths: Sequence[Path], *, most: int | None = None, inside: bool = False) -> Iterator[list[FrameSource]]:
     """The frames of files: one each for a picture, as many as there are for a TIFF of several pages and for a video.
 
     Args:
         paths: In the order of the stack.
         most: Pixels that a frame may declare; None: what the machine allows.
-        strict: Damage inside a file is an error.
+        inside: Look for damage inside, see `read_picture`; the frames' pictures have the warnings.
 
     Raises:
         InputError: A file is missing or cannot be opened. Pictures are not decoded here: what is wrong inside shows when they
@@ -238,10 +238,10 @@ def stack_of(paths: Sequence[Path], *, most: int | None = None, strict: bool = F
     """
     most = most_pixels() if most is None else most
     with contextlib.ExitStack() as files:
-        yield [frame for path in paths for frame in _frames_of(Path(path), most, files, strict=strict)]
+        yield [frame for path in paths for frame in _frames_of(Path(path), most, files, inside=inside)]
 
 
-def _frames_of(path: Path, most: int, files: contextlib.ExitStack, *, strict: bool) -> list[FrameSource]:
+def _frames_of(path: Path, most: int, files: contextlib.ExitStack, *, inside: bool) -> list[FrameSource]:
     stream = opened(path)
     kind = kind_of(stream.read(SNIFFED))
     if kind == "TIFF" and path.suffix.lower() not in RAW_SUFFIXES:
@@ -254,4 +254,4 @@ def _frames_of(path: Path, most: int, files: contextlib.ExitStack, *, strict: bo
         video = _Video(path, most)
         files.callback(video.close)
         return [VideoFrame(video, path, index) for index in range(video.count())]
-    return [FileFrame(path, most=most, strict=strict)]
+    return [FileFrame(path, most=most, inside=inside)]

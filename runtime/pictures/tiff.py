@@ -55,7 +55,7 @@ class TiffFile:
             self._file = tifffile.TiffFile(stream)
             self._pages = self._frames()
         except (*_BROKEN, tifffile.TiffFileError) as error:
-            raise InputError(f"{name} is a TIFF that cannot be read ({_short(error)}): write or copy it again.") from error
+            raise InputError(f"{name} is a damaged TIFF ({_short(error)}): write or copy it again.") from error
 
     def __len__(self) -> int:
         """How many pictures it holds."""
@@ -79,7 +79,7 @@ class TiffFile:
         """The pages that are pictures: no thumbnails, no masks; and as many as a microscope's program counts."""
         pages: Any = self._file.pages
         if not len(pages):
-            raise InputError(f"{self._name} is a TIFF without a picture: write or copy it again.")
+            raise InputError(f"{self._name} is a damaged TIFF (without a picture): write or copy it again.")
         self._check_axes()
         kept = [page for page in map(pages.get, range(len(pages))) if not int(page.tags.valueof(254, 0) or 0) & 5]
         return kept or [pages[0]]
@@ -131,11 +131,12 @@ class TiffFile:
         name = self._name if len(self) == 1 else f"{self._name}, page {index + 1}"
         page = self._pages[index]
         with self._lock:
-            check_pixels((int(page.imagelength), int(page.imagewidth)), name, most)
-            _check_kind(page, name)
             try:
-                samples = self._samples(page, name)
-                picture = _interpreted(page, samples, name)
+                sides = ((page.imagelength, page.tilelength or 0), (page.imagewidth, page.tilewidth or 0))
+                height, width = (max(int(side), int(tile)) for side, tile in sides)
+                check_pixels((height, width), name, most)
+                _check_kind(page, name)
+                picture = _interpreted(page, self._samples(page, name), name)
                 metadata = self._metadata(page)
             except _BROKEN as error:
                 raise InputError(f"{name} is a damaged TIFF ({_short(error)}): write or copy it again.") from error
