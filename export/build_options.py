@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from ufafuse.export.profiles import Profile
+from ufafuse.runtime.backends.tensorrt.vendor import FLAVORS
 from ufafuse.runtime.errors import InputError
 
-FLAVORS = ("tensorrt", "tensorrt-rtx")
 HARDWARE = ("none", "ampere+", "same-cc")
 _LEVELS = range(6)
 

@@ -68,7 +68,7 @@ class Hardware(str, Enum):
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 Weights = Annotated[str, typer.Option(help="A .safetensors file, or a bundled network's name.")]
-PairsDir = Annotated[Path | None, typer.Option(help="A folder of real pairs; left away, synthetic ones are used.")]
+PairsDir = Annotated[Path | None, typer.Option(help="A folder of real pairs [default: synthetic ones].")]
 
 
 def register(app: typer.Typer) -> None:
@@ -170,7 +170,7 @@ def build(
     largest: Annotated[list[str] | None, typer.Option("--max", help="HxW. A wide range makes a slower engine.")] = None,
     static: Annotated[list[str] | None, typer.Option(help="HxW: a profile of one size, the fastest; repeatable.")] = None,
     batch: Annotated[str, typer.Option(help="Pairs at once: N, or MIN,OPT,MAX.")] = "1",
-    flavor: Annotated[Flavor | None, typer.Option(help="Left away: the installed one.")] = None,
+    flavor: Annotated[Flavor | None, typer.Option(help="TensorRT's kind [default: the installed one].")] = None,
     target: Annotated[str, typer.Option(help="sm75,sm86,...: GPUs to build for, with tensorrt-rtx only.")] = "",
     workspace: Annotated[int | None, typer.Option(help="MiB of scratch memory a layer may use.")] = None,
     level: Annotated[int | None, typer.Option(help="0 (fast build) to 5 (fast engine).")] = None,
@@ -244,7 +244,7 @@ def verify(
     max_pairs: Annotated[int | None, typer.Option(min=1, help="Take only so many pairs, spread over the folder.")] = None,
     backend: Annotated[Backend, typer.Option(help="Inference engine.")] = Backend.auto,
     provider: Annotated[Provider, typer.Option(help="ONNX Runtime's execution provider.")] = Provider.cpu,
-    precision: Annotated[str | None, typer.Option(help="Arithmetic; left away, the backend chooses.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Arithmetic [default: the backend chooses].")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for report and heat map.")] = None,
     as_json: Json = False,

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ufafuse.export.build_options import BuildOptions
+from ufafuse.export.builder import Built, Progress, TensorRt, choose_flavor
 from ufafuse.export.onnx_file import graph_inputs
-from ufafuse.export.tensorrt_api import Built, Progress, TensorRt, choose_flavor
 from ufafuse.runtime.artefact import (
     METADATA_KEY,
     Manifest,

@@ -1,6 +1,5 @@
 """`ufa export --all`: from weights to a folder with every artefact this machine can make, and a table of them."""
 
-import importlib.util
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,22 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from ufafuse.export.build_options import BuildOptions
+from ufafuse.export.builder import TensorRt
 from ufafuse.export.engine import engine_from_onnx
 from ufafuse.export.onnx_export import onnx_from_weights
 from ufafuse.export.profiles import Profile, Size
 from ufafuse.export.report import TIMED_RUNS, Row, write_report
-from ufafuse.export.tensorrt_api import TensorRt
 from ufafuse.export.verify import load_pairs, pack_reference, reference_cases
 from ufafuse.network.spec import Spec
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import read_manifest
+from ufafuse.runtime.backends.tensorrt import vendor
 from ufafuse.runtime.checks.cases import Case, run_case, verify_cases
 from ufafuse.runtime.errors import BackendError, CheckFailed, ModelError, OutputError
 from ufafuse.runtime.session import SessionOptions, installed, open_session
 
 RTX_TARGETS = ("sm75", "sm86", "sm89")  # the paper's own GTX 20 class, and the two after it
 _VARIANTS = (("", "fp32", "float"), ("-uint8", "fp32", "uint8"), ("-fp16", "fp16", "float"), ("-fp16-uint8", "fp16", "uint8"))
-_FLAVORS = (("tensorrt-rtx", "tensorrt_rtx", "rtx"), ("tensorrt", "tensorrt", "gpu"))
 _CPU_BACKENDS = ("onnxruntime", "openvino")
 
 
@@ -163,8 +162,8 @@ def _median_ms(run: Callable[[], Any]) -> float:
 def _engines(rows: Iterable[Row], size: Size, left_out: list[str], *, force: bool, done: Callable[[str], None]) -> list[Row]:
     """An engine from each ONNX file, of each flavour that builds here."""
     engines: list[Row] = []
-    for flavor, module, extra in _FLAVORS:
-        if importlib.util.find_spec(module) is None:
+    for flavor, extra in vendor.EXTRAS.items():
+        if not vendor.is_installed(flavor):
             left_out.append(f"{flavor} engines: not installed (pip install 'ufafuse[{extra}]')")
             continue
         targets = tuple(target for target in RTX_TARGETS if target in TensorRt(flavor).targets())

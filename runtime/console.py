@@ -11,14 +11,25 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from ufafuse.runtime import opencv
 from ufafuse.runtime.errors import BackendError, UfaError
+from ufafuse.runtime.texts import one_line, written_out
 
 __all__ = ["emit", "err", "escape", "fail", "hint", "out", "progress", "run", "warn", "wrote"]
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(highlight=False, soft_wrap=True, stderr=True)
+
+class _Console(Console):
+    """Shows what a name or a message from outside would make the terminal do, instead of doing it."""
+
+    def render_str(self, text: str, **kwargs: Any) -> Text:  # noqa: ANN401 - the library's arguments
+        """As the library's, on a text without control characters."""
+        return super().render_str(written_out(text), **kwargs)
+
+
+out = _Console(highlight=False, soft_wrap=True)
+err = _Console(highlight=False, soft_wrap=True, stderr=True)
 
 INTERRUPTED = 130
 _EXTRAS = {"train": "train", "export": "export", "calibration": "export", "benchmarks": "bench"}  # by folder
@@ -73,12 +84,12 @@ def _extra_that_has(error: ModuleNotFoundError) -> str | None:
 
 def fail(text: str) -> None:
     """Print one error line on stderr."""
-    err.print(f"[red]error:[/red] {escape(' '.join(text.split()))}")
+    err.print(f"[red]error:[/red] {escape(one_line(text))}")
 
 
 def warn(text: str) -> None:
     """Print one warning line on stderr."""
-    err.print(f"[yellow]warning:[/yellow] {escape(' '.join(text.split()))}")
+    err.print(f"[yellow]warning:[/yellow] {escape(one_line(text))}")
 
 
 def emit(result: Mapping[str, Any], *, as_json: bool) -> None:
@@ -89,12 +100,12 @@ def emit(result: Mapping[str, Any], *, as_json: bool) -> None:
 
 def wrote(path: Path, *, as_json: bool = False) -> None:
     """Name a file that was written (on stderr when stdout belongs to JSON)."""
-    (err if as_json else out).print(f"wrote {escape(str(path))}")
+    (err if as_json else out).print(f"wrote {escape(one_line(path))}")
 
 
 def hint(command: str, *, as_json: bool = False) -> None:
     """Name the next sensible command."""
-    (err if as_json else out).print(f"[dim]next: {escape(command)}[/dim]")
+    (err if as_json else out).print(f"[dim]next: {escape(one_line(command))}[/dim]")
 
 
 def progress() -> Progress:

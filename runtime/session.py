@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 BACKENDS = ("auto", "tensorrt", "onnxruntime", "openvino")
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 _MODULES = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime",), "tensorrt": ("tensorrt", "tensorrt_rtx")}
-_CLASSES = {"openvino": "OpenVinoSession", "onnxruntime": "OnnxRuntimeSession", "tensorrt": "TensorRtSession"}
+_CLASSES = {
+    "openvino": ("openvino", "OpenVinoSession"),
+    "onnxruntime": ("onnxruntime", "OnnxRuntimeSession"),
+    "tensorrt": ("tensorrt.session", "TensorRtSession"),
+}
 _MEND = {
     "openvino": "`pip install 'ufafuse[cpu]'`",
     "onnxruntime": "`pip install 'ufafuse[cpu]'`",
@@ -177,5 +181,6 @@ def open_session(model: Path, *, backend: str = "auto", options: SessionOptions 
     if manifest.kind == "weights":
         raise InputError(f"{model} holds PyTorch weights: run `ufa export --weights {model} -o X.onnx`, and fuse with X.onnx.")
     name, why = choose_backend(model, backend)
-    engine: type[Session] = getattr(importlib.import_module(f"ufafuse.runtime.backends.{name}"), _CLASSES[name])
+    module, class_name = _CLASSES[name]
+    engine: type[Session] = getattr(importlib.import_module(f"ufafuse.runtime.backends.{module}"), class_name)
     return engine(model, manifest, options, why)

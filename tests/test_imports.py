@@ -21,13 +21,14 @@ ARROWS = {
 # What a device has beside Python itself, and where the engines and the web library may be named.
 RUNTIME_NEEDS = {"ufafuse", "numpy", "cv2", "typer", "rich", "click"}
 BACKENDS = "runtime/backends/"
+TENSORRT = BACKENDS + "tensorrt/"
 WEB = "runtime/stream/web/"
 HOMES = {
     "onnxruntime": BACKENDS,
     "openvino": BACKENDS,
-    "tensorrt": BACKENDS,
-    "tensorrt_rtx": BACKENDS,
-    "pycuda": BACKENDS + "cuda.py",
+    "tensorrt": TENSORRT + "vendor.py",
+    "tensorrt_rtx": TENSORRT + "vendor.py",
+    "pycuda": TENSORRT + "cuda.py",
     "tifffile": "runtime/pictures/tiff.py",  # installed with the package, imported where a TIFF comes
     "starlette": WEB,
     "uvicorn": WEB,
@@ -57,6 +58,21 @@ def test_arrows_point_one_way(folder: str) -> None:
     for path in sources(folder):
         ours = {name.split(".")[1] for name in imported(path) if name.startswith("ufafuse.")}
         assert ours <= allowed, f"{path.relative_to(ROOT)} imports {sorted(ours - allowed)}"
+
+
+@pytest.mark.parametrize(
+    ("room", "below"),
+    [
+        ("memory", {"artefact", "errors", "frames", "session"}),
+        ("registration", {"errors", "frames", "memory"}),
+        ("backends", {"artefact", "errors", "session"}),
+        ("checks", {"artefact", "backends", "errors", "frames", "fuser", "images", "models", "session"}),
+    ],
+)
+def test_each_room_of_the_runtime_rests_on_few_others(room: str, below: set[str]) -> None:
+    """What is in a room can be read without the stream, the stack, the commands and the files that use it."""
+    names = {name for path in sources(f"runtime/{room}") for name in imported(path) if name.startswith("ufafuse.runtime.")}
+    assert {name.split(".")[2] for name in names} - {room} <= below
 
 
 def test_the_runtime_needs_little() -> None:

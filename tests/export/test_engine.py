@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from ufafuse.export.build_options import BuildOptions
+from ufafuse.export.builder import TensorRt
 from ufafuse.export.engine import engine_from_onnx
 from ufafuse.export.profiles import Profile
-from ufafuse.export.tensorrt_api import TensorRt
 from ufafuse.runtime.artefact import manifest_path, read_manifest, sha256_of
 from ufafuse.runtime.errors import BackendError, InputError, ModelError, OutputError, UfaError
 

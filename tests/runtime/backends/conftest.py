@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.artefact import METADATA_KEY, Manifest
-from ufafuse.runtime.backends import cuda
+from ufafuse.runtime.backends.tensorrt import cuda
 
 RELEASES = {
     "tensorrt 10.3": ("tensorrt", "10.3.0.26"),

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.backends.cuda import Buffer, Gpu
-from ufafuse.runtime.backends.cuda_graphs import Graph
-from ufafuse.runtime.backends.tensorrt_api import Context, Engine, Shape, Tensor
+from ufafuse.runtime.backends.tensorrt.cuda import Buffer, Gpu
+from ufafuse.runtime.backends.tensorrt.graphs import Graph
+from ufafuse.runtime.backends.tensorrt.runner import Context, Engine, Shape, Tensor
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 Stream: TypeAlias = Any  # PyCUDA has no types

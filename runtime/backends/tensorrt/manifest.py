@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ufafuse.runtime.artefact import Manifest
+from ufafuse.runtime.backends.tensorrt.vendor import FLAVORS
 from ufafuse.runtime.errors import BackendError, ModelError
 
-FLAVORS = ("tensorrt", "tensorrt-rtx")
 AMPERE = (8, 0)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.artefact import manifest_path
-from ufafuse.runtime.backends.tensorrt_api import cache_path
+from ufafuse.runtime.backends.tensorrt.runner import cache_path
 from ufafuse.runtime.checks.tolerances import tolerance_for
 from ufafuse.runtime.errors import BackendError, ModelError
 from ufafuse.runtime.machine import gpus
@@ -34,9 +34,9 @@ def build(request, tmp_path):
     if importlib.util.find_spec(request.param.replace("-", "_")) is None:
         pytest.skip(f"{request.param} is not installed")
     from ufafuse.export.build_options import BuildOptions
+    from ufafuse.export.builder import TensorRt
     from ufafuse.export.engine import engine_from_onnx
     from ufafuse.export.profiles import Profile
-    from ufafuse.export.tensorrt_api import TensorRt
 
     targets = ()
     if request.param == "tensorrt-rtx":
@@ -69,10 +69,10 @@ def test_sizes_in_both_profiles_agree_with_numpy(engine, frames):
 
 
 def test_repeated_sizes_stay_right_with_and_without_graphs(engine, frames, monkeypatch):
-    from ufafuse.runtime.backends import cuda_graphs
+    from ufafuse.runtime.backends.tensorrt import graphs
 
-    for with_graphs in (cuda_graphs.available(), False):
-        monkeypatch.setattr(cuda_graphs, "available", lambda: with_graphs)  # noqa: B023 - used within the turn
+    for with_graphs in (graphs.available(), False):
+        monkeypatch.setattr(graphs, "available", lambda: with_graphs)  # noqa: B023 - used within the turn
         with open_session(engine) as session:
             for seed in range(24):
                 inputs = frames(*SIZES[seed // 3 % len(SIZES)], seed=seed)

@@ -22,8 +22,6 @@ Sources: the bindings' code of 10.x; tensorrt_lean 11.4 and tensorrt_rtx 1.7 by 
 performance", section "Limitations of CUDA Graphs".
 """
 
-import importlib
-import importlib.util
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,15 +31,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ufafuse.runtime.artefact import atomic_write
-from ufafuse.runtime.backends.engine_manifest import EngineFacts
+from ufafuse.runtime.backends.tensorrt import vendor
+from ufafuse.runtime.backends.tensorrt.manifest import EngineFacts
+from ufafuse.runtime.backends.tensorrt.vendor import Vendor
 from ufafuse.runtime.errors import BackendError, ModelError, OutputError
 
-Vendor: TypeAlias = Any  # an object of the vendor's module, which has no types
 Shape: TypeAlias = tuple[int, ...]
 
-_MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-_EXTRAS = {"tensorrt": "gpu", "tensorrt-rtx": "rtx"}
-_SHOWN_MESSAGES = 3
 _log = logging.getLogger(__name__)
 
 
@@ -64,16 +60,12 @@ class Tensor:
 
 def load_module(facts: EngineFacts) -> Vendor:
     """The flavour's module. Raises: BackendError, when it is not installed or cannot be loaded."""
-    name = _MODULES[facts.flavor]
-    if importlib.util.find_spec(name) is None:
+    if not vendor.is_installed(facts.flavor):
         raise BackendError(
             f"{facts.path} is an engine of {facts.flavor}, which is not installed: "
-            f"run `pip install 'ufafuse[{_EXTRAS[facts.flavor]}]'`."
+            f"run `pip install 'ufafuse[{vendor.EXTRAS[facts.flavor]}]'`."
         )
-    try:
-        return importlib.import_module(name)
-    except (ImportError, OSError) as error:
-        raise BackendError(f"{facts.flavor} is installed but cannot be loaded: {error}.") from error
+    return vendor.load(facts.flavor)
 
 
 class Engine:
@@ -96,7 +88,7 @@ class Engine:
         self._trt = module
         self._is_rtx = facts.flavor == "tensorrt-rtx"
         self.captures_graphs_itself = self._is_rtx and hasattr(module, "CudaGraphStrategy")
-        self._logger = _logger(module)
+        self._logger = vendor.recorder(module)
         self._config: Vendor = None
         self._cache: Vendor = None
         self._saved = b""
@@ -256,26 +248,3 @@ class Context:
 def cache_path(engine: Path) -> Path:
     """Where TensorRT-RTX's compiled kernels are kept: beside the engine. Like the engine, this file is code."""
     return engine.with_name(engine.name + ".kernels")
-
-
-def _logger(module: Vendor) -> Vendor:
-    """A logger that keeps the library's complaints; its class can only be made once the module is known."""
-
-    class Recorder(module.ILogger):
-        """Keeps errors and says nothing; `told` gives the last few, once."""
-
-        def __init__(self) -> None:
-            module.ILogger.__init__(self)
-            self.messages: list[str] = []
-
-        def log(self, severity: Vendor, msg: str) -> None:
-            """Called by the library, from any thread."""
-            if severity in (module.ILogger.INTERNAL_ERROR, module.ILogger.ERROR):
-                self.messages.append(" ".join(msg.split()))
-
-        def told(self) -> str:
-            """The last errors as a clause, or nothing."""
-            last, self.messages = self.messages[-_SHOWN_MESSAGES:], []
-            return f": {'; '.join(last)}" if last else ""
-
-    return Recorder()

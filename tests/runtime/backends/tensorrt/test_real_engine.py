@@ -3,7 +3,7 @@
 import pytest
 
 from ufafuse.runtime.artefact import read_manifest
-from ufafuse.runtime.backends.engine_manifest import EngineFacts
+from ufafuse.runtime.backends.tensorrt.manifest import EngineFacts
 from ufafuse.runtime.errors import BackendError, ModelError
 from ufafuse.runtime.machine import gpus
 from ufafuse.runtime.session import open_session
@@ -55,7 +55,7 @@ def test_the_names_that_the_runtime_calls_are_in_this_release():
     import json
     from pathlib import Path
 
-    surface = json.loads(Path(__file__).with_name("surfaces.json").read_text())["tensorrt_rtx 1.7"]
+    surface = json.loads(Path(__file__).parents[1].joinpath("surfaces.json").read_text())["tensorrt_rtx 1.7"]
     if not module.__version__.startswith("1.7"):
         pytest.skip(f"the names are of 1.7, this is {module.__version__}")
     for kind, names in surface.items():

@@ -22,24 +22,20 @@ answers with bool or None is checked where it stands. Neither flavour notices mi
 Sources: the bindings of releases 10.3, 10.16, 11.1 and 11.4; tensorrt_rtx 1.7 by trying.
 """
 
-import importlib
-import importlib.util
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-from ufafuse.export.build_options import FLAVORS, BuildOptions
+from ufafuse.export.build_options import BuildOptions
 from ufafuse.export.profiles import input_shapes
+from ufafuse.runtime.backends.tensorrt import vendor
+from ufafuse.runtime.backends.tensorrt.vendor import FLAVORS, Vendor
 from ufafuse.runtime.errors import BackendError, InputError, ModelError
 
-_MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-_EXTRAS = {"tensorrt": "gpu", "tensorrt-rtx": "rtx"}
 _HARDWARE = {"ampere+": "AMPERE_PLUS", "same-cc": "SAME_COMPUTE_CAPABILITY"}
-_SHOWN_MESSAGES = 3
 
-Vendor: TypeAlias = Any  # an object of the vendor's module, which has no types
 Step = Callable[[str, int, int | None], None]
 
 
@@ -80,9 +76,9 @@ def choose_flavor(flavor: str | None) -> str:
         BackendError: It is not installed.
     """
     for name in FLAVORS if flavor is None else (flavor,):
-        if importlib.util.find_spec(_MODULES[name]) is not None:
+        if vendor.is_installed(name):
             return name
-    wanted = f"ufafuse[{_EXTRAS[flavor]}]" if flavor else "ufafuse[gpu]' (an NVIDIA GPU here) or 'ufafuse[rtx]"
+    wanted = f"ufafuse[{vendor.EXTRAS[flavor]}]" if flavor else "ufafuse[gpu]' (an NVIDIA GPU here) or 'ufafuse[rtx]"
     raise BackendError(f"{flavor or 'no flavour of TensorRT'} is not installed: run `pip install '{wanted}'`.")
 
 
@@ -95,10 +91,7 @@ class TensorRt:
 
     def __init__(self, flavor: str) -> None:
         self.flavor = choose_flavor(flavor)
-        try:
-            self.trt: Vendor = importlib.import_module(_MODULES[flavor])
-        except (ImportError, OSError) as error:
-            raise BackendError(f"{flavor} is installed but cannot be loaded: {error}.") from error
+        self.trt: Vendor = vendor.load(flavor)
         self.version: str = self.trt.__version__
 
     @property
@@ -153,7 +146,7 @@ class TensorRt:
             BackendError: There is no usable GPU, the builder fails, or it was cancelled.
         """
         self.check(options)
-        logger = _logger(self.trt)
+        logger = vendor.recorder(self.trt)
         builder = self._builder(logger)
         network = builder.create_network(1 << int(self.trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         self._parse(onnx, network, logger)
@@ -163,7 +156,8 @@ class TensorRt:
         del monitor
         if plan is None:
             asked = "the build was cancelled" if progress.cancelled.is_set() else "the builder refused the network"
-            raise BackendError(f"{self.flavor} {self.version}: {asked}{logger.told()}.{_memory_hint(options, logger)}")
+            told = logger.told()
+            raise BackendError(f"{self.flavor} {self.version}: {asked}{told}.{_memory_hint(options, told)}")
         cache = bytes(config.get_timing_cache().serialize()) if options.timing_cache is not None else None
         targets = tuple(target.lower() for target in options.targets)
         return Built(bytes(plan), layer_census(self.trt, network), targets, cache)
@@ -231,33 +225,11 @@ def _parser_error(error: Vendor) -> str:
     return f"{node}{kind}: {error.desc().strip()}"
 
 
-def _memory_hint(options: BuildOptions, logger: Vendor) -> str:
+def _memory_hint(options: BuildOptions, told: str) -> str:
     """What to do where a layer wanted more scratch memory than it was allowed."""
-    if options.workspace_mib is None or "memory" not in logger.told().lower():
+    if options.workspace_mib is None or "memory" not in told.lower():
         return ""
     return f" A layer was allowed {options.workspace_mib} MiB: give a greater --workspace or a smaller --max."
-
-
-def _logger(trt: Vendor) -> Vendor:
-    """A logger that keeps what the builder complains about; its class can only be made once the module is known."""
-
-    class Recorder(trt.ILogger):
-        """Keeps errors and says nothing; `told` gives the last few."""
-
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.messages: list[str] = []
-
-        def log(self, severity: Vendor, msg: str) -> None:
-            """Called by the library, from any thread."""
-            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
-                self.messages.append(" ".join(msg.split()))
-
-        def told(self) -> str:
-            """The last errors as a clause, or nothing."""
-            return f": {'; '.join(self.messages[-_SHOWN_MESSAGES:])}" if self.messages else ""
-
-    return Recorder()
 
 
 def _monitor(trt: Vendor, progress: Progress) -> Vendor:

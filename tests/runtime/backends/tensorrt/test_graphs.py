@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ufafuse.runtime.backends.lanes import MOST_GRAPHS
+from ufafuse.runtime.backends.tensorrt.lanes import MOST_GRAPHS
 from ufafuse.runtime.session import open_session
 
 

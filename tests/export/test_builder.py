@@ -3,8 +3,8 @@
 import pytest
 
 from ufafuse.export.build_options import BuildOptions
+from ufafuse.export.builder import Progress, TensorRt, choose_flavor
 from ufafuse.export.profiles import Profile
-from ufafuse.export.tensorrt_api import Progress, TensorRt, choose_flavor
 from ufafuse.runtime.errors import BackendError, InputError, ModelError
 
 RELEASES = ("10.3.0", "10.16.1", "11.1.0", "11.4.0")

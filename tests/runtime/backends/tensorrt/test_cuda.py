@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from ufafuse.runtime.backends.cuda import Buffer, Gpu
+from ufafuse.runtime.backends.tensorrt.cuda import Buffer, Gpu
 from ufafuse.runtime.errors import BackendError
 
 
@@ -138,6 +138,6 @@ def test_pycuda_is_imported_in_one_file_only():
     import ufafuse.runtime
 
     folder = Path(ufafuse.runtime.__file__).parent
-    users = [path.name for path in folder.rglob("*.py") if "import pycuda" in path.read_text()]
-    assert users == ["cuda.py"]
-    assert "autoinit\n" not in (folder / "backends" / "cuda.py").read_text()
+    users = [path.relative_to(folder).as_posix() for path in folder.rglob("*.py") if "import pycuda" in path.read_text()]
+    assert users == ["backends/tensorrt/cuda.py"]
+    assert "autoinit\n" not in (folder / users[0]).read_text()

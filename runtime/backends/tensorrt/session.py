@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest
-from ufafuse.runtime.backends import cuda_graphs
-from ufafuse.runtime.backends.cuda import Buffer, Gpu
-from ufafuse.runtime.backends.engine_manifest import EngineFacts, check_precision
-from ufafuse.runtime.backends.lanes import Job, Lane
-from ufafuse.runtime.backends.tensorrt_api import Engine, Shape, load_module
+from ufafuse.runtime.backends.tensorrt import graphs
+from ufafuse.runtime.backends.tensorrt.cuda import Buffer, Gpu
+from ufafuse.runtime.backends.tensorrt.lanes import Job, Lane
+from ufafuse.runtime.backends.tensorrt.manifest import EngineFacts, check_precision
+from ufafuse.runtime.backends.tensorrt.runner import Engine, Shape, load_module
 from ufafuse.runtime.errors import BackendError
 from ufafuse.runtime.session import Session, SessionOptions
 
@@ -107,7 +107,7 @@ class TensorRtSession(Session):
         """Deserialise, make the lanes and warm every profile, so that no frame pays for it."""
         self._engine = engine = Engine(module, self._facts, plan)
         self._inputs = {name: tensor for name, tensor in engine.tensors().items() if tensor.is_input}
-        self._captures = cuda_graphs.available() and not engine.captures_graphs_itself
+        self._captures = graphs.available() and not engine.captures_graphs_itself
         self._scratch.reserve(max(1, engine.scratch_bytes))
         self._stream = self._gpu.stream()
         for _ in range(_LANES):
@@ -183,7 +183,7 @@ class TensorRtSession(Session):
         try:
             with self._queueing:
                 lane.capture(job, self._stream)
-        except cuda_graphs.CaptureError as error:
+        except graphs.CaptureError as error:
             self._captures = False
             self._tell(f"no CUDA graphs: {error}")
 
