@@ -30,6 +30,7 @@ HOMES = {
     "tensorrt": TENSORRT + "vendor.py",
     "tensorrt_rtx": TENSORRT + "vendor.py",
     "pycuda": TENSORRT + "cuda.py",
+    "tifffile": "runtime/pictures/tiff.py",  # installed with the package, imported where a TIFF comes
     "starlette": WEB,
     "uvicorn": WEB,
 }
