@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ufafuse.runtime import telling
+from ufafuse.commands import telling
 from ufafuse.runtime.jobs import Outcome
 
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ufafuse.runtime import console
-from ufafuse.runtime.commands import (
+from ufafuse.commands.fuse import (
     Align,
     AlignOption,
     Backend,
@@ -21,6 +20,7 @@ from ufafuse.runtime.commands import (
     Threads,
     TileOption,
 )
+from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever the command line gave
 
 
 def _request(options: dict[str, Any]) -> "StreamRequest":
-    from ufafuse.runtime.quantities import megabytes_from
+    from ufafuse.commands.quantities import megabytes_from
     from ufafuse.runtime.stream.app import StreamRequest
     from ufafuse.runtime.stream.feed import RetryPolicy
     from ufafuse.runtime.stream.fusing import EngineOptions

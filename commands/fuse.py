@@ -130,10 +130,10 @@ def fuse(
 ) -> None:
     """Fuse frames at different focus into one that is sharp everywhere: a pair, a focus stack, or a folder of pairs."""
     with console.run(as_json):
+        from ufafuse.commands.quantities import megabytes_from
         from ufafuse.runtime.bayer import pattern_from
         from ufafuse.runtime.fuser import Fuser
         from ufafuse.runtime.jobs import reading
-        from ufafuse.runtime.quantities import megabytes_from
         from ufafuse.runtime.stack import StackOptions
 
         images = _checked_images(images, pairs)
@@ -231,7 +231,7 @@ def _fuse_many(
 
 
 def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, many: bool, skipped: int) -> None:
-    from ufafuse.runtime import telling
+    from ufafuse.commands import telling
 
     failed = [outcome for outcome in outcomes if outcome.error]
     result: dict[str, Any] = {
