@@ -30,72 +30,7 @@ from ufafuse.runtime.registration.align import (
 from ufafuse.runtime.registration.gain import gains_to, multiplied
 from ufafuse.runtime.registration.sharpness import confidence
 
-Weights = NDArray[np.float32]
-
 _WORTH_A_WORD = 3.0  # times the frame's own work, from which on the user is told why it takes so long
-
-
-@dataclass(frozen=True)
-class StackOptions:
-    """What is done to the frames before they are fused, and what is given beside the fused one.
-
-    Args:
-        order: Channel order, ``"bgr"`` or ``"rgb"``.
-        white: The level of white where it is not the dtype's greatest.
-        bayer: The pattern of raw frames.
-        align: ``"off"``, or a key of `ufafuse.runtime.registration.align.MOTIONS`: the frames are registered to the
-            first of two, or to the one of a stack that the others cover best.
-        match_gain: Multiply the frames' levels to match the reference's.
-        crop: Cut everything down to what all frames show.
-        want_map: Give the map.
-        want_confidence: Give the confidence.
-    """
-
-    order: str = "bgr"
-    white: float | None = None
-    bayer: str | None = None
-    align: str = "off"
-    match_gain: bool = False
-    crop: bool = False
-    want_map: bool = False
-    want_confidence: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse options that make no sense (`InputError`)."""
-        if self.align != "off":
-            check_motion(self.align)
-        elif self.crop:
-            raise InputError(f"--crop cuts to what aligned frames share: add --align {' or '.join(MOTIONS)}.")
-
-
-@dataclass
-class Stacked:
-    """A fused stack.
-
-    Args:
-        fused: A frame like the others (smaller with ``crop``), in the reference's geometry.
-        reference: The number of the frame that the others were registered and matched to.
-        map: H x W float32 in [0, 1]: of two frames the near one's weight; of more, which frame weighs most: 1 for the
-            first, 0 for the last, the others evenly between. None where it was not asked for, or the model has none.
-        confidence: H x W float32 in [0, 1], see `ufafuse.runtime.registration.sharpness`; None where it was not asked for.
-        crop: What all frames show, in pixels of the reference.
-        alignments: How each other frame, in their order, lies to the reference; empty without ``align``.
-        gains: What each other frame was multiplied by; empty without ``match_gain``.
-        warnings: What the user should know.
-        grid: The tiles of each fusion; None when frames were fused whole.
-        ms: Time of the fusions alone.
-    """
-
-    fused: Frame
-    crop: Crop
-    reference: int = 0
-    map: Weights | None = None
-    confidence: Weights | None = None
-    alignments: list[Alignment] = field(default_factory=list)
-    gains: list[tuple[float, ...]] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    grid: Grid | None = None
-    ms: float = 0.0
 
 
 class Step(NamedTuple):
