@@ -17,8 +17,8 @@ from ufafuse.runtime.memory.tiled import OnTile, TiledModel, layout_for
 from ufafuse.runtime.memory.tiling import Grid, grid_of_step
 from ufafuse.runtime.models import model_path
 from ufafuse.runtime.precision import preferred_precision
-from ufafuse.runtime.stacks.model import StackModel
 from ufafuse.runtime.session import Fused, Session, SessionOptions, open_session
+from ufafuse.runtime.stacks.model import StackModel
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -1,34 +1,30 @@
-"""Two or more frames as people bring them, made comparable and fused: registered, matched in exposure, folded pair by pair."""
+"""Two or more frames as people bring them, made comparable and fused.
+
+A network that gathers fuses a stack by one rule over all frames (`ufafuse.runtime.stacks`); with any other one the frames are
+folded pair by pair here.
+"""
 
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import Frame, FrameKind, check_frames, frame_names
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.memory.tiled import OnTile
-from ufafuse.runtime.memory.tiling import Grid
-from ufafuse.runtime.registration.align import (
-    MOTIONS,
-    Alignment,
-    Crop,
-    best_covered,
-    chained,
-    check_motion,
-    estimate_neighbours,
-    moved_like,
-    unaligned_by,
-)
+from ufafuse.runtime.pictures.source import of_arrays
+from ufafuse.runtime.registration.align import Crop, best_covered, chained, estimate_neighbours, moved_like, unaligned_by
 from ufafuse.runtime.registration.gain import gains_to, multiplied
 from ufafuse.runtime.registration.sharpness import confidence
+from ufafuse.runtime.stacks.fusing import fuse_sources
+from ufafuse.runtime.stacks.options import Stacked, StackOptions, Weights
+
+__all__ = ["StackOptions", "Stacked", "Step", "fuse_stack", "middle_out"]
 
 _WORTH_A_WORD = 3.0  # times the frame's own work, from which on the user is told why it takes so long
 
@@ -73,7 +69,8 @@ def fuse_stack(
         fuser: With a loaded model.
         frames: Two or more, as `Fuser.fuse` takes them.
         options: See `StackOptions`.
-        on_tile: As `Fuser.fuse_pair`; for more than two frames it begins anew with each pair.
+        on_tile: Told how many steps of how many are done: of a network that gathers, frames seen; else, as
+            `Fuser.fuse_pair`, tiles, beginning anew with each pair of a fold.
 
     Raises:
         InputError: Fewer than two frames, or one that cannot be used; the text names it.
@@ -83,6 +80,13 @@ def fuse_stack(
     frames = list(frames)
     if len(frames) < 2:
         raise InputError(f"{len(frames)} frames were given: fusing takes two or more.")
+    if options.method == "pyramid" or (fuser.gathers and (len(frames) > 2 or options.want_height)):
+        result = fuse_sources(fuser, of_arrays(frames, frame_names(len(frames))), options, on_tile)
+        return result.cut() if options.crop else result
+    if options.want_height:
+        raise InputError(
+            f"{fuser.model.name} folds a stack pair by pair, which gives no heights: choose the model 'ufa-stack'."
+        )
     if options.bayer is not None:
         frames = [
             demosaiced(frame, options.bayer, order=options.order, white=options.white, name=name)
@@ -103,9 +107,7 @@ def fuse_stack(
             f"the tiles overlap so much that the network saw every pixel {result.grid.work:.1f} times: with more memory "
             "(--max-memory) it is faster."
         )
-    if options.crop:
-        _cut(result)
-    return result
+    return result.cut() if options.crop else result
 
 
 def _make_comparable(frames: list[Frame], kind: FrameKind, options: StackOptions, result: Stacked, threads: int) -> None:
@@ -171,10 +173,3 @@ def _fold(fuser: Fuser, frames: list[Frame], options: StackOptions, result: Stac
             winners[number] = np.where(made.map >= 0.5, np.float32(left), np.float32(right))
             result.map = np.asarray(1 - winners[number] / np.float32(count - 1), np.float32)
     result.fused = pictures.popitem()[1]
-
-
-def _cut(result: Stacked) -> None:
-    rows_columns = result.crop.slices
-    result.fused = np.ascontiguousarray(result.fused[rows_columns])
-    result.map = None if result.map is None else np.ascontiguousarray(result.map[rows_columns])
-    result.confidence = None if result.confidence is None else np.ascontiguousarray(result.confidence[rows_columns])

@@ -10,6 +10,7 @@ from pathlib import Path
 from ufafuse.runtime.errors import InputError
 
 DEFAULT = "ufa-edge"
+STACKS = "ufa-stack"  # the default for more than two frames
 FOLDER = Path(__file__).resolve().parent
 _PRECISION_SUFFIX = {None: "", "fp32": "", "bf16": "", "int8": "-int8"}
 

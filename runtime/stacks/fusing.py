@@ -105,9 +105,9 @@ def _prepared(fuser: Fuser, sources: list[FrameSource], options: StackOptions) -
         if need + taken > limit:
             raise InputError(
                 f"a memory of {limit / MB:.0f} MB is too little for a stack of {size[0]} x {size[1]}: "
-                f"{(need + taken) / PLANNED_SHARE / MB:.0f} MB are needed, whatever the number of frames. Give more with max_memory."
+                f"{(need + taken) / PLANNED_SHARE / MB:.0f} MB are needed, for any number of frames. Give more with max_memory."
             )
-        held = 2 * kept < limit * PLANNED_SHARE - taken - 2 * need
+        held = 1.2 * kept + 1.5 * need < limit * PLANNED_SHARE - taken
     return (Held if held else Passing)(list(sources), kind, size, wishes)
 
 
@@ -142,7 +142,10 @@ class _Fusion:
         if self._options.method == "pyramid":
             return self._with_pyramid()
         stack, size = self._stack, self._stack.size
-        state = _state_bytes(self._fuser, size, stack.kind, int(np.prod((*size, max(1, stack.kind.channels)))), self._options)
+        frame_bytes = int(np.prod((*size, max(1, stack.kind.channels)))) * stack.kind.dtype.itemsize
+        state = _state_bytes(self._fuser, size, stack.kind, frame_bytes, self._options)
+        if isinstance(stack, Held):
+            state += frame_bytes * len(stack.sources)
         with self._fuser.planned_stack(size, state, _StackTrials(self._fuser, stack.kind)) as grid:
             model = self._fuser.stack_model()
             return self._with_network(model, grid or model.whole(size))

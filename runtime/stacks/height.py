@@ -47,13 +47,13 @@ class ScorePeaks:
         self._last = np.full(size, np.nan, np.float32)
         self._mean = np.zeros(size, np.float32)
         self._count = 0
-        self._number = -1
+        self._number = 65535  # no frame's
 
     BYTES_PER_PIXEL = 30.0
 
     def add(self, index: int, weights: Floats, covered: NDArray[np.uint8] | None) -> None:
         """Add a frame's weights (H x W, above 0), in the order of focus; ``index`` is the frame's number in the stack."""
-        score = cv2.GaussianBlur(np.log(weights), (0, 0), _SMOOTHING)
+        score = np.asarray(cv2.GaussianBlur(np.log(weights), (0, 0), _SMOOTHING), np.float32)
         if covered is not None:
             score = np.where(covered > 0, score, np.float32(-1e3))
         # The frame after the one that is best so far: its score completes the three.
@@ -80,7 +80,7 @@ class ScorePeaks:
         # In units of the score: a frame that is e times as heavy as the average one is surely the sharp one.
         lead = self._best - self._mean / max(1, self._count)
         confidence = 1 - np.exp(-np.maximum(lead, 0) / 2)
-        return Height(self._index + offset, confidence.astype(np.float32))
+        return Height((self._index + offset).astype(np.float32), confidence.astype(np.float32))
 
 
 def filled(height: Height, guide: Floats, *, least: float = 0.35, radius: int = 12) -> Floats:
@@ -98,7 +98,7 @@ def filled(height: Height, guide: Floats, *, least: float = 0.35, radius: int = 
     known = np.where(height.confidence >= least, height.confidence, 0).astype(np.float32)
     position = np.nan_to_num(height.position).astype(np.float32)
     estimate = _pulled(position, known)
-    # Then as a guided filter would have it (He, Sun and Tang, PAMI 2013), which is flat where the picture is and steps where it does.
+    # Then as a guided filter has it (He, Sun and Tang, PAMI 2013): flat where the picture is, a step where it steps.
     smooth = _guided(guide, estimate, np.maximum(known, 0.02), radius)
     share = np.clip(known / max(least, 1e-6) - 0.5, 0, 1)
     return np.asarray(share * position + (1 - share) * smooth, np.float32)
@@ -111,7 +111,7 @@ def _pulled(values: Floats, weight: Floats) -> Floats:
     size = (values.shape[1] + 1) // 2, (values.shape[0] + 1) // 2
     small_weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
     small = cv2.resize(values * weight, size, interpolation=cv2.INTER_AREA) / np.maximum(small_weight, 1e-6)
-    coarse = _pulled(small, np.minimum(small_weight * 2, 1))
+    coarse = _pulled(np.asarray(small, np.float32), np.asarray(np.minimum(small_weight * 2, 1), np.float32))
     share = np.minimum(weight * 2, 1)
     return np.asarray(share * values + (1 - share) * cv2.resize(coarse, values.shape[::-1], interpolation=cv2.INTER_LINEAR))
 

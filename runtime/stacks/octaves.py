@@ -6,6 +6,7 @@ made. Sums of weighed bands and sums of weights are all that is kept between fra
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import cv2
 import numpy as np
@@ -64,10 +65,10 @@ class OctaveSums:
         Pixels that some frame shows are opaque. Rounded and clipped to the levels of the kind.
         """
         result = np.ascontiguousarray(reference).copy()
-        picture = result.reshape(*self._size, -1)
+        picture: Any = result.reshape(*self._size, -1)
 
         def put(rows: slice) -> None:
-            light = np.zeros(self._light[0, rows].shape, np.float32)
+            light: Any = np.zeros(self._light[0, rows].shape, np.float32)
             for band in range(len(self._light)):
                 light += self._light[band, rows] / np.maximum(self._weight[band, rows], 1e-30)[..., None]
             seen = self._weight[0, rows] > 0
@@ -90,7 +91,8 @@ def _reduced(picture: Frame, octaves: Sequence[int], stride: int) -> list[Floats
     height, width = picture.shape[:2]
     down, right = round_up(height, stride) - height, round_up(width, stride) - width
     reduced: list[Floats] = []
-    source, before = picture, 1
+    source: Any = picture
+    before = 1
     for size in octaves:
         if not reduced:
             # Strip by strip: a float copy of the whole frame would be the largest array of all.
@@ -109,7 +111,7 @@ def _reduced_by_strips(picture: Frame, size: int, down: int, right: int) -> Floa
     result = np.empty(((height + down) // size, (width + right) // size, picture.shape[2]), np.float32)
     for rows in _strips((height, width), size):
         last = rows.stop == height
-        strip = np.asarray(picture[rows], np.float32)
+        strip: Any = np.asarray(picture[rows], np.float32)
         if right or (down and last):
             strip = cv2.copyMakeBorder(strip, 0, down if last else 0, 0, right, cv2.BORDER_REPLICATE)
         area = (strip.shape[1] // size, strip.shape[0] // size)
@@ -124,7 +126,7 @@ def _enlarged(small: Floats, size: int, rows: slice, width: int) -> Floats:
     part = small[first:last]
     whole = cv2.resize(part, None, fx=size, fy=size, interpolation=cv2.INTER_LINEAR)
     top = rows.start - first * size
-    return np.asarray(whole).reshape(*whole.shape[:2], -1)[top : top + rows.stop - rows.start, :width]
+    return np.asarray(whole, np.float32).reshape(*whole.shape[:2], -1)[top : top + rows.stop - rows.start, :width]
 
 
 def _add_strip(
@@ -137,7 +139,7 @@ def _add_strip(
     light: Floats,
     total: Floats,
 ) -> None:
-    finer = np.asarray(picture[rows], np.float32)
+    finer: Any = np.asarray(picture[rows], np.float32)
     width = picture.shape[1]
     for band in range(len(octaves) + 1):
         weight = weights[band, rows]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,3 +103,14 @@ class Stacked:
     left_out: dict[int, str] = field(default_factory=dict)
     hot_pixels: int = 0
     height: Height | None = None
+
+    def cut(self) -> "Stacked":
+        """Cut everything down to `crop`; returns itself."""
+
+        def cut(plane: NDArray[Any] | None) -> Any:  # noqa: ANN401 - an array, or None for None
+            return None if plane is None else np.ascontiguousarray(plane[self.crop.slices])
+
+        self.fused, self.map, self.confidence = (cut(plane) for plane in (self.fused, self.map, self.confidence))
+        if self.height is not None:
+            self.height = Height(cut(self.height.position), cut(self.height.confidence))
+        return self

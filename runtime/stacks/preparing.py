@@ -17,8 +17,16 @@ from numpy.typing import NDArray
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import Frame, FrameKind
 from ufafuse.runtime.pictures.source import FrameSource
-from ufafuse.runtime.registration.align import Alignment, best_covered, chained, estimate_neighbours, estimate_pictures
-from ufafuse.runtime.registration.align import comparable, compared_pixels, unmoved
+from ufafuse.runtime.registration.align import (
+    Alignment,
+    best_covered,
+    chained,
+    comparable,
+    compared_pixels,
+    estimate_neighbours,
+    estimate_pictures,
+    unmoved,
+)
 from ufafuse.runtime.registration.gain import gains_to, multiplied
 from ufafuse.runtime.stacks.hot import find_hot_pixels, looked_at, without_hot_pixels
 from ufafuse.runtime.stacks.order import by_sharpness

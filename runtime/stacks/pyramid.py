@@ -4,6 +4,8 @@ For comparison, and for people who want it. No network; frames come one after th
 coefficients so far are kept.
 """
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -36,17 +38,17 @@ class PyramidMaximum:
         """Add a frame; where it shows nothing (``covered`` is 0) it does not win."""
         picture = frame.reshape(*self._size, -1)
         current = np.asarray(picture[..., : 1 if self._kind.grey else 3], np.float32)
-        shown = None if covered is None else covered.astype(np.float32)
+        shown: Any = None if covered is None else covered.astype(np.float32)
         for level in range(self._levels):
-            smaller = cv2.pyrDown(current)
-            band = current - _like(cv2.pyrUp(smaller, dstsize=current.shape[1::-1]), current)
-            energy = cv2.GaussianBlur((band * band).sum(2), (0, 0), _AROUND)
+            smaller = np.asarray(cv2.pyrDown(current), np.float32)
+            band = np.subtract(current, _like(cv2.pyrUp(smaller, dstsize=current.shape[1::-1]), current))
+            energy = np.asarray(cv2.GaussianBlur((band * band).sum(2), (0, 0), _AROUND), np.float32)
             if shown is not None:
-                energy = np.where(shown >= 1, energy, np.float32(-1))
+                energy[shown < 1] = -1
                 shown = cv2.resize(shown, smaller.shape[1::-1], interpolation=cv2.INTER_AREA)
             self._keep(level, band, energy)
             current = _like(smaller, current)
-        self._base = current if self._base is None else self._base + current
+        self._base = current if self._base is None else np.asarray(self._base + current, np.float32)
         self._count += 1
 
     def _keep(self, level: int, band: Floats, energy: Floats) -> None:
@@ -61,17 +63,17 @@ class PyramidMaximum:
     def fused(self, reference: Frame) -> Frame:
         """Put the octaves together: like ``reference``, with its alpha."""
         assert self._base is not None, "at least one frame was added"
-        current = self._base / self._count
+        current = np.asarray(self._base / self._count, np.float32)
         for band in self._detail[::-1]:
-            current = _like(cv2.pyrUp(current, dstsize=band.shape[1::-1]), band) + band
+            current = np.add(_like(cv2.pyrUp(current, dstsize=band.shape[1::-1]), band), band)
         result = np.ascontiguousarray(reference).copy()
         picture = result.reshape(*self._size, -1)
         if self._kind.dtype != np.float32:
-            current = np.rint(current)
+            np.rint(current, out=current)
         picture[..., : current.shape[2]] = np.clip(current, 0, self._kind.white).astype(self._kind.dtype)
         return result
 
 
-def _like(picture: NDArray[np.float32], other: Floats) -> Floats:
+def _like(picture: NDArray[Any], other: Floats) -> Floats:
     """With its channels as an axis of their own, which OpenCV drops where there is one."""
     return np.asarray(picture, np.float32).reshape(*picture.shape[:2], other.shape[2])

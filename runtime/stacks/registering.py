@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,8 +17,8 @@ from ufafuse.runtime.registration.align import (
     Crop,
     Picture,
     best_covered,
-    compared_pixels,
     comparable,
+    compared_pixels,
     estimate_pictures,
     followed,
     unmoved,
@@ -128,7 +129,7 @@ def moved(frame: Frame, alignment: Alignment, kind: FrameKind) -> tuple[Frame, C
     result = result.reshape(frame.shape)
     if kind.dtype != np.uint8:  # the interpolation overshoots at edges; uint8 saturates by itself
         np.clip(result, 0, kind.dtype.type(kind.white), out=result)
-    mask = np.full(frame.shape[:2], 255, np.uint8) if covered is None else covered * np.uint8(255)
+    mask: Any = np.full(frame.shape[:2], 255, np.uint8) if covered is None else covered * np.uint8(255)
     mask = cv2.warpPerspective(mask, alignment.matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     shown = (mask == 255).astype(np.uint8)
     return result, None if shown.all() else shown
