@@ -197,10 +197,10 @@ def _fuse_one(
     from ufafuse.runtime.jobs import Outputs, fuse_files
 
     with console.progress() as bar:
-        task = bar.add_task("fusing", total=None, visible=False)
+        task = bar.add_task(f"fusing {len(images)} frames", total=None)
 
         def on_tile(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, visible=True)
+            bar.update(task, description="fusing, tile", completed=done, total=total)
 
         return fuse_files(fuser, images, Outputs(*results), options, frames=frames, force=force, on_tile=on_tile)
 
@@ -215,7 +215,7 @@ def _fuse_many(
     found = find_pairs(pairs)
     out, maps, confidences = results
     with console.progress() as bar:
-        task = bar.add_task("fusing", total=len(found))
+        task = bar.add_task("fusing pairs", total=len(found))
         outcomes = fuse_folder(
             fuser,
             found,

@@ -10,14 +10,14 @@ from typing import Any, NoReturn
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from ufafuse.runtime import opencv
 from ufafuse.runtime.errors import BackendError, UfaError
+from ufafuse.runtime.progress import Bars
 from ufafuse.runtime.texts import one_line, written_out
 
-__all__ = ["emit", "err", "escape", "fail", "hint", "out", "progress", "run", "warn", "wrote"]
+__all__ = ["emit", "err", "escape", "fail", "hint", "out", "plain", "progress", "run", "warn", "wrote"]
 
 
 class _Console(Console):
@@ -101,6 +101,11 @@ def emit(result: Mapping[str, Any], *, as_json: bool) -> None:
         typer.echo(json.dumps(result))
 
 
+def plain(text: str) -> None:
+    """Print a text on stdout as it is: brackets of a Markdown table are no markup."""
+    typer.echo(written_out(text.rstrip("\n")))
+
+
 def wrote(path: Path, *, as_json: bool = False) -> None:
     """Name a file that was written (on stderr when stdout belongs to JSON)."""
     (err if as_json else out).print(f"wrote {escape(one_line(path))}")
@@ -111,7 +116,6 @@ def hint(command: str, *, as_json: bool = False) -> None:
     (err if as_json else out).print(f"[dim]next: {escape(one_line(command))}[/dim]")
 
 
-def progress() -> Progress:
+def progress() -> Bars:
     """A progress bar on stderr; silent when stderr is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+    return Bars(err)
