@@ -15,6 +15,7 @@ from ufafuse.runtime.stream.sources.clock import Backlog, StreamClock
 from ufafuse.runtime.stream.sources.params import Params
 
 NETWORK_TIMEOUT_MS = 5000
+_LONGEST_PAUSE = 3600.0  # seconds between two pictures of a file; a stamp beyond is not believed
 _PLAUSIBLE_DELAY = 2.0  # seconds from exposure to reading that a driver's clock may show
 
 
@@ -91,7 +92,7 @@ class VideoFileSource(_Capture):
         if array is None:
             raise EndOfSource
         timestamp = self._moment()
-        if timestamp <= self._last:  # a stream without timestamps, such as bare MJPEG
+        if not self._last < timestamp <= self._last + _LONGEST_PAUSE:  # no timestamps, as in bare MJPEG, or a wrong one
             timestamp = self._last + self._interval
         self._last = timestamp
         return self._frame(array, timestamp, time.monotonic())
