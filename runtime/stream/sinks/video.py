@@ -17,6 +17,7 @@ from ufafuse.runtime.stream.frames import Array, FusedPair, size_of
 from ufafuse.runtime.stream.moments import Timeline
 from ufafuse.runtime.stream.sinks.base import Sink
 from ufafuse.runtime.stream.sinks.matroska import MatroskaWriter
+from ufafuse.runtime.texts import usable_by_c
 
 STDOUT = Path("-")
 _FOURCC = {".avi": "MJPG", ".mp4": "mp4v"}
@@ -167,10 +168,14 @@ class OpenCvSink(_VideoSink):
         path: An ``.avi`` or ``.mp4`` file.
         rate: Frames per second that the file claims.
         segment, force: As for all video sinks.
+
+    Raises:
+        InputError: The path is no UTF-8, which OpenCV cannot be given.
     """
 
     def __init__(self, path: Path, *, rate: float = 25.0, segment: float | None = None, force: bool = False) -> None:
         super().__init__(path, segment=segment, force=force)
+        usable_by_c(str(path), "--out")
         self._rate = rate
         if path.suffix.lower() == ".mp4":
             lost = "all of it, or with --segment S the last S seconds" if segment is None else f"its last {segment:g} seconds"

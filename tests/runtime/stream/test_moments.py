@@ -17,7 +17,7 @@ from ufafuse.runtime.stream.moments import Moments, Timeline
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pairing import NearestPairing
 from ufafuse.runtime.stream.pipeline import Pipeline
-from ufafuse.runtime.stream.sinks import MatroskaSink
+from ufafuse.runtime.stream.sinks import FolderSink, MatroskaSink
 from ufafuse.runtime.stream.sources import BrokenFrame, FolderSource, IterableSource, PushSource, Source
 
 PICTURE = np.zeros((32, 48, 3), np.uint8)
@@ -263,6 +263,46 @@ class TestFolders:
         (tmp_path / ("f" + "9" * 240 + ".png")).write_bytes(self.png(1, numbered_picture))
         with pytest.raises(BrokenFrame, match="no number"):
             FolderSource(tmp_path).read(0)
+
+
+def test_a_name_that_is_sent_again_ends_no_run_and_overwrites_nothing(fuse_marks, numbered_picture, kinds, tmp_path):
+    folders = [tmp_path / "near", tmp_path / "far"]
+    out = tmp_path / "out"
+
+    def send(numbers, level):
+        for side, folder in enumerate(folders):
+            folder.mkdir(exist_ok=True)
+            for number in numbers:
+                picture = numbered_picture(number, side)
+                picture[40:60] = level
+                hidden = folder / f".{number}.part"
+                hidden.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+                hidden.rename(folder / f"f{number}.png")
+
+    def until(names):
+        deadline = time.monotonic() + 20
+        while {path.name for path in out.glob("[!.]*")} != names and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert {path.name for path in out.glob("[!.]*")} == names
+
+    send(range(3), 0)
+    pipeline = Pipeline(*map(FolderSource, folders), fuse_marks, FolderSink(out), options=PipelineOptions(idle=30))
+    pipeline.start()
+    first = {f"0000000{number}.png" for number in range(3)}
+    until(first)
+    for folder in folders:
+        (folder / "f1.png").unlink()
+    time.sleep(0.5)  # a listing without it
+    send([1], 255)
+    until(first | {"00000001-2.png"})
+    send([3], 0)
+    until(first | {"00000001-2.png", "00000003.png"})
+    pipeline.stop()
+    assert pipeline.wait(10)
+    assert pipeline.error is None
+    assert cv2.imread(str(out / "00000001.png"))[50].max() == 0
+    assert cv2.imread(str(out / "00000001-2.png"))[50].min() == 255
+    assert kinds(pipeline).count("caution") == 1
 
 
 def test_a_recording_that_hangs_is_told(fuse_marks, numbered_picture, kinds):
