@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from rich.table import Table
 from typer.testing import CliRunner
 
+from ufafuse.commands.cli import build_app
 from ufafuse.runtime import console
 from ufafuse.runtime.artefact import write_json
-from ufafuse.runtime.cli import build_app
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.models import FOLDER
 from ufafuse.runtime.texts import json_text, one_line, usable_by_c, written_out
@@ -94,7 +94,7 @@ class TestForC:
         assert usable_by_c("näme 写真.avi") == "näme 写真.avi"
 
 
-UFA = [sys.executable, "-c", "from ufafuse.runtime.cli import main; main()"]
+UFA = [sys.executable, "-c", "from ufafuse.commands.cli import main; main()"]
 SIM = ["--near", "sim:?size=96x192", "--far", "sim:?size=96x192", "--model", "copy", "--frames", "3"]
 
 
