@@ -84,9 +84,6 @@ def _print_artefact(artefact: dict[str, Any]) -> None:
 
     table = Table(show_header=False, title=console.escape(Path(artefact["path"]).name))
     here = "[green]yes[/green]" if artefact["runs_here"] else f"[yellow]no: {console.escape(artefact['why_not'])}[/yellow]"
-    io = {"float": "float: N x 3 x H x W, RGB, 0 to 1", "uint8": "uint8: N x H x W x 3, BGR"}.get(
-        artefact["io"], artefact["io"]
-    )
     rows = {
         "kind": artefact["kind"],
         "network": artefact["variant"],

@@ -94,15 +94,10 @@ class Described:
 
 def described() -> list[Described]:
     """Every bundled network, the default one first."""
-    kinds = ("fp32", "int8")
-    return [
-        Described(
-            name, name == DEFAULT, PURPOSES.get(name, ""), {kind: _size(name, kind) for kind in kinds if _size(name, kind)}
-        )
-        for name in sorted(bundled(), key=lambda name: (name != DEFAULT, name))
-    ]
+    names = sorted(bundled(), key=lambda name: (name != DEFAULT, name))
+    return [Described(name, name == DEFAULT, PURPOSES.get(name, ""), _sizes(name)) for name in names]
 
 
-def _size(name: str, kind: str) -> int:
-    path = FOLDER / f"{name}{_PRECISION_SUFFIX[kind]}.onnx"
-    return path.stat().st_size if path.is_file() else 0
+def _sizes(name: str) -> dict[str, int]:
+    files = {kind: FOLDER / f"{name}{_PRECISION_SUFFIX[kind]}.onnx" for kind in ("fp32", "int8")}
+    return {kind: path.stat().st_size for kind, path in files.items() if path.is_file()}
