@@ -44,7 +44,7 @@ def _small(frame: Frame, kind: FrameKind) -> NDArray[np.float32]:
     factor = min(1.0, (_PIXELS / (height * width)) ** 0.5)
     side = max(1, round(width * factor)), max(1, round(height * factor))
     small = cv2.resize(np.ascontiguousarray(frame), side, interpolation=cv2.INTER_AREA)
-    small = small.reshape(side[1], side[0], -1)[..., : 1 if kind.grey else 3].astype(np.float32) / np.float32(kind.white)
+    small = small.reshape(side[1], side[0], -1)[..., : 1 if kind.grey else 3].astype(np.float32) / np.float32(kind.unit)
     return np.asarray(cv2.GaussianBlur(small, (0, 0), _BLUR_SIGMA), np.float32).reshape(small.shape)
 
 
