@@ -32,7 +32,9 @@ out = _Console(highlight=False, soft_wrap=True)
 err = _Console(highlight=False, soft_wrap=True, stderr=True)
 
 INTERRUPTED = 130
-_EXTRAS = {"train": "train", "export": "export", "calibration": "export", "benchmarks": "bench"}  # by folder
+# The extra that a folder's modules need, and a command's own.
+_EXTRAS = {"train": "train", "network": "train", "export": "export", "calibration": "export", "benchmarks": "bench"}
+_EXTRAS |= {"commands.train": "train", "commands.export": "export", "commands.calibrate": "export", "commands.bench": "bench"}
 
 
 @contextlib.contextmanager
@@ -76,9 +78,10 @@ def _extra_that_has(error: ModuleNotFoundError) -> str | None:
     if error.name is None or error.name.split(".")[0] == "ufafuse":
         return None
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        names = frame.f_globals["__name__"].split(".")
-        if names[0] == "ufafuse" and len(names) > 1 and names[1] in _EXTRAS:
-            return _EXTRAS[names[1]]
+        package, _, module = frame.f_globals["__name__"].partition(".")
+        for name in (module, module.partition(".")[0]) if package == "ufafuse" else ():
+            if name in _EXTRAS:
+                return _EXTRAS[name]
     return None
 
 

@@ -12,7 +12,7 @@ from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError, UfaError
 from ufafuse.runtime.memory.malloc import frames_in_memory, keep_heap, share_heap
 from ufafuse.runtime.stream.feed import Event
-from ufafuse.runtime.stream.frames import FAR, NEAR
+from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES
 from ufafuse.runtime.stream.fusing import Engine, EngineOptions
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
@@ -194,14 +194,17 @@ def _counted_signals() -> Iterator[list[int]]:
 
 
 def _judged(summary: dict[str, Any], *, stopped: bool) -> dict[str, Any]:
-    """A run that received frames from both sides and fused none has failed, unless it was cut short."""
-    if summary["ok"] and not stopped and not summary["fused"] and min(summary["frames_in"]) > 0:
+    """A run that fused nothing has failed, unless it was cut short."""
+    if summary["ok"] and not stopped and not summary["fused"]:
         summary["ok"] = False
         summary["error"] = _why_none(summary)
     return summary
 
 
 def _why_none(summary: dict[str, Any]) -> str:
+    if not all(summary["frames_in"]):
+        came = " and ".join(f"{count} frames from {side}" for side, count in zip(SIDES, summary["frames_in"], strict=False))
+        return f"no pair was fused: there were {came}."
     miss = summary["nearest_miss_ms"]
     if summary["dropped"] or miss is None:
         return f"no pair was fused: {summary['dropped']} were dropped and {summary['unmatched']} frames had no partner."

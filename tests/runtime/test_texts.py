@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from rich.table import Table
 from typer.testing import CliRunner
 
+from ufafuse.commands.cli import build_app
 from ufafuse.runtime import console
-from ufafuse.runtime.cli import build_app
 from ufafuse.runtime.texts import one_line, written_out
 
 

@@ -21,7 +21,7 @@ from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.sinks.base import Sink
 from ufafuse.runtime.stream.sources import BrokenFrame, HttpSource, PushSource, Source, SourceLost, mjpeg
 
-UFA = [sys.executable, "-c", "from ufafuse.runtime.cli import main; main()", "stream"]
+UFA = [sys.executable, "-c", "from ufafuse.commands.cli import main; main()", "stream"]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
 
 

@@ -12,11 +12,8 @@ from ufafuse.runtime.errors import InputError
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from ufafuse.export.everything import Maker
     from ufafuse.runtime.checks.cases import Findings
     from ufafuse.runtime.session import SessionOptions
-
-MAKERS_GROUP = "ufafuse.makers"
 
 
 class ExportPrecision(str, Enum):
@@ -113,7 +110,7 @@ def export(
 
 
 def _export_all(source: Path, out: Path, pairs: Path | None, size: tuple[int, int], *, force: bool) -> dict[str, Any]:
-    from ufafuse.export.everything import export_all
+    from ufafuse.commands.everything import export_all
 
     with console.progress() as bar:
         task = bar.add_task("exporting", total=None)
@@ -122,17 +119,9 @@ def _export_all(source: Path, out: Path, pairs: Path | None, size: tuple[int, in
             out,
             pairs=pairs,
             size=size,
-            makers=_makers(),
             force=force,
             done=lambda name: bar.update(task, description=name),
         )
-
-
-def _makers() -> "list[Maker]":
-    """What other folders add to --all, through the entry-point group ``ufafuse.makers``: this folder imports none."""
-    from importlib.metadata import entry_points
-
-    return [entry.load()() for entry in sorted(entry_points(group=MAKERS_GROUP), key=lambda entry: entry.name)]
 
 
 def _tell_export(report: dict[str, Any], out: Path, source: Path, *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from ufafuse.runtime.cli import main
+from ufafuse.commands.cli import main
 
 
 def ufa(capsys, *arguments):

@@ -2,9 +2,9 @@
 
 import pytest
 
+from ufafuse.commands.quantities import megabytes_from
 from ufafuse.runtime.bayer import pattern_from
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.quantities import megabytes_from
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,17 @@
-"""The `ufa` command. Each folder registers its own commands through the entry-point group ``ufafuse.commands``."""
+"""The `ufa` command: every command under one app."""
 
 import json
 import os
 import re
 import sys
 from collections.abc import Sequence
-from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 import typer
 
+from ufafuse.commands import bench, calibrate, export, fuse, stream, train
+from ufafuse.commands.helptext import HelpCommand, HelpGroup
 from ufafuse.runtime import console
-from ufafuse.runtime.helptext import HelpCommand, HelpGroup
 
 EPILOG = "Exit codes: 0 done; 1 it ran and a check fell short; 2 bad usage or input."
 # The order of the work.
@@ -65,8 +65,8 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    for entry in sorted(entry_points(group="ufafuse.commands"), key=lambda entry: entry.name != "runtime"):
-        entry.load()(app)
+    for module in (fuse, stream, train, export, calibrate, bench):
+        module.register(app)
     _dress(app)
     return app
 
@@ -81,7 +81,7 @@ def _dress(app: typer.Typer) -> None:
             _dress(group.typer_instance)
 
 
-def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
+def _show_version(wanted: bool) -> None:
     if wanted:
         from ufafuse.runtime.artefact import tool_versions
 

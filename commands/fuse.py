@@ -36,6 +36,13 @@ class Precision(str, Enum):
     int8 = "int8"
 
 
+class Prefer(str, Enum):
+    """What the choice of an arithmetic is to serve."""
+
+    quality = "quality"
+    speed = "speed"
+
+
 class Provider(str, Enum):
     """ONNX Runtime's execution providers."""
 
@@ -57,7 +64,10 @@ class Align(str, Enum):
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Model = Annotated[str | None, typer.Option(help="A bundled network's name, or a .onnx or .engine file that you trust.")]
 BackendOption = Annotated[Backend, typer.Option(help="Inference engine.")]
-PrecisionOption = Annotated[Precision | None, typer.Option(help="Arithmetic [default: the backend chooses].")]
+PreferOption = Annotated[
+    Prefer, typer.Option(help="quality: the machine's float arithmetic; speed: int8 where the network has it and it gains.")
+]
+PrecisionOption = Annotated[Precision | None, typer.Option(help="Arithmetic [default: as --prefer has it].")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads [default: the backend chooses].")]
 Pin = Annotated[bool, typer.Option("--pin", help="Bind each thread to a core.")]
 ProviderOption = Annotated[Provider, typer.Option(help="With --backend onnxruntime: what it runs on.")]
@@ -89,11 +99,14 @@ def fuse(
         list[Path] | None, typer.Argument(metavar="[NEAR FAR [MORE...]]", help="Images of one scene, in the order of focus.")
     ] = None,
     *,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The fused image, or with --pairs a folder.")] = Path("fused.png"),
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The fused image, or with --pairs a folder [default: fused.png].")
+    ] = None,
     pairs: Annotated[Path | None, typer.Option(help="A folder of pairs: NAME_A.* + NAME_B.*, or near/ + far/.")] = None,
     model: Model = None,
     backend: BackendOption = Backend.auto,
     precision: PrecisionOption = None,
+    prefer: PreferOption = Prefer.quality,
     threads: Threads = None,
     pin: Pin = False,
     provider: ProviderOption = Provider.cpu,
@@ -117,18 +130,17 @@ def fuse(
 ) -> None:
     """Fuse frames at different focus into one that is sharp everywhere: a pair, a focus stack, or a folder of pairs."""
     with console.run(as_json):
+        from ufafuse.commands.quantities import megabytes_from
         from ufafuse.runtime.bayer import pattern_from
         from ufafuse.runtime.fuser import Fuser
         from ufafuse.runtime.jobs import reading
-        from ufafuse.runtime.precision import quick_precision
-        from ufafuse.runtime.quantities import megabytes_from
         from ufafuse.runtime.stack import StackOptions
 
         images = _checked_images(images, pairs)
         options = StackOptions(
             white=white, bayer=bayer and pattern_from(bayer), align=align.value, match_gain=match_gain, crop=crop
         )
-        results = (out, map_out, confidence)
+        results = (_checked_out(out, pairs), map_out, confidence)
         limits: dict[str, Any] = {
             "threads": threads,
             "pin": pin,
@@ -137,21 +149,22 @@ def fuse(
             "tile": _parsed_tile(tile),
             "self_test": self_test,
         }
-        many, asked = len(images) > 2, precision and precision.value
+        skipped = 0
         with (
             reading(images, threads) as frames,
             Fuser(
                 model,
                 backend=backend.value,
-                precision=quick_precision(model, backend=backend.value, asked=asked) if many else asked,
+                precision=precision and precision.value,
+                prefer=prefer.value,
                 **limits,
             ) as fuser,
         ):
             if pairs is None:
                 outcomes = [_fuse_one(fuser, images, frames, results, options, force=force)]
             else:
-                outcomes = _fuse_many(fuser, pairs, results, options, force=force, skip_existing=skip_existing)
-            _report(fuser, outcomes, as_json=as_json, table=pairs is not None)
+                outcomes, skipped = _fuse_many(fuser, pairs, results, options, force=force, skip_existing=skip_existing)
+            _report(fuser, outcomes, as_json=as_json, many=pairs is not None, skipped=skipped)
     if any(outcome.error for outcome in outcomes):
         raise typer.Exit(1)
 
@@ -163,6 +176,12 @@ def _checked_images(images: list[Path] | None, pairs: Path | None) -> list[Path]
     if pairs is None and len(images) < 2:
         raise InputError(f"{len(images)} images were given: give two or more, NEAR FAR [MORE...], or --pairs DIR.")
     return images
+
+
+def _checked_out(out: Path | None, pairs: Path | None) -> Path:
+    if out is None and pairs is not None:
+        raise InputError("--pairs writes many pictures: name a folder for them with -o OUTDIR.")
+    return out or Path("fused.png")
 
 
 def _parsed_tile(text: str) -> Any:  # noqa: ANN401 - a `Tile`, or a word that `Budget` refuses
@@ -188,7 +207,8 @@ def _fuse_one(
 
 def _fuse_many(
     fuser: "Fuser", pairs: Path, results: Results, options: "StackOptions", *, force: bool, skip_existing: bool
-) -> "list[Outcome]":
+) -> "tuple[list[Outcome], int]":
+    """What became of the pairs, and how many results were there already."""
     from ufafuse.runtime.jobs import fuse_folder
     from ufafuse.runtime.pairs import find_pairs
 
@@ -196,7 +216,7 @@ def _fuse_many(
     out, maps, confidences = results
     with console.progress() as bar:
         task = bar.add_task("fusing", total=len(found))
-        return fuse_folder(
+        outcomes = fuse_folder(
             fuser,
             found,
             out,
@@ -207,49 +227,32 @@ def _fuse_many(
             skip_existing=skip_existing,
             done=lambda _: bar.advance(task),
         )
+    return outcomes, len(found) - len(outcomes)
 
 
-def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, table: bool) -> None:
+def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, many: bool, skipped: int) -> None:
+    from ufafuse.commands import telling
+
     failed = [outcome for outcome in outcomes if outcome.error]
     result: dict[str, Any] = {
         "ok": not failed,
         "backend": fuser.backend,
-        "why": fuser.session.why,
+        "why": fuser.why,
         "precision": fuser.precision,
         "model": str(fuser.model),
         "outputs": [outcome.to_json() for outcome in outcomes],
         "failed": len(failed),
+        "skipped": skipped,
     }
     console.emit(result, as_json=as_json)
-    if table and not as_json:
-        console.out.print(_table(outcomes))
-    for outcome in outcomes:
-        for warning in outcome.warnings:
-            console.warn(f"{outcome.fused.name}: {warning}")
-    for outcome in failed:
-        console.fail(outcome.error)
-    if not as_json:
-        console.out.print(f"{fuser.backend} ({fuser.session.why}), {fuser.precision}, {fuser.model.name}")
-    for outcome in outcomes:
-        if not outcome.error and not table:
-            for path in (
-                outcome.fused,
-                *(Path(outcome.details[key]) for key in ("map", "confidence") if key in outcome.details),
-            ):
-                console.wrote(path, as_json=as_json)
-    if table:
-        console.err.print(f"{len(outcomes) - len(failed)} of {len(outcomes)} pairs fused")
-
-
-def _table(outcomes: "list[Outcome]") -> Any:  # noqa: ANN401 - rich is imported here only
-    from rich.table import Table
-
-    table = Table("pair", "size", "ms", "result")
-    for outcome in outcomes:
-        size = "x".join(map(str, outcome.size)) if outcome.size else ""
-        ms = f"{outcome.ms:.0f}" if outcome.ms is not None else ""
-        table.add_row(outcome.fused.stem, size, ms, "[red]failed[/red]" if outcome.error else str(outcome.fused))
-    return table
+    if as_json:
+        for path in (path for outcome in outcomes if not many for path in telling.written(outcome)):
+            console.wrote(path, as_json=True)
+    elif many:
+        telling.tell_many(fuser, outcomes, skipped=skipped)
+    else:
+        telling.tell_one(fuser, outcomes[0])
+    telling.warn_and_fail(outcomes)
 
 
 def info(

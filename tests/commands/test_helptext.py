@@ -5,7 +5,7 @@ import re
 import pytest
 import typer
 
-from ufafuse.runtime.cli import ORDER, build_app
+from ufafuse.commands.cli import ORDER, build_app
 
 COMMAND = typer.main.get_command(build_app())
 
