@@ -145,6 +145,14 @@ class TiffFile:
         array = upright(picture.array, int(page.tags.valueof(274, 1) or 1))
         return Picture(array, metadata, picture.warnings, picture.white, "TIFF")
 
+    def metadata(self, index: int) -> Metadata:
+        """What the file says beside the pixels of one picture; what cannot be understood is left out."""
+        with self._lock:
+            try:
+                return self._metadata(self._pages[index])
+            except _BROKEN:
+                return Metadata()
+
     def _samples(self, page: Any, name: str) -> Image:  # noqa: ANN401 - tifffile's page
         """The stored samples: rows x columns, or rows x columns x samples."""
         compression = int(page.compression)
