@@ -11,7 +11,7 @@ import numpy as np
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.checks.result import check_between, check_finite
 from ufafuse.runtime.errors import BackendError, InputError
-from ufafuse.runtime.frames import Frame, FrameKind, check_out, pack, unpack, with_beyond
+from ufafuse.runtime.frames import Frame, FrameKind, check_frames, check_out, pack, unpack, with_beyond
 from ufafuse.runtime.levels import Levels, kind_with_levels, white_of_mosaics
 from ufafuse.runtime.machine import usable_cores
 from ufafuse.runtime.memory.budget import Budget, Tile
@@ -184,6 +184,7 @@ class Fuser:
         white: float | None = None,
         bayer: str | None = None,
         out: Frame | None = None,
+        levels: Levels | None = None,
         want_map: bool = False,
         on_tile: OnTile = lambda _done, _total: None,
     ) -> Fusion:
@@ -191,6 +192,7 @@ class Fuser:
 
         Args:
             near, far, order, white, bayer, out: As `fuse`.
+            levels: Those of a stack that the pair belongs to, instead of ``white``; None: they are found.
             want_map: Give the map too.
             on_tile: Told after each step of a tiled run how many of how many are done.
 
@@ -203,7 +205,10 @@ class Fuser:
                 demosaiced(frame, bayer, order=order, white=white, name=name)
                 for frame, name in ((near, "near frame"), (far, "far frame"))
             )
-        kind, levels = kind_with_levels((near, far), order=order, white=white, maps=self.session.manifest.io == "float")
+        if levels is None:
+            kind, levels = kind_with_levels((near, far), order=order, white=white, maps=self.session.manifest.io == "float")
+        else:
+            kind = levels.of(check_frames((near, far), order=order, open_ended=True))
         check_out(out, kind, near.shape)
         if self.session.manifest.io == "uint8" and kind.dtype != np.uint8:
             raise InputError(f"{self.model.name} takes 8-bit frames, these are {kind.dtype}: use a float-io model.")

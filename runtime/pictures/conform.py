@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -16,7 +16,7 @@ import numpy as np
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.levels import levels_from, peak_of
 from ufafuse.runtime.pictures.metadata import Metadata
-from ufafuse.runtime.pictures.picture import Image
+from ufafuse.runtime.pictures.picture import Image, Picture
 from ufafuse.runtime.pictures.source import FrameSource
 
 _SAME_SHAPE = 0.02  # by which width over height may differ between sizes of one scene
@@ -50,11 +50,6 @@ class Common:
         """Of every frame."""
         return (*self.size, self.channels) if self.channels else self.size
 
-    def load(self, source: FrameSource) -> Image:
-        """Read a frame and bring it to this kind. Raises: InputError."""
-        picture = source.picture()
-        return self.of(picture.array, picture.metadata, source.name)
-
     def of(self, array: Image, metadata: Metadata, name: str) -> Image:
         """A frame of this kind; the same array where nothing is to be done. Raises: InputError."""
         if self.profile is not None and not same_profile(metadata.icc, self.profile):
@@ -66,6 +61,43 @@ class Common:
             shrinks = array.shape[0] > self.size[0]
             array = cv2.resize(array, self.size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
         return array
+
+
+class ConformedFrame(FrameSource):
+    """A frame that is brought to the kind of its stack whenever it is read, and whose damage and warnings are collected.
+
+    Args:
+        source: The frame as its file has it.
+        common: What it is brought to.
+        strict: Damage inside the file is an error.
+        told: Takes what the user should know of the file, once.
+    """
+
+    def __init__(self, source: FrameSource, common: Common, *, strict: bool, told: dict[str, None]) -> None:
+        self.name, self.path = source.name, source.path
+        self._source, self._common, self._strict, self._told = source, common, strict, told
+        self.white: float | None = None
+
+    @property
+    def metadata(self) -> Metadata:
+        """As `FrameSource.metadata`."""
+        return self._source.metadata
+
+    def picture(self) -> Picture:
+        """Read it and bring it to the common kind. Raises: InputError, also for damage where that is an error."""
+        picture = self._source.picture()
+        if picture.damage and self._strict:
+            raise InputError(f"{self.name} is damaged inside ({picture.damage}): record or copy it again, or omit strict.")
+        if picture.damage:
+            self._told[f"{self.name} is damaged inside ({picture.damage}): parts of it are wrong; record or copy it again."] = (
+                None
+            )
+        self._told.update(dict.fromkeys(f"{self.name}: {warning}." for warning in picture.warnings))
+        self.white = picture.white
+        return replace(picture, array=self._common.of(picture.array, picture.metadata, self.name))
+
+    def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        return self._common.shape, self._common.dtype
 
 
 def common_kind(sources: Sequence[FrameSource], *, scale: bool = False, convert: bool = False) -> Common:

@@ -280,7 +280,7 @@ def stack_of(paths: Sequence[Path], *, most: int | None = None, inside: bool = F
     Args:
         paths: In the order of the stack.
         most: Pixels that a frame may declare; None: what the machine allows.
-        inside: Look for damage inside, see `read_picture`; the frames' pictures have the warnings.
+        inside: Look for damage inside, see `read_picture`; the frames' pictures tell it.
 
     Raises:
         InputError: A file is missing or cannot be opened. Pictures are not decoded here: what is wrong inside shows when they

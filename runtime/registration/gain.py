@@ -1,5 +1,6 @@
 """Undoing a jump of exposure or white balance between two frames of one scene."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -12,7 +13,9 @@ _PIXELS = 65_536  # of the small pictures that are compared
 _BLUR_SIGMA = 2.0
 _LOW, _HIGH = 0.04, 0.94  # of white: darker levels are noise, lighter ones may be clipped
 _LEAST_SHARE = 0.01  # of the small picture, that must be usable in both frames
-_LIMITS = (0.25, 4.0)
+MOST_GAIN = 4.0
+_LIMITS = (1 / MOST_GAIN, MOST_GAIN)
+_STEADY = 1.04  # between the brightest and the darkest frame: a steady light, another focus
 
 
 def gains_to(near: Frame, other: Frame, kind: FrameKind) -> tuple[float, ...]:
@@ -37,6 +40,17 @@ def gains_to(near: Frame, other: Frame, kind: FrameKind) -> tuple[float, ...]:
         ratio = float(np.median(a[..., channel][here] / b[..., channel][here])) if enough else 1.0
         factors.append(float(np.clip(ratio, *_LIMITS)))
     return tuple(factors)
+
+
+def exposure_warning(frames: Sequence[Frame], kind: FrameKind) -> str:
+    """What to tell the user where the exposure of frames jumps; empty where it is steady."""
+    gains = [1.0, *(float(np.median(gains_to(frames[0], frame, kind))) for frame in frames[1:])]
+    step = max(gains) / min(gains)
+    if step < _STEADY:
+        return ""
+    return (
+        f"the frames' exposure differs by up to {100 * (step - 1):.0f} %, which shows as patches: match it with --match-gain."
+    )
 
 
 def _small(frame: Frame, kind: FrameKind) -> NDArray[np.float32]:
