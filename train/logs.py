@@ -13,7 +13,7 @@ from rich.progress import TaskID
 from ufafuse.runtime import console
 from ufafuse.runtime.artefact import atomic_write
 
-COLUMNS = ("step", "seconds", "loss", "lr", "images_per_second", "val_psnr", "val_ssim")
+COLUMNS: tuple[str, ...] = ("step", "seconds", "loss", "lr", "images_per_second", "val_psnr", "val_ssim")
 
 
 class RunLog:
