@@ -1,11 +1,11 @@
 """Fusing files: one pair or stack, or a folder of pairs of which one bad file must not stop the others."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from ufafuse.runtime.errors import InputError, ModelError, OutputError, UfaError
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.machine import usable_cores
 from ufafuse.runtime.memory.tiled import OnTile
-from ufafuse.runtime.pairs import PairPaths
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
 from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
 from ufafuse.runtime.pictures.write import WriteOptions, check_holds, check_output, write_image
@@ -221,9 +220,23 @@ def _details(frames: Sequence[FrameSource], outputs: Outputs, result: Stacked, o
     return details
 
 
+class Group(Protocol):
+    """The files of a pair or stack, and what its result is called: `PairPaths`, `StackPaths`."""
+
+    @property
+    def name(self) -> str:
+        """Of the result, without a suffix."""
+        ...
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """In the order of focus."""
+        ...
+
+
 def fuse_folder(
     fuser: Fuser,
-    pairs: list[PairPaths],
+    groups: Iterable[Group],
     folder: Path,
     options: StackOptions | None = None,
     *,
@@ -235,37 +248,51 @@ def fuse_folder(
     skip_existing: bool = False,
     done: Callable[[Outcome], None] = lambda _: None,
 ) -> list[Outcome]:
-    """Fuse every pair into ``folder/NAME.suffix``; a pair that fails is an `Outcome` with an error, and the next is taken.
+    """Fuse every pair or stack into ``folder/NAME.suffix``; one that fails is an `Outcome` with an error and stops no other.
 
     Args:
         fuser: With a loaded model.
-        pairs: As `find_pairs` gives them.
+        groups: As `find_pairs` or `find_stacks` gives them, or `arriving` one after the other.
         folder: Made if need be.
-        options, files: As `fuse_files`.
+        options, files: As `fuse_files`; a report is ``NAME.html`` in the folder that `FileOptions.report` names.
         maps, confidences: Folders for those results, if wanted.
         suffix: The format of the results.
         force: Replace existing files.
-        skip_existing: Leave out the pairs whose result is there already: goes on where an earlier run stopped.
-        done: Called after each pair.
+        skip_existing: Leave out those whose result is there already: goes on where an earlier run stopped.
+        done: Called after each.
 
     Raises:
-        OutputError: A folder cannot be made.
+        OutputError: A folder cannot be made, or a result would replace a file that is read.
     """
+    if isinstance(groups, Sequence):
+        _check_apart(groups, folder, suffix)
     outcomes = []
-    for pair in pairs:
-        name = f"{pair.name}{suffix}"
+    files = files or FileOptions()
+    for group in groups:
+        name = f"{group.name}{suffix}"
         outputs = Outputs(folder / name, maps and maps / name, confidences and confidences / name)
+        page = files.report and files.report / f"{group.name}.html"
         if skip_existing and outputs.fused.exists():
             continue
-        for path in outputs.all():
+        for path in (*outputs.all(), *([page] if page else [])):
             make_folder(path.parent)
         try:
-            outcome = fuse_files(fuser, (pair.near, pair.far), outputs, options, files=files, force=force)
+            outcome = fuse_files(fuser, group.files, outputs, options, files=replace(files, report=page), force=force)
         except UfaError as error:
-            outcome = Outcome(pair.near, pair.far, outputs.fused, error=str(error))
+            first, second = (*group.files, group.files[-1])[:2]
+            outcome = Outcome(first, second, outputs.fused, error=str(error))
         outcomes.append(outcome)
         done(outcome)
     return outcomes
+
+
+def _check_apart(groups: Sequence[Group], folder: Path, suffix: str) -> None:
+    """Refuse results that would replace what is read, for this pair or for another."""
+    read = {path.resolve() for group in groups for path in group.files}
+    for group in groups:
+        result = folder / f"{group.name}{suffix}"
+        if result.resolve() in read:
+            raise OutputError(f"{result} is one of the frames that are read: name another folder for the results.")
 
 
 def make_folder(folder: Path) -> None:

@@ -23,6 +23,11 @@ class PairPaths:
     far: Path
     truth: Path | None = None
 
+    @property
+    def files(self) -> tuple[Path, Path]:
+        """Near and far."""
+        return self.near, self.far
+
 
 def is_image(path: Path) -> bool:
     """Whether the suffix is one that we read."""

@@ -123,18 +123,29 @@ class AheadFrame(FrameSource):
         self._source = source
         self._coming: Future[Picture] | None = pool.submit(source.picture)
 
-    @property
+    @functools.cached_property
     def metadata(self) -> Metadata:
         """As `FrameSource.metadata`."""
-        return self._source.metadata
+        return self._source.metadata if self._coming is None else self._coming.result().metadata
 
     def picture(self) -> Picture:
         """What was read meanwhile, once."""
-        coming, self._coming = self._coming, None
-        return self._source.picture() if coming is None else coming.result()
+        if self._coming is None:
+            return self._source.picture()
+        found, self._coming = self._known(self._coming.result()), None
+        return found
+
+    def _known(self, picture: Picture) -> Picture:
+        """Note what is asked for after the picture was given away."""
+        self.__dict__.setdefault("metadata", picture.metadata)
+        self.__dict__.setdefault("_kind", (picture.array.shape, picture.array.dtype))
+        return picture
 
     def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        return self._source.shape, self._source.dtype
+        if self._coming is None:
+            return self._source.shape, self._source.dtype
+        array = self._coming.result().array
+        return array.shape, array.dtype
 
 
 class FileFrame(FrameSource):

@@ -1,6 +1,7 @@
 """Undoing a jump of exposure or white balance between two frames of one scene."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -15,7 +16,7 @@ _LOW, _HIGH = 0.04, 0.94  # of white: darker levels are noise, lighter ones may 
 _LEAST_SHARE = 0.01  # of the small picture, that must be usable in both frames
 MOST_GAIN = 4.0
 _LIMITS = (1 / MOST_GAIN, MOST_GAIN)
-_STEADY = 1.04  # between the brightest and the darkest frame: a steady light, another focus
+_STEADY = 1.06  # from one frame to the next: another focus under a steady light (real pairs: 1.013, stacks: 1.05)
 
 
 def gains_to(near: Frame, other: Frame, kind: FrameKind) -> tuple[float, ...]:
@@ -43,9 +44,9 @@ def gains_to(near: Frame, other: Frame, kind: FrameKind) -> tuple[float, ...]:
 
 
 def exposure_warning(frames: Sequence[Frame], kind: FrameKind) -> str:
-    """What to tell the user where the exposure of frames jumps; empty where it is steady."""
-    gains = [1.0, *(float(np.median(gains_to(frames[0], frame, kind))) for frame in frames[1:])]
-    step = max(gains) / min(gains)
+    """What to tell the user where the exposure jumps from one frame to the next; empty where it is steady."""
+    gains = [float(np.median(gains_to(before, frame, kind))) for before, frame in pairwise(frames)]
+    step = max(max(gain, 1 / gain) for gain in gains)
     if step < _STEADY:
         return ""
     return (
