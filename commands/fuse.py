@@ -1,4 +1,4 @@
-"""`ufa fuse` and `ufa info`."""
+"""`ufa fuse`."""
 
 from enum import Enum
 from pathlib import Path
@@ -99,9 +99,8 @@ Force = Annotated[bool, typer.Option("--force", help="Replace existing results."
 
 
 def register(app: typer.Typer) -> None:
-    """Add this folder's commands to ``app``."""
+    """Add the command to ``app``."""
     app.command("fuse")(fuse)
-    app.command("info")(info)
 
 
 def fuse(
@@ -287,10 +286,10 @@ def _fuse_one(
     from ufafuse.runtime.jobs import Outputs, fuse_files
 
     with console.progress() as bar:
-        task = bar.add_task("fusing", total=None, visible=False)
+        task = bar.add_task(f"fusing {len(images)} frames", total=None)
 
         def on_tile(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, visible=True)
+            bar.update(task, description="fusing, tile", completed=done, total=total)
 
         outputs = Outputs(*results)
         return fuse_files(fuser, images, outputs, options, files=files, frames=frames, force=force, on_tile=on_tile)
@@ -319,93 +318,3 @@ def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, many: b
     else:
         telling.tell_one(fuser, outcomes[0])
     telling.warn_and_fail(outcomes)
-
-
-def info(
-    artefact: Annotated[Path | None, typer.Argument(help="A .safetensors, .onnx or .engine file.")] = None,
-    self_test: Annotated[
-        bool, typer.Option("--self-test", help="Run the model (the default one, or ARTEFACT) on a packed pair.")
-    ] = False,
-    backend: BackendOption = Backend.auto,
-    as_json: Json = False,
-) -> None:
-    """Show this machine and what it can run; or a model file's manifest. Check a model on this machine."""
-    with console.run(as_json):
-        from dataclasses import asdict
-
-        from ufafuse.runtime import opencv
-        from ufafuse.runtime.artefact import read_manifest, tool_versions
-        from ufafuse.runtime.checks.runnable import why_not_here
-        from ufafuse.runtime.machine import backends, machine
-
-        result: dict[str, Any] = {
-            "ok": True,
-            "version": tool_versions()["ufafuse"],
-            "machine": machine(),
-            "opencv": opencv.state(),
-            "backends": backends(),
-        }
-        if artefact is not None:
-            manifest = read_manifest(artefact)
-            why_not = why_not_here(artefact, manifest)
-            result["artefact"] = {
-                "path": str(artefact), **asdict(manifest), "runs_here": why_not is None, "why_not": why_not,
-            }  # fmt: skip
-        if self_test:
-            result["self_test"] = _tested(artefact, backend.value)
-            result["ok"] = result["self_test"]["ok"]
-        console.emit(result, as_json=as_json)
-        if not as_json:
-            _print_info(result)
-        if self_test and not result["ok"]:
-            raise typer.Exit(1)
-
-
-def _tested(artefact: Path | None, backend: str) -> dict[str, Any]:
-    from ufafuse.runtime.checks.selftest import self_test
-    from ufafuse.runtime.fuser import Fuser
-
-    with Fuser(artefact, backend=backend) as fuser:
-        return self_test(fuser.session, fuser.model).report
-
-
-def _print_info(result: dict[str, Any]) -> None:
-    if "artefact" in result:
-        artefact = result["artefact"]
-        console.out.print_json(data=artefact)
-        console.out.print(
-            "[green]runs here[/green]" if artefact["runs_here"] else f"does not run here: {console.escape(artefact['why_not'])}"
-        )
-    else:
-        _print_machine(result)
-    if "self_test" in result:
-        test = result["self_test"]
-        verdict = "[green]passed[/green]" if test["ok"] else "[red]failed[/red]"
-        console.out.print(
-            f"self-test {verdict}: {console.escape(test['artefact'])} on {test['backend']}, {test['precision']}: "
-            f"{test['worst']['psnr']:.1f} dB, {test['worst']['max_abs']:.3g} levels at most"
-        )
-
-
-def _print_machine(result: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    machine = result["machine"]
-    table = Table(show_header=False, title=f"ufafuse {result['version']}")
-    for key in ("system", "architecture", "python", "cpu", "cores", "memory_mib"):
-        table.add_row(key, str(machine[key]))
-    table.add_row("features", " ".join(name if has else f"[dim]no {name}[/dim]" for name, has in machine["features"].items()))
-    table.add_row("gpus", ", ".join(gpu["name"] for gpu in machine["gpus"]) or "none")
-    table.add_row("opencv", _opencv_text(result["opencv"]))
-    for name, state in result["backends"].items():
-        text = state["version"] if state["available"] else f"[yellow]{console.escape(state['why_not'])}[/yellow]"
-        table.add_row(name, text)
-    console.out.print(table)
-
-
-def _opencv_text(state: dict[str, Any]) -> str:
-    if not state["available"]:
-        return f"[yellow]{console.escape(state['why_not'])}[/yellow]"
-    came = " and ".join(f"{name} {version}" for name, version in state["builds"].items()) or "not from pip"
-    warning = f"; [yellow]{console.escape(state['warning'])}[/yellow]" if "warning" in state else ""
-    return f"{state['version']} ({came}){warning}"

@@ -89,7 +89,7 @@ def fuse_many(
     out, maps, confidences, suffix = results
     outcomes: list[Outcome] = []
     with console.progress() as bar:
-        task = bar.add_task("watching" if many.watch else "fusing", total=total)
+        task = bar.add_task("watching" if many.watch else f"fusing {'pairs' if many.pairs else 'stacks'}", total=total)
 
         def done(outcome: Outcome) -> None:
             outcomes.append(outcome)
