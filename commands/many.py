@@ -55,6 +55,8 @@ class Many:
         folder = pairs or stacks
         if folder is None:
             return None
+        if not folder.is_dir():
+            raise InputError(f"{folder} is not a folder: give one that holds {'pairs' if pairs else 'stacks'}.")
         seconds = None if gap is None else seconds_from("--gap", gap)
         return cls(folder, pairs is not None, seconds, every, watch, seconds_from("--quiet", quiet), limit)
 
