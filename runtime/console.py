@@ -13,14 +13,14 @@ from typing import Any, NoReturn
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from ufafuse.runtime import opencv
 from ufafuse.runtime.errors import BackendError, OutputError, UfaError
+from ufafuse.runtime.progress import Bars
 from ufafuse.runtime.texts import json_text, one_line, written_out
 
-__all__ = ["emit", "err", "escape", "fail", "hint", "out", "progress", "run", "warn", "wrote"]
+__all__ = ["emit", "err", "escape", "fail", "hint", "out", "plain", "progress", "run", "warn", "wrote"]
 
 
 class _Console(Console):
@@ -170,6 +170,14 @@ def _echo(values: Mapping[str, Any]) -> None:
         raise _unwritten(error) from error
 
 
+def plain(text: str) -> None:
+    """Print a text on stdout as it is: brackets of a Markdown table are no markup."""
+    try:
+        typer.echo(written_out(text.rstrip("\n")))
+    except OSError as error:
+        raise _unwritten(error) from error
+
+
 def wrote(path: Path, *, as_json: bool = False) -> None:
     """Name a file that was written (on stderr when stdout belongs to JSON)."""
     (err if as_json else out).print(f"wrote {escape(one_line(path))}")
@@ -180,7 +188,6 @@ def hint(command: str, *, as_json: bool = False) -> None:
     (err if as_json else out).print(f"[dim]next: {escape(one_line(command))}[/dim]")
 
 
-def progress() -> Progress:
+def progress() -> Bars:
     """A progress bar on stderr; silent when stderr is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+    return Bars(err)

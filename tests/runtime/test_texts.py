@@ -169,7 +169,7 @@ def test_a_signal_that_ends_a_command_leaves_nothing_half_written(tmp_path, numb
     )
     assert process.stdout.readline() == "writing\n"
     process.send_signal(number)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
     assert f"ended by {number.name}" in errors
     assert list(tmp_path.iterdir()) == []
