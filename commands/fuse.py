@@ -10,11 +10,11 @@ from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
-    from ufafuse.runtime.frames import Frame
     from ufafuse.runtime.fuser import Fuser
-    from ufafuse.runtime.jobs import Outcome
+    from ufafuse.runtime.jobs import FileOptions, Outcome
+    from ufafuse.runtime.pictures.source import FrameSource
     from ufafuse.runtime.stack import StackOptions
 
 
@@ -49,6 +49,16 @@ class Provider(str, Enum):
     cpu = "cpu"
     cuda = "cuda"
     tensorrt = "tensorrt"
+
+
+class Compression(str, Enum):
+    """How results are packed."""
+
+    none = "none"
+    fast = "fast"
+    small = "small"
+    lzw = "lzw"
+    zstd = "zstd"
 
 
 class Align(str, Enum):
@@ -95,13 +105,40 @@ def register(app: typer.Typer) -> None:
 
 def fuse(
     images: Annotated[
-        list[Path] | None, typer.Argument(metavar="[NEAR FAR [MORE...]]", help="Images of one scene, in the order of focus.")
+        list[Path] | None,
+        typer.Argument(
+            metavar="[NEAR FAR [MORE...] | DIR | STACK]",
+            help="Images of one scene, in the order of focus; or their folder, a quoted pattern, a TIFF with pages, a video.",
+        ),
     ] = None,
     *,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="The fused image, or with --pairs a folder [default: fused.png].")
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="The fused image [default: fused.png]; with --pairs or --stacks a folder, or 'DIR/*.tif'."
+        ),
     ] = None,
-    pairs: Annotated[Path | None, typer.Option(help="A folder of pairs: NAME_A.* + NAME_B.*, or near/ + far/.")] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A folder of pairs: NAME_A.* + NAME_B.* (or _1, _2), or near/ + far/ (or A/ + B/)."),
+    ] = None,
+    stacks: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A folder of stacks: folders of images, TIFFs of several pages, videos.")
+    ] = None,
+    gap: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="With --stacks: cut the images in DIR itself where such a time (3s) lies between."),
+    ] = None,
+    every: Annotated[
+        int | None,
+        typer.Option(min=2, metavar="N", help="With --stacks: cut the images in DIR itself into stacks of N; see --watch."),
+    ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="With --stacks: fuse each folder that appears: when it is quiet, or has --every images."),
+    ] = False,
+    quiet: Annotated[str, typer.Option(metavar="TIME", help="With --watch: how long a folder has to stay as it is.")] = "5s",
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="With --watch: end after N stacks.")] = None,
     model: Model = None,
     backend: BackendOption = Backend.auto,
     precision: PrecisionOption = None,
@@ -116,30 +153,55 @@ def fuse(
     crop: Annotated[bool, typer.Option("--crop", help="With --align: cut to what all frames show.")] = False,
     map_out: Annotated[Path | None, typer.Option("--map", help="Also write which frame won (white: the first).")] = None,
     confidence: Annotated[Path | None, typer.Option(help="Also write where any frame is sharp (white: surely).")] = None,
-    white: Annotated[float | None, typer.Option(help="Level of white, such as 4095 for 12 bits in 16.")] = None,
+    white: Annotated[
+        float | None, typer.Option(help="Level of white, such as 4095 for 12 bits in 16 [default: found in the images].")
+    ] = None,
     bayer: Annotated[
         str | None, typer.Option(metavar="PATTERN", help="The images are raw: rggb, bggr, grbg, gbrg, or a name like BayerRG8.")
+    ] = None,
+    convert_profile: Annotated[
+        bool, typer.Option("--convert-profile", help="Convert images with another colour profile to the first one's.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse images that are damaged inside; otherwise that is a warning.")
+    ] = False,
+    quality: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Of a .jpg (default 97) or .webp result (default: no loss).")
+    ] = None,
+    compression: Annotated[Compression | None, typer.Option(help="Of a .png or .tif result.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="PAGE.html", help="Also write a page to look at; with --pairs or --stacks a folder of them."),
     ] = None,
     self_test: Annotated[bool, typer.Option("--self-test", help="First check the model on a packed pair.")] = False,
     force: Force = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="With --pairs: go on where an earlier run stopped.")
+        bool, typer.Option("--skip-existing", help="With --pairs or --stacks: go on where an earlier run stopped.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Fuse frames at different focus into one that is sharp everywhere: a pair, a focus stack, or a folder of pairs."""
     with console.run(as_json):
+        from ufafuse.commands.many import Many, fuse_many
         from ufafuse.commands.quantities import megabytes_from
         from ufafuse.runtime.bayer import pattern_from
         from ufafuse.runtime.fuser import Fuser
-        from ufafuse.runtime.jobs import reading
+        from ufafuse.runtime.jobs import FileOptions, reading
+        from ufafuse.runtime.pictures.inputs import expanded
+        from ufafuse.runtime.pictures.write import WriteOptions
         from ufafuse.runtime.stack import StackOptions
 
-        images = _checked_images(images, pairs)
+        named = _checked_names(images or [], pairs, stacks)
+        many = Many.checked(pairs, stacks, gap=gap, every=every, watch=watch, quiet=quiet, limit=limit)
+        target, suffix = _checked_out(out, many is not None)
+        paths, order = ([], "") if many else expanded(named)
         options = StackOptions(
             white=white, bayer=bayer and pattern_from(bayer), align=align.value, match_gain=match_gain, crop=crop
         )
-        results = (_checked_out(out, pairs), map_out, confidence)
+        store = WriteOptions(quality, compression and compression.value)
+        files = FileOptions(strict, convert_profile, store, report)
+        results = (target, map_out, confidence)
+        _check_results(results, paths, files, force=force, many=many is not None)
         limits: dict[str, Any] = {
             "threads": threads,
             "pin": pin,
@@ -150,7 +212,7 @@ def fuse(
         }
         skipped = 0
         with (
-            reading(images, threads) as frames,
+            reading(paths, threads) as frames,
             Fuser(
                 model,
                 backend=backend.value,
@@ -159,28 +221,49 @@ def fuse(
                 **limits,
             ) as fuser,
         ):
-            if pairs is None:
-                outcomes = [_fuse_one(fuser, images, frames, results, options, force=force)]
+            if many is None:
+                outcomes = [_fuse_one(fuser, paths, frames, results, options, files, force=force)]
+                outcomes[0].details |= {"order": order} if order else {}
             else:
-                outcomes, skipped = _fuse_many(fuser, pairs, results, options, force=force, skip_existing=skip_existing)
-            _report(fuser, outcomes, as_json=as_json, many=pairs is not None, skipped=skipped)
+                outcomes, skipped = fuse_many(
+                    fuser, many, (*results, suffix), options, files, force=force, skip_existing=skip_existing
+                )
+            _report(fuser, outcomes, as_json=as_json, many=many is not None, skipped=skipped)
     if any(outcome.error for outcome in outcomes):
         raise typer.Exit(1)
 
 
-def _checked_images(images: list[Path] | None, pairs: Path | None) -> list[Path]:
-    images = images or []
-    if pairs is not None and images:
-        raise InputError("both images and --pairs were given: give one of them.")
-    if pairs is None and len(images) < 2:
-        raise InputError(f"{len(images)} images were given: give two or more, NEAR FAR [MORE...], or --pairs DIR.")
+def _checked_names(images: list[Path], pairs: Path | None, stacks: Path | None) -> list[Path]:
+    given = [name for name, value in (("images", images), ("--pairs", pairs), ("--stacks", stacks)) if value]
+    if len(given) > 1:
+        raise InputError(f"both {given[0]} and {given[1]} were given: give one of them.")
+    if not given:
+        raise InputError("no images were given: give two or more, NEAR FAR [MORE...], a folder, --pairs DIR or --stacks DIR.")
     return images
 
 
-def _checked_out(out: Path | None, pairs: Path | None) -> Path:
-    if out is None and pairs is not None:
-        raise InputError("--pairs writes many pictures: name a folder for them with -o OUTDIR.")
-    return out or Path("fused.png")
+def _checked_out(out: Path | None, many: bool) -> tuple[Path, str]:
+    """Where results go, and for many of them their suffix."""
+    if not many:
+        return out or Path("fused.png"), ""
+    if out is None:
+        raise InputError("--pairs and --stacks write many pictures: name a folder for them with -o OUTDIR.")
+    if out.stem == "*":
+        return out.parent, out.suffix.lower()
+    if out.suffix and not out.is_dir():
+        raise InputError(f"--out {out} looks like a file, and many are written: give a folder, or 'DIR/*{out.suffix}'.")
+    return out, ".png"
+
+
+def _check_results(results: "Results", images: "Sequence[Path]", files: "FileOptions", *, force: bool, many: bool) -> None:
+    """Refuse results that cannot be written before a model is opened."""
+    from ufafuse.runtime.pictures.write import check_output
+
+    if many:
+        return
+    for path in results:
+        if path is not None:
+            check_output(path, force=force, inputs=images, options=files.store if path == results[0] else None)
 
 
 def _parsed_tile(text: str) -> Any:  # noqa: ANN401 - a `Tile`, or a word that `Budget` refuses
@@ -191,7 +274,14 @@ Results = tuple[Path, Path | None, Path | None]
 
 
 def _fuse_one(
-    fuser: "Fuser", images: list[Path], frames: "Iterable[Frame]", results: Results, options: "StackOptions", *, force: bool
+    fuser: "Fuser",
+    images: list[Path],
+    frames: "list[FrameSource]",
+    results: Results,
+    options: "StackOptions",
+    files: "FileOptions",
+    *,
+    force: bool,
 ) -> "Outcome":
     from ufafuse.runtime.jobs import Outputs, fuse_files
 
@@ -201,32 +291,8 @@ def _fuse_one(
         def on_tile(done: int, total: int) -> None:
             bar.update(task, description="fusing, tile", completed=done, total=total)
 
-        return fuse_files(fuser, images, Outputs(*results), options, frames=frames, force=force, on_tile=on_tile)
-
-
-def _fuse_many(
-    fuser: "Fuser", pairs: Path, results: Results, options: "StackOptions", *, force: bool, skip_existing: bool
-) -> "tuple[list[Outcome], int]":
-    """What became of the pairs, and how many results were there already."""
-    from ufafuse.runtime.jobs import fuse_folder
-    from ufafuse.runtime.pairs import find_pairs
-
-    found = find_pairs(pairs)
-    out, maps, confidences = results
-    with console.progress() as bar:
-        task = bar.add_task("fusing pairs", total=len(found))
-        outcomes = fuse_folder(
-            fuser,
-            found,
-            out,
-            options,
-            maps=maps,
-            confidences=confidences,
-            force=force,
-            skip_existing=skip_existing,
-            done=lambda _: bar.advance(task),
-        )
-    return outcomes, len(found) - len(outcomes)
+        outputs = Outputs(*results)
+        return fuse_files(fuser, images, outputs, options, files=files, frames=frames, force=force, on_tile=on_tile)
 
 
 def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, many: bool, skipped: int) -> None:
