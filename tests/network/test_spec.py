@@ -64,5 +64,7 @@ FREE = {"symmetric": False, "head": "select", "residual": True, "detail": False}
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("changed", [{}, {"attention": "none"}, FREE])
 def test_parameters_are_those_of_the_network(name: str, changed: dict[str, Any]) -> None:
+    if SPECS[name].gathers and changed:
+        pytest.skip("a network that gathers is of one kind")
     spec = dataclasses.replace(SPECS[name], **changed)
     assert spec.parameters == sum(parameter.numel() for parameter in build_model(spec, seed=0).parameters())
