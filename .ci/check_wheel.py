@@ -6,6 +6,7 @@ import zipfile
 NEEDED = (
     "ufafuse/runtime/models/ufa.safetensors",
     "ufafuse/runtime/models/ufa.onnx",
+    "ufafuse/__main__.py",
     "ufafuse/runtime/py.typed",
     "ufafuse/network/py.typed",
     "ufafuse/train/py.typed",

@@ -11,17 +11,30 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from ufafuse.runtime import opencv
 from ufafuse.runtime.errors import BackendError, UfaError
+from ufafuse.runtime.texts import one_line, written_out
 
 __all__ = ["emit", "err", "escape", "fail", "hint", "out", "progress", "run", "warn", "wrote"]
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(highlight=False, soft_wrap=True, stderr=True)
+
+class _Console(Console):
+    """Shows what a name or a message from outside would make the terminal do, instead of doing it."""
+
+    def render_str(self, text: str, **kwargs: Any) -> Text:  # noqa: ANN401 - the library's arguments
+        """As the library's, on a text without control characters."""
+        return super().render_str(written_out(text), **kwargs)
+
+
+out = _Console(highlight=False, soft_wrap=True)
+err = _Console(highlight=False, soft_wrap=True, stderr=True)
 
 INTERRUPTED = 130
-_EXTRAS = {"train": "train", "export": "export", "calibration": "export", "benchmarks": "bench"}  # by folder
+# The extra that a folder's modules need, and a command's own.
+_EXTRAS = {"train": "train", "network": "train", "export": "export", "calibration": "export", "benchmarks": "bench"}
+_EXTRAS |= {"commands.train": "train", "commands.export": "export", "commands.calibrate": "export", "commands.bench": "bench"}
 
 
 @contextlib.contextmanager
@@ -65,20 +78,21 @@ def _extra_that_has(error: ModuleNotFoundError) -> str | None:
     if error.name is None or error.name.split(".")[0] == "ufafuse":
         return None
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        names = frame.f_globals["__name__"].split(".")
-        if names[0] == "ufafuse" and len(names) > 1 and names[1] in _EXTRAS:
-            return _EXTRAS[names[1]]
+        package, _, module = frame.f_globals["__name__"].partition(".")
+        for name in (module, module.partition(".")[0]) if package == "ufafuse" else ():
+            if name in _EXTRAS:
+                return _EXTRAS[name]
     return None
 
 
 def fail(text: str) -> None:
     """Print one error line on stderr."""
-    err.print(f"[red]error:[/red] {escape(' '.join(text.split()))}")
+    err.print(f"[red]error:[/red] {escape(one_line(text))}")
 
 
 def warn(text: str) -> None:
     """Print one warning line on stderr."""
-    err.print(f"[yellow]warning:[/yellow] {escape(' '.join(text.split()))}")
+    err.print(f"[yellow]warning:[/yellow] {escape(one_line(text))}")
 
 
 def emit(result: Mapping[str, Any], *, as_json: bool) -> None:
@@ -89,12 +103,12 @@ def emit(result: Mapping[str, Any], *, as_json: bool) -> None:
 
 def wrote(path: Path, *, as_json: bool = False) -> None:
     """Name a file that was written (on stderr when stdout belongs to JSON)."""
-    (err if as_json else out).print(f"wrote {escape(str(path))}")
+    (err if as_json else out).print(f"wrote {escape(one_line(path))}")
 
 
 def hint(command: str, *, as_json: bool = False) -> None:
     """Name the next sensible command."""
-    (err if as_json else out).print(f"[dim]next: {escape(command)}[/dim]")
+    (err if as_json else out).print(f"[dim]next: {escape(one_line(command))}[/dim]")
 
 
 def progress() -> Progress:

@@ -17,6 +17,7 @@ ARROWS = {
     "export": {"runtime", "network"},
     "calibration": {"runtime", "network", "train", "export"},
     "benchmarks": {"runtime", "network", "train", "export", "calibration"},
+    "commands": {"runtime", "network", "train", "export", "calibration", "benchmarks"},
 }
 # What a device has beside Python itself, and where the engines and the web library may be named.
 RUNTIME_NEEDS = {"ufafuse", "numpy", "cv2", "typer", "rich", "click"}
@@ -29,6 +30,7 @@ HOMES = {
     "tensorrt": TENSORRT + "vendor.py",
     "tensorrt_rtx": TENSORRT + "vendor.py",
     "pycuda": TENSORRT + "cuda.py",
+    "tifffile": "runtime/pictures/tiff.py",  # installed with the package, imported where a TIFF comes
     "starlette": WEB,
     "uvicorn": WEB,
 }
@@ -122,7 +124,7 @@ HEAVY |= {"starlette", "uvicorn"}
         ("from ufafuse.runtime import Fuser, Session, open_session", {"typer", "rich"}),
         ("from ufafuse.runtime import stack, align, selftest, verify", {"typer", "rich"}),
         ("from ufafuse.runtime.stream import app, sinks, Pipeline", set()),
-        ("from ufafuse.runtime.cli import build_app; build_app()", {"numpy", "cv2"}),
+        ("from ufafuse.commands.cli import build_app; build_app()", {"numpy", "cv2"}),
     ],
 )
 def test_importing_brings_nothing_heavy(statement: str, also: set[str]) -> None:

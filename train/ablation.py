@@ -21,7 +21,7 @@ from ufafuse.train.loop import LAST, OPTIONS, train
 from ufafuse.train.recipe import TrainOptions
 from ufafuse.train.validate import fuse_frames
 
-EVAL = "from ufafuse.runtime.cli import main; main()"  # scored through the command line: training needs no metrics
+EVAL = "from ufafuse.commands.cli import main; main()"  # scored through the command line: training needs no metrics
 
 
 @dataclass(frozen=True)

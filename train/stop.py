@@ -6,11 +6,11 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stop:
-    """`requested` once SIGTERM or SIGINT came; a second signal does what it always does."""
+    """`requested` once SIGTERM, SIGINT or SIGHUP (under nohup not) came; a second signal does what it always does."""
 
     def __init__(self) -> None:
         """Not requested yet."""
@@ -23,6 +23,8 @@ class Stop:
             yield self
             return
         before = {number: signal.getsignal(number) for number in SIGNALS}
+        if before[signal.SIGHUP] is signal.SIG_IGN:
+            del before[signal.SIGHUP]
 
         def restore() -> None:
             for number, handler in before.items():

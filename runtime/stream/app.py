@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _TICK = 0.25
 _HUNG_SECONDS = 60.0
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class StreamRequest:
 
 
 def stream(request: StreamRequest) -> dict[str, Any]:
-    """Run until the sources end, a limit is reached, or SIGINT or SIGTERM asks for the end.
+    """Run until the sources end, a limit is reached, or SIGINT, SIGTERM or SIGHUP asks for the end.
 
     Returns:
         The summary; ``ok`` is false, with the reason in ``error``, when a fault ended the run or nothing could be fused.
@@ -93,8 +93,8 @@ def stream(request: StreamRequest) -> dict[str, Any]:
         )
         # From the first frame on a signal must not kill: the video would stay open.
         asked = stack.enter_context(_counted_signals())
-        pipeline.start()
-        if view is not None:
+        pipeline.start(unless=lambda: bool(asked))
+        if view is not None and not pipeline.wait(0):
             view.start(pipeline)
             console.err.print(f"live at {view.url}")
         stopped = _until_done(pipeline, status, asked)
@@ -171,14 +171,21 @@ def _until_done(pipeline: Pipeline, status: StatusLine, asked: list[int]) -> boo
                 status.event(Event("stopping", "", text, figures["seconds"]))
                 notifier.stopping()
                 pipeline.stop()
+        if asked and not obeyed:
+            status.event(Event("stopping", "", "stopped while the sources were opened", pipeline.figures()["seconds"]))
     return bool(asked)
 
 
 @contextlib.contextmanager
 def _counted_signals() -> Iterator[list[int]]:
-    """SIGINT and SIGTERM only add to a list: what they ask for is done outside of the handler, where locks are free."""
+    """SIGINT, SIGTERM and SIGHUP only add to a list: what they ask for is done outside of the handler, where locks are free.
+
+    A terminal that was closed (SIGHUP) ends the run as well as they do; under nohup, which ignores it, it stays ignored.
+    """
     asked: list[int] = []
-    before = {number: signal.signal(number, lambda received, _frame: asked.append(received)) for number in _SIGNALS}
+    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    heeded = [number for number in _SIGNALS if not (nohup and number == signal.SIGHUP)]
+    before = {number: signal.signal(number, lambda received, _frame: asked.append(received)) for number in heeded}
     try:
         yield asked
     finally:

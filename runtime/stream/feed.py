@@ -8,11 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ufafuse.runtime.errors import UfaError
-from ufafuse.runtime.stream.frames import SIDES, Array, Frame, fault_of, size_of
+from ufafuse.runtime.stream.frames import SIDES, Array, Frame, fault_in, size_of
+from ufafuse.runtime.stream.opening import closed, trouble_of
 from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source, SourceLost
 
 _READ_TIMEOUT = 0.2
 _BROKEN_IN_A_ROW = 100  # then the source counts as lost: it is connected and sends rubbish
+_HELD_SECONDS = 15.0  # a connection that lasts so long is one, even if no frame came yet
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class RetryPolicy:
     """How a lost source is called back, in seconds.
 
     Args:
-        first, longest: Pauses double from the first to the longest.
-        give_up: After this long without the source the run ends; None never gives up.
+        first, longest: Pauses double from the first to the longest, until a frame came.
+        give_up: The run ends when a source was lost, and sent no frame or hung, for so long; None never gives up.
         remind: How often a loss that lasts is reported again.
     """
 
@@ -64,7 +66,9 @@ class Feed(threading.Thread):
         broken: Damaged frames so far.
         reconnects: Times that the source came back.
         lost_at: Since when it is away, in seconds of `time.monotonic`; None while it is there.
+        trouble: What it was lost for last.
         last_frame: When the last frame came, or the source came back, likewise; None before the first.
+        busy_since: When the read (or the opening) under way began, likewise; None between reads.
         held_back: Whether a frame waits to be taken: the source is not to blame for the silence.
     """
 
@@ -84,18 +88,32 @@ class Feed(threading.Thread):
         self.broken = 0
         self.reconnects = 0
         self.lost_at: float | None = None
+        self.trouble = ""
         self.last_frame: float | None = None
+        self.busy_since: float | None = None
         self.held_back = False
         self._put = put
         self._done = done
         self._report = report
         self._retry = retry
+        self._pause = retry.first
+        self._away_since: float | None = None
+        self._opened_at = 0.0
         self._size = ""
         self._stopping = threading.Event()
 
     def stop(self) -> None:
         """Read no more; returns at once, `join` waits for the read under way."""
         self._stopping.set()
+        self.source.interrupt()
+
+    def seconds_away(self) -> float:
+        """How long the source has been lost, coming and going without a frame, or hung in one read; 0 while it is well."""
+        now = time.monotonic()
+        busy, away = self.busy_since, self._away_since
+        hung = 0.0 if busy is None else now - busy - _READ_TIMEOUT
+        flapping = self.lost_at is not None or now - self._opened_at < _HELD_SECONDS
+        return max(0.0, hung, now - away if away is not None and flapping else 0.0)
 
     def run(self) -> None:
         """The thread's work; every error goes to ``done``."""
@@ -106,13 +124,13 @@ class Feed(threading.Thread):
                     self._read_on()
                     break
                 except SourceLost as lost:
-                    self.source.close()
-                    if not self._brought_back(str(lost)):
+                    closed(self.source)
+                    if self._stopping.is_set() or not self._brought_back(str(lost)):
                         break
         except Exception as failure:  # noqa: BLE001 - it is raised again in the thread that runs the pipeline
             error = failure
         finally:
-            self.source.close()
+            closed(self.source)
             self._done(self.side, error)
 
     def _read_on(self) -> None:
@@ -120,10 +138,9 @@ class Feed(threading.Thread):
         broken_in_a_row = 0
         while not self._stopping.is_set():
             try:
-                frame = self.source.read(_READ_TIMEOUT)
+                frame = self._read()
                 if frame is None:
                     continue
-                _refuse_faulty(frame)
             except EndOfSource:
                 self._tell("ended", f"{self.source.name} has no more frames")
                 return
@@ -132,12 +149,29 @@ class Feed(threading.Thread):
                 self._note_broken(str(damage), broken_in_a_row)
                 continue
             broken_in_a_row = 0
+            self._away_since, self._pause = None, self._retry.first
             self._watch_size(frame.array)
             self.held_back = True
             wanted = self._put(self.side, frame)
             self.last_frame, self.held_back = time.monotonic(), False
             if not wanted:
                 return
+
+    def _read(self) -> Frame | None:
+        """One read; what it raises beyond what a source should is a loss, except of a recording, which would begin anew."""
+        self.busy_since = time.monotonic()
+        try:
+            frame = self.source.read(_READ_TIMEOUT)
+            _refuse_faulty(frame)
+        except (EndOfSource, BrokenFrame, SourceLost):
+            raise
+        except Exception as error:
+            if not (self.source.live or self.source.numbered):
+                raise
+            raise SourceLost(f"{self.source.name} failed ({trouble_of(error)})") from error
+        finally:
+            self.busy_since = None
+        return frame
 
     def _note_broken(self, damage: str, in_a_row: int) -> None:
         self.broken += 1
@@ -153,41 +187,41 @@ class Feed(threading.Thread):
         self._size = size
 
     def _brought_back(self, why: str) -> bool:
-        """Open the source again, with growing pauses; False when the run is stopping.
-
-        Raises:
-            UfaError: It was away for longer than the policy allows, or came back as something that cannot work.
-        """
+        """Open the source again, with growing pauses; False when the run is stopping."""
         self.lost_at = reported = time.monotonic()
+        if self._away_since is None or self.lost_at - self._opened_at > _HELD_SECONDS:
+            self._away_since = self.lost_at
+        self.trouble = why
         self._tell("lost", f"{why}; trying again")
-        pause = self._retry.first
-        while not self._stopping.wait(pause):
-            pause = min(2 * pause, self._retry.longest)
-            try:
-                self.source.open()
-            except SourceLost as lost:
-                self.source.close()
-                away = time.monotonic() - self.lost_at
-                if self._retry.give_up is not None and away > self._retry.give_up:
-                    raise UfaError(
-                        f"{self.source.name} has been away for {away:.0f} s, the limit of --give-up: {lost}."
-                    ) from lost
-                if time.monotonic() - reported > self._retry.remind:
-                    reported = time.monotonic()
-                    self._tell("lost", f"still away after {away:.0f} s: {lost}")
-                continue
-            self.reconnects += 1
-            self.last_frame = time.monotonic()  # its silence counts from here
-            away, self.lost_at = self.last_frame - self.lost_at, None
-            self._tell("back", f"{self.source.name} is back after {away:.1f} s")
-            return True
+        while not self._stopping.wait(self._pause):
+            self._pause = min(2 * self._pause, self._retry.longest)
+            if self._opened():
+                self.reconnects += 1
+                self.last_frame = self._opened_at = time.monotonic()  # its silence counts from here
+                away, self.lost_at = self.last_frame - self.lost_at, None
+                self._tell("back", f"{self.source.name} is back after {away:.1f} s")
+                return True
+            if time.monotonic() - reported > self._retry.remind:
+                reported = time.monotonic()
+                self._tell("lost", f"still away after {reported - self.lost_at:.0f} s: {self.trouble}")
         return False
+
+    def _opened(self) -> bool:
+        self.busy_since = time.monotonic()
+        try:
+            self.source.open()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this source's, and the next try may go well
+            self.trouble = str(error) if isinstance(error, (SourceLost, UfaError)) else trouble_of(error)
+            closed(self.source)
+            return False
+        finally:
+            self.busy_since = None
+        return True
 
     def _tell(self, kind: str, text: str) -> None:
         self._report(kind, SIDES[self.side], text)
 
 
-def _refuse_faulty(frame: Frame) -> None:
-    fault = fault_of(frame.array)
-    if fault:
+def _refuse_faulty(frame: Frame | None) -> None:
+    if frame is not None and (fault := fault_in(frame)):
         raise BrokenFrame(fault)

@@ -1,6 +1,8 @@
 """A frame of a stream, two that belong together, and what became of them."""
 
+import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -77,6 +79,18 @@ def fault_of(array: object) -> str:
     if array.size == 0 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         return f"the shape {array.shape} instead of H x W or H x W x 3"
     return ""
+
+
+def fault_in(frame: object) -> str:
+    """Why ``frame``, which somebody's source gave, cannot go through the pipeline; empty when it can."""
+    if not isinstance(frame, Frame):
+        return f"no frame but {type(frame).__name__}"
+    for name, value in (("time", frame.timestamp), ("arrival", frame.arrived)):
+        if not (isinstance(value, Real) and math.isfinite(value)):
+            return f"the {name} {value!r}, which is no moment in seconds"
+    if not isinstance(frame.index, Integral):
+        return f"the number {frame.index!r}, which is no whole one"
+    return fault_of(frame.array)
 
 
 def size_of(array: Array) -> str:

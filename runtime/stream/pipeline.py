@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import queue
 import threading
 import time
@@ -11,20 +10,24 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from ufafuse.runtime.errors import InputError, UfaError
+from ufafuse.runtime.errors import InputError, OutputError, UfaError
 from ufafuse.runtime.stream.feed import Event, Feed
 from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES, Array, FusedPair, Pair, fault_of
+from ufafuse.runtime.stream.opening import OPEN_SECONDS, Opening, closed, trouble_of
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pairqueue import PairQueue
 from ufafuse.runtime.stream.sinks.base import Sink
 from ufafuse.runtime.stream.sources.base import Source, SourceLost
 from ufafuse.runtime.stream.stats import Meter, resident_mib
+from ufafuse.runtime.stream.watch import Watcher, milliseconds
+from ufafuse.runtime.texts import one_line
 
 Fuse = Callable[[Array, Array], Any]
 
 _TICK = 0.1
 _EVENTS_KEPT = 100
-_JOIN_SECONDS = 2.0
+_JOIN_SECONDS = 0.8  # altogether: a signal ends any wait within a second
+_DRAIN_SECONDS = 10.0  # that the output may take for one picture once the run is ending
 
 
 class Pipeline:
@@ -87,10 +90,11 @@ class Pipeline:
             Feed(source, side, put=self._pairs.put, done=self._source_done, report=self.report, retry=self.options.retry)
             for side, source in enumerate(self._sources)
         ]
-        self._stalled: set[int] = set()
-        self._paired, self._paired_at, self._unmatched, self._told_unpaired = 0, math.inf, 0, False
+        self._watcher = Watcher(self._feeds, self._pairs, self.options.stall_after, self.report)
         self._fusing_since: float | None = None
-        self._stopping = threading.Event()
+        self._writing_since: float | None = None
+        self._stopping_since: float | None = None
+        self._given_up = False
         self._done = threading.Event()
 
     def run(self) -> dict[str, Any]:
@@ -111,32 +115,34 @@ class Pipeline:
             raise self.error
         return self.summary()
 
-    def start(self) -> None:
+    def start(self, unless: Callable[[], bool] = lambda: False) -> None:
         """Open everything and begin.
 
+        Args:
+            unless: Asked ten times a second while the sources are opened: once it is true, that is given up, the run has
+                ended with nothing captured, and this returns.
+
         Raises:
-            InputError: A source cannot be opened.
+            InputError: A source cannot be opened, or not within half a minute.
             OutputError: The sink cannot be written.
         """
         opened: list[Source] = []
         try:
-            for source in self._sources:
-                opened.append(source)
-                source.open()
+            if not self._opened_all(opened, unless):
+                self._meter.ended = self._stopping_since = time.monotonic()
+                self._done.set()
+                return
             if self._sink is not None:
                 self._sink.open()
             if self._prepare is not None:
                 self._prepare(next((source.size for source in opened if source.size is not None), None))
-        except (SourceLost, UfaError) as error:
+            self._meter.started = time.monotonic()
             for source in opened:
-                source.close()
-            if isinstance(error, UfaError):
-                raise
-            side = SIDES[len(opened) - 1]
-            raise InputError(f"the {side} source cannot be opened: {error}. Check its name and its cable.") from error
-        self._meter.started = self._paired_at = time.monotonic()
-        for source in self._sources:
-            source.begin(self._meter.started)
+                source.begin(self._meter.started)
+        except BaseException:
+            for source in opened:
+                closed(source)
+            raise
         if self._sink is not None and self._sink.caution:
             self.report("caution", "", self._sink.caution)
         fusing = threading.Thread(target=self._fuse_all, name="ufafuse-fuse", daemon=True)
@@ -145,16 +151,38 @@ class Pipeline:
         for thread in (fusing, writing, *self._feeds, watching):
             thread.start()
 
+    def _opened_all(self, opened: list[Source], unless: Callable[[], bool]) -> bool:
+        """Open the sources one after the other; False when ``unless`` put an end to it, with all of them closed."""
+        for side, source in enumerate(self._sources):
+            try:
+                if not Opening(source).opened(OPEN_SECONDS, unless):
+                    for before in opened:
+                        closed(before)
+                    return False
+            except Exception as error:
+                if isinstance(error, UfaError):
+                    raise
+                why = str(error) if isinstance(error, SourceLost) else trouble_of(error)
+                raise InputError(f"the {SIDES[side]} source cannot be opened: {why}. Check its name and its cable.") from error
+            opened.append(source)
+        return True
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the run's end; whether it has ended."""
         return self._done.wait(timeout)
 
     def stop(self) -> None:
         """Read no more, fuse and write what waits. A second call gives up what waits. Returns at once."""
-        if self._stopping.is_set():
-            self._pairs.abandon()
+        if self._stopping_since is None:
+            self._end()
             return
-        self._stopping.set()
+        self._stopping_since, self._given_up = time.monotonic(), True
+        self._pairs.abandon()
+
+    def _end(self) -> None:
+        if self._stopping_since is not None:
+            return
+        self._stopping_since = time.monotonic()
         for feed in self._feeds:
             feed.stop()
         for side in (NEAR, FAR):
@@ -203,8 +231,8 @@ class Pipeline:
         """The figures and what the run was: JSON-ready. ``frames_in[i] == fused + dropped + unmatched_by_side[i]``."""
         summary = {"ok": self.error is None, **self.figures()}
         summary["when_late"] = self._when_late
-        summary["max_skew_ms"] = _milliseconds(self._max_skew)
-        summary["nearest_miss_ms"] = _milliseconds(self._pairs.counts().nearest_miss)
+        summary["max_skew_ms"] = milliseconds(self._max_skew)
+        summary["nearest_miss_ms"] = milliseconds(self._pairs.counts().nearest_miss)
         summary["outputs"] = [str(path) for path in self._sink.outputs] if self._sink else []
         summary["events"] = [f"{event.seconds:.1f} s {event.side} {event.kind}: {event.text}" for event in self.events]
         if self.error is not None:
@@ -222,7 +250,7 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 - it is raised again by run()
             self._fail(error)
         finally:
-            self.stop()
+            self._end()
             self._pairs.abandon()
             self._outputs.put(None)
 
@@ -241,10 +269,12 @@ class Pipeline:
         writable = True
         try:
             while (item := self._outputs.get()) is not None:
-                started = time.monotonic()
+                started = self._writing_since = time.monotonic()
                 written = writable = writable and self._written(item)
+                self._writing_since = None
                 self._meter.output_done(item.pair.arrived, time.monotonic() - started, written=written)
         finally:
+            self._writing_since = time.monotonic()
             try:
                 if self._sink is not None:
                     self._sink.close()
@@ -266,88 +296,77 @@ class Pipeline:
         """End the run because of ``error``; the first one is what `run` raises."""
         if self.error is None:
             self.error = error
-            self.report("failed", "", " ".join(str(error).split()) or type(error).__name__)
+            self.report("failed", "", str(error) or type(error).__name__)
         self._pairs.abandon()
-        self.stop()
+        self._end()
 
     def _source_done(self, side: int, error: Exception | None) -> None:
-        if error is not None and self.error is None:
-            self.error = error
-            self.report("failed", SIDES[side], str(error))
-            self.stop()  # what was captured until now is still fused and written
+        """A side has ended; where by an error (of a recording), the other one may still pair what waits, and it is raised."""
+        if error is not None:
+            self._source_failed(side, error)
         for ended in (side,) if len(self._sources) == 2 else (NEAR, FAR):
             self._pairs.end(ended)
 
+    def _source_failed(self, side: int, error: Exception) -> None:
+        if self.error is None:
+            self.error = error
+            self.report("failed", SIDES[side], str(error) or type(error).__name__)
+
     def _watch(self, writing: threading.Thread) -> None:
-        while writing.is_alive():
+        while writing.is_alive() and not self._output_hangs():
             writing.join(_TICK)
             self._watch_limits()
+            self._watcher.look()
             for feed in self._feeds:
-                self._watch_stall(feed)
-            self._watch_pairs()
+                self._watch_given_up(feed)
+        until = time.monotonic() + _JOIN_SECONDS
         for feed in self._feeds:  # a camera that hangs in its driver is left behind: its thread is a daemon
-            feed.join(_JOIN_SECONDS)
+            feed.join(max(0.0, until - time.monotonic()))
         self._meter.ended = time.monotonic()
         self._done.set()
 
     def _watch_limits(self) -> None:
-        if self._stopping.is_set():
+        if self._stopping_since is not None:
             return
         now = time.monotonic()
         if self.options.seconds is not None and now - self._meter.started >= self.options.seconds:
-            self.stop()
+            self._end()
         last = max(feed.last_frame or self._meter.started for feed in self._feeds)
         if self.options.idle is not None and now - last >= self.options.idle:
             self.report("stopping", "", f"no source sent a frame for {self.options.idle:g} s (--idle)")
-            self.stop()
+            self._end()
 
-    def _watch_stall(self, feed: Feed) -> None:
-        if not feed.source.live or feed.held_back or feed.lost_at is not None or not feed.is_alive():
+    def _watch_given_up(self, feed: Feed) -> None:
+        limit, away = self.options.retry.give_up, feed.seconds_away()
+        if limit is None or away <= limit or self._stopping_since is not None:
             return
-        silent = time.monotonic() - (feed.last_frame or self._meter.started)
-        if feed.side not in self._stalled and silent > self.options.stall_after:
-            self._stalled.add(feed.side)
-            self.report("stalled", SIDES[feed.side], f"{feed.source.name} has sent no frame for {silent:.1f} s")
-        elif feed.side in self._stalled and silent <= self.options.stall_after:
-            self._stalled.discard(feed.side)
-            self.report("resumed", SIDES[feed.side], f"{feed.source.name} sends frames again")
+        trouble = feed.trouble or "it does not return from reading"
+        error = UfaError(f"{feed.source.name} has been away for {away:.0f} s, the limit of --give-up: {trouble}.")
+        self._source_failed(feed.side, error)
+        self._end()  # what was captured until now is still fused and written
 
-    def _watch_pairs(self) -> None:
-        """Both sides send frames and none of them match: a clock was set, or a trigger cable fell off."""
-        counts = self._pairs.counts()
-        now = time.monotonic()
-        paired = counts.taken + counts.dropped + counts.waiting
-        if paired != self._paired:
-            self._paired, self._paired_at, self._told_unpaired = paired, now, False
-        unmatched = min(counts.unmatched)
-        reading = all(feed.source.live and self._state(feed)["state"] == "reading" for feed in self._feeds)
-        flowing = reading and unmatched > self._unmatched
-        self._unmatched = unmatched
-        if flowing and not self._told_unpaired and now - self._paired_at > self.options.stall_after:
-            self._told_unpaired = True
-            miss = _milliseconds(counts.nearest_miss)
-            nearest = "" if miss is None else f", the nearest are {miss:g} ms apart"
-            self.report("unpaired", "", f"both sources send frames and none lie within --max-skew{nearest}")
+    def _output_hangs(self) -> bool:
+        """Whether the end waits for an output that takes nothing: a pipe that nobody reads, a disk that is away."""
+        since = self._stopping_since
+        if since is None or self._writing_since is None:
+            return False
+        patience = _JOIN_SECONDS if self._given_up else _DRAIN_SECONDS
+        if time.monotonic() - max(since, self._writing_since) < patience:
+            return False
+        if self.error is None:
+            name = self._sink.name if self._sink is not None else "on_frame"
+            self._fail(OutputError(f"{name} has taken nothing for {patience:.0f} s: what waits for it is given up."))
+        return True
 
     def _state(self, feed: Feed) -> dict[str, Any]:
-        if feed.lost_at is not None:
-            state = "lost"
-        elif feed.side in self._stalled:
-            state = "stalled"
-        else:
-            state = "reading" if feed.is_alive() else "ended"
-        return {"name": feed.source.name, "state": state}
+        return {"name": feed.source.name, "state": self._watcher.state_of(feed)}
 
     def _by_side(self, name: str) -> list[int]:
         return [getattr(feed, name) for feed in self._feeds]
 
     def report(self, kind: str, side: str, text: str) -> None:
         """Tell ``on_event`` and the summary something; see `Event`."""
-        event = Event(kind, side, text, time.monotonic() - self._meter.started)
+        event = Event(kind, side, one_line(text), time.monotonic() - self._meter.started)
         self.events.append(event)
         if self._on_event is not None:
             self._on_event(event)
-
-
-def _milliseconds(seconds: float) -> float | None:
-    return round(seconds * 1000, 3) if seconds < float("inf") else None

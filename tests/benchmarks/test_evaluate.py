@@ -12,11 +12,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from ufafuse.benchmarks import commands, contestants, page
+from ufafuse.benchmarks import contestants, page
 from ufafuse.benchmarks import evaluate as evaluate_module
 from ufafuse.benchmarks.contestants import FolderContestant, MethodContestant, alike
 from ufafuse.benchmarks.evaluate import chosen_pairs, evaluate
 from ufafuse.benchmarks.metrics import METRICS, score
+from ufafuse.commands import bench as commands
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.models import DEFAULT

@@ -10,7 +10,6 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from ufafuse.benchmarks import commands
 from ufafuse.benchmarks.speed import bench as bench_module
 from ufafuse.benchmarks.speed import contenders, fresh, peaks, report, timing, trtexec, work
 from ufafuse.benchmarks.speed.bench import Plan, bench, parse_size
@@ -18,6 +17,7 @@ from ufafuse.benchmarks.speed.contenders import Spec, open_contender
 from ufafuse.benchmarks.speed.floor import floor_entry
 from ufafuse.benchmarks.speed.frames import batch
 from ufafuse.benchmarks.speed.work import Work, count_work
+from ufafuse.commands import bench as commands
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.models import model_path

@@ -8,9 +8,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from ufafuse.benchmarks import commands
 from ufafuse.benchmarks.speed import bench as bench_module
 from ufafuse.benchmarks.speed import plots, tradeoff
+from ufafuse.commands import bench as commands
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
 

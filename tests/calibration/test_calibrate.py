@@ -15,10 +15,10 @@ from ufafuse.calibration.calibrate import CalibrationOptions, int8_from_onnx
 from ufafuse.calibration.costs import shares_of_work
 from ufafuse.calibration.crops import CropOptions
 from ufafuse.calibration.judge import cpu_engines
+from ufafuse.commands.cli import build_app
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.export.verify import verify_against_weights
 from ufafuse.runtime.artefact import read_manifest
-from ufafuse.runtime.cli import build_app
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputError
 
 CROPS = CropOptions(calibrate=3, judge=2, size=48)
@@ -180,18 +180,3 @@ def test_the_command_prints_one_object(exports, pairs, tmp_path):
     assert result.exit_code == 0
     assert next(row for row in report["layers"] if row["name"] == "head")["precision"] == "fp32"
     assert "wrote" in result.stderr
-
-
-def test_export_all_finds_the_int8_maker_where_the_package_is_installed():
-    from ufafuse.export.commands import _makers
-
-    assert [maker.suffix for maker in _makers()] == ["-int8"]
-
-
-def test_export_all_finds_the_maker(exports, pairs, tmp_path):
-    from ufafuse.calibration.commands import int8_maker
-
-    maker = int8_maker()
-    assert maker.suffix == "-int8"
-    with pytest.raises(InputError):
-        maker.make(exports / "small.tile.onnx", tmp_path / "x.onnx", pairs, False)

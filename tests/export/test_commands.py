@@ -7,8 +7,8 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from ufafuse.commands.cli import build_app
 from ufafuse.export import onnx_export
-from ufafuse.runtime.cli import build_app
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ufafuse.export import everything
-from ufafuse.export.everything import Maker, export_all
+from ufafuse.commands import everything
+from ufafuse.commands.everything import export_all
 from ufafuse.export.report import Row, markdown
 from ufafuse.runtime.backends.tensorrt import vendor
 from ufafuse.runtime.errors import CheckFailed, ModelError, OutputError
@@ -40,22 +40,29 @@ def test_every_artefact_is_made_checked_and_told(quick, tmp_path):
     assert "| small.onnx | fp32 |" in (tmp_path / "out" / "report.md").read_text()
 
 
-def test_makers_add_artefacts_and_may_fail(quick, exports, tmp_path):
+PAIRS = Path(__file__).parents[2] / "examples"
+
+
+def test_int8_is_made_from_real_pairs(quick, exports, tmp_path, monkeypatch):
     made = []
 
-    def copy(source, out, pairs, force):
-        made.append((source.name, pairs))
+    def calibrated(source, out, options, *, force):
+        made.append((source.name, options.pairs))
         out.write_bytes((exports / "small.onnx").read_bytes())
 
-    def fail(*_):
+    monkeypatch.setattr(everything, "int8_from_onnx", calibrated)
+    report = export_all(quick, tmp_path, pairs=PAIRS, size=(48, 64), max_pairs=1)
+    assert made == [("small.onnx", PAIRS)]
+    assert "small-int8.onnx" in {row["artefact"] for row in report["rows"]}
+
+
+def test_int8_that_is_not_good_enough_is_left_out_and_told(quick, tmp_path, monkeypatch):
+    def fail(*_, **__):
         raise CheckFailed("not good enough")
 
-    pairs = Path(__file__).parents[2] / "examples"
-    makers = [Maker("-copy", copy), Maker("-bad", fail)]
-    report = export_all(quick, tmp_path, pairs=pairs, size=(48, 64), max_pairs=1, makers=makers)
-    assert made == [("small.onnx", pairs)]
-    assert "small-copy.onnx" in {row["artefact"] for row in report["rows"]}
-    assert any("not good enough" in line for line in report["left_out"])
+    monkeypatch.setattr(everything, "int8_from_onnx", fail)
+    report = export_all(quick, tmp_path, pairs=PAIRS, size=(48, 64), max_pairs=1)
+    assert "small-int8.onnx: not good enough" in report["left_out"]
 
 
 def test_what_cannot_be_half_is_left_out_and_the_rest_is_made(quick, tmp_path, monkeypatch):

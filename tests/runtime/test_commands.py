@@ -12,9 +12,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from ufafuse.commands.cli import build_app
+from ufafuse.commands.fuse import register
 from ufafuse.runtime import precision
-from ufafuse.runtime.cli import build_app
-from ufafuse.runtime.commands import register
 from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.models import bundled
 

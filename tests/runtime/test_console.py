@@ -40,7 +40,7 @@ def test_a_defect_keeps_its_traceback():
         _ = 1 / 0
 
 
-@pytest.mark.parametrize(("module", "extra"), [("ufafuse.train.commands", "train"), ("ufafuse.calibration.commands", "export")])
+@pytest.mark.parametrize(("module", "extra"), [("ufafuse.commands.train", "train"), ("ufafuse.commands.calibrate", "export")])
 def test_a_missing_package_of_an_extra(module, extra, capsys):
     scope = {"__name__": module}
     exec("def command(): import no_such_package", scope)
@@ -53,7 +53,7 @@ def test_a_missing_package_of_an_extra(module, extra, capsys):
     assert json.loads(told.out) == {"ok": False, "error": text}
 
 
-@pytest.mark.parametrize("module", ["elsewhere", "ufafuse.runtime.commands"])
+@pytest.mark.parametrize("module", ["elsewhere", "ufafuse.commands.fuse"])
 def test_a_module_of_ours_that_is_missing_is_a_defect(module):
     scope = {"__name__": module}
     exec("def command(): import ufafuse.no_such_module", scope)

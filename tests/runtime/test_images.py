@@ -1,11 +1,13 @@
 """Image files: every level kept, never half a file read or written."""
 
+import io
 import struct
 import zlib
 
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -123,9 +125,10 @@ class TestUnreadable:
             decode_image(bytes(data), "x.png")
 
     def test_other_samples(self):
-        data = cv2.imencode(".tif", np.ones((4, 4, 3), np.float32))[1].tobytes()
-        with pytest.raises(InputError, match="has float32 samples"):
-            decode_image(data, "x.tif")
+        stream = io.BytesIO()
+        tifffile.imwrite(stream, np.ones((4, 4), np.complex64))
+        with pytest.raises(InputError, match="has samples of complex64"):
+            decode_image(stream.getvalue(), "x.tif")
 
 
 @given(
@@ -191,6 +194,6 @@ class TestOutputs:
             write_image(tmp_path / "file" / "x.png", picture((4, 4)))
 
     def test_what_an_encoder_refuses(self, tmp_path):
-        with pytest.raises(OutputError, match=r"cannot be encoded as \.webp"):
+        with pytest.raises(OutputError, match=r"cannot hold 1 x 20000 pixels, \.webp ends at 16383 a side"):
             write_image(tmp_path / "x.webp", np.zeros((1, 20_000, 3), np.uint8))
         assert list(tmp_path.iterdir()) == []

@@ -69,7 +69,7 @@ def test_info_shows_it_and_ends_well(broken):
 
 def test_the_remains_of_an_uninstalled_build(tmp_path):
     """Two builds share a folder: uninstalling one can leave a folder without a module, an empty package to Python."""
-    program = "import sys, types; sys.modules['cv2'] = types.ModuleType('cv2'); from ufafuse.runtime.cli import main; main()"
+    program = "import sys, types; sys.modules['cv2'] = types.ModuleType('cv2'); from ufafuse.commands.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", program, "fuse", "a.png", "b.png"], capture_output=True, text=True, check=False, cwd=tmp_path
     )

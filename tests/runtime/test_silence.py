@@ -11,7 +11,7 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FUSING = """
 import sys
-from ufafuse.runtime.cli import main
+from ufafuse.commands.cli import main
 
 sys.argv = ["ufa", "fuse", *sys.argv[1:]]
 try:

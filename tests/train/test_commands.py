@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from ufafuse.commands.cli import build_app
 from ufafuse.network.spec import SPECS, Spec
-from ufafuse.runtime.cli import build_app
 
 SMALL = Spec("small", widths=(4,), fold=2, encoder_blocks=(1,), decoder_blocks=(1,), head="select", symmetric=True)
 

@@ -24,7 +24,9 @@ class EndOfSource(Exception):  # noqa: N818 - likewise
 class Source(ABC):
     """A camera, a file, a stream: anything that gives frames one after the other.
 
-    A source is used by one thread. It counts its frames itself and goes on counting when it is opened again.
+    A source is used by one thread at a time (but for `interrupt`). It counts its frames itself and goes on counting when it is
+    opened again. Whatever it raises is its own trouble: it is told, and the source is opened again after a pause; only a
+    recording (neither ``live`` nor ``numbered``), which would begin anew, ends.
 
     Attributes:
         name: What reports call it.
@@ -57,6 +59,9 @@ class Source(ABC):
         Raises:
             BrokenFrame, SourceLost, EndOfSource: As their names say.
         """
+
+    def interrupt(self) -> None:
+        """Called from any thread when the run ends: make an `open` or `read` under way return soon, where that can be done."""
 
     def close(self) -> None:
         """Let go of the device or file; may be called twice."""

@@ -2,66 +2,64 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 import time
-import urllib.error
-import urllib.request
-from typing import IO
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 import cv2
 import numpy as np
 
-from ufafuse.runtime.stream.frames import Frame
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.pixels import check_pixels, declared_size
+from ufafuse.runtime.stream.frames import Array, Frame
 from ufafuse.runtime.stream.sources.base import BrokenFrame, Source, SourceLost
-from ufafuse.runtime.stream.sources.opencv import NETWORK_TIMEOUT_MS, UrlSource, without_password
+from ufafuse.runtime.stream.sources.fetch import Link, Refused
+from ufafuse.runtime.stream.sources.opencv import UrlSource, without_password
+from ufafuse.runtime.stream.sources.parts import PartReader
 
-_LARGEST_PART = 64 << 20
-_LONGEST_LINE = 8192
+_OPEN_SECONDS = 10.0  # from asking to the answer's headers
+_PART_SECONDS = 10.0  # from one picture to the end of the next
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
 class HttpSource(Source):
     """What an HTTP address sends: Motion JPEG is read here, any other video through OpenCV's FFmpeg.
 
-    Frames are timed by the arrival of their last byte. No proxy is used: cameras are near.
+    Frames are timed by the arrival of their last byte. No proxy is used: cameras are near. Opening and each picture may take
+    ten seconds, however the server spreads its bytes, and a silence five.
 
     Args:
         url: http or https; ``http://user:password@host/`` sends basic authentication.
+        most: Pixels that a picture may declare; None: as `most_pixels` says for this machine.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, most: int | None = None) -> None:
         self.name = without_password(url)
-        self._request = _request(url)
+        self._url = url
+        self._most = most
         self._other = UrlSource(url)
-        self._response: IO[bytes] | None = None
-        self._boundary = b""
-        self._at_part = False
+        self._link = Link()
+        self._parts: PartReader | None = None
         self._count = 0
         self._stale = False
 
     def begin(self, epoch: float) -> None:  # noqa: ARG002 - frames are timed by their arrival
         """What the server sent since `open` lies in the system's buffers and would pass for new: it is asked anew."""
-        self._stale = self._response is not None
+        self._stale = self._parts is not None
 
     def open(self) -> None:
         """Raises: SourceLost when nobody answers, or refuses."""
         self.close()
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            response = opener.open(self._request, timeout=NETWORK_TIMEOUT_MS / 1000)
-        except urllib.error.HTTPError as error:
-            raise SourceLost(f"{self.name} answers {error.code} {error.reason}") from error
-        except (OSError, http.client.HTTPException) as error:
-            raise SourceLost(f"{self.name} does not answer: {getattr(error, 'reason', error)}") from error
-        boundary = response.headers.get_param("boundary")
-        if response.headers.get_content_type() == "multipart/x-mixed-replace" and isinstance(boundary, str):
-            self._response, self._at_part = response, False
-            # Some servers write the dashes into the parameter as well.
-            self._boundary = b"--" + boundary.removeprefix("--").encode("ascii", "replace")
+            answer = self._link.get(self._url, seconds=_OPEN_SECONDS)
+        except Refused as refusal:
+            raise SourceLost(f"{self.name} answers {refusal}") from refusal
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise SourceLost(f"{self.name} does not answer: {error or type(error).__name__}") from error
+        boundary = answer.headers.get_param("boundary")
+        if answer.headers.get_content_type() == "multipart/x-mixed-replace" and isinstance(boundary, str):
+            self._parts = PartReader(answer, boundary)
             return
-        response.close()
+        self._link.close()
         self._other.open()
         self.size = self._other.size
 
@@ -70,74 +68,42 @@ class HttpSource(Source):
         if self._stale:
             self._stale = False
             self.open()
-        if self._response is None:
+        if self._parts is None:
             return self._other.read(timeout)
+        self._link.allow(_PART_SECONDS)
         try:
-            data = self._part(self._response)
+            data = self._parts.next()
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise SourceLost(f"{self.name} stopped sending: {error or type(error).__name__}") from error
         arrived = time.monotonic()
-        if not (data.startswith(_JPEG_START) and _JPEG_END in data[-64:]):
-            raise BrokenFrame(f"a part of {len(data)} bytes is no whole JPEG")
-        array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYCOLOR)
-        if array is None:
-            raise BrokenFrame(f"a part of {len(data)} bytes cannot be decoded")
+        array = _decoded(data, self._most)
         self._count += 1
         return Frame(array, self._count - 1, arrived, arrived)
 
-    def _part(self, stream: IO[bytes]) -> bytes:
-        """The bytes of one part.
-
-        Raises:
-            ValueError: The stream ended, or what comes is no multipart stream.
-        """
-        while not self._at_part:
-            self._at_part = _line(stream).startswith(self._boundary)
-        self._at_part = False
-        length = None
-        while (header := _line(stream)).strip():
-            key, _, value = header.partition(b":")
-            if key.strip().lower() == b"content-length":
-                length = int(value)
-        if length is None:
-            return self._until_boundary(stream)
-        if not 0 <= length <= _LARGEST_PART:
-            raise ValueError(f"a part of {length} bytes")
-        data = stream.read(length)
-        if len(data) < length:
-            raise ValueError("the stream ended inside a picture")
-        return data
-
-    def _until_boundary(self, stream: IO[bytes]) -> bytes:
-        """A part without a length goes on to the next boundary, so such a server's pictures come one frame late."""
-        data = bytearray()
-        while not (line := _line(stream)).startswith(self._boundary):
-            data += line
-            if len(data) > _LARGEST_PART:
-                raise ValueError("a part without an end")
-        self._at_part = True
-        return bytes(data.rstrip(b"\r\n"))
+    def interrupt(self) -> None:
+        """End the read under way."""
+        self._link.cut()
 
     def close(self) -> None:
         """Hang up."""
         self._other.close()
-        if self._response is not None:
-            self._response.close()
-            self._response = None
+        self._link.close()
+        self._parts = None
 
 
-def _line(stream: IO[bytes]) -> bytes:
-    line = stream.readline(_LONGEST_LINE)
-    if not line:
-        raise ValueError("the stream ended")
-    return line
-
-
-def _request(url: str) -> urllib.request.Request:
-    parts = urlsplit(url)
-    headers = {"User-Agent": "ufafuse"}
-    if parts.username is not None:
-        credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-        headers["Authorization"] = "Basic " + base64.b64encode(credentials).decode()
-    address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    return urllib.request.Request(address, headers=headers)  # noqa: S310 - only http and https come here
+def _decoded(data: bytes, most: int | None) -> Array:
+    """A part's picture. Raises: BrokenFrame."""
+    name = f"a part of {len(data)} bytes"
+    if not (data.startswith(_JPEG_START) and _JPEG_END in data[-64:]):
+        raise BrokenFrame(f"{name} is no whole JPEG")
+    size = declared_size(data)
+    if size is None:
+        raise BrokenFrame(f"{name} cannot be decoded")
+    try:
+        check_pixels(size, name, most)
+        array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYCOLOR)
+    except (InputError, cv2.error) as error:
+        raise BrokenFrame(str(error)) from error
+    if array is None:
+        raise BrokenFrame(f"{name} cannot be decoded")
+    return array

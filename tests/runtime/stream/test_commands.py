@@ -14,13 +14,13 @@ import cv2
 import pytest
 from typer.testing import CliRunner
 
-from ufafuse.runtime.cli import build_app
+from ufafuse.commands.cli import build_app
+from ufafuse.commands.stream import seconds_from
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.stream.commands import seconds_from
 from ufafuse.runtime.stream.frames import NEAR, SIDES
 from ufafuse.runtime.stream.marks import read_number
 
-UFA = [sys.executable, "-c", "from ufafuse.runtime.cli import main; main()", "stream"]
+UFA = [sys.executable, "-c", "from ufafuse.commands.cli import main; main()", "stream"]
 COPY = ["--model", "copy"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 

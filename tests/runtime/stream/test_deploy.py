@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from ufafuse.runtime.cli import build_app
+from ufafuse.commands.cli import build_app
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"

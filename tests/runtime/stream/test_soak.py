@@ -31,7 +31,7 @@ LOG = logging.getLogger(__name__)
 
 SECONDS = float(os.environ.get("UFAFUSE_SOAK_SECONDS", "60"))
 MODEL = os.environ.get("UFAFUSE_SOAK_MODEL", "copy")
-UFA = [sys.executable, "-c", "from ufafuse.runtime.cli import main; main()", "stream"]
+UFA = [sys.executable, "-c", "from ufafuse.commands.cli import main; main()", "stream"]
 
 
 def resident_by_second(process):

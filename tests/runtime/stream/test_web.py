@@ -291,7 +291,7 @@ class TestPage:
 @pytest.mark.parametrize("library", ["starlette", "uvicorn"])
 @pytest.mark.parametrize("option", [("--view", "127.0.0.1:0"), ("--out", "http://127.0.0.1:0")])
 def test_without_the_extra_it_is_asked_for_before_anything_begins(library, option):
-    program = f"import sys; sys.modules[{library!r}] = None; from ufafuse.runtime.cli import main; sys.exit(main())"
+    program = f"import sys; sys.modules[{library!r}] = None; from ufafuse.commands.cli import main; sys.exit(main())"
     arguments = ["stream", "--near", "sim:", "--far", "sim:", "--model", "missing.onnx"]
     done = subprocess.run([sys.executable, "-c", program, *arguments, *option], capture_output=True, text=True, check=False)
     assert done.returncode == 2

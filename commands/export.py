@@ -12,11 +12,8 @@ from ufafuse.runtime.errors import InputError
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from ufafuse.export.everything import Maker
     from ufafuse.runtime.checks.cases import Findings
     from ufafuse.runtime.session import SessionOptions
-
-MAKERS_GROUP = "ufafuse.makers"
 
 
 class ExportPrecision(str, Enum):
@@ -68,7 +65,7 @@ class Hardware(str, Enum):
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 Weights = Annotated[str, typer.Option(help="A .safetensors file, or a bundled network's name.")]
-PairsDir = Annotated[Path | None, typer.Option(help="A folder of real pairs; left away, synthetic ones are used.")]
+PairsDir = Annotated[Path | None, typer.Option(help="A folder of real pairs [default: synthetic ones].")]
 
 
 def register(app: typer.Typer) -> None:
@@ -113,7 +110,7 @@ def export(
 
 
 def _export_all(source: Path, out: Path, pairs: Path | None, size: tuple[int, int], *, force: bool) -> dict[str, Any]:
-    from ufafuse.export.everything import export_all
+    from ufafuse.commands.everything import export_all
 
     with console.progress() as bar:
         task = bar.add_task("exporting", total=None)
@@ -122,17 +119,9 @@ def _export_all(source: Path, out: Path, pairs: Path | None, size: tuple[int, in
             out,
             pairs=pairs,
             size=size,
-            makers=_makers(),
             force=force,
             done=lambda name: bar.update(task, description=name),
         )
-
-
-def _makers() -> "list[Maker]":
-    """What other folders add to --all, through the entry-point group ``ufafuse.makers``: this folder imports none."""
-    from importlib.metadata import entry_points
-
-    return [entry.load()() for entry in sorted(entry_points(group=MAKERS_GROUP), key=lambda entry: entry.name)]
 
 
 def _tell_export(report: dict[str, Any], out: Path, source: Path, *, as_json: bool) -> None:
@@ -170,7 +159,7 @@ def build(
     largest: Annotated[list[str] | None, typer.Option("--max", help="HxW. A wide range makes a slower engine.")] = None,
     static: Annotated[list[str] | None, typer.Option(help="HxW: a profile of one size, the fastest; repeatable.")] = None,
     batch: Annotated[str, typer.Option(help="Pairs at once: N, or MIN,OPT,MAX.")] = "1",
-    flavor: Annotated[Flavor | None, typer.Option(help="Left away: the installed one.")] = None,
+    flavor: Annotated[Flavor | None, typer.Option(help="TensorRT's kind [default: the installed one].")] = None,
     target: Annotated[str, typer.Option(help="sm75,sm86,...: GPUs to build for, with tensorrt-rtx only.")] = "",
     workspace: Annotated[int | None, typer.Option(help="MiB of scratch memory a layer may use.")] = None,
     level: Annotated[int | None, typer.Option(help="0 (fast build) to 5 (fast engine).")] = None,
@@ -244,7 +233,7 @@ def verify(
     max_pairs: Annotated[int | None, typer.Option(min=1, help="Take only so many pairs, spread over the folder.")] = None,
     backend: Annotated[Backend, typer.Option(help="Inference engine.")] = Backend.auto,
     provider: Annotated[Provider, typer.Option(help="ONNX Runtime's execution provider.")] = Provider.cpu,
-    precision: Annotated[str | None, typer.Option(help="Arithmetic; left away, the backend chooses.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Arithmetic [default: the backend chooses].")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for report and heat map.")] = None,
     as_json: Json = False,

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ufafuse.runtime import console
-from ufafuse.runtime.commands import (
+from ufafuse.commands.fuse import (
     Align,
     AlignOption,
     Backend,
@@ -19,6 +18,7 @@ from ufafuse.runtime.commands import (
     Threads,
     TileOption,
 )
+from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ Idle = Annotated[float | None, typer.Option(metavar="S", min=0, help="End when n
 
 LivePrecision = Annotated[
     Precision | None,
-    typer.Option(help="Arithmetic; left away, int8 where the network has such a file and the CPU gains by it."),
+    typer.Option(help="Arithmetic [default: int8 where the network has such a file and the CPU gains by it]."),
 ]
 Model = Annotated[
     str | None, typer.Option(help="A bundled network, a .onnx or .engine file, or copy (no network: near passes).")
@@ -188,6 +188,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever the command line gave
 
 
 def _request(options: dict[str, Any]) -> "StreamRequest":
+    from ufafuse.commands.quantities import megabytes_from
     from ufafuse.runtime.stream.app import StreamRequest
     from ufafuse.runtime.stream.feed import RetryPolicy
     from ufafuse.runtime.stream.fusing import EngineOptions
@@ -201,8 +202,8 @@ def _request(options: dict[str, Any]) -> "StreamRequest":
     return StreamRequest(
         **{name: options[name] for name in ("near", "far", "alternating", "out", "realtime", "view", "token", "quiet")},
         engine=EngineOptions(
-            fuser={name: options[name] for name in ("backend", "precision", "threads", "max_memory", "self_test")}
-            | {"tile": tile},
+            fuser={name: options[name] for name in ("backend", "precision", "threads", "self_test")}
+            | {"tile": tile, "max_memory": megabytes_from("--max-memory", options["max_memory"])},
             **{name: options[name] for name in ("model", "align", "align_every")},
         ),
         pipeline=PipelineOptions(
@@ -249,7 +250,7 @@ def _report(summary: dict[str, Any], *, as_json: bool, to_stderr: bool) -> None:
     for output in summary["outputs"]:
         console.wrote(Path(output), as_json=to_stderr)
     if not summary["ok"]:
-        console.err.print(f"error: {summary['error']}", style="red", markup=False)
+        console.fail(summary["error"])
         raise typer.Exit(1)
 
 

@@ -10,7 +10,6 @@ from ufafuse.runtime import console
 
 if TYPE_CHECKING:
     from ufafuse.calibration.calibrate import CalibrationOptions
-    from ufafuse.export.everything import Maker
 
 
 class Calibrator(str, Enum):
@@ -108,11 +107,3 @@ def _print_table(report: dict[str, Any]) -> None:
     console.out.print(
         f"{height}x{width} on {speed['engine']}: {speed['int8_ms']:.1f} ms, the source {speed['source_ms']:.1f} ms"
     )
-
-
-def int8_maker() -> "Maker":
-    """What `ufa export --all` makes in addition, through the entry-point group ``ufafuse.makers``."""
-    from ufafuse.calibration.calibrate import CalibrationOptions, int8_from_onnx
-    from ufafuse.export.everything import Maker
-
-    return Maker("-int8", lambda source, out, pairs, force: int8_from_onnx(source, out, CalibrationOptions(pairs), force=force))

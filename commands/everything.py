@@ -3,10 +3,10 @@
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ufafuse.calibration.calibrate import CalibrationOptions, int8_from_onnx
 from ufafuse.export.build_options import BuildOptions
 from ufafuse.export.builder import TensorRt
 from ufafuse.export.engine import engine_from_onnx
@@ -27,19 +27,6 @@ _VARIANTS = (("", "fp32", "float"), ("-uint8", "fp32", "uint8"), ("-fp16", "fp16
 _CPU_BACKENDS = ("onnxruntime", "openvino")
 
 
-@dataclass(frozen=True)
-class Maker:
-    """A further artefact, made from the exported fp32 one by a package that this one does not import.
-
-    Args:
-        suffix: Of the file's name: ``"-int8"`` makes ``ufa-int8.onnx``.
-        make: Called with (the ONNX file, where to write, the folder of pairs, whether to replace what is there).
-    """
-
-    suffix: str
-    make: Callable[[Path, Path, Path, bool], Any]
-
-
 def export_all(
     weights: Path,
     folder: Path,
@@ -47,7 +34,6 @@ def export_all(
     pairs: Path | None = None,
     size: Size = (256, 256),
     max_pairs: int = 4,
-    makers: Sequence[Maker] = (),
     force: bool = False,
     done: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -59,7 +45,6 @@ def export_all(
         pairs: Real pairs to check (and to calibrate) with; nothing takes synthetic ones.
         size: (height, width) of the frames that are checked and timed, and of the engines' one profile.
         max_pairs: How many pairs each artefact is checked on.
-        makers: Further artefacts, see `Maker`.
         force: Replace what is there.
         done: Told after each artefact.
 
@@ -79,7 +64,7 @@ def export_all(
     net = load_weights(weights)
     left_out: list[str] = []
     rows = list(_exported(weights, net.spec, folder, left_out, force=force, done=done))
-    rows += _made(makers, rows[0].artefact, pairs, left_out, force=force, done=done)
+    rows += _calibrated(rows[0].artefact, pairs, left_out, force=force, done=done)
     pack_reference(weights, folder / f"{net.spec.name}.reference.npz", pairs=pairs, force=force)
     cases = list(reference_cases(net, load_pairs(pairs, sizes=[size], max_pairs=max_pairs), noise=True))
     for row in rows:
@@ -109,23 +94,22 @@ def _exported(
         done(out.name)
 
 
-def _made(
-    makers: Sequence[Maker], source: Path, pairs: Path | None, left_out: list[str], *, force: bool, done: Callable[[str], None]
+def _calibrated(
+    source: Path, pairs: Path | None, left_out: list[str], *, force: bool, done: Callable[[str], None]
 ) -> Iterator[Row]:
-    """What the makers add; what cannot be made is noted and does not stop the others."""
-    for maker in makers:
-        out = source.with_name(f"{source.stem}{maker.suffix}.onnx")
-        if pairs is None:
-            left_out.append(f"{out.name}: it is made from real pairs (add --pairs DIR)")
-            continue
-        try:
-            maker.make(source, out, pairs, force)
-        except CheckFailed as error:
-            left_out.append(f"{out.name}: {error}")
-            continue
-        manifest = read_manifest(out)
-        yield Row(out, manifest.precision, manifest.io)
-        done(out.name)
+    """The int8 file, which is made from real pairs; where it cannot be made this is noted."""
+    out = source.with_name(f"{source.stem}-int8.onnx")
+    if pairs is None:
+        left_out.append(f"{out.name}: it is made from real pairs (add --pairs DIR)")
+        return
+    try:
+        int8_from_onnx(source, out, CalibrationOptions(pairs), force=force)
+    except CheckFailed as error:
+        left_out.append(f"{out.name}: {error}")
+        return
+    manifest = read_manifest(out)
+    yield Row(out, manifest.precision, manifest.io)
+    done(out.name)
 
 
 def _check_on_cpu(row: Row, weights: Path, cases: Sequence[Case], left_out: list[str]) -> None:

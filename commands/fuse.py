@@ -54,28 +54,26 @@ class Align(str, Enum):
     homography = "homography"
 
 
-class Bayer(str, Enum):
-    """The first two pixels of a raw frame's first two rows."""
-
-    rggb = "rggb"
-    bggr = "bggr"
-    grbg = "grbg"
-    gbrg = "gbrg"
-
-
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Model = Annotated[str | None, typer.Option(help="A bundled network's name, or a .onnx or .engine file that you trust.")]
 BackendOption = Annotated[Backend, typer.Option(help="Inference engine.")]
-PrecisionOption = Annotated[Precision | None, typer.Option(help="Arithmetic; left away, the backend chooses.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; left away, the backend chooses.")]
+PrecisionOption = Annotated[Precision | None, typer.Option(help="Arithmetic [default: the backend chooses].")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads [default: the backend chooses].")]
 Pin = Annotated[bool, typer.Option("--pin", help="Bind each thread to a core.")]
 ProviderOption = Annotated[Provider, typer.Option(help="With --backend onnxruntime: what it runs on.")]
 MaxMemory = Annotated[
-    float | None, typer.Option(metavar="MB", help="Most memory this process may take: larger frames are fused in tiles.")
+    str | None,
+    typer.Option(
+        metavar="SIZE", help="Most memory this process may take, such as 800MB or 2GB: larger frames are fused in tiles."
+    ),
 ]
 TileOption = Annotated[str, typer.Option(metavar="auto|off|N", help="Tiles where memory asks for them, never, or of N pixels.")]
 AlignOption = Annotated[
-    Align, typer.Option(help="Register the frames to the first (a stack to its middle one): affine undoes focus breathing.")
+    Align,
+    typer.Option(
+        help="Register the frames: a pair to its first, a stack to the one that the others cover best; affine undoes "
+        "focus breathing."
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace existing results.")]
 
@@ -107,27 +105,35 @@ def fuse(
     map_out: Annotated[Path | None, typer.Option("--map", help="Also write which frame won (white: the first).")] = None,
     confidence: Annotated[Path | None, typer.Option(help="Also write where any frame is sharp (white: surely).")] = None,
     white: Annotated[float | None, typer.Option(help="Level of white, such as 4095 for 12 bits in 16.")] = None,
-    bayer: Annotated[Bayer | None, typer.Option(help="The images are raw: their Bayer pattern.")] = None,
+    bayer: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="The images are raw: rggb, bggr, grbg, gbrg, or a name like BayerRG8.")
+    ] = None,
     self_test: Annotated[bool, typer.Option("--self-test", help="First check the model on a packed pair.")] = False,
     force: Force = False,
-    skip_existing: Annotated[bool, typer.Option(help="With --pairs: go on where an earlier run stopped.")] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="With --pairs: go on where an earlier run stopped.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Fuse frames at different focus into one that is sharp everywhere: a pair, a focus stack, or a folder of pairs."""
     with console.run(as_json):
+        from ufafuse.commands.quantities import megabytes_from
+        from ufafuse.runtime.bayer import pattern_from
         from ufafuse.runtime.fuser import Fuser
         from ufafuse.runtime.jobs import reading
         from ufafuse.runtime.precision import quick_precision
         from ufafuse.runtime.stack import StackOptions
 
         images = _checked_images(images, pairs)
-        options = StackOptions(white=white, bayer=bayer and bayer.value, align=align.value, match_gain=match_gain, crop=crop)
+        options = StackOptions(
+            white=white, bayer=bayer and pattern_from(bayer), align=align.value, match_gain=match_gain, crop=crop
+        )
         results = (out, map_out, confidence)
         limits: dict[str, Any] = {
             "threads": threads,
             "pin": pin,
             "provider": provider.value,
-            "max_memory": max_memory,
+            "max_memory": megabytes_from("--max-memory", max_memory),
             "tile": _parsed_tile(tile),
             "self_test": self_test,
         }

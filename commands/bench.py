@@ -21,8 +21,8 @@ _LISTED = "repeatable or by comma"
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Backend = Annotated[str, typer.Option(help="Engine of the models: auto, tensorrt, onnxruntime or openvino.")]
-Precision = Annotated[str | None, typer.Option(help="Arithmetic of the models; left away, the backend chooses.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of a model; left away, the backend chooses.")]
+Precision = Annotated[str | None, typer.Option(help="Arithmetic of the models [default: the backend chooses].")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of a model [default: the backend chooses].")]
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +43,7 @@ def evaluate(
     backend: Backend = "auto",
     precision: Precision = None,
     threads: Threads = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; left away, one a core.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes [default: one a core].")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -123,12 +123,12 @@ def _evaluated(pairs: "list[PairPaths]", compared: "list[Contestant]", out: Path
 
 
 def bench(
-    artefacts: Annotated[list[Path] | None, typer.Argument(help=".onnx or .engine files; left away, the bundled ones.")] = None,
+    artefacts: Annotated[list[Path] | None, typer.Argument(help=".onnx or .engine files [default: the bundled ones].")] = None,
     *,
-    size: Annotated[list[str] | None, typer.Option(help=f"HxW, {_LISTED}; three common sizes when left away.")] = None,
-    backend: Annotated[list[str] | None, typer.Option(help=f"Engines, {_LISTED}; every one installed when left away.")] = None,
+    size: Annotated[list[str] | None, typer.Option(help=f"HxW, {_LISTED} [default: three common sizes].")] = None,
+    backend: Annotated[list[str] | None, typer.Option(help=f"Engines, {_LISTED} [default: every one installed].")] = None,
     precision: Annotated[
-        list[str] | None, typer.Option(help=f"Arithmetic, {_LISTED}; each file's own (and bf16 beside fp32) when left away.")
+        list[str] | None, typer.Option(help=f"Arithmetic, {_LISTED} [default: each file's own, and bf16 beside fp32].")
     ] = None,
     threads: Threads = None,
     peers: Annotated[bool, typer.Option(help="Also time PyTorch and the engines' default settings.")] = True,

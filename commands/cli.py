@@ -1,0 +1,153 @@
+"""The `ufa` command: every command under one app."""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from ufafuse.commands import bench, calibrate, export, fuse, stream, train
+from ufafuse.commands.helptext import HelpCommand, HelpGroup
+from ufafuse.runtime import console
+
+EPILOG = "Exit codes: 0 done; 1 it ran and a check fell short; 2 bad usage or input."
+# The order of the work.
+ORDER = (
+    "fuse",
+    "stream",
+    "train",
+    "dataset",
+    "export",
+    "calibrate",
+    "build",
+    "verify",
+    "bench",
+    "eval",
+    "models",
+    "info",
+    "serve",
+)
+# typer keeps its own click or uses the one installed, as its release has it: its errors are known by their public child.
+_ClickError: type[Exception] = typer.BadParameter.__mro__[2]
+# The words of the library that reads the values, and ours.
+_WORDS = (
+    (r"^Value error, ", ""),
+    (r"^Input should be greater than or equal to (\S+)$", r"must be \1 or more"),
+    (r"^Input should be less than or equal to (\S+)$", r"must be \1 or less"),
+    (r"^Input should be a valid integer.*$", "must be a whole number"),
+    (r"^Input should be a valid number.*$", "must be a number"),
+    (r"^(?P<value>'.*') is not a valid integer( range)?\.?$", "must be a whole number"),
+    (r"^(?P<value>'.*') is not a valid float( range)?\.?$", "must be a number"),
+    (r"^\S+ is not in the range x>=(\S+)\.$", r"must be \1 or more"),
+    (r"^\S+ is not in the range x<=(\S+)\.$", r"must be \1 or less"),
+    (r"^\S+ is not in the range (\S+)<=x<=(\S+)\.$", r"must be from \1 to \2"),
+)
+
+
+class _Ufa(HelpGroup):
+    order = ORDER
+
+
+def build_app() -> typer.Typer:
+    """Every registered command under one app."""
+    app = typer.Typer(
+        name="ufa",
+        cls=_Ufa,
+        help="Fuse two frames of a scene at different focus into one that is sharp everywhere; train, export, quantise, "
+        "build and measure the networks that do it.",
+        epilog=EPILOG,
+        no_args_is_help=True,
+        add_completion=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    for module in (fuse, stream, train, export, calibrate, bench):
+        module.register(app)
+    _dress(app)
+    return app
+
+
+def _dress(app: typer.Typer) -> None:
+    """Give every command, and those of groups within, the help that fits."""
+    for command in app.registered_commands:
+        command.cls = HelpCommand
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            group.typer_instance.info.cls = HelpGroup
+            _dress(group.typer_instance)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from ufafuse.runtime.artefact import tool_versions
+
+        typer.echo(f"ufafuse {tool_versions()['ufafuse']}")
+        raise typer.Exit
+
+
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options of `ufa` itself."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Console entry point: bad usage is one line (with ``--json`` also an object on stdout) and exit code 2."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # its decoders' warnings would stand between our lines
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command = typer.main.get_command(build_app())
+    try:
+        code = command.main(args=given, prog_name="ufa", standalone_mode=False)
+    except typer.Abort:
+        console.err.print("interrupted")
+        sys.exit(console.INTERRUPTED)
+    except _ClickError as error:
+        sys.exit(_refused(error, as_json="--json" in given))
+    except BrokenPipeError:  # whoever read our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refused(error: Any, *, as_json: bool) -> int:  # noqa: ANN401 - click's, wherever typer keeps it
+    """Say what is wrong with the command line; the exit code."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(error.ctx.get_help(), err=True)
+        return 2
+    text = usage_text(error)
+    if as_json:
+        typer.echo(json.dumps({"ok": False, "error": text}))
+    console.fail(text)
+    return 2
+
+
+def usage_text(error: Any) -> str:  # noqa: ANN401
+    """One sentence on a bad command line, in our words, naming the option and where its help is."""
+    context, param = getattr(error, "ctx", None), getattr(error, "param", None)
+    text = " ".join(str(error.message or error.format_message()).split())
+    for pattern, ours in _WORDS:
+        text = re.sub(pattern, ours, text)
+    if type(error).__name__ == "MissingParameter" and param is not None:
+        text = f"{_name_of(param)} is missing"
+    elif type(error).__name__ in ("NoSuchOption", "NoSuchCommand") or param is None:
+        text = " ".join(error.format_message().split())
+        text = text[:1].lower() + text[1:].replace("(Possible options:", "(there are")
+    elif text.startswith("must be"):
+        text = f"{_name_of(param)} {text}"
+    else:
+        text = f"{_name_of(param)}: {text}"
+    mend = f": see `{context.command_path} --help`" if context is not None else ""
+    return text.rstrip(".") + mend + "."
+
+
+def _name_of(param: Any) -> str:  # noqa: ANN401
+    if param.param_type_name == "argument":
+        return str(param.metavar or param.name.upper())
+    return str(max(param.opts, key=len))

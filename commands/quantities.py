@@ -1,0 +1,26 @@
+"""Amounts as people write them on a command line."""
+
+import re
+
+from ufafuse.runtime.errors import InputError
+
+_BYTES = {"": 1e6, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def megabytes_from(option: str, text: str | None) -> float | None:
+    """MB (10^6 bytes) from ``800``, ``800MB``, ``2GB``, ``1.5G`` or ``2GiB``; None stays None.
+
+    Args:
+        option: What the error calls it.
+        text: A number, taken for MB, or one with a unit.
+
+    Raises:
+        InputError: It is no such amount, or not above zero.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]i?)?b?\s*", text, re.IGNORECASE)
+    value = float(found[1]) * _BYTES[(found[2] or "").lower()] / 1e6 if found else 0.0
+    if value <= 0:
+        raise InputError(f"{option} {text} is not an amount of memory: give MB, such as 800, or 800MB, 2GB, 1.5GiB.")
+    return value

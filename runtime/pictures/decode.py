@@ -1,0 +1,187 @@
+"""Files of every kind to pictures: what a file is stands in its bytes, not in its name."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import cv2
+import numpy as np
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.filebytes import bytes_of
+from ufafuse.runtime.filebytes import kind_of as path_kind
+from ufafuse.runtime.pictures import exif as ex
+from ufafuse.runtime.pictures.damage import damage_in
+from ufafuse.runtime.pictures.jpegscan import fault_in_scan
+from ufafuse.runtime.pictures.kinds import OPENCV, RAW_SUFFIXES, SNIFFED, kind_of
+from ufafuse.runtime.pictures.metadata import Metadata, metadata_of, segments
+from ufafuse.runtime.pictures.picture import Image, Picture, upright
+from ufafuse.runtime.pictures.sizes import size_of
+from ufafuse.runtime.pixels import check_pixels, most_bytes, most_pixels
+
+READ = "PNG, JPEG, TIFF, BMP, WebP, AVIF, or with an extra a raw file (raw), HEIC (heif) or OpenEXR (exr)"
+_AS_STORED = cv2.IMREAD_UNCHANGED  # EXIF's orientation is applied here, alpha or not
+_TURNED_BY_EXIF = frozenset(("JPEG", "PNG", "WebP"))  # an AVIF's own turns are applied by its decoder
+_DEPTHS = frozenset((np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32)))
+
+_Extra = Callable[[bytes, str, "int | None"], Picture]
+
+
+def read_picture(path: Path, *, most: int | None = None, inside: bool = False) -> Picture:
+    """Decode a picture file, upright.
+
+    Args:
+        path: The file.
+        most: Pixels that it may declare; None: as `pixels.most_pixels` says for this machine.
+        inside: Look for damage inside a JPEG, which decoders pass over, too; that is a warning. Takes longer than decoding.
+
+    Raises:
+        InputError: The file is missing, no picture, a stack or a video, damaged, too large, or needs an extra; the text says
+            what it is and what is missing.
+    """
+    path = Path(path)
+    most = most_pixels() if most is None else most
+    with opened(path) as stream:
+        kind = kind_of(stream.read(SNIFFED))
+        if kind == "TIFF":
+            stream.seek(0)
+            return _read_tiff(stream, path, most)
+    try:
+        data = bytes_of(path, most_bytes(most))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    if path.suffix.lower() in RAW_SUFFIXES and kind not in OPENCV:
+        kind = "raw"
+    return decode_picture(data, str(path), most=most, inside=inside, kind=kind)
+
+
+def opened(path: Path) -> IO[bytes]:
+    """A regular file, opened for reading; anything else is an `InputError` that says what it is."""
+    if path.is_dir() or not path.exists():
+        raise InputError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}: give an image file.")
+    try:
+        stream = open(  # noqa: SIM115 - handed on
+            path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+        )
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    status = os.fstat(stream.fileno())
+    if stat.S_ISREG(status.st_mode) and status.st_size:
+        return stream
+    stream.close()
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path} is {path_kind(status.st_mode)}: give an image file.")
+    raise InputError(f"{path} is empty (0 bytes): record or copy it again.")
+
+
+def _read_tiff(stream: IO[bytes], path: Path, most: int) -> Picture:
+    from ufafuse.runtime.pictures.tiff import TiffFile
+
+    if path.suffix.lower() in RAW_SUFFIXES:
+        return _raw(stream.read(most_bytes(most)), str(path), most)
+    tiff = TiffFile(stream, str(path))
+    if tiff.raw:
+        stream.seek(0)
+        return _raw(stream.read(most_bytes(most)), str(path), most)
+    if len(tiff) > 1:
+        raise InputError(f"{path} holds {len(tiff)} pictures, a stack: give it alone to fuse it, or one picture a file.")
+    return tiff.read(0, most)
+
+
+def _raw(data: bytes, name: str, most: int | None) -> Picture:
+    from ufafuse.runtime.pictures.extras import read_raw
+
+    return read_raw(data, name, most)
+
+
+def decode_picture(
+    data: bytes, name: str, *, most: int | None = None, inside: bool = False, kind: str | None = None
+) -> Picture:
+    """Decode a picture file's bytes; ``name`` stands in the errors. As `read_picture`."""
+    kind = kind_of(data[:SNIFFED]) if kind is None else kind
+    if kind == "TIFF":
+        from ufafuse.runtime.pictures.tiff import TiffFile
+
+        tiff = TiffFile(io.BytesIO(data), name)
+        if tiff.raw:
+            return _raw(data, name, most)
+        if len(tiff) > 1:
+            raise InputError(f"{name} holds {len(tiff)} pictures, a stack: give one picture a file.")
+        return tiff.read(0, most)
+    if kind in ("raw", "HEIF", "OpenEXR"):
+        from ufafuse.runtime.pictures import extras
+
+        readers: dict[str, _Extra] = {"raw": extras.read_raw, "HEIF": extras.read_heif, "OpenEXR": extras.read_exr}
+        return readers[kind](data, name, most)
+    if kind in OPENCV:
+        return _by_opencv(data, name, kind, most, inside=inside)
+    if kind == "video":
+        raise InputError(f"{name} is a video: give it alone to fuse its frames as a stack.")
+    if kind:
+        raise InputError(f"{name} is {kind}: give {READ}.")
+    raise InputError(f"{name} is no image that can be read: give {READ}.")
+
+
+def _by_opencv(data: bytes, name: str, kind: str, most: int | None, *, inside: bool) -> Picture:
+    stored = _stored(data, name, kind, most)
+    metadata, warnings = metadata_of(data), list[str]()
+    array = _without_false_alpha(stored, data, kind)
+    if kind == "JPEG" and _inks(data):
+        metadata = Metadata(None, metadata.exif, metadata.xmp, metadata.dpi)
+        warnings.append("its CMYK inks were brought to RGB without their profile")
+    if kind == "JPEG" and inside and (fault := fault_in_scan(data)):
+        warnings.append(f"it is damaged inside ({fault}): parts of the picture are wrong; record or copy it again")
+    if kind == "GIF":
+        warnings.append("of a GIF the first picture is read")
+    if kind in _TURNED_BY_EXIF and metadata.exif is not None:
+        array = upright(array, ex.parse_exif(metadata.exif).orientation)
+    return Picture(array, metadata, tuple(warnings), kind=kind)
+
+
+def _stored(data: bytes, name: str, kind: str, most: int | None) -> Image:
+    """The samples as they lie in the file, once its size and its ends were found good."""
+    size = size_of(data, kind)
+    if size is not None:
+        check_pixels(size, name, most)
+    damage = damage_in(data) or ("it declares no size" if size is None else "")
+    if damage:
+        raise InputError(f"{name} is damaged ({damage}): record or copy it again.")
+    try:
+        stored = cv2.imdecode(np.frombuffer(data, np.uint8), _AS_STORED)
+    except (cv2.error, MemoryError) as error:
+        raise InputError(f"{name} cannot be decoded: {getattr(error, 'err', '') or error}.") from error
+    if stored is None or stored.size == 0:
+        raise InputError(f"{name} is a {kind} file that cannot be decoded: record or copy it again.")
+    if stored.dtype not in _DEPTHS:
+        raise InputError(f"{name} has {stored.dtype} samples: give an image of 8 or 16 bit integers, or of float32.")
+    return np.asarray(stored)
+
+
+def _without_false_alpha(stored: Image, data: bytes, kind: str) -> Image:
+    """A fourth channel is alpha only where the file says so: a BMP of 32 bits mostly just pads its pixels."""
+    if stored.ndim == 3 and stored.shape[2] == 4 and kind == "BMP" and not _bmp_has_alpha(data):
+        return np.ascontiguousarray(stored[..., :3])
+    if stored.ndim == 3 and stored.shape[2] == 2:  # grey and alpha
+        return np.ascontiguousarray(stored[..., [0, 0, 0, 1]])
+    if stored.ndim == 3 and stored.shape[2] == 1:
+        return np.ascontiguousarray(stored[..., 0])
+    return stored
+
+
+def _bmp_has_alpha(data: bytes) -> bool:
+    header, compression = int.from_bytes(data[14:18], "little"), int.from_bytes(data[30:34], "little")
+    return header >= 56 and compression in (3, 6) and int.from_bytes(data[66:70], "little") != 0
+
+
+def _inks(data: bytes) -> bool:
+    """Whether a JPEG has four components."""
+    return any(
+        0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and data[start + 5] == 4
+        for marker, start, end in segments(data)
+        if end - start > 5
+    )

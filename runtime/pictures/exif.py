@@ -1,0 +1,198 @@
+"""EXIF, read and written: the few entries that a fused picture changes, all others as they were.
+
+EXIF is a TIFF without pixels: directories of entries, some of which point to further directories. What cannot be understood is
+left out; a camera's broken notes must not cost anybody the picture. Maker notes are copied as they are.
+
+Source: CIPA DC-008 (Exif 3.0), TIFF 6.0.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+ORIENTATION, SOFTWARE, DATETIME = 0x0112, 0x0131, 0x0132
+DATETIME_ORIGINAL, OFFSET_ORIGINAL, SUBSEC_ORIGINAL = 0x9003, 0x9011, 0x9291
+IMAGE_HISTORY, PIXELS_X, PIXELS_Y = 0x9213, 0xA002, 0xA003
+EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x8769, 0x8825, 0xA005
+X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
+
+_POINTERS = frozenset((EXIF_IFD, GPS_IFD, INTEROP_IFD))
+_ASCII, _SHORT, _LONG = 2, 3, 4
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 129: 1}
+_WORDS = {3: "H", 8: "h", 4: "I", 9: "i", 5: "I", 10: "i", 11: "f", 12: "d"}  # what changes with the order of bytes
+_MOST_ENTRIES, _DEEPEST, _LARGEST = 512, 3, 1 << 20
+# Where pixels lie and how they are packed: true of the file that was read, not of the one that is written.
+_OF_PIXELS = frozenset((0x00FE, 0x0100, 0x0101, 0x0102, 0x0103, 0x0106, 0x0111, 0x0115, 0x0116, 0x0117, 0x011C, 0x013D, 0x0140,
+                        0x0142, 0x0143, 0x0144, 0x0145, 0x014A, 0x0152, 0x0153, 0x015B, 0x0201, 0x0202, 0x0211, 0x0212, 0x0213,
+                        0x02BC, 0x8773, 0x83BB, 0x8649, 0x828D, 0x828E, 0x010A))  # fmt: skip
+
+
+class Bytes(Protocol):
+    """Bytes, or a file that is read like bytes."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        """Some of them."""
+        ...
+
+
+class Entry(NamedTuple):
+    """One entry: TIFF's type, how many values, and their bytes, the least significant first."""
+
+    kind: int
+    values: int
+    data: bytes
+
+
+@dataclass
+class Exif:
+    """Directories of entries by tag: the main one, and what it points to."""
+
+    main: dict[int, Entry] = field(default_factory=dict)
+    parts: dict[int, dict[int, Entry]] = field(default_factory=dict)
+
+    def text(self, tag: int) -> str:
+        """A text entry, wherever it stands; empty where there is none."""
+        for directory in (self.main, *self.parts.values()):
+            entry = directory.get(tag)
+            if entry is not None and entry.kind in (_ASCII, 7, 129):
+                return entry.data.split(b"\0")[0].decode("utf-8", "replace").strip()
+        return ""
+
+    def number(self, tag: int) -> float | None:
+        """The first value of a numeric entry of the main directory; None where there is none."""
+        entry = self.main.get(tag)
+        if entry is None or entry.kind not in _WORDS or len(entry.data) < _SIZES[entry.kind]:
+            return None
+        if entry.kind in (5, 10):
+            above, below = struct.unpack_from(f"<2{_WORDS[entry.kind]}", entry.data)
+            return float(above) / below if below else None
+        return float(struct.unpack_from(f"<{_WORDS[entry.kind]}", entry.data)[0])
+
+    @property
+    def orientation(self) -> int:
+        """1 (upright) to 8; 1 where the file does not say."""
+        value = self.number(ORIENTATION)
+        return int(value) if value is not None and 1 <= value <= 8 else 1
+
+    def put_text(self, tag: int, value: str, part: int | None = None) -> None:
+        """Set a text entry, in the main directory or a part."""
+        data = value.encode("utf-8") + b"\0"
+        self._directory(part)[tag] = Entry(_ASCII, len(data), data)
+
+    def put_short(self, tag: int, value: int) -> None:
+        """Set a number of 16 bits of the main directory."""
+        self.main[tag] = Entry(_SHORT, 1, struct.pack("<H", value))
+
+    def put_long(self, tag: int, value: int, part: int | None = None) -> None:
+        """Set a number of 32 bits, in the main directory or a part."""
+        self._directory(part)[tag] = Entry(_LONG, 1, struct.pack("<I", value))
+
+    def _directory(self, part: int | None) -> dict[int, Entry]:
+        return self.main if part is None else self.parts.setdefault(part, {})
+
+    def without_pixels(self) -> Exif:
+        """A copy without the entries that describe how the pixels of the file lay."""
+        main = {tag: entry for tag, entry in self.main.items() if tag not in _OF_PIXELS}
+        return Exif(main, {tag: dict(part) for tag, part in self.parts.items()})
+
+    def to_bytes(self) -> bytes:
+        """As a TIFF of its own, little-endian: what follows ``Exif\\0\\0`` in a JPEG."""
+        body, _ = serialised(self.main, self.parts, 8)
+        return b"II*\0" + struct.pack("<I", 8) + body
+
+
+def serialised(main: dict[int, Entry], parts: dict[int, dict[int, Entry]], start: int) -> tuple[bytes, int]:
+    """Directories as they lie in a little-endian file from offset ``start``; and where the next byte would lie."""
+    main, nested = dict(main), {tag: part for tag, part in parts.items() if part}
+    interop = nested.pop(INTEROP_IFD, None)
+    if interop is not None and EXIF_IFD not in nested:
+        interop = None
+    for tag in nested:
+        main[tag] = Entry(_LONG, 1, bytes(4))
+    length = _length(main)
+    blocks, position = [b""], start + length
+    for tag, part in nested.items():
+        inner = {INTEROP_IFD: interop} if tag == EXIF_IFD and interop else {}
+        main[tag] = Entry(_LONG, 1, struct.pack("<I", position))
+        block, position = serialised(part, inner, position)
+        blocks.append(block)
+    blocks[0] = _directory_bytes(main, start)
+    return b"".join(blocks), position
+
+
+def _length(directory: dict[int, Entry]) -> int:
+    return 6 + 12 * len(directory) + sum(_even(len(entry.data)) for entry in directory.values() if len(entry.data) > 4)
+
+
+def _even(length: int) -> int:
+    return length + length % 2
+
+
+def _directory_bytes(directory: dict[int, Entry], start: int) -> bytes:
+    rows, beside, position = [struct.pack("<H", len(directory))], [], start + 6 + 12 * len(directory)
+    for tag, entry in sorted(directory.items()):
+        value = entry.data
+        if len(value) > 4:
+            beside.append(value + bytes(len(value) % 2))
+            value, position = struct.pack("<I", position), position + _even(len(entry.data))
+        rows.append(struct.pack("<HHI", tag, entry.kind, entry.values) + value.ljust(4, b"\0"))
+    return b"".join((*rows, bytes(4), *beside))
+
+
+def parse_exif(data: Bytes) -> Exif:
+    """The entries of a TIFF-like block; what is broken is left out, a block that is none gives an empty `Exif`."""
+    if data[:6] == b"Exif\0\0":
+        data = data[6:]
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(data[:4]))
+    if order is None or len(data) < 8:
+        return Exif()
+    found = Exif()
+    found.main = read_directory(data, order, _unpacked(f"{order}I", data, 4)[0])
+    pending = [(tag, found.main, 1) for tag in _POINTERS]
+    while pending:
+        tag, parent, depth = pending.pop()
+        pointer = parent.pop(tag, None)
+        if pointer is None or len(pointer.data) < 4 or depth > _DEEPEST:
+            continue
+        part = read_directory(data, order, _unpacked("<I", pointer.data, 0)[0])
+        pending += [(inner, part, depth + 1) for inner in _POINTERS & part.keys()]
+        if part:
+            found.parts.setdefault(tag, part)
+    return found
+
+
+def read_directory(data: Bytes, order: str, start: int) -> dict[int, Entry]:
+    """The entries of the directory at ``start``; ``order`` is ``"<"`` or ``">"``."""
+    directory: dict[int, Entry] = {}
+    if not 8 <= start <= len(data) - 2:
+        return directory
+    (count,) = _unpacked(f"{order}H", data, start)
+    for index in range(min(count, _MOST_ENTRIES)):
+        position = start + 2 + 12 * index
+        if position + 12 > len(data):
+            break
+        tag, kind, values = _unpacked(f"{order}HHI", data, position)
+        length = _SIZES.get(kind, 0) * values
+        if not 0 < length <= _LARGEST:
+            continue
+        at = position + 8 if length <= 4 else _unpacked(f"{order}I", data, position + 8)[0]
+        if at + length <= len(data):
+            directory[tag] = Entry(kind, values, _little(bytes(data[at : at + length]), kind, order))
+    return directory
+
+
+def _unpacked(form: str, data: Bytes, at: int) -> tuple[Any, ...]:
+    return struct.unpack(form, data[at : at + struct.calcsize(form)])
+
+
+def _little(data: bytes, kind: int, order: str) -> bytes:
+    if order == "<" or kind not in _WORDS:
+        return data
+    size = 4 if kind in (5, 10) else _SIZES[kind]
+    return b"".join(data[at : at + size][::-1] for at in range(0, len(data), size))

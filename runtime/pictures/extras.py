@@ -1,0 +1,98 @@
+"""Formats whose readers are extras: raw files, HEIF, OpenEXR."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from typing import Any
+
+import numpy as np
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.pictures import exif as ex
+from ufafuse.runtime.pictures.metadata import Metadata, resolution_in
+from ufafuse.runtime.pictures.picture import Picture
+from ufafuse.runtime.pixels import check_pixels
+
+
+def _module(name: str, extra: str, what: str, file: str) -> Any:  # noqa: ANN401 - a module
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(f"{file} is {what}: pip install 'ufafuse[{extra}]' to read it.") from error
+
+
+def read_raw(data: bytes, name: str, most: int | None = None) -> Picture:
+    """A sensor's picture, developed with the camera's own white balance and without any stretching of its levels.
+
+    Returns:
+        BGR, uint16, sRGB.
+
+    Raises:
+        InputError: The extra ``raw`` is not installed, or LibRaw does not know or cannot read the file.
+    """
+    rawpy = _module("rawpy", "raw", "a camera's raw file", name)
+    try:
+        with rawpy.imread(io.BytesIO(data)) as raw:
+            check_pixels((raw.sizes.height, raw.sizes.width), name, most)
+            developed = raw.postprocess(output_bps=16, use_camera_wb=True, no_auto_bright=True)
+    except (rawpy.LibRawError, ValueError, RuntimeError, MemoryError) as error:
+        text = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
+        raise InputError(f"{name} is a raw file that LibRaw cannot read ({text}): develop it to a 16-bit TIFF.") from error
+    found = ex.parse_exif(data).without_pixels()
+    return Picture(
+        np.ascontiguousarray(developed[..., ::-1]), Metadata(exif=found.to_bytes() if found.main else None), kind="raw"
+    )
+
+
+def read_heif(data: bytes, name: str, most: int | None = None) -> Picture:
+    """The primary picture of a HEIC or HEIF file: BGR or BGRA, uint8, or uint16 for 10 and 12 bits. Raises: InputError."""
+    heif = _module("pillow_heif", "heif", "a HEIC picture", name)
+    try:
+        found = heif.open_heif(data, convert_hdr_to_8bit=False)
+        check_pixels(found.size[::-1], name, most)
+        array = np.asarray(found)
+    except (ValueError, RuntimeError, OSError, EOFError, MemoryError, SyntaxError) as error:
+        raise InputError(f"{name} is a HEIC file that cannot be read ({error}): copy it again.") from error
+    exif = found.info.get("exif")
+    exif = exif.removeprefix(b"Exif\0\0") if exif else None
+    metadata = Metadata(found.info.get("icc_profile") or None, exif, found.info.get("xmp") or None)
+    metadata = Metadata(metadata.icc, exif, metadata.xmp, resolution_in(ex.parse_exif(exif or b"")))
+    if array.ndim == 3:
+        array = array[..., [2, 1, 0, 3][: array.shape[2]]] if array.shape[2] >= 3 else array[..., 0]
+    return Picture(np.ascontiguousarray(array), metadata, kind="HEIF")  # libheif turned it upright
+
+
+def read_exr(data: bytes, name: str, most: int | None = None) -> Picture:
+    """An OpenEXR picture: grey, BGR or BGRA float32, linear. Raises: InputError."""
+    exr = _module("OpenEXR", "exr", "an OpenEXR picture", name)
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory() as folder:  # its reader takes names only
+        path = Path(folder) / "x.exr"
+        path.write_bytes(data)
+        try:
+            header = exr.File(str(path), header_only=True).header()
+            low, high = header["dataWindow"]
+            check_pixels((int(high[1]) - int(low[1]) + 1, int(high[0]) - int(low[0]) + 1), name, most)
+            channels = exr.File(str(path), separate_channels=True).channels()
+        except (RuntimeError, ValueError, KeyError, TypeError, OSError, MemoryError, IndexError) as error:
+            raise InputError(f"{name} is an OpenEXR file that cannot be read ({error}): write or copy it again.") from error
+    planes = {key: channel.pixels for key, channel in channels.items()}
+    order = next((keys for keys in ("BGR", "Y") if all(key in planes for key in keys)), "")
+    if not order:
+        raise InputError(f"{name} is an OpenEXR file with the channels {', '.join(planes)}: give one with R, G and B, or Y.")
+    warnings: tuple[str, ...] = ()
+    if left_out := [key for key in planes if key not in order + "A"]:
+        warnings = (f"its channels {', '.join(left_out)} are left out",)
+    if "A" in planes:
+        order = (order if len(order) == 3 else order * 3) + "A"
+    picked = [np.asarray(planes[key], np.float32) for key in order]
+    if any(plane.shape != picked[0].shape for plane in picked):
+        raise InputError(f"{name} is an OpenEXR file with channels of several sizes: write it without subsampling.")
+    array = picked[0] if len(picked) == 1 else np.dstack(picked)
+    if "A" in planes:
+        share = np.maximum(array[..., 3:], np.float32(1e-9))
+        array[..., :3] = np.where(array[..., 3:] > 0, array[..., :3] / share, array[..., :3])
+    return Picture(np.ascontiguousarray(array), warnings=warnings, kind="OpenEXR")

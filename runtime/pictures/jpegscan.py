@@ -1,0 +1,295 @@
+"""Whether a JPEG's entropy-coded data can be whole, without decoding it: lost bytes give coloured blocks and no error.
+
+libjpeg goes on after most damage without a word: after lost bytes a Huffman decoder finds its way back by itself, some blocks
+further. But on the way a block gets more than its 64 coefficients, or a code that the table does not have, and at the end there
+are blocks too many or too few. So the codes are walked through here, all parts of the file side by side: each part starts on a
+guess, and starts again from where the part before it ended, until nothing changes (after Weissenberger and Schmidt, "Massively
+parallel Huffman decoding on GPUs", ICPP 2018). Only the length of each code is looked at.
+
+Source: ITU-T T.81 (baseline and extended sequential Huffman; others are not looked at).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ufafuse.runtime.pictures.metadata import segments
+
+_BITS = 1024  # of a part: long enough that most guesses are right at its end, short enough that there are many
+_MOST_PASSES = 24  # after which nothing is claimed
+_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
+_BLOCK = 64
+_BAD, _EOB = 254, 255  # instead of a number of coefficients: no such code, the rest of the block
+_FEW = 48  # parts that are walked through one by one: for these NumPy's calls take longer
+_LONGEST = 27  # bits of a code and its value
+_FINISHED, _WRONG = 1 << 16, 1 << 26  # beside a following state: it ends a block; no picture has it. A part has < 1024 blocks
+_MOST_ALONE = 1024  # parts that are walked through one by one before nothing is claimed
+
+Ints = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """One scan: for each block of its smallest unit the tables of its first and its other coefficients; how many units."""
+
+    tables: Ints
+    first: Ints
+    other: Ints
+    units: int
+    interval: int
+    data: bytes
+
+
+class _Unknown(Exception):  # noqa: N818 - no error: a kind of JPEG that is not looked at
+    pass
+
+
+def fault_in_scan(data: bytes) -> str:
+    """What shows that bytes were lost or changed inside a JPEG; empty where nothing does, or where nothing can be said."""
+    try:
+        return next((fault for fault in map(_fault, _scans(data)) if fault), "")
+    except (_Unknown, IndexError, ValueError):
+        return ""
+
+
+def _scans(data: bytes) -> list[_Scan]:
+    huffman: dict[int, tuple[bytes, bytes]] = {}
+    frame: tuple[int, int, dict[int, tuple[int, int]]] | None = None
+    interval = 0
+    scans: list[_Scan] = []
+    for marker, start, end in segments(data):
+        content = data[start:end]
+        if marker == 0xC4:
+            huffman |= _huffman(content)
+        elif marker in (0xC0, 0xC1):
+            frame = _frame(content)
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC8, 0xCC):
+            raise _Unknown
+        elif marker == 0xDD:
+            interval = int.from_bytes(content[:2], "big")
+        elif marker == 0xDA:
+            if frame is None:
+                raise _Unknown
+            stop = _END.search(data, end)
+            scans.append(_scan(content, frame, huffman, interval, data[end : stop.start() if stop else len(data)]))
+            if len(scans[-1].first) and content[0] < len(frame[2]):
+                raise _Unknown  # components in scans of their own
+    return scans
+
+
+def _frame(content: bytes) -> tuple[int, int, dict[int, tuple[int, int]]]:
+    height, width, count = int.from_bytes(content[1:3], "big"), int.from_bytes(content[3:5], "big"), content[5]
+    parts = {content[6 + 3 * n]: (content[7 + 3 * n] >> 4, content[7 + 3 * n] & 15) for n in range(count)}
+    if content[0] != 8 or not height or not parts or not all(1 <= side <= 4 for pair in parts.values() for side in pair):
+        raise _Unknown
+    return height, width, parts
+
+
+def _huffman(content: bytes) -> dict[int, tuple[bytes, bytes]]:
+    """Each table's 16 counts of codes by length, and its symbols; by class and number as in the file."""
+    tables, at = {}, 0
+    while at < len(content):
+        counts = content[at + 1 : at + 17]
+        total = sum(counts)
+        tables[content[at]] = counts, content[at + 17 : at + 17 + total]
+        at += 17 + total
+    return tables
+
+
+def _scan(
+    content: bytes,
+    frame: tuple[int, int, dict[int, tuple[int, int]]],
+    huffman: dict[int, tuple[bytes, bytes]],
+    interval: int,
+    data: bytes,
+) -> _Scan:
+    height, width, parts = frame
+    across, down = (max(sides) for sides in zip(*parts.values(), strict=True))
+    blocks: list[tuple[int, int]] = []
+    for index in range(content[0]):
+        name, selector = content[1 + 2 * index], content[2 + 2 * index]
+        count = parts[name][0] * parts[name][1] if len(parts) > 1 else 1
+        blocks += [(selector >> 4, selector & 15)] * count
+    if len(parts) == 1:
+        across = down = 1
+    units = -(-height // (8 * down)) * -(-width // (8 * across))
+    numbers = sorted({(0, dc) for dc, _ in blocks} | {(1, ac) for _, ac in blocks})
+    tables = np.concatenate([_table(*huffman[kind << 4 | number], first=kind == 0) for kind, number in numbers])
+    where = {key: index << 16 for index, key in enumerate(numbers)}
+    first = np.array([where[0, dc] for dc, _ in blocks], np.int32)
+    other = np.array([where[1, ac] for _, ac in blocks], np.int32)
+    return _Scan(tables, first, other, units, interval, data)
+
+
+def _table(counts: bytes, symbols: bytes, *, first: bool) -> Ints:
+    """By the next 16 bits: how many bits the code and its value take (low 8 bits), and how many coefficients it stands for."""
+    table = np.full(1 << 16, _BAD << 8 | 1, np.int32)
+    at, position = 0, 0
+    for length, count in enumerate(counts, 1):
+        for symbol in symbols[position : position + count]:
+            size, run = symbol & 15, symbol >> 4
+            if first:
+                steps = 1 if symbol <= 11 else _BAD
+            elif size == 0:
+                steps = {0: _EOB, 15: 16}.get(run, _BAD)
+            else:
+                steps = run + 1 if size <= 10 else _BAD
+            table[at : at + (1 << 16 - length)] = (length + size if steps != _BAD else 1) | steps << 8
+            at += 1 << 16 - length
+        position += count
+    return table
+
+
+def _fault(scan: _Scan) -> str:
+    pieces = _RESTART.split(scan.data)
+    whole = [piece.rstrip(b"\xff").replace(b"\xff\x00", b"\xff") for piece in pieces]
+    expected = scan.units if not scan.interval else scan.interval
+    if scan.interval and len(whole) != -(-scan.units // scan.interval):
+        return f"{len(whole)} restart intervals where {-(-scan.units // scan.interval)} belong"
+    counts = [expected] * len(whole) if scan.interval else [scan.units]
+    if scan.interval:
+        counts[-1] = scan.units - scan.interval * (len(whole) - 1)
+    if len(counts) != len(whole):
+        return "restart markers that do not belong there"
+    starts = np.cumsum([0, *(8 * (len(piece) + 4) for piece in whole)])
+    words = _words(b"".join(piece + b"\xff\xff\xff\xff" for piece in whole) + b"\xff\xff\xff\xff")
+    ends = [int(start) + 8 * len(piece) for start, piece in zip(starts, whole, strict=False)]
+    walk = _Walk(scan, words, [int(start) for start in starts[:-1]], ends)
+    return walk.fault([count * len(scan.first) for count in counts])
+
+
+def _words(data: bytes) -> Ints:
+    """The three bytes from each byte on, as one number."""
+    values = np.frombuffer(data, np.uint8).astype(np.int32)
+    return (values[:-2] << 16) | (values[1:-1] << 8) | values[2:]
+
+
+def _following(blocks: int) -> Ints:
+    """By state (block within the unit, coefficients so far) and a table's steps: the state that follows, and what it ends."""
+    state = np.arange(blocks * _BLOCK, dtype=np.int32)[:, np.newaxis]
+    steps = np.arange(256, dtype=np.int32)[np.newaxis]
+    have = state % _BLOCK + steps
+    wrong = ((have > _BLOCK) & (steps != _EOB)) | (steps == _BAD)
+    full = (have >= _BLOCK) & (steps != _BAD)
+    begun = (state // _BLOCK + 1) % blocks * _BLOCK
+    following = np.where(full, begun | _FINISHED, np.where(steps == _BAD, state, state + steps)) | wrong * np.int32(_WRONG)
+    return np.ascontiguousarray(following.astype(np.int32)).reshape(-1)
+
+
+class _Walk:
+    """All parts of a scan, walked through side by side. Where a part starts and ends is a bit and a state, see `_following`."""
+
+    def __init__(self, scan: _Scan, words: Ints, starts: list[int], ends: list[int]) -> None:
+        blocks = len(scan.first)
+        self._words, self._tables, self._following = words, scan.tables, _following(blocks)
+        self._table_of = np.repeat(scan.other, _BLOCK)
+        self._table_of[::_BLOCK] = scan.first
+        edges = [np.arange(start, max(end, start + 1), _BITS) for start, end in zip(starts, ends, strict=True)]
+        self._stops = np.concatenate([np.append(part[1:], end) for part, end in zip(edges, ends, strict=True)]).astype(np.int32)
+        self._lasts = np.cumsum([len(part) for part in edges]) - 1  # the last part of each restart interval
+        self._firsts = np.append(0, self._lasts[:-1] + 1)
+        self._before = np.zeros((2, len(self._stops)), np.int32)
+        self._before[0] = np.concatenate(edges)
+        self._after = np.zeros_like(self._before)
+        self._ended = np.zeros(len(self._stops), np.int32)  # blocks in units of `_FINISHED`, and what is wrong
+
+    def fault(self, expected: list[int]) -> str:
+        """As `fault_in_scan`; ``expected``: how many blocks each restart interval has."""
+        todo = np.arange(len(self._stops))
+        for _ in range(_MOST_PASSES):
+            if len(todo) <= _FEW:
+                break
+            self._side_by_side(todo)
+            coming = np.array(self._before)
+            coming[:, 1:] = self._after[:, :-1]
+            coming[:, self._firsts] = self._before[:, self._firsts]
+            todo = np.flatnonzero((coming != self._before).any(axis=0))
+            self._before = coming
+        if not self._one_by_one(todo):
+            return ""
+        for number, (first, last) in enumerate(zip(self._firsts, self._lasts, strict=True)):
+            if (self._ended[first:last] >= _WRONG >> 16).any():
+                return "codes that no picture has"
+            text = self._end(last, expected[number] - int(self._ended[first:last].sum()))
+            if text:
+                return text
+        return ""
+
+    def _side_by_side(self, todo: NDArray[Any]) -> None:
+        at: NDArray[Any]
+        state: NDArray[Any]
+        at, state = (np.array(row) for row in self._before[:, todo])
+        stops: NDArray[Any]
+        stops, ended = self._stops[todo], np.zeros(len(todo), np.int64)
+        surely = int((stops - at).min()) // _LONGEST
+        while len(todo):
+            window = (self._words[at >> 3] >> (8 - (at & 7))) & 0xFFFF
+            entry = self._tables[window + self._table_of[state]]
+            at += entry & 255
+            state = self._following[(state << 8) + (entry >> 8)]
+            ended += state >> 16
+            state &= 0xFFFF
+            surely -= 1
+            if surely < 0:
+                going = at < stops
+                if not going.all():
+                    self._leave(todo[~going], at[~going], state[~going], ended[~going])
+                    todo, at, state, stops, ended = (values[going] for values in (todo, at, state, stops, ended))
+                surely = 0
+
+    def _leave(self, parts: NDArray[np.intp], at: Ints, state: Ints, ended: NDArray[np.int64]) -> None:
+        self._after[:, parts] = at, state
+        self._ended[parts] = ended
+
+    def _one_by_one(self, todo: NDArray[np.intp]) -> bool:
+        """Walk these parts, and those behind them whose start changes by it; whether an end of that was reached."""
+        firsts, walked = set(self._firsts.tolist()), 0
+        for begin in todo.tolist():
+            part = begin
+            while walked < _MOST_ALONE:
+                walked += 1
+                at, state = self._before[:, part].tolist()
+                at, state, ended = self._walked(at, state, int(self._stops[part]))
+                self._after[:, part], self._ended[part] = (at, state), ended
+                part += 1
+                if part == len(self._stops) or part in firsts or self._before[:, part].tolist() == [at, state]:
+                    break
+                self._before[:, part] = at, state
+        return walked < _MOST_ALONE
+
+    def _walked(self, at: int, state: int, stop: int, blocks: int = 1 << 30) -> tuple[int, int, int]:
+        """From a bit and a state to ``stop``, or to the end of as many blocks: bit, state, what ended."""
+        ended = 0
+        while at < stop and ended < blocks:
+            window = (int(self._words[at >> 3]) >> (8 - (at & 7))) & 0xFFFF
+            entry = int(self._tables[window + int(self._table_of[state])])
+            at += entry & 255
+            following = int(self._following[(state << 8) + (entry >> 8)])
+            ended += following >> 16
+            state = following & 0xFFFF
+        return at, state, ended
+
+    def _end(self, last: int, missing: int) -> str:
+        """What is wrong with the end of a restart interval whose last part has to hold ``missing`` blocks."""
+        if missing < 0:
+            return f"{-missing} blocks of 8 x 8 pixels too many"
+        stop = int(self._stops[last])
+        bit, state = self._before[:, last].tolist()
+        at, _, ended = self._walked(bit, state, stop, missing)
+        if ended >= _WRONG >> 16 and stop - at > 8:
+            return "codes that no picture has"
+        found = ended % (_WRONG >> 16)
+        if found < missing or at > stop:
+            return f"{max(1, missing - found)} blocks of 8 x 8 pixels are missing"
+        return "" if self._filled(at, stop) else "data behind the last block"
+
+    def _filled(self, at: int, stop: int) -> bool:
+        """Whether the bits are all alike, as encoders fill up."""
+        bits = [int(self._words[bit >> 3]) >> (23 - (bit & 7)) & 1 for bit in range(at, min(stop, at + 4096))]
+        return len(set(bits)) < 2

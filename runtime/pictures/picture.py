@@ -1,0 +1,55 @@
+"""What a file gave, and the few words for it that all readers share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ufafuse.runtime.pictures.metadata import Metadata
+
+Image = NDArray[Any]
+
+# What has to be done to stored rows and columns so that they stand upright, by EXIF's orientation.
+_TURNS: dict[int, tuple[int | None, int | None]] = {
+    1: (None, None),
+    2: (None, 1),
+    3: (cv2.ROTATE_180, None),
+    4: (None, 0),
+    5: (cv2.ROTATE_90_CLOCKWISE, 1),
+    6: (cv2.ROTATE_90_CLOCKWISE, None),
+    7: (cv2.ROTATE_90_CLOCKWISE, 0),
+    8: (cv2.ROTATE_90_COUNTERCLOCKWISE, None),
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture.
+
+    Args:
+        array: H x W (grey), H x W x 3 (BGR) or H x W x 4 (BGRA, alpha not multiplied in); uint8, uint16 or float32; upright.
+        metadata: What stood beside the pixels.
+        warnings: What the user should know: what was damaged, left out or converted.
+        white: The level of white where the file says so (12 bits in uint16: 4095); None: the dtype's own, or not known.
+        kind: The format's name, such as ``"PNG"``.
+    """
+
+    array: Image
+    metadata: Metadata = field(default_factory=Metadata)
+    warnings: tuple[str, ...] = ()
+    white: float | None = None
+    kind: str = ""
+
+
+def upright(array: Image, orientation: int) -> Image:
+    """Stored rows and columns turned as EXIF's orientation (1 to 8) says."""
+    turn, flip = _TURNS.get(orientation, (None, None))
+    if turn is not None:
+        array = cv2.rotate(array, turn)
+    if flip is not None:
+        array = cv2.flip(array, flip)
+    return np.ascontiguousarray(array)

@@ -1,0 +1,257 @@
+"""Frames of a stack that are read when they are needed, and again when they are needed again.
+
+How the stack's code uses them::
+
+    with stack_of([Path("stack.tif")]) as frames:   # or a folder's files, a video, arrays (`of_arrays`)
+        frames[0].shape, frames[0].dtype            # from the header; nothing is decoded
+        for frame in frames:                        # first pass
+            picture = frame.read()                  # H x W [x 3 or 4], upright, as `Picture.array`; decoded each time
+        for frame in frames:                        # second pass
+            ...
+
+Read in order, each pass decodes every frame once (a video too, which goes back to its beginning for the next pass). Any number
+of threads may read; those that share one file wait for each other. Nothing decoded is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.pictures.decode import opened, read_picture
+from ufafuse.runtime.pictures.kinds import RAW_SUFFIXES, SNIFFED, is_video, kind_of
+from ufafuse.runtime.pictures.metadata import metadata_of
+from ufafuse.runtime.pictures.picture import Image, Picture
+from ufafuse.runtime.pictures.shapes import shape_of
+from ufafuse.runtime.pictures.tiff import TiffFile
+from ufafuse.runtime.pixels import check_pixels, most_pixels
+
+_HEADER = 1 << 20  # bytes in which a picture's header is looked for
+
+
+class FrameSource(ABC):
+    """One frame of a stack.
+
+    Attributes:
+        name: What messages and reports call it.
+        path: The file it comes from; None for an array.
+    """
+
+    name: str
+    path: Path | None = None
+
+    @functools.cached_property
+    def _kind(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        return self._shape_and_dtype()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what `read` gives: (H, W), (H, W, 3) or (H, W, 4). Read from the header where the format has a simple one.
+
+        Raises:
+            InputError: As `read`.
+        """
+        return self._kind[0]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of what `read` gives: uint8, uint16 or float32. Raises: as `shape`."""
+        return self._kind[1]
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes when it is decoded."""
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+    def read(self) -> Image:
+        """The frame: H x W (grey), H x W x 3 (BGR) or H x W x 4 (BGRA), upright; a new array each time.
+
+        Raises:
+            InputError: It cannot be read; the text names it.
+        """
+        return self.picture().array
+
+    @abstractmethod
+    def picture(self) -> Picture:
+        """As `read`, with what the file says beside the pixels. Raises: as `read`."""
+
+    def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        array = self.read()
+        return array.shape, array.dtype
+
+
+class ArrayFrame(FrameSource):
+    """A frame that is in memory already."""
+
+    def __init__(self, array: Image, name: str) -> None:
+        self._array, self.name = array, name
+
+    def picture(self) -> Picture:
+        """The array itself: it must not be written to."""
+        return Picture(self._array)
+
+    def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        return self._array.shape, self._array.dtype
+
+
+class FileFrame(FrameSource):
+    """A picture file.
+
+    Args:
+        path: The file.
+        most: Pixels that it may declare; None: what the machine allows.
+        inside: Look for damage inside, see `read_picture`.
+    """
+
+    def __init__(self, path: Path, *, most: int | None = None, inside: bool = False) -> None:
+        self.path, self.name = Path(path), str(path)
+        self._most, self._inside = most, inside
+
+    def picture(self) -> Picture:
+        """Decode the file."""
+        assert self.path is not None
+        return read_picture(self.path, most=self._most, inside=self._inside)
+
+    def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        assert self.path is not None
+        with opened(self.path) as stream:
+            head = stream.read(_HEADER)
+            kind = kind_of(head[:SNIFFED])
+            if kind == "TIFF" and self.path.suffix.lower() not in RAW_SUFFIXES:
+                tiff = TiffFile(stream, self.name)
+                if len(tiff) == 1 and not tiff.raw:
+                    return tiff.shape(0)
+        found = shape_of(head, kind, metadata_of(head))
+        return found or super()._shape_and_dtype()
+
+
+class PageFrame(FrameSource):
+    """One page of a TIFF that holds a stack."""
+
+    def __init__(self, tiff: TiffFile, path: Path, index: int, most: int | None) -> None:
+        self.path, self.name = path, f"{path}, page {index + 1}"
+        self._tiff, self._index, self._most = tiff, index, most
+
+    def picture(self) -> Picture:
+        """Decode the page."""
+        return self._tiff.read(self._index, self._most)
+
+    def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        return self._tiff.shape(self._index)
+
+
+class _Video:
+    """A video file whose frames are counted; read forwards without decoding anything twice."""
+
+    def __init__(self, path: Path, most: int | None) -> None:
+        opened(path).close()
+        self._path, self._most, self._lock = path, most, threading.Lock()
+        self._capture: Any = None
+        self._next = 0
+        capture = self._open()
+        height, width = (int(capture.get(what)) for what in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH))
+        self.size = height, width
+        check_pixels(self.size, str(path), most)
+
+    def _open(self) -> Any:  # noqa: ANN401 - OpenCV's capture
+        self.close()
+        try:
+            self._capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+        except (cv2.error, UnicodeError) as error:
+            raise InputError(f"{self._path} cannot be opened as a video: {error}.") from error
+        if not self._capture.isOpened():
+            raise InputError(f"{self._path} is a video that cannot be read: record or copy it again.")
+        self._next = 0
+        return self._capture
+
+    def count(self) -> int:
+        """Its frames, by going through it once: what the header says is often wrong."""
+        with self._lock:
+            self._open()
+            count = 0
+            while self._capture.grab():
+                count += 1
+            self._open()
+        return count
+
+    def frame(self, index: int) -> Image:
+        """One frame, BGR. Raises: InputError where it cannot be decoded."""
+        with self._lock:
+            if index < self._next or self._capture is None:
+                self._open()
+            while self._next < index and self._capture.grab():
+                self._next += 1
+            done, frame = self._capture.read() if self._next == index else (False, None)
+            self._next += 1
+        if not done or frame is None:
+            raise InputError(f"{self._path}, frame {index + 1} cannot be decoded: record or copy the video again.")
+        return np.ascontiguousarray(frame)
+
+    def close(self) -> None:
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+
+class VideoFrame(FrameSource):
+    """One frame of a video."""
+
+    def __init__(self, video: _Video, path: Path, index: int) -> None:
+        self.path, self.name = path, f"{path}, frame {index + 1}"
+        self._video, self._index = video, index
+
+    def picture(self) -> Picture:
+        """Decode the frame."""
+        return Picture(self._video.frame(self._index), kind="video")
+
+    def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        return (*self._video.size, 3), np.dtype(np.uint8)
+
+
+def of_arrays(arrays: Sequence[Image], names: Sequence[str] | None = None) -> list[FrameSource]:
+    """Frames that are in memory already, so that the same code takes them; ``names`` for the messages."""
+    names = names or [f"frame {number}" for number in range(1, len(arrays) + 1)]
+    return [ArrayFrame(array, name) for array, name in zip(arrays, names, strict=True)]
+
+
+@contextlib.contextmanager
+def stack_of(paths: Sequence[Path], *, most: int | None = None, inside: bool = False) -> Iterator[list[FrameSource]]:
+    """The frames of files: one each for a picture, as many as there are for a TIFF of several pages and for a video.
+
+    Args:
+        paths: In the order of the stack.
+        most: Pixels that a frame may declare; None: what the machine allows.
+        inside: Look for damage inside, see `read_picture`; the frames' pictures have the warnings.
+
+    Raises:
+        InputError: A file is missing or cannot be opened. Pictures are not decoded here: what is wrong inside shows when they
+            are read.
+    """
+    most = most_pixels() if most is None else most
+    with contextlib.ExitStack() as files:
+        yield [frame for path in paths for frame in _frames_of(Path(path), most, files, inside=inside)]
+
+
+def _frames_of(path: Path, most: int, files: contextlib.ExitStack, *, inside: bool) -> list[FrameSource]:
+    stream = opened(path)
+    kind = kind_of(stream.read(SNIFFED))
+    if kind == "TIFF" and path.suffix.lower() not in RAW_SUFFIXES:
+        tiff = TiffFile(stream, str(path))
+        if len(tiff) > 1 and not tiff.raw:
+            files.callback(tiff.close)
+            return [PageFrame(tiff, path, index, most) for index in range(len(tiff))]
+    stream.close()
+    if kind == "video" or (not kind and is_video(path)):
+        video = _Video(path, most)
+        files.callback(video.close)
+        return [VideoFrame(video, path, index) for index in range(video.count())]
+    return [FileFrame(path, most=most, inside=inside)]

@@ -1,0 +1,370 @@
+"""TIFF as it is meant: by its own words about colour, planes, levels and pages, through tifffile.
+
+tifffile decodes what is stored plainly or with Deflate by itself, imagecodecs (extra ``tiff``) the other compressions, OpenCV's
+libtiff the older ones (LZW, PackBits, JPEG, fax) where imagecodecs is not installed.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+import threading
+import zlib
+from collections.abc import Sequence
+from typing import IO, Any
+
+import cv2
+import numpy as np
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.pictures import exif as ex
+from ufafuse.runtime.pictures.metadata import Metadata, resolution_in
+from ufafuse.runtime.pictures.picture import Image, Picture, upright
+from ufafuse.runtime.pixels import check_pixels
+
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _MASK, _CMYK, _YCBCR, _CFA, _LINEAR_RAW = 0, 1, 2, 3, 4, 5, 6, 32803, 34892
+_COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}
+_NAMES = {_MASK: "a transparency mask", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*", _CFA: "a sensor's mosaic",
+          32844: "LogL", 32845: "LogLuv", _LINEAR_RAW: "linear raw samples"}  # fmt: skip
+_ASSOCIATED, _UNASSOCIATED = 1, 2
+_LIBTIFF = frozenset((2, 3, 4, 5, 6, 7, 32773))  # compressions that OpenCV's libtiff knows and tifffile by itself does not
+_SIXTEEN = 65_535
+_DNG_VERSION, _ICC, _XMP = 50_706, 34_675, 700
+_BROKEN = (ValueError, TypeError, IndexError, KeyError, AttributeError, struct.error, zlib.error, EOFError, OSError,
+           MemoryError, ZeroDivisionError, OverflowError, RuntimeError, AssertionError, ImportError)  # fmt: skip
+
+
+class TiffFile:
+    """A TIFF, opened: its pictures, which are pages or what a microscope's program calls a stack. One thread at a time reads.
+
+    Args:
+        stream: Closed with this object.
+        name: What messages call the file.
+
+    Raises:
+        InputError: It is broken, or holds no picture that can be told from the others.
+    """
+
+    def __init__(self, stream: IO[bytes], name: str) -> None:
+        import tifffile
+
+        logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it finds is told in our own words
+        self._name, self._stream, self._lock = name, stream, threading.RLock()
+        stream.seek(0)  # tifffile counts from where it finds the stream
+        try:
+            self._file = tifffile.TiffFile(stream)
+            self._pages = self._frames()
+        except (*_BROKEN, tifffile.TiffFileError) as error:
+            raise InputError(f"{name} is a damaged TIFF ({_short(error)}): write or copy it again.") from error
+
+    def __len__(self) -> int:
+        """How many pictures it holds."""
+        return len(self._pages)
+
+    @property
+    def raw(self) -> bool:
+        """Whether the picture proper is a sensor's: a DNG, or a camera maker's own kind."""
+        first: Any = self._file.pages[0]
+        photometrics = {page.tags.valueof(262) for page in self._with_parts()}
+        return _DNG_VERSION in first.tags or (bool(photometrics & {_CFA, _LINEAR_RAW}) and first.tags.valueof(262) != _CFA)
+
+    def _with_parts(self) -> list[Any]:
+        pages = list(self._pages[:1])
+        for page in (self._file.pages[0], *pages):
+            if page is not None and page.subifds:
+                pages += list(page.pages or ())
+        return [page for page in pages if page is not None]
+
+    def _frames(self) -> list[Any]:
+        """The pages that are pictures: no thumbnails, no masks; and as many as a microscope's program counts."""
+        pages: Any = self._file.pages
+        if not len(pages):
+            raise InputError(f"{self._name} is a damaged TIFF (without a picture): write or copy it again.")
+        self._check_axes()
+        kept = [page for page in map(pages.get, range(len(pages))) if not int(page.tags.valueof(254, 0) or 0) & 5]
+        return kept or [pages[0]]
+
+    def _check_axes(self) -> None:
+        """Channels on pages of their own are no frames at other focus."""
+        for format_name, is_it in (("an OME", self._file.is_ome), ("an ImageJ", self._file.is_imagej)):
+            if not is_it:
+                continue
+            series = self._file.series[0]
+            lengths = {axis: length for axis, length in zip(series.axes, series.shape, strict=True) if length > 1}
+            depth = [axis for axis in lengths if axis not in "YXS"]
+            if len(depth) > 1 or "C" in depth:
+                named = ", ".join(f"{axis}: {length}" for axis, length in lengths.items())
+                raise InputError(
+                    f"{self._name} is {format_name} TIFF of several axes ({named}): save one channel and one moment as a stack."
+                )
+            if len(series) != len(self._file.pages) and depth:
+                raise InputError(
+                    f"{self._name} is {format_name} TIFF whose {lengths[depth[0]]} frames have {len(self._file.pages)} pages: "
+                    "save it as an image sequence."
+                )
+
+    def shape(self, index: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """The shape and dtype that `read` will give, without decoding."""
+        page = self._pages[index]
+        height, width = int(page.imagelength), int(page.imagewidth)
+        if int(page.tags.valueof(274, 1) or 1) >= 5:
+            height, width = width, height
+        photometric, alpha = int(page.photometric), _alpha_of(page)[0] is not None
+        colour = photometric in (_RGB, _PALETTE, _CMYK, _YCBCR)
+        dtype = {"f": np.dtype(np.float32)}.get(page.dtype.kind if page.dtype else "u", page.dtype)
+        if dtype is None or dtype.itemsize == 1 or photometric == _PALETTE:
+            dtype = np.dtype(np.uint8 if photometric != _PALETTE or _colours_of(page).dtype == np.uint8 else np.uint16)
+        elif dtype.kind != "f":
+            dtype = np.dtype(np.uint16)
+        return (height, width, 4) if alpha else (height, width, 3) if colour else (height, width), dtype
+
+    def read(self, index: int, most: int | None = None) -> Picture:
+        """Decode one picture.
+
+        Args:
+            index: From 0.
+            most: Pixels that it may declare.
+
+        Raises:
+            InputError: It is too large, broken, or of a kind that is not read; the text says what it is and what is missing.
+        """
+        name = self._name if len(self) == 1 else f"{self._name}, page {index + 1}"
+        page = self._pages[index]
+        with self._lock:
+            try:
+                sides = ((page.imagelength, page.tilelength or 0), (page.imagewidth, page.tilewidth or 0))
+                height, width = (max(int(side), int(tile)) for side, tile in sides)
+                check_pixels((height, width), name, most)
+                _check_kind(page, name)
+                picture = _interpreted(page, self._samples(page, name), name)
+                metadata = self._metadata(page)
+            except _BROKEN as error:
+                raise InputError(f"{name} is a damaged TIFF ({_short(error)}): write or copy it again.") from error
+        if int(page.photometric) == _CMYK:
+            metadata = Metadata(None, metadata.exif, metadata.xmp, metadata.dpi)
+        array = upright(picture.array, int(page.tags.valueof(274, 1) or 1))
+        return Picture(array, metadata, picture.warnings, picture.white, "TIFF")
+
+    def _samples(self, page: Any, name: str) -> Image:  # noqa: ANN401 - tifffile's page
+        """The stored samples: rows x columns, or rows x columns x samples."""
+        compression = int(page.compression)
+        if int(page.photometric) == _YCBCR and compression != 7:
+            return self._through_libtiff(page, name)
+        try:
+            samples = page.asarray()
+        except (ValueError, ImportError) as error:
+            if not any(word in str(error) for word in ("imagecodecs", "No module")):
+                raise
+            if compression in _LIBTIFF and int(page.photometric) in (_BLACK_IS_ZERO, _RGB, _YCBCR) and not page.extrasamples:
+                return self._through_libtiff(page, name)
+            kind = getattr(page.compression, "name", str(compression))
+            raise InputError(f"{name} is a {kind}-compressed TIFF: pip install 'ufafuse[tiff]'.") from error
+        if samples.ndim == 3 and page.axes == "SYX":
+            samples = np.moveaxis(samples, 0, 2)
+        if samples.ndim not in (2, 3) or samples.shape[:2] != (page.imagelength, page.imagewidth):
+            raise InputError(f"{name} has the axes {page.axes} of {page.shape}: save it as a flat picture or a stack.")
+        return np.asarray(samples)
+
+    def _through_libtiff(self, page: Any, name: str) -> Image:  # noqa: ANN401 - as above
+        """By OpenCV: RGB or grey, as tifffile would give them."""
+        self._stream.seek(0)
+        data = np.frombuffer(self._stream.read(), np.uint8)
+        done, found = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED, range=(page.index, page.index + 1))
+        if not done or not found or found[0].shape[:2] != (page.imagelength, page.imagewidth):
+            raise InputError(f"{name} cannot be decoded: pip install 'ufafuse[tiff]', or save it without compression.")
+        image = found[0]
+        return image if image.ndim == 2 else np.ascontiguousarray(image[..., 2::-1])
+
+    def _metadata(self, page: Any) -> Metadata:  # noqa: ANN401 - as above
+        icc, xmp = page.tags.valueof(_ICC), page.tags.valueof(_XMP)
+        found = ex.Exif()
+        if not self._file.is_bigtiff:
+            self._stream.seek(0)
+            found = ex.parse_exif(_Window(self._stream))
+        icc, xmp = (bytes(value) if isinstance(value, (bytes, tuple)) else None for value in (icc, xmp))
+        return Metadata(icc, found.to_bytes() if found.main else None, xmp, resolution_in(found))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._file.close()
+            self._stream.close()
+
+
+class _Window:
+    """A file as the bytes that `exif.parse_exif` slices, without reading all of it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._length = stream.seek(0, 2)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self._length)
+        self._stream.seek(start)
+        return self._stream.read(max(0, stop - start))
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+def _check_kind(page: Any, name: str) -> None:  # noqa: ANN401 - tifffile's page
+    photometric = int(page.photometric)
+    if photometric not in _COLOURS:
+        kind = _NAMES.get(photometric, f"of the unknown colour kind {photometric}")
+        mend = "give the raw file itself, or its mosaic as grey with --bayer" if photometric == _CFA else "convert it to RGB"
+        raise InputError(f"{name} is a TIFF of {kind}: {mend}.")
+    if photometric == _CMYK and int(page.tags.valueof(332, 1) or 1) != 1:
+        raise InputError(f"{name} is a TIFF of printing inks other than CMYK: convert it to RGB.")
+    if page.dtype is None or page.dtype.kind not in "uifb":
+        raise InputError(f"{name} has samples of {page.dtype or 'an unknown kind'}: save it with 8 or 16 bits, or float32.")
+    if getattr(page, "imagedepth", 1) != 1:
+        raise InputError(f"{name} is a volume of {page.imagedepth} layers in one page: save it as a stack of pages.")
+
+
+def _alpha_of(page: Any) -> tuple[int | None, bool, int]:  # noqa: ANN401 - as above
+    """Which sample is alpha (None: none is), whether colours were multiplied by it, and how many samples nobody explains."""
+    colours = _COLOURS.get(int(page.photometric), 1)
+    kinds: Sequence[int] = [int(kind) for kind in page.extrasamples]
+    extra = int(page.samplesperpixel) - colours
+    for position, kind in enumerate(kinds[: max(0, extra)]):
+        if kind in (_ASSOCIATED, _UNASSOCIATED):
+            return colours + position, kind == _ASSOCIATED, extra - 1
+    return None, False, max(0, extra)
+
+
+def _interpreted(page: Any, samples: Image, name: str) -> Picture:  # noqa: ANN401 - as above
+    """Stored samples as a picture: BGR or grey, black is zero, 8 or 16 bits or float32."""
+    photometric, warnings = int(page.photometric), list[str]()
+    samples, white = _as_levels(page, samples, name)
+    top = white or (1.0 if samples.dtype == np.float32 else float(np.iinfo(samples.dtype).max))
+    planes = samples.reshape(*samples.shape[:2], -1)
+    colours = _COLOURS[photometric]
+    if planes.shape[2] < colours:
+        raise InputError(f"{name} has {planes.shape[2]} samples a pixel where its colour kind needs {colours}: write it again.")
+    alpha_at, multiplied, unknown = _alpha_of(page)
+    alpha = None if alpha_at is None or alpha_at >= planes.shape[2] else planes[..., alpha_at]
+    if unknown and planes.shape[2] > colours:
+        warnings.append(f"{unknown} more sample{'s' * (unknown > 1)} a pixel, which the file does not call alpha, "
+                        f"{'are' if unknown > 1 else 'is'} left out")  # fmt: skip
+    colour = planes[..., :colours]
+    if photometric == _WHITE_IS_ZERO:
+        colour = (np.asarray(top, samples.dtype) - colour).astype(samples.dtype)
+    elif photometric == _PALETTE:
+        table = _colours_of(page)
+        colour = table[np.minimum(planes[..., 0].astype(np.int64), len(table) - 1)]
+        top, white = float(np.iinfo(table.dtype).max), None
+    elif photometric == _CMYK:
+        inks = colour.astype(np.float32) / np.float32(top)
+        colour = _rounded((1 - inks[..., :3]) * (1 - inks[..., 3:]) * np.float32(top), samples.dtype)
+        warnings.append("its CMYK inks were brought to RGB without their profile")
+    if alpha is not None and multiplied:
+        share = np.maximum(alpha.astype(np.float32)[..., np.newaxis] / np.float32(top), np.float32(1e-9))
+        colour = _rounded(np.minimum(colour / share, np.float32(top)), samples.dtype)
+    return Picture(_joined(colour, alpha), warnings=tuple(warnings), white=white)
+
+
+def _rounded(values: Image, dtype: np.dtype[Any]) -> Image:
+    return np.asarray(values, np.float32) if dtype == np.float32 else np.rint(values).astype(dtype)
+
+
+def _joined(colour: Image, alpha: Image | None) -> Image:
+    """RGB or grey, with or without alpha, in the order that the rest of this package takes."""
+    if colour.shape[2] == 3:
+        colour = colour[..., ::-1]
+    if alpha is None:
+        return np.ascontiguousarray(colour[..., 0] if colour.shape[2] == 1 else colour)
+    if colour.shape[2] == 1:
+        colour = np.repeat(colour, 3, axis=2)
+    return np.ascontiguousarray(np.dstack([colour, alpha.astype(colour.dtype)]))
+
+
+def _as_levels(page: Any, samples: Image, name: str) -> tuple[Image, float | None]:  # noqa: ANN401 - tifffile's page
+    """Samples as uint8, uint16 or float32, and the level of white where fewer bits are in use than the dtype has."""
+    bits = page.bitspersample
+    bits = int(bits) if isinstance(bits, int) else int(max(bits))
+    kind = samples.dtype.kind
+    if kind == "f":
+        return samples.astype(np.float32, copy=False), None
+    if int(page.photometric) == _PALETTE:
+        return samples, None
+    if kind == "b" or bits < 8:
+        return (samples.astype(np.float32) * (255 / (2**bits - 1)) + 0.5).astype(np.uint8), None
+    if kind == "i" and samples.size and int(samples.min()) < 0:
+        raise InputError(f"{name} has negative levels ({samples.dtype}): shift them to 0 or more, or save it as float32.")
+    if samples.dtype.itemsize == 1:
+        return samples.astype(np.uint8, copy=False), None
+    if samples.dtype.itemsize > 2 and samples.size and int(samples.max()) > _SIXTEEN:
+        raise InputError(f"{name} has {bits}-bit levels up to {int(samples.max())}: save it with 16 bits, or as float32.")
+    native = samples.astype(np.uint16, copy=False)
+    return native, float(2**bits - 1) if 8 < bits < 16 else None
+
+
+def _colours_of(page: Any) -> Image:  # noqa: ANN401 - as above
+    """The palette, n x 3: uint8 where 8 bits say all of it."""
+    table = page.colormap
+    if table is None:
+        raise ValueError("a palette picture without its palette")
+    table = np.ascontiguousarray(np.asarray(table).T).astype(np.uint16)
+    if int(table.max(initial=0)) < 256:  # some programs write bytes into the words
+        return table.astype(np.uint8)
+    high = table >> 8
+    whole = np.array_equal(table, high * 257) or np.array_equal(table, high << 8)
+    return high.astype(np.uint8) if whole else table
+
+
+def tiff_bytes(image: Image, metadata: Metadata | None, *, compression: str, level: int | None = None) -> bytes:
+    """A TIFF of ``image`` (as `Picture.array`), with ``metadata`` in it.
+
+    Args:
+        image: uint8, uint16 or float32; grey, BGR or BGRA.
+        metadata: What to put in; None: nothing.
+        compression: ``"none"``, ``"deflate"``, or what imagecodecs knows (``"lzw"``, ``"zstd"``).
+        level: Of the compression.
+
+    Raises:
+        InputError: The compression needs the extra ``tiff``.
+    """
+    import io
+
+    import tifffile
+
+    stream = io.BytesIO()
+    colour = image.ndim == 3 and image.shape[2] >= 3
+    stored = image if not colour else np.ascontiguousarray(image[..., [2, 1, 0, 3][: image.shape[2]]])
+    packing: dict[str, Any] = {}
+    if compression != "none":
+        packing = {"compression": {"deflate": "zlib"}.get(compression, compression), "predictor": image.dtype != np.float32}
+        packing |= {} if level is None else {"compressionargs": {"level": level}}
+    try:
+        tifffile.imwrite(
+            stream, stored.squeeze(2) if stored.ndim == 3 and stored.shape[2] == 1 else stored, metadata=None, byteorder="<",
+            bigtiff=image.nbytes > 1 << 31, photometric="rgb" if colour else "minisblack", software=False,
+            extrasamples=("unassalpha",) if image.ndim == 3 and image.shape[2] == 4 else None, rowsperstrip=None, **packing,
+        )  # fmt: skip
+    except (ValueError, ImportError, KeyError) as error:
+        raise InputError(f"TIFF with {compression} compression cannot be written ({_short(error)}): pip install "
+                         "'ufafuse[tiff]', or use --compression deflate.") from error  # fmt: skip
+    data = stream.getvalue()
+    return data if metadata is None or data[2:3] != b"*" else _with_tags(data, metadata)
+
+
+def _with_tags(data: bytes, metadata: Metadata) -> bytes:
+    """A classic TIFF whose directory is written anew at its end, with further entries."""
+    start = struct.unpack_from("<I", data, 4)[0]
+    directory = ex.read_directory(data, "<", start)
+    found = ex.parse_exif(metadata.exif or b"").without_pixels()
+    directory |= {tag: entry for tag, entry in found.main.items() if tag not in directory or tag == ex.SOFTWARE}
+    for tag, value in ((_ICC, metadata.icc), (_XMP, metadata.xmp)):
+        if value:
+            directory[tag] = ex.Entry(7 if tag == _ICC else 1, len(value), value)
+    if metadata.dpi is not None:
+        for tag, dots in zip((ex.X_RESOLUTION, ex.Y_RESOLUTION), metadata.dpi, strict=True):
+            directory[tag] = ex.Entry(5, 1, struct.pack("<II", round(dots * 1000), 1000))
+        directory[ex.RESOLUTION_UNIT] = ex.Entry(3, 1, struct.pack("<H", 2))
+    data += bytes(len(data) % 2)
+    body, _ = ex.serialised(directory, found.parts, len(data))
+    return data[:4] + struct.pack("<I", len(data)) + data[8:] + body

@@ -1,0 +1,81 @@
+"""Opening a source without being held up by it: a camera, a name server or a driver may hang in it for ever."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from ufafuse.runtime.stream.sources.base import Source, SourceLost
+from ufafuse.runtime.texts import one_line
+
+OPEN_SECONDS = 30.0
+_LOOK_EVERY = 0.1
+
+
+class Opening(threading.Thread):
+    """Opens ``source`` in a thread of its own, which is left behind (and closes the source) when nobody waits any more."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(name="ufafuse-open", daemon=True)
+        self._source = source
+        self._error: Exception | None = None
+        self._ended = threading.Event()
+        self._left = False
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        """The thread's work."""
+        try:
+            self._source.open()
+        except Exception as error:  # noqa: BLE001 - whatever a source raises is told by who waits
+            self._error = error
+        if self._error is not None:
+            closed(self._source)
+        with self._lock:
+            self._ended.set()
+            left = self._left
+        if left:
+            closed(self._source)
+
+    def opened(self, seconds: float, unless: Callable[[], bool]) -> bool:
+        """Wait until the source is open; False when ``unless`` says so before.
+
+        Raises:
+            SourceLost: It took longer than ``seconds``.
+            Exception: What the source raised.
+        """
+        self.start()
+        until = time.monotonic() + seconds
+        try:
+            while not self._ended.wait(_LOOK_EVERY):
+                if unless():
+                    return False
+                if time.monotonic() > until:
+                    raise SourceLost(f"{self._source.name} has not opened within {seconds:.0f} s")
+        finally:
+            self._leave()
+        if self._error is not None:
+            raise self._error
+        return True
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._left = not self._ended.is_set()
+        if self._left:
+            self._source.interrupt()
+
+
+def closed(source: Source) -> str:
+    """Close a source; what it raised, if anything: that is no reason to stop."""
+    try:
+        source.close()
+    except Exception as error:  # noqa: BLE001 - see above
+        return trouble_of(error)
+    return ""
+
+
+def trouble_of(error: BaseException) -> str:
+    """An error of somebody else's code in one line, with its kind."""
+    text = one_line(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,74 @@
+"""A command line that cannot be used: one line in our words, an object with --json, exit code 2."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from ufafuse.commands.cli import main
+
+
+def ufa(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return ended.value.code, capsys.readouterr()
+
+
+BAD = [
+    (["fuse", "a", "b", "--threads", "0"], "--threads must be 1 or more: see `ufa fuse --help`."),
+    (["fuse", "a", "b", "--threads", "x"], "--threads must be a whole number: see `ufa fuse --help`."),
+    (["fuse", "a", "b", "--white", "x"], "--white must be a number: see `ufa fuse --help`."),
+    (["stream", "--quality", "101"], "--quality must be "),
+    (["fuse", "a", "b", "--backend", "abacus"], "--backend: 'abacus' is not one of 'auto', 'tensorrt'"),
+    (["fuse", "a", "b", "--nonsense"], "no such option: --nonsense"),
+    (["fuse", "a", "b", "--out"], "option '--out' requires an argument"),
+    (["eval"], "--pairs is missing: see `ufa eval --help`."),
+    (["build"], "ONNX is missing: see `ufa build --help`."),
+    (["train", "ablation"], "--over is missing: see `ufa train ablation --help`."),
+    (["nonsense"], "no such command 'nonsense'"),
+    (["fuse", "a", "b", "--max-memory", "much"], "--max-memory much is not an amount of memory"),
+    (["fuse", "a", "b", "--bayer", "xyz"], "the Bayer pattern 'xyz' is not known"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "told"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
+def test_bad_usage_is_one_line_in_our_words(arguments, told, capsys):
+    code, said = ufa(capsys, *arguments)
+    assert code == 2
+    assert said.out == ""
+    assert said.err.startswith(f"error: {told}")
+    assert len(said.err.splitlines()) == 1
+    for word in ("Input should", "Value error", "parse", "Usage"):
+        assert word not in said.err
+    code, as_json = ufa(capsys, *arguments, "--json")
+    assert code == 2
+    # (--json after an option that wants a value is that value.)
+    if arguments[-1] != "--out":
+        assert json.loads(as_json.out) == {"ok": False, "error": said.err.removeprefix("error: ").strip()}
+
+
+def test_the_version(capsys):
+    code, said = ufa(capsys, "--version")
+    assert code == 0
+    assert said.out.startswith("ufafuse ")
+
+
+def test_without_a_command_the_help(capsys):
+    code, said = ufa(capsys)
+    assert code == 2
+    assert "Commands:" in said.err
+
+
+def test_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "ufafuse", "--version"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("ufafuse ")
+
+
+def test_a_reader_that_leaves_early_is_no_defect():
+    done = subprocess.run(
+        f"{sys.executable} -m ufafuse fuse --help | head -c 1; exit ${{PIPESTATUS[0]}}",
+        shell=True, executable="/bin/bash", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
