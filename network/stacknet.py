@@ -1,10 +1,11 @@
 """The network over a whole stack: any number of frames, none before the others, in memory that does not grow with them.
 
-Each frame is seen twice and by itself. The first time its features are *gathered*: at every scale a mean over the frames, weighed
-by the unity attention (the paper's Eqs. 5-10, its softmax taken over all frames), and the greatest of each feature. The
-second time the frame's features are compared with what was gathered, and the decoder scores the frame at every pixel, once for each
-*octave* (band of detail). The fused picture is the mean of the frames' octaves, weighed by the softmax of their scores. All that
-is kept between frames are sums and maxima, so the order of the frames does not matter and their number costs no memory.
+Each frame is seen twice and by itself. The first time its features are *gathered*: at every scale a mean over the frames,
+weighed by the unity attention (the paper's Eqs. 5-10, its softmax taken over all frames), and the greatest of each feature.
+The second time the frame's features are compared with what was gathered, and the decoder scores the frame at every pixel,
+once for each *octave* (band of detail). The fused picture is the mean of the frames' octaves, weighed by the softmax of
+their scores. All that is kept between frames are sums and maxima, so the order of the frames does not matter and their
+number costs no memory.
 
 Shapes: a *stack tensor* holds the features of K frames as (N * K) x C x H x W, the frames of one scene together.
 """
@@ -165,7 +166,9 @@ class StackNet(Network):
     ) -> list[Tensor]:
         """Return the bounded score of padded frames at every pixel, M x 1 x H x W an octave, finest first."""
         x: Tensor | None = None
-        for compare, decode, own, told in zip(*(reversed(list(s)) for s in (self.compare, self.decoder, features, common)), strict=True):
+        for compare, decode, own, told in zip(
+            *(reversed(list(s)) for s in (self.compare, self.decoder, features, common)), strict=True
+        ):
             x = decode(compare(own, told, x))
         assert x is not None
         fold = self.spec.fold

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from ufafuse.network.init import initialise
 from ufafuse.network.base import Network
+from ufafuse.network.init import initialise
 from ufafuse.network.model import FusionNet
 from ufafuse.network.spec import Spec, find_spec
 from ufafuse.network.stacknet import StackNet
