@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError, UfaError
 from ufafuse.runtime.memory.malloc import frames_in_memory, keep_heap, share_heap
+from ufafuse.runtime.pixels import most_pixels
 from ufafuse.runtime.stream.feed import Event
 from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES
 from ufafuse.runtime.stream.fusing import Engine, EngineOptions
@@ -115,17 +116,19 @@ def _settle(engine: Engine, frames: int, size: tuple[int, int] | None) -> None:
 
 
 def _sources(request: StreamRequest) -> tuple[Source, Source | None]:
+    most = most_pixels(request.engine.fuser.get("max_memory"), pictures=request.pipeline.most_frames)
     if request.alternating is not None:
         if request.near is not None or request.far is not None:
             raise InputError("--alternating was given together with --near or --far: it stands for both.")
-        return _paced(source_from_text(request.alternating, NEAR, option="--alternating"), realtime=request.realtime), None
+        alternating = source_from_text(request.alternating, NEAR, option="--alternating", most=most)
+        return _paced(alternating, realtime=request.realtime), None
     if request.near is None or request.far is None:
         missing = "--near" if request.near is None else "--far"
         raise InputError(
             f"{missing} is missing: give --near and --far, or --alternating for one camera that changes its focus."
         )
-    near, far = source_from_text(request.near, NEAR), source_from_text(request.far, FAR)
-    # A recording beside a live source only makes sense at its own speed.
+    near, far = source_from_text(request.near, NEAR, most=most), source_from_text(request.far, FAR, most=most)
+    # A recording beside a live source is played at its own speed.
     realtime = request.realtime or near.live != far.live
     return _paced(near, realtime=realtime), _paced(far, realtime=realtime)
 

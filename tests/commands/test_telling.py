@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ufafuse.commands import telling
+from ufafuse.runtime import console
 from ufafuse.runtime.jobs import Outcome
 
 
@@ -46,3 +47,8 @@ def test_warnings_and_errors_of_a_kind_are_one_line(capsys):
     warning, error = capsys.readouterr().err.splitlines()
     assert warning == "warning: a.png, b.png, c.png and 2 more: frames lie apart"
     assert error.startswith("error: 5 results exist already (a.png, b.png, c.png and 2 more): add --skip-existing")
+
+
+def test_a_markdown_table_keeps_its_brackets(capsys):
+    console.plain("| pip install 'ufafuse[gpu]' |\n")
+    assert capsys.readouterr().out == "| pip install 'ufafuse[gpu]' |\n"

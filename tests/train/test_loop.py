@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -85,6 +86,20 @@ def test_it_learns(options: TrainOptions) -> None:
     train(dataclasses.replace(options, recipe=recipe, seed=1))
     curve = list(losses(options.out).values())
     assert sum(curve[-10:]) < 0.8 * sum(curve[:10])
+
+
+def test_validations_leave_a_short_run_its_time(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = loop.validate, list[int]()
+
+    def slow(*arguments: Any) -> Any:
+        calls.append(1)
+        time.sleep(1.0)
+        return real(*arguments)
+
+    monkeypatch.setattr(loop, "validate", slow)
+    result = train(dataclasses.replace(options, recipe=dataclasses.replace(options.recipe, steps=20), validations=20))
+    assert len(calls) == 2  # the first, which tells what one costs, and the last
+    assert result["best"] is not None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -240,6 +255,35 @@ def test_a_broken_checkpoint_is_refused(options: TrainOptions) -> None:
     (options.out / "checkpoint.pt").write_bytes(b"PK broken")
     with pytest.raises(ModelError, match="broken"):
         train(options, resume=True)
+
+
+def test_a_damaged_checkpoint_is_said_and_the_one_before_gone_on_from(
+    options: TrainOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = dataclasses.replace(options, checkpoint_minutes=0.0)
+    train(options)
+    expected = losses(options.out)
+    for name in ("checkpoint.pt", "checkpoint.previous.pt"):
+        assert (options.out / name).is_file()
+    damaged = bytearray((options.out / "checkpoint.pt").read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (options.out / "checkpoint.pt").write_bytes(damaged)
+    result = train(options, resume=True)
+    assert result["steps"] == 6
+    assert "checksum" in result["warnings"][0]
+    assert "checkpoint before it is gone on from" in " ".join(capsys.readouterr().err.split())
+    assert json.loads((options.out / "report.json").read_text())["resumed_from"]["checkpoint"] == "checkpoint.previous.pt"
+    assert losses(options.out) == pytest.approx(expected, abs=1e-6)
+    for name in ("checkpoint.pt", "checkpoint.previous.pt"):
+        (options.out / name).write_bytes(b"PK broken")
+    with pytest.raises(ModelError, match="broken"):
+        train(options, resume=True)
+
+
+def test_a_run_without_its_last_checkpoint_goes_on_from_the_one_before(options: TrainOptions) -> None:
+    train(dataclasses.replace(options, checkpoint_minutes=0.0))
+    (options.out / "checkpoint.pt").unlink()
+    assert train(options, resume=True)["steps"] == 6
 
 
 @pytest.mark.parametrize("world", [1, 2, 4])
