@@ -87,7 +87,7 @@ class Fuser:
         self._options = SessionOptions(self.choice.precision, threads, provider, pin, lean=max_memory is not None)
         self._budget = Budget(tile, max_memory)
         self.session: Session = open_session(self.model, backend=backend, options=self._options)
-        if self.session.backend == "tensorrt":
+        if self.session.on_device:
             self._leave_memory_to_the_engine(tile)
         self._tiled: TiledModel | None = None
         self._opening = threading.Lock()
