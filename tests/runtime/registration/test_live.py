@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.fuser import Fusion
 from ufafuse.runtime.registration.live import Registration
 from ufafuse.runtime.stream.fusing import Engine, EngineOptions
 from ufafuse.runtime.stream.sources.sim import SimSettings, SimSource
@@ -89,8 +90,8 @@ class StubFuser:
     def fuse(self, near, far):
         return cv2.addWeighted(near, 0.5, far, 0.5, 0)
 
-    def fuse_with_map(self, near, far):
-        return self.fuse(near, far), np.ones(near.shape[:2], np.float32)
+    def fuse_pair(self, near, far, *, white=None, want_map=False):
+        return Fusion(self.fuse(near, far), np.ones(near.shape[:2], np.float32) if want_map else None, None)
 
     def close(self):
         self.closed = True
