@@ -16,6 +16,7 @@ Attention: TypeAlias = Literal["both", "none", "no_spatial", "no_channel"]
 HEADS = ("reconstruct", "select")
 ATTENTIONS = ("both", "none", "no_spatial", "no_channel")
 AROUND = 2  # pixels beyond a cell of folded pixels that its first features are made of
+_LARGEST, _MOST_SCALES, _MOST_PARAMETERS = 4096, 12, 10**9  # of what a model file may ask this machine to build
 SPATIAL_KERNEL = 7  # the paper's f7x7 of the spatial attention, Eq. 8
 
 
@@ -64,6 +65,7 @@ class Spec:
 
     def __post_init__(self) -> None:
         """Refuse a description that is no network (`ModelError`)."""
+        self._check_types()
         scales = len(self.widths)
         problem = ""
         if not scales or len(self.encoder_blocks) != scales or len(self.decoder_blocks) != scales:
@@ -80,8 +82,21 @@ class Spec:
             problem = "detail only decides between frames that are treated alike: symmetric, without a residual"
         elif self.symmetric and any(width % 2 for width in self.widths):
             problem = f"a symmetric network gives each frame half the channels: widths must be even, got {self.widths}"
+        elif self.parameters > _MOST_PARAMETERS:
+            problem = f"it would have {self.parameters:.3g} parameters, of at most {_MOST_PARAMETERS:.0e}"
         if problem:
-            raise ModelError(f"network description of {self.name!r}: {problem}.")
+            raise ModelError(f"network description of {self.name[:80]!r}: {problem}.")
+
+    def _check_types(self) -> None:
+        """Refuse what a crafted file may say (`ModelError`)."""
+        numbers = (*self.widths, *self.encoder_blocks, *self.decoder_blocks, self.fold)
+        switches = (self.symmetric, self.residual, self.detail)
+        if not all(type(n) is int and n <= _LARGEST for n in numbers) or len(self.widths) > _MOST_SCALES:
+            raise ModelError(
+                f"network description: up to {_MOST_SCALES} scales, in whole numbers up to {_LARGEST}, are possible."
+            )
+        if not (isinstance(self.name, str) and all(isinstance(switch, bool) for switch in switches)):
+            raise ModelError("network description: the name is a text, symmetric, residual and detail are true or false.")
 
     @property
     def stride(self) -> int:
