@@ -27,7 +27,10 @@ from ufafuse.runtime.errors import InputError, ModelError, OutputError
 from ufafuse.runtime.writing import check_new
 
 _POLL_S = 0.1
-_INHERITED = ("role", "stride", "halo", "strides", "widths", "global_means", "rest", "kept")
+_INHERITED = (
+    *("role", "stride", "halo", "strides", "widths", "global_means", "rest", "kept"),
+    *("gathers", "encode_halo", "score_halo", "octaves"),
+)
 
 
 def engine_from_onnx(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from ufafuse.network.model import FusionNet
+from ufafuse.network.base import Network
 from ufafuse.network.weights import build_model, load_weights, save_weights
 from ufafuse.runtime import console
 from ufafuse.runtime.artefact import tool_versions, write_json
@@ -123,7 +123,7 @@ class RunData:
         self.dataset = PairDataset(photos, drawn, seed=options.seed)
 
 
-def network_for(options: TrainOptions) -> FusionNet:
+def network_for(options: TrainOptions) -> Network:
     """Return the network that the run starts from; `InputError` where the weights given are of another one."""
     if options.init_from is None:
         return build_model(options.spec, init=options.recipe.init, seed=options.seed)

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -23,6 +23,8 @@ from ufafuse.runtime.errors import CheckFailed, InputError, ModelError
 from ufafuse.runtime.frames import check_pair, pack
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.session import Session, SessionOptions, open_session
+
+Run: TypeAlias = Callable[["Session", "Case"], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 _ABOUT = "about"
 _MOST_BYTES = 1 << 30  # of all arrays, unpacked
@@ -211,6 +213,7 @@ def verify_cases(
     *,
     artefact: Path,
     reference: Path,
+    run: Run | None = None,
     done: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> Findings:
     """Run a model on every case and judge each.
@@ -219,6 +222,7 @@ def verify_cases(
         session: The loaded model.
         cases: At least one.
         artefact, reference: What is held against what, for the report.
+        run: Gives (result, reference) of a case; None: `run_case`, which fuses the pair.
         done: Called with each case's row, for progress.
 
     Raises:
@@ -230,7 +234,7 @@ def verify_cases(
     rows: list[dict[str, Any]] = []
     worst: tuple[dict[str, Any], NDArray[np.float32], NDArray[np.float32]] | None = None
     for case in cases:
-        result, expected = run_case(session, case)
+        result, expected = (run or run_case)(session, case)
         row = {"name": case.name, "size": list(case.near.shape[:2]), **compare(result, expected), "noise": case.noise}
         row["ok"] = tolerance.met_by(row)
         rows.append(row)
