@@ -241,9 +241,9 @@ def seconds_from(option: str, text: str, *, negative: bool = False) -> float:
 def _quiet_libraries() -> None:
     """Keep OpenCV's and FFmpeg's own warnings off stderr: what matters is reported in our words."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    from cv2.utils import logging
+    from ufafuse.runtime.opencv import silence
 
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    silence()
 
 
 def _report(summary: dict[str, Any], *, as_json: bool, to_stderr: bool) -> None:
