@@ -23,7 +23,9 @@ def made(path, dtype=np.uint8, channels=3, **changes):
         "engine": "ufa-edge in fp32",
         "unit": top,
         "names": ["a.png", "b<i>.png", "c.png"],
-        "details": {"reference": "a.png", "white": 255.0, "alignment": [{"motion": "affine", "moved_px": 3.25}, {"refused": "blank"}]},
+        "details": {
+            "reference": "a.png", "white": 255.0, "alignment": [{"motion": "affine", "moved_px": 3.25}, {"refused": "blank"}],
+        },
         "warnings": ["b.png is <damaged>"],
         "ms": 12.3,
         "won": np.linspace(0, 1, 2400, dtype=np.float32).reshape(40, 60),
@@ -74,7 +76,7 @@ def test_what_cannot_be_written(tmp_path):
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
-@pytest.mark.parametrize("width", [1200, 400])
+@pytest.mark.parametrize("width", [1200, pytest.param(400, marks=pytest.mark.slow)])
 def test_it_opens_in_a_browser(tmp_path, width):
     """Near (dark) left of the wipe, fused (bright) right of it: the script ran."""
     made(tmp_path / "p.html")
