@@ -112,7 +112,7 @@ def _check_paths(onnx: Path, out: Path, *, force: bool) -> None:
     if out.suffix != ".engine":
         raise InputError(f"-o {out} must end in .engine.")
     if out.exists() and not force:
-        raise OutputError(f"{out} exists already: choose another name, or add --force to replace it.")
+        raise OutputError(f"{out} exists already: choose another name, or replace it with `force=True`.")
     if not out.parent.is_dir():
         raise OutputError(f"{out.parent} is not a folder: make it first (mkdir -p {out.parent}).")
     if not os.access(out.parent, os.W_OK):

@@ -221,7 +221,7 @@ def atomic_write(path: Path, *, force: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     if path.exists() and not force:
-        raise OutputError(f"{path} exists already: choose another name, or add --force to replace it.")
+        raise OutputError(f"{path} exists already: choose another name, or replace it with `force=True`.")
     temporary: Path | None = None
     try:
         temporary = _new_beside(path)

@@ -39,7 +39,7 @@ def trained_part(net: "FusionNet", part: str) -> nn.Module:
     if not can_select(net.spec):
         raise InputError(
             f"{net.spec.name!r} has no picture that passes through apart from its selection (one full-resolution scale, a "
-            "reconstructing head, spatial attention): train it with --part all."
+            "reconstructing head, spatial attention): train it with `part=all`."
         )
     return _Selection(net)
 

@@ -126,7 +126,7 @@ def test_a_folder_that_may_not_be_written_to_is_refused_before_the_build(exports
 def test_an_existing_engine_is_kept_unless_forced(exports, tmp_path, rtx):
     out = tmp_path / "x.engine"
     out.write_bytes(b"mine")
-    with pytest.raises(OutputError, match="--force"):
+    with pytest.raises(OutputError, match="force=True"):
         build(exports / "small.onnx", out)
     assert out.read_bytes() == b"mine"
     engine_from_onnx(exports / "small.onnx", out, BuildOptions(STATIC, "tensorrt-rtx", ("sm86",)), force=True)
