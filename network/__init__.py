@@ -7,15 +7,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ufafuse.network.base import Network
     from ufafuse.network.model import FusionNet
     from ufafuse.network.spec import SPECS, Spec
+    from ufafuse.network.stacknet import StackNet
     from ufafuse.network.weights import build_model, load_weights, save_weights
 
-__all__ = ["SPECS", "FusionNet", "Spec", "build_model", "load_weights", "save_weights"]
+__all__ = ["SPECS", "FusionNet", "Network", "Spec", "StackNet", "build_model", "load_weights", "save_weights"]
 
 _HOME = {
     "SPECS": "spec",
     "FusionNet": "model",
+    "Network": "base",
+    "StackNet": "stacknet",
     "Spec": "spec",
     "build_model": "weights",
     "load_weights": "weights",

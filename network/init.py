@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ufafuse.network.base import Network
 from ufafuse.network.blocks import SLOPE, Detail, TiedConv, TiedHead
 from ufafuse.network.model import FusionNet
 from ufafuse.network.spec import AROUND, Spec
+from ufafuse.network.stacknet import StackNet
 from ufafuse.runtime.errors import InputError
 
 INITS = ("auto", "xavier", "image", "identity", "focus", "select")
@@ -39,8 +41,8 @@ KNOTS = 21  # pieces of the inverse sigmoid, a channel each and colour: the iden
 CROWDING = 1.7  # how much closer they lie at the ends: with 1.5 black and white are 0.6 of a level off; 2.1 is thrice as steep
 
 
-def initialise(net: FusionNet, init: str = "auto") -> None:
-    """Set the weights of a `FusionNet` in place.
+def initialise(net: Network, init: str = "auto") -> None:
+    """Set the weights of a network in place.
 
     Args:
         net: The network; its `spec` decides what "auto" is.
@@ -57,6 +59,10 @@ def initialise(net: FusionNet, init: str = "auto") -> None:
     if init == "auto":
         chosen = _fitting(net.spec)
     with torch.no_grad():
+        if isinstance(net, StackNet):
+            _start_stack(net, chosen)
+            return
+        assert isinstance(net, FusionNet)
         _random(net, xavier=chosen == "xavier")
         if chosen in ("image", "identity", "focus"):
             _carry_image(net, chosen)
@@ -295,7 +301,27 @@ def _compare_detail(detail: Detail) -> None:
         detail.local[index, :, y + reach, x + reach] += 1 / 3
 
 
-def first_conv(net: FusionNet) -> nn.Conv2d:
+def _start_stack(net: StackNet, chosen: str) -> None:
+    """Start near the average of all frames, told apart by little more than each pixel's own detail."""
+    if chosen not in ("select", "xavier"):
+        raise InputError(
+            f"initialisation {chosen!r} is for a network that reconstructs, {net.spec.name!r} selects: use 'auto'."
+        )
+    _random(net, xavier=chosen == "xavier")
+    _blind_to_brightness(first_conv(net))
+    net.head.weight.mul_(0.3)
+    net.apart.weight.mul_(QUIET)
+    detail, fold = net.detail, net.spec.fold
+    cells = torch.eye(fold**2).view(fold**2, 1, fold, fold) / 3
+    detail.level.copy_(cells.expand(-1, 3, -1, -1))
+    detail.local.zero_()
+    detail.local[:, :, AROUND : AROUND + fold, AROUND : AROUND + fold] = cells
+    detail.gate.weight.mul_(QUIET)
+    assert detail.gate.bias is not None
+    detail.gate.bias.fill_(1.0)
+
+
+def first_conv(net: Network) -> nn.Conv2d:
     """Return the convolution that sees the frames."""
     encoder: Any = net.encoder[0]
     conv: nn.Conv2d = encoder[0][0]

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
+from ufafuse.network.base import Network
 from ufafuse.network.blocks import SLOPE, ConvBlock, Detail, TiedConv, TiedHead, UnityAttention, channel_means
 from ufafuse.network.plain import BlendedConv, PlainDetail, SummedConv, averaging_conv, cells_fit, in_cells, plain_conv
 from ufafuse.network.spec import Spec
 from ufafuse.runtime.errors import ModelError
 
 
-class FusionNet(nn.Module):
+class FusionNet(Network):
     """A fusion network of the family; see `Spec` for what can be varied.
 
     The pieces (`encode`, `means`, `fuse`) are public because exact tiling runs them apart: first the averages of the
@@ -51,10 +52,6 @@ class FusionNet(nn.Module):
         self.head = _head(spec)
         self.detail = Detail(widths[0] // 2, fold) if spec.detail else None
 
-    def forward(self, near: Tensor, far: Tensor) -> Tensor:
-        """Fuse two frames; returns N x 3 x H x W (in [0, 1] when the network is in evaluation mode)."""
-        return self.forward_with_map(near, far)[0]
-
     def forward_with_map(self, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
         """Fuse two frames; returns the fused frame and the near frame's weight, N x 1 x H x W in [0, 1]."""
         return self.fuse(near, far, self.encode(torch.cat([near, far])))
@@ -62,7 +59,7 @@ class FusionNet(nn.Module):
     def encode(self, frames: Tensor) -> list[Tensor]:
         """Return the features of every scale, finest first; the frame is padded to the stride by its last pixels."""
         features: list[Tensor] = []
-        x = self._pad(frames)
+        x = self.pad(frames)
         for scale in self.encoder:
             x = scale(x)
             features.append(x)
@@ -113,7 +110,7 @@ class FusionNet(nn.Module):
         decoded = self._decode(merged, _convolved)
         out = self.head(decoded)
         if self.detail is not None:
-            out = out + self.detail(*(padded or (self._pad(near), self._pad(far))), decoded)
+            out = out + self.detail(*(padded or (self.pad(near), self.pad(far))), decoded)
         return self._finish(near, far, out, weights[0])
 
     def forward_stack(self, frames: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,7 +128,7 @@ class FusionNet(nn.Module):
         decoded = self._decode(merged, lambda conv, parts: conv.forward_many(_joined(parts), count))
         common, score = self.head.forward_many(decoded, count)
         if self.detail is not None:
-            padded = self._pad(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+            padded = self.pad(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
             score = score + self.detail.forward_many(padded, decoded)
         weights = F.pixel_shuffle(score, fold)[..., :height, :width].softmax(1)
         fused = (frames * weights).sum(1)
@@ -147,7 +144,7 @@ class FusionNet(nn.Module):
                 if isinstance(child, (TiedConv, TiedHead)):
                     setattr(parent, name, plain_conv(child))
         if self.detail is not None:
-            plain.detail = PlainDetail(self.detail)  # type: ignore[assignment]
+            plain.detail = PlainDetail(self.detail)
         widths = self.spec.widths
         plain.merge = nn.ModuleList(BlendedConv(conv) for conv in plain.merge)  # type: ignore[arg-type]
         for blocks, width in zip(plain.decoder, widths[:-1], strict=False):
@@ -157,14 +154,6 @@ class FusionNet(nn.Module):
                 attention.spatial = in_cells(attention.spatial)  # type: ignore[arg-type]
             attention.mean = averaging_conv(widths[scale]).to(next(self.parameters())) if self.spec.spatial else None  # type: ignore
         return plain
-
-    def _pad(self, frames: Tensor) -> Tensor:
-        """Repeat the last row and column until the scales divide the size (works down to one pixel)."""
-        stride = self.spec.stride
-        if stride == 1:
-            return frames
-        height, width = frames.shape[-2:]
-        return F.pad(frames, (0, -width % stride, 0, -height % stride), mode="replicate")
 
     def _decode(self, merged: Sequence[Tensor], apply: Callable[[Any, Sequence[Tensor]], Tensor]) -> Tensor:
         """Join the scales from coarse to fine; `apply` runs a convolution on concatenated pair or stack tensors."""
@@ -192,7 +181,7 @@ class FusionNet(nn.Module):
         return self._in_range(fused), q
 
     def _unfolded(self, folded: Tensor, frame: Tensor) -> Tensor:
-        """Unfold channels into pixels, and cut off what `_pad` added to ``frame``."""
+        """Unfold channels into pixels, and cut off what `pad` added to ``frame``."""
         return F.pixel_shuffle(folded, self.spec.fold)[..., : frame.shape[-2], : frame.shape[-1]]
 
     def _image_sized(self, weight: Tensor | None, frame: Tensor) -> Tensor:

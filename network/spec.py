@@ -16,6 +16,7 @@ Attention: TypeAlias = Literal["both", "none", "no_spatial", "no_channel"]
 HEADS = ("reconstruct", "select")
 ATTENTIONS = ("both", "none", "no_spatial", "no_channel")
 AROUND = 2  # pixels beyond a cell of folded pixels that its first features are made of
+OCTAVES = (2, 8)  # pixels: a network that gathers weighs detail below the first, between the two and above the second apart
 SPATIAL_KERNEL = 7  # the paper's f7x7 of the spatial attention, Eq. 8
 
 
@@ -49,6 +50,8 @@ class Spec:
         symmetric: the two frames are treated alike by construction, so their order does not matter.
         residual: a selecting head adds a learnt residual to the weighed frames.
         detail: a selecting head is told, pixel by pixel, which frame is the more extreme one (`ufafuse.network.blocks.Detail`).
+        gathers: the network sees every frame of a stack by itself, twice, and keeps sums and maxima between
+            (`ufafuse.network.stacknet.StackNet`): any number of frames in the same memory.
     """
 
     name: str
@@ -61,27 +64,37 @@ class Spec:
     symmetric: bool = False
     residual: bool = True
     detail: bool = False
+    gathers: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a description that is no network (`ModelError`)."""
-        scales = len(self.widths)
-        problem = ""
-        if not scales or len(self.encoder_blocks) != scales or len(self.decoder_blocks) != scales:
-            problem = f"widths, encoder_blocks and decoder_blocks need one number per scale, got {self}"
-        elif min(self.widths) < 1 or self.fold < 1 or min(self.encoder_blocks) < 1 or min(self.decoder_blocks) < 0:
-            problem = f"widths, fold and encoder_blocks must be at least 1, got {self}"
-        elif min((1, *self.decoder_blocks[:-1])) < 1:
-            problem = f"every scale but the coarsest needs a decoder block to join the coarser ones, got {self}"
-        elif self.head not in HEADS or self.attention not in ATTENTIONS:
-            problem = f"head must be one of {HEADS} and attention one of {ATTENTIONS}, got {self}"
-        elif self.symmetric and self.head != "select":
-            problem = "a symmetric network scores its frames: its head must be 'select'"
-        elif self.detail and (not self.symmetric or self.residual):
-            problem = "detail only decides between frames that are treated alike: symmetric, without a residual"
-        elif self.symmetric and any(width % 2 for width in self.widths):
-            problem = f"a symmetric network gives each frame half the channels: widths must be even, got {self.widths}"
-        if problem:
+        if problem := self._wrong_scales() or self._wrong_kind():
             raise ModelError(f"network description of {self.name!r}: {problem}.")
+
+    def _wrong_scales(self) -> str:
+        scales = len(self.widths)
+        if not scales or len(self.encoder_blocks) != scales or len(self.decoder_blocks) != scales:
+            return f"widths, encoder_blocks and decoder_blocks need one number per scale, got {self}"
+        if min(self.widths) < 1 or self.fold < 1 or min(self.encoder_blocks) < 1 or min(self.decoder_blocks) < 0:
+            return f"widths, fold and encoder_blocks must be at least 1, got {self}"
+        if min((1, *self.decoder_blocks[:-1])) < 1:
+            return f"every scale but the coarsest needs a decoder block to join the coarser ones, got {self}"
+        if self.gathers and self.stride % OCTAVES[-1]:
+            return f"a network that gathers splits octaves of {OCTAVES[-1]} pixels, which must divide its stride, {self.stride}"
+        return ""
+
+    def _wrong_kind(self) -> str:
+        if self.head not in HEADS or self.attention not in ATTENTIONS:
+            return f"head must be one of {HEADS} and attention one of {ATTENTIONS}, got {self}"
+        if self.symmetric and self.head != "select":
+            return "a symmetric network scores its frames: its head must be 'select'"
+        if self.detail and (not self.symmetric or self.residual):
+            return "detail only decides between frames that are treated alike: symmetric, without a residual"
+        if self.gathers and not (self.detail and self.attention == "no_channel"):
+            return "a network that gathers has the spatial attention alone, and detail"
+        if self.symmetric and not self.gathers and any(width % 2 for width in self.widths):
+            return f"a symmetric network gives each frame half the channels: widths must be even, got {self.widths}"
+        return ""
 
     @property
     def stride(self) -> int:
@@ -101,6 +114,22 @@ class Spec:
     @property
     def parameters(self) -> int:
         """How many numbers are learnt."""
+        return self._gathering_parameters() if self.gathers else self._pair_parameters()
+
+    def _gathering_parameters(self) -> int:
+        total, before, cells = 0, 3, self.fold**2
+        for scale, width in enumerate(self.widths):
+            kernel = first_kernel(self.fold if scale == 0 else 1)
+            total += before * width * kernel**2 + width + 2 * SPATIAL_KERNEL**2
+            total += (self.encoder_blocks[scale] - 1 + self.decoder_blocks[scale]) * (9 * width**2 + width)
+            coarser = self.widths[scale + 1] if scale + 1 < len(self.widths) else 0
+            total += width * (width + 1) + 2 * width**2 + coarser * width
+            before = width
+        width = self.widths[0]
+        total += 9 * width * cells + (9 * width + 1) * (len(OCTAVES))
+        return total + cells * (3 * (cells + seen(self.fold) ** 2) + width + 1)
+
+    def _pair_parameters(self) -> int:
         total, before = 0, 3
         for scale, width in enumerate(self.widths):
             kernel = first_kernel(self.fold if scale == 0 else 1)
@@ -134,24 +163,50 @@ class Spec:
 
         A tile cut with this margin, and given the whole frame's averages, comes out as in the whole frame.
         """
+        return self._reach(SPATIAL_KERNEL // 2 if self.spatial else 0)
+
+    @property
+    def score_halo(self) -> int:
+        """As `halo`, of a network that gathers, where what was gathered of the whole frame is given."""
+        return self._reach(0)
+
+    @property
+    def encode_halo(self) -> int:
+        """How many pixels away an input pixel can change a feature or its attention, of a network that gathers."""
+        reach = 0
+        for scale in range(len(self.widths)):
+            margin = SPATIAL_KERNEL // 2
+            low, high = self._encoded(scale, -margin, margin, [(0, 0)] * len(self.widths))
+            reach = max(reach, -low, high - self.fold * 2**scale + 1)
+        return reach
+
+    def _reach(self, margin: int) -> int:
         reach = 0
         for pixel in range(self.stride):
-            low, high = self._needs(pixel)
+            low, high = self._needs(pixel, margin)
             reach = max(reach, pixel - low, high - pixel)
         return reach
 
-    def _needs(self, pixel: int) -> tuple[int, int]:
-        """Return the first and last input pixel (along one axis) that output pixel `pixel` depends on."""
-        margin = SPATIAL_KERNEL // 2 if self.spatial else 0
+    def _needs(self, pixel: int, margin: int) -> tuple[int, int]:
+        """Return the first and last input pixel (along one axis) that output pixel `pixel` depends on.
+
+        `margin` is how many cells around a feature its attention is made of.
+        """
         low = high = pixel // self.fold
+        if self.gathers:  # the octaves' scores are enlarged, which reads two neighbours
+            middle = 2 * pixel + 1 - self.fold  # in halves of a pixel from the middle of the first cell
+            low, high = middle // (2 * self.fold), -(-middle // (2 * self.fold))
         low, high = low - 1, high + 1  # the head's convolution
         wanted: list[tuple[int, int]] = []  # per scale: which encoder features
         for blocks in self.decoder_blocks:
             low, high = low - blocks, high + blocks
             wanted.append((low - margin, high + margin))
             low, high = (low - 1) // 2, (high + 1) // 2  # bilinear doubling reads two neighbours
-        low, high = wanted[-1]
-        for scale in range(len(self.widths) - 1, 0, -1):
+        return self._encoded(len(self.widths) - 1, *wanted[-1], wanted)
+
+    def _encoded(self, coarsest: int, low: int, high: int, wanted: list[tuple[int, int]]) -> tuple[int, int]:
+        """Return the input pixels behind cells `low` to `high` of a scale, and behind those `wanted` of the finer ones."""
+        for scale in range(coarsest, 0, -1):
             low, high = low - self.encoder_blocks[scale] + 1, high + self.encoder_blocks[scale] - 1
             low, high = 2 * low - 1, 2 * high + 1  # the convolution that halves the resolution
             low, high = min(low, wanted[scale - 1][0]), max(high, wanted[scale - 1][1])
@@ -206,6 +261,20 @@ SPECS: dict[str, Spec] = {
             symmetric=True,
             residual=False,
             detail=True,
+        ),
+        # For stacks: sees 300 pixels, all frames at once, in two passes over them.
+        Spec(
+            "ufa-stack",
+            widths=(32, 48, 64, 64),
+            fold=4,
+            encoder_blocks=(2, 2, 2, 2),
+            decoder_blocks=(2, 1, 1, 1),
+            head="select",
+            attention="no_channel",
+            symmetric=True,
+            residual=False,
+            detail=True,
+            gathers=True,
         ),
     )
 }

@@ -5,14 +5,16 @@ from typing import Any
 
 import torch
 
+from ufafuse.network.base import Network
 from ufafuse.network.init import initialise
 from ufafuse.network.model import FusionNet
 from ufafuse.network.spec import Spec, find_spec
+from ufafuse.network.stacknet import StackNet
 from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest, tool_versions
 from ufafuse.runtime.errors import ModelError
 
 
-def build_model(spec: Spec | str, *, init: str = "auto", seed: int | None = None) -> FusionNet:
+def build_model(spec: Spec | str, *, init: str = "auto", seed: int | None = None) -> Network:
     """Build the network of a variant's name or spec and set its weights.
 
     Args:
@@ -26,14 +28,15 @@ def build_model(spec: Spec | str, *, init: str = "auto", seed: int | None = None
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        net = FusionNet(find_spec(spec) if isinstance(spec, str) else spec)
+        described = find_spec(spec) if isinstance(spec, str) else spec
+        net: Network = StackNet(described) if described.gathers else FusionNet(described)
         initialise(net, init)
     return net
 
 
-def save_weights(net: FusionNet, path: Path, *, extra: dict[str, Any] | None = None, force: bool = False) -> None:
+def save_weights(net: Network, path: Path, *, extra: dict[str, Any] | None = None, force: bool = False) -> None:
     """Write the network's weights as `.safetensors` with their manifest, whole or not at all (`OutputError`)."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     manifest = Manifest(
         kind="weights",
@@ -45,10 +48,10 @@ def save_weights(net: FusionNet, path: Path, *, extra: dict[str, Any] | None = N
     )
     tensors = {name: tensor.detach().float().cpu().contiguous() for name, tensor in net.state_dict().items()}
     with atomic_write(path, force=force) as temporary:
-        save_file(tensors, temporary, metadata=manifest.to_metadata())
+        temporary.write_bytes(save(tensors, metadata=manifest.to_metadata()))  # what fails is an OSError, unlike save_file's
 
 
-def load_weights(path: Path) -> FusionNet:
+def load_weights(path: Path) -> Network:
     """Build the network that a weights file describes, with its weights, in evaluation mode on the CPU.
 
     Raises:

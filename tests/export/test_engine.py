@@ -59,10 +59,10 @@ def build(onnx, out, profiles=STATIC, **options):
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"targets": ("sm70",)}, "sm70 is not known.*sm75"),
-        ({"timing_cache": Path("cache")}, "--timing-cache has no effect"),
-        ({"version_compatible": True}, "--version-compatible"),
-        ({"hardware": "ampere+"}, "--target instead"),
+        ({"targets": ("sm70",)}, "sm70` is not known.*sm75"),
+        ({"timing_cache": Path("cache")}, "`timing_cache` has no effect"),
+        ({"version_compatible": True}, "`version_compatible`"),
+        ({"hardware": "ampere+"}, "`targets` instead"),
     ],
 )
 def test_what_rtx_cannot_do_is_refused(options, what, exports, tmp_path, rtx):

@@ -25,5 +25,5 @@ def parse_address(text: str, name: str) -> tuple[str, int]:
     """
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or int(port) > 65535:
-        raise InputError(f"`{name}={text}` is not a port or host:port: give 8080, or 0.0.0.0:8080 with a `token`.")
+        raise InputError(f"`{name}={text}` is no port or host:port: give 8080, or 0.0.0.0:8080 with a `token`.")
     return host.strip("[]") or "127.0.0.1", int(port)

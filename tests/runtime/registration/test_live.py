@@ -80,7 +80,7 @@ def test_an_unknown_motion_is_refused():
 class StubFuser:
     """Stands for `Fuser`: the mean, and a map of ones."""
 
-    backend, precision, model = "stub", "fp32", "stub.onnx"
+    backend, precision, model, why = "stub", "fp32", "stub.onnx", "a stub"
 
     def __init__(self, model, **options):
         self.options = options
@@ -104,7 +104,7 @@ def test_the_engine_gives_the_map_only_when_it_is_wanted(monkeypatch):
         assert isinstance(engine.fuse(picture, picture), np.ndarray)
         wanted[0] = True
         assert engine.fuse(picture, picture)[1].shape == (8, 8)
-        assert engine.to_json() == {"backend": "stub", "precision": "fp32", "model": "stub.onnx"}
+        assert engine.to_json() == {"backend": "stub", "precision": "fp32", "model": "stub.onnx", "why": "a stub"}
         stub = engine._fuser
         assert stub.options == {"threads": 1, "precision": "fp32"}
     assert stub.closed
