@@ -18,10 +18,8 @@ import numpy as np
 try:
     from genicam.gentl import GenericException
     from harvesters.core import Harvester
-except ModuleNotFoundError as error:
-    raise SystemExit(
-        f"this example needs {error.name.split('.')[0]}, which is not installed: run pip install harvesters"
-    ) from None
+except ModuleNotFoundError:
+    raise SystemExit("this example needs harvesters, which is not installed: run pip install harvesters") from None
 
 from ufafuse.runtime import Fuser
 from ufafuse.runtime.stream import Frame, Pipeline, PipelineOptions, Source, sink_from_text
