@@ -62,7 +62,7 @@ class StackOptions:
     want_confidence: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse options that make no sense (`InputError`)."""
+        """Refuse options that cannot be used together (`InputError`)."""
         if self.align != "off":
             check_motion(self.align)
         elif self.crop:
