@@ -121,7 +121,7 @@ def write_lens_dataset(
 def _begun(images: Path, masks: Path, out: Path, *, skip_bad: bool, force: bool) -> Photos:
     """Make the folder; returns the photographs."""
     if out.is_dir() and any(out.iterdir()) and not force:
-        raise OutputError(f"{out} is not empty: choose another folder, or add --force to replace what is in it.")
+        raise OutputError(f"{out} is not empty: choose another folder, or replace what is in it with `force=True`.")
     photos = Photos(images, masks, skip_bad=skip_bad)
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -202,7 +202,7 @@ def options_from(given: Mapping[str, Any]) -> TrainOptions:
         InputError: The recipe, the variant or a value is unknown, or images, masks or out are missing.
     """
     values = dict(given)
-    if missing := [f"--{key}" for key in ("images", "masks", "out") if key not in values]:
+    if missing := [f"`{key}`" for key in ("images", "masks", "out") if key not in values]:
         raise InputError(f"a run needs {', '.join(missing)}: folders of photographs, of their labels, and for the run.")
     name = values.pop("recipe", "fast")
     if name not in RECIPES:
@@ -220,7 +220,7 @@ def resumed_options(out: Path, given: Mapping[str, Any]) -> TrainOptions:
     """
     path = out / "options.json"
     if not path.is_file():
-        raise InputError(f"{out} holds no run to resume: start one without --resume.")
+        raise InputError(f"{out} holds no run to resume: start one without `resume`.")
     try:
         options = TrainOptions.from_dict(json.loads(path.read_text()), str(path))
     except (OSError, ValueError) as error:
@@ -230,8 +230,8 @@ def resumed_options(out: Path, given: Mapping[str, Any]) -> TrainOptions:
         old = before["recipe"].get(key, before.get(key)) if key != "recipe" else None
         if key not in CHANGEABLE and key != "out" and str(value) != str(old):
             raise InputError(
-                f"--{key.replace('_', '-')} {value} would make it another run (it has {old}): leave it away, or start a "
-                f"new run in another folder with --init-from {out / 'last.safetensors'}."
+                f"`{key}={value}` would make it another run (it has {old}): omit it, or start a "
+                f"new run in another folder with `init_from={out / 'last.safetensors'}`."
             )
     # The folder may have moved.
     return _changed(options, {**{key: v for key, v in given.items() if key in CHANGEABLE}, "out": out})
@@ -254,7 +254,7 @@ def lens_options(settings: Sequence[str]) -> LensOptions:
         try:
             values[key] = float(text)
         except ValueError as error:
-            raise InputError(f"--lens-set {setting}: write it as KEY=NUMBER, such as noise=0.3.") from error
+            raise InputError(f"`lens_set={setting}`: write it as KEY=NUMBER, such as noise=0.3.") from error
         if key not in known:
-            raise InputError(f"--lens-set {setting}: {key!r} is unknown. Known: {', '.join(sorted(known))}.")
+            raise InputError(f"`lens_set={setting}`: {key!r} is unknown. Known: {', '.join(sorted(known))}.")
     return LensOptions(**values)

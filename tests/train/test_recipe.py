@@ -74,7 +74,7 @@ def test_unknown_values_are_named(given: dict[str, object], message: str) -> Non
 
 
 def test_missing_folders_are_named() -> None:
-    with pytest.raises(InputError, match="needs --masks, --out"):
+    with pytest.raises(InputError, match="needs `masks`, `out`"):
         options_from({"images": Path("i")})
 
 
@@ -94,7 +94,7 @@ def test_a_resumed_run_may_change_its_length_and_pace_only(run: tuple[Path, Trai
     changed = resumed_options(out, {"out": out, "hours": 3.0, "lr": 1e-5, "threads": 1, "images": Path("i")})
     recipe = dataclasses.replace(options.recipe, steps=0, hours=3.0, lr=1e-5)
     assert changed == dataclasses.replace(options, recipe=recipe, threads=1)
-    with pytest.raises(InputError, match="--crop 32 would make it another run"):
+    with pytest.raises(InputError, match="`crop=32` would make it another run"):
         resumed_options(out, {"out": out, "crop": 32})
 
 
