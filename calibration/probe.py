@@ -2,9 +2,13 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnx
 
 
 class Probe:
@@ -15,7 +19,7 @@ class Probe:
         tensors: Names of the tensors to give.
     """
 
-    def __init__(self, model: Any, tensors: Sequence[str]) -> None:  # noqa: ANN401 - onnx ships no types
+    def __init__(self, model: "onnx.ModelProto", tensors: Sequence[str]) -> None:
         import onnx
         import onnxruntime as ort
 
@@ -28,5 +32,5 @@ class Probe:
 
     def __call__(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The tensors' values for one set of inputs; a watched graph input is given back."""
-        values = dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
+        values = dict(zip(self._outputs, map(np.asarray, self._session.run(self._outputs, inputs)), strict=True))
         return {**{name: inputs[name] for name in self._tensors if name in inputs}, **values}

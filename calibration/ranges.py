@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from ufafuse.calibration.quantizers import Range
 from ufafuse.runtime.artefact import Manifest, write_json
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.frames import check_pair, pack
+
+if TYPE_CHECKING:
+    import onnx
 
 METHODS = ("minmax", "entropy", "percentile")
 SCHEMA = 1
@@ -91,7 +94,7 @@ class Ranges:
 
 
 def measure_ranges(
-    model: Any,  # noqa: ANN401 - onnx ships no types
+    model: "onnx.ModelProto",
     manifest: Manifest,
     crops: Sequence[Crop],
     method: Method,
@@ -128,7 +131,8 @@ def measure_ranges(
             source, ["Conv"], str(Path(folder) / "augmented.onnx"), calibrate_method=kind, extra_options=options
         )
         for crop in crops:
-            calibrator.collect_data(_OneInput(model_inputs(crop, manifest.io)))
+            reader: Any = _OneInput(model_inputs(crop, manifest.io))  # its base class would need onnxruntime at import
+            calibrator.collect_data(reader)
             done()
         seen = calibrator.compute_data().data
     layers = {layer.name: _range(layer, seen) for layer in conv_layers(model)}

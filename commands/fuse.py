@@ -1,4 +1,4 @@
-"""`ufa fuse` and `ufa info`."""
+"""`ufa fuse`."""
 
 from enum import Enum
 from pathlib import Path
@@ -10,11 +10,11 @@ from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
-    from ufafuse.runtime.frames import Frame
     from ufafuse.runtime.fuser import Fuser
-    from ufafuse.runtime.jobs import Outcome
+    from ufafuse.runtime.jobs import FileOptions, Outcome
+    from ufafuse.runtime.pictures.source import FrameSource
     from ufafuse.runtime.stack import StackOptions
 
 
@@ -36,12 +36,29 @@ class Precision(str, Enum):
     int8 = "int8"
 
 
+class Prefer(str, Enum):
+    """What the choice of an arithmetic is to serve."""
+
+    quality = "quality"
+    speed = "speed"
+
+
 class Provider(str, Enum):
     """ONNX Runtime's execution providers."""
 
     cpu = "cpu"
     cuda = "cuda"
     tensorrt = "tensorrt"
+
+
+class Compression(str, Enum):
+    """How results are packed."""
+
+    none = "none"
+    fast = "fast"
+    small = "small"
+    lzw = "lzw"
+    zstd = "zstd"
 
 
 class Align(str, Enum):
@@ -57,7 +74,10 @@ class Align(str, Enum):
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Model = Annotated[str | None, typer.Option(help="A bundled network's name, or a .onnx or .engine file that you trust.")]
 BackendOption = Annotated[Backend, typer.Option(help="Inference engine.")]
-PrecisionOption = Annotated[Precision | None, typer.Option(help="Arithmetic [default: the backend chooses].")]
+PreferOption = Annotated[
+    Prefer, typer.Option(help="quality: the machine's float arithmetic; speed: int8 where the network has it and it gains.")
+]
+PrecisionOption = Annotated[Precision | None, typer.Option(help="Arithmetic [default: as --prefer has it].")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads [default: the backend chooses].")]
 Pin = Annotated[bool, typer.Option("--pin", help="Bind each thread to a core.")]
 ProviderOption = Annotated[Provider, typer.Option(help="With --backend onnxruntime: what it runs on.")]
@@ -79,21 +99,50 @@ Force = Annotated[bool, typer.Option("--force", help="Replace existing results."
 
 
 def register(app: typer.Typer) -> None:
-    """Add this folder's commands to ``app``."""
+    """Add the command to ``app``."""
     app.command("fuse")(fuse)
-    app.command("info")(info)
 
 
 def fuse(
     images: Annotated[
-        list[Path] | None, typer.Argument(metavar="[NEAR FAR [MORE...]]", help="Images of one scene, in the order of focus.")
+        list[Path] | None,
+        typer.Argument(
+            metavar="[NEAR FAR [MORE...] | DIR | STACK]",
+            help="Images of one scene, in the order of focus; or their folder, a quoted pattern, a TIFF with pages, a video.",
+        ),
     ] = None,
     *,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The fused image, or with --pairs a folder.")] = Path("fused.png"),
-    pairs: Annotated[Path | None, typer.Option(help="A folder of pairs: NAME_A.* + NAME_B.*, or near/ + far/.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="The fused image [default: fused.png]; with --pairs or --stacks a folder, or 'DIR/*.tif'."
+        ),
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A folder of pairs: NAME_A.* + NAME_B.* (or _1, _2), or near/ + far/ (or A/ + B/)."),
+    ] = None,
+    stacks: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A folder of stacks: folders of images, TIFFs of several pages, videos.")
+    ] = None,
+    gap: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="With --stacks: cut the images in DIR itself where such a time (3s) lies between."),
+    ] = None,
+    every: Annotated[
+        int | None,
+        typer.Option(min=2, metavar="N", help="With --stacks: cut the images in DIR itself into stacks of N; see --watch."),
+    ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="With --stacks: fuse each folder that appears: when it is quiet, or has --every images."),
+    ] = False,
+    quiet: Annotated[str, typer.Option(metavar="TIME", help="With --watch: how long a folder has to stay as it is.")] = "5s",
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="With --watch: end after N stacks.")] = None,
     model: Model = None,
     backend: BackendOption = Backend.auto,
     precision: PrecisionOption = None,
+    prefer: PreferOption = Prefer.quality,
     threads: Threads = None,
     pin: Pin = False,
     provider: ProviderOption = Provider.cpu,
@@ -104,31 +153,55 @@ def fuse(
     crop: Annotated[bool, typer.Option("--crop", help="With --align: cut to what all frames show.")] = False,
     map_out: Annotated[Path | None, typer.Option("--map", help="Also write which frame won (white: the first).")] = None,
     confidence: Annotated[Path | None, typer.Option(help="Also write where any frame is sharp (white: surely).")] = None,
-    white: Annotated[float | None, typer.Option(help="Level of white, such as 4095 for 12 bits in 16.")] = None,
+    white: Annotated[
+        float | None, typer.Option(help="Level of white, such as 4095 for 12 bits in 16 [default: found in the images].")
+    ] = None,
     bayer: Annotated[
         str | None, typer.Option(metavar="PATTERN", help="The images are raw: rggb, bggr, grbg, gbrg, or a name like BayerRG8.")
+    ] = None,
+    convert_profile: Annotated[
+        bool, typer.Option("--convert-profile", help="Convert images with another colour profile to the first one's.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse images that are damaged inside; otherwise that is a warning.")
+    ] = False,
+    quality: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Of a .jpg (default 97) or .webp result (default: no loss).")
+    ] = None,
+    compression: Annotated[Compression | None, typer.Option(help="Of a .png or .tif result.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="PAGE.html", help="Also write a page to look at; with --pairs or --stacks a folder of them."),
     ] = None,
     self_test: Annotated[bool, typer.Option("--self-test", help="First check the model on a packed pair.")] = False,
     force: Force = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="With --pairs: go on where an earlier run stopped.")
+        bool, typer.Option("--skip-existing", help="With --pairs or --stacks: go on where an earlier run stopped.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Fuse frames at different focus into one that is sharp everywhere: a pair, a focus stack, or a folder of pairs."""
     with console.run(as_json):
+        from ufafuse.commands.many import Many, fuse_many
         from ufafuse.commands.quantities import megabytes_from
         from ufafuse.runtime.bayer import pattern_from
         from ufafuse.runtime.fuser import Fuser
-        from ufafuse.runtime.jobs import reading
-        from ufafuse.runtime.precision import quick_precision
+        from ufafuse.runtime.jobs import FileOptions, reading
+        from ufafuse.runtime.pictures.inputs import expanded
+        from ufafuse.runtime.pictures.write import WriteOptions
         from ufafuse.runtime.stack import StackOptions
 
-        images = _checked_images(images, pairs)
+        named = _checked_names(images or [], pairs, stacks)
+        many = Many.checked(pairs, stacks, gap=gap, every=every, watch=watch, quiet=quiet, limit=limit)
+        target, suffix = _checked_out(out, many is not None)
+        paths, order = ([], "") if many else expanded(named)
         options = StackOptions(
             white=white, bayer=bayer and pattern_from(bayer), align=align.value, match_gain=match_gain, crop=crop
         )
-        results = (out, map_out, confidence)
+        store = WriteOptions(quality, compression and compression.value)
+        files = FileOptions(strict, convert_profile, store, report)
+        results = (target, map_out, confidence)
+        _check_results(results, paths, files, force=force, many=many is not None)
         limits: dict[str, Any] = {
             "threads": threads,
             "pin": pin,
@@ -137,32 +210,60 @@ def fuse(
             "tile": _parsed_tile(tile),
             "self_test": self_test,
         }
-        many, asked = len(images) > 2, precision and precision.value
+        skipped = 0
         with (
-            reading(images, threads) as frames,
+            reading(paths, threads) as frames,
             Fuser(
                 model,
                 backend=backend.value,
-                precision=quick_precision(model, backend=backend.value, asked=asked) if many else asked,
+                precision=precision and precision.value,
+                prefer=prefer.value,
                 **limits,
             ) as fuser,
         ):
-            if pairs is None:
-                outcomes = [_fuse_one(fuser, images, frames, results, options, force=force)]
+            if many is None:
+                outcomes = [_fuse_one(fuser, paths, frames, results, options, files, force=force)]
+                outcomes[0].details |= {"order": order} if order else {}
             else:
-                outcomes = _fuse_many(fuser, pairs, results, options, force=force, skip_existing=skip_existing)
-            _report(fuser, outcomes, as_json=as_json, table=pairs is not None)
+                outcomes, skipped = fuse_many(
+                    fuser, many, (*results, suffix), options, files, force=force, skip_existing=skip_existing
+                )
+            _report(fuser, outcomes, as_json=as_json, many=many is not None, skipped=skipped)
     if any(outcome.error for outcome in outcomes):
         raise typer.Exit(1)
 
 
-def _checked_images(images: list[Path] | None, pairs: Path | None) -> list[Path]:
-    images = images or []
-    if pairs is not None and images:
-        raise InputError("both images and --pairs were given: give one of them.")
-    if pairs is None and len(images) < 2:
-        raise InputError(f"{len(images)} images were given: give two or more, NEAR FAR [MORE...], or --pairs DIR.")
+def _checked_names(images: list[Path], pairs: Path | None, stacks: Path | None) -> list[Path]:
+    given = [name for name, value in (("images", images), ("--pairs", pairs), ("--stacks", stacks)) if value]
+    if len(given) > 1:
+        raise InputError(f"both {given[0]} and {given[1]} were given: give one of them.")
+    if not given:
+        raise InputError("no images were given: give two or more, NEAR FAR [MORE...], a folder, --pairs DIR or --stacks DIR.")
     return images
+
+
+def _checked_out(out: Path | None, many: bool) -> tuple[Path, str]:
+    """Where results go, and for many of them their suffix."""
+    if not many:
+        return out or Path("fused.png"), ""
+    if out is None:
+        raise InputError("--pairs and --stacks write many pictures: name a folder for them with -o OUTDIR.")
+    if out.stem == "*":
+        return out.parent, out.suffix.lower()
+    if out.suffix and not out.is_dir():
+        raise InputError(f"--out {out} looks like a file, and many are written: give a folder, or 'DIR/*{out.suffix}'.")
+    return out, ".png"
+
+
+def _check_results(results: "Results", images: "Sequence[Path]", files: "FileOptions", *, force: bool, many: bool) -> None:
+    """Refuse results that cannot be written before a model is opened."""
+    from ufafuse.runtime.pictures.write import check_output
+
+    if many:
+        return
+    for path in results:
+        if path is not None:
+            check_output(path, force=force, inputs=images, options=files.store if path == results[0] else None)
 
 
 def _parsed_tile(text: str) -> Any:  # noqa: ANN401 - a `Tile`, or a word that `Budget` refuses
@@ -173,170 +274,47 @@ Results = tuple[Path, Path | None, Path | None]
 
 
 def _fuse_one(
-    fuser: "Fuser", images: list[Path], frames: "Iterable[Frame]", results: Results, options: "StackOptions", *, force: bool
+    fuser: "Fuser",
+    images: list[Path],
+    frames: "list[FrameSource]",
+    results: Results,
+    options: "StackOptions",
+    files: "FileOptions",
+    *,
+    force: bool,
 ) -> "Outcome":
     from ufafuse.runtime.jobs import Outputs, fuse_files
 
     with console.progress() as bar:
-        task = bar.add_task("fusing", total=None, visible=False)
+        task = bar.add_task(f"fusing {len(images)} frames", total=None)
 
         def on_tile(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, visible=True)
+            bar.update(task, description="fusing, tile", completed=done, total=total)
 
-        return fuse_files(fuser, images, Outputs(*results), options, frames=frames, force=force, on_tile=on_tile)
-
-
-def _fuse_many(
-    fuser: "Fuser", pairs: Path, results: Results, options: "StackOptions", *, force: bool, skip_existing: bool
-) -> "list[Outcome]":
-    from ufafuse.runtime.jobs import fuse_folder
-    from ufafuse.runtime.pairs import find_pairs
-
-    found = find_pairs(pairs)
-    out, maps, confidences = results
-    with console.progress() as bar:
-        task = bar.add_task("fusing", total=len(found))
-        return fuse_folder(
-            fuser,
-            found,
-            out,
-            options,
-            maps=maps,
-            confidences=confidences,
-            force=force,
-            skip_existing=skip_existing,
-            done=lambda _: bar.advance(task),
-        )
+        outputs = Outputs(*results)
+        return fuse_files(fuser, images, outputs, options, files=files, frames=frames, force=force, on_tile=on_tile)
 
 
-def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, table: bool) -> None:
+def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, many: bool, skipped: int) -> None:
+    from ufafuse.commands import telling
+
     failed = [outcome for outcome in outcomes if outcome.error]
     result: dict[str, Any] = {
         "ok": not failed,
         "backend": fuser.backend,
-        "why": fuser.session.why,
+        "why": fuser.why,
         "precision": fuser.precision,
         "model": str(fuser.model),
         "outputs": [outcome.to_json() for outcome in outcomes],
         "failed": len(failed),
+        "skipped": skipped,
     }
     console.emit(result, as_json=as_json)
-    if table and not as_json:
-        console.out.print(_table(outcomes))
-    for outcome in outcomes:
-        for warning in outcome.warnings:
-            console.warn(f"{outcome.fused.name}: {warning}")
-    for outcome in failed:
-        console.fail(outcome.error)
-    if not as_json:
-        console.out.print(f"{fuser.backend} ({fuser.session.why}), {fuser.precision}, {fuser.model.name}")
-    for outcome in outcomes:
-        if not outcome.error and not table:
-            for path in (
-                outcome.fused,
-                *(Path(outcome.details[key]) for key in ("map", "confidence") if key in outcome.details),
-            ):
-                console.wrote(path, as_json=as_json)
-    if table:
-        console.err.print(f"{len(outcomes) - len(failed)} of {len(outcomes)} pairs fused")
-
-
-def _table(outcomes: "list[Outcome]") -> Any:  # noqa: ANN401 - rich is imported here only
-    from rich.table import Table
-
-    table = Table("pair", "size", "ms", "result")
-    for outcome in outcomes:
-        size = "x".join(map(str, outcome.size)) if outcome.size else ""
-        ms = f"{outcome.ms:.0f}" if outcome.ms is not None else ""
-        table.add_row(outcome.fused.stem, size, ms, "[red]failed[/red]" if outcome.error else str(outcome.fused))
-    return table
-
-
-def info(
-    artefact: Annotated[Path | None, typer.Argument(help="A .safetensors, .onnx or .engine file.")] = None,
-    self_test: Annotated[
-        bool, typer.Option("--self-test", help="Run the model (the default one, or ARTEFACT) on a packed pair.")
-    ] = False,
-    backend: BackendOption = Backend.auto,
-    as_json: Json = False,
-) -> None:
-    """Show this machine and what it can run; or a model file's manifest. Check a model on this machine."""
-    with console.run(as_json):
-        from dataclasses import asdict
-
-        from ufafuse.runtime import opencv
-        from ufafuse.runtime.artefact import read_manifest, tool_versions
-        from ufafuse.runtime.checks.runnable import why_not_here
-        from ufafuse.runtime.machine import backends, machine
-
-        result: dict[str, Any] = {
-            "ok": True,
-            "version": tool_versions()["ufafuse"],
-            "machine": machine(),
-            "opencv": opencv.state(),
-            "backends": backends(),
-        }
-        if artefact is not None:
-            manifest = read_manifest(artefact)
-            why_not = why_not_here(artefact, manifest)
-            result["artefact"] = {
-                "path": str(artefact), **asdict(manifest), "runs_here": why_not is None, "why_not": why_not,
-            }  # fmt: skip
-        if self_test:
-            result["self_test"] = _tested(artefact, backend.value)
-            result["ok"] = result["self_test"]["ok"]
-        console.emit(result, as_json=as_json)
-        if not as_json:
-            _print_info(result)
-        if self_test and not result["ok"]:
-            raise typer.Exit(1)
-
-
-def _tested(artefact: Path | None, backend: str) -> dict[str, Any]:
-    from ufafuse.runtime.checks.selftest import self_test
-    from ufafuse.runtime.fuser import Fuser
-
-    with Fuser(artefact, backend=backend) as fuser:
-        return self_test(fuser.session, fuser.model).report
-
-
-def _print_info(result: dict[str, Any]) -> None:
-    if "artefact" in result:
-        artefact = result["artefact"]
-        console.out.print_json(data=artefact)
-        console.out.print(
-            "[green]runs here[/green]" if artefact["runs_here"] else f"does not run here: {console.escape(artefact['why_not'])}"
-        )
+    if as_json:
+        for path in (path for outcome in outcomes if not many for path in telling.written(outcome)):
+            console.wrote(path, as_json=True)
+    elif many:
+        telling.tell_many(fuser, outcomes, skipped=skipped)
     else:
-        _print_machine(result)
-    if "self_test" in result:
-        test = result["self_test"]
-        verdict = "[green]passed[/green]" if test["ok"] else "[red]failed[/red]"
-        console.out.print(
-            f"self-test {verdict}: {console.escape(test['artefact'])} on {test['backend']}, {test['precision']}: "
-            f"{test['worst']['psnr']:.1f} dB, {test['worst']['max_abs']:.3g} levels at most"
-        )
-
-
-def _print_machine(result: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    machine = result["machine"]
-    table = Table(show_header=False, title=f"ufafuse {result['version']}")
-    for key in ("system", "architecture", "python", "cpu", "cores", "memory_mib"):
-        table.add_row(key, str(machine[key]))
-    table.add_row("features", " ".join(name if has else f"[dim]no {name}[/dim]" for name, has in machine["features"].items()))
-    table.add_row("gpus", ", ".join(gpu["name"] for gpu in machine["gpus"]) or "none")
-    table.add_row("opencv", _opencv_text(result["opencv"]))
-    for name, state in result["backends"].items():
-        text = state["version"] if state["available"] else f"[yellow]{console.escape(state['why_not'])}[/yellow]"
-        table.add_row(name, text)
-    console.out.print(table)
-
-
-def _opencv_text(state: dict[str, Any]) -> str:
-    if not state["available"]:
-        return f"[yellow]{console.escape(state['why_not'])}[/yellow]"
-    came = " and ".join(f"{name} {version}" for name, version in state["builds"].items()) or "not from pip"
-    warning = f"; [yellow]{console.escape(state['warning'])}[/yellow]" if "warning" in state else ""
-    return f"{state['version']} ({came}){warning}"
+        telling.tell_one(fuser, outcomes[0])
+    telling.warn_and_fail(outcomes)

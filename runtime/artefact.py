@@ -10,7 +10,7 @@ import hashlib
 import json
 import mmap
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
+from ufafuse.runtime.texts import json_text
 
 METADATA_KEY = "ufafuse"
 SCHEMA = 1
@@ -223,12 +224,9 @@ def atomic_write(path: Path, *, force: bool = False) -> Iterator[Path]:
         raise OutputError(f"{path} exists already: choose another name, or add --force to replace it.")
     temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = _new_beside(path)
         yield temporary
         _sync(temporary)
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
@@ -237,18 +235,21 @@ def atomic_write(path: Path, *, force: bool = False) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def _new_beside(path: Path) -> Path:
+    """A new empty file of a name that nobody has; with the mode that the process gives its files (`tempfile`'s is 0600)."""
+    while True:
+        fresh = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            return fresh
+
+
 def _sync(path: Path) -> None:
     with path.open("rb+") as stream:
         os.fsync(stream.fileno())
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def write_json(path: Path, values: Mapping[str, Any], *, force: bool = True) -> None:
-    """Write ``values`` as indented JSON, whole or not at all. Raises: OutputError, as `atomic_write`."""
+    """Write ``values`` as indented JSON (`json_text`), whole or not at all. Raises: OutputError, as `atomic_write`."""
     with atomic_write(path, force=force) as temporary:
-        temporary.write_text(json.dumps(values, indent=2) + "\n")
+        temporary.write_text(json_text(values, indent=2) + "\n")

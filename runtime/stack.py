@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame, FrameKind, check_frames, frame_names
+from ufafuse.runtime.frames import Frame, FrameKind, frame_names
 from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.levels import Levels, kind_with_levels, white_of_mosaics
 from ufafuse.runtime.memory.tiled import OnTile
 from ufafuse.runtime.memory.tiling import Grid
 from ufafuse.runtime.registration.align import (
@@ -27,7 +28,7 @@ from ufafuse.runtime.registration.align import (
     moved_like,
     unaligned_by,
 )
-from ufafuse.runtime.registration.gain import gains_to, multiplied
+from ufafuse.runtime.registration.gain import MOST_GAIN, exposure_warning, gains_to, multiplied
 from ufafuse.runtime.registration.sharpness import confidence
 
 Weights = NDArray[np.float32]
@@ -84,6 +85,7 @@ class Stacked:
         warnings: What the user should know.
         grid: The tiles of each fusion; None when frames were fused whole.
         ms: Time of the fusions alone.
+        levels: The level of white that was taken, and why.
     """
 
     fused: Frame
@@ -96,6 +98,7 @@ class Stacked:
     warnings: list[str] = field(default_factory=list)
     grid: Grid | None = None
     ms: float = 0.0
+    levels: Levels | None = None
 
 
 class Step(NamedTuple):
@@ -149,13 +152,15 @@ def fuse_stack(
     if len(frames) < 2:
         raise InputError(f"{len(frames)} frames were given: fusing takes two or more.")
     if options.bayer is not None:
+        options = replace(options, white=white_of_mosaics(frames, options.white))
         frames = [
-            demosaiced(frame, options.bayer, order=options.order, white=options.white, name=name)
+            demosaiced(frame, options.bayer or "", order=options.order, white=options.white, name=name)
             for frame, name in zip(frames, frame_names(len(frames)), strict=True)
         ]
-    kind = check_frames(frames, order=options.order, white=options.white)
+    headroom = MOST_GAIN if options.match_gain else 1.0
+    kind, levels = kind_with_levels(frames, order=options.order, white=options.white, headroom=headroom)
     height, width = frames[0].shape[:2]
-    result = Stacked(frames[0], Crop(0, height, 0, width))
+    result = Stacked(frames[0], Crop(0, height, 0, width), levels=levels)
     with ThreadPoolExecutor(1) as pool:
         engine = pool.submit(fuser.prepare, (height, width), want_map=options.want_map)
         _make_comparable(frames, kind, options, result, fuser.threads)
@@ -188,6 +193,8 @@ def _make_comparable(frames: list[Frame], kind: FrameKind, options: StackOptions
             gains = gains_to(frames[result.reference], frames[index], kind)
             result.gains.append(gains)
             frames[index] = multiplied(frames[index], gains, kind)
+    elif warning := exposure_warning(frames, kind):
+        result.warnings.append(warning)
 
 
 def _register(frames: list[Frame], kind: FrameKind, motion: str, result: Stacked, threads: int) -> None:
@@ -225,7 +232,7 @@ def _fold(fuser: Fuser, frames: list[Frame], options: StackOptions, result: Stac
     for number, step in enumerate(middle_out(count), start=count):
         near, far = pictures.pop(step.near), pictures.pop(step.far)
         start = time.perf_counter()
-        made = fuser.fuse_pair(near, far, order=options.order, white=options.white, want_map=options.want_map, on_tile=on_tile)
+        made = fuser.fuse_pair(near, far, order=options.order, levels=result.levels, want_map=options.want_map, on_tile=on_tile)
         result.ms += (time.perf_counter() - start) * 1e3
         pictures[number] = made.fused
         result.grid = made.grid
