@@ -13,7 +13,7 @@ from ufafuse.runtime.artefact import atomic_write
 from ufafuse.runtime.errors import InputError, ModelError
 
 if TYPE_CHECKING:
-    from ufafuse.network.model import FusionNet
+    from ufafuse.network.base import Network
 
 SCHEMA = 1
 
@@ -21,7 +21,7 @@ SCHEMA = 1
 class Average:
     """A running average of a network's weights, which validates better than the weights of any one step."""
 
-    def __init__(self, net: "FusionNet", decay: float) -> None:
+    def __init__(self, net: "Network", decay: float) -> None:
         """Start from the weights of `net`; with a `decay` of 0 the average is the weights."""
         self.net = copy.deepcopy(net).eval().requires_grad_(requires_grad=False)
         self.decay = decay
