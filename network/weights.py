@@ -51,7 +51,7 @@ def save_weights(net: Network, path: Path, *, extra: dict[str, Any] | None = Non
         save_file(tensors, temporary, metadata=manifest.to_metadata())
 
 
-def load_weights(path: Path) -> Network:
+def load_weights(path: Path) -> Any:  # noqa: ANN401 - a Network; exporters know one kind of it
     """Build the network that a weights file describes, with its weights, in evaluation mode on the CPU.
 
     Raises:

@@ -270,11 +270,16 @@ def _with_source(given: Mapping[str, Any], *, stacks: bool) -> dict[str, Any]:
     values = dict(given)
     if "images" not in values:
         return values
-    text = str(values["images"])
-    values["drawn"] = stacks or text.startswith(DRAWN)
-    folder = text.removeprefix(DRAWN)
-    values["images"] = Path(folder) if folder else None
+    drawn, values["images"] = taken_apart(values["images"])
+    values["drawn"] = stacks or drawn
     return values
+
+
+def taken_apart(images: Path | str) -> tuple[bool, Path | None]:
+    """Return whether scenes are drawn, and the folder of photographs, of FOLDER, drawn: or drawn:FOLDER."""
+    text = str(images)
+    folder = text.removeprefix(DRAWN)
+    return text.startswith(DRAWN), Path(folder) if folder else None
 
 
 def resumed_options(out: Path, given: Mapping[str, Any]) -> TrainOptions:
