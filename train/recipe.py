@@ -250,7 +250,8 @@ def options_from(given: Mapping[str, Any]) -> TrainOptions:
     """
     variant = find_spec(given.get("variant", TrainOptions.variant))
     values = _with_source(given, stacks=variant.gathers)
-    needed = ("images", "out") if values.get("drawn") else ("images", "masks", "out")
+    no_masks = variant.gathers or values.get("drawn")
+    needed = ("images", "out") if no_masks else ("images", "masks", "out")
     if missing := [f"--{key}" for key in needed if key not in values]:
         raise InputError(
             f"a run needs {', '.join(missing)}: folders of photographs, of their labels (neither with --images {DRAWN}), and "

@@ -70,11 +70,15 @@ class Surfaces:
 
 def surfaces(options: TrainOptions) -> Surfaces:
     """Return the pictures of a run's scenes; `InputError` where its photographs cannot be used."""
-    seed, share = options.seed, options.photo_share
-    if options.images is None:
-        return Surfaces((Textures((seed, 1)), Textures((seed, 2))), 0, [])
-    photos = Pictures(options.images, skip_bad=options.skip_bad)
-    train, held_out = photos.split(options.val_share, seed)
-    return Surfaces(
-        (Textures((seed, 1), train, share=share), Textures((seed, 2), held_out, share=share)), len(train), photos.skipped
+    train: Sequence[NDArray[np.uint8]] = ()
+    held_out: Sequence[NDArray[np.uint8]] = ()
+    skipped: list[str] = []
+    if options.images is not None:
+        photos = Pictures(options.images, skip_bad=options.skip_bad)
+        train, held_out = photos.split(options.val_share, options.seed)
+        skipped = photos.skipped
+    one, other = (
+        Textures((options.seed, stream), photographs, share=options.photo_share, side=SIDE)
+        for stream, photographs in ((1, train), (2, held_out))
     )
+    return Surfaces((one, other), len(train), skipped)
