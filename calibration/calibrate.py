@@ -20,7 +20,8 @@ from ufafuse.calibration.table import plot
 from ufafuse.export.onnx_export import Companions, report_path
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.runtime.artefact import METADATA_KEY, Manifest, atomic_write, read_manifest, sha256_of, tool_versions, write_json
-from ufafuse.runtime.errors import CheckFailed, InputError, OutputError
+from ufafuse.runtime.errors import CheckFailed, InputError
+from ufafuse.runtime.writing import check_new
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -159,8 +160,7 @@ def _source(onnx: Path, out: Path, *, force: bool) -> tuple[Manifest, Any]:
         raise InputError(f"{onnx} is a tiling companion: calibrate the model, its companions are quantised with it.")
     if out.suffix != ".onnx":
         raise InputError(f"-o {out} must end in .onnx.")
-    if out.exists() and not force:
-        raise OutputError(f"{out} exists already: choose another name, or add --force to replace it.")
+    check_new(out, force=force, beside=".json")
     return manifest, load_graph(onnx)
 
 

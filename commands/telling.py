@@ -31,7 +31,7 @@ def tell_many(fuser: Fuser, outcomes: Sequence[Outcome], *, skipped: int) -> Non
     if outcomes:
         console.out.print(_table(outcomes))
     failed = sum(1 for outcome in outcomes if outcome.error)
-    told = [f"{len(outcomes) - failed} of {len(outcomes) + skipped} pairs fused"]
+    told = [f"{len(outcomes) - failed} of {len(outcomes) + skipped} fused"]
     told += [f"{skipped} were there already"] if skipped else []
     told += [f"{failed} failed"] if failed else []
     console.out.print(", ".join(told))

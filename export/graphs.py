@@ -1,4 +1,4 @@
-"""The modules that are exported: a `FusionNet` with its inputs, outputs and types as the file shall have them.
+"""The modules that are exported: a network with its inputs, outputs and types as the file shall have them.
 
 Three graphs share one network, so that a frame larger than the memory can be fused in tiles with exactly the whole
 frame's result: `WholeGraph`; `MeansGraph`, which gives a tile's share of the global averages; and `TileGraph`, which takes
@@ -6,23 +6,24 @@ the whole frame's averages.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
 from ufafuse.export.half import Islands, cast_inputs, convolutions
-from ufafuse.network.model import FusionNet
+from ufafuse.network.base import Network
 from ufafuse.network.spec import Spec
 
 Io = Literal["float", "uint8"]
 
 HALF_NOTE = "means, sums and the weighing of the frames"
+ALWAYS_FLOAT = ("detail.level", "detail.local")  # of a network that gathers: they read the sum of any number of frames
 
 
-class _Graph(nn.Module):
-    """What the three graphs share.
+class Graph(nn.Module):
+    """What all graphs share.
 
     With ``half`` the features are float16. Float32 stays in the convolutions that `choose_islands` measures to need it,
     and in three small places: the global means (in float16 a sum over 520 x 520 features of value 1 is infinite: 270,400
@@ -30,16 +31,16 @@ class _Graph(nn.Module):
     levels alone would round to 77 dB, and with them every fused pixel).
     """
 
-    def __init__(self, net: FusionNet, *, io: Io = "float", half: Islands | None = None) -> None:
+    def __init__(self, net: Network, *, io: Io = "float", half: Islands | None = None) -> None:
         """Make the graph from a trained network, which is left as it is; with ``half`` all but these islands is float16."""
         super().__init__()
-        self.net = net.for_inference()
+        self.net: Any = net.for_inference()
         self.spec: Spec = net.spec
         self.io: Io = io
         self.dtype = torch.float32 if half is None else torch.float16
         if half is not None:
             for name, conv in convolutions(self.net):
-                if name not in half.names:
+                if name not in half.names and not (self.spec.gathers and name in ALWAYS_FLOAT):
                     conv.to(self.dtype)
             cast_inputs(self.net)
         self.register_buffer("reversed", torch.tensor([2, 1, 0]), persistent=False)
@@ -61,22 +62,24 @@ class _Graph(nn.Module):
         levels = (planes * 255).clamp(0, 255).round().index_select(1, self.get_buffer("reversed"))
         return levels.permute(0, 2, 3, 1).to(torch.uint8)
 
-    def padded(self, planes: Tensor) -> Tensor:
-        """Repeat the last row and column up to a multiple of the stride.
+    def padded(self, planes: Tensor, around: int = 0) -> Tensor:
+        """Repeat the last row and column up to a multiple of the stride, and the border outwards by ``around`` pixels more.
 
-        `FusionNet.encode` would do it; done here, by a sum without a modulo of a negative number, the sizes of all
+        `Network.encode` would do the former; done here, by a sum without a modulo of a negative number, the sizes of all
         feature maps stay simple multiples, which shape inference (TensorRT's too) can follow.
         """
         stride = self.spec.stride
-        if stride == 1:
+        if stride == 1 and not around:
             return planes
         height, width = planes.shape[-2:]
         down, right = (height + stride - 1) // stride * stride, (width + stride - 1) // stride * stride
-        return F.pad(planes, (0, right - width, 0, down - height), mode="replicate")
+        pads = (around, right - width + around, around, down - height + around)
+        return F.pad(planes, pads, mode="replicate")
 
     def encode(self, padded: Tensor) -> list[Tensor]:
         """Features of every scale, of frames that `padded` has padded."""
-        return self.net.encode(padded.to(self.dtype))
+        features: list[Tensor] = self.net.encode(padded.to(self.dtype))
+        return features
 
     def means(self, features: Sequence[Tensor]) -> Tensor:
         """The global averages, N x sum(widths), float32.
@@ -101,7 +104,7 @@ class _Graph(nn.Module):
         return self.frames(fused), weight.to(torch.float32)
 
 
-class WholeGraph(_Graph):
+class WholeGraph(Graph):
     """(near, far) -> (fused, map)."""
 
     def forward(self, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,7 +112,7 @@ class WholeGraph(_Graph):
         return self.fuse(near, far, None)
 
 
-class MeansGraph(_Graph):
+class MeansGraph(Graph):
     """(frame, mask) -> sums: the sums, over the pixels of ``mask``, behind the global averages.
 
     ``mask`` is N x 1 x H x W of 0 and 1, float32; ones start and end at multiples of the stride, or at the frame's edge.
@@ -129,7 +132,7 @@ class MeansGraph(_Graph):
         return torch.cat(sums, 1)
 
 
-class TileGraph(_Graph):
+class TileGraph(Graph):
     """(near, far, means_near, means_far) -> (fused, map), with the averages of the whole frames, N x sum(widths)."""
 
     def forward(self, near: Tensor, far: Tensor, means_near: Tensor, means_far: Tensor) -> tuple[Tensor, Tensor]:

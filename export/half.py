@@ -26,7 +26,7 @@ class Islands:
 
 
 def convolutions(plain: nn.Module) -> list[tuple[str, nn.Conv2d]]:
-    """(name, module) of every convolution of a network of `FusionNet.for_inference`, in order."""
+    """(name, module) of every convolution of a network of `Network.for_inference`, in order."""
     return [(name, module) for name, module in plain.named_modules() if isinstance(module, nn.Conv2d)]
 
 

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from ufafuse.export.frames import Bytes, stress_frames, synthetic_pair
-from ufafuse.export.graphs import WholeGraph
+from ufafuse.export.graphs import Graph
 from ufafuse.export.half import Islands, convolutions
-from ufafuse.network.model import FusionNet
+from ufafuse.export.signatures import graph_kind
+from ufafuse.network.base import Network
 from ufafuse.runtime.checks.tolerances import psnr
 from ufafuse.runtime.errors import ModelError
 from ufafuse.runtime.frames import check_pair, to_planes
@@ -27,7 +28,7 @@ _STRESS_SIZE = (67, 93)  # odd: as many whites as blacks make two averages equal
 _STRESS_BONUS_DB = 6.0  # frames that no camera gives need hold four above only
 
 
-def choose_islands(net: FusionNet, *, target_db: float = TARGET_DB) -> Islands:
+def choose_islands(net: Network, *, target_db: float = TARGET_DB) -> Islands:
     """Leave the fewest convolutions in float32 with which the exported half graph reaches ``target_db``.
 
     It is measured for each convolution alone in half what it costs; then the costliest go back to float32 one by one. What
@@ -59,9 +60,9 @@ def choose_islands(net: FusionNet, *, target_db: float = TARGET_DB) -> Islands:
     raise ModelError(f"{net.spec.name} cannot be exported in half precision: {without:.1f} dB, {target_db:.0f} are needed.")
 
 
-def half_graph(net: FusionNet, wide: Sequence[str]) -> WholeGraph:
+def half_graph(net: Network, wide: Sequence[str]) -> Graph:
     """The graph that is exported with these islands, its convolutions in half emulated in float32."""
-    graph = WholeGraph(net, half=Islands(tuple(wide), 0, 0))
+    graph = graph_kind("whole", net.spec)(net, half=Islands(tuple(wide), 0, 0))
     for _, conv in convolutions(graph.net):
         if conv.weight.dtype == torch.float16:
             conv.float()
@@ -79,7 +80,7 @@ def _planes(near: Bytes, far: Bytes) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(to_planes(near, kind)), torch.from_numpy(to_planes(far, kind))
 
 
-def _worst(graph: WholeGraph, pairs: Sequence[tuple[Tensor, Tensor]], expected: Sequence[Tensor]) -> float:
+def _worst(graph: Graph, pairs: Sequence[tuple[Tensor, Tensor]], expected: Sequence[Tensor]) -> float:
     """Worst PSNR in dB of the synthetic pairs and, with their bonus, the extreme ones that follow them."""
     worst = float("inf")
     for index, (pair, wanted) in enumerate(zip(pairs, expected, strict=True)):

@@ -10,11 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from ufafuse.export.frames import check_sizes, stress_frames, synthetic_pair
-from ufafuse.export.profiles import FREE_DIMS, Size
+from ufafuse.export.profiles import Size
+from ufafuse.export.signatures import Signature
+from ufafuse.export.stack_check import STACK_ROLES, StackRun, stack_cases
 from ufafuse.export.verify import reference_cases
+from ufafuse.network.base import Network
 from ufafuse.network.model import FusionNet
 from ufafuse.runtime.artefact import Manifest
-from ufafuse.runtime.checks.cases import Case, bgr_levels, rounded
+from ufafuse.runtime.checks.cases import Case, bgr_levels, rounded, verify_cases
 from ufafuse.runtime.checks.tolerances import compare, tolerance_for
 from ufafuse.runtime.errors import CheckFailed, ModelError
 from ufafuse.runtime.frames import check_pair, pack, to_planes
@@ -30,13 +33,13 @@ _STRESS_SIZE = (67, 93)
 _MEANS_TOLERANCE = {"fp32": 1e-5, "fp16": 5e-3}
 
 
-def finished(model: "onnx.ModelProto", manifest: Manifest, free: list[dict[int, str]]) -> bytes:
+def finished(model: "onnx.ModelProto", manifest: Manifest, signature: Signature) -> bytes:
     """Infer shapes, simplify, assert that the free dimensions are free, add the manifest, run the checker.
 
     Args:
         model: An ``onnx.ModelProto`` of `trace`.
         manifest: What the file shall say of itself.
-        free: For each input, in order, its free dimensions: position -> name.
+        signature: Its inputs and outputs.
 
     Returns:
         The serialised file.
@@ -54,11 +57,11 @@ def finished(model: "onnx.ModelProto", manifest: Manifest, free: list[dict[int, 
     for value in model.graph.output:  # it takes a map of one channel that weighs three for one of three
         value.type.CopyFrom(outputs[value.name])
     del model.graph.value_info[:]  # inferred, symbolic, four fifths of a small file, and inferred anew by every reader
-    for value, dims in zip(model.graph.input, free, strict=True):
+    for value, dims in zip(model.graph.input, signature.free.values(), strict=True):
         for position, dim in enumerate(value.type.tensor_type.shape.dim):
             if dim.dim_param != dims.get(position, ""):
                 raise ModelError(f"dimension {position} of {value.name} became {dim.dim_param or dim.dim_value} in the export.")
-    _name_output_dims(model)
+    _name_output_dims(model, signature)
     model.graph.name = f"{manifest.variant}-{manifest.extra['role']}"
     for key, text in manifest.to_metadata().items():
         model.metadata_props.add(key=key, value=text)
@@ -66,20 +69,20 @@ def finished(model: "onnx.ModelProto", manifest: Manifest, free: list[dict[int, 
     return bytes(model.SerializeToString())
 
 
-def _name_output_dims(model: "onnx.ModelProto") -> None:
-    """Outputs have the inputs' sizes; shape inference, which cannot see that pad and crop cancel, gives them other names."""
+def _name_output_dims(model: "onnx.ModelProto", signature: Signature) -> None:
+    """Name outputs' sizes after the inputs', from which they follow: shape inference cannot see that pad and crop cancel."""
     for value in model.graph.output:
         dims = value.type.tensor_type.shape.dim
         free = [dim for dim in dims if dim.dim_param or not dim.HasField("dim_value")]
-        for dim, name in zip(free, FREE_DIMS, strict=False):
+        for dim, name in zip(free, signature.outputs[value.name], strict=True):
             dim.dim_param = name
 
 
-def verify_graph(path: Path, net: FusionNet, sizes: Iterable[Size] | None = None) -> dict[str, Any]:
+def verify_graph(path: Path, net: Network, sizes: Iterable[Size] | None = None) -> dict[str, Any]:
     """Run an exported file on ONNX Runtime against PyTorch in float32.
 
     Args:
-        path: The file; its manifest says which of the three graphs it is.
+        path: The file; its manifest says which graph it is.
         net: The network that it came from.
         sizes: (height, width) of the frames; by default `check_sizes`. Frames that are black, white, noise or a
             checkerboard come on top, by the same tolerance.
@@ -99,6 +102,10 @@ def verify_graph(path: Path, net: FusionNet, sizes: Iterable[Size] | None = None
             rows = [_means_row(session, net, name, frame) for name, frame, _ in pairs]
             limit: dict[str, Any] = {"relative": _MEANS_TOLERANCE[session.precision]}
             worst = max(rows, key=lambda row: row["relative"])
+        elif role in STACK_ROLES:
+            stacks = stack_cases(net, pairs, noise=session.precision == "fp32")
+            found = verify_cases(session, stacks, artefact=path, reference=path, run=StackRun(net)).report
+            rows, limit, worst = found["pairs"], found["tolerance"], found["worst"]
         else:
             cases = reference_cases(net, pairs, noise=session.precision == "fp32")
             rows = [_fused_row(session, net, case) for case in cases]
@@ -110,7 +117,7 @@ def verify_graph(path: Path, net: FusionNet, sizes: Iterable[Size] | None = None
     return {"ok": True, "backend": "onnxruntime", "role": role, "pairs": rows, "worst": worst, "tolerance": limit}
 
 
-def _fused_row(session: Session, net: FusionNet, case: Case) -> dict[str, Any]:
+def _fused_row(session: Session, net: Network, case: Case) -> dict[str, Any]:
     """Fuse one pair as the second of a batch whose first is black: batches must not mix."""
     kind = check_pair(case.near, case.far)
     uint8 = session.manifest.io == "uint8"
@@ -118,6 +125,7 @@ def _fused_row(session: Session, net: FusionNet, case: Case) -> dict[str, Any]:
     for name, frame in (("near", case.near), ("far", case.far)):
         inputs[name] = pack(frame, kind, session.manifest.io)
         if session.manifest.extra["role"] == "tile":
+            assert isinstance(net, FusionNet)
             with torch.inference_mode():
                 inputs[f"means_{name}"] = net.means(net.encode(torch.from_numpy(to_planes(frame, kind)))).numpy()
     outputs = session.infer({name: np.concatenate([np.zeros_like(value), value]) for name, value in inputs.items()})
@@ -128,8 +136,9 @@ def _fused_row(session: Session, net: FusionNet, case: Case) -> dict[str, Any]:
     return {**row, "ok": tolerance_for(session.precision, session.manifest.io).met_by(row)}
 
 
-def _means_row(session: Session, net: FusionNet, name: str, frame: Bytes) -> dict[str, Any]:
+def _means_row(session: Session, net: Network, name: str, frame: Bytes) -> dict[str, Any]:
     """Compare the averages of one frame: the sums over a mask of ones, each divided by its number of feature pixels."""
+    assert isinstance(net, FusionNet)
     kind = check_pair(frame, frame)
     with torch.inference_mode():
         features = net.encode(torch.from_numpy(to_planes(frame, kind)))

@@ -6,38 +6,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ufafuse.export.graphs import HALF_NOTE, Io, MeansGraph, TileGraph, WholeGraph
+from ufafuse.export.graphs import HALF_NOTE, Io
 from ufafuse.export.half import Islands
 from ufafuse.export.islands import choose_islands
 from ufafuse.export.onnx_check import finished, verify_graph
 from ufafuse.export.profiles import Size
+from ufafuse.export.signatures import graph_kind, signature
 from ufafuse.export.tracing import OPSET, trace
-from ufafuse.network.model import FusionNet
+from ufafuse.network.base import Network
+from ufafuse.network.spec import OCTAVES, Spec
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import Manifest, atomic_write, sha256_of, tool_versions, write_json
-from ufafuse.runtime.errors import InputError, OutputError
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.writing import check_new
 
 PRECISIONS = ("fp32", "fp16")
 IOS = ("float", "uint8")
 OnStep = Callable[[str, int, int], None]
 
-# Odd, unequal and above one: a size that is like another, or one, is taken for a constant by the exporter.
-_BATCH, _HEIGHT, _WIDTH = 2, 67, 93
-
 
 @dataclass(frozen=True)
 class Companions:
-    """Where the graphs for exact tiling of ``X.onnx`` lie: ``X.means.onnx`` and ``X.tile.onnx``."""
+    """Where the graphs beside ``X.onnx`` lie: those for exact tiling, and those for stacks, of a network that gathers.
+
+    Args:
+        means, tile: ``X.means.onnx`` and ``X.tile.onnx``.
+        encode, score: ``X.encode.onnx`` and ``X.score.onnx``.
+    """
 
     means: Path
     tile: Path
+    encode: Path
+    score: Path
 
     @classmethod
     def of(cls, out: Path) -> "Companions":
         """Those beside ``out``."""
-        return cls(out.with_name(f"{out.stem}.means.onnx"), out.with_name(f"{out.stem}.tile.onnx"))
+        return cls(*(out.with_name(f"{out.stem}.{role}.onnx") for role in ("means", "tile", "encode", "score")))
 
 
 def report_path(artefact: Path) -> Path:
@@ -61,7 +66,8 @@ def onnx_from_weights(
     Args:
         weights: A ``.safetensors`` file of `ufa train`.
         out: Ends in ``.onnx``. Inputs ``near`` and ``far``, outputs ``fused`` and ``map`` (the near frame's weight,
-            N x 1 x H x W float32); N, H and W are free and shared.
+            N x 1 x H x W float32); N, H and W are free and shared. Of a network that gathers, the graphs for stacks of any
+            number of frames lie beside it (`Companions`).
         precision: ``"fp32"``, or ``"fp16"``: the tensors are half, with small float32 islands (see `graphs`); inputs and
             outputs keep the types of the io layout.
         io: ``"float"`` (N x 3 x H x W float32, RGB, [0, 1]) or ``"uint8"`` (N x H x W x 3, BGR; rounded and clamped).
@@ -87,7 +93,7 @@ def onnx_from_weights(
         raise InputError(f"--tiles: {net.spec.name} has no global averages, its tiles are exact without companions.")
     islands = choose_islands(net) if precision == "fp16" else None
     manifest = _manifest(net, weights, io, islands)
-    roles = {"whole": out, **({"means": Companions.of(out).means, "tile": Companions.of(out).tile} if tiles else {})}
+    roles = _roles(out, net.spec, tiles=tiles)
     verified = _write_verified(net, manifest, islands, roles, sizes, force=force, on_step=on_step)
     report = {
         "ok": True,
@@ -105,6 +111,14 @@ def onnx_from_weights(
     return report
 
 
+def _roles(out: Path, spec: Spec, *, tiles: bool) -> dict[str, Path]:
+    """The graphs to write, the model's own first."""
+    beside = Companions.of(out)
+    if spec.gathers:
+        return {"whole": out, "encode": beside.encode, "score": beside.score}
+    return {"whole": out, "means": beside.means, "tile": beside.tile} if tiles else {"whole": out}
+
+
 def _check_options(out: Path, precision: str, io: str) -> None:
     if out.suffix != ".onnx":
         raise InputError(f"-o {out} must end in .onnx.")
@@ -116,7 +130,7 @@ def _check_options(out: Path, precision: str, io: str) -> None:
 
 
 def _write_verified(
-    net: FusionNet,
+    net: Network,
     manifest: Manifest,
     islands: Islands | None,
     roles: Mapping[str, Path],
@@ -141,11 +155,10 @@ def _write_verified(
 def _refuse_existing(paths: Iterable[Path], *, force: bool) -> None:
     """Before minutes are spent: the same that `atomic_write` refuses file by file."""
     for path in paths:
-        if path.exists() and not force:
-            raise OutputError(f"{path} exists already: choose another name, or add --force to replace it.")
+        check_new(path, force=force, beside=".json")
 
 
-def _manifest(net: FusionNet, weights: Path, io: str, islands: Islands | None) -> Manifest:
+def _manifest(net: Network, weights: Path, io: str, islands: Islands | None) -> Manifest:
     spec = net.spec
     return Manifest(
         kind="onnx",
@@ -162,36 +175,26 @@ def _manifest(net: FusionNet, weights: Path, io: str, islands: Islands | None) -
             "strides": [spec.fold * 2**scale for scale in range(len(spec.widths))],
             "widths": list(spec.widths),
             "global_means": spec.channel,
+            **(_gathering(spec) if spec.gathers else {}),
             **({} if islands is None else {"float32": {"always": HALF_NOTE, **islands.to_dict()}}),
         },
     )
 
 
-def _write_graph(net: FusionNet, role: str, manifest: Manifest, islands: Islands | None, path: Path) -> None:
-    """Trace one of the three graphs into ``path``, with its manifest."""
-    kind: dict[str, type[torch.nn.Module]] = {"whole": WholeGraph, "means": MeansGraph, "tile": TileGraph}
+def _gathering(spec: Spec) -> dict[str, Any]:
+    """What the manifest says of a network that gathers."""
+    return {
+        "gathers": True,
+        "encode_halo": spec.encode_halo,
+        "score_halo": spec.score_halo,
+        "octaves": list(OCTAVES),
+    }
+
+
+def _write_graph(net: Network, role: str, manifest: Manifest, islands: Islands | None, path: Path) -> None:
+    """Trace one of the graphs into ``path``, with its manifest."""
     io: Io = "uint8" if manifest.io == "uint8" else "float"
-    module = kind[role](net, io=io, half=islands)
-    inputs, free = _example(role, io, sum(net.spec.widths))
-    outputs = ["sums"] if role == "means" else ["fused", "map"]
+    module = graph_kind(role, net.spec)(net, io=io, half=islands)
+    known = signature(role, io, net.spec)
     entry = Manifest(**{**vars(manifest), "extra": {**manifest.extra, "role": role}})
-    path.write_bytes(finished(trace(module, inputs, outputs, free), entry, list(free.values())))
-
-
-def _example(role: str, io: Io, width: int) -> tuple[dict[str, torch.Tensor], dict[str, dict[int, str]]]:
-    """Example inputs of a graph, in the order of its ``forward``, and their free dimensions."""
-    if io == "uint8":
-        frame = torch.zeros(_BATCH, _HEIGHT, _WIDTH, 3, dtype=torch.uint8)
-        frame_dims = {0: "batch", 1: "height", 2: "width"}
-    else:
-        frame = torch.zeros(_BATCH, 3, _HEIGHT, _WIDTH)
-        frame_dims = {0: "batch", 2: "height", 3: "width"}
-    if role == "means":
-        mask = torch.ones(_BATCH, 1, _HEIGHT, _WIDTH)
-        return {"frame": frame, "mask": mask}, {"frame": frame_dims, "mask": {0: "batch", 2: "height", 3: "width"}}
-    inputs, free = {"near": frame, "far": frame.clone()}, {"near": frame_dims, "far": frame_dims}
-    if role == "tile":
-        means = torch.zeros(_BATCH, width)
-        inputs |= {"means_near": means, "means_far": means.clone()}
-        free |= {"means_near": {0: "batch"}, "means_far": {0: "batch"}}
-    return inputs, free
+    path.write_bytes(finished(trace(module, known.inputs, list(known.outputs), known.free), entry, known))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ufafuse.export.profiles import FREE_DIMS
+from ufafuse.export.profiles import FREE_DIMS, is_free
 from ufafuse.runtime.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def load_graph(path: Path) -> "onnx.ModelProto":
 
 
 def graph_inputs(path: Path) -> dict[str, list[int | str]]:
-    """Dimensions of each graph input: a number, or ``"batch"``, ``"height"``, ``"width"``.
+    """Dimensions of each graph input: a number, or the name of a free one (`ufafuse.export.profiles.is_free`).
 
     Raises:
         ModelError: The file is no ONNX, or has a free dimension of another name.
@@ -41,7 +41,7 @@ def graph_inputs(path: Path) -> dict[str, list[int | str]]:
         value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in load_graph(path).graph.input
     }
-    strange = {dim for dims in inputs.values() for dim in dims if isinstance(dim, str) and dim not in FREE_DIMS}
+    strange = {dim for dims in inputs.values() for dim in dims if isinstance(dim, str) and not is_free(dim)}
     if strange:
         raise ModelError(f"{path} has free dimensions {sorted(strange)}: only {', '.join(FREE_DIMS)} can be profiled.")
     return inputs

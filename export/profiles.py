@@ -4,11 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ufafuse.network.spec import Spec
 from ufafuse.runtime.errors import InputError
 
 Size = tuple[int, int]
 
 FREE_DIMS = ("batch", "height", "width")
+_REDUCED = re.compile(r"(height|width)_([1-9]\d*)_([1-9]\d*)")  # rounded up to a multiple of the first, over the second
 _LARGEST_TENSOR = 2**31 - 1  # elements; TensorRT counts a tensor's volume in 31 bits
 _SIZE = re.compile(r"(\d+)[xX](\d+)")
 
@@ -24,6 +26,25 @@ def parse_size(text: str, *, option: str = "--size") -> Size:
     if height < 1 or width < 1:
         raise InputError(f"{option} {text!r} is no frame size: give height x width, such as {option} 520x520.")
     return height, width
+
+
+def reduced(side: str, spec: Spec, scale: int) -> str:
+    """The name of a feature map's free dimension: of ``"height"`` or ``"width"``, padded to the stride, over the scale's."""
+    return f"{side}_{spec.stride}_{spec.fold * 2**scale}"
+
+
+def is_free(name: str) -> bool:
+    """Whether a dimension of this name follows from batch, height and width."""
+    return name in FREE_DIMS or _REDUCED.fullmatch(name) is not None
+
+
+def _size_of(name: str, batch: int, height: int, width: int) -> int:
+    """The size of a free dimension."""
+    sizes = {"batch": batch, "height": height, "width": width}
+    if match := _REDUCED.fullmatch(name):
+        side, stride, step = match.groups()
+        return -(-sizes[side] // int(stride)) * int(stride) // int(step)
+    return sizes[name]
 
 
 @dataclass(frozen=True)
@@ -69,17 +90,13 @@ class Profile:
 
         Args:
             name: The input's name, for the error.
-            dims: Its dimensions: numbers, or one of the names in `FREE_DIMS`.
+            dims: Its dimensions: numbers, or names that `is_free` knows.
 
         Raises:
             InputError: The largest shape holds more elements than an engine can index.
         """
-        choices = {
-            "batch": self.batches,
-            "height": (self.smallest[0], self.best[0], self.largest[0]),
-            "width": (self.smallest[1], self.best[1], self.largest[1]),
-        }
-        shapes = tuple(tuple(d if isinstance(d, int) else choices[d][i] for d in dims) for i in range(3))
+        choices = [(batch, *size) for batch, size in zip(self.batches, (self.smallest, self.best, self.largest), strict=True)]
+        shapes = tuple(tuple(d if isinstance(d, int) else _size_of(d, *choice) for d in dims) for choice in choices)
         volume = 1
         for dim in shapes[2]:
             volume *= dim

@@ -1,6 +1,7 @@
 """From a graph module to an ONNX message: torch's dynamo exporter, and the few things it has to be told."""
 
 import contextlib
+import inspect
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -36,9 +37,13 @@ def trace(
     Raises:
         ModelError: The exporter fixed a dimension that was to be free, or told two apart that were to be one.
     """
-    dynamic = {name: dict.fromkeys(dims, torch.export.Dim.DYNAMIC) for name, dims in free.items()}
+    dynamic: list[Any] = [dict.fromkeys(dims, torch.export.Dim.DYNAMIC) for dims in free.values()]
+    kinds = [parameter.kind for parameter in inspect.signature(module.forward).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:  # *args: the exporter wants all of them as one
+        own = len(kinds) - 1
+        dynamic[own:] = [tuple(dynamic[own:])]
     with _quiet():
-        program = torch.export.export(module, tuple(inputs.values()), dynamic_shapes=tuple(dynamic.values()))
+        program = torch.export.export(module, tuple(inputs.values()), dynamic_shapes=tuple(dynamic))
         _tidy(program)
         exported = torch.onnx.export(
             program, (), dynamo=True, input_names=list(inputs), output_names=outputs, opset_version=OPSET, verbose=False

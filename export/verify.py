@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ufafuse.export.frames import synthetic_pair
 from ufafuse.export.profiles import Size
-from ufafuse.network.model import FusionNet
+from ufafuse.export.stack_check import STACK_ROLES, StackRun, stack_cases
+from ufafuse.network.base import Network
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import Manifest, read_manifest, sha256_of
 from ufafuse.runtime.checks.cases import Case, Findings, bgr_levels, describe_profiles, save_reference, serves, verify_cases
@@ -43,7 +44,8 @@ def verify_against_weights(
     """Run an artefact and PyTorch in float32 on the same pairs and judge the distance by the table of tolerances.
 
     Args:
-        artefact: A ``.onnx`` or ``.engine`` file.
+        artefact: A ``.onnx`` or ``.engine`` file. Of a graph for stacks, the stack's fused picture is judged
+            (`ufafuse.export.stack_check`).
         weights: The ``.safetensors`` file that it came from.
         pairs: A folder of pairs; nothing takes synthetic ones.
         sizes: (height, width) to cut from the middle of each pair; by default the whole frames, for an engine its
@@ -59,7 +61,8 @@ def verify_against_weights(
     """
     manifest = read_manifest(artefact)
     check_lineage(artefact, manifest, weights)
-    if manifest.extra.get("role", "whole") != "whole":
+    role = manifest.extra.get("role", "whole")
+    if role not in ("whole", *STACK_ROLES):
         raise InputError(f"{artefact} is a tiling companion: verify the model it belongs to.")
     sizes = list(sizes) or _engine_sizes(manifest)
     for size in sizes:
@@ -67,9 +70,11 @@ def verify_against_weights(
             raise InputError(f"{artefact} does not serve {size[0]}x{size[1]}, but {describe_profiles(manifest)}.")
     net = load_weights(weights)
     frames = load_pairs(pairs, sizes=sizes, max_pairs=max_pairs)
-    cases = reference_cases(net, frames, noise=manifest.precision == "fp32")
+    of_stacks = role in STACK_ROLES
+    cases = (stack_cases if of_stacks else reference_cases)(net, frames, noise=manifest.precision == "fp32")
+    run = StackRun(net) if of_stacks else None
     with open_session(artefact, backend=backend, options=options) as session:
-        return verify_cases(session, cases, artefact=artefact, reference=weights, done=done)
+        return verify_cases(session, cases, artefact=artefact, reference=weights, run=run, done=done)
 
 
 def check_lineage(artefact: Path, manifest: Manifest, weights: Path) -> None:
@@ -125,7 +130,7 @@ def _middle(image: Bytes, size: Size, name: str) -> Bytes:
     return np.ascontiguousarray(image[top : top + size[0], left : left + size[1]])
 
 
-def reference_cases(net: FusionNet, pairs: Iterable[tuple[str, Bytes, Bytes]], *, noise: bool) -> Iterator[Case]:
+def reference_cases(net: Network, pairs: Iterable[tuple[str, Bytes, Bytes]], *, noise: bool) -> Iterator[Case]:
     """What PyTorch in float32 makes of each pair; with ``noise`` also how far its float32 is from its float64."""
     exact = copy.deepcopy(net).double() if noise else None
     other = copy.deepcopy(net).to(memory_format=torch.channels_last) if noise else net  # type: ignore[call-overload]  # not annotated
@@ -138,7 +143,7 @@ def reference_cases(net: FusionNet, pairs: Iterable[tuple[str, Bytes, Bytes]], *
         yield Case(name, near, far, bgr_levels(fused.numpy()), error)
 
 
-def _noise(exact: FusionNet, other: FusionNet, tensors: Sequence[torch.Tensor], fused: torch.Tensor) -> float:
+def _noise(exact: Network, other: Network, tensors: Sequence[torch.Tensor], fused: torch.Tensor) -> float:
     """How far PyTorch's float32 lies from its float64, in levels: at most, and in either of its orders of summation.
 
     One order can be close by luck: on a checkerboard the paper's network was 0.0005 levels away in the usual layout, 0.003 in

@@ -147,13 +147,17 @@ def with_surroundings(frame: Tensor) -> Tensor:
 
 
 def gated_detail(gate: Tensor, apart: Tensor, stands_out: Tensor) -> Tensor:
-    """Return the gated likeness of two signed quantities.
+    """Return the gated `likeness` of two signed quantities."""
+    return gate * likeness(apart, stands_out)
 
-    The likeness is 1 where both are the same, -1 where they are opposite, and near 0 where one is much the larger: frames
-    that differ much where nothing stands out are blurred both, and which is the more extreme says nothing.
+
+def likeness(apart: Tensor, stands_out: Tensor) -> Tensor:
+    """Return 1 where two signed quantities are the same, -1 where they are opposite, and near 0 where one is much the larger.
+
+    Frames that differ much where nothing stands out are blurred both, and which is the more extreme says nothing. In float32.
     """
     apart, stands_out = apart.float(), stands_out.float()
-    return gate * (2 * apart * stands_out / (apart * apart + stands_out * stands_out + UNSURE**2))
+    return 2 * apart * stands_out / (apart * apart + stands_out * stands_out + UNSURE**2)
 
 
 def channel_means(features: Tensor) -> Tensor:

@@ -321,7 +321,7 @@ def _start_stack(net: StackNet, chosen: str) -> None:
     detail.gate.bias.fill_(1.0)
 
 
-def first_conv(net: FusionNet | StackNet) -> nn.Conv2d:
+def first_conv(net: Network) -> nn.Conv2d:
     """Return the convolution that sees the frames."""
     encoder: Any = net.encoder[0]
     conv: nn.Conv2d = encoder[0][0]

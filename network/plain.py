@@ -9,7 +9,7 @@ bf16, and an int8 graph needs no float copy of what it has quantised.
 import torch
 from torch import Tensor, nn
 
-from ufafuse.network.blocks import Detail, TiedConv, TiedHead, gated_detail, with_surroundings
+from ufafuse.network.blocks import Detail, TiedConv, TiedHead, gated_detail, likeness, with_surroundings
 
 _CELL = 4  # an image-like convolution to one channel computes 4 x 4 pixels as 16 channels: engines pad 1 to 16 anyway
 
@@ -62,6 +62,39 @@ class PlainDetail(nn.Module):
     def forward(self, near: Tensor, far: Tensor, decoded: Tensor) -> Tensor:
         """Compare two frames as `Detail.forward`."""
         return gated_detail(self.gate(decoded), self.level(near - far), self.local(with_surroundings(near + far)))
+
+
+class PlainAttention(nn.Module):
+    """A spatial attention of one frame: statistics over the channels, and the convolution over them."""
+
+    def __init__(self, conv: nn.Conv2d, channels: int, *, cells: bool) -> None:
+        """Take over ``conv``, over mean and maximum of ``channels``; ``cells``: sizes are multiples of those of `in_cells`."""
+        super().__init__()
+        self.mean = averaging_conv(channels).to(conv.weight)
+        self.spatial = in_cells(conv) if cells else conv
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Score M x C x h x w features; returns M x 1 x h x w."""
+        score: Tensor = self.spatial(torch.cat([self.mean(features), features.amax(1, keepdim=True)], 1))
+        return score
+
+
+class PlainStackDetail(nn.Module):
+    """A `ufafuse.network.stacknet.StackDetail` of ordinary convolutions."""
+
+    def __init__(self, level: Tensor, blind: Tensor, gate: nn.Conv2d, fold: int) -> None:
+        """Take over the weights of both comparisons, fold^2 x 3 x k x k, and the gate."""
+        super().__init__()
+        self.level, self.local = (_conv(weight.detach(), None, 0, stride=fold) for weight in (level, blind))
+        self.gate = gate
+
+    def forward(self, apart: Tensor, total: Tensor, decoded: Tensor) -> Tensor:
+        """Compare as `StackDetail.forward`."""
+        return self.gate(decoded) * self.likeness(apart, total)
+
+    def likeness(self, apart: Tensor, total: Tensor) -> Tensor:
+        """Return what the gate weighs; of ``-apart`` it is the negative."""
+        return likeness(self.level(apart), self.local(total))
 
 
 def plain_conv(tied: TiedConv | TiedHead) -> nn.Conv2d:

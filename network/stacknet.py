@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
 from ufafuse.network.base import Network
-from ufafuse.network.blocks import SLOPE, UNSURE, ConvBlock, with_surroundings
+from ufafuse.network.blocks import SLOPE, ConvBlock, gated_detail, with_surroundings
+from ufafuse.network.plain import PlainAttention, PlainStackDetail, cells_fit
 from ufafuse.network.spec import OCTAVES, SPATIAL_KERNEL, Spec, seen
 
 BOUND = 12.0  # scores lie within +-this: their exponentials can be summed in float32 whatever the number of frames
@@ -58,6 +59,11 @@ class Gathered:
     light: Tensor
     frames: Tensor
 
+    def told(self) -> list[Tensor]:
+        """Return what a frame is compared with: weighed mean and maximum of the features, N x 2C x h x w a scale."""
+        sums = zip(self.weighed, self.weights, self.greatest, strict=True)
+        return [torch.cat([weighed / weights.clamp(min=1e-12), greatest], 1) for weighed, weights, greatest in sums]
+
 
 class Comparison(nn.Module):
     """A frame's features beside what was gathered of all frames: the first layer of a scale's decoder."""
@@ -93,21 +99,26 @@ class StackDetail(nn.Module):
         self.local = nn.Parameter(torch.empty(fold**2, 3, seen(fold), seen(fold)))
         self.gate = nn.Conv2d(width, fold**2, 1)
 
-    def forward(self, frames: Tensor, mean: Tensor, count: Tensor, decoded: Tensor) -> Tensor:
-        """Return M x fold^2 x H/fold x W/fold, to be added to the scores of `frames`.
+    @property
+    def blind(self) -> Tensor:
+        """Weights of what stands out: however bright the surroundings are, they say nothing."""
+        return self.local - self.local.mean((1, 2, 3), keepdim=True)
+
+    def forward(self, apart: Tensor, total: Tensor, decoded: Tensor) -> Tensor:
+        """Return M x fold^2 x H/fold x W/fold, to be added to the scores of the frames.
 
         Args:
-            frames: M x 3 x H x W.
-            mean: of all frames, M x 3 x H x W.
-            count: how many frames there are, M x 1 x H x W.
+            apart: of the frames from the others, M x 3 x H x W (see `from_others`).
+            total: the sum of all frames with its surroundings, M x 3 x H + 4 x W + 4.
             decoded: the decoder's features, M x width.
         """
-        blind = self.local - self.local.mean((1, 2, 3), keepdim=True)
-        others = count / (count - 1).clamp(min=1)
-        apart = F.conv2d((frames - mean) * others, self.level, stride=self.fold).float()
-        stands_out = F.conv2d(with_surroundings(mean * count), blind, stride=self.fold).float()
-        likeness = 2 * apart * stands_out / (apart * apart + stands_out * stands_out + UNSURE**2)
-        return self.gate(decoded) * likeness
+        distance = F.conv2d(apart, self.level, stride=self.fold)
+        return gated_detail(self.gate(decoded), distance, F.conv2d(total, self.blind, stride=self.fold))
+
+
+def from_others(frames: Tensor, mean: Tensor, count: Tensor) -> Tensor:
+    """Return how far frames, M x 3 x H x W, are from the mean of the other ones, given the `mean` of all `count` frames."""
+    return (frames - mean) * (count / (count - 1).clamp(min=1))
 
 
 class StackNet(Network):
@@ -146,33 +157,32 @@ class StackNet(Network):
 
     def attend(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Return each scale's bounded attention score, M x 1 x h x w."""
-        return [
-            bounded(conv(torch.cat([f.mean(1, keepdim=True), f.amax(1, keepdim=True)], 1)))
-            for conv, f in zip(self.attention, features, strict=True)
-        ]
+        scores = []
+        for conv, f in zip(self.attention, features, strict=True):
+            given = f if isinstance(conv, PlainAttention) else torch.cat([f.mean(1, keepdim=True), f.amax(1, keepdim=True)], 1)
+            scores.append(bounded(conv(given)))
+        return scores
 
     def common(self, gathered: Gathered) -> list[Tensor]:
         """Return what the decoder is told of all frames, N x C a scale."""
-        told = []
-        for compare, weighed, weights, greatest in zip(
-            self.compare, gathered.weighed, gathered.weights, gathered.greatest, strict=True
-        ):
-            mean = weighed / weights.clamp(min=1e-12)
-            told.append(compare.common(torch.cat([mean, greatest], 1)))  # type: ignore[operator]
-        return told
+        return [compare.common(told) for compare, told in zip(self.compare, gathered.told(), strict=True)]  # type: ignore[operator]
+
+    def decode(self, features: Sequence[Tensor], common: Sequence[Tensor]) -> Tensor:
+        """Compare frames with what is common to all, from coarse to fine; returns the finest scale's features."""
+        x: Tensor | None = None
+        by_scale = zip(self.compare, self.decoder, features, common, strict=True)
+        for compare, decode, own, told in reversed(list(by_scale)):
+            x = decode(compare(own, told, x))
+        assert x is not None
+        return x
 
     def score(
         self, frames: Tensor, features: Sequence[Tensor], common: Sequence[Tensor], mean: Tensor, count: Tensor
     ) -> list[Tensor]:
         """Return the bounded score of padded frames at every pixel, M x 1 x H x W an octave, finest first."""
-        x: Tensor | None = None
-        for compare, decode, own, told in zip(
-            *(reversed(list(s)) for s in (self.compare, self.decoder, features, common)), strict=True
-        ):
-            x = decode(compare(own, told, x))
-        assert x is not None
-        fold = self.spec.fold
-        fine = F.pixel_shuffle(self.head(x) + self.detail(frames, mean, count, x), fold)
+        x, fold = self.decode(features, common), self.spec.fold
+        detail = self.detail(from_others(frames, mean, count), with_surroundings(mean * count), x)
+        fine = F.pixel_shuffle(self.head(x) + detail, fold)
         offsets = F.interpolate(self.apart(x), scale_factor=float(fold), mode="bilinear", align_corners=False)
         return [bounded(fine), *(bounded(fine + offset) for offset in offsets.split(1, 1))]
 
@@ -195,7 +205,7 @@ class StackNet(Network):
         flat = self.pad(frames.flatten(0, 1))
         mask = torch.ones_like(flat[:, :1]) if covered is None else self.pad(covered.flatten(0, 1).to(flat))
         features = self.encode(flat)
-        gathered = self._gather(flat, mask, features, count)
+        gathered = self.gather(flat, mask, features, self.attend(features), count)
         total = gathered.frames.clamp(min=1)
         mean = (gathered.light / total).repeat_interleave(count, 0)
         common = [told.repeat_interleave(count, 0) for told in self.common(gathered)]
@@ -211,16 +221,31 @@ class StackNet(Network):
         return fused if self.training else fused.clamp(0, 1), finest[:, :, 0, :height, :width]
 
     def for_inference(self) -> "StackNet":
-        """Return a frozen copy in evaluation mode: what is exported."""
-        return copy.deepcopy(self).eval().requires_grad_(requires_grad=False)
+        """Return a frozen copy in evaluation mode, of ordinary convolutions: what is exported."""
+        plain, detail, scales = copy.deepcopy(self), self.detail, len(self.spec.widths)
+        plain.detail = PlainStackDetail(detail.level, detail.blind, plain.detail.gate, detail.fold)
+        for scale, width in enumerate(self.spec.widths):
+            conv = plain.attention[scale]
+            plain.attention[scale] = PlainAttention(conv, width, cells=cells_fit(scale, scales))  # type: ignore[arg-type]
+        return plain.eval().requires_grad_(requires_grad=False)
 
-    def _gather(self, frames: Tensor, mask: Tensor, features: Sequence[Tensor], count: int) -> Gathered:
-        """Gather the features of stack tensors; `mask` is 1 where a frame is covered."""
+    def gather(
+        self, frames: Tensor, mask: Tensor, features: Sequence[Tensor], attention: Sequence[Tensor], count: int
+    ) -> Gathered:
+        """Gather the features of stack tensors.
+
+        Args:
+            frames: Padded frames.
+            mask: 1 where a frame is covered, padded.
+            features: What `encode` gives for the frames.
+            attention: What `attend` gives for the features.
+            count: How many frames a scene has.
+        """
         scenes = frames.shape[0] // count
         weighed, weights, greatest = [], [], []
-        for f, attention in zip(features, self.attend(features), strict=True):
+        for f, score in zip(features, attention, strict=True):
             seen_here = F.interpolate(mask, size=f.shape[-2:], mode="area") if f.shape[-1] != mask.shape[-1] else mask
-            weight = attention.exp() * seen_here
+            weight = score.exp() * seen_here
             weighed.append((f * weight).unflatten(0, (scenes, count)).sum(1).to(f))
             weights.append(weight.unflatten(0, (scenes, count)).sum(1).to(f))
             greatest.append((f * seen_here.to(f)).unflatten(0, (scenes, count)).amax(1))

@@ -9,8 +9,6 @@ import contextlib
 import hashlib
 import json
 import mmap
-import os
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -18,8 +16,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ufafuse.runtime.errors import InputError, ModelError, OutputError
-from ufafuse.runtime.texts import json_text
+from ufafuse.runtime.errors import InputError, ModelError
+from ufafuse.runtime.writing import atomic_write as atomic_write  # noqa: PLC0414 - artefacts are written by them
+from ufafuse.runtime.writing import write_json as write_json  # noqa: PLC0414
 
 METADATA_KEY = "ufafuse"
 SCHEMA = 1
@@ -206,50 +205,3 @@ def tool_versions(*packages: str) -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     return versions
-
-
-@contextlib.contextmanager
-def atomic_write(path: Path, *, force: bool = False) -> Iterator[Path]:
-    """Write a file whole or not at all.
-
-    Yields a temporary path in the same folder with the same suffix; when the block ends well it is synced and renamed
-    to ``path``, otherwise removed.
-
-    Raises:
-        OutputError: ``path`` exists and ``force`` is not given, the folder is missing or not writable, or the disk is
-            full.
-    """
-    path = Path(path)
-    if path.exists() and not force:
-        raise OutputError(f"{path} exists already: choose another name, or add --force to replace it.")
-    temporary: Path | None = None
-    try:
-        temporary = _new_beside(path)
-        yield temporary
-        _sync(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def _new_beside(path: Path) -> Path:
-    """A new empty file of a name that nobody has; with the mode that the process gives its files (`tempfile`'s is 0600)."""
-    while True:
-        fresh = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-            return fresh
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as stream:
-        os.fsync(stream.fileno())
-
-
-def write_json(path: Path, values: Mapping[str, Any], *, force: bool = True) -> None:
-    """Write ``values`` as indented JSON (`json_text`), whole or not at all. Raises: OutputError, as `atomic_write`."""
-    with atomic_write(path, force=force) as temporary:
-        temporary.write_text(json_text(values, indent=2) + "\n")

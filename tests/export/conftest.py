@@ -13,6 +13,19 @@ SMALL = Spec(
     "small", widths=(4, 6), fold=2, encoder_blocks=(1, 1), decoder_blocks=(1, 0), head="select", symmetric=True, residual=False
 )
 RESIDUAL = Spec("residual", widths=(4,), fold=2, encoder_blocks=(1,), decoder_blocks=(1,), head="select", symmetric=True)
+GATHERING = Spec(
+    "gathering",
+    widths=(4, 6),
+    fold=4,
+    encoder_blocks=(2, 1),
+    decoder_blocks=(1, 1),
+    head="select",
+    attention="no_channel",
+    symmetric=True,
+    residual=False,
+    detail=True,
+    gathers=True,
+)
 PLAIN = Spec("plain", widths=(6,), fold=1, encoder_blocks=(2,), decoder_blocks=(1,), head="reconstruct")
 
 
@@ -45,6 +58,8 @@ def write_weights(spec, path):
         for name, parameter in net.named_parameters():
             if name.endswith("bias"):
                 parameter.normal_(0, 0.02)
+            elif spec.gathers and name.startswith(("head", "apart", "detail.gate")):  # they start where they hardly matter
+                parameter.mul_(20)
     save_weights(net, path)
     return path
 
@@ -62,6 +77,20 @@ def exports(tmp_path_factory):
         folder.mkdir()
         weights = write_weights(SMALL, folder / "small.safetensors")
         onnx_from_weights(weights, folder / "small.onnx", tiles=True)
+        onnx_from_weights(weights, folder / "half.onnx", precision="fp16", io="uint8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gathering(tmp_path_factory):
+    """A folder with weights and verified exports of a small network that gathers; as `exports`."""
+    from ufafuse.export.onnx_export import onnx_from_weights
+
+    folder = tmp_path_factory.getbasetemp() / "gathering"
+    if not folder.is_dir():
+        folder.mkdir()
+        weights = write_weights(GATHERING, folder / "gathering.safetensors")
+        onnx_from_weights(weights, folder / "gathering.onnx")
         onnx_from_weights(weights, folder / "half.onnx", precision="fp16", io="uint8")
     return folder
 

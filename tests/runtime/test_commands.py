@@ -118,7 +118,7 @@ class TestFuse:
         told = ufa("fuse", "--pairs", tmp_path, "-o", tmp_path / "out", "--skip-existing")
         assert told.exit_code == 1
         assert "failed" in told.stdout
-        assert "0 of 2 pairs fused, 1 were there already, 1 failed" in told.stdout
+        assert "0 of 2 fused, 1 were there already, 1 failed" in told.stdout
 
     def test_a_folder_whose_results_are_there_says_so_once_and_offers_to_go_on(self, ufa, pair, tmp_path):
         for side, path in zip("AB", pair, strict=True):

@@ -1,0 +1,82 @@
+"""What goes into each graph and what comes out: names, example tensors, and which dimensions are free."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ufafuse.export.graphs import Graph, Io, MeansGraph, TileGraph, WholeGraph
+from ufafuse.export.profiles import reduced
+from ufafuse.export.stack_graphs import EncodeGraph, PairGraph, ScoreGraph
+from ufafuse.network.spec import Spec
+
+# Odd, unequal and above one: a size that is like another, or one, is taken for a constant by the exporter.
+_BATCH, _HEIGHT, _WIDTH = 2, 67, 93
+
+Dims = dict[int, str]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A graph's inputs and outputs.
+
+    Args:
+        inputs: Example tensors by name, in the order of ``forward``.
+        free: Of each input the free dimensions: position -> name.
+        outputs: By name, in order, the names of the free dimensions, in order.
+    """
+
+    inputs: dict[str, Tensor]
+    free: dict[str, Dims]
+    outputs: dict[str, tuple[str, ...]]
+
+
+def graph_kind(role: str, spec: Spec) -> type[Graph]:
+    """The module behind a role."""
+    pairs: dict[str, type[Graph]] = {"whole": WholeGraph, "means": MeansGraph, "tile": TileGraph}
+    stacks: dict[str, type[Graph]] = {"whole": PairGraph, "encode": EncodeGraph, "score": ScoreGraph}
+    return (stacks if spec.gathers else pairs)[role]
+
+
+def signature(role: str, io: Io, spec: Spec) -> Signature:
+    """The inputs and outputs of a role's graph."""
+    height, width = _example_size(spec)
+    planes_dims = {0: "batch", 2: "height", 3: "width"}
+    frame, frame_dims = torch.zeros(_BATCH, 3, height, width), planes_dims
+    if io == "uint8":
+        frame, frame_dims = torch.zeros(_BATCH, height, width, 3, dtype=torch.uint8), {0: "batch", 1: "height", 2: "width"}
+    sized = tuple(planes_dims.values())
+    if role == "encode":
+        scales = range(len(spec.widths))
+        sizes = [("batch", *(reduced(side, spec, scale) for side in ("height", "width"))) for scale in scales]
+        names = [f"{what}_{scale}" for what in ("features", "attention") for scale in scales]
+        return Signature({"frame": frame}, {"frame": frame_dims}, dict(zip(names, 2 * sizes, strict=True)))
+    if role == "score":
+        planes = {"mean": torch.zeros(_BATCH, 3, height, width), "count": torch.ones(_BATCH, 1, height, width)}
+        gathered, gathered_dims = _gathered(spec, height, width)
+        free = {"frame": frame_dims, "mean": planes_dims, "count": planes_dims, **gathered_dims}
+        return Signature({"frame": frame, **planes, **gathered}, free, {"weights": sized})
+    if role == "means":
+        mask = torch.ones(_BATCH, 1, height, width)
+        return Signature({"frame": frame, "mask": mask}, {"frame": frame_dims, "mask": planes_dims}, {"sums": ("batch",)})
+    inputs, free = {"near": frame, "far": frame.clone()}, {"near": frame_dims, "far": frame_dims}
+    if role == "tile":
+        means = torch.zeros(_BATCH, sum(spec.widths))
+        inputs |= {"means_near": means, "means_far": means.clone()}
+        free |= {"means_near": {0: "batch"}, "means_far": {0: "batch"}}
+    return Signature(inputs, free, {"fused": sized, "map": sized})
+
+
+def _example_size(spec: Spec) -> tuple[int, int]:
+    """Where features are inputs, their sizes too must be unequal and above one."""
+    return (2 * spec.stride + 3, 4 * spec.stride + 5) if spec.gathers else (_HEIGHT, _WIDTH)
+
+
+def _gathered(spec: Spec, height: int, width: int) -> tuple[dict[str, Tensor], dict[str, Dims]]:
+    tensors, free = {}, {}
+    for scale, channels in enumerate(spec.widths):
+        step = spec.fold * 2**scale
+        sides = [-(-side // spec.stride) * spec.stride // step for side in (height, width)]
+        tensors[f"gathered_{scale}"] = torch.zeros(_BATCH, 2 * channels, *sides)
+        free[f"gathered_{scale}"] = {0: "batch", 2: reduced("height", spec, scale), 3: reduced("width", spec, scale)}
+    return tensors, free
