@@ -257,6 +257,7 @@ def _checked_out(out: Path | None, many: bool) -> tuple[Path, str]:
 
 def _check_results(results: "Results", images: "Sequence[Path]", files: "FileOptions", *, force: bool, many: bool) -> None:
     """Refuse results that cannot be written before a model is opened."""
+    from ufafuse.runtime.page import check_page
     from ufafuse.runtime.pictures.write import check_output
 
     if many:
@@ -264,6 +265,8 @@ def _check_results(results: "Results", images: "Sequence[Path]", files: "FileOpt
     for path in results:
         if path is not None:
             check_output(path, force=force, inputs=images, options=files.store if path == results[0] else None)
+    if files.report is not None:
+        check_page(files.report, force=force)
 
 
 def _parsed_tile(text: str) -> Any:  # noqa: ANN401 - a `Tile`, or a word that `Budget` refuses

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.backends.openvino_api import PrePostProcessor, ops, ov
 from ufafuse.runtime.errors import BackendError, ModelError
-from ufafuse.runtime.session import Session, SessionOptions
+from ufafuse.runtime.session import Session, SessionOptions, check_tensors
 
 Inputs: TypeAlias = tuple[tuple[str, tuple[int, ...], str], ...]  # names, shapes and dtypes
 Task: TypeAlias = tuple[Inputs, bool]  # and whether only the fused picture is wanted
@@ -127,6 +127,7 @@ class OpenVinoSession(Session):
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot load {model}: {_last_line(error)}") from error
         ports = {port.get_any_name(): port for port in self._network.inputs}
+        check_tensors(model, manifest, ports, [port.get_any_name() for port in self._network.outputs])
         self._inputs = {name: (port.get_element_type().to_dtype(), port.get_partial_shape()) for name, port in ports.items()}
         self._pictures = _PICTURES & set(ports) if manifest.io == "float" else frozenset()
         self.takes_levels = bool(self._pictures)
