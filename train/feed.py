@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from ufafuse.network.base import Network
-from ufafuse.train.recipe import TrainOptions
 from ufafuse.train.stop import leave_signals_to_the_parent
 
 Batch: TypeAlias = Sequence[Tensor]
@@ -82,17 +81,6 @@ class Positions(Sampler[int]):
             start = step * self.batch + self.rank * part
             yield from range(start, start + part)
             step += 1
-
-
-def feed_for(options: TrainOptions) -> Feed:
-    """Return what a run is fed with; `InputError` where photographs or what it is validated on cannot be used."""
-    if options.spec.gathers:
-        from ufafuse.train.stackfeed import StackFeed
-
-        return StackFeed(options)
-    from ufafuse.train.pairfeed import PairFeed
-
-    return PairFeed(options)
 
 
 def begin_worker(_index: int) -> None:

@@ -20,11 +20,13 @@ from ufafuse.runtime.machine import machine
 from ufafuse.runtime.memory.malloc import keep_all
 from ufafuse.train.checkpoint import Average, Progress, load_checkpoint, previous_path, save_checkpoint
 from ufafuse.train.devices import computes_in_bf16, is_first_process, launched_fabric
-from ufafuse.train.feed import Batch, Feed, Share, feed_for
+from ufafuse.train.feed import Batch, Feed, Share
 from ufafuse.train.logs import RunLog
 from ufafuse.train.loss import FusionLoss
+from ufafuse.train.pairfeed import PairFeed
 from ufafuse.train.part import parameter_groups, trained_part
 from ufafuse.train.recipe import TrainOptions
+from ufafuse.train.stackfeed import StackFeed
 from ufafuse.train.stop import Stop
 
 if TYPE_CHECKING:
@@ -83,6 +85,11 @@ def _check_folder(out: Path, *, resume: bool) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{out} cannot be made: {error.strerror}.") from error
+
+
+def feed_for(options: TrainOptions) -> Feed:
+    """Return what a run is fed with; `InputError` where photographs or what it is validated on cannot be used."""
+    return StackFeed(options) if options.spec.gathers else PairFeed(options)
 
 
 def network_for(options: TrainOptions) -> Network:

@@ -13,8 +13,7 @@ import torch
 
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.train.devices import is_first_process, launched_fabric
-from ufafuse.train.feed import feed_for
-from ufafuse.train.loop import Trainer
+from ufafuse.train.loop import Trainer, feed_for
 from ufafuse.train.recipe import Recipe, TrainOptions
 from ufafuse.train.stop import Stop
 
@@ -22,8 +21,7 @@ GRADIENTS = """
 import json, sys, torch
 from pathlib import Path
 from ufafuse.train.devices import launched_fabric
-from ufafuse.train.loop import Trainer
-from ufafuse.train.feed import feed_for
+from ufafuse.train.loop import Trainer, feed_for
 from ufafuse.train.recipe import TrainOptions
 from ufafuse.train.stop import Stop
 

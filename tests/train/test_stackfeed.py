@@ -21,8 +21,8 @@ from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import CheckFailed, InputError
 from ufafuse.train import loop, textures
-from ufafuse.train.feed import Share, feed_for
-from ufafuse.train.loop import Trainer, train
+from ufafuse.train.feed import Share
+from ufafuse.train.loop import Trainer, feed_for, train
 from ufafuse.train.pairfeed import PairFeed
 from ufafuse.train.recipe import RECIPES, Recipe, TrainOptions
 from ufafuse.train.scenes import SceneOptions
