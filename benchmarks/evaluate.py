@@ -155,7 +155,7 @@ def evaluate(
                 rows[row.method, row.name] = row
                 done(row)
     except BrokenProcessPool as error:
-        raise BackendError(f"one of {jobs} processes was killed, for want of memory as a rule: give --jobs 1.") from error
+        raise BackendError(f"one of {jobs} processes was killed, for want of memory as a rule: give `jobs=1`.") from error
     return Evaluation([rows[contestant.name, pair.name] for contestant, pair in tasks], _networks(contestants))
 
 
@@ -212,7 +212,7 @@ def _rows(
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or f"{type(error).__name__}: a smaller picture, or fewer --jobs, may do"
+    return " ".join(str(error).split()) or f"{type(error).__name__}: a smaller picture, or fewer `jobs`, may do"
 
 
 def _frames(pair: PairPaths) -> tuple[Any, Any]:

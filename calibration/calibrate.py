@@ -66,7 +66,7 @@ class CalibrationOptions:
     def __post_init__(self) -> None:
         drawn = self.images is not None and self.masks is not None
         if (self.images is None) != (self.masks is None) or (self.pairs is None) != drawn:
-            raise InputError("give either --pairs DIR, or --images DIR and --masks DIR to draw pairs from.")
+            raise InputError("give either `pairs`, or `images` and `masks` to draw pairs from.")
 
     def load(self) -> tuple[list[Crop], list[Crop]]:
         """(to calibrate, to judge)."""
@@ -167,7 +167,7 @@ def _source(onnx: Path, out: Path, *, force: bool) -> tuple[Manifest, Any]:
 def _check_names(keep: Sequence[str], names: Sequence[str]) -> None:
     unknown = [name for name in keep if name not in names]
     if unknown:
-        raise InputError(f"--keep {', '.join(unknown)}: no such layer. The layers are {', '.join(names)}.")
+        raise InputError(f"`keep={', '.join(unknown)}`: no such layer. The layers are {', '.join(names)}.")
 
 
 def _ranges(
@@ -182,7 +182,7 @@ def _ranges(
         ranges = Ranges.load(options.ranges, manifest)
         missing = [name for name in names if name not in ranges.layers]
         if missing:
-            raise InputError(f"--ranges {options.ranges} lacks the layers {', '.join(missing)}: leave it away.")
+            raise InputError(f"`ranges={options.ranges}` lacks the layers {', '.join(missing)}: omit it.")
         return ranges
     factors: dict[str, list[float]] = {}
     if options.equalise:

@@ -45,7 +45,7 @@ class CropOptions:
         if self.calibrate < 1 or self.judge < 1 or self.size < 16:
             raise InputError(
                 f"{self.calibrate} and {self.judge} windows of {self.size} pixels cannot calibrate: give at least one of each "
-                "(--crops, --judge) and 16 pixels (--crop)."
+                "and 16 pixels."
             )
 
 

@@ -67,7 +67,7 @@ def fewest_kept(
         best = max(candidates, key=alone.__getitem__, default="")
         raise CheckFailed(
             f"no layer can be int8 at {min_psnr:g} dB: with every layer it is {psnr_all:.1f} dB, with {best} alone "
-            f"{alone.get(best, 0):.1f} dB. Lower --min-psnr, or train a network that is less sensitive."
+            f"{alone.get(best, 0):.1f} dB. Lower `min_psnr`, or train a network that is less sensitive."
         )
     return Choice(
         int8=tuple(name for name in names if name in chosen),

@@ -97,7 +97,7 @@ def _check(given: dict[str, Any], *, lens: bool, stacks: bool) -> None:
 
 
 def _write(given: dict[str, Any], out: Path, how: dict[str, Any], *, lens: bool, stacks: bool) -> dict[str, Any]:
-    from ufafuse.commands.quantities import size_from
+    from ufafuse.commands.quantities import sides_from
     from ufafuse.runtime.errors import InputError
     from ufafuse.train.dataset import LENS_SIZE, LensPlan, write_dataset, write_lens_dataset
     from ufafuse.train.settings import lens_options
@@ -109,7 +109,7 @@ def _write(given: dict[str, Any], out: Path, how: dict[str, Any], *, lens: bool,
     images, masks = given["images"], given["masks"]
     if not lens:
         return write_dataset(images, masks, out, **how)
-    height, width = size_from("--size", given["size"]) if given["size"] else (LENS_SIZE, LENS_SIZE)
+    height, width = sides_from(given["size"]) if given["size"] else (LENS_SIZE, LENS_SIZE)
     if height != width:
         raise InputError(f"--size {given['size']}: lens pairs are square, give one side.")
     return write_lens_dataset(
@@ -118,7 +118,7 @@ def _write(given: dict[str, Any], out: Path, how: dict[str, Any], *, lens: bool,
 
 
 def _stack_plan(given: dict[str, Any]) -> "StackPlan":
-    from ufafuse.commands.quantities import size_from
+    from ufafuse.commands.quantities import sides_from
     from ufafuse.train.recipe import taken_apart
     from ufafuse.train.settings import scene_options
     from ufafuse.train.stackset import STACK_SIZE, StackPlan
@@ -129,5 +129,5 @@ def _stack_plan(given: dict[str, Any]) -> "StackPlan":
         values["photo_share"] = given["photo_share"]
     if given["images"] is not None:
         values["images"] = taken_apart(given["images"])[1]
-    size = size_from("--size", given["size"]) if given["size"] else STACK_SIZE
+    size = sides_from(given["size"]) if given["size"] else STACK_SIZE
     return StackPlan(12 if given["count"] is None else given["count"], size, **values)

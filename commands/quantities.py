@@ -3,25 +3,22 @@
 import re
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.parameters import size_from
 
 _BYTES = {"": 1e6, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
-def size_from(option: str, text: str) -> tuple[int, int]:
+def sides_from(text: str, name: str = "size") -> tuple[int, int]:
     """Height and width in pixels from ``480x640``, or from ``320``, which is both.
 
     Args:
-        option: What the error calls it.
         text: What is given.
+        name: The parameter that it was given as.
 
     Raises:
-        InputError: It is no size, or a side is below 16 pixels.
+        InputError: It is no size.
     """
-    found = re.fullmatch(r"\s*(\d{1,6})(?:\s*x\s*(\d{1,6}))?\s*", text, re.IGNORECASE)
-    height, width = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
-    if min(height, width) < 16:
-        raise InputError(f"{option} {text} is not a size: give height and width of at least 16 pixels, such as 480x640.")
-    return height, width
+    return size_from(f"{text}x{text}" if text.strip().isdecimal() else text, name)
 
 
 def megabytes_from(option: str, text: str | None) -> float | None:

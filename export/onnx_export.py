@@ -90,7 +90,7 @@ def onnx_from_weights(
     _check_options(out, precision, io)
     net = load_weights(weights)
     if tiles and not net.spec.channel:
-        raise InputError(f"--tiles: {net.spec.name} has no global averages, its tiles are exact without companions.")
+        raise InputError(f"`tiles`: {net.spec.name} has no global averages, its tiles are exact without companions.")
     islands = choose_islands(net) if precision == "fp16" else None
     manifest = _manifest(net, weights, io, islands)
     roles = _roles(out, net.spec, tiles=tiles)
@@ -124,9 +124,9 @@ def _check_options(out: Path, precision: str, io: str) -> None:
         raise InputError(f"-o {out} must end in .onnx.")
     if precision not in PRECISIONS:
         mend = "run `ufa calibrate` on an exported fp32 file" if precision == "int8" else f"choose {' or '.join(PRECISIONS)}"
-        raise InputError(f"--precision {precision} cannot be exported: {mend}.")
+        raise InputError(f"`precision={precision}` cannot be exported: {mend}.")
     if io not in IOS:
-        raise InputError(f"--io {io} is not known: choose {' or '.join(IOS)}.")
+        raise InputError(f"`io={io}` is not known: choose {' or '.join(IOS)}.")
 
 
 def _write_verified(

@@ -171,7 +171,7 @@ def pack_reference(
         OutputError: ``path`` cannot be written.
     """
     if path.suffix != ".npz":
-        raise InputError(f"--reference {path} must end in .npz.")
+        raise InputError(f"`reference={path}` must end in .npz.")
     net = load_weights(weights)
     if pairs is None:
         chosen = load_pairs(None, sizes=sizes)

@@ -253,8 +253,8 @@ class Fuser:
         if self._budget.limit is not None:
             self.session.close()
             raise BackendError(
-                "--max-memory bounds this process's own memory, and an engine's lies on the GPU: leave it away; the engine's "
-                "profile bounds the frames, and --tile N cuts larger ones."
+                "`max_memory` bounds this process's own memory, and an engine's lies on the GPU: omit it; the engine's "
+                "profile bounds the frames, and a number as `tile` cuts larger ones."
             )
         if tile == "auto":
             self._budget = Budget("off")

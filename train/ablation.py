@@ -88,7 +88,7 @@ def settings(base: TrainOptions, over: str) -> dict[str, TrainOptions]:
         InputError: `over` names no sweep.
     """
     if over not in SWEEPS:
-        raise InputError(f"--over {over} is unknown. Known: {', '.join(SWEEPS)}.")
+        raise InputError(f"`over={over}` is not known: choose one of {', '.join(SWEEPS)}.")
     runs: dict[str, TrainOptions] = {}
     for name in SWEEPS[over].published:
         if over == "lambda":
@@ -132,7 +132,7 @@ def run_ablation(
             return {"ok": True, "over": over, "finished": False, "rows": rows, "files": []}
         rows[name] = {key: result["best"][key] for key in ("psnr", "ssim")} if result["best"] else {}
         rows[name]["loss"] = loss_curve(options.out)[-1][1]
-    note = "no --pairs were given: the table's metrics were not computed"
+    note = "no `pairs` were given: the table's metrics were not computed"
     if pairs is not None:
         for name, options in runs.items():
             fuse_pairs(options.out / LAST, pairs, base.out / "fused" / name)

@@ -129,7 +129,7 @@ def _begun(images: Path, masks: Path, out: Path, *, skip_bad: bool, force: bool)
 def check_empty(out: Path, *, force: bool) -> None:
     """Refuse a folder that holds something, unless it is forced (`OutputError`)."""
     if out.is_dir() and any(out.iterdir()) and not force:
-        raise OutputError(f"{out} is not empty: choose another folder, or add --force to replace what is in it.")
+        raise OutputError(f"{out} is not empty: choose another folder, or replace what is in it with `force=True`.")
 
 
 def make_folder(out: Path, *, force: bool) -> None:

@@ -78,9 +78,9 @@ def train(options: TrainOptions, *, resume: bool = False) -> dict[str, Any]:
 def _check_folder(out: Path, *, resume: bool) -> None:
     written = (out / OPTIONS).exists()
     if resume and not written:
-        raise InputError(f"{out} holds no run to resume: start one without --resume.")
+        raise InputError(f"{out} holds no run to resume: start one without `resume`.")
     if written and not resume:
-        raise OutputError(f"{out} holds a run already: go on with --resume, or give another --out.")
+        raise OutputError(f"{out} holds a run already: go on with `resume`, or give another `out`.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -100,7 +100,7 @@ def network_for(options: TrainOptions) -> Network:
     if net.spec != options.spec:
         raise InputError(
             f"{options.init_from} holds the weights of {net.spec.name!r}, the run is of {options.spec.name!r}: "
-            f"train with --variant {net.spec.name}, or start from other weights."
+            f"train with `variant={net.spec.name}`, or start from other weights."
         )
     return net
 
@@ -234,8 +234,8 @@ class Trainer:
         kept = self.options.out / CHECKPOINT
         return (
             f"the loss ({loss:.4g}) or its gradient is not a number in batch {step + 1}, {self.feed.describe(step)}. "
-            + (f"{kept} holds the last good state: go on with --resume" if kept.exists() else "Start again")
-            + f" and a learning rate below {self.recipe.lr:g} (--lr)."
+            + (f"{kept} holds the last good state: go on with `resume`" if kept.exists() else "Start again")
+            + f" and a learning rate below {self.recipe.lr:g} (`lr`)."
         )
 
     def _agree(self, seconds: float) -> bool:

@@ -41,7 +41,7 @@ def trained_part(net: Network, part: str) -> nn.Module:
     if not (isinstance(net, FusionNet) and can_select(net.spec)):
         raise InputError(
             f"{net.spec.name!r} has no picture that passes through apart from its selection (one full-resolution scale, a "
-            "reconstructing head, spatial attention): train it with --part all."
+            "reconstructing head, spatial attention): train it with `part=all`."
         )
     assert isinstance(net, FusionNet)  # `can_select` saw to it
     return _Selection(net)

@@ -137,7 +137,7 @@ class Photos:
     def split(self, share: float, seed: int) -> tuple["Photos", "Photos"]:
         """Return all but a `share` of the photographs, and that share (at least one), drawn from `seed`."""
         if len(self) < 2:
-            raise InputError("one photograph cannot be split into training and validation: give more, or --val-pairs.")
+            raise InputError("one photograph cannot be split into training and validation: give more, or `val_pairs`.")
         count = min(len(self) - 1, max(1, round(share * len(self))))
         order = np.random.default_rng(seed).permutation(len(self))
         return self._part(sorted(order[count:])), self._part(sorted(order[:count]))
@@ -206,4 +206,4 @@ def _try_load(files: PhotoFiles) -> tuple[Picture, Picture] | InputError:
 
 def _summary(problems: Sequence[str], total: int) -> str:
     shown = "; ".join(problem.rstrip(".") for problem in problems[:SHOWN]) + ("; ..." if len(problems) > SHOWN else "")
-    return f"{len(problems)} of {total} photographs cannot be used: {shown}. Mend them, or leave them out: --skip-bad."
+    return f"{len(problems)} of {total} photographs cannot be used: {shown}. Mend them, or omit them with `skip_bad=True`."

@@ -187,16 +187,16 @@ class TrainOptions:
     def _wrong_sources(self) -> str:
         stacks = find_spec(self.variant).gathers
         if self.drawn and self.masks is not None:
-            return "--masks are labels of photographs, but the scenes are drawn and have labels of their own: omit --masks."
+            return "`masks` are labels of photographs, but the scenes are drawn and have labels of their own: omit `masks`."
         if not self.drawn and (stacks or self.images is None or self.masks is None):
             return f"{self.variant} learns from drawn scenes" if stacks else "pairs need photographs and their labels"
         if self.drawn and self.recipe.epochs:
-            return "--epochs counts runs through photographs, but scenes are drawn without end: give --steps or --hours."
+            return "`epochs` counts runs through photographs, but scenes are drawn without end: give `steps` or `hours`."
         if not stacks and (self.val_stacks is not None or self.recipe.pair_share):
-            what = "--val-stacks" if self.val_stacks is not None else "--pair-share"
-            return f"{what} is for a network over stacks, which {self.variant} is not: omit it, or train --variant ufa-stack."
+            what = "val_stacks" if self.val_stacks is not None else "pair_share"
+            return f"`{what}` is for a network over stacks, which {self.variant} is not: omit it, or train `variant=ufa-stack`."
         if self.val_stacks is not None and self.val_pairs is not None:
-            return "--val-stacks and --val-pairs are both given: validate on one of them."
+            return "`val_stacks` and `val_pairs` are both given: validate on one of them."
         return ""
 
     @property
@@ -252,9 +252,9 @@ def options_from(given: Mapping[str, Any]) -> TrainOptions:
     values = _with_source(given, stacks=variant.gathers)
     no_masks = variant.gathers or values.get("drawn")
     needed = ("images", "out") if no_masks else ("images", "masks", "out")
-    if missing := [f"--{key}" for key in needed if key not in values]:
+    if missing := [f"`{key}`" for key in needed if key not in values]:
         raise InputError(
-            f"a run needs {', '.join(missing)}: folders of photographs, of their labels (neither with --images {DRAWN}), and "
+            f"a run needs {', '.join(missing)}: folders of photographs, of their labels (neither with `images={DRAWN}`), and "
             "for the run."
         )
     name = values.pop("recipe", "stack" if variant.gathers else "fast")
@@ -292,7 +292,7 @@ def resumed_options(out: Path, given: Mapping[str, Any]) -> TrainOptions:
     """
     path = out / "options.json"
     if not path.is_file():
-        raise InputError(f"{out} holds no run to resume: start one without --resume.")
+        raise InputError(f"{out} holds no run to resume: start one without `resume`.")
     try:
         options = TrainOptions.from_dict(json.loads(path.read_text()), str(path))
     except (OSError, ValueError) as error:
@@ -304,8 +304,8 @@ def resumed_options(out: Path, given: Mapping[str, Any]) -> TrainOptions:
         same = str(value) == str(old) or (key == "images" and options.spec.gathers and f"{DRAWN}{value}" == old)
         if key not in CHANGEABLE and key != "out" and not same:
             raise InputError(
-                f"--{key.replace('_', '-')} {value} would make it another run (it has {old}): omit it, or start a "
-                f"new run in another folder with --init-from {out / 'last.safetensors'}."
+                f"`{key}={value}` would make it another run (it has {old}): omit it, or start a "
+                f"new run in another folder with `init_from={out / 'last.safetensors'}`."
             )
     # The folder may have moved.
     return _changed(options, {**{key: v for key, v in given.items() if key in CHANGEABLE}, "out": out})

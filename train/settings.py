@@ -11,14 +11,14 @@ from ufafuse.train.scenes import PRESETS, SceneOptions
 
 def lens_options(settings: Sequence[str]) -> LensOptions:
     """Return the options that `KEY=VALUE` texts set; `InputError` naming what cannot be set."""
-    return LensOptions(**_numbers(settings, "--lens-set", LensOptions()))
+    return LensOptions(**_numbers(settings, "lens_set", LensOptions()))
 
 
 def scene_options(settings: Sequence[str], preset: str = "any") -> SceneOptions:
     """Return the scenes of a preset with what `KEY=VALUE` texts change; `InputError` naming what cannot be set."""
     if preset not in PRESETS:
-        raise InputError(f"--preset {preset} is unknown. Known: {', '.join(PRESETS)}.")
-    return dataclasses.replace(PRESETS[preset], **_numbers(settings, "--stack-set", PRESETS[preset]))
+        raise InputError(f"`preset={preset}` is unknown. Known: {', '.join(PRESETS)}.")
+    return dataclasses.replace(PRESETS[preset], **_numbers(settings, "stack_set", PRESETS[preset]))
 
 
 def _numbers(settings: Sequence[str], option: str, options: LensOptions | SceneOptions) -> dict[str, Any]:
@@ -31,11 +31,11 @@ def _numbers(settings: Sequence[str], option: str, options: LensOptions | SceneO
         try:
             values[key] = float(text)
         except ValueError as error:
-            raise InputError(f"{option} {setting}: write it as KEY=NUMBER, such as noise=0.3.") from error
+            raise InputError(f"`{option}={setting}`: write it as KEY=NUMBER, such as noise=0.3.") from error
         if key not in known:
-            raise InputError(f"{option} {setting}: {key!r} is unknown. Known: {', '.join(sorted(known))}.")
+            raise InputError(f"`{option}={setting}`: {key!r} is unknown. Known: {', '.join(sorted(known))}.")
         if key in whole:
             if not values[key].is_integer():
-                raise InputError(f"{option} {setting}: {key} is a whole number.")
+                raise InputError(f"`{option}={setting}`: {key} is a whole number.")
             values[key] = int(values[key])
     return values

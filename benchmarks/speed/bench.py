@@ -80,14 +80,6 @@ class _Run:
         )
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """``"720x1280"`` to (height, width). Raises: InputError."""
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() and 0 < int(part) <= 16384 for part in parts):
-        raise InputError(f"--size {text} is not HxW: give height and width in pixels, such as 520x520 or 720x1280.")
-    return int(parts[0]), int(parts[1])
-
-
 OnStep = Callable[[str, int, int], None]
 _STEPS = 3  # of each contender at each size: opened, timed, started cold
 
@@ -146,13 +138,13 @@ def _check(plan: Plan) -> None:
         raise InputError(f"two files to time are called {twice}: rename one, or give it once.")
     unknown = [name for name in plan.methods if name not in methods()]
     if unknown:
-        raise InputError(f"--methods {unknown[0]} is not known: choose from {', '.join(methods())}, all or none.")
+        raise InputError(f"`methods={unknown[0]}` is not known: choose from {', '.join(methods())}, all or none.")
     wrong = [name for name in plan.precisions if name not in PRECISIONS]
     if wrong:
-        raise InputError(f"--precision {wrong[0]} is not known: choose from {', '.join(PRECISIONS)}.")
+        raise InputError(f"`precision={wrong[0]}` is not known: choose from {', '.join(PRECISIONS)}.")
     strange = [name for name in plan.backends if name not in BACKENDS]
     if strange:
-        raise InputError(f"--backend {strange[0]} is not known: choose from {', '.join(BACKENDS)}.")
+        raise InputError(f"`backend={strange[0]}` is not known: choose from {', '.join(BACKENDS)}.")
 
 
 def _specs(run: _Run) -> list[Spec]:

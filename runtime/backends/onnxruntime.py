@@ -34,7 +34,7 @@ class OnnxRuntimeSession(Session):
         if options.precision not in (None, manifest.precision):
             raise BackendError(
                 f"ONNX Runtime runs {model.name} as {manifest.precision}, not {options.precision}: "
-                f"give a file of that precision, or --backend openvino for bf16."
+                f"give a file of that precision, or `backend=openvino` for bf16."
             )
         providers, settings = provider_list(options.provider, precision=manifest.precision), _settings(options)
         try:

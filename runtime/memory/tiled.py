@@ -77,7 +77,7 @@ class TiledModel:
             build = " and `ufa build` on both" if model.suffix == ".engine" else ""
             raise ModelError(
                 f"a frame this large needs tiles, and beside {model} there is no {' and no '.join(missing)}: run "
-                f"`ufa export --tiles`{build}, or use --tile off where the memory allows it."
+                f"`ufa export --tiles`{build}, or use `tile=off` where the memory allows it."
             )
         for path in (means_path, tile_path):
             _check_same(path, read_manifest(path), model, session.manifest)

@@ -143,7 +143,7 @@ def _common_size(sources: Sequence[FrameSource], notes: list[str], *, scale: boo
         if turned or not 1 - _SAME_SHAPE < ratio < 1 + _SAME_SHAPE or step > _LARGEST_STEP:
             raise InputError(f"{size}: {'turn it' if turned else 'it is not the same view'}; give frames of one scene.")
         if not scale:
-            raise InputError(f"{size}: register them, which scales too (--align affine), or bring them to one size.")
+            raise InputError(f"{size}: register them, which scales too (`align=affine`), or bring them to one size.")
     if others:
         notes.append(f"{_named([source.name for source in others])}: scaled to {height} x {width}")
     return height, width
@@ -195,7 +195,7 @@ def _common_profile(sources: Sequence[FrameSource], notes: list[str], *, convert
     if not convert:
         raise InputError(
             f"{sources[0].name} has the colour profile {first.profile_name!r}, {others[0].name} has "
-            f"{others[0].metadata.profile_name!r}: convert them to one (--convert-profile)."
+            f"{others[0].metadata.profile_name!r}: convert them to one (`convert_profile`)."
         )
     if first.icc is None:
         raise InputError(f"{sources[0].name} has no colour profile to convert the others to: name a frame with one first.")

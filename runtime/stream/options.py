@@ -97,7 +97,7 @@ class PipelineOptions:
             return AlternatingPairing(by_sharpness=self.alternate_by == "sharpness", swap=self.swap, max_skew=skew)
         numbered = all(source.numbered for source in sources)
         if self.pair_by == "number" and not numbered:
-            raise InputError("--pair-by number needs two folders of numbered files: leave it away for other sources.")
+            raise InputError("`pair_by=number` needs two folders of numbered files: omit it for other sources.")
         exact = not any(source.live for source in sources)
         if numbered and self.pair_by != "time":
             return NearestPairing(0, by_number=True, exact=exact, waiting=self.waiting)

@@ -66,7 +66,7 @@ def test_train_names_what_it_wrote_and_what_comes_next(photo_folders: tuple[Path
         (["dataset", "--preset", "any", "--out", "{out}"], "--preset is about drawn stacks"),
         (["dataset", "--stacks", "--masks", "m", "--out", "{out}"], "omit --masks"),
         (["dataset", "--stacks", "--lens-set", "noise=0", "--out", "{out}"], "set by --stack-set"),
-        (["dataset", "--stacks", "--size", "5", "--out", "{out}"], "--size 5 is not a size"),
+        (["dataset", "--stacks", "--size", "5", "--out", "{out}"], "at least 16 x 16 pixels, got 5 x 5"),
         (["dataset", "--stacks", "--count", "0", "--out", "{out}"], "at least 1, got 0"),
         (["dataset", "--stacks", "--images", "drawn:gone", "--out", "{out}"], "gone is not a folder"),
         (["train", "--images", "drawn:", "--masks", "m", "--out", "{out}"], "omit --masks"),

@@ -74,7 +74,7 @@ def test_unknown_values_are_named(given: dict[str, object], message: str) -> Non
 
 
 def test_missing_folders_are_named() -> None:
-    with pytest.raises(InputError, match="needs --masks, --out"):
+    with pytest.raises(InputError, match="needs `masks`, `out`"):
         options_from({"images": Path("i")})
 
 
@@ -94,7 +94,7 @@ def test_a_resumed_run_may_change_its_length_and_pace_only(run: tuple[Path, Trai
     changed = resumed_options(out, {"out": out, "hours": 3.0, "lr": 1e-5, "threads": 1, "images": Path("i")})
     recipe = dataclasses.replace(options.recipe, steps=0, hours=3.0, lr=1e-5)
     assert changed == dataclasses.replace(options, recipe=recipe, threads=1)
-    with pytest.raises(InputError, match="--crop 32 would make it another run"):
+    with pytest.raises(InputError, match="`crop=32` would make it another run"):
         resumed_options(out, {"out": out, "crop": 32})
 
 
@@ -132,11 +132,11 @@ def test_pairs_are_drawn_where_asked_for() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"masks": Path("m")}, "omit --masks"),
-        ({"epochs": 3.0}, "give --steps or --hours"),
-        ({"recipe": "paper"}, "give --steps or --hours"),
-        ({"val_stacks": Path("v")}, "--val-stacks is for a network over stacks, which ufa is not"),
-        ({"pair_share": 0.5}, "--pair-share is for a network over stacks"),
+        ({"masks": Path("m")}, "omit `masks`"),
+        ({"epochs": 3.0}, "give `steps` or `hours`"),
+        ({"recipe": "paper"}, "give `steps` or `hours`"),
+        ({"val_stacks": Path("v")}, "`val_stacks` is for a network over stacks, which ufa is not"),
+        ({"pair_share": 0.5}, "`pair_share` is for a network over stacks"),
         ({"variant": "ufa-stack", "val_stacks": Path("v"), "val_pairs": Path("v")}, "are both given"),
         ({"variant": "ufa-stack", "pair_share": 1.5}, "share of batches of pairs"),
         ({"variant": "ufa-stack", "square": -1.0}, "square -1.0"),
@@ -153,9 +153,9 @@ def test_what_does_not_go_together_is_refused(given: dict[str, object], message:
 
 
 def test_a_network_over_stacks_has_no_photographs_with_labels() -> None:
-    with pytest.raises(InputError, match="omit --masks"):
+    with pytest.raises(InputError, match="omit `masks`"):
         options_from({**GIVEN, "variant": "ufa-stack"})
-    with pytest.raises(InputError, match="needs --images, --out"):
+    with pytest.raises(InputError, match="needs `images`, `out`"):
         options_from({"variant": "ufa-stack"})
 
 
@@ -164,7 +164,7 @@ def test_drawn_options_survive_their_file_and_resume_with_the_same_source(tmp_pa
         options = options_from({"images": images, "out": tmp_path, "variant": "ufa-stack", "stack_set": ["lights=0"]})
         (tmp_path / "options.json").write_text(json.dumps(options.to_dict()))
         assert resumed_options(tmp_path, {"out": tmp_path, "images": Path(same)}) == options
-        with pytest.raises(InputError, match=f"--images {other} would make it another run"):
+        with pytest.raises(InputError, match=f"`images={other}` would make it another run"):
             resumed_options(tmp_path, {"out": tmp_path, "images": Path(other)})
 
 
