@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import tool_versions
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError, ModelError, OutputError, UfaError
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.machine import usable_cores
@@ -122,7 +123,7 @@ def fuse_files(
     files: FileOptions | None = None,
     frames: Sequence[FrameSource] | None = None,
     force: bool = False,
-    on_tile: OnTile = lambda _done, _total: None,
+    on_tile: OnTile = ignored,
 ) -> Outcome:
     """Fuse two or more frames from image files.
 
@@ -279,7 +280,7 @@ def fuse_folder(
     suffix: str = ".png",
     force: bool = False,
     skip_existing: bool = False,
-    done: Callable[[Outcome], None] = lambda _: None,
+    done: Callable[[Outcome], None] = ignored,
 ) -> list[Outcome]:
     """Fuse every pair or stack into ``folder/NAME.suffix``; one that fails is an `Outcome` with an error and stops no other.
 
