@@ -160,6 +160,9 @@ def fuse_files(
     if outputs.map is not None and result.map is None:
         raise ModelError(f"{fuser.model.name} gives no map: omit the map, or export the model again with `ufa export`.")
     sources = [frame.name for frame in taken]
+    if not metadata.profile_fits(colour=result.fused.ndim == 3 and result.fused.shape[2] >= 3):
+        told[f"{taken[result.reference].name}: its profile {metadata.profile_name!r} is left out, the result is colour."] = None
+        metadata = replace(metadata, icc=None)
     metadata = metadata.of_result((result.fused.shape[0], result.fused.shape[1]), _software(), _history(fuser, sources))
     write_image(outputs.fused, result.fused, force=force, metadata=metadata, inputs=images, options=files.store)
     for into, plane in ((outputs.map, result.map), (outputs.confidence, result.confidence)):

@@ -121,14 +121,25 @@ def write_lens_dataset(
 
 def _begun(images: Path, masks: Path, out: Path, *, skip_bad: bool, force: bool) -> Photos:
     """Make the folder; returns the photographs."""
+    check_empty(out, force=force)
+    photos = Photos(images, masks, skip_bad=skip_bad)
+    make_folder(out, force=force)
+    return photos
+
+
+def check_empty(out: Path, *, force: bool) -> None:
+    """Refuse a folder that holds something, unless it is forced (`OutputError`)."""
     if out.is_dir() and any(out.iterdir()) and not force:
         raise OutputError(f"{out} is not empty: choose another folder, or replace what is in it with `force=True`.")
-    photos = Photos(images, masks, skip_bad=skip_bad)
+
+
+def make_folder(out: Path, *, force: bool) -> None:
+    """Make a folder to write a set into; `OutputError` where it is not empty (unless forced) or cannot be made."""
+    check_empty(out, force=force)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{out} cannot be made: {error.strerror}.") from error
-    return photos
 
 
 def _write(stem: Path, pair: Pair, *, force: bool) -> None:
