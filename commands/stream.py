@@ -119,7 +119,11 @@ Seconds = Annotated[float | None, typer.Option(min=0, help="End after so many se
 Idle = Annotated[float | None, typer.Option(metavar="S", min=0, help="End when nothing came so long.", rich_help_panel=_LIMITS)]
 
 Model = Annotated[
-    str | None, typer.Option(help="A bundled network, a .onnx or .engine file, or copy (no network: near passes).")
+    str | None,
+    typer.Option(
+        help="A bundled network, a .onnx or .engine file, or copy (no network: near passes).",
+        rich_help_panel="Network and engine",
+    ),
 ]
 AlignEvery = Annotated[
     float | None, typer.Option(metavar="S", min=0, help="Estimate --align anew every S seconds [default: once].")
