@@ -69,8 +69,8 @@ def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the 
     A `UfaError` becomes one line on stderr (with ``as_json`` also ``{"ok": false, "error": ...}`` on stdout) and its exit
     code; so does a package of one of our extras that is not installed, and an OpenCV that is missing or cannot be loaded; an
     interrupt becomes 130. SIGTERM and SIGHUP (under nohup not) end it as orderly, with nothing half-written left behind.
-    A disk that is full or fails, or a path that the system refuses, is a sentence as well. Anything else is a defect of ours and
-    keeps its traceback.
+    A disk that is full or fails, or a path that the system refuses, is a sentence as well. Anything else is a defect of
+    ours and keeps its traceback.
     """
     try:
         with _ending_orderly():
