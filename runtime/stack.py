@@ -62,11 +62,11 @@ class StackOptions:
     want_confidence: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse options that make no sense (`InputError`)."""
+        """Refuse options that cannot be used together (`InputError`)."""
         if self.align != "off":
             check_motion(self.align)
         elif self.crop:
-            raise InputError(f"--crop cuts to what aligned frames share: add --align {' or '.join(MOTIONS)}.")
+            raise InputError(f"`crop` cuts to what aligned frames share: add `align={' or '.join(MOTIONS)}`.")
 
 
 @dataclass
@@ -171,7 +171,7 @@ def fuse_stack(
     if result.grid is not None and result.grid.work > _WORTH_A_WORD:
         result.warnings.append(
             f"the tiles overlap so much that the network saw every pixel {result.grid.work:.1f} times: with more memory "
-            "(--max-memory) it is faster."
+            "(`max_memory`) it is faster."
         )
     if options.crop:
         _cut(result)
@@ -184,7 +184,7 @@ def _make_comparable(frames: list[Frame], kind: FrameKind, options: StackOptions
         moved = max(unaligned_by(a, b, kind) for a, b in pairwise(frames))
         if moved:
             result.warnings.append(
-                f"neighbouring frames lie up to {moved:.1f} pixels apart: register them with --align affine (or translation)."
+                f"neighbouring frames lie up to {moved:.1f} pixels apart: register them with `align=affine` (or translation)."
             )
     else:
         _register(frames, kind, options.align, result, threads)
