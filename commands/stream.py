@@ -86,7 +86,10 @@ LateAfter = Annotated[
 ]
 Stall = Annotated[float, typer.Option(metavar="S", help="Silence after which a source is reported.", rich_help_panel=_QUEUES)]
 GiveUp = Annotated[
-    float | None, typer.Option(metavar="S", help="End when a source is away so long [default: never].", rich_help_panel=_QUEUES)
+    float | None,
+    typer.Option(
+        metavar="S", help="Seconds that a source may be away before the run ends [default: never].", rich_help_panel=_QUEUES
+    ),
 ]
 
 Out = Annotated[
@@ -116,7 +119,9 @@ Token = Annotated[
 
 Frames = Annotated[int | None, typer.Option(min=1, help="End after so many fused pairs.", rich_help_panel=_LIMITS)]
 Seconds = Annotated[float | None, typer.Option(min=0, help="End after so many seconds.", rich_help_panel=_LIMITS)]
-Idle = Annotated[float | None, typer.Option(metavar="S", min=0, help="End when nothing came so long.", rich_help_panel=_LIMITS)]
+Idle = Annotated[
+    float | None, typer.Option(metavar="S", min=0, help="End after so many seconds without a frame.", rich_help_panel=_LIMITS)
+]
 
 Model = Annotated[
     str | None, typer.Option(help="A bundled network, a .onnx or .engine file, or copy (no network: near passes).")
@@ -199,7 +204,7 @@ def _request(options: dict[str, Any]) -> "StreamRequest":
     from ufafuse.runtime.stream.sinks import SinkOptions
 
     if options["as_json"] and options["out"] == "-":
-        raise InputError("--json and --out - both want standard output: write to a file, or leave --json away.")
+        raise InputError("--json and --out - both want standard output: write to a file, or omit --json.")
     tile = int(options["tile"]) if options["tile"].isdecimal() else options["tile"]
     same = ("pair_by", "alternate_by", "swap", "when_late", "queue", "stall_after", "idle", "frames", "seconds")
     return StreamRequest(
@@ -226,7 +231,7 @@ def seconds_from(option: str, text: str, *, negative: bool = False) -> float:
     """Seconds from ``20`` (milliseconds), ``20ms`` or ``0.02s``.
 
     Raises:
-        InputError: It is no such time, or below zero where that makes no sense.
+        InputError: It is no such time, or below zero where it cannot be.
     """
     unit = 1.0 if text.endswith("s") and not text.endswith("ms") else 1e-3
     try:

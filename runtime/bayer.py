@@ -65,7 +65,7 @@ def demosaiced(
         H x W x 3 of the same dtype.
 
     Raises:
-        InputError: The pattern, the order or the level makes no sense, or the frame is no mosaic.
+        InputError: The pattern, the order or the level cannot be used, or the frame is not a mosaic.
     """
     pattern = pattern_from(pattern)
     check_order(order)

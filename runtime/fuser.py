@@ -61,7 +61,7 @@ class Fuser:
         self_test: Fuse a packed reference pair first, see `ufafuse.runtime.checks.selftest`.
 
     Raises:
-        InputError, ModelError, BackendError: As `open_session`; InputError for a budget that makes no sense.
+        InputError, ModelError, BackendError: As `open_session`; InputError for a budget that cannot be used.
         CheckFailed: The self-test's result is not what it should be.
 
     Example:

@@ -39,10 +39,10 @@ class Budget:
     Args:
         tile: ``"auto"``: tiles where the memory asks for them. ``"off"``: never. A number: tiles that give about that many
             pixels a side, always.
-        max_memory: What the process may hold at its peak, in MB (10^6 bytes); nothing means what the system has left.
+        max_memory: What the process may hold at its peak, in MB (10^6 bytes); None: what the system has left.
 
     Raises:
-        InputError: An option makes no sense.
+        InputError: An option cannot be used.
     """
 
     def __init__(self, tile: Tile = "auto", max_memory: float | None = None) -> None:
