@@ -1,8 +1,7 @@
 """`ufa fuse`."""
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,59 +17,12 @@ if TYPE_CHECKING:
     from ufafuse.runtime.stack import StackOptions
 
 
-class Backend(str, Enum):
-    """Inference engines."""
-
-    auto = "auto"
-    tensorrt = "tensorrt"
-    onnxruntime = "onnxruntime"
-    openvino = "openvino"
-
-
-class Precision(str, Enum):
-    """Arithmetic of the network."""
-
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
-    int8 = "int8"
-
-
-class Prefer(str, Enum):
-    """What the choice of an arithmetic is to serve."""
-
-    quality = "quality"
-    speed = "speed"
-
-
-class Provider(str, Enum):
-    """ONNX Runtime's execution providers."""
-
-    cpu = "cpu"
-    cuda = "cuda"
-    tensorrt = "tensorrt"
-
-
-class Compression(str, Enum):
-    """How results are packed."""
-
-    none = "none"
-    fast = "fast"
-    small = "small"
-    lzw = "lzw"
-    zstd = "zstd"
-
-
-class Align(str, Enum):
-    """How the frames may have moved."""
-
-    off = "off"
-    translation = "translation"
-    euclidean = "euclidean"
-    affine = "affine"
-    homography = "homography"
-
-
+Backend = Literal["auto", "tensorrt", "onnxruntime", "openvino"]  # inference engines
+Precision = Literal["fp32", "bf16", "fp16", "int8"]  # arithmetic of the network
+Prefer = Literal["quality", "speed"]  # what the choice of an arithmetic is to serve
+Provider = Literal["cpu", "cuda", "tensorrt"]  # ONNX Runtime's execution providers
+Compression = Literal["none", "fast", "small", "lzw", "zstd"]  # how results are packed
+Align = Literal["off", "translation", "euclidean", "affine", "homography"]  # how the frames may have moved
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Model = Annotated[str | None, typer.Option(help="A bundled network's name, or a .onnx or .engine file that you trust.")]
 BackendOption = Annotated[Backend, typer.Option(help="Inference engine.")]
@@ -140,15 +92,15 @@ def fuse(
     quiet: Annotated[str, typer.Option(metavar="TIME", help="With --watch: how long a folder has to stay as it is.")] = "5s",
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="With --watch: end after N stacks.")] = None,
     model: Model = None,
-    backend: BackendOption = Backend.auto,
+    backend: BackendOption = "auto",
     precision: PrecisionOption = None,
-    prefer: PreferOption = Prefer.quality,
+    prefer: PreferOption = "quality",
     threads: Threads = None,
     pin: Pin = False,
-    provider: ProviderOption = Provider.cpu,
+    provider: ProviderOption = "cpu",
     max_memory: MaxMemory = None,
     tile: TileOption = "auto",
-    align: AlignOption = Align.off,
+    align: AlignOption = "off",
     match_gain: Annotated[bool, typer.Option("--match-gain", help="Undo a jump of exposure or white balance.")] = False,
     crop: Annotated[bool, typer.Option("--crop", help="With --align: cut to what all frames show.")] = False,
     map_out: Annotated[Path | None, typer.Option("--map", help="Also write which frame won (white: the first).")] = None,
@@ -195,17 +147,15 @@ def fuse(
         many = Many.checked(pairs, stacks, gap=gap, every=every, watch=watch, quiet=quiet, limit=limit)
         target, suffix = _checked_out(out, many is not None)
         paths, order = ([], "") if many else expanded(named)
-        options = StackOptions(
-            white=white, bayer=bayer and pattern_from(bayer), align=align.value, match_gain=match_gain, crop=crop
-        )
-        store = WriteOptions(quality, compression and compression.value)
+        options = StackOptions(white=white, bayer=bayer and pattern_from(bayer), align=align, match_gain=match_gain, crop=crop)
+        store = WriteOptions(quality, compression)
         files = FileOptions(strict, convert_profile, store, report)
         results = (target, map_out, confidence)
         _check_results(results, paths, files, force=force, many=many is not None)
         limits: dict[str, Any] = {
             "threads": threads,
             "pin": pin,
-            "provider": provider.value,
+            "provider": provider,
             "max_memory": megabytes_from("--max-memory", max_memory),
             "tile": _parsed_tile(tile),
             "self_test": self_test,
@@ -215,9 +165,9 @@ def fuse(
             reading(paths, threads) as frames,
             Fuser(
                 model,
-                backend=backend.value,
-                precision=precision and precision.value,
-                prefer=prefer.value,
+                backend=backend,
+                precision=precision,
+                prefer=prefer,
                 **limits,
             ) as fuser,
         ):
