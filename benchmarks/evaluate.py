@@ -17,6 +17,7 @@ import numpy as np
 from ufafuse.benchmarks.contestants import Contestant, FusedPair, ModelContestant, alike
 from ufafuse.benchmarks.metrics import METRICS, TRUTH_METRICS, as_levels, score
 from ufafuse.benchmarks.speed.contenders import cores
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
 from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.jobs import make_folder
@@ -129,7 +130,7 @@ def evaluate(
     *,
     jobs: int | None = None,
     pictures: Path | None = None,
-    done: Callable[[EvalRow], None] = lambda _: None,
+    done: Callable[[EvalRow], None] = ignored,
 ) -> Evaluation:
     """Fuse (where needed) and score every pair of every contestant.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ufafuse.runtime.bayer import demosaiced
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.result import check_between
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.frames import Frame, FrameKind, check_frames, check_out, pack, unpack, with_beyond
@@ -186,7 +187,7 @@ class Fuser:
         out: Frame | None = None,
         levels: Levels | None = None,
         want_map: bool = False,
-        on_tile: OnTile = lambda _done, _total: None,
+        on_tile: OnTile = ignored,
     ) -> Fusion:
         """As `fuse`, with all that is known about the result.
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest, read_manifest
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import ModelError
 from ufafuse.runtime.frames import Frame, FrameKind, pack, unpack, with_beyond
 from ufafuse.runtime.memory.tiling import Grid, round_up
@@ -96,7 +97,7 @@ class TiledModel:
         grid: Grid,
         out: Frame,
         weights: NDArray[np.float32] | None = None,
-        on_tile: OnTile = lambda _done, _total: None,
+        on_tile: OnTile = ignored,
     ) -> bool:
         """Fuse a pair tile by tile.
 
