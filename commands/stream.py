@@ -102,7 +102,11 @@ Idle = Annotated[
 ]
 
 Model = Annotated[
-    str | None, typer.Option(help="A bundled network, a .onnx or .engine file, or copy (no network: near passes).")
+    str | None,
+    typer.Option(
+        help="A bundled network, a .onnx or .engine file, or copy (no network: near passes).",
+        rich_help_panel="Network and engine",
+    ),
 ]
 AlignEvery = Annotated[
     float | None, typer.Option(metavar="S", min=0, help="Estimate --align anew every S seconds [default: once].")

@@ -137,6 +137,8 @@ _TENSORS = {
     "whole": ({"near", "far"}, {"fused"}),
     "tile": ({"near", "far"}, {"fused"}),
     "means": ({"frame", "mask"}, {"sums"}),
+    "encode": ({"frame"}, {"features_0", "attention_0"}),
+    "score": ({"frame", "mean", "count", "gathered_0"}, {"weights"}),
 }
 
 
