@@ -17,6 +17,7 @@ import numpy as np
 from ufafuse.benchmarks.contestants import Contestant, FusedPair, ModelContestant, alike
 from ufafuse.benchmarks.metrics import METRICS, TRUTH_METRICS, as_levels, score
 from ufafuse.benchmarks.speed.contenders import cores
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
 from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.jobs import make_folder
@@ -129,14 +130,14 @@ def evaluate(
     *,
     jobs: int | None = None,
     pictures: Path | None = None,
-    done: Callable[[EvalRow], None] = lambda _: None,
+    done: Callable[[EvalRow], None] = ignored,
 ) -> Evaluation:
     """Fuse (where needed) and score every pair of every contestant.
 
     Args:
         pairs: From `chosen_pairs`.
         contestants: From `contestants.contestants`.
-        jobs: Processes; as many as there are cores when left away. With 1 everything runs in this process.
+        jobs: Processes; None: as many as there are cores. With 1 everything runs in this process.
         pictures: Write each fused picture to ``pictures/CONTESTANT/PAIR.png``, replacing what is there.
         done: Called after each row.
 

@@ -20,6 +20,7 @@ from ufafuse.calibration.table import plot
 from ufafuse.export.onnx_export import Companions, report_path
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.runtime.artefact import METADATA_KEY, Manifest, atomic_write, read_manifest, sha256_of, tool_versions, write_json
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import CheckFailed, InputError
 from ufafuse.runtime.writing import check_new
 
@@ -77,7 +78,7 @@ class CalibrationOptions:
 
 
 def int8_from_onnx(
-    onnx: Path, out: Path, options: CalibrationOptions, *, force: bool = False, on_step: Progress = lambda *_: None
+    onnx: Path, out: Path, options: CalibrationOptions, *, force: bool = False, on_step: Progress = ignored
 ) -> dict[str, Any]:
     """Calibrate, quantise and check a model, and its tiling companions where they lie beside it.
 

@@ -14,6 +14,7 @@ from ufafuse.calibration.crops import Crop
 from ufafuse.calibration.layers import Layer, conv_layers
 from ufafuse.calibration.quantizers import Range
 from ufafuse.runtime.artefact import Manifest, write_json
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.frames import check_pair, pack
 
@@ -119,7 +120,7 @@ def measure_ranges(
     crops: Sequence[Crop],
     method: Method,
     *,
-    done: Callable[[], None] = lambda: None,
+    done: Callable[[], None] = ignored,
 ) -> Ranges:
     """Run the graph on frames and draw each convolution's input and output range.
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import CheckFailed
 
 Evaluate = Callable[[Collection[str]], float]
@@ -25,7 +26,7 @@ class Choice:
     psnr_all: float
 
 
-def sensitivity(names: Sequence[str], evaluate: Evaluate, *, done: Callable[[str], None] = lambda _: None) -> dict[str, float]:
+def sensitivity(names: Sequence[str], evaluate: Evaluate, *, done: Callable[[str], None] = ignored) -> dict[str, float]:
     """Worst PSNR in dB with each layer quantised alone."""
     table = {}
     for name in names:

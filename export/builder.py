@@ -32,6 +32,7 @@ from ufafuse.export.build_options import BuildOptions
 from ufafuse.export.profiles import input_shapes
 from ufafuse.runtime.backends.tensorrt import vendor
 from ufafuse.runtime.backends.tensorrt.vendor import FLAVORS, Vendor
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import BackendError, InputError, ModelError
 
 _HARDWARE = {"ampere+": "AMPERE_PLUS", "same-cc": "SAME_COMPUTE_CAPABILITY"}
@@ -47,7 +48,7 @@ class Progress:
             from threads of their own.
     """
 
-    def __init__(self, on_phase: Step = lambda *_: None) -> None:
+    def __init__(self, on_phase: Step = ignored) -> None:
         self.on_phase = on_phase
         self.cancelled = threading.Event()
 

@@ -17,6 +17,7 @@ from ufafuse.network.base import Network
 from ufafuse.network.spec import OCTAVES, Spec
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import Manifest, atomic_write, sha256_of, tool_versions, write_json
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.writing import check_new
 
@@ -59,7 +60,7 @@ def onnx_from_weights(
     tiles: bool = False,
     sizes: Iterable[Size] | None = None,
     force: bool = False,
-    on_step: OnStep = lambda _what, _done, _total: None,
+    on_step: OnStep = ignored,
 ) -> dict[str, Any]:
     """Export a network, verify the file against PyTorch, and only then give it its name.
 

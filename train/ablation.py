@@ -14,6 +14,7 @@ import torch
 
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import atomic_write, write_json
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.pairs import find_pairs
@@ -100,7 +101,7 @@ def settings(base: TrainOptions, over: str) -> dict[str, TrainOptions]:
 
 
 def run_ablation(
-    base: TrainOptions, over: str, *, pairs: Path | None = None, begin: Callable[[str], None] = lambda _name: None
+    base: TrainOptions, over: str, *, pairs: Path | None = None, begin: Callable[[str], None] = ignored
 ) -> dict[str, Any]:
     """Train every setting of a sweep with the same budget, score them, and write table and plot.
 

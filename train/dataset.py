@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ufafuse.runtime.artefact import write_json
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.images import write_image
 from ufafuse.train.data import PairDataset, PairOptions, focus_map
@@ -47,7 +48,7 @@ def write_dataset(
     seed: int = 0,
     skip_bad: bool = False,
     force: bool = False,
-    done: Progress = lambda _count, _total: None,
+    done: Progress = ignored,
 ) -> dict[str, Any]:
     """Write a pair for every photograph and blur group: `NAME-gN_A.png`, `_B.png` and the truth, `_GT.png`.
 
@@ -92,7 +93,7 @@ def write_lens_dataset(
     seed: int = 0,
     skip_bad: bool = False,
     force: bool = False,
-    done: Progress = lambda _count, _total: None,
+    done: Progress = ignored,
 ) -> dict[str, Any]:
     """Write pairs as `ufafuse.train.degrade.lens_pair` draws them: `NNNN-NAME_A.png`, `_B.png` and the truth, `_GT.png`.
 

@@ -17,6 +17,7 @@ from ufafuse.benchmarks.speed.timing import WIDE_SPREAD, Samples, interleaved
 from ufafuse.benchmarks.speed.trtexec import trtexec_row
 from ufafuse.benchmarks.speed.work import Work, count_work
 from ufafuse.runtime.artefact import read_manifest, tool_versions
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
 from ufafuse.runtime.machine import machine
 from ufafuse.runtime.session import BACKENDS, PRECISIONS
@@ -36,7 +37,7 @@ class Plan:
         artefacts: ``.onnx`` or ``.engine`` files.
         sizes: (height, width) each.
         backends: Engines for the sessions; ``("auto",)`` takes every engine that can run the file.
-        precisions: Arithmetic of the sessions; nothing takes the file's own, and bf16 beside fp32.
+        precisions: Arithmetic of the sessions; empty: the file's own, and bf16 beside fp32.
         threads: CPU threads of everything; None leaves it to each engine.
         peers: Also time the network in PyTorch and in the engines' default settings.
         methods: Classical methods, at the first size only.
@@ -84,7 +85,7 @@ OnStep = Callable[[str, int, int], None]
 _STEPS = 3  # of each contender at each size: opened, timed, started cold
 
 
-def bench(plan: Plan, *, on_step: OnStep = lambda _what, _done, _total: None) -> dict[str, Any]:
+def bench(plan: Plan, *, on_step: OnStep = ignored) -> dict[str, Any]:
     """Measure everything in ``plan``.
 
     Args:

@@ -189,7 +189,10 @@ def _is_srgb(profile: bytes | None) -> bool:
 
 def _common_profile(sources: Sequence[FrameSource], notes: list[str], *, convert: bool) -> bytes | None:
     first = sources[0].metadata
-    others = [source for source in sources[1:] if not same_profile(source.metadata.icc, first.icc)]
+    alike = [
+        source for source in sources[1:] if (len(source.shape) < 3) == (len(sources[0].shape) < 3)
+    ]  # grey and colour differ
+    others = [source for source in alike if not same_profile(source.metadata.icc, first.icc)]
     if not others:
         return None
     if not convert:
@@ -208,9 +211,11 @@ def converted(array: Image, profile: bytes | None, wanted: bytes, name: str) -> 
     try:
         import imagecodecs
 
-        from_profile = profile if profile is not None else imagecodecs.cms_profile("srgb")
+        space = "gray" if array.ndim == 2 else "rgb"
+        given = profile if profile is not None else imagecodecs.cms_profile("srgb")
         colour = array if array.ndim == 2 else np.ascontiguousarray(array[..., 2::-1])
-        done = imagecodecs.cms_transform(colour, from_profile, wanted, intent=1, flags=0x2000)  # black point compensation
+        # Relative colorimetric with black point compensation, as picture editors do it.
+        done = imagecodecs.cms_transform(colour, given, wanted, colorspace=space, outcolorspace=space, intent=1, flags=0x2000)
     except ImportError as error:
         raise InputError(f"{name} cannot be converted to another colour profile: pip install 'ufafuse[tiff]'.") from error
     except (imagecodecs.CmsError, ValueError, TypeError) as error:
