@@ -1,8 +1,7 @@
 """`ufa fuse`."""
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -10,67 +9,20 @@ from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ufafuse.runtime.fuser import Fuser
     from ufafuse.runtime.jobs import FileOptions, Outcome
+    from ufafuse.runtime.outputs import Outputs
     from ufafuse.runtime.pictures.source import FrameSource
     from ufafuse.runtime.stack import StackOptions
 
 
-class Backend(str, Enum):
-    """Inference engines."""
-
-    auto = "auto"
-    tensorrt = "tensorrt"
-    onnxruntime = "onnxruntime"
-    openvino = "openvino"
-
-
-class Precision(str, Enum):
-    """Arithmetic of the network."""
-
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
-    int8 = "int8"
-
-
-class Prefer(str, Enum):
-    """What the choice of an arithmetic is to serve."""
-
-    quality = "quality"
-    speed = "speed"
-
-
-class Provider(str, Enum):
-    """ONNX Runtime's execution providers."""
-
-    cpu = "cpu"
-    cuda = "cuda"
-    tensorrt = "tensorrt"
-
-
-class Compression(str, Enum):
-    """How results are packed."""
-
-    none = "none"
-    fast = "fast"
-    small = "small"
-    lzw = "lzw"
-    zstd = "zstd"
-
-
-class Align(str, Enum):
-    """How the frames may have moved."""
-
-    off = "off"
-    translation = "translation"
-    euclidean = "euclidean"
-    affine = "affine"
-    homography = "homography"
-
-
+Backend = Literal["auto", "tensorrt", "onnxruntime", "openvino"]  # inference engines
+Precision = Literal["fp32", "bf16", "fp16", "int8"]  # arithmetic of the network
+Prefer = Literal["quality", "speed"]  # what the choice of an arithmetic is to serve
+Provider = Literal["cpu", "cuda", "tensorrt"]  # oNNX Runtime's execution providers
+Compression = Literal["none", "fast", "small", "lzw", "zstd"]  # how results are packed
+Method = Literal["network", "pyramid"]  # how a stack is fused
+Align = Literal["off", "translation", "euclidean", "affine", "homography"]  # how the frames may have moved
 _ENGINE, _MANY = "Network and engine", "Many at once"
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -184,19 +136,40 @@ def fuse(
         int | None, typer.Option(min=1, metavar="N", help="With --watch: end after N stacks.", rich_help_panel=_MANY)
     ] = None,
     model: Model = None,
-    backend: BackendOption = Backend.auto,
+    backend: BackendOption = "auto",
     precision: PrecisionOption = None,
-    prefer: PreferOption = Prefer.quality,
+    prefer: PreferOption = "quality",
     threads: Threads = None,
     pin: Pin = False,
-    provider: ProviderOption = Provider.cpu,
+    provider: ProviderOption = "cpu",
     max_memory: MaxMemory = None,
     tile: TileOption = "auto",
-    align: AlignOption = Align.off,
+    align: AlignOption = "off",
     match_gain: Annotated[bool, typer.Option("--match-gain", help="Undo a jump of exposure or white balance.")] = False,
     crop: Annotated[bool, typer.Option("--crop", help="With --align: cut to what all frames show.")] = False,
     map_out: Annotated[Path | None, typer.Option("--map", help="Also write which frame won (white: the first).")] = None,
     confidence: Annotated[Path | None, typer.Option(help="Also write where any frame is sharp (white: surely).")] = None,
+    method: Annotated[
+        Method, typer.Option(help="Of a stack: the network, or the classical choice of the strongest detail in every octave.")
+    ] = "network",
+    reference: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="With --align: the frame, from 1, whose geometry a stack takes.")
+    ] = None,
+    keep_unregistered: Annotated[
+        bool, typer.Option("--keep-unregistered", help="Frames of a stack that cannot be registered take part all the same.")
+    ] = False,
+    save_aligned: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write a stack's registered frames; alpha: what they cover.")
+    ] = None,
+    depth: Annotated[Path | None, typer.Option(help="Also write a stack's height map: 16-bit .png or float .tif.")] = None,
+    depth_view: Annotated[Path | None, typer.Option(help="Also write a shaded view of the heights.")] = None,
+    depth_fill: Annotated[
+        bool, typer.Option("--depth-fill", help="Fill in heights where no frame is sharp, along the picture's edges.")
+    ] = False,
+    mesh: Annotated[Path | None, typer.Option(help="Also write the relief as a coloured mesh, .ply.")] = None,
+    z_step: Annotated[float | None, typer.Option(help="What lies between two frames: heights are then in this unit.")] = None,
+    z_unit: Annotated[str, typer.Option(help="The name of that unit, such as mm.")] = "",
+    pixel_size: Annotated[float | None, typer.Option(help="The side of a pixel in that unit, for the mesh.")] = None,
     white: Annotated[
         float | None, typer.Option(help="Level of white, such as 4095 for 12 bits in 16 [default: found in the images].")
     ] = None,
@@ -234,25 +207,42 @@ def fuse(
         from ufafuse.runtime.bayer import pattern_from
         from ufafuse.runtime.fuser import Fuser
         from ufafuse.runtime.jobs import FileOptions, reading
+        from ufafuse.runtime.models import default_for
+        from ufafuse.runtime.outputs import Outputs
+        from ufafuse.runtime.page import check_page
         from ufafuse.runtime.pictures.inputs import expanded
         from ufafuse.runtime.pictures.write import WriteOptions
         from ufafuse.runtime.stack import StackOptions
+        from ufafuse.runtime.stacks.relief import HeightOptions
 
         named = _checked_names(images or [], pairs, stacks)
         many = Many.checked(pairs, stacks, gap=gap, every=every, watch=watch, quiet=quiet, limit=limit)
         target, suffix = _checked_out(out, many is not None)
         paths, order = ([], "") if many else expanded(named)
         options = StackOptions(
-            white=white, bayer=bayer and pattern_from(bayer), align=align.value, match_gain=match_gain, crop=crop
+            white=white,
+            bayer=bayer and pattern_from(bayer),
+            align=align,
+            match_gain=match_gain,
+            crop=crop,
+            method=method,
+            reference=None if reference is None else reference - 1,
+            keep_unregistered=keep_unregistered,
         )
-        store = WriteOptions(quality, compression and compression.value)
+        store = WriteOptions(quality, compression)
         files = FileOptions(strict, convert_profile, store, report)
-        results = (target, map_out, confidence)
-        _check_results(results, paths, files, force=force, many=many is not None)
+        heights = HeightOptions(fill=depth_fill, z_step=z_step, z_unit=z_unit, pixel_size=pixel_size)
+        outputs = Outputs(target, map_out, confidence, depth, depth_view, mesh, save_aligned, height=heights)
+        if many is None:
+            outputs.check(force=force, inputs=paths, store=store)
+            if report is not None:
+                check_page(report, force=force)
+        elif outputs.of_stack:
+            raise InputError("heights and aligned frames are for one stack: omit them with --pairs and --stacks.")
         limits: dict[str, Any] = {
             "threads": threads,
             "pin": pin,
-            "provider": provider.value,
+            "provider": provider,
             "max_memory": megabytes_from("--max-memory", max_memory),
             "tile": _parsed_tile(tile),
             "self_test": self_test,
@@ -261,19 +251,19 @@ def fuse(
         with (
             reading(paths, threads) as frames,
             Fuser(
-                model,
-                backend=backend.value,
-                precision=precision and precision.value,
-                prefer=prefer.value,
+                model or default_for(len(frames) if many is None else 2 if pairs else 3, of_stack=outputs.of_stack),
+                backend=backend,
+                precision=precision,
+                prefer=prefer,
                 **limits,
             ) as fuser,
         ):
             if many is None:
-                outcomes = [_fuse_one(fuser, paths, frames, results, options, files, force=force)]
+                outcomes = [_fuse_one(fuser, paths, frames, outputs, options, files, force=force)]
                 outcomes[0].details |= {"order": order} if order else {}
             else:
                 outcomes, skipped = fuse_many(
-                    fuser, many, (*results, suffix), options, files, force=force, skip_existing=skip_existing
+                    fuser, many, (target, map_out, confidence, suffix), options, files, force=force, skip_existing=skip_existing
                 )
             _report(fuser, outcomes, as_json=as_json, many=many is not None, skipped=skipped)
     if any(outcome.error for outcome in outcomes):
@@ -302,46 +292,30 @@ def _checked_out(out: Path | None, many: bool) -> tuple[Path, str]:
     return out, ".png"
 
 
-def _check_results(results: "Results", images: "Sequence[Path]", files: "FileOptions", *, force: bool, many: bool) -> None:
-    """Refuse results that cannot be written before a model is opened."""
-    from ufafuse.runtime.page import check_page
-    from ufafuse.runtime.pictures.write import check_output
-
-    if many:
-        return
-    for path in results:
-        if path is not None:
-            check_output(path, force=force, inputs=images, options=files.store if path == results[0] else None)
-    if files.report is not None:
-        check_page(files.report, force=force)
-
-
 def _parsed_tile(text: str) -> Any:  # noqa: ANN401 - a `Tile`, or a word that `Budget` refuses
     return int(text) if text.isdecimal() else text
-
-
-Results = tuple[Path, Path | None, Path | None]
 
 
 def _fuse_one(
     fuser: "Fuser",
     images: list[Path],
     frames: "list[FrameSource]",
-    results: Results,
+    outputs: "Outputs",
     options: "StackOptions",
     files: "FileOptions",
     *,
     force: bool,
 ) -> "Outcome":
-    from ufafuse.runtime.jobs import Outputs, fuse_files
+    from ufafuse.runtime.jobs import fuse_files
 
     with console.progress() as bar:
         task = bar.add_task(f"fusing {len(images)} frames", total=None)
 
-        def on_tile(done: int, total: int) -> None:
-            bar.update(task, description="fusing, tile", completed=done, total=total)
+        stack = fuser.gathers and len(frames) > 2
 
-        outputs = Outputs(*results)
+        def on_tile(done: int, total: int) -> None:
+            bar.update(task, description="fusing, frame" if stack else "fusing, tile", completed=done, total=total)
+
         return fuse_files(fuser, images, outputs, options, files=files, frames=frames, force=force, on_tile=on_tile)
 
 
