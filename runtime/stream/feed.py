@@ -15,7 +15,7 @@ from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source
 
 _READ_TIMEOUT = 0.2
 _BROKEN_IN_A_ROW = 100  # then the source counts as lost: it is connected and sends rubbish
-_HELD_SECONDS = 15.0  # a connection that lasts so long is one, even if no frame came yet
+_HELD_SECONDS = 15.0  # a connection that lasts this long counts as one, even if no frame came yet
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class RetryPolicy:
 
     Args:
         first, longest: Pauses double from the first to the longest, until a frame came.
-        give_up: The run ends when a source was lost, and sent no frame or hung, for so long; None never gives up.
+        give_up: The run ends when a source was lost, and sent no frame or hung, for this many seconds; None: never.
         remind: How often a loss that lasts is reported again.
     """
 
