@@ -209,6 +209,7 @@ def verify(
 ) -> None:
     """Hold an artefact against PyTorch, or against packed results of it; exit code 1 when it falls short."""
     with console.run(as_json):
+        from ufafuse.runtime.jobs import make_folder
         from ufafuse.runtime.parameters import size_from
         from ufafuse.runtime.session import SessionOptions
 
@@ -222,6 +223,8 @@ def verify(
         else:
             sizes = [size_from(text) for text in size or []]
             findings = _verify_against_weights(artefact, against, pairs, sizes, max_pairs, backend, options)
+        if out is not None:
+            make_folder(out)
         written = findings.write(out or artefact.parent)
         console.emit(findings.report, as_json=as_json)
         if not as_json:
@@ -257,20 +260,39 @@ def _verify_against_weights(
         )
 
 
+_HEADS = ("pair", "size", "PSNR (dB)", "SSIM", "max (levels)", "mean (levels)", "")
+
+
 def _print_rows(report: dict[str, Any]) -> None:
     from rich.table import Table
 
-    table = Table("pair", "size", "PSNR (dB)", "SSIM", "max (levels)", "mean (levels)", "")
-    for row in report["pairs"]:
-        verdict = "ok" if row["ok"] else "[red]too far[/red]" if row["finite"] else "[red]not finite[/red]"
-        table.add_row(
-            console.escape(row["name"]),
+    from ufafuse.runtime.tables import kept_columns
+
+    rows = [
+        [
+            row["name"],
             "x".join(map(str, row["size"])),
             f"{row['psnr']:.2f}",
             f"{row['ssim']:.5f}",
             f"{row['max_abs']:.3g}",
             f"{row['mean_abs']:.2g}",
-            verdict,
-        )
+            "ok" if row["ok"] else "too far" if row["finite"] else "not finite",
+        ]
+        for row in report["pairs"]
+    ]
+    # The lines of the table take as much as the gaps that are counted, and two more for each column.
+    kept = kept_columns(_HEADS, rows, drop=_HEADS[5:2:-1], width=console.out.width - 2 * len(_HEADS) - 1)
+    table = Table()
+    for number in kept:
+        table.add_column(_HEADS[number], no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        table.add_row(*(console.escape(row[number]) for number in kept), style="" if row[-1] == "ok" else "red")
     console.out.print(table)
-    console.out.print(f"{report['backend']}, {report['precision']}; tolerance {report['tolerance']}")
+    console.out.print(f"{report['backend']}, {report['precision']}; tolerance: {_tolerance(report['tolerance'])}")
+
+
+def _tolerance(values: dict[str, Any]) -> str:
+    """What a pair may differ by, in words."""
+    told = [f"{values['max_abs']:g} levels at most"] if values.get("max_abs") is not None else []
+    told += [f"{values['psnr']:g} dB at least"] if values.get("psnr") is not None else []
+    return ", ".join(told) or "none"

@@ -46,7 +46,9 @@ Realtime = Annotated[bool, typer.Option("--realtime", help="Play videos at their
 MaxSkew = Annotated[
     str | None,
     typer.Option(
-        metavar="MS", help="Greatest time within a pair, such as 20, 20ms or 0.02s [default: 20].", rich_help_panel=_PAIRS
+        metavar="MS",
+        help="Greatest time within a pair, such as 20, 20ms or 0.02s [default: 20, less for fast cameras].",
+        rich_help_panel=_PAIRS,
     ),
 ]
 FarOffset = Annotated[

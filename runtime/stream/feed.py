@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ufafuse.runtime.errors import UfaError
+from ufafuse.runtime.errors import InputError, UfaError
 from ufafuse.runtime.stream.frames import SIDES, Array, Frame, fault_in, size_of
 from ufafuse.runtime.stream.moments import Moments
 from ufafuse.runtime.stream.opening import closed, trouble_of
@@ -50,6 +51,11 @@ class RetryPolicy:
     longest: float = 10.0
     give_up: float | None = None
     remind: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Raises: InputError for a time that is none."""
+        if self.give_up is not None and not 0 <= self.give_up < math.inf:
+            raise InputError(f"`give_up` {self.give_up} is no duration: give seconds, 0 or more.")
 
 
 class Feed(threading.Thread):
