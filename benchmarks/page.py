@@ -197,11 +197,11 @@ def _html_table(rows: list[TableRow]) -> str:
     top = best(rows, names)
     lines = ["<table>", "<tr>" + "".join(f"<th>{escape(head)}</th>" for head in header(names)) + "</tr>"]
     for row in rows:
-        first, what, *values, seconds = (escape(cell) for cell in cells(row, names))
+        first, what, *values = (escape(cell) for cell in cells(row, names))
         marked: Any = zip(values, names, strict=True)
         middle = "".join(f"<td{' class=best' if is_best(row, name, top) else ''}>{value}</td>" for value, name in marked)
         kind = "measured" if row.source == MEASURED else "other"
-        lines.append(f'<tr class="{kind}"><td>{first}</td><td>{what}</td>{middle}<td>{seconds}</td></tr>')
+        lines.append(f'<tr class="{kind}"><td>{first}</td><td>{what}</td>{middle}</tr>')
     return "\n".join([*lines, "</table>"])
 
 

@@ -1,7 +1,8 @@
 """The paper's tables as data: what others printed, and what their released pictures give when scored here."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ PAPER_MS = 260.0
 PAPER_MACHINE = "GTX 2070 Super, the paper's own measure"
 
 MEASURED = "measured"
+LYTRO_PAIRS = 20
 
 _FILE = Path(__file__).with_name("published.json")
 
@@ -62,6 +64,22 @@ def published_table(number: str) -> Table:
     table = tables[number.upper()]
     metrics = tuple(table["metrics"])
     return Table(table["title"], metrics, table["note"], tuple(_row(metrics, row) for row in table["rows"]))
+
+
+def other_pairs(number: str, names: Collection[str]) -> str:
+    """What to say where the pairs at hand are not the ones that a table of the paper is of; empty where they are.
+
+    Args:
+        number: As `published_table` takes it.
+        names: The names of the pairs that were scored.
+    """
+    if number.upper() != "V":
+        return f"Table {number.upper()} is of the paper's own pairs: its rows compare with yours only if these are the same."
+    lytro = {name for name in names if re.search(r"lytro[-_ ]?\d+$", name, re.IGNORECASE)}
+    if len(lytro) == len(names) == LYTRO_PAIRS:
+        return ""
+    found = f"{len(lytro)} of them" if lytro else "other pairs"
+    return f"Table V is of the {LYTRO_PAIRS} Lytro pairs and yours are {found}: its rows do not compare with these means."
 
 
 def _row(metrics: tuple[str, ...], row: Mapping[str, Any]) -> TableRow:

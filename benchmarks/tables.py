@@ -39,25 +39,20 @@ def columns(rows: list[TableRow]) -> list[str]:
 
 
 def cells(row: TableRow, names: list[str], *, short: bool = False) -> list[str]:
-    """A row as text: method, what it is, its metrics (four digits after the point, fewer if ``short``), seconds."""
+    """A row as text: method, what it is, its metrics (four digits after the point, fewer if ``short``).
+
+    Without times: those of an evaluation are taken beside other work and are no speeds, which `ufa bench` measures.
+    """
     digits = _SHORT_DIGITS if short else {}
     values = [
         f"{row.metrics[name]:.{digits.get(name, 3 if short else 4)}f}" if name in row.metrics else NOT_GIVEN for name in names
     ]
-    return [row.method, row.source, *values, _seconds(row.time_s, short=short)]
-
-
-def _seconds(seconds: float | None, *, short: bool) -> str:
-    """Two or three figures, without an exponent."""
-    if seconds is None:
-        return NOT_GIVEN
-    figures = 2 if short else 3
-    return f"{seconds:.0f}" if seconds >= 10 ** (figures - 1) else f"{seconds:.{figures}g}"
+    return [row.method, row.source, *values]
 
 
 def header(names: list[str]) -> list[str]:
     """The heads of `cells`' columns."""
-    return ["method", "what it is", *names, "s"]
+    return ["method", "what it is", *names]
 
 
 def best(rows: list[TableRow], names: list[str]) -> dict[str, float]:
@@ -82,9 +77,9 @@ def terminal_table(rows: list[TableRow], title: str, console: "rich.console.Cons
     for number, head in enumerate(header(names)):
         table.add_column(head, justify="left" if number < 2 else "right", no_wrap=True)
     for row in rows:
-        first, what, *values, seconds = cells(row, names, short=console.width < _WIDE)
+        first, what, *values = cells(row, names, short=console.width < _WIDE)
         marked = [f"[bold green]{v}[/]" if is_best(row, name, top) else v for name, v in zip(names, values, strict=True)]
-        table.add_row(first, what, *marked, seconds, style="" if row.source == MEASURED else "dim")
+        table.add_row(first, what, *marked, style="" if row.source == MEASURED else "dim")
     table.width = console.measure(table, options=console.options.update(max_width=1000)).maximum
     return table
 
@@ -96,9 +91,9 @@ def markdown_table(rows: list[TableRow]) -> str:
     heads = header(names)
     lines = ["| " + " | ".join(heads) + " |", "|---|---|" + "---:|" * (len(heads) - 2)]
     for row in rows:
-        first, what, *values, seconds = cells(row, names)
+        first, what, *values = cells(row, names)
         marked = [f"**{value}**" if is_best(row, name, top) else value for name, value in zip(names, values, strict=True)]
-        lines.append("| " + " | ".join([first, what, *marked, seconds]) + " |")
+        lines.append("| " + " | ".join([first, what, *marked]) + " |")
     return "\n".join(lines)
 
 

@@ -92,8 +92,8 @@ def measure_factors(
     for crop in crops:
         values = probe(model_inputs(crop, io))
         for name, looked_at in tensors.items():
-            top = np.max([np.abs(values[tensor].astype(np.float32)).max(axis=(0, 2, 3)) for tensor in looked_at], axis=0)
-            tops[name] = np.maximum(tops.get(name, top), top)
+            top = np.stack([np.abs(values[tensor].astype(np.float32)).max(axis=(0, 2, 3)) for tensor in looked_at]).max(axis=0)
+            tops[name] = np.maximum(tops[name], top) if name in tops else top
     return {name: _factors(top) for name, top in tops.items()}
 
 

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 
@@ -28,5 +29,5 @@ class Probe:
 
     def __call__(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The tensors' values for one set of inputs; a watched graph input is given back."""
-        values = dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
+        values = dict(zip(self._outputs, map(np.asarray, self._session.run(self._outputs, inputs)), strict=True))
         return {**{name: inputs[name] for name in self._tensors if name in inputs}, **values}

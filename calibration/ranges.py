@@ -128,7 +128,8 @@ def measure_ranges(
             source, ["Conv"], str(Path(folder) / "augmented.onnx"), calibrate_method=kind, extra_options=options
         )
         for crop in crops:
-            calibrator.collect_data(_OneInput(model_inputs(crop, manifest.io)))
+            reader: Any = _OneInput(model_inputs(crop, manifest.io))  # its base class would need onnxruntime at import
+            calibrator.collect_data(reader)
             done()
         seen = calibrator.compute_data().data
     layers = {layer.name: _range(layer, seen) for layer in conv_layers(model)}

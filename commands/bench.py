@@ -12,6 +12,7 @@ from ufafuse.runtime.errors import BackendError, InputError, OutputError
 if TYPE_CHECKING:
     from ufafuse.benchmarks.contestants import Contestant
     from ufafuse.benchmarks.evaluate import Evaluation
+    from ufafuse.benchmarks.published import TableRow
     from ufafuse.benchmarks.speed.bench import Plan
     from ufafuse.runtime.pairs import PairPaths
 
@@ -52,10 +53,10 @@ def evaluate(
     The pictures come from folders, networks or classical methods; with none of them named, from the bundled network.
     """
     with console.run(as_json):
-        _require_extra("ufa eval")
+        require_extra("ufa eval")
         from ufafuse.benchmarks.contestants import contestants
         from ufafuse.benchmarks.evaluate import chosen_pairs
-        from ufafuse.benchmarks.published import published_table
+        from ufafuse.benchmarks.published import other_pairs, published_table
 
         chosen = chosen_pairs(pairs, only)
         beside = published_table(table) if table else None
@@ -76,6 +77,10 @@ def evaluate(
         count = "1 pair" if len(chosen) == 1 else f"{len(chosen)} pairs"
         title = f"{pairs.resolve().name}: fusion quality of {count}" + (f", beside Table {table.upper()}" if table else "")
         result = evaluation.to_json()
+        warning = other_pairs(table, [pair.name for pair in chosen]) if table else ""
+        if warning:
+            result["warnings"] = [warning]
+            title += " (of other pairs)"
         if out is not None:
             from ufafuse.benchmarks.page import write_pages
 
@@ -84,20 +89,27 @@ def evaluate(
         console.emit(result, as_json=as_json)
         if not as_json:
             console.out.print(terminal_table(rows, title, console.out))
-        for entry in rows:
-            if entry.note and not as_json:
-                console.err.print(f"{entry.method}, {entry.source}: {entry.note}", markup=False)
-        for line in evaluation.failures():
-            console.fail(line)
-        for path in result.get("files", []):
-            console.wrote(path, as_json=as_json)
+        _tell_evaluation(evaluation, rows, result, as_json=as_json)
         if out is not None:
             console.hint(f"ufa bench --quality {out / 'eval.json'} --report DIR", as_json=as_json)
     if evaluation.failed:
         raise typer.Exit(1)
 
 
-def _require_extra(command: str) -> None:
+def _tell_evaluation(evaluation: "Evaluation", rows: "list[TableRow]", result: dict[str, Any], *, as_json: bool) -> None:
+    """What stands below the table: notes, warnings, failures, files."""
+    for entry in rows:
+        if entry.note and not as_json:
+            console.err.print(f"{entry.method}, {entry.source}: {entry.note}", markup=False)
+    for warning in result.get("warnings", []):
+        console.warn(warning)
+    for line in evaluation.failures():
+        console.fail(line)
+    for path in result.get("files", []):
+        console.wrote(path, as_json=as_json)
+
+
+def require_extra(command: str) -> None:
     """Raises: BackendError, naming what is missing of the packages that every measurement needs."""
     missing = [module for module in _NEEDED if find_spec(module) is None]
     if missing:
@@ -149,7 +161,7 @@ def bench(
 ) -> None:
     """Time one fusion: against the paper's 0.26 s, this machine's own limit, and other ways to run the network."""
     with console.run(as_json):
-        _require_extra("ufa bench")
+        require_extra("ufa bench")
         from ufafuse.benchmarks.methods import methods as known
         from ufafuse.benchmarks.speed.bench import DEFAULT_SIZES, Plan, parse_size
         from ufafuse.benchmarks.speed.report import read_result, write_report
@@ -197,10 +209,11 @@ def _listed(values: list[str] | None) -> tuple[str, ...]:
 
 
 def _bundled_files() -> list[Path]:
-    from ufafuse.runtime.models import DEFAULT, FOLDER, model_path
+    """Every bundled network, the default one first, each with its int8 file where it has one."""
+    from ufafuse.runtime.models import DEFAULT, bundled, has_int8, model_path
 
-    int8 = FOLDER / f"{DEFAULT}-int8.onnx"
-    return [model_path(DEFAULT), *([int8] if int8.is_file() else [])]
+    names = sorted(bundled(), key=lambda name: name != DEFAULT)
+    return [model_path(name, precision=kind) for name in names for kind in ("fp32", "int8") if kind == "fp32" or has_int8(name)]
 
 
 def _benched(plan: "Plan") -> "dict[str, Any]":
@@ -208,7 +221,9 @@ def _benched(plan: "Plan") -> "dict[str, Any]":
 
     with console.progress() as bar:
         task = bar.add_task("measuring", total=None)
-        return measure(plan, done=lambda text: bar.update(task, description=text, advance=1))
+        return measure(
+            plan, on_step=lambda what, done, total: bar.update(task, description=what, completed=done, total=total or None)
+        )
 
 
 def _print_bench(result: "dict[str, Any]") -> None:

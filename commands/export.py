@@ -101,7 +101,17 @@ def export(
         if everything:
             report = _export_all(source, out, pairs, parse_size(size), force=force)
         else:
-            report = onnx_from_weights(source, out, precision=precision.value, io=io.value, tiles=tiles, force=force)
+            with console.progress() as bar:
+                task = bar.add_task("loading", total=None)
+                report = onnx_from_weights(
+                    source,
+                    out,
+                    precision=precision.value,
+                    io=io.value,
+                    tiles=tiles,
+                    force=force,
+                    on_step=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+                )
             if reference is not None:
                 pack_reference(source, reference, pairs=pairs, sizes=sizes, force=force)
                 report["reference"] = str(reference)
@@ -120,14 +130,14 @@ def _export_all(source: Path, out: Path, pairs: Path | None, size: tuple[int, in
             pairs=pairs,
             size=size,
             force=force,
-            done=lambda name: bar.update(task, description=name),
+            done=lambda name: bar.update(task, description=f"made {name}", advance=1),
         )
 
 
 def _tell_export(report: dict[str, Any], out: Path, source: Path, *, as_json: bool) -> None:
     if report["precision"] == "all":
         if not as_json:
-            console.out.print((out / "report.md").read_text())
+            console.plain((out / "report.md").read_text())
         for name in ("report.json", "report.md"):
             console.wrote(out / name, as_json=as_json)
         return
@@ -280,7 +290,7 @@ def _verify_against_weights(
         task = bar.add_task("verifying", total=None)
 
         def done(row: dict[str, Any]) -> None:
-            bar.update(task, description=row["name"])
+            bar.update(task, description=f"verified {row['name']}", advance=1)
 
         weights = weights_path(against)
         return verify_against_weights(

@@ -14,7 +14,9 @@ from ufafuse.commands.fuse import (
     Force,
     Json,
     MaxMemory,
-    Precision,
+    PrecisionOption,
+    Prefer,
+    PreferOption,
     Threads,
     TileOption,
 )
@@ -116,10 +118,6 @@ Frames = Annotated[int | None, typer.Option(min=1, help="End after so many fused
 Seconds = Annotated[float | None, typer.Option(min=0, help="End after so many seconds.", rich_help_panel=_LIMITS)]
 Idle = Annotated[float | None, typer.Option(metavar="S", min=0, help="End when nothing came so long.", rich_help_panel=_LIMITS)]
 
-LivePrecision = Annotated[
-    Precision | None,
-    typer.Option(help="Arithmetic [default: int8 where the network has such a file and the CPU gains by it]."),
-]
 Model = Annotated[
     str | None, typer.Option(help="A bundled network, a .onnx or .engine file, or copy (no network: near passes).")
 ]
@@ -163,7 +161,8 @@ def stream(
     idle: Idle = None,
     model: Model = None,
     backend: BackendOption = Backend.auto,
-    precision: LivePrecision = None,
+    precision: PrecisionOption = None,
+    prefer: PreferOption = Prefer.quality,
     threads: Threads = None,
     max_memory: MaxMemory = None,
     tile: TileOption = "auto",
@@ -202,7 +201,7 @@ def _request(options: dict[str, Any]) -> "StreamRequest":
     return StreamRequest(
         **{name: options[name] for name in ("near", "far", "alternating", "out", "realtime", "view", "token", "quiet")},
         engine=EngineOptions(
-            fuser={name: options[name] for name in ("backend", "precision", "threads", "self_test")}
+            fuser={name: options[name] for name in ("backend", "precision", "prefer", "threads", "self_test")}
             | {"tile": tile, "max_memory": megabytes_from("--max-memory", options["max_memory"])},
             **{name: options[name] for name in ("model", "align", "align_every")},
         ),
@@ -247,7 +246,7 @@ def _report(summary: dict[str, Any], *, as_json: bool, to_stderr: bool) -> None:
     console.emit(summary, as_json=as_json)
     if not to_stderr:
         console.out.print(_table(summary))
-    for output in summary["outputs"]:
+    for output in summary["outputs"] if summary["fused"] else []:
         console.wrote(Path(output), as_json=to_stderr)
     if not summary["ok"]:
         console.fail(summary["error"])
@@ -255,6 +254,8 @@ def _report(summary: dict[str, Any], *, as_json: bool, to_stderr: bool) -> None:
 
 
 def _table(summary: dict[str, Any]) -> Any:  # noqa: ANN401 - rich is imported here only
+    from pathlib import Path
+
     from rich.table import Table
 
     table = Table(show_header=False)
@@ -269,7 +270,8 @@ def _table(summary: dict[str, Any]) -> Any:  # noqa: ANN401 - rich is imported h
         "latency, ms": latency or "-",
         "pairs a second": summary["fps"],
         "seconds": summary["seconds"],
-        "backend": f"{summary['backend']} {summary['precision'] or ''}",
+        "network": f"{Path(summary['model'] or 'none').name} {summary['precision'] or ''}",
+        "backend": f"{summary['backend']} ({summary['why']})",
     }
     for name, value in rows.items():
         table.add_row(name, str(value))

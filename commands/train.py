@@ -218,9 +218,12 @@ def ablation(
     """
     given = {key: value for key, value in _given(locals()).items() if key not in ("over", "pairs")}
     with console.run(as_json):
+        from ufafuse.commands.bench import require_extra
         from ufafuse.train.ablation import run_ablation
         from ufafuse.train.recipe import options_from
 
+        if pairs is not None:
+            require_extra("scoring --pairs")  # before the first hour is spent
         if over is Over.attention:
             # Every setting starts alike: the network's own best start would measure focus by its spatial attention.
             given.setdefault("init", "image" if given.get("variant", "ufa") == "ufa" else "auto")
@@ -231,9 +234,12 @@ def ablation(
         for path in result["files"]:
             console.wrote(Path(path), as_json=as_json)
         if not as_json and result["finished"]:
-            console.out.print(Path(result["files"][0]).read_text())
+            console.plain(Path(result["files"][0]).read_text())
         if not result["finished"]:
             console.hint("the same command again goes on where it was", as_json=as_json)
+        if not result["ok"]:
+            console.fail(result["note"])
+            raise typer.Exit(1)
 
 
 def dataset(

@@ -1,7 +1,7 @@
 """From weights to ONNX files that are verified before they get their names."""
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ufafuse.runtime.errors import InputError, OutputError
 
 PRECISIONS = ("fp32", "fp16")
 IOS = ("float", "uint8")
+OnStep = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ def onnx_from_weights(
     tiles: bool = False,
     sizes: Iterable[Size] | None = None,
     force: bool = False,
+    on_step: OnStep = lambda _what, _done, _total: None,
 ) -> dict[str, Any]:
     """Export a network, verify the file against PyTorch, and only then give it its name.
 
@@ -71,6 +73,7 @@ def onnx_from_weights(
         tiles: Also write the `Companions` for exact tiling.
         sizes: (height, width) of the frames to verify with; by default odd ones, the stride's and the smallest.
         force: Replace existing files.
+        on_step: Told before each step what it is, how many are done, and of how many.
 
     Returns:
         ``ok``, ``artefact``, ``report``, ``precision``, ``io``, ``files``, ``verified`` (a report of `verify_graph` for
@@ -90,7 +93,7 @@ def onnx_from_weights(
     islands = choose_islands(net) if precision == "fp16" else None
     manifest = _manifest(net, weights, io, islands)
     roles = _roles(out, net.spec, tiles=tiles)
-    verified = _write_verified(net, manifest, islands, roles, sizes, force=force)
+    verified = _write_verified(net, manifest, islands, roles, sizes, force=force, on_step=on_step)
     report = {
         "ok": True,
         "artefact": str(out),
@@ -133,14 +136,17 @@ def _write_verified(
     sizes: Iterable[Size] | None,
     *,
     force: bool,
+    on_step: OnStep,
 ) -> dict[str, Any]:
     """Trace, write and verify each graph under a temporary name; all of them get their names, or none."""
     _refuse_existing(roles.values(), force=force)
     verified = {}
     with contextlib.ExitStack() as files:
-        for role, path in roles.items():
+        for number, (role, path) in enumerate(roles.items()):
             temporary = files.enter_context(atomic_write(path, force=force))
+            on_step(f"tracing {path.name}", 2 * number, 2 * len(roles))
             _write_graph(net, role, manifest, islands, temporary)
+            on_step(f"checking {path.name}", 2 * number + 1, 2 * len(roles))
             verified[path.name] = verify_graph(temporary, net, sizes)
     return verified
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
+from ufafuse.runtime.texts import json_text
 
 METADATA_KEY = "ufafuse"
 SCHEMA = 1
@@ -249,6 +250,6 @@ def _umask() -> int:
 
 
 def write_json(path: Path, values: Mapping[str, Any], *, force: bool = True) -> None:
-    """Write ``values`` as indented JSON, whole or not at all. Raises: OutputError, as `atomic_write`."""
+    """Write ``values`` as indented JSON (`json_text`), whole or not at all. Raises: OutputError, as `atomic_write`."""
     with atomic_write(path, force=force) as temporary:
-        temporary.write_text(json.dumps(values, indent=2) + "\n")
+        temporary.write_text(json_text(values, indent=2) + "\n")

@@ -73,7 +73,7 @@ def demosaiced(
     top = mosaic.dtype.type(white_level(mosaic.dtype, white))
     height, width = mosaic.shape
     # Mirrored without repeating the border's pixels the mosaic goes on in its own pattern.
-    padded = cv2.copyMakeBorder(mosaic, *(_MARGIN,) * 4, cv2.BORDER_REFLECT_101)
+    padded = cv2.copyMakeBorder(mosaic, _MARGIN, _MARGIN, _MARGIN, _MARGIN, cv2.BORDER_REFLECT_101)
     colour = np.empty((height, width, 3), mosaic.dtype)
     filtered = {name: _filtered(padded, kernel) for name, kernel in _KERNELS.items()} | {"own": mosaic}
     for site in range(4):

@@ -1,23 +1,26 @@
 """How every command talks: results on stdout, everything else on stderr, one line for an error."""
 
 import contextlib
-import json
+import errno
+import signal
+import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from ufafuse.runtime import opencv
-from ufafuse.runtime.errors import BackendError, UfaError
-from ufafuse.runtime.texts import one_line, written_out
+from ufafuse.runtime.errors import BackendError, OutputError, UfaError
+from ufafuse.runtime.progress import Bars
+from ufafuse.runtime.texts import json_text, one_line, written_out
 
-__all__ = ["emit", "err", "escape", "fail", "hint", "out", "progress", "run", "warn", "wrote"]
+__all__ = ["emit", "err", "escape", "fail", "hint", "out", "plain", "progress", "run", "warn", "wrote"]
 
 
 class _Console(Console):
@@ -27,11 +30,20 @@ class _Console(Console):
         """As the library's, on a text without control characters."""
         return super().render_str(written_out(text), **kwargs)
 
+    def print(self, *objects: Any, **kwargs: Any) -> None:  # noqa: ANN401 - likewise
+        """As the library's; standard error that cannot be written is no reason to end differently. Raises: OutputError."""
+        try:
+            super().print(*objects, **kwargs)
+        except OSError as error:
+            if not self.stderr:
+                raise _unwritten(error) from error
+
 
 out = _Console(highlight=False, soft_wrap=True)
 err = _Console(highlight=False, soft_wrap=True, stderr=True)
 
 INTERRUPTED = 130
+_ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 # The extra that a folder's modules need, and a command's own.
 _EXTRAS = {"train": "train", "network": "train", "export": "export", "calibration": "export", "benchmarks": "bench"}
 _EXTRAS |= {"commands.train": "train", "commands.export": "export", "commands.calibrate": "export", "commands.bench": "bench"}
@@ -43,10 +55,12 @@ def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the 
 
     A `UfaError` becomes one line on stderr (with ``as_json`` also ``{"ok": false, "error": ...}`` on stdout) and its exit
     code; so does a package of one of our extras that is not installed, and an OpenCV that is missing or cannot be loaded; an
-    interrupt becomes 130. Anything else is a defect of ours and keeps its traceback.
+    interrupt becomes 130. SIGTERM and SIGHUP (under nohup not) end it as orderly, with nothing half-written left behind.
+    Anything else is a defect of ours and keeps its traceback.
     """
     try:
-        yield
+        with _ending_orderly():
+            yield
     except UfaError as error:
         _end(str(error), error.exit_code, as_json=as_json, cause=error)
     except (ImportError, AttributeError) as error:
@@ -57,11 +71,53 @@ def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the 
     except KeyboardInterrupt as interrupt:
         err.print("interrupted")
         raise typer.Exit(INTERRUPTED) from interrupt
+    except _Ended as ended:
+        err.print(f"ended by {ended.number.name}")
+        raise typer.Exit(128 + ended.number) from ended
+
+
+class _Ended(BaseException):
+    """A signal asked for the end."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextlib.contextmanager
+def _ending_orderly() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP, the first of them, run what cleans up; commands that know more to do with them do it inside."""
+    numbers = [number for number in _ENDINGS if signal.getsignal(number) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        restore()
+        raise _Ended(signal.Signals(number))
+
+    def restore() -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        restore()
+
+
+def _unwritten(error: OSError) -> Exception:
+    """What to raise where standard output takes nothing: a reader that has gone is the command line library's to handle."""
+    if error.errno == errno.EPIPE:
+        return error
+    return OutputError(f"standard output cannot be written: {error.strerror}.")
 
 
 def _end(text: str, code: int, *, as_json: bool, cause: Exception) -> NoReturn:
     if as_json:
-        typer.echo(json.dumps({"ok": False, "error": text}))
+        with contextlib.suppress(OutputError):
+            _echo({"ok": False, "error": text})
     fail(text)
     raise typer.Exit(code) from cause
 
@@ -96,9 +152,24 @@ def warn(text: str) -> None:
 
 
 def emit(result: Mapping[str, Any], *, as_json: bool) -> None:
-    """With ``as_json`` print ``result`` as the one JSON object on stdout; otherwise nothing."""
+    """With ``as_json`` print ``result`` as the one JSON object on stdout; otherwise nothing. Raises: OutputError."""
     if as_json:
-        typer.echo(json.dumps(result))
+        _echo(result)
+
+
+def _echo(values: Mapping[str, Any]) -> None:
+    try:
+        typer.echo(json_text(values))
+    except OSError as error:
+        raise _unwritten(error) from error
+
+
+def plain(text: str) -> None:
+    """Print a text on stdout as it is: brackets of a Markdown table are no markup."""
+    try:
+        typer.echo(written_out(text.rstrip("\n")))
+    except OSError as error:
+        raise _unwritten(error) from error
 
 
 def wrote(path: Path, *, as_json: bool = False) -> None:
@@ -111,7 +182,6 @@ def hint(command: str, *, as_json: bool = False) -> None:
     (err if as_json else out).print(f"[dim]next: {escape(one_line(command))}[/dim]")
 
 
-def progress() -> Progress:
+def progress() -> Bars:
     """A progress bar on stderr; silent when stderr is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+    return Bars(err)

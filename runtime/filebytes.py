@@ -9,25 +9,30 @@ from pathlib import Path
 from ufafuse.runtime.errors import InputError
 
 
+class NoFile(InputError):  # noqa: N818 - what it is, and no defect
+    """It is a pipe, a device, a socket or a folder, and will not become a file by waiting."""
+
+
 def bytes_of(path: Path, most: int) -> bytes:
     """Read a regular file.
 
-    A FIFO would be waited for and ``/dev/zero`` read for ever, so what is no regular file is refused after it was opened, for
-    it may have been exchanged since anybody looked.
+    A FIFO would be waited for and ``/dev/zero`` read for ever, so what is no regular file is refused, before and after it
+    was opened, for it may have been exchanged meanwhile.
 
     Args:
         path: The file, or a link to it.
         most: Bytes that it may have.
 
     Raises:
-        InputError: It is something else than a file, empty, or too large.
+        NoFile: It is something else than a file.
+        InputError: It is empty, or too large.
         OSError: It cannot be opened or read.
     """
+    _refuse_no_file(path, path.stat().st_mode)
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO without a writer opens at once
     with os.fdopen(handle, "rb", buffering=0) as stream:
         status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{path} is {kind_of(status.st_mode)}: give an image file.")
+        _refuse_no_file(path, status.st_mode)
         if status.st_size > most:
             raise InputError(
                 f"{path} has {status.st_size / 1e6:.0f} MB, and at most {most / 1e6:.0f} MB are read: give another."
@@ -38,6 +43,11 @@ def bytes_of(path: Path, most: int) -> bytes:
     if not data:
         raise InputError(f"{path} is empty (0 bytes): record or copy it again.")
     return bytes(data)
+
+
+def _refuse_no_file(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise NoFile(f"{path} is {kind_of(mode)}: give an image file.")
 
 
 def kind_of(mode: int) -> str:

@@ -246,8 +246,8 @@ def _levels(plane: Planes, kind: FrameKind) -> Frame:
 def _bytes(plane: Planes) -> NDArray[np.uint8]:
     """A float plane scaled by 255, clipped and rounded. The pass without a sign is three times as fast as the one with it."""
     if float(plane.min()) > -0.5 / 255:  # such a level is rounded to 0 either way
-        return np.asarray(cv2.convertScaleAbs(plane, alpha=255.0))
-    return np.asarray(cv2.addWeighted(plane, 127.5, plane, 127.5, 0, dtype=cv2.CV_8U))
+        return np.asarray(cv2.convertScaleAbs(plane, alpha=255.0), np.uint8)
+    return np.asarray(cv2.addWeighted(plane, 127.5, plane, 127.5, 0, dtype=cv2.CV_8U), np.uint8)
 
 
 def to_bgr_bytes(frame: Frame, kind: FrameKind) -> NDArray[np.uint8]:
@@ -258,7 +258,7 @@ def to_bgr_bytes(frame: Frame, kind: FrameKind) -> NDArray[np.uint8]:
         frame = cv2.cvtColor(_for_opencv(frame), cv2.COLOR_RGBA2BGR if kind.channels == 4 else cv2.COLOR_RGB2BGR)
     elif kind.channels == 4:
         frame = cv2.cvtColor(_for_opencv(frame), cv2.COLOR_BGRA2BGR)
-    return np.ascontiguousarray(frame)[np.newaxis]
+    return np.ascontiguousarray(frame, np.uint8)[np.newaxis]
 
 
 def from_bgr_bytes(fused: NDArray[np.uint8], kind: FrameKind, near: Frame) -> Frame:

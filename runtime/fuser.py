@@ -16,6 +16,7 @@ from ufafuse.runtime.memory.budget import Budget, Tile
 from ufafuse.runtime.memory.tiled import OnTile, TiledModel, layout_for
 from ufafuse.runtime.memory.tiling import Grid, grid_of_step
 from ufafuse.runtime.models import model_path
+from ufafuse.runtime.precision import preferred_precision
 from ufafuse.runtime.session import Fused, Session, SessionOptions, open_session
 
 if TYPE_CHECKING:
@@ -44,8 +45,10 @@ class Fuser:
     Args:
         model: A bundled network's name, a model file, or nothing for the default network.
         backend: ``"auto"``, ``"openvino"``, ``"onnxruntime"`` or ``"tensorrt"``.
-        precision: ``"fp32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``; nothing leaves it to the backend.
-        threads: CPU threads; nothing leaves it to the backend.
+        precision: ``"fp32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``; None: see ``prefer``.
+        prefer: ``"quality"`` (the backend takes the fastest float arithmetic of this machine) or ``"speed"`` (int8 where a
+            bundled network has it and the machine gains by it), see `ufafuse.runtime.precision`.
+        threads: CPU threads; None: the backend chooses.
         pin: Bind each of them to a core.
         provider: ONNX Runtime's execution provider: ``"cpu"``, ``"cuda"`` or ``"tensorrt"``.
         max_memory: What this process may hold at its peak, in MB (10^6 bytes, within 15 %): larger frames are fused in
@@ -67,6 +70,7 @@ class Fuser:
         *,
         backend: str = "auto",
         precision: str | None = None,
+        prefer: str = "quality",
         threads: int | None = None,
         pin: bool = False,
         provider: str = "cpu",
@@ -74,8 +78,9 @@ class Fuser:
         tile: Tile = "auto",
         self_test: bool = False,
     ) -> None:
-        self.model = model_path(model, precision=precision)
-        self._options = SessionOptions(precision, threads, provider, pin, lean=max_memory is not None)
+        self.choice = preferred_precision(model, backend=backend, asked=precision, prefer=prefer)
+        self.model = model_path(model, precision=self.choice.precision)
+        self._options = SessionOptions(self.choice.precision, threads, provider, pin, lean=max_memory is not None)
         self._budget = Budget(tile, max_memory)
         self.session: Session = open_session(self.model, backend=backend, options=self._options)
         if self.session.backend == "tensorrt":
@@ -94,6 +99,14 @@ class Fuser:
     def precision(self) -> str:
         """The arithmetic in use, such as ``"fp32"`` or ``"int8+fp32"``."""
         return self.session.precision
+
+    @property
+    def why(self) -> str:
+        """The reasons for this backend and this arithmetic in a few words."""
+        return "; ".join(filter(None, (self.session.why, self.choice.why)))
+
+    def __repr__(self) -> str:
+        return f"Fuser({self.model.name!r}, backend={self.backend!r}, precision={self.precision!r})"
 
     @property
     def threads(self) -> int:

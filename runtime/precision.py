@@ -1,9 +1,10 @@
-"""Which arithmetic to take where time counts."""
+"""Which arithmetic to take where none was asked for: one rule for pairs, stacks and streams."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.machine import multiplies_bytes
 from ufafuse.runtime.models import has_int8, model_path
 from ufafuse.runtime.session import choose_backend
@@ -11,20 +12,56 @@ from ufafuse.runtime.session import choose_backend
 if TYPE_CHECKING:
     from pathlib import Path
 
+PREFERENCES = ("quality", "speed")
 
-def quick_precision(model: str | Path | None, *, backend: str = "auto", asked: str | None = None) -> str | None:
-    """The precision that was asked for; else int8 where a bundled network has such a file and this machine gains by it.
 
-    For what waits for nobody (a live frame that comes too late is lost) and for what fuses many times (a stack). int8 files
-    are only bundled within 45 dB of the float ones. They are made for OpenVINO (and TensorRT): ONNX Runtime is slower with
-    them than with float ones.
+class Choice(NamedTuple):
+    """A precision to ask of the engine.
+
+    Args:
+        precision: One of `ufafuse.runtime.session.PRECISIONS`; None leaves the float arithmetic to the engine.
+        why: The reason in a few words; empty where the engine gives its own.
+        faster: With ``"quality"``: whether ``"speed"`` would have taken int8.
+    """
+
+    precision: str | None
+    why: str = ""
+    faster: bool = False
+
+
+def preferred_precision(
+    model: str | Path | None, *, backend: str = "auto", asked: str | None = None, prefer: str = "quality"
+) -> Choice:
+    """The precision that was asked for; else what the preference and this machine make of it.
+
+    ``"quality"`` leaves the choice to the engine, which takes the fastest float arithmetic of the CPU. ``"speed"`` takes int8
+    where the bundled network has such a file and the machine gains by it: int8 files are only bundled within 45 dB of the
+    float ones, and are made for OpenVINO (and TensorRT): ONNX Runtime is slower with them than with float ones.
 
     Args:
         model: As `Fuser` takes it.
         backend: One of `ufafuse.runtime.session.BACKENDS`.
-        asked: One of `ufafuse.runtime.session.PRECISIONS`, or nothing.
+        asked: One of `ufafuse.runtime.session.PRECISIONS`, or None.
+        prefer: One of `PREFERENCES`.
+
+    Raises:
+        InputError: The preference is not known.
     """
-    if asked is not None or not has_int8(model) or not multiplies_bytes():
-        return asked
+    if prefer not in PREFERENCES:
+        raise InputError(f"prefer {prefer!r} is not known: choose {' or '.join(PREFERENCES)}.")
+    if asked is not None:
+        return Choice(asked, f"{asked} asked for")
+    against = _against_int8(model, backend)
+    if prefer == "quality":
+        return Choice(None, faster=not against)
+    return Choice(None, f"speed preferred, but {against}") if against else Choice("int8", "speed preferred, int8 gains here")
+
+
+def _against_int8(model: str | Path | None, backend: str) -> str:
+    """Why int8 would gain nothing; empty where it does."""
+    if not has_int8(model):
+        return "the model has no int8 file bundled"
+    if not multiplies_bytes():
+        return "this CPU gains nothing by int8"
     chosen, _ = choose_backend(model_path(model), backend)
-    return "int8" if chosen == "openvino" else None
+    return "" if chosen == "openvino" else f"{chosen} gains nothing by int8"

@@ -137,10 +137,10 @@ def choose_backend(model: Path, backend: str) -> tuple[str, str]:
         raise InputError(f"--backend {backend} is not known: choose one of {', '.join(BACKENDS)}.")
     is_engine = model.suffix == ".engine"
     if backend != "auto":
+        _require(backend)
         if is_engine != (backend == "tensorrt"):
             mend = "leave --backend away" if is_engine else "run `ufa build` first, or choose onnxruntime or openvino"
             raise BackendError(f"{backend} cannot run {model.name}: {mend}.")
-        _require(backend)
         return backend, "asked for"
     if is_engine:
         _require("tensorrt")

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from ufafuse.runtime.errors import InputError
 
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # Unicode's control, format, surrogate, ... categories
 
@@ -21,6 +27,32 @@ def written_out(text: str, keep: str = "\n\t") -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(character if character in keep else _shown(character) for character in text)
+
+
+def json_text(values: Mapping[str, Any], *, indent: int | None = None) -> str:
+    """``values`` as JSON that every reader takes: a number that is not finite, which JSON has no word for, becomes null."""
+    return json.dumps(_finite(values), indent=indent, allow_nan=False)
+
+
+def usable_by_c(text: str, option: str = "") -> str:
+    """``text``, a path or an address, if it can be handed to a C++ library: OpenCV and FFmpeg crash on what is no UTF-8.
+
+    Raises:
+        InputError: It cannot; the text names ``option`` where one is given.
+    """
+    if "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text):
+        return text
+    raise InputError(f"{option} {one_line(text)} holds bytes that are no UTF-8: rename it, or use a link to it.".lstrip())
+
+
+def _finite(values: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    if isinstance(values, float):
+        return float(values) if math.isfinite(values) else None
+    if isinstance(values, Mapping):
+        return {key: _finite(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    return values
 
 
 def _shown(character: str) -> str:

@@ -66,7 +66,7 @@ def test_arrows_point_one_way(folder: str) -> None:
     [
         ("memory", {"artefact", "errors", "frames", "session"}),
         ("registration", {"errors", "frames", "memory"}),
-        ("backends", {"artefact", "errors", "session"}),
+        ("backends", {"artefact", "errors", "session", "texts"}),
         ("checks", {"artefact", "backends", "errors", "frames", "fuser", "images", "models", "session"}),
     ],
 )

@@ -116,7 +116,7 @@ def run_ablation(
 
     Returns:
         {"ok", "over", "finished", "rows": {SETTING: {"psnr", "ssim", "loss", METRIC...}}, "published", "note",
-        "files"}; `finished` is False where a signal ended it early.
+        "files"}; `ok` is False where the pairs could not be scored, `finished` where a signal ended it early.
 
     Raises:
         UfaError: As `train`; and where the pairs cannot be read.
@@ -139,18 +139,24 @@ def run_ablation(
         scores, note = score(pairs, base.out / "fused")
         for name, metrics in scores.items():
             rows[name] |= {metric: metrics[metric] for metric in SWEEPS[over].metrics}
-    return _written(base, over, runs, rows, note)
+    return _written(base, over, runs, rows, note, scored=pairs is None or not note)
 
 
 def _written(
-    base: TrainOptions, over: str, runs: Mapping[str, TrainOptions], rows: Mapping[str, dict[str, float]], note: str
+    base: TrainOptions,
+    over: str,
+    runs: Mapping[str, TrainOptions],
+    rows: Mapping[str, dict[str, float]],
+    note: str,
+    *,
+    scored: bool,
 ) -> dict[str, Any]:
     table, plot, report = (base.out / name for name in ("table.md", "ablation.png", "ablation.json"))
     with atomic_write(table, force=True) as temporary:
         temporary.write_text(table_text(SWEEPS[over], rows, note))
     draw(SWEEPS[over], rows, {name: loss_curve(options.out) for name, options in runs.items()}, plot)
     result = {
-        "ok": True,
+        "ok": scored,
         "over": over,
         "finished": True,
         "rows": rows,
@@ -208,22 +214,24 @@ def _cell(values: Mapping[str, float], key: str, digits: int) -> str:
 def draw(
     sweep: Sweep, rows: Mapping[str, Mapping[str, float]], curves: Mapping[str, Sequence[tuple[int, float]]], path: Path
 ) -> None:
-    """Draw the loss over the steps of every setting (the paper's Fig. 6), and each metric, ours and the paper's."""
+    """Draw the loss over the steps of every setting (the paper's Fig. 6), and each metric there is, ours and the paper's."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4 + 3 * len(sweep.metrics), 3.6), layout="constrained")
-    axes = figure.subplots(1, 1 + len(sweep.metrics), width_ratios=[1.4, *[1] * len(sweep.metrics)])
+    metrics = [metric for metric in sweep.metrics if any(metric in row for row in rows.values())]
+    figure = Figure(figsize=(4 + 3 * len(metrics), 3.6), layout="constrained")
+    axes = figure.subplots(1, 1 + len(metrics), width_ratios=[1.4, *[1] * len(metrics)], squeeze=False)[0]
     for name, curve in curves.items():
         axes[0].plot(*zip(*curve, strict=True), label=f"{sweep.varied} {name}")
     axes[0].set(xlabel="step", ylabel="loss", yscale="log")
     axes[0].legend(fontsize="small")
     names = list(sweep.published)
-    for axis, metric in zip(axes[1:], sweep.metrics, strict=True):
+    for axis, metric in zip(axes[1:], metrics, strict=True):
         axis.plot(names, [sweep.published[name][metric] for name in names], "s--", color="0.5", label="paper")
         ours = [rows[name].get(metric, float("nan")) for name in names]
         axis.plot(names, ours, "o-", label="ours")
         axis.set(title=metric, xlabel=sweep.varied)
         axis.tick_params(axis="x", labelsize="small")
-    axes[1].legend(fontsize="small")
+    for axis in axes[1:2]:
+        axis.legend(fontsize="small")
     with atomic_write(path, force=True) as temporary:
         figure.savefig(temporary, dpi=110)

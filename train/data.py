@@ -141,6 +141,7 @@ def _corner(label: Picture, crop: int, rng: np.random.Generator) -> tuple[int, i
 
 def _mixed_corner(label: Picture, crop: int, rng: np.random.Generator) -> tuple[int, int]:
     """Draw the corner of a crop that shows near and far, if a few tries find one."""
+    top, left = 0, 0
     for _ in range(TRIES):
         top, left = _corner(label, crop, rng)
         share = float((label[top : top + crop : 4, left : left + crop : 4] > THRESHOLD).mean())

@@ -244,7 +244,7 @@ def _with_vignette(scene: _Scene, rng: np.random.Generator) -> _Scene:
     one, other = _vignette(scene.near.shape, rng), _vignette(scene.near.shape, rng)
     if rng.random() < 0.5:
         other = one
-    truth = scaled(scene.truth, one * scene.weight + other * (1 - scene.weight))
+    truth = scaled(scene.truth, _floats(one * scene.weight + other * (1 - scene.weight)))
     return _Scene(scaled(scene.near, one), scaled(scene.far, other), truth, scene.weight)
 
 
@@ -283,7 +283,7 @@ def _recorded(near: Floats, far: Floats, rng: np.random.Generator, options: Lens
     """Add the sensor's noise, round to 8 bits, and compress."""
     if rng.random() < options.noise:
         level = np.float32(rng.uniform(0, options.max_noise))
-        near, far = (frame + level * rng.standard_normal(frame.shape, np.float32) for frame in (near, far))
+        near, far = (_floats(frame + level * rng.standard_normal(frame.shape, np.float32)) for frame in (near, far))
     taken = to_bytes(near), to_bytes(far)
     if rng.random() < options.jpeg:
         quality = int(rng.integers(60, 99))

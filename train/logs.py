@@ -1,7 +1,7 @@
 """What a run leaves to look at: a CSV, TensorBoard events, a progress bar or plain lines on stderr."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -13,7 +13,7 @@ from rich.progress import TaskID
 from ufafuse.runtime import console
 from ufafuse.runtime.artefact import atomic_write
 
-COLUMNS = ("step", "seconds", "loss", "lr", "images_per_second", "val_psnr", "val_ssim")
+COLUMNS: tuple[str, ...] = ("step", "seconds", "loss", "lr", "images_per_second", "val_psnr", "val_ssim")
 
 
 class RunLog:
@@ -56,6 +56,12 @@ class RunLog:
         if self._task is not None:
             self._bar.update(self._task, completed=min(done, self._total))
 
+    def live(self, losses: Sequence[float], images_per_second: float) -> None:
+        """Show the mean loss since the last row, and the rate, where somebody looks."""
+        if self._task is not None and console.err.is_terminal:
+            loss = sum(losses) / max(len(losses), 1)
+            self._bar.update(self._task, description=f"loss {loss:.5f}  {images_per_second:.1f} images/s")
+
     def row(self, step: int, values: Mapping[str, float], line: str) -> None:
         """Write one row of the CSV and its events, and say `line`."""
         if self._file is None or self._task is None:
@@ -63,9 +69,7 @@ class RunLog:
         self._rows.writerow({"step": step, **{key: f"{value:.6g}" for key, value in values.items()}})
         for key, value in values.items():
             self._events.add_scalar(key, value, step)
-        if console.err.is_terminal and "loss" in values:
-            self._bar.update(self._task, description=line)
-        else:
+        if not (console.err.is_terminal and "loss" in values):  # `live` shows the loss there
             console.err.print(line)
 
     def picture(self, step: int, picture: NDArray[Any]) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 CHECKPOINT, OPTIONS, REPORT = "checkpoint.pt", "options.json", "report.json"
 BEST, LAST = "best.safetensors", "last.safetensors"
 LOG_EVERY = 50  # steps
+MOST_VALIDATING = 0.1  # of a run's time
 HELD_OUT = 20  # pairs drawn from the photographs held out
 
 
@@ -152,6 +153,7 @@ class Trainer:
         self.progress = Progress()
         self.total = self.recipe.total_steps(len(data.dataset))
         self.writes = fabric.is_global_zero
+        self._validating = (0.0, 0.0)  # seconds: all of this process, and the last one
 
     def resume(self) -> None:
         """Go to where the run's checkpoint is."""
@@ -192,10 +194,11 @@ class Trainer:
             spent += time.monotonic() - mark
             ending = self._agree(time.monotonic() - began) or self.share >= 1
             log.advance(self.progress.step if self.total else int(self.progress.seconds / 60))
+            log.live(recent, len(recent) * self.recipe.batch / spent)
             if self.progress.step % LOG_EVERY == 0 or ending:
                 self._log(log, sum(recent) / len(recent), len(recent) / spent)
                 recent, spent = [], 0.0
-            if self._validations_due() > validated:
+            if self._validations_due() > validated and (ending or self._affordable()):
                 self._validate(log)
             if ending:
                 return
@@ -269,6 +272,11 @@ class Trainer:
     def _validations_due(self) -> int:
         return int(self.share * self.options.validations + 1e-9)
 
+    def _affordable(self) -> bool:
+        """Whether another validation like the last one leaves 90 % of the time to training; the last of a run always comes."""
+        spent, last = self._validating
+        return spent + last <= MOST_VALIDATING * max(self.progress.seconds, last)
+
     def _log(self, log: RunLog, loss: float, steps_per_second: float) -> None:
         if self.fabric.world_size > 1:
             loss = float(torch.as_tensor(self.fabric.all_reduce(torch.tensor(loss, device=self.device))))
@@ -284,6 +292,7 @@ class Trainer:
 
     def _validate(self, log: RunLog) -> None:
         """Validate the averaged weights; keep them where they are the best so far. The first process does it alone."""
+        began = time.monotonic()
         if self.writes:
             step = self.progress.step
             scores, fused = validate(self.average.net, self.data.validation, self.device)
@@ -302,6 +311,8 @@ class Trainer:
                 self.progress.best = {"psnr": psnr, "ssim": ssim, "step": step}
                 self._save_weights(BEST, self.progress.best)
         self.fabric.barrier()
+        last = time.monotonic() - began
+        self._validating = (self._validating[0] + last, last)
 
     def _save(self) -> None:
         """Write the checkpoint and the last weights."""

@@ -120,8 +120,9 @@ def majority(mask: Mask, size: int = 3) -> Mask:
 def without_small_regions(mask: Mask, smallest: float) -> Mask:
     """Turn connected regions of fewer than ``smallest`` pixels into their surroundings, true ones first."""
     for value in (True, False):
-        labels, count = ndimage.label(mask == value)
-        sizes = np.bincount(labels.ravel(), minlength=count + 1)
+        labels = np.zeros(mask.shape, np.int32)
+        ndimage.label(mask == value, output=labels)
+        sizes = np.bincount(labels.ravel())
         small = sizes < smallest
         small[0] = False
         mask = np.where(small[labels], not value, mask)

@@ -39,7 +39,8 @@ def fuse_curvelet(near: Plane, far: Plane) -> Plane:
     fused = [[[(bands_near[0][0][0] + bands_far[0][0][0]) / 2]]]
     for directions in zip(bands_near[1:], bands_far[1:], strict=True):
         fused += [[[choose_larger(*pair) for pair in zip(*wedges, strict=True)] for wedges in zip(*directions, strict=True)]]
-    return np.asarray(transform.backward(fused)).real[: near.shape[0], : near.shape[1]]
+    picture: NDArray[Any] = np.real(transform.backward(fused))
+    return picture[: near.shape[0], : near.shape[1]]
 
 
 def fuse_contourlet(near: Plane, far: Plane) -> Plane:
@@ -71,7 +72,7 @@ def contourlets(plane: Plane) -> tuple[Plane, list[list[Plane]]]:
         taps = np.zeros(4 * 2**level + 1)
         taps[:: 2**level] = _SPLINE
         smoother = ndimage.correlate1d(ndimage.correlate1d(low, taps, axis=0), taps, axis=1)
-        spectrum = fft.rfft2(low - smoother)
+        spectrum: Any = fft.rfft2(low - smoother)
         levels.append([fft.irfft2(spectrum * wedge, s=shape) for wedge in _wedges(shape, count)])
         low = smoother
     return low, levels

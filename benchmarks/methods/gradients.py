@@ -1,5 +1,7 @@
 """Fusion of gradients weighted at two scales, and the picture that has them."""
 
+from typing import Any
+
 import numpy as np
 from scipy import fft, ndimage
 
@@ -56,7 +58,8 @@ def _with_gradients(near: Plane, far: Plane, weight: Plane) -> Plane:
     divergence = np.diff(np.pad(down, ((1, 1), (0, 0))), axis=0) + np.diff(np.pad(across, ((0, 0), (1, 1))), axis=1)
     right = _ANCHOR * blend(near, far, weight) - divergence
     rows, columns = (2 - 2 * np.cos(np.pi * np.arange(side) / side) for side in near.shape)
-    return fft.idctn(fft.dctn(right) / (rows[:, None] + columns[None] + _ANCHOR))
+    spectrum: Any = fft.dctn(right)
+    return np.asarray(fft.idctn(spectrum / (rows[:, None] + columns[None] + _ANCHOR)))
 
 
 METHODS = (

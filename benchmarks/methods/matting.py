@@ -56,7 +56,7 @@ def closed_form_alpha(image: Stack, known: NDArray[np.float64], unknown: Mask) -
     unknown[[0, -1]] = unknown[:, [0, -1]] = False  # a pixel of the frame's own border has no full window
     if not unknown.any():
         return known
-    laplacian = _matting_laplacian(image, ndimage.binary_dilation(unknown, np.ones((3, 3))))
+    laplacian = _matting_laplacian(image, np.asarray(ndimage.binary_dilation(unknown, np.ones((3, 3))), np.bool_))
     inside, outside = np.flatnonzero(unknown), np.flatnonzero(~unknown)
     rows = laplacian[inside]
     right = -rows[:, outside] @ known.ravel()[outside]
@@ -69,7 +69,7 @@ def closed_form_alpha(image: Stack, known: NDArray[np.float64], unknown: Mask) -
     return alpha
 
 
-def _matting_laplacian(image: Stack, region: Mask) -> sparse.csr_matrix:
+def _matting_laplacian(image: Stack, region: Mask) -> sparse.csr_array:
     """The matting Laplacian summed over the 3 x 3 windows whose centres lie in ``region``: (H W) x (H W), sparse."""
     height, width, channels = image.shape
     centres = region.copy()
@@ -85,7 +85,7 @@ def _matting_laplacian(image: Stack, region: Mask) -> sparse.csr_matrix:
     first = np.repeat(places, count, axis=1).ravel()
     second = np.tile(places, (1, count)).ravel()
     size = height * width
-    return sparse.coo_matrix((values.ravel(), (first, second)), shape=(size, size)).tocsr()
+    return sparse.csr_array(sparse.coo_matrix((values.ravel(), (first, second)), shape=(size, size)))
 
 
 METHODS = (

@@ -57,7 +57,7 @@ def cosine_dictionary(side: int, atoms_per_side: int) -> _Matrix:
     atoms: _Matrix = np.cos(phases)
     atoms[:, 1:] -= atoms[:, 1:].mean(axis=0)
     atoms /= np.linalg.norm(atoms, axis=0)
-    return np.ascontiguousarray(np.kron(atoms, atoms).T)
+    return np.ascontiguousarray(np.kron(atoms, atoms).T, np.float64)
 
 
 def matching_pursuit(

@@ -42,7 +42,7 @@ def fuse_swt(near: Plane, far: Plane) -> Plane:
     fused += [
         tuple(choose_larger(a, b) for a, b in zip(*details, strict=True)) for details in zip(first[1:], second[1:], strict=True)
     ]
-    return pywt.iswt2(fused, _SWT_WAVELET)[: size[0], : size[1]]
+    return np.asarray(pywt.iswt2(fused, _SWT_WAVELET), np.float64)[: size[0], : size[1]]
 
 
 def fuse_dtcwt(near: Plane, far: Plane) -> Plane:
@@ -58,10 +58,11 @@ _TREES = ((0, 0), (0, 1), (1, 0), (1, 1))  # tree a or b along the rows and alon
 
 
 @lru_cache(maxsize=1)
-def _qshift_wavelets() -> tuple[pywt.Wavelet, pywt.Wavelet]:
+def _qshift_wavelets() -> tuple[Any, Any]:
     low = np.array(_QSHIFT) / np.linalg.norm(_QSHIFT)
     first, second = (pywt.orthogonal_filter_bank(taps) for taps in (low, low[::-1]))
-    return pywt.Wavelet("q-shift a", filter_bank=first), pywt.Wavelet("q-shift b", filter_bank=second)
+    wavelet = pywt.Wavelet  # pyright: ignore[reportAttributeAccessIssue] - of a compiled module
+    return wavelet("q-shift a", filter_bank=first), wavelet("q-shift b", filter_bank=second)
 
 
 def dual_tree(plane: Plane) -> tuple[dict[tuple[int, int], Plane], _Bands]:
@@ -117,10 +118,10 @@ def _to_complex(trees: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], NDArray[
 
 def _to_real(first: NDArray[Any], second: NDArray[Any]) -> tuple[NDArray[Any], ...]:
     return (
-        first.real + second.real,
-        first.imag - second.imag,
-        first.imag + second.imag,
-        second.real - first.real,
+        np.real(first) + np.real(second),
+        np.imag(first) - np.imag(second),
+        np.imag(first) + np.imag(second),
+        np.real(second) - np.real(first),
     )
 
 

@@ -1,5 +1,7 @@
 """Qcb: Chen and Blum's measure, which is what the paper cites for its column Q^c."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
@@ -41,7 +43,8 @@ def _sensitivity(height: int, width: int) -> NDArray[np.float64]:
 def _masked(plane: Plane, sensitivity: NDArray[np.float64]) -> Plane:
     low, high = plane.min(), plane.max()
     stretched = np.floor((plane - low) / (high - low) * 255 + 0.5) if high > low else np.zeros_like(plane)
-    seen = fft.irfft2(fft.rfft2(stretched) * sensitivity, s=plane.shape)
+    spectrum: Any = fft.rfft2(stretched)
+    seen = np.asarray(fft.irfft2(spectrum * sensitivity, s=plane.shape))
     with np.errstate(divide="ignore", invalid="ignore"):
         contrast = np.abs(_blurred(seen, _NARROW) / _blurred(seen, _WIDE) - 1)
     contrast[~np.isfinite(contrast)] = 0  # a picture without any level but one

@@ -88,12 +88,16 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[1])
 
 
-def bench(plan: Plan, *, done: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+OnStep = Callable[[str, int, int], None]
+_STEPS = 3  # of each contender at each size: opened, timed, started cold
+
+
+def bench(plan: Plan, *, on_step: OnStep = lambda _what, _done, _total: None) -> dict[str, Any]:
     """Measure everything in ``plan``.
 
     Args:
         plan: See `Plan`.
-        done: Called with a few words after each step.
+        on_step: Told after each step what comes next, how many are done, and of how many at most.
 
     Returns:
         The command's JSON, as ``schema.json`` describes it.
@@ -104,11 +108,18 @@ def bench(plan: Plan, *, done: Callable[[str], None] = lambda _: None) -> dict[s
     _check(plan)
     run = _Run(plan, load_average=_load())
     specs = _specs(run)
+    on_step("the machine's own limit", 0, 0)
     peaks = measure_peaks()
-    done("peaks")
+    first, later = len(specs), sum(spec.group != CLASSICAL for spec in specs)
+    total = _STEPS * (first + later * (len(plan.sizes) - 1))
     for number, size in enumerate(plan.sizes):
         chosen = [spec for spec in specs if (number == 0 or spec.group != CLASSICAL) and spec not in run.hopeless]
-        _measure_size(run, chosen, size, done)
+        before = _STEPS * (first + later * (number - 1)) if number else 0
+
+        def step(what: str, count: int, before: int = before) -> None:
+            on_step(what, before + count, total)
+
+        _measure_size(run, chosen, size, step)
     if not run.rows:
         reasons = "; ".join(sorted({entry["reason"] for entry in run.skipped}))
         raise InputError(f"nothing could be measured: {reasons}")
@@ -169,10 +180,11 @@ def _session_specs(plan: Plan, path: Path) -> list[Spec]:
     ]
 
 
-def _measure_size(run: _Run, specs: list[Spec], size: tuple[int, int], done: Callable[[str], None]) -> None:
+def _measure_size(run: _Run, specs: list[Spec], size: tuple[int, int], step: Callable[[str, int], None]) -> None:
     text = f"{size[0]}x{size[1]}"
     opened: dict[str, Contender] = {}
-    for spec in specs:
+    for number, spec in enumerate(specs):
+        step(f"{text}, opening {spec.backend or spec.kind}", number)
         contender = _ready(run, spec, size)
         if contender is None:
             continue
@@ -181,19 +193,22 @@ def _measure_size(run: _Run, specs: list[Spec], size: tuple[int, int], done: Cal
             contender.close()
             continue
         opened[name] = contender
-        done(f"{text} {contender.backend}")
     device: dict[str, dict[str, float]] = {name: {} for name in opened}
+
+    timed: set[str] = set()
 
     def split(name: str) -> None:
         device[name] = opened[name].device_times()
+        timed.add(name)
+        step(f"{text}, timing", len(specs) + len(timed))
 
     pairs = {layout: batch(layout, *size) for layout in {contender.layout for contender in opened.values()}}
     calls = {name: _call(contender, pairs[contender.layout]) for name, contender in opened.items()}
     samples = interleaved(calls, seconds=run.plan.seconds, most=run.plan.most_runs, after=split)
-    for name, contender in opened.items():
+    for number, (name, contender) in enumerate(opened.items()):
         contender.close()
+        step(f"{text}, cold start of {contender.backend}", 2 * len(specs) + number)
         run.rows.append(_row(run, contender, size, samples[name], device[name]))
-        done(f"{text} {contender.backend}, cold start")
     for path in run.plan.artefacts:
         if path.suffix == ".engine":
             _add_trtexec(run, path, size)

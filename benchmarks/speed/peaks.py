@@ -88,6 +88,7 @@ def _openvino_product(arithmetic: str) -> Iterator[_Product]:
         from ufafuse.runtime.backends.openvino_api import ops, ov
     except ImportError:
         return
+    model: Any = ov.Model  # its stubs bind it to a class of another name
 
     def rounded(node: Any) -> Any:  # noqa: ANN401 - openvino's nodes
         if arithmetic != "int8":
@@ -99,7 +100,7 @@ def _openvino_product(arithmetic: str) -> Iterator[_Product]:
     left = ops.parameter([_SIDE, _SIDE], np.float32)
     weights = ops.constant(rng.random((_SIDE, _SIDE), np.float32) - 0.5)
     # In int8 the result is quantised too: otherwise the write of a float32 square would be timed with the product.
-    graph = ov.Model([rounded(ops.matmul(rounded(left), rounded(weights), False, False))], [left])  # noqa: FBT003
+    graph = model([rounded(ops.matmul(rounded(left), rounded(weights), False, False))], [left])  # noqa: FBT003
     settings = {"PERFORMANCE_HINT": "LATENCY"}
     if arithmetic != "int8":  # there the arithmetic is in the graph
         settings["INFERENCE_PRECISION_HINT"] = {"fp32": "f32", "bf16": "bf16"}[arithmetic]

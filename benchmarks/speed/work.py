@@ -122,5 +122,5 @@ def _shapes(graph: Any, nodes: list[Any], io: str, size: tuple[int, int]) -> dic
     settings.log_severity_level = 3
     session = ort.InferenceSession(probe.SerializeToString(), settings, providers=["CPUExecutionProvider"])
     frame = np.zeros((1, *size, 3), np.uint8) if io == "uint8" else np.zeros((1, 3, *size), np.float32)
-    values = session.run(None, {"near": frame, "far": frame})
+    values = map(np.asarray, session.run(None, {"near": frame, "far": frame}))
     return {name: tuple(int(side) for side in value) for name, value in zip(names, values, strict=True)}

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.backends.ort_providers import check_provider, provider_list
-from ufafuse.runtime.errors import BackendError, ModelError
+from ufafuse.runtime.errors import BackendError, InputError, ModelError
 from ufafuse.runtime.session import Session, SessionOptions
+from ufafuse.runtime.texts import usable_by_c
 
 _ERRORS_ONLY = 3
 _AFFINITIES = "session.intra_op_thread_affinities"
@@ -37,7 +38,9 @@ class OnnxRuntimeSession(Session):
             )
         providers, settings = provider_list(options.provider, precision=manifest.precision), _settings(options)
         try:
-            self._session: Any = ort.InferenceSession(str(model), settings, providers=providers)
+            self._session: Any = ort.InferenceSession(usable_by_c(str(model)), settings, providers=providers)
+        except InputError:
+            raise
         except Exception as error:  # what it raises has no base class of its own
             raise ModelError(f"ONNX Runtime cannot load {model}: {_first_line(error)}") from error
         self._session.disable_fallback()  # or a provider that fails in a run is silently replaced by the CPU

@@ -30,6 +30,7 @@ class Trials(Protocol):
 
     def reach(self) -> tuple[int, int]:
         """How far the network sees (halo) and its stride, in pixels. Raises: ModelError when it has no graphs for tiles."""
+        ...
 
 
 class Budget:

@@ -14,6 +14,8 @@ import ctypes
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.memory.usage import available_bytes
+
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8  # <malloc.h>
 _LARGEST_KEPT = 32 << 20  # bytes, glibc's own limit: the planes of a frame of 1080 x 1920; what is larger is unmapped at once
 _LARGEST_FORESEEN = 8 << 20
@@ -43,10 +45,11 @@ def keep_all() -> None:
 def frames_in_memory(frames: int, size: tuple[int, int]) -> list[NDArray[np.uint8]]:
     """As many colour frames as may wait at once, each page of them written to, so that the run's peak is there at its start.
 
-    Frames of more than 8 MiB are left out: twenty of them would be most of what a small machine has.
+    Frames of more than 8 MiB are left out: twenty of them would be most of what a small machine has; so are more frames than
+    take a quarter of what this one has left.
     """
     height, width = size
-    if height * width * 3 > _LARGEST_FORESEEN:
+    if height * width * 3 > _LARGEST_FORESEEN or height * width * 3 * frames > available_bytes() // 4:
         return []
     return [np.ones((height, width, 3), np.uint8) for _ in range(frames)]
 

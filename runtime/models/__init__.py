@@ -5,12 +5,19 @@
 ``NAME.tile.onnx``, and ``NAME.reference.npz`` (a tiny pair with its result, for the self-test) in this folder.
 """
 
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ufafuse.runtime.errors import InputError
 
 DEFAULT = "ufa-edge"
 FOLDER = Path(__file__).resolve().parent
+PURPOSES = {
+    "ufa": "The paper's network, to compare with the paper: one scale, 344,229 parameters. Slow.",
+    "ufa-edge": "A line camera, a focus stack: three scales, a fiftieth of the arithmetic, the best quality.",
+    "ufa-nano": "A rate that ufa-edge does not reach: two scales, a hundred-and-fiftieth of the arithmetic.",
+}
 _PRECISION_SUFFIX = {None: "", "fp32": "", "bf16": "", "int8": "-int8"}
 
 
@@ -62,3 +69,35 @@ def weights_path(model: str | Path | None = None) -> Path:
 
 def _names() -> str:
     return ", ".join(bundled()) or "(none bundled)"
+
+
+@dataclass(frozen=True)
+class Described:
+    """A bundled network for people.
+
+    Args:
+        name: What to give to ``--model``.
+        default: Whether it is taken where none is named.
+        purpose: What it is for.
+        bytes: Size of its ONNX file for each precision that has one.
+    """
+
+    name: str
+    default: bool
+    purpose: str
+    bytes: dict[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry in the command's JSON."""
+        return asdict(self)
+
+
+def described() -> list[Described]:
+    """Every bundled network, the default one first."""
+    names = sorted(bundled(), key=lambda name: (name != DEFAULT, name))
+    return [Described(name, name == DEFAULT, PURPOSES.get(name, ""), _sizes(name)) for name in names]
+
+
+def _sizes(name: str) -> dict[str, int]:
+    files = {kind: FOLDER / f"{name}{_PRECISION_SUFFIX[kind]}.onnx" for kind in ("fp32", "int8")}
+    return {kind: path.stat().st_size for kind, path in files.items() if path.is_file()}

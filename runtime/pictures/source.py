@@ -176,9 +176,8 @@ class _Video:
     def count(self) -> int:
         """Its frames, by going through it once: what the header says is often wrong."""
         with self._lock:
-            self._open()
-            count = 0
-            while self._capture.grab():
+            capture, count = self._open(), 0
+            while capture.grab():
                 count += 1
             self._open()
         return count
@@ -186,11 +185,10 @@ class _Video:
     def frame(self, index: int) -> Image:
         """One frame, BGR. Raises: InputError where it cannot be decoded."""
         with self._lock:
-            if index < self._next or self._capture is None:
-                self._open()
-            while self._next < index and self._capture.grab():
+            capture = self._open() if index < self._next or self._capture is None else self._capture
+            while self._next < index and capture.grab():
                 self._next += 1
-            done, frame = self._capture.read() if self._next == index else (False, None)
+            done, frame = capture.read() if self._next == index else (False, None)
             self._next += 1
         if not done or frame is None:
             raise InputError(f"{self._path}, frame {index + 1} cannot be decoded: record or copy the video again.")

@@ -175,7 +175,7 @@ def _step(alike: Alike, fields: list[tuple[Picture, Picture]]) -> NDArray[np.flo
         normal[count + axis, count + axis] += _SHIFT_PENALTY * normal[axis, axis]
     if np.linalg.cond(normal) > 1 / np.finfo(np.float32).eps:
         return None
-    return np.asarray(np.linalg.solve(normal, right)[:count])
+    return np.asarray(np.linalg.solve(normal, right)[:count], np.float64)
 
 
 def _as_matrix(step: NDArray[np.float64], shape: tuple[int, ...], motion: str) -> Matrix:

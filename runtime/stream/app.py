@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError, UfaError
 from ufafuse.runtime.memory.malloc import frames_in_memory, keep_heap, share_heap
+from ufafuse.runtime.pixels import most_pixels
 from ufafuse.runtime.stream.feed import Event
-from ufafuse.runtime.stream.frames import FAR, NEAR
+from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES
 from ufafuse.runtime.stream.fusing import Engine, EngineOptions
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
@@ -115,17 +116,19 @@ def _settle(engine: Engine, frames: int, size: tuple[int, int] | None) -> None:
 
 
 def _sources(request: StreamRequest) -> tuple[Source, Source | None]:
+    most = most_pixels(request.engine.fuser.get("max_memory"), pictures=request.pipeline.most_frames)
     if request.alternating is not None:
         if request.near is not None or request.far is not None:
             raise InputError("--alternating was given together with --near or --far: it stands for both.")
-        return _paced(source_from_text(request.alternating, NEAR, option="--alternating"), realtime=request.realtime), None
+        alternating = source_from_text(request.alternating, NEAR, option="--alternating", most=most)
+        return _paced(alternating, realtime=request.realtime), None
     if request.near is None or request.far is None:
         missing = "--near" if request.near is None else "--far"
         raise InputError(
             f"{missing} is missing: give --near and --far, or --alternating for one camera that changes its focus."
         )
-    near, far = source_from_text(request.near, NEAR), source_from_text(request.far, FAR)
-    # A recording beside a live source only makes sense at its own speed.
+    near, far = source_from_text(request.near, NEAR, most=most), source_from_text(request.far, FAR, most=most)
+    # A recording beside a live source is played at its own speed.
     realtime = request.realtime or near.live != far.live
     return _paced(near, realtime=realtime), _paced(far, realtime=realtime)
 
@@ -194,14 +197,17 @@ def _counted_signals() -> Iterator[list[int]]:
 
 
 def _judged(summary: dict[str, Any], *, stopped: bool) -> dict[str, Any]:
-    """A run that received frames from both sides and fused none has failed, unless it was cut short."""
-    if summary["ok"] and not stopped and not summary["fused"] and min(summary["frames_in"]) > 0:
+    """A run that fused nothing has failed, unless it was cut short."""
+    if summary["ok"] and not stopped and not summary["fused"]:
         summary["ok"] = False
         summary["error"] = _why_none(summary)
     return summary
 
 
 def _why_none(summary: dict[str, Any]) -> str:
+    if not all(summary["frames_in"]):
+        came = " and ".join(f"{count} frames from {side}" for side, count in zip(SIDES, summary["frames_in"], strict=False))
+        return f"no pair was fused: there were {came}."
     miss = summary["nearest_miss_ms"]
     if summary["dropped"] or miss is None:
         return f"no pair was fused: {summary['dropped']} were dropped and {summary['unmatched']} frames had no partner."

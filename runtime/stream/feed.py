@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ufafuse.runtime.errors import UfaError
 from ufafuse.runtime.stream.frames import SIDES, Array, Frame, fault_in, size_of
+from ufafuse.runtime.stream.moments import Moments
 from ufafuse.runtime.stream.opening import closed, trouble_of
 from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source, SourceLost
 
@@ -100,6 +101,7 @@ class Feed(threading.Thread):
         self._away_since: float | None = None
         self._opened_at = 0.0
         self._size = ""
+        self._moments = Moments()
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -162,7 +164,8 @@ class Feed(threading.Thread):
         self.busy_since = time.monotonic()
         try:
             frame = self.source.read(_READ_TIMEOUT)
-            _refuse_faulty(frame)
+            if frame is not None:
+                self._refuse_faulty(frame)
         except (EndOfSource, BrokenFrame, SourceLost):
             raise
         except Exception as error:
@@ -172,6 +175,11 @@ class Feed(threading.Thread):
         finally:
             self.busy_since = None
         return frame
+
+    def _refuse_faulty(self, frame: Frame) -> None:
+        fault = fault_in(frame) or ("" if self.source.numbered else self._moments.fault_of(frame))
+        if fault:
+            raise BrokenFrame(fault)
 
     def _note_broken(self, damage: str, in_a_row: int) -> None:
         self.broken += 1
@@ -220,8 +228,3 @@ class Feed(threading.Thread):
 
     def _tell(self, kind: str, text: str) -> None:
         self._report(kind, SIDES[self.side], text)
-
-
-def _refuse_faulty(frame: Frame | None) -> None:
-    if frame is not None and (fault := fault_in(frame)):
-        raise BrokenFrame(fault)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ufafuse.runtime.fuser import Fuser
-from ufafuse.runtime.precision import quick_precision
 from ufafuse.runtime.registration.live import Registration
 from ufafuse.runtime.stream.frames import Array
 
@@ -24,7 +23,7 @@ class EngineOptions:
 
     Args:
         model: As `Fuser` takes it, or ``"copy"``: no network, the near frame passes through.
-        fuser: Backend, precision, threads, memory, ...: `Fuser`'s other arguments; without a precision, see `quick_precision`.
+        fuser: Backend, precision, threads, memory, ...: `Fuser`'s other arguments.
         align: ``"off"``, or how the far frames may lie to the near ones (`ufafuse.runtime.registration.align.MOTIONS`).
         align_every: Seconds after which that is estimated anew; None keeps the first estimate.
     """
@@ -51,7 +50,7 @@ class Engine:
         self._wants_map = wants_map
         aligned = options.align != OFF
         self._registration = Registration(options.align, every=options.align_every, report=report) if aligned else None
-        self._fuser = None if options.model == COPY else Fuser(options.model, **_quick(options))
+        self._fuser = None if options.model == COPY else Fuser(options.model, **options.fuser)
 
     def fuse(self, near: Array, far: Array) -> Array | tuple[Array, Array | None]:
         """Fuse one pair: the fused frame, or (fused, map) where the map is wanted."""
@@ -70,11 +69,12 @@ class Engine:
     def to_json(self) -> dict[str, Any]:
         """For the summary: backend, precision, model, and the registration in force."""
         if self._fuser is None:
-            engine: dict[str, Any] = {"backend": COPY, "precision": None, "model": None}
+            engine: dict[str, Any] = {"backend": COPY, "precision": None, "why": "no network: copy", "model": None}
         else:
             engine = {
                 "backend": self._fuser.backend,
                 "precision": self._fuser.precision,
+                "why": self._fuser.why,
                 "model": str(self._fuser.model),
             }
         if self._registration is not None:
@@ -88,8 +88,3 @@ class Engine:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._fuser is not None:
             self._fuser.close()
-
-
-def _quick(options: EngineOptions) -> dict[str, Any]:
-    backend, asked = options.fuser.get("backend", "auto"), options.fuser.get("precision")
-    return {**options.fuser, "precision": quick_precision(options.model, backend=backend, asked=asked)}

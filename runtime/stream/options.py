@@ -22,7 +22,8 @@ class PipelineOptions:
     """How a pipeline behaves. Times are in seconds.
 
     Args:
-        max_skew: Greatest time between the two frames of a pair. None: 0.02 for two sources, any for an alternating one.
+        max_skew: Greatest time between the two frames of a pair. None: 0.02 for two sources, or 0.7 of the faster one's frame
+            interval where that is less; any for an alternating one.
         far_offset: Added to the far source's timestamps, for cameras of which one is known to be late.
         pair_by: ``"time"``, ``"number"`` (of files), or ``"auto"``: by number where both sources are numbered.
         alternate_by: How an alternating camera's frames are told apart: ``"order"`` or ``"sharpness"``.
@@ -101,7 +102,8 @@ class PipelineOptions:
         if numbered and self.pair_by != "time":
             return NearestPairing(0, by_number=True, exact=exact, waiting=self.waiting)
         skew = DEFAULT_SKEW if self.max_skew is None else self.max_skew
-        return NearestPairing(skew, far_offset=self.far_offset, exact=exact, waiting=self.waiting)
+        adaptive = self.max_skew is None
+        return NearestPairing(skew, adaptive=adaptive, far_offset=self.far_offset, exact=exact, waiting=self.waiting)
 
 
 def _flag(name: str) -> str:

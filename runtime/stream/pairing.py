@@ -11,6 +11,9 @@ from ufafuse.runtime.stream.frames import FAR, NEAR, Frame, Pair
 
 _SURE = 0.4  # of a side's frame interval: no later frame of it can be nearer than this
 _FOLLOW = 0.2
+_FOLLOW_UP = 0.05  # a longer interval is rather a lost frame than a slower camera
+_NEIGHBOUR = 0.7  # of the faster side's frame interval: what lies further away is another moment's frame
+_SET_BACK = 1.0  # seconds that a side's times may go back before its clock counts as set
 _PATIENCE = 0.06  # seconds of a fast side's frames that may wait: its threads do not run by the frame
 _MOST_WAITING = 64
 
@@ -57,6 +60,7 @@ class NearestPairing(Pairing):
 
     Args:
         max_skew: Greatest distance within a pair, in seconds (or numbers).
+        adaptive: Less than ``max_skew`` where frames come so fast that it would reach their neighbours.
         by_number: Measure by `Frame.index` instead of `Frame.timestamp`.
         far_offset: Added to the far side's keys.
         exact: Always wait for the next frame of a side before a pair is settled that it could beat. Without, a pair is
@@ -70,12 +74,15 @@ class NearestPairing(Pairing):
         self,
         max_skew: float,
         *,
+        adaptive: bool = False,
         by_number: bool = False,
         far_offset: float = 0.0,
         exact: bool = False,
         waiting: int = 3,
     ) -> None:
         super().__init__(max_skew)
+        self._widest = max_skew
+        self._adaptive = adaptive
         self._by_number = by_number
         self._offsets = (0.0, far_offset)
         self._exact = exact
@@ -84,6 +91,7 @@ class NearestPairing(Pairing):
         self._ended = [False, False]
         self._latest = [-math.inf, -math.inf]
         self._interval = [0.0, 0.0]
+        self._shortest = [0.0, 0.0]
 
     def add(self, side: int, frame: Frame) -> list[Pair]:
         """Take a frame; the pairs that are settled by it."""
@@ -121,10 +129,28 @@ class NearestPairing(Pairing):
 
     def _follow_rate(self, side: int, key: float) -> None:
         step = key - self._latest[side]
+        if step < -_SET_BACK and not (self._by_number or self._exact):
+            self._clock_went_back(side, key)
+            return
         if 0 < step < math.inf:
             known = self._interval[side]
             self._interval[side] = known + _FOLLOW * (step - known) if known else step
+            self._follow_shortest(side, step)
         self._latest[side] = max(self._latest[side], key)
+
+    def _follow_shortest(self, side: int, step: float) -> None:
+        known = self._shortest[side]
+        towards = min(step, 2 * known) - known
+        self._shortest[side] = known + (_FOLLOW if towards < 0 else _FOLLOW_UP) * towards if known else step
+        if self._adaptive:
+            self.max_skew = min(self._widest, _NEIGHBOUR * min(filter(None, self._shortest)))
+
+    def _clock_went_back(self, side: int, key: float) -> None:
+        """What waits from the time before has no partner any more, and nothing that is known of the old clock holds."""
+        self._latest[side] = key
+        ahead = [entry for entry in self._frames[side] if entry[0] > key]
+        self._frames[side][:] = [entry for entry in self._frames[side] if entry[0] <= key]
+        self.unmatched[side] += len(ahead)
 
     def _settled(self) -> list[Pair]:
         pairs: list[Pair] = []

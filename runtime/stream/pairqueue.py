@@ -21,7 +21,7 @@ class PairCounts:
     Args:
         frames_in, unmatched: Frames by side.
         taken, dropped, waiting: Pairs.
-        nearest_miss: As `Pairing.nearest_miss`, in seconds.
+        nearest_miss, max_skew: As `Pairing`'s, in seconds.
     """
 
     frames_in: list[int]
@@ -30,6 +30,7 @@ class PairCounts:
     dropped: int
     waiting: int
     nearest_miss: float
+    max_skew: float
 
 
 class PairQueue:
@@ -125,6 +126,7 @@ class PairQueue:
                 dropped=self._dropped,
                 waiting=len(self._pairs),
                 nearest_miss=self._pairing.nearest_miss,
+                max_skew=self._pairing.max_skew,
             )
 
     def _must_wait(self, side: int) -> bool:

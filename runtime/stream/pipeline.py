@@ -76,7 +76,6 @@ class Pipeline:
         self._prepare = prepare
         self._when_late = self.options.when_late_for(self._sources)
         pairing = self.options.pairing_for(self._sources)
-        self._max_skew = pairing.max_skew
         self._pairs = PairQueue(
             pairing,
             size=self.options.queue,
@@ -133,6 +132,7 @@ class Pipeline:
                 self._done.set()
                 return
             if self._sink is not None:
+                self._sink.tell = lambda text: self.report("caution", "", text)
                 self._sink.open()
             if self._prepare is not None:
                 self._prepare(next((source.size for source in opened if source.size is not None), None))
@@ -231,8 +231,9 @@ class Pipeline:
         """The figures and what the run was: JSON-ready. ``frames_in[i] == fused + dropped + unmatched_by_side[i]``."""
         summary = {"ok": self.error is None, **self.figures()}
         summary["when_late"] = self._when_late
-        summary["max_skew_ms"] = milliseconds(self._max_skew)
-        summary["nearest_miss_ms"] = milliseconds(self._pairs.counts().nearest_miss)
+        counts = self._pairs.counts()
+        summary["max_skew_ms"] = milliseconds(counts.max_skew)
+        summary["nearest_miss_ms"] = milliseconds(counts.nearest_miss)
         summary["outputs"] = [str(path) for path in self._sink.outputs] if self._sink else []
         summary["events"] = [f"{event.seconds:.1f} s {event.side} {event.kind}: {event.text}" for event in self.events]
         if self.error is not None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ufafuse.benchmarks.published import PAPER_MS, published_table
+from ufafuse.benchmarks.published import PAPER_MS, other_pairs, published_table
 from ufafuse.runtime.errors import InputError
 
 
@@ -34,3 +34,23 @@ def test_the_tables_of_other_fusion_tasks_have_four_metrics(number, best):
 def test_an_unknown_table_is_answered_with_the_known_ones():
     with pytest.raises(InputError, match="choose V, VI, VII"):
         published_table("IX")
+
+
+LYTRO = [f"lytro_{number:02d}" for number in range(1, 21)]
+
+
+@pytest.mark.parametrize(
+    ("number", "names", "told"),
+    [
+        ("V", LYTRO, ""),
+        ("v", [name.replace("_", "-") for name in LYTRO], ""),
+        ("V", LYTRO[:7], "yours are 7 of them"),
+        ("V", [*LYTRO, "mine"], "yours are 20 of them"),
+        ("V", ["a", "b"], "yours are other pairs"),
+        ("VI", ["a", "b"], "Table VI is of the paper's own pairs"),
+    ],
+)
+def test_means_of_other_pairs_do_not_stand_beside_the_papers_without_a_word(number, names, told):
+    text = other_pairs(number, names)
+    assert bool(text) == bool(told)
+    assert told in text

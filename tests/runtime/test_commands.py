@@ -12,8 +12,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from ufafuse.commands import fuse, info
 from ufafuse.commands.cli import build_app
-from ufafuse.commands.fuse import register
 from ufafuse.runtime import precision
 from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.models import bundled
@@ -26,7 +26,8 @@ KEYS = {"ok", "backend", "precision", "model", "outputs", "failed"}
 def ufa(small_engine, write_model):
     """Runs a command in this process, on the small network."""
     app = typer.Typer()
-    register(app)
+    fuse.register(app)
+    info.register(app)
     model = str(write_model())
 
     def run(*arguments, bare=False):
@@ -49,7 +50,7 @@ class TestFuse:
         done = ufa("fuse", *pair, "-o", tmp_path / "f.png")
         assert done.exit_code == 0
         assert f"wrote {tmp_path / 'f.png'}" in done.stdout
-        assert "onnxruntime (asked for), fp32, small.onnx" in done.stdout
+        assert "small.onnx in fp32 on onnxruntime (asked for)" in done.stdout
         assert read_image(tmp_path / "f.png").shape == (40, 50, 3)
 
     def test_for_programs(self, ufa, pair, tmp_path):
@@ -62,14 +63,20 @@ class TestFuse:
         assert result["outputs"][0]["size"] == [40, 50]
         assert "wrote" in done.stderr
 
+    @pytest.mark.parametrize("prefer", ["quality", "speed"])
     @pytest.mark.parametrize("frames", [2, 3])
-    def test_a_stack_is_fused_in_int8_where_that_gains(self, frames, ufa, pair, tmp_path, monkeypatch):
+    def test_int8_is_taken_for_speed_alone_pair_or_stack(self, frames, prefer, ufa, pair, tmp_path, monkeypatch):
         pytest.importorskip("openvino")
         monkeypatch.setattr(precision, "multiplies_bytes", lambda: True)
         images = (*pair, pair[0])[:frames]
-        done = ufa("fuse", *images, "-o", tmp_path / "f.png", "--backend", "openvino", "--json", bare=True)
+        options = ["--prefer", prefer, "--backend", "openvino"]
+        done = ufa("fuse", *images, "-o", tmp_path / "f.png", *options, "--json", bare=True)
         assert done.exit_code == 0, done.stderr
-        assert ("int8" in json.loads(done.stdout)["precision"]) == (frames > 2)
+        result = json.loads(done.stdout)
+        assert ("int8" in result["precision"]) == (prefer == "speed")
+        assert ("speed preferred" in result["why"]) == (prefer == "speed")
+        told = ufa("fuse", *images, "-o", tmp_path / "g.png", *options, bare=True).stdout
+        assert ("faster here, in int8: --prefer speed" in told) == (prefer == "quality")
 
     def test_every_option(self, ufa, pair, tmp_path):
         options = [
@@ -111,7 +118,34 @@ class TestFuse:
         told = ufa("fuse", "--pairs", tmp_path, "-o", tmp_path / "out", "--skip-existing")
         assert told.exit_code == 1
         assert "failed" in told.stdout
-        assert "0 of 1 pairs fused" in told.stderr
+        assert "0 of 2 pairs fused, 1 were there already, 1 failed" in told.stdout
+
+    def test_a_folder_whose_results_are_there_says_so_once_and_offers_to_go_on(self, ufa, pair, tmp_path):
+        for side, path in zip("AB", pair, strict=True):
+            for name in "yz":
+                shutil.copy(path, tmp_path / f"{name}_{side}.png")
+        assert ufa("fuse", "--pairs", tmp_path, "-o", tmp_path / "out").exit_code == 0
+        again = ufa("fuse", "--pairs", tmp_path, "-o", tmp_path / "out")
+        assert again.exit_code == 1
+        assert again.stderr.startswith("error: 3 results exist already (x.png, y.png, z.png): add --skip-existing")
+        assert len(again.stderr.splitlines()) == 1
+        rest = ufa("fuse", "--pairs", tmp_path, "-o", tmp_path / "out", "--skip-existing", "--json")
+        assert rest.exit_code == 0
+        assert json.loads(rest.stdout)["skipped"] == 3
+
+    def test_the_text_names_what_was_done(self, ufa, pair, tmp_path):
+        options = ["--align", "affine", "--match-gain", "--tile", "16"]
+        done = ufa("fuse", *pair, pair[0], "-o", tmp_path / "f.png", *options)
+        first, second, *_ = done.stdout.splitlines()
+        assert first == f"wrote {tmp_path / 'f.png'}"
+        for word in ("3 frames", "reference x_", "not moved", "levels times", "tiles"):
+            assert word in second
+
+    def test_a_folder_of_pairs_needs_a_folder_for_its_results(self, ufa, pair, tmp_path):
+        done = ufa("fuse", "--pairs", tmp_path)
+        assert done.exit_code == 2
+        assert "name a folder for them with -o OUTDIR" in done.stderr
+        assert not Path("fused.png").exists()
 
     @pytest.mark.parametrize(
         ("arguments", "told"),
@@ -175,8 +209,9 @@ class TestInfo:
         artefact = json.loads(done.stdout)["artefact"]
         assert (artefact["variant"], artefact["runs_here"], artefact["why_not"]) == ("small", True, None)
         told = ufa("info", write_model(), bare=True).stdout
-        assert '"variant": "small"' in told
-        assert told.rstrip().endswith("runs here")
+        assert "runs here" in told
+        assert "small" in told
+        assert "{" not in told
         assert ufa("info", tmp_path / "no.onnx", bare=True).exit_code == 2
 
     @pytest.mark.parametrize(("levels", "code", "verdict"), [(0.0, 0, "passed"), (3.0, 1, "failed")])
@@ -197,6 +232,21 @@ class TestInfo:
         told = ufa("info", model, "--self-test", "--backend", "onnxruntime", bare=True)
         assert told.exit_code == code
         assert f"self-test {verdict}" in told.stdout
+
+
+class TestModels:
+    def test_for_programs(self, ufa):
+        found = json.loads(ufa("models", "--json", bare=True).stdout)["models"]
+        assert {network["name"] for network in found} == set(bundled())
+        assert [network["default"] for network in found] == [True] + [False] * (len(found) - 1)
+        for network in found:
+            assert network["purpose"]
+            assert all(size > 0 for size in network["bytes"].values())
+
+    def test_for_people(self, ufa):
+        told = ufa("models", bare=True).stdout
+        for name in bundled():
+            assert name in told
 
 
 class TestTheRealCommand:

@@ -1,27 +1,43 @@
-"""Where time counts, int8 is taken if a bundled network and this machine have it."""
+"""One rule for the arithmetic that nobody asked for."""
 
 import pytest
 
 from ufafuse.runtime import machine, precision
+from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.models import has_int8
-from ufafuse.runtime.precision import quick_precision
+from ufafuse.runtime.precision import preferred_precision
 
 
 @pytest.mark.parametrize(
-    ("model", "given", "bytes_are_fast", "expected"),
+    ("model", "given", "bytes_are_fast", "expected", "why"),
     [
-        ("ufa-edge", {"asked": None, "backend": "openvino"}, True, "int8"),
-        (None, {"backend": "openvino"}, True, "int8"),
-        (None, {"backend": "onnxruntime"}, True, None),
-        (None, {}, False, None),
-        (None, {"asked": "fp32"}, True, "fp32"),
-        ("mine.onnx", {}, True, None),
+        ("ufa-edge", {"backend": "openvino"}, True, "int8", "int8 gains here"),
+        (None, {"backend": "openvino"}, True, "int8", "int8 gains here"),
+        (None, {"backend": "onnxruntime"}, True, None, "onnxruntime gains nothing by int8"),
+        (None, {}, False, None, "this CPU gains nothing by int8"),
+        (None, {"asked": "fp32"}, True, "fp32", "fp32 asked for"),
+        ("mine.onnx", {}, True, None, "the model has no int8 file bundled"),
     ],
 )
-def test_int8_is_taken_where_it_gains(model, given, bytes_are_fast, expected, monkeypatch):
+def test_speed_takes_int8_where_it_gains(model, given, bytes_are_fast, expected, why, monkeypatch):
     pytest.importorskip("openvino")
+    pytest.importorskip("onnxruntime")
     monkeypatch.setattr(precision, "multiplies_bytes", lambda: bytes_are_fast)
-    assert quick_precision(model, **given) == expected
+    choice = preferred_precision(model, prefer="speed", **given)
+    assert choice.precision == expected
+    assert why in choice.why
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_quality_leaves_float_to_the_engine_and_knows_what_is_faster(fast, monkeypatch):
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(precision, "multiplies_bytes", lambda: fast)
+    assert preferred_precision(None, backend="openvino") == (None, "", fast)
+
+
+def test_an_unknown_preference():
+    with pytest.raises(InputError, match="prefer 'both' is not known: choose quality or speed"):
+        preferred_precision(None, prefer="both")
 
 
 def test_only_bundled_names_have_an_int8_file(tmp_path):

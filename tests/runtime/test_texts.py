@@ -1,7 +1,13 @@
 """No name and no word from outside gives orders to a terminal or forges a line of a journal."""
 
+import json
+import math
+import signal
+import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +16,12 @@ from typer.testing import CliRunner
 
 from ufafuse.commands.cli import build_app
 from ufafuse.runtime import console
-from ufafuse.runtime.texts import one_line, written_out
+from ufafuse.runtime.artefact import write_json
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.models import FOLDER
+from ufafuse.runtime.texts import json_text, one_line, usable_by_c, written_out
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 @pytest.mark.parametrize(
@@ -61,3 +72,101 @@ def test_a_files_name_in_an_error_is_one_line(tmp_path, monkeypatch):
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux")
 def test_a_files_name_that_is_no_utf8_can_be_printed():
     assert one_line(b"\xff.avi".decode("utf-8", "surrogateescape")) == r"\udcff.avi"
+
+
+class TestJson:
+    def test_what_is_not_finite_is_null(self):
+        values = {"a": [math.nan, 1.5, {"b": math.inf}], "c": (np.float64("-inf"), np.float64(2), True, None, "nan"), "d": 3}
+        assert json.loads(json_text(values)) == {"a": [None, 1.5, {"b": None}], "c": [None, 2.0, True, None, "nan"], "d": 3}
+
+    def test_every_reader_takes_it(self, tmp_path):
+        write_json(tmp_path / "x.json", {"psnr": math.nan})
+        assert json.loads((tmp_path / "x.json").read_text(), parse_constant=pytest.fail) == {"psnr": None}
+
+
+class TestForC:
+    @pytest.mark.parametrize("name", [b"\xff.avi", b"a\xc3", b"\xed\xa0\x80"])
+    def test_bytes_that_are_no_utf8_are_refused(self, name):
+        with pytest.raises(InputError, match=r"--out .* holds bytes that are no UTF-8"):
+            usable_by_c(name.decode("utf-8", "surrogateescape"), "--out")
+        with pytest.raises(InputError):
+            usable_by_c("a\0b")
+        assert usable_by_c("näme 写真.avi") == "näme 写真.avi"
+
+
+UFA = [sys.executable, "-c", "from ufafuse.commands.cli import main; main()"]
+SIM = ["--near", "sim:?size=96x192", "--far", "sim:?size=96x192", "--model", "copy", "--frames", "3"]
+
+
+def ufa(*arguments, **kwargs):
+    return subprocess.run(
+        [*UFA, *arguments], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=120, check=False, **kwargs
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["stream", *SIM, "--out", b"\xff.avi"],
+        ["stream", *SIM, "--out", b"\xff.mp4"],
+        ["stream", "--near", b"rtsp://127.0.0.1:9/\xff", "--far", "sim:", "--model", "copy"],
+        ["stream", "--near", b"/dev/video\xff", "--far", "sim:", "--model", "copy"],
+        ["stream", "--near", b"\xff.mp4", "--far", "sim:", "--model", "copy"],
+        ["stream", "--near", "sim:?size=100000x100000", "--far", "sim:", "--model", "copy"],
+        ["stream", "--near", "sim:?size=5000x1000000", "--far", "sim:", "--model", "copy"],
+        ["stream", "--near", "sim:?count=inf", "--far", "sim:", "--model", "copy"],
+        ["stream", "--near", "sim:?stall=nan:nan", "--far", "sim:", "--model", "copy"],
+        ["stream", "--near", "sim:?resize=1:99999x99999", "--far", "sim:", "--model", "copy"],
+        ["fuse", "a.png", "b.png", "-o", "c.png", "--model", b"\xff.onnx", "--backend", "onnxruntime"],
+    ],
+    ids=repr,
+)
+def test_what_c_cannot_take_is_one_sentence(tmp_path, arguments):
+    (tmp_path / "\udcff.mp4").write_bytes(b"no video")
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes((EXAMPLES / "sample_A.png").read_bytes())
+    (tmp_path / "\udcff.onnx").write_bytes((FOLDER / "ufa-nano.onnx").read_bytes())
+    done = ufa(*arguments, cwd=tmp_path, stdout=subprocess.PIPE)
+    lines = done.stderr.decode().strip().splitlines()
+    assert done.returncode == 2, lines
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("error: ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+@pytest.mark.parametrize("arguments", [["stream", *SIM, "--json"], ["stream", *SIM], ["info", "--json"]])
+def test_a_full_standard_output_is_one_sentence(arguments):
+    with Path("/dev/full").open("wb") as full:
+        done = ufa(*arguments, stdout=full)
+    assert done.returncode == 2
+    assert done.stderr.decode().strip().splitlines()[-1] == "error: standard output cannot be written: No space left on device."
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_a_full_standard_error_changes_no_exit_code():
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*UFA, "fuse", "no.png", "no.png", "-o", "x.png"], stderr=full, stdout=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_a_command_leaves_nothing_half_written(tmp_path, number):
+    program = (
+        "import time; from pathlib import Path\n"
+        "from ufafuse.runtime import console; from ufafuse.runtime.artefact import atomic_write\n"
+        "with console.run():\n"
+        "    with atomic_write(Path('x.png')) as temporary:\n"
+        "        temporary.write_bytes(b'half'); print('writing', flush=True); time.sleep(60)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "writing\n"
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode != 0
+    assert f"ended by {number.name}" in errors
+    assert list(tmp_path.iterdir()) == []

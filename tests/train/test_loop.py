@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -85,6 +86,20 @@ def test_it_learns(options: TrainOptions) -> None:
     train(dataclasses.replace(options, recipe=recipe, seed=1))
     curve = list(losses(options.out).values())
     assert sum(curve[-10:]) < 0.8 * sum(curve[:10])
+
+
+def test_validations_leave_a_short_run_its_time(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = loop.validate, list[int]()
+
+    def slow(*arguments: Any) -> Any:
+        calls.append(1)
+        time.sleep(1.0)
+        return real(*arguments)
+
+    monkeypatch.setattr(loop, "validate", slow)
+    result = train(dataclasses.replace(options, recipe=dataclasses.replace(options.recipe, steps=20), validations=20))
+    assert len(calls) == 2  # the first, which tells what one costs, and the last
+    assert result["best"] is not None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -30,7 +30,7 @@ _retaining = threading.Lock()
 
 def _driver() -> Vendor:
     try:
-        import pycuda.driver as cuda
+        import pycuda.driver as cuda  # pyright: ignore[reportMissingImports] - nothing to be had without CUDA's headers
     except ImportError as error:
         mend = "install NVIDIA's driver" if "libcuda" in str(error) else "run `pip install pycuda` (it needs the CUDA toolkit)"
         raise BackendError(f"TensorRT engines need PyCUDA and an NVIDIA GPU, but {error}: {mend}.") from error

@@ -21,6 +21,7 @@ from ufafuse.runtime.backends.tensorrt.runner import Context, Engine, Shape, Ten
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 Stream: TypeAlias = Any  # PyCUDA has no types
+Event: TypeAlias = Any
 
 # Each graph has an execution context of its own; a camera needs one, a frame cut in tiles about four.
 MOST_GRAPHS = 4
@@ -62,7 +63,11 @@ class Lane:
         self._graph: Graph | None = None
         self._context: Context = engine.context(scratch)
         self._stream: Stream = gpu.stream()
-        self._begin, self._copied, self._started, self._computed, self._end = (gpu.event() for _ in range(5))
+        self._begin: Event = gpu.event()
+        self._copied: Event = gpu.event()
+        self._started: Event = gpu.event()
+        self._computed: Event = gpu.event()
+        self._end: Event = gpu.event()
         self.last_job: Job | None = None
 
     def has_graph(self, job: Job) -> bool:

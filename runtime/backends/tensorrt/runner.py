@@ -205,7 +205,7 @@ class Context:
 
     def __init__(self, engine: Engine, context: Vendor) -> None:
         self._engine = engine
-        self._context = context
+        self._context: Vendor = context
 
     def set_shapes(self, profile: int, shapes: Mapping[str, Shape], stream: int) -> None:
         """Choose the profile and the inputs' shapes, which are within it. Raises: BackendError."""

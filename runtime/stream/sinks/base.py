@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,12 @@ class Sink(ABC):
         name: What reports call it.
         outputs: Files and folders written so far.
         caution: A sentence for whoever starts a run with it, where there is something to know.
+        tell: Takes a sentence for people while it runs.
     """
 
     name: str = ""
     caution: str = ""
+    tell: Callable[[str], None] = staticmethod(lambda text: None)  # noqa: ARG005 - replaced by who runs it
 
     def __init__(self) -> None:
         self.outputs: list[Path] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 from ufafuse.runtime.errors import OutputError
@@ -31,6 +32,7 @@ class FolderSink(Sink):
         self._folder = folder
         self._suffix = suffix
         self._force = force
+        self._highest = -1
 
     def open(self) -> None:
         """Make the folder. Raises: OutputError when that fails."""
@@ -40,5 +42,20 @@ class FolderSink(Sink):
             raise OutputError(f"the folder {self._folder} cannot be made: {error.strerror}.") from error
 
     def write(self, item: FusedPair) -> None:
-        """Write one file."""
-        write_image(self._folder / f"{item.pair.near.index:08d}{self._suffix}", item.fused, force=self._force)
+        """Write one file. A number that comes again in one run gets a name of its own: nothing is overwritten."""
+        number = item.pair.near.index
+        path = self._folder / f"{number:08d}{self._suffix}"
+        if number <= self._highest and not self._force:
+            path = self._free(path)
+        write_image(path, item.fused, force=self._force)
+        self._highest = max(self._highest, number)
+
+    def _free(self, path: Path) -> Path:
+        free = path
+        for again in itertools.count(2):
+            if not free.exists():
+                break
+            free = path.with_stem(f"{path.stem}-{again}")
+        if free != path:
+            self.tell(f"number {int(path.stem)} came again: its picture is {free.name}")
+        return free

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sys
 import time
@@ -13,8 +14,10 @@ import numpy as np
 
 from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.stream.frames import Array, FusedPair, size_of
+from ufafuse.runtime.stream.moments import Timeline
 from ufafuse.runtime.stream.sinks.base import Sink
 from ufafuse.runtime.stream.sinks.matroska import MatroskaWriter
+from ufafuse.runtime.texts import usable_by_c
 
 STDOUT = Path("-")
 _FOURCC = {".avi": "MJPG", ".mp4": "mp4v"}
@@ -38,6 +41,7 @@ class _VideoSink(Sink):
         self._segment = segment
         self._force = force
         self._size = ""
+        self._timeline = Timeline()
         self._begun = 0.0
 
     def open(self) -> None:
@@ -47,7 +51,7 @@ class _VideoSink(Sink):
 
     def write(self, item: FusedPair) -> None:
         """Append the picture; a change of size begins a new file."""
-        size, moment = size_of(item.fused), item.pair.near.timestamp
+        size, moment = size_of(item.fused), self._timeline.advance(item.pair.near)
         due = self._segment is not None and moment - self._begun >= self._segment
         if size != self._size or due:
             self.close()
@@ -73,10 +77,17 @@ class _VideoSink(Sink):
         raise NotImplementedError
 
     def _next_path(self) -> Path:
-        """The path with its time filled in; from the second file on also numbered, if the time does not tell them apart."""
+        """The path with its time filled in; from the second file on also numbered, if the time does not tell them apart.
+
+        A clock that was set back, or another run, may have taken a name meanwhile: that is no reason to end.
+        """
         path = Path(time.strftime(str(self._path))) if "%" in str(self._path) else self._path
-        if path in self.outputs or (self.outputs and path == self._path):
-            return path.with_stem(f"{path.stem}-{len(self.outputs) + 1}")
+        if not self.outputs:
+            return path
+        numbers = itertools.count(len(self.outputs) + 1)
+        first = path
+        while path in self.outputs or path == self._path or (path.exists() and not self._force):
+            path = first.with_stem(f"{first.stem}-{next(numbers)}")
         return path
 
     def _checked(self, path: Path) -> Path:
@@ -109,7 +120,7 @@ class MatroskaSink(_VideoSink):
             if path == STDOUT:
                 self._stream = open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115 - a descriptor
             else:
-                self._stream = path.open("wb", buffering=0)
+                self._stream = path.open("wb" if self._force else "xb", buffering=0)
             self._writer = MatroskaWriter(self._stream, (picture.shape[0], picture.shape[1]))
         except OSError as error:
             if self._stream is not None and path != STDOUT:
@@ -157,10 +168,14 @@ class OpenCvSink(_VideoSink):
         path: An ``.avi`` or ``.mp4`` file.
         rate: Frames per second that the file claims.
         segment, force: As for all video sinks.
+
+    Raises:
+        InputError: The path is no UTF-8, which OpenCV cannot be given.
     """
 
     def __init__(self, path: Path, *, rate: float = 25.0, segment: float | None = None, force: bool = False) -> None:
         super().__init__(path, segment=segment, force=force)
+        usable_by_c(str(path), "--out")
         self._rate = rate
         if path.suffix.lower() == ".mp4":
             lost = "all of it, or with --segment S the last S seconds" if segment is None else f"its last {segment:g} seconds"

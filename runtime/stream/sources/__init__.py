@@ -36,13 +36,14 @@ _URL_SCHEMES = ("rtsp", "rtsps", "rtmp", "udp", "tcp", "rtp", "srt")
 _KINDS = "a camera (0, /dev/video0), a video file, a folder, a pattern (dir/*_A.png), an http or rtsp URL, or sim:"
 
 
-def source_from_text(text: str, side: int, *, option: str | None = None) -> Source:
+def source_from_text(text: str, side: int, *, option: str | None = None, most: int | None = None) -> Source:
     """A source from what stands behind ``--near`` or ``--far``; nothing is opened yet.
 
     Args:
         text: A camera's index or path, a video file, a folder or a pattern of image files, a URL, or ``sim:``.
         side: `NEAR` or `FAR`.
         option: The option's name for the errors; ``--near`` or ``--far`` without.
+        most: Pixels that one picture may declare; None: as `most_pixels` says for this machine.
 
     Raises:
         InputError: It is none of these, or a parameter cannot be used.
@@ -50,24 +51,24 @@ def source_from_text(text: str, side: int, *, option: str | None = None) -> Sour
     option = option or f"--{SIDES[side]}"
     scheme, colon, rest = text.partition(":")
     if colon and scheme == "sim":
-        return sim_source(rest, side)
+        return sim_source(rest, side, most=most)
     if rest.startswith("//"):
         if scheme in ("http", "https"):
-            return HttpSource(text)
+            return HttpSource(text, most=most)
         if scheme in _URL_SCHEMES:
             return UrlSource(text)
         raise InputError(f"{option} {text} has the scheme {scheme}: known are http, https and {', '.join(_URL_SCHEMES)}.")
     device = text.partition("?")[0]
     if device.isdecimal() or device.startswith("/dev/"):
         return device_source(text, option)
-    return _recorded(Path(text), option)
+    return _recorded(Path(text), option, most)
 
 
-def _recorded(path: Path, option: str) -> Source:
+def _recorded(path: Path, option: str, most: int | None) -> Source:
     if path.is_dir():
-        return FolderSource(path)
+        return FolderSource(path, most=most)
     if path.is_file():
         return VideoFileSource(path)
     if "*" in path.name and path.parent.is_dir():
-        return FolderSource(path.parent, path.name)
+        return FolderSource(path.parent, path.name, most=most)
     raise InputError(f"{option} {path} is no file, folder, camera or URL: give {_KINDS}.")

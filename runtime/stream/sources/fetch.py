@@ -57,6 +57,7 @@ class Link:
         self._cut = False
         self.allow(seconds)
         parts, origin = urlsplit(url), urlsplit(url)
+        answer: http.client.HTTPResponse | None = None
         for _ in range(_MOST_REDIRECTIONS + 1):
             same = (parts.hostname, parts.port) == (origin.hostname, origin.port)
             answer = self._asked(parts, _authorization(origin) if same else {})
@@ -64,6 +65,7 @@ class Link:
                 break
             parts = urlsplit(urljoin(parts.geturl(), answer.headers.get("Location", "")))
             self.close()
+        assert answer is not None, "there is at least one turn"
         if answer.status != http.client.OK:
             self.close()
             raise Refused(f"{answer.status} {answer.reason}")

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 import re
 import time
 from collections import deque
 from pathlib import Path
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.filebytes import NoFile, bytes_of
 from ufafuse.runtime.images import decode_image
 from ufafuse.runtime.pairs import is_image
+from ufafuse.runtime.pixels import most_bytes, most_pixels
 from ufafuse.runtime.stream.frames import Frame
 from ufafuse.runtime.stream.sources.base import BrokenFrame, Source
 
 _POLL = 0.1
 _WRITING = 2.0  # seconds that a file may be half written before it counts as broken
 _CLOCK_STEP = 1.0  # seconds within which a folder may change twice and show one time
-_LOOK_ANYWAY = 5.0  # for network folders whose clock is not ours
+_LOOK_ANYWAY = 5.0  # for network folders that show a change late
+_MOST_DIGITS = 18
 
 
 class FolderSource(Source):
@@ -29,18 +33,22 @@ class FolderSource(Source):
     Args:
         folder: Where the files appear.
         pattern: Which of them to take, such as ``*_A.png``.
+        most: Pixels that a file may declare; None: as `most_pixels` says for this machine.
     """
 
     live = False
     numbered = True
 
-    def __init__(self, folder: Path, pattern: str = "*") -> None:
+    def __init__(self, folder: Path, pattern: str = "*", *, most: int | None = None) -> None:
         self.name = str(folder / pattern) if pattern != "*" else str(folder)
         self._folder = folder
         self._pattern = pattern
+        self._most = most_pixels() if most is None else most
         self._taken: set[str] = set()
-        self._coming: deque[Path] = deque()
-        self._changed = self._looked = 0.0
+        self._coming: deque[_Coming] = deque()
+        self._first_look = True
+        self._changed, self._changed_at = -1.0, 0.0
+        self._looked, self._looked_late = -math.inf, False
 
     def open(self) -> None:
         """Raises: InputError when there is no such folder."""
@@ -73,35 +81,74 @@ class FolderSource(Source):
             return
         matching = {name: path for name, path in present.items() if fnmatch.fnmatch(name, self._pattern)}
         new = [path for name, path in matching.items() if name not in self._taken]
-        self._coming.extend(sorted(new, key=lambda path: (number_in(path) or 0, path.name)))
-        self._taken = set(matching)
+        ordered = sorted(new, key=lambda path: (number_in(path) or 0, path.name))
+        self._coming.extend(_Coming(path, was_there=self._first_look) for path in ordered)
+        self._taken, self._first_look = set(matching), False
 
     def _unchanged(self) -> bool:
-        """Whether listing a folder, which may hold a hundred thousand files, would show nothing new."""
-        changed, now = self._folder.stat().st_mtime, time.time()
-        settled = changed == self._changed and self._looked > changed + _CLOCK_STEP and now - self._looked < _LOOK_ANYWAY
+        """Whether listing a folder, which may hold a hundred thousand files, would show nothing new.
+
+        Its time only has to be another one after a change: whose clock set it, and what that shows, does not matter.
+        """
+        changed, now = self._folder.stat().st_mtime, time.monotonic()
+        if changed != self._changed:
+            self._changed, self._changed_at = changed, now
+        settled = self._looked_late and self._looked >= self._changed_at and now - self._looked < _LOOK_ANYWAY
         if not settled:
-            self._changed, self._looked = changed, now
+            self._looked = now
+            self._looked_late = now - self._changed_at > _CLOCK_STEP or time.time() - changed > _CLOCK_STEP
         return settled
 
-    def _decoded(self, path: Path) -> Frame | None:
+    def _decoded(self, coming: _Coming) -> Frame | None:
         """The file as a frame, or None while it is being written."""
+        path = coming.path
         number = number_in(path)
         if number is None:
             self._coming.popleft()
             raise BrokenFrame(f"{path.name} has no number in its name, so nothing says which file belongs to it")
         try:
             written = path.stat().st_mtime
-            array = decode_image(path.read_bytes(), path.name)
+            array = decode_image(bytes_of(path, most_bytes(self._most)), path.name, most=self._most)
+        except NoFile as error:
+            self._coming.popleft()
+            raise BrokenFrame(str(error)) from error
         except (InputError, OSError) as error:
-            if path.exists() and time.time() - path.stat().st_mtime < _WRITING:
+            if coming.is_being_written():
                 return None
             self._coming.popleft()
             raise BrokenFrame(str(error)) from error
         return Frame(array, number, written, time.monotonic())
 
 
+class _Coming:
+    """A file in the queue, and since when it has not grown.
+
+    Args:
+        path: The file.
+        was_there: It lay there when the run began: nobody may be writing it any more.
+    """
+
+    def __init__(self, path: Path, *, was_there: bool) -> None:
+        self.path = path
+        self._was_there = was_there
+        self._state: tuple[int, int] | None = None
+        self._since = 0.0
+
+    def is_being_written(self) -> bool:
+        """Whether the file, which cannot be read, changed in the last two seconds, or since it was looked at first."""
+        try:
+            status = self.path.stat()
+        except OSError:  # taken away again
+            return False
+        if self._was_there and time.time() - status.st_mtime > _WRITING:
+            return False
+        state, now = (status.st_size, status.st_mtime_ns), time.monotonic()
+        if state != self._state:
+            self._state, self._since = state, now
+        return now - self._since < _WRITING
+
+
 def number_in(path: Path) -> int | None:
-    """The last run of digits in the file's stem."""
-    found = re.findall(r"\d+", path.stem)
-    return int(found[-1]) if found else None
+    """The last run of digits in the file's stem, if it is no longer than any counter's."""
+    found = re.findall(r"[0-9]+", path.stem)
+    return int(found[-1]) if found and len(found[-1]) <= _MOST_DIGITS else None

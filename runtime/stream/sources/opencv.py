@@ -13,8 +13,10 @@ from ufafuse.runtime.stream.frames import Array, Frame
 from ufafuse.runtime.stream.sources.base import EndOfSource, Source, SourceLost
 from ufafuse.runtime.stream.sources.clock import Backlog, StreamClock
 from ufafuse.runtime.stream.sources.params import Params
+from ufafuse.runtime.texts import usable_by_c
 
 NETWORK_TIMEOUT_MS = 5000
+_LONGEST_PAUSE = 3600.0  # seconds between two pictures of a file; a stamp beyond is not believed
 _PLAUSIBLE_DELAY = 2.0  # seconds from exposure to reading that a driver's clock may show
 
 
@@ -28,6 +30,9 @@ class _Capture(Source):
         self._backlog = Backlog(0.0)
 
     def _opened(self, *arguments: Any) -> bool:  # noqa: ANN401 - what cv2.VideoCapture takes
+        for argument in arguments:
+            if isinstance(argument, str):
+                usable_by_c(argument)
         self.close()
         self._backlog = Backlog(time.monotonic())
         self._capture = cv2.VideoCapture(*arguments)
@@ -91,7 +96,7 @@ class VideoFileSource(_Capture):
         if array is None:
             raise EndOfSource
         timestamp = self._moment()
-        if timestamp <= self._last:  # a stream without timestamps, such as bare MJPEG
+        if not self._last < timestamp <= self._last + _LONGEST_PAUSE:  # no timestamps, as in bare MJPEG, or a wrong one
             timestamp = self._last + self._interval
         self._last = timestamp
         return self._frame(array, timestamp, time.monotonic())

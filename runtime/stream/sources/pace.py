@@ -49,6 +49,10 @@ class PacedSource(Source):
         frame, self._next = self._next, None
         return replace(frame, timestamp=due, arrived=time.monotonic())
 
+    def interrupt(self) -> None:
+        """End the read under way."""
+        self._source.interrupt()
+
     def close(self) -> None:
         """Close the recording."""
         self._source.close()

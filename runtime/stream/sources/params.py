@@ -1,5 +1,6 @@
 """The ``?rate=30&size=480x640`` behind a source's name."""
 
+import math
 from urllib.parse import parse_qsl
 
 from ufafuse.runtime.errors import InputError
@@ -36,7 +37,7 @@ class Params:
             number = float(value)
         except ValueError:
             number = float("nan")
-        if not low <= number <= high:
+        if not (low <= number <= high and math.isfinite(number)):
             span = f"from {low:g}" + (f" to {high:g}" if high < float("inf") else "")
             raise InputError(f"{self._where} has {key}={value}: give a number {span}.")
         return number
@@ -94,6 +95,6 @@ class Params:
             numbers = float(first), float(second)
         except ValueError:
             numbers = (-1.0, -1.0)
-        if min(numbers) < 0:
+        if not all(0 <= number < math.inf for number in numbers):
             raise InputError(f"{self._where} has {key}={part}: give START:LENGTH in seconds, such as 10:2.")
         return numbers

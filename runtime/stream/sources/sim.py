@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from ufafuse.runtime.images import read_image
+from ufafuse.runtime.pixels import check_pixels, most_pixels
 from ufafuse.runtime.stream.frames import NEAR, SIDES, Array, Frame
 from ufafuse.runtime.stream.marks import draw_number
 from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source, SourceLost
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _BUFFERED = 4  # frames that a camera's driver keeps for a late reader
+_STRIPS = 16  # the line is kept as several strips, each longer than the frame
 _BANDS = 4  # depth changes this often along one length of the picture
 
 Spans = list[tuple[float, float]]
@@ -91,21 +93,25 @@ class SimSource(Source):
         picture: An image file to move past the camera; nothing draws one.
         side: `NEAR` or `FAR`.
         settings: Rate, defocus, faults.
+        most: Pixels that a frame may have; None: as `most_pixels` says for this machine.
 
     Raises:
-        InputError: The picture cannot be read, or a size is too small to carry a number.
+        InputError: The picture cannot be read, or a size is too small to carry a number, or too large.
     """
 
-    def __init__(self, picture: Path | None, side: int, settings: SimSettings | None = None) -> None:
+    def __init__(
+        self, picture: Path | None, side: int, settings: SimSettings | None = None, *, most: int | None = None
+    ) -> None:
         self._settings = settings or SimSettings()
         self._side = side
-        self._picture = _drawn_picture(self._settings.seed) if picture is None else _as_bgr(read_image(picture))
+        self._picture = _drawn_picture(self._settings.seed) if picture is None else _as_bgr(read_image(picture, most=most))
         self._strips: dict[tuple[int, int], tuple[Array, Array, int]] = {}
         self._epoch = 0.0
         self._next = 0
         self.name = f"sim:{picture or ''}"
         self.size = self._settings.size
         for _, size in [(0.0, self._settings.size), *self._settings.resize]:
+            check_pixels(size, self.name, (most_pixels() if most is None else most) // _STRIPS)
             draw_number(np.zeros(size, np.uint8), 0, side)  # refuses sizes that cannot carry a number, before anything runs
         self._strip(self._settings.size)
 
@@ -204,7 +210,7 @@ def _within(spans: Sequence[tuple[float, float]], moment: float) -> bool:
     return any(start <= moment < start + length for start, length in spans)
 
 
-def sim_source(text: str, side: int) -> SimSource:
+def sim_source(text: str, side: int, *, most: int | None = None) -> SimSource:
     """A source from ``[PICTURE][?rate=...]``, what stands after ``sim:``.
 
     Raises:
@@ -212,4 +218,4 @@ def sim_source(text: str, side: int) -> SimSource:
     """
     picture, _, parameters = text.partition("?")
     settings = SimSettings.from_params(Params(parameters, f"--{SIDES[side]} sim:{text}"))
-    return SimSource(Path(picture) if picture else None, side, settings)
+    return SimSource(Path(picture) if picture else None, side, settings, most=most)

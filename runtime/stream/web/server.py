@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import logging
 import re
 import socket
@@ -22,6 +21,7 @@ from typing import Any
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.stream.web.address import is_loopback
 from ufafuse.runtime.stream.web.broadcast import Broadcast
+from ufafuse.runtime.texts import json_text
 
 try:
     import uvicorn
@@ -56,7 +56,7 @@ def text(body: str, *, kind: str = "text/plain; charset=utf-8", status: HTTPStat
 
 def as_json(values: Mapping[str, Any], *, status: HTTPStatus = HTTPStatus.OK) -> Response:
     """Answer with a JSON object."""
-    return text(json.dumps(values) + "\n", kind="application/json", status=status)
+    return text(json_text(values) + "\n", kind="application/json", status=status)
 
 
 def pictures(broadcast: Broadcast, request: Request, *, fastest: float) -> Response:

@@ -87,4 +87,4 @@ class View:
 
 
 def _page(_request: Request) -> Response:
-    return text(files(__package__).joinpath("page.html").read_text(), kind="text/html; charset=utf-8")
+    return text(files("ufafuse.runtime.stream.web").joinpath("page.html").read_text(), kind="text/html; charset=utf-8")

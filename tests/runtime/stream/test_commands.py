@@ -150,7 +150,7 @@ def test_a_network_is_warm_before_the_first_frame_is_read():
     fused = []
 
     class Network:
-        backend, precision, model = "none", "fp32", "x.onnx"
+        backend, precision, model, why = "none", "fp32", "x.onnx", "asked for"
 
         def __init__(self, model, **options):
             pass

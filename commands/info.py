@@ -1,0 +1,158 @@
+"""`ufa info` and `ufa models`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ufafuse.commands.fuse import Backend, BackendOption, Json
+from ufafuse.runtime import console
+
+_LONGEST = 48  # characters of a manifest's value in the table; all of it is in --json
+_LAYOUTS = {"float": "float: N x 3 x H x W, RGB, 0 to 1", "uint8": "uint8: N x H x W x 3, BGR"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to ``app``."""
+    app.command("info")(info)
+    app.command("models")(models)
+
+
+def info(
+    artefact: Annotated[Path | None, typer.Argument(help="A .safetensors, .onnx or .engine file.")] = None,
+    self_test: Annotated[
+        bool, typer.Option("--self-test", help="Run the model (the default one, or ARTEFACT) on a packed pair.")
+    ] = False,
+    backend: BackendOption = Backend.auto,
+    as_json: Json = False,
+) -> None:
+    """Show this machine and what it can run; or a model file's manifest. Check a model on this machine."""
+    with console.run(as_json):
+        from dataclasses import asdict
+
+        from ufafuse.runtime import opencv
+        from ufafuse.runtime.artefact import read_manifest, tool_versions
+        from ufafuse.runtime.checks.runnable import why_not_here
+        from ufafuse.runtime.machine import backends, machine
+
+        result: dict[str, Any] = {
+            "ok": True,
+            "version": tool_versions()["ufafuse"],
+            "machine": machine(),
+            "opencv": opencv.state(),
+            "backends": backends(),
+        }
+        if artefact is not None:
+            manifest = read_manifest(artefact)
+            why_not = why_not_here(artefact, manifest)
+            here = {"runs_here": why_not is None, "why_not": why_not}
+            result["artefact"] = {"path": str(artefact), **asdict(manifest), **here}
+        if self_test:
+            result["self_test"] = _tested(artefact, backend.value)
+            result["ok"] = result["self_test"]["ok"]
+        console.emit(result, as_json=as_json)
+        if not as_json:
+            _print_info(result)
+        if self_test and not result["ok"]:
+            raise typer.Exit(1)
+
+
+def _tested(artefact: Path | None, backend: str) -> dict[str, Any]:
+    from ufafuse.runtime.checks.selftest import self_test
+    from ufafuse.runtime.fuser import Fuser
+
+    with Fuser(artefact, backend=backend) as fuser:
+        return self_test(fuser.session, fuser.model).report
+
+
+def _print_info(result: dict[str, Any]) -> None:
+    if "artefact" in result:
+        _print_artefact(result["artefact"])
+    else:
+        _print_machine(result)
+    if "self_test" in result:
+        test = result["self_test"]
+        verdict = "[green]passed[/green]" if test["ok"] else "[red]failed[/red]"
+        console.out.print(
+            f"self-test {verdict}: {console.escape(test['artefact'])} on {test['backend']}, {test['precision']}: "
+            f"{test['worst']['psnr']:.1f} dB, {test['worst']['max_abs']:.3g} levels at most"
+        )
+
+
+def _print_artefact(artefact: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table(show_header=False, title=console.escape(Path(artefact["path"]).name))
+    here = "[green]yes[/green]" if artefact["runs_here"] else f"[yellow]no: {console.escape(artefact['why_not'])}[/yellow]"
+    rows = {
+        "kind": artefact["kind"],
+        "network": artefact["variant"],
+        "tensors": artefact["precision"],
+        "in and out": _LAYOUTS.get(artefact["io"], artefact["io"]),
+        "made": artefact["created"],
+        "with": _short(artefact["tools"]),
+        "of the weights": artefact["weights_sha256"][:12] or "",
+        **{key.replace("_", " "): _short(value) for key, value in artefact["extra"].items() if "sha256" not in key},
+    }
+    table.add_row("runs here", here)
+    for key, value in rows.items():
+        if value != "":
+            table.add_row(key, console.escape(str(value)))
+    console.out.print(table)
+
+
+def _short(value: Any) -> str:  # noqa: ANN401 - whatever a manifest holds
+    """A value of a manifest in a few words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        value = [f"{key} {_short(inner)}" for key, inner in value.items()]
+    text = ", ".join(map(_short, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rstrip(', ')} ..."
+
+
+def _print_machine(result: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    machine = result["machine"]
+    table = Table(show_header=False, title=f"ufafuse {result['version']}")
+    for key in ("system", "architecture", "python", "cpu", "cores", "memory_mib"):
+        table.add_row(key, str(machine[key]))
+    table.add_row("features", " ".join(name if has else f"[dim]no {name}[/dim]" for name, has in machine["features"].items()))
+    table.add_row("gpus", ", ".join(gpu["name"] for gpu in machine["gpus"]) or "none")
+    table.add_row("opencv", _opencv_text(result["opencv"]))
+    for name, state in result["backends"].items():
+        text = state["version"] if state["available"] else f"[yellow]{console.escape(state['why_not'])}[/yellow]"
+        table.add_row(name, text)
+    console.out.print(table)
+
+
+def _opencv_text(state: dict[str, Any]) -> str:
+    if not state["available"]:
+        return f"[yellow]{console.escape(state['why_not'])}[/yellow]"
+    came = " and ".join(f"{name} {version}" for name, version in state["builds"].items()) or "not from pip"
+    warning = f"; [yellow]{console.escape(state['warning'])}[/yellow]" if "warning" in state else ""
+    return f"{state['version']} ({came}){warning}"
+
+
+def models(as_json: Json = False) -> None:
+    """List the networks that come with the package: their precisions, sizes, and what each is for."""
+    with console.run(as_json):
+        from ufafuse.runtime.models import described
+
+        found = [network.to_json() for network in described()]
+        console.emit({"ok": True, "models": found}, as_json=as_json)
+        if not as_json:
+            _print_models(found)
+            console.hint("ufa fuse NEAR FAR --model NAME")
+
+
+def _print_models(found: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    table = Table("name", "files", "what for")
+    for network in found:
+        files = "\n".join(f"{name} {size / 1e6:.1f} MB" for name, size in network["bytes"].items())
+        name = f"{network['name']}\n[dim]the default[/dim]" if network["default"] else network["name"]
+        table.add_row(name, files, console.escape(network["purpose"]))
+    console.out.print(table)

@@ -1,0 +1,105 @@
+"""What `ufa fuse` tells people: first what was written, then what was decided for them, then the warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ufafuse.runtime import console
+
+if TYPE_CHECKING:
+    from ufafuse.runtime.fuser import Fuser
+    from ufafuse.runtime.jobs import Outcome
+
+_EXISTS = "exists already"
+_SHOWN = 3  # examples of errors and warnings of one kind
+
+
+def tell_one(fuser: Fuser, outcome: Outcome) -> None:
+    """One pair or stack: its files, what was done to the frames, the engine."""
+    for path in written(outcome):
+        console.wrote(path)
+    done = done_to(outcome)
+    if done:
+        console.out.print(console.escape("; ".join(done)))
+    _tell_engine(fuser)
+
+
+def tell_many(fuser: Fuser, outcomes: Sequence[Outcome], *, skipped: int) -> None:
+    """A folder: a table of the pairs, how many were fused, the engine."""
+    if outcomes:
+        console.out.print(_table(outcomes))
+    failed = sum(1 for outcome in outcomes if outcome.error)
+    told = [f"{len(outcomes) - failed} of {len(outcomes) + skipped} pairs fused"]
+    told += [f"{skipped} were there already"] if skipped else []
+    told += [f"{failed} failed"] if failed else []
+    console.out.print(", ".join(told))
+    _tell_engine(fuser)
+
+
+def warn_and_fail(outcomes: Sequence[Outcome]) -> None:
+    """Warnings and errors on stderr; those of one kind in one line."""
+    warned: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        for warning in outcome.warnings:
+            warned.setdefault(warning, []).append(outcome.fused.name)
+    for warning, names in warned.items():
+        console.warn(f"{_examples(names)}: {warning}")
+    there = [outcome.fused for outcome in outcomes if _EXISTS in outcome.error]
+    if len(there) > 1:
+        console.fail(
+            f"{len(there)} results exist already ({_examples([path.name for path in there])}): add --skip-existing to fuse "
+            "the others only, or --force to replace them."
+        )
+    for outcome in outcomes:
+        if outcome.error and not (len(there) > 1 and _EXISTS in outcome.error):
+            console.fail(outcome.error)
+
+
+def _examples(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def written(outcome: Outcome) -> list[Path]:
+    """The files of a result that was fused."""
+    beside = [outcome.details[key] for key in ("map", "confidence", "depth", "depth_view", "mesh") if key in outcome.details]
+    return [] if outcome.error else [outcome.fused, *(Path(path) for path in beside if isinstance(path, str))]
+
+
+def done_to(outcome: Outcome) -> list[str]:
+    """What was done to the frames, each in a few words, from the entries of the report."""
+    details = outcome.details
+    count = 2 + len(details.get("more", []))
+    told = [f"{count} frames" if count > 2 else ""]
+    told += [f"reference {Path(str(details['reference'])).name}" if "reference" in details else ""]
+    if "alignment" in details:
+        moved = [entry for entry in details["alignment"] if not entry.get("refused")]
+        farthest = max((entry["moved_px"] for entry in moved), default=0)
+        told.append(f"moved by up to {farthest:.1f} pixels ({moved[0]['motion']})" if moved else "not moved")
+    if "gain" in details:
+        factors = [factor for factors in details["gain"] for factor in factors]
+        told.append(f"levels times {min(factors):.3f} to {max(factors):.3f}")
+    told.append(f"white {details['white']:g}" if isinstance(details.get("white"), (int, float)) else "")
+    if "tiles" in details:
+        told.append(f"in {details['tiles']['count']} tiles")
+    return [text for text in told if text]
+
+
+def _tell_engine(fuser: Fuser) -> None:
+    """Network, arithmetic and engine with the reasons; and that int8 would be faster, where it would."""
+    console.out.print(console.escape(f"{fuser.model.name} in {fuser.precision} on {fuser.backend} ({fuser.why})"))
+    if fuser.choice.faster:
+        console.out.print("[dim]faster here, in int8: --prefer speed[/dim]")
+
+
+def _table(outcomes: Sequence[Outcome]) -> Any:  # noqa: ANN401 - rich is imported here only
+    from rich.table import Table
+
+    table = Table("pair", "size", "result")
+    for outcome in outcomes:
+        size = "x".join(map(str, outcome.size)) if outcome.size else ""
+        result = "[red]failed[/red]" if outcome.error else console.escape(str(outcome.fused))
+        table.add_row(console.escape(outcome.fused.stem), size, result)
+    return table

@@ -1,0 +1,56 @@
+"""The one kind of progress bar: what is done, how much of how much, how fast, how long yet."""
+
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
+
+_AFTER = 1.0  # seconds: what is done before is not worth a line that comes and goes
+
+
+class Bars(Progress):
+    """Bars on a terminal that vanish when the work is done; silent where there is no terminal, and in the first second.
+
+    Args:
+        console: Where they are shown.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._since = time.monotonic()
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), Figures())
+        super().__init__(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Nothing in the first second, then the table of all bars."""
+        if time.monotonic() - self._since >= _AFTER:
+            yield from super().get_renderables()
+
+
+class Figures(ProgressColumn):
+    """``11 of 40  2.3/s  0:00:13 left``; without a known total what is known of it."""
+
+    def render(self, task: Task) -> Text:
+        """The figures of one bar."""
+        return Text(figures(task.completed, task.total, speed=task.speed, elapsed=task.elapsed), no_wrap=True)
+
+
+def figures(completed: float, total: float | None, *, speed: float | None, elapsed: float | None) -> str:
+    """The figures of a bar as text.
+
+    Args:
+        completed, total: In any unit; a total of None is not known.
+        speed: Units a second; None before the second one is done.
+        elapsed: Seconds since the beginning.
+    """
+    parts = [f"{completed:.0f} of {total:.0f}" if total else f"{completed:.0f}" if completed else ""]
+    parts.append("" if not speed else f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each")
+    left = (total - completed) / speed if total and speed and completed < total else None
+    parts.append(f"{_clock(elapsed or 0)}" if left is None else f"{_clock(left)} left")
+    return "  ".join(part for part in parts if part)
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

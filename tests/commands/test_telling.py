@@ -1,0 +1,54 @@
+"""What `ufa fuse` tells people about what was decided for them."""
+
+from pathlib import Path
+
+from ufafuse.commands import telling
+from ufafuse.runtime import console
+from ufafuse.runtime.jobs import Outcome
+
+
+def outcome(**details):
+    return Outcome(Path("a.png"), Path("b.png"), Path("f.png"), [2, 3], 1.0, details=details)
+
+
+def test_what_was_done_to_the_frames():
+    moved = [{"motion": "affine", "moved_px": 3.25}, {"motion": "affine", "moved_px": 12.5}]
+    refused = {"motion": "none", "moved_px": 99.0, "refused": "too far"}
+    done = telling.done_to(
+        outcome(
+            more=["c.png"],
+            reference="x/b.png",
+            alignment=[*moved, refused],
+            gain=[[0.9, 1.1], [1.0]],
+            white=4095,
+            tiles={"count": 6},
+        )
+    )
+    assert done == [
+        "3 frames",
+        "reference b.png",
+        "moved by up to 12.5 pixels (affine)",
+        "levels times 0.900 to 1.100",
+        "white 4095",
+        "in 6 tiles",
+    ]
+
+
+def test_a_plain_pair_needs_no_words():
+    assert telling.done_to(outcome()) == []
+
+
+def test_warnings_and_errors_of_a_kind_are_one_line(capsys):
+    outcomes = [
+        Outcome(Path("a"), Path("b"), Path(f"{name}.png"), warnings=["frames lie apart"], error=f"{name}.png exists already: x")
+        for name in "abcde"
+    ]
+    telling.warn_and_fail(outcomes)
+    warning, error = capsys.readouterr().err.splitlines()
+    assert warning == "warning: a.png, b.png, c.png and 2 more: frames lie apart"
+    assert error.startswith("error: 5 results exist already (a.png, b.png, c.png and 2 more): add --skip-existing")
+
+
+def test_a_markdown_table_keeps_its_brackets(capsys):
+    console.plain("| pip install 'ufafuse[gpu]' |\n")
+    assert capsys.readouterr().out == "| pip install 'ufafuse[gpu]' |\n"
