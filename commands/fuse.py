@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ufafuse.runtime.fuser import Fuser
     from ufafuse.runtime.jobs import Outcome
     from ufafuse.runtime.stack import StackOptions
+    from ufafuse.runtime.stacks.files import StackOutputs
 
 
 class Backend(str, Enum):
@@ -49,6 +50,13 @@ class Provider(str, Enum):
     cpu = "cpu"
     cuda = "cuda"
     tensorrt = "tensorrt"
+
+
+class Method(str, Enum):
+    """How a stack is fused."""
+
+    network = "network"
+    pyramid = "pyramid"
 
 
 class Align(str, Enum):
@@ -116,6 +124,27 @@ def fuse(
     crop: Annotated[bool, typer.Option("--crop", help="With --align: cut to what all frames show.")] = False,
     map_out: Annotated[Path | None, typer.Option("--map", help="Also write which frame won (white: the first).")] = None,
     confidence: Annotated[Path | None, typer.Option(help="Also write where any frame is sharp (white: surely).")] = None,
+    method: Annotated[
+        Method, typer.Option(help="network, or the classical choice of the strongest detail in every octave.")
+    ] = Method.network,
+    reference: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="With --align: the frame, from 1, that the others are registered to.")
+    ] = None,
+    keep_unregistered: Annotated[
+        bool, typer.Option("--keep-unregistered", help="Fuse frames of a stack that cannot be registered all the same.")
+    ] = False,
+    save_aligned: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write a stack's registered frames; alpha: what they cover.")
+    ] = None,
+    depth: Annotated[Path | None, typer.Option(help="Also write a stack's height map: 16-bit .png or float .tif.")] = None,
+    depth_view: Annotated[Path | None, typer.Option(help="Also write a shaded view of the heights.")] = None,
+    depth_fill: Annotated[
+        bool, typer.Option("--depth-fill", help="Fill in heights where no frame is sharp, along the picture's edges.")
+    ] = False,
+    mesh: Annotated[Path | None, typer.Option(help="Also write the relief as a coloured mesh, .ply.")] = None,
+    z_step: Annotated[float | None, typer.Option(help="What lies between two frames: heights are then in this unit.")] = None,
+    z_unit: Annotated[str, typer.Option(help="The name of that unit, such as mm.")] = "",
+    pixel_size: Annotated[float | None, typer.Option(help="The side of a pixel in that unit, for the mesh.")] = None,
     white: Annotated[float | None, typer.Option(help="Level of white, such as 4095 for 12 bits in 16.")] = None,
     bayer: Annotated[
         str | None, typer.Option(metavar="PATTERN", help="The images are raw: rggb, bggr, grbg, gbrg, or a name like BayerRG8.")
@@ -133,12 +162,27 @@ def fuse(
         from ufafuse.runtime.bayer import pattern_from
         from ufafuse.runtime.fuser import Fuser
         from ufafuse.runtime.jobs import reading
+        from ufafuse.runtime.models import STACKS
         from ufafuse.runtime.stack import StackOptions
+        from ufafuse.runtime.stacks.files import StackOutputs, by_one_rule
+        from ufafuse.runtime.stacks.relief import HeightOptions
 
         images = _checked_images(images, pairs)
         options = StackOptions(
-            white=white, bayer=bayer and pattern_from(bayer), align=align.value, match_gain=match_gain, crop=crop
+            white=white,
+            bayer=bayer and pattern_from(bayer),
+            align=align.value,
+            match_gain=match_gain,
+            crop=crop,
+            method=method.value,
+            reference=None if reference is None else reference - 1,
+            keep_unregistered=keep_unregistered,
         )
+        heights = HeightOptions(fill=depth_fill, z_step=z_step, z_unit=z_unit, pixel_size=pixel_size)
+        stacked = StackOutputs(
+            out or Path("fused.png"), map_out, confidence, depth, depth_view, mesh, save_aligned, height=heights
+        )
+        as_stack = _is_stack(images, pairs, options, stacked)
         results = (_checked_out(out, pairs), map_out, confidence)
         limits: dict[str, Any] = {
             "threads": threads,
@@ -150,16 +194,18 @@ def fuse(
         }
         skipped = 0
         with (
-            reading(images, threads) as frames,
+            reading([] if as_stack else images, threads) as frames,
             Fuser(
-                model,
+                model or (STACKS if as_stack else None),
                 backend=backend.value,
                 precision=precision and precision.value,
                 prefer=prefer.value,
                 **limits,
             ) as fuser,
         ):
-            if pairs is None:
+            if as_stack and by_one_rule(fuser, len(images), options, stacked):
+                outcomes = [_fuse_stack(fuser, images, stacked, options, force=force)]
+            elif pairs is None:
                 outcomes = [_fuse_one(fuser, images, frames, results, options, force=force)]
             else:
                 outcomes, skipped = _fuse_many(fuser, pairs, results, options, force=force, skip_existing=skip_existing)
@@ -175,6 +221,34 @@ def _checked_images(images: list[Path] | None, pairs: Path | None) -> list[Path]
     if pairs is None and len(images) < 2:
         raise InputError(f"{len(images)} images were given: give two or more, NEAR FAR [MORE...], or --pairs DIR.")
     return images
+
+
+def _is_stack(images: list[Path], pairs: Path | None, options: "StackOptions", outputs: "StackOutputs") -> bool:
+    """Whether the images are to be fused as a stack; refuses what only a stack has where there is none."""
+    stack = pairs is None and (len(images) > 2 or options.method != "network" or outputs.wants_more)
+    if not stack and options.reference is not None and options.reference >= 2:
+        raise InputError(f"--reference {options.reference + 1}: there are two frames, counted from 1.")
+    if pairs is not None and (outputs.wants_more or options.method != "network"):
+        raise InputError("--pairs fuses pairs: heights, aligned frames and --method are for one stack.")
+    return stack
+
+
+def _fuse_stack(
+    fuser: "Fuser", images: list[Path], outputs: "StackOutputs", options: "StackOptions", *, force: bool
+) -> "Outcome":
+    from ufafuse.runtime.pictures.source import stack_of
+    from ufafuse.runtime.stacks.files import fuse_stack_files
+
+    with console.progress() as bar, stack_of(images) as sources:
+        task = bar.add_task("fusing", total=2 * len(sources))
+        return fuse_stack_files(
+            fuser,
+            sources,
+            outputs,
+            options,
+            force=force,
+            on_step=lambda done, total: bar.update(task, completed=done, total=total),
+        )
 
 
 def _checked_out(out: Path | None, pairs: Path | None) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 from ufafuse.runtime.errors import InputError
 
 DEFAULT = "ufa-edge"
+STACKS = "ufa-stack"  # the default for more than two frames
 FOLDER = Path(__file__).resolve().parent
 PURPOSES = {
     "ufa": "The paper's network, to compare with the paper: one scale, 344,229 parameters. Slow.",
