@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ufafuse.calibration.costs import shares_of_work
 from ufafuse.calibration.crops import Crop, CropOptions, crops_from_images, crops_from_pairs
@@ -20,7 +20,11 @@ from ufafuse.calibration.table import plot
 from ufafuse.export.onnx_export import Companions, report_path
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.runtime.artefact import METADATA_KEY, Manifest, atomic_write, read_manifest, sha256_of, tool_versions, write_json
-from ufafuse.runtime.errors import CheckFailed, InputError, OutputError
+from ufafuse.runtime.errors import CheckFailed, InputError
+from ufafuse.runtime.writing import check_new
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 Progress = Callable[[str, int, int], None]
 
@@ -106,7 +110,7 @@ def int8_from_onnx(
     judge = Judge(onnx, to_judge, threads=options.threads)
     goal = replace(manifest, precision="int8")
 
-    def candidate(chosen: Collection[str]) -> Any:  # noqa: ANN401 - onnx ships no types
+    def candidate(chosen: Collection[str]) -> "ModelProto":
         return _labelled(with_quantizers(model, ranges.layers, chosen, options.quantizers), goal)
 
     alone, choice = _searched(names, judge, candidate, shares, options, on_step)
@@ -156,8 +160,7 @@ def _source(onnx: Path, out: Path, *, force: bool) -> tuple[Manifest, Any]:
         raise InputError(f"{onnx} is a tiling companion: calibrate the model, its companions are quantised with it.")
     if out.suffix != ".onnx":
         raise InputError(f"-o {out} must end in .onnx.")
-    if out.exists() and not force:
-        raise OutputError(f"{out} exists already: choose another name, or add --force to replace it.")
+    check_new(out, force=force, beside=".json")
     return manifest, load_graph(onnx)
 
 
@@ -168,7 +171,7 @@ def _check_names(keep: Sequence[str], names: Sequence[str]) -> None:
 
 
 def _ranges(
-    model: Any,  # noqa: ANN401 - onnx ships no types
+    model: "ModelProto",
     manifest: Manifest,
     options: CalibrationOptions,
     crops: Sequence[Crop],
@@ -242,7 +245,7 @@ def _speed(onnx: Path, out: Path, judge: Judge, options: CalibrationOptions) -> 
     return {"engine": engine, "size": list(SIZE), **rounded, "ratio": round(times["int8"] / times["source"], 3)}
 
 
-def _labelled(model: Any, manifest: Manifest) -> Any:  # noqa: ANN401 - onnx ships no types
+def _labelled(model: "ModelProto", manifest: Manifest) -> "ModelProto":
     """Put a manifest in place of the one that the source file had."""
     for entry in model.metadata_props:
         if entry.key == METADATA_KEY:

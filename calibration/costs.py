@@ -1,14 +1,17 @@
 """What each convolution costs, so that a report can say how much of the work is int8 and not only how many layers."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ufafuse.calibration.layers import conv_layers
 from ufafuse.calibration.probe import Probe
 
+if TYPE_CHECKING:
+    import onnx
 
-def shares_of_work(model: Any, stride: int, io: str) -> dict[str, float]:  # noqa: ANN401 - onnx ships no types
+
+def shares_of_work(model: "onnx.ModelProto", stride: int, io: str) -> dict[str, float]:
     """Each convolution's share of the multiply-accumulates of one pair, by layer name.
 
     The graph is run once on a small black pair to see the sizes: shape inference cannot follow padding to a computed size.

@@ -10,7 +10,7 @@ very same values. With them the convolutions of the paper's encoder went from 42
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from ufafuse.calibration.layers import Layer, conv_layers
 from ufafuse.calibration.probe import Probe
 from ufafuse.calibration.ranges import model_inputs
 from ufafuse.runtime.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
 
 _LARGEST = 64.0  # a channel is enlarged this much at most: what is smaller is hardly used, and float16 stays far from its end
 
@@ -41,7 +44,7 @@ class Link:
     activated: bool
 
 
-def links(model: Any) -> dict[str, Link]:  # noqa: ANN401 - onnx ships no types
+def links(model: "onnx.ModelProto") -> dict[str, Link]:
     """Every `Link` of an ``onnx.ModelProto``, by the name of its second convolution."""
     made_by = {output: node for node in model.graph.node for output in node.output}
     uses: dict[str, int] = {value.name: 1 for value in model.graph.output}
@@ -64,7 +67,7 @@ def links(model: Any) -> dict[str, Link]:  # noqa: ANN401 - onnx ships no types
 
 
 def measure_factors(
-    model: Any,  # noqa: ANN401 - onnx ships no types
+    model: "onnx.ModelProto",
     io: str,
     crops: Sequence[Crop],
     *,
@@ -105,7 +108,7 @@ def _factors(top: NDArray[Any]) -> list[float]:
     return [float(factor) for factor in 2 ** np.floor(np.log2(room))]
 
 
-def equalised(model: Any, factors: Factors) -> Any:  # noqa: ANN401 - onnx ships no types
+def equalised(model: "onnx.ModelProto", factors: Factors) -> "onnx.ModelProto":
     """A copy that computes the same with channels enlarged between linked convolutions.
 
     Args:
@@ -132,7 +135,7 @@ def equalised(model: Any, factors: Factors) -> Any:  # noqa: ANN401 - onnx ships
 class _Editor:
     """Changes weights and biases of a graph in place."""
 
-    def __init__(self, model: Any) -> None:  # noqa: ANN401 - onnx ships no types
+    def __init__(self, model: "onnx.ModelProto") -> None:
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         self._biases = {node.name: list(node.input[2:3]) for node in model.graph.node if node.op_type == "Conv"}
 

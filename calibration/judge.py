@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from ufafuse.calibration.ranges import model_inputs
 from ufafuse.runtime.checks.tolerances import psnr
 from ufafuse.runtime.errors import BackendError
 from ufafuse.runtime.session import SessionOptions, installed, open_session
+
+if TYPE_CHECKING:
+    import onnx
 
 _ENGINES = ("onnxruntime", "openvino")
 
@@ -50,7 +53,7 @@ class Judge:
         # ONNX Runtime has the file's own arithmetic; OpenVINO would otherwise take bf16 where it can.
         return SessionOptions(precision=precision if self.engines[0] == "openvino" else None, threads=self._threads)
 
-    def worst(self, model: Any, engines: Sequence[str] | None = None) -> float:  # noqa: ANN401 - onnx ships no types
+    def worst(self, model: "onnx.ModelProto", engines: Sequence[str] | None = None) -> float:
         """Worst PSNR in dB over frames and engines of an ``onnx.ModelProto`` with a manifest; 0 where it is not finite."""
         with tempfile.TemporaryDirectory(prefix="ufafuse-") as folder:
             path = Path(folder) / "candidate.onnx"

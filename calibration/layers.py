@@ -5,9 +5,12 @@ companions share; tensor names differ from file to file.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ufafuse.runtime.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
 
 _PREFIX, _SUFFIX = "net.", ".weight"
 # Averages over channels, written as convolutions, of which nothing is learnt and nothing gained in int8; and what compares
@@ -34,7 +37,7 @@ class Layer:
     joined: bool
 
 
-def conv_layers(model: Any) -> list[Layer]:  # noqa: ANN401 - onnx ships no types
+def conv_layers(model: "onnx.ModelProto") -> list[Layer]:
     """The network's convolutions in an ``onnx.ModelProto`` that may be quantised, in order.
 
     Raises:

@@ -2,10 +2,13 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnx
 
 
 class Probe:
@@ -16,7 +19,7 @@ class Probe:
         tensors: Names of the tensors to give.
     """
 
-    def __init__(self, model: Any, tensors: Sequence[str]) -> None:  # noqa: ANN401 - onnx ships no types
+    def __init__(self, model: "onnx.ModelProto", tensors: Sequence[str]) -> None:
         import onnx
         import onnxruntime as ort
 

@@ -17,13 +17,16 @@ What the three demand, found by trying:
 import copy
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.calibration.layers import Layer, conv_layers
 from ufafuse.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    import onnx
 
 _LEVELS = 127
 _SMALLEST_SCALE = 1e-6  # of a layer that only ever saw zeros
@@ -56,7 +59,7 @@ class Range:
 
 
 def with_quantizers(
-    model: Any,  # noqa: ANN401 - onnx ships no types
+    model: "onnx.ModelProto",
     ranges: Mapping[str, Range],
     names: Collection[str],
     options: QuantizerOptions,
@@ -85,7 +88,7 @@ def with_quantizers(
 class _Writer:
     """Adds quantisers to one graph; nodes are inserted in order at the end."""
 
-    def __init__(self, model: Any) -> None:  # noqa: ANN401 - onnx ships no types
+    def __init__(self, model: "onnx.ModelProto") -> None:
         import onnx
 
         self._onnx = onnx

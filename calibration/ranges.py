@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from ufafuse.calibration.quantizers import Range
 from ufafuse.runtime.artefact import Manifest, write_json
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.frames import check_pair, pack
+
+if TYPE_CHECKING:
+    import onnx
 
 METHODS = ("minmax", "entropy", "percentile")
 SCHEMA = 1
@@ -91,7 +94,7 @@ class Ranges:
 
 
 def measure_ranges(
-    model: Any,  # noqa: ANN401 - onnx ships no types
+    model: "onnx.ModelProto",
     manifest: Manifest,
     crops: Sequence[Crop],
     method: Method,

@@ -10,13 +10,11 @@ from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from ufafuse.runtime.frames import Frame
     from ufafuse.runtime.fuser import Fuser
-    from ufafuse.runtime.jobs import Outcome
+    from ufafuse.runtime.jobs import FileOptions, Outcome
+    from ufafuse.runtime.outputs import Outputs
+    from ufafuse.runtime.pictures.source import FrameSource
     from ufafuse.runtime.stack import StackOptions
-    from ufafuse.runtime.stacks.files import StackOutputs
 
 
 class Backend(str, Enum):
@@ -50,6 +48,16 @@ class Provider(str, Enum):
     cpu = "cpu"
     cuda = "cuda"
     tensorrt = "tensorrt"
+
+
+class Compression(str, Enum):
+    """How results are packed."""
+
+    none = "none"
+    fast = "fast"
+    small = "small"
+    lzw = "lzw"
+    zstd = "zstd"
 
 
 class Method(str, Enum):
@@ -103,13 +111,40 @@ def register(app: typer.Typer) -> None:
 
 def fuse(
     images: Annotated[
-        list[Path] | None, typer.Argument(metavar="[NEAR FAR [MORE...]]", help="Images of one scene, in the order of focus.")
+        list[Path] | None,
+        typer.Argument(
+            metavar="[NEAR FAR [MORE...] | DIR | STACK]",
+            help="Images of one scene, in the order of focus; or their folder, a quoted pattern, a TIFF with pages, a video.",
+        ),
     ] = None,
     *,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="The fused image, or with --pairs a folder [default: fused.png].")
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="The fused image [default: fused.png]; with --pairs or --stacks a folder, or 'DIR/*.tif'."
+        ),
     ] = None,
-    pairs: Annotated[Path | None, typer.Option(help="A folder of pairs: NAME_A.* + NAME_B.*, or near/ + far/.")] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A folder of pairs: NAME_A.* + NAME_B.* (or _1, _2), or near/ + far/ (or A/ + B/)."),
+    ] = None,
+    stacks: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A folder of stacks: folders of images, TIFFs of several pages, videos.")
+    ] = None,
+    gap: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="With --stacks: cut the images in DIR itself where such a time (3s) lies between."),
+    ] = None,
+    every: Annotated[
+        int | None,
+        typer.Option(min=2, metavar="N", help="With --stacks: cut the images in DIR itself into stacks of N; see --watch."),
+    ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="With --stacks: fuse each folder that appears: when it is quiet, or has --every images."),
+    ] = False,
+    quiet: Annotated[str, typer.Option(metavar="TIME", help="With --watch: how long a folder has to stay as it is.")] = "5s",
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="With --watch: end after N stacks.")] = None,
     model: Model = None,
     backend: BackendOption = Backend.auto,
     precision: PrecisionOption = None,
@@ -125,13 +160,13 @@ def fuse(
     map_out: Annotated[Path | None, typer.Option("--map", help="Also write which frame won (white: the first).")] = None,
     confidence: Annotated[Path | None, typer.Option(help="Also write where any frame is sharp (white: surely).")] = None,
     method: Annotated[
-        Method, typer.Option(help="network, or the classical choice of the strongest detail in every octave.")
+        Method, typer.Option(help="Of a stack: the network, or the classical choice of the strongest detail in every octave.")
     ] = Method.network,
     reference: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="With --align: the frame, from 1, that the others are registered to.")
+        int | None, typer.Option(metavar="N", min=1, help="With --align: the frame, from 1, whose geometry a stack takes.")
     ] = None,
     keep_unregistered: Annotated[
-        bool, typer.Option("--keep-unregistered", help="Fuse frames of a stack that cannot be registered all the same.")
+        bool, typer.Option("--keep-unregistered", help="Frames of a stack that cannot be registered take part all the same.")
     ] = False,
     save_aligned: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also write a stack's registered frames; alpha: what they cover.")
@@ -145,29 +180,51 @@ def fuse(
     z_step: Annotated[float | None, typer.Option(help="What lies between two frames: heights are then in this unit.")] = None,
     z_unit: Annotated[str, typer.Option(help="The name of that unit, such as mm.")] = "",
     pixel_size: Annotated[float | None, typer.Option(help="The side of a pixel in that unit, for the mesh.")] = None,
-    white: Annotated[float | None, typer.Option(help="Level of white, such as 4095 for 12 bits in 16.")] = None,
+    white: Annotated[
+        float | None, typer.Option(help="Level of white, such as 4095 for 12 bits in 16 [default: found in the images].")
+    ] = None,
     bayer: Annotated[
         str | None, typer.Option(metavar="PATTERN", help="The images are raw: rggb, bggr, grbg, gbrg, or a name like BayerRG8.")
+    ] = None,
+    convert_profile: Annotated[
+        bool, typer.Option("--convert-profile", help="Convert images with another colour profile to the first one's.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse images that are damaged inside; otherwise that is a warning.")
+    ] = False,
+    quality: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Of a .jpg (default 97) or .webp result (default: no loss).")
+    ] = None,
+    compression: Annotated[Compression | None, typer.Option(help="Of a .png or .tif result.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="PAGE.html", help="Also write a page to look at; with --pairs or --stacks a folder of them."),
     ] = None,
     self_test: Annotated[bool, typer.Option("--self-test", help="First check the model on a packed pair.")] = False,
     force: Force = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="With --pairs: go on where an earlier run stopped.")
+        bool, typer.Option("--skip-existing", help="With --pairs or --stacks: go on where an earlier run stopped.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Fuse frames at different focus into one that is sharp everywhere: a pair, a focus stack, or a folder of pairs."""
     with console.run(as_json):
+        from ufafuse.commands.many import Many, fuse_many
         from ufafuse.commands.quantities import megabytes_from
         from ufafuse.runtime.bayer import pattern_from
         from ufafuse.runtime.fuser import Fuser
-        from ufafuse.runtime.jobs import reading
-        from ufafuse.runtime.models import STACKS
+        from ufafuse.runtime.jobs import FileOptions, reading
+        from ufafuse.runtime.models import default_for
+        from ufafuse.runtime.outputs import Outputs
+        from ufafuse.runtime.pictures.inputs import expanded
+        from ufafuse.runtime.pictures.write import WriteOptions
         from ufafuse.runtime.stack import StackOptions
-        from ufafuse.runtime.stacks.files import StackOutputs, by_one_rule
         from ufafuse.runtime.stacks.relief import HeightOptions
 
-        images = _checked_images(images, pairs)
+        named = _checked_names(images or [], pairs, stacks)
+        many = Many.checked(pairs, stacks, gap=gap, every=every, watch=watch, quiet=quiet, limit=limit)
+        target, suffix = _checked_out(out, many is not None)
+        paths, order = ([], "") if many else expanded(named)
         options = StackOptions(
             white=white,
             bayer=bayer and pattern_from(bayer),
@@ -178,12 +235,14 @@ def fuse(
             reference=None if reference is None else reference - 1,
             keep_unregistered=keep_unregistered,
         )
+        store = WriteOptions(quality, compression and compression.value)
+        files = FileOptions(strict, convert_profile, store, report)
         heights = HeightOptions(fill=depth_fill, z_step=z_step, z_unit=z_unit, pixel_size=pixel_size)
-        stacked = StackOutputs(
-            out or Path("fused.png"), map_out, confidence, depth, depth_view, mesh, save_aligned, height=heights
-        )
-        as_stack = _is_stack(images, pairs, options, stacked)
-        results = (_checked_out(out, pairs), map_out, confidence)
+        outputs = Outputs(target, map_out, confidence, depth, depth_view, mesh, save_aligned, height=heights)
+        if many is None:
+            outputs.check(force=force, inputs=paths, store=store)
+        elif outputs.of_stack:
+            raise InputError("heights and aligned frames are for one stack: omit them with --pairs and --stacks.")
         limits: dict[str, Any] = {
             "threads": threads,
             "pin": pin,
@@ -194,113 +253,74 @@ def fuse(
         }
         skipped = 0
         with (
-            reading([] if as_stack else images, threads) as frames,
+            reading(paths, threads) as frames,
             Fuser(
-                model or (STACKS if as_stack else None),
+                model or default_for(len(frames) if many is None else 2 if pairs else 3, of_stack=outputs.of_stack),
                 backend=backend.value,
                 precision=precision and precision.value,
                 prefer=prefer.value,
                 **limits,
             ) as fuser,
         ):
-            if as_stack and by_one_rule(fuser, len(images), options, stacked):
-                outcomes = [_fuse_stack(fuser, images, stacked, options, force=force)]
-            elif pairs is None:
-                outcomes = [_fuse_one(fuser, images, frames, results, options, force=force)]
+            if many is None:
+                outcomes = [_fuse_one(fuser, paths, frames, outputs, options, files, force=force)]
+                outcomes[0].details |= {"order": order} if order else {}
             else:
-                outcomes, skipped = _fuse_many(fuser, pairs, results, options, force=force, skip_existing=skip_existing)
-            _report(fuser, outcomes, as_json=as_json, many=pairs is not None, skipped=skipped)
+                outcomes, skipped = fuse_many(
+                    fuser, many, (target, map_out, confidence, suffix), options, files, force=force, skip_existing=skip_existing
+                )
+            _report(fuser, outcomes, as_json=as_json, many=many is not None, skipped=skipped)
     if any(outcome.error for outcome in outcomes):
         raise typer.Exit(1)
 
 
-def _checked_images(images: list[Path] | None, pairs: Path | None) -> list[Path]:
-    images = images or []
-    if pairs is not None and images:
-        raise InputError("both images and --pairs were given: give one of them.")
-    if pairs is None and len(images) < 2:
-        raise InputError(f"{len(images)} images were given: give two or more, NEAR FAR [MORE...], or --pairs DIR.")
+def _checked_names(images: list[Path], pairs: Path | None, stacks: Path | None) -> list[Path]:
+    given = [name for name, value in (("images", images), ("--pairs", pairs), ("--stacks", stacks)) if value]
+    if len(given) > 1:
+        raise InputError(f"both {given[0]} and {given[1]} were given: give one of them.")
+    if not given:
+        raise InputError("no images were given: give two or more, NEAR FAR [MORE...], a folder, --pairs DIR or --stacks DIR.")
     return images
 
 
-def _is_stack(images: list[Path], pairs: Path | None, options: "StackOptions", outputs: "StackOutputs") -> bool:
-    """Whether the images are to be fused as a stack; refuses what only a stack has where there is none."""
-    stack = pairs is None and (len(images) > 2 or options.method != "network" or outputs.wants_more)
-    if not stack and options.reference is not None and options.reference >= 2:
-        raise InputError(f"--reference {options.reference + 1}: there are two frames, counted from 1.")
-    if pairs is not None and (outputs.wants_more or options.method != "network"):
-        raise InputError("--pairs fuses pairs: heights, aligned frames and --method are for one stack.")
-    return stack
-
-
-def _fuse_stack(
-    fuser: "Fuser", images: list[Path], outputs: "StackOutputs", options: "StackOptions", *, force: bool
-) -> "Outcome":
-    from ufafuse.runtime.pictures.source import stack_of
-    from ufafuse.runtime.stacks.files import fuse_stack_files
-
-    with console.progress() as bar, stack_of(images) as sources:
-        task = bar.add_task("fusing", total=2 * len(sources))
-        return fuse_stack_files(
-            fuser,
-            sources,
-            outputs,
-            options,
-            force=force,
-            on_step=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-
-
-def _checked_out(out: Path | None, pairs: Path | None) -> Path:
-    if out is None and pairs is not None:
-        raise InputError("--pairs writes many pictures: name a folder for them with -o OUTDIR.")
-    return out or Path("fused.png")
+def _checked_out(out: Path | None, many: bool) -> tuple[Path, str]:
+    """Where results go, and for many of them their suffix."""
+    if not many:
+        return out or Path("fused.png"), ""
+    if out is None:
+        raise InputError("--pairs and --stacks write many pictures: name a folder for them with -o OUTDIR.")
+    if out.stem == "*":
+        return out.parent, out.suffix.lower()
+    if out.suffix and not out.is_dir():
+        raise InputError(f"--out {out} looks like a file, and many are written: give a folder, or 'DIR/*{out.suffix}'.")
+    return out, ".png"
 
 
 def _parsed_tile(text: str) -> Any:  # noqa: ANN401 - a `Tile`, or a word that `Budget` refuses
     return int(text) if text.isdecimal() else text
 
 
-Results = tuple[Path, Path | None, Path | None]
-
-
 def _fuse_one(
-    fuser: "Fuser", images: list[Path], frames: "Iterable[Frame]", results: Results, options: "StackOptions", *, force: bool
+    fuser: "Fuser",
+    images: list[Path],
+    frames: "list[FrameSource]",
+    outputs: "Outputs",
+    options: "StackOptions",
+    files: "FileOptions",
+    *,
+    force: bool,
 ) -> "Outcome":
-    from ufafuse.runtime.jobs import Outputs, fuse_files
+    from ufafuse.runtime.jobs import fuse_files
 
     with console.progress() as bar:
         task = bar.add_task(f"fusing {len(images)} frames", total=None)
 
+        stack = fuser.gathers and len(frames) > 2
+
         def on_tile(done: int, total: int) -> None:
-            bar.update(task, description="fusing, tile", completed=done, total=total)
+            bar.update(task, description="fusing, frame" if stack else "fusing, tile", completed=done, total=total)
 
-        return fuse_files(fuser, images, Outputs(*results), options, frames=frames, force=force, on_tile=on_tile)
-
-
-def _fuse_many(
-    fuser: "Fuser", pairs: Path, results: Results, options: "StackOptions", *, force: bool, skip_existing: bool
-) -> "tuple[list[Outcome], int]":
-    """What became of the pairs, and how many results were there already."""
-    from ufafuse.runtime.jobs import fuse_folder
-    from ufafuse.runtime.pairs import find_pairs
-
-    found = find_pairs(pairs)
-    out, maps, confidences = results
-    with console.progress() as bar:
-        task = bar.add_task("fusing pairs", total=len(found))
-        outcomes = fuse_folder(
-            fuser,
-            found,
-            out,
-            options,
-            maps=maps,
-            confidences=confidences,
-            force=force,
-            skip_existing=skip_existing,
-            done=lambda _: bar.advance(task),
-        )
-    return outcomes, len(found) - len(outcomes)
+        return fuse_files(fuser, images, outputs, options, files=files, frames=frames, force=force, on_tile=on_tile)
 
 
 def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, many: bool, skipped: int) -> None:

@@ -24,3 +24,23 @@ def megabytes_from(option: str, text: str | None) -> float | None:
     if value <= 0:
         raise InputError(f"{option} {text} is not an amount of memory: give MB, such as 800, or 800MB, 2GB, 1.5GiB.")
     return value
+
+
+_SECONDS = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def seconds_from(option: str, text: str) -> float:
+    """Seconds from ``3``, ``3s``, ``500ms``, ``2m`` or ``1h``.
+
+    Args:
+        option: What the error calls it.
+        text: A number, taken for seconds, or one with a unit.
+
+    Raises:
+        InputError: It is no such time, or not above zero.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|m|min|h)?\s*", text, re.IGNORECASE)
+    value = float(found[1]) * _SECONDS[(found[2] or "").lower()] if found else 0.0
+    if value <= 0:
+        raise InputError(f"{option} {text} is not a time: give seconds, such as 3, or 3s, 500ms, 2m.")
+    return value

@@ -31,7 +31,7 @@ def tell_many(fuser: Fuser, outcomes: Sequence[Outcome], *, skipped: int) -> Non
     if outcomes:
         console.out.print(_table(outcomes))
     failed = sum(1 for outcome in outcomes if outcome.error)
-    told = [f"{len(outcomes) - failed} of {len(outcomes) + skipped} pairs fused"]
+    told = [f"{len(outcomes) - failed} of {len(outcomes) + skipped} fused"]
     told += [f"{skipped} were there already"] if skipped else []
     told += [f"{failed} failed"] if failed else []
     console.out.print(", ".join(told))
@@ -81,10 +81,21 @@ def done_to(outcome: Outcome) -> list[str]:
     if "gain" in details:
         factors = [factor for factors in details["gain"] for factor in factors]
         told.append(f"levels times {min(factors):.3f} to {max(factors):.3f}")
-    told.append(f"white {details['white']:g}" if isinstance(details.get("white"), (int, float)) else "")
+    told.append(_levels(details))
+    told.append(details.get("order", "") if isinstance(details.get("order"), str) else "")
     if "tiles" in details:
         told.append(f"in {details['tiles']['count']} tiles")
     return [text for text in told if text]
+
+
+def _levels(details: dict[str, Any]) -> str:
+    """The level of white where it is another than one thinks, with the reason; and that dark frames were made brighter."""
+    white, why, seen = details.get("white"), details.get("white_found", ""), details.get("seen_as_white", 0)
+    if not isinstance(white, (int, float)) or (white in (255, 65535, 1) and why != "given" and white == seen):
+        return ""
+    darker = white / seen if seen else 1
+    told = f"white {white:g}" + (f" ({why})" if why else "")
+    return told + (f", seen {darker:g} times brighter" if darker >= 2 else "")
 
 
 def _tell_engine(fuser: Fuser) -> None:

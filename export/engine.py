@@ -24,6 +24,7 @@ from ufafuse.runtime.artefact import (
     write_json,
 )
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
+from ufafuse.runtime.writing import check_new
 
 _POLL_S = 0.1
 _INHERITED = (
@@ -114,8 +115,7 @@ def _check_paths(onnx: Path, out: Path, *, force: bool) -> None:
         raise InputError(f"{onnx} is no .onnx file: run `ufa export` first, and build from what it writes.")
     if out.suffix != ".engine":
         raise InputError(f"-o {out} must end in .engine.")
-    if out.exists() and not force:
-        raise OutputError(f"{out} exists already: choose another name, or add --force to replace it.")
+    check_new(out, force=force, beside=".json")
     if not out.parent.is_dir():
         raise OutputError(f"{out.parent} is not a folder: make it first (mkdir -p {out.parent}).")
     if not os.access(out.parent, os.W_OK):

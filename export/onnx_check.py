@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from ufafuse.runtime.errors import CheckFailed, ModelError
 from ufafuse.runtime.frames import check_pair, pack, to_planes
 from ufafuse.runtime.session import Session, open_session
 
+if TYPE_CHECKING:
+    import onnx
+
 Bytes = NDArray[np.uint8]
 
 _STRESS_SIZE = (67, 93)
@@ -30,7 +33,7 @@ _STRESS_SIZE = (67, 93)
 _MEANS_TOLERANCE = {"fp32": 1e-5, "fp16": 5e-3}
 
 
-def finished(model: Any, manifest: Manifest, signature: Signature) -> bytes:  # noqa: ANN401 - onnx ships no types
+def finished(model: "onnx.ModelProto", manifest: Manifest, signature: Signature) -> bytes:
     """Infer shapes, simplify, assert that the free dimensions are free, add the manifest, run the checker.
 
     Args:
@@ -49,7 +52,8 @@ def finished(model: Any, manifest: Manifest, signature: Signature) -> bytes:  # 
 
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     outputs = {value.name: copy.deepcopy(value.type) for value in model.graph.output}
-    model = onnxslim.slim(model)
+    slim: Any = onnxslim.slim  # it gives what it was given, and its annotation says four things
+    model = slim(model)
     for value in model.graph.output:  # it takes a map of one channel that weighs three for one of three
         value.type.CopyFrom(outputs[value.name])
     del model.graph.value_info[:]  # inferred, symbolic, four fifths of a small file, and inferred anew by every reader
@@ -65,7 +69,7 @@ def finished(model: Any, manifest: Manifest, signature: Signature) -> bytes:  # 
     return bytes(model.SerializeToString())
 
 
-def _name_output_dims(model: Any, signature: Signature) -> None:  # noqa: ANN401 - onnx ships no types
+def _name_output_dims(model: "onnx.ModelProto", signature: Signature) -> None:
     """Name outputs' sizes after the inputs', from which they follow: shape inference cannot see that pad and crop cancel."""
     for value in model.graph.output:
         dims = value.type.tensor_type.shape.dim

@@ -17,7 +17,8 @@ from ufafuse.network.base import Network
 from ufafuse.network.spec import OCTAVES, Spec
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import Manifest, atomic_write, sha256_of, tool_versions, write_json
-from ufafuse.runtime.errors import InputError, OutputError
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.writing import check_new
 
 PRECISIONS = ("fp32", "fp16")
 IOS = ("float", "uint8")
@@ -154,8 +155,7 @@ def _write_verified(
 def _refuse_existing(paths: Iterable[Path], *, force: bool) -> None:
     """Before minutes are spent: the same that `atomic_write` refuses file by file."""
     for path in paths:
-        if path.exists() and not force:
-            raise OutputError(f"{path} exists already: choose another name, or add --force to replace it.")
+        check_new(path, force=force, beside=".json")
 
 
 def _manifest(net: Network, weights: Path, io: str, islands: Islands | None) -> Manifest:

@@ -1,13 +1,16 @@
 """Reading ONNX files, with one clear error for a broken one."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ufafuse.export.profiles import FREE_DIMS, is_free
 from ufafuse.runtime.errors import InputError, ModelError
 
+if TYPE_CHECKING:
+    import onnx
 
-def load_graph(path: Path) -> Any:  # noqa: ANN401 - onnx ships no types for its messages
+
+def load_graph(path: Path) -> "onnx.ModelProto":
     """The file as an ``onnx.ModelProto``.
 
     Raises:

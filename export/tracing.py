@@ -5,18 +5,23 @@ import inspect
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ufafuse.runtime.errors import ModelError
 
+if TYPE_CHECKING:
+    import onnx
+
 # The newest opset that every reader knows: the parsers of TensorRT 10.3 (Jetson) and of TensorRT-RTX read up to 20.
 OPSET = 20
 
 
-def trace(module: nn.Module, inputs: Mapping[str, Tensor], outputs: list[str], free: Mapping[str, Mapping[int, str]]) -> Any:  # noqa: ANN401 - onnx ships no types
+def trace(
+    module: nn.Module, inputs: Mapping[str, Tensor], outputs: list[str], free: Mapping[str, Mapping[int, str]]
+) -> "onnx.ModelProto":
     """Export ``module`` with free dimensions.
 
     Args:
@@ -94,14 +99,14 @@ def _factor(before: Any, after: Any) -> float:  # noqa: ANN401 - int or torch.Sy
         raise ModelError(f"the network resizes by {ratio}: only constant factors can be exported.") from error
 
 
-def _strip_notes(model: Any) -> None:  # noqa: ANN401 - onnx ships no types
+def _strip_notes(model: "onnx.ModelProto") -> None:
     """Leave out the stack traces that the exporter writes into every node: half of a small file, and paths of the maker."""
     for message in (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output):
         del message.metadata_props[:]
         message.doc_string = ""
 
 
-def _name_dims(model: Any, free: Mapping[str, Mapping[int, str]]) -> None:  # noqa: ANN401 - onnx ships no types
+def _name_dims(model: "onnx.ModelProto", free: Mapping[str, Mapping[int, str]]) -> None:
     """Rename the exporter's symbols; every name must stand for one symbol of its own."""
     symbols: dict[str, str] = {}
     for value in model.graph.input:
@@ -121,7 +126,7 @@ def _name_dims(model: Any, free: Mapping[str, Mapping[int, str]]) -> None:  # no
                 dim.dim_param = names.get(dim.dim_param, dim.dim_param)
 
 
-def _keep_maxima_in_half(model: Any) -> None:  # noqa: ANN401 - onnx ships no types
+def _keep_maxima_in_half(model: "onnx.ModelProto") -> None:
     """Take out the casts to float32 and back that the exporter puts around a maximum, whole feature maps wide.
 
     They would be there for sums; a maximum is exact in any type.

@@ -1,7 +1,7 @@
 """What every network of the family can be asked for."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
@@ -16,6 +16,8 @@ class Network(nn.Module, ABC):
     """A fusion network; `spec` says which."""
 
     spec: "Spec"
+    encoder: nn.ModuleList  # by scale, finest first
+    detail: Any  # `ufafuse.network.blocks.Detail` or its like; None where `Spec.detail` is off
 
     def forward(self, near: Tensor, far: Tensor) -> Tensor:
         """Fuse two frames; returns N x 3 x H x W (in [0, 1] when the network is in evaluation mode)."""

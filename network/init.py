@@ -304,7 +304,9 @@ def _compare_detail(detail: Detail) -> None:
 def _start_stack(net: StackNet, chosen: str) -> None:
     """Start near the average of all frames, told apart by little more than each pixel's own detail."""
     if chosen not in ("select", "xavier"):
-        raise InputError(f"initialisation {chosen!r} is of networks that reconstruct, {net.spec.name!r} selects: use 'auto'.")
+        raise InputError(
+            f"initialisation {chosen!r} is for a network that reconstructs, {net.spec.name!r} selects: use 'auto'."
+        )
     _random(net, xavier=chosen == "xavier")
     _blind_to_brightness(first_conv(net))
     net.head.weight.mul_(0.3)
@@ -319,7 +321,7 @@ def _start_stack(net: StackNet, chosen: str) -> None:
     detail.gate.bias.fill_(1.0)
 
 
-def first_conv(net: FusionNet | StackNet) -> nn.Conv2d:
+def first_conv(net: Network) -> nn.Conv2d:
     """Return the convolution that sees the frames."""
     encoder: Any = net.encoder[0]
     conv: nn.Conv2d = encoder[0][0]

@@ -144,7 +144,7 @@ class FusionNet(Network):
                 if isinstance(child, (TiedConv, TiedHead)):
                     setattr(parent, name, plain_conv(child))
         if self.detail is not None:
-            plain.detail = PlainDetail(self.detail)  # type: ignore[assignment]
+            plain.detail = PlainDetail(self.detail)
         widths = self.spec.widths
         plain.merge = nn.ModuleList(BlendedConv(conv) for conv in plain.merge)  # type: ignore[arg-type]
         for blocks, width in zip(plain.decoder, widths[:-1], strict=False):

@@ -68,26 +68,33 @@ class Spec:
 
     def __post_init__(self) -> None:
         """Refuse a description that is no network (`ModelError`)."""
-        scales = len(self.widths)
-        problem = ""
-        if not scales or len(self.encoder_blocks) != scales or len(self.decoder_blocks) != scales:
-            problem = f"widths, encoder_blocks and decoder_blocks need one number per scale, got {self}"
-        elif min(self.widths) < 1 or self.fold < 1 or min(self.encoder_blocks) < 1 or min(self.decoder_blocks) < 0:
-            problem = f"widths, fold and encoder_blocks must be at least 1, got {self}"
-        elif min((1, *self.decoder_blocks[:-1])) < 1:
-            problem = f"every scale but the coarsest needs a decoder block to join the coarser ones, got {self}"
-        elif self.head not in HEADS or self.attention not in ATTENTIONS:
-            problem = f"head must be one of {HEADS} and attention one of {ATTENTIONS}, got {self}"
-        elif self.symmetric and self.head != "select":
-            problem = "a symmetric network scores its frames: its head must be 'select'"
-        elif self.detail and (not self.symmetric or self.residual):
-            problem = "detail only decides between frames that are treated alike: symmetric, without a residual"
-        elif self.gathers and not (self.detail and self.attention == "no_channel"):
-            problem = "a network that gathers has the spatial attention alone, and detail"
-        elif self.symmetric and not self.gathers and any(width % 2 for width in self.widths):
-            problem = f"a symmetric network gives each frame half the channels: widths must be even, got {self.widths}"
-        if problem:
+        if problem := self._wrong_scales() or self._wrong_kind():
             raise ModelError(f"network description of {self.name!r}: {problem}.")
+
+    def _wrong_scales(self) -> str:
+        scales = len(self.widths)
+        if not scales or len(self.encoder_blocks) != scales or len(self.decoder_blocks) != scales:
+            return f"widths, encoder_blocks and decoder_blocks need one number per scale, got {self}"
+        if min(self.widths) < 1 or self.fold < 1 or min(self.encoder_blocks) < 1 or min(self.decoder_blocks) < 0:
+            return f"widths, fold and encoder_blocks must be at least 1, got {self}"
+        if min((1, *self.decoder_blocks[:-1])) < 1:
+            return f"every scale but the coarsest needs a decoder block to join the coarser ones, got {self}"
+        if self.gathers and self.stride % OCTAVES[-1]:
+            return f"a network that gathers splits octaves of {OCTAVES[-1]} pixels, which must divide its stride, {self.stride}"
+        return ""
+
+    def _wrong_kind(self) -> str:
+        if self.head not in HEADS or self.attention not in ATTENTIONS:
+            return f"head must be one of {HEADS} and attention one of {ATTENTIONS}, got {self}"
+        if self.symmetric and self.head != "select":
+            return "a symmetric network scores its frames: its head must be 'select'"
+        if self.detail and (not self.symmetric or self.residual):
+            return "detail only decides between frames that are treated alike: symmetric, without a residual"
+        if self.gathers and not (self.detail and self.attention == "no_channel"):
+            return "a network that gathers has the spatial attention alone, and detail"
+        if self.symmetric and not self.gathers and any(width % 2 for width in self.widths):
+            return f"a symmetric network gives each frame half the channels: widths must be even, got {self.widths}"
+        return ""
 
     @property
     def stride(self) -> int:
@@ -186,9 +193,10 @@ class Spec:
         `margin` is how many cells around a feature its attention is made of.
         """
         low = high = pixel // self.fold
-        # The head's convolution; the octaves' scores are enlarged besides, which reads two neighbours.
-        around_head = 2 if self.gathers else 1
-        low, high = low - around_head, high + around_head
+        if self.gathers:  # the octaves' scores are enlarged, which reads two neighbours
+            middle = 2 * pixel + 1 - self.fold  # in halves of a pixel from the middle of the first cell
+            low, high = middle // (2 * self.fold), -(-middle // (2 * self.fold))
+        low, high = low - 1, high + 1  # the head's convolution
         wanted: list[tuple[int, int]] = []  # per scale: which encoder features
         for blocks in self.decoder_blocks:
             low, high = low - blocks, high + blocks

@@ -223,7 +223,7 @@ class StackNet(Network):
     def for_inference(self) -> "StackNet":
         """Return a frozen copy in evaluation mode, of ordinary convolutions: what is exported."""
         plain, detail, scales = copy.deepcopy(self), self.detail, len(self.spec.widths)
-        plain.detail = PlainStackDetail(detail.level, detail.blind, plain.detail.gate, detail.fold)  # type: ignore[assignment]
+        plain.detail = PlainStackDetail(detail.level, detail.blind, plain.detail.gate, detail.fold)
         for scale, width in enumerate(self.spec.widths):
             conv = plain.attention[scale]
             plain.attention[scale] = PlainAttention(conv, width, cells=cells_fit(scale, scales))  # type: ignore[arg-type]

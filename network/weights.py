@@ -36,7 +36,7 @@ def build_model(spec: Spec | str, *, init: str = "auto", seed: int | None = None
 
 def save_weights(net: Network, path: Path, *, extra: dict[str, Any] | None = None, force: bool = False) -> None:
     """Write the network's weights as `.safetensors` with their manifest, whole or not at all (`OutputError`)."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     manifest = Manifest(
         kind="weights",
@@ -48,7 +48,7 @@ def save_weights(net: Network, path: Path, *, extra: dict[str, Any] | None = Non
     )
     tensors = {name: tensor.detach().float().cpu().contiguous() for name, tensor in net.state_dict().items()}
     with atomic_write(path, force=force) as temporary:
-        save_file(tensors, temporary, metadata=manifest.to_metadata())
+        temporary.write_bytes(save(tensors, metadata=manifest.to_metadata()))  # what fails is an OSError, unlike save_file's
 
 
 def load_weights(path: Path) -> Network:

@@ -9,8 +9,6 @@ import contextlib
 import hashlib
 import json
 import mmap
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -18,8 +16,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ufafuse.runtime.errors import InputError, ModelError, OutputError
-from ufafuse.runtime.texts import json_text
+from ufafuse.runtime.errors import InputError, ModelError
+from ufafuse.runtime.writing import atomic_write as atomic_write  # noqa: PLC0414 - artefacts are written by them
+from ufafuse.runtime.writing import write_json as write_json  # noqa: PLC0414
 
 METADATA_KEY = "ufafuse"
 SCHEMA = 1
@@ -206,50 +205,3 @@ def tool_versions(*packages: str) -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     return versions
-
-
-@contextlib.contextmanager
-def atomic_write(path: Path, *, force: bool = False) -> Iterator[Path]:
-    """Write a file whole or not at all.
-
-    Yields a temporary path in the same folder with the same suffix; when the block ends well it is synced and renamed
-    to ``path``, otherwise removed.
-
-    Raises:
-        OutputError: ``path`` exists and ``force`` is not given, the folder is missing or not writable, or the disk is
-            full.
-    """
-    path = Path(path)
-    if path.exists() and not force:
-        raise OutputError(f"{path} exists already: choose another name, or add --force to replace it.")
-    temporary: Path | None = None
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        _sync(temporary)
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as stream:
-        os.fsync(stream.fileno())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def write_json(path: Path, values: Mapping[str, Any], *, force: bool = True) -> None:
-    """Write ``values`` as indented JSON (`json_text`), whole or not at all. Raises: OutputError, as `atomic_write`."""
-    with atomic_write(path, force=force) as temporary:
-        temporary.write_text(json_text(values, indent=2) + "\n")

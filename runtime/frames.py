@@ -30,14 +30,30 @@ class FrameKind:
     Args:
         dtype: uint8, uint16 or float32.
         channels: 0 for H x W, else 1, 3 or 4.
-        white: The level of white: 255, 65535 (or the sensor's own, such as 4095 for 12 bit), or 1.0.
+        white: The level of white: 255, 65535 (or the sensor's own, such as 4095 for 12 bit), or 1.0. Results end there.
         order: ``"bgr"`` or ``"rgb"``.
+        unit: The level that the network sees as 1; 0 means ``white``. See `ufafuse.runtime.levels`.
+        low: The least level of float frames that go below black.
+        beyond: Whether samples may lie beyond ``unit``.
     """
 
     dtype: np.dtype[Any]
     channels: int
     white: float
     order: str
+    unit: float = 0.0
+    low: float = 0.0
+    beyond: bool = False
+
+    def __post_init__(self) -> None:
+        """Fill in the unit."""
+        if not self.unit:
+            object.__setattr__(self, "unit", self.white)
+
+    @property
+    def plain(self) -> bool:
+        """Whether these are bytes that the network sees as they are."""
+        return self.dtype == np.uint8 and self.white == 255 and self.unit == 255
 
     @property
     def grey(self) -> bool:
@@ -58,7 +74,9 @@ def check_pair(near: Frame, far: Frame, *, order: str = "bgr", white: float | No
     return check_frames((near, far), order=order, white=white)
 
 
-def check_frames(frames: Sequence[Frame], *, order: str = "bgr", white: float | None = None) -> FrameKind:
+def check_frames(
+    frames: Sequence[Frame], *, order: str = "bgr", white: float | None = None, open_ended: bool = False
+) -> FrameKind:
     """What the frames of a pair or stack are.
 
     Args:
@@ -66,6 +84,7 @@ def check_frames(frames: Sequence[Frame], *, order: str = "bgr", white: float | 
             dtype; contiguous or not.
         order: Channel order of colour frames.
         white: Level of white, where it is not the dtype's greatest.
+        open_ended: Float frames may go beyond [0, 1] where no white is given.
 
     Raises:
         InputError: Naming the frame: wrong type, rank, channel count or dtype, empty, not finite, outside [0, 1], above
@@ -80,7 +99,7 @@ def check_frames(frames: Sequence[Frame], *, order: str = "bgr", white: float | 
         _check_alike(first, frame, name)
     kind = FrameKind(first.dtype, first.shape[2] if first.ndim == 3 else 0, white_level(first.dtype, white), order)
     for name, frame in zip(names, frames, strict=True):
-        _check_levels(name, frame, kind)
+        _check_levels(name, frame, kind, open_ended=open_ended and white is None)
     return kind
 
 
@@ -119,12 +138,12 @@ def _check_alike(near: Frame, other: Frame, name: str) -> None:
         raise InputError(f"the frames differ in dtype: near is {near.dtype}, the {name} is {other.dtype}. Convert one of them.")
 
 
-def _check_levels(name: str, frame: Frame, kind: FrameKind) -> None:
+def _check_levels(name: str, frame: Frame, kind: FrameKind, *, open_ended: bool) -> None:
     if kind.dtype == np.float32:
         low, high = float(frame.min()), float(frame.max())
         if not (np.isfinite(low) and np.isfinite(high)):
             raise InputError(f"the {name} holds NaN or infinity: repair it before fusing.")
-        if low < 0 or high > kind.white:
+        if not open_ended and (low < 0 or high > kind.white):
             raise InputError(f"the {name} spans [{low:.3g}, {high:.3g}]: scale float frames to [0, {kind.white:g}].")
     elif kind.white < _WHITE[kind.dtype] and int(frame.max()) > kind.white:
         raise InputError(f"the {name} reaches {int(frame.max())}, above the white level {kind.white:g}.")
@@ -151,15 +170,20 @@ def to_planes(frame: Frame, kind: FrameKind) -> Planes:
     if kind.dtype == np.uint8 and not kind.grey:
         return _byte_planes(frame, kind)
     planes = np.empty((1, 3, height, width), np.float32)
-    scale = np.float32(1.0 / kind.white)
+    scale = np.float32(1.0 / kind.unit)
     if kind.grey:
         np.multiply(frame.reshape(height, width), scale, out=planes[0, 0])
         planes[0, 1:] = planes[0, 0]
-        return planes
+        return _within(planes, kind)
     channels = cv2.split(_for_opencv(frame))
     for plane, channel in enumerate(_rgb_channels(kind)):
         np.multiply(channels[channel], scale, out=planes[0, plane])
-    return planes
+    return _within(planes, kind)
+
+
+def _within(planes: Planes, kind: FrameKind) -> Planes:
+    """What the network is not shown, cut off in place."""
+    return np.clip(planes, 0, 1, out=planes) if kind.beyond else planes
 
 
 def _byte_planes(frame: Frame, kind: FrameKind) -> Planes:
@@ -173,8 +197,8 @@ def _byte_planes(frame: Frame, kind: FrameKind) -> Planes:
     levels[-1] = 255
     _split(frame, kind, levels[:-1].reshape(3, height, width))
     planes = np.empty(levels.shape, np.float32)
-    cv2.normalize(levels, planes, 255 / kind.white, norm_type=cv2.NORM_INF, dtype=cv2.CV_32F)
-    return planes[:-1].reshape(1, 3, height, width)
+    cv2.normalize(levels, planes, 255 / kind.unit, norm_type=cv2.NORM_INF, dtype=cv2.CV_32F)
+    return _within(planes[:-1].reshape(1, 3, height, width), kind)
 
 
 def _split(frame: Frame, kind: FrameKind, out: NDArray[np.uint8]) -> None:
@@ -217,8 +241,8 @@ def luma(frame: Frame, kind: FrameKind) -> Frame:
 
 
 def to_grey(frame: Frame, kind: FrameKind) -> NDArray[np.float32]:
-    """As `luma`, but float32 with white = 1."""
-    return np.multiply(luma(frame, kind), np.float32(1 / kind.white), dtype=np.float32)
+    """As `luma`, but float32, with the level that the network sees as 1 at 1."""
+    return np.multiply(luma(frame, kind), np.float32(1 / kind.unit), dtype=np.float32)
 
 
 def _rgb_channels(kind: FrameKind) -> tuple[int, int, int]:
@@ -235,12 +259,32 @@ def _for_opencv(frame: Frame) -> Frame:
 
 def _levels(plane: Planes, kind: FrameKind) -> Frame:
     if kind.dtype == np.float32:
-        return np.clip(plane, 0, kind.white)
-    if kind.dtype == np.uint8 and kind.white == 255:
+        return np.clip(plane if kind.unit == 1 else plane * np.float32(kind.unit), kind.low, kind.white)
+    if kind.plain:
         return _bytes(plane)
-    scaled = plane * np.float32(kind.white)
+    scaled = plane * np.float32(kind.unit)
     scaled += np.float32(0.5)
     return np.clip(scaled, 0, kind.white, out=scaled).astype(kind.dtype)
+
+
+def with_beyond(fused: Frame, near: Frame, far: Frame, weight: Planes, kind: FrameKind) -> Frame:
+    """A result, with the frames' own samples, weighed, where the network could not see them: beyond ``kind.unit``, below 0.
+
+    Args:
+        fused: What the network gave, as a frame like the near one; changed and given back.
+        near, far: As `check_pair` passed them.
+        weight: H x W float32 in [0, 1], the near frame's.
+        kind: What they are.
+    """
+    fused = np.ascontiguousarray(fused)
+    planes, *ends = (frame.reshape(*near.shape[:2], -1) for frame in (fused, near, far))
+    for channel in range(1 if kind.grey else 3):
+        a, b = (end[..., channel] for end in ends)
+        unseen = (a > kind.unit) | (b > kind.unit) | (a < 0) | (b < 0)
+        mine, others, share = a[unseen].astype(np.float32), b[unseen].astype(np.float32), weight[unseen]
+        blend = others + share * (mine - others)
+        planes[..., channel][unseen] = blend if kind.dtype == np.float32 else np.rint(blend)
+    return fused
 
 
 def _bytes(plane: Planes) -> NDArray[np.uint8]:
@@ -251,7 +295,9 @@ def _bytes(plane: Planes) -> NDArray[np.uint8]:
 
 
 def to_bgr_bytes(frame: Frame, kind: FrameKind) -> NDArray[np.uint8]:
-    """A uint8 frame as 1 x H x W x 3, BGR, as models with uint8 io take it."""
+    """A uint8 frame as 1 x H x W x 3, BGR, as models with uint8 io take it, as bright as `FrameKind.unit` makes it."""
+    if not kind.plain:
+        frame = cv2.convertScaleAbs(_for_opencv(frame), alpha=255 / kind.unit).reshape(frame.shape)
     if kind.grey:
         frame = cv2.cvtColor(np.ascontiguousarray(frame).reshape(frame.shape[:2]), cv2.COLOR_GRAY2BGR)
     elif kind.order == "rgb":
@@ -264,6 +310,8 @@ def to_bgr_bytes(frame: Frame, kind: FrameKind) -> NDArray[np.uint8]:
 def from_bgr_bytes(fused: NDArray[np.uint8], kind: FrameKind, near: Frame) -> Frame:
     """The inverse of `to_bgr_bytes`, alpha taken from ``near``."""
     image = fused[0]
+    if not kind.plain:
+        image = np.minimum(np.rint(image * np.float32(kind.unit / 255)), kind.white).astype(np.uint8)
     if kind.grey:
         return np.rint(image.mean(axis=2, dtype=np.float32)).astype(np.uint8).reshape(near.shape)
     if kind.order == "rgb":

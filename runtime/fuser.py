@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ufafuse.runtime.bayer import demosaiced
+from ufafuse.runtime.checks.result import check_between, check_finite
 from ufafuse.runtime.errors import BackendError, InputError
-from ufafuse.runtime.frames import Frame, FrameKind, check_out, check_pair, pack, unpack
+from ufafuse.runtime.frames import Frame, FrameKind, check_frames, check_out, pack, unpack, with_beyond
+from ufafuse.runtime.levels import Levels, kind_with_levels, white_of_mosaics
 from ufafuse.runtime.machine import usable_cores
 from ufafuse.runtime.memory.budget import Budget, Tile, Trials
 from ufafuse.runtime.memory.tiled import OnTile, TiledModel, layout_for
@@ -34,11 +36,13 @@ class Fusion(NamedTuple):
         fused: A frame like the near one.
         map: H x W float32 in [0, 1], the near frame's weight; None where it was not asked for, or the model has none.
         grid: The tiles it was fused in; None when it was fused whole.
+        levels: The level of white that was taken, and why; what the network was shown.
     """
 
     fused: Frame
     map: NDArray[np.float32] | None
     grid: Grid | None
+    levels: Levels | None = None
 
 
 class Fuser:
@@ -85,7 +89,7 @@ class Fuser:
         self._options = SessionOptions(self.choice.precision, threads, provider, pin, lean=max_memory is not None)
         self._budget = Budget(tile, max_memory)
         self.session: Session = open_session(self.model, backend=backend, options=self._options)
-        if self.session.backend == "tensorrt":
+        if self.session.on_device:
             self._leave_memory_to_the_engine(tile)
         self._tiled: TiledModel | None = None
         self._stack: StackModel | None = None
@@ -116,6 +120,12 @@ class Fuser:
         """How many threads the work beside the network may take: as many as were asked for, or the cores at hand."""
         return self._options.threads or usable_cores()
 
+    @property
+    def weighs(self) -> bool:
+        """Whether the model only weighs the frames, so that each sample of the result lies between theirs."""
+        manifest = self.session.manifest
+        return manifest.io == "float" and manifest.spec.get("head") == "select" and manifest.spec.get("residual") is False
+
     def prepare(self, size: tuple[int, int], *, want_map: bool = False) -> None:
         """Make the engine ready for whole 8-bit colour frames of this (height, width): the first pair will not wait for that.
 
@@ -144,9 +154,9 @@ class Fuser:
         """Fuse one pair.
 
         Args:
-            near, far: H x W, H x W x 3 or H x W x 4; uint8, uint16, or float32 in [0, 1]; alike in shape and dtype.
+            near, far: H x W, H x W x 3 or H x W x 4; uint8, uint16 or float32 (beyond 1 too); alike in shape and dtype.
             order: Channel order of colour frames: ``"bgr"`` (OpenCV's) or ``"rgb"``.
-            white: The level of white where it is not the dtype's greatest, such as 4095 for 12 bits in uint16.
+            white: The level of white, such as 4095 for 12 bits in uint16; None: it is found, see `ufafuse.runtime.levels`.
             bayer: The pattern of raw frames (H x W): ``"rggb"``, ``"bggr"``, ``"grbg"`` or ``"gbrg"``; the result has colour.
             out: Takes the result; may be ``near`` or ``far``.
 
@@ -177,6 +187,7 @@ class Fuser:
         white: float | None = None,
         bayer: str | None = None,
         out: Frame | None = None,
+        levels: Levels | None = None,
         want_map: bool = False,
         on_tile: OnTile = lambda _done, _total: None,
     ) -> Fusion:
@@ -184,6 +195,7 @@ class Fuser:
 
         Args:
             near, far, order, white, bayer, out: As `fuse`.
+            levels: Those of a stack that the pair belongs to, instead of ``white``; None: they are found.
             want_map: Give the map too.
             on_tile: Told after each step of a tiled run how many of how many are done.
 
@@ -191,11 +203,15 @@ class Fuser:
             As `fuse`.
         """
         if bayer is not None:
+            white = white_of_mosaics((near, far), white)
             near, far = (
                 demosaiced(frame, bayer, order=order, white=white, name=name)
                 for frame, name in ((near, "near frame"), (far, "far frame"))
             )
-        kind = check_pair(near, far, order=order, white=white)
+        if levels is None:
+            kind, levels = kind_with_levels((near, far), order=order, white=white, maps=self.session.manifest.io == "float")
+        else:
+            kind = levels.of(check_frames((near, far), order=order, open_ended=True))
         check_out(out, kind, near.shape)
         if self.session.manifest.io == "uint8" and kind.dtype != np.uint8:
             raise InputError(f"{self.model.name} takes 8-bit frames, these are {kind.dtype}: use a float-io model.")
@@ -203,25 +219,30 @@ class Fuser:
         result_bytes = near.nbytes + (4 * height * width if want_map else 0)
         with self._budget.planned((height, width), result_bytes, _Trials(self, kind)) as grid:
             if grid is None:
-                return self._whole(near, far, kind, out, want_map=want_map)
+                return self._whole(near, far, kind, out, want_map=want_map)._replace(levels=levels)
             # Tiles read their neighbours' pixels, so the result must not overwrite them.
             separate = out is None or np.may_share_memory(out, near) or np.may_share_memory(out, far)
             fused = np.empty_like(near, order="C") if separate or out is None else out
             weights = np.empty((height, width), np.float32) if want_map else None
             if not self.tiled_model().fuse(near, far, kind, grid, fused, weights, on_tile):
                 weights = None
+        check_between(fused, near, far, kind, weighs=self.weighs)
         if out is not None and separate:
             out[...] = fused
-        return Fusion(fused if out is None else out, weights, grid)
+        return Fusion(fused if out is None else out, weights, grid, levels)
 
     def _whole(self, near: Frame, far: Frame, kind: FrameKind, out: Frame | None, *, want_map: bool) -> Fusion:
         session, layout = self.session, layout_for(self.session, kind)
         planes = pack(near, kind, layout), pack(far, kind, layout)
-        result = session.run_with_map(*planes) if want_map else Fused(session.run(*planes), None)
+        result = session.run_with_map(*planes) if want_map or kind.beyond else Fused(session.run(*planes), None)
+        check_finite(result.fused)
         fused = unpack(result.fused, kind, near, layout)
+        if kind.beyond and result.map is not None:
+            fused = with_beyond(fused, near, far, result.map[0, 0], kind)
+        check_between(fused, near, far, kind, weighs=self.weighs)
         if out is not None:
             out[...] = fused
-        return Fusion(fused if out is None else out, None if result.map is None else result.map[0, 0], None)
+        return Fusion(fused if out is None else out, result.map[0, 0] if want_map and result.map is not None else None, None)
 
     def tiled_model(self) -> TiledModel:
         """The model's graphs for tiles, opened on first use. Raises: ModelError when it has none, as `TiledModel.beside`."""

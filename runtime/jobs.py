@@ -3,40 +3,24 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ufafuse.runtime.artefact import tool_versions
 from ufafuse.runtime.errors import InputError, ModelError, OutputError, UfaError
-from ufafuse.runtime.frames import Frame
 from ufafuse.runtime.fuser import Fuser
-from ufafuse.runtime.images import check_output, read_image, write_image
 from ufafuse.runtime.machine import usable_cores
 from ufafuse.runtime.memory.tiled import OnTile
-from ufafuse.runtime.pairs import PairPaths
+from ufafuse.runtime.outputs import Outputs, aligned_saver, write_beside
+from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
+from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
+from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_image
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
+from ufafuse.runtime.stacks.fusing import by_one_rule, fuse_sources
 
-
-@dataclass(frozen=True)
-class Outputs:
-    """Where the results of one fusion go; ``map`` and ``confidence`` only where they are wanted."""
-
-    fused: Path
-    map: Path | None = None
-    confidence: Path | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse two results in one file (`InputError`)."""
-        paths = [path.resolve() for path in self.all()]
-        if len(set(paths)) < len(paths):
-            raise InputError(f"two results would be written to {self.fused}: give each a name of its own.")
-
-    def all(self) -> list[Path]:
-        """Those that are wanted."""
-        return [path for path in (self.fused, self.map, self.confidence) if path is not None]
+_READ_AHEAD = 2  # frames: a pair
+_NAMED = 12  # frames, in the note of a result's file
 
 
 @dataclass
@@ -71,17 +55,39 @@ class Outcome:
         return entry | ({"error": self.error} if self.error else {})
 
 
-@contextmanager
-def reading(images: Sequence[Path], threads: int | None = None) -> Iterator[Iterable[Frame]]:
-    """Read image files side by side in the background, in their order: a model can be opened meanwhile.
+@dataclass(frozen=True)
+class FileOptions:
+    """How files are read and written.
 
     Args:
-        images: The files; one that cannot be read raises its `InputError` when its turn comes.
-        threads: How many are read at once; nothing takes the cores at hand.
+        strict: Damage inside a file is an error and no warning.
+        convert_profile: Frames with another colour profile are converted to the reference's.
+        store: Quality and compression of the results.
+        report: Where a page about each result goes, see `ufafuse.runtime.page`; None: nowhere.
+    """
+
+    strict: bool = False
+    convert_profile: bool = False
+    store: WriteOptions = field(default_factory=WriteOptions)
+    report: Path | None = None
+
+
+@contextmanager
+def reading(images: Sequence[Path], threads: int | None = None, *, most: int | None = None) -> Iterator[list[FrameSource]]:
+    """The frames of image files, in their order; the first two are read in the background, while a model is opened.
+
+    Args:
+        images: Pictures, TIFFs of several pages, videos; what is wrong inside them shows when they are read.
+        threads: How many are read at once; None: as many as there are cores.
+        most: Pixels that a frame may declare.
+
+    Raises:
+        InputError: A file is missing or cannot be opened.
     """
     pool = ThreadPoolExecutor(threads or usable_cores())
     try:
-        yield pool.map(read_image, images)
+        with stack_of(images, most=most, inside=True) as frames:
+            yield [AheadFrame(frame, pool) if index < _READ_AHEAD else frame for index, frame in enumerate(frames)]
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -92,19 +98,21 @@ def fuse_files(
     outputs: Outputs,
     options: StackOptions | None = None,
     *,
-    frames: Iterable[Frame] | None = None,
+    files: FileOptions | None = None,
+    frames: Sequence[FrameSource] | None = None,
     force: bool = False,
     on_tile: OnTile = lambda _done, _total: None,
 ) -> Outcome:
-    """Fuse two or more image files.
+    """Fuse two or more frames from image files.
 
     Args:
         fuser: With a loaded model.
-        images: Near, far, and more, in the order of focus.
+        images: Near, far, and more, in the order of focus; or one file with all of them.
         outputs: Where the results go; nothing is written before all of them are there.
         options: What is done to the frames; the map and the confidence follow from ``outputs``.
+        files: How files are read and written.
         frames: What `reading` gives for the images, where that was begun before.
-        force: Replace existing files.
+        force: Replace existing files (never one of ``images``).
         on_tile: As `fuse_stack`.
 
     Raises:
@@ -112,58 +120,117 @@ def fuse_files(
         OutputError: A result cannot be written.
         ModelError: The model gives no map and one is wanted; or as `Fuser.fuse`.
     """
-    for path in outputs.all():
-        check_output(path, force=force)
+    options, files = options or StackOptions(), files or FileOptions()
+    outputs.check(force=force, inputs=images, store=files.store)
     with reading(images, fuser.threads) if frames is None else nullcontext(frames) as found:
-        frames = list(found)
-    check_output(outputs.fused, force=force, image=frames[0])
-    wanted = {"want_map": outputs.map is not None, "want_confidence": outputs.confidence is not None}
-    chosen = StackOptions(**{**vars(options or StackOptions()), **wanted})
-    try:
-        result = fuse_stack(fuser, frames, chosen, on_tile)
-    except InputError as error:
-        raise InputError(f"{' and '.join(map(str, images))} cannot be fused: {error}") from error
-    frames.clear()  # their memory is worth more to the encoder
+        if len(found) < 2:
+            raise InputError(f"{images[0]} holds one frame: fusing takes two or more.")
+        common = common_kind(found, scale=options.align != "off", convert=files.convert_profile)
+        check_holds(outputs.fused, common.shape, common.dtype)
+        told = dict.fromkeys(f"{note}." for note in common.notes)
+        taken = [ConformedFrame(frame, common, strict=files.strict, told=told) for frame in found]
+        result, chosen = _fused(fuser, taken, outputs, options, on_tile, force=force)
+        reference = taken[result.reference]
+        metadata = reference.metadata
     if outputs.map is not None and result.map is None:
-        raise ModelError(f"{fuser.model.name} gives no map: leave --map away, or export the model again with `ufa export`.")
-    write_image(outputs.fused, result.fused, force=force)
-    for into, plane in ((outputs.map, result.map), (outputs.confidence, result.confidence)):
-        if into is not None and plane is not None:
-            write_image(into, as_levels(plane), force=force)
+        raise ModelError(f"{fuser.model.name} gives no map: omit the map, or export the model again with `ufa export`.")
+    sources = [frame.name for frame in taken]
+    metadata = metadata.of_result((result.fused.shape[0], result.fused.shape[1]), _software(), _history(fuser, sources))
+    write_image(outputs.fused, result.fused, force=force, metadata=metadata, inputs=images, options=files.store)
+    beside = write_beside(result, outputs, frames=len(taken), order=chosen.order, force=force, inputs=images)
     size, ms = list(result.fused.shape[:2]), round(result.ms, 3)
-    details = _details(images, outputs, result, chosen)
-    return Outcome(images[0], images[1], outputs.fused, size, ms, details=details, warnings=result.warnings)
+    details = _details(taken, result, chosen) | beside
+    near, far = (frame.path if len(images) > 1 and frame.path else Path(frame.name) for frame in taken[:2])
+    return Outcome(near, far, outputs.fused, size, ms, details=details, warnings=[*told, *result.warnings])
 
 
-def as_levels(plane: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """H x W float32 in [0, 1] as a grey picture of 8 bits."""
-    return np.rint(plane * np.float32(255)).astype(np.uint8)
+def _fused(
+    fuser: Fuser,
+    frames: Sequence[ConformedFrame],
+    outputs: Outputs,
+    options: StackOptions,
+    on_tile: OnTile,
+    *,
+    force: bool,
+) -> tuple[Stacked, StackOptions]:
+    chosen = replace(
+        options,
+        want_map=outputs.map is not None,
+        want_confidence=outputs.confidence is not None,
+        want_height=outputs.wants_height,
+        on_aligned=None if outputs.aligned is None else aligned_saver(outputs.aligned, len(frames), force=force),
+    )
+    if by_one_rule(fuser, len(frames), chosen):
+        return fuse_sources(fuser, frames, chosen, on_tile), chosen
+    arrays = [frame.read() for frame in frames]
+    known = {frame.white for frame in frames}
+    if chosen.white is None and len(known) == 1:
+        chosen = replace(chosen, white=known.pop())  # all files say it
+    try:
+        return fuse_stack(fuser, arrays, chosen, on_tile), chosen
+    except InputError as error:
+        names = [frame.name for frame in frames]
+        shown = " and ".join(names) if len(names) < 4 else f"{names[0]} to {names[-1]} ({len(names)} frames)"
+        raise InputError(f"{shown} cannot be fused: {error}") from error
 
 
-def _details(images: Sequence[Path], outputs: Outputs, result: Stacked, options: StackOptions) -> dict[str, Any]:
+def _software() -> str:
+    return f"ufafuse {tool_versions().get('ufafuse', '')}".strip()
+
+
+def _history(fuser: Fuser, names: Sequence[str]) -> str:
+    """Where a result comes from, for its file."""
+    short = [Path(name).name for name in names]
+    shown = ", ".join(short) if len(short) <= _NAMED else f"{', '.join(short[:_NAMED])} and {len(short) - _NAMED} more"
+    return f"Fused from {len(short)} frames ({shown}) with {fuser.model.stem} in {fuser.precision}"
+
+
+def _details(frames: Sequence[FrameSource], result: Stacked, options: StackOptions) -> dict[str, Any]:
     details: dict[str, Any] = {}
-    if len(images) > 2:
-        details["more"] = [str(path) for path in images[2:]]
-    for name, path in (("map", outputs.map), ("confidence", outputs.confidence)):
-        if path is not None:
-            details[name] = str(path)
+    if len(frames) > 2:
+        details["more"] = [frame.name for frame in frames[2:]]
+    if len(frames) > 2:
+        details["method"] = options.method
     if options.align != "off":
         details["alignment"] = [alignment.to_json() for alignment in result.alignments]
         details["crop"] = list(result.crop)
-        details["reference"] = str(images[result.reference])
+        details["reference"] = frames[result.reference].name
+    if result.order:
+        details["order"] = [frames[index].name for index in result.order]
+    if result.left_out:
+        details["left_out"] = {frames[index].name: why for index, why in result.left_out.items()}
+    if result.hot_pixels:
+        details["hot_pixels"] = result.hot_pixels
     if options.match_gain:
         details["gain"] = [[round(factor, 4) for factor in factors] for factors in result.gains]
+    if result.levels is not None:
+        details |= result.levels.to_json()
     if result.grid is not None:
         details["tiles"] = {"count": len(result.grid), "window": list(result.grid.window), "work": round(result.grid.work, 3)}
     return details
 
 
+class Group(Protocol):
+    """The files of a pair or stack, and what its result is called: `PairPaths`, `StackPaths`."""
+
+    @property
+    def name(self) -> str:
+        """Of the result, without a suffix."""
+        ...
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """In the order of focus."""
+        ...
+
+
 def fuse_folder(
     fuser: Fuser,
-    pairs: list[PairPaths],
+    groups: Iterable[Group],
     folder: Path,
     options: StackOptions | None = None,
     *,
+    files: FileOptions | None = None,
     maps: Path | None = None,
     confidences: Path | None = None,
     suffix: str = ".png",
@@ -171,37 +238,51 @@ def fuse_folder(
     skip_existing: bool = False,
     done: Callable[[Outcome], None] = lambda _: None,
 ) -> list[Outcome]:
-    """Fuse every pair into ``folder/NAME.suffix``; a pair that fails is an `Outcome` with an error, and the next is taken.
+    """Fuse every pair or stack into ``folder/NAME.suffix``; one that fails is an `Outcome` with an error and stops no other.
 
     Args:
         fuser: With a loaded model.
-        pairs: As `find_pairs` gives them.
+        groups: As `find_pairs` or `find_stacks` gives them, or `arriving` one after the other.
         folder: Made if need be.
-        options: As `fuse_files`.
+        options, files: As `fuse_files`; a report is ``NAME.html`` in the folder that `FileOptions.report` names.
         maps, confidences: Folders for those results, if wanted.
         suffix: The format of the results.
         force: Replace existing files.
-        skip_existing: Leave out the pairs whose result is there already: goes on where an earlier run stopped.
-        done: Called after each pair.
+        skip_existing: Leave out those whose result is there already: goes on where an earlier run stopped.
+        done: Called after each.
 
     Raises:
-        OutputError: A folder cannot be made.
+        OutputError: A folder cannot be made, or a result would replace a file that is read.
     """
+    if isinstance(groups, Sequence):
+        _check_apart(groups, folder, suffix)
     outcomes = []
-    for pair in pairs:
-        name = f"{pair.name}{suffix}"
+    files = files or FileOptions()
+    for group in groups:
+        name = f"{group.name}{suffix}"
         outputs = Outputs(folder / name, maps and maps / name, confidences and confidences / name)
+        page = files.report and files.report / f"{group.name}.html"
         if skip_existing and outputs.fused.exists():
             continue
-        for path in outputs.all():
+        for path in (*outputs.all(), *([page] if page else [])):
             make_folder(path.parent)
         try:
-            outcome = fuse_files(fuser, (pair.near, pair.far), outputs, options, force=force)
+            outcome = fuse_files(fuser, group.files, outputs, options, files=replace(files, report=page), force=force)
         except UfaError as error:
-            outcome = Outcome(pair.near, pair.far, outputs.fused, error=str(error))
+            first, second = (*group.files, group.files[-1])[:2]
+            outcome = Outcome(first, second, outputs.fused, error=str(error))
         outcomes.append(outcome)
         done(outcome)
     return outcomes
+
+
+def _check_apart(groups: Sequence[Group], folder: Path, suffix: str) -> None:
+    """Refuse results that would replace what is read, for this pair or for another."""
+    read = {path.resolve() for group in groups for path in group.files}
+    for group in groups:
+        result = folder / f"{group.name}{suffix}"
+        if result.resolve() in read:
+            raise OutputError(f"{result} is one of the frames that are read: name another folder for the results.")
 
 
 def make_folder(folder: Path) -> None:

@@ -1,12 +1,17 @@
 """Folders of frame pairs, in the layouts that people keep them."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.pictures.kinds import is_picture
+from ufafuse.runtime.pictures.write import WRITTEN
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
-LAYOUTS = "NAME_A.* with NAME_B.* (or -A/-B), or the folders near/ and far/ with equal names"
+IMAGE_SUFFIXES = WRITTEN
+LAYOUTS = "NAME_A.* with NAME_B.* (or -A/-B, _1/_2), or the folders near/ and far/ (or A/ and B/) with equal names"
+_FOLDERS = (("near", "far"), ("A", "B"), ("a", "b"), ("Near", "Far"))
+_NUMBERED = re.compile(r"(.+?)[_-]0*([1-9]\d*)")
 
 
 @dataclass(frozen=True)
@@ -18,30 +23,43 @@ class PairPaths:
     far: Path
     truth: Path | None = None
 
+    @property
+    def files(self) -> tuple[Path, Path]:
+        """Near and far."""
+        return self.near, self.far
+
 
 def is_image(path: Path) -> bool:
     """Whether the suffix is one that we read."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    return is_picture(path)
 
 
 def find_pairs(folder: Path) -> list[PairPaths]:
     """The pairs below ``folder``, sorted by name.
 
-    Three layouts are known: ``NAME_A.* + NAME_B.*``, ``NAME-A.* + NAME-B.*`` (both at any depth), and the folders
-    ``near/`` and ``far/`` whose files share their stems. A pair with one half is listed too, with the name that the
-    missing file would have, so that the others can be worked on and this one is reported.
+    These layouts are known: ``NAME_A.* + NAME_B.*``, ``NAME-A.* + NAME-B.*`` (both at any depth), the folders ``near/`` and
+    ``far/``, or ``A/`` and ``B/``, whose files share their stems, and ``NAME_1.* + NAME_2.*`` where none of the others is
+    there. A pair with one half is listed too, with the name that the missing file would have, so that the others can be worked
+    on and this one is reported.
 
     Raises:
-        InputError: The folder is missing or holds no whole pair, or two files claim to be the same half.
+        InputError: The folder is missing or holds no whole pair, two files claim to be the same half, or the numbers go on
+            (``NAME_3.*``): that is a stack.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: give one that holds pairs as {LAYOUTS}.")
-    in_folders = (folder / "near").is_dir() and (folder / "far").is_dir()
-    halves = _by_folder(folder) if in_folders else _by_suffix(folder)
-    if not any({"A", "B"} <= sides.keys() for sides in halves.values()):
+    sides = next((pair for pair in _FOLDERS if all((folder / side).is_dir() for side in pair)), None)
+    halves = _by_suffix(folder) if sides is None else _by_folder(folder, sides)
+    if not _whole(halves):
+        halves = _by_number(folder)
+    if not _whole(halves):
         raise InputError(f"{folder} holds no pairs: name them {LAYOUTS}.")
-    return [_pair(name, sides) for name, sides in sorted(halves.items()) if sides.keys() & {"A", "B"}]
+    return [_pair(name, files) for name, files in sorted(halves.items()) if files.keys() & {"A", "B"}]
+
+
+def _whole(halves: dict[str, dict[str, Path]]) -> bool:
+    return any({"A", "B"} <= sides.keys() for sides in halves.values())
 
 
 def _pair(name: str, sides: dict[str, Path]) -> PairPaths:
@@ -51,8 +69,11 @@ def _pair(name: str, sides: dict[str, Path]) -> PairPaths:
 
 def _other_half(path: Path, side: str) -> Path:
     """The name that the missing half of a pair would have: reading it then says that this very file is not there."""
-    if path.parent.name in ("near", "far"):
-        return path.parent.with_name("near" if side == "A" else "far") / path.name
+    for near, far in _FOLDERS:
+        if path.parent.name in (near, far) and path.parent.with_name(near).is_dir() and path.parent.with_name(far).is_dir():
+            return path.parent.with_name(near if side == "A" else far) / path.name
+    if path.stem[-1:].isdecimal():
+        return path.with_name(path.stem[:-1] + ("1" if side == "A" else "2") + path.suffix)
     return path.with_name(path.stem[:-1] + side + path.suffix)
 
 
@@ -67,9 +88,22 @@ def _by_suffix(folder: Path) -> dict[str, dict[str, Path]]:
     return halves
 
 
-def _by_folder(folder: Path) -> dict[str, dict[str, Path]]:
+def _by_number(folder: Path) -> dict[str, dict[str, Path]]:
     halves: dict[str, dict[str, Path]] = {}
-    for name, side in (("near", "A"), ("far", "B"), ("gt", "GT")):
+    for path in sorted(filter(is_image, folder.rglob("*"))):
+        match = _NUMBERED.fullmatch(path.stem)
+        if match is None:
+            continue
+        number = int(match[2])
+        if number > 2:
+            raise InputError(f"{path} goes on after _1 and _2: that is a stack; give the folder itself, or --stacks DIR.")
+        _add(halves, (path.parent / match[1]).relative_to(folder).as_posix(), "AB"[number - 1], path)
+    return halves
+
+
+def _by_folder(folder: Path, sides: tuple[str, str]) -> dict[str, dict[str, Path]]:
+    halves: dict[str, dict[str, Path]] = {}
+    for name, side in ((sides[0], "A"), (sides[1], "B"), ("gt", "GT")):
         for path in sorted(filter(is_image, (folder / name).glob("*"))):
             _add(halves, path.stem, side, path)
     return halves

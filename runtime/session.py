@@ -8,12 +8,14 @@ import platform
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ufafuse.runtime.artefact import Manifest, read_manifest
 from ufafuse.runtime.errors import BackendError, InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -68,6 +70,15 @@ class Session(ABC):
     A session of a float model that ``takes_levels`` takes uint8 pictures too, N x 3 x H x W, RGB, all or none: fused is then
     like them, rounded to the nearest level. A quarter of the bytes go in and out.
     The map is float32, N x 1 x H x W, [0, 1]: the weight of the near frame.
+
+    Attributes:
+        backend: One of `BACKENDS`.
+        precision: The arithmetic in use, such as ``"fp32"`` or ``"int8+fp32"``.
+        why: The reasons for this engine and this arithmetic in a few words.
+        manifest: The model's.
+        takes_levels: See above.
+        on_device: What a frame takes lies in a GPU's memory and not in this process's.
+        last_timing: Milliseconds of the last frame by part (``h2d_ms``, ``compute_ms``, ``d2h_ms``), where the engine tells.
     """
 
     backend: str
@@ -75,6 +86,8 @@ class Session(ABC):
     why: str
     manifest: Manifest
     takes_levels: bool = False
+    on_device: bool = False
+    last_timing: Mapping[str, float] = MappingProxyType({})
 
     @abstractmethod
     def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:

@@ -7,6 +7,7 @@ folded pair by pair here.
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -14,14 +15,15 @@ import numpy as np
 
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame, FrameKind, check_frames, frame_names
+from ufafuse.runtime.frames import Frame, FrameKind, frame_names
 from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.levels import kind_with_levels, white_of_mosaics
 from ufafuse.runtime.memory.tiled import OnTile
 from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.registration.align import Crop, best_covered, chained, estimate_neighbours, moved_like, unaligned_by
-from ufafuse.runtime.registration.gain import gains_to, multiplied
+from ufafuse.runtime.registration.gain import MOST_GAIN, exposure_warning, gains_to, multiplied
 from ufafuse.runtime.registration.sharpness import confidence
-from ufafuse.runtime.stacks.fusing import fuse_sources
+from ufafuse.runtime.stacks.fusing import by_one_rule, fuse_sources
 from ufafuse.runtime.stacks.options import Stacked, StackOptions, Weights
 
 __all__ = ["StackOptions", "Stacked", "Step", "fuse_stack", "middle_out"]
@@ -80,21 +82,18 @@ def fuse_stack(
     frames = list(frames)
     if len(frames) < 2:
         raise InputError(f"{len(frames)} frames were given: fusing takes two or more.")
-    if options.method == "pyramid" or (fuser.gathers and (len(frames) > 2 or options.want_height)):
-        result = fuse_sources(fuser, of_arrays(frames, frame_names(len(frames))), options, on_tile)
-        return result.cut() if options.crop else result
-    if options.want_height:
-        raise InputError(
-            f"{fuser.model.name} folds a stack pair by pair, which gives no heights: choose the model 'ufa-stack'."
-        )
+    if by_one_rule(fuser, len(frames), options):
+        return fuse_sources(fuser, of_arrays(frames, frame_names(len(frames))), options, on_tile)
     if options.bayer is not None:
+        options = replace(options, white=white_of_mosaics(frames, options.white))
         frames = [
-            demosaiced(frame, options.bayer, order=options.order, white=options.white, name=name)
+            demosaiced(frame, options.bayer or "", order=options.order, white=options.white, name=name)
             for frame, name in zip(frames, frame_names(len(frames)), strict=True)
         ]
-    kind = check_frames(frames, order=options.order, white=options.white)
+    headroom = MOST_GAIN if options.match_gain else 1.0
+    kind, levels = kind_with_levels(frames, order=options.order, white=options.white, headroom=headroom)
     height, width = frames[0].shape[:2]
-    result = Stacked(frames[0], Crop(0, height, 0, width))
+    result = Stacked(frames[0], Crop(0, height, 0, width), levels=levels)
     with ThreadPoolExecutor(1) as pool:
         engine = pool.submit(fuser.prepare, (height, width), want_map=options.want_map)
         _make_comparable(frames, kind, options, result, fuser.threads)
@@ -125,6 +124,8 @@ def _make_comparable(frames: list[Frame], kind: FrameKind, options: StackOptions
             gains = gains_to(frames[result.reference], frames[index], kind)
             result.gains.append(gains)
             frames[index] = multiplied(frames[index], gains, kind)
+    elif warning := exposure_warning(frames, kind):
+        result.warnings.append(warning)
 
 
 def _register(frames: list[Frame], kind: FrameKind, motion: str, result: Stacked, threads: int) -> None:
@@ -162,7 +163,7 @@ def _fold(fuser: Fuser, frames: list[Frame], options: StackOptions, result: Stac
     for number, step in enumerate(middle_out(count), start=count):
         near, far = pictures.pop(step.near), pictures.pop(step.far)
         start = time.perf_counter()
-        made = fuser.fuse_pair(near, far, order=options.order, white=options.white, want_map=options.want_map, on_tile=on_tile)
+        made = fuser.fuse_pair(near, far, order=options.order, levels=result.levels, want_map=options.want_map, on_tile=on_tile)
         result.ms += (time.perf_counter() - start) * 1e3
         pictures[number] = made.fused
         result.grid = made.grid

@@ -33,3 +33,23 @@ TINY = {
     ),
 }
 TINY["detail"] = dataclasses.replace(TINY["select-only"], name="tiny-detail", fold=2, detail=True)
+
+# Networks over a whole stack, which the tests of pairs' networks know nothing of.
+TINY_STACKS = {
+    "two scales": Spec(
+        "tiny-stack",
+        widths=(6, 5),
+        fold=4,
+        encoder_blocks=(1, 2),
+        decoder_blocks=(1, 1),
+        head="select",
+        attention="no_channel",
+        symmetric=True,
+        residual=False,
+        detail=True,
+        gathers=True,
+    )
+}
+TINY_STACKS["three scales"] = dataclasses.replace(
+    TINY_STACKS["two scales"], name="tiny-stack-3", widths=(4, 6, 4), fold=4, encoder_blocks=(2, 1, 1), decoder_blocks=(2, 1, 0)
+)

@@ -287,11 +287,12 @@ def _recorded(near: Floats, far: Floats, rng: np.random.Generator, options: Lens
     taken = to_bytes(near), to_bytes(far)
     if rng.random() < options.jpeg:
         quality = int(rng.integers(60, 99))
-        return _compressed(taken[0], quality), _compressed(taken[1], quality)
+        return compressed(taken[0], quality), compressed(taken[1], quality)
     return taken
 
 
-def _compressed(frame: Picture, quality: int) -> Picture:
+def compressed(frame: Picture, quality: int) -> Picture:
+    """Return an 8-bit frame as JPEG of `quality` gives it back."""
     done, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
     assert done, "OpenCV compresses any 8-bit picture"

@@ -92,8 +92,8 @@ def board(side: int, rng: Rng) -> Floats:
     trace = np.clip(base * rng.uniform(1.1, 1.8) + rng.uniform(0, 15), 0, 255).tolist()
     metal = (rng.uniform(90, 215) * np.array([rng.uniform(0.6, 1), rng.uniform(0.8, 1), 1])).tolist()
     for _ in range(int(rng.uniform(15, 70))):
-        points = _path(side, rng)
-        cv2.polylines(picture, [points], isClosed=False, color=trace, thickness=int(rng.integers(1, 7)), lineType=cv2.LINE_AA)
+        points, width = _path(side, rng), int(rng.integers(1, 7))
+        cv2.polylines(picture, [points], isClosed=False, color=trace, thickness=width, lineType=cv2.LINE_AA)
     for _ in range(int(rng.uniform(8, 50))):
         x, y = (int(v) for v in rng.uniform(0, side, 2))
         radius = int(rng.integers(2, 9))
@@ -101,15 +101,7 @@ def board(side: int, rng: Rng) -> Floats:
         cv2.circle(picture, (x, y), radius // 2, (10, 10, 10), -1, cv2.LINE_AA)
     for _ in range(int(rng.uniform(2, 9))):
         _pad_row(picture, metal, rng)
-    print_colour = (rng.uniform(170, 250),) * 3
-    for _ in range(int(rng.uniform(4, 22))):
-        word = "".join(rng.choice(list(LETTERS), rng.integers(2, 9)))
-        x, y = (int(v) for v in rng.uniform(0, side, 2))
-        scale = float(rng.uniform(0.3, 1.4))
-        cv2.putText(picture, word, (x, y), FONTS[rng.integers(4)], scale, print_colour, int(rng.integers(1, 3)), cv2.LINE_AA)
-    for _ in range(int(rng.uniform(0, 8))):  # printed areas and frames
-        x, y, w, h = (int(v) for v in (*rng.uniform(0, side, 2), *rng.uniform(15, 140, 2)))
-        cv2.rectangle(picture, (x, y), (x + w, y + h), print_colour, -1 if rng.random() < 0.4 else 2, cv2.LINE_AA)
+    _print(picture, (rng.uniform(170, 250),) * 3, rng)
     return _floats(picture)
 
 
@@ -118,10 +110,14 @@ def weave(side: int, rng: Rng) -> Floats:
     y, x = np.mgrid[:side, :side].astype(np.float32)
     picture, angle = flat(side, rng), rng.uniform(0, np.pi)
     period, sharpness = float(np.exp(rng.uniform(np.log(3), np.log(28)))), rng.uniform(0.5, 4)
-    waves = [np.tanh(sharpness * np.sin(2 * np.pi * (x * np.cos(a) + y * np.sin(a)) / period)) for a in (angle, angle + np.pi / 2)]
+    waves = [
+        np.tanh(sharpness * np.sin(2 * np.pi * (x * np.cos(a) + y * np.sin(a)) / period)) for a in (angle, angle + np.pi / 2)
+    ]
     pattern = waves[0] if rng.random() < 0.4 else np.where(waves[0] * waves[1] > 0, waves[0], waves[1])
-    return picture + np.float32(rng.uniform(8, 60)) * pattern[..., None] * _floats(rng.uniform(0.6, 1, 3)) + rng.uniform(0, 6) * _grain(
-        side, rng
+    return (
+        picture
+        + np.float32(rng.uniform(8, 60)) * pattern[..., None] * _floats(rng.uniform(0.6, 1, 3))
+        + rng.uniform(0, 6) * _grain(side, rng)
     )
 
 
@@ -142,7 +138,10 @@ def cells(side: int, rng: Rng) -> Floats:
     seeds[ys, xs] = 0
     distance, label = cv2.distanceTransformWithLabels(seeds, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)
     shades = np.array([colour(rng, vivid=0.4) for _ in range(64)], np.float32)
-    picture = shades[label % 64] if rng.random() < 0.6 else flat(side, rng) + (label % 17)[..., None] * np.float32(rng.uniform(0.5, 4))
+    if rng.random() < 0.6:
+        picture = shades[label % 64]
+    else:
+        picture = flat(side, rng) + (label % 17)[..., None] * np.float32(rng.uniform(0.5, 4))
     return _floats(picture - np.float32(rng.uniform(0, 6)) * distance[..., None] + rng.uniform(0, 8) * _grain(side, rng))
 
 
@@ -156,8 +155,11 @@ def picture(side: int, rng: Rng) -> NDArray[np.uint8]:
     return np.asarray(np.clip(kind(side, rng), 0, 255).astype(np.uint8))
 
 
-def hair(canvas: NDArray[np.float32], ink: tuple[float, ...] | float, rng: Rng, *, spread: float = np.pi, widest: int = 3) -> None:
-    """Draw one curved hair across a part of `canvas` (H x W or H x W x 3), in place."""
+def hair(canvas: Floats, ink: tuple[float, ...] | float, rng: Rng, *, spread: float = np.pi, widest: int = 3) -> None:
+    """Draw one curved hair across a part of `canvas` (H x W or H x W x 3), in place.
+
+    It starts in a direction up to `spread` radians from the x axis, and is 1 to `widest` pixels wide.
+    """
     side = max(canvas.shape[:2])
     length, bend, angle = rng.uniform(0.05, 0.9) * side, rng.normal(0, 0.6), rng.uniform(-spread, spread)
     start = rng.uniform(0, side, 2)
@@ -169,10 +171,11 @@ def hair(canvas: NDArray[np.float32], ink: tuple[float, ...] | float, rng: Rng, 
     cv2.polylines(canvas, [fixed], isClosed=False, color=ink, thickness=width, lineType=cv2.LINE_AA, shift=SHIFT)
 
 
-def blob(side: int, rng: Rng, radius: float, centre: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Return the outline of a rounded, uneven shape in OpenCV's fixed-point coordinates, N x 1 x 2."""
+def blob(rng: Rng, radius: float, centre: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Return the outline of a rounded, uneven shape, N x 1 x 2 in OpenCV's fixed-point coordinates (`SHIFT`)."""
     turns = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-    wobble = sum(rng.normal(0, 0.25 / n) * np.cos(n * turns + rng.uniform(0, 6.3)) for n in range(2, 6))
+    waves = [rng.normal(0, 0.25 / n) * np.cos(n * turns + rng.uniform(0, 6.3)) for n in range(2, 6)]
+    wobble = np.sum(waves, 0)
     stretch = rng.uniform(0.5, 1)
     outline = np.stack([np.cos(turns), stretch * np.sin(turns)], 1) * (radius * (1 + wobble))[:, None]
     angle = rng.uniform(0, np.pi)
@@ -213,6 +216,19 @@ def _pad_row(picture: NDArray[np.uint8], metal: list[float], rng: Rng) -> None:
         left, top = (x + number * step, y)
         corner = (left + width, top + height)
         cv2.rectangle(picture, (left, top), corner, metal, -1, cv2.LINE_AA)
+
+
+def _print(picture: NDArray[np.uint8], ink: tuple[float, ...], rng: Rng) -> None:
+    """Words, printed areas and frames."""
+    side = picture.shape[0]
+    for _ in range(int(rng.uniform(4, 22))):
+        word = "".join(rng.choice(list(LETTERS), rng.integers(2, 9)))
+        x, y = (int(v) for v in rng.uniform(0, side, 2))
+        scale = float(rng.uniform(0.3, 1.4))
+        cv2.putText(picture, word, (x, y), FONTS[rng.integers(4)], scale, ink, int(rng.integers(1, 3)), cv2.LINE_AA)
+    for _ in range(int(rng.uniform(0, 8))):
+        x, y, w, h = (int(v) for v in (*rng.uniform(0, side, 2), *rng.uniform(15, 140, 2)))
+        cv2.rectangle(picture, (x, y), (x + w, y + h), ink, -1 if rng.random() < 0.4 else 2, cv2.LINE_AA)
 
 
 def _grain(side: int, rng: Rng) -> Floats:

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from ufafuse.network.model import FusionNet
+from ufafuse.network.base import Network
 from ufafuse.network.weights import build_model, load_weights, save_weights
+from ufafuse.runtime import console
 from ufafuse.runtime.artefact import tool_versions, write_json
-from ufafuse.runtime.errors import CheckFailed, InputError, OutputError
+from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputError
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.machine import machine
 from ufafuse.runtime.memory.malloc import keep_all
-from ufafuse.train.checkpoint import Average, Progress, load_checkpoint, save_checkpoint
+from ufafuse.train.checkpoint import Average, Progress, load_checkpoint, previous_path, save_checkpoint
 from ufafuse.train.data import PairDataset, PairOptions, held_out_pairs, read_pairs
 from ufafuse.train.devices import computes_in_bf16, is_first_process, launched_fabric
 from ufafuse.train.logs import RunLog
@@ -63,12 +64,12 @@ def train(options: TrainOptions, *, resume: bool = False) -> dict[str, Any]:
     pictures, `report.json`, and `checkpoint.pt` and `options.json` to go on from.
 
     Returns:
-        {"ok", "run", "steps", "seconds", "finished", "best": {"psnr", "ssim", "step"} | None, "weights"}. `finished` is
-        False where a signal ended the run early: all is saved then.
+        {"ok", "run", "steps", "seconds", "finished", "best": {"psnr", "ssim", "step"} | None, "weights"}, and "warnings":
+        [text] where there are any. `finished` is False where a signal ended the run early: all is saved then.
 
     Raises:
         InputError: The photographs, the pairs to validate on or the options cannot be used.
-        ModelError: The checkpoint or the weights to start from are broken.
+        ModelError: Both checkpoints, or the weights to start from, are broken.
         OutputError: The folder holds a run already (without `resume`), or cannot be written.
         CheckFailed: The loss or its gradient is not a number; the last checkpoint is kept.
     """
@@ -88,7 +89,7 @@ def train(options: TrainOptions, *, resume: bool = False) -> dict[str, Any]:
         trainer = Trainer(options, data, fabric, stop)
         if leading:
             write_json(options.out / OPTIONS, options.to_dict())
-        if resume and (options.out / CHECKPOINT).exists():  # without one, it ended before there was anything to lose
+        if resume:
             trainer.resume()
         return trainer.run()
 
@@ -122,7 +123,7 @@ class RunData:
         self.dataset = PairDataset(photos, drawn, seed=options.seed)
 
 
-def network_for(options: TrainOptions) -> FusionNet:
+def network_for(options: TrainOptions) -> Network:
     """Return the network that the run starts from; `InputError` where the weights given are of another one."""
     if options.init_from is None:
         return build_model(options.spec, init=options.recipe.init, seed=options.seed)
@@ -153,14 +154,32 @@ class Trainer:
         self.progress = Progress()
         self.total = self.recipe.total_steps(len(data.dataset))
         self.writes = fabric.is_global_zero
+        self.resumed_from: dict[str, Any] | None = None
+        self.warnings = list[str]()
         self._validating = (0.0, 0.0)  # seconds: all of this process, and the last one
 
     def resume(self) -> None:
-        """Go to where the run's checkpoint is."""
+        """Go to where the run's checkpoint is, or the one before where that one is damaged, which is said and reported.
+
+        Without any, the run ended before there was anything to lose.
+        """
         path = self.options.out / CHECKPOINT
-        self.progress = load_checkpoint(
-            path, net=self.net, average=self.average, optimizer=self.optimizer.optimizer, device=self.device
-        )
+        found = [candidate for candidate in (path, previous_path(path)) if candidate.exists()]
+        for last, candidate in enumerate(found, start=1):
+            try:
+                self.progress = load_checkpoint(
+                    candidate, net=self.net, average=self.average, optimizer=self.optimizer.optimizer, device=self.device
+                )
+            except ModelError as error:
+                if last == len(found):
+                    raise
+                self.warnings.append(f"{error} The checkpoint before it is gone on from.".replace(": start a new run.", "."))
+                continue
+            self.resumed_from = {"checkpoint": candidate.name, "step": self.progress.step}
+            break
+        if self.writes:
+            for warning in self.warnings:
+                console.warn(warning)
 
     @property
     def share(self) -> float:
@@ -339,13 +358,14 @@ class Trainer:
             "finished": finished,
             "best": best,
             "weights": str(self.options.out / (BEST if best else LAST)),
-        }
+        } | ({"warnings": self.warnings} if self.warnings else {})
 
     def _report(self, result: dict[str, Any]) -> dict[str, Any]:
         """Return what the report beside the weights says."""
         threads = torch.get_num_threads() * self.fabric.world_size
         return {
             **result,
+            "resumed_from": self.resumed_from,
             "options": self.options.to_dict(),
             "parameters": sum(p.numel() for p in self.net.parameters()),
             "photographs": len(self.data.dataset),

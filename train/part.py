@@ -12,17 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from ufafuse.network.init import CARRIED, can_select, first_conv
+from ufafuse.network.model import FusionNet
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from ufafuse.network.model import FusionNet
+    from ufafuse.network.base import Network
 
 Part: TypeAlias = Literal["all", "selection"]
 PARTS = ("all", "selection")
 FIRST_PACE = 0.1
 
 
-def trained_part(net: "FusionNet", part: str) -> nn.Module:
+def trained_part(net: "Network", part: str) -> nn.Module:
     """Return the module to train (near, far -> fused), with gradients for nothing else than `part` of `net`.
 
     Args:
@@ -41,10 +42,11 @@ def trained_part(net: "FusionNet", part: str) -> nn.Module:
             f"{net.spec.name!r} has no picture that passes through apart from its selection (one full-resolution scale, a "
             "reconstructing head, spatial attention): train it with --part all."
         )
+    assert isinstance(net, FusionNet)  # `can_select` saw to it
     return _Selection(net)
 
 
-def parameter_groups(net: "FusionNet", part: nn.Module) -> list[dict[str, Any]]:
+def parameter_groups(net: "Network", part: nn.Module) -> list[dict[str, Any]]:
     """Return the optimiser's groups of `part`'s parameters, each with the `pace` that its learning rate is multiplied by.
 
     Where a network folds pixels, a channel of the first layer is a sum over hundreds of brightnesses that are all positive.
@@ -69,7 +71,7 @@ def parameter_groups(net: "FusionNet", part: nn.Module) -> list[dict[str, Any]]:
 class _Selection(nn.Module):
     """The frames weighed by the network's spatial attention: what it would give if the picture passed through exactly."""
 
-    def __init__(self, net: "FusionNet") -> None:
+    def __init__(self, net: FusionNet) -> None:
         super().__init__()
         self.net = net
         net.requires_grad_(requires_grad=False)

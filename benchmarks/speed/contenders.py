@@ -99,8 +99,7 @@ class SessionContender(Contender):
 
     def device_times(self) -> dict[str, float]:
         """The session's own split, where it has one."""
-        times = getattr(self._session, "last_timing", None) or {}
-        return {name: float(value) for name, value in times.items() if isinstance(value, int | float)}
+        return dict(self._session.last_timing)
 
     def close(self) -> None:
         """Free the engine."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest, read_manifest
 from ufafuse.runtime.errors import ModelError
-from ufafuse.runtime.frames import Frame, FrameKind, pack, unpack
+from ufafuse.runtime.frames import Frame, FrameKind, pack, unpack, with_beyond
 from ufafuse.runtime.memory.tiling import Grid, round_up
 from ufafuse.runtime.session import Fused, Session, SessionOptions, open_session
 
@@ -25,8 +25,7 @@ OnTile = Callable[[int, int], None]
 
 def layout_for(session: Session, kind: FrameKind) -> str:
     """How the session best takes frames of this kind: ``"levels"``, or its manifest's io."""
-    eight_bit = kind.dtype == np.uint8 and kind.white == 255 and not kind.grey
-    return "levels" if session.takes_levels and eight_bit else session.manifest.io
+    return "levels" if session.takes_levels and kind.plain and not kind.grey else session.manifest.io
 
 
 def companion_paths(model: Path) -> tuple[Path, Path]:
@@ -114,7 +113,7 @@ class TiledModel:
         """
         layout = layout_for(self._tile, kind)
         steps = len(grid) * (1 if self._means is None else 3)
-        done, weighed = 0, False
+        done, has_map = 0, False
 
         def advance() -> None:
             nonlocal done
@@ -131,12 +130,15 @@ class TiledModel:
             inputs = {"near": pack(views[0], kind, layout), "far": pack(views[1], kind, layout), **means}
             outputs = self._tile.infer(inputs)
             result = Fused(outputs["fused"], outputs.get("map"))
-            out[tile.core] = unpack(result.fused, kind, views[0], layout)[tile.inner]
-            weighed = result.map is not None
+            fused = unpack(result.fused, kind, views[0], layout)
+            if kind.beyond and result.map is not None:
+                fused = with_beyond(fused, *views, result.map[0, 0], kind)
+            out[tile.core] = fused[tile.inner]
+            has_map = result.map is not None
             if weights is not None and result.map is not None:
                 weights[tile.core] = result.map[0, 0][tile.inner]
             advance()
-        return weighed
+        return has_map
 
     def _averages(self, frame: Frame, kind: FrameKind, grid: Grid, advance: Callable[[], None]) -> NDArray[np.float32]:
         """The channel attention's averages over the whole frame, 1 x C, summed in float64 from each tile's float32 sums."""

@@ -134,13 +134,12 @@ def _by_opencv(data: bytes, name: str, kind: str, most: int | None, *, inside: b
     if kind == "JPEG" and _inks(data):
         metadata = Metadata(None, metadata.exif, metadata.xmp, metadata.dpi)
         warnings.append("its CMYK inks were brought to RGB without their profile")
-    if kind == "JPEG" and inside and (fault := fault_in_scan(data)):
-        warnings.append(f"it is damaged inside ({fault}): parts of the picture are wrong; record or copy it again")
+    damage = fault_in_scan(data) if kind == "JPEG" and inside else ""
     if kind == "GIF":
         warnings.append("of a GIF the first picture is read")
     if kind in _TURNED_BY_EXIF and metadata.exif is not None:
         array = upright(array, ex.parse_exif(metadata.exif).orientation)
-    return Picture(array, metadata, tuple(warnings), kind=kind)
+    return Picture(array, metadata, tuple(warnings), damage, kind=kind)
 
 
 def _stored(data: bytes, name: str, kind: str, most: int | None) -> Image:

@@ -33,7 +33,8 @@ class Picture:
     Args:
         array: H x W (grey), H x W x 3 (BGR) or H x W x 4 (BGRA, alpha not multiplied in); uint8, uint16 or float32; upright.
         metadata: What stood beside the pixels.
-        warnings: What the user should know: what was damaged, left out or converted.
+        warnings: What the user should know: what was left out or converted.
+        damage: What is wrong inside the file, where a decoder went on all the same; empty: nothing was found.
         white: The level of white where the file says so (12 bits in uint16: 4095); None: the dtype's own, or not known.
         kind: The format's name, such as ``"PNG"``.
     """
@@ -41,6 +42,7 @@ class Picture:
     array: Image
     metadata: Metadata = field(default_factory=Metadata)
     warnings: tuple[str, ...] = ()
+    damage: str = ""
     white: float | None = None
     kind: str = ""
 

@@ -20,6 +20,7 @@ import functools
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ import numpy as np
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pictures.decode import opened, read_picture
 from ufafuse.runtime.pictures.kinds import RAW_SUFFIXES, SNIFFED, is_video, kind_of
-from ufafuse.runtime.pictures.metadata import metadata_of
+from ufafuse.runtime.pictures.metadata import Metadata, metadata_of
 from ufafuse.runtime.pictures.picture import Image, Picture
 from ufafuse.runtime.pictures.shapes import shape_of
 from ufafuse.runtime.pictures.tiff import TiffFile
@@ -72,6 +73,11 @@ class FrameSource(ABC):
         """What it takes when it is decoded."""
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
+    @property
+    def metadata(self) -> Metadata:
+        """What the file says beside the pixels, without decoding them. Raises: InputError."""
+        return Metadata()
+
     def read(self) -> Image:
         """The frame: H x W (grey), H x W x 3 (BGR) or H x W x 4 (BGRA), upright; a new array each time.
 
@@ -90,17 +96,56 @@ class FrameSource(ABC):
 
 
 class ArrayFrame(FrameSource):
-    """A frame that is in memory already."""
+    """A frame that is in memory already: an array, or what was read from a file."""
 
-    def __init__(self, array: Image, name: str) -> None:
-        self._array, self.name = array, name
+    def __init__(self, picture: Picture | Image, name: str, path: Path | None = None) -> None:
+        self._picture = picture if isinstance(picture, Picture) else Picture(picture)
+        self.name, self.path = name, path
+
+    @property
+    def metadata(self) -> Metadata:
+        """As `FrameSource.metadata`."""
+        return self._picture.metadata
 
     def picture(self) -> Picture:
         """The array itself: it must not be written to."""
-        return Picture(self._array)
+        return self._picture
 
     def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        return self._array.shape, self._array.dtype
+        return self._picture.array.shape, self._picture.array.dtype
+
+
+class AheadFrame(FrameSource):
+    """A frame whose reading was begun before it is asked for; a second reading is an ordinary one."""
+
+    def __init__(self, source: FrameSource, pool: Executor) -> None:
+        self.name, self.path = source.name, source.path
+        self._source = source
+        self._coming: Future[Picture] | None = pool.submit(source.picture)
+
+    @functools.cached_property
+    def metadata(self) -> Metadata:
+        """As `FrameSource.metadata`."""
+        return self._source.metadata if self._coming is None else self._coming.result().metadata
+
+    def picture(self) -> Picture:
+        """What was read meanwhile, once."""
+        if self._coming is None:
+            return self._source.picture()
+        found, self._coming = self._known(self._coming.result()), None
+        return found
+
+    def _known(self, picture: Picture) -> Picture:
+        """Note what is asked for after the picture was given away."""
+        self.__dict__.setdefault("metadata", picture.metadata)
+        self.__dict__.setdefault("_kind", (picture.array.shape, picture.array.dtype))
+        return picture
+
+    def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        if self._coming is None:
+            return self._source.shape, self._source.dtype
+        array = self._coming.result().array
+        return array.shape, array.dtype
 
 
 class FileFrame(FrameSource):
@@ -121,6 +166,17 @@ class FileFrame(FrameSource):
         assert self.path is not None
         return read_picture(self.path, most=self._most, inside=self._inside)
 
+    @functools.cached_property
+    def metadata(self) -> Metadata:
+        """As `FrameSource.metadata`."""
+        assert self.path is not None
+        with opened(self.path) as stream:
+            head = stream.read(_HEADER)
+            kind = kind_of(head[:SNIFFED])
+            if kind == "TIFF":
+                return TiffFile(stream, self.name).metadata(0)
+            return metadata_of(head + stream.read() if kind == "WebP" else head)
+
     def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
         assert self.path is not None
         with opened(self.path) as stream:
@@ -140,6 +196,11 @@ class PageFrame(FrameSource):
     def __init__(self, tiff: TiffFile, path: Path, index: int, most: int | None) -> None:
         self.path, self.name = path, f"{path}, page {index + 1}"
         self._tiff, self._index, self._most = tiff, index, most
+
+    @functools.cached_property
+    def metadata(self) -> Metadata:
+        """As `FrameSource.metadata`."""
+        return self._tiff.metadata(self._index)
 
     def picture(self) -> Picture:
         """Decode the page."""
@@ -228,7 +289,7 @@ def stack_of(paths: Sequence[Path], *, most: int | None = None, inside: bool = F
     Args:
         paths: In the order of the stack.
         most: Pixels that a frame may declare; None: what the machine allows.
-        inside: Look for damage inside, see `read_picture`; the frames' pictures have the warnings.
+        inside: Look for damage inside, see `read_picture`; the frames' pictures tell it.
 
     Raises:
         InputError: A file is missing or cannot be opened. Pictures are not decoded here: what is wrong inside shows when they

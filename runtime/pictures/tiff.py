@@ -143,7 +143,15 @@ class TiffFile:
         if int(page.photometric) == _CMYK:
             metadata = Metadata(None, metadata.exif, metadata.xmp, metadata.dpi)
         array = upright(picture.array, int(page.tags.valueof(274, 1) or 1))
-        return Picture(array, metadata, picture.warnings, picture.white, "TIFF")
+        return Picture(array, metadata, picture.warnings, white=picture.white, kind="TIFF")
+
+    def metadata(self, index: int) -> Metadata:
+        """What the file says beside the pixels of one picture; what cannot be understood is left out."""
+        with self._lock:
+            try:
+                return self._metadata(self._pages[index])
+            except _BROKEN:
+                return Metadata()
 
     def _samples(self, page: Any, name: str) -> Image:  # noqa: ANN401 - tifffile's page
         """The stored samples: rows x columns, or rows x columns x samples."""

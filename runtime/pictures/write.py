@@ -10,10 +10,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ufafuse.runtime.artefact import atomic_write
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.pictures.metadata import Metadata, with_metadata
 from ufafuse.runtime.pictures.picture import Image
+from ufafuse.runtime.writing import atomic_write, check_name
 
 _JPEG, _TIFF, _WEBP = frozenset((".jpg", ".jpeg")), frozenset((".tif", ".tiff")), frozenset((".webp",))
 WRITTEN = frozenset((".png", ".bmp")) | _JPEG | _TIFF | _WEBP
@@ -86,6 +86,7 @@ def check_output(
         raise OutputError(f"{path} has the suffix {path.suffix or 'none'!r}: end it in .png, .jpg, .tif, .bmp or .webp.")
     if not path.parent.is_dir():
         raise OutputError(f"{path.parent} is not a folder: make it first (mkdir -p {path.parent}).")
+    check_name(path)
     if path.is_dir():
         raise OutputError(f"{path} is a folder: name an image file.")
     if path.exists():

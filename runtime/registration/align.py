@@ -259,7 +259,7 @@ def comparable(frame: Frame, kind: FrameKind, pixels: int) -> Picture:
         return to_grey(frame, kind)
     side = max(1, round(width * factor)), max(1, round(height * factor))
     reduced: Picture = np.asarray(cv2.resize(luma(frame, kind), side, interpolation=cv2.INTER_AREA))
-    return np.multiply(reduced, np.float32(1 / kind.white), dtype=np.float32)
+    return np.multiply(reduced, np.float32(1 / kind.unit), dtype=np.float32)
 
 
 def _scaling(size: tuple[int, ...], reduced: tuple[int, ...]) -> Matrix:
@@ -368,7 +368,7 @@ def moved_like(frame: Frame, near: Frame, alignment: Alignment, kind: FrameKind)
     moved = cv2.warpPerspective(source, alignment.matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     moved = moved.reshape(near.shape)
     if kind.dtype != np.uint8:  # the interpolation overshoots at edges; uint8 saturates by itself
-        np.clip(moved, 0, kind.dtype.type(kind.white), out=moved)
+        np.clip(moved, kind.dtype.type(kind.low), kind.dtype.type(kind.white), out=moved)
     top, bottom, left, right = alignment.crop
     for outside in (np.s_[:top], np.s_[bottom:], np.s_[top:bottom, :left], np.s_[top:bottom, right:]):
         moved[outside] = near[outside]

@@ -11,6 +11,7 @@ import numpy as np
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import Frame, FrameKind, check_frames, pack, white_level
+from ufafuse.runtime.levels import white_of_mosaics
 from ufafuse.runtime.memory.budget import MB, PLANNED_SHARE
 from ufafuse.runtime.memory.tiled import layout_for
 from ufafuse.runtime.memory.tiling import Grid, round_up
@@ -23,7 +24,7 @@ from ufafuse.runtime.stacks.model import Gathering, StackModel
 from ufafuse.runtime.stacks.octaves import OctaveSums
 from ufafuse.runtime.stacks.options import Stacked, StackOptions
 from ufafuse.runtime.stacks.order import by_number
-from ufafuse.runtime.stacks.preparing import Held, Passing, Prepared, Seen, Wishes, check_alike
+from ufafuse.runtime.stacks.preparing import Held, Passing, Prepared, Seen, Wishes
 from ufafuse.runtime.stacks.pyramid import PyramidMaximum
 from ufafuse.runtime.stacks.registering import joint_crop
 
@@ -57,7 +58,7 @@ def fuse_sources(
         raise InputError(f"{len(sources)} frames were given: fusing takes two or more.")
     if options.reference is not None and options.reference >= len(sources):
         raise InputError(f"the reference {options.reference} is no frame's number: there are {len(sources)}, counted from 0.")
-    check_alike(sources)
+    _check_alike(sources)
     given = list(sources)
     order = by_number([source.name for source in sources])
     if order is not None:
@@ -70,7 +71,39 @@ def fuse_sources(
     result = _Fusion(fuser, stack, options, on_step).run()
     numbers = [given.index(source) for source in stack.sources]
     _report(result, stack, numbers)
-    return result
+    return result.cut() if options.crop else result
+
+
+def by_one_rule(fuser: Fuser, count: int, options: StackOptions) -> bool:
+    """Whether `count` frames are fused by one rule over all of them, and so may be read one after the other.
+
+    Raises:
+        InputError: Something is wanted that only such a rule gives, of a network that has none.
+    """
+    more = options.want_height or options.on_aligned is not None
+    if options.method == "pyramid":
+        if options.want_height:
+            raise InputError("the pyramid gives no heights: take the method 'network'.")
+        return True
+    if more and not fuser.gathers:
+        raise InputError(
+            f"{fuser.model.name} folds a stack pair by pair, which gives no heights and no aligned frames: take ufa-stack."
+        )
+    return fuser.gathers and (count > 2 or more)
+
+
+def _check_alike(sources: Sequence[FrameSource]) -> None:
+    first = sources[0]
+    for source in sources[1:]:
+        if source.shape != first.shape or source.dtype != first.dtype:
+            raise InputError(
+                f"the frames differ: {first.name} is {_described(first)}, the {source.name} is {_described(source)}. "
+                "Convert them to one size and kind."
+            )
+
+
+def _described(source: FrameSource) -> str:
+    return f"{' x '.join(map(str, source.shape))} of {source.dtype}"
 
 
 def _prepared(fuser: Fuser, sources: list[FrameSource], options: StackOptions) -> Prepared:
@@ -79,21 +112,23 @@ def _prepared(fuser: Fuser, sources: list[FrameSource], options: StackOptions) -
     channels = first.shape[2] if len(first.shape) == 3 else 0
     if options.bayer is not None:
         channels = 3
-    kind = FrameKind(first.dtype, channels, white_level(first.dtype, options.white), options.order)
+    kind = FrameKind(first.dtype, channels, white_level(first.dtype, None), options.order)
+    white = options.white
+    if options.bayer is not None and white is None:
+        white = white_of_mosaics([source.read() for source in sources[:: max(1, len(sources) // 4)]], None)
 
     def load(source: FrameSource) -> Frame:
         frame = source.read()
         if options.bayer is not None:
-            frame = demosaiced(frame, options.bayer, order=options.order, white=options.white, name=source.name)
+            frame = demosaiced(frame, options.bayer, order=options.order, white=white, name=source.name)
         try:
-            check_frames([frame], order=options.order, white=options.white)
+            check_frames([frame], order=options.order, white=options.white, open_ended=True)
         except InputError as error:
-            raise InputError(f"{source.name}: {error}") from error
+            raise InputError(str(error).replace("the near frame", source.name, 1)) from error
         return frame
 
-    wishes = Wishes(
-        load, options.align, options.match_gain, options.reference, options.keep_unregistered, threads=fuser.threads
-    )
+    wishes = Wishes(load, options.order, white, options.align, options.match_gain, options.reference, options.keep_unregistered)
+    wishes.threads = fuser.threads
     frame_bytes = size[0] * size[1] * max(1, channels) * first.dtype.itemsize
     kept = frame_bytes * len(sources)
     limit = fuser.memory_limit
@@ -148,6 +183,7 @@ class _Fusion:
             state += frame_bytes * len(stack.sources)
         with self._fuser.planned_stack(size, state, _StackTrials(self._fuser, stack.kind)) as grid:
             model = self._fuser.stack_model()
+            stack.begin()
             return self._with_network(model, grid or model.whole(size))
 
     def _with_network(self, model: StackModel, grid: Grid) -> Stacked:
@@ -183,6 +219,7 @@ class _Fusion:
 
     def _with_pyramid(self) -> Stacked:
         stack = self._stack
+        stack.begin()
         pyramid = PyramidMaximum(stack.size, stack.kind)
         self._steps = len(stack.sources)
         for seen in stack.first_pass():
@@ -234,7 +271,9 @@ class _Fusion:
         stack = self._stack
         others = [index for index in stack.numbers if index != stack.reference]
         moves = [stack.moves[index].alignment for index in others]
-        result = Stacked(fused, Crop(0, stack.size[0], 0, stack.size[1]), reference=stack.reference, ms=self._ms)
+        result = Stacked(
+            fused, Crop(0, stack.size[0], 0, stack.size[1]), reference=stack.reference, ms=self._ms, levels=stack.levels
+        )
         if self._options.align != "off":
             result.alignments = moves
             result.crop = joint_crop(moves, stack.size)
@@ -254,7 +293,9 @@ class _Fusion:
             return
         jump = max(levels) / min(levels) - 1
         if jump > _BRIGHTNESS_STEP:
-            result.warnings.append(f"the frames differ by {100 * jump:.0f} % in brightness: match them with --match-gain.")
+            result.warnings.append(
+                f"the frames' exposure differs by up to {100 * jump:.0f} %, which shows as patches: match it with --match-gain."
+            )
 
 
 def _report(result: Stacked, stack: Prepared, numbers: list[int]) -> None:

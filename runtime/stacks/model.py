@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from ufafuse.runtime.artefact import read_manifest
-from ufafuse.runtime.errors import ModelError
+from ufafuse.runtime.errors import BackendError, ModelError
 from ufafuse.runtime.frames import Frame, FrameKind, pack
 from ufafuse.runtime.memory.tiled import check_same_weights, layout_for
 from ufafuse.runtime.memory.tiling import Grid, grid_of_step, round_up
@@ -205,3 +205,5 @@ class Gathering:
                 inputs[f"gathered_{scale}"] = np.ascontiguousarray(self._gathered[scale][:, :, down, right])
             weights = self._model.score.infer(inputs)["weights"]
             out[(slice(None), *tile.core)] = weights[0][(slice(None), *tile.inner)]
+        if not np.isfinite(out.sum(dtype=np.float64)):
+            raise BackendError(f"{self._model.score.backend} computed weights that are no numbers: choose another precision.")

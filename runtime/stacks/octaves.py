@@ -155,7 +155,7 @@ def _add_strip(
 
 def _levels(light: Floats, kind: FrameKind) -> Frame:
     if kind.dtype == np.float32:
-        return np.clip(light, 0, kind.white)
+        return np.clip(light, kind.low, kind.white)
     light = light + np.float32(0.5)
     return np.clip(light, 0, kind.white, out=light).astype(kind.dtype)
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import Frame
+from ufafuse.runtime.levels import Levels
 from ufafuse.runtime.memory.tiling import Grid
 from ufafuse.runtime.registration.align import MOTIONS, Alignment, Crop, check_motion
 from ufafuse.runtime.stacks.height import Height
@@ -82,6 +83,7 @@ class Stacked:
         warnings: What the user should know.
         grid: The tiles of each fusion; None when frames were fused whole.
         ms: Time of the fusions alone.
+        levels: The level of white that was taken, and why.
         order: The numbers of the frames as they were given, in the order of focus in which they were taken; empty where that
             is the order given.
         left_out: Why a frame, by its number as it was given, took no part.
@@ -99,6 +101,7 @@ class Stacked:
     warnings: list[str] = field(default_factory=list)
     grid: Grid | None = None
     ms: float = 0.0
+    levels: Levels | None = None
     order: list[int] = field(default_factory=list)
     left_out: dict[int, str] = field(default_factory=dict)
     hot_pixels: int = 0

@@ -8,14 +8,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import Frame, FrameKind
+from ufafuse.runtime.levels import Levels, kind_with_levels
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import (
     Alignment,
@@ -27,13 +27,15 @@ from ufafuse.runtime.registration.align import (
     estimate_pictures,
     unmoved,
 )
-from ufafuse.runtime.registration.gain import gains_to, multiplied
-from ufafuse.runtime.stacks.hot import find_hot_pixels, looked_at, without_hot_pixels
+from ufafuse.runtime.registration.gain import MOST_GAIN, gains_to, multiplied
+from ufafuse.runtime.stacks.hot import FEWEST_FRAMES, find_hot_pixels, looked_at, without_hot_pixels
 from ufafuse.runtime.stacks.order import by_sharpness
 from ufafuse.runtime.stacks.registering import Chain, Covered, Move, likely_reference, moved, outwards
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_TOP = 65_535.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ class Wishes:
     """What is done to the frames.
 
     Attributes:
-        load: Reads a source as a frame of the stack's kind.
+        load: Reads a source as a frame.
+        order: Channel order.
+        white: The level of white; None: it is found.
         align: A key of `MOTIONS`, or "off".
         match_gain: Match the frames' levels to the reference's.
         reference: The number of the reference; None: it is chosen.
@@ -59,6 +63,8 @@ class Wishes:
     """
 
     load: Callable[[FrameSource], Frame]
+    order: str = "bgr"
+    white: float | None = None
     align: str = "off"
     match_gain: bool = False
     reference: int | None = None
@@ -72,7 +78,8 @@ class Prepared(ABC):
 
     Attributes:
         sources: In the order of focus.
-        kind, size: What the frames are.
+        kind, size: What the frames are; their levels are found by `begin`.
+        levels: The levels that were found.
         wishes: What is done to them.
         reference: The frame whose geometry and exposure the others take.
         moves: How each frame is moved; complete after the first pass.
@@ -85,6 +92,7 @@ class Prepared(ABC):
     kind: FrameKind
     size: tuple[int, int]
     wishes: Wishes
+    levels: Levels | None = None
     reference: int = 0
     moves: dict[int, Move] = field(default_factory=dict)
     gains: dict[int, tuple[float, ...]] = field(default_factory=dict)
@@ -97,12 +105,20 @@ class Prepared(ABC):
         return [index for index in range(len(self.sources)) if not (index in self.moves and self.moves[index].left_out)]
 
     @abstractmethod
+    def begin(self) -> None:
+        """Read what has to be known before the first pass: levels, order, reference. Raises: InputError."""
+
+    @abstractmethod
     def first_pass(self) -> Iterator[Seen]:
         """Every frame that takes part, in any order."""
 
     @abstractmethod
     def second_pass(self) -> Iterator[Seen]:
         """Every frame that takes part, in the order of focus."""
+
+    def _find_levels(self, frames: Sequence[Frame]) -> None:
+        headroom = MOST_GAIN if self.wishes.match_gain else 1.0
+        self.kind, self.levels = kind_with_levels(frames, order=self.wishes.order, white=self.wishes.white, headroom=headroom)
 
     def _unmoved(self) -> Move:
         return Move(unmoved(self.size, 1.0, ""))
@@ -111,10 +127,15 @@ class Prepared(ABC):
 class Held(Prepared):
     """A stack whose frames are kept in memory between the passes."""
 
-    def first_pass(self) -> Iterator[Seen]:
-        """Read all, find the order, the motions and the exposures, and give every frame."""
+    def begin(self) -> None:
+        """Read all frames."""
         with ThreadPoolExecutor(self.wishes.threads) as pool:
-            frames = list(pool.map(self.wishes.load, self.sources))
+            self._frames = list(pool.map(self.wishes.load, self.sources))
+        self._find_levels(self._frames)
+
+    def first_pass(self) -> Iterator[Seen]:
+        """Find the order, the motions and the exposures, and give every frame."""
+        frames = self._frames
         if self.wishes.align != "off":
             frames = self._in_order(frames)
             frames = self._mended(frames)
@@ -122,6 +143,7 @@ class Held(Prepared):
         else:
             self.reference = self.wishes.reference or 0
             self.moves = {index: self._unmoved() for index in range(len(frames))}
+        self._frames = frames
         self._seen: list[Seen | None] = []
         reference = frames[self.reference]
         for index in range(len(frames)):
@@ -176,10 +198,26 @@ class Held(Prepared):
 class Passing(Prepared):
     """A stack whose frames are read anew for the second pass: the memory does not grow with their number."""
 
+    def begin(self) -> None:
+        """Look at frames from all over the stack: for levels, hot pixels, and which frame the others cover best."""
+        count, asked = len(self.sources), self.wishes.reference
+        self.reference = asked or 0
+        looked = [self.wishes.load(self.sources[index]) for index in looked_at(count) or range(count)]
+        self._find_levels(looked)
+        if self.wishes.white is None and self.kind.dtype == np.uint16:
+            # A frame that was not looked at may be brighter: nothing is cut off that the file can hold.
+            self.kind = replace(self.kind, white=_TOP)
+        if self.wishes.align == "off":
+            return
+        if len(looked) >= FEWEST_FRAMES:
+            self.hot = find_hot_pixels(looked, self.kind)
+        if asked is None and count > 2:
+            first, last = self._step(0), self._step(count - 2)
+            self.reference = likely_reference(first, last, count, self.size)
+
     def first_pass(self) -> Iterator[Seen]:
-        """Look at a few frames, then read and register the others from the reference outwards."""
+        """Read and register the frames from the reference outwards."""
         count = len(self.sources)
-        self._scout()
         if self.wishes.align == "off":
             self.moves = {index: self._unmoved() for index in range(count)}
             order: list[tuple[int, int | None]] = [(self.reference, None)]
@@ -211,18 +249,6 @@ class Passing(Prepared):
     def _read(self, index: int) -> Frame:
         return without_hot_pixels(self.wishes.load(self.sources[index]), self.hot)
 
-    def _scout(self) -> None:
-        """Look at frames from all over the stack: for hot pixels, and for which frame the others cover best."""
-        count, asked = len(self.sources), self.wishes.reference
-        self.reference = asked or 0
-        if self.wishes.align == "off":
-            return
-        if looked := looked_at(count):
-            self.hot = find_hot_pixels([self.wishes.load(self.sources[index]) for index in looked], self.kind)
-        if asked is None and count > 2:
-            first, last = self._step(0), self._step(count - 2)
-            self.reference = likely_reference(first, last, count, self.size)
-
     def _step(self, index: int) -> Alignment:
         pixels = compared_pixels(self.size)
         a, b = (comparable(self._read(number), self.kind, pixels) for number in (index, index + 1))
@@ -247,18 +273,3 @@ def _ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
             waiting = coming
         if waiting is not None:
             yield waiting.result()
-
-
-def check_alike(sources: Sequence[FrameSource]) -> None:
-    """Refuse frames of different sizes or kinds, by what their headers say. Raises: InputError naming the frame."""
-    first = sources[0]
-    for source in sources[1:]:
-        if source.shape != first.shape or source.dtype != first.dtype:
-            raise InputError(
-                f"the frames differ: {first.name} is {_kind_of(first)}, {source.name} is {_kind_of(source)}. "
-                "Convert them to one size and kind."
-            )
-
-
-def _kind_of(source: FrameSource) -> str:
-    return f"{' x '.join(map(str, source.shape))} of {source.dtype}"

@@ -208,7 +208,7 @@ def test_a_sessions_own_split_of_the_time_is_taken_over(monkeypatch):
         takes_levels = False
 
         def __init__(self):
-            self.last_timing = {"copy_in_ms": 0.1, "compute_ms": 2.0, "copy_out_ms": 0.2, "note": "x"}
+            self.last_timing = {"copy_in_ms": 0.1, "compute_ms": 2.0, "copy_out_ms": 0.2}
 
     monkeypatch.setattr("ufafuse.runtime.session.open_session", lambda *_, **__: Session())
     contender = contenders.SessionContender(Spec("session", "x.engine", "tensorrt"))

@@ -206,3 +206,11 @@ def test_a_safetensors_header_of_another_shape_is_one_clear_error(header, tmp_pa
     path.write_bytes(len(header).to_bytes(8, "little") + header.encode() + bytes(16))
     with pytest.raises(ModelError, match="its header does not describe tensors"):
         read_manifest(path)
+
+
+def test_the_umask_is_not_touched(tmp_path, monkeypatch):
+    """It belongs to the process: set to 0 and back, another thread's new file would come out 0666."""
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail(f"umask({mask:o})"))
+    with atomic_write(tmp_path / "x.bin") as temporary:
+        temporary.write_bytes(b"x")
+    assert (tmp_path / "x.bin").read_bytes() == b"x"

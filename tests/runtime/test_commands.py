@@ -118,7 +118,7 @@ class TestFuse:
         told = ufa("fuse", "--pairs", tmp_path, "-o", tmp_path / "out", "--skip-existing")
         assert told.exit_code == 1
         assert "failed" in told.stdout
-        assert "0 of 2 pairs fused, 1 were there already, 1 failed" in told.stdout
+        assert "0 of 2 fused, 1 were there already, 1 failed" in told.stdout
 
     def test_a_folder_whose_results_are_there_says_so_once_and_offers_to_go_on(self, ufa, pair, tmp_path):
         for side, path in zip("AB", pair, strict=True):
@@ -150,15 +150,15 @@ class TestFuse:
     @pytest.mark.parametrize(
         ("arguments", "told"),
         [
-            (["{a}"], "1 images were given: give two or more"),
-            ([], "0 images were given"),
+            (["{a}"], "x_A.png holds one frame: fusing takes two or more"),
+            ([], "no images were given: give two or more"),
             (["{a}", "{b}", "--pairs", "."], "both images and --pairs were given"),
             (["{a}", "no.png"], "no.png does not exist"),
             (["{a}", "{empty}"], "empty.png is empty"),
             (["{a}", "{text}"], "text.png is no image"),
             (["{a}", "{cut}"], "cut.png is damaged"),
-            (["{a}", "{other}"], "differ in size"),
-            (["{a}", "{b}", "-o", "{a}"], "x_A.png exists already"),
+            (["{a}", "{other}"], "it is not the same view"),
+            (["{a}", "{b}", "-o", "{a}"], "x_A.png is one of the frames that are read"),
             (["{a}", "{b}", "-o", "{a}/f.png"], "x_A.png is not a folder"),
             (["{a}", "{b}", "-o", "f.gif"], "suffix '.gif'"),
             (["{a}", "{b}", "--tile", "many"], "--tile many makes no sense"),

@@ -161,12 +161,12 @@ class TestOpening:
         assert seen == [({}, (20, 30), True), ({"tile": "off"}, (20, 30), True)]
 
     def test_a_budget_is_refused_for_an_engine(self, write_model, monkeypatch):
-        monkeypatch.setattr("ufafuse.runtime.backends.onnxruntime.OnnxRuntimeSession.backend", "tensorrt")
+        monkeypatch.setattr("ufafuse.runtime.backends.onnxruntime.OnnxRuntimeSession.on_device", True)
         with pytest.raises(BackendError, match="an engine's lies on the GPU"):
             Fuser(write_model(), backend="onnxruntime", max_memory=1000)
 
     def test_an_engine_is_neither_measured_nor_cut_unasked(self, write_model, rng, monkeypatch):
-        monkeypatch.setattr("ufafuse.runtime.backends.onnxruntime.OnnxRuntimeSession.backend", "tensorrt")
+        monkeypatch.setattr("ufafuse.runtime.backends.onnxruntime.OnnxRuntimeSession.on_device", True)
         monkeypatch.setattr("ufafuse.runtime.memory.budget.available_bytes", lambda: 0)
         with Fuser(write_model(tiles=False), backend="onnxruntime") as fuser:
             assert fuser.fuse_pair(*frames(rng)).grid is None

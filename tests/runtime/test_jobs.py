@@ -41,7 +41,8 @@ def test_a_pair(fuser, images, tmp_path):
     outcome = fuse_files(fuser, (near, far), Outputs(tmp_path / "f.png"))
     np.testing.assert_array_equal(read_image(tmp_path / "f.png"), fuser.fuse(read_image(near), read_image(far)))
     json = outcome.to_json()
-    assert json.keys() == {"near", "far", "fused", "size", "ms"}
+    assert json.keys() == {"near", "far", "fused", "size", "ms", "white", "white_found", "seen_as_white"}
+    assert (json["white"], json["white_found"]) == (255, "8 bits")
     assert json["size"] == [20, 30]
     assert json["ms"] > 0
 
@@ -94,23 +95,27 @@ class TestReading:
         paths = images(7)
         with reading(paths, threads=2) as frames:
             got = list(frames)
-        assert [frame.tobytes() for frame in got] == [read_image(path).tobytes() for path in paths]
+            for _ in range(2):
+                assert [frame.read().tobytes() for frame in got] == [read_image(path).tobytes() for path in paths]
 
-    def test_a_bad_file_speaks_at_its_turn(self, images, tmp_path):
+    def test_a_missing_file_speaks_at_once(self, images, tmp_path):
+        with pytest.raises(InputError, match=r"no\.png"), reading([*images(1), tmp_path / "no.png"]):
+            pass
+
+    def test_a_broken_file_speaks_when_it_is_read(self, images, tmp_path):
         good = images(1)[0]
-        with reading([good, tmp_path / "no.png", good]) as frames:
-            turns = iter(frames)
-            next(turns)
-            with pytest.raises(InputError, match=r"no\.png"):
-                next(turns)
+        (tmp_path / "broken.png").write_bytes(good.read_bytes()[:-20])
+        with reading([good, tmp_path / "broken.png", good]) as frames:
+            frames[0].read()
+            with pytest.raises(InputError, match=r"broken\.png is damaged"):
+                frames[1].read()
+            frames[2].read()
 
     def test_frames_read_already_are_taken(self, fuser, images, tmp_path):
         near, far = images()
         fuse_files(fuser, (near, far), Outputs(tmp_path / "f.png"))
         with reading((near, far)) as frames:
-            read = list(frames)
-        near.unlink()
-        fuse_files(fuser, (near, far), Outputs(tmp_path / "g.png"), frames=read)
+            fuse_files(fuser, (near, far), Outputs(tmp_path / "g.png"), frames=frames)
         assert (tmp_path / "g.png").read_bytes() == (tmp_path / "f.png").read_bytes()
 
 
@@ -118,7 +123,7 @@ class TestRefused:
     def test_unlike_frames_name_the_files(self, fuser, images, tmp_path):
         near = images()[0]
         other = images(1, shape=(20, 31, 3), names="Z")[0]
-        with pytest.raises(InputError, match=r"x_A\.png and .*x_Z\.png cannot be fused: the frames differ in size"):
+        with pytest.raises(InputError, match=r"x_Z\.png has 20 x 31 pixels, .*x_A\.png 20 x 30"):
             fuse_files(fuser, (near, other), Outputs(tmp_path / "f.png"))
         assert not (tmp_path / "f.png").exists()
 
@@ -146,7 +151,7 @@ class TestRefused:
     def test_a_model_without_a_map(self, fuser, images, tmp_path, small, monkeypatch):
         infer = small.Session.infer
         monkeypatch.setattr(small.Session, "infer", lambda self, inputs: {"fused": infer(self, inputs)["fused"]})
-        with pytest.raises(ModelError, match=r"small\.onnx gives no map: leave --map away"):
+        with pytest.raises(ModelError, match=r"small\.onnx gives no map: omit the map"):
             fuse_files(fuser, images(), Outputs(tmp_path / "f.png", map=tmp_path / "m.png"))
         assert not (tmp_path / "f.png").exists()
 
@@ -175,9 +180,9 @@ class TestFolders:
             "broken": True, "good2": False, "good1": False, "half": True, "odd": True
         }  # fmt: skip
         errors = {outcome.fused.stem: outcome.error for outcome in outcomes}
-        assert "broken_A.png is damaged" in errors["broken"]
+        assert "broken_B.png is empty" in errors["broken"]
         assert "half_B.png does not exist" in errors["half"]
-        assert "differ in size" in errors["odd"]
+        assert "turn it" in errors["odd"]
         found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("good*.png") if "pairs" not in path.parts}
         assert found == {f"{top}/{name}.png" for top in ("out", "maps", "confidences") for name in ("good1", "deep/good2")}
 

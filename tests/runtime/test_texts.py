@@ -1,7 +1,9 @@
 """No name and no word from outside gives orders to a terminal or forges a line of a journal."""
 
+import errno
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
@@ -166,7 +169,17 @@ def test_a_signal_that_ends_a_command_leaves_nothing_half_written(tmp_path, numb
     )
     assert process.stdout.readline() == "writing\n"
     process.send_signal(number)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
     assert f"ended by {number.name}" in errors
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+def test_a_disk_that_fails_anywhere_is_one_sentence(capsys, code):
+    with pytest.raises(typer.Exit) as ended, console.run():
+        raise OSError(code, os.strerror(code), "log.csv")
+    assert ended.value.exit_code == 2
+    assert capsys.readouterr().err.startswith(f"error: log.csv cannot be written or read: {os.strerror(code)}.")
+    with pytest.raises(PermissionError), console.run():
+        raise PermissionError(13, "Permission denied")

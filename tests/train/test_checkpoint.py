@@ -1,5 +1,8 @@
 """The state of a run, and the running average."""
 
+import os
+import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,8 +11,8 @@ import torch
 from ufafuse.network.model import FusionNet
 from ufafuse.network.spec import Spec
 from ufafuse.network.weights import build_model
-from ufafuse.runtime.errors import InputError, ModelError
-from ufafuse.train.checkpoint import Average, Progress, load_checkpoint, save_checkpoint
+from ufafuse.runtime.errors import InputError, ModelError, OutputError
+from ufafuse.train.checkpoint import Average, Progress, load_checkpoint, previous_path, save_checkpoint
 
 CPU = torch.device("cpu")
 
@@ -74,3 +77,92 @@ def test_the_average_follows_the_weights(tiny_spec: Spec) -> None:
         torch.testing.assert_close(mean, torch.ones_like(mean))
         assert torch.equal(weight, torch.ones_like(weight))
     assert not any(parameter.requires_grad for parameter in average.net.parameters())
+
+
+class TestHeld:
+    """Against flipped bits, full disks and numbers that no run reaches."""
+
+    @pytest.fixture
+    def saved(self, tiny_spec: Spec, tmp_path: Path) -> Callable[..., Path]:
+        def save(progress: Progress | None = None) -> Path:
+            net, average, optimizer = parts(tiny_spec)
+            one_step(net, average, optimizer, 1)
+            path = tmp_path / "c.pt"
+            save_checkpoint(path, progress=progress or Progress(1), net=net, average=average, optimizer=optimizer)
+            return path
+
+        return save
+
+    def load(self, path: Path, spec: Spec) -> Progress:
+        net, average, optimizer = parts(spec)
+        return load_checkpoint(path, net=net, average=average, optimizer=optimizer, device=CPU)
+
+    def test_any_flipped_bit_is_noticed(self, saved: Callable[..., Path], tiny_spec: Spec) -> None:
+        path = saved()
+        whole = path.read_bytes()
+        chosen = random.Random(0)
+        for place in [0, len(whole) - 1, *(chosen.randrange(len(whole)) for _ in range(100))]:
+            flipped = bytearray(whole)
+            flipped[place] ^= 1 << chosen.randrange(8)
+            path.write_bytes(flipped)
+            with pytest.raises(ModelError, match="checksum"):
+                self.load(path, tiny_spec)
+        path.write_bytes(whole)
+        assert self.load(path, tiny_spec).step == 1
+
+    def test_others_read_it_as_ever(self, saved: Callable[..., Path]) -> None:
+        assert torch.load(saved(), weights_only=True)["progress"]["step"] == 1
+
+    def test_one_without_a_checksum_is_read(self, saved: Callable[..., Path], tiny_spec: Spec) -> None:
+        path = saved()
+        torch.save(torch.load(path, weights_only=True), path)
+        assert self.load(path, tiny_spec).step == 1
+
+    def test_the_one_before_is_kept(self, saved: Callable[..., Path], tiny_spec: Spec) -> None:
+        for step in (1, 2, 3):
+            path = saved(Progress(step))
+        assert self.load(path, tiny_spec).step == 3
+        assert self.load(previous_path(path), tiny_spec).step == 2
+        assert sorted(entry.name for entry in path.parent.iterdir()) == ["c.previous.pt", "c.pt"]
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {"step": -5},
+            {"step": 10**30},
+            {"step": 1.5},
+            {"step": True},
+            {"step": "7"},
+            {"seconds": float("nan")},
+            {"seconds": -1.0},
+            {"seconds": None},
+            {"best": {"psnr": float("inf")}},
+            {"best": {"psnr": "high"}},
+            {"best": 3},
+            {"more": 1},
+        ],
+        ids=str,
+    )
+    def test_a_progress_that_no_run_makes_is_refused(
+        self, saved: Callable[..., Path], tiny_spec: Spec, values: dict[str, object]
+    ) -> None:
+        path = saved()
+        state = torch.load(path, weights_only=True)
+        state["progress"] |= values
+        torch.save(state, path)
+        with pytest.raises(ModelError, match="broken"):
+            self.load(path, tiny_spec)
+
+    def test_a_full_disk_is_a_sentence_and_the_last_one_stays(
+        self, saved: Callable[..., Path], tiny_spec: Spec, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = saved(Progress(1))
+
+        def full(_descriptor: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OutputError, match="No space left"):
+            saved(Progress(2))
+        monkeypatch.undo()
+        assert self.load(path, tiny_spec).step == 1

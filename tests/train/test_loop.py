@@ -257,6 +257,35 @@ def test_a_broken_checkpoint_is_refused(options: TrainOptions) -> None:
         train(options, resume=True)
 
 
+def test_a_damaged_checkpoint_is_said_and_the_one_before_gone_on_from(
+    options: TrainOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = dataclasses.replace(options, checkpoint_minutes=0.0)
+    train(options)
+    expected = losses(options.out)
+    for name in ("checkpoint.pt", "checkpoint.previous.pt"):
+        assert (options.out / name).is_file()
+    damaged = bytearray((options.out / "checkpoint.pt").read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (options.out / "checkpoint.pt").write_bytes(damaged)
+    result = train(options, resume=True)
+    assert result["steps"] == 6
+    assert "checksum" in result["warnings"][0]
+    assert "checkpoint before it is gone on from" in " ".join(capsys.readouterr().err.split())
+    assert json.loads((options.out / "report.json").read_text())["resumed_from"]["checkpoint"] == "checkpoint.previous.pt"
+    assert losses(options.out) == pytest.approx(expected, abs=1e-6)
+    for name in ("checkpoint.pt", "checkpoint.previous.pt"):
+        (options.out / name).write_bytes(b"PK broken")
+    with pytest.raises(ModelError, match="broken"):
+        train(options, resume=True)
+
+
+def test_a_run_without_its_last_checkpoint_goes_on_from_the_one_before(options: TrainOptions) -> None:
+    train(dataclasses.replace(options, checkpoint_minutes=0.0))
+    (options.out / "checkpoint.pt").unlink()
+    assert train(options, resume=True)["steps"] == 6
+
+
 @pytest.mark.parametrize("world", [1, 2, 4])
 def test_processes_share_every_batch(world: int) -> None:
     parts = [

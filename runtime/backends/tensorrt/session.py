@@ -32,9 +32,6 @@ class TensorRtSession(Session):
 
     Of the options only ``precision`` means something here, and it has to be the engine's own; the others are about CPUs.
 
-    Attributes:
-        last_timing: Milliseconds of the last frame on the GPU: ``h2d_ms``, ``compute_ms``, ``d2h_ms``.
-
     Raises:
         ModelError: The engine is broken, foreign, or built for another release or GPU; the text has the command that
             builds it again.
@@ -42,6 +39,7 @@ class TensorRtSession(Session):
     """
 
     backend = "tensorrt"
+    on_device = True
 
     def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:
         check_precision(model, manifest, options.precision)
@@ -56,7 +54,6 @@ class TensorRtSession(Session):
         self._facts.check_gpu(self._gpu.name, self._gpu.capability)
         self.manifest, self.precision = manifest, manifest.precision
         self.why = f"{why}; {self._facts.flavor} {self._facts.version} on {self._gpu.name}"
-        self.last_timing: dict[str, float] = {}
         self._queueing = threading.Lock()  # the runs share one stream, and their kernels must not mingle
         self._idle: queue.LifoQueue[Lane | None] = queue.LifoQueue()  # None: closed; a lone thread keeps to one lane
         self._closing = threading.Lock()

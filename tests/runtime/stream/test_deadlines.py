@@ -276,7 +276,7 @@ def test_a_signal_ends_a_wait_for_a_camera_within_a_second(hostile, number, when
     time.sleep(0.5 if when == "opening" else 2.0)
     begun = time.monotonic()
     process.send_signal(number)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert time.monotonic() - begun < 2.5, errors  # a second, and what Python takes to end on a busy machine
     assert process.returncode == 0, errors
     assert "stopp" in errors

@@ -1,0 +1,126 @@
+"""`ufa fuse` of many: folders of pairs and of stacks, cut or watched."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ufafuse.commands.quantities import seconds_from
+from ufafuse.runtime import console
+from ufafuse.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from ufafuse.runtime.fuser import Fuser
+    from ufafuse.runtime.jobs import FileOptions, Group, Outcome
+    from ufafuse.runtime.stack import StackOptions
+
+
+@dataclass(frozen=True)
+class Many:
+    """A folder of pairs or stacks, and how it is cut or watched."""
+
+    folder: Path
+    pairs: bool
+    gap: float | None
+    every: int | None
+    watch: bool
+    quiet: float
+    limit: int | None
+
+    @classmethod
+    def checked(
+        cls,
+        pairs: Path | None,
+        stacks: Path | None,
+        *,
+        gap: str | None,
+        every: int | None,
+        watch: bool,
+        quiet: str,
+        limit: int | None,
+    ) -> Many | None:
+        """What the options say; None: one pair or stack. Raises: InputError where one lacks another."""
+        for option, value in (("--gap", gap), ("--every", every), ("--watch", watch)):
+            if value and stacks is None:
+                raise InputError(f"{option} is for a folder of stacks: add --stacks DIR.")
+        if gap is not None and (watch or every is not None):
+            raise InputError("--gap was given beside another way to cut: give one of --gap, --every and --watch.")
+        if limit is not None and not watch:
+            raise InputError("--limit ends a watch: add --watch.")
+        folder = pairs or stacks
+        if folder is None:
+            return None
+        if not folder.is_dir():
+            raise InputError(f"{folder} is not a folder: give one that holds {'pairs' if pairs else 'stacks'}.")
+        seconds = None if gap is None else seconds_from("--gap", gap)
+        return cls(folder, pairs is not None, seconds, every, watch, seconds_from("--quiet", quiet), limit)
+
+    def groups(self) -> Iterable[Group]:
+        """The pairs or stacks; of a watched folder one after the other. Raises: InputError."""
+        from ufafuse.runtime.pairs import find_pairs
+        from ufafuse.runtime.pictures.arriving import arriving
+        from ufafuse.runtime.pictures.inputs import find_stacks
+
+        if self.pairs:
+            return find_pairs(self.folder)
+        if self.watch:
+            return islice(arriving(self.folder, quiet=self.quiet, every=self.every), self.limit)
+        return find_stacks(self.folder, gap=self.gap, every=self.every)
+
+
+def fuse_many(
+    fuser: Fuser,
+    many: Many,
+    results: tuple[Path, Path | None, Path | None, str],
+    options: StackOptions,
+    files: FileOptions,
+    *,
+    force: bool,
+    skip_existing: bool,
+) -> tuple[list[Outcome], int]:
+    """What became of the pairs or stacks, and how many results were there already."""
+    from ufafuse.runtime.jobs import fuse_folder
+
+    groups = many.groups()
+    total = len(groups) if isinstance(groups, list) else None
+    out, maps, confidences, suffix = results
+    outcomes: list[Outcome] = []
+    with console.progress() as bar:
+        task = bar.add_task("watching" if many.watch else f"fusing {'pairs' if many.pairs else 'stacks'}", total=total)
+
+        def done(outcome: Outcome) -> None:
+            outcomes.append(outcome)
+            bar.advance(task)
+            if many.watch and not outcome.error:
+                console.wrote(outcome.fused, as_json=True)
+
+        try:
+            with _ended_by_signal(many.watch):
+                fuse_folder(
+                    fuser, groups, out, options, files=files, maps=maps, confidences=confidences, suffix=suffix, force=force,
+                    skip_existing=skip_existing, done=done,
+                )  # fmt: skip
+        except KeyboardInterrupt:
+            if not many.watch:  # the way to end a watch
+                raise
+    return outcomes, 0 if total is None else total - len(outcomes)
+
+
+@contextmanager
+def _ended_by_signal(watching: bool) -> Iterator[None]:
+    """A watch ends at SIGTERM as it does at Ctrl-C: what was begun is finished or left out, and all is reported."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop) if watching else None
+    try:
+        yield
+    finally:
+        if watching:
+            signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,41 @@
+"""Checks of every result, before anybody sees it: an engine that computes wrong must not leave a picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ufafuse.runtime.errors import BackendError
+from ufafuse.runtime.frames import Frame, FrameKind
+
+_WEIGHED, _MADE = 12, 128  # levels of 255 by which a result may leave its frames' range, of a model that weighs and of another
+_MEND = "the engine computed wrong: take another precision (fp32) or backend (onnxruntime), and report it"
+
+
+def check_finite(planes: NDArray[Any]) -> None:
+    """Refuse a float result with NaN or infinity in it (`BackendError`)."""
+    if planes.dtype.kind == "f" and not np.isfinite(planes.sum(dtype=np.float64)):
+        raise BackendError(f"the result holds NaN or infinity; {_MEND}.")
+
+
+def check_between(fused: Frame, near: Frame, far: Frame, kind: FrameKind, *, weighs: bool) -> None:
+    """Refuse a result that leaves the frames' range: at each sample for a model that weighs them (`BackendError`).
+
+    Args:
+        fused, near, far: Alike; alpha is not looked at.
+        kind: What they are.
+        weighs: Whether the model only weighs the frames.
+    """
+    spare = (_WEIGHED if weighs else _MADE) * kind.unit / 255
+    low, high = cv2.min(near, far), cv2.max(near, far)
+    worst = max(_greatest(cv2.subtract(fused, high)), _greatest(cv2.subtract(low, fused)))
+    if not worst <= spare:
+        raise BackendError(f"the result lies {worst:.4g} levels outside of the frames' range; {_MEND}.")
+
+
+def _greatest(difference: NDArray[Any]) -> float:
+    colours = difference[..., :3] if difference.ndim == 3 and difference.shape[2] == 4 else difference
+    return float(np.max(colours))

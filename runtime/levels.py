@@ -1,0 +1,148 @@
+"""The levels that frames really use: what is white to them, and what the network is shown as its 1.
+
+A 12-bit camera writes 0 to 4095 into 16 bits, a fluorescence picture uses a hundredth of the range, an HDR picture goes
+beyond 1. The network was trained on pictures that use [0, 1]; shown a sixteenth of that, its choice lies 44 dB from what it
+chooses in the same picture at full range, at a sixty-fourth 30. So it is shown levels over a unit: the level of white, halved
+as often as the brightest part of the frames allows. The result is in the frames' own levels again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.frames import Frame, FrameKind, check_frames, frame_names
+
+_BITS = (8, 10, 12, 14, 16)  # of sensors
+_SAMPLES = 16_384  # pixels in which a frame's brightest part is looked for
+_CROWD = 0.998  # of the samples: the brightest part without hot pixels and sparks
+_NEARLY = 1.01  # levels above a power of two by rounding
+_LEAST_UNIT = 4.0  # levels of an integer: below, there is no picture to make brighter
+_SMALLEST_FLOAT = 2.0**-20
+_NEGATIVE = 0.1  # of the brightest level: what filters and interpolation leave below black in float frames
+_UNBOUNDED = float(np.finfo(np.float32).max)
+
+
+class Peak(NamedTuple):
+    """What a frame reaches: its greatest level, the level that all but two in a thousand samples stay below, its least."""
+
+    top: float
+    crowd: float
+    low: float = 0.0
+
+    def joined(self, other: Peak) -> Peak:
+        """What two frames reach together."""
+        return Peak(max(self.top, other.top), max(self.crowd, other.crowd), min(self.low, other.low))
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The levels of a pair or stack.
+
+    Args:
+        white: The level of white: given, or found.
+        unit: The level that the network sees as 1.
+        ceiling: What a result may reach: white, or for float frames beyond 1 anything.
+        low: The least level, where float frames go below black.
+        beyond: Whether some samples lie beyond the unit: they are cut for the network's eyes, and weighed uncut.
+        why: How white was found, in a few words.
+    """
+
+    white: float
+    unit: float
+    ceiling: float
+    low: float
+    beyond: bool
+    why: str
+
+    def of(self, kind: FrameKind) -> FrameKind:
+        """``kind`` with these levels."""
+        return replace(kind, white=self.ceiling, unit=self.unit, low=self.low, beyond=self.beyond)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report's entries."""
+        return {"white": self.white, "white_found": self.why, "seen_as_white": self.unit}
+
+
+def peak_of(frame: Frame) -> Peak:
+    """What a frame reaches; its alpha is not looked at."""
+    colours = frame if frame.ndim == 2 or frame.shape[2] < 4 else frame[..., :3]
+    step = max(1, int((colours.shape[0] * colours.shape[1] / _SAMPLES) ** 0.5))
+    sample = colours[::step, ::step].ravel()
+    at = min(int(sample.size * _CROWD), sample.size - 1)
+    crowd = float(np.partition(sample, at)[at])
+    if frame.dtype == np.uint8 and crowd > 127:  # a bright picture of bytes: nothing depends on the rest
+        return Peak(255.0, crowd)
+    low = min(0.0, float(colours.min())) if frame.dtype == np.float32 else 0.0
+    return Peak(float(colours.max()), crowd, low)
+
+
+def levels_from(
+    peak: Peak, dtype: np.dtype[Any], *, white: float | None = None, maps: bool = True, headroom: float = 1.0
+) -> Levels:
+    """The levels of frames that reach ``peak`` together.
+
+    Args:
+        peak: Of all frames.
+        dtype: Theirs.
+        white: The level of white where it is given.
+        maps: The model tells how it weighs the frames, so single samples may lie beyond what it is shown (see `Levels`).
+        headroom: How much brighter frames may be made before they are fused (to match their exposure).
+    """
+    known, why, ceiling = _white(peak, dtype, white, headroom)
+    reached = peak.crowd if maps else peak.top
+    least = _SMALLEST_FLOAT * known if dtype == np.float32 else min(_LEAST_UNIT, known)
+    unit = known
+    while reached <= unit / 2 * _NEARLY and unit / 2 >= least:
+        unit /= 2
+    return Levels(known, unit, ceiling, peak.low, beyond=peak.top > unit or peak.low < 0, why=why)
+
+
+def _white(peak: Peak, dtype: np.dtype[Any], white: float | None, headroom: float) -> tuple[float, str, float]:
+    """The level of white, how it was found, and what results may reach."""
+    if white is not None:
+        return white, "given", white
+    if dtype == np.uint8:
+        return 255.0, "8 bits", 255.0
+    if dtype == np.float32:
+        return (
+            (1.0, "float levels within 1", 1.0)
+            if peak.top <= 1
+            else (peak.top, f"float levels up to {peak.top:.4g}", _UNBOUNDED)
+        )
+    saturated = any(peak.top == (1 << bits) - 1 for bits in _BITS)  # then it is the sensor's own white
+    reached = min(peak.top if saturated else peak.top * headroom, 65_535.0)
+    bits = next(bits for bits in _BITS if reached < 1 << bits)
+    return float((1 << bits) - 1), f"{bits} bits: no level is above {peak.top:.0f}", float((1 << bits) - 1)
+
+
+def kind_with_levels(
+    frames: Sequence[Frame], *, order: str = "bgr", white: float | None = None, maps: bool = True, headroom: float = 1.0
+) -> tuple[FrameKind, Levels]:
+    """What the frames of a pair or stack are, as `check_frames`, with the levels that they use.
+
+    Raises:
+        InputError: As `check_frames`; float frames may go beyond 1, and a little below 0.
+    """
+    kind = check_frames(frames, order=order, white=white, open_ended=True)
+    peaks = [peak_of(frame) for frame in frames]
+    for name, peak in zip(frame_names(len(frames)), peaks, strict=True):
+        if peak.low < -_NEGATIVE * max(peak.top, 0.0):
+            raise InputError(f"the {name} spans [{peak.low:.3g}, {peak.top:.3g}]: shift float frames to 0 or more.")
+    peak = peaks[0]
+    for other in peaks[1:]:
+        peak = peak.joined(other)
+    levels = levels_from(peak, kind.dtype, white=white, maps=maps, headroom=headroom)
+    return levels.of(kind), levels
+
+
+def white_of_mosaics(frames: Sequence[Frame], white: float | None) -> float | None:
+    """The level of white of a sensor's frames: as given, or found before filters go beyond it."""
+    found = [frame for frame in frames if isinstance(frame, np.ndarray) and frame.dtype == np.uint16 and frame.size]
+    if white is not None or len(found) < len(frames):
+        return white
+    return levels_from(Peak(max(float(frame.max()) for frame in found), 1.0), np.dtype(np.uint16)).white

@@ -1,0 +1,182 @@
+"""What people name: files, a folder, a pattern, a folder of stacks; in the order that a person would count them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.pictures import exif as ex
+from ufafuse.runtime.pictures.kinds import is_picture, is_video
+from ufafuse.runtime.pictures.source import FileFrame
+
+_DIGITS = re.compile(r"(\d+)")
+_PATTERN = re.compile(r"[*?\[]")
+_TIFF = frozenset((".tif", ".tiff", ".btf", ".tf8"))
+
+
+@dataclass(frozen=True)
+class StackPaths:
+    """The files of one stack, and what its result is called."""
+
+    name: str
+    files: tuple[Path, ...]
+
+
+def natural_key(path: Path) -> tuple[tuple[tuple[int, int, str], ...], str]:
+    """Sorts numbers by their value: 2 before 10; letters without regard to their case."""
+    parts = _DIGITS.split(path.name.casefold())
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts), path.name
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The picture files of a folder, in natural order."""
+    return sorted((path for path in folder.iterdir() if path.is_file() and is_picture(path)), key=natural_key)
+
+
+def expanded(names: Sequence[Path]) -> tuple[list[Path], str]:
+    """The files behind what was named, in the order of the stack, and a note on that order (empty: as they were named).
+
+    Args:
+        names: Files, or one folder, or one pattern (``"dir/*.png"``).
+
+    Raises:
+        InputError: There is no such file, nothing in the folder, or a folder among files.
+    """
+    found: list[Path] = []
+    for name in names:
+        if name.is_dir():
+            if len(names) > 1:
+                raise InputError(
+                    f"{name} is a folder: give one folder alone for a stack; for pairs in near/ and far/ --pairs DIR, for many "
+                    "stacks --stacks DIR."
+                )
+            return _folder(name), ""
+        matches = [] if name.exists() or not _PATTERN.search(str(name)) else _matching(name)
+        found += matches or [name]
+    if len(found) > 2 and found == sorted(found) and found != sorted(found, key=lambda path: (path.parent, natural_key(path))):
+        return sorted(
+            found, key=lambda path: (path.parent, natural_key(path))
+        ), "taken in the order of their numbers (2 before 10)"
+    return found, ""
+
+
+def _folder(folder: Path) -> list[Path]:
+    found = pictures_in(folder)
+    if found:
+        return found
+    videos = sorted((path for path in folder.iterdir() if is_video(path)), key=natural_key)
+    if len(videos) == 1:
+        return videos
+    below = sum(1 for path in folder.iterdir() if path.is_dir())
+    mend = "for a stack in each of its folders take --stacks" if below else "give a folder of pictures"
+    raise InputError(f"{folder} holds no pictures: {mend}.")
+
+
+def _matching(pattern: Path) -> list[Path]:
+    parts = pattern.parts
+    first = next(index for index, part in enumerate(parts) if _PATTERN.search(part))
+    root = Path(*parts[:first]) if first else Path()
+    found = [path for path in root.glob(str(Path(*parts[first:]))) if path.is_file()]
+    if not found:
+        raise InputError(f"{pattern} matches no file: check the folder and the pattern.")
+    return sorted(found, key=lambda path: (path.parent, natural_key(path)))
+
+
+def find_stacks(folder: Path, *, gap: float | None = None, every: int | None = None) -> list[StackPaths]:
+    """The stacks of a folder, in natural order.
+
+    Without ``gap`` and ``every``: one for each folder in it that holds pictures, and one for each TIFF and video in it. With
+    one of them: the pictures in the folder itself, cut where so many seconds lie between two frames, or after every so many.
+
+    Args:
+        folder: Where they are.
+        gap: Seconds, by EXIF's time of exposure, or the file's where there is none.
+        every: Frames of a stack.
+
+    Raises:
+        InputError: No folder, nothing in it, or numbers that do not fit.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: give one that holds stacks.")
+    if gap is not None and every is not None:
+        raise InputError("stacks are cut by a gap in time or by a number of frames: give one of the two.")
+    found = list(_stacks_below(folder)) if gap is None and every is None else _cut(folder, gap, every)
+    if not found:
+        loose = len(pictures_in(folder))
+        mend = f"; it holds {loose} pictures: cut them with --gap 3s or --every N" if loose else ""
+        raise InputError(f"{folder} holds no stacks, which are folders of pictures, TIFFs of several pages, or videos{mend}.")
+    return found
+
+
+def _stacks_below(folder: Path) -> Iterator[StackPaths]:
+    inner = sorted(folder.iterdir(), key=natural_key)
+    for path in inner:
+        if path.is_dir() and not path.name.startswith("."):
+            files = pictures_in(path)
+            if len(files) > 1 or (len(files) == 1 and files[0].suffix.lower() in _TIFF):
+                yield StackPaths(path.name, tuple(files))
+        elif path.is_file() and (path.suffix.lower() in _TIFF or is_video(path)) and _several(path):
+            yield StackPaths(path.stem, (path,))
+
+
+def _several(path: Path) -> bool:
+    """Whether a file holds more than one picture; one that cannot be opened counts, so that it is reported."""
+    from ufafuse.runtime.pictures.source import stack_of
+
+    if is_video(path):
+        return True
+    try:
+        with stack_of([path]) as frames:
+            return len(frames) > 1
+    except InputError:
+        return True
+
+
+def _cut(folder: Path, gap: float | None, every: int | None) -> list[StackPaths]:
+    files = pictures_in(folder)
+    if every is not None:
+        if every < 2:
+            raise InputError(f"a stack of {every} frames is none: give 2 or more.")
+        if len(files) % every:
+            raise InputError(
+                f"{folder} holds {len(files)} pictures, which is no multiple of {every}: a frame is missing, or one too many."
+            )
+        groups = [files[at : at + every] for at in range(0, len(files), every)]
+    else:
+        assert gap is not None
+        groups = cut_by_time(files, gap)
+        alone = next((group for group in groups if len(group) < 2), None)
+        if alone:
+            raise InputError(f"{alone[0]} lies {gap:g} s or more from every other frame: give a longer gap, or take it away.")
+    return [StackPaths(f"{group[0].stem}-{group[-1].stem}", tuple(group)) for group in groups]
+
+
+def cut_by_time(files: Sequence[Path], gap: float) -> list[list[Path]]:
+    """Frames in the order of their time, cut where ``gap`` seconds or more lie between two."""
+    timed = sorted(((taken_at(path), natural_key(path), path) for path in files), key=lambda entry: entry[:2])
+    groups: list[list[Path]] = [[timed[0][2]]] if timed else []
+    for before, now in pairwise(timed):
+        if now[0] - before[0] >= gap:
+            groups.append([])
+        groups[-1].append(now[2])
+    return groups
+
+
+def taken_at(path: Path) -> float:
+    """When a picture was taken, in seconds: by its EXIF, or the time of its file. Raises: InputError."""
+    try:
+        found = ex.parse_exif(FileFrame(path).metadata.exif or b"")
+    except InputError:
+        found = ex.Exif()
+    text = found.text(ex.DATETIME_ORIGINAL) or found.text(ex.DATETIME)
+    try:
+        moment = dt.datetime.strptime(text, "%Y:%m:%d %H:%M:%S").replace(tzinfo=dt.timezone.utc)
+    except ValueError:
+        return path.stat().st_mtime
+    fraction = found.text(ex.SUBSEC_ORIGINAL)
+    return moment.timestamp() + (float(f"0.{fraction}") if fraction.isdecimal() else 0.0)
