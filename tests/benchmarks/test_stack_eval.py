@@ -22,6 +22,8 @@ from ufafuse.commands import bench as commands
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.models import DEFAULT
 from ufafuse.runtime.registration.align import Crop
+from ufafuse.runtime.stacks.height import Height
+from ufafuse.runtime.stacks.options import Stacked
 
 SIZE = (96, 160)
 
@@ -63,7 +65,7 @@ def gathering(tmp_path_factory):
         "gathering",
         widths=(4, 6),
         fold=4,
-        encoder_blocks=(2, 1),
+        encoder_blocks=(1, 1),
         decoder_blocks=(1, 1),
         head="select",
         attention="no_channel",
@@ -72,7 +74,7 @@ def gathering(tmp_path_factory):
         detail=True,
         gathers=True,
     )
-    path = tmp_path_factory.mktemp("weights") / "gathering.safetensors"
+    path = tmp_path_factory.mktemp("gathering") / "gathering.safetensors"
     save_weights(build_model(spec, seed=0), path)
     return path
 
@@ -150,22 +152,60 @@ def test_every_contestant_has_a_row_for_every_stack(folder):
     assert evaluation.rows[-1].ms is None
 
 
-def test_a_network_for_pairs_folds_and_one_that_gathers_fuses_at_once(folder, truth, gathering):
+class GatheringFuser:
+    """Stands for the runtime with a network that gathers."""
+
+    backend, precision, gathers = "fake", "fp32", True
+
+    def __init__(self, model, **_):
+        self.model = Path(model)
+
+    def close(self):
+        pass
+
+
+def test_a_network_that_gathers_gets_the_frames_as_they_are_and_gives_heights(folder, monkeypatch):
+    from ufafuse.benchmarks.stacks import contestants as module
+
+    asked = []
+
+    def fused(_fuser, sources, options):
+        asked.append((len(sources), options.align, options.want_height))
+        height = Height(np.full(SIZE, 1.5, np.float32), np.ones(SIZE, np.float32)) if options.want_height else None
+        return Stacked(sources[1].read(), Crop(0, SIZE[0], 0, SIZE[1]), ms=7.0, height=height)
+
+    monkeypatch.setattr(module, "Fuser", GatheringFuser)
+    monkeypatch.setattr(module, "fuse_sources", fused)
+    tifffile.imwrite(folder / "known" / "depth.tif", np.full(SIZE, 1, np.float32))
+    evaluation = evaluate_stacks(find_stacks(folder), compared(models=["mine.onnx"]))
+    assert asked == [(4, "off", True), (4, "affine", False)]
+    known, unknown, _ = evaluation.rows
+    assert (known.method, known.ms) == ("mine", 7.0)
+    assert (known.metrics["depth_error"], known.metrics["depth_known"]) == (0.5, 1.0)
+    assert "depth_error" not in unknown.metrics
+    assert evaluation.to_json()["networks"] == {"mine": {"backend": "fake", "precision": "fp32"}}
+
+
+def test_a_network_for_pairs_folds(folder):
+    (contestant,) = compared(method_names=["ufa-nano"], threads=1)
+    evaluation = evaluate_stacks(find_stacks(folder, "known"), [contestant])
+    contestant.close()
+    assert evaluation.rows[0].metrics["detail_sharp"] > 0.9
+    assert "depth_error" not in evaluation.rows[0].metrics
+
+
+@pytest.mark.slow
+def test_weights_that_gather_are_exported_to_a_folder_that_goes_again(folder, gathering):
     tifffile.imwrite(folder / "known" / "depth.tif", np.broadcast_to(np.arange(160) * 4 // 160, SIZE).astype(np.float32))
-    contestants = compared(models=[str(gathering), "ufa-nano"])
-    try:
-        evaluation = evaluate_stacks(find_stacks(folder), contestants)
-    finally:
-        for contestant in contestants:
-            contestant.close()
-    assert not evaluation.failed, evaluation.failures()
-    rows = {(row.method, row.name): row.metrics for row in evaluation.rows}
-    assert rows["ufa-nano", "known"]["detail_sharp"] > 0.9
-    assert "depth_error" not in rows["ufa-nano", "known"]
-    assert 0 <= rows["gathering", "known"]["depth_known"] <= 1
-    assert "depth_error" in rows["gathering", "known"]
-    assert "depth_error" not in rows["gathering", "unknown"]
-    assert set(evaluation.to_json()["networks"]) == {"gathering", "ufa-nano"}
+    (contestant,) = compared(models=[str(gathering)], threads=1)
+    made = Path(contestant._folder.name)
+    assert made.is_dir()
+    evaluation = evaluate_stacks(find_stacks(folder, "known"), [contestant])
+    contestant.close()
+    assert not made.exists()
+    assert not evaluation.failed
+    assert evaluation.rows[0].method == "gathering"
+    assert 0 <= evaluation.rows[0].metrics["depth_known"] <= 1
 
 
 def test_heights_are_measured_where_there_is_detail_and_the_method_is_sure(folder, frames, monkeypatch):
@@ -173,7 +213,6 @@ def test_heights_are_measured_where_there_is_detail_and_the_method_is_sure(folde
     from ufafuse.benchmarks.stacks import evaluate as scoring
     from ufafuse.benchmarks.stacks.registered import registered
     from ufafuse.runtime.pictures.source import of_arrays
-    from ufafuse.runtime.stacks.height import Height
 
     true = np.broadcast_to(np.arange(160) * 4 // 160, SIZE).astype(np.float32).copy()
     stack = registered("known", of_arrays(frames), align="off")
