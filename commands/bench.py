@@ -70,8 +70,10 @@ def evaluate(
     """
     with console.run(as_json):
         require_extra("ufa eval")
-        if (pairs is None) == (stacks is None):
-            raise InputError("give one of --pairs DIR and --stacks DIR: what is to be scored.")
+        if pairs is None and stacks is None:
+            raise InputError("--pairs is missing: see `ufa eval --help`. For focus stacks: --stacks DIR.")
+        if pairs is not None and stacks is not None:
+            raise InputError("both --pairs and --stacks were given: give one of them.")
         named = {"fused": fused or [], "models": model or [], "method_names": list(_listed([methods]))}
         limits = {"backend": backend, "precision": precision, "threads": threads}
         _checked_folder(out, force=force)

@@ -406,8 +406,8 @@ def test_what_was_done_to_a_picture_is_said(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give one of --pairs DIR and --stacks DIR"),
-        (["--pairs", ".", "--stacks", "."], "give one of --pairs DIR and --stacks DIR"),
+        ([], "--pairs is missing: see `ufa eval --help`. For focus stacks: --stacks DIR"),
+        (["--pairs", ".", "--stacks", "."], "both --pairs and --stacks were given"),
         (["--pairs", ".", "--align", "affine"], "--align is for stacks"),
         (["--stacks", "{}", "--jobs", "2"], "--jobs is for pairs"),
         (["--stacks", "{}", "--table", "V"], "--table is for pairs"),
