@@ -1,5 +1,6 @@
 """The ranges of a network's activations: measured on real frames, kept in a file, used again."""
 
+import math
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -82,15 +83,34 @@ class Ranges:
             raise InputError(f"--ranges {path} is not a file: give the X.ranges.json of an earlier `ufa calibrate`.")
         try:
             values = json.loads(path.read_text())
-            if values.pop("schema") != SCHEMA:
-                raise ModelError(f"{path} is of another ufafuse: leave --ranges away to measure again.")
-            layers = {name: Range(tuple(each["source"]), tuple(each["result"])) for name, each in values.pop("layers").items()}
+            schema = values.pop("schema")
+            layers = {name: Range(_ends(each["source"]), _ends(each["result"])) for name, each in values.pop("layers").items()}
             ranges = cls(layers, **values)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"{path} holds no ranges ({error}): leave --ranges away to measure again.") from error
+            ranges.check()
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, OverflowError, RecursionError) as error:
+            raise ModelError(f"{path} holds no ranges ({error}): omit --ranges to measure again.") from error
+        if schema != SCHEMA:
+            raise ModelError(f"{path} is of another ufafuse: omit --ranges to measure again.")
         if ranges.weights_sha256 != manifest.weights_sha256:
-            raise ModelError(f"{path} holds the ranges of other weights: leave --ranges away to measure again.")
+            raise ModelError(f"{path} holds the ranges of other weights: omit --ranges to measure again.")
         return ranges
+
+    def check(self) -> None:
+        """Raises: ValueError where an entry read from a file has another type, or a factor is no number above 0."""
+        for name in ("method", "variant", "weights_sha256", "crops"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} is no text")  # noqa: TRY004 - the caller's one kind
+        for layer, factors in self.factors.items():
+            if not all(type(factor) in (int, float) and 0 < factor < math.inf for factor in factors):
+                raise ValueError(f"the factors of {layer} are not above 0")
+
+
+def _ends(values: Any) -> tuple[float, float]:  # noqa: ANN401 - whatever JSON holds
+    """Lowest and highest value (`ValueError`)."""
+    low, high = values
+    if not all(type(end) in (int, float) and math.isfinite(end) for end in (low, high)) or low > high:
+        raise ValueError(f"{str(values)[:40]} is no range")
+    return float(low), float(high)
 
 
 def measure_ranges(

@@ -136,9 +136,12 @@ def usage_text(error: Any) -> str:  # noqa: ANN401
         text = re.sub(pattern, ours, text)
     if type(error).__name__ == "MissingParameter" and param is not None:
         text = f"{_name_of(param)} is missing"
-    elif type(error).__name__ in ("NoSuchOption", "NoSuchCommand") or param is None:
+    elif type(error).__name__ == "NoSuchOption":
+        near = " or ".join(sorted(error.possibilities or ()))
+        text = f"no such option {error.option_name}" + (f" (did you mean {near}?)" if near else "")
+    elif param is None:
         text = " ".join(error.format_message().split())
-        text = text[:1].lower() + text[1:].replace("(Possible options:", "(there are")
+        text = text[:1].lower() + text[1:]
     elif text.startswith("must be"):
         text = f"{_name_of(param)} {text}"
     else:

@@ -216,6 +216,7 @@ def fuse(
         from ufafuse.runtime.jobs import FileOptions, reading
         from ufafuse.runtime.models import default_for
         from ufafuse.runtime.outputs import Outputs
+        from ufafuse.runtime.page import check_page
         from ufafuse.runtime.pictures.inputs import expanded
         from ufafuse.runtime.pictures.write import WriteOptions
         from ufafuse.runtime.stack import StackOptions
@@ -241,6 +242,8 @@ def fuse(
         outputs = Outputs(target, map_out, confidence, depth, depth_view, mesh, save_aligned, height=heights)
         if many is None:
             outputs.check(force=force, inputs=paths, store=store)
+            if report is not None:
+                check_page(report, force=force)
         elif outputs.of_stack:
             raise InputError("heights and aligned frames are for one stack: omit them with --pairs and --stacks.")
         limits: dict[str, Any] = {

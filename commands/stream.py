@@ -124,6 +124,9 @@ Model = Annotated[
 AlignEvery = Annotated[
     float | None, typer.Option(metavar="S", min=0, help="Estimate --align anew every S seconds [default: once].")
 ]
+White = Annotated[
+    float | None, typer.Option(help="Level of white of 16-bit frames, such as 4095 for 12 bits [default: found in the frames].")
+]
 SelfTest = Annotated[bool, typer.Option("--self-test", help="First check the model on a packed pair.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No line of figures.")]
 
@@ -166,6 +169,7 @@ def stream(
     threads: Threads = None,
     max_memory: MaxMemory = None,
     tile: TileOption = "auto",
+    white: White = None,
     align: AlignOption = Align.off,
     align_every: AlignEvery = None,
     self_test: SelfTest = False,
@@ -203,7 +207,7 @@ def _request(options: dict[str, Any]) -> "StreamRequest":
         engine=EngineOptions(
             fuser={name: options[name] for name in ("backend", "precision", "prefer", "threads", "self_test")}
             | {"tile": tile, "max_memory": megabytes_from("--max-memory", options["max_memory"])},
-            **{name: options[name] for name in ("model", "align", "align_every")},
+            **{name: options[name] for name in ("model", "align", "align_every", "white")},
         ),
         pipeline=PipelineOptions(
             max_skew=None if options["max_skew"] is None else seconds_from("--max-skew", options["max_skew"]),
@@ -212,7 +216,9 @@ def _request(options: dict[str, Any]) -> "StreamRequest":
             retry=RetryPolicy(give_up=options["give_up"]),
             **{name: options[name] for name in same},
         ),
-        sink=SinkOptions(rate=options["fps"], **{name: options[name] for name in ("quality", "segment", "token", "force")}),
+        sink=SinkOptions(
+            rate=options["fps"], **{name: options[name] for name in ("quality", "segment", "token", "force", "white")}
+        ),
     )
 
 
@@ -235,9 +241,9 @@ def seconds_from(option: str, text: str, *, negative: bool = False) -> float:
 def _quiet_libraries() -> None:
     """Keep OpenCV's and FFmpeg's own warnings off stderr: what matters is reported in our words."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    from cv2.utils import logging
+    from ufafuse.runtime.opencv import silence
 
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    silence()
 
 
 def _report(summary: dict[str, Any], *, as_json: bool, to_stderr: bool) -> None:

@@ -16,6 +16,7 @@ Attention: TypeAlias = Literal["both", "none", "no_spatial", "no_channel"]
 HEADS = ("reconstruct", "select")
 ATTENTIONS = ("both", "none", "no_spatial", "no_channel")
 AROUND = 2  # pixels beyond a cell of folded pixels that its first features are made of
+_LARGEST, _MOST_SCALES, _MOST_PARAMETERS = 4096, 12, 10**9  # of what a model file may ask this machine to build
 OCTAVES = (2, 8)  # pixels: a network that gathers weighs detail below the first, between the two and above the second apart
 SPATIAL_KERNEL = 7  # the paper's f7x7 of the spatial attention, Eq. 8
 
@@ -68,8 +69,25 @@ class Spec:
 
     def __post_init__(self) -> None:
         """Refuse a description that is no network (`ModelError`)."""
-        if problem := self._wrong_scales() or self._wrong_kind():
-            raise ModelError(f"network description of {self.name!r}: {problem}.")
+        self._check_types()
+        if problem := self._wrong_scales() or self._wrong_kind() or self._too_large():
+            raise ModelError(f"network description of {self.name[:80]!r}: {problem}.")
+
+    def _too_large(self) -> str:
+        if self.parameters > _MOST_PARAMETERS:
+            return f"it would have {self.parameters:.3g} parameters, of at most {_MOST_PARAMETERS:.0e}"
+        return ""
+
+    def _check_types(self) -> None:
+        """Refuse what a crafted file may say (`ModelError`)."""
+        numbers = (*self.widths, *self.encoder_blocks, *self.decoder_blocks, self.fold)
+        switches = (self.symmetric, self.residual, self.detail, self.gathers)
+        if not all(type(n) is int and n <= _LARGEST for n in numbers) or len(self.widths) > _MOST_SCALES:
+            raise ModelError(
+                f"network description: up to {_MOST_SCALES} scales, in whole numbers up to {_LARGEST}, are possible."
+            )
+        if not (isinstance(self.name, str) and all(isinstance(switch, bool) for switch in switches)):
+            raise ModelError("network description: the name is a text, the switches are true or false.")
 
     def _wrong_scales(self) -> str:
         scales = len(self.widths)

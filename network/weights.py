@@ -56,9 +56,9 @@ def load_weights(path: Path) -> Network:
 
     Raises:
         InputError: There is no such file.
-        ModelError: It is no weights file, is truncated, or its tensors are not those of its network.
+        ModelError: It is no weights file, is truncated, or its tensors are not finite or not those of its network.
     """
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     path = Path(path)
     manifest = read_manifest(path)
@@ -66,7 +66,11 @@ def load_weights(path: Path) -> Network:
         raise ModelError(f"{path} is of kind {manifest.kind!r}: give the .safetensors file written by `ufa train`.")
     net = build_model(Spec.from_dict(manifest.spec), init="none")
     try:
-        net.load_state_dict(load_file(path))
-    except RuntimeError as error:
+        tensors = load(path.read_bytes())
+        net.load_state_dict(tensors)
+    except Exception as error:  # safetensors' own error has no base class but this, and a crafted file can raise others
         raise ModelError(f"{path} does not hold the weights of {manifest.variant!r}: {error}.") from error
+    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if broken:
+        raise ModelError(f"{path} holds NaN or infinity in {broken[0]}: train it again, or take an earlier file.")
     return net.eval()

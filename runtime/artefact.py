@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ufafuse.runtime.errors import InputError, ModelError
+from ufafuse.runtime.manifest_entries import fault_in
+from ufafuse.runtime.onnx_walk import fields, has_external_data
 from ufafuse.runtime.writing import atomic_write as atomic_write  # noqa: PLC0414 - artefacts are written by them
 from ufafuse.runtime.writing import write_json as write_json  # noqa: PLC0414
 
@@ -25,7 +27,7 @@ SCHEMA = 1
 
 _ONNX_GRAPH_FIELD = 7
 _ONNX_METADATA_FIELD = 14
-_WIRE_VARINT, _WIRE_FIXED64, _WIRE_BYTES, _WIRE_FIXED32 = 0, 1, 2, 5
+_LARGEST_HEADER = 100 << 20  # bytes: safetensors' own limit
 
 
 def _now() -> str:
@@ -71,28 +73,37 @@ class Manifest:
             where: The file's name, for the error.
 
         Raises:
-            ModelError: There is no manifest, or a newer or broken one.
+            ModelError: There is no manifest, or a newer or broken one, or one of its entries has another type or range.
         """
         if METADATA_KEY not in entries:
             raise ModelError(f"{where} carries no ufafuse manifest: it was not made by `ufa train` or `ufa export`.")
         try:
             values = json.loads(entries[METADATA_KEY])
             schema = values.pop("schema")
-            if schema != SCHEMA:
-                raise ModelError(f"{where} has a manifest of schema {schema}, this ufafuse reads {SCHEMA}: make it again.")
-            return cls(**values)
-        except (json.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ModelError(f"{where} has a manifest that cannot be read ({error}): make the file again.") from error
+        if schema != SCHEMA:
+            raise ModelError(f"{where} has a manifest of schema {schema!r:.40}, this ufafuse reads {SCHEMA}: make it again.")
+        if fault := fault_in(values):
+            raise ModelError(f"{where} has a manifest that cannot be used: {fault}. Make the file again.")
+        return cls(**values)
 
 
 def read_manifest(path: Path) -> Manifest:
     """The manifest of a ``.safetensors``, ``.onnx`` or ``.engine`` file, without loading the model.
 
     Raises:
-        InputError: The file does not exist or has another suffix.
-        ModelError: The file is truncated, foreign, or its manifest is missing.
+        InputError: The file does not exist, cannot be read, or has another suffix.
+        ModelError: The file is truncated, foreign, its manifest is missing or broken, or it is an ONNX file that wants data
+            from other files: they could be anybody's, and some engines read them from anywhere.
     """
-    path = Path(path)
+    try:
+        return _manifest_of(Path(path))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _manifest_of(path: Path) -> Manifest:
     if not path.is_file():
         raise InputError(f"{path} is not a file: give a .safetensors, .onnx or .engine file.")
     if path.stat().st_size == 0:
@@ -126,7 +137,7 @@ def _safetensors_metadata(path: Path) -> dict[str, str]:
     size = path.stat().st_size
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
-        if not 2 <= length <= size - 8:
+        if not 2 <= length <= min(size - 8, _LARGEST_HEADER):
             raise ModelError(f"{path} is truncated or no safetensors file: make or copy it again.")
         try:
             header = json.loads(stream.read(length))
@@ -134,7 +145,7 @@ def _safetensors_metadata(path: Path) -> dict[str, str]:
             end = max((int(tensor["data_offsets"][1]) for tensor in header.values()), default=0)
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ModelError(f"{path} is no safetensors file: its header is not JSON.") from error
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
             raise ModelError(f"{path} is no safetensors file: its header does not describe tensors.") from error
     if 8 + length + end != size:
         raise ModelError(f"{path} is truncated: {size} bytes instead of {8 + length + end}. Make or copy it again.")
@@ -147,46 +158,19 @@ def _onnx_metadata(path: Path) -> dict[str, str]:
     has_graph = False
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            for number, start, end in _protobuf_fields(data, 0, len(data)):
-                has_graph |= number == _ONNX_GRAPH_FIELD
-                if number == _ONNX_METADATA_FIELD:
-                    parts = {n: bytes(data[a:b]).decode() for n, a, b in _protobuf_fields(data, start, end)}
+            for number, start, end in fields(data, 0, len(data)):
+                has_graph |= number == _ONNX_GRAPH_FIELD and end is not None
+                if number == _ONNX_METADATA_FIELD and end is not None:
+                    parts = {n: bytes(data[a:b]).decode() for n, a, b in fields(data, start, end) if b is not None}
                     entries[parts.get(1, "")] = parts.get(2, "")
+            external = has_external_data(data)
         except (IndexError, ValueError) as error:
             raise ModelError(f"{path} is truncated or no ONNX file ({error}): make or copy it again.") from error
     if not has_graph:
         raise ModelError(f"{path} holds no graph: it is truncated or no ONNX file.")
+    if external:
+        raise ModelError(f"{path} wants data from other files, which is not read: export it again as one file.")
     return entries
-
-
-def _protobuf_fields(data: mmap.mmap, position: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """(field number, start, end) of each length-delimited field in ``data[position:end]``."""
-    while position < end:
-        key, position = _varint(data, position)
-        wire = key & 7
-        if wire == _WIRE_VARINT:
-            _, position = _varint(data, position)
-        elif wire in (_WIRE_FIXED64, _WIRE_FIXED32):
-            position += 8 if wire == _WIRE_FIXED64 else 4
-        elif wire == _WIRE_BYTES:
-            length, position = _varint(data, position)
-            yield key >> 3, position, position + length
-            position += length
-        else:
-            raise ValueError(f"wire type {wire}")
-        if position > end:
-            raise ValueError("a field runs past the end")
-
-
-def _varint(data: mmap.mmap, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise ValueError("a number of more than ten bytes")
 
 
 def sha256_of(path: Path) -> str:

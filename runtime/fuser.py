@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ufafuse.runtime.bayer import demosaiced
-from ufafuse.runtime.checks.result import check_between, check_finite
+from ufafuse.runtime.checks.result import check_between
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.frames import Frame, FrameKind, check_frames, check_out, pack, unpack, with_beyond
 from ufafuse.runtime.levels import Levels, kind_with_levels, white_of_mosaics
@@ -19,7 +19,7 @@ from ufafuse.runtime.memory.tiled import OnTile, TiledModel, layout_for
 from ufafuse.runtime.memory.tiling import Grid, grid_of_step
 from ufafuse.runtime.models import model_path
 from ufafuse.runtime.precision import preferred_precision
-from ufafuse.runtime.session import Fused, Session, SessionOptions, open_session
+from ufafuse.runtime.session import Fused, Session, SessionOptions, check_fused, open_session
 from ufafuse.runtime.stacks.model import StackModel
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ class Fuser:
         session, layout = self.session, layout_for(self.session, kind)
         planes = pack(near, kind, layout), pack(far, kind, layout)
         result = session.run_with_map(*planes) if want_map or kind.beyond else Fused(session.run(*planes), None)
-        check_finite(result.fused)
+        check_fused(result.fused, planes[0])
         fused = unpack(result.fused, kind, near, layout)
         if kind.beyond and result.map is not None:
             fused = with_beyond(fused, near, far, result.map[0, 0], kind)

@@ -13,6 +13,7 @@ from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.machine import usable_cores
 from ufafuse.runtime.memory.tiled import OnTile
 from ufafuse.runtime.outputs import Outputs, aligned_saver, write_beside
+from ufafuse.runtime.page import check_page, write_page
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
 from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
 from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_image
@@ -122,6 +123,8 @@ def fuse_files(
     """
     options, files = options or StackOptions(), files or FileOptions()
     outputs.check(force=force, inputs=images, store=files.store)
+    if files.report is not None:
+        check_page(files.report, force=force)
     with reading(images, fuser.threads) if frames is None else nullcontext(frames) as found:
         if len(found) < 2:
             raise InputError(f"{images[0]} holds one frame: fusing takes two or more.")
@@ -129,9 +132,9 @@ def fuse_files(
         check_holds(outputs.fused, common.shape, common.dtype)
         told = dict.fromkeys(f"{note}." for note in common.notes)
         taken = [ConformedFrame(frame, common, strict=files.strict, told=told) for frame in found]
-        result, chosen = _fused(fuser, taken, outputs, options, on_tile, force=force)
-        reference = taken[result.reference]
-        metadata = reference.metadata
+        result, chosen = _fused(fuser, taken, outputs, options, on_tile, want_all=files.report is not None, force=force)
+        metadata = taken[result.reference].metadata
+        ends = (taken[0].read(), taken[-1].read()) if files.report is not None else None
     if outputs.map is not None and result.map is None:
         raise ModelError(f"{fuser.model.name} gives no map: omit the map, or export the model again with `ufa export`.")
     sources = [frame.name for frame in taken]
@@ -140,8 +143,25 @@ def fuse_files(
     beside = write_beside(result, outputs, frames=len(taken), order=chosen.order, force=force, inputs=images)
     size, ms = list(result.fused.shape[:2]), round(result.ms, 3)
     details = _details(taken, result, chosen) | beside
+    warnings = [*told, *result.warnings]
+    if files.report is not None and ends is not None:
+        details["report"] = str(files.report)
+        write_page(
+            files.report,
+            {"near": ends[0], "far": ends[1], "fused": result.fused},
+            title=outputs.fused.name,
+            engine=f"{fuser.model.stem} in {fuser.precision} on {fuser.backend}",
+            unit=result.levels.unit if result.levels is not None else 255.0,
+            names=sources,
+            details=details,
+            warnings=warnings,
+            ms=ms,
+            won=result.map,
+            sharp=result.confidence,
+            force=force,
+        )
     near, far = (frame.path if len(images) > 1 and frame.path else Path(frame.name) for frame in taken[:2])
-    return Outcome(near, far, outputs.fused, size, ms, details=details, warnings=[*told, *result.warnings])
+    return Outcome(near, far, outputs.fused, size, ms, details=details, warnings=warnings)
 
 
 def _fused(
@@ -151,12 +171,13 @@ def _fused(
     options: StackOptions,
     on_tile: OnTile,
     *,
+    want_all: bool,
     force: bool,
 ) -> tuple[Stacked, StackOptions]:
     chosen = replace(
         options,
-        want_map=outputs.map is not None,
-        want_confidence=outputs.confidence is not None,
+        want_map=outputs.map is not None or want_all,
+        want_confidence=outputs.confidence is not None or want_all,
         want_height=outputs.wants_height,
         on_aligned=None if outputs.aligned is None else aligned_saver(outputs.aligned, len(frames), force=force),
     )

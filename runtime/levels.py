@@ -21,6 +21,7 @@ _BITS = (8, 10, 12, 14, 16)  # of sensors
 _SAMPLES = 16_384  # pixels in which a frame's brightest part is looked for
 _CROWD = 0.998  # of the samples: the brightest part without hot pixels and sparks
 _NEARLY = 1.01  # levels above a power of two by rounding
+_DARK_BYTES = 4  # bytes are shown as they are unless they stay below this part of white: less dark, their steps cost more
 _LEAST_UNIT = 4.0  # levels of an integer: below, there is no picture to make brighter
 _SMALLEST_FLOAT = 2.0**-20
 _NEGATIVE = 0.1  # of the brightest level: what filters and interpolation leave below black in float frames
@@ -75,7 +76,7 @@ def peak_of(frame: Frame) -> Peak:
     sample = colours[::step, ::step].ravel()
     at = min(int(sample.size * _CROWD), sample.size - 1)
     crowd = float(np.partition(sample, at)[at])
-    if frame.dtype == np.uint8 and crowd > 127:  # a bright picture of bytes: nothing depends on the rest
+    if frame.dtype == np.uint8 and crowd > 255 / _DARK_BYTES:  # nothing depends on the rest
         return Peak(255.0, crowd)
     low = min(0.0, float(colours.min())) if frame.dtype == np.float32 else 0.0
     return Peak(float(colours.max()), crowd, low)
@@ -97,9 +98,11 @@ def levels_from(
     reached = peak.crowd if maps else peak.top
     least = _SMALLEST_FLOAT * known if dtype == np.float32 else min(_LEAST_UNIT, known)
     unit = known
+    if dtype == np.uint8 and reached > known / _DARK_BYTES:
+        least = known
     while reached <= unit / 2 * _NEARLY and unit / 2 >= least:
         unit /= 2
-    return Levels(known, unit, ceiling, peak.low, beyond=peak.top > unit or peak.low < 0, why=why)
+    return Levels(known, unit, ceiling, peak.low, beyond=min(peak.top, ceiling) > unit or peak.low < 0, why=why)
 
 
 def _white(peak: Peak, dtype: np.dtype[Any], white: float | None, headroom: float) -> tuple[float, str, float]:

@@ -18,6 +18,15 @@ def builds() -> dict[str, str]:
     return {name: found.version for name in BUILDS for found in metadata.distributions(name=name)}
 
 
+def silence() -> None:
+    """Keep OpenCV's own warnings off stderr."""
+    import cv2
+
+    # OpenCV 4 has the function at its top, 5 in a module.
+    set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+    set_level(0)
+
+
 def state() -> dict[str, Any]:
     """For `ufa info`: ``available``, ``version``, ``builds``, and ``why_not`` or ``warning`` where one is due."""
     found: dict[str, Any] = {"available": False, "version": None, "builds": builds()}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import platform
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ufafuse.runtime.artefact import Manifest, read_manifest
-from ufafuse.runtime.errors import BackendError, InputError
+from ufafuse.runtime.errors import BackendError, InputError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,6 +131,37 @@ class Session(ABC):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+_TENSORS = {
+    "whole": ({"near", "far"}, {"fused"}),
+    "tile": ({"near", "far"}, {"fused"}),
+    "means": ({"frame", "mask"}, {"sums"}),
+}
+
+
+def check_tensors(model: Path, manifest: Manifest, inputs: Iterable[str], outputs: Iterable[str]) -> None:
+    """Refuse a graph that lacks what is given to it, or asked of it, by its role. Raises: ModelError."""
+    wanted_in, wanted_out = _TENSORS[manifest.extra.get("role", "whole")]
+    for what, missing in (("input", wanted_in - set(inputs)), ("output", wanted_out - set(outputs))):
+        if missing:
+            raise ModelError(f"{model} has no {what} {sorted(missing)[0]!r}, which its manifest promises: export it again.")
+
+
+def check_fused(fused: NDArray[Any], near: NDArray[Any]) -> None:
+    """Refuse a result that is not like the frames that were given, or holds no numbers.
+
+    Raises:
+        ModelError: It has another shape.
+        BackendError: It holds NaN or infinity.
+    """
+    if fused.shape != near.shape:
+        raise ModelError(f"the model gives {fused.shape} for frames of {near.shape}: it is none of ours, export it again.")
+    if fused.dtype.kind == "f" and not math.isfinite(float(fused.sum(dtype="float64"))):
+        raise BackendError(
+            "the result holds NaN or infinity; the engine computed wrong: take another precision (fp32) or backend "
+            "(onnxruntime), and report it."
+        )
 
 
 def installed(backend: str) -> bool:

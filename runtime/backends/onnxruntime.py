@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.backends.ort_providers import check_provider, provider_list
 from ufafuse.runtime.errors import BackendError, InputError, ModelError
-from ufafuse.runtime.session import Session, SessionOptions
+from ufafuse.runtime.session import Session, SessionOptions, check_tensors
 from ufafuse.runtime.texts import usable_by_c
 
 _ERRORS_ONLY = 3
@@ -46,6 +46,7 @@ class OnnxRuntimeSession(Session):
         self._session.disable_fallback()  # or a provider that fails in a run is silently replaced by the CPU
         check_provider(self._session, options.provider)
         self._outputs = [output.name for output in self._session.get_outputs()]
+        check_tensors(model, manifest, [tensor.name for tensor in self._session.get_inputs()], self._outputs)
         self._run_options = ort.RunOptions()
         if options.lean:
             self._run_options.add_run_config_entry(_SHRINKAGE, "cpu:0")

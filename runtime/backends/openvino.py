@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.backends.openvino_api import PrePostProcessor, ops, ov
 from ufafuse.runtime.errors import BackendError, ModelError
-from ufafuse.runtime.session import Session, SessionOptions
+from ufafuse.runtime.session import Session, SessionOptions, check_tensors
 
 Inputs: TypeAlias = tuple[tuple[str, tuple[int, ...], str], ...]  # names, shapes and dtypes
 Task: TypeAlias = tuple[Inputs, bool]  # and whether only the fused picture is wanted
@@ -33,6 +33,10 @@ _TYPES = {"fp32": "f32", "bf16": "bf16"}
 # request's own memory would be overwritten by the next frame, and copying from it costs 0.5 of 16.5 ms (520 x 520, int8, two
 # Zen 4 cores) and 20 of 484 ms (2160 x 3840). Where only the fused picture is wanted, the network has no map among its results:
 # 169, 172 and 174 ms instead of 180 (1536 x 2048, int8, two cores with AMX), and not one sample changes in 20 Lytro pairs.
+#
+# Frames of a few columns or rows are computed in fp32 whatever was asked for: with bf16 on a CPU with AMX, frames of up to 8
+# columns came out as NaN (OpenVINO 2026.4). They are so small that it costs nothing.
+_NARROW = 32
 _KEPT_SIZES = 2
 _KEPT_SIZES_LEAN = 6  # the sizes of the tiles of one frame; they hold no activations between runs
 
@@ -123,6 +127,7 @@ class OpenVinoSession(Session):
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot load {model}: {_last_line(error)}") from error
         ports = {port.get_any_name(): port for port in self._network.inputs}
+        check_tensors(model, manifest, ports, [port.get_any_name() for port in self._network.outputs])
         self._inputs = {name: (port.get_element_type().to_dtype(), port.get_partial_shape()) for name, port in ports.items()}
         self._pictures = _PICTURES & set(ports) if manifest.io == "float" else frozenset()
         self.takes_levels = bool(self._pictures)
@@ -188,9 +193,15 @@ class OpenVinoSession(Session):
                 _leave_only_fused(network)
             if self._pictures & {name for name, _, dtype in inputs if dtype == "uint8"}:
                 network = _of_levels(network, self._pictures)
-            compiled = _Compiled(self._core.compile_model(network, "CPU", self._settings))
+            settings = self._settings | ({"INFERENCE_PRECISION_HINT": "f32"} if self._narrow(inputs) else {})
+            compiled = _Compiled(self._core.compile_model(network, "CPU", settings))
             self._by_task[task] = compiled
             return compiled
+
+    def _narrow(self, inputs: Inputs) -> bool:
+        """Whether the pictures have fewer columns or rows than bf16 kernels are safe with."""
+        first = 1 if self.manifest.io == "uint8" else 2
+        return any(min(shape[first : first + 2]) < _NARROW for _, shape, _ in inputs if len(shape) == 4)
 
 
 def _leave_only_fused(network: Any) -> None:  # noqa: ANN401 - openvino's types are its own

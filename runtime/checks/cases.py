@@ -7,6 +7,7 @@ distances by the table of `ufafuse.runtime.checks.tolerances`.
 
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest, write_json
-from ufafuse.runtime.checks.tolerances import compare, tolerance_for
+from ufafuse.runtime.checks.tolerances import MOST_NOISE, compare, tolerance_for
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError
 from ufafuse.runtime.frames import check_pair, pack
 from ufafuse.runtime.images import write_image
@@ -26,6 +27,7 @@ from ufafuse.runtime.session import Session, SessionOptions, open_session
 Run: TypeAlias = Callable[["Session", "Case"], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 _ABOUT = "about"
+_MOST_BYTES = 1 << 30  # of all arrays, unpacked
 _BAR = 28  # pixels: height of the captions in a heat map
 
 
@@ -111,15 +113,42 @@ def load_reference(path: Path) -> tuple[dict[str, Any], list[Case]]:
     if not path.is_file():
         raise InputError(f"{path} is not a file: give the .npz that `ufa export --reference` wrote.")
     try:
+        with zipfile.ZipFile(path) as members:
+            if sum(member.file_size for member in members.infolist()) > _MOST_BYTES:
+                raise ModelError(f"{path} holds more than {_MOST_BYTES >> 20} MiB: reference pairs are small, make it again.")
         with np.load(path, allow_pickle=False) as data:
-            about = json.loads(str(data[_ABOUT]))
+            about = _about_in(json.loads(str(data[_ABOUT])))
             cases = [
-                Case(name, data[f"near{index}"], data[f"far{index}"], data[f"reference{index}"], noise)
+                _checked_case(Case(name, data[f"near{index}"], data[f"far{index}"], data[f"reference{index}"], noise))
                 for index, (name, noise) in enumerate(zip(about["names"], about["noise"], strict=True))
             ]
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, EOFError, OSError, RecursionError) as error:
+        raise ModelError(f"{path} holds no reference pairs ({error}): make it again with `ufa export`.") from error
+    except (MemoryError, NotImplementedError, RuntimeError, OverflowError) as error:  # sizes, methods, passwords of zip files
         raise ModelError(f"{path} holds no reference pairs ({error}): make it again with `ufa export`.") from error
     return about, cases
+
+
+def _about_in(about: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever JSON holds
+    """The facts, of the types that they have (`ValueError`)."""
+    texts = isinstance(about, dict) and all(isinstance(about.get(key), str) for key in ("variant", "weights_sha256"))
+    if not texts or not all(isinstance(name, str) for name in about["names"]):
+        raise ValueError("its facts are incomplete")
+    if not all(isinstance(noise, int | float) and 0 <= noise <= MOST_NOISE for noise in about["noise"]):
+        raise ValueError(f"a reference is uncertain by 0 to {MOST_NOISE} levels")
+    return about
+
+
+def _checked_case(case: Case) -> Case:
+    """The case, whose pictures are ones (`ValueError`)."""
+    frames = (case.near, case.far)
+    if any(frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size for frame in frames):
+        raise ValueError(f"the frames of {case.name} are no 8-bit colour pictures")
+    if not case.near.shape == case.far.shape == case.reference.shape:
+        raise ValueError(f"the pictures of {case.name} have several sizes")
+    if case.reference.dtype != np.float32 or not np.isfinite(case.reference).all():
+        raise ValueError(f"the reference of {case.name} is not finite float32")
+    return case
 
 
 def verify_against_reference(
@@ -257,6 +286,7 @@ def heat_map(result: NDArray[np.float32], reference: NDArray[np.float32]) -> NDA
         (H + caption) x 3 W x 3 uint8. The difference is scaled so that its largest value is full colour; the caption
         says how many levels that is.
     """
+    reference = np.nan_to_num(reference)
     difference = np.abs(np.nan_to_num(result, nan=255.0, posinf=255.0, neginf=255.0) - reference).max(axis=2)
     top = float(difference.max())
     scaled = (difference * (255 / top) if top > 0 else difference).astype(np.uint8)

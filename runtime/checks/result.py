@@ -15,12 +15,6 @@ _WEIGHED, _MADE = 12, 128  # levels of 255 by which a result may leave its frame
 _MEND = "the engine computed wrong: take another precision (fp32) or backend (onnxruntime), and report it"
 
 
-def check_finite(planes: NDArray[Any]) -> None:
-    """Refuse a float result with NaN or infinity in it (`BackendError`)."""
-    if planes.dtype.kind == "f" and not np.isfinite(planes.sum(dtype=np.float64)):
-        raise BackendError(f"the result holds NaN or infinity; {_MEND}.")
-
-
 def check_between(fused: Frame, near: Frame, far: Frame, kind: FrameKind, *, weighs: bool) -> None:
     """Refuse a result that leaves the frames' range: at each sample for a model that weighs them (`BackendError`).
 

@@ -18,7 +18,7 @@ from ufafuse.runtime.artefact import Manifest, read_manifest
 from ufafuse.runtime.errors import ModelError
 from ufafuse.runtime.frames import Frame, FrameKind, pack, unpack, with_beyond
 from ufafuse.runtime.memory.tiling import Grid, round_up
-from ufafuse.runtime.session import Fused, Session, SessionOptions, open_session
+from ufafuse.runtime.session import Fused, Session, SessionOptions, check_fused, open_session
 
 OnTile = Callable[[int, int], None]
 
@@ -130,6 +130,7 @@ class TiledModel:
             inputs = {"near": pack(views[0], kind, layout), "far": pack(views[1], kind, layout), **means}
             outputs = self._tile.infer(inputs)
             result = Fused(outputs["fused"], outputs.get("map"))
+            check_fused(result.fused, inputs["near"])
             fused = unpack(result.fused, kind, views[0], layout)
             if kind.beyond and result.map is not None:
                 fused = with_beyond(fused, *views, result.map[0, 0], kind)

@@ -36,11 +36,15 @@ class OctaveSums:
         bands, channels = len(octaves) + 1, 1 if kind.grey else 3
         self._light = np.zeros((bands, *size, channels), np.float32)
         self._weight = np.zeros((bands, *size), np.float32)
+        # Octaves of several frames together can overshoot; the camera saw nothing beyond what the frames show.
+        self._range: NDArray[Any] = np.zeros((2, *size, channels), kind.dtype)
+        self._first = True
 
     @staticmethod
     def bytes_per_pixel(kind: FrameKind, octaves: Sequence[int]) -> float:
         """What an object of this class takes for each pixel of a frame, in bytes."""
-        return 4.0 * (len(octaves) + 1) * ((1 if kind.grey else 3) + 1)
+        channels = 1 if kind.grey else 3
+        return 4.0 * (len(octaves) + 1) * (channels + 1) + 2 * channels * kind.dtype.itemsize
 
     def add(self, frame: Frame, weights: Floats, covered: NDArray[np.uint8] | None) -> None:
         """Add a frame.
@@ -54,10 +58,20 @@ class OctaveSums:
         small = _reduced(picture, self._octaves, self._stride)
 
         def add_strip(rows: slice) -> None:
+            self._widen(picture, rows, covered)
             _add_strip(picture, small, self._octaves, rows, weights, covered, self._light, self._weight)
 
         with ThreadPoolExecutor(self._threads) as pool:
             list(pool.map(add_strip, _strips(self._size, self._octaves[-1])))
+        self._first = False
+
+    def _widen(self, picture: Frame, rows: slice, covered: NDArray[np.uint8] | None) -> None:
+        """Take what a frame shows into the range of what was seen."""
+        low, high = self._range[0, rows], self._range[1, rows]
+        unseen: Any = self._weight[0, rows, :, None] == 0 if not self._first else True
+        shown: Any = True if covered is None else covered[rows, :, None] > 0
+        np.copyto(low, picture[rows], where=shown & ((picture[rows] < low) | unseen))
+        np.copyto(high, picture[rows], where=shown & ((picture[rows] > high) | unseen))
 
     def fused(self, reference: Frame) -> Frame:
         """The weighed mean: like ``reference``, whose pixels stand where no frame shows anything, and whose alpha is kept.
@@ -71,6 +85,7 @@ class OctaveSums:
             light: Any = np.zeros(self._light[0, rows].shape, np.float32)
             for band in range(len(self._light)):
                 light += self._light[band, rows] / np.maximum(self._weight[band, rows], 1e-30)[..., None]
+            np.clip(light, self._range[0, rows], self._range[1, rows], out=light)
             seen = self._weight[0, rows] > 0
             np.copyto(picture[rows, :, : light.shape[2]], _levels(light, self._kind), where=seen[..., None])
             if self._kind.channels == 4:

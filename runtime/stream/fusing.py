@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.levels import Levels
 from ufafuse.runtime.registration.live import Registration
 from ufafuse.runtime.stream.frames import Array
 
@@ -26,12 +27,14 @@ class EngineOptions:
         fuser: Backend, precision, threads, memory, ...: `Fuser`'s other arguments.
         align: ``"off"``, or how the far frames may lie to the near ones (`ufafuse.runtime.registration.align.MOTIONS`).
         align_every: Seconds after which that is estimated anew; None keeps the first estimate.
+        white: Level of white of 16-bit frames, such as 4095 for 12 bits; None: it is found in each pair.
     """
 
     model: str | None = None
     fuser: dict[str, Any] = field(default_factory=dict)
     align: str = OFF
     align_every: float | None = None
+    white: float | None = None
 
 
 class Engine:
@@ -50,6 +53,8 @@ class Engine:
         self._wants_map = wants_map
         aligned = options.align != OFF
         self._registration = Registration(options.align, every=options.align_every, report=report) if aligned else None
+        self._white = options.white
+        self._levels: Levels | None = None
         self._fuser = None if options.model == COPY else Fuser(options.model, **options.fuser)
 
     def fuse(self, near: Array, far: Array) -> Array | tuple[Array, Array | None]:
@@ -58,7 +63,12 @@ class Engine:
             far = self._registration.moved(near, far)
         if self._fuser is None:
             return np.array(near)
-        return self._fuser.fuse_with_map(near, far) if self._wants_map() else self._fuser.fuse(near, far)
+        wants_map = self._wants_map()
+        white = self._white if near.dtype == np.uint16 else None
+        made = self._fuser.fuse_pair(near, far, white=white, want_map=wants_map)
+        if made.levels is not None and (self._levels is None or made.levels.white > self._levels.white):
+            self._levels = made.levels
+        return (made.fused, made.map) if wants_map else made.fused
 
     def warm(self, size: tuple[int, int]) -> None:
         """Let the engine compile for frames of this height and width, and find its memory, before the first pair comes."""
@@ -77,6 +87,8 @@ class Engine:
                 "why": self._fuser.why,
                 "model": str(self._fuser.model),
             }
+        if self._levels is not None:
+            engine |= {"white": self._levels.white, "white_found": self._levels.why}
         if self._registration is not None:
             alignment = self._registration.alignment
             engine["alignment"] = None if alignment is None else alignment.to_json()

@@ -21,7 +21,7 @@ BAD = [
     (["fuse", "a", "b", "--white", "x"], "--white must be a number: see `ufa fuse --help`."),
     (["stream", "--quality", "101"], "--quality must be "),
     (["fuse", "a", "b", "--backend", "abacus"], "--backend: 'abacus' is not one of 'auto', 'tensorrt'"),
-    (["fuse", "a", "b", "--nonsense"], "no such option: --nonsense"),
+    (["fuse", "a", "b", "--nonsense"], "no such option --nonsense"),
     (["fuse", "a", "b", "--out"], "option '--out' requires an argument"),
     (["eval"], "--pairs is missing: see `ufa eval --help`."),
     (["build"], "ONNX is missing: see `ufa build --help`."),

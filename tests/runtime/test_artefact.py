@@ -51,8 +51,8 @@ class TestManifest:
         [
             ({"schema": 2}, "has a manifest of schema 2, this ufafuse reads 1"),
             ({"schema": None}, "cannot be read"),
-            ({"kind": None}, "cannot be read"),
-            ({"colour": "red"}, "cannot be read"),
+            ({"kind": None}, "kind is missing"),
+            ({"colour": "red"}, "'colour' is no entry of a manifest"),
         ],
     )
     def test_newer_or_broken(self, small, changes, told):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.stream.sinks.base import Sink
@@ -25,6 +26,7 @@ class SinkOptions:
         segment: Seconds after which a new video file is begun; None writes one.
         token: For HTTP on any address but loopback.
         force: Replace files that exist.
+        white: The level of 16-bit pictures that becomes 255 in video and HTTP; None: it is found.
     """
 
     quality: int = 95
@@ -32,6 +34,7 @@ class SinkOptions:
     segment: float | None = None
     token: str = ""
     force: bool = False
+    white: float | None = None
 
 
 def sink_from_text(text: str, options: SinkOptions | None = None) -> Sink | None:
@@ -50,13 +53,14 @@ def sink_from_text(text: str, options: SinkOptions | None = None) -> Sink | None
         return None
     if text.startswith("http://"):
         address = parse_address(text.removeprefix("http://").rstrip("/"), "--out")
-        return HttpSink(address, token=options.token, quality=options.quality)
+        return HttpSink(address, token=options.token, quality=options.quality, white=options.white)
     path = Path(text)
     suffix = path.suffix.lower()
+    common: dict[str, Any] = {"segment": options.segment, "force": options.force, "white": options.white}
     if path == STDOUT or suffix == ".mkv":
-        return MatroskaSink(path, quality=options.quality, segment=options.segment, force=options.force)
+        return MatroskaSink(path, quality=options.quality, **common)
     if suffix in VIDEO_SUFFIXES:
-        return OpenCvSink(path, rate=options.rate, segment=options.segment, force=options.force)
+        return OpenCvSink(path, rate=options.rate, **common)
     if path.stem == "*":
         return FolderSink(path.parent, suffix, force=options.force)
     if suffix and not path.is_dir():

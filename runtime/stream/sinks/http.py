@@ -21,19 +21,20 @@ class HttpSink(Sink):
         address: Host and port.
         token: Needed for any address but loopback.
         quality: JPEG quality, 1 to 100.
+        white: The level of 16-bit pictures that becomes 255; None: it is found.
 
     Raises:
         InputError: The extra ``view`` is not installed.
     """
 
-    def __init__(self, address: tuple[str, int], *, token: str = "", quality: int = 90) -> None:
+    def __init__(self, address: tuple[str, int], *, token: str = "", quality: int = 90, white: float | None = None) -> None:
         from ufafuse.runtime.stream.web import broadcast, server  # an extra: nobody else needs it
 
         super().__init__()
         self._web = server
         self._address = address
         self._token = token
-        self._broadcast = broadcast.Broadcast(quality=quality)
+        self._broadcast = broadcast.Broadcast(quality=quality, white=white)
         self._server: Server | None = None
         self.name = f"http://{address[0]}:{address[1]}/"
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from ufafuse.runtime.errors import OutputError
+from ufafuse.runtime.levels import levels_from, peak_of
 from ufafuse.runtime.stream.frames import Array, FusedPair, size_of
 from ufafuse.runtime.stream.moments import Timeline
 from ufafuse.runtime.stream.sinks.base import Sink
@@ -32,10 +33,12 @@ class _VideoSink(Sink):
         path: The file; ``%Y-%m-%d_%H%M%S`` and the like become the time at which it was begun.
         segment: Seconds after which a new file is begun; None writes one.
         force: Replace files that exist.
+        white: The level of 16-bit pictures that becomes 255; None: it is found.
     """
 
-    def __init__(self, path: Path, *, segment: float | None = None, force: bool = False) -> None:
+    def __init__(self, path: Path, *, segment: float | None = None, force: bool = False, white: float | None = None) -> None:
         super().__init__()
+        self._shown = EightBit(white)
         self.name = str(path)
         self._path = path
         self._segment = segment
@@ -60,7 +63,7 @@ class _VideoSink(Sink):
             if path != STDOUT:
                 self.outputs.append(path)
             self._size, self._begun = size, moment
-        self._append(eight_bit(item.fused), moment - self._begun)
+        self._append(self._shown(item.fused), moment - self._begun)
 
     def close(self) -> None:
         """Finish the file under way."""
@@ -104,11 +107,19 @@ class MatroskaSink(_VideoSink):
     Args:
         path: A ``.mkv`` file, or `STDOUT`.
         quality: JPEG quality, 1 to 100.
-        segment, force: As for all video sinks.
+        segment, force, white: As for all video sinks.
     """
 
-    def __init__(self, path: Path, *, quality: int = 95, segment: float | None = None, force: bool = False) -> None:
-        super().__init__(path, segment=segment, force=force)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        quality: int = 95,
+        segment: float | None = None,
+        force: bool = False,
+        white: float | None = None,
+    ) -> None:
+        super().__init__(path, segment=segment, force=force, white=white)
         self._quality = quality
         self._stream: IO[bytes] | None = None
         self._writer: MatroskaWriter | None = None
@@ -167,14 +178,22 @@ class OpenCvSink(_VideoSink):
     Args:
         path: An ``.avi`` or ``.mp4`` file.
         rate: Frames per second that the file claims.
-        segment, force: As for all video sinks.
+        segment, force, white: As for all video sinks.
 
     Raises:
         InputError: The path is no UTF-8, which OpenCV cannot be given.
     """
 
-    def __init__(self, path: Path, *, rate: float = 25.0, segment: float | None = None, force: bool = False) -> None:
-        super().__init__(path, segment=segment, force=force)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        rate: float = 25.0,
+        segment: float | None = None,
+        force: bool = False,
+        white: float | None = None,
+    ) -> None:
+        super().__init__(path, segment=segment, force=force, white=white)
         usable_by_c(str(path), "--out")
         self._rate = rate
         if path.suffix.lower() == ".mp4":
@@ -220,9 +239,25 @@ class OpenCvSink(_VideoSink):
             raise OutputError(f"{self._current} holds {found} of the {self._frames} frames written: use a .mkv file.")
 
 
-def eight_bit(picture: Array) -> Array:
-    """``picture`` as JPEG and video take it: H x W or H x W x 3, uint8, without alpha."""
-    eight = picture if picture.dtype == np.uint8 else (picture >> 8).astype(np.uint8)
-    if eight.ndim == 3 and eight.shape[2] != 3:
-        eight = eight[..., 0] if eight.shape[2] == 1 else eight[..., :3]
-    return np.ascontiguousarray(eight)
+class EightBit:
+    """Pictures as JPEG and video take them: H x W or H x W x 3, uint8, without alpha.
+
+    Args:
+        white: The level of 16-bit pictures that becomes 255; None: the most bits that any picture needed so far.
+    """
+
+    def __init__(self, white: float | None = None) -> None:
+        self._given, self._found = white, 0.0
+
+    def __call__(self, picture: Array) -> Array:
+        """One picture."""
+        eight = picture if picture.dtype == np.uint8 else self._reduced(picture)
+        if eight.ndim == 3 and eight.shape[2] != 3:
+            eight = eight[..., 0] if eight.shape[2] == 1 else eight[..., :3]
+        return np.ascontiguousarray(eight)
+
+    def _reduced(self, picture: Array) -> Array:
+        if self._given is None:
+            self._found = max(self._found, levels_from(peak_of(picture), picture.dtype).white)
+        scale = 255 / (self._given or self._found)
+        return np.asarray(cv2.convertScaleAbs(picture, alpha=scale)).reshape(picture.shape)

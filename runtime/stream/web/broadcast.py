@@ -8,7 +8,7 @@ import time
 import cv2
 
 from ufafuse.runtime.stream.frames import Array
-from ufafuse.runtime.stream.sinks.video import eight_bit
+from ufafuse.runtime.stream.sinks.video import EightBit
 
 
 class Broadcast:
@@ -19,9 +19,11 @@ class Broadcast:
     Args:
         quality: JPEG quality, 1 to 100.
         widest: Wider pictures are scaled down to this width; 0 leaves them.
+        white: The level of 16-bit pictures that becomes 255; None: it is found.
     """
 
-    def __init__(self, *, quality: int = 80, widest: int = 0) -> None:
+    def __init__(self, *, quality: int = 80, widest: int = 0, white: float | None = None) -> None:
+        self._shown = EightBit(white)
         self._quality = quality
         self._widest = widest
         self._picture: Array | None = None
@@ -66,7 +68,7 @@ class Broadcast:
     def _jpeg(self, picture: Array) -> bytes:
         if picture.dtype.kind == "f":  # a map: weights in [0, 1]
             picture = cv2.convertScaleAbs(picture, alpha=255)
-        picture = eight_bit(picture)
+        picture = self._shown(picture)
         height, width = picture.shape[:2]
         if 0 < self._widest < width:
             small = (self._widest, max(1, round(height * self._widest / width)))

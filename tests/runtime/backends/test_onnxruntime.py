@@ -1,6 +1,7 @@
 """ONNX Runtime's own: providers, the arena, cores for threads."""
 
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime as ort
@@ -30,8 +31,11 @@ class FakeSession:
     def get_providers(self):
         return list(self.used or [name for name, _ in self.providers])
 
+    def get_inputs(self):
+        return [SimpleNamespace(name=name) for name in ("near", "far")]
+
     def get_outputs(self):
-        return []
+        return [SimpleNamespace(name="fused")]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.fuser import Fusion
 from ufafuse.runtime.registration.live import Registration
 from ufafuse.runtime.stream.fusing import Engine, EngineOptions
 from ufafuse.runtime.stream.sources.sim import SimSettings, SimSource
@@ -80,7 +81,7 @@ def test_an_unknown_motion_is_refused():
 class StubFuser:
     """Stands for `Fuser`: the mean, and a map of ones."""
 
-    backend, precision, model = "stub", "fp32", "stub.onnx"
+    backend, precision, model, why = "stub", "fp32", "stub.onnx", "asked for"
 
     def __init__(self, model, **options):
         self.options = options
@@ -89,8 +90,8 @@ class StubFuser:
     def fuse(self, near, far):
         return cv2.addWeighted(near, 0.5, far, 0.5, 0)
 
-    def fuse_with_map(self, near, far):
-        return self.fuse(near, far), np.ones(near.shape[:2], np.float32)
+    def fuse_pair(self, near, far, *, white=None, want_map=False):
+        return Fusion(self.fuse(near, far), np.ones(near.shape[:2], np.float32) if want_map else None, None)
 
     def close(self):
         self.closed = True
@@ -104,7 +105,7 @@ def test_the_engine_gives_the_map_only_when_it_is_wanted(monkeypatch):
         assert isinstance(engine.fuse(picture, picture), np.ndarray)
         wanted[0] = True
         assert engine.fuse(picture, picture)[1].shape == (8, 8)
-        assert engine.to_json() == {"backend": "stub", "precision": "fp32", "model": "stub.onnx"}
+        assert engine.to_json() == {"backend": "stub", "precision": "fp32", "why": "asked for", "model": "stub.onnx"}
         stub = engine._fuser
         assert stub.options == {"threads": 1, "precision": "fp32"}
     assert stub.closed

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from ufafuse.commands.cli import build_app
 from ufafuse.commands.stream import seconds_from
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.fuser import Fusion
 from ufafuse.runtime.stream.frames import NEAR, SIDES
 from ufafuse.runtime.stream.marks import read_number
 
@@ -158,6 +159,9 @@ def test_a_network_is_warm_before_the_first_frame_is_read():
         def fuse(self, near, far):
             fused.append((near.shape, int(near.max())))
             return near
+
+        def fuse_pair(self, near, far, **_options):
+            return Fusion(self.fuse(near, far), None, None)
 
         def close(self):
             pass

@@ -16,6 +16,7 @@ from ufafuse.runtime.stream.frames import NEAR, Frame, FusedPair, Pair
 from ufafuse.runtime.stream.marks import read_number
 from ufafuse.runtime.stream.sinks import FolderSink, HttpSink, MatroskaSink, OpenCvSink, SinkOptions, sink_from_text
 from ufafuse.runtime.stream.sinks.matroska import MatroskaWriter
+from ufafuse.runtime.stream.sinks.video import EightBit
 
 
 @pytest.fixture
@@ -350,3 +351,18 @@ def test_standard_output_carries_a_stream_and_its_reader_may_go(tmp_path):
         text = process.stderr.read().decode()
         process.wait(30)
     assert "reader of standard output has gone" in text
+
+
+class TestEightBit:
+    def test_twelve_bits_are_shown_in_full(self):
+        ramp = np.linspace(0, 4095, 256).astype(np.uint16).reshape(16, 16)
+        shown = EightBit()(ramp)
+        assert (shown.min(), shown.max()) == (0, 255)
+
+    def test_a_darker_moment_is_shown_darker(self):
+        to_eight = EightBit()
+        to_eight(np.full((4, 4), 4000, np.uint16))
+        assert to_eight(np.full((4, 4), 1000, np.uint16)).max() == round(1000 * 255 / 4095)
+
+    def test_a_white_that_is_given(self):
+        assert EightBit(1023)(np.full((4, 4), 1023, np.uint16)).min() == 255

@@ -1,0 +1,149 @@
+"""The levels that frames use: what is white to them, and what the network is shown."""
+
+import cv2
+import numpy as np
+import pytest
+
+from ufafuse.runtime import Fuser
+from ufafuse.runtime.checks.result import check_between, check_finite
+from ufafuse.runtime.errors import BackendError, InputError
+from ufafuse.runtime.frames import FrameKind
+from ufafuse.runtime.levels import Peak, kind_with_levels, levels_from, peak_of
+
+
+def scene(size=96):
+    """A pair with levels in [0, 1], each half sharp in one frame."""
+    noise = np.random.default_rng(11).random((size, size, 3)).astype(np.float32)
+    sharp = np.clip(cv2.GaussianBlur(noise, (0, 0), 1) * 2 - 0.5, 0, 1)
+    sharp[0, 0], sharp[-1, -1] = 1, 0
+    blurred = cv2.GaussianBlur(sharp, (0, 0), 3)
+    near, far = sharp.copy(), sharp.copy()
+    near[:, size // 2 :] = blurred[:, size // 2 :]
+    far[:, : size // 2] = blurred[:, : size // 2]
+    return near, far
+
+
+def psnr(found, expected):
+    return -10 * np.log10(np.mean((np.asarray(found, np.float64) - expected) ** 2) + 1e-20)
+
+
+@pytest.fixture(scope="module", params=["ufa-edge", "ufa"])
+def fuser(request):
+    pytest.importorskip("onnxruntime")
+    with Fuser(request.param, backend="onnxruntime", precision="fp32") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def full(fuser):
+    near, far = (np.rint(frame * 65535).astype(np.uint16) for frame in scene())
+    return fuser.fuse(near, far) / 65535
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_bits_of_cameras_are_found(fuser, full, bits):
+    top = 2**bits - 1
+    near, far = (np.rint(frame * top).astype(np.uint16) for frame in scene())
+    result = fuser.fuse_pair(near, far)
+    assert psnr(result.fused / top, full) >= (60 if bits > 8 else 50)
+    assert result.levels.white == top
+    assert f"{bits} bits" in result.levels.why
+    assert result.fused.max() <= top
+
+
+@pytest.mark.parametrize(("dtype", "divisor", "least"), [
+    (np.uint16, 16, 60), (np.uint16, 64, 55), (np.uint16, 500, 38), (np.float32, 100, 58), (np.float32, 1 / 12, 90),
+    (np.float32, 1 / 3000, 90), (np.uint8, 8, 35),
+])  # fmt: skip
+def test_dark_and_beyond_one_as_well_as_bright(fuser, full, dtype, divisor, least):
+    top = (1 if dtype == np.float32 else np.iinfo(dtype).max) / divisor
+    near, far = (frame * top if dtype == np.float32 else np.rint(frame * top) for frame in scene())
+    result = fuser.fuse_pair(near.astype(dtype), far.astype(dtype))
+    assert result.fused.dtype == dtype
+    assert psnr(result.fused / top, full) >= least
+
+
+def test_a_few_hot_pixels_do_not_make_a_dark_pair_bright(fuser, full):
+    near, far = (np.rint(frame * 1000).astype(np.uint16) for frame in scene())
+    near[::31, ::29] = 65535
+    result = fuser.fuse_pair(near, far)
+    assert result.levels.white == 65535
+    assert result.levels.unit < 1100
+    away = cv2.erode((near.max(2) <= 1000).astype(np.uint8), np.ones((9, 9))).astype(bool)
+    assert psnr((result.fused / 1000)[away], full[away]) > 45
+
+
+def test_what_lies_beyond_is_weighed_and_not_cut(fuser):
+    near, far = (frame * 0.9 for frame in scene())
+    near[40:42, 20:22] = 40.0  # a spark in the sharp frame
+    result = fuser.fuse_pair(near, far)
+    assert result.levels.beyond
+    assert 20 < result.fused[40:42, 20:22].max() <= 40
+
+
+def test_white_that_is_given_stands():
+    near = far = np.full((8, 8), 900, np.uint16)
+    kind, levels = kind_with_levels((near, far), white=4095)
+    assert (levels.white, levels.why, kind.white) == (4095, "given", 4095)
+    with pytest.raises(InputError, match="above the white level"):
+        kind_with_levels((near, far), white=800)
+
+
+def test_headroom_leaves_room_for_brighter_frames():
+    assert levels_from(Peak(900, 900), np.dtype(np.uint16)).white == 1023
+    assert levels_from(Peak(900, 900), np.dtype(np.uint16), headroom=4).white == 4095
+    assert levels_from(Peak(1023, 1000), np.dtype(np.uint16), headroom=4).white == 1023  # the sensor's own white
+
+
+def test_alpha_is_not_looked_at():
+    frame = np.full((8, 8, 4), 65535, np.uint16)
+    frame[..., :3] = 100
+    assert peak_of(frame).top == 100
+
+
+def test_float_frames_a_little_below_black(fuser):
+    near, far = scene()
+    near[5, 5] = -0.02
+    assert fuser.fuse(near, far).min() >= -0.0201
+    near[5, 5] = -0.5
+    with pytest.raises(InputError, match=r"the near frame spans \[-0.5, 1\]: shift float frames"):
+        fuser.fuse(near, far)
+
+
+def test_bright_bytes_go_through_untouched():
+    frames = [np.full((8, 8, 3), 80, np.uint8)] * 2
+    kind, levels = kind_with_levels(frames)
+    assert kind.plain
+    assert not levels.beyond
+
+
+class TestResults:
+    KIND = FrameKind(np.dtype(np.uint8), 3, 255.0, "bgr")
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+    def test_no_nan_becomes_a_picture(self, bad):
+        planes = np.zeros((1, 3, 4, 4), np.float32)
+        check_finite(planes)
+        planes[0, 1, 2, 2] = bad
+        with pytest.raises(BackendError, match="NaN or infinity; the engine computed wrong"):
+            check_finite(planes)
+
+    @pytest.mark.parametrize("level", [0, 255])
+    def test_no_result_outside_of_the_frames(self, level):
+        near, far = (np.full((4, 4, 3), value, np.uint8) for value in (100, 140))
+        fused = np.full((4, 4, 3), 120, np.uint8)
+        check_between(fused, near, far, self.KIND, weighs=True)
+        fused[1, 1] = level
+        with pytest.raises(BackendError, match=r"1\d\d levels outside of the frames' range"):
+            check_between(fused, near, far, self.KIND, weighs=True)
+
+    def test_the_fuser_checks(self, monkeypatch):
+        pytest.importorskip("onnxruntime")
+        frames = [np.full((16, 16, 3), 0.5, np.float32)] * 2
+        with Fuser("ufa-nano", backend="onnxruntime") as fuser:
+            infer = type(fuser.session).infer
+            monkeypatch.setattr(
+                type(fuser.session), "infer", lambda self, given: {k: v * np.nan for k, v in infer(self, given).items()}
+            )
+            with pytest.raises(BackendError, match="NaN"):
+                fuser.fuse(*frames)

@@ -1,0 +1,96 @@
+"""The page about a fusion: one file, no network, and it works in a browser."""
+
+import re
+import shutil
+import subprocess
+
+import cv2
+import numpy as np
+import pytest
+
+from ufafuse.runtime.errors import OutputError
+from ufafuse.runtime.page import check_page, write_page
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def made(path, dtype=np.uint8, channels=3, **changes):
+    top = 1.0 if dtype == np.float32 else float(np.iinfo(dtype).max)
+    shape = (40, 60, channels) if channels else (40, 60)
+    pictures = {name: np.full(shape, top * level, dtype) for name, level in (("near", 0.2), ("far", 0.5), ("fused", 0.8))}
+    values = {
+        "title": "<b>fused & co.png",
+        "engine": "ufa-edge in fp32",
+        "unit": top,
+        "names": ["a.png", "b<i>.png", "c.png"],
+        "details": {
+            "reference": "a.png", "white": 255.0, "alignment": [{"motion": "affine", "moved_px": 3.25}, {"refused": "blank"}],
+        },
+        "warnings": ["b.png is <damaged>"],
+        "ms": 12.3,
+        "won": np.linspace(0, 1, 2400, dtype=np.float32).reshape(40, 60),
+        "sharp": np.full((40, 60), 0.2, np.float32),
+    }  # fmt: skip
+    write_page(path, pictures, **(values | changes))
+    return path.read_text()
+
+
+def test_nothing_is_fetched_and_all_is_escaped(tmp_path):
+    page = made(tmp_path / "p.html")
+    assert not re.search(r"(src|href)=[\"'](?!data:)", page.partition("<script>")[0])
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "default-src 'none'" in page
+    assert "&lt;b&gt;fused &amp; co.png" in page
+    assert "b.png is &lt;damaged&gt;" in page
+    for text in (
+        "3 frames",
+        "60 x 40 pixels",
+        "12 ms",
+        "100 % of the picture is sharp in none",
+        "affine, 3.25 pixels",
+        "blank",
+    ):
+        assert text in page
+
+
+@pytest.mark.parametrize(("dtype", "channels"), [(np.uint8, 0), (np.uint16, 4), (np.float32, 3), (np.uint8, 1)])
+def test_every_kind_of_picture_is_shown(tmp_path, dtype, channels):
+    page = made(tmp_path / "p.html", dtype, channels)
+    import base64
+
+    shown = [cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_GRAYSCALE).mean()
+             for data in re.findall(r'"data:image/jpeg;base64,([^"]+)"', page.partition("const pictures")[2])]  # fmt: skip
+    assert [round(float(level) / 255, 1) for level in shown[:3]] == [0.2, 0.5, 0.8]
+
+
+def test_what_cannot_be_written(tmp_path):
+    with pytest.raises(OutputError, match=r"a report ends in \.html"):
+        check_page(tmp_path / "p.txt", force=False)
+    (tmp_path / "p.html").touch()
+    with pytest.raises(OutputError, match="exists already"):
+        check_page(tmp_path / "p.html", force=False)
+    check_page(tmp_path / "p.html", force=True)
+    with pytest.raises(OutputError, match="is not a folder"):
+        check_page(tmp_path / "no" / "p.html", force=False)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+@pytest.mark.parametrize("width", [1200, pytest.param(400, marks=pytest.mark.slow)])
+def test_it_opens_in_a_browser(tmp_path, width):
+    """Near (dark) left of the wipe, fused (bright) right of it: the script ran."""
+    made(tmp_path / "p.html")
+    done = subprocess.run(
+        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={width},900",
+         f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={tmp_path / 'shot.png'}", (tmp_path / "p.html").as_uri()],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Uncaught" not in done.stderr
+    shot = cv2.imread(str(tmp_path / "shot.png"))
+    rows, columns = np.nonzero((np.abs(shot.astype(int) - 204) <= 6).all(axis=2))  # fused: 0.8
+    middle = int(np.median(rows))
+    right = columns[rows == middle]
+    assert right.size >= 20
+    left = shot[middle, right.min() - 20 : right.min() - 6]
+    assert np.abs(left.astype(int) - 51).max() <= 6  # near: 0.2
