@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from ufafuse.benchmarks.contestants import FolderContestant, distinct, fused_folders
-from ufafuse.benchmarks.contestants import alike as alike_frames
 from ufafuse.benchmarks.methods import method, methods
 from ufafuse.benchmarks.stacks.registered import Placed, Registered, placed
 from ufafuse.runtime.errors import InputError
@@ -63,7 +62,7 @@ class StackContestant(ABC):
 
 
 def _made(picture: NDArray[Any], stack: Registered, name: str) -> Placed:
-    return placed(picture, stack.target, name, move=False)
+    return placed(picture, stack.target, name, white=stack.white, move=False)
 
 
 class PyramidContestant(StackContestant):
@@ -85,11 +84,10 @@ class FoldContestant(StackContestant):
 
     def fused(self, stack: Registered, *, want_height: bool) -> FusedStack:  # noqa: ARG002 - it has none
         """Fold the frames."""
-        chosen, pictures = method(self.name), dict(enumerate(stack.frames))
+        chosen, pictures = method(self.name), dict(enumerate(map(stack.white.bytes, stack.frames)))
         start = time.perf_counter()
         for number, (near, far) in enumerate(middle_out(len(pictures)), start=len(pictures)):
-            frames = alike_frames(pictures.pop(near), pictures.pop(far))
-            pictures[number] = chosen.fuse(*frames)
+            pictures[number] = chosen.fuse(pictures.pop(near), pictures.pop(far))
         ms = (time.perf_counter() - start) * 1e3
         return FusedStack(_made(pictures.popitem()[1], stack, self.name), ms)
 
@@ -142,7 +140,7 @@ class PicturesContestant(StackContestant):
     def fused(self, stack: Registered, *, want_height: bool) -> FusedStack:  # noqa: ARG002 - it has none
         """Read the stack's picture, and register it to the frames where it lies elsewhere."""
         path = self._folder.find(stack.name, "stack")
-        return FusedStack(placed(read_image(path), stack.target, str(path)))
+        return FusedStack(placed(read_image(path), stack.target, str(path), white=stack.white))
 
 
 def stack_contestants(

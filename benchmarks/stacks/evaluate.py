@@ -12,8 +12,8 @@ from ufafuse.benchmarks.evaluate import EvalRow, Evaluation, picture_path
 from ufafuse.benchmarks.metrics import against_truth
 from ufafuse.benchmarks.stacks.contestants import FusedStack, NetworkContestant, StackContestant
 from ufafuse.benchmarks.stacks.folders import StackPaths, read_depth
-from ufafuse.benchmarks.stacks.levels import luma
-from ufafuse.benchmarks.stacks.registered import Levels, Registered, registered
+from ufafuse.benchmarks.stacks.levels import Levels, luma
+from ufafuse.benchmarks.stacks.registered import Registered, registered
 from ufafuse.runtime.errors import UfaError
 from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.jobs import make_folder

@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.benchmarks.metrics.planes import as_levels
 from ufafuse.benchmarks.stacks.detail import Detail, SharpestFrames
-from ufafuse.benchmarks.stacks.levels import alike, luma
+from ufafuse.benchmarks.stacks.levels import Levels, White, alike
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import Frame, FrameKind
 from ufafuse.runtime.machine import usable_cores
@@ -23,7 +22,6 @@ from ufafuse.runtime.stacks.options import Stacked, StackOptions
 if TYPE_CHECKING:
     from ufafuse.runtime.fuser import Fuser
 
-Levels = NDArray[np.uint8]
 Covered = NDArray[np.uint8]
 
 
@@ -40,6 +38,7 @@ class Registered:
         detail: What the frames have to offer.
         pyramid: What `runtime.stacks.pyramid` makes of them, and the time that took.
         crop: What all frames, and the truth, show.
+        white: The level of white.
         frames: All that take part, registered; what they do not show is the reference's. Empty unless asked for.
         best: Of each pixel the frame closest to the truth, 8-bit levels; None without a truth.
         truth: In the frames' geometry, 8-bit levels; None where there is none.
@@ -55,6 +54,7 @@ class Registered:
     detail: Detail
     pyramid: Stacked
     crop: Crop
+    white: White
     frames: list[Frame] = field(default_factory=list)
     best: Levels | None = None
     truth: Levels | None = None
@@ -68,13 +68,14 @@ class Registered:
     @property
     def target(self) -> Levels:
         """A picture sharp everywhere in the frames' geometry, to register others to."""
-        return self.truth if self.truth is not None else as_levels(self.pyramid.fused)
+        return self.truth if self.truth is not None else self.white.bytes(self.pyramid.fused)
 
 
 class _Looking:
     """Looks at each registered frame as it comes."""
 
-    def __init__(self, size: tuple[int, int], *, keep: bool) -> None:
+    def __init__(self, size: tuple[int, int], white: White, *, keep: bool) -> None:
+        self._white = white
         self.sharpest = SharpestFrames(size)
         self.near: Levels | None = None
         self.far: Levels | None = None
@@ -83,9 +84,9 @@ class _Looking:
         self._keep = keep
 
     def __call__(self, _: int, frame: Frame, covered: Covered | None) -> None:
-        self.far = as_levels(frame).copy()
+        self.far = self._white.bytes(frame).copy()
         self.near = self.far if self.near is None else self.near
-        better = self.sharpest.add(luma(frame), covered)
+        better = self.sharpest.add(self._white.luma(frame), covered)
         self.best = self.far.copy() if self.best is None else self.best
         self.best[better] = self.far[better]
         if self._keep:
@@ -108,7 +109,8 @@ def registered(
         InputError: Frames that cannot be used, or a truth of another size.
     """
     size = sources[0].shape[0], sources[0].shape[1]
-    looking = _Looking(size, keep=keep or truth is not None)
+    white = White.found(sources)
+    looking = _Looking(size, white, keep=keep or truth is not None)
     # The pyramid needs no network, so that pictures of other programs can be compared where no engine is installed.
     nothing = cast("Fuser", SimpleNamespace(threads=usable_cores(), memory_limit=None, gathers=False))
     pyramid = fuse_sources(nothing, sources, StackOptions(align=align, method="pyramid", on_aligned=looking))
@@ -116,24 +118,24 @@ def registered(
     assert looking.far is not None
     assert looking.best is not None
     seen = looking.near, looking.far, looking.best
-    found = Registered(name, sources, align, *seen, looking.sharpest.detail(), pyramid, pyramid.crop)
+    found = Registered(name, sources, align, *seen, looking.sharpest.detail(), pyramid, pyramid.crop, white)
     found.notes = [text for text in pyramid.warnings if "--match-gain" not in text]
     if truth is not None:
-        place = placed(truth, found.target, f"the truth of {name}", move=align != "off")
+        place = placed(truth, found.target, f"the truth of {name}", white=white, move=align != "off")
         found.truth, found.crop = place.levels, found.crop.within(place.crop)
-        found.best = _best(looking.kept, found.truth)
+        found.best = _best(looking.kept, found.truth, white)
         found.notes += [f"the truth was {place.note}"] if place.note else []
     if keep:
         found.frames = _filled(looking.kept, sources[pyramid.reference])
     return found
 
 
-def _best(kept: list[tuple[Frame, Covered | None]], truth: Levels) -> Levels:
+def _best(kept: list[tuple[Frame, Covered | None]], truth: Levels, white: White) -> Levels:
     """Of each pixel the frame closest to the truth."""
-    best = as_levels(kept[0][0]).copy()
+    best = white.bytes(kept[0][0]).copy()
     least = np.full(truth.shape[:2], np.inf, np.float32)
     for frame, covered in kept:
-        levels = as_levels(frame)
+        levels = white.bytes(frame)
         apart = alike(levels, truth).astype(np.float32) - truth
         error = (apart * apart).reshape(*truth.shape[:2], -1).sum(2)
         if covered is not None:
@@ -167,13 +169,14 @@ class Placed(NamedTuple):
     note: str
 
 
-def placed(picture: NDArray[Any], target: Levels, name: str, *, move: bool = True) -> Placed:
+def placed(picture: NDArray[Any], target: Levels, name: str, *, white: White, move: bool = True) -> Placed:
     """Bring a picture that was made elsewhere into the frames' geometry.
 
     Args:
         picture: As its file has it.
         target: Of the same scene in the frames' geometry, sharp everywhere.
         name: The picture's, for messages.
+        white: The level of white of the frames.
         move: Register it; otherwise only its size is checked.
 
     Raises:
@@ -185,7 +188,7 @@ def placed(picture: NDArray[Any], target: Levels, name: str, *, move: bool = Tru
             f"{name} is {picture.shape[0]} x {picture.shape[1]}, the frames are {size[0]} x {size[1]}: have it written whole, "
             "neither cropped nor enlarged."
         )
-    levels, whole = as_levels(picture), Crop(0, size[0], 0, size[1])
+    levels, whole = white.bytes(picture), Crop(0, size[0], 0, size[1])
     if not move:
         return Placed(levels, whole, "")
     pixels = compared_pixels(size)

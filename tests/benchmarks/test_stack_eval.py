@@ -17,6 +17,7 @@ from ufafuse.benchmarks.stacks.contestants import stack_contestants
 from ufafuse.benchmarks.stacks.crops import chosen_regions, strip
 from ufafuse.benchmarks.stacks.evaluate import BEST, evaluate_stacks
 from ufafuse.benchmarks.stacks.folders import find_stacks, read_depth
+from ufafuse.benchmarks.stacks.levels import White
 from ufafuse.benchmarks.stacks.registered import placed
 from ufafuse.commands import bench as commands
 from ufafuse.runtime.errors import InputError
@@ -26,6 +27,7 @@ from ufafuse.runtime.stacks.height import Height
 from ufafuse.runtime.stacks.options import Stacked
 
 SIZE = (96, 160)
+BYTES = White(np.dtype(np.uint8), 255.0)
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +222,7 @@ def test_heights_are_measured_where_there_is_detail_and_the_method_is_sure(folde
     sure[:48] = 0
     found = np.where(sure > 0, true + 0.25, 9).astype(np.float32)
     true[:, :20] = np.nan
-    result = module.FusedStack(placed(frames[0], frames[0], "it", move=False), 1.0, Height(found, sure))
+    result = module.FusedStack(placed(frames[0], frames[0], "it", white=BYTES, move=False), 1.0, Height(found, sure))
     metrics = scoring._Scoring(stack, true).row("it", result).metrics
     assert metrics["depth_error"] == pytest.approx(0.25)
     assert metrics["depth_known"] == pytest.approx(0.5, abs=0.02)
@@ -258,13 +260,13 @@ def test_a_picture_in_another_geometry_is_registered_first_and_it_is_said():
     scene = cv2.GaussianBlur(textured(320, 400, seed=5, contrast=80), (0, 0), 1).astype(np.uint8)
     matrix = np.array([[1.01, 0, 5.0], [0, 1.01, -4.0]])
     elsewhere = cv2.warpAffine(scene, matrix, (400, 320), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-    found = placed(elsewhere, scene, "theirs.png")
+    found = placed(elsewhere, scene, "theirs.png", white=BYTES)
     assert re.match(r"registered to the frames first, by up to \d\.\d pixels", found.note)
     inner = np.s_[20:300, 20:380]
     before, after = (np.abs(picture[inner].astype(float) - scene[inner]).mean() for picture in (elsewhere, found.levels))
     assert after < 0.3 * before
     assert found.crop.top > 0 or found.crop.bottom < 320
-    assert placed(scene, scene, "ours.png").note == ""
+    assert placed(scene, scene, "ours.png", white=BYTES).note == ""
 
 
 def test_frames_that_breathe_are_registered_unless_there_is_a_truth(tmp_path):
@@ -292,6 +294,22 @@ def test_frames_that_breathe_are_registered_unless_there_is_a_truth(tmp_path):
     cv2.imwrite(str(tmp_path / "s" / "truth.png"), scene.astype(np.uint8))
     score()
     assert seen[2].align == "off"
+
+
+def test_twelve_bits_in_sixteen_score_as_eight_do(tmp_path, truth, frames):
+    """The level of white is found, as the fusion finds it; a picture of another program may have 8 bits."""
+    write_stack(tmp_path / "eight" / "s", frames, truth)
+    write_stack(tmp_path / "twelve" / "s", [np.rint(frame * (4095 / 255)).astype(np.uint16) for frame in frames])
+    cv2.imwrite(str(tmp_path / "twelve" / "s" / "truth.png"), np.rint(truth * (4095 / 255)).astype(np.uint16))
+    (tmp_path / "theirs").mkdir()
+    cv2.imwrite(str(tmp_path / "theirs" / "s.png"), truth.astype(np.uint8))
+    eight, twelve = (
+        evaluate_stacks(find_stacks(tmp_path / bits), compared(method_names=["pyramid", "lap"], fused=[tmp_path / "theirs"]))
+        for bits in ("eight", "twelve")
+    )
+    for expected, found in zip(eight.rows, twelve.rows, strict=True):
+        assert found.metrics["PSNR"] == pytest.approx(expected.metrics["PSNR"], abs=0.3)
+        assert found.metrics["detail_low"] == pytest.approx(expected.metrics["detail_low"], abs=0.02)
 
 
 def test_a_damaged_frame_fails_its_stack_alone(folder):
