@@ -1,5 +1,6 @@
 """Folders of focus stacks, in the layout that `ufa eval --stacks` reads."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -9,11 +10,11 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
-from ufafuse.runtime.pairs import is_image
-from ufafuse.runtime.stacks.order import natural
+from ufafuse.runtime.pictures.inputs import natural_key, pictures_in
 
 LAYOUT = "a folder for each stack, the frames in the order of their names, with truth.* and depth.tif where they are known"
 _NO_FRAMES = ("truth", "depth")
+_PAGES = frozenset({".tif", ".tiff"})
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ class StackPaths:
 
 
 def find_stacks(folder: Path, pattern: str | None = None) -> list[StackPaths]:
-    """The stacks in ``folder``, by name: each folder below it that holds frames; or, where it holds frames itself, that one.
+    """The stacks in ``folder``, in natural order: each folder below it that holds frames; where none does, itself.
+
+    A stack's folder is not looked into any further. Its frames are pictures, or the pages of one TIFF.
 
     Args:
         folder: What ``--stacks`` was given.
@@ -46,32 +49,35 @@ def find_stacks(folder: Path, pattern: str | None = None) -> list[StackPaths]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"--stacks {folder} is not a folder: give one that holds {LAYOUT}.")
-    if _frames(folder):
-        found = [_stack(folder, folder.resolve().name)]
-    else:
-        below = sorted((part for part in folder.rglob("*") if part.is_dir()), key=lambda part: natural(str(part)))
-        found = [_stack(part, part.relative_to(folder).as_posix()) for part in below if _frames(part)]
+    below = {part.relative_to(folder).as_posix(): part for part in _holding_frames(folder)}
+    found = below or ({folder.resolve().name: folder} if _frames(folder) else {})
     if not found:
         raise InputError(f"--stacks {folder} holds no stack: give {LAYOUT}.")
-    chosen = [stack for stack in found if pattern is None or fnmatch(stack.name, pattern)]
+    chosen = [_stack(part, name) for name, part in found.items() if pattern is None or fnmatch(name, pattern)]
     if not chosen:
         raise InputError(f"no stack in {folder} has a name like {pattern}: look at the names with `ls {folder}`.")
     return chosen
 
 
-def _pictures(folder: Path) -> list[Path]:
-    return sorted((path for path in folder.iterdir() if path.is_file() and is_image(path)), key=lambda path: natural(path.name))
+def _holding_frames(folder: Path) -> Iterator[Path]:
+    """The folders below this one that hold frames."""
+    for part in sorted(folder.iterdir(), key=natural_key):
+        if part.is_dir() and not part.name.startswith("."):
+            if _frames(part):
+                yield part
+            else:
+                yield from _holding_frames(part)
 
 
 def _frames(folder: Path) -> list[Path]:
-    return [path for path in _pictures(folder) if path.stem.lower() not in _NO_FRAMES]
+    return [path for path in pictures_in(folder) if path.stem.lower() not in _NO_FRAMES]
 
 
 def _stack(folder: Path, name: str) -> StackPaths:
     frames = _frames(folder)
-    if len(frames) < 2:
+    if len(frames) < 2 and frames[0].suffix.lower() not in _PAGES:
         raise InputError(f"{folder} holds a single frame, {frames[0].name}: a stack has two or more.")
-    beside = {what: [path for path in _pictures(folder) if path.stem.lower() == what] for what in _NO_FRAMES}
+    beside = {what: [path for path in pictures_in(folder) if path.stem.lower() == what] for what in _NO_FRAMES}
     for what, paths in beside.items():
         if len(paths) > 1:
             raise InputError(f"{folder} holds {' and '.join(path.name for path in paths)}: keep one {what}.")

@@ -26,12 +26,11 @@ def by_number(names: Sequence[str]) -> list[int] | None:
     """
     if list(names) != sorted(names):
         return None
-    order = sorted(range(len(names)), key=lambda index: natural(names[index]))
+    order = sorted(range(len(names)), key=lambda index: _natural(names[index]))
     return order if order != list(range(len(names))) else None
 
 
-def natural(name: str) -> list[tuple[int, int | str]]:
-    """A key that sorts names with the numbers in them by their values: 2 before 10."""
+def _natural(name: str) -> list[tuple[int, int | str]]:
     parts = re.split(r"(\d+)", name)
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
 

@@ -106,6 +106,15 @@ def test_a_folder_of_frames_is_a_stack_itself(folder):
     assert [stack.name for stack in find_stacks(folder / "known")] == ["known"]
     assert [stack.name for stack in find_stacks(folder.parent)] == ["stacks/known", "stacks/unknown"]
     assert [stack.name for stack in find_stacks(folder, "un*")] == ["unknown"]
+    write_stack(folder / "known" / "aligned", [np.zeros((9, 9), np.uint8)] * 2)
+    assert [stack.name for stack in find_stacks(folder)] == ["known", "unknown"]
+
+
+def test_the_pages_of_a_tiff_are_frames(tmp_path, frames):
+    (tmp_path / "s").mkdir()
+    tifffile.imwrite(tmp_path / "s" / "stack.tif", np.stack([frame[..., ::-1] for frame in frames]), photometric="rgb")
+    evaluation = evaluate_stacks(find_stacks(tmp_path), compared(method_names=["pyramid"]), align="off")
+    assert evaluation.rows[0].metrics["detail_sharp"] > 0.97
 
 
 def test_folders_that_hold_no_stack_are_refused(tmp_path, folder):
