@@ -148,7 +148,7 @@ def contestants(
     names = [name for asked in method_names for name in (list(methods()) if asked == _ALL else [asked])]
     for name in names:
         if name not in networks and name not in methods():
-            raise InputError(f"--methods {name} is not known: choose from {', '.join([*methods(), *networks])}, or all.")
+            raise InputError(f"`methods={name}` is not known: choose from {', '.join([*methods(), *networks])}, or all.")
     models = models + [name for name in names if name in networks]
     found += [MethodContestant(name) for name in names if name not in networks]
     if not found and not models:
@@ -164,7 +164,7 @@ def fused_folders(folder: Path, what: str = "pair") -> list[Path]:
         InputError: There is none.
     """
     if not folder.is_dir():
-        raise InputError(f"--fused {folder} is not a folder: give one that holds a fused picture for each {what}.")
+        raise InputError(f"`fused={folder}` is not a folder: give one that holds a fused picture for each {what}.")
     if any(is_image(path) for path in folder.iterdir()):
         return [folder]
     parts = [part for part in sorted(folder.iterdir()) if part.is_dir() and any(map(is_image, part.rglob("*")))]
@@ -172,7 +172,7 @@ def fused_folders(folder: Path, what: str = "pair") -> list[Path]:
         mend = (
             "give the folder that `ufa fuse --pairs` wrote" if what == "pair" else f"name a picture for each {what}, NAME.png"
         )
-        raise InputError(f"--fused {folder} holds no picture: {mend}.")
+        raise InputError(f"`fused={folder}` holds no picture: {mend}.")
     return parts
 
 

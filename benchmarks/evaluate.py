@@ -17,6 +17,7 @@ import numpy as np
 from ufafuse.benchmarks.contestants import Contestant, FusedPair, ModelContestant, alike
 from ufafuse.benchmarks.metrics import METRICS, STACK_METRICS, TRUTH_METRICS, as_levels, score
 from ufafuse.benchmarks.speed.contenders import cores
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
 from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.jobs import make_folder
@@ -86,10 +87,20 @@ class Evaluation:
         return [row for row in self.rows if row.error]
 
     def failures(self) -> list[str]:
-        """What to tell of the failed rows: one line a method, for a folder may lack the same ten pictures as the next."""
-        lines = []
+        """What to tell of the failed rows, in few lines.
+
+        One for each pair or stack that failed for all alike (its frames are damaged); else one a method, for a folder may lack
+        the same ten pictures as the next.
+        """
+        lines, alone = [], list[EvalRow]()
+        for name in dict.fromkeys(row.name for row in self.failed):
+            rows = [row for row in self.rows if row.name == name]
+            if len(rows) > 1 and len({row.error for row in rows}) == 1:
+                lines.append(f"{name}: {rows[0].error}")
+            else:
+                alone += [row for row in rows if row.error]
         for method in self.methods:
-            rows = [row for row in self.failed if row.method == method]
+            rows = [row for row in alone if row.method == method]
             if rows:
                 which = rows[0].name if len(rows) == 1 else f"{len(rows)} {self.what}s from {rows[0].name} to {rows[-1].name}"
                 lines.append(f"{method}, {which}: {rows[0].error}")
@@ -135,14 +146,14 @@ def evaluate(
     *,
     jobs: int | None = None,
     pictures: Path | None = None,
-    done: Callable[[EvalRow], None] = lambda _: None,
+    done: Callable[[EvalRow], None] = ignored,
 ) -> Evaluation:
     """Fuse (where needed) and score every pair of every contestant.
 
     Args:
         pairs: From `chosen_pairs`.
         contestants: From `contestants.contestants`.
-        jobs: Processes; as many as there are cores when left away. With 1 everything runs in this process.
+        jobs: Processes; None: as many as there are cores. With 1 everything runs in this process.
         pictures: Write each fused picture to ``pictures/CONTESTANT/PAIR.png``, replacing what is there.
         done: Called after each row.
 
@@ -161,7 +172,7 @@ def evaluate(
                 rows[row.method, row.name] = row
                 done(row)
     except BrokenProcessPool as error:
-        raise BackendError(f"one of {jobs} processes was killed, for want of memory as a rule: give --jobs 1.") from error
+        raise BackendError(f"one of {jobs} processes was killed, for want of memory as a rule: give `jobs=1`.") from error
     return Evaluation([rows[contestant.name, pair.name] for contestant, pair in tasks], _networks(contestants))
 
 
@@ -218,7 +229,7 @@ def _rows(
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or f"{type(error).__name__}: a smaller picture, or fewer --jobs, may do"
+    return " ".join(str(error).split()) or f"{type(error).__name__}: a smaller picture, or fewer `jobs`, may do"
 
 
 def _frames(pair: PairPaths) -> tuple[Any, Any]:

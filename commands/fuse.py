@@ -77,23 +77,43 @@ class Align(str, Enum):
     homography = "homography"
 
 
+_ENGINE, _MANY = "Network and engine", "Many at once"
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Model = Annotated[str | None, typer.Option(help="A bundled network's name, or a .onnx or .engine file that you trust.")]
-BackendOption = Annotated[Backend, typer.Option(help="Inference engine.")]
-PreferOption = Annotated[
-    Prefer, typer.Option(help="quality: the machine's float arithmetic; speed: int8 where the network has it and it gains.")
+Model = Annotated[
+    str | None,
+    typer.Option(help="A bundled network's name, or a .onnx or .engine file that you trust.", rich_help_panel=_ENGINE),
 ]
-PrecisionOption = Annotated[Precision | None, typer.Option(help="Arithmetic [default: as --prefer has it].")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads [default: the backend chooses].")]
-Pin = Annotated[bool, typer.Option("--pin", help="Bind each thread to a core.")]
-ProviderOption = Annotated[Provider, typer.Option(help="With --backend onnxruntime: what it runs on.")]
+BackendOption = Annotated[Backend, typer.Option(help="Inference engine.", rich_help_panel=_ENGINE)]
+PreferOption = Annotated[
+    Prefer,
+    typer.Option(
+        help="quality: the machine's float arithmetic; speed: int8 where the network has it and it gains.",
+        rich_help_panel=_ENGINE,
+    ),
+]
+PrecisionOption = Annotated[
+    Precision | None, typer.Option(help="Arithmetic [default: as --prefer has it].", rich_help_panel=_ENGINE)
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="CPU threads [default: the backend chooses].", rich_help_panel=_ENGINE)
+]
+Pin = Annotated[bool, typer.Option("--pin", help="Bind each thread to a core.", rich_help_panel=_ENGINE)]
+ProviderOption = Annotated[Provider, typer.Option(help="With --backend onnxruntime: what it runs on.", rich_help_panel=_ENGINE)]
 MaxMemory = Annotated[
     str | None,
     typer.Option(
-        metavar="SIZE", help="Most memory this process may take, such as 800MB or 2GB: larger frames are fused in tiles."
+        metavar="SIZE",
+        help="Most memory this process may take, such as 800MB or 2GB: larger frames are fused in tiles.",
+        rich_help_panel=_ENGINE,
     ),
 ]
-TileOption = Annotated[str, typer.Option(metavar="auto|off|N", help="Tiles where memory asks for them, never, or of N pixels.")]
+TileOption = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|off|N", help="Tiles where memory asks for them, never, or of N pixels.", rich_help_panel=_ENGINE
+    ),
+]
 AlignOption = Annotated[
     Align,
     typer.Option(
@@ -126,25 +146,49 @@ def fuse(
     ] = None,
     pairs: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="A folder of pairs: NAME_A.* + NAME_B.* (or _1, _2), or near/ + far/ (or A/ + B/)."),
+        typer.Option(
+            metavar="DIR",
+            help="A folder of pairs: NAME_A.* + NAME_B.* (or _1, _2), or near/ + far/ (or A/ + B/).",
+            rich_help_panel=_MANY,
+        ),
     ] = None,
     stacks: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="A folder of stacks: folders of images, TIFFs of several pages, videos.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="A folder of stacks: folders of images, TIFFs of several pages, videos.", rich_help_panel=_MANY
+        ),
     ] = None,
     gap: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="With --stacks: cut the images in DIR itself where such a time (3s) lies between."),
+        typer.Option(
+            metavar="TIME",
+            help="With --stacks: cut the images in DIR itself where such a time (3s) lies between.",
+            rich_help_panel=_MANY,
+        ),
     ] = None,
     every: Annotated[
         int | None,
-        typer.Option(min=2, metavar="N", help="With --stacks: cut the images in DIR itself into stacks of N; see --watch."),
+        typer.Option(
+            min=2,
+            metavar="N",
+            help="With --stacks: cut the images in DIR itself into stacks of N; see --watch.",
+            rich_help_panel=_MANY,
+        ),
     ] = None,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="With --stacks: fuse each folder that appears: when it is quiet, or has --every images."),
+        typer.Option(
+            "--watch",
+            help="With --stacks: fuse each folder that appears: when it is quiet, or has --every images.",
+            rich_help_panel=_MANY,
+        ),
     ] = False,
-    quiet: Annotated[str, typer.Option(metavar="TIME", help="With --watch: how long a folder has to stay as it is.")] = "5s",
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="With --watch: end after N stacks.")] = None,
+    quiet: Annotated[
+        str, typer.Option(metavar="TIME", help="With --watch: how long a folder has to stay as it is.", rich_help_panel=_MANY)
+    ] = "5s",
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="With --watch: end after N stacks.", rich_help_panel=_MANY)
+    ] = None,
     model: Model = None,
     backend: BackendOption = Backend.auto,
     precision: PrecisionOption = None,
@@ -203,7 +247,10 @@ def fuse(
     self_test: Annotated[bool, typer.Option("--self-test", help="First check the model on a packed pair.")] = False,
     force: Force = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="With --pairs or --stacks: go on where an earlier run stopped.")
+        bool,
+        typer.Option(
+            "--skip-existing", help="With --pairs or --stacks: go on where an earlier run stopped.", rich_help_panel=_MANY
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:

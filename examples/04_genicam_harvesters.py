@@ -14,8 +14,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from genicam.gentl import GenericException
-from harvesters.core import Harvester
+
+try:
+    from genicam.gentl import GenericException
+    from harvesters.core import Harvester
+except ModuleNotFoundError:
+    raise SystemExit("this example needs harvesters, which is not installed: run pip install harvesters") from None
 
 from ufafuse.runtime import Fuser
 from ufafuse.runtime.stream import Frame, Pipeline, PipelineOptions, Source, sink_from_text

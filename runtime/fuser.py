@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ufafuse.runtime.bayer import demosaiced
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.result import check_between
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.frames import Frame, FrameKind, check_frames, check_out, pack, unpack, with_beyond
@@ -63,7 +64,7 @@ class Fuser:
         self_test: Fuse a packed reference pair first, see `ufafuse.runtime.checks.selftest`.
 
     Raises:
-        InputError, ModelError, BackendError: As `open_session`; InputError for a budget that makes no sense.
+        InputError, ModelError, BackendError: As `open_session`; InputError for a budget that cannot be kept.
         CheckFailed: The self-test's result is not what it should be.
 
     Example:
@@ -189,7 +190,7 @@ class Fuser:
         out: Frame | None = None,
         levels: Levels | None = None,
         want_map: bool = False,
-        on_tile: OnTile = lambda _done, _total: None,
+        on_tile: OnTile = ignored,
     ) -> Fusion:
         """As `fuse`, with all that is known about the result.
 
@@ -277,8 +278,8 @@ class Fuser:
         if self._budget.limit is not None:
             self.session.close()
             raise BackendError(
-                "--max-memory bounds this process's own memory, and an engine's lies on the GPU: leave it away; the engine's "
-                "profile bounds the frames, and --tile N cuts larger ones."
+                "`max_memory` bounds this process's own memory, and an engine's lies on the GPU: omit it; the engine's "
+                "profile bounds the frames, and a number as `tile` cuts larger ones."
             )
         if tile == "auto":
             self._budget = Budget("off")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ufafuse.runtime.artefact import tool_versions
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError, ModelError, OutputError, UfaError
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.machine import usable_cores
@@ -102,7 +103,7 @@ def fuse_files(
     files: FileOptions | None = None,
     frames: Sequence[FrameSource] | None = None,
     force: bool = False,
-    on_tile: OnTile = lambda _done, _total: None,
+    on_tile: OnTile = ignored,
 ) -> Outcome:
     """Fuse two or more frames from image files.
 
@@ -138,6 +139,9 @@ def fuse_files(
     if outputs.map is not None and result.map is None:
         raise ModelError(f"{fuser.model.name} gives no map: omit the map, or export the model again with `ufa export`.")
     sources = [frame.name for frame in taken]
+    if not metadata.profile_fits(colour=result.fused.ndim == 3 and result.fused.shape[2] >= 3):
+        told[f"{taken[result.reference].name}: its profile {metadata.profile_name!r} is left out, the result is colour."] = None
+        metadata = replace(metadata, icc=None)
     metadata = metadata.of_result((result.fused.shape[0], result.fused.shape[1]), _software(), _history(fuser, sources))
     write_image(outputs.fused, result.fused, force=force, metadata=metadata, inputs=images, options=files.store)
     beside = write_beside(result, outputs, frames=len(taken), order=chosen.order, force=force, inputs=images)
@@ -257,7 +261,7 @@ def fuse_folder(
     suffix: str = ".png",
     force: bool = False,
     skip_existing: bool = False,
-    done: Callable[[Outcome], None] = lambda _: None,
+    done: Callable[[Outcome], None] = ignored,
 ) -> list[Outcome]:
     """Fuse every pair or stack into ``folder/NAME.suffix``; one that fails is an `Outcome` with an error and stops no other.
 

@@ -90,6 +90,7 @@ def fuse_stack(
             demosaiced(frame, options.bayer or "", order=options.order, white=options.white, name=name)
             for frame, name in zip(frames, frame_names(len(frames)), strict=True)
         ]
+    frames = completed(frames)
     headroom = MOST_GAIN if options.match_gain else 1.0
     kind, levels = kind_with_levels(frames, order=options.order, white=options.white, headroom=headroom)
     height, width = frames[0].shape[:2]
@@ -104,7 +105,7 @@ def fuse_stack(
     if result.grid is not None and result.grid.work > _WORTH_A_WORD:
         result.warnings.append(
             f"the tiles overlap so much that the network saw every pixel {result.grid.work:.1f} times: with more memory "
-            "(--max-memory) it is faster."
+            "(`max_memory`) it is faster."
         )
     return result.cut() if options.crop else result
 
@@ -115,7 +116,7 @@ def _make_comparable(frames: list[Frame], kind: FrameKind, options: StackOptions
         moved = max(unaligned_by(a, b, kind) for a, b in pairwise(frames))
         if moved:
             result.warnings.append(
-                f"neighbouring frames lie up to {moved:.1f} pixels apart: register them with --align affine (or translation)."
+                f"neighbouring frames lie up to {moved:.1f} pixels apart: register them with `align=affine` (or translation)."
             )
     else:
         _register(frames, kind, options.align, result, threads)
@@ -174,3 +175,24 @@ def _fold(fuser: Fuser, frames: list[Frame], options: StackOptions, result: Stac
             winners[number] = np.where(made.map >= 0.5, np.float32(left), np.float32(right))
             result.map = np.asarray(1 - winners[number] / np.float32(count - 1), np.float32)
     result.fused = pictures.popitem()[1]
+
+
+def completed(frames: list[Frame]) -> list[Frame]:
+    """Frames whose pixels of alpha 0, which show nothing, are taken from the first other frame that shows something there.
+
+    Such pixels are opaque then; those that no frame shows stay as they are. Frames without them are the same arrays.
+    """
+    if any(frame.ndim != 3 or frame.shape[2] != 4 for frame in frames):
+        return frames
+    shown = [frame[..., 3] > 0 for frame in frames]
+    result = list(frames)
+    for index, here in enumerate(shown):
+        if here.all():
+            continue
+        frame = frames[index].copy()
+        for other, there in zip(frames, shown, strict=True):
+            take = there & ~here
+            frame[take] = other[take]
+            here = here | take  # noqa: PLW2901 - what is filled is shown from here on
+        result[index] = frame
+    return result

@@ -1,11 +1,13 @@
 """The numbered examples run and do what they say."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -38,3 +40,24 @@ def test_the_map_tells_the_cup_from_the_table(tmp_path: Path) -> None:
 
 def test_sixteen_bit_frames_keep_their_type_and_levels() -> None:
     assert run("02_sixteen_bit_camera.py").startswith("uint16 (392, 420)")
+
+
+def test_the_notebook_runs_and_its_own_checks_hold() -> None:
+    """From pictures to a fused stack, its map and a height map; its cells assert the quality."""
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    notebook = nbformat.read(EXAMPLES / "stack.ipynb", as_version=4)
+    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(EXAMPLES)}}).execute()
+    printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    assert "the best single frame" in printed
+    assert "mm from the truth" in printed
+
+
+def test_without_harvesters_the_fourth_example_says_what_to_install() -> None:
+    if importlib.util.find_spec("harvesters"):
+        pytest.skip("harvesters is installed")
+    arguments = [sys.executable, EXAMPLES / "04_genicam_harvesters.py", "x.cti", "--near", "1", "--far", "2"]
+    answer = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert answer.returncode != 0
+    assert answer.stderr.strip() == "this example needs harvesters, which is not installed: run pip install harvesters"

@@ -169,7 +169,7 @@ def stack_contestants(
     for name in names:
         if name not in (PYRAMID, *classical, *networks):
             raise InputError(
-                f"--methods {name} is not known: choose from {', '.join([PYRAMID, *classical, *networks])}, or all."
+                f"`methods={name}` is not known: choose from {', '.join([PYRAMID, *classical, *networks])}, or all."
             )
     found: list[StackContestant] = [PicturesContestant(part.name, part) for f in fused for part in fused_folders(f, "stack")]
     found += [PyramidContestant() for name in names if name == PYRAMID]

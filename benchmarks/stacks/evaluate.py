@@ -14,6 +14,7 @@ from ufafuse.benchmarks.stacks.contestants import FusedStack, NetworkContestant,
 from ufafuse.benchmarks.stacks.folders import StackPaths, read_depth
 from ufafuse.benchmarks.stacks.levels import Levels, luma
 from ufafuse.benchmarks.stacks.registered import Registered, registered
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import UfaError
 from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.jobs import make_folder
@@ -35,8 +36,8 @@ def evaluate_stacks(
     *,
     align: str | None = None,
     pictures: Path | None = None,
-    done: OnRow = lambda _: None,
-    on_stack: OnStack = lambda _stack, _frames, _pictures: None,
+    done: OnRow = ignored,
+    on_stack: OnStack = ignored,
 ) -> Evaluation:
     """Fuse (where needed) and score every stack of every contestant, one stack after the other.
 

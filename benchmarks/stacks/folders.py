@@ -40,7 +40,7 @@ def find_stacks(folder: Path, pattern: str | None = None) -> list[StackPaths]:
     A stack's folder is not looked into any further. Its frames are pictures, or the pages of one TIFF.
 
     Args:
-        folder: What ``--stacks`` was given.
+        folder: Where they are.
         pattern: Only stacks whose name matches it, as a shell does.
 
     Raises:
@@ -48,11 +48,11 @@ def find_stacks(folder: Path, pattern: str | None = None) -> list[StackPaths]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"--stacks {folder} is not a folder: give one that holds {LAYOUT}.")
+        raise InputError(f"`stacks={folder}` is not a folder: give one that holds {LAYOUT}.")
     below = {part.relative_to(folder).as_posix(): part for part in _holding_frames(folder)}
     found = below or ({folder.resolve().name: folder} if _frames(folder) else {})
     if not found:
-        raise InputError(f"--stacks {folder} holds no stack: give {LAYOUT}.")
+        raise InputError(f"`stacks={folder}` holds no stack: give {LAYOUT}.")
     chosen = [_stack(part, name) for name, part in found.items() if pattern is None or fnmatch(name, pattern)]
     if not chosen:
         raise InputError(f"no stack in {folder} has a name like {pattern}: look at the names with `ls {folder}`.")

@@ -39,17 +39,17 @@ class Budget:
     Args:
         tile: ``"auto"``: tiles where the memory asks for them. ``"off"``: never. A number: tiles that give about that many
             pixels a side, always.
-        max_memory: What the process may hold at its peak, in MB (10^6 bytes); nothing means what the system has left.
+        max_memory: What the process may hold at its peak, in MB (10^6 bytes); None: what the system has left.
 
     Raises:
-        InputError: An option makes no sense.
+        InputError: An option is out of range.
     """
 
     def __init__(self, tile: Tile = "auto", max_memory: float | None = None) -> None:
         if tile not in ("auto", "off") and not (type(tile) is int and tile > 0):
-            raise InputError(f"--tile {tile} makes no sense: give auto, off, or the side of a tile in pixels.")
+            raise InputError(f"`tile={tile}` is not known: give auto, off, or the side of a tile in pixels.")
         if max_memory is not None and not max_memory > 0:
-            raise InputError(f"--max-memory {max_memory} makes no sense: give megabytes above 0.")
+            raise InputError(f"`max_memory={max_memory}` is too little: give megabytes above 0.")
         self.tile: Tile = tile
         self.limit = None if max_memory is None else max_memory * MB
         self._lock = threading.Lock()
@@ -104,7 +104,7 @@ class Budget:
             if need <= room:
                 return None
             if self.tile == "off":
-                raise _too_little(limit, taken + need, size, "whole (or leave --tile off away)")
+                raise _too_little(limit, taken + need, size, "whole (or omit `tile=off`)")
             room, taken = room - appetite.kept, taken + appetite.kept
         appetite = self._appetite("tiles", trials.tiled, limit)
         halo, stride = trials.reach()
@@ -134,5 +134,5 @@ def _too_little(limit: float, need: float, size: Size, how: str) -> InputError:
     least = need / PLANNED_SHARE / MB
     return InputError(
         f"a memory of {limit / MB:.0f} MB is too little for frames of {size[0]} x {size[1]}: {least:.0f} MB are needed "
-        f"to fuse them {how}. Give more with --max-memory."
+        f"to fuse them {how}. Give more `max_memory`."
     )

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest, read_manifest
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import ModelError
 from ufafuse.runtime.frames import Frame, FrameKind, pack, unpack, with_beyond
 from ufafuse.runtime.memory.tiling import Grid, round_up
@@ -77,7 +78,7 @@ class TiledModel:
             build = " and `ufa build` on both" if model.suffix == ".engine" else ""
             raise ModelError(
                 f"a frame this large needs tiles, and beside {model} there is no {' and no '.join(missing)}: run "
-                f"`ufa export --tiles`{build}, or use --tile off where the memory allows it."
+                f"`ufa export --tiles`{build}, or use `tile=off` where the memory allows it."
             )
         for path in (means_path, tile_path):
             check_same_weights(path, read_manifest(path), model, session.manifest)
@@ -96,7 +97,7 @@ class TiledModel:
         grid: Grid,
         out: Frame,
         weights: NDArray[np.float32] | None = None,
-        on_tile: OnTile = lambda _done, _total: None,
+        on_tile: OnTile = ignored,
     ) -> bool:
         """Fuse a pair tile by tile.
 

@@ -46,15 +46,15 @@ def model_path(model: str | Path | None = None, *, precision: str | None = None)
     if Path(name).suffix or Path(name).is_file():
         path = Path(name)
         if not path.is_file():
-            raise InputError(f"--model {name} does not exist: give a .onnx or .engine file, or one of {_names()}.")
+            raise InputError(f"`model={name}` does not exist: give a .onnx or .engine file, or one of {_names()}.")
         return path
     if name not in bundled():
-        raise InputError(f"--model {name} is not known: give one of {_names()}, or a .onnx or .engine file.")
+        raise InputError(f"`model={name}` is not known: give one of {_names()}, or a .onnx or .engine file.")
     if precision not in _PRECISION_SUFFIX:
-        raise InputError(f"no {precision} file of {name} is bundled: run `ufa export --all` and give --model FILE.")
+        raise InputError(f"no {precision} file of {name} is bundled: run `ufa export --all` and give the file as `model`.")
     path = FOLDER / f"{name}{_PRECISION_SUFFIX[precision]}.onnx"
     if not path.is_file():
-        raise InputError(f"no {precision} file of {name} is bundled: run `ufa calibrate` and give --model FILE.")
+        raise InputError(f"no {precision} file of {name} is bundled: run `ufa calibrate` and give the file as `model`.")
     return path
 
 

@@ -106,7 +106,7 @@ class Alignment:
 def check_motion(motion: str) -> None:
     """Raises: InputError unless ``motion`` is a key of `MOTIONS`."""
     if motion not in MOTIONS:
-        raise InputError(f"--align {motion} is not known: choose off, {', '.join(MOTIONS)}.")
+        raise InputError(f"`align={motion}` is not known: choose off, {', '.join(MOTIONS)}.")
 
 
 def estimate(near: Frame, other: Frame, kind: FrameKind, motion: str) -> Alignment:

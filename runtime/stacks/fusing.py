@@ -57,7 +57,7 @@ def fuse_sources(
     if len(sources) < 2:
         raise InputError(f"{len(sources)} frames were given: fusing takes two or more.")
     if options.reference is not None and options.reference >= len(sources):
-        raise InputError(f"the reference {options.reference} is no frame's number: there are {len(sources)}, counted from 0.")
+        raise InputError(f"`reference={options.reference}` is no frame: there are {len(sources)}, counted from 0.")
     _check_alike(sources)
     given = list(sources)
     order = by_number([source.name for source in sources])
@@ -83,11 +83,11 @@ def by_one_rule(fuser: Fuser, count: int, options: StackOptions) -> bool:
     more = options.want_height or options.on_aligned is not None
     if options.method == "pyramid":
         if options.want_height:
-            raise InputError("the pyramid gives no heights: take the method 'network'.")
+            raise InputError("the pyramid gives no heights: take `method=network`.")
         return True
     if more and not fuser.gathers:
         raise InputError(
-            f"{fuser.model.name} folds a stack pair by pair, which gives no heights and no aligned frames: take ufa-stack."
+            f"{fuser.model.name} folds a stack pair by pair, without heights or aligned frames: take `model=ufa-stack`."
         )
     return fuser.gathers and (count > 2 or more)
 
@@ -140,7 +140,7 @@ def _prepared(fuser: Fuser, sources: list[FrameSource], options: StackOptions) -
         if need + taken > limit:
             raise InputError(
                 f"a memory of {limit / MB:.0f} MB is too little for a stack of {size[0]} x {size[1]}: "
-                f"{(need + taken) / PLANNED_SHARE / MB:.0f} MB are needed, for any number of frames. Give more with max_memory."
+                f"{(need + taken) / PLANNED_SHARE / MB:.0f} MB are needed, for any number of frames. Give more `max_memory`."
             )
         held = 1.2 * kept + 1.5 * need < limit * PLANNED_SHARE - taken
     return (Held if held else Passing)(list(sources), kind, size, wishes)
@@ -281,8 +281,8 @@ class _Fusion:
         result.hot_pixels = len(stack.hot)
         if self._moved:
             result.warnings.append(
-                f"neighbouring frames lie up to {self._moved:.1f} pixels apart: register them with --align affine "
-                "(or translation)."
+                f"neighbouring frames lie up to {self._moved:.1f} pixels apart: "
+                "register them with `align=affine` (or translation)."
             )
         self._tell_exposure(result)
         return result
@@ -294,7 +294,7 @@ class _Fusion:
         jump = max(levels) / min(levels) - 1
         if jump > _BRIGHTNESS_STEP:
             result.warnings.append(
-                f"the frames' exposure differs by up to {100 * jump:.0f} %, which shows as patches: match it with --match-gain."
+                f"the exposure changes by up to {100 * jump:.0f} % between frames, which leaves patches: add `match_gain`."
             )
 
 

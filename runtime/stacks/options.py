@@ -56,15 +56,15 @@ class StackOptions:
     on_aligned: Callable[[int, Frame, Covered | None], None] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse options that make no sense (`InputError`)."""
+        """Refuse options that do not go together (`InputError`)."""
         if self.align != "off":
             check_motion(self.align)
         elif self.crop:
-            raise InputError(f"--crop cuts to what aligned frames share: add --align {' or '.join(MOTIONS)}.")
+            raise InputError(f"`crop` cuts to what aligned frames share: add `align={' or '.join(MOTIONS)}`.")
         if self.method not in METHODS:
-            raise InputError(f"the method {self.method!r} is not known: choose {' or '.join(METHODS)}.")
+            raise InputError(f"`method={self.method}` is not known: choose {' or '.join(METHODS)}.")
         if self.reference is not None and self.reference < 0:
-            raise InputError(f"the reference {self.reference} is no frame's number: they are counted from 0.")
+            raise InputError(f"`reference={self.reference}` is no frame's number: they are counted from 0.")
 
 
 @dataclass

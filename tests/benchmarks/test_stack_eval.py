@@ -327,6 +327,8 @@ def test_a_damaged_frame_fails_its_stack_alone(folder):
     assert [row.name for row in evaluation.failed] == ["known", "known"]
     assert "f2.png" in evaluation.failed[0].error
     assert len(evaluation.rows) == 4
+    (told,) = evaluation.failures()
+    assert told.startswith("known: ")
 
 
 # Contestants

@@ -308,7 +308,7 @@ def test_other_networks_have_no_graphs_for_stacks(exports, plain, gathering, tmp
 
     with pytest.raises(ModelError, match="does not gather"):
         StackRun(load_weights(plain))
-    with pytest.raises(InputError, match="--tiles"):
+    with pytest.raises(InputError, match="`tiles`"):
         onnx_from_weights(gathering / "gathering.safetensors", tmp_path / "x.onnx", tiles=True)
 
 

@@ -80,7 +80,7 @@ BOMBS = {
 def test_a_bomb_is_refused_by_its_header(name):
     data = BOMBS[name]()
     assert declared_size(data) == HUGE
-    with pytest.raises(InputError, match=r"x declares 32000 x 31999 pixels, 1024 million.*--max-memory"):
+    with pytest.raises(InputError, match=r"x declares 32000 x 31999 pixels, 1024 million.*`max_memory`"):
         decode_image(data, "x")
 
 

@@ -90,8 +90,8 @@ class TestJson:
 class TestForC:
     @pytest.mark.parametrize("name", [b"\xff.avi", b"a\xc3", b"\xed\xa0\x80"])
     def test_bytes_that_are_no_utf8_are_refused(self, name):
-        with pytest.raises(InputError, match=r"--out .* holds bytes that are no UTF-8"):
-            usable_by_c(name.decode("utf-8", "surrogateescape"), "--out")
+        with pytest.raises(InputError, match=r"`out=.*` holds bytes that are no UTF-8"):
+            usable_by_c(name.decode("utf-8", "surrogateescape"), "out")
         with pytest.raises(InputError):
             usable_by_c("a\0b")
         assert usable_by_c("näme 写真.avi") == "näme 写真.avi"

@@ -1,4 +1,8 @@
-"""What uvicorn leaves open towards clients that would hold on to the device: how many there are, and how slow."""
+"""What uvicorn leaves open towards clients that would hold on to the device: how many there are, and how slow.
+
+uvicorn has no public place for this, so its protocol class is extended; `USED` lists what is relied on, and a test holds it
+against the release that is installed.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,23 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-_MOST_CONNECTIONS = 32
+USED = (
+    *("connections", "cycle", "loop", "transport"),
+    *("connection_made", "data_received", "pause_writing", "resume_writing", "connection_lost", "shutdown"),
+)
+_MOST_CONNECTIONS = 64  # more than there may be streams of pictures, so that what is asked beside them is answered
 _SLOW_CLIENT_SECONDS = 10.0
 
 
 class Connection(H11Protocol):
-    """One client's connection. It is cut when there is no room for it, when a request takes its client more than ten
-    seconds to send or an answer to take, and when the server ends.
+    """One client's connection. It is cut when a request takes its client more than ten seconds to send or an answer to take,
+    and when the server ends. Where there are too many, the one that has asked nothing for longest has to go: whoever connects
+    and asks at once is answered, however many hold connections without a word, or without the token.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's arguments
         super().__init__(*args, **kwargs)
+        self.since = 0.0
         self._limits: dict[str, asyncio.TimerHandle] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as the library has it
@@ -25,13 +35,22 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         transport.set_write_buffer_limits(0)  # `pause_writing` is to know of all that the system does not take
         self._limit("asking")
-        if len(self.connections) > _MOST_CONNECTIONS:
-            transport.abort()
+        self.since = self.loop.time()
+        others = [other for other in self.connections if isinstance(other, Connection) and not other.transport.is_closing()]
+        if len(others) > _MOST_CONNECTIONS:
+            idle = [other for other in others if not other.answering]
+            min(idle, key=lambda other: other.since, default=self).transport.abort()
+
+    @property
+    def answering(self) -> bool:
+        """Whether an answer is under way."""
+        return self.cycle is not None and not self.cycle.response_complete
 
     def data_received(self, data: bytes) -> None:
         """Go on with the request; one that is not whole yet has a limited time."""
         super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self.answering:
+            self.since = self.loop.time()
             self._lift("asking")
         elif "asking" not in self._limits:
             self._limit("asking")

@@ -36,6 +36,7 @@ try:
     from starlette.routing import Route
 
     from ufafuse.runtime.stream.web.connection import Connection
+    from ufafuse.runtime.stream.web.headers import Headers
 except ModuleNotFoundError as error:
     raise InputError(f"pictures over HTTP need {error.name}: run `pip install 'ufafuse[view]'`.") from error
 
@@ -44,14 +45,20 @@ _WAIT_SECONDS = 0.5  # for a new picture; how long the end of the server may tak
 _STOP_SECONDS = 5
 _BOUNDARY = "frame"
 _COOKIE = "ufafuse-token"
-_HEADERS = [("Server", "ufafuse"), ("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")]
+_MOST_VIEWERS = 24  # pictures that are streamed at once: each holds one of the 40 threads that answer everything else
 
 Answer = Callable[[Request], Response]
 
 
-def text(body: str, *, kind: str = "text/plain; charset=utf-8", status: HTTPStatus = HTTPStatus.OK) -> Response:
+def text(
+    body: str,
+    *,
+    kind: str = "text/plain; charset=utf-8",
+    status: HTTPStatus = HTTPStatus.OK,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
     """Answer with ``body``."""
-    return Response(body, status, headers={"Content-Type": kind})
+    return Response(body, status, headers={"Content-Type": kind, **(headers or {})})
 
 
 def as_json(values: Mapping[str, Any], *, status: HTTPStatus = HTTPStatus.OK) -> Response:
@@ -64,10 +71,30 @@ def pictures(broadcast: Broadcast, request: Request, *, fastest: float) -> Respo
     kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
     if request.method == "HEAD":
         return text("", kind=kind)
-    return StreamingResponse(_parts(broadcast, 1 / fastest), media_type=kind)
+    viewers: Viewers = request.app.state.viewers
+    if viewers.count >= _MOST_VIEWERS:
+        told = f"{_MOST_VIEWERS} streams of pictures are looked at already: close one\n"
+        return text(told, status=HTTPStatus.SERVICE_UNAVAILABLE, headers={"Retry-After": "5"})
+    return StreamingResponse(_parts(broadcast, 1 / fastest, viewers), media_type=kind)
 
 
-async def _parts(broadcast: Broadcast, pause: float) -> AsyncIterator[bytes]:
+class Viewers:
+    """How many streams of pictures are under way; figures, health and metrics have no part in it."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+async def _parts(broadcast: Broadcast, pause: float, viewers: Viewers) -> AsyncIterator[bytes]:
+    viewers.count += 1
+    try:
+        async for part in _endless_parts(broadcast, pause):
+            yield part
+    finally:
+        viewers.count -= 1
+
+
+async def _endless_parts(broadcast: Broadcast, pause: float) -> AsyncIterator[bytes]:
     number = 0
     while True:
         begun = time.monotonic()
@@ -97,13 +124,17 @@ class Server:
         host, port = address
         if not is_loopback(host) and not token:
             raise InputError(
-                f"{host}:{port} can be reached from other machines: add --token SECRET (or UFAFUSE_TOKEN), or use 127.0.0.1."
+                f"{host}:{port} can be reached from other machines: add a `token` (or UFAFUSE_TOKEN), or use 127.0.0.1."
             )
         if token and not re.fullmatch(r"[A-Za-z0-9._~-]+", token):
             raise InputError("the token holds characters that an address cannot: use letters, digits and . _ ~ - alone.")
         self._socket = _listening(host, port)
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
-        self._server = uvicorn.Server(_settings(_application(host, routes, token)))
+        # Browsers keep cookies by host alone: without the port, two lines on one machine would log each other out.
+        self.viewers = Viewers()
+        cookie = f"{_COOKIE}-{self.address[1]}"
+        application = _application(host, routes, token, cookie=cookie, viewers=self.viewers)
+        self._server = uvicorn.Server(_settings(application))
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="ufafuse-http", daemon=True)
 
     @property
@@ -138,7 +169,7 @@ def _listening(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _settings(application: Starlette) -> uvicorn.Config:
+def _settings(application: Headers) -> uvicorn.Config:
     """One event loop of Python's own; defects go to standard error, requests nowhere."""
     return uvicorn.Config(
         application,
@@ -151,35 +182,37 @@ def _settings(application: Starlette) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        headers=_HEADERS,
         backlog=16,
         timeout_graceful_shutdown=_STOP_SECONDS - 1,
     )
 
 
-def _application(host: str, routes: Mapping[str, Answer], token: str) -> Starlette:
+def _application(host: str, routes: Mapping[str, Answer], token: str, *, cookie: str, viewers: Viewers) -> Headers:
     """Without a token, only names of this machine are answered to: else a page from elsewhere could make a browser read us."""
     if token:
-        checks = [Middleware(AuthenticationMiddleware, backend=_Token(token), on_error=_refused)]
+        checks = [Middleware(AuthenticationMiddleware, backend=_Token(token, cookie), on_error=_refused)]
     else:
         names = ["localhost", "127.0.0.1", "[::1]", "[", host]  # "[": what older Starlettes make of [::1]:8080
         checks = [Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)]
-    return Starlette(
-        routes=[Route(path, _keeping_token(answer) if token else answer) for path, answer in routes.items()],
+    application = Starlette(
+        routes=[Route(path, _keeping_token(answer, cookie) if token else answer) for path, answer in routes.items()],
         middleware=checks,
     )
+    application.state.viewers = viewers
+    return Headers(application)
 
 
 class _Token(AuthenticationBackend):
     """Looks for the token in the address, in the Authorization header, then among the cookies."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, cookie: str) -> None:
         self._token = token.encode()
+        self._cookie = cookie
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
         """Raises: AuthenticationError when it is missing or another."""
         scheme, _, bearer = conn.headers.get("Authorization", "").partition(" ")
-        named = bearer if scheme.lower() == "bearer" else conn.cookies.get(_COOKIE, "")
+        named = bearer if scheme.lower() == "bearer" else conn.cookies.get(self._cookie, "")
         given = conn.query_params.get("token") or named
         if not hmac.compare_digest(given.encode(), self._token):
             raise AuthenticationError("a token is needed: add ?token=... once\n")
@@ -187,10 +220,10 @@ class _Token(AuthenticationBackend):
 
 
 def _refused(_request: HTTPConnection, error: Exception) -> Response:
-    return PlainTextResponse(str(error), HTTPStatus.UNAUTHORIZED)
+    return PlainTextResponse(str(error), HTTPStatus.UNAUTHORIZED, headers={"Connection": "close"})
 
 
-def _keeping_token(answer: Answer) -> Answer:
+def _keeping_token(answer: Answer, cookie: str) -> Answer:
     """Before ``answer``, move the token from the address, which browsers show and keep, into a cookie."""
 
     def checked(request: Request) -> Response:
@@ -198,7 +231,7 @@ def _keeping_token(answer: Answer) -> Answer:
         if not token or "text/html" not in request.headers.get("Accept", ""):
             return answer(request)
         moved = RedirectResponse(request.url.path, HTTPStatus.SEE_OTHER)
-        moved.set_cookie(_COOKIE, token, httponly=True, samesite="strict")
+        moved.set_cookie(cookie, token, httponly=True, samesite="strict")
         return moved
 
     return checked

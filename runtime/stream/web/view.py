@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ufafuse.runtime.stream.frames import FusedPair
 from ufafuse.runtime.stream.web.broadcast import Broadcast
+from ufafuse.runtime.stream.web.headers import policy_for
 from ufafuse.runtime.stream.web.metrics import CONTENT_TYPE, metrics_text
 from ufafuse.runtime.stream.web.server import Server, as_json, pictures, text
 
@@ -87,4 +88,5 @@ class View:
 
 
 def _page(_request: Request) -> Response:
-    return text(files("ufafuse.runtime.stream.web").joinpath("page.html").read_text(), kind="text/html; charset=utf-8")
+    page = files("ufafuse.runtime.stream.web").joinpath("page.html").read_text()
+    return text(page, kind="text/html; charset=utf-8", headers={"Content-Security-Policy": policy_for(page)})

@@ -205,7 +205,7 @@ def test_giving_up_applies_to_a_read_that_hangs(fuse_marks, sim):
     near = Hanging()
     pipeline = Pipeline(near, sim(FAR), fuse_marks, options=PipelineOptions(retry=RetryPolicy(give_up=0.5)))
     begun = time.monotonic()
-    with pytest.raises(UfaError, match=r"hanging has been away for .*--give-up: it does not return from reading"):
+    with pytest.raises(UfaError, match=r"hanging has been away for .*`give_up`: it does not return from reading"):
         pipeline.run()
     assert time.monotonic() - begun < 4
     near.release.set()
@@ -217,7 +217,7 @@ def test_giving_up_applies_to_a_source_that_comes_back_without_pictures(fuse_mar
     options = PipelineOptions(retry=RetryPolicy(first=0.05, give_up=2.5))
     pipeline = Pipeline(near, sim(FAR), fuse_marks, options=options)
     begun = time.monotonic()
-    with pytest.raises(UfaError, match=r"--give-up: .*stopped sending"):
+    with pytest.raises(UfaError, match=r"`give_up`: .*stopped sending"):
         pipeline.run()
     assert 2 < time.monotonic() - begun < 8
     assert pipeline.summary()["reconnects"][NEAR] >= 1
