@@ -119,7 +119,7 @@ def registered(
     assert looking.best is not None
     seen = looking.near, looking.far, looking.best
     found = Registered(name, sources, align, *seen, looking.sharpest.detail(), pyramid, pyramid.crop, white)
-    found.notes = [text for text in pyramid.warnings if "--match-gain" not in text]
+    found.notes = [text for text in pyramid.warnings if "`match_gain`" not in text]
     if truth is not None:
         place = placed(truth, found.target, f"the truth of {name}", white=white, move=align != "off")
         found.truth, found.crop = place.levels, found.crop.within(place.crop)
