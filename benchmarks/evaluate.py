@@ -137,7 +137,7 @@ def evaluate(
     Args:
         pairs: From `chosen_pairs`.
         contestants: From `contestants.contestants`.
-        jobs: Processes; as many as there are cores when left away. With 1 everything runs in this process.
+        jobs: Processes; None: as many as there are cores. With 1 everything runs in this process.
         pictures: Write each fused picture to ``pictures/CONTESTANT/PAIR.png``, replacing what is there.
         done: Called after each row.
 

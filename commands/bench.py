@@ -199,7 +199,7 @@ def bench(
 def _check_bench(report: Path | None, *, measured_before: bool, chosen: bool) -> None:
     """Before minutes of measuring. Raises: InputError, OutputError."""
     if measured_before and chosen:
-        raise InputError("--from measures nothing: leave the files, --size, --backend and --precision away.")
+        raise InputError("--from measures nothing: omit the files, --size, --backend and --precision.")
     if report is not None and report.exists() and not report.is_dir():
         raise OutputError(f"{report} is a file: give --report a folder.")
 

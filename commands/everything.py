@@ -43,7 +43,7 @@ def export_all(
     Args:
         weights: A ``.safetensors`` file; the artefacts are named after its network.
         folder: Where they go; made if missing.
-        pairs: Real pairs to check (and to calibrate) with; nothing takes synthetic ones.
+        pairs: Real pairs to check (and to calibrate) with; None: synthetic ones.
         size: (height, width) of the frames that are checked and timed, and of the engines' one profile.
         max_pairs: How many pairs each artefact is checked on.
         force: Replace what is there.

@@ -18,10 +18,10 @@ class BuildOptions:
 
     Args:
         profiles: At least one; the runtime takes the first that holds a frame's size.
-        flavor: One of `FLAVORS`; nothing takes the one that is installed.
-        targets: Compute capabilities to build for, such as ``("sm75", "sm86")``: TensorRT-RTX only; nothing means its
+        flavor: One of `FLAVORS`; None: the one that is installed.
+        targets: Compute capabilities to build for, such as ``("sm75", "sm86")``: TensorRT-RTX only; empty: its
             default (Ampere and newer). Classic TensorRT builds for the GPU of this machine.
-        workspace_mib: Most device memory a layer may use as scratch; nothing leaves it to the builder.
+        workspace_mib: Most device memory a layer may use as scratch; None: the builder chooses.
         optimization_level: 0 (fast build) to 5 (fast engine); nothing is the builder's default, 3.
         timing_cache: File to read tactic timings from and write them to; makes later builds fast. Classic only.
         version_compatible: Let newer releases load the engine, at some speed. Classic only.

@@ -57,7 +57,11 @@ class PairGraph(_Gathering):
         scores = self.scores(decoded, detail)
         # A softmax over two is the sigmoid of a difference.
         weights = torch.sigmoid(scores[:count] - scores[count:])
-        fused = (far + self.mixed(apart, weights))[..., :height, :width].clamp(0, 1)
+        # Octaves of both frames together can overshoot; the camera saw nothing beyond what either frame shows.
+        fused = torch.minimum(
+            torch.maximum(far + self.mixed(apart, weights), torch.minimum(near, far)), torch.maximum(near, far)
+        )
+        fused = fused[..., :height, :width]
         return self.frames(fused), weights[:, :1, :height, :width]
 
     def common(self, features: Sequence[Tensor], count: int) -> list[Tensor]:

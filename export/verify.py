@@ -48,7 +48,7 @@ def verify_against_weights(
         artefact: A ``.onnx`` or ``.engine`` file. Of a graph for stacks, the stack's fused picture is judged
             (`ufafuse.export.stack_check`).
         weights: The ``.safetensors`` file that it came from.
-        pairs: A folder of pairs; nothing takes synthetic ones.
+        pairs: A folder of pairs; None: synthetic ones.
         sizes: (height, width) to cut from the middle of each pair; by default the whole frames, for an engine its
             profiles' best sizes.
         max_pairs: Take only so many pairs, spread over the folder.
@@ -163,7 +163,7 @@ def pack_reference(
     Args:
         weights: A ``.safetensors`` file.
         path: Ends in ``.npz``.
-        pairs: A folder of pairs, of which one is taken for each size; nothing takes synthetic ones.
+        pairs: A folder of pairs, of which one is taken for each size; None: synthetic ones.
         sizes: (height, width) of each packed pair.
         force: Replace an existing file.
 

@@ -137,6 +137,8 @@ _TENSORS = {
     "whole": ({"near", "far"}, {"fused"}),
     "tile": ({"near", "far"}, {"fused"}),
     "means": ({"frame", "mask"}, {"sums"}),
+    "encode": ({"frame"}, {"features_0", "attention_0"}),
+    "score": ({"frame", "mean", "count", "gathered_0"}, {"weights"}),
 }
 
 
@@ -157,6 +159,11 @@ def check_fused(fused: NDArray[Any], near: NDArray[Any]) -> None:
     """
     if fused.shape != near.shape:
         raise ModelError(f"the model gives {fused.shape} for frames of {near.shape}: it is none of ours, export it again.")
+    check_finite(fused)
+
+
+def check_finite(fused: NDArray[Any]) -> None:
+    """Refuse a float result with NaN or infinity in it (`BackendError`)."""
     if fused.dtype.kind == "f" and not math.isfinite(float(fused.sum(dtype="float64"))):
         raise BackendError(
             "the result holds NaN or infinity; the engine computed wrong: take another precision (fp32) or backend "

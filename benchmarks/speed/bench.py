@@ -37,7 +37,7 @@ class Plan:
         artefacts: ``.onnx`` or ``.engine`` files.
         sizes: (height, width) each.
         backends: Engines for the sessions; ``("auto",)`` takes every engine that can run the file.
-        precisions: Arithmetic of the sessions; nothing takes the file's own, and bf16 beside fp32.
+        precisions: Arithmetic of the sessions; empty: the file's own, and bf16 beside fp32.
         threads: CPU threads of everything; None leaves it to each engine.
         peers: Also time the network in PyTorch and in the engines' default settings.
         methods: Classical methods, at the first size only.

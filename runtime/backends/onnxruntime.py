@@ -86,7 +86,7 @@ def _settings(options: SessionOptions) -> ort.SessionOptions:
 def _affinities(threads: int | None) -> tuple[int, str]:
     """How many threads, and a core for each of them but the caller's own, as ONNX Runtime wants it (cores from 1)."""
     if not hasattr(os, "sched_getaffinity"):
-        raise BackendError("ONNX Runtime can bind threads to cores on Linux only: leave pinning away.")
+        raise BackendError("ONNX Runtime can bind threads to cores on Linux only: omit pinning.")
     cores = sorted(os.sched_getaffinity(0))
     count = threads or len(cores)
     return count, ";".join(str(cores[index % len(cores)] + 1) for index in range(1, count))

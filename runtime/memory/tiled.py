@@ -81,7 +81,7 @@ class TiledModel:
                 f"`ufa export --tiles`{build}, or use `tile=off` where the memory allows it."
             )
         for path in (means_path, tile_path):
-            _check_same(path, read_manifest(path), model, session.manifest)
+            check_same_weights(path, read_manifest(path), model, session.manifest)
         with contextlib.ExitStack() as opened:
             means = opened.enter_context(open_session(means_path, backend=backend, options=options))
             tile = opened.enter_context(open_session(tile_path, backend=backend, options=options))
@@ -164,7 +164,8 @@ class TiledModel:
                 session.close()
 
 
-def _check_same(path: Path, found: Manifest, model: Path, wanted: Manifest) -> None:
+def check_same_weights(path: Path, found: Manifest, model: Path, wanted: Manifest) -> None:
+    """Raises: ModelError unless a companion at ``path`` was made from the weights of ``model``, with its io and precision."""
     for what in ("weights_sha256", "io", "precision"):
         if getattr(found, what) != getattr(wanted, what):
             raise ModelError(

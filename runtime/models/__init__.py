@@ -12,6 +12,7 @@ from typing import Any
 from ufafuse.runtime.errors import InputError
 
 DEFAULT = "ufa-edge"
+STACKS = "ufa-stack"  # the default for more than two frames
 FOLDER = Path(__file__).resolve().parent
 PURPOSES = {
     "ufa": "The paper's network, to compare with the paper: one scale, 344,229 parameters. Slow.",
@@ -24,6 +25,11 @@ _PRECISION_SUFFIX = {None: "", "fp32": "", "bf16": "", "int8": "-int8"}
 def bundled() -> list[str]:
     """Names of the networks whose ONNX lies in this folder."""
     return sorted({path.name.split(".")[0].removesuffix("-int8") for path in FOLDER.glob("*.onnx")})
+
+
+def default_for(frames: int, *, of_stack: bool = False) -> str:
+    """The bundled network that fuses so many frames where none is named; ``of_stack``: as a stack, however few."""
+    return STACKS if (frames > 2 or of_stack) and STACKS in bundled() else DEFAULT
 
 
 def model_path(model: str | Path | None = None, *, precision: str | None = None) -> Path:
