@@ -265,6 +265,10 @@ def verify(
         else:
             sizes = [size_from(text) for text in size or []]
             findings = _verify_against_weights(artefact, against, pairs, sizes, max_pairs, backend.value, options)
+        if out is not None:
+            from ufafuse.runtime.jobs import make_folder
+
+            make_folder(out)
         written = findings.write(out or artefact.parent)
         console.emit(findings.report, as_json=as_json)
         if not as_json:
