@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ufafuse.benchmarks.evaluate import Evaluation
 from ufafuse.benchmarks.metrics import METRICS, TRUTH_METRICS
 from ufafuse.benchmarks.published import MEASURED, Table, TableRow
+from ufafuse.runtime.tables import kept_columns, left_out
 
 if TYPE_CHECKING:
     import rich.console
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 NOT_GIVEN = "-"
 _WIDE = 104
+_DROPPED_FIRST = ("Qcb", "SEN", "Qm", "STD", "Qc")
 _SHORT_DIGITS = {"AVG": 2, "STD": 2, "SEN": 2, "PSNR": 2}
 
 
@@ -73,13 +75,17 @@ def terminal_table(rows: list[TableRow], title: str, console: "rich.console.Cons
 
     names = columns(rows)
     top = best(rows, names)
-    table = RichTable(title=title, box=None, padding=(0, 1, 0, 0))
-    for number, head in enumerate(header(names)):
-        table.add_column(head, justify="left" if number < 2 else "right", no_wrap=True)
-    for row in rows:
-        first, what, *values = cells(row, names, short=console.width < _WIDE)
-        marked = [f"[bold green]{v}[/]" if is_best(row, name, top) else v for name, v in zip(names, values, strict=True)]
-        table.add_row(first, what, *marked, style="" if row.source == MEASURED else "dim")
+    heads = header(names)
+    texts = [cells(row, names, short=console.width < _WIDE) for row in rows]
+    kept = kept_columns(heads, texts, drop=_DROPPED_FIRST, width=console.width)
+    table = RichTable(title=title, box=None, padding=(0, 1, 0, 0), caption=left_out(heads, kept) or None)
+    for number in kept:
+        table.add_column(heads[number], justify="left" if number < 2 else "right", no_wrap=True)
+    for row, found in zip(rows, texts, strict=True):
+        marked = [
+            f"[bold green]{text}[/]" if is_best(row, head, top) else text for head, text in zip(heads, found, strict=True)
+        ]
+        table.add_row(*(marked[number] for number in kept), style="" if row.source == MEASURED else "dim")
     table.width = console.measure(table, options=console.options.update(max_width=1000)).maximum
     return table
 

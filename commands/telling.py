@@ -110,7 +110,9 @@ def _tell_engine(fuser: Fuser) -> None:
 def _table(outcomes: Sequence[Outcome]) -> Any:  # noqa: ANN401 - rich is imported here only
     from rich.table import Table
 
-    table = Table("pair", "size", "result")
+    table = Table()
+    for head in ("pair", "size", "result"):
+        table.add_column(head, no_wrap=True, overflow="ellipsis")
     for outcome in outcomes:
         size = "x".join(map(str, outcome.size)) if outcome.size else ""
         result = "[red]failed[/red]" if outcome.error else console.escape(str(outcome.fused))
