@@ -399,7 +399,7 @@ def test_the_command_writes_one_page_that_needs_nothing_beside_it(run, folder, t
         assert f">{word}<" in html or f" {word}<br>" in html
     assert "| pyramid | measured |" in (out / "report.md").read_text().replace("**", "")
     assert "| best frame | upper bound |" in (out / "report.md").read_text()
-    assert cv2.imread(str(out / "closeups" / "known.png")).ndim == 3
+    assert cv2.imread(str(out / "closeups" / "known.jpg")).ndim == 3
     assert cv2.imread(str(out / "fused" / "average" / "unknown.png")).shape == (*SIZE, 3)
     rows = list(csv.DictReader((out / "eval.csv").open()))
     assert [row["name"] for row in rows] == ["known", "unknown"] * 2 + ["known"] + ["mean"] * 3
