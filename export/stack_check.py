@@ -97,7 +97,8 @@ class StackRun:
         bands = [band[..., :height, :width] for band in octaves(padded)]
         fused = sum((band * share).sum(0, keepdim=True) for band, share in zip(bands, shares.split(1, 1), strict=True))
         assert isinstance(fused, Tensor)
-        return fused.clamp(0, 1)
+        unseen = (1 - covered) * 1e4  # as the network: nothing beyond what the frames show
+        return fused.clamp((planes + unseen).amin(0, keepdim=True), (planes - unseen).amax(0, keepdim=True))
 
 
 def _stack(near: Bytes, far: Bytes) -> tuple[list[Bytes], Tensor]:

@@ -45,8 +45,20 @@ out = _Console(highlight=False, soft_wrap=True)
 err = _Console(highlight=False, soft_wrap=True, stderr=True)
 
 INTERRUPTED = 130
+_SYSTEM_ERRORS = frozenset(  # what a path or a disk does: nobody's defect
+    (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EIO,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+        errno.EACCES,
+        errno.ESTALE,
+    )
+)
 _options: dict[str, str] = {}  # of the command that runs, by parameter: how texts name them
-_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})  # nobody's defect
 _ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 # The extra that a folder's modules need, and a command's own.
 _EXTRAS = {"train": "train", "network": "train", "export": "export", "calibration": "export", "benchmarks": "bench"}
@@ -60,7 +72,8 @@ def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the 
     A `UfaError` becomes one line on stderr (with ``as_json`` also ``{"ok": false, "error": ...}`` on stdout) and its exit
     code; so does a package of one of our extras that is not installed, and an OpenCV that is missing or cannot be loaded; an
     interrupt becomes 130. SIGTERM and SIGHUP (under nohup not) end it as orderly, with nothing half-written left behind.
-    A disk that is full or fails is a sentence as well. Anything else is a defect of ours and keeps its traceback.
+    A disk that is full or fails, or a path that the system refuses, is a sentence as well. Anything else is a defect of
+    ours and keeps its traceback.
     """
     _options.update(_options_in_use())
     try:
@@ -74,9 +87,10 @@ def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the 
             raise
         _end(text, BackendError.exit_code, as_json=as_json, cause=error)
     except OSError as error:
-        if error.errno not in _DISK_ERRORS:
+        if error.errno not in _SYSTEM_ERRORS:
             raise
-        what = f"{error.filename} cannot be written or read" if error.filename else "a file cannot be written or read"
+        name = str(error.filename or "a file")
+        what = f"{name if len(name) < 100 else name[:60] + '...'} cannot be written or read"
         _end(f"{what}: {error.strerror}. Mend that, and run it again.", OutputError.exit_code, as_json=as_json, cause=error)
     except KeyboardInterrupt as interrupt:
         err.print("interrupted")

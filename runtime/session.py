@@ -49,7 +49,7 @@ class SessionOptions:
     """What a user may ask of an engine; ``None`` leaves the choice to it.
 
     Args:
-        precision: The arithmetic: one of `PRECISIONS`. A backend refuses what the machine or the file has not.
+        precision: The arithmetic: one of `PRECISIONS`. A backend refuses what the machine or the file does not have.
         threads: CPU threads.
         provider: ONNX Runtime's execution provider: ``"cpu"``, ``"cuda"`` or ``"tensorrt"``.
         pin: Bind threads to cores, where the engine can.
@@ -166,6 +166,11 @@ def check_fused(fused: NDArray[Any], near: NDArray[Any]) -> None:
     """
     if fused.shape != near.shape:
         raise ModelError(f"the model gives {fused.shape} for frames of {near.shape}: it is none of ours, export it again.")
+    check_finite(fused)
+
+
+def check_finite(fused: NDArray[Any]) -> None:
+    """Refuse a float result with NaN or infinity in it (`BackendError`)."""
     if fused.dtype.kind == "f" and not math.isfinite(float(fused.sum(dtype="float64"))):
         raise BackendError(
             "the result holds NaN or infinity; the engine computed wrong: take another precision (fp32) or backend "

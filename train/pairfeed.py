@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ufafuse.network.base import Network
-from ufafuse.train.data import NamedPair, PairDataset, PairOptions, held_out_pairs, read_pairs
+from ufafuse.train.data import PairDataset, PairOptions, held_out_pairs, read_pairs
 from ufafuse.train.drawnpairs import DrawnPairs, DrawnScenes
 from ufafuse.train.feed import Batch, Feed, Positions, Share, Validation, begin_worker
 from ufafuse.train.photos import Photos
@@ -27,13 +27,13 @@ class PairFeed(Feed):
     def __init__(self, options: TrainOptions) -> None:
         """Read the photographs and the pairs to validate on; `InputError` where they cannot be used."""
         self.batch = options.recipe.batch
-        self.dataset: PairDataset
-        if options.drawn:
-            self.dataset, held_out = self._drawn(options)
+        drawn = self._drawn if options.drawn else self._photographed
+        self.dataset, held_out = drawn(options)
+        if options.val_pairs is not None:
+            self.validation = read_pairs(options.val_pairs)
         else:
-            self.dataset, held_out = self._photographed(options)
-        self.validation: list[NamedPair]
-        self.validation = held_out_pairs(held_out, HELD_OUT) if held_out else read_pairs(options.val_pairs)  # type: ignore[arg-type]
+            assert held_out is not None, "without pairs of one's own some are held out"
+            self.validation = held_out_pairs(held_out, HELD_OUT)
 
     def _photographed(self, options: TrainOptions) -> tuple[PairDataset, PairDataset | None]:
         assert options.images is not None

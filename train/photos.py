@@ -152,7 +152,7 @@ class Photos:
 class Pictures(Sequence[Picture]):
     """The photographs of a folder, each checked once; decoded ones stay in memory while they fit."""
 
-    def __init__(self, folder: Path, *, skip_bad: bool = False, memory_mib: float = MEMORY_MIB) -> None:
+    def __init__(self, folder: Path, *, skip_bad: bool = False, memory_mib: float = MEMORY_MIB, threads: int = 2) -> None:
         """Read every photograph directly in `folder` once; see `Photos` for the arguments and errors."""
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder: give the one that holds the photographs.")
@@ -161,16 +161,15 @@ class Pictures(Sequence[Picture]):
         self.skipped: list[str] = []
         room = memory_mib * 2**20
         paths = sorted(filter(is_image, folder.iterdir()))
-        for path in paths:
-            try:
-                picture = colour(read_image(path))
-            except InputError as error:
-                self.skipped.append(str(error))
-                continue
-            self._paths.append(path)
-            room -= picture.nbytes
-            if room >= 0:
-                self._kept[path] = picture
+        with ThreadPoolExecutor(threads) as pool:
+            for path, picture in zip(paths, pool.map(_try_read, paths), strict=True):
+                if isinstance(picture, InputError):
+                    self.skipped.append(str(picture))
+                    continue
+                self._paths.append(path)
+                room -= picture.nbytes
+                if room >= 0:
+                    self._kept[path] = picture
         if not paths:
             raise InputError(f"{folder} holds no pictures: give a folder of photographs (JPEG, PNG, ...).")
         if self.skipped and not (skip_bad and self._paths):
@@ -195,6 +194,13 @@ class Pictures(Sequence[Picture]):
         part = object.__new__(Pictures)
         part._kept, part._paths, part.skipped = self._kept, [self._paths[index] for index in indices], []
         return part
+
+
+def _try_read(path: Path) -> Picture | InputError:
+    try:
+        return colour(read_image(path))
+    except InputError as error:
+        return error
 
 
 def _try_load(files: PhotoFiles) -> tuple[Picture, Picture] | InputError:

@@ -83,7 +83,7 @@ class StackFeed(Feed):
         self.photographs, self.skipped = found.photographs, found.skipped
         self.textures, held_out = found.both
         self.validation: Sequence[NamedStack]
-        self.pairs = drawn_pairs(self.textures, options, 0)
+        self.pairs = drawn_pairs(self.textures.again(), options, 0)
         if options.val_stacks is not None:
             self.validation = read_stacks(options.val_stacks)
         elif options.val_pairs is not None:

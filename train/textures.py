@@ -34,6 +34,10 @@ class Textures:
         self._seed, self._photos, self._share, self._side = tuple(seed), photos, share, side
         self._drawn: dict[int, NDArray[np.uint8]] = {}
 
+    def again(self) -> "Textures":
+        """Return the same pictures for another sequence of scenes, which remembers those that it needs."""
+        return Textures(self._seed, self._photos, share=self._share, side=self._side)
+
     def at(self, scene: int) -> Texture:
         """Return what gives scene number `scene` its pictures."""
         first = scene // RENEWED
@@ -75,8 +79,9 @@ def surfaces(options: TrainOptions) -> Surfaces:
     skipped: list[str] = []
     if options.images is not None:
         photos = Pictures(options.images, skip_bad=options.skip_bad)
-        train, held_out = photos.split(options.val_share, options.seed)
-        skipped = photos.skipped
+        train, skipped = photos, photos.skipped
+        if options.val_pairs is None and options.val_stacks is None:
+            train, held_out = photos.split(options.val_share, options.seed)
     one, other = (
         Textures((options.seed, stream), photographs, share=options.photo_share, side=SIDE)
         for stream, photographs in ((1, train), (2, held_out))

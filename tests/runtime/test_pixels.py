@@ -99,6 +99,8 @@ def test_the_kinds_of_webp(data, size):
 @pytest.mark.parametrize("shape", [(24, 32, 3), (1, 1, 3), (33, 7, 3)])
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tif", ".gif"])
 def test_what_encoders_write_is_understood(suffix, shape):
+    if not cv2.haveImageWriter(f"x{suffix}"):
+        pytest.skip(f"this OpenCV writes no {suffix}")
     assert declared_size(encoded(suffix, shape=shape)) == shape[:2]
 
 

@@ -166,10 +166,21 @@ def test_as_many_surfaces_are_photographs_as_asked_for() -> None:
     assert shares[0.45] == pytest.approx(0.45, abs=0.07)
 
 
+def test_pairs_between_stacks_leave_these_their_pictures() -> None:
+    one = Textures((0, 1), side=24)
+    assert one.again()._drawn is not one._drawn
+    assert np.array_equal(one.again().at(3)(np.random.default_rng(1)), one.at(3)(np.random.default_rng(1)))
+
+
 def test_photographs_are_trained_on_or_validated_on(options: TrainOptions, photo_folder: Path) -> None:
     feed = StackFeed(dataclasses.replace(options, images=photo_folder, photo_share=1.0, val_share=0.3))
     assert feed.photographs == 3
     assert len(feed.textures._photos) == 3
+    (photo_folder.parent / "pairs").mkdir()
+    for name in ("A", "B", "GT"):
+        cv2.imwrite(str(photo_folder.parent / "pairs" / f"p_{name}.png"), photograph(40, 40, 0))
+    with_pairs = dataclasses.replace(options, images=photo_folder, val_pairs=photo_folder.parent / "pairs")
+    assert StackFeed(with_pairs).photographs == 4  # none is held out
     (photo_folder / "broken.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"1 of 5 photographs cannot be used: .*broken\.png"):
         StackFeed(dataclasses.replace(options, images=photo_folder))

@@ -1,5 +1,8 @@
 """Deadlines belong to operations: a server that drips, and a source that hangs, end in a bounded time; so does a signal."""
 
+import contextlib
+import io
+import json
 import os
 import signal
 import socket
@@ -7,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import cv2
 import pytest
@@ -19,7 +21,8 @@ from ufafuse.runtime.stream.frames import FAR, NEAR
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.sinks.base import Sink
-from ufafuse.runtime.stream.sources import BrokenFrame, HttpSource, PushSource, Source, SourceLost, mjpeg
+from ufafuse.runtime.stream.sinks.matroska import MatroskaWriter
+from ufafuse.runtime.stream.sources import BrokenFrame, HttpSource, PushSource, Source, SourceLost, UrlSource, mjpeg, opencv
 
 UFA = [sys.executable, "-c", "from ufafuse.commands.cli import main; main()", "stream"]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
@@ -28,7 +31,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=fr
 @pytest.fixture
 def hostile():
     """``hostile(pieces)`` sends the pieces of an iterator to whoever connects, and returns the address."""
-    listeners = []
+    listeners, asked = [], []
 
     def start(pieces):
         listener = socket.create_server(("127.0.0.1", 0))
@@ -37,7 +40,10 @@ def hostile():
         def answer(client):
             with client:
                 try:
-                    client.recv(10_000)
+                    client.settimeout(1)
+                    with contextlib.suppress(TimeoutError):  # who is only listening
+                        asked.append(client.recv(10_000))
+                    client.settimeout(None)
                     for piece in pieces():
                         client.sendall(piece)
                 except OSError:
@@ -54,6 +60,7 @@ def hostile():
         threading.Thread(target=accept, daemon=True).start()
         return f"http://127.0.0.1:{listener.getsockname()[1]}/"
 
+    start.asked = asked  # the requests until now
     yield start
     for listener in listeners:
         listener.close()
@@ -127,6 +134,28 @@ def test_a_picture_that_never_comes_whole_is_given_up(hostile, what):
     assert time.monotonic() - begun < 3
     assert time.thread_time() - spent < 2
     source.close()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "pieces"),
+    [
+        ("rtsp", lambda: dripped(b"RTSP/1.0 200 OK\r\nCSeq: 1\r\nX: ")),
+        ("rtsp", lambda: dripped(b"", pause=60)),
+        ("rtsp", lambda: endless(b"RTSP/1.0 100 Continue\r\n\r\n")),
+        ("tcp", lambda: dripped(b"")),
+        ("tcp", lambda: endless(b"x" * 1000)),
+        ("http", lambda: after(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\n\r\n", dripped(b"\0\0\0\x20ftypisom"))),
+    ],
+    ids=["drips", "silent", "continues", "drips bare", "endless", "video that drips"],
+)
+def test_what_ffmpeg_opens_has_one_deadline_too(hostile, monkeypatch, scheme, pieces):
+    monkeypatch.setattr(opencv, "NETWORK_TIMEOUT_MS", 700)
+    url = hostile(pieces).replace("http:", f"{scheme}:")
+    source = HttpSource(url) if scheme == "http" else UrlSource(url)
+    begun = time.monotonic()
+    with pytest.raises(SourceLost):
+        source.open()
+    assert time.monotonic() - begun < 4
 
 
 @pytest.mark.parametrize("while_", ["open", "read"])
@@ -263,17 +292,10 @@ def test_a_signal_ends_a_wait_for_a_camera_within_a_second(hostile, number, when
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"}
     )
-    deadline = time.monotonic() + 30
-    status = Path(f"/proc/{process.pid}/status")
-
-    def caught():
-        """Whether the handlers stand: before, a signal kills at once, which is no wait either."""
-        mask = next(int(line.split()[1], 16) for line in status.read_text().splitlines() if line.startswith("SigCgt"))
-        return mask >> (number - 1) & 1 and mask >> (signal.SIGTERM - 1) & 1
-
-    while not caught() and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while not hostile.asked and time.monotonic() < deadline:
         time.sleep(0.05)
-    time.sleep(0.5 if when == "opening" else 2.0)
+    time.sleep(0.5 if when == "opening" else 3.0)
     begun = time.monotonic()
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
@@ -281,6 +303,44 @@ def test_a_signal_ends_a_wait_for_a_camera_within_a_second(hostile, number, when
     assert process.returncode == 0, errors
     assert "stopp" in errors
     assert "Traceback" not in errors
+
+
+def test_a_thread_left_behind_in_ffmpeg_does_not_crash_the_end(hostile, numbered_picture):
+    """Its camera has gone silent, and the interpreter's own end would pull the ground from under it."""
+    file = io.BytesIO()
+    writer = MatroskaWriter(file, (96, 192))
+    for number in range(300):
+        writer.write(cv2.imencode(".jpg", numbered_picture(number, NEAR))[1].tobytes(), 40 * number)
+    url = hostile(lambda: after(file.getvalue(), dripped(b"", pause=60))).replace("http:", "tcp:")
+    command = [*UFA, "--near", url, "--far", url, "--model", "copy", "-q", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if "sent no frame" in line:
+            break
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, (said, errors)
+    assert json.loads(output)["frames_in"][NEAR] > 0
+    assert "terminate" not in errors
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--version"], 0), (["stream", "--near", "no.mp4", "--far", "sim:"], 2)])
+@pytest.mark.parametrize("left", ["ufafuse-near", "ufafuse-open", "another"])
+def test_the_process_leaves_at_once_where_a_thread_is_left_behind(left, arguments, code):
+    """A thread that comes back from a library while the interpreter ends is killed inside of it, and takes the process too."""
+    program = (
+        "import atexit, sys, threading, time; from ufafuse.commands.cli import main\n"
+        "atexit.register(print, 'its own end', file=sys.stderr)\n"
+        f"threading.Thread(target=time.sleep, args=(60,), name={left!r}, daemon=True).start()\n"
+        f"sys.argv[1:] = {arguments!r}; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == code
+    assert ("its own end" in done.stderr) == (left == "another")
+    assert (done.stdout if code == 0 else done.stderr).strip()
 
 
 BAD_HOSTS = [
