@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ufafuse.export.stack_graphs import SHIFT
 from ufafuse.network.base import Network
-from ufafuse.network.stacknet import StackNet, octaves
+from ufafuse.network.stacknet import SELECTION, StackNet, octaves
 from ufafuse.runtime.checks.cases import Case, bgr_levels
 from ufafuse.runtime.errors import ModelError
 from ufafuse.runtime.frames import check_pair, pack, to_planes
@@ -91,7 +92,7 @@ class StackRun:
         else:
             common = [told.repeat_interleave(count, 0) for told in net.common(gathered)]
             scores = net.score(padded, features, common, *(each.repeat_interleave(count, 0) for each in (mean, total)))
-            weights = torch.cat(scores, 1)[..., :height, :width].exp()
+            weights = (SELECTION * torch.cat(scores, 1)[..., :height, :width] - SHIFT).exp()
         shares = weights * covered
         shares = shares / shares.sum(0, keepdim=True)
         bands = [band[..., :height, :width] for band in octaves(padded)]

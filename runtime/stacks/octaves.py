@@ -117,7 +117,7 @@ class OctaveSums:
         def put(rows: slice) -> None:
             light: Any = np.zeros(self._light[0, :, rows].shape, np.float32)
             for band in range(len(self._light)):
-                light += self._light[band, :, rows] / np.maximum(self._weight[band, rows], 1e-30)
+                light += self._light[band, :, rows] / np.maximum(self._weight[band, rows], 1e-37)
             seen = self._weight[0, rows] > 0
             colours = np.clip(np.moveaxis(light, 0, 2), self._low[rows], self._high[rows])
             np.copyto(picture[rows, :, : self._channels], _levels(colours, self._kind), where=seen[..., None])
