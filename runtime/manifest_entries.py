@@ -8,7 +8,7 @@ from typing import Any
 KINDS = ("weights", "onnx", "engine")
 ARITHMETIC = ("fp32", "bf16", "fp16", "int8")
 IO = ("float", "uint8")
-ROLES = ("whole", "means", "tile")
+ROLES = ("whole", "means", "tile", "encode", "score")
 _LONGEST_TEXT = 4096
 _FARTHEST, _COARSEST, _WIDEST, _LARGEST_SIDE = 4096, 1024, 1 << 16, 1 << 20
 _MOST = 64  # scales, profiles, GPUs
@@ -114,6 +114,10 @@ _EXTRA: dict[str, tuple[Check, str]] = {
     "strides": (_wholes(1, _COARSEST), _SEVERAL),
     "widths": (_wholes(1, _WIDEST), _SEVERAL),
     "global_means": (_boolean, "true or false"),
+    "gathers": (_boolean, "true or false"),
+    "encode_halo": _whole(0, _FARTHEST),
+    "score_halo": _whole(0, _FARTHEST),
+    "octaves": (_wholes(1, _COARSEST), _SEVERAL),
     "profiles": (_profiles, "sizes min, opt and max"),
     "flavor": _A_TEXT,
     "version": _A_TEXT,
