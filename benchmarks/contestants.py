@@ -144,7 +144,7 @@ def contestants(
     names = [name for asked in method_names for name in (list(methods()) if asked == _ALL else [asked])]
     for name in names:
         if name not in networks and name not in methods():
-            raise InputError(f"--methods {name} is not known: choose from {', '.join([*methods(), *networks])}, or all.")
+            raise InputError(f"`methods={name}` is not known: choose from {', '.join([*methods(), *networks])}, or all.")
     models = models + [name for name in names if name in networks]
     found += [MethodContestant(name) for name in names if name not in networks]
     if not found and not models:
@@ -155,12 +155,12 @@ def contestants(
 
 def _fused_folders(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise InputError(f"--fused {folder} is not a folder: give one that holds a fused picture for each pair.")
+        raise InputError(f"`fused={folder}` is not a folder: give one that holds a fused picture for each pair.")
     if any(is_image(path) for path in folder.iterdir()):
         return [folder]
     parts = [part for part in sorted(folder.iterdir()) if part.is_dir() and any(map(is_image, part.rglob("*")))]
     if not parts:
-        raise InputError(f"--fused {folder} holds no picture: give the folder that `ufa fuse --pairs` wrote.")
+        raise InputError(f"`fused={folder}` holds no picture: give the folder that `ufa fuse --pairs` wrote.")
     return parts
 
 

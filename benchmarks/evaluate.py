@@ -17,6 +17,7 @@ import numpy as np
 from ufafuse.benchmarks.contestants import Contestant, FusedPair, ModelContestant, alike
 from ufafuse.benchmarks.metrics import METRICS, TRUTH_METRICS, as_levels, score
 from ufafuse.benchmarks.speed.contenders import cores
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
 from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.jobs import make_folder
@@ -129,14 +130,14 @@ def evaluate(
     *,
     jobs: int | None = None,
     pictures: Path | None = None,
-    done: Callable[[EvalRow], None] = lambda _: None,
+    done: Callable[[EvalRow], None] = ignored,
 ) -> Evaluation:
     """Fuse (where needed) and score every pair of every contestant.
 
     Args:
         pairs: From `chosen_pairs`.
         contestants: From `contestants.contestants`.
-        jobs: Processes; as many as there are cores when left away. With 1 everything runs in this process.
+        jobs: Processes; None: as many as there are cores. With 1 everything runs in this process.
         pictures: Write each fused picture to ``pictures/CONTESTANT/PAIR.png``, replacing what is there.
         done: Called after each row.
 
@@ -155,7 +156,7 @@ def evaluate(
                 rows[row.method, row.name] = row
                 done(row)
     except BrokenProcessPool as error:
-        raise BackendError(f"one of {jobs} processes was killed, for want of memory as a rule: give --jobs 1.") from error
+        raise BackendError(f"one of {jobs} processes was killed, for want of memory as a rule: give `jobs=1`.") from error
     return Evaluation([rows[contestant.name, pair.name] for contestant, pair in tasks], _networks(contestants))
 
 
@@ -212,7 +213,7 @@ def _rows(
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or f"{type(error).__name__}: a smaller picture, or fewer --jobs, may do"
+    return " ".join(str(error).split()) or f"{type(error).__name__}: a smaller picture, or fewer `jobs`, may do"
 
 
 def _frames(pair: PairPaths) -> tuple[Any, Any]:

@@ -60,7 +60,7 @@ def published_table(number: str) -> Table:
     """Table ``"V"`` (multi-focus), ``"VI"`` (infrared and visible) or ``"VII"`` (CT and MR). Raises: InputError."""
     tables = _tables()
     if number.upper() not in tables:
-        raise InputError(f"--table {number} is not one of the paper's: choose {', '.join(tables)}.")
+        raise InputError(f"`table={number}` is not one of the paper's: choose {', '.join(tables)}.")
     table = tables[number.upper()]
     metrics = tuple(table["metrics"])
     return Table(table["title"], metrics, table["note"], tuple(_row(metrics, row) for row in table["rows"]))

@@ -20,6 +20,7 @@ from ufafuse.calibration.table import plot
 from ufafuse.export.onnx_export import Companions, report_path
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.runtime.artefact import METADATA_KEY, Manifest, atomic_write, read_manifest, sha256_of, tool_versions, write_json
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import CheckFailed, InputError
 from ufafuse.runtime.writing import check_new
 
@@ -66,7 +67,7 @@ class CalibrationOptions:
     def __post_init__(self) -> None:
         drawn = self.images is not None and self.masks is not None
         if (self.images is None) != (self.masks is None) or (self.pairs is None) != drawn:
-            raise InputError("give either --pairs DIR, or --images DIR and --masks DIR to draw pairs from.")
+            raise InputError("give either `pairs`, or `images` and `masks` to draw pairs from.")
 
     def load(self) -> tuple[list[Crop], list[Crop]]:
         """(to calibrate, to judge)."""
@@ -77,7 +78,7 @@ class CalibrationOptions:
 
 
 def int8_from_onnx(
-    onnx: Path, out: Path, options: CalibrationOptions, *, force: bool = False, on_step: Progress = lambda *_: None
+    onnx: Path, out: Path, options: CalibrationOptions, *, force: bool = False, on_step: Progress = ignored
 ) -> dict[str, Any]:
     """Calibrate, quantise and check a model, and its tiling companions where they lie beside it.
 
@@ -167,7 +168,7 @@ def _source(onnx: Path, out: Path, *, force: bool) -> tuple[Manifest, Any]:
 def _check_names(keep: Sequence[str], names: Sequence[str]) -> None:
     unknown = [name for name in keep if name not in names]
     if unknown:
-        raise InputError(f"--keep {', '.join(unknown)}: no such layer. The layers are {', '.join(names)}.")
+        raise InputError(f"`keep={', '.join(unknown)}`: no such layer. The layers are {', '.join(names)}.")
 
 
 def _ranges(
@@ -182,7 +183,7 @@ def _ranges(
         ranges = Ranges.load(options.ranges, manifest)
         missing = [name for name in names if name not in ranges.layers]
         if missing:
-            raise InputError(f"--ranges {options.ranges} lacks the layers {', '.join(missing)}: leave it away.")
+            raise InputError(f"`ranges={options.ranges}` lacks the layers {', '.join(missing)}: omit it.")
         return ranges
     factors: dict[str, list[float]] = {}
     if options.equalise:

@@ -41,11 +41,11 @@ class CropOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raises: InputError for sizes and numbers that make no sense."""
+        """Raises: InputError for sizes and numbers out of range."""
         if self.calibrate < 1 or self.judge < 1 or self.size < 16:
             raise InputError(
                 f"{self.calibrate} and {self.judge} windows of {self.size} pixels cannot calibrate: give at least one of each "
-                "(--crops, --judge) and 16 pixels (--crop)."
+                "and 16 pixels."
             )
 
 

@@ -38,7 +38,7 @@ class Judge:
     Args:
         source: The file to be quantised; its own results, on ONNX Runtime or else OpenVINO in float32, are the reference.
         crops: The frames.
-        threads: CPU threads; nothing leaves it to the engines.
+        threads: CPU threads; None: the engines choose.
     """
 
     def __init__(self, source: Path, crops: Sequence[Crop], *, threads: int | None = None) -> None:

@@ -47,7 +47,7 @@ class QuantizerOptions:
     def __post_init__(self) -> None:
         """Raises: InputError for other widths."""
         if self.weight_bits not in (7, 8):
-            raise InputError(f"--weight-bits {self.weight_bits} is not known: choose 7 or 8.")
+            raise InputError(f"`weight_bits={self.weight_bits}` is not known: choose 7 or 8.")
 
 
 @dataclass(frozen=True)

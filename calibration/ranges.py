@@ -14,6 +14,7 @@ from ufafuse.calibration.crops import Crop
 from ufafuse.calibration.layers import Layer, conv_layers
 from ufafuse.calibration.quantizers import Range
 from ufafuse.runtime.artefact import Manifest, write_json
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.frames import check_pair, pack
 
@@ -40,9 +41,9 @@ class Method:
     def __post_init__(self) -> None:
         """Raises: InputError for an unknown method or an impossible share."""
         if self.name not in METHODS:
-            raise InputError(f"--method {self.name} is not known: choose one of {', '.join(METHODS)}.")
+            raise InputError(f"`method={self.name}` is not known: choose one of {', '.join(METHODS)}.")
         if not 50 < self.percentile <= 100:
-            raise InputError(f"--percentile {self.percentile} makes no sense: give more than 50, at most 100.")
+            raise InputError(f"`percentile={self.percentile}` is out of range: give more than 50, at most 100.")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Ranges:
         import json
 
         if not path.is_file():
-            raise InputError(f"--ranges {path} is not a file: give the X.ranges.json of an earlier `ufa calibrate`.")
+            raise InputError(f"`ranges={path}` is not a file: give the X.ranges.json of an earlier `ufa calibrate`.")
         try:
             values = json.loads(path.read_text())
             schema = values.pop("schema")
@@ -88,11 +89,11 @@ class Ranges:
             ranges = cls(layers, **values)
             ranges.check()
         except (ValueError, KeyError, TypeError, AttributeError, OSError, OverflowError, RecursionError) as error:
-            raise ModelError(f"{path} holds no ranges ({error}): omit --ranges to measure again.") from error
+            raise ModelError(f"{path} holds no ranges ({error}): omit `ranges` to measure again.") from error
         if schema != SCHEMA:
-            raise ModelError(f"{path} is of another ufafuse: omit --ranges to measure again.")
+            raise ModelError(f"{path} is of another ufafuse: omit `ranges` to measure again.")
         if ranges.weights_sha256 != manifest.weights_sha256:
-            raise ModelError(f"{path} holds the ranges of other weights: omit --ranges to measure again.")
+            raise ModelError(f"{path} holds the ranges of other weights: omit `ranges` to measure again.")
         return ranges
 
     def check(self) -> None:
@@ -119,7 +120,7 @@ def measure_ranges(
     crops: Sequence[Crop],
     method: Method,
     *,
-    done: Callable[[], None] = lambda: None,
+    done: Callable[[], None] = ignored,
 ) -> Ranges:
     """Run the graph on frames and draw each convolution's input and output range.
 

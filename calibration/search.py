@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import CheckFailed
 
 Evaluate = Callable[[Collection[str]], float]
@@ -25,7 +26,7 @@ class Choice:
     psnr_all: float
 
 
-def sensitivity(names: Sequence[str], evaluate: Evaluate, *, done: Callable[[str], None] = lambda _: None) -> dict[str, float]:
+def sensitivity(names: Sequence[str], evaluate: Evaluate, *, done: Callable[[str], None] = ignored) -> dict[str, float]:
     """Worst PSNR in dB with each layer quantised alone."""
     table = {}
     for name in names:
@@ -67,7 +68,7 @@ def fewest_kept(
         best = max(candidates, key=alone.__getitem__, default="")
         raise CheckFailed(
             f"no layer can be int8 at {min_psnr:g} dB: with every layer it is {psnr_all:.1f} dB, with {best} alone "
-            f"{alone.get(best, 0):.1f} dB. Lower --min-psnr, or train a network that is less sensitive."
+            f"{alone.get(best, 0):.1f} dB. Lower `min_psnr`, or train a network that is less sensitive."
         )
     return Choice(
         int8=tuple(name for name in names if name in chosen),

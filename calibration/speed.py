@@ -23,7 +23,7 @@ def race(files: Mapping[str, Path], engine: str, *, threads: int | None = None, 
     Args:
         files: Whole-frame ONNX files with manifests, by any name.
         engine: A backend's name; it computes as it would for `ufa fuse`.
-        threads: CPU threads; nothing leaves it to the engine.
+        threads: CPU threads; None: the engine chooses.
         rounds: Runs of each after one that warms it.
 
     Returns:

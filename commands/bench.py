@@ -163,15 +163,16 @@ def bench(
     with console.run(as_json):
         require_extra("ufa bench")
         from ufafuse.benchmarks.methods import methods as known
-        from ufafuse.benchmarks.speed.bench import DEFAULT_SIZES, Plan, parse_size
+        from ufafuse.benchmarks.speed.bench import DEFAULT_SIZES, Plan
         from ufafuse.benchmarks.speed.report import read_result, write_report
         from ufafuse.benchmarks.speed.tradeoff import read_qualities, tradeoff_rows
+        from ufafuse.runtime.parameters import size_from
 
         _check_bench(report, measured_before=again is not None, chosen=bool(artefacts or size or backend or precision))
         named = [name for name in _listed([methods]) if name != "none"]
         plan = Plan(
             artefacts=artefacts or _bundled_files(),
-            sizes=[parse_size(text) for text in _listed(size)] or list(DEFAULT_SIZES),
+            sizes=[size_from(text) for text in _listed(size)] or list(DEFAULT_SIZES),
             backends=_listed(backend) or ("auto",),
             precisions=_listed(precision),
             threads=threads,
@@ -198,7 +199,7 @@ def bench(
 def _check_bench(report: Path | None, *, measured_before: bool, chosen: bool) -> None:
     """Before minutes of measuring. Raises: InputError, OutputError."""
     if measured_before and chosen:
-        raise InputError("--from measures nothing: leave the files, --size, --backend and --precision away.")
+        raise InputError("--from measures nothing: omit the files, --size, --backend and --precision.")
     if report is not None and report.exists() and not report.is_dir():
         raise OutputError(f"{report} is a file: give --report a folder.")
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ufafuse.commands import bench, calibrate, export, fuse, info, stream, train
+from ufafuse.commands import bench, calibrate, dataset, export, fuse, info, stream, train
 from ufafuse.commands.helptext import HelpCommand, HelpGroup
 from ufafuse.runtime import console
 
@@ -65,7 +65,7 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    for module in (fuse, info, stream, train, export, calibrate, bench):
+    for module in (fuse, info, stream, train, dataset, export, calibrate, bench):
         module.register(app)
     _dress(app)
     return app

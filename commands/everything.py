@@ -18,6 +18,7 @@ from ufafuse.network.spec import Spec
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.backends.tensorrt import vendor
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.cases import Case, run_case, verify_cases
 from ufafuse.runtime.errors import BackendError, CheckFailed, ModelError, OutputError
 from ufafuse.runtime.session import SessionOptions, installed, open_session
@@ -35,14 +36,14 @@ def export_all(
     size: Size = (256, 256),
     max_pairs: int = 4,
     force: bool = False,
-    done: Callable[[str], None] = lambda _: None,
+    done: Callable[[str], None] = ignored,
 ) -> dict[str, Any]:
     """Make and check everything that can be made here.
 
     Args:
         weights: A ``.safetensors`` file; the artefacts are named after its network.
         folder: Where they go; made if missing.
-        pairs: Real pairs to check (and to calibrate) with; nothing takes synthetic ones.
+        pairs: Real pairs to check (and to calibrate) with; None: synthetic ones.
         size: (height, width) of the frames that are checked and timed, and of the engines' one profile.
         max_pairs: How many pairs each artefact is checked on.
         force: Replace what is there.

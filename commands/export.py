@@ -92,14 +92,14 @@ def export(
     """Export weights to ONNX, verified against PyTorch; with --all to everything that can be made here."""
     with console.run(as_json):
         from ufafuse.export.onnx_export import onnx_from_weights
-        from ufafuse.export.profiles import parse_size
         from ufafuse.export.verify import REFERENCE_SIZES, pack_reference
         from ufafuse.runtime.models import weights_path
+        from ufafuse.runtime.parameters import size_from
 
         source = weights_path(weights)
-        sizes = [parse_size(text, option="--reference-size") for text in reference_size or []] or REFERENCE_SIZES
+        sizes = [size_from(text, "reference_size") for text in reference_size or []] or REFERENCE_SIZES
         if everything:
-            report = _export_all(source, out, pairs, parse_size(size), force=force)
+            report = _export_all(source, out, pairs, size_from(size), force=force)
         else:
             with console.progress() as bar:
                 task = bar.add_task("loading", total=None)
@@ -162,17 +162,19 @@ def build(
     onnx: Annotated[Path, typer.Argument(help="A file of `ufa export` or `ufa calibrate`; its precision is the engine's.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The .engine file.")],
     *,
-    smallest: Annotated[
+    minima: Annotated[
         list[str] | None, typer.Option("--min", help="HxW; --min, --opt, --max make a profile; repeatable.")
     ] = None,
-    best: Annotated[list[str] | None, typer.Option("--opt", help="HxW the engine is fastest at.")] = None,
-    largest: Annotated[list[str] | None, typer.Option("--max", help="HxW. A wide range makes a slower engine.")] = None,
-    static: Annotated[list[str] | None, typer.Option(help="HxW: a profile of one size, the fastest; repeatable.")] = None,
+    optima: Annotated[list[str] | None, typer.Option("--opt", help="HxW the engine is fastest at.")] = None,
+    maxima: Annotated[list[str] | None, typer.Option("--max", help="HxW. A wide range makes a slower engine.")] = None,
+    statics: Annotated[
+        list[str] | None, typer.Option("--static", help="HxW: a profile of one size, the fastest; repeatable.")
+    ] = None,
     batch: Annotated[str, typer.Option(help="Pairs at once: N, or MIN,OPT,MAX.")] = "1",
     flavor: Annotated[Flavor | None, typer.Option(help="TensorRT's kind [default: the installed one].")] = None,
-    target: Annotated[str, typer.Option(help="sm75,sm86,...: GPUs to build for, with tensorrt-rtx only.")] = "",
-    workspace: Annotated[int | None, typer.Option(help="MiB of scratch memory a layer may use.")] = None,
-    level: Annotated[int | None, typer.Option(help="0 (fast build) to 5 (fast engine).")] = None,
+    targets: Annotated[str, typer.Option("--target", help="sm75,sm86,...: GPUs to build for, with tensorrt-rtx only.")] = "",
+    workspace_mib: Annotated[int | None, typer.Option("--workspace", help="MiB of scratch memory a layer may use.")] = None,
+    optimization_level: Annotated[int | None, typer.Option("--level", help="0 (fast build) to 5 (fast engine).")] = None,
     timing_cache: Annotated[Path | None, typer.Option(help="File that keeps tactic timings; classic only.")] = None,
     version_compatible: Annotated[
         bool, typer.Option("--version-compatible", help="Newer releases can load it; classic only.")
@@ -188,11 +190,11 @@ def build(
         from ufafuse.export.profiles import profiles_from_options
 
         options = BuildOptions(
-            profiles_from_options(smallest or [], best or [], largest or [], static or [], batch),
+            profiles_from_options(minima or [], optima or [], maxima or [], statics or [], batch),
             flavor=flavor.value if flavor else None,
-            targets=tuple(part.strip() for part in target.split(",") if part.strip()),
-            workspace_mib=workspace,
-            optimization_level=level,
+            targets=tuple(part.strip() for part in targets.split(",") if part.strip()),
+            workspace_mib=workspace_mib,
+            optimization_level=optimization_level,
             timing_cache=timing_cache,
             version_compatible=version_compatible,
             hardware=hardware.value,
@@ -250,7 +252,7 @@ def verify(
 ) -> None:
     """Hold an artefact against PyTorch, or against packed results of it; exit code 1 when it falls short."""
     with console.run(as_json):
-        from ufafuse.export.profiles import parse_size
+        from ufafuse.runtime.parameters import size_from
         from ufafuse.runtime.session import SessionOptions
 
         if (against is None) == (reference is None):
@@ -261,7 +263,7 @@ def verify(
 
             findings = verify_against_reference(artefact, reference, backend=backend.value, options=options)
         else:
-            sizes = [parse_size(text) for text in size or []]
+            sizes = [size_from(text) for text in size or []]
             findings = _verify_against_weights(artefact, against, pairs, sizes, max_pairs, backend.value, options)
         written = findings.write(out or artefact.parent)
         console.emit(findings.report, as_json=as_json)

@@ -10,10 +10,9 @@ from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ufafuse.runtime.fuser import Fuser
     from ufafuse.runtime.jobs import FileOptions, Outcome
+    from ufafuse.runtime.outputs import Outputs
     from ufafuse.runtime.pictures.source import FrameSource
     from ufafuse.runtime.stack import StackOptions
 
@@ -61,6 +60,13 @@ class Compression(str, Enum):
     zstd = "zstd"
 
 
+class Method(str, Enum):
+    """How a stack is fused."""
+
+    network = "network"
+    pyramid = "pyramid"
+
+
 class Align(str, Enum):
     """How the frames may have moved."""
 
@@ -71,23 +77,43 @@ class Align(str, Enum):
     homography = "homography"
 
 
+_ENGINE, _MANY = "Network and engine", "Many at once"
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Model = Annotated[str | None, typer.Option(help="A bundled network's name, or a .onnx or .engine file that you trust.")]
-BackendOption = Annotated[Backend, typer.Option(help="Inference engine.")]
-PreferOption = Annotated[
-    Prefer, typer.Option(help="quality: the machine's float arithmetic; speed: int8 where the network has it and it gains.")
+Model = Annotated[
+    str | None,
+    typer.Option(help="A bundled network's name, or a .onnx or .engine file that you trust.", rich_help_panel=_ENGINE),
 ]
-PrecisionOption = Annotated[Precision | None, typer.Option(help="Arithmetic [default: as --prefer has it].")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads [default: the backend chooses].")]
-Pin = Annotated[bool, typer.Option("--pin", help="Bind each thread to a core.")]
-ProviderOption = Annotated[Provider, typer.Option(help="With --backend onnxruntime: what it runs on.")]
+BackendOption = Annotated[Backend, typer.Option(help="Inference engine.", rich_help_panel=_ENGINE)]
+PreferOption = Annotated[
+    Prefer,
+    typer.Option(
+        help="quality: the machine's float arithmetic; speed: int8 where the network has it and it gains.",
+        rich_help_panel=_ENGINE,
+    ),
+]
+PrecisionOption = Annotated[
+    Precision | None, typer.Option(help="Arithmetic [default: as --prefer has it].", rich_help_panel=_ENGINE)
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="CPU threads [default: the backend chooses].", rich_help_panel=_ENGINE)
+]
+Pin = Annotated[bool, typer.Option("--pin", help="Bind each thread to a core.", rich_help_panel=_ENGINE)]
+ProviderOption = Annotated[Provider, typer.Option(help="With --backend onnxruntime: what it runs on.", rich_help_panel=_ENGINE)]
 MaxMemory = Annotated[
     str | None,
     typer.Option(
-        metavar="SIZE", help="Most memory this process may take, such as 800MB or 2GB: larger frames are fused in tiles."
+        metavar="SIZE",
+        help="Most memory this process may take, such as 800MB or 2GB: larger frames are fused in tiles.",
+        rich_help_panel=_ENGINE,
     ),
 ]
-TileOption = Annotated[str, typer.Option(metavar="auto|off|N", help="Tiles where memory asks for them, never, or of N pixels.")]
+TileOption = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|off|N", help="Tiles where memory asks for them, never, or of N pixels.", rich_help_panel=_ENGINE
+    ),
+]
 AlignOption = Annotated[
     Align,
     typer.Option(
@@ -120,25 +146,49 @@ def fuse(
     ] = None,
     pairs: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="A folder of pairs: NAME_A.* + NAME_B.* (or _1, _2), or near/ + far/ (or A/ + B/)."),
+        typer.Option(
+            metavar="DIR",
+            help="A folder of pairs: NAME_A.* + NAME_B.* (or _1, _2), or near/ + far/ (or A/ + B/).",
+            rich_help_panel=_MANY,
+        ),
     ] = None,
     stacks: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="A folder of stacks: folders of images, TIFFs of several pages, videos.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="A folder of stacks: folders of images, TIFFs of several pages, videos.", rich_help_panel=_MANY
+        ),
     ] = None,
     gap: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="With --stacks: cut the images in DIR itself where such a time (3s) lies between."),
+        typer.Option(
+            metavar="TIME",
+            help="With --stacks: cut the images in DIR itself where such a time (3s) lies between.",
+            rich_help_panel=_MANY,
+        ),
     ] = None,
     every: Annotated[
         int | None,
-        typer.Option(min=2, metavar="N", help="With --stacks: cut the images in DIR itself into stacks of N; see --watch."),
+        typer.Option(
+            min=2,
+            metavar="N",
+            help="With --stacks: cut the images in DIR itself into stacks of N; see --watch.",
+            rich_help_panel=_MANY,
+        ),
     ] = None,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="With --stacks: fuse each folder that appears: when it is quiet, or has --every images."),
+        typer.Option(
+            "--watch",
+            help="With --stacks: fuse each folder that appears: when it is quiet, or has --every images.",
+            rich_help_panel=_MANY,
+        ),
     ] = False,
-    quiet: Annotated[str, typer.Option(metavar="TIME", help="With --watch: how long a folder has to stay as it is.")] = "5s",
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="With --watch: end after N stacks.")] = None,
+    quiet: Annotated[
+        str, typer.Option(metavar="TIME", help="With --watch: how long a folder has to stay as it is.", rich_help_panel=_MANY)
+    ] = "5s",
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="With --watch: end after N stacks.", rich_help_panel=_MANY)
+    ] = None,
     model: Model = None,
     backend: BackendOption = Backend.auto,
     precision: PrecisionOption = None,
@@ -153,6 +203,27 @@ def fuse(
     crop: Annotated[bool, typer.Option("--crop", help="With --align: cut to what all frames show.")] = False,
     map_out: Annotated[Path | None, typer.Option("--map", help="Also write which frame won (white: the first).")] = None,
     confidence: Annotated[Path | None, typer.Option(help="Also write where any frame is sharp (white: surely).")] = None,
+    method: Annotated[
+        Method, typer.Option(help="Of a stack: the network, or the classical choice of the strongest detail in every octave.")
+    ] = Method.network,
+    reference: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="With --align: the frame, from 1, whose geometry a stack takes.")
+    ] = None,
+    keep_unregistered: Annotated[
+        bool, typer.Option("--keep-unregistered", help="Frames of a stack that cannot be registered take part all the same.")
+    ] = False,
+    save_aligned: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write a stack's registered frames; alpha: what they cover.")
+    ] = None,
+    depth: Annotated[Path | None, typer.Option(help="Also write a stack's height map: 16-bit .png or float .tif.")] = None,
+    depth_view: Annotated[Path | None, typer.Option(help="Also write a shaded view of the heights.")] = None,
+    depth_fill: Annotated[
+        bool, typer.Option("--depth-fill", help="Fill in heights where no frame is sharp, along the picture's edges.")
+    ] = False,
+    mesh: Annotated[Path | None, typer.Option(help="Also write the relief as a coloured mesh, .ply.")] = None,
+    z_step: Annotated[float | None, typer.Option(help="What lies between two frames: heights are then in this unit.")] = None,
+    z_unit: Annotated[str, typer.Option(help="The name of that unit, such as mm.")] = "",
+    pixel_size: Annotated[float | None, typer.Option(help="The side of a pixel in that unit, for the mesh.")] = None,
     white: Annotated[
         float | None, typer.Option(help="Level of white, such as 4095 for 12 bits in 16 [default: found in the images].")
     ] = None,
@@ -176,7 +247,10 @@ def fuse(
     self_test: Annotated[bool, typer.Option("--self-test", help="First check the model on a packed pair.")] = False,
     force: Force = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="With --pairs or --stacks: go on where an earlier run stopped.")
+        bool,
+        typer.Option(
+            "--skip-existing", help="With --pairs or --stacks: go on where an earlier run stopped.", rich_help_panel=_MANY
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -187,21 +261,38 @@ def fuse(
         from ufafuse.runtime.bayer import pattern_from
         from ufafuse.runtime.fuser import Fuser
         from ufafuse.runtime.jobs import FileOptions, reading
+        from ufafuse.runtime.models import default_for
+        from ufafuse.runtime.outputs import Outputs
+        from ufafuse.runtime.page import check_page
         from ufafuse.runtime.pictures.inputs import expanded
         from ufafuse.runtime.pictures.write import WriteOptions
         from ufafuse.runtime.stack import StackOptions
+        from ufafuse.runtime.stacks.relief import HeightOptions
 
         named = _checked_names(images or [], pairs, stacks)
         many = Many.checked(pairs, stacks, gap=gap, every=every, watch=watch, quiet=quiet, limit=limit)
         target, suffix = _checked_out(out, many is not None)
         paths, order = ([], "") if many else expanded(named)
         options = StackOptions(
-            white=white, bayer=bayer and pattern_from(bayer), align=align.value, match_gain=match_gain, crop=crop
+            white=white,
+            bayer=bayer and pattern_from(bayer),
+            align=align.value,
+            match_gain=match_gain,
+            crop=crop,
+            method=method.value,
+            reference=None if reference is None else reference - 1,
+            keep_unregistered=keep_unregistered,
         )
         store = WriteOptions(quality, compression and compression.value)
         files = FileOptions(strict, convert_profile, store, report)
-        results = (target, map_out, confidence)
-        _check_results(results, paths, files, force=force, many=many is not None)
+        heights = HeightOptions(fill=depth_fill, z_step=z_step, z_unit=z_unit, pixel_size=pixel_size)
+        outputs = Outputs(target, map_out, confidence, depth, depth_view, mesh, save_aligned, height=heights)
+        if many is None:
+            outputs.check(force=force, inputs=paths, store=store)
+            if report is not None:
+                check_page(report, force=force)
+        elif outputs.of_stack:
+            raise InputError("heights and aligned frames are for one stack: omit them with --pairs and --stacks.")
         limits: dict[str, Any] = {
             "threads": threads,
             "pin": pin,
@@ -214,7 +305,7 @@ def fuse(
         with (
             reading(paths, threads) as frames,
             Fuser(
-                model,
+                model or default_for(len(frames) if many is None else 2 if pairs else 3, of_stack=outputs.of_stack),
                 backend=backend.value,
                 precision=precision and precision.value,
                 prefer=prefer.value,
@@ -222,11 +313,11 @@ def fuse(
             ) as fuser,
         ):
             if many is None:
-                outcomes = [_fuse_one(fuser, paths, frames, results, options, files, force=force)]
+                outcomes = [_fuse_one(fuser, paths, frames, outputs, options, files, force=force)]
                 outcomes[0].details |= {"order": order} if order else {}
             else:
                 outcomes, skipped = fuse_many(
-                    fuser, many, (*results, suffix), options, files, force=force, skip_existing=skip_existing
+                    fuser, many, (target, map_out, confidence, suffix), options, files, force=force, skip_existing=skip_existing
                 )
             _report(fuser, outcomes, as_json=as_json, many=many is not None, skipped=skipped)
     if any(outcome.error for outcome in outcomes):
@@ -255,46 +346,30 @@ def _checked_out(out: Path | None, many: bool) -> tuple[Path, str]:
     return out, ".png"
 
 
-def _check_results(results: "Results", images: "Sequence[Path]", files: "FileOptions", *, force: bool, many: bool) -> None:
-    """Refuse results that cannot be written before a model is opened."""
-    from ufafuse.runtime.page import check_page
-    from ufafuse.runtime.pictures.write import check_output
-
-    if many:
-        return
-    for path in results:
-        if path is not None:
-            check_output(path, force=force, inputs=images, options=files.store if path == results[0] else None)
-    if files.report is not None:
-        check_page(files.report, force=force)
-
-
 def _parsed_tile(text: str) -> Any:  # noqa: ANN401 - a `Tile`, or a word that `Budget` refuses
     return int(text) if text.isdecimal() else text
-
-
-Results = tuple[Path, Path | None, Path | None]
 
 
 def _fuse_one(
     fuser: "Fuser",
     images: list[Path],
     frames: "list[FrameSource]",
-    results: Results,
+    outputs: "Outputs",
     options: "StackOptions",
     files: "FileOptions",
     *,
     force: bool,
 ) -> "Outcome":
-    from ufafuse.runtime.jobs import Outputs, fuse_files
+    from ufafuse.runtime.jobs import fuse_files
 
     with console.progress() as bar:
         task = bar.add_task(f"fusing {len(images)} frames", total=None)
 
-        def on_tile(done: int, total: int) -> None:
-            bar.update(task, description="fusing, tile", completed=done, total=total)
+        stack = fuser.gathers and len(frames) > 2
 
-        outputs = Outputs(*results)
+        def on_tile(done: int, total: int) -> None:
+            bar.update(task, description="fusing, frame" if stack else "fusing, tile", completed=done, total=total)
+
         return fuse_files(fuser, images, outputs, options, files=files, frames=frames, force=force, on_tile=on_tile)
 
 

@@ -60,8 +60,7 @@ def page(command: Any, ctx: Any) -> str:  # noqa: ANN401
     for param in shown:
         if param.param_type_name == "option":
             panels.setdefault(getattr(param, "rich_help_panel", None) or "Options", []).append(param)
-    general = panels.pop("Options", [])
-    for name, params in [*panels.items(), ("Options", general)]:
+    for name, params in panels.items():
         blocks += _section(name, [(_option(param, ctx), _help(param)) for param in params], width)
     if isinstance(command, TyperGroup):
         found = [(name, command.commands[name]) for name in command.list_commands(ctx)]

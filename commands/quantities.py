@@ -3,8 +3,22 @@
 import re
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.parameters import size_from
 
 _BYTES = {"": 1e6, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def sides_from(text: str, name: str = "size") -> tuple[int, int]:
+    """Height and width in pixels from ``480x640``, or from ``320``, which is both.
+
+    Args:
+        text: What is given.
+        name: The parameter that it was given as.
+
+    Raises:
+        InputError: It is no size.
+    """
+    return size_from(f"{text}x{text}" if text.strip().isdecimal() else text, name)
 
 
 def megabytes_from(option: str, text: str | None) -> float | None:

@@ -119,7 +119,11 @@ Seconds = Annotated[float | None, typer.Option(min=0, help="End after so many se
 Idle = Annotated[float | None, typer.Option(metavar="S", min=0, help="End when nothing came so long.", rich_help_panel=_LIMITS)]
 
 Model = Annotated[
-    str | None, typer.Option(help="A bundled network, a .onnx or .engine file, or copy (no network: near passes).")
+    str | None,
+    typer.Option(
+        help="A bundled network, a .onnx or .engine file, or copy (no network: near passes).",
+        rich_help_panel="Network and engine",
+    ),
 ]
 AlignEvery = Annotated[
     float | None, typer.Option(metavar="S", min=0, help="Estimate --align anew every S seconds [default: once].")
@@ -199,7 +203,7 @@ def _request(options: dict[str, Any]) -> "StreamRequest":
     from ufafuse.runtime.stream.sinks import SinkOptions
 
     if options["as_json"] and options["out"] == "-":
-        raise InputError("--json and --out - both want standard output: write to a file, or leave --json away.")
+        raise InputError("--json and --out - both want standard output: write to a file, or omit --json.")
     tile = int(options["tile"]) if options["tile"].isdecimal() else options["tile"]
     same = ("pair_by", "alternate_by", "swap", "when_late", "queue", "stall_after", "idle", "frames", "seconds")
     return StreamRequest(
@@ -226,7 +230,7 @@ def seconds_from(option: str, text: str, *, negative: bool = False) -> float:
     """Seconds from ``20`` (milliseconds), ``20ms`` or ``0.02s``.
 
     Raises:
-        InputError: It is no such time, or below zero where that makes no sense.
+        InputError: It is no such time, or below zero where only a duration can be.
     """
     unit = 1.0 if text.endswith("s") and not text.endswith("ms") else 1e-3
     try:

@@ -1,4 +1,4 @@
-"""Commands of this folder: `ufa train`, `ufa train ablation` and `ufa dataset`."""
+"""`ufa train` and `ufa train ablation`."""
 
 from enum import Enum
 from pathlib import Path
@@ -14,6 +14,7 @@ class RecipeName(str, Enum):
 
     fast = "fast"
     paper = "paper"
+    stack = "stack"
 
 
 class AttentionName(str, Enum):
@@ -66,11 +67,12 @@ class Precision(str, Enum):
     bf16 = "bf16"
 
 
-Images = Annotated[Path | None, typer.Option(help="Folder of photographs.")]
+_IMAGES = "Folder of photographs; drawn: for drawn scenes, drawn:FOLDER to have photographs among their surfaces."
+Images = Annotated[Path | None, typer.Option(metavar="PATH|drawn:[PATH]", help=_IMAGES)]
 Masks = Annotated[Path | None, typer.Option(help="Folder of their labels: same stems, bright where the object is.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run.")]
-RecipeOption = Annotated[RecipeName | None, typer.Option(help="What is not given below. [default: fast]")]
-Variant = Annotated[str | None, typer.Option(help="ufa (the paper's), ufa-edge or ufa-nano. [default: ufa]")]
+RecipeOption = Annotated[RecipeName | None, typer.Option(help="What is not given below. [default: fast; for ufa-stack: stack]")]
+Variant = Annotated[str | None, typer.Option(help="ufa (the paper's), ufa-edge, ufa-nano or ufa-stack. [default: ufa]")]
 AttentionOption = Annotated[AttentionName | None, typer.Option(help="Leave out parts of the attention.")]
 Init = Annotated[InitName | None, typer.Option(help="How the weights start.")]
 InitFrom = Annotated[Path | None, typer.Option(help="Weights (.safetensors) to start from.")]
@@ -79,19 +81,26 @@ Steps = Annotated[int | None, typer.Option(min=1, help="Batches to train on.")]
 Hours = Annotated[float | None, typer.Option(min=0.001, help="Time to train for.")]
 Epochs = Annotated[float | None, typer.Option(min=0.001, help="Runs through the photographs.")]
 Crop = Annotated[int | None, typer.Option(min=16, help="Side of the frames in pixels.")]
-Batch = Annotated[int | None, typer.Option(min=1, help="Pairs in a batch, over all devices.")]
+Batch = Annotated[int | None, typer.Option(min=1, help="Pairs in a batch, over all devices; of stacks, twice as many frames.")]
 LearningRate = Annotated[float | None, typer.Option("--lr", min=0, help="Learning rate (the peak of a one-cycle run).")]
 Lambda = Annotated[float | None, typer.Option("--lambda", min=0, max=1, help="Share of the L1 term in the loss.")]
+Square = Annotated[float | None, typer.Option(min=0, help="Weight of the squared error, beside the paper's two terms.")]
 Lens = Annotated[float | None, typer.Option(min=0, max=1, help="Share of pairs degraded as by real lenses and cameras.")]
 LensSet = Annotated[list[str] | None, typer.Option(help="Change what they show: KEY=VALUE, such as noise=0. Repeatable.")]
+PhotoShare = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Of a drawn scene's surfaces: photographs. [default: 0.45]")
+]
+PairShare = Annotated[float | None, typer.Option(min=0, max=1, help="Of ufa-stack's batches: pairs, not stacks. [default: 0]")]
+StackSet = Annotated[list[str] | None, typer.Option(help="Change what drawn stacks show: KEY=VALUE, as lights=0. Repeatable.")]
 ClipNorm = Annotated[float | None, typer.Option("--clip", min=0, help="Largest norm of the gradient; 0: any.")]
 AverageOption = Annotated[float | None, typer.Option(min=0, max=0.99999, help="Decay of the averaged weights; 0: none.")]
 PrecisionOption = Annotated[Precision | None, typer.Option(help="auto: bf16 where the device computes in it.")]
 ValPairs = Annotated[Path | None, typer.Option(help="Pairs with truth (*_A, *_B, *_GT) to validate on.")]
+ValStacks = Annotated[Path | None, typer.Option(help="Stacks with truth (a folder each, truth.*) to validate on.")]
 Validations = Annotated[int | None, typer.Option(min=1, help="How often to validate over the run. [default: 20]")]
-Seed = Annotated[int | None, typer.Option(min=0, help="Of the pairs and the weights. [default: 0]")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Of the pairs or stacks, and the weights. [default: 0]")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads. [default: torch's choice]")]
-Workers = Annotated[int | None, typer.Option(min=0, help="Processes that draw pairs. [default: 0, in between]")]
+Workers = Annotated[int | None, typer.Option(min=0, help="Processes that draw. [default: 0, in between]")]
 DeviceOption = Annotated[Device | None, typer.Option(help="Where to train. [default: auto]")]
 Devices = Annotated[int | None, typer.Option(min=1, help="How many GPUs (or CPU processes). [default: 1]")]
 Nodes = Annotated[int | None, typer.Option(min=1, help="On how many machines. [default: 1]")]
@@ -102,12 +111,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 
 
 def register(app: typer.Typer) -> None:
-    """Add this folder's commands to ``app``."""
+    """Add these commands to ``app``."""
     group = typer.Typer(invoke_without_command=True, no_args_is_help=True)
     group.callback()(train)
     group.command("ablation")(ablation)
     app.add_typer(group, name="train")
-    app.command("dataset")(dataset)
 
 
 def train(
@@ -130,12 +138,17 @@ def train(
     batch: Batch = None,
     lr: LearningRate = None,
     weight: Lambda = None,
+    square: Square = None,
     lens: Lens = None,
     lens_set: LensSet = None,
+    photo_share: PhotoShare = None,
+    stack_set: StackSet = None,
+    pair_share: PairShare = None,
     clip: ClipNorm = None,
     average: AverageOption = None,
     precision: PrecisionOption = None,
     val_pairs: ValPairs = None,
+    val_stacks: ValStacks = None,
     validations: Validations = None,
     seed: Seed = None,
     threads: Threads = None,
@@ -147,7 +160,9 @@ def train(
     skip_bad: SkipBad = None,
     as_json: Json = False,
 ) -> None:
-    """Train a network on pairs drawn from photographs with labels of their salient object (the layout of DUTS).
+    """Train a network: on pairs of photographs with labels (the layout of DUTS), or on drawn scenes.
+
+    --images drawn: needs no photograph and no label. ufa-stack learns from drawn focus stacks.
 
     A run can be stopped at any time (Ctrl-C, SIGTERM) and goes on with --resume.
     """
@@ -240,47 +255,3 @@ def ablation(
         if not result["ok"]:
             console.fail(result["note"])
             raise typer.Exit(1)
-
-
-def dataset(
-    *,
-    images: Annotated[Path, typer.Option(help="Folder of photographs.")],
-    masks: Annotated[Path, typer.Option(help="Folder of their labels: same stems, bright where the object is.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")],
-    lens: Annotated[bool, typer.Option("--lens", help="Pairs as real lenses and cameras make them, not the paper's.")] = False,
-    count: Annotated[int, typer.Option(min=0, help="With --lens: how many pairs; 0: one of every photograph.")] = 0,
-    size: Annotated[int | None, typer.Option(min=16, help="With --lens: side of the frames in pixels [default: 320].")] = None,
-    lens_set: LensSet = None,
-    seed: Annotated[int, typer.Option(min=0, help="Draws what is random.")] = 0,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out photographs that cannot be used.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Write the paper's data set out: every photograph in each of the four blur groups, as NAME-gN_A, _B and _GT.
-
-    With --lens, pairs as lenses and cameras make them: a set to validate on. `ufa train` needs no such folder: it draws
-    the same pairs, and more, as it goes.
-    """
-    with console.run(as_json):
-        from ufafuse.runtime.errors import InputError
-        from ufafuse.train.dataset import LENS_SIZE, LensPlan, write_dataset, write_lens_dataset
-        from ufafuse.train.recipe import lens_options
-
-        if not lens and (count or size or lens_set):
-            raise InputError("--count, --size and --lens-set are about lens pairs: add --lens.")
-        with console.progress() as bar:
-            task = bar.add_task("writing", total=None)
-            how: dict[str, Any] = {"seed": seed, "skip_bad": skip_bad, "force": force}
-            how["done"] = lambda count, total: bar.update(task, completed=count, total=total)
-            if lens:
-                plan = LensPlan(count, size or LENS_SIZE, lens_options(lens_set or ()))
-                result = write_lens_dataset(images, masks, out, plan, **how)
-            else:
-                result = write_dataset(images, masks, out, **how)
-        console.emit(result, as_json=as_json)
-        if result["skipped"]:
-            console.err.print(f"{len(result['skipped'])} photographs were left out: {'; '.join(result['skipped'][:3])}")
-        if not as_json:
-            console.out.print(f"{result['pairs']} pairs of {result['photographs']} photographs")
-        console.wrote(out, as_json=as_json)
-        console.hint(f"ufa eval --pairs {out}", as_json=as_json)

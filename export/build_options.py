@@ -18,10 +18,10 @@ class BuildOptions:
 
     Args:
         profiles: At least one; the runtime takes the first that holds a frame's size.
-        flavor: One of `FLAVORS`; nothing takes the one that is installed.
-        targets: Compute capabilities to build for, such as ``("sm75", "sm86")``: TensorRT-RTX only; nothing means its
+        flavor: One of `FLAVORS`; None: the one that is installed.
+        targets: Compute capabilities to build for, such as ``("sm75", "sm86")``: TensorRT-RTX only; empty: its
             default (Ampere and newer). Classic TensorRT builds for the GPU of this machine.
-        workspace_mib: Most device memory a layer may use as scratch; nothing leaves it to the builder.
+        workspace_mib: Most device memory a layer may use as scratch; None: the builder chooses.
         optimization_level: 0 (fast build) to 5 (fast engine); nothing is the builder's default, 3.
         timing_cache: File to read tactic timings from and write them to; makes later builds fast. Classic only.
         version_compatible: Let newer releases load the engine, at some speed. Classic only.
@@ -43,15 +43,15 @@ class BuildOptions:
     def __post_init__(self) -> None:
         problem = ""
         if not self.profiles:
-            problem = "no profile was given: add --static HxW, or --min, --opt and --max"
+            problem = "no profile was given: give one size, or a smallest, best and largest one"
         elif self.flavor is not None and self.flavor not in FLAVORS:
-            problem = f"--flavor {self.flavor} is not known: choose one of {', '.join(FLAVORS)}"
+            problem = f"`flavor={self.flavor}` is not known: choose one of {', '.join(FLAVORS)}"
         elif self.hardware not in HARDWARE:
-            problem = f"--hardware {self.hardware} is not known: choose one of {', '.join(HARDWARE)}"
+            problem = f"`hardware={self.hardware}` is not known: choose one of {', '.join(HARDWARE)}"
         elif self.workspace_mib is not None and self.workspace_mib < 1:
-            problem = f"--workspace {self.workspace_mib} MiB makes no sense: give 1 or more"
+            problem = f"`workspace_mib={self.workspace_mib}` is too little: give 1 or more"
         elif self.optimization_level is not None and self.optimization_level not in _LEVELS:
-            problem = f"--level {self.optimization_level} is not known: give 0 (fast build) to 5 (fast engine)"
+            problem = f"`optimization_level={self.optimization_level}` is not known: give 0 (fast build) to 5 (fast engine)"
         if problem:
             raise InputError(f"{problem}.")
 

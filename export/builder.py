@@ -32,6 +32,7 @@ from ufafuse.export.build_options import BuildOptions
 from ufafuse.export.profiles import input_shapes
 from ufafuse.runtime.backends.tensorrt import vendor
 from ufafuse.runtime.backends.tensorrt.vendor import FLAVORS, Vendor
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import BackendError, InputError, ModelError
 
 _HARDWARE = {"ampere+": "AMPERE_PLUS", "same-cc": "SAME_COMPUTE_CAPABILITY"}
@@ -47,7 +48,7 @@ class Progress:
             from threads of their own.
     """
 
-    def __init__(self, on_phase: Step = lambda *_: None) -> None:
+    def __init__(self, on_phase: Step = ignored) -> None:
         self.on_phase = on_phase
         self.cancelled = threading.Event()
 
@@ -113,23 +114,23 @@ class TensorRt:
         known = self.targets()
         unknown = [target for target in options.targets if target.lower() not in known]
         if unknown:
-            return f"--target {', '.join(unknown)} is not known. It builds for {', '.join(known)}"
+            return f"`targets={', '.join(unknown)}` is not known. It builds for {', '.join(known)}"
         if options.timing_cache is not None:
-            return "--timing-cache has no effect there. Leave it away"
+            return "`timing_cache` has no effect there. Omit it"
         if options.version_compatible:
-            return "--version-compatible needs the lean runtime, which it does not ship. Build again for each release"
+            return "`version_compatible` needs the lean runtime, which it does not ship. Build again for each release"
         if options.hardware != "none":
-            return f"--hardware {options.hardware} is classic TensorRT's. Name the GPUs with --target instead"
+            return f"`hardware={options.hardware}` is classic TensorRT's. Name the GPUs with `targets` instead"
         return ""
 
     def _classic_problem(self, options: BuildOptions) -> str:
         if options.targets:
             return (
-                f"--target {', '.join(options.targets)} cannot be met: it builds for the GPU of this machine. Use "
-                "--flavor tensorrt-rtx, or build on the device itself"
+                f"`targets={', '.join(options.targets)}` cannot be met: it builds for the GPU of this machine. Use "
+                "`flavor=tensorrt-rtx`, or build on the device itself"
             )
         if options.hardware != "none" and not hasattr(self.trt.HardwareCompatibilityLevel, _HARDWARE[options.hardware]):
-            return f"--hardware {options.hardware} is not known to this release. Use ampere+, or update TensorRT"
+            return f"`hardware={options.hardware}` is not known to this release. Use ampere+, or update TensorRT"
         return ""
 
     def build(self, onnx: Path, options: BuildOptions, inputs: Mapping[str, Sequence[int | str]], progress: Progress) -> Built:
@@ -168,7 +169,7 @@ class TensorRt:
         except (TypeError, RuntimeError) as error:  # pybind11's words for a factory that returned nothing
             raise BackendError(
                 f"{self.flavor} {self.version} finds no usable GPU here ({error}){logger.told()}. Build on the device, "
-                "or use --flavor tensorrt-rtx, which needs none."
+                "or use `flavor=tensorrt-rtx`, which needs none."
             ) from error
         return builder
 
@@ -215,7 +216,7 @@ class TensorRt:
             return
         cache = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
         if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
-            raise InputError(f"{path} holds timings of another GPU or release: delete it, or name another --timing-cache.")
+            raise InputError(f"{path} holds timings of another GPU or release: delete it, or name another `timing_cache`.")
 
 
 def _parser_error(error: Vendor) -> str:
@@ -229,7 +230,7 @@ def _memory_hint(options: BuildOptions, told: str) -> str:
     """What to do where a layer wanted more scratch memory than it was allowed."""
     if options.workspace_mib is None or "memory" not in told.lower():
         return ""
-    return f" A layer was allowed {options.workspace_mib} MiB: give a greater --workspace or a smaller --max."
+    return f" A layer was allowed {options.workspace_mib} MiB: give a greater `workspace_mib` or smaller frames at most."
 
 
 def _monitor(trt: Vendor, progress: Progress) -> Vendor:

@@ -23,6 +23,7 @@ from ufafuse.runtime.artefact import (
     tool_versions,
     write_json,
 )
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
 from ufafuse.runtime.writing import check_new
 
@@ -39,7 +40,7 @@ def engine_from_onnx(
     options: BuildOptions,
     *,
     force: bool = False,
-    on_phase: Callable[[str, int, int | None], None] = lambda *_: None,
+    on_phase: Callable[[str, int, int | None], None] = ignored,
 ) -> dict[str, Any]:
     """Build ``out`` from ``onnx``: a plain plan that trtexec loads too, and ``out.json`` with its manifest.
 

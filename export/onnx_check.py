@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ufafuse.export.describing import describe
 from ufafuse.export.frames import check_sizes, stress_frames, synthetic_pair
 from ufafuse.export.profiles import Size
 from ufafuse.export.signatures import Signature
@@ -63,6 +64,7 @@ def finished(model: "onnx.ModelProto", manifest: Manifest, signature: Signature)
                 raise ModelError(f"dimension {position} of {value.name} became {dim.dim_param or dim.dim_value} in the export.")
     _name_output_dims(model, signature)
     model.graph.name = f"{manifest.variant}-{manifest.extra['role']}"
+    describe(model, manifest)
     for key, text in manifest.to_metadata().items():
         model.metadata_props.add(key=key, value=text)
     onnx.checker.check_model(model, full_check=True)

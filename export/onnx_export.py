@@ -17,6 +17,7 @@ from ufafuse.network.base import Network
 from ufafuse.network.spec import OCTAVES, Spec
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import Manifest, atomic_write, sha256_of, tool_versions, write_json
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.writing import check_new
 
@@ -59,7 +60,7 @@ def onnx_from_weights(
     tiles: bool = False,
     sizes: Iterable[Size] | None = None,
     force: bool = False,
-    on_step: OnStep = lambda _what, _done, _total: None,
+    on_step: OnStep = ignored,
 ) -> dict[str, Any]:
     """Export a network, verify the file against PyTorch, and only then give it its name.
 
@@ -90,7 +91,7 @@ def onnx_from_weights(
     _check_options(out, precision, io)
     net = load_weights(weights)
     if tiles and not net.spec.channel:
-        raise InputError(f"--tiles: {net.spec.name} has no global averages, its tiles are exact without companions.")
+        raise InputError(f"`tiles`: {net.spec.name} has no global averages, its tiles are exact without companions.")
     islands = choose_islands(net) if precision == "fp16" else None
     manifest = _manifest(net, weights, io, islands)
     roles = _roles(out, net.spec, tiles=tiles)
@@ -124,9 +125,9 @@ def _check_options(out: Path, precision: str, io: str) -> None:
         raise InputError(f"-o {out} must end in .onnx.")
     if precision not in PRECISIONS:
         mend = "run `ufa calibrate` on an exported fp32 file" if precision == "int8" else f"choose {' or '.join(PRECISIONS)}"
-        raise InputError(f"--precision {precision} cannot be exported: {mend}.")
+        raise InputError(f"`precision={precision}` cannot be exported: {mend}.")
     if io not in IOS:
-        raise InputError(f"--io {io} is not known: choose {' or '.join(IOS)}.")
+        raise InputError(f"`io={io}` is not known: choose {' or '.join(IOS)}.")
 
 
 def _write_verified(

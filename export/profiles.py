@@ -6,26 +6,13 @@ from dataclasses import dataclass
 
 from ufafuse.network.spec import Spec
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.parameters import size_from
 
 Size = tuple[int, int]
 
 FREE_DIMS = ("batch", "height", "width")
 _REDUCED = re.compile(r"(height|width)_([1-9]\d*)_([1-9]\d*)")  # rounded up to a multiple of the first, over the second
 _LARGEST_TENSOR = 2**31 - 1  # elements; TensorRT counts a tensor's volume in 31 bits
-_SIZE = re.compile(r"(\d+)[xX](\d+)")
-
-
-def parse_size(text: str, *, option: str = "--size") -> Size:
-    """``"1080x1920"`` -> ``(1080, 1920)``: height, then width.
-
-    Raises:
-        InputError: It is no ``HxW`` of two numbers above zero.
-    """
-    match = _SIZE.fullmatch(text.strip())
-    height, width = (int(part) for part in match.groups()) if match else (0, 0)
-    if height < 1 or width < 1:
-        raise InputError(f"{option} {text!r} is no frame size: give height x width, such as {option} 520x520.")
-    return height, width
 
 
 def reduced(side: str, spec: Spec, scale: int) -> str:
@@ -73,7 +60,7 @@ class Profile:
             if not 1 <= low <= middle <= high:
                 raise InputError(
                     f"the profile {self} is impossible: its {name} is min {low}, opt {middle}, max {high}. "
-                    "Give 1 <= min <= opt <= max for --min, --opt, --max and --batch."
+                    "Give 1 <= min <= opt <= max."
                 )
 
     @classmethod
@@ -103,7 +90,7 @@ class Profile:
         if volume > _LARGEST_TENSOR:
             raise InputError(
                 f"the profile {self} makes the input {name} {volume} elements large; an engine indexes at most "
-                f"{_LARGEST_TENSOR}: lower --max or --batch, and let the runtime tile larger frames."
+                f"{_LARGEST_TENSOR}: lower the largest size or `batch`, and let the runtime tile larger frames."
             )
         return shapes
 
@@ -132,26 +119,26 @@ def profiles_from_options(
     """
     if not len(minima) == len(optima) == len(maxima):
         raise InputError(
-            f"{len(minima)} --min, {len(optima)} --opt and {len(maxima)} --max were given: a profile needs one of each."
+            f"{len(minima)} `minima`, {len(optima)} `optima` and {len(maxima)} `maxima` were given: a profile has one of each."
         )
     if not minima and not statics:
         raise InputError(
-            "no size was given: add --static 520x520 for a camera of one size, or --min 256x256 --opt 1080x1920 "
-            "--max 2160x3840."
+            "no size was given: add `statics=520x520` for a camera of one size, or `minima=256x256`, `optima=1080x1920` and "
+            "`maxima=2160x3840`."
         )
     batch = _parse_batches(batches)
     free = [
-        Profile(parse_size(low, option="--min"), parse_size(mid, option="--opt"), parse_size(high, option="--max"), batch)
+        Profile(size_from(low, "minima"), size_from(mid, "optima"), size_from(high, "maxima"), batch)
         for low, mid, high in zip(minima, optima, maxima, strict=True)
     ]
-    fixed = [Profile(size, size, size, batch) for size in (parse_size(text, option="--static") for text in statics)]
+    fixed = [Profile(size, size, size, batch) for size in (size_from(text, "statics") for text in statics)]
     return (*free, *fixed)
 
 
 def _parse_batches(text: str) -> tuple[int, int, int]:
     parts = text.split(",")
     if len(parts) not in (1, 3) or not all(part.strip().isdigit() for part in parts):
-        raise InputError(f"--batch {text!r} is no number of pairs: give one number, or MIN,OPT,MAX such as 1,1,4.")
+        raise InputError(f"`batch={text}` is not a number of pairs: give one number, or MIN,OPT,MAX such as 1,1,4.")
     numbers = [int(part) for part in parts] * (3 if len(parts) == 1 else 1)
     return numbers[0], numbers[1], numbers[2]
 

@@ -113,13 +113,17 @@ def scoring_inputs(
 
 
 def weighed(planes: Tensor, covered: Tensor, weights: Tensor, stride: int) -> Tensor:
-    """Put the octaves of K frames together by the scoring graph's weights, K x octaves x H x W; returns 1 x 3 x H x W."""
+    """Put the octaves of K frames together by the scoring graph's weights, K x octaves x H x W; returns 1 x 3 x H x W.
+
+    As the network does, the result is kept within what the frames show.
+    """
     height, width = planes.shape[-2:]
     shares = weights * covered
     shares = shares / shares.sum(0, keepdim=True)
     bands = [band[..., :height, :width] for band in octaves(_padded(planes, stride))]
     parts = [(band * share).sum(0, keepdim=True) for band, share in zip(bands, shares.split(1, 1), strict=True)]
-    return torch.stack(parts).sum(0).clamp(0, 1)
+    lowest, highest = (planes.masked_fill(covered == 0, end) for end in (float("inf"), -float("inf")))
+    return torch.stack(parts).sum(0).clamp(lowest.amin(0, keepdim=True), highest.amax(0, keepdim=True))
 
 
 def _padded(planes: Tensor, stride: int) -> Tensor:

@@ -25,7 +25,7 @@ class Enlarging(nn.Module):
     """Bilinear enlargement by a whole factor, as a convolution that gives each pixel's cell of factor x factor pixels.
 
     Engines resize much more slowly than they convolve, and what is added to a result can be added to cells as well
-    (OpenVINO, score graph of `ufa-stack`, 768 x 1024, one core: 94 ms with resizing, SCORE_MS so).
+    (`ufa-stack` on OpenVINO, 384 x 512, one core: the graph for pairs takes 0.6 of its time so).
     """
 
     def __init__(self, channels: int, factor: int) -> None:
@@ -86,8 +86,10 @@ class PairGraph(_Gathering):
         # A softmax over two is the sigmoid of a difference.
         finest, *coarser = torch.sigmoid(scores[:count] - scores[count:]).split(self.spec.fold**2, 1)
         weight = F.pixel_shuffle(finest, self.spec.fold)
-        fused = (far + weight * apart + self.octaves(apart, [finest, *coarser]))[..., :height, :width].clamp(0, 1)
-        return self.frames(fused), weight[..., :height, :width]
+        fused = far + weight * apart + self.octaves(apart, [finest, *coarser])
+        # Octaves of both frames together can overshoot; the camera saw nothing beyond what either frame shows.
+        fused = torch.minimum(torch.maximum(fused, torch.minimum(near, far)), torch.maximum(near, far))
+        return self.frames(fused[..., :height, :width]), weight[..., :height, :width]
 
     def common(self, features: Sequence[Tensor], count: int) -> list[Tensor]:
         """What the decoder is told of both frames, for each of them, a scale."""

@@ -16,6 +16,7 @@ from ufafuse.export.stack_check import STACK_ROLES, StackRun, stack_cases
 from ufafuse.network.base import Network
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import Manifest, read_manifest, sha256_of
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.cases import Case, Findings, bgr_levels, describe_profiles, save_reference, serves, verify_cases
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.frames import check_pair, to_planes
@@ -39,7 +40,7 @@ def verify_against_weights(
     max_pairs: int | None = None,
     backend: str = "auto",
     options: SessionOptions | None = None,
-    done: Callable[[dict[str, Any]], None] = lambda _: None,
+    done: Callable[[dict[str, Any]], None] = ignored,
 ) -> Findings:
     """Run an artefact and PyTorch in float32 on the same pairs and judge the distance by the table of tolerances.
 
@@ -47,7 +48,7 @@ def verify_against_weights(
         artefact: A ``.onnx`` or ``.engine`` file. Of a graph for stacks, the stack's fused picture is judged
             (`ufafuse.export.stack_check`).
         weights: The ``.safetensors`` file that it came from.
-        pairs: A folder of pairs; nothing takes synthetic ones.
+        pairs: A folder of pairs; None: synthetic ones.
         sizes: (height, width) to cut from the middle of each pair; by default the whole frames, for an engine its
             profiles' best sizes.
         max_pairs: Take only so many pairs, spread over the folder.
@@ -162,7 +163,7 @@ def pack_reference(
     Args:
         weights: A ``.safetensors`` file.
         path: Ends in ``.npz``.
-        pairs: A folder of pairs, of which one is taken for each size; nothing takes synthetic ones.
+        pairs: A folder of pairs, of which one is taken for each size; None: synthetic ones.
         sizes: (height, width) of each packed pair.
         force: Replace an existing file.
 
@@ -171,7 +172,7 @@ def pack_reference(
         OutputError: ``path`` cannot be written.
     """
     if path.suffix != ".npz":
-        raise InputError(f"--reference {path} must end in .npz.")
+        raise InputError(f"`reference={path}` must end in .npz.")
     net = load_weights(weights)
     if pairs is None:
         chosen = load_pairs(None, sizes=sizes)

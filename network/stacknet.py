@@ -218,7 +218,11 @@ class StackNet(Network):
             fused = fused + (band.unflatten(0, (scenes, count)) * weight).sum(1)[..., :height, :width]
             finest = weight if finest is None else finest
         assert finest is not None
-        return fused if self.training else fused.clamp(0, 1), finest[:, :, 0, :height, :width]
+        if not self.training:
+            # Octaves of several frames together can overshoot; the camera saw nothing beyond what the frames show.
+            unseen = hidden.unflatten(0, (scenes, count))[..., :height, :width]
+            fused = fused.clamp((frames - unseen).amin(1), (frames + unseen).amax(1))
+        return fused, finest[:, :, 0, :height, :width]
 
     def for_inference(self) -> "StackNet":
         """Return a frozen copy in evaluation mode, of ordinary convolutions: what is exported."""

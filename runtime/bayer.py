@@ -65,7 +65,7 @@ def demosaiced(
         H x W x 3 of the same dtype.
 
     Raises:
-        InputError: The pattern, the order or the level makes no sense, or the frame is no mosaic.
+        InputError: The pattern, the order or the level cannot be used, or the frame is no mosaic.
     """
     pattern = pattern_from(pattern)
     check_order(order)
@@ -87,9 +87,7 @@ def _mosaic(frame: NDArray[Any], name: str) -> NDArray[Any]:
     fits = isinstance(frame, np.ndarray) and (frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] == 1))
     if not fits or frame.dtype not in (np.uint8, np.uint16) or min(frame.shape[:2]) < _LEAST:
         found = f"{frame.shape} of {frame.dtype}" if isinstance(frame, np.ndarray) else type(frame).__name__
-        raise InputError(
-            f"the {name} is {found} and no Bayer mosaic: give H x W of uint8 or uint16, or leave the pattern away."
-        )
+        raise InputError(f"the {name} is {found} and no Bayer mosaic: give H x W of uint8 or uint16, or omit the pattern.")
     return np.ascontiguousarray(frame).reshape(frame.shape[:2])
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import importlib
 import signal
 import threading
 import traceback
@@ -17,6 +18,7 @@ from rich.text import Text
 
 from ufafuse.runtime import opencv
 from ufafuse.runtime.errors import BackendError, OutputError, UfaError
+from ufafuse.runtime.parameters import as_options, deep_as_options, options_of
 from ufafuse.runtime.progress import Bars
 from ufafuse.runtime.texts import json_text, one_line, written_out
 
@@ -28,7 +30,7 @@ class _Console(Console):
 
     def render_str(self, text: str, **kwargs: Any) -> Text:  # noqa: ANN401 - the library's arguments
         """As the library's, on a text without control characters."""
-        return super().render_str(written_out(text), **kwargs)
+        return super().render_str(written_out(as_options(text, _options)), **kwargs)
 
     def print(self, *objects: Any, **kwargs: Any) -> None:  # noqa: ANN401 - likewise
         """As the library's; standard error that cannot be written is no reason to end differently. Raises: OutputError."""
@@ -43,7 +45,20 @@ out = _Console(highlight=False, soft_wrap=True)
 err = _Console(highlight=False, soft_wrap=True, stderr=True)
 
 INTERRUPTED = 130
-_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})  # nobody's defect
+_SYSTEM_ERRORS = frozenset(  # what a path or a disk does: nobody's defect
+    (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EIO,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+        errno.EACCES,
+        errno.ESTALE,
+    )
+)
+_options: dict[str, str] = {}  # of the command that runs, by parameter: how texts name them
 _ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 # The extra that a folder's modules need, and a command's own.
 _EXTRAS = {"train": "train", "network": "train", "export": "export", "calibration": "export", "benchmarks": "bench"}
@@ -57,8 +72,10 @@ def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the 
     A `UfaError` becomes one line on stderr (with ``as_json`` also ``{"ok": false, "error": ...}`` on stdout) and its exit
     code; so does a package of one of our extras that is not installed, and an OpenCV that is missing or cannot be loaded; an
     interrupt becomes 130. SIGTERM and SIGHUP (under nohup not) end it as orderly, with nothing half-written left behind.
-    A disk that is full or fails is a sentence as well. Anything else is a defect of ours and keeps its traceback.
+    A disk that is full or fails, or a path that the system refuses, is a sentence as well. Anything else is a defect of
+    ours and keeps its traceback.
     """
+    _options.update(_options_in_use())
     try:
         with _ending_orderly():
             yield
@@ -70,9 +87,10 @@ def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the 
             raise
         _end(text, BackendError.exit_code, as_json=as_json, cause=error)
     except OSError as error:
-        if error.errno not in _DISK_ERRORS:
+        if error.errno not in _SYSTEM_ERRORS:
             raise
-        what = f"{error.filename} cannot be written or read" if error.filename else "a file cannot be written or read"
+        name = str(error.filename or "a file")
+        what = f"{name if len(name) < 100 else name[:60] + '...'} cannot be written or read"
         _end(f"{what}: {error.strerror}. Mend that, and run it again.", OutputError.exit_code, as_json=as_json, cause=error)
     except KeyboardInterrupt as interrupt:
         err.print("interrupted")
@@ -80,6 +98,14 @@ def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the 
     except _Ended as ended:
         err.print(f"ended by {ended.number.name}")
         raise typer.Exit(128 + ended.number) from ended
+
+
+def _options_in_use() -> dict[str, str]:
+    """The options of the command that the command line library is running; empty outside of one."""
+    _options.clear()
+    home = typer.Context.__mro__[1].__module__.rpartition(".")[0]  # its click: its own, or the one installed
+    context = importlib.import_module(f"{home}.globals").get_current_context(silent=True)
+    return {} if context is None else options_of(context.command)
 
 
 class _Ended(BaseException):
@@ -165,7 +191,7 @@ def emit(result: Mapping[str, Any], *, as_json: bool) -> None:
 
 def _echo(values: Mapping[str, Any]) -> None:
     try:
-        typer.echo(json_text(values))
+        typer.echo(json_text(deep_as_options(values, _options)))
     except OSError as error:
         raise _unwritten(error) from error
 

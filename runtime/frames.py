@@ -114,7 +114,7 @@ def white_level(dtype: np.dtype[Any], white: float | None) -> float:
     top = _WHITE[dtype]
     least = _DARKEST_FLOAT_WHITE if dtype == np.float32 else 1
     if white is not None and not least <= white <= top:
-        raise InputError(f"a white level of {white} makes no sense for {dtype} frames: give one from {least:g} to {top:g}.")
+        raise InputError(f"a white level of {white} is out of range for {dtype} frames: give one from {least:g} to {top:g}.")
     return white or top
 
 

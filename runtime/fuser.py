@@ -9,19 +9,22 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ufafuse.runtime.bayer import demosaiced
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.result import check_between
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.frames import Frame, FrameKind, check_frames, check_out, pack, unpack, with_beyond
 from ufafuse.runtime.levels import Levels, kind_with_levels, white_of_mosaics
 from ufafuse.runtime.machine import usable_cores
-from ufafuse.runtime.memory.budget import Budget, Tile
+from ufafuse.runtime.memory.budget import Budget, Tile, Trials
 from ufafuse.runtime.memory.tiled import OnTile, TiledModel, layout_for
 from ufafuse.runtime.memory.tiling import Grid, grid_of_step
 from ufafuse.runtime.models import model_path
 from ufafuse.runtime.precision import preferred_precision
 from ufafuse.runtime.session import Fused, Session, SessionOptions, check_fused, open_session
+from ufafuse.runtime.stacks.model import StackModel
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -61,7 +64,7 @@ class Fuser:
         self_test: Fuse a packed reference pair first, see `ufafuse.runtime.checks.selftest`.
 
     Raises:
-        InputError, ModelError, BackendError: As `open_session`; InputError for a budget that makes no sense.
+        InputError, ModelError, BackendError: As `open_session`; InputError for a budget that cannot be kept.
         CheckFailed: The self-test's result is not what it should be.
 
     Example:
@@ -90,6 +93,7 @@ class Fuser:
         if self.session.on_device:
             self._leave_memory_to_the_engine(tile)
         self._tiled: TiledModel | None = None
+        self._stack: StackModel | None = None
         self._opening = threading.Lock()
         if self_test:
             self._test_itself()
@@ -186,7 +190,7 @@ class Fuser:
         out: Frame | None = None,
         levels: Levels | None = None,
         want_map: bool = False,
-        on_tile: OnTile = lambda _done, _total: None,
+        on_tile: OnTile = ignored,
     ) -> Fusion:
         """As `fuse`, with all that is known about the result.
 
@@ -248,13 +252,34 @@ class Fuser:
                 self._tiled = TiledModel.beside(self.model, self.session, backend=self.backend, options=self._options)
             return self._tiled
 
+    @property
+    def gathers(self) -> bool:
+        """Whether the network fuses any number of frames by one rule; otherwise stacks are folded pair by pair."""
+        return bool(self.session.manifest.extra.get("gathers", False))
+
+    @property
+    def memory_limit(self) -> float | None:
+        """What this process may hold at its peak, in bytes; None: what the system has left."""
+        return self._budget.limit
+
+    def stack_model(self) -> StackModel:
+        """The model's graphs for stacks, opened on first use. Raises: ModelError when it has none, as `StackModel.beside`."""
+        with self._opening:
+            if self._stack is None:
+                self._stack = StackModel.beside(self.model, self.session, backend=self.backend, options=self._options)
+            return self._stack
+
+    def planned_stack(self, size: tuple[int, int], state: float, trials: Trials) -> AbstractContextManager[Grid | None]:
+        """The windows in which frames of a stack are seen, beside ``state`` bytes; None: whole. Raises: as `Budget.planned`."""
+        return self._budget.planned(size, int(state), trials)
+
     def _leave_memory_to_the_engine(self, tile: Tile) -> None:
         """An engine's memory is the GPU's, and its profile says which frames it takes: nothing is measured or cut unasked."""
         if self._budget.limit is not None:
             self.session.close()
             raise BackendError(
-                "--max-memory bounds this process's own memory, and an engine's lies on the GPU: leave it away; the engine's "
-                "profile bounds the frames, and --tile N cuts larger ones."
+                "`max_memory` bounds this process's own memory, and an engine's lies on the GPU: omit it; the engine's "
+                "profile bounds the frames, and a number as `tile` cuts larger ones."
             )
         if tile == "auto":
             self._budget = Budget("off")
@@ -271,8 +296,9 @@ class Fuser:
     def close(self) -> None:
         """Free the engine; may be called twice."""
         with self._opening:
-            if self._tiled is not None:
-                self._tiled.close()
+            for opened in (self._tiled, self._stack):
+                if opened is not None:
+                    opened.close()
             self.session.close()
 
     def __enter__(self) -> Fuser:

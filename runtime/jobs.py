@@ -7,41 +7,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ufafuse.runtime.artefact import tool_versions
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError, ModelError, OutputError, UfaError
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.machine import usable_cores
 from ufafuse.runtime.memory.tiled import OnTile
+from ufafuse.runtime.outputs import Outputs, aligned_saver, write_beside
 from ufafuse.runtime.page import check_page, write_page
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
 from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
-from ufafuse.runtime.pictures.write import WriteOptions, check_holds, check_output, write_image
+from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_image
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
+from ufafuse.runtime.stacks.fusing import by_one_rule, fuse_sources
 
 _READ_AHEAD = 2  # frames: a pair
 _NAMED = 12  # frames, in the note of a result's file
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Where the results of one fusion go; ``map`` and ``confidence`` only where they are wanted."""
-
-    fused: Path
-    map: Path | None = None
-    confidence: Path | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse two results in one file (`InputError`)."""
-        paths = [path.resolve() for path in self.all()]
-        if len(set(paths)) < len(paths):
-            raise InputError(f"two results would be written to {self.fused}: give each a name of its own.")
-
-    def all(self) -> list[Path]:
-        """Those that are wanted."""
-        return [path for path in (self.fused, self.map, self.confidence) if path is not None]
 
 
 @dataclass
@@ -122,7 +103,7 @@ def fuse_files(
     files: FileOptions | None = None,
     frames: Sequence[FrameSource] | None = None,
     force: bool = False,
-    on_tile: OnTile = lambda _done, _total: None,
+    on_tile: OnTile = ignored,
 ) -> Outcome:
     """Fuse two or more frames from image files.
 
@@ -142,8 +123,7 @@ def fuse_files(
         ModelError: The model gives no map and one is wanted; or as `Fuser.fuse`.
     """
     options, files = options or StackOptions(), files or FileOptions()
-    for path in outputs.all():
-        check_output(path, force=force, inputs=images, options=files.store if path == outputs.fused else None)
+    outputs.check(force=force, inputs=images, store=files.store)
     if files.report is not None:
         check_page(files.report, force=force)
     with reading(images, fuser.threads) if frames is None else nullcontext(frames) as found:
@@ -153,19 +133,20 @@ def fuse_files(
         check_holds(outputs.fused, common.shape, common.dtype)
         told = dict.fromkeys(f"{note}." for note in common.notes)
         taken = [ConformedFrame(frame, common, strict=files.strict, told=told) for frame in found]
-        result, chosen = _fused(fuser, taken, outputs, options, on_tile, want_all=files.report is not None)
+        result, chosen = _fused(fuser, taken, outputs, options, on_tile, want_all=files.report is not None, force=force)
         metadata = taken[result.reference].metadata
         ends = (taken[0].read(), taken[-1].read()) if files.report is not None else None
     if outputs.map is not None and result.map is None:
         raise ModelError(f"{fuser.model.name} gives no map: omit the map, or export the model again with `ufa export`.")
     sources = [frame.name for frame in taken]
+    if not metadata.profile_fits(colour=result.fused.ndim == 3 and result.fused.shape[2] >= 3):
+        told[f"{taken[result.reference].name}: its profile {metadata.profile_name!r} is left out, the result is colour."] = None
+        metadata = replace(metadata, icc=None)
     metadata = metadata.of_result((result.fused.shape[0], result.fused.shape[1]), _software(), _history(fuser, sources))
     write_image(outputs.fused, result.fused, force=force, metadata=metadata, inputs=images, options=files.store)
-    for into, plane in ((outputs.map, result.map), (outputs.confidence, result.confidence)):
-        if into is not None and plane is not None:
-            write_image(into, as_levels(plane), force=force, inputs=images)
+    beside = write_beside(result, outputs, frames=len(taken), order=chosen.order, force=force, inputs=images)
     size, ms = list(result.fused.shape[:2]), round(result.ms, 3)
-    details = _details(taken, outputs, result, chosen)
+    details = _details(taken, result, chosen) | beside
     warnings = [*told, *result.warnings]
     if files.report is not None and ends is not None:
         details["report"] = str(files.report)
@@ -195,17 +176,21 @@ def _fused(
     on_tile: OnTile,
     *,
     want_all: bool,
+    force: bool,
 ) -> tuple[Stacked, StackOptions]:
+    chosen = replace(
+        options,
+        want_map=outputs.map is not None or want_all,
+        want_confidence=outputs.confidence is not None or want_all,
+        want_height=outputs.wants_height,
+        on_aligned=None if outputs.aligned is None else aligned_saver(outputs.aligned, len(frames), force=force),
+    )
+    if by_one_rule(fuser, len(frames), chosen):
+        return fuse_sources(fuser, frames, chosen, on_tile), chosen
     arrays = [frame.read() for frame in frames]
-    white, known = options.white, {frame.white for frame in frames}
-    if white is None and len(known) == 1:
-        (white,) = known  # all files say it
-    wanted = {
-        "want_map": outputs.map is not None or want_all,
-        "want_confidence": outputs.confidence is not None or want_all,
-        "white": white,
-    }
-    chosen = StackOptions(**{**vars(options), **wanted})
+    known = {frame.white for frame in frames}
+    if chosen.white is None and len(known) == 1:
+        chosen = replace(chosen, white=known.pop())  # all files say it
     try:
         return fuse_stack(fuser, arrays, chosen, on_tile), chosen
     except InputError as error:
@@ -225,22 +210,22 @@ def _history(fuser: Fuser, names: Sequence[str]) -> str:
     return f"Fused from {len(short)} frames ({shown}) with {fuser.model.stem} in {fuser.precision}"
 
 
-def as_levels(plane: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """H x W float32 in [0, 1] as a grey picture of 8 bits."""
-    return np.rint(plane * np.float32(255)).astype(np.uint8)
-
-
-def _details(frames: Sequence[FrameSource], outputs: Outputs, result: Stacked, options: StackOptions) -> dict[str, Any]:
+def _details(frames: Sequence[FrameSource], result: Stacked, options: StackOptions) -> dict[str, Any]:
     details: dict[str, Any] = {}
     if len(frames) > 2:
         details["more"] = [frame.name for frame in frames[2:]]
-    for name, path in (("map", outputs.map), ("confidence", outputs.confidence)):
-        if path is not None:
-            details[name] = str(path)
+    if len(frames) > 2:
+        details["method"] = options.method
     if options.align != "off":
         details["alignment"] = [alignment.to_json() for alignment in result.alignments]
         details["crop"] = list(result.crop)
         details["reference"] = frames[result.reference].name
+    if result.order:
+        details["order"] = [frames[index].name for index in result.order]
+    if result.left_out:
+        details["left_out"] = {frames[index].name: why for index, why in result.left_out.items()}
+    if result.hot_pixels:
+        details["hot_pixels"] = result.hot_pixels
     if options.match_gain:
         details["gain"] = [[round(factor, 4) for factor in factors] for factors in result.gains]
     if result.levels is not None:
@@ -276,7 +261,7 @@ def fuse_folder(
     suffix: str = ".png",
     force: bool = False,
     skip_existing: bool = False,
-    done: Callable[[Outcome], None] = lambda _: None,
+    done: Callable[[Outcome], None] = ignored,
 ) -> list[Outcome]:
     """Fuse every pair or stack into ``folder/NAME.suffix``; one that fails is an `Outcome` with an error and stops no other.
 

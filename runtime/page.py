@@ -42,7 +42,7 @@ def check_page(path: Path, *, force: bool) -> None:
     if not path.parent.is_dir():
         raise OutputError(f"{path.parent} is not a folder: make it first (mkdir -p {path.parent}).")
     if path.exists() and not force:
-        raise OutputError(f"{path} exists already: choose another name, or add --force to replace it.")
+        raise OutputError(f"{path} exists already: choose another name, or replace it with `force=True`.")
 
 
 def write_page(

@@ -96,7 +96,7 @@ def _by_number(folder: Path) -> dict[str, dict[str, Path]]:
             continue
         number = int(match[2])
         if number > 2:
-            raise InputError(f"{path} goes on after _1 and _2: that is a stack; give the folder itself, or --stacks DIR.")
+            raise InputError(f"{path} goes on after _1 and _2: that is a stack; give the folder itself, or many with `stacks`.")
         _add(halves, (path.parent / match[1]).relative_to(folder).as_posix(), "AB"[number - 1], path)
     return halves
 

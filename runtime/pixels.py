@@ -61,7 +61,7 @@ def check_pixels(size: Size, name: str, most: int | None = None) -> None:
     if height * width > allowed:
         raise InputError(
             f"{name} declares {height} x {width} pixels, {height * width / 1e6:.0f} million; {allowed / 1e6:.0f} million are "
-            "decoded at most. If the picture is meant to be that large, allow it with a memory budget (--max-memory MB)."
+            "decoded at most. If the picture is meant to be that large, allow it with a memory budget (`max_memory`)."
         )
 
 

@@ -23,6 +23,11 @@ class Bars(Progress):
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), Figures())
         super().__init__(*columns, console=console, transient=True, disable=not console.is_terminal)
 
+    def stop(self) -> None:
+        """End them; rich before 14.3 ends even what is not shown with an empty line."""
+        if not self.disable:
+            super().stop()
+
     def get_renderables(self) -> Iterable[RenderableType]:
         """Nothing in the first second, then the table of all bars."""
         if time.monotonic() - self._since >= _AFTER:

@@ -164,6 +164,11 @@ def check_fused(fused: NDArray[Any], near: NDArray[Any]) -> None:
     """
     if fused.shape != near.shape:
         raise ModelError(f"the model gives {fused.shape} for frames of {near.shape}: it is none of ours, export it again.")
+    check_finite(fused)
+
+
+def check_finite(fused: NDArray[Any]) -> None:
+    """Refuse a float result with NaN or infinity in it (`BackendError`)."""
     if fused.dtype.kind == "f" and not math.isfinite(float(fused.sum(dtype="float64"))):
         raise BackendError(
             "the result holds NaN or infinity; the engine computed wrong: take another precision (fp32) or backend "
@@ -187,12 +192,12 @@ def choose_backend(model: Path, backend: str) -> tuple[str, str]:
         BackendError: The engine is not installed, or cannot run this kind of file.
     """
     if backend not in BACKENDS:
-        raise InputError(f"--backend {backend} is not known: choose one of {', '.join(BACKENDS)}.")
+        raise InputError(f"`backend={backend}` is not known: choose one of {', '.join(BACKENDS)}.")
     is_engine = model.suffix == ".engine"
     if backend != "auto":
         _require(backend)
         if is_engine != (backend == "tensorrt"):
-            mend = "leave --backend away" if is_engine else "run `ufa build` first, or choose onnxruntime or openvino"
+            mend = "omit `backend`" if is_engine else "run `ufa build` first, or choose onnxruntime or openvino"
             raise BackendError(f"{backend} cannot run {model.name}: {mend}.")
         return backend, "asked for"
     if is_engine:
@@ -209,7 +214,7 @@ def choose_backend(model: Path, backend: str) -> tuple[str, str]:
 
 def _require(backend: str) -> None:
     if not installed(backend):
-        raise BackendError(f"{backend} is not installed: run {_MEND[backend]}, or use --backend auto.")
+        raise BackendError(f"{backend} is not installed: run {_MEND[backend]}, or use `backend=auto`.")
 
 
 def open_session(model: Path, *, backend: str = "auto", options: SessionOptions | None = None) -> Session:
@@ -227,9 +232,9 @@ def open_session(model: Path, *, backend: str = "auto", options: SessionOptions 
     """
     model, options = Path(model), options or SessionOptions()
     if options.precision is not None and options.precision not in PRECISIONS:
-        raise InputError(f"--precision {options.precision} is not known: choose one of {', '.join(PRECISIONS)}.")
+        raise InputError(f"`precision={options.precision}` is not known: choose one of {', '.join(PRECISIONS)}.")
     if options.threads is not None and options.threads < 1:
-        raise InputError(f"--threads {options.threads} makes no sense: give 1 or more.")
+        raise InputError(f"`threads={options.threads}` is too few: give 1 or more.")
     manifest = read_manifest(model)
     if manifest.kind == "weights":
         raise InputError(f"{model} holds PyTorch weights: run `ufa export --weights {model} -o X.onnx`, and fuse with X.onnx.")

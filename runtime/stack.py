@@ -1,104 +1,34 @@
-"""Two or more frames as people bring them, made comparable and fused: registered, matched in exposure, folded pair by pair."""
+"""Two or more frames as people bring them, made comparable and fused.
+
+A network that gathers fuses a stack by one rule over all frames (`ufafuse.runtime.stacks`); with any other one the frames are
+folded pair by pair here.
+"""
 
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import Frame, FrameKind, frame_names
 from ufafuse.runtime.fuser import Fuser
-from ufafuse.runtime.levels import Levels, kind_with_levels, white_of_mosaics
+from ufafuse.runtime.levels import kind_with_levels, white_of_mosaics
 from ufafuse.runtime.memory.tiled import OnTile
-from ufafuse.runtime.memory.tiling import Grid
-from ufafuse.runtime.registration.align import (
-    MOTIONS,
-    Alignment,
-    Crop,
-    best_covered,
-    chained,
-    check_motion,
-    estimate_neighbours,
-    moved_like,
-    unaligned_by,
-)
+from ufafuse.runtime.pictures.source import of_arrays
+from ufafuse.runtime.registration.align import Crop, best_covered, chained, estimate_neighbours, moved_like, unaligned_by
 from ufafuse.runtime.registration.gain import MOST_GAIN, exposure_warning, gains_to, multiplied
 from ufafuse.runtime.registration.sharpness import confidence
+from ufafuse.runtime.stacks.fusing import by_one_rule, fuse_sources
+from ufafuse.runtime.stacks.options import Stacked, StackOptions, Weights
 
-Weights = NDArray[np.float32]
+__all__ = ["StackOptions", "Stacked", "Step", "fuse_stack", "middle_out"]
 
 _WORTH_A_WORD = 3.0  # times the frame's own work, from which on the user is told why it takes so long
-
-
-@dataclass(frozen=True)
-class StackOptions:
-    """What is done to the frames before they are fused, and what is given beside the fused one.
-
-    Args:
-        order: Channel order, ``"bgr"`` or ``"rgb"``.
-        white: The level of white where it is not the dtype's greatest.
-        bayer: The pattern of raw frames.
-        align: ``"off"``, or a key of `ufafuse.runtime.registration.align.MOTIONS`: the frames are registered to the
-            first of two, or to the one of a stack that the others cover best.
-        match_gain: Multiply the frames' levels to match the reference's.
-        crop: Cut everything down to what all frames show.
-        want_map: Give the map.
-        want_confidence: Give the confidence.
-    """
-
-    order: str = "bgr"
-    white: float | None = None
-    bayer: str | None = None
-    align: str = "off"
-    match_gain: bool = False
-    crop: bool = False
-    want_map: bool = False
-    want_confidence: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse options that make no sense (`InputError`)."""
-        if self.align != "off":
-            check_motion(self.align)
-        elif self.crop:
-            raise InputError(f"--crop cuts to what aligned frames share: add --align {' or '.join(MOTIONS)}.")
-
-
-@dataclass
-class Stacked:
-    """A fused stack.
-
-    Args:
-        fused: A frame like the others (smaller with ``crop``), in the reference's geometry.
-        reference: The number of the frame that the others were registered and matched to.
-        map: H x W float32 in [0, 1]: of two frames the near one's weight; of more, which frame weighs most: 1 for the
-            first, 0 for the last, the others evenly between. None where it was not asked for, or the model has none.
-        confidence: H x W float32 in [0, 1], see `ufafuse.runtime.registration.sharpness`; None where it was not asked for.
-        crop: What all frames show, in pixels of the reference.
-        alignments: How each other frame, in their order, lies to the reference; empty without ``align``.
-        gains: What each other frame was multiplied by; empty without ``match_gain``.
-        warnings: What the user should know.
-        grid: The tiles of each fusion; None when frames were fused whole.
-        ms: Time of the fusions alone.
-        levels: The level of white that was taken, and why.
-    """
-
-    fused: Frame
-    crop: Crop
-    reference: int = 0
-    map: Weights | None = None
-    confidence: Weights | None = None
-    alignments: list[Alignment] = field(default_factory=list)
-    gains: list[tuple[float, ...]] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    grid: Grid | None = None
-    ms: float = 0.0
-    levels: Levels | None = None
 
 
 class Step(NamedTuple):
@@ -141,7 +71,8 @@ def fuse_stack(
         fuser: With a loaded model.
         frames: Two or more, as `Fuser.fuse` takes them.
         options: See `StackOptions`.
-        on_tile: As `Fuser.fuse_pair`; for more than two frames it begins anew with each pair.
+        on_tile: Told how many steps of how many are done: of a network that gathers, frames seen; else, as
+            `Fuser.fuse_pair`, tiles, beginning anew with each pair of a fold.
 
     Raises:
         InputError: Fewer than two frames, or one that cannot be used; the text names it.
@@ -151,12 +82,15 @@ def fuse_stack(
     frames = list(frames)
     if len(frames) < 2:
         raise InputError(f"{len(frames)} frames were given: fusing takes two or more.")
+    if by_one_rule(fuser, len(frames), options):
+        return fuse_sources(fuser, of_arrays(frames, frame_names(len(frames))), options, on_tile)
     if options.bayer is not None:
         options = replace(options, white=white_of_mosaics(frames, options.white))
         frames = [
             demosaiced(frame, options.bayer or "", order=options.order, white=options.white, name=name)
             for frame, name in zip(frames, frame_names(len(frames)), strict=True)
         ]
+    frames = completed(frames)
     headroom = MOST_GAIN if options.match_gain else 1.0
     kind, levels = kind_with_levels(frames, order=options.order, white=options.white, headroom=headroom)
     height, width = frames[0].shape[:2]
@@ -171,11 +105,9 @@ def fuse_stack(
     if result.grid is not None and result.grid.work > _WORTH_A_WORD:
         result.warnings.append(
             f"the tiles overlap so much that the network saw every pixel {result.grid.work:.1f} times: with more memory "
-            "(--max-memory) it is faster."
+            "(`max_memory`) it is faster."
         )
-    if options.crop:
-        _cut(result)
-    return result
+    return result.cut() if options.crop else result
 
 
 def _make_comparable(frames: list[Frame], kind: FrameKind, options: StackOptions, result: Stacked, threads: int) -> None:
@@ -184,7 +116,7 @@ def _make_comparable(frames: list[Frame], kind: FrameKind, options: StackOptions
         moved = max(unaligned_by(a, b, kind) for a, b in pairwise(frames))
         if moved:
             result.warnings.append(
-                f"neighbouring frames lie up to {moved:.1f} pixels apart: register them with --align affine (or translation)."
+                f"neighbouring frames lie up to {moved:.1f} pixels apart: register them with `align=affine` (or translation)."
             )
     else:
         _register(frames, kind, options.align, result, threads)
@@ -245,8 +177,22 @@ def _fold(fuser: Fuser, frames: list[Frame], options: StackOptions, result: Stac
     result.fused = pictures.popitem()[1]
 
 
-def _cut(result: Stacked) -> None:
-    rows_columns = result.crop.slices
-    result.fused = np.ascontiguousarray(result.fused[rows_columns])
-    result.map = None if result.map is None else np.ascontiguousarray(result.map[rows_columns])
-    result.confidence = None if result.confidence is None else np.ascontiguousarray(result.confidence[rows_columns])
+def completed(frames: list[Frame]) -> list[Frame]:
+    """Frames whose pixels of alpha 0, which show nothing, are taken from the first other frame that shows something there.
+
+    Such pixels are opaque then; those that no frame shows stay as they are. Frames without them are the same arrays.
+    """
+    if any(frame.ndim != 3 or frame.shape[2] != 4 for frame in frames):
+        return frames
+    shown = [frame[..., 3] > 0 for frame in frames]
+    result = list(frames)
+    for index, here in enumerate(shown):
+        if here.all():
+            continue
+        frame = frames[index].copy()
+        for other, there in zip(frames, shown, strict=True):
+            take = there & ~here
+            frame[take] = other[take]
+            here = here | take  # noqa: PLW2901 - what is filled is shown from here on
+        result[index] = frame
+    return result

@@ -34,15 +34,16 @@ def json_text(values: Mapping[str, Any], *, indent: int | None = None) -> str:
     return json.dumps(_finite(values), indent=indent, allow_nan=False)
 
 
-def usable_by_c(text: str, option: str = "") -> str:
+def usable_by_c(text: str, name: str = "") -> str:
     """``text``, a path or an address, if it can be handed to a C++ library: OpenCV and FFmpeg crash on what is no UTF-8.
 
     Raises:
-        InputError: It cannot; the text names ``option`` where one is given.
+        InputError: It cannot; the text names the parameter ``name`` where one is given.
     """
     if "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text):
         return text
-    raise InputError(f"{option} {one_line(text)} holds bytes that are no UTF-8: rename it, or use a link to it.".lstrip())
+    shown = f"`{name}={one_line(text)}`" if name else one_line(text)
+    raise InputError(f"{shown} holds bytes that are no UTF-8: rename it, or use a link to it.")
 
 
 def _finite(values: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold

@@ -146,4 +146,4 @@ def _put(temporary: Path, path: Path, *, force: bool) -> None:
 
 
 def _exists(path: Path) -> str:
-    return f"{path} exists already: choose another name, or add --force to replace it."
+    return f"{path} exists already: choose another name, or replace it with `force=True`."

@@ -65,10 +65,10 @@ def test_arrows_point_one_way(folder: str) -> None:
 @pytest.mark.parametrize(
     ("room", "below"),
     [
-        ("memory", {"artefact", "errors", "frames", "session"}),
+        ("memory", {"artefact", "callbacks", "errors", "frames", "session"}),
         ("registration", {"errors", "frames", "memory"}),
         ("backends", {"artefact", "errors", "session", "texts"}),
-        ("checks", {"artefact", "backends", "errors", "frames", "fuser", "images", "models", "session"}),
+        ("checks", {"artefact", "backends", "callbacks", "errors", "frames", "fuser", "images", "models", "session"}),
     ],
 )
 def test_each_room_of_the_runtime_rests_on_few_others(room: str, below: set[str]) -> None:

@@ -14,6 +14,7 @@ import torch
 
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import atomic_write, write_json
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.pairs import find_pairs
@@ -88,7 +89,7 @@ def settings(base: TrainOptions, over: str) -> dict[str, TrainOptions]:
         InputError: `over` names no sweep.
     """
     if over not in SWEEPS:
-        raise InputError(f"--over {over} is unknown. Known: {', '.join(SWEEPS)}.")
+        raise InputError(f"`over={over}` is not known: choose one of {', '.join(SWEEPS)}.")
     runs: dict[str, TrainOptions] = {}
     for name in SWEEPS[over].published:
         if over == "lambda":
@@ -100,7 +101,7 @@ def settings(base: TrainOptions, over: str) -> dict[str, TrainOptions]:
 
 
 def run_ablation(
-    base: TrainOptions, over: str, *, pairs: Path | None = None, begin: Callable[[str], None] = lambda _name: None
+    base: TrainOptions, over: str, *, pairs: Path | None = None, begin: Callable[[str], None] = ignored
 ) -> dict[str, Any]:
     """Train every setting of a sweep with the same budget, score them, and write table and plot.
 
@@ -132,7 +133,7 @@ def run_ablation(
             return {"ok": True, "over": over, "finished": False, "rows": rows, "files": []}
         rows[name] = {key: result["best"][key] for key in ("psnr", "ssim")} if result["best"] else {}
         rows[name]["loss"] = loss_curve(options.out)[-1][1]
-    note = "no --pairs were given: the table's metrics were not computed"
+    note = "no `pairs` were given: the table's metrics were not computed"
     if pairs is not None:
         for name, options in runs.items():
             fuse_pairs(options.out / LAST, pairs, base.out / "fused" / name)

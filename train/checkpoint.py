@@ -110,7 +110,7 @@ def load_checkpoint(
         ModelError: It is damaged, or of another network.
     """
     if not path.is_file():
-        raise InputError(f"{path} does not exist: there is no run to resume. Start one without --resume.")
+        raise InputError(f"{path} does not exist: there is no run to resume. Start one without `resume`.")
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(_checked(path)), map_location=device, weights_only=True)
         _check_schema(path, state["schema"])

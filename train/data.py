@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pairs import find_pairs
 from ufafuse.train.degrade import Floats, LensOptions, Pair, drawn_focus, lens_pair, paper_pair, paper_size
-from ufafuse.train.photos import Photos
+from ufafuse.train.photos import colour
 
 Picture = NDArray[Any]
 
@@ -21,6 +21,19 @@ THRESHOLD = 127  # labels above it are the near object
 PAPER_MARGIN = 5  # reach of the paper's largest mean filter
 TRIES = 4  # crops looked at to find one with both near and far in it
 MIXED = (0.05, 0.95)
+
+
+class Labelled(Protocol):
+    """Pictures with the label of what stands near in them."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def __getitem__(self, index: int, /) -> tuple[Picture, Picture]:
+        """Return picture (uint8 H x W x 3, BGR) and label (uint8 H x W) number `index`."""
+
+    def name(self, index: int, /) -> str:
+        """Return the name of picture number `index`."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class PairDataset(Dataset[tuple[Picture, Picture, Picture]]):
     BGR: near, far, truth.
     """
 
-    def __init__(self, photos: Photos, options: PairOptions, *, seed: int) -> None:
+    def __init__(self, photos: Labelled, options: PairOptions, *, seed: int) -> None:
         """Draw from `photos`; the same seed gives the same pairs, however many workers draw them."""
         self.photos, self.options, self.seed = photos, options, seed
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
@@ -83,7 +96,7 @@ class PairDataset(Dataset[tuple[Picture, Picture, Picture]]):
 
     def name(self, index: int) -> str:
         """Return the name of the photograph that pair `index` shows."""
-        return self.photos.files[self._photo(index)].name
+        return self.photos.name(self._photo(index))
 
     def _photo(self, index: int) -> int:
         epoch, position = divmod(index, len(self.photos))
@@ -115,10 +128,13 @@ class PairDataset(Dataset[tuple[Picture, Picture, Picture]]):
             focus = drawn_focus((size, size), rng)
         else:
             if which < options.drawn_mask + options.other_mask:
-                label = self.photos[int(rng.integers(len(self.photos)))][1]
+                label = self._other_label(rng)
                 top, left = _mixed_corner(label, crop, rng)
             focus = focus_map(_resized(_window(label, top - reach, left - reach, whole), size))
         return lens_pair(cut, focus, rng, options)
+
+    def _other_label(self, rng: np.random.Generator) -> Picture:
+        return self.photos[int(rng.integers(len(self.photos)))][1]
 
 
 def focus_map(label: Picture) -> Floats:
@@ -190,20 +206,13 @@ def read_pairs(folder: Path) -> list[NamedPair]:
     for paths in find_pairs(folder):
         if paths.truth is None:
             raise InputError(f"{folder}: pair {paths.name} has no truth ({paths.name}_GT.*), so it cannot validate.")
-        near, far, truth = (_colour(read_image(path)) for path in (paths.near, paths.far, paths.truth))
+        near, far, truth = (colour(read_image(path)) for path in (paths.near, paths.far, paths.truth))
         if not near.shape == far.shape == truth.shape:
             raise InputError(f"{folder}: the pictures of pair {paths.name} differ in size.")
         pairs.append(NamedPair(paths.name, Pair(near, far, truth)))
     return pairs
 
 
-def held_out_pairs(photos: Photos, options: PairOptions, *, seed: int, count: int) -> list[NamedPair]:
-    """Draw `count` pairs to validate on from photographs that are not trained on."""
-    dataset = PairDataset(photos, options, seed=seed)
+def held_out_pairs(dataset: PairDataset, count: int) -> list[NamedPair]:
+    """Draw the first `count` pairs of `dataset`, of pictures that are not trained on, to validate on."""
     return [NamedPair(f"held-out-{index:02d}", dataset.pair(index)) for index in range(count)]
-
-
-def _colour(image: Picture) -> Picture:
-    if image.dtype != np.uint8:
-        image = (image >> 8).astype(np.uint8)
-    return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image[..., :3]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ufafuse.runtime.artefact import write_json
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.images import write_image
 from ufafuse.train.data import PairDataset, PairOptions, focus_map
@@ -47,7 +48,7 @@ def write_dataset(
     seed: int = 0,
     skip_bad: bool = False,
     force: bool = False,
-    done: Progress = lambda _count, _total: None,
+    done: Progress = ignored,
 ) -> dict[str, Any]:
     """Write a pair for every photograph and blur group: `NAME-gN_A.png`, `_B.png` and the truth, `_GT.png`.
 
@@ -92,7 +93,7 @@ def write_lens_dataset(
     seed: int = 0,
     skip_bad: bool = False,
     force: bool = False,
-    done: Progress = lambda _count, _total: None,
+    done: Progress = ignored,
 ) -> dict[str, Any]:
     """Write pairs as `ufafuse.train.degrade.lens_pair` draws them: `NNNN-NAME_A.png`, `_B.png` and the truth, `_GT.png`.
 
@@ -120,14 +121,25 @@ def write_lens_dataset(
 
 def _begun(images: Path, masks: Path, out: Path, *, skip_bad: bool, force: bool) -> Photos:
     """Make the folder; returns the photographs."""
-    if out.is_dir() and any(out.iterdir()) and not force:
-        raise OutputError(f"{out} is not empty: choose another folder, or add --force to replace what is in it.")
+    check_empty(out, force=force)
     photos = Photos(images, masks, skip_bad=skip_bad)
+    make_folder(out, force=force)
+    return photos
+
+
+def check_empty(out: Path, *, force: bool) -> None:
+    """Refuse a folder that holds something, unless it is forced (`OutputError`)."""
+    if out.is_dir() and any(out.iterdir()) and not force:
+        raise OutputError(f"{out} is not empty: choose another folder, or replace what is in it with `force=True`.")
+
+
+def make_folder(out: Path, *, force: bool) -> None:
+    """Make a folder to write a set into; `OutputError` where it is not empty (unless forced) or cannot be made."""
+    check_empty(out, force=force)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{out} cannot be made: {error.strerror}.") from error
-    return photos
 
 
 def _write(stem: Path, pair: Pair, *, force: bool) -> None:

@@ -44,7 +44,7 @@ def launched_fabric(options: TrainOptions) -> "Fabric":
     if started not in (0, asked):
         raise InputError(
             f"{started} processes were started, for {options.devices} devices on {options.nodes} machines: "
-            "give --devices (on each machine) and --nodes as you gave them to torchrun."
+            "give `devices` (on each machine) and `nodes` as you gave them to torchrun."
         )
     on_gpu = options.device == "cuda" or (options.device == "auto" and torch.cuda.is_available())
     device = torch.device("cuda" if on_gpu else "cpu")

@@ -2,8 +2,8 @@
 
 Each kind stands for something that is photographed in stacks: circuit boards with print, grains and leaves, fabric, fibres,
 cells, text, smooth bodies. Natural pictures have edges at all sizes; `dead_leaves` has their statistics (Lee, Mumford and
-Huang, *Occlusion models for natural images*, 2001). Pictures are float32 H x W x 3 in [0, 255], BGR; everything is drawn from
-a numpy Generator: same state, same picture.
+Huang, *Occlusion models for natural images*, 2001). A kind's pictures are floats, H x W x 3, around [0, 255] and not clipped;
+`picture` gives bytes. All are BGR and drawn from a numpy Generator: same state, same picture.
 """
 
 from collections.abc import Callable
@@ -114,11 +114,8 @@ def weave(side: int, rng: Rng) -> Floats:
         np.tanh(sharpness * np.sin(2 * np.pi * (x * np.cos(a) + y * np.sin(a)) / period)) for a in (angle, angle + np.pi / 2)
     ]
     pattern = waves[0] if rng.random() < 0.4 else np.where(waves[0] * waves[1] > 0, waves[0], waves[1])
-    return (
-        picture
-        + np.float32(rng.uniform(8, 60)) * pattern[..., None] * _floats(rng.uniform(0.6, 1, 3))
-        + rng.uniform(0, 6) * _grain(side, rng)
-    )
+    picture = picture + np.float32(rng.uniform(8, 60)) * pattern[..., None] * _floats(rng.uniform(0.6, 1, 3))
+    return picture + rng.uniform(0, 6) * _grain(side, rng)
 
 
 def fibres(side: int, rng: Rng) -> Floats:

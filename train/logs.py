@@ -56,11 +56,11 @@ class RunLog:
         if self._task is not None:
             self._bar.update(self._task, completed=min(done, self._total))
 
-    def live(self, losses: Sequence[float], images_per_second: float) -> None:
+    def live(self, losses: Sequence[float], speed: str) -> None:
         """Show the mean loss since the last row, and the rate, where somebody looks."""
         if self._task is not None and console.err.is_terminal:
             loss = sum(losses) / max(len(losses), 1)
-            self._bar.update(self._task, description=f"loss {loss:.5f}  {images_per_second:.1f} images/s")
+            self._bar.update(self._task, description=f"loss {loss:.5f}  {speed}")
 
     def row(self, step: int, values: Mapping[str, float], line: str) -> None:
         """Write one row of the CSV and its events, and say `line`."""

@@ -2,15 +2,13 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
 
 from ufafuse.network.base import Network
 from ufafuse.network.weights import build_model, load_weights, save_weights
@@ -21,15 +19,15 @@ from ufafuse.runtime.images import write_image
 from ufafuse.runtime.machine import machine
 from ufafuse.runtime.memory.malloc import keep_all
 from ufafuse.train.checkpoint import Average, Progress, load_checkpoint, previous_path, save_checkpoint
-from ufafuse.train.data import PairDataset, PairOptions, held_out_pairs, read_pairs
 from ufafuse.train.devices import computes_in_bf16, is_first_process, launched_fabric
+from ufafuse.train.feed import Batch, Feed, Share
 from ufafuse.train.logs import RunLog
 from ufafuse.train.loss import FusionLoss
+from ufafuse.train.pairfeed import PairFeed
 from ufafuse.train.part import parameter_groups, trained_part
-from ufafuse.train.photos import Photos
 from ufafuse.train.recipe import TrainOptions
-from ufafuse.train.stop import Stop, leave_signals_to_the_parent
-from ufafuse.train.validate import batch_from_frames, better_input, sample_picture, validate
+from ufafuse.train.stackfeed import StackFeed
+from ufafuse.train.stop import Stop
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -38,23 +36,6 @@ CHECKPOINT, OPTIONS, REPORT = "checkpoint.pt", "options.json", "report.json"
 BEST, LAST = "best.safetensors", "last.safetensors"
 LOG_EVERY = 50  # steps
 MOST_VALIDATING = 0.1  # of a run's time
-HELD_OUT = 20  # pairs drawn from the photographs held out
-
-
-class Positions(Sampler[int]):
-    """The numbers of the pairs that a process trains on: its part of every batch from a given step on, without end."""
-
-    def __init__(self, *, first_step: int, batch: int, rank: int = 0, world: int = 1) -> None:
-        """Take part `rank` of `world` equal parts of batches of `batch` pairs."""
-        self.first_step, self.batch, self.rank, self.world = first_step, batch, rank, world
-
-    def __iter__(self) -> Iterator[int]:
-        """Yield the numbers."""
-        part, step = self.batch // self.world, self.first_step
-        while True:
-            start = step * self.batch + self.rank * part
-            yield from range(start, start + part)
-            step += 1
 
 
 def train(options: TrainOptions, *, resume: bool = False) -> dict[str, Any]:
@@ -77,7 +58,7 @@ def train(options: TrainOptions, *, resume: bool = False) -> dict[str, Any]:
     if leading:
         _check_folder(options.out, resume=resume)
     with Stop().listening() as stop:
-        data = RunData(options)  # before other processes start: what is wrong with it is said once
+        feed = feed_for(options)  # before other processes start: what is wrong with it is said once
         fabric = launched_fabric(options)
         if fabric.device.type == "cpu":
             # Each step asks for the same large blocks, which glibc would give back and the kernel clear each time. Images a
@@ -86,7 +67,7 @@ def train(options: TrainOptions, *, resume: bool = False) -> dict[str, Any]:
         if options.threads:
             torch.set_num_threads(options.threads)
             cv2.setNumThreads(options.threads)
-        trainer = Trainer(options, data, fabric, stop)
+        trainer = Trainer(options, feed, fabric, stop)
         if leading:
             write_json(options.out / OPTIONS, options.to_dict())
         if resume:
@@ -97,30 +78,18 @@ def train(options: TrainOptions, *, resume: bool = False) -> dict[str, Any]:
 def _check_folder(out: Path, *, resume: bool) -> None:
     written = (out / OPTIONS).exists()
     if resume and not written:
-        raise InputError(f"{out} holds no run to resume: start one without --resume.")
+        raise InputError(f"{out} holds no run to resume: start one without `resume`.")
     if written and not resume:
-        raise OutputError(f"{out} holds a run already: go on with --resume, or give another --out.")
+        raise OutputError(f"{out} holds a run already: go on with `resume`, or give another `out`.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{out} cannot be made: {error.strerror}.") from error
 
 
-class RunData:
-    """The pairs to train and to validate on."""
-
-    def __init__(self, options: TrainOptions) -> None:
-        """Read photographs and validation pairs; `InputError` where they cannot be used."""
-        photos = Photos(options.images, options.masks, skip_bad=options.skip_bad)
-        self.skipped = photos.skipped
-        recipe = options.recipe
-        drawn = PairOptions(recipe.crop_for(options.spec), recipe.lens, recipe.flip, options.lens_options)
-        if options.val_pairs is None:
-            photos, held_out = photos.split(options.val_share, options.seed)
-            self.validation = held_out_pairs(held_out, drawn, seed=options.seed, count=HELD_OUT)
-        else:
-            self.validation = read_pairs(options.val_pairs)
-        self.dataset = PairDataset(photos, drawn, seed=options.seed)
+def feed_for(options: TrainOptions) -> Feed:
+    """Return what a run is fed with; `InputError` where photographs or what it is validated on cannot be used."""
+    return StackFeed(options) if options.spec.gathers else PairFeed(options)
 
 
 def network_for(options: TrainOptions) -> Network:
@@ -131,7 +100,7 @@ def network_for(options: TrainOptions) -> Network:
     if net.spec != options.spec:
         raise InputError(
             f"{options.init_from} holds the weights of {net.spec.name!r}, the run is of {options.spec.name!r}: "
-            f"train with --variant {net.spec.name}, or start from other weights."
+            f"train with `variant={net.spec.name}`, or start from other weights."
         )
     return net
 
@@ -139,9 +108,9 @@ def network_for(options: TrainOptions) -> Network:
 class Trainer:
     """One process's part of a run."""
 
-    def __init__(self, options: TrainOptions, data: RunData, fabric: "Fabric", stop: Stop) -> None:
+    def __init__(self, options: TrainOptions, feed: Feed, fabric: "Fabric", stop: Stop) -> None:
         """Set the run up at its beginning."""
-        self.options, self.data, self.fabric, self.stop = options, data, fabric, stop
+        self.options, self.feed, self.fabric, self.stop = options, feed, fabric, stop
         self.recipe = options.recipe
         self.device: torch.device = fabric.device
         self.net = network_for(options).train().to(self.device)
@@ -150,9 +119,9 @@ class Trainer:
         trained = trained_part(self.net, self.recipe.part)
         groups = parameter_groups(self.net, trained)
         self.model, self.optimizer = fabric.setup(trained, torch.optim.Adam(groups, self.recipe.lr))
-        self.loss = FusionLoss(self.recipe.weight)
+        self.loss = FusionLoss(self.recipe.weight, self.recipe.square)
         self.progress = Progress()
-        self.total = self.recipe.total_steps(len(data.dataset))
+        self.total = self.recipe.total_steps(feed.photographs)
         self.writes = fabric.is_global_zero
         self.resumed_from: dict[str, Any] | None = None
         self.warnings = list[str]()
@@ -206,17 +175,18 @@ class Trainer:
     def _train(self, log: RunLog) -> None:
         began = time.monotonic() - self.progress.seconds
         saved = mark = time.monotonic()
-        recent, spent = list[float](), 0.0
+        recent, spent, count = list[float](), 0.0, 0
         for batch in self._batches():
             validated = self._validations_due()
             recent.append(self._step(batch))
+            count += self.feed.count(batch)
             spent += time.monotonic() - mark
             ending = self._agree(time.monotonic() - began) or self.share >= 1
             log.advance(self.progress.step if self.total else int(self.progress.seconds / 60))
-            log.live(recent, len(recent) * self.recipe.batch / spent)
+            log.live(recent, f"{self.fabric.world_size * count / spent:.1f} {self.feed.unit}/s")
             if self.progress.step % LOG_EVERY == 0 or ending:
-                self._log(log, sum(recent) / len(recent), len(recent) / spent)
-                recent, spent = [], 0.0
+                self._log(log, sum(recent) / len(recent), self.fabric.world_size * count / spent)
+                recent, spent, count = [], 0.0, 0
             if self._validations_due() > validated and (ending or self._affordable()):
                 self._validate(log)
             if ending:
@@ -226,28 +196,19 @@ class Trainer:
                 saved = time.monotonic()
             mark = time.monotonic()
 
-    def _batches(self) -> Iterator[Sequence[Tensor]]:
-        """Yield uint8 batches (near, far, truth: N x H x W x 3, BGR) from the run's position on, without end."""
-        world, workers = self.fabric.world_size, self.options.workers
-        positions = Positions(first_step=self.progress.step, batch=self.recipe.batch, rank=self.fabric.global_rank, world=world)
-        loader: DataLoader[Any] = DataLoader(
-            self.data.dataset,
-            batch_size=self.recipe.batch // world,
-            sampler=positions,
-            num_workers=workers,
-            pin_memory=self.device.type == "cuda",
-            worker_init_fn=_begin_worker if workers else None,
-        )
-        yield from loader
+    def _batches(self) -> Iterator[Batch]:
+        """Yield batches from the run's position on, without end."""
+        share = Share(self.progress.step, self.fabric.global_rank, self.fabric.world_size)
+        return self.feed.batches(share, workers=self.options.workers, pin=self.device.type == "cuda")
 
-    def _step(self, batch: Sequence[Tensor]) -> float:
+    def _step(self, batch: Batch) -> float:
         """Train on one batch and return its loss; `CheckFailed`, before any weight is touched, where it is no number."""
         rate = self.recipe.learning_rate(self.share)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["pace"]
-        near, far, truth = (batch_from_frames(frames, self.device) for frames in self._trimmed(batch))
+        frames, truth = self.feed.learn(batch, self._cut(batch), self.device)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(self.model(near, far), truth)
+        loss = self.loss(self.model(*frames), truth)
         self.fabric.backward(loss)
         norm = self.fabric.clip_gradients(
             self.model, self.optimizer, max_norm=self.recipe.clip or math.inf, error_if_nonfinite=False
@@ -260,23 +221,21 @@ class Trainer:
         self.average.update(self.net, self.progress.step)
         return value
 
-    def _trimmed(self, batch: Sequence[Tensor]) -> Iterator[Tensor]:
+    def _cut(self, batch: Batch) -> tuple[int, int]:
         """Trim some batches so that the scales do not divide their size: what the network pads must be learnt too."""
         stride, step = self.net.spec.stride, self.progress.step
         odd = [(0, 0), (stride // 4 + 1, 0), (0, stride // 2 + 1), (stride // 2 + 1, 3 * stride // 4)]
-        side = batch[0].shape[1]
+        side = batch[-1].shape[1]
         below, right = (min(cut, side // 4) if stride > 1 else 0 for cut in odd[step % len(odd)])
-        return (frames[:, : side - below, : side - right] for frames in batch)
+        return below, right
 
     def _not_a_number(self, loss: float) -> str:
-        step, batch, dataset = self.progress.step, self.recipe.batch, self.data.dataset
-        names = [dataset.name(index) for index in range(step * batch, (step + 1) * batch)]
+        step = self.progress.step
         kept = self.options.out / CHECKPOINT
         return (
-            f"the loss ({loss:.4g}) or its gradient is not a number in batch {step + 1}, pairs {step * batch} to "
-            f"{(step + 1) * batch - 1} (of the photographs {', '.join(names)}). "
-            + (f"{kept} holds the last good state: go on with --resume" if kept.exists() else "Start again")
-            + f" and a learning rate below {self.recipe.lr:g} (--lr)."
+            f"the loss ({loss:.4g}) or its gradient is not a number in batch {step + 1}, {self.feed.describe(step)}. "
+            + (f"{kept} holds the last good state: go on with `resume`" if kept.exists() else "Start again")
+            + f" and a learning rate below {self.recipe.lr:g} (`lr`)."
         )
 
     def _agree(self, seconds: float) -> bool:
@@ -294,19 +253,20 @@ class Trainer:
     def _affordable(self) -> bool:
         """Whether another validation like the last one leaves 90 % of the time to training; the last of a run always comes."""
         spent, last = self._validating
-        return spent + last <= MOST_VALIDATING * max(self.progress.seconds, last)
+        fits = spent + last <= MOST_VALIDATING * max(self.progress.seconds, last)
+        return bool(self.fabric.broadcast(fits))  # each process has its own clock, and all of them validate or none
 
-    def _log(self, log: RunLog, loss: float, steps_per_second: float) -> None:
+    def _log(self, log: RunLog, loss: float, speed: float) -> None:
         if self.fabric.world_size > 1:
             loss = float(torch.as_tensor(self.fabric.all_reduce(torch.tensor(loss, device=self.device))))
-        progress, images = self.progress, steps_per_second * self.recipe.batch
+        progress = self.progress
         rate = self.recipe.learning_rate(self.share)
-        values = {"seconds": progress.seconds, "loss": loss, "lr": rate, "images_per_second": images}
+        values = {"seconds": progress.seconds, "loss": loss, "lr": rate, "images_per_second": speed}
         left = timedelta(seconds=round((1 / max(self.share, 1e-9) - 1) * progress.seconds))
         log.row(
             progress.step,
             values,
-            f"step {progress.step}  loss {loss:.5f}  {images:.1f} images/s  {left} left",
+            f"step {progress.step}  loss {loss:.5f}  {speed:.1f} {self.feed.unit}/s  {left} left",
         )
 
     def _validate(self, log: RunLog) -> None:
@@ -314,20 +274,18 @@ class Trainer:
         began = time.monotonic()
         if self.writes:
             step = self.progress.step
-            scores, fused = validate(self.average.net, self.data.validation, self.device)
-            psnr, ssim = (sum(getattr(s, key) for s in scores) / len(scores) for key in ("psnr", "ssim"))
+            found = self.feed.validate(self.average.net, self.device)
             log.row(
                 step,
-                {"seconds": self.progress.seconds, "val_psnr": psnr, "val_ssim": ssim},
-                f"step {step}  validation PSNR {psnr:.2f} dB  SSIM {ssim:.5f}",
+                {"seconds": self.progress.seconds, "val_psnr": found.psnr, "val_ssim": found.ssim},
+                f"step {step}  validation PSNR {found.psnr:.2f} dB  SSIM {found.ssim:.5f}",
             )
-            picture = sample_picture(self.data.validation, fused)
-            log.picture(step, picture)
+            log.picture(step, found.picture)
             samples = self.options.out / "samples"
             samples.mkdir(exist_ok=True)
-            write_image(samples / f"step_{step:07d}.jpg", picture, force=True)
-            if psnr > self.progress.best.get("psnr", -math.inf):
-                self.progress.best = {"psnr": psnr, "ssim": ssim, "step": step}
+            write_image(samples / f"step_{step:07d}.jpg", found.picture, force=True)
+            if found.psnr > self.progress.best.get("psnr", -math.inf):
+                self.progress.best = {"psnr": found.psnr, "ssim": found.ssim, "step": step}
                 self._save_weights(BEST, self.progress.best)
         self.fabric.barrier()
         last = time.monotonic() - began
@@ -345,8 +303,15 @@ class Trainer:
         self._save_weights(LAST, {"step": self.progress.step})
 
     def _save_weights(self, name: str, extra: dict[str, Any]) -> None:
-        extra = {**extra, "recipe": self.options.to_dict()["recipe"], "seed": self.options.seed}
+        extra = {**extra, "recipe": self.options.to_dict()["recipe"], "seed": self.options.seed, "data": self._data()}
         save_weights(self.average.net, self.options.out / name, extra=extra, force=True)
+
+    def _data(self) -> str:
+        """Say what the weights have learnt from, without a name of anybody's folder."""
+        photographs = f"{self.feed.photographs} photographs"
+        if not self.options.drawn:
+            return photographs
+        return f"drawn scenes and {photographs}" if self.feed.photographs else "drawn scenes"
 
     def _result(self, *, finished: bool) -> dict[str, Any]:
         best = self.progress.best or None
@@ -368,17 +333,11 @@ class Trainer:
             "resumed_from": self.resumed_from,
             "options": self.options.to_dict(),
             "parameters": sum(p.numel() for p in self.net.parameters()),
-            "photographs": len(self.data.dataset),
-            "skipped": self.data.skipped,
-            "validation_pairs": len(self.data.validation),
-            "better_input_psnr": better_input(self.data.validation),
+            "photographs": self.feed.photographs,
+            "skipped": self.feed.skipped,
+            **self.feed.report(),
             "precision": "bf16" if computes_in_bf16(self.options, self.device) else "fp32",
             "threads": threads,
             "machine": machine(),
             "tools": tool_versions("torch", "lightning-fabric", "numpy", "opencv-python"),
         }
-
-
-def _begin_worker(_index: int) -> None:
-    leave_signals_to_the_parent()
-    cv2.setNumThreads(0)

@@ -1,4 +1,4 @@
-"""The paper's loss (Eqs. 1-4): a weighted sum of the mean absolute error and 1 - SSIM."""
+"""The paper's loss (Eqs. 1-4), a weighted sum of the mean absolute error and 1 - SSIM; the squared error beside them."""
 
 import functools
 import math
@@ -62,16 +62,17 @@ def psnr(x: Tensor, y: Tensor) -> Tensor:
 
 
 class FusionLoss(nn.Module):
-    """L = lambda * L1 + (1 - lambda) * (1 - SSIM), Eq. 1, computed in float32."""
+    """L = lambda * L1 + (1 - lambda) * (1 - SSIM), Eq. 1, and, where asked for, the mean squared error; in float32."""
 
-    def __init__(self, weight: float = LAMBDA) -> None:
-        """Make the loss with lambda = `weight`; `InputError` where it is not in [0, 1]."""
+    def __init__(self, weight: float = LAMBDA, square: float = 0.0) -> None:
+        """Make the loss with lambda = `weight` (`InputError` beyond [0, 1]), and `square` times the squared error."""
         super().__init__()
         if not 0 <= weight <= 1:
             raise InputError(f"the loss weighs its two terms with lambda and 1 - lambda: {weight} is not in [0, 1].")
-        self.weight = weight
+        self.weight, self.square = weight, square
 
     def forward(self, fused: Tensor, truth: Tensor) -> Tensor:
         """Return the loss of a batch, a scalar."""
-        absolute = (fused.float() - truth.float()).abs().mean()
-        return self.weight * absolute + (1 - self.weight) * (1 - ssim(fused, truth).mean())
+        error = fused.float() - truth.float()
+        loss = self.weight * error.abs().mean() + (1 - self.weight) * (1 - ssim(fused, truth).mean())
+        return loss + self.square * error.square().mean() if self.square else loss

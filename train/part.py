@@ -6,25 +6,26 @@ channels and the spatial attention decide. Trained alone, they take a learning r
 survives, and the layers after the fusion cost nothing.
 """
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from ufafuse.network.base import Network
 from ufafuse.network.init import CARRIED, can_select, first_conv
 from ufafuse.network.model import FusionNet
+from ufafuse.network.stacknet import StackNet
 from ufafuse.runtime.errors import InputError
-
-if TYPE_CHECKING:
-    from ufafuse.network.base import Network
 
 Part: TypeAlias = Literal["all", "selection"]
 PARTS = ("all", "selection")
 FIRST_PACE = 0.1
 
 
-def trained_part(net: "Network", part: str) -> nn.Module:
-    """Return the module to train (near, far -> fused), with gradients for nothing else than `part` of `net`.
+def trained_part(net: Network, part: str) -> nn.Module:
+    """Return the module to train, with gradients for nothing else than `part` of `net`.
+
+    It fuses near and far, or, of a network over whole stacks, frames and what they cover.
 
     Args:
         net: The network; its parameters are those of the module returned.
@@ -34,29 +35,32 @@ def trained_part(net: "Network", part: str) -> nn.Module:
         InputError: `part` is unknown, or `net` has no selection apart from its picture.
     """
     if part == "all":
-        return net
+        return _Stacked(net) if isinstance(net, StackNet) else net
     if part not in PARTS:
         raise InputError(f"part {part!r} is unknown. Known: {', '.join(PARTS)}.")
-    if not can_select(net.spec):
+    if not (isinstance(net, FusionNet) and can_select(net.spec)):
         raise InputError(
             f"{net.spec.name!r} has no picture that passes through apart from its selection (one full-resolution scale, a "
-            "reconstructing head, spatial attention): train it with --part all."
+            "reconstructing head, spatial attention): train it with `part=all`."
         )
     assert isinstance(net, FusionNet)  # `can_select` saw to it
     return _Selection(net)
 
 
-def parameter_groups(net: "Network", part: nn.Module) -> list[dict[str, Any]]:
+def parameter_groups(net: Network, part: nn.Module) -> list[dict[str, Any]]:
     """Return the optimiser's groups of `part`'s parameters, each with the `pace` that its learning rate is multiplied by.
 
     Where a network folds pixels, a channel of the first layer is a sum over hundreds of brightnesses that are all positive.
     At the pace of the others a few of Adam's steps carry such a sum below zero everywhere, for good: ufa-nano lost 21 of 24
     channels in a run. At a tenth of it none is lost (900 steps from scratch: loss 0.0082 against 0.0094, with filters that
-    start without a mean in both, and 0.0105 as it was).
+    start without a mean in both, and 0.0105 as it was). A network over whole stacks keeps one pace: in a run at the full one it
+    lost 3 of 32.
     """
-    first = {id(parameter) for parameter in first_conv(net).parameters()} if net.spec.fold > 1 else set()
-    if net.detail is not None:
-        first |= {id(net.detail.level), id(net.detail.local)}
+    first = set()
+    if isinstance(net, FusionNet):
+        first = {id(parameter) for parameter in first_conv(net).parameters()} if net.spec.fold > 1 else set()
+        if net.detail is not None:
+            first |= {id(net.detail.level), id(net.detail.local)}
     trained = [parameter for parameter in part.parameters() if parameter.requires_grad]
     groups = (
         {
@@ -66,6 +70,18 @@ def parameter_groups(net: "Network", part: nn.Module) -> list[dict[str, Any]]:
         for slow in (False, True)
     )
     return [group for group in groups if group["params"]]
+
+
+class _Stacked(nn.Module):
+    """A network over whole stacks as the loop calls it: by frames and what they cover."""
+
+    def __init__(self, net: StackNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, frames: Tensor, covered: Tensor) -> Tensor:
+        """Return the fused frame, N x 3 x H x W, of N x K x 3 x H x W frames and N x K x 1 x H x W of 0 and 1."""
+        return self.net.forward_stack(frames, covered)[0]
 
 
 class _Selection(nn.Module):

@@ -1,4 +1,4 @@
-"""Photographs with the label of their salient object, in the layout of DUTS: two folders whose files share their stems."""
+"""Photographs: alone, or with the label of their salient object in the layout of DUTS, two folders whose files share stems."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,19 +58,28 @@ def load_photo(files: PhotoFiles) -> tuple[Picture, Picture]:
     Raises:
         InputError: A file cannot be read, or the two sizes differ.
     """
-    picture, label = _eight_bit(read_image(files.image)), _eight_bit(read_image(files.mask))
+    picture, label = colour(read_image(files.image)), eight_bit(read_image(files.mask))
     if picture.shape[:2] != label.shape[:2]:
         sizes = " and ".join(f"{image.shape[0]} x {image.shape[1]}" for image in (picture, label))
         raise InputError(f"{files.image} and its label {files.mask} differ in size: {sizes}.")
-    if picture.ndim == 2:
-        picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
     if label.ndim == 3:
         label = cv2.cvtColor(label[..., :3], cv2.COLOR_BGR2GRAY)
-    return np.ascontiguousarray(picture[..., :3]), label
+    return picture, label
 
 
-def _eight_bit(image: Picture) -> Picture:
-    return image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
+def eight_bit(image: Picture) -> Picture:
+    """Return a picture's levels as bytes: of 16 bits the upper ones, of floats those of [0, 1]."""
+    if image.dtype == np.uint16:
+        return np.asarray(image >> 8, np.uint8)
+    if image.dtype != np.uint8:
+        return np.asarray(np.rint(255 * np.clip(np.nan_to_num(image), 0, 1)), np.uint8)
+    return image
+
+
+def colour(image: Picture) -> Picture:
+    """Return a picture as uint8 H x W x 3, BGR, whatever it was read as; alpha is dropped."""
+    image = eight_bit(image)
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else np.ascontiguousarray(image[..., :3])
 
 
 class Photos:
@@ -121,10 +130,14 @@ class Photos:
         files = self.files[index]
         return self._kept.get(files.name) or load_photo(files)
 
+    def name(self, index: int) -> str:
+        """Return the name of photograph number `index`."""
+        return self.files[index].name
+
     def split(self, share: float, seed: int) -> tuple["Photos", "Photos"]:
         """Return all but a `share` of the photographs, and that share (at least one), drawn from `seed`."""
         if len(self) < 2:
-            raise InputError("one photograph cannot be split into training and validation: give more, or --val-pairs.")
+            raise InputError("one photograph cannot be split into training and validation: give more, or `val_pairs`.")
         count = min(len(self) - 1, max(1, round(share * len(self))))
         order = np.random.default_rng(seed).permutation(len(self))
         return self._part(sorted(order[count:])), self._part(sorted(order[:count]))
@@ -136,6 +149,60 @@ class Photos:
         return part
 
 
+class Pictures(Sequence[Picture]):
+    """The photographs of a folder, each checked once; decoded ones stay in memory while they fit."""
+
+    def __init__(self, folder: Path, *, skip_bad: bool = False, memory_mib: float = MEMORY_MIB, threads: int = 2) -> None:
+        """Read every photograph directly in `folder` once; see `Photos` for the arguments and errors."""
+        if not folder.is_dir():
+            raise InputError(f"{folder} is not a folder: give the one that holds the photographs.")
+        self._kept: dict[Path, Picture] = {}
+        self._paths: list[Path] = []
+        self.skipped: list[str] = []
+        room = memory_mib * 2**20
+        paths = sorted(filter(is_image, folder.iterdir()))
+        with ThreadPoolExecutor(threads) as pool:
+            for path, picture in zip(paths, pool.map(_try_read, paths), strict=True):
+                if isinstance(picture, InputError):
+                    self.skipped.append(str(picture))
+                    continue
+                self._paths.append(path)
+                room -= picture.nbytes
+                if room >= 0:
+                    self._kept[path] = picture
+        if not paths:
+            raise InputError(f"{folder} holds no pictures: give a folder of photographs (JPEG, PNG, ...).")
+        if self.skipped and not (skip_bad and self._paths):
+            raise InputError(_summary(self.skipped, len(paths)))
+
+    def __len__(self) -> int:
+        """Return the number of photographs."""
+        return len(self._paths)
+
+    def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - one picture; a sequence's signature has slices too
+        """Return photograph number `index`, uint8 H x W x 3, BGR."""
+        path = self._paths[index]
+        return self._kept[path] if path in self._kept else colour(read_image(path))
+
+    def split(self, share: float, seed: int) -> tuple["Pictures", "Pictures"]:
+        """Return all but a `share` of the photographs, and that share, drawn from `seed`; a single one is not held out."""
+        count = min(len(self) - 1, max(1, round(share * len(self))))
+        order = np.random.default_rng(seed).permutation(len(self))
+        return self._part(sorted(order[count:])), self._part(sorted(order[:count]))
+
+    def _part(self, indices: Iterable[int]) -> "Pictures":
+        part = object.__new__(Pictures)
+        part._kept, part._paths, part.skipped = self._kept, [self._paths[index] for index in indices], []
+        return part
+
+
+def _try_read(path: Path) -> Picture | InputError:
+    try:
+        return colour(read_image(path))
+    except InputError as error:
+        return error
+
+
 def _try_load(files: PhotoFiles) -> tuple[Picture, Picture] | InputError:
     try:
         return load_photo(files)
@@ -145,4 +212,4 @@ def _try_load(files: PhotoFiles) -> tuple[Picture, Picture] | InputError:
 
 def _summary(problems: Sequence[str], total: int) -> str:
     shown = "; ".join(problem.rstrip(".") for problem in problems[:SHOWN]) + ("; ..." if len(problems) > SHOWN else "")
-    return f"{len(problems)} of {total} photographs cannot be used: {shown}. Mend them, or leave them out: --skip-bad."
+    return f"{len(problems)} of {total} photographs cannot be used: {shown}. Mend them, or omit them with `skip_bad=True`."

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,8 @@ from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.train.degrade import LensOptions
 from ufafuse.train.loss import LAMBDA
 from ufafuse.train.part import PARTS, Part
+from ufafuse.train.scenes import SceneOptions
+from ufafuse.train.settings import lens_options, scene_options
 
 WARM_UP = 0.05  # share of a one-cycle run in which the learning rate rises
 RISE, FALL = 25.0, 10_000.0  # it starts at peak / RISE and ends at peak / FALL
@@ -29,13 +31,16 @@ class Recipe:
         steps: batches to train on; 0 where `epochs` or `hours` counts.
         hours: time to train for; 0 where `epochs` or `steps` counts.
         crop: side of the frames in pixels; 0 leaves it to the network (`CROPS`).
-        batch: pairs in a batch, over all devices together.
+        batch: pairs in a batch, over all devices together; of stacks there are twice as many frames, in as many stacks as that
+            makes.
         lr: learning rate of Adam, its peak in a one-cycle run.
         schedule: "one-cycle", or "drop": the paper's, divided by ten after two thirds.
         weight: lambda of the loss.
+        square: weight of the mean squared error in the loss, beside the paper's two terms.
         clip: largest norm of the gradient; 0 for any.
         average: decay of the running average of the weights that is validated and saved; 0 for the weights themselves.
         lens: share of pairs with the degradations of real lenses and cameras; 0 for the paper's pairs alone.
+        pair_share: share of the batches of a network over stacks that hold such pairs instead of stacks.
         flip: mirror and turn the frames.
         init: how the weights start, see `ufafuse.network.init`.
         precision: "fp32", "bf16" (autocast), or "auto": bf16 where the device computes in it.
@@ -50,9 +55,11 @@ class Recipe:
     lr: float = 1e-3
     schedule: Literal["one-cycle", "drop"] = "one-cycle"
     weight: float = LAMBDA
+    square: float = 0.0
     clip: float = 1.0
     average: float = 0.999
     lens: float = 0.8
+    pair_share: float = 0.0
     flip: bool = True
     init: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -63,11 +70,13 @@ class Recipe:
         budgets = sum(budget > 0 for budget in (self.epochs, self.steps, self.hours))
         if budgets != 1:
             raise InputError(f"a run needs one of steps, hours and epochs, got {budgets} of them.")
-        if min(self.batch, self.lr) <= 0 or min(self.clip, self.crop) < 0 or not 0 <= self.average < 1:
+        if min(self.batch, self.lr) <= 0 or min(self.clip, self.crop, self.square) < 0 or not 0 <= self.average < 1:
             raise InputError(
-                f"batch {self.batch} and learning rate {self.lr} must be above 0, crop {self.crop} and clip {self.clip} "
-                f"at least 0, average {self.average} in [0, 1)."
+                f"batch {self.batch} and learning rate {self.lr} must be above 0, crop {self.crop}, clip {self.clip} and "
+                f"square {self.square} at least 0, average {self.average} in [0, 1)."
             )
+        if not 0 <= self.pair_share <= 1:
+            raise InputError(f"the share of batches of pairs must lie in [0, 1], got {self.pair_share}.")
         if self.part not in PARTS:
             raise InputError(f"part {self.part!r} is unknown. Known: {', '.join(PARTS)}.")
 
@@ -76,7 +85,7 @@ class Recipe:
         return self.crop or CROPS["one scale" if len(spec.widths) == 1 else "several scales"]
 
     def total_steps(self, photographs: int) -> int:
-        """Return how many batches the run has; 0 where the clock decides."""
+        """Return how many batches the run has, with `photographs` in an epoch; 0 where the clock decides."""
         return self.steps or math.ceil(self.epochs * photographs / self.batch)
 
     def learning_rate(self, progress: float) -> float:
@@ -105,7 +114,10 @@ RECIPES: dict[str, Recipe] = {
     ),
     # For small budgets.
     "fast": Recipe(steps=6000),
+    # For a network over whole stacks: 16 frames in a batch.
+    "stack": Recipe(steps=12_000, crop=224, lr=1.5e-3, weight=0.7, square=10.0, clip=0.5),
 }
+DRAWN = "drawn:"  # --images drawn: or drawn:FOLDER
 
 
 @dataclass(frozen=True)
@@ -113,15 +125,19 @@ class TrainOptions:
     """A training run, whole: written to the run's folder, so that `--resume` needs nothing else.
 
     Attributes:
-        images: folder of photographs.
-        masks: folder of their labels.
+        images: folder of photographs. None: none (scenes are drawn).
+        masks: folder of their labels. None where scenes are drawn: these have labels of their own.
         out: the run's folder.
         recipe: how to train.
         variant: name of the network.
-        attention: the attention's parts ("both", or an ablation).
+        attention: the attention's parts ("both", or an ablation). None: the variant's own.
         init_from: weights to start from instead of the recipe's initialisation.
         lens_options: what lens pairs show.
-        val_pairs: folder of pairs with their truth to validate on; without one, photographs are held out.
+        drawn: scenes are drawn; the photographs, where there are any, are surfaces in them.
+        photo_share: share of a drawn scene's surfaces that are photographs, where there are any.
+        scene_options: what drawn stacks show.
+        val_pairs: folder of pairs with their truth to validate on. None: photographs or drawn scenes are held out.
+        val_stacks: as `val_pairs`, a folder of stacks with their truth, for a network over stacks.
         val_share: share of the photographs held out.
         validations: how often the run is validated.
         seed: of the pairs and of the weights.
@@ -134,15 +150,19 @@ class TrainOptions:
         skip_bad: leave out photographs that cannot be used.
     """
 
-    images: Path
-    masks: Path
+    images: Path | None
+    masks: Path | None
     out: Path
     recipe: Recipe = RECIPES["fast"]
     variant: str = "ufa"
-    attention: Attention = "both"
+    attention: Attention | None = None
     init_from: Path | None = None
     lens_options: LensOptions = field(default_factory=LensOptions)
+    drawn: bool = False
+    photo_share: float = 0.45
+    scene_options: SceneOptions = field(default_factory=SceneOptions)
     val_pairs: Path | None = None
+    val_stacks: Path | None = None
     val_share: float = 0.05
     validations: int = 20
     seed: int = 0
@@ -155,18 +175,42 @@ class TrainOptions:
     skip_bad: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse an unknown variant or attention (`InputError`)."""
+        """Refuse an unknown variant or attention, and sources that do not go together (`InputError`)."""
         find_spec(self.variant)
-        if self.attention not in ATTENTIONS:
+        if self.attention not in (None, *ATTENTIONS):
             raise InputError(f"attention {self.attention!r} is unknown. Known: {', '.join(ATTENTIONS)}.")
+        if not 0 <= self.photo_share <= 1:
+            raise InputError(f"the share of photographs must lie in [0, 1], got {self.photo_share}.")
+        if problem := self._wrong_sources():
+            raise InputError(problem)
+
+    def _wrong_sources(self) -> str:
+        stacks = find_spec(self.variant).gathers
+        if self.drawn and self.masks is not None:
+            return "`masks` are labels of photographs, but the scenes are drawn and have labels of their own: omit `masks`."
+        if not self.drawn and (stacks or self.images is None or self.masks is None):
+            return f"{self.variant} learns from drawn scenes" if stacks else "pairs need photographs and their labels"
+        if self.drawn and self.recipe.epochs:
+            return "`epochs` counts runs through photographs, but scenes are drawn without end: give `steps` or `hours`."
+        if not stacks and (self.val_stacks is not None or self.recipe.pair_share):
+            what = "val_stacks" if self.val_stacks is not None else "pair_share"
+            return f"`{what}` is for a network over stacks, which {self.variant} is not: omit it, or train `variant=ufa-stack`."
+        if self.val_stacks is not None and self.val_pairs is not None:
+            return "`val_stacks` and `val_pairs` are both given: validate on one of them."
+        return ""
 
     @property
     def spec(self) -> Spec:
         """The network; an ablation has a name of its own."""
         spec = find_spec(self.variant)
-        if self.attention == spec.attention:
+        if self.attention is None or self.attention == spec.attention:
             return spec
         return dataclasses.replace(spec, name=f"{spec.name}-{self.attention}", attention=self.attention)
+
+    @property
+    def source(self) -> str:
+        """What --images would be."""
+        return (DRAWN if self.drawn else "") + str(self.images or "")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as JSON-ready values."""
@@ -177,10 +221,11 @@ class TrainOptions:
         """Build the options from `to_dict()`'s values; `ModelError` naming `where` they come from."""
         plain = dict(values)
         try:
-            for key in ("images", "masks", "out", "init_from", "val_pairs"):
-                plain[key] = Path(plain[key]) if plain[key] is not None else None
+            for key in ("images", "masks", "out", "init_from", "val_pairs", "val_stacks"):
+                plain[key] = Path(plain[key]) if plain.get(key) is not None else None
             plain["recipe"] = Recipe(**plain["recipe"])
             plain["lens_options"] = LensOptions(**plain["lens_options"])
+            plain["scene_options"] = SceneOptions(**plain.get("scene_options", {}))
             return cls(**plain)
         except (TypeError, KeyError) as error:
             raise ModelError(f"{where} holds no options of a training run of this ufafuse ({error}).") from error
@@ -190,25 +235,52 @@ BUDGETS = ("epochs", "steps", "hours")
 RECIPE_KEYS = frozenset(recipe_field.name for recipe_field in dataclasses.fields(Recipe))
 # What may change when a run goes on: its length, its pace and the machine, not what it is.
 CHANGEABLE = frozenset(
-    {*BUDGETS, "lr", "clip", "val_pairs", "validations", "threads", "workers", "device", "devices", "nodes"}
+    {*BUDGETS, "lr", "clip", "val_pairs", "val_stacks", "validations", "threads", "workers", "device", "devices", "nodes"}
     | {"checkpoint_minutes"}
 )
 
 
 def options_from(given: Mapping[str, Any]) -> TrainOptions:
-    """Return the options of a new run: the recipe called `given["recipe"]` ("fast" without) with what else is given.
+    """Return the options of a new run: the recipe called `given["recipe"]` with what else is given.
+
+    Without a name the recipe is "stack" for a network over stacks, else "fast".
 
     Raises:
         InputError: The recipe, the variant or a value is unknown, or images, masks or out are missing.
     """
-    values = dict(given)
-    if missing := [f"--{key}" for key in ("images", "masks", "out") if key not in values]:
-        raise InputError(f"a run needs {', '.join(missing)}: folders of photographs, of their labels, and for the run.")
-    name = values.pop("recipe", "fast")
+    variant = find_spec(given.get("variant", TrainOptions.variant))
+    values = _with_source(given, stacks=variant.gathers)
+    no_masks = variant.gathers or values.get("drawn")
+    needed = ("images", "out") if no_masks else ("images", "masks", "out")
+    if missing := [f"`{key}`" for key in needed if key not in values]:
+        raise InputError(
+            f"a run needs {', '.join(missing)}: folders of photographs, of their labels (neither with `images={DRAWN}`), and "
+            "for the run."
+        )
+    name = values.pop("recipe", "stack" if variant.gathers else "fast")
     if name not in RECIPES:
         raise InputError(f"recipe {name!r} is unknown. Known recipes: {', '.join(RECIPES)}.")
     values["lens_options"] = lens_options(values.pop("lens_set", ()))
-    return _changed(TrainOptions(values["images"], values["masks"], values["out"], RECIPES[name]), values)
+    values["scene_options"] = scene_options(values.pop("stack_set", ()))
+    recipe, rest = _split(values)
+    return TrainOptions(**{"masks": None, **rest, "recipe": dataclasses.replace(RECIPES[name], **recipe)})
+
+
+def _with_source(given: Mapping[str, Any], *, stacks: bool) -> dict[str, Any]:
+    """Return what is given with --images taken apart into a folder and whether scenes are drawn."""
+    values = dict(given)
+    if "images" not in values:
+        return values
+    drawn, values["images"] = taken_apart(values["images"])
+    values["drawn"] = stacks or drawn
+    return values
+
+
+def taken_apart(images: Path | str) -> tuple[bool, Path | None]:
+    """Return whether scenes are drawn, and the folder of photographs, of FOLDER, drawn: or drawn:FOLDER."""
+    text = str(images)
+    folder = text.removeprefix(DRAWN)
+    return text.startswith(DRAWN), Path(folder) if folder else None
 
 
 def resumed_options(out: Path, given: Mapping[str, Any]) -> TrainOptions:
@@ -220,41 +292,33 @@ def resumed_options(out: Path, given: Mapping[str, Any]) -> TrainOptions:
     """
     path = out / "options.json"
     if not path.is_file():
-        raise InputError(f"{out} holds no run to resume: start one without --resume.")
+        raise InputError(f"{out} holds no run to resume: start one without `resume`.")
     try:
         options = TrainOptions.from_dict(json.loads(path.read_text()), str(path))
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read ({error}).") from error
     before = options.to_dict()
+    before["images"] = options.source
     for key, value in given.items():
         old = before["recipe"].get(key, before.get(key)) if key != "recipe" else None
-        if key not in CHANGEABLE and key != "out" and str(value) != str(old):
+        same = str(value) == str(old) or (key == "images" and options.spec.gathers and f"{DRAWN}{value}" == old)
+        if key not in CHANGEABLE and key != "out" and not same:
             raise InputError(
-                f"--{key.replace('_', '-')} {value} would make it another run (it has {old}): leave it away, or start a "
-                f"new run in another folder with --init-from {out / 'last.safetensors'}."
+                f"`{key}={value}` would make it another run (it has {old}): omit it, or start a "
+                f"new run in another folder with `init_from={out / 'last.safetensors'}`."
             )
     # The folder may have moved.
     return _changed(options, {**{key: v for key, v in given.items() if key in CHANGEABLE}, "out": out})
 
 
 def _changed(options: TrainOptions, given: Mapping[str, Any]) -> TrainOptions:
-    recipe = {key: value for key, value in given.items() if key in RECIPE_KEYS}
-    if any(key in recipe for key in BUDGETS):
-        recipe = {**dict.fromkeys(BUDGETS, 0), **recipe}
-    rest = {key: value for key, value in given.items() if key not in RECIPE_KEYS}
+    recipe, rest = _split(given)
     return dataclasses.replace(options, recipe=dataclasses.replace(options.recipe, **recipe), **rest)
 
 
-def lens_options(settings: Sequence[str]) -> LensOptions:
-    """Return the options that `KEY=VALUE` texts set; `InputError` naming what cannot be set."""
-    known = {lens_field.name for lens_field in dataclasses.fields(LensOptions)}
-    values: dict[str, float] = {}
-    for setting in settings:
-        key, _, text = setting.partition("=")
-        try:
-            values[key] = float(text)
-        except ValueError as error:
-            raise InputError(f"--lens-set {setting}: write it as KEY=NUMBER, such as noise=0.3.") from error
-        if key not in known:
-            raise InputError(f"--lens-set {setting}: {key!r} is unknown. Known: {', '.join(sorted(known))}.")
-    return LensOptions(**values)
+def _split(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what is given of a recipe (a budget sets the others to nothing), and the rest."""
+    recipe = {key: value for key, value in given.items() if key in RECIPE_KEYS}
+    if any(key in recipe for key in BUDGETS):
+        recipe = {**dict.fromkeys(BUDGETS, 0), **recipe}
+    return recipe, {key: value for key, value in given.items() if key not in RECIPE_KEYS}

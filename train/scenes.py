@@ -81,7 +81,7 @@ def draw_scene(rng: Rng, side: int, options: SceneOptions, texture: Texture) -> 
     if rng.random() < options.boards:
         return _board(rng, side, options, texture)
     far = 1 + rng.uniform(0.15, 1) if rng.random() < options.unsharp_ground else 1 - rng.uniform(0, 0.5)
-    ground = _surface(rng, side, texture)
+    ground = surface(rng, side, texture)
     if rng.random() < 0.15:  # a slide, lit from behind
         ground = 255 - np.float32(rng.uniform(0.02, 0.3)) * ground
     layers = [Layer(ground, None, _depth(rng, side, far, options))]
@@ -105,40 +105,46 @@ def _hairs(rng: Rng, side: int, near: float, texture: Texture) -> Layer:
         drawing.hair(cover, 1.0, rng, widest=widest)
     if rng.random() < 0.6:
         return Layer(drawing.flat(side, rng) * np.float32(rng.uniform(0.1, 1)), cover, near)
-    return Layer(_surface(rng, side, texture), cover, near)
+    return Layer(surface(rng, side, texture), cover, near)
 
 
 def _bodies(rng: Rng, side: int, near: float, texture: Texture) -> Layer:
     """Draw rounded bodies at one depth, of which some are silhouettes."""
     cover = np.zeros((side, side), np.float32)
-    for _ in range(int(rng.integers(1, 5))):
-        outline = drawing.blob(rng, side * rng.uniform(0.04, 0.35), rng.uniform(0, side, 2))
-        cv2.fillPoly(cover, [outline], 1.0, cv2.LINE_AA, SHIFT)
-    light = _surface(rng, side, texture)
+    bodies(cover, rng)
+    light = surface(rng, side, texture)
     if rng.random() < 0.2:
         light *= np.float32(rng.uniform(0.05, 0.5))
     return Layer(light, cover, near)
 
 
+def bodies(cover: Floats, rng: Rng) -> None:
+    """Mark one to four rounded bodies on a square `cover`, in place."""
+    side = cover.shape[0]
+    for _ in range(int(rng.integers(1, 5))):
+        outline = drawing.blob(rng, side * rng.uniform(0.04, 0.35), rng.uniform(0, side, 2))
+        cv2.fillPoly(cover, [outline], 1.0, cv2.LINE_AA, SHIFT)
+
+
 def _board(rng: Rng, side: int, options: SceneOptions, texture: Texture) -> list[Layer]:
     """Draw a printed board with raised parts, whose tops are print, metal or plain."""
     far = 1 - rng.uniform(0, 0.35)
-    ground = drawing.board(side, rng) if rng.random() < 0.7 else _surface(rng, side, texture)
+    ground = drawing.board(side, rng) if rng.random() < 0.7 else surface(rng, side, texture)
     layers = [Layer(ground, None, _depth(rng, side, far, options))]
     heights = np.sort(rng.uniform(0, far, int(rng.integers(1, 5))))[::-1]
     for near in heights:
         cover = np.zeros((side, side), np.float32)
         for _ in range(int(rng.integers(1, 6))):
-            _part(cover, rng)
-        light = drawing.flat(side, rng) if rng.random() < 0.45 else _surface(rng, side, texture)
+            part(cover, rng)
+        light = drawing.flat(side, rng) if rng.random() < 0.45 else surface(rng, side, texture)
         if rng.random() < 0.6:
             light = _printed(light, rng)
         layers.append(Layer(light, cover, float(near)))
     return layers
 
 
-def _part(cover: Floats, rng: Rng) -> None:
-    """Mark a part's outline: a turned rectangle or a disc, some with pins."""
+def part(cover: Floats, rng: Rng) -> None:
+    """Mark a part's outline on a square `cover`, in place: a turned rectangle or a disc, some with pins."""
     side = cover.shape[0]
     centre, size = rng.uniform(0, side, 2), np.exp(rng.uniform(np.log(12), np.log(side * 0.5), 2))
     if rng.random() < 0.2:
@@ -170,8 +176,11 @@ def _printed(light: Floats, rng: Rng) -> Floats:
     return part + np.float32(rng.uniform(0, 3)) * rng.standard_normal((side, side, 1), np.float32)
 
 
-def _surface(rng: Rng, side: int, texture: Texture) -> Floats:
-    """Cut a surface out of a picture: any part of it, larger or smaller, turned, lighter or darker."""
+def surface(rng: Rng, side: int, texture: Texture) -> Floats:
+    """Cut a surface out of a picture: any part of it, larger or smaller, turned, lighter or darker.
+
+    Returns float32 side x side x 3 in [0, 255].
+    """
     picture = texture(rng)
     height, width = picture.shape[:2]
     zoom = max(float(np.exp(rng.uniform(np.log(0.5), np.log(1.7)))), side / min(height, width))

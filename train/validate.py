@@ -49,17 +49,18 @@ def validate(net: nn.Module, pairs: Sequence[NamedPair], device: torch.device) -
         fused = net(near, far)
         scores.append(Score(named.name, float(psnr(fused, truth)), float(ssim(fused, truth))))
         if len(fused_frames) < SAMPLES:
-            fused_frames.append(_frame(fused))
+            fused_frames.append(bytes_from_batch(fused))
     return scores, fused_frames
 
 
 @torch.inference_mode()
 def fuse_frames(net: nn.Module, near: Picture, far: Picture, device: torch.device) -> Picture:
     """Fuse two frames, uint8 H x W x 3, BGR, with a network in PyTorch; returns the same kind."""
-    return _frame(net(_batch(near, device), _batch(far, device)))
+    return bytes_from_batch(net(_batch(near, device), _batch(far, device)))
 
 
-def _frame(fused: Tensor) -> Picture:
+def bytes_from_batch(fused: Tensor) -> Picture:
+    """Turn the network's first picture, of N x 3 x H x W in [0, 1], into uint8 H x W x 3, BGR."""
     frame: Picture = fused[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).flip(-1).cpu().numpy()
     return frame
 
@@ -78,13 +79,14 @@ def better_input(pairs: Sequence[NamedPair]) -> float:
 def sample_picture(pairs: Sequence[NamedPair], fused: Sequence[Picture]) -> Picture:
     """Return rows of near | far | fused | truth, the middle of each, uint8 BGR."""
     rows = [
-        np.hstack([_middle(frame) for frame in (named.pair.near, named.pair.far, result, named.pair.truth)])
+        np.hstack([middle(frame) for frame in (named.pair.near, named.pair.far, result, named.pair.truth)])
         for named, result in zip(pairs, fused, strict=False)  # the first few pairs have a fused frame
     ]
     width = max(row.shape[1] for row in rows)
     return np.vstack([cv2.copyMakeBorder(row, 0, 0, 0, width - row.shape[1], cv2.BORDER_CONSTANT) for row in rows])
 
 
-def _middle(frame: Picture) -> Picture:
+def middle(frame: Picture) -> Picture:
+    """Cut the part of a picture that a sample shows."""
     top, left = (max(0, (side - SAMPLE_SIDE) // 2) for side in frame.shape[:2])
     return frame[top : top + SAMPLE_SIDE, left : left + SAMPLE_SIDE]

@@ -17,6 +17,7 @@ from ufafuse.benchmarks.speed.timing import WIDE_SPREAD, Samples, interleaved
 from ufafuse.benchmarks.speed.trtexec import trtexec_row
 from ufafuse.benchmarks.speed.work import Work, count_work
 from ufafuse.runtime.artefact import read_manifest, tool_versions
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
 from ufafuse.runtime.machine import machine
 from ufafuse.runtime.session import BACKENDS, PRECISIONS
@@ -36,7 +37,7 @@ class Plan:
         artefacts: ``.onnx`` or ``.engine`` files.
         sizes: (height, width) each.
         backends: Engines for the sessions; ``("auto",)`` takes every engine that can run the file.
-        precisions: Arithmetic of the sessions; nothing takes the file's own, and bf16 beside fp32.
+        precisions: Arithmetic of the sessions; empty: the file's own, and bf16 beside fp32.
         threads: CPU threads of everything; None leaves it to each engine.
         peers: Also time the network in PyTorch and in the engines' default settings.
         methods: Classical methods, at the first size only.
@@ -80,19 +81,11 @@ class _Run:
         )
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """``"720x1280"`` to (height, width). Raises: InputError."""
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() and 0 < int(part) <= 16384 for part in parts):
-        raise InputError(f"--size {text} is not HxW: give height and width in pixels, such as 520x520 or 720x1280.")
-    return int(parts[0]), int(parts[1])
-
-
 OnStep = Callable[[str, int, int], None]
 _STEPS = 3  # of each contender at each size: opened, timed, started cold
 
 
-def bench(plan: Plan, *, on_step: OnStep = lambda _what, _done, _total: None) -> dict[str, Any]:
+def bench(plan: Plan, *, on_step: OnStep = ignored) -> dict[str, Any]:
     """Measure everything in ``plan``.
 
     Args:
@@ -146,13 +139,13 @@ def _check(plan: Plan) -> None:
         raise InputError(f"two files to time are called {twice}: rename one, or give it once.")
     unknown = [name for name in plan.methods if name not in methods()]
     if unknown:
-        raise InputError(f"--methods {unknown[0]} is not known: choose from {', '.join(methods())}, all or none.")
+        raise InputError(f"`methods={unknown[0]}` is not known: choose from {', '.join(methods())}, all or none.")
     wrong = [name for name in plan.precisions if name not in PRECISIONS]
     if wrong:
-        raise InputError(f"--precision {wrong[0]} is not known: choose from {', '.join(PRECISIONS)}.")
+        raise InputError(f"`precision={wrong[0]}` is not known: choose from {', '.join(PRECISIONS)}.")
     strange = [name for name in plan.backends if name not in BACKENDS]
     if strange:
-        raise InputError(f"--backend {strange[0]} is not known: choose from {', '.join(BACKENDS)}.")
+        raise InputError(f"`backend={strange[0]}` is not known: choose from {', '.join(BACKENDS)}.")
 
 
 def _specs(run: _Run) -> list[Spec]:

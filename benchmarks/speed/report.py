@@ -90,9 +90,9 @@ def read_result(path: Path) -> dict[str, Any]:
         wanted = {"schema", "machine", "paper", "floor", "rows", "skipped", "warnings"}
         missing = wanted - set(result) or ({"rows"} if not result["rows"] else set())
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"--from {path} is no bench.json: make one with `ufa bench --report DIR` ({error}).") from error
+        raise InputError(f"{path} is not a bench.json: make one with `ufa bench --report DIR` ({error}).") from error
     if missing:
-        raise InputError(f"--from {path} is no bench.json: it has no {min(missing)}; make one with `ufa bench --report DIR`.")
+        raise InputError(f"{path} is not a bench.json: it has no {min(missing)}; make one with `ufa bench --report DIR`.")
     return result
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ufafuse.runtime.callbacks import ignored
+
 _SETTLE_S = 0.01
 """Between two runs: engines keep their threads spinning for some milliseconds, and would steal the next one's cores."""
 
@@ -47,7 +49,7 @@ def interleaved(
     most: int,
     fewest: int = 3,
     warm_up: int = 1,
-    after: Callable[[str], None] = lambda _: None,
+    after: Callable[[str], None] = ignored,
 ) -> dict[str, Samples]:
     """Time several contenders in turn: A B C, A B C, ...
 

@@ -44,7 +44,9 @@ def read_quality(path: Path) -> Quality:
         means = {name: {key: float(value) for key, value in values.items()} for name, values in found["mean"].items()}
         networks = dict(found.get("networks", {}))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"--quality {path} is no eval.json: make one with `ufa eval --pairs DIR -o OUT` ({error}).") from error
+        raise InputError(
+            f"`quality={path}` is not an eval.json: make one with `ufa eval --pairs DIR -o OUT` ({error})."
+        ) from error
     label = path.resolve().parent.name if path.stem == "eval" else path.stem
     return Quality(label, means, networks)
 
@@ -55,7 +57,7 @@ def read_qualities(paths: Sequence[Path]) -> list[Quality]:
     labels = [quality.label for quality in found]
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice is not None:
-        raise InputError(f"--quality names two evaluations of {twice}: rename one file, or give it once.")
+        raise InputError(f"`quality` names two evaluations of {twice}: rename one file, or give it once.")
     return found
 
 

@@ -34,7 +34,7 @@ class OnnxRuntimeSession(Session):
         if options.precision not in (None, manifest.precision):
             raise BackendError(
                 f"ONNX Runtime runs {model.name} as {manifest.precision}, not {options.precision}: "
-                f"give a file of that precision, or --backend openvino for bf16."
+                f"give a file of that precision, or `backend=openvino` for bf16."
             )
         providers, settings = provider_list(options.provider, precision=manifest.precision), _settings(options)
         try:
@@ -86,7 +86,7 @@ def _settings(options: SessionOptions) -> ort.SessionOptions:
 def _affinities(threads: int | None) -> tuple[int, str]:
     """How many threads, and a core for each of them but the caller's own, as ONNX Runtime wants it (cores from 1)."""
     if not hasattr(os, "sched_getaffinity"):
-        raise BackendError("ONNX Runtime can bind threads to cores on Linux only: leave pinning away.")
+        raise BackendError("ONNX Runtime can bind threads to cores on Linux only: omit pinning.")
     cores = sorted(os.sched_getaffinity(0))
     count = threads or len(cores)
     return count, ";".join(str(cores[index % len(cores)] + 1) for index in range(1, count))

@@ -105,7 +105,7 @@ class OpenVinoSession(Session):
 
     def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:
         if options.provider != "cpu":
-            raise BackendError(f"--provider {options.provider} is ONNX Runtime's: add --backend onnxruntime.")
+            raise BackendError(f"`provider={options.provider}` is ONNX Runtime's: add `backend=onnxruntime`.")
         arithmetic = _arithmetic(model, manifest, options, native_bf16="BF16" in cpu_capabilities())
         self.manifest = manifest
         self.precision = f"int8+{arithmetic}" if manifest.precision == "int8" else arithmetic
@@ -236,7 +236,7 @@ def _arithmetic(model: Path, manifest: Manifest, options: SessionOptions, *, nat
             raise BackendError(f"{model.name} is {manifest.precision}: run `ufa calibrate {model.name}` for an int8 one.")
         asked = None
     if asked == "bf16" and not native_bf16:
-        raise BackendError("--precision bf16 asks for instructions that this CPU has not: use fp32 or int8.")
+        raise BackendError("`precision=bf16` asks for instructions that this CPU does not have: use fp32 or int8.")
     if asked == "fp16":
         raise BackendError("OpenVINO computes float16 in float32 on a CPU: use fp32 or bf16.")
     return asked or ("bf16" if native_bf16 else "fp32")

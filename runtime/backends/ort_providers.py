@@ -50,7 +50,7 @@ def provider_list(
         OutputError: The cache folder cannot be made.
     """
     if provider not in PROVIDERS:
-        raise InputError(f"--provider {provider} is not known: choose one of {', '.join(PROVIDERS)}.")
+        raise InputError(f"`provider={provider}` is not known: choose one of {', '.join(PROVIDERS)}.")
     cpu: tuple[str, dict[str, str]] = (PROVIDERS["cpu"], {})
     if provider == "cpu":
         return [cpu]
@@ -82,7 +82,7 @@ def _require_built_in(provider: str) -> None:
     available = ort.get_available_providers()
     if PROVIDERS[provider] not in available:
         raise BackendError(
-            f"--provider {provider}: the installed onnxruntime has {', '.join(available)} only. Run `pip uninstall "
+            f"`provider={provider}`: the installed onnxruntime has {', '.join(available)} only. Run `pip uninstall "
             "onnxruntime` and `pip install 'ufafuse[gpu]'`."
         )
 
@@ -100,6 +100,6 @@ def check_provider(session: Any, provider: str) -> None:  # noqa: ANN401 - onnxr
     used = session.get_providers()
     if not used or used[0] != PROVIDERS[provider]:
         raise BackendError(
-            f"--provider {provider}: ONNX Runtime fell back to {used[0] if used else 'nothing'}. Check `nvidia-smi`, and that "
-            "CUDA, cuDNN and (for tensorrt) TensorRT of the versions it was built with can be loaded; or use --provider cpu."
+            f"`provider={provider}`: ONNX Runtime fell back to {used[0] if used else 'nothing'}. Check `nvidia-smi`, and that "
+            "CUDA, cuDNN and (for tensorrt) TensorRT of the versions it was built with can be loaded; or use `provider=cpu`."
         )

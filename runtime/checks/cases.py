@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest, write_json
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.tolerances import MOST_NOISE, compare, tolerance_for
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError
 from ufafuse.runtime.frames import check_pair, pack
@@ -214,7 +215,7 @@ def verify_cases(
     artefact: Path,
     reference: Path,
     run: Run | None = None,
-    done: Callable[[dict[str, Any]], None] = lambda _: None,
+    done: Callable[[dict[str, Any]], None] = ignored,
 ) -> Findings:
     """Run a model on every case and judge each.
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.errors import BackendError
 from ufafuse.runtime.frames import Frame, FrameKind
+from ufafuse.runtime.session import check_finite as check_finite  # noqa: PLC0414 - one of the checks of a result
 
 _WEIGHED, _MADE = 12, 128  # levels of 255 by which a result may leave its frames' range, of a model that weighs and of another
 _MEND = "the engine computed wrong: take another precision (fp32) or backend (onnxruntime), and report it"

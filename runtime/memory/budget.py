@@ -11,8 +11,8 @@ from ufafuse.runtime.memory.usage import Appetite, appetite_of, available_bytes,
 
 Tile = Literal["auto", "off"] | int
 
-_MB = 10**6
-_PLANNED_SHARE = 0.95  # of the budget: what is planned for, the rest is for what the line through two peaks misses
+MB = 10**6
+PLANNED_SHARE = 0.95  # of the budget: what is planned for, the rest is for what the line through two peaks misses
 _SHARE_OF_AVAILABLE = 0.8  # without a budget: of the memory that the system has left
 # Without a budget nothing is measured for frames that surely fit. The paper's network, the widest, was measured at 1,100 to
 # 2,200 bytes a pixel; this only decides whether to measure.
@@ -39,19 +39,19 @@ class Budget:
     Args:
         tile: ``"auto"``: tiles where the memory asks for them. ``"off"``: never. A number: tiles that give about that many
             pixels a side, always.
-        max_memory: What the process may hold at its peak, in MB (10^6 bytes); nothing means what the system has left.
+        max_memory: What the process may hold at its peak, in MB (10^6 bytes); None: what the system has left.
 
     Raises:
-        InputError: An option makes no sense.
+        InputError: An option is out of range.
     """
 
     def __init__(self, tile: Tile = "auto", max_memory: float | None = None) -> None:
         if tile not in ("auto", "off") and not (type(tile) is int and tile > 0):
-            raise InputError(f"--tile {tile} makes no sense: give auto, off, or the side of a tile in pixels.")
+            raise InputError(f"`tile={tile}` is not known: give auto, off, or the side of a tile in pixels.")
         if max_memory is not None and not max_memory > 0:
-            raise InputError(f"--max-memory {max_memory} makes no sense: give megabytes above 0.")
+            raise InputError(f"`max_memory={max_memory}` is too little: give megabytes above 0.")
         self.tile: Tile = tile
-        self.limit = None if max_memory is None else max_memory * _MB
+        self.limit = None if max_memory is None else max_memory * MB
         self._lock = threading.Lock()
         self._appetites: dict[str, Appetite] = {}
         self._held = 0.0
@@ -97,14 +97,14 @@ class Budget:
     def _grid(self, size: Size, taken: float, trials: Trials) -> Grid | None:
         """The tiles that fit beside ``taken`` bytes, or None where the whole frame does."""
         limit = self.limit or resident_bytes() + _SHARE_OF_AVAILABLE * available_bytes()
-        room = limit * _PLANNED_SHARE - taken
+        room = limit * PLANNED_SHARE - taken
         if isinstance(self.tile, str):
             appetite = self._appetite("whole", trials.whole, limit)
             need = appetite.of(size[0] * size[1])
             if need <= room:
                 return None
             if self.tile == "off":
-                raise _too_little(limit, taken + need, size, "whole (or leave --tile off away)")
+                raise _too_little(limit, taken + need, size, "whole (or omit `tile=off`)")
             room, taken = room - appetite.kept, taken + appetite.kept
         appetite = self._appetite("tiles", trials.tiled, limit)
         halo, stride = trials.reach()
@@ -131,8 +131,8 @@ def _by_hand(size: Size, tile: int, trials: Trials) -> Grid:
 
 
 def _too_little(limit: float, need: float, size: Size, how: str) -> InputError:
-    least = need / _PLANNED_SHARE / _MB
+    least = need / PLANNED_SHARE / MB
     return InputError(
-        f"a memory of {limit / _MB:.0f} MB is too little for frames of {size[0]} x {size[1]}: {least:.0f} MB are needed "
-        f"to fuse them {how}. Give more with --max-memory."
+        f"a memory of {limit / MB:.0f} MB is too little for frames of {size[0]} x {size[1]}: {least:.0f} MB are needed "
+        f"to fuse them {how}. Give more `max_memory`."
     )

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest, read_manifest
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import ModelError
 from ufafuse.runtime.frames import Frame, FrameKind, pack, unpack, with_beyond
 from ufafuse.runtime.memory.tiling import Grid, round_up
@@ -77,10 +78,10 @@ class TiledModel:
             build = " and `ufa build` on both" if model.suffix == ".engine" else ""
             raise ModelError(
                 f"a frame this large needs tiles, and beside {model} there is no {' and no '.join(missing)}: run "
-                f"`ufa export --tiles`{build}, or use --tile off where the memory allows it."
+                f"`ufa export --tiles`{build}, or use `tile=off` where the memory allows it."
             )
         for path in (means_path, tile_path):
-            _check_same(path, read_manifest(path), model, session.manifest)
+            check_same_weights(path, read_manifest(path), model, session.manifest)
         with contextlib.ExitStack() as opened:
             means = opened.enter_context(open_session(means_path, backend=backend, options=options))
             tile = opened.enter_context(open_session(tile_path, backend=backend, options=options))
@@ -96,7 +97,7 @@ class TiledModel:
         grid: Grid,
         out: Frame,
         weights: NDArray[np.float32] | None = None,
-        on_tile: OnTile = lambda _done, _total: None,
+        on_tile: OnTile = ignored,
     ) -> bool:
         """Fuse a pair tile by tile.
 
@@ -163,7 +164,8 @@ class TiledModel:
                 session.close()
 
 
-def _check_same(path: Path, found: Manifest, model: Path, wanted: Manifest) -> None:
+def check_same_weights(path: Path, found: Manifest, model: Path, wanted: Manifest) -> None:
+    """Raises: ModelError unless a companion at ``path`` was made from the weights of ``model``, with its io and precision."""
     for what in ("weights_sha256", "io", "precision"):
         if getattr(found, what) != getattr(wanted, what):
             raise ModelError(

@@ -31,7 +31,7 @@ def resident_bytes() -> int:
     try:
         return int(_STATM.read_text().split()[1]) * mmap.PAGESIZE
     except (OSError, IndexError, ValueError) as error:
-        raise InputError(f"--max-memory needs {_STATM}, which this system does not have: leave it away.") from error
+        raise InputError(f"`max_memory` needs {_STATM}, which this system does not have: omit it.") from error
 
 
 def available_bytes() -> int:
@@ -133,7 +133,7 @@ def appetite_of(run: Callable[[int], None], *, limit: float) -> Appetite:
     while True:
         if peaks[-1] > limit:
             taken = f"{peaks[-1] / 1e6:.0f} MB are taken before the first tile"
-            raise InputError(f"--max-memory {limit / 1e6:.0f} is too little: {taken}. Give more.")
+            raise InputError(f"`max_memory={limit / 1e6:.0f}` is too little: {taken}. Give more.")
         side *= 2
         peaks.append(_peak(run, side))
         growth = [after - earlier for earlier, after in pairwise(peaks)]

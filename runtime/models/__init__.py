@@ -12,6 +12,7 @@ from typing import Any
 from ufafuse.runtime.errors import InputError
 
 DEFAULT = "ufa-edge"
+STACKS = "ufa-stack"  # the default for more than two frames
 FOLDER = Path(__file__).resolve().parent
 PURPOSES = {
     "ufa": "The paper's network, to compare with the paper: one scale, 344,229 parameters. Slow.",
@@ -24,6 +25,11 @@ _PRECISION_SUFFIX = {None: "", "fp32": "", "bf16": "", "int8": "-int8"}
 def bundled() -> list[str]:
     """Names of the networks whose ONNX lies in this folder."""
     return sorted({path.name.split(".")[0].removesuffix("-int8") for path in FOLDER.glob("*.onnx")})
+
+
+def default_for(frames: int, *, of_stack: bool = False) -> str:
+    """The bundled network that fuses so many frames where none is named; ``of_stack``: as a stack, however few."""
+    return STACKS if (frames > 2 or of_stack) and STACKS in bundled() else DEFAULT
 
 
 def model_path(model: str | Path | None = None, *, precision: str | None = None) -> Path:
@@ -40,15 +46,15 @@ def model_path(model: str | Path | None = None, *, precision: str | None = None)
     if Path(name).suffix or Path(name).is_file():
         path = Path(name)
         if not path.is_file():
-            raise InputError(f"--model {name} does not exist: give a .onnx or .engine file, or one of {_names()}.")
+            raise InputError(f"`model={name}` does not exist: give a .onnx or .engine file, or one of {_names()}.")
         return path
     if name not in bundled():
-        raise InputError(f"--model {name} is not known: give one of {_names()}, or a .onnx or .engine file.")
+        raise InputError(f"`model={name}` is not known: give one of {_names()}, or a .onnx or .engine file.")
     if precision not in _PRECISION_SUFFIX:
-        raise InputError(f"no {precision} file of {name} is bundled: run `ufa export --all` and give --model FILE.")
+        raise InputError(f"no {precision} file of {name} is bundled: run `ufa export --all` and give the file as `model`.")
     path = FOLDER / f"{name}{_PRECISION_SUFFIX[precision]}.onnx"
     if not path.is_file():
-        raise InputError(f"no {precision} file of {name} is bundled: run `ufa calibrate` and give --model FILE.")
+        raise InputError(f"no {precision} file of {name} is bundled: run `ufa calibrate` and give the file as `model`.")
     return path
 
 

@@ -143,7 +143,7 @@ def _common_size(sources: Sequence[FrameSource], notes: list[str], *, scale: boo
         if turned or not 1 - _SAME_SHAPE < ratio < 1 + _SAME_SHAPE or step > _LARGEST_STEP:
             raise InputError(f"{size}: {'turn it' if turned else 'it is not the same view'}; give frames of one scene.")
         if not scale:
-            raise InputError(f"{size}: register them, which scales too (--align affine), or bring them to one size.")
+            raise InputError(f"{size}: register them, which scales too (`align=affine`), or bring them to one size.")
     if others:
         notes.append(f"{_named([source.name for source in others])}: scaled to {height} x {width}")
     return height, width
@@ -189,13 +189,16 @@ def _is_srgb(profile: bytes | None) -> bool:
 
 def _common_profile(sources: Sequence[FrameSource], notes: list[str], *, convert: bool) -> bytes | None:
     first = sources[0].metadata
-    others = [source for source in sources[1:] if not same_profile(source.metadata.icc, first.icc)]
+    alike = [
+        source for source in sources[1:] if (len(source.shape) < 3) == (len(sources[0].shape) < 3)
+    ]  # grey and colour differ
+    others = [source for source in alike if not same_profile(source.metadata.icc, first.icc)]
     if not others:
         return None
     if not convert:
         raise InputError(
             f"{sources[0].name} has the colour profile {first.profile_name!r}, {others[0].name} has "
-            f"{others[0].metadata.profile_name!r}: convert them to one (--convert-profile)."
+            f"{others[0].metadata.profile_name!r}: convert them to one (`convert_profile`)."
         )
     if first.icc is None:
         raise InputError(f"{sources[0].name} has no colour profile to convert the others to: name a frame with one first.")
@@ -208,9 +211,11 @@ def converted(array: Image, profile: bytes | None, wanted: bytes, name: str) -> 
     try:
         import imagecodecs
 
-        from_profile = profile if profile is not None else imagecodecs.cms_profile("srgb")
+        space = "gray" if array.ndim == 2 else "rgb"
+        given = profile if profile is not None else imagecodecs.cms_profile("srgb")
         colour = array if array.ndim == 2 else np.ascontiguousarray(array[..., 2::-1])
-        done = imagecodecs.cms_transform(colour, from_profile, wanted, intent=1, flags=0x2000)  # black point compensation
+        # Relative colorimetric with black point compensation, as picture editors do it.
+        done = imagecodecs.cms_transform(colour, given, wanted, colorspace=space, outcolorspace=space, intent=1, flags=0x2000)
     except ImportError as error:
         raise InputError(f"{name} cannot be converted to another colour profile: pip install 'ufafuse[tiff]'.") from error
     except (imagecodecs.CmsError, ValueError, TypeError) as error:

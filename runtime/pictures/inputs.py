@@ -52,8 +52,8 @@ def expanded(names: Sequence[Path]) -> tuple[list[Path], str]:
         if name.is_dir():
             if len(names) > 1:
                 raise InputError(
-                    f"{name} is a folder: give one folder alone for a stack; for pairs in near/ and far/ --pairs DIR, for many "
-                    "stacks --stacks DIR."
+                    f"{name} is a folder: give one folder alone for a stack; for pairs in near/ and far/ `pairs`, for many "
+                    "stacks `stacks`."
                 )
             return _folder(name), ""
         matches = [] if name.exists() or not _PATTERN.search(str(name)) else _matching(name)
@@ -73,7 +73,7 @@ def _folder(folder: Path) -> list[Path]:
     if len(videos) == 1:
         return videos
     below = sum(1 for path in folder.iterdir() if path.is_dir())
-    mend = "for a stack in each of its folders take --stacks" if below else "give a folder of pictures"
+    mend = "for a stack in each of its folders take `stacks`" if below else "give a folder of pictures"
     raise InputError(f"{folder} holds no pictures: {mend}.")
 
 
@@ -108,7 +108,7 @@ def find_stacks(folder: Path, *, gap: float | None = None, every: int | None = N
     found = list(_stacks_below(folder)) if gap is None and every is None else _cut(folder, gap, every)
     if not found:
         loose = len(pictures_in(folder))
-        mend = f"; it holds {loose} pictures: cut them with --gap 3s or --every N" if loose else ""
+        mend = f"; it holds {loose} pictures: cut them with `gap` or `every`" if loose else ""
         raise InputError(f"{folder} holds no stacks, which are folders of pictures, TIFFs of several pages, or videos{mend}.")
     return found
 

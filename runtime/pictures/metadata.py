@@ -45,6 +45,10 @@ class Metadata:
         """The profile's own description; ``"none"`` without a profile."""
         return profile_name(self.icc)
 
+    def profile_fits(self, *, colour: bool) -> bool:
+        """Whether the profile is one for pictures with red, green and blue, or without."""
+        return self.icc is None or self.icc[16:20] == (b"RGB " if colour else b"GRAY")
+
     def of_result(self, size: tuple[int, int], software: str, history: str) -> Metadata:
         """What belongs into a picture made from this one: upright, of ``size`` (height, width), with where it comes from.
 

@@ -223,7 +223,7 @@ def _check_kind(page: Any, name: str) -> None:  # noqa: ANN401 - tifffile's page
     photometric = int(page.photometric)
     if photometric not in _COLOURS:
         kind = _NAMES.get(photometric, f"of the unknown colour kind {photometric}")
-        mend = "give the raw file itself, or its mosaic as grey with --bayer" if photometric == _CFA else "convert it to RGB"
+        mend = "give the raw file itself, or its mosaic as grey with `bayer`" if photometric == _CFA else "convert it to RGB"
         raise InputError(f"{name} is a TIFF of {kind}: {mend}.")
     if photometric == _CMYK and int(page.tags.valueof(332, 1) or 1) != 1:
         raise InputError(f"{name} is a TIFF of printing inks other than CMYK: convert it to RGB.")
@@ -355,7 +355,7 @@ def tiff_bytes(image: Image, metadata: Metadata | None, *, compression: str, lev
         )  # fmt: skip
     except (ValueError, ImportError, KeyError) as error:
         raise InputError(f"TIFF with {compression} compression cannot be written ({_short(error)}): pip install "
-                         "'ufafuse[tiff]', or use --compression deflate.") from error  # fmt: skip
+                         "'ufafuse[tiff]', or use `compression=deflate`.") from error  # fmt: skip
     data = stream.getvalue()
     return data if metadata is None or data[2:3] != b"*" else _with_tags(data, metadata)
 

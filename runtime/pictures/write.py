@@ -94,7 +94,7 @@ def check_output(
             if source.exists() and path.samefile(source):
                 raise OutputError(f"{path} is one of the frames that are read: name another file, outside of their folder.")
         if not force:
-            raise OutputError(f"{path} exists already: choose another name, or add --force to replace it.")
+            raise OutputError(f"{path} exists already: choose another name, or replace it with `force=True`.")
     if options is not None:
         options.check_for(path)
     if image is not None:

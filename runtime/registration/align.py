@@ -46,7 +46,7 @@ _WORTH_A_WARP = 0.3  # pixels: below it the interpolation costs more than the sh
 # A frame of 3 megapixels in colour takes 45 ms of one core and keeps 93 to 99 % of its local sharpness (RMS of the Laplacian,
 # moves of photographs by fractions of a pixel); Lanczos's eight taps keep 97 to 100 % in 240 ms, which a stack or a live pair
 # cannot spare; linear keeps 69 to 84 % in 17 ms.
-_INTERPOLATION = cv2.INTER_CUBIC
+INTERPOLATION = cv2.INTER_CUBIC
 _FARTHEST = 0.15  # of the frame's diagonal, that a corner may move
 _LEAST_SIDE = 32
 _GLANCE_PIXELS = 65_536  # for the check of frames that nobody asked to align: tens of milliseconds
@@ -106,7 +106,7 @@ class Alignment:
 def check_motion(motion: str) -> None:
     """Raises: InputError unless ``motion`` is a key of `MOTIONS`."""
     if motion not in MOTIONS:
-        raise InputError(f"--align {motion} is not known: choose off, {', '.join(MOTIONS)}.")
+        raise InputError(f"`align={motion}` is not known: choose off, {', '.join(MOTIONS)}.")
 
 
 def estimate(near: Frame, other: Frame, kind: FrameKind, motion: str) -> Alignment:
@@ -137,11 +137,21 @@ def estimate_neighbours(frames: Sequence[Frame], kind: FrameKind, motion: str, *
     """
     check_motion(motion)
     size = frames[0].shape[:2]
-    pixels = int(np.clip(size[0] * size[1] * _SHARE_COMPARED, _LEAST_COMPARED, _MOST_COMPARED))
+    pixels = compared_pixels(size)
     with ThreadPoolExecutor(threads) as pool:
         pictures = list(pool.map(lambda frame: comparable(frame, kind, pixels), frames))
         pairs = pairwise(pictures)
         return list(pool.map(lambda pair: _estimate(pair[0], pair[1], size, motion, _CLEARLY_BETTER), pairs))
+
+
+def compared_pixels(size: tuple[int, ...]) -> int:
+    """How many pixels the pictures have by which frames of this (height, width) are compared."""
+    return int(np.clip(size[0] * size[1] * _SHARE_COMPARED, _LEAST_COMPARED, _MOST_COMPARED))
+
+
+def estimate_pictures(a: Picture, b: Picture, size: tuple[int, ...], motion: str) -> Alignment:
+    """As `estimate`, from what `comparable` made of two frames of ``size``, with `compared_pixels` of them."""
+    return _estimate(a, b, size, motion, _CLEARLY_BETTER)
 
 
 def unaligned_by(near: Frame, other: Frame, kind: FrameKind) -> float:
@@ -156,10 +166,10 @@ def unaligned_by(near: Frame, other: Frame, kind: FrameKind) -> float:
 def _estimate(a: Picture, b: Picture, size: tuple[int, ...], motion: str, better: float) -> Alignment:
     """The motion between two frames of ``size`` from pictures of them, if the pictures agree ``better`` after it."""
     if min(size) < _LEAST_SIDE:
-        return _none(size, 0.0, f"frames below {_LEAST_SIDE} pixels are too small to register")
+        return unmoved(size, 0.0, f"frames below {_LEAST_SIDE} pixels are too small to register")
     found = _pyramid(a, b, motion)
     if found is None:
-        return _none(size, 0.0, "the frames have too little in common")
+        return unmoved(size, 0.0, "the frames have too little in common")
     compared = Compared(a, b)
     found = refined(compared, found, motion)
     scale = _scaling(size, a.shape)
@@ -167,11 +177,11 @@ def _estimate(a: Picture, b: Picture, size: tuple[int, ...], motion: str, better
     moved, crop = _farthest_move(matrix, size), valid_crop(matrix, size)
     after, before = _agreement(compared, found), _agreement(compared, np.eye(3))
     if crop is None or moved > _FARTHEST * float(np.hypot(size[0], size[1])):
-        return _none(size, before, f"the estimate moves a corner by {moved:.0f} pixels, which is no registration")
+        return unmoved(size, before, f"the estimate moves a corner by {moved:.0f} pixels, which is no registration")
     if moved < _WORTH_A_WARP:
-        return _none(size, before, "")
+        return unmoved(size, before, "")
     if 1 - after > better * (1 - before):
-        return _none(size, before, f"after a move of {moved:.1f} pixels the frames agree no better")
+        return unmoved(size, before, f"after a move of {moved:.1f} pixels the frames agree no better")
     return Alignment(motion, matrix, before, after, moved, crop)
 
 
@@ -212,18 +222,22 @@ def best_covered(steps: Sequence[Alignment], size: tuple[int, ...]) -> int:
 
 def _outwards(steps: Sequence[Alignment], size: tuple[int, ...]) -> list[Alignment]:
     """Products of the steps that lead away from the reference."""
-    matrix, found = np.eye(3), []
+    found, last = list[Alignment](), unmoved(size, 1.0, "")
     for step in steps:
-        matrix = step.matrix @ matrix
-        matrix = matrix / matrix[2, 2]
-        crop = valid_crop(matrix, size)
-        moved = _farthest_move(matrix, size)
-        if crop is None or moved < _WORTH_A_WARP:
-            found.append(replace(step, motion="none", matrix=np.eye(3), moved=0.0, crop=Crop(0, size[0], 0, size[1])))
-        else:
-            motion = step.motion if step.motion != "none" else found[-1].motion
-            found.append(replace(step, motion=motion, matrix=matrix, moved=moved, crop=crop))
+        last = followed(last, step, size)
+        found.append(last)
     return found
+
+
+def followed(before: Alignment, step: Alignment, size: tuple[int, ...]) -> Alignment:
+    """How a frame lies to the reference, from how its neighbour does and from the step between the two."""
+    matrix = step.matrix @ before.matrix
+    matrix = matrix / matrix[2, 2]
+    crop, distance = valid_crop(matrix, size), _farthest_move(matrix, size)
+    if crop is None or distance < _WORTH_A_WARP:
+        return replace(step, motion="none", matrix=matrix, moved=0.0, crop=Crop(0, size[0], 0, size[1]))
+    motion = step.motion if step.motion != "none" else before.motion
+    return replace(step, motion=motion, matrix=matrix, moved=distance, crop=crop)
 
 
 def _inverse(step: Alignment, size: tuple[int, ...]) -> Alignment:
@@ -232,7 +246,8 @@ def _inverse(step: Alignment, size: tuple[int, ...]) -> Alignment:
     return replace(step, matrix=matrix / matrix[2, 2], moved=_farthest_move(matrix, size))
 
 
-def _none(size: tuple[int, ...], correlation: float, why: str) -> Alignment:
+def unmoved(size: tuple[int, ...], correlation: float, why: str) -> Alignment:
+    """A frame that is left as it is, ``why`` where an estimate was refused."""
     return Alignment("none", np.eye(3), correlation, correlation, 0.0, Crop(0, size[0], 0, size[1]), why)
 
 
@@ -348,7 +363,7 @@ def moved_like(frame: Frame, near: Frame, alignment: Alignment, kind: FrameKind)
     if alignment.motion == "none":
         return frame
     height, width = near.shape[:2]
-    flags = _INTERPOLATION | cv2.WARP_INVERSE_MAP
+    flags = INTERPOLATION | cv2.WARP_INVERSE_MAP
     source = np.ascontiguousarray(frame)
     moved = cv2.warpPerspective(source, alignment.matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     moved = moved.reshape(near.shape)

@@ -49,7 +49,7 @@ def exposure_warning(frames: Sequence[Frame], kind: FrameKind) -> str:
     step = max(max(gain, 1 / gain) for gain in gains)
     if step < _STEADY:
         return ""
-    return f"the exposure changes by up to {100 * (step - 1):.0f} % between frames, which leaves patches: add --match-gain."
+    return f"the exposure changes by up to {100 * (step - 1):.0f} % between frames, which leaves patches: add `match_gain`."
 
 
 def _small(frame: Frame, kind: FrameKind) -> NDArray[np.float32]:

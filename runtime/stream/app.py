@@ -119,13 +119,13 @@ def _sources(request: StreamRequest) -> tuple[Source, Source | None]:
     most = most_pixels(request.engine.fuser.get("max_memory"), pictures=request.pipeline.most_frames)
     if request.alternating is not None:
         if request.near is not None or request.far is not None:
-            raise InputError("--alternating was given together with --near or --far: it stands for both.")
-        alternating = source_from_text(request.alternating, NEAR, option="--alternating", most=most)
+            raise InputError("`alternating` was given together with `near` or `far`: it stands for both.")
+        alternating = source_from_text(request.alternating, NEAR, name="alternating", most=most)
         return _paced(alternating, realtime=request.realtime), None
     if request.near is None or request.far is None:
-        missing = "--near" if request.near is None else "--far"
+        missing = "`near`" if request.near is None else "`far`"
         raise InputError(
-            f"{missing} is missing: give --near and --far, or --alternating for one camera that changes its focus."
+            f"{missing} is missing: give `near` and `far`, or `alternating` for one camera that changes its focus."
         )
     near, far = source_from_text(request.near, NEAR, most=most), source_from_text(request.far, FAR, most=most)
     # A recording beside a live source is played at its own speed.
@@ -136,7 +136,7 @@ def _sources(request: StreamRequest) -> tuple[Source, Source | None]:
 def _view(request: StreamRequest) -> View | None:
     if request.view is None:
         return None
-    address = parse_address(request.view, "--view")
+    address = parse_address(request.view, "view")
     from ufafuse.runtime.stream.web.view import View  # an extra: raises InputError where it is missing
 
     return View(address, token=request.token)
@@ -147,7 +147,7 @@ def _paced(source: Source, *, realtime: bool) -> Source:
         return source
     if source.numbered:
         raise InputError(
-            f"{source.name} is a folder, which has no speed of its own: give folders for both sides, and no --realtime."
+            f"{source.name} is a folder, which has no speed of its own: give folders for both sides, and no `realtime`."
         )
     return PacedSource(source)
 
@@ -212,6 +212,6 @@ def _why_none(summary: dict[str, Any]) -> str:
     if summary["dropped"] or miss is None:
         return f"no pair was fused: {summary['dropped']} were dropped and {summary['unmatched']} frames had no partner."
     return (
-        f"no two frames lay within --max-skew {summary['max_skew_ms']:g} ms: the nearest were {miss:g} ms apart. "
-        f"Try --max-skew {int(miss) + 1}, or --far-offset where one source is known to be late."
+        f"no two frames lay within `max_skew={summary['max_skew_ms']:g}` ms: the nearest were {miss:g} ms apart. "
+        f"Try `max_skew={int(miss) + 1}`, or `far_offset` where one source is known to be late."
     )

@@ -39,7 +39,7 @@ class PipelineOptions:
         retry: How lost sources are called back.
 
     Raises:
-        InputError: A value makes no sense; the text names it.
+        InputError: A value is out of range; the text names it.
     """
 
     max_skew: float | None = None
@@ -64,11 +64,11 @@ class PipelineOptions:
         for name, least in (("queue", 1), ("waiting", 2), ("frames", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
-                raise InputError(f"{_flag(name)} {value} makes no sense: give at least {least}.")
+                raise InputError(f"{_flag(name)} {value} is too little: give at least {least}.")
         for name in ("max_skew", "late_after", "stall_after", "idle", "seconds"):
             value = getattr(self, name)
             if value is not None and not value >= 0:
-                raise InputError(f"{_flag(name)} {value} makes no sense: give a time of 0 or more.")
+                raise InputError(f"{_flag(name)} {value} is no duration: give a time of 0 or more.")
 
     @property
     def most_frames(self) -> int:
@@ -97,7 +97,7 @@ class PipelineOptions:
             return AlternatingPairing(by_sharpness=self.alternate_by == "sharpness", swap=self.swap, max_skew=skew)
         numbered = all(source.numbered for source in sources)
         if self.pair_by == "number" and not numbered:
-            raise InputError("--pair-by number needs two folders of numbered files: leave it away for other sources.")
+            raise InputError("`pair_by=number` needs two folders of numbered files: omit it for other sources.")
         exact = not any(source.live for source in sources)
         if numbered and self.pair_by != "time":
             return NearestPairing(0, by_number=True, exact=exact, waiting=self.waiting)

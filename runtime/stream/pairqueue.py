@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.stream.frames import FAR, NEAR, Frame, Pair, size_of
 from ufafuse.runtime.stream.pairing import Pairing
 
@@ -54,7 +55,7 @@ class PairQueue:
         size: int = 2,
         when_late: str = DROP_OLDEST,
         hold: int = 0,
-        on_mismatch: Callable[[str], None] = lambda text: None,  # noqa: ARG005 - a sink for texts
+        on_mismatch: Callable[[str], None] = ignored,
     ) -> None:
         self._pairing = pairing
         self._size = size

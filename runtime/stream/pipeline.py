@@ -334,7 +334,7 @@ class Pipeline:
             self._end()
         last = max(feed.last_frame or self._meter.started for feed in self._feeds)
         if self.options.idle is not None and now - last >= self.options.idle:
-            self.report("stopping", "", f"no source sent a frame for {self.options.idle:g} s (--idle)")
+            self.report("stopping", "", f"no source sent a frame for {self.options.idle:g} s (`idle`)")
             self._end()
 
     def _watch_given_up(self, feed: Feed) -> None:
@@ -342,7 +342,7 @@ class Pipeline:
         if limit is None or away <= limit or self._stopping_since is not None:
             return
         trouble = feed.trouble or "it does not return from reading"
-        error = UfaError(f"{feed.source.name} has been away for {away:.0f} s, the limit of --give-up: {trouble}.")
+        error = UfaError(f"{feed.source.name} has been away for {away:.0f} s, the limit of `give_up`: {trouble}.")
         self._source_failed(feed.side, error)
         self._end()  # what was captured until now is still fused and written
 

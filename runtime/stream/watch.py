@@ -81,7 +81,7 @@ class Watcher:
             self._told_unpaired = True
             miss = milliseconds(counts.nearest_miss)
             nearest = "" if miss is None else f", the nearest are {miss:g} ms apart"
-            self._report("unpaired", "", f"both sources send frames and none lie within --max-skew{nearest}")
+            self._report("unpaired", "", f"both sources send frames and none lie within `max_skew`{nearest}")
 
 
 def milliseconds(seconds: float) -> float | None:

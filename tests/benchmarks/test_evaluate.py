@@ -125,7 +125,7 @@ def test_a_killed_process_is_one_clear_error(pair_folder, monkeypatch):
         raise BrokenProcessPool
 
     monkeypatch.setattr(evaluate_module, "_rows", broken)
-    with pytest.raises(BackendError, match=r"one of 2 processes was killed, .* give --jobs 1"):
+    with pytest.raises(BackendError, match=r"one of 2 processes was killed, .* give `jobs=1`"):
         evaluate(chosen_pairs(pair_folder), [MethodContestant("average")], jobs=2)
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from ufafuse.benchmarks.speed import bench as bench_module
 from ufafuse.benchmarks.speed import contenders, fresh, peaks, report, timing, trtexec, work
-from ufafuse.benchmarks.speed.bench import Plan, bench, parse_size
+from ufafuse.benchmarks.speed.bench import Plan, bench
 from ufafuse.benchmarks.speed.contenders import Spec, open_contender
 from ufafuse.benchmarks.speed.floor import floor_entry
 from ufafuse.benchmarks.speed.frames import batch
@@ -322,16 +322,6 @@ def test_a_row_above_its_limit_is_marked_and_explained(result):
 def test_no_row_below_its_limit_is_marked(result):
     rows = [row | {"of_floor": 1.0} for row in result["rows"]]
     assert "100%*" not in report.markdown(result | {"rows": rows}, [])
-
-
-@pytest.mark.parametrize("text", ["520", "0x5", "axb", "5x5x5", "-3x4", "99999x4"])
-def test_a_size_that_is_none_is_refused(text):
-    with pytest.raises(InputError, match="is not HxW"):
-        parse_size(text)
-
-
-def test_a_size_is_height_by_width():
-    assert parse_size("720X1280") == (720, 1280)
 
 
 TRTEXEC = """\

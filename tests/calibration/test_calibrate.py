@@ -150,9 +150,9 @@ def test_what_cannot_be_calibrated_is_refused(done, exports, pairs, tmp_path):
         int8_from_onnx(exports / "small.tile.onnx", tmp_path / "x.onnx", options)
     with pytest.raises(InputError, match=r"\.onnx"):
         int8_from_onnx(exports / "small.onnx", tmp_path / "x.engine", options)
-    with pytest.raises(OutputError, match="--force"):
+    with pytest.raises(OutputError, match="force=True"):
         int8_from_onnx(exports / "small.onnx", done[0] / "small-int8.onnx", options)
-    with pytest.raises(InputError, match="--keep tail: no such layer"):
+    with pytest.raises(InputError, match="`keep=tail`: no such layer"):
         int8_from_onnx(exports / "small.onnx", tmp_path / "x.onnx", CalibrationOptions(pairs, keep=("tail",)))
     broken = tmp_path / "broken.onnx"
     broken.write_bytes((exports / "small.onnx").read_bytes()[:-80])
@@ -162,7 +162,7 @@ def test_what_cannot_be_calibrated_is_refused(done, exports, pairs, tmp_path):
 
 @pytest.mark.parametrize("given", [{}, {"pairs": Path("a"), "images": Path("b"), "masks": Path("c")}, {"images": Path("b")}])
 def test_pairs_come_from_one_place(given):
-    with pytest.raises(InputError, match="--images DIR and --masks DIR"):
+    with pytest.raises(InputError, match="`images` and `masks`"):
         CalibrationOptions(**given)
 
 

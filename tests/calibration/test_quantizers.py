@@ -101,5 +101,5 @@ def test_a_quantised_graph_is_not_quantised_again(exports):
 
 
 def test_other_widths_are_refused():
-    with pytest.raises(InputError, match="--weight-bits 4"):
+    with pytest.raises(InputError, match="weight_bits=4"):
         QuantizerOptions(weight_bits=4)

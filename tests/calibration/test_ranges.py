@@ -75,5 +75,5 @@ def test_ranges_of_other_weights_or_none_are_refused(measured, exports, tmp_path
 
 @pytest.mark.parametrize("method", [("median", 99.0), ("percentile", 40.0), ("percentile", 101.0)])
 def test_unknown_methods_are_refused(method):
-    with pytest.raises(InputError, match=r"--method|--percentile"):
+    with pytest.raises(InputError, match=r"method=|percentile="):
         Method(*method)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ufafuse.commands.quantities import megabytes_from
+from ufafuse.commands.quantities import megabytes_from, sides_from
 from ufafuse.runtime.bayer import pattern_from
 from ufafuse.runtime.errors import InputError
 
@@ -19,6 +19,17 @@ def test_memory(text, value):
 def test_no_memory(text):
     with pytest.raises(InputError, match="--max-memory"):
         megabytes_from("--max-memory", text)
+
+
+@pytest.mark.parametrize(("text", "size"), [("480x640", (480, 640)), ("320", (320, 320)), (" 16 X 17 ", (16, 17))])
+def test_sizes(text, size):
+    assert sides_from(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "480x", "480x0", "-480x640", "4.5x6", "480x640x3"])
+def test_no_size(text):
+    with pytest.raises(InputError, match="`size="):
+        sides_from(text)
 
 
 @pytest.mark.parametrize(

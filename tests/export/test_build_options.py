@@ -13,10 +13,10 @@ ONE = (Profile.static((64, 64)),)
     ("options", "what"),
     [
         ({"profiles": ()}, "no profile"),
-        ({"flavor": "openvino"}, "--flavor openvino"),
-        ({"hardware": "turing"}, "--hardware turing"),
-        ({"workspace_mib": 0}, "--workspace 0"),
-        ({"optimization_level": 6}, "--level 6"),
+        ({"flavor": "openvino"}, "flavor=openvino"),
+        ({"hardware": "turing"}, "hardware=turing"),
+        ({"workspace_mib": 0}, "workspace_mib=0"),
+        ({"optimization_level": 6}, "optimization_level=6"),
     ],
 )
 def test_values_that_no_builder_takes_are_refused(options, what):

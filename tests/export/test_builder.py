@@ -60,7 +60,7 @@ def test_every_option_reaches_the_release(release, fake, install, onnx, tmp_path
 
 def test_a_hardware_level_is_asked_for_only_where_the_release_has_it(fake, install, onnx):
     install(fake.make_tensorrt("10.3.0"))
-    with pytest.raises(InputError, match="same-cc is not known to this release"):
+    with pytest.raises(InputError, match="same-cc` is not known to this release"):
         build(TensorRt("tensorrt"), onnx, hardware="same-cc")
     trt = install(fake.make_tensorrt("10.16.1"))
     build(TensorRt("tensorrt"), onnx, hardware="same-cc")
@@ -102,13 +102,13 @@ def test_the_real_builder_would_round_float32_products_unless_told_not_to(onnx):
 
 def test_classic_builds_for_the_gpu_it_is_on_and_for_no_other(fake, install, onnx):
     install(fake.make_tensorrt("11.1.0"))
-    with pytest.raises(InputError, match=r"sm86 cannot be met.*tensorrt-rtx"):
+    with pytest.raises(InputError, match=r"sm86` cannot be met.*tensorrt-rtx"):
         build(TensorRt("tensorrt"), onnx, targets=("sm86",))
 
 
 def test_no_gpu_is_one_clear_error(fake, install, onnx):
     install(fake.make_tensorrt("11.1.0", gpu=False))
-    with pytest.raises(BackendError, match=r"no usable GPU here.*CUDA initialization failure.*--flavor tensorrt-rtx"):
+    with pytest.raises(BackendError, match=r"no usable GPU here.*CUDA initialization failure.*flavor=tensorrt-rtx"):
         build(TensorRt("tensorrt"), onnx)
 
 
@@ -126,7 +126,7 @@ def test_a_refusing_builder_is_quoted(fake, install, onnx):
 
 def test_a_layer_that_wants_more_scratch_says_which_option_gives_it(fake, install, onnx):
     install(fake.make_tensorrt("11.1.0", refuses="Error Code 2: OutOfMemory (Requested size was 538712296 bytes.)"))
-    with pytest.raises(BackendError, match=r"allowed 512 MiB: give a greater --workspace or a smaller --max"):
+    with pytest.raises(BackendError, match=r"allowed 512 MiB: give a greater `workspace_mib` or smaller frames"):
         build(TensorRt("tensorrt"), onnx, workspace_mib=512)
 
 

@@ -59,10 +59,10 @@ def build(onnx, out, profiles=STATIC, **options):
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"targets": ("sm70",)}, "sm70 is not known.*sm75"),
-        ({"timing_cache": Path("cache")}, "--timing-cache has no effect"),
-        ({"version_compatible": True}, "--version-compatible"),
-        ({"hardware": "ampere+"}, "--target instead"),
+        ({"targets": ("sm70",)}, "sm70` is not known.*sm75"),
+        ({"timing_cache": Path("cache")}, "`timing_cache` has no effect"),
+        ({"version_compatible": True}, "`version_compatible`"),
+        ({"hardware": "ampere+"}, "`targets` instead"),
     ],
 )
 def test_what_rtx_cannot_do_is_refused(options, what, exports, tmp_path, rtx):
@@ -126,7 +126,7 @@ def test_a_folder_that_may_not_be_written_to_is_refused_before_the_build(exports
 def test_an_existing_engine_is_kept_unless_forced(exports, tmp_path, rtx):
     out = tmp_path / "x.engine"
     out.write_bytes(b"mine")
-    with pytest.raises(OutputError, match="--force"):
+    with pytest.raises(OutputError, match="force=True"):
         build(exports / "small.onnx", out)
     assert out.read_bytes() == b"mine"
     engine_from_onnx(exports / "small.onnx", out, BuildOptions(STATIC, "tensorrt-rtx", ("sm86",)), force=True)

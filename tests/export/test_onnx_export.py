@@ -214,7 +214,7 @@ def test_a_full_disk_leaves_nothing_behind(traced, tmp_path, monkeypatch):
 def test_existing_files_are_kept_unless_forced(traced, tmp_path):
     companion = tmp_path / "x.means.onnx"
     companion.write_bytes(b"mine")
-    with pytest.raises(OutputError, match="--force"):
+    with pytest.raises(OutputError, match="force=True"):
         onnx_from_weights(traced, tmp_path / "x.onnx", tiles=True)
     assert companion.read_bytes() == b"mine"
     assert list(tmp_path.iterdir()) == [companion]

@@ -2,19 +2,8 @@
 
 import pytest
 
-from ufafuse.export.profiles import Profile, input_shapes, parse_size, profiles_from_options
+from ufafuse.export.profiles import Profile, input_shapes, profiles_from_options
 from ufafuse.runtime.errors import InputError
-
-
-def test_a_size_is_height_then_width():
-    assert parse_size("1080x1920") == (1080, 1920)
-    assert parse_size(" 8X9 ") == (8, 9)
-
-
-@pytest.mark.parametrize("text", ["", "520", "520x", "0x5", "-1x5", "5x5x5", "axb"])
-def test_what_is_no_size_is_refused(text):
-    with pytest.raises(InputError, match="--opt"):
-        parse_size(text, option="--opt")
 
 
 @pytest.mark.parametrize(
@@ -42,8 +31,8 @@ def test_options_make_profiles_in_their_order():
     [
         (([], [], [], [], "1"), "no size"),
         ((["1x1"], [], ["2x2"], [], "1"), "one of each"),
-        (([], [], [], ["8x8"], "1,2"), "--batch"),
-        (([], [], [], ["8x8"], "two"), "--batch"),
+        (([], [], [], ["8x8"], "1,2"), "`batch="),
+        (([], [], [], ["8x8"], "two"), "`batch="),
     ],
 )
 def test_incomplete_options_are_refused(arguments, what):

@@ -98,7 +98,8 @@ def fused_by_hand(sessions, frames, covered):
     shares = shares / shares.sum(0, keepdims=True)
     bands = octaves(torch.from_numpy(padded(frames)))
     parts = [(band.numpy()[..., :height, :width] * shares[:, i : i + 1]).sum(0) for i, band in enumerate(bands)]
-    return np.clip(sum(parts), 0, 1), shares
+    lowest, highest = (np.where(covered > 0, frames, end) for end in (np.inf, -np.inf))
+    return np.clip(sum(parts), lowest.min(0), highest.max(0)), shares
 
 
 def test_names_types_and_free_dimensions(gathering):
@@ -308,7 +309,7 @@ def test_other_networks_have_no_graphs_for_stacks(exports, plain, gathering, tmp
 
     with pytest.raises(ModelError, match="does not gather"):
         StackRun(load_weights(plain))
-    with pytest.raises(InputError, match="--tiles"):
+    with pytest.raises(InputError, match="`tiles`"):
         onnx_from_weights(gathering / "gathering.safetensors", tmp_path / "x.onnx", tiles=True)
 
 

@@ -148,7 +148,7 @@ class TestAtomicWrite:
 
     def test_existing(self, tmp_path):
         (tmp_path / "x.bin").write_text("old")
-        with pytest.raises(OutputError, match="add --force"), atomic_write(tmp_path / "x.bin"):
+        with pytest.raises(OutputError, match="force=True"), atomic_write(tmp_path / "x.bin"):
             pass
         with atomic_write(tmp_path / "x.bin", force=True) as temporary:
             temporary.write_text("new")

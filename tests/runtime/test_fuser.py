@@ -123,14 +123,14 @@ class TestOpening:
     @pytest.mark.parametrize(
         ("arguments", "error", "told"),
         [
-            ({"model": "no-such"}, InputError, "--model no-such is not known"),
-            ({"model": "no.onnx"}, InputError, r"no\.onnx does not exist"),
-            ({"backend": "caffe"}, InputError, "--backend caffe is not known"),
+            ({"model": "no-such"}, InputError, "`model=no-such` is not known"),
+            ({"model": "no.onnx"}, InputError, r"no\.onnx` does not exist"),
+            ({"backend": "caffe"}, InputError, "`backend=caffe` is not known"),
             ({"backend": "tensorrt"}, BackendError, r"tensorrt cannot run small\.onnx: run `ufa build` first"),
-            ({"precision": "fp4"}, InputError, "--precision fp4 is not known"),
-            ({"threads": 0}, InputError, "--threads 0 makes no sense"),
-            ({"max_memory": -1}, InputError, "--max-memory -1 makes no sense"),
-            ({"tile": "some"}, InputError, "--tile some makes no sense"),
+            ({"precision": "fp4"}, InputError, "`precision=fp4` is not known"),
+            ({"threads": 0}, InputError, "`threads=0` is too few"),
+            ({"max_memory": -1}, InputError, "`max_memory=-1` is too little"),
+            ({"tile": "some"}, InputError, "`tile=some` is not known"),
             ({"self_test": True}, ModelError, r"no reference result is packed for small\.onnx"),
         ],
     )

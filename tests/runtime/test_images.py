@@ -172,7 +172,7 @@ class TestOutputs:
             ("x", None, "suffix 'none'"),
             ("no/x.png", None, "no is not a folder: make it first"),
             ("folder.png", None, "is a folder: name an image file"),
-            ("there.png", None, "exists already: choose another name, or add --force"),
+            ("there.png", None, "exists already: choose another name, or replace it with `force=True`"),
             ("x.jpg", picture((4, 4), np.uint16), "cannot hold the 16-bit levels"),
             ("x.bmp", picture((4, 4, 4)), "cannot hold the frames' alpha"),
         ],

@@ -7,7 +7,8 @@ import pytest
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import read_image, write_image
-from ufafuse.runtime.jobs import Outputs, as_levels, fuse_files, fuse_folder, make_folder, reading
+from ufafuse.runtime.jobs import fuse_files, fuse_folder, make_folder, reading
+from ufafuse.runtime.outputs import Outputs, as_levels
 from ufafuse.runtime.pairs import find_pairs
 from ufafuse.runtime.stack import StackOptions
 

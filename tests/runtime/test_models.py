@@ -28,7 +28,7 @@ def test_names(folder):
         model_path("ufa-edge", precision="int8")
     with pytest.raises(InputError, match="no fp16 file of ufa is bundled"):
         model_path("ufa", precision="fp16")
-    with pytest.raises(InputError, match="--model ufb is not known: give one of ufa, ufa-edge"):
+    with pytest.raises(InputError, match="`model=ufb` is not known: give one of ufa, ufa-edge"):
         model_path("ufb")
     with pytest.raises(InputError, match="no weights ufa-edge"):
         weights_path("ufa-edge")
@@ -37,7 +37,7 @@ def test_names(folder):
 def test_files(tmp_path):
     (tmp_path / "mine.onnx").touch()
     assert model_path(tmp_path / "mine.onnx") == tmp_path / "mine.onnx"
-    with pytest.raises(InputError, match=r"other\.onnx does not exist"):
+    with pytest.raises(InputError, match=r"other\.onnx` does not exist"):
         model_path(tmp_path / "other.onnx")
     with pytest.raises(InputError, match="no weights"):
         weights_path(tmp_path / "w.safetensors")

@@ -80,7 +80,7 @@ BOMBS = {
 def test_a_bomb_is_refused_by_its_header(name):
     data = BOMBS[name]()
     assert declared_size(data) == HUGE
-    with pytest.raises(InputError, match=r"x declares 32000 x 31999 pixels, 1024 million.*--max-memory"):
+    with pytest.raises(InputError, match=r"x declares 32000 x 31999 pixels, 1024 million.*`max_memory`"):
         decode_image(data, "x")
 
 
@@ -99,6 +99,8 @@ def test_the_kinds_of_webp(data, size):
 @pytest.mark.parametrize("shape", [(24, 32, 3), (1, 1, 3), (33, 7, 3)])
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tif", ".gif"])
 def test_what_encoders_write_is_understood(suffix, shape):
+    if not cv2.haveImageWriter(f"x{suffix}"):
+        pytest.skip(f"this OpenCV writes no {suffix}")
     assert declared_size(encoded(suffix, shape=shape)) == shape[:2]
 
 

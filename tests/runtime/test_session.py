@@ -43,9 +43,9 @@ def test_by_hand(having):
         choose_backend(ONNX, "openvino")
     with pytest.raises(BackendError, match=r"tensorrt cannot run x\.onnx: run `ufa build` first"):
         choose_backend(ONNX, "tensorrt")
-    with pytest.raises(BackendError, match=r"onnxruntime cannot run x\.engine: leave --backend away"):
+    with pytest.raises(BackendError, match=r"onnxruntime cannot run x\.engine: omit `backend`"):
         choose_backend(ENGINE, "onnxruntime")
-    with pytest.raises(InputError, match="--backend tflite is not known: choose one of auto, tensorrt"):
+    with pytest.raises(InputError, match="`backend=tflite` is not known: choose one of auto, tensorrt"):
         choose_backend(ONNX, "tflite")
 
 
@@ -70,8 +70,8 @@ def test_opened_used_and_closed(write_model, rng):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (SessionOptions(precision="fp8"), "--precision fp8 is not known"),
-        (SessionOptions(threads=0), "--threads 0 makes no sense"),
+        (SessionOptions(precision="fp8"), "`precision=fp8` is not known"),
+        (SessionOptions(threads=0), "`threads=0` is too few"),
     ],
 )
 def test_options(write_model, options, told):

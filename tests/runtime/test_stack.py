@@ -95,7 +95,7 @@ def test_a_breathing_stack(fuser, sample_pair, backwards):
     frames = [larger(frame, 1.01**index) for index, frame in enumerate(frames)][:: -1 if backwards else 1]
     plain = fuse_stack(fuser, frames)
     assert len(plain.warnings) == 1
-    assert "register them with --align affine" in plain.warnings[0]
+    assert "register them with `align=affine`" in plain.warnings[0]
     result = fuse_stack(fuser, frames, StackOptions(align="affine", crop=True, want_map=True, want_confidence=True))
     assert result.warnings == []
     assert result.reference == (0 if backwards else 2)
@@ -141,8 +141,8 @@ def test_a_bad_frame_is_named(fuser):
 
 
 def test_options_that_make_no_sense():
-    with pytest.raises(InputError, match="--crop cuts to what aligned frames share: add --align"):
+    with pytest.raises(InputError, match="`crop` cuts to what aligned frames share: add `align="):
         StackOptions(crop=True)
-    with pytest.raises(InputError, match="--align sideways is not known"):
+    with pytest.raises(InputError, match="`align=sideways` is not known"):
         StackOptions(align="sideways")
     assert all(StackOptions(align=motion, crop=True) for motion in MOTIONS)

@@ -90,8 +90,8 @@ class TestJson:
 class TestForC:
     @pytest.mark.parametrize("name", [b"\xff.avi", b"a\xc3", b"\xed\xa0\x80"])
     def test_bytes_that_are_no_utf8_are_refused(self, name):
-        with pytest.raises(InputError, match=r"--out .* holds bytes that are no UTF-8"):
-            usable_by_c(name.decode("utf-8", "surrogateescape"), "--out")
+        with pytest.raises(InputError, match=r"`out=.*` holds bytes that are no UTF-8"):
+            usable_by_c(name.decode("utf-8", "surrogateescape"), "out")
         with pytest.raises(InputError):
             usable_by_c("a\0b")
         assert usable_by_c("näme 写真.avi") == "näme 写真.avi"
@@ -175,11 +175,22 @@ def test_a_signal_that_ends_a_command_leaves_nothing_half_written(tmp_path, numb
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES])
 def test_a_disk_that_fails_anywhere_is_one_sentence(capsys, code):
     with pytest.raises(typer.Exit) as ended, console.run():
         raise OSError(code, os.strerror(code), "log.csv")
     assert ended.value.exit_code == 2
     assert capsys.readouterr().err.startswith(f"error: log.csv cannot be written or read: {os.strerror(code)}.")
-    with pytest.raises(PermissionError), console.run():
-        raise PermissionError(13, "Permission denied")
+    with pytest.raises(ChildProcessError), console.run():
+        raise ChildProcessError(errno.ECHILD, "No child processes")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("fuse", "{}", "{}", "-o", "o.png"), ("info", "{}"), ("fuse", "--pairs", "{}", "-o", "o")]
+)
+def test_a_name_that_no_file_can_have_is_one_sentence(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(build_app(), [argument.format("n" * 300 + ".png") for argument in arguments])
+    assert done.exit_code == 2, done.exception
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "name too long" in done.stderr

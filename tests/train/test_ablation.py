@@ -55,7 +55,7 @@ def test_each_setting_changes_one_thing(base: TrainOptions) -> None:
     assert [run.recipe.weight for run in by_lambda.values()] == [0, 0.2, 0.4, 0.6, 0.8, 1]
     assert [run.spec.attention for run in by_attention.values()] == ["none", "no_spatial", "no_channel", "both"]
     assert len({run.out for run in (*by_lambda.values(), *by_attention.values())}) == 10
-    with pytest.raises(InputError, match="--over depth is unknown"):
+    with pytest.raises(InputError, match="`over=depth` is not known"):
         settings(base, "depth")
 
 

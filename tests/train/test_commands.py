@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.networks import TINY_STACKS
 from ufafuse.commands.cli import build_app
 from ufafuse.network.spec import SPECS, Spec
 
@@ -58,6 +59,18 @@ def test_train_names_what_it_wrote_and_what_comes_next(photo_folders: tuple[Path
         (["train", "ablation", "--over", "lambda"], "a run needs"),
         (["dataset", "--images", "gone", "--masks", "gone", "--out", "{out}"], "gone is not a folder"),
         (["dataset", "--images", "i", "--masks", "m", "--out", "{out}", "--size", 64], "--size and --lens-set are about lens"),
+        (["dataset", "--images", "i", "--masks", "m", "--out", "{out}", "--lens", "--size", "64x80"], "lens pairs are square"),
+        (["dataset", "--images", "i", "--out", "{out}"], "--images and --masks are needed"),
+        (["dataset", "--lens", "--stacks", "--out", "{out}"], "give one of them"),
+        (["dataset", "--frames", 4, "--out", "{out}"], "--frames is about drawn stacks"),
+        (["dataset", "--preset", "any", "--out", "{out}"], "--preset is about drawn stacks"),
+        (["dataset", "--stacks", "--masks", "m", "--out", "{out}"], "omit --masks"),
+        (["dataset", "--stacks", "--lens-set", "noise=0", "--out", "{out}"], "set by --stack-set"),
+        (["dataset", "--stacks", "--size", "5", "--out", "{out}"], "at least 16 x 16 pixels, got 5 x 5"),
+        (["dataset", "--stacks", "--count", "0", "--out", "{out}"], "at least 1, got 0"),
+        (["dataset", "--stacks", "--images", "drawn:gone", "--out", "{out}"], "gone is not a folder"),
+        (["train", "--images", "drawn:", "--masks", "m", "--out", "{out}"], "omit --masks"),
+        (["train", "--images", "drawn:gone", "--out", "{out}", "--variant", "ufa-stack"], "gone is not a folder"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_2(arguments: list[object], message: str, tmp_path: Path) -> None:
@@ -83,3 +96,32 @@ def test_dataset_writes_pairs(photo_folders: tuple[Path, Path], tmp_path: Path) 
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["pairs"] == 24
     assert len(list((tmp_path / "d").glob("*_GT.png"))) == 24
+
+
+def test_train_learns_from_drawn_stacks_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SPECS, "small-stack", TINY_STACKS["two scales"])
+    tiny = ["--steps", 2, "--crop", 24, "--batch", 2, "--threads", 1, "--device", "cpu", "--validations", 1]
+    result = ufa(
+        *("train", "--images", "drawn:", "--variant", "small-stack", "--out", tmp_path / "run", *tiny),
+        *("--stack-set", "max_frames=3", "--stack-set", "max_radius=6", "--json"),
+    )
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["ok"]
+    saved = json.loads((tmp_path / "run" / "options.json").read_text())
+    assert (saved["drawn"], saved["images"], saved["scene_options"]["max_frames"]) == (True, None, 3)
+    longer = ufa("train", "--out", tmp_path / "run", "--resume", "--steps", 3, "--images", "drawn:", "--json")
+    assert json.loads(longer.stdout)["steps"] == 3
+
+
+def test_dataset_writes_drawn_stacks(tmp_path: Path) -> None:
+    given = ["--count", 2, "--frames", 3, "--size", "32x48", "--stack-set", "max_radius=6", "-o", tmp_path / "s"]
+    result = ufa("dataset", "--stacks", *given)
+    assert result.exit_code == 0, result.output
+    assert "2 stacks" in result.stdout
+    assert len(list((tmp_path / "s").glob("*/0*.png"))) == 6
+    again = ufa(
+        "dataset", "--stacks", *given[:-1], tmp_path / "b", "--preset", "macro-boards", "--stack-set", "min_radius=4", "--json"
+    )
+    assert json.loads(again.stdout)["stacks"] == 2
+    plan = json.loads((tmp_path / "b" / "dataset.json").read_text())["plan"]
+    assert (plan["options"]["boards"], plan["options"]["max_radius"], plan["size"]) == (1, 6, [32, 48])

@@ -114,6 +114,6 @@ def test_validation_pairs_are_read_with_their_truth(tmp_path: Path) -> None:
 
 
 def test_held_out_pairs_are_fixed(photos: Photos) -> None:
-    one, two = (held_out_pairs(photos, LENS, seed=0, count=3) for _ in range(2))
+    one, two = (held_out_pairs(PairDataset(photos, LENS, seed=0), 3) for _ in range(2))
     assert [p.name for p in one] == ["held-out-00", "held-out-01", "held-out-02"]
     assert all(np.array_equal(a.pair.near, b.pair.near) for a, b in zip(one, two, strict=True))

@@ -13,7 +13,7 @@ import torch
 
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.train.devices import is_first_process, launched_fabric
-from ufafuse.train.loop import RunData, Trainer
+from ufafuse.train.loop import Trainer, feed_for
 from ufafuse.train.recipe import Recipe, TrainOptions
 from ufafuse.train.stop import Stop
 
@@ -21,14 +21,14 @@ GRADIENTS = """
 import json, sys, torch
 from pathlib import Path
 from ufafuse.train.devices import launched_fabric
-from ufafuse.train.loop import RunData, Trainer
+from ufafuse.train.loop import Trainer, feed_for
 from ufafuse.train.recipe import TrainOptions
 from ufafuse.train.stop import Stop
 
 torch.set_num_threads(1)
 options = TrainOptions.from_dict(json.loads(Path(sys.argv[1]).read_text()), "")
 fabric = launched_fabric(options)
-trainer = Trainer(options, RunData(options), fabric, Stop())
+trainer = Trainer(options, feed_for(options), fabric, Stop())
 losses = [trainer._step(batch) for batch, _ in zip(trainer._batches(), range(1))]
 mean = float(fabric.all_reduce(torch.tensor(losses[0])))
 if fabric.is_global_zero:
@@ -71,7 +71,7 @@ def test_two_processes_average_to_the_gradient_of_the_joint_batch(options: Train
     assert done.returncode == 0, done.stderr
     gradients, mean = torch.load(result)
 
-    trainer = Trainer(options, RunData(options), launched_fabric(options), Stop())
+    trainer = Trainer(options, feed_for(options), launched_fabric(options), Stop())
     loss = trainer._step(next(iter(trainer._batches())))
     assert mean == pytest.approx(loss, abs=1e-6)
     largest = max(float(p.grad.abs().max()) for p in trainer.net.parameters() if p.numel())  # no residual: no weights for one

@@ -20,7 +20,9 @@ from ufafuse.network.weights import build_model, load_weights, save_weights
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputError
 from ufafuse.train import devices, loop
-from ufafuse.train.loop import Positions, Trainer, train
+from ufafuse.train.feed import Positions
+from ufafuse.train.loop import Trainer, train
+from ufafuse.train.pairfeed import PairFeed
 from ufafuse.train.recipe import Recipe, TrainOptions
 
 SMALL = Spec("small", widths=(6, 8), fold=2, encoder_blocks=(1, 1), decoder_blocks=(1, 0), head="select", symmetric=True)
@@ -89,14 +91,14 @@ def test_it_learns(options: TrainOptions) -> None:
 
 
 def test_validations_leave_a_short_run_its_time(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = loop.validate, list[int]()
+    real, calls = PairFeed.validate, list[int]()
 
-    def slow(*arguments: Any) -> Any:
+    def slow(self: PairFeed, *arguments: Any) -> Any:
         calls.append(1)
         time.sleep(1.0)
-        return real(*arguments)
+        return real(self, *arguments)
 
-    monkeypatch.setattr(loop, "validate", slow)
+    monkeypatch.setattr(PairFeed, "validate", slow)
     result = train(dataclasses.replace(options, recipe=dataclasses.replace(options.recipe, steps=20), validations=20))
     assert len(calls) == 2  # the first, which tells what one costs, and the last
     assert result["best"] is not None

@@ -74,3 +74,9 @@ def test_a_loss_can_be_trained_with_after_a_validation() -> None:
     fused = truth.clone().requires_grad_()
     FusionLoss()(fused, 1 - truth).backward()
     assert fused.grad is not None
+
+
+def test_the_squared_error_is_added_by_its_weight() -> None:
+    x, y = pictures(16, 16, seed=0)
+    plain, more = (float(FusionLoss(0.7, square)(x, y)) for square in (0.0, 10.0))
+    assert more - plain == pytest.approx(10 * float((x - y).square().mean()), rel=1e-4)

@@ -110,7 +110,7 @@ def test_only_the_selection_moves(photo_folders: tuple[Path, Path], tmp_path: Pa
 
 
 def test_a_network_without_a_separate_selection_is_refused() -> None:
-    with pytest.raises(InputError, match=r"'ufa-edge' has no picture.*--part all"):
+    with pytest.raises(InputError, match=r"'ufa-edge' has no picture.*`part=all`"):
         trained_part(build_model("ufa-edge", seed=0), "selection")
     with pytest.raises(InputError, match="part 'head' is unknown"):
         dataclasses.replace(Recipe(steps=1), part="head")  # type: ignore[arg-type]

@@ -40,7 +40,7 @@ def test_what_is_wrong_is_named_and_counted(folders: tuple[Path, Path]) -> None:
     (images / "p1.jpg").write_bytes(b"no picture")
     cv2.imwrite(str(masks / "p2.png"), np.zeros((5, 5), np.uint8))
     (images / "p3.jpg").write_bytes((images / "p3.jpg").read_bytes()[:500])
-    with pytest.raises(InputError, match=r"4 of 6 photographs .*p0\.jpg has no label.*p1\.jpg.*--skip-bad"):
+    with pytest.raises(InputError, match=r"4 of 6 photographs .*p0\.jpg has no label.*p1\.jpg.*skip_bad=True"):
         Photos(images, masks)
     photos = Photos(images, masks, skip_bad=True)
     assert [files.name for files in photos.files] == ["p4", "p5"]

@@ -74,7 +74,7 @@ def test_unknown_values_are_named(given: dict[str, object], message: str) -> Non
 
 
 def test_missing_folders_are_named() -> None:
-    with pytest.raises(InputError, match="needs --masks, --out"):
+    with pytest.raises(InputError, match="needs `masks`, `out`"):
         options_from({"images": Path("i")})
 
 
@@ -94,7 +94,7 @@ def test_a_resumed_run_may_change_its_length_and_pace_only(run: tuple[Path, Trai
     changed = resumed_options(out, {"out": out, "hours": 3.0, "lr": 1e-5, "threads": 1, "images": Path("i")})
     recipe = dataclasses.replace(options.recipe, steps=0, hours=3.0, lr=1e-5)
     assert changed == dataclasses.replace(options, recipe=recipe, threads=1)
-    with pytest.raises(InputError, match="--crop 32 would make it another run"):
+    with pytest.raises(InputError, match="`crop=32` would make it another run"):
         resumed_options(out, {"out": out, "crop": 32})
 
 
@@ -105,3 +105,74 @@ def test_a_run_that_is_not_there_or_broken_is_refused(run: tuple[Path, TrainOpti
         (run[0] / "options.json").write_text(text)
         with pytest.raises(ModelError, match=r"options\.json"):
             resumed_options(run[0], {})
+
+
+DRAWN = {"images": Path("drawn:"), "out": Path("o")}
+
+
+def test_a_network_over_stacks_has_a_recipe_of_its_own_and_draws_its_scenes() -> None:
+    options = options_from({**DRAWN, "variant": "ufa-stack"})
+    assert options.recipe == RECIPES["stack"]
+    assert (options.images, options.masks, options.drawn) == (None, None, True)
+    assert options.spec is SPECS["ufa-stack"]
+    given = {**DRAWN, "variant": "ufa-stack"}
+    with_photographs = [options_from({**given, "images": images}) for images in (Path("p"), Path("drawn:p"))]
+    assert with_photographs[0] == with_photographs[1]
+    assert (with_photographs[0].images, with_photographs[0].drawn) == (Path("p"), True)
+
+
+def test_pairs_are_drawn_where_asked_for() -> None:
+    assert options_from({**DRAWN, "images": "drawn:p"}).images == Path("p")
+    options = options_from({**DRAWN, "variant": "ufa-edge", "stack_set": ["lights=0", "max_frames=5"]})
+    assert (options.drawn, options.recipe) == (True, RECIPES["fast"])
+    assert (options.scene_options.lights, options.scene_options.max_frames) == (0, 5)
+    assert not options_from(GIVEN).drawn
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"masks": Path("m")}, "omit `masks`"),
+        ({"epochs": 3.0}, "give `steps` or `hours`"),
+        ({"recipe": "paper"}, "give `steps` or `hours`"),
+        ({"val_stacks": Path("v")}, "`val_stacks` is for a network over stacks, which ufa is not"),
+        ({"pair_share": 0.5}, "`pair_share` is for a network over stacks"),
+        ({"variant": "ufa-stack", "val_stacks": Path("v"), "val_pairs": Path("v")}, "are both given"),
+        ({"variant": "ufa-stack", "pair_share": 1.5}, "share of batches of pairs"),
+        ({"variant": "ufa-stack", "square": -1.0}, "square -1.0"),
+        ({"photo_share": 2.0}, "share of photographs"),
+        ({"stack_set": ["lights"]}, "KEY=NUMBER"),
+        ({"stack_set": ["light=1"]}, "'light' is unknown"),
+        ({"stack_set": ["min_frames=2.5"]}, "min_frames is a whole number"),
+        ({"stack_set": ["max_frames=inf"]}, "max_frames is a whole number"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(given: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        options_from({**DRAWN, **given})
+
+
+def test_a_network_over_stacks_has_no_photographs_with_labels() -> None:
+    with pytest.raises(InputError, match="omit `masks`"):
+        options_from({**GIVEN, "variant": "ufa-stack"})
+    with pytest.raises(InputError, match="needs `images`, `out`"):
+        options_from({"variant": "ufa-stack"})
+
+
+def test_drawn_options_survive_their_file_and_resume_with_the_same_source(tmp_path: Path) -> None:
+    for images, same, other in (("drawn:", "drawn:", "p"), ("p", "drawn:p", "drawn:"), ("drawn:p", "p", "q")):
+        options = options_from({"images": images, "out": tmp_path, "variant": "ufa-stack", "stack_set": ["lights=0"]})
+        (tmp_path / "options.json").write_text(json.dumps(options.to_dict()))
+        assert resumed_options(tmp_path, {"out": tmp_path, "images": Path(same)}) == options
+        with pytest.raises(InputError, match=f"`images={other}` would make it another run"):
+            resumed_options(tmp_path, {"out": tmp_path, "images": Path(other)})
+
+
+def test_options_of_a_run_before_there_were_drawn_scenes_can_be_read(run: tuple[Path, TrainOptions]) -> None:
+    values = run[1].to_dict()
+    for key in ("drawn", "photo_share", "scene_options", "val_stacks"):
+        del values[key]
+    del values["recipe"]["square"], values["recipe"]["pair_share"]
+    values["attention"] = "both"
+    (run[0] / "options.json").write_text(json.dumps(values))
+    assert resumed_options(run[0], {}) == dataclasses.replace(run[1], attention="both", out=run[0])

@@ -78,7 +78,7 @@ class Gpu:
         except self._cuda.MemoryError as error:
             raise BackendError(
                 f"the {self.name} has no memory left for frames of this size ({error}): "
-                "give a smaller --tile, or close what else uses the GPU."
+                "give a smaller `tile`, or close what else uses the GPU."
             ) from error
         except self._cuda.Error as error:
             raise BackendError(f"the {self.name} failed ({error}): check `nvidia-smi`, then start again.") from error

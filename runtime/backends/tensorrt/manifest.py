@@ -103,10 +103,10 @@ class EngineFacts:
         here = f"sm{capability[0]}{capability[1]}"
         fits = here in known or ("ampere+" in known and capability >= AMPERE)
         if known and not fits:
-            target = f" --target {here}" if self.flavor == "tensorrt-rtx" else ""
+            target = ["--target", here] if self.flavor == "tensorrt-rtx" else []
             raise ModelError(
                 f"{self.path} was built for {', '.join(known)}; here is a {name}, which is {here}: "
-                f"run `{self.command}{target}` on this machine."
+                f"run `{' '.join([self.command, *target])}` on this machine."
             )
 
 
@@ -129,7 +129,7 @@ def check_precision(path: Path, manifest: Manifest, asked: str | None) -> None:
     if asked not in (None, manifest.precision):
         raise BackendError(
             f"{path.name} computes in {manifest.precision}, not {asked}: run `ufa export --precision {asked}` "
-            "(or `ufa calibrate` for int8) and `ufa build`, or leave --precision away."
+            "(or `ufa calibrate` for int8) and `ufa build`, or omit `precision`."
         )
 
 

@@ -44,7 +44,7 @@ class TensorRtSession(Session):
     def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:
         check_precision(model, manifest, options.precision)
         if options.provider != "cpu":
-            raise BackendError(f"--provider {options.provider} is ONNX Runtime's: leave it away for {model.name}.")
+            raise BackendError(f"`provider={options.provider}` is ONNX Runtime's: omit it for {model.name}.")
         self._facts = EngineFacts.from_manifest(model, manifest)
         plan = model.read_bytes()
         self._facts.check_plan(plan)
@@ -149,7 +149,7 @@ class TensorRtSession(Session):
         size = shapes[name][1:3] if self.manifest.io == "uint8" else shapes[name][2:4]
         return BackendError(
             f"{name} is {_text(shapes[name])}, and {self._facts.path.name} serves {served}: "
-            f"run `{self._facts.command_for(size)}`, or give a --tile that fits."
+            f"run `{self._facts.command_for(size)}`, or give a `tile` that fits."
         )
 
     def _run(self, lane: Lane, job: Job, inputs: dict[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], dict[str, float]]:

@@ -52,7 +52,7 @@ def sink_from_text(text: str, options: SinkOptions | None = None) -> Sink | None
     if text == "none":
         return None
     if text.startswith("http://"):
-        address = parse_address(text.removeprefix("http://").rstrip("/"), "--out")
+        address = parse_address(text.removeprefix("http://").rstrip("/"), "out")
         return HttpSink(address, token=options.token, quality=options.quality, white=options.white)
     path = Path(text)
     suffix = path.suffix.lower()
@@ -66,6 +66,6 @@ def sink_from_text(text: str, options: SinkOptions | None = None) -> Sink | None
     if suffix and not path.is_dir():
         known = ", ".join(VIDEO_SUFFIXES)
         raise InputError(
-            f"--out {text} has the suffix {suffix}: videos end in {known}; images need a folder, such as out/*.jpg."
+            f"`out={text}` has the suffix {suffix}: videos end in {known}; images need a folder, such as out/*.jpg."
         )
     return FolderSink(path, force=options.force)

@@ -25,7 +25,7 @@ class FolderSink(Sink):
         super().__init__()
         if suffix not in IMAGE_SUFFIXES:
             raise OutputError(
-                f"--out {folder}/*{suffix} has an unknown suffix: choose one of {', '.join(sorted(IMAGE_SUFFIXES))}."
+                f"`out={folder}/*{suffix}` has an unknown suffix: choose one of {', '.join(sorted(IMAGE_SUFFIXES))}."
             )
         self.name = str(folder)
         self.outputs = [folder]

@@ -97,7 +97,7 @@ class _VideoSink(Sink):
         if not path.parent.is_dir():
             raise OutputError(f"{path.parent} is not a folder: make it first (mkdir -p {path.parent}).")
         if path.exists() and not self._force:
-            raise OutputError(f"{path} exists already: choose another name, or add --force to replace it.")
+            raise OutputError(f"{path} exists already: choose another name, or replace it with `force=True`.")
         return path
 
 
@@ -194,10 +194,10 @@ class OpenCvSink(_VideoSink):
         white: float | None = None,
     ) -> None:
         super().__init__(path, segment=segment, force=force, white=white)
-        usable_by_c(str(path), "--out")
+        usable_by_c(str(path), "out")
         self._rate = rate
         if path.suffix.lower() == ".mp4":
-            lost = "all of it, or with --segment S the last S seconds" if segment is None else f"its last {segment:g} seconds"
+            lost = "all of it, or with `segment` the last such part" if segment is None else f"its last {segment:g} seconds"
             self.caution = (
                 f"{path} plays only once it was closed: a power cut or kill -9 costs {lost}. "
                 "A .mkv plays up to its last picture."

@@ -36,19 +36,19 @@ _URL_SCHEMES = ("rtsp", "rtsps", "rtmp", "udp", "tcp", "rtp", "srt")
 _KINDS = "a camera (0, /dev/video0), a video file, a folder, a pattern (dir/*_A.png), an http or rtsp URL, or sim:"
 
 
-def source_from_text(text: str, side: int, *, option: str | None = None, most: int | None = None) -> Source:
-    """A source from what stands behind ``--near`` or ``--far``; nothing is opened yet.
+def source_from_text(text: str, side: int, *, name: str | None = None, most: int | None = None) -> Source:
+    """A source from what was given as ``near`` or ``far``; nothing is opened yet.
 
     Args:
         text: A camera's index or path, a video file, a folder or a pattern of image files, a URL, or ``sim:``.
         side: `NEAR` or `FAR`.
-        option: The option's name for the errors; ``--near`` or ``--far`` without.
+        name: The parameter that it was given as, for the errors; ``near`` or ``far`` without.
         most: Pixels that one picture may declare; None: as `most_pixels` says for this machine.
 
     Raises:
         InputError: It is none of these, or a parameter cannot be used.
     """
-    option = option or f"--{SIDES[side]}"
+    name = name or SIDES[side]
     scheme, colon, rest = text.partition(":")
     if colon and scheme == "sim":
         return sim_source(rest, side, most=most)
@@ -57,18 +57,18 @@ def source_from_text(text: str, side: int, *, option: str | None = None, most: i
             return HttpSource(text, most=most)
         if scheme in _URL_SCHEMES:
             return UrlSource(text)
-        raise InputError(f"{option} {text} has the scheme {scheme}: known are http, https and {', '.join(_URL_SCHEMES)}.")
+        raise InputError(f"`{name}={text}` has the scheme {scheme}: known are http, https and {', '.join(_URL_SCHEMES)}.")
     device = text.partition("?")[0]
     if device.isdecimal() or device.startswith("/dev/"):
-        return device_source(text, option)
-    return _recorded(Path(text), option, most)
+        return device_source(text, name)
+    return _recorded(Path(text), name, most)
 
 
-def _recorded(path: Path, option: str, most: int | None) -> Source:
+def _recorded(path: Path, name: str, most: int | None) -> Source:
     if path.is_dir():
         return FolderSource(path, most=most)
     if path.is_file():
         return VideoFileSource(path)
     if "*" in path.name and path.parent.is_dir():
         return FolderSource(path.parent, path.name, most=most)
-    raise InputError(f"{option} {path} is no file, folder, camera or URL: give {_KINDS}.")
+    raise InputError(f"`{name}={path}` is no file, folder, camera or URL: give {_KINDS}.")

@@ -188,16 +188,16 @@ def without_password(url: str) -> str:
     return f"{scheme}://{credentials.partition(':')[0]}@{tail}" if at and credentials else url
 
 
-def device_source(text: str, option: str) -> DeviceSource:
+def device_source(text: str, name: str) -> DeviceSource:
     """A camera from ``0`` or ``/dev/video0?size=480x640&rate=30&fourcc=MJPG``.
 
     Raises:
         InputError: A parameter cannot be used.
     """
     device, _, parameters = text.partition("?")
-    params = Params(parameters, f"{option} {text}")
+    params = Params(parameters, f"`{name}={text}`")
     size, rate, fourcc = params.size("size"), params.number("rate", 0), params.text("fourcc")
     params.finish()
     if fourcc and len(fourcc) != 4:
-        raise InputError(f"{option} {text} has fourcc={fourcc}: give four letters, such as MJPG.")
+        raise InputError(f"`{name}={text}` has fourcc={fourcc}: give four letters, such as MJPG.")
     return DeviceSource(int(device) if device.isdecimal() else device, size=size, rate=rate, fourcc=fourcc)

@@ -4,6 +4,7 @@ import math
 from urllib.parse import parse_qsl
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.parameters import size_from
 
 
 class Params:
@@ -84,10 +85,10 @@ class Params:
                 raise InputError(f"{self._where} has the parameter {key!r}, known here are: {', '.join(self._known)}.")
 
     def _size(self, key: str, value: str) -> tuple[int, int]:
-        height, _, width = value.lower().partition("x")
-        if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-            raise InputError(f"{self._where} has {key}={value}: give height x width, such as 480x640.")
-        return int(height), int(width)
+        try:
+            return size_from(value, key)
+        except InputError as error:
+            raise InputError(f"{self._where}: {error}") from error
 
     def _two_numbers(self, key: str, part: str) -> tuple[float, float]:
         first, _, second = part.partition(":")

@@ -217,5 +217,5 @@ def sim_source(text: str, side: int, *, most: int | None = None) -> SimSource:
         InputError: The picture or a parameter cannot be used.
     """
     picture, _, parameters = text.partition("?")
-    settings = SimSettings.from_params(Params(parameters, f"--{SIDES[side]} sim:{text}"))
+    settings = SimSettings.from_params(Params(parameters, f"`{SIDES[side]}=sim:{text}`"))
     return SimSource(Path(picture) if picture else None, side, settings, most=most)

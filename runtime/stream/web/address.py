@@ -17,7 +17,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def parse_address(text: str, option: str) -> tuple[str, int]:
+def parse_address(text: str, name: str) -> tuple[str, int]:
     """Host and port from ``8080``, ``0.0.0.0:8080`` or ``[::1]:8080``; the host is 127.0.0.1 where none is given.
 
     Raises:
@@ -25,5 +25,5 @@ def parse_address(text: str, option: str) -> tuple[str, int]:
     """
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or int(port) > 65535:
-        raise InputError(f"{option} {text} is no port or host:port: give 8080, or 0.0.0.0:8080 with --token.")
+        raise InputError(f"`{name}={text}` is no port or host:port: give 8080, or 0.0.0.0:8080 with a `token`.")
     return host.strip("[]") or "127.0.0.1", int(port)

@@ -26,7 +26,7 @@ def metrics_text(pipeline: Pipeline) -> str:
     _one(lines, "ufafuse_pairs_fused_total", "counter", "Pairs fused.", figures["fused"])
     _one(lines, "ufafuse_pairs_written_total", "counter", "Fused pairs that reached the output.", figures["written"])
     _one(lines, "ufafuse_pairs_dropped_total", "counter", "Pairs given up because fusion was late.", figures["dropped"])
-    _one(lines, "ufafuse_pairs_late_total", "counter", "Pairs written later than --late-after.", figures["late"])
+    _one(lines, "ufafuse_pairs_late_total", "counter", "Pairs written late.", figures["late"])
     _one(lines, "ufafuse_pairs_waiting", "gauge", "Pairs waiting for fusion, or in it.", figures["waiting"])
     _one(lines, "ufafuse_fuse_busy_ratio", "gauge", "Share of the run spent fusing.", figures["busy"]["fuse"])
     if figures["rss_mib"] is not None:

@@ -124,7 +124,7 @@ class Server:
         host, port = address
         if not is_loopback(host) and not token:
             raise InputError(
-                f"{host}:{port} can be reached from other machines: add --token SECRET (or UFAFUSE_TOKEN), or use 127.0.0.1."
+                f"{host}:{port} can be reached from other machines: add a `token` (or UFAFUSE_TOKEN), or use 127.0.0.1."
             )
         if token and not re.fullmatch(r"[A-Za-z0-9._~-]+", token):
             raise InputError("the token holds characters that an address cannot: use letters, digits and . _ ~ - alone.")

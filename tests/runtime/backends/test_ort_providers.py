@@ -71,7 +71,7 @@ def test_a_cache_that_cannot_be_made_is_an_error(everything_built_in, tmp_path):
 def test_unknown_and_missing_providers_are_refused(monkeypatch):
     import onnxruntime
 
-    with pytest.raises(InputError, match="--provider rocm"):
+    with pytest.raises(InputError, match="provider=rocm"):
         provider_list("rocm")
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(BackendError, match=r"ufafuse\[gpu\]"):

@@ -96,7 +96,7 @@ def test_packages_are_read_back_as_written(tmp_path):
     assert (about["variant"], about["weights_sha256"]) == ("mean", "ab")
     assert [(each.name, each.noise) for each in cases] == [("one", 0.25), ("two", 0.0)]
     assert np.array_equal(cases[1].reference, case("two", (3, 4), 1).reference)
-    with pytest.raises(OutputError, match="--force"):
+    with pytest.raises(OutputError, match="force=True"):
         save_reference(path, cases, variant="mean", weights_sha256="ab")
 
 

@@ -45,13 +45,13 @@ def grid_for(budget, size, net, result_bytes=0):
 
 @pytest.mark.parametrize("tile", ["big", 0, -4, 1.5, True])
 def test_tiles_that_make_no_sense(tile):
-    with pytest.raises(InputError, match=r"--tile .* makes no sense"):
+    with pytest.raises(InputError, match=r"`tile=.*` is not known"):
         Budget(tile)
 
 
 @pytest.mark.parametrize("megabytes", [0, -1, float("nan")])
 def test_budgets_that_make_no_sense(megabytes):
-    with pytest.raises(InputError, match=r"--max-memory .* makes no sense"):
+    with pytest.raises(InputError, match=r"`max_memory=.*` is too little"):
         Budget(max_memory=megabytes)
 
 
@@ -109,7 +109,7 @@ def test_by_hand_beyond_the_budget_is_an_error(net):
 
 
 def test_a_budget_below_the_smallest_tile(net):
-    with pytest.raises(InputError, match=r"in tiles of 29 x 29 pixels. Give more with --max-memory"):
+    with pytest.raises(InputError, match=r"in tiles of 29 x 29 pixels. Give more `max_memory`"):
         grid_for(Budget(max_memory=137), (1000, 1000), net)
 
 

@@ -40,7 +40,7 @@ def test_a_peak_that_is_over_when_it_is_asked_for():
 
 def test_a_system_that_cannot_tell(monkeypatch):
     monkeypatch.setattr(memory, "_STATM", Path("/nowhere"))
-    with pytest.raises(InputError, match=r"--max-memory needs /nowhere.*leave it away"):
+    with pytest.raises(InputError, match=r"`max_memory` needs /nowhere.*omit it"):
         resident_bytes()
 
 
@@ -105,7 +105,7 @@ def test_no_trial_passes_the_limit():
 
 
 def test_a_limit_below_what_is_held_already():
-    with pytest.raises(InputError, match=r"--max-memory 1 is too little: .* MB are taken before the first tile"):
+    with pytest.raises(InputError, match=r"`max_memory=1` is too little: .* MB are taken before the first tile"):
         appetite_of(Taker(keeps=False), limit=1e6)
 
 

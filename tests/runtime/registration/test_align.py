@@ -157,7 +157,7 @@ def test_tiny_frames_are_refused():
 
 def test_an_unknown_motion():
     frame = np.zeros((64, 64), np.uint8)
-    with pytest.raises(InputError, match=r"--align spin is not known: choose off, translation"):
+    with pytest.raises(InputError, match=r"`align=spin` is not known: choose off, translation"):
         estimate(frame, frame, check_pair(frame, frame), "spin")
 
 

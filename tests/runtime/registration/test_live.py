@@ -74,7 +74,7 @@ def test_a_change_of_size_is_a_new_beginning(line):
 
 
 def test_an_unknown_motion_is_refused():
-    with pytest.raises(InputError, match="--align elastic"):
+    with pytest.raises(InputError, match="align=elastic"):
         Registration("elastic", every=None, report=print)
 
 

@@ -147,7 +147,7 @@ class TestMatroska:
     def test_an_existing_file_is_not_replaced_unless_told(self, tmp_path, item):
         path = tmp_path / "x.mkv"
         path.write_text("mine")
-        with pytest.raises(OutputError, match="--force"):
+        with pytest.raises(OutputError, match="force=True"):
             MatroskaSink(path).open()
         assert path.read_text() == "mine"
         write_all(MatroskaSink(path, force=True), [item(0)])
@@ -313,7 +313,7 @@ class TestFolder:
 
     def test_an_existing_file_is_not_replaced_unless_told(self, tmp_path, item):
         write_all(FolderSink(tmp_path), [item(1)])
-        with pytest.raises(OutputError, match="--force"):
+        with pytest.raises(OutputError, match="force=True"):
             write_all(FolderSink(tmp_path), [item(1)])
         write_all(sink_from_text(str(tmp_path), SinkOptions(force=True)), [item(1)])
 

@@ -101,7 +101,7 @@ def test_device_only_buffers_lock_no_host_memory(world):
 def test_out_of_memory_names_the_way_out(world):
     gpu = Gpu()
     world.fail("mem_alloc", world.driver.MemoryError("cuMemAlloc failed: out of memory"))
-    with pytest.raises(BackendError, match="--tile"), gpu.active():
+    with pytest.raises(BackendError, match="`tile`"), gpu.active():
         Buffer(gpu).reserve(100)
 
 

@@ -252,7 +252,7 @@ def test_a_gpu_that_is_gone_does_not_keep_a_session_from_closing(release, engine
 def test_options(release, engine_file):
     with pytest.raises(BackendError, match="ufa export --precision fp16"):
         open_session(engine_file(release), options=SessionOptions(precision="fp16"))
-    with pytest.raises(BackendError, match="--provider cuda is ONNX Runtime's"):
+    with pytest.raises(BackendError, match="provider=cuda` is ONNX Runtime's"):
         open_session(engine_file(release), options=SessionOptions(provider="cuda"))
     with open_session(engine_file(release), options=SessionOptions(precision="fp32", threads=3)) as session:
         assert session.precision == "fp32"

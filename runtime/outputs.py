@@ -1,0 +1,144 @@
+"""Where the results of a fusion go, and how those beside the picture are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ufafuse.runtime.errors import InputError, OutputError
+from ufafuse.runtime.frames import Frame, FrameKind, white_level
+from ufafuse.runtime.pictures.write import WriteOptions, check_output, write_image
+from ufafuse.runtime.stacks.options import Stacked
+from ufafuse.runtime.stacks.registering import Covered
+from ufafuse.runtime.stacks.relief import (
+    HeightOptions,
+    check_height_path,
+    known_or_filled,
+    write_heights,
+    write_mesh,
+    write_view,
+)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where the results of one fusion go; None: not wanted.
+
+    Args:
+        fused: The picture.
+        map: Which frame won; of a stack white for the first, black for the last.
+        confidence: Where any frame is sharp.
+        depth: A stack's height map, ``.png`` or ``.tif``.
+        depth_view: A shaded view of it.
+        mesh: The relief as ``.ply``.
+        aligned: A folder for a stack's registered frames, with what they cover as alpha.
+        height: How heights are written.
+
+    Raises:
+        InputError: Two results in one file, or a format that cannot hold one.
+    """
+
+    fused: Path
+    map: Path | None = None
+    confidence: Path | None = None
+    depth: Path | None = None
+    depth_view: Path | None = None
+    mesh: Path | None = None
+    aligned: Path | None = None
+    height: HeightOptions = field(default_factory=HeightOptions)
+
+    def __post_init__(self) -> None:
+        paths = [path.resolve() for path in self.all()]
+        if len(set(paths)) < len(paths):
+            raise InputError(f"two results would be written to {self.fused}: give each a name of its own.")
+        if self.depth is not None:
+            check_height_path(self.depth)
+        if self.mesh is not None and self.mesh.suffix.lower() != ".ply":
+            raise InputError(f"{self.mesh}: meshes are written as .ply.")
+
+    def all(self) -> list[Path]:
+        """The files that are wanted."""
+        wanted = (self.fused, self.map, self.confidence, self.depth, self.depth_view, self.mesh)
+        return [path for path in wanted if path is not None]
+
+    @property
+    def wants_height(self) -> bool:
+        """Whether heights have to be found."""
+        return any(path is not None for path in (self.depth, self.depth_view, self.mesh))
+
+    @property
+    def of_stack(self) -> bool:
+        """Whether something is wanted that only the fusion of a whole stack gives."""
+        return self.wants_height or self.aligned is not None
+
+    def check(self, *, force: bool, inputs: Sequence[Path], store: WriteOptions) -> None:
+        """Refuse what could not be written, before any work is spent on it. Raises: OutputError."""
+        for path in self.all():
+            if path != self.mesh:
+                check_output(path, force=force, inputs=inputs, options=store if path == self.fused else None)
+            elif path.exists() and not force:
+                raise OutputError(f"{path} exists already: choose another name, or add --force to replace it.")
+
+
+def write_beside(
+    result: Stacked, outputs: Outputs, *, frames: int, order: str, force: bool, inputs: Sequence[Path]
+) -> dict[str, Any]:
+    """Write what is wanted beside the picture; returns what belongs into the report."""
+    told: dict[str, Any] = {}
+    for name, path, plane in (("map", outputs.map, result.map), ("confidence", outputs.confidence, result.confidence)):
+        if path is not None and plane is not None:
+            write_image(path, as_levels(plane), force=force, inputs=inputs)
+            told[name] = str(path)
+    if result.height is None:
+        return told
+    fused, kind = result.fused, _kind_of(result, order)
+    if outputs.depth is not None:
+        heights = known_or_filled(result.height, fused, kind, outputs.height)
+        told["depth"] = write_heights(outputs.depth, heights, frames=frames, options=outputs.height, force=force)
+    if outputs.depth_view is not None:
+        write_view(outputs.depth_view, result.height, fused, kind, force=force)
+        told["depth_view"] = str(outputs.depth_view)
+    if outputs.mesh is not None:
+        write_mesh(outputs.mesh, result.height, fused, kind, frames=frames, options=outputs.height, force=force)
+        told["mesh"] = str(outputs.mesh)
+    return told
+
+
+def as_levels(plane: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """H x W float32 in [0, 1] as a grey picture of 8 bits."""
+    return np.rint(plane * np.float32(255)).astype(np.uint8)
+
+
+def _kind_of(result: Stacked, order: str) -> FrameKind:
+    fused = result.fused
+    kind = FrameKind(fused.dtype, fused.shape[2] if fused.ndim == 3 else 0, white_level(fused.dtype, None), order)
+    return kind if result.levels is None else result.levels.of(kind)
+
+
+def aligned_saver(folder: Path, frames: int, *, force: bool) -> Callable[[int, Frame, Covered | None], None]:
+    """What writes each registered frame, numbered in the order of focus, with what it covers as alpha.
+
+    Raises:
+        OutputError: The folder cannot be made, or (when called) a frame not be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error.strerror}.") from error
+    digits = max(3, len(str(frames)))
+
+    def save(index: int, frame: Frame, covered: Covered | None) -> None:
+        top = 1.0 if frame.dtype == np.float32 else float(np.iinfo(frame.dtype).max)
+        shown = np.ones(frame.shape[:2], np.uint8) if covered is None else covered
+        grey = frame.ndim == 2 or frame.shape[2] == 1
+        colour = np.repeat(frame.reshape(*shown.shape, 1), 3, 2) if grey else frame[..., :3]
+        alpha = (shown * np.float32(top)).astype(frame.dtype)
+        suffix = ".tif" if frame.dtype == np.float32 else ".png"
+        write_image(folder / f"{index + 1:0{digits}d}{suffix}", np.dstack([colour, alpha]), force=force)
+
+    return save

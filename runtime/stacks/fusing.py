@@ -1,0 +1,340 @@
+"""Fusing a stack with a rule over all frames: one pass gathers, one merges; the memory does not grow with the frames."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ufafuse.runtime.bayer import demosaiced
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.frames import Frame, FrameKind, check_frames, pack, white_level
+from ufafuse.runtime.levels import white_of_mosaics
+from ufafuse.runtime.memory.budget import MB, PLANNED_SHARE
+from ufafuse.runtime.memory.tiled import layout_for
+from ufafuse.runtime.memory.tiling import Grid, round_up
+from ufafuse.runtime.memory.usage import available_bytes, resident_bytes
+from ufafuse.runtime.pictures.source import FrameSource
+from ufafuse.runtime.registration.align import Crop, unaligned_by
+from ufafuse.runtime.registration.sharpness import confidence
+from ufafuse.runtime.stacks.height import ScorePeaks
+from ufafuse.runtime.stacks.model import Gathering, StackModel
+from ufafuse.runtime.stacks.octaves import OctaveSums
+from ufafuse.runtime.stacks.options import Stacked, StackOptions
+from ufafuse.runtime.stacks.order import by_number
+from ufafuse.runtime.stacks.preparing import Held, Passing, Prepared, Seen, Wishes
+from ufafuse.runtime.stacks.pyramid import PyramidMaximum
+from ufafuse.runtime.stacks.registering import joint_crop
+
+if TYPE_CHECKING:
+    from ufafuse.runtime.fuser import Fuser
+
+OnStep = Callable[[int, int], None]
+
+_FRAME_COPIES = 4  # a frame as it is read, moved, looked at one ahead, and as floats of strips
+_SHARE_FOR_FRAMES = 0.5  # of the memory that the system has left, that frames may be kept in without a budget
+_BRIGHTNESS_STEP = 0.04  # relative: from here on a change of exposure between frames is told
+
+
+def fuse_sources(
+    fuser: Fuser, sources: Sequence[FrameSource], options: StackOptions, on_step: OnStep = lambda _done, _total: None
+) -> Stacked:
+    """Fuse a stack whose frames are read when they are needed.
+
+    Args:
+        fuser: Of a network that gathers (`Fuser.gathers`); with the method ``"pyramid"`` any.
+        sources: Two or more, in the order of focus or of their names.
+        options: See `StackOptions`.
+        on_step: Told after each frame of each pass how many of how many steps are done.
+
+    Raises:
+        InputError: Frames that differ, or cannot be read; the memory budget is too small.
+        ModelError, BackendError: As `Fuser.fuse`.
+    """
+    sources = list(sources)
+    if len(sources) < 2:
+        raise InputError(f"{len(sources)} frames were given: fusing takes two or more.")
+    if options.reference is not None and options.reference >= len(sources):
+        raise InputError(f"`reference={options.reference}` is no frame: there are {len(sources)}, counted from 0.")
+    _check_alike(sources)
+    given = list(sources)
+    order = by_number([source.name for source in sources])
+    if order is not None:
+        sources = [sources[index] for index in order]
+    stack = _prepared(fuser, sources, options)
+    if order is not None:
+        stack.reordered = "by the numbers in their names"
+        if options.reference is not None:
+            stack.wishes.reference = order.index(options.reference)
+    result = _Fusion(fuser, stack, options, on_step).run()
+    numbers = [given.index(source) for source in stack.sources]
+    _report(result, stack, numbers)
+    return result.cut() if options.crop else result
+
+
+def by_one_rule(fuser: Fuser, count: int, options: StackOptions) -> bool:
+    """Whether `count` frames are fused by one rule over all of them, and so may be read one after the other.
+
+    Raises:
+        InputError: Something is wanted that only such a rule gives, of a network that has none.
+    """
+    more = options.want_height or options.on_aligned is not None
+    if options.method == "pyramid":
+        if options.want_height:
+            raise InputError("the pyramid gives no heights: take `method=network`.")
+        return True
+    if more and not fuser.gathers:
+        raise InputError(
+            f"{fuser.model.name} folds a stack pair by pair, without heights or aligned frames: take `model=ufa-stack`."
+        )
+    return fuser.gathers and (count > 2 or more)
+
+
+def _check_alike(sources: Sequence[FrameSource]) -> None:
+    first = sources[0]
+    for source in sources[1:]:
+        if source.shape != first.shape or source.dtype != first.dtype:
+            raise InputError(
+                f"the frames differ: {first.name} is {_described(first)}, the {source.name} is {_described(source)}. "
+                "Convert them to one size and kind."
+            )
+
+
+def _described(source: FrameSource) -> str:
+    return f"{' x '.join(map(str, source.shape))} of {source.dtype}"
+
+
+def _prepared(fuser: Fuser, sources: list[FrameSource], options: StackOptions) -> Prepared:
+    first = sources[0]
+    size = (first.shape[0], first.shape[1])
+    channels = first.shape[2] if len(first.shape) == 3 else 0
+    if options.bayer is not None:
+        channels = 3
+    kind = FrameKind(first.dtype, channels, white_level(first.dtype, None), options.order)
+    white = options.white
+    if options.bayer is not None and white is None:
+        white = white_of_mosaics([source.read() for source in sources[:: max(1, len(sources) // 4)]], None)
+
+    def load(source: FrameSource) -> Frame:
+        frame = source.read()
+        if options.bayer is not None:
+            frame = demosaiced(frame, options.bayer, order=options.order, white=white, name=source.name)
+        try:
+            check_frames([frame], order=options.order, white=options.white, open_ended=True)
+        except InputError as error:
+            raise InputError(str(error).replace("the near frame", source.name, 1)) from error
+        return frame
+
+    wishes = Wishes(load, options.order, white, options.align, options.match_gain, options.reference, options.keep_unregistered)
+    wishes.threads = fuser.threads
+    frame_bytes = size[0] * size[1] * max(1, channels) * first.dtype.itemsize
+    kept = frame_bytes * len(sources)
+    limit = fuser.memory_limit
+    if limit is None:
+        held = kept < _SHARE_FOR_FRAMES * available_bytes()
+    else:
+        need = _state_bytes(fuser, size, kind, frame_bytes, options)
+        taken = resident_bytes()
+        if need + taken > limit:
+            raise InputError(
+                f"a memory of {limit / MB:.0f} MB is too little for a stack of {size[0]} x {size[1]}: "
+                f"{(need + taken) / PLANNED_SHARE / MB:.0f} MB are needed, for any number of frames. Give more `max_memory`."
+            )
+        held = 1.2 * kept + 1.5 * need < limit * PLANNED_SHARE - taken
+    return (Held if held else Passing)(list(sources), kind, size, wishes)
+
+
+def _state_bytes(fuser: Fuser, size: tuple[int, int], kind: FrameKind, frame_bytes: int, options: StackOptions) -> float:
+    """What is held between and beside the frames, in bytes: sums, what was gathered, a few frames."""
+    pixels = size[0] * size[1]
+    total = float(_FRAME_COPIES * frame_bytes)
+    if options.method == "pyramid":
+        return total + pixels * 4.0 * (4 / 3) * 3 * (max(1, kind.channels) + 1)
+    model = fuser.stack_model()
+    total += pixels * (OctaveSums.bytes_per_pixel(kind, model.octaves) + Gathering.bytes_per_pixel(model))
+    total += pixels * 4.0 * (len(model.octaves) + 1)  # a frame's weights
+    if options.want_height or options.want_map:
+        total += pixels * ScorePeaks.BYTES_PER_PIXEL
+    return total
+
+
+class _Fusion:
+    """One stack on its way."""
+
+    def __init__(self, fuser: Fuser, stack: Prepared, options: StackOptions, on_step: OnStep) -> None:
+        self._fuser, self._stack, self._options, self._on_step = fuser, stack, options, on_step
+        self._steps = 2 * len(stack.sources)
+        self._done = 0
+        self._ms = 0.0
+        self._brightness: dict[int, float] = {}
+        self._reference: Frame | None = None
+        self._moved = 0.0
+        self._before: Seen | None = None
+
+    def run(self) -> Stacked:
+        if self._options.method == "pyramid":
+            return self._with_pyramid()
+        stack, size = self._stack, self._stack.size
+        frame_bytes = int(np.prod((*size, max(1, stack.kind.channels)))) * stack.kind.dtype.itemsize
+        state = _state_bytes(self._fuser, size, stack.kind, frame_bytes, self._options)
+        if isinstance(stack, Held):
+            state += frame_bytes * len(stack.sources)
+        with self._fuser.planned_stack(size, state, _StackTrials(self._fuser, stack.kind)) as grid:
+            model = self._fuser.stack_model()
+            stack.begin()
+            return self._with_network(model, grid or model.whole(size))
+
+    def _with_network(self, model: StackModel, grid: Grid) -> Stacked:
+        stack, size, options = self._stack, self._stack.size, self._options
+        gathering = Gathering(model, stack.kind, grid)
+        for seen in stack.first_pass():
+            self._look_at(seen)
+            self._timed(lambda seen=seen: gathering.add(seen.frame, seen.covered))  # type: ignore[misc]
+            self._step()
+        gathering.finish()
+        self._check_enough()
+        sums = OctaveSums(size, stack.kind, model.octaves, stride=model.stride, threads=self._fuser.threads)
+        peaks = ScorePeaks(size) if options.want_height or options.want_map else None
+        weights = np.empty((len(model.octaves) + 1, *size), np.float32)
+        sharp = np.zeros(size, np.float32) if options.want_confidence else None
+        for seen in stack.second_pass():
+            self._hand_on(seen)
+            self._timed(lambda seen=seen: gathering.weights(seen.frame, weights))  # type: ignore[misc]
+            if peaks is not None:
+                peaks.add(seen.index, weights[min(1, len(weights) - 1)], seen.covered)
+            self._timed(lambda seen=seen: sums.add(seen.frame, weights, seen.covered))  # type: ignore[misc]
+            self._sharpen(sharp, seen)
+            self._step()
+        assert self._reference is not None
+        result = self._result(sums.fused(self._reference))
+        result.grid = grid if len(grid) > 1 else None
+        result.confidence = sharp
+        if peaks is not None:
+            last = max(1, len(stack.sources) - 1)
+            result.map = (1 - peaks.winner().astype(np.float32) / np.float32(last)) if options.want_map else None
+            result.height = peaks.height() if options.want_height else None
+        return result
+
+    def _with_pyramid(self) -> Stacked:
+        stack = self._stack
+        stack.begin()
+        pyramid = PyramidMaximum(stack.size, stack.kind)
+        self._steps = len(stack.sources)
+        for seen in stack.first_pass():
+            self._look_at(seen)
+            self._hand_on(seen)
+            self._timed(lambda seen=seen: pyramid.add(seen.frame, seen.covered))  # type: ignore[misc]
+            self._step()
+        self._check_enough()
+        assert self._reference is not None
+        return self._result(pyramid.fused(self._reference))
+
+    def _look_at(self, seen: Seen) -> None:
+        """Notice what the user should know, in the first pass."""
+        stack = self._stack
+        if seen.index == stack.reference:
+            self._reference = seen.frame
+        sample = seen.frame[::8, ::8, :3] if seen.frame.ndim == 3 else seen.frame[::8, ::8]
+        self._brightness[seen.index] = float(sample.mean())
+        if self._options.align == "off" and self._before is not None:
+            self._moved = max(self._moved, unaligned_by(self._before.frame, seen.frame, stack.kind))
+        self._before = seen if self._options.align == "off" else None
+
+    def _hand_on(self, seen: Seen) -> None:
+        if self._options.on_aligned is not None:
+            self._options.on_aligned(seen.index, seen.frame, seen.covered)
+
+    def _sharpen(self, sharp: Any, seen: Seen) -> None:  # noqa: ANN401 - H x W float32 or None
+        if sharp is None:
+            return
+        if self._before is not None and self._before.index < seen.index:
+            np.maximum(sharp, confidence(self._before.frame, seen.frame, self._stack.kind), out=sharp)
+        self._before = seen
+
+    def _timed(self, work: Callable[[], None]) -> None:
+        start = time.perf_counter()
+        work()
+        self._ms += (time.perf_counter() - start) * 1e3
+
+    def _step(self) -> None:
+        self._done += 1
+        self._on_step(min(self._done, self._steps), self._steps)
+
+    def _check_enough(self) -> None:
+        self._before = None
+        if len(self._stack.numbers) < 2:
+            raise InputError("no two of the frames can be registered to each other: they do not show one scene.")
+
+    def _result(self, fused: Frame) -> Stacked:
+        stack = self._stack
+        others = [index for index in stack.numbers if index != stack.reference]
+        moves = [stack.moves[index].alignment for index in others]
+        result = Stacked(
+            fused, Crop(0, stack.size[0], 0, stack.size[1]), reference=stack.reference, ms=self._ms, levels=stack.levels
+        )
+        if self._options.align != "off":
+            result.alignments = moves
+            result.crop = joint_crop(moves, stack.size)
+        result.gains = [stack.gains[index] for index in others if index in stack.gains]
+        result.hot_pixels = len(stack.hot)
+        if self._moved:
+            result.warnings.append(
+                f"neighbouring frames lie up to {self._moved:.1f} pixels apart: "
+                "register them with `align=affine` (or translation)."
+            )
+        self._tell_exposure(result)
+        return result
+
+    def _tell_exposure(self, result: Stacked) -> None:
+        levels = [level for level in self._brightness.values() if level > 0]
+        if self._options.match_gain or len(levels) < 2:
+            return
+        jump = max(levels) / min(levels) - 1
+        if jump > _BRIGHTNESS_STEP:
+            result.warnings.append(
+                f"the exposure changes by up to {100 * jump:.0f} % between frames, which leaves patches: add `match_gain`."
+            )
+
+
+def _report(result: Stacked, stack: Prepared, numbers: list[int]) -> None:
+    """Say in the numbers of the frames as they were given what was decided."""
+    if numbers != sorted(numbers):
+        result.order = numbers
+        result.warnings.append(f"the frames were taken in another order than given, {stack.reordered}.")
+    result.reference = numbers[stack.reference]
+    for index, move in sorted(stack.moves.items()):
+        if move.left_out:
+            result.left_out[numbers[index]] = move.left_out
+            result.warnings.append(f"{stack.sources[index].name} was left out of the fusion: {move.left_out}.")
+        elif move.alignment.refused and stack.wishes.align != "off":
+            result.warnings.append(f"{stack.sources[index].name} was placed like its neighbour: {move.alignment.refused}.")
+    if result.hot_pixels:
+        result.warnings.append(f"{result.hot_pixels} pixels of the sensor that stand still in all frames were mended.")
+
+
+class _StackTrials:
+    """Runs the graphs for stacks on empty frames of any side; see `ufafuse.runtime.memory.budget.Trials`."""
+
+    def __init__(self, fuser: Fuser, kind: FrameKind) -> None:
+        self._fuser, self._kind = fuser, kind
+
+    def whole(self, side: int) -> None:
+        model = self._fuser.stack_model()
+        frame = np.zeros((side, side, self._kind.channels) if self._kind.channels else (side, side), self._kind.dtype)
+        padded = round_up(side, model.stride)
+        model.encode.infer({"frame": pack(frame, self._kind, layout_for(model.encode, self._kind))})
+        inputs: dict[str, Any] = {"frame": pack(frame, self._kind, layout_for(model.score, self._kind))}
+        inputs["mean"] = np.zeros((1, 3, side, side), np.float32)
+        inputs["count"] = np.ones((1, 1, side, side), np.float32)
+        for scale, (width, stride) in enumerate(zip(model.widths, model.strides, strict=True)):
+            inputs[f"gathered_{scale}"] = np.zeros((1, 2 * width, padded // stride, padded // stride), np.float32)
+        model.score.infer(inputs)
+
+    def tiled(self, side: int) -> None:
+        self.whole(side)
+
+    def reach(self) -> tuple[int, int]:
+        model = self._fuser.stack_model()
+        return max(model.score_halo, model.encode_halo), model.stride

@@ -1,0 +1,148 @@
+"""Height maps: which frame has each point in focus, to a fraction of a frame, how sure that is, and a view of the relief.
+
+The network scores every frame at every pixel. Where the scores of three neighbouring frames form a peak, the parabola through
+them has its own between the frames. Where no frame stands out nothing is known; there the height is filled in from around,
+along the lines of the fused picture.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+_SMOOTHING = 2.0  # pixels: a score is noisier than the surface is rough
+_FLAT = 1e-3  # curvature of three scores, below which they form no peak
+_EPSILON = 4e-4  # of white squared: what the filling takes for the same surface
+
+
+@dataclass(frozen=True)
+class Height:
+    """A height map.
+
+    Attributes:
+        position: H x W float32, in frames from the first: where the surface is in focus. NaN where nothing is known, unless
+            it was filled.
+        confidence: H x W float32 in [0, 1]: by how much the best frame stands out.
+    """
+
+    position: Floats
+    confidence: Floats
+
+
+class ScorePeaks:
+    """Finds the peak of each pixel's score over the frames, which come one after the other; whatever their number.
+
+    Args:
+        size: (height, width).
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._best = np.full(size, -np.inf, np.float32)
+        self._index = np.zeros(size, np.uint16)
+        self._before = np.full(size, np.nan, np.float32)
+        self._after = np.full(size, np.nan, np.float32)
+        self._last = np.full(size, np.nan, np.float32)
+        self._mean = np.zeros(size, np.float32)
+        self._count = 0
+        self._number = 65535  # no frame's
+
+    BYTES_PER_PIXEL = 30.0
+
+    def add(self, index: int, weights: Floats, covered: NDArray[np.uint8] | None) -> None:
+        """Add a frame's weights (H x W, above 0), in the order of focus; ``index`` is the frame's number in the stack."""
+        score = np.asarray(cv2.GaussianBlur(np.log(weights), (0, 0), _SMOOTHING), np.float32)
+        if covered is not None:
+            score = np.where(covered > 0, score, np.float32(-1e3))
+        # The frame after the one that is best so far: its score completes the three.
+        np.copyto(self._after, score, where=self._index == np.uint16(self._number))
+        better = score > self._best
+        np.copyto(self._before, self._last, where=better)
+        np.copyto(self._after, np.float32(np.nan), where=better)
+        np.copyto(self._best, score, where=better)
+        np.copyto(self._index, np.uint16(index), where=better)
+        self._mean += np.maximum(score, -20)
+        self._last, self._number, self._count = score, index, self._count + 1
+
+    def winner(self) -> NDArray[np.uint16]:
+        """The number of the frame with the highest score, H x W."""
+        return self._index
+
+    def height(self) -> Height:
+        """The height map, not filled."""
+        before, after = (np.maximum(side, np.float32(-1e2)) for side in (self._before, self._after))
+        curvature = before - 2 * self._best + after
+        with np.errstate(invalid="ignore", divide="ignore"):
+            offset = np.float32(0.5) * (before - after) / np.where(curvature < -_FLAT, curvature, np.float32(np.nan))
+        offset = np.clip(np.nan_to_num(offset, nan=0.0), -0.5, 0.5)
+        # In units of the score: a frame that is e times as heavy as the average one is surely the sharp one.
+        lead = self._best - self._mean / max(1, self._count)
+        confidence = 1 - np.exp(-np.maximum(lead, 0) / 2)
+        return Height((self._index + offset).astype(np.float32), confidence.astype(np.float32))
+
+
+def filled(height: Height, guide: Floats, *, least: float = 0.35, radius: int = 12) -> Floats:
+    """The height map without gaps: what is not sure is filled in from what is, along the edges of the picture.
+
+    Args:
+        height: As `ScorePeaks.height` gives it.
+        guide: H x W float32, grey, white = 1: the fused picture.
+        least: Confidence from which on a height stands as it is.
+        radius: Of the neighbourhood, in pixels, at the finest of the sizes looked at.
+
+    Returns:
+        H x W float32, in frames from the first.
+    """
+    known = np.where(height.confidence >= least, height.confidence, 0).astype(np.float32)
+    position = np.nan_to_num(height.position).astype(np.float32)
+    estimate = _pulled(position, known)
+    # Then as a guided filter has it (He, Sun and Tang, PAMI 2013): flat where the picture is, a step where it steps.
+    smooth = _guided(guide, estimate, np.maximum(known, 0.02), radius)
+    share = np.clip(known / max(least, 1e-6) - 0.5, 0, 1)
+    return np.asarray(share * position + (1 - share) * smooth, np.float32)
+
+
+def _pulled(values: Floats, weight: Floats) -> Floats:
+    """Fill what has no weight from the averages of ever larger surroundings (pull and push)."""
+    if min(values.shape) < 2 or weight.min() > 0.5:
+        return values
+    size = (values.shape[1] + 1) // 2, (values.shape[0] + 1) // 2
+    small_weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(values * weight, size, interpolation=cv2.INTER_AREA) / np.maximum(small_weight, 1e-6)
+    coarse = _pulled(np.asarray(small, np.float32), np.asarray(np.minimum(small_weight * 2, 1), np.float32))
+    share = np.minimum(weight * 2, 1)
+    return np.asarray(share * values + (1 - share) * cv2.resize(coarse, values.shape[::-1], interpolation=cv2.INTER_LINEAR))
+
+
+def _guided(guide: Floats, values: Floats, weight: Floats, radius: int) -> Floats:
+    def mean(picture: Floats) -> Floats:
+        return np.asarray(cv2.boxFilter(picture, -1, (2 * radius + 1,) * 2, borderType=cv2.BORDER_REFLECT_101), np.float32)
+
+    total = mean(weight)
+    of_guide, of_values = mean(weight * guide) / total, mean(weight * values) / total
+    covariance = mean(weight * guide * values) / total - of_guide * of_values
+    variance = mean(weight * guide * guide) / total - of_guide * of_guide
+    slope = covariance / (np.maximum(variance, 0) + np.float32(_EPSILON))
+    offset = of_values - slope * of_guide
+    return mean(slope) * guide + mean(offset)
+
+
+def shaded(position: Floats, *, relief: float = 12.0) -> NDArray[np.uint8]:
+    """A view of the relief: heights as colours, lit from the upper left. H x W x 3, BGR.
+
+    Args:
+        position: H x W, filled.
+        relief: How many pixels high the whole range stands, for the light.
+    """
+    low, high = (float(np.percentile(position, share)) for share in (0.5, 99.5))
+    span = max(high - low, 1e-6)
+    level = np.clip((position - low) / span, 0, 1)
+    smooth = cv2.GaussianBlur(level.astype(np.float32), (0, 0), 1.5)
+    across = cv2.Scharr(smooth, cv2.CV_32F, 1, 0) / 32 * relief
+    down = cv2.Scharr(smooth, cv2.CV_32F, 0, 1) / 32 * relief
+    light = np.array([-0.5, -0.5, 0.7071], np.float32)
+    shade = (light[2] - light[0] * across - light[1] * down) / np.sqrt(1 + across**2 + down**2)
+    colours = cv2.applyColorMap((level * 255).astype(np.uint8), cv2.COLORMAP_VIRIDIS).astype(np.float32)
+    return np.clip(colours * np.clip(0.35 + 0.85 * shade, 0.15, 1.3)[..., None], 0, 255).astype(np.uint8)

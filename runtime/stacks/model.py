@@ -1,0 +1,209 @@
+"""A gathering network's two graphs, and what is kept of the frames between the first pass over them and the second.
+
+``X.encode.onnx`` gives one frame's features and how much attention each deserves; their weighed mean and maximum over all
+frames is gathered. ``X.score.onnx`` compares one frame with what was gathered, and gives its weight in every octave at every
+pixel. Both run on windows of a frame where the memory asks for it; the results are those of the whole frame.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from ufafuse.runtime.artefact import read_manifest
+from ufafuse.runtime.errors import BackendError, ModelError
+from ufafuse.runtime.frames import Frame, FrameKind, pack
+from ufafuse.runtime.memory.tiled import check_same_weights, layout_for
+from ufafuse.runtime.memory.tiling import Grid, grid_of_step, round_up
+from ufafuse.runtime.session import Session, SessionOptions, open_session
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+
+Advance = Callable[[], None]
+
+
+def stack_paths(model: Path) -> tuple[Path, Path]:
+    """Where the graphs for stacks of ``X.onnx`` lie: ``X.encode.onnx`` and ``X.score.onnx``, or ``.engine``."""
+    return tuple(model.with_name(f"{model.stem}.{role}{model.suffix}") for role in ("encode", "score"))  # type: ignore[return-value]
+
+
+class StackModel:
+    """A gathering network's graphs for any number of frames.
+
+    Args:
+        encode, score: The two graphs.
+
+    Raises:
+        ModelError: A manifest says too little about the network's reach and scales.
+    """
+
+    def __init__(self, encode: Session, score: Session) -> None:
+        self.encode, self.score = encode, score
+        try:
+            extra = score.manifest.extra
+            self.stride = int(extra["stride"])
+            self.strides: Sequence[int] = [int(stride) for stride in extra["strides"]]
+            self.widths: Sequence[int] = [int(width) for width in extra["widths"]]
+            self.octaves: Sequence[int] = [int(size) for size in extra["octaves"]]
+            self.score_halo, self.encode_halo = int(extra["score_halo"]), int(extra["encode_halo"])
+        except KeyError as error:
+            raise ModelError(f"the manifest of the score graph lacks {error}: run `ufa export` again.") from error
+
+    @classmethod
+    def beside(cls, model: Path, session: Session, *, backend: str, options: SessionOptions) -> StackModel:
+        """Open the two graphs of ``model``.
+
+        Args:
+            model: The file of the network's graph for pairs.
+            session: That graph, opened.
+            backend: As `open_session`.
+            options: As `open_session`.
+
+        Raises:
+            ModelError: They are missing, or were made from other weights.
+            BackendError: The engine refuses one.
+        """
+        paths = stack_paths(model)
+        if missing := [path.name for path in paths if not path.is_file()]:
+            build = " and `ufa build` on each" if model.suffix == ".engine" else ""
+            raise ModelError(
+                f"a stack needs {' and '.join(missing)} beside {model}: run `ufa export`{build}, or choose another --model."
+            )
+        for path in paths:
+            check_same_weights(path, read_manifest(path), model, session.manifest)
+        with contextlib.ExitStack() as opened:
+            sessions = [opened.enter_context(open_session(path, backend=backend, options=options)) for path in paths]
+            made = cls(*sessions)
+            opened.pop_all()
+        return made
+
+    def whole(self, size: tuple[int, int]) -> Grid:
+        """One window, the frame itself."""
+        return grid_of_step(size, max(size), halo=self.score_halo, stride=self.stride)
+
+    def close(self) -> None:
+        """Free the engines; may be called twice."""
+        for session in (self.encode, self.score):
+            session.close()
+
+
+class Gathering:
+    """What is kept of a stack's frames between the two passes: sums and maxima, whatever their number.
+
+    Args:
+        model: The network.
+        kind: What the frames are.
+        grid: The windows in which frames are seen.
+    """
+
+    def __init__(self, model: StackModel, kind: FrameKind, grid: Grid) -> None:
+        self._model, self._kind, self._grid = model, kind, grid
+        self._padded = round_up(grid.size[0], model.stride), round_up(grid.size[1], model.stride)
+        sizes = [(self._padded[0] // stride, self._padded[1] // stride) for stride in model.strides]
+        # Of each scale the weighed sum (later the mean) of the features, then their maximum: as the score graph takes them.
+        self._gathered = [np.zeros((1, 2 * width, *size), np.float32) for width, size in zip(model.widths, sizes, strict=True)]
+        for gathered, width in zip(self._gathered, model.widths, strict=True):
+            gathered[:, width:] = -np.inf
+        self._attention = [np.zeros((1, 1, *size), np.float32) for size in sizes]
+        self._light = np.zeros((1, 3, *grid.size), np.float32)
+        self._count = np.zeros((1, 1, *grid.size), np.float32)
+        self._finished = False
+
+    @staticmethod
+    def bytes_per_pixel(model: StackModel) -> float:
+        """What an object of this class takes for each pixel of a frame, in bytes."""
+        features = sum((2 * width + 1) / stride**2 for width, stride in zip(model.widths, model.strides, strict=True))
+        return 4.0 * (features + 4)
+
+    def add(self, frame: Frame, covered: NDArray[np.uint8] | None) -> None:
+        """Gather one frame's features; ``covered`` (H x W) is 0 where it shows nothing. Raises: BackendError."""
+        assert not self._finished
+        layout = layout_for(self._model.encode, self._kind)
+        masks = None if covered is None else self._masks(covered)
+        for tile in self._grid:
+            outputs = self._model.encode.infer({"frame": pack(frame[tile.window], self._kind, layout)})
+            for scale, stride in enumerate(self._model.strides):
+                self._gather(scale, stride, tile, outputs, None if masks is None else masks[scale])
+        self._add_light(frame, covered)
+
+    def _gather(self, scale: int, stride: int, tile: Any, outputs: dict[str, Any], mask: Floats | None) -> None:  # noqa: ANN401 - a Tile
+        (rows, columns), (inner_rows, inner_columns) = (self._cells(area, stride) for area in (tile.core, tile.inner))
+        features = outputs[f"features_{scale}"][0][:, inner_rows, inner_columns]
+        attention = outputs[f"attention_{scale}"][0][:, inner_rows, inner_columns]
+        width, gathered = self._model.widths[scale], self._gathered[scale][0]
+        weighed, greatest = gathered[:width, rows, columns], gathered[width:, rows, columns]
+        if mask is not None:
+            shown = mask[rows, columns]
+            attention = attention * shown
+            np.maximum(greatest, features * shown, out=greatest)
+        else:
+            np.maximum(greatest, features, out=greatest)
+        self._attention[scale][0][:, rows, columns] += attention
+        weighed += features * attention
+
+    def _cells(self, area: tuple[slice, slice], stride: int) -> tuple[slice, slice]:
+        """A part of the frame in cells of a scale; what ends with the frame ends with the padding."""
+        rows, columns = (slice(span.start // stride, round_up(span.stop, self._model.stride) // stride) for span in area)
+        return rows, columns
+
+    def _masks(self, covered: NDArray[np.uint8]) -> list[Floats]:
+        """The share of each cell that a frame covers, a scale each."""
+        down, right = (padded - side for padded, side in zip(self._padded, covered.shape, strict=True))
+        padded = cv2.copyMakeBorder(covered.astype(np.float32), 0, down, 0, right, cv2.BORDER_REPLICATE)
+        sizes = [(self._padded[1] // stride, self._padded[0] // stride) for stride in self._model.strides]
+        return [np.asarray(cv2.resize(padded, size, interpolation=cv2.INTER_AREA), np.float32) for size in sizes]
+
+    def _add_light(self, frame: Frame, covered: NDArray[np.uint8] | None) -> None:
+        """Add to the sum of all frames, strip by strip."""
+        for top in range(0, self._grid.size[0], 256):
+            rows = slice(top, min(top + 256, self._grid.size[0]))
+            planes = pack(frame[rows], self._kind, "float")
+            if covered is None:
+                self._light[:, :, rows] += planes
+                self._count[:, :, rows] += 1
+            else:
+                self._light[:, :, rows] += planes * covered[rows]
+                self._count[:, :, rows] += covered[rows]
+
+    def finish(self) -> None:
+        """Turn sums into means: after the last frame of the first pass."""
+        for gathered, attention, width in zip(self._gathered, self._attention, self._model.widths, strict=True):
+            gathered[:, :width] /= np.maximum(attention, 1e-12)
+            np.maximum(gathered[:, width:], -3e38, out=gathered[:, width:])
+        np.maximum(self._count, 1, out=self._count)
+        self._light /= self._count
+        self._attention.clear()
+        self._finished = True
+
+    def weights(self, frame: Frame, out: Floats) -> None:
+        """Score one frame in the second pass.
+
+        Args:
+            frame: As `add`.
+            out: Octaves x H x W; filled with the frame's weights, above 0.
+
+        Raises:
+            BackendError: The engine failed.
+        """
+        assert self._finished
+        layout = layout_for(self._model.score, self._kind)
+        for tile in self._grid:
+            rows, columns = tile.window
+            inputs = {"frame": pack(frame[tile.window], self._kind, layout)}
+            inputs |= {"mean": np.ascontiguousarray(self._light[:, :, rows, columns])}
+            inputs |= {"count": np.ascontiguousarray(self._count[:, :, rows, columns])}
+            for scale, stride in enumerate(self._model.strides):
+                down, right = self._cells(tile.window, stride)
+                inputs[f"gathered_{scale}"] = np.ascontiguousarray(self._gathered[scale][:, :, down, right])
+            weights = self._model.score.infer(inputs)["weights"]
+            out[(slice(None), *tile.core)] = weights[0][(slice(None), *tile.inner)]
+        if not np.isfinite(out.sum(dtype=np.float64)):
+            raise BackendError(f"{self._model.score.backend} computed weights that are no numbers: choose another precision.")

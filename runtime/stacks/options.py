@@ -1,0 +1,119 @@
+"""What is asked of the fusion of a stack, and what it gives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.frames import Frame
+from ufafuse.runtime.levels import Levels
+from ufafuse.runtime.memory.tiling import Grid
+from ufafuse.runtime.registration.align import MOTIONS, Alignment, Crop, check_motion
+from ufafuse.runtime.stacks.height import Height
+from ufafuse.runtime.stacks.registering import Covered
+
+Weights = NDArray[np.float32]
+METHODS = ("network", "pyramid")
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """What is done to the frames before they are fused, and what is given beside the fused one.
+
+    Args:
+        order: Channel order, ``"bgr"`` or ``"rgb"``.
+        white: The level of white where it is not the dtype's greatest.
+        bayer: The pattern of raw frames.
+        align: ``"off"``, or a key of `ufafuse.runtime.registration.align.MOTIONS`: the frames are registered to the
+            first of two, or to the one of a stack that the others cover best.
+        match_gain: Multiply the frames' levels to match the reference's.
+        crop: Cut everything down to what all frames show.
+        want_map: Give the map.
+        want_confidence: Give the confidence.
+        want_height: Give the height map; for a network that gathers.
+        method: ``"network"``, or ``"pyramid"``: the classical choice of the strongest detail in every octave.
+        reference: The number of the frame, from 0, whose geometry and exposure the others take; None: it is chosen.
+        keep_unregistered: Frames that cannot be registered take part all the same.
+        on_aligned: Called with each frame that takes part as the network sees it: its number from 0, the frame, and where it
+            shows something (H x W uint8 of 0 and 1, or None: everywhere).
+    """
+
+    order: str = "bgr"
+    white: float | None = None
+    bayer: str | None = None
+    align: str = "off"
+    match_gain: bool = False
+    crop: bool = False
+    want_map: bool = False
+    want_confidence: bool = False
+    want_height: bool = False
+    method: str = "network"
+    reference: int | None = None
+    keep_unregistered: bool = False
+    on_aligned: Callable[[int, Frame, Covered | None], None] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse options that do not go together (`InputError`)."""
+        if self.align != "off":
+            check_motion(self.align)
+        elif self.crop:
+            raise InputError(f"`crop` cuts to what aligned frames share: add `align={' or '.join(MOTIONS)}`.")
+        if self.method not in METHODS:
+            raise InputError(f"`method={self.method}` is not known: choose {' or '.join(METHODS)}.")
+        if self.reference is not None and self.reference < 0:
+            raise InputError(f"`reference={self.reference}` is no frame's number: they are counted from 0.")
+
+
+@dataclass
+class Stacked:
+    """A fused stack.
+
+    Args:
+        fused: A frame like the others (smaller with ``crop``), in the reference's geometry.
+        reference: The number of the frame that the others were registered and matched to.
+        map: H x W float32 in [0, 1]: of two frames the near one's weight; of more, which frame weighs most: 1 for the
+            first, 0 for the last, the others evenly between. None where it was not asked for, or the model has none.
+        confidence: H x W float32 in [0, 1], see `ufafuse.runtime.registration.sharpness`; None where it was not asked for.
+        crop: What all frames show, in pixels of the reference.
+        alignments: How each other frame, in their order, lies to the reference; empty without ``align``.
+        gains: What each other frame was multiplied by; empty without ``match_gain``.
+        warnings: What the user should know.
+        grid: The tiles of each fusion; None when frames were fused whole.
+        ms: Time of the fusions alone.
+        levels: The level of white that was taken, and why.
+        order: The numbers of the frames as they were given, in the order of focus in which they were taken; empty where that
+            is the order given.
+        left_out: Why a frame, by its number as it was given, took no part.
+        hot_pixels: How many faulty pixels of the sensor were mended.
+        height: The height map; None where it was not asked for.
+    """
+
+    fused: Frame
+    crop: Crop
+    reference: int = 0
+    map: Weights | None = None
+    confidence: Weights | None = None
+    alignments: list[Alignment] = field(default_factory=list)
+    gains: list[tuple[float, ...]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    grid: Grid | None = None
+    ms: float = 0.0
+    levels: Levels | None = None
+    order: list[int] = field(default_factory=list)
+    left_out: dict[int, str] = field(default_factory=dict)
+    hot_pixels: int = 0
+    height: Height | None = None
+
+    def cut(self) -> "Stacked":
+        """Cut everything down to `crop`; returns itself."""
+
+        def cut(plane: NDArray[Any] | None) -> Any:  # noqa: ANN401 - an array, or None for None
+            return None if plane is None else np.ascontiguousarray(plane[self.crop.slices])
+
+        self.fused, self.map, self.confidence = (cut(plane) for plane in (self.fused, self.map, self.confidence))
+        if self.height is not None:
+            self.height = Height(cut(self.height.position), cut(self.height.confidence))
+        return self

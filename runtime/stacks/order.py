@@ -1,0 +1,97 @@
+"""The order of focus of a stack whose frames came in another one.
+
+A shell sorts names letter by letter: frame 10 comes before frame 2. And some programs number frames by nothing that has to do
+with focus. Registration goes from neighbour to neighbour, which differ least; out of order it goes astray.
+"""
+
+import re
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ufafuse.runtime.frames import Frame, FrameKind, luma
+
+_CELLS = 24  # along the longer side of the maps of sharpness that frames are told apart by
+_CLEARLY_SHORTER = 0.5  # of the way through the stack in the order given, before another one is believed
+_ROUNDS = 4
+
+
+def by_number(names: Sequence[str]) -> list[int] | None:
+    """The order of the numbers in names that came in the order of their letters; None where both are the same or neither is.
+
+    Args:
+        names: As they were given, such as ``["f1.png", "f10.png", "f2.png"]``, which gives [0, 2, 1].
+    """
+    if list(names) != sorted(names):
+        return None
+    order = sorted(range(len(names)), key=lambda index: _natural(names[index]))
+    return order if order != list(range(len(names))) else None
+
+
+def _natural(name: str) -> list[tuple[int, int | str]]:
+    parts = re.split(r"(\d+)", name)
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
+
+
+def by_sharpness(frames: Sequence[Frame], kind: FrameKind) -> list[int] | None:
+    """The order in which the sharp part moves through the picture in small steps; None where the order given is one.
+
+    Args:
+        frames: Not moved; any order.
+        kind: What they are.
+    """
+    if len(frames) < 4:
+        return None
+    maps = np.stack([_sharpness_map(frame, kind) for frame in frames])
+    apart = np.sqrt(((maps[:, None] - maps[None]) ** 2).mean(2))
+    given = list(range(len(frames)))
+    ends = np.unravel_index(int(apart.argmax()), apart.shape)  # the two that are most unlike: one of them begins the stack
+    best = min((_shortened(_nearest_from(int(end), apart), apart) for end in ends), key=lambda way: _length(way, apart))
+    if _length(best, apart) > _CLEARLY_SHORTER * _length(given, apart):
+        return None
+    if best.index(0) > best.index(len(given) - 1):
+        best.reverse()  # the end that came first stays the first
+    return best
+
+
+def _sharpness_map(frame: Frame, kind: FrameKind) -> NDArray[np.float32]:
+    grey = luma(frame, kind)
+    factor = min(1.0, 512 / max(grey.shape))
+    small = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA).astype(np.float32) / kind.white
+    fine = cv2.Laplacian(small, cv2.CV_32F) ** 2
+    cells = max(1, round(_CELLS * small.shape[1] / max(small.shape))), max(1, round(_CELLS * small.shape[0] / max(small.shape)))
+    energy = cv2.resize(fine, cells, interpolation=cv2.INTER_AREA)
+    return np.log(energy + 1e-6).ravel().astype(np.float32)
+
+
+def _nearest_from(start: int, apart: NDArray[np.float32]) -> list[int]:
+    way, left = [start], set(range(len(apart))) - {start}
+    while left:
+        way.append(min(left, key=lambda index: float(apart[way[-1], index])))
+        left.remove(way[-1])
+    return way
+
+
+def _length(way: Sequence[int], apart: NDArray[np.float32]) -> float:
+    return float(apart[way[:-1], way[1:]].sum())
+
+
+def _shortened(way: list[int], apart: NDArray[np.float32]) -> list[int]:
+    """Turn parts of the way round while that makes it shorter (2-opt)."""
+    count = len(way)
+    for _ in range(_ROUNDS * count):
+        d = apart[np.ix_(way, way)]
+        gain, where = 1e-6, None
+        for first in range(count - 1):
+            for last in range(first + 1, count):
+                before = (d[first - 1, first] if first else 0) + (d[last, last + 1] if last + 1 < count else 0)
+                after = (d[first - 1, last] if first else 0) + (d[first, last + 1] if last + 1 < count else 0)
+                if before - after > gain:
+                    gain, where = before - after, (first, last)
+        if where is None:
+            break
+        first, last = where
+        way = [*way[:first], *way[first : last + 1][::-1], *way[last + 1 :]]
+    return way

@@ -1,0 +1,79 @@
+"""The classical way: of every octave the frame whose detail is strongest there (Burt and Adelson's pyramid, 1983).
+
+For comparison, and for people who want it. No network; frames come one after the other, and of each octave only the strongest
+coefficients so far are kept.
+"""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ufafuse.runtime.frames import Frame, FrameKind
+
+Floats = NDArray[np.float32]
+
+_COARSEST_SIDE = 16  # pixels: the base is the average of the frames
+_AROUND = 2.0  # pixels: detail is compared by its energy around each coefficient
+
+
+class PyramidMaximum:
+    """Keeps the strongest coefficients of a stack's frames.
+
+    Args:
+        size: (height, width) of the frames.
+        kind: What they are; alpha takes no part.
+    """
+
+    def __init__(self, size: tuple[int, int], kind: FrameKind) -> None:
+        self._size, self._kind = size, kind
+        self._levels = max(1, int(np.log2(max(2.0, min(size) / _COARSEST_SIDE))))
+        self._detail: list[Floats] = []
+        self._energy: list[Floats] = []
+        self._base: Floats | None = None
+        self._count = 0
+
+    def add(self, frame: Frame, covered: NDArray[np.uint8] | None) -> None:
+        """Add a frame; where it shows nothing (``covered`` is 0) it does not win."""
+        picture = frame.reshape(*self._size, -1)
+        current = np.asarray(picture[..., : 1 if self._kind.grey else 3], np.float32)
+        shown: Any = None if covered is None else covered.astype(np.float32)
+        for level in range(self._levels):
+            smaller = np.asarray(cv2.pyrDown(current), np.float32)
+            band = np.subtract(current, _like(cv2.pyrUp(smaller, dstsize=current.shape[1::-1]), current))
+            energy = np.asarray(cv2.GaussianBlur((band * band).sum(2), (0, 0), _AROUND), np.float32)
+            if shown is not None:
+                energy[shown < 1] = -1
+                shown = cv2.resize(shown, smaller.shape[1::-1], interpolation=cv2.INTER_AREA)
+            self._keep(level, band, energy)
+            current = _like(smaller, current)
+        self._base = current if self._base is None else np.asarray(self._base + current, np.float32)
+        self._count += 1
+
+    def _keep(self, level: int, band: Floats, energy: Floats) -> None:
+        if level == len(self._detail):
+            self._detail.append(band)
+            self._energy.append(energy)
+            return
+        stronger = energy > self._energy[level]
+        np.copyto(self._energy[level], energy, where=stronger)
+        np.copyto(self._detail[level], band, where=stronger[..., None])
+
+    def fused(self, reference: Frame) -> Frame:
+        """Put the octaves together: like ``reference``, with its alpha."""
+        assert self._base is not None, "at least one frame was added"
+        current = np.asarray(self._base / self._count, np.float32)
+        for band in self._detail[::-1]:
+            current = np.add(_like(cv2.pyrUp(current, dstsize=band.shape[1::-1]), band), band)
+        result = np.ascontiguousarray(reference).copy()
+        picture = result.reshape(*self._size, -1)
+        if self._kind.dtype != np.float32:
+            np.rint(current, out=current)
+        picture[..., : current.shape[2]] = np.clip(current, 0, self._kind.white).astype(self._kind.dtype)
+        return result
+
+
+def _like(picture: NDArray[Any], other: Floats) -> Floats:
+    """With its channels as an axis of their own, which OpenCV drops where there is one."""
+    return np.asarray(picture, np.float32).reshape(*picture.shape[:2], other.shape[2])

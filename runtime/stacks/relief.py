@@ -1,0 +1,159 @@
+"""Height maps into files: a picture of levels, of floats, a shaded view, a mesh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ufafuse.runtime.artefact import atomic_write
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.frames import Frame, FrameKind, to_grey
+from ufafuse.runtime.pictures.write import write_image
+from ufafuse.runtime.stacks.height import Height, filled, shaded
+
+Floats = NDArray[np.float32]
+
+SURE = 0.35  # confidence from which on a height is taken as known
+_MOST_VERTICES = 1_000_000
+_RELIEF_SHARE = 1 / 6  # of the picture's width: how deep a mesh is whose units are not known
+_TOP = 65_535
+
+
+@dataclass(frozen=True)
+class HeightOptions:
+    """How heights are written.
+
+    Args:
+        fill: Fill in what is not known, along the edges of the picture; otherwise it is 0 in a PNG and NaN in a TIFF.
+        z_step: What lies between two frames, in units; None: heights are in frames.
+        z_unit: The name of the unit, for the reports.
+        pixel_size: The side of a pixel in the same unit, for the mesh; None: a pixel is one, and the depth is drawn to a sixth
+            of the picture's width.
+
+    Raises:
+        InputError: A step or a pixel of no size.
+    """
+
+    fill: bool = False
+    z_step: float | None = None
+    z_unit: str = ""
+    pixel_size: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("z_step", self.z_step), ("pixel_size", self.pixel_size)):
+            if value is not None and not (np.isfinite(value) and value > 0):
+                raise InputError(f"{name} is {value:g}: give a number above 0.")
+
+    @property
+    def unit(self) -> str:
+        """What heights are counted in."""
+        return "frames" if self.z_step is None else self.z_unit or "units"
+
+
+def check_height_path(path: Path) -> None:
+    """Raises: InputError unless heights can be written in the format of this name."""
+    if path.suffix.lower() not in (".png", ".tif", ".tiff"):
+        raise InputError(f"{path}: heights are written as .png (16 bit) or .tif (32-bit floats).")
+
+
+def known_or_filled(height: Height, fused: Frame, kind: FrameKind, options: HeightOptions) -> Floats:
+    """The heights in units: filled, or NaN where they are not sure."""
+    if options.fill:
+        position = filled(height, to_grey(fused, kind), least=SURE)
+    else:
+        position = np.where(height.confidence >= SURE, height.position, np.float32(np.nan)).astype(np.float32)
+    return position if options.z_step is None else np.asarray(position * np.float32(options.z_step), np.float32)
+
+
+def write_heights(path: Path, heights: Floats, *, frames: int, options: HeightOptions, force: bool) -> dict[str, Any]:
+    """Write a height map.
+
+    Args:
+        path: ``.tif``: float32, in units, NaN where nothing is known. ``.png``: 16 bit; 1 is the first frame, 65535 the last,
+            0 where nothing is known.
+        heights: H x W, in units.
+        frames: How many there are.
+        options: See `HeightOptions`.
+        force: Replace an existing file.
+
+    Returns:
+        For the report: ``path``, ``unit``, ``first`` and ``last`` (the heights of the first and last frame), ``per_level``
+        (PNG: what one level is), ``known`` (the share of pixels that have a height).
+    """
+    last = (frames - 1) * (options.z_step or 1.0)
+    known = np.isfinite(heights)
+    told = {"path": str(path), "unit": options.unit, "first": 0.0, "last": last, "known": round(float(known.mean()), 4)}
+    if path.suffix.lower() == ".png":
+        levels = np.nan_to_num(heights) / max(last, 1e-12) * (_TOP - 1) + 1
+        write_image(path, np.where(known, np.clip(np.rint(levels), 1, _TOP), 0).astype(np.uint16), force=force)
+        return told | {"per_level": last / (_TOP - 1)}
+    write_image(path, heights, force=force)
+    return told
+
+
+def write_view(path: Path, height: Height, fused: Frame, kind: FrameKind, *, force: bool) -> None:
+    """Write a shaded view of the relief, filled."""
+    write_image(path, shaded(filled(height, to_grey(fused, kind), least=SURE)), force=force)
+
+
+def write_mesh(
+    path: Path, height: Height, fused: Frame, kind: FrameKind, *, frames: int, options: HeightOptions, force: bool
+) -> None:
+    """Write the relief as a mesh with the picture's colours: a binary PLY file.
+
+    Large pictures are thinned out to a million vertices. Near frames, those with high numbers, point to the viewer.
+
+    Args:
+        path: Ends in ``.ply``.
+        height: The map; it is filled.
+        fused: The picture.
+        kind: What it is.
+        frames: How many there are.
+        options: Units, see `HeightOptions`.
+        force: Replace an existing file.
+    """
+    position = filled(height, to_grey(fused, kind), least=SURE)
+    rows, columns = position.shape
+    step = max(1, int(np.ceil(np.sqrt(rows * columns / _MOST_VERTICES))))
+    z = position[::step, ::step]
+    colours = _bytes(fused, kind)[::step, ::step]
+    y, x = np.mgrid[:rows:step, :columns:step].astype(np.float32)
+    side = np.float32(options.pixel_size or 1)
+    deep = options.z_step if options.z_step and options.pixel_size else columns * _RELIEF_SHARE / max(1, frames - 1)
+    vertices = np.empty(z.size, [("xyz", "<f4", 3), ("rgb", "u1", 3)])
+    vertices["xyz"] = np.stack([x * side, (rows - 1 - y) * side, z * np.float32(deep)], -1).reshape(-1, 3)
+    vertices["rgb"] = colours[..., ::-1].reshape(-1, 3)
+    faces = _faces(*z.shape)
+    unit = options.unit if options.z_step and options.pixel_size else "pixels"
+    header = (
+        "ply\nformat binary_little_endian 1.0\n"
+        f"comment ufafuse relief, {unit}\n"
+        f"element vertex {len(vertices)}\nproperty float x\nproperty float y\nproperty float z\n"
+        "property uchar red\nproperty uchar green\nproperty uchar blue\n"
+        f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
+    )
+    with atomic_write(path, force=force) as temporary:
+        temporary.write_bytes(header.encode() + vertices.tobytes() + faces.tobytes())
+
+
+def _faces(rows: int, columns: int) -> NDArray[Any]:
+    """Two triangles for each square of four vertices."""
+    corner = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)[None]).ravel()
+    faces = np.empty(2 * corner.size, [("count", "u1"), ("corners", "<i4", 3)])
+    faces["count"] = 3
+    faces["corners"][0::2] = np.stack([corner, corner + columns, corner + 1], -1)
+    faces["corners"][1::2] = np.stack([corner + 1, corner + columns, corner + columns + 1], -1)
+    return faces
+
+
+def _bytes(fused: Frame, kind: FrameKind) -> NDArray[np.uint8]:
+    """The picture as 8-bit BGR."""
+    picture = np.clip(fused.astype(np.float32) * np.float32(255 / kind.white), 0, 255).astype(np.uint8)
+    if kind.grey:
+        return np.asarray(cv2.cvtColor(picture.reshape(picture.shape[:2]), cv2.COLOR_GRAY2BGR), np.uint8)
+    return np.asarray(picture[..., 2::-1] if kind.order == "rgb" else picture[..., :3], np.uint8)

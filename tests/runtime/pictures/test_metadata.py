@@ -1,0 +1,180 @@
+"""Profile, EXIF, XMP and resolution: kept in all four formats, upright, with where the result comes from."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms, TiffImagePlugin
+
+from ufafuse.runtime import Fuser
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.jobs import FileOptions, Outputs, fuse_files
+from ufafuse.runtime.pictures import exif as ex
+from ufafuse.runtime.pictures.decode import read_picture
+from ufafuse.runtime.pictures.metadata import Metadata, metadata_of, with_metadata
+from ufafuse.runtime.pictures.write import write_image
+
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6" dc:title="bolt"/></x:xmpmeta>'
+SUFFIXES = (".jpg", ".png", ".tif", ".webp")
+
+
+def camera_exif(orientation=6):
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110], exif[0x0132], exif[0x0112] = "Maker", "Cam 1", "2026:01:01 10:00:00", orientation
+    exif[0x8298] = "A person"
+    part = exif.get_ifd(0x8769)
+    part[0x829A], part[0x8827], part[0x9003], part[0x927C] = (
+        TiffImagePlugin.IFDRational(1, 250),
+        400,
+        "2026:01:01 09:59:58",
+        b"maker's own",
+    )
+    exif.get_ifd(0x8825)[0x0002] = (48.0, 8.0, 15.5)
+    return exif
+
+
+def frame(path, seed, **options):
+    kinds = {".jpg": {"quality": 95}, ".webp": {"lossless": True}}
+    image = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 60, 3), dtype=np.uint8))
+    image.save(path, **kinds.get(path.suffix, {}), **options)
+    return path
+
+
+@pytest.fixture(scope="module")
+def fuser():
+    pytest.importorskip("onnxruntime")
+    with Fuser("ufa-nano", backend="onnxruntime") as made:
+        yield made
+
+
+@pytest.mark.parametrize("out", SUFFIXES)
+@pytest.mark.parametrize("source", SUFFIXES)
+def test_kept_from_any_format_in_any_format(fuser, tmp_path, source, out):
+    said = {"icc_profile": PROFILE, "exif": camera_exif(), "dpi": (300, 240)}
+    if source in (".jpg", ".webp"):
+        said["xmp"] = XMP
+    near = frame(tmp_path / f"a{source}", 1, **said)
+    far = frame(tmp_path / f"b{source}", 2, icc_profile=PROFILE, exif=camera_exif())
+    result = tmp_path / f"fused{out}"
+    fuse_files(fuser, (near, far), Outputs(result))
+    with Image.open(result) as picture:
+        picture.load()
+        assert picture.size == (40, 60)  # upright
+        assert picture.info["icc_profile"] == PROFILE
+        exif = picture.getexif()
+        part = exif.get_ifd(0x8769)
+        if out != ".webp" and source != ".webp":  # which has no field for it
+            assert picture.info["dpi"] == pytest.approx((300, 240), abs=0.01)
+    assert (exif[0x010F], exif[0x0110], exif[0x8298]) == ("Maker", "Cam 1", "A person")
+    assert exif[0x0112] == 1
+    assert exif[0x0131].startswith("ufafuse ")
+    assert "a" + source in part[0x9213]
+    assert "ufa-nano" in part[0x9213]
+    if source != ".tif":  # Pillow writes no such directory into a TIFF
+        assert part[0x9003] == "2026:01:01 09:59:58"
+        assert part[0x829A] == pytest.approx(1 / 250)
+        assert part[0x927C].startswith(b"maker's own")
+        assert exif.get_ifd(0x8825)[0x0002] == (48.0, 8.0, 15.5)
+    assert (part[0xA002], part[0xA003]) == (40, 60)
+    found = read_picture(result).metadata
+    assert found.icc == PROFILE
+    if "xmp" in said:
+        assert b'dc:title="bolt"' in found.xmp
+        assert b'tiff:Orientation="1"' in found.xmp
+    if source != ".webp":
+        assert found.dpi == pytest.approx((300, 240), abs=0.01)
+
+
+def test_a_result_without_anything_said_still_says_where_it_comes_from(fuser, tmp_path):
+    near, far = (frame(tmp_path / f"{name}.png", seed) for seed, name in enumerate("ab"))
+    fuse_files(fuser, (near, far), Outputs(tmp_path / "f.png"))
+    with Image.open(tmp_path / "f.png") as picture:
+        assert "icc_profile" not in picture.info
+        assert "a.png, b.png" in picture.getexif().get_ifd(0x8769)[0x9213]
+
+
+def other_profile(name=b"Wide"):
+    """sRGB under another name and with another red."""
+    data = bytearray(PROFILE)
+    at = data.find("sRGB".encode("utf-16-be"))
+    data[at : at + 8] = name.decode().encode("utf-16-be")
+    where = data.find(b"rXYZ")
+    start = struct.unpack_from(">I", data, where + 4)[0]
+    data[start + 8 : start + 12] = struct.pack(">i", int(0.6 * 65536))
+    return bytes(data)
+
+
+def test_other_profiles_are_refused_with_both_names(fuser, tmp_path):
+    near = frame(tmp_path / "a.png", 1, icc_profile=PROFILE)
+    far = frame(tmp_path / "b.png", 2, icc_profile=other_profile())
+    with pytest.raises(InputError, match=r"a\.png has the colour profile 'sRGB built-in', .*b\.png has 'Wide built-in'"):
+        fuse_files(fuser, (near, far), Outputs(tmp_path / "f.png"))
+
+
+def test_other_profiles_are_converted_where_asked_for(fuser, tmp_path):
+    pytest.importorskip("imagecodecs")
+    near = frame(tmp_path / "a.png", 1, icc_profile=PROFILE)
+    far = frame(tmp_path / "b.png", 2, icc_profile=other_profile())
+    outcome = fuse_files(fuser, (near, far), Outputs(tmp_path / "f.png"), files=FileOptions(convert_profile=True))
+    assert any("converted to the profile 'sRGB built-in'" in warning for warning in outcome.warnings)
+    assert read_picture(tmp_path / "f.png").metadata.icc == PROFILE
+
+
+def test_no_profile_is_srgb(fuser, tmp_path):
+    near = frame(tmp_path / "a.png", 1, icc_profile=PROFILE)
+    far = frame(tmp_path / "b.png", 2)
+    fuse_files(fuser, (near, far), Outputs(tmp_path / "f.png"))
+
+
+def test_a_grey_profile_is_not_put_on_colour(fuser, tmp_path):
+    grey = bytearray(PROFILE)
+    grey[16:20] = b"GRAY"
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8))
+    image.save(tmp_path / "a.png", icc_profile=bytes(grey))
+    far = frame(tmp_path / "b.png", 2)
+    outcome = fuse_files(fuser, (tmp_path / "a.png", far), Outputs(tmp_path / "f.png"), files=FileOptions())
+    assert read_picture(tmp_path / "f.png").metadata.icc is None
+    assert any("profile" in warning for warning in outcome.warnings)
+
+
+def test_a_profile_of_many_segments(tmp_path):
+    large = PROFILE + bytes(200_000)
+    write_image(tmp_path / "x.jpg", np.zeros((8, 8, 3), np.uint8), metadata=Metadata(icc=large))
+    assert read_picture(tmp_path / "x.jpg").metadata.icc == large
+    with Image.open(tmp_path / "x.jpg") as picture:
+        assert picture.info["icc_profile"] == large
+
+
+@given(
+    data=st.binary(max_size=300),
+    head=st.sampled_from([b"", b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08", b"Exif\0\0II*\0\x08\0\0\0"]),
+)
+@settings(max_examples=400, deadline=None)
+def test_any_bytes_as_exif(data, head):
+    found = ex.parse_exif(head + data)
+    again = ex.parse_exif(found.to_bytes())
+    assert again.main.keys() - found.main.keys() <= ex._POINTERS
+    assert {tag: part for tag, part in again.parts.items() if tag != ex.INTEROP_IFD} == {
+        tag: part for tag, part in found.parts.items() if part and tag != ex.INTEROP_IFD
+    }
+
+
+@given(place=st.floats(0, 1, exclude_max=True), junk=st.binary(min_size=1, max_size=6), suffix=st.sampled_from(SUFFIXES))
+@settings(max_examples=300, deadline=None)
+def test_damaged_notes_cost_nobody_the_picture(place, junk, suffix):
+    stream = io.BytesIO()
+    kind = {".jpg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".webp": "WEBP"}[suffix]
+    Image.new("RGB", (8, 8)).save(stream, kind, exif=camera_exif(), icc_profile=PROFILE)
+    data = bytearray(stream.getvalue())
+    start = int(place * len(data))
+    data[start : start + len(junk)] = junk
+    found = metadata_of(bytes(data))
+    made = found.of_result((8, 8), "x", "y")
+    assert ex.parse_exif(made.exif).orientation == 1
+    plain = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(plain, "JPEG")
+    Image.open(io.BytesIO(with_metadata(plain.getvalue(), made, size=(8, 8), alpha=False))).load()
