@@ -21,6 +21,7 @@ PAGES = {
     "runtime/stream/README.md": "folders/stream.md",
     "network/README.md": "folders/network.md",
     "train/README.md": "folders/train.md",
+    "train/DATA.md": "folders/data.md",
     "export/README.md": "folders/export.md",
     "calibration/README.md": "folders/calibration.md",
     "benchmarks/README.md": "folders/benchmarks.md",

@@ -5,15 +5,18 @@ import io
 from typing import TYPE_CHECKING
 
 from ufafuse.benchmarks.evaluate import Evaluation
-from ufafuse.benchmarks.metrics import METRICS, TRUTH_METRICS
+from ufafuse.benchmarks.metrics import LESS_IS_BETTER, METRICS, SHARES, STACK_METRICS, TRUTH_METRICS
 from ufafuse.benchmarks.published import MEASURED, Table, TableRow
+from ufafuse.runtime.tables import kept_columns, left_out
 
 if TYPE_CHECKING:
     import rich.console
     import rich.table
 
 NOT_GIVEN = "-"
+BOUND = "upper bound"
 _WIDE = 104
+_DROPPED_FIRST = ("Qcb", "SEN", "Qm", "STD", "Qc")
 _SHORT_DIGITS = {"AVG": 2, "STD": 2, "SEN": 2, "PSNR": 2}
 
 
@@ -26,16 +29,17 @@ def measured_rows(evaluation: Evaluation) -> list[TableRow]:
         note = (
             ""
             if all(outcomes)
-            else f"a mean over only {sum(outcomes)} of {len(outcomes)} pairs, not comparable with the others"
+            else f"a mean over only {sum(outcomes)} of {len(outcomes)} {evaluation.what}s, not comparable with the others"
         )
         if means:
-            rows.append(TableRow(method, MEASURED, means, None if ms is None else ms / 1e3, note))
+            source = BOUND if method in evaluation.bounds else MEASURED
+            rows.append(TableRow(method, source, means, None if ms is None else ms / 1e3, note))
     return rows
 
 
 def columns(rows: list[TableRow]) -> list[str]:
     """The metrics that at least one row has, in the order of the paper's table."""
-    return [name for name in (*METRICS, *TRUTH_METRICS) if any(name in row.metrics for row in rows)]
+    return [name for name in (*METRICS, *TRUTH_METRICS, *STACK_METRICS) if any(name in row.metrics for row in rows)]
 
 
 def cells(row: TableRow, names: list[str], *, short: bool = False) -> list[str]:
@@ -43,11 +47,15 @@ def cells(row: TableRow, names: list[str], *, short: bool = False) -> list[str]:
 
     Without times: those of an evaluation are taken beside other work and are no speeds, which `ufa bench` measures.
     """
-    digits = _SHORT_DIGITS if short else {}
-    values = [
-        f"{row.metrics[name]:.{digits.get(name, 3 if short else 4)}f}" if name in row.metrics else NOT_GIVEN for name in names
-    ]
+    values = [cell(name, row.metrics[name], short=short) if name in row.metrics else NOT_GIVEN for name in names]
     return [row.method, row.source, *values]
+
+
+def cell(name: str, value: float, *, short: bool = False) -> str:
+    """A metric's value as text: shares in per cent with one digit, all others with four digits or, ``short``, fewer."""
+    if name in SHARES:
+        return f"{100 * value:.1f} %"
+    return f"{value:.{_SHORT_DIGITS.get(name, 3) if short else 4}f}"
 
 
 def header(names: list[str]) -> list[str]:
@@ -56,15 +64,16 @@ def header(names: list[str]) -> list[str]:
 
 
 def best(rows: list[TableRow], names: list[str]) -> dict[str, float]:
-    """The largest value of each metric among the rows measured here, over all pairs."""
+    """The best value of each metric among the rows measured here, over all pairs or stacks."""
     measured = [row for row in rows if row.source == MEASURED and not row.note]
-    return {name: max((row.metrics[name] for row in measured if name in row.metrics), default=float("inf")) for name in names}
+    values = {name: [row.metrics[name] for row in measured if name in row.metrics] for name in names}
+    return {name: (min if name in LESS_IS_BETTER else max)(found) if found else float("inf") for name, found in values.items()}
 
 
 def is_best(row: TableRow, name: str, top: dict[str, float]) -> bool:
-    """Whether a row measured here has the largest value, to the digits shown."""
+    """Whether a row measured here has the best value, to the digits shown."""
     comparable = row.source == MEASURED and not row.note
-    return comparable and name in row.metrics and f"{row.metrics[name]:.4f}" == f"{top[name]:.4f}"
+    return comparable and name in row.metrics and cell(name, row.metrics[name]) == cell(name, top[name])
 
 
 def terminal_table(rows: list[TableRow], title: str, console: "rich.console.Console") -> "rich.table.Table":
@@ -73,13 +82,17 @@ def terminal_table(rows: list[TableRow], title: str, console: "rich.console.Cons
 
     names = columns(rows)
     top = best(rows, names)
-    table = RichTable(title=title, box=None, padding=(0, 1, 0, 0))
-    for number, head in enumerate(header(names)):
-        table.add_column(head, justify="left" if number < 2 else "right", no_wrap=True)
-    for row in rows:
-        first, what, *values = cells(row, names, short=console.width < _WIDE)
-        marked = [f"[bold green]{v}[/]" if is_best(row, name, top) else v for name, v in zip(names, values, strict=True)]
-        table.add_row(first, what, *marked, style="" if row.source == MEASURED else "dim")
+    heads = header(names)
+    texts = [cells(row, names, short=console.width < _WIDE) for row in rows]
+    kept = kept_columns(heads, texts, drop=_DROPPED_FIRST, width=console.width)
+    table = RichTable(title=title, box=None, padding=(0, 1, 0, 0), caption=left_out(heads, kept) or None)
+    for number in kept:
+        table.add_column(heads[number], justify="left" if number < 2 else "right", no_wrap=True)
+    for row, found in zip(rows, texts, strict=True):
+        marked = [
+            f"[bold green]{text}[/]" if is_best(row, head, top) else text for head, text in zip(heads, found, strict=True)
+        ]
+        table.add_row(*(marked[number] for number in kept), style="" if row.source == MEASURED else "dim")
     table.width = console.measure(table, options=console.options.update(max_width=1000)).maximum
     return table
 

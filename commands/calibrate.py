@@ -1,8 +1,7 @@
 """`ufa calibrate`."""
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,12 +11,7 @@ if TYPE_CHECKING:
     from ufafuse.calibration.calibrate import CalibrationOptions
 
 
-class Calibrator(str, Enum):
-    """How ranges are drawn from what was seen."""
-
-    minmax = "minmax"
-    entropy = "entropy"
-    percentile = "percentile"
+Calibrator = Literal["minmax", "entropy", "percentile"]  # how ranges are drawn from what was seen
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +26,7 @@ def calibrate(
     pairs: Annotated[Path | None, typer.Option(help="A folder of real pairs; a quarter is kept to judge on.")] = None,
     images: Annotated[Path | None, typer.Option(help="Instead: photographs to draw pairs from.")] = None,
     masks: Annotated[Path | None, typer.Option(help="Their labels.")] = None,
-    method: Annotated[Calibrator, typer.Option(help="How ranges are drawn.")] = Calibrator.minmax,
+    method: Annotated[Calibrator, typer.Option(help="How ranges are drawn.")] = "minmax",
     percentile: Annotated[float, typer.Option(help="With --method percentile: the share that lies within.")] = 99.99,
     ranges: Annotated[Path | None, typer.Option(help="Ranges of an earlier run, X.ranges.json, instead of measuring.")] = None,
     min_psnr: Annotated[float, typer.Option(help="Worst PSNR (dB) against the source, on pairs kept back.")] = 45.0,
@@ -61,7 +55,7 @@ def calibrate(
             images=images,
             masks=masks,
             crops=CropOptions(crops, judge, crop, seed),
-            method=Method(method.value, percentile),
+            method=Method(method, percentile),
             ranges=ranges,
             quantizers=QuantizerOptions(weight_bits, outputs),
             equalise=equalise,

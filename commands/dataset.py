@@ -1,8 +1,7 @@
 """`ufa dataset`: pairs and stacks written out."""
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,13 +11,7 @@ if TYPE_CHECKING:
     from ufafuse.train.stackset import StackPlan
 
 
-class Preset(str, Enum):
-    """Kinds of drawn stacks."""
-
-    any = "any"
-    macro_boards = "macro-boards"
-
-
+Preset = Literal["any", "macro-boards"]  # kinds of drawn stacks
 _IMAGES = "Folder of photographs. With --stacks: surfaces that are not drawn."
 _SIZE = "With --lens or --stacks: HxW, or one side, in pixels [default: 320; 560]."
 
@@ -123,7 +116,7 @@ def _stack_plan(given: dict[str, Any]) -> "StackPlan":
     from ufafuse.train.settings import scene_options
     from ufafuse.train.stackset import STACK_SIZE, StackPlan
 
-    preset = given["preset"].value if given["preset"] else "any"
+    preset = given["preset"] or "any"
     values = {"frames": given["frames"], "options": scene_options(given["stack_set"] or (), preset)}
     if given["photo_share"] is not None:
         values["photo_share"] = given["photo_share"]

@@ -1,11 +1,11 @@
 """`ufa export`, `ufa build` and `ufa verify`."""
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ufafuse.commands.fuse import Backend, Json, Provider
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
@@ -16,53 +16,10 @@ if TYPE_CHECKING:
     from ufafuse.runtime.session import SessionOptions
 
 
-class ExportPrecision(str, Enum):
-    """Types of an exported graph's tensors."""
-
-    fp32 = "fp32"
-    fp16 = "fp16"
-
-
-class Io(str, Enum):
-    """Layouts of a graph's inputs and outputs."""
-
-    float = "float"
-    uint8 = "uint8"
-
-
-class Backend(str, Enum):
-    """Inference engines."""
-
-    auto = "auto"
-    tensorrt = "tensorrt"
-    onnxruntime = "onnxruntime"
-    openvino = "openvino"
-
-
-class Provider(str, Enum):
-    """ONNX Runtime's execution providers."""
-
-    cpu = "cpu"
-    cuda = "cuda"
-    tensorrt = "tensorrt"
-
-
-class Flavor(str, Enum):
-    """TensorRT's two kinds."""
-
-    tensorrt = "tensorrt"
-    tensorrt_rtx = "tensorrt-rtx"
-
-
-class Hardware(str, Enum):
-    """Which other GPUs may load a classic engine."""
-
-    none = "none"
-    ampere = "ampere+"
-    same = "same-cc"
-
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+ExportPrecision = Literal["fp32", "fp16"]  # types of an exported graph's tensors
+Io = Literal["float", "uint8"]  # layouts of a graph's inputs and outputs
+Flavor = Literal["tensorrt", "tensorrt-rtx"]  # TensorRT's two kinds
+Hardware = Literal["none", "ampere+", "same-cc"]  # which other GPUs may load a classic engine
 Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 Weights = Annotated[str, typer.Option(help="A .safetensors file, or a bundled network's name.")]
 PairsDir = Annotated[Path | None, typer.Option(help="A folder of real pairs [default: synthetic ones].")]
@@ -78,8 +35,8 @@ def register(app: typer.Typer) -> None:
 def export(
     weights: Weights,
     out: Annotated[Path, typer.Option("-o", "--out", help="The .onnx file; with --all a folder.")],
-    precision: Annotated[ExportPrecision, typer.Option(help="Types of the graph's tensors.")] = ExportPrecision.fp32,
-    io: Annotated[Io, typer.Option(help="float: N x 3 x H x W, RGB, [0, 1]; uint8: N x H x W x 3, BGR.")] = Io.float,
+    precision: Annotated[ExportPrecision, typer.Option(help="Types of the graph's tensors.")] = "fp32",
+    io: Annotated[Io, typer.Option(help="float: N x 3 x H x W, RGB, [0, 1]; uint8: N x H x W x 3, BGR.")] = "float",
     tiles: Annotated[bool, typer.Option("--tiles", help="Also X.means.onnx and X.tile.onnx, for exact tiling.")] = False,
     reference: Annotated[Path | None, typer.Option(help="Also pack PyTorch's results into this .npz, for the device.")] = None,
     reference_size: Annotated[list[str] | None, typer.Option(help="HxW of a packed pair; repeatable.")] = None,
@@ -106,8 +63,8 @@ def export(
                 report = onnx_from_weights(
                     source,
                     out,
-                    precision=precision.value,
-                    io=io.value,
+                    precision=precision,
+                    io=io,
                     tiles=tiles,
                     force=force,
                     on_step=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
@@ -179,7 +136,7 @@ def build(
     version_compatible: Annotated[
         bool, typer.Option("--version-compatible", help="Newer releases can load it; classic only.")
     ] = False,
-    hardware: Annotated[Hardware, typer.Option(help="Other GPUs that can load it; classic only.")] = Hardware.none,
+    hardware: Annotated[Hardware, typer.Option(help="Other GPUs that can load it; classic only.")] = "none",
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -191,13 +148,13 @@ def build(
 
         options = BuildOptions(
             profiles_from_options(minima or [], optima or [], maxima or [], statics or [], batch),
-            flavor=flavor.value if flavor else None,
+            flavor=flavor,
             targets=tuple(part.strip() for part in targets.split(",") if part.strip()),
             workspace_mib=workspace_mib,
             optimization_level=optimization_level,
             timing_cache=timing_cache,
             version_compatible=version_compatible,
-            hardware=hardware.value,
+            hardware=hardware,
         )
         with console.progress() as bar:
             report = engine_from_onnx(onnx, out, options, force=force, on_phase=_phases(bar))
@@ -243,8 +200,8 @@ def verify(
     pairs: PairsDir = None,
     size: Annotated[list[str] | None, typer.Option(help="HxW to cut from the middle of each pair; repeatable.")] = None,
     max_pairs: Annotated[int | None, typer.Option(min=1, help="Take only so many pairs, spread over the folder.")] = None,
-    backend: Annotated[Backend, typer.Option(help="Inference engine.")] = Backend.auto,
-    provider: Annotated[Provider, typer.Option(help="ONNX Runtime's execution provider.")] = Provider.cpu,
+    backend: Annotated[Backend, typer.Option(help="Inference engine.")] = "auto",
+    provider: Annotated[Provider, typer.Option(help="ONNX Runtime's execution provider.")] = "cpu",
     precision: Annotated[str | None, typer.Option(help="Arithmetic [default: the backend chooses].")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for report and heat map.")] = None,
@@ -252,19 +209,22 @@ def verify(
 ) -> None:
     """Hold an artefact against PyTorch, or against packed results of it; exit code 1 when it falls short."""
     with console.run(as_json):
+        from ufafuse.runtime.jobs import make_folder
         from ufafuse.runtime.parameters import size_from
         from ufafuse.runtime.session import SessionOptions
 
         if (against is None) == (reference is None):
             raise InputError("give either --against WEIGHTS, or --reference X.npz where PyTorch is not installed.")
-        options = SessionOptions(precision=precision, threads=threads, provider=provider.value)
+        options = SessionOptions(precision=precision, threads=threads, provider=provider)
         if reference is not None:
             from ufafuse.runtime.checks.cases import verify_against_reference
 
-            findings = verify_against_reference(artefact, reference, backend=backend.value, options=options)
+            findings = verify_against_reference(artefact, reference, backend=backend, options=options)
         else:
             sizes = [size_from(text) for text in size or []]
-            findings = _verify_against_weights(artefact, against, pairs, sizes, max_pairs, backend.value, options)
+            findings = _verify_against_weights(artefact, against, pairs, sizes, max_pairs, backend, options)
+        if out is not None:
+            make_folder(out)
         written = findings.write(out or artefact.parent)
         console.emit(findings.report, as_json=as_json)
         if not as_json:
@@ -300,20 +260,39 @@ def _verify_against_weights(
         )
 
 
+_HEADS = ("pair", "size", "PSNR (dB)", "SSIM", "max (levels)", "mean (levels)", "")
+
+
 def _print_rows(report: dict[str, Any]) -> None:
     from rich.table import Table
 
-    table = Table("pair", "size", "PSNR (dB)", "SSIM", "max (levels)", "mean (levels)", "")
-    for row in report["pairs"]:
-        verdict = "ok" if row["ok"] else "[red]too far[/red]" if row["finite"] else "[red]not finite[/red]"
-        table.add_row(
-            console.escape(row["name"]),
+    from ufafuse.runtime.tables import kept_columns
+
+    rows = [
+        [
+            row["name"],
             "x".join(map(str, row["size"])),
             f"{row['psnr']:.2f}",
             f"{row['ssim']:.5f}",
             f"{row['max_abs']:.3g}",
             f"{row['mean_abs']:.2g}",
-            verdict,
-        )
+            "ok" if row["ok"] else "too far" if row["finite"] else "not finite",
+        ]
+        for row in report["pairs"]
+    ]
+    # The lines of the table take as much as the gaps that are counted, and two more for each column.
+    kept = kept_columns(_HEADS, rows, drop=_HEADS[5:2:-1], width=console.out.width - 2 * len(_HEADS) - 1)
+    table = Table()
+    for number in kept:
+        table.add_column(_HEADS[number], no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        table.add_row(*(console.escape(row[number]) for number in kept), style="" if row[-1] == "ok" else "red")
     console.out.print(table)
-    console.out.print(f"{report['backend']}, {report['precision']}; tolerance {report['tolerance']}")
+    console.out.print(f"{report['backend']}, {report['precision']}; tolerance: {_tolerance(report['tolerance'])}")
+
+
+def _tolerance(values: dict[str, Any]) -> str:
+    """What a pair may differ by, in words."""
+    told = [f"{values['max_abs']:g} levels at most"] if values.get("max_abs") is not None else []
+    told += [f"{values['psnr']:g} dB at least"] if values.get("psnr") is not None else []
+    return ", ".join(told) or "none"

@@ -1,8 +1,7 @@
 """`ufa fuse`."""
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,66 +16,13 @@ if TYPE_CHECKING:
     from ufafuse.runtime.stack import StackOptions
 
 
-class Backend(str, Enum):
-    """Inference engines."""
-
-    auto = "auto"
-    tensorrt = "tensorrt"
-    onnxruntime = "onnxruntime"
-    openvino = "openvino"
-
-
-class Precision(str, Enum):
-    """Arithmetic of the network."""
-
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
-    int8 = "int8"
-
-
-class Prefer(str, Enum):
-    """What the choice of an arithmetic is to serve."""
-
-    quality = "quality"
-    speed = "speed"
-
-
-class Provider(str, Enum):
-    """ONNX Runtime's execution providers."""
-
-    cpu = "cpu"
-    cuda = "cuda"
-    tensorrt = "tensorrt"
-
-
-class Compression(str, Enum):
-    """How results are packed."""
-
-    none = "none"
-    fast = "fast"
-    small = "small"
-    lzw = "lzw"
-    zstd = "zstd"
-
-
-class Method(str, Enum):
-    """How a stack is fused."""
-
-    network = "network"
-    pyramid = "pyramid"
-
-
-class Align(str, Enum):
-    """How the frames may have moved."""
-
-    off = "off"
-    translation = "translation"
-    euclidean = "euclidean"
-    affine = "affine"
-    homography = "homography"
-
-
+Backend = Literal["auto", "tensorrt", "onnxruntime", "openvino"]  # inference engines
+Precision = Literal["fp32", "bf16", "fp16", "int8"]  # arithmetic of the network
+Prefer = Literal["quality", "speed"]  # what the choice of an arithmetic is to serve
+Provider = Literal["cpu", "cuda", "tensorrt"]  # oNNX Runtime's execution providers
+Compression = Literal["none", "fast", "small", "lzw", "zstd"]  # how results are packed
+Method = Literal["network", "pyramid"]  # how a stack is fused
+Align = Literal["off", "translation", "euclidean", "affine", "homography"]  # how the frames may have moved
 _ENGINE, _MANY = "Network and engine", "Many at once"
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -190,22 +136,22 @@ def fuse(
         int | None, typer.Option(min=1, metavar="N", help="With --watch: end after N stacks.", rich_help_panel=_MANY)
     ] = None,
     model: Model = None,
-    backend: BackendOption = Backend.auto,
+    backend: BackendOption = "auto",
     precision: PrecisionOption = None,
-    prefer: PreferOption = Prefer.quality,
+    prefer: PreferOption = "quality",
     threads: Threads = None,
     pin: Pin = False,
-    provider: ProviderOption = Provider.cpu,
+    provider: ProviderOption = "cpu",
     max_memory: MaxMemory = None,
     tile: TileOption = "auto",
-    align: AlignOption = Align.off,
+    align: AlignOption = "off",
     match_gain: Annotated[bool, typer.Option("--match-gain", help="Undo a jump of exposure or white balance.")] = False,
     crop: Annotated[bool, typer.Option("--crop", help="With --align: cut to what all frames show.")] = False,
     map_out: Annotated[Path | None, typer.Option("--map", help="Also write which frame won (white: the first).")] = None,
     confidence: Annotated[Path | None, typer.Option(help="Also write where any frame is sharp (white: surely).")] = None,
     method: Annotated[
         Method, typer.Option(help="Of a stack: the network, or the classical choice of the strongest detail in every octave.")
-    ] = Method.network,
+    ] = "network",
     reference: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="With --align: the frame, from 1, whose geometry a stack takes.")
     ] = None,
@@ -276,14 +222,14 @@ def fuse(
         options = StackOptions(
             white=white,
             bayer=bayer and pattern_from(bayer),
-            align=align.value,
+            align=align,
             match_gain=match_gain,
             crop=crop,
-            method=method.value,
+            method=method,
             reference=None if reference is None else reference - 1,
             keep_unregistered=keep_unregistered,
         )
-        store = WriteOptions(quality, compression and compression.value)
+        store = WriteOptions(quality, compression)
         files = FileOptions(strict, convert_profile, store, report)
         heights = HeightOptions(fill=depth_fill, z_step=z_step, z_unit=z_unit, pixel_size=pixel_size)
         outputs = Outputs(target, map_out, confidence, depth, depth_view, mesh, save_aligned, height=heights)
@@ -296,7 +242,7 @@ def fuse(
         limits: dict[str, Any] = {
             "threads": threads,
             "pin": pin,
-            "provider": provider.value,
+            "provider": provider,
             "max_memory": megabytes_from("--max-memory", max_memory),
             "tile": _parsed_tile(tile),
             "self_test": self_test,
@@ -306,9 +252,9 @@ def fuse(
             reading(paths, threads) as frames,
             Fuser(
                 model or default_for(len(frames) if many is None else 2 if pairs else 3, of_stack=outputs.of_stack),
-                backend=backend.value,
-                precision=precision and precision.value,
-                prefer=prefer.value,
+                backend=backend,
+                precision=precision,
+                prefer=prefer,
                 **limits,
             ) as fuser,
         ):

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ufafuse.commands.fuse import Backend, BackendOption, Json
+from ufafuse.commands.fuse import BackendOption, Json
 from ufafuse.runtime import console
 
 _LONGEST = 48  # characters of a manifest's value in the table; all of it is in --json
@@ -23,7 +23,7 @@ def info(
     self_test: Annotated[
         bool, typer.Option("--self-test", help="Run the model (the default one, or ARTEFACT) on a packed pair.")
     ] = False,
-    backend: BackendOption = Backend.auto,
+    backend: BackendOption = "auto",
     as_json: Json = False,
 ) -> None:
     """Show this machine and what it can run; or a model file's manifest. Check a model on this machine."""
@@ -48,7 +48,7 @@ def info(
             here = {"runs_here": why_not is None, "why_not": why_not}
             result["artefact"] = {"path": str(artefact), **asdict(manifest), **here}
         if self_test:
-            result["self_test"] = _tested(artefact, backend.value)
+            result["self_test"] = _tested(artefact, backend)
             result["ok"] = result["self_test"]["ok"]
         console.emit(result, as_json=as_json)
         if not as_json:

@@ -1,25 +1,23 @@
 """`ufa stream`."""
 
 import os
-from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ufafuse.commands.fuse import (
-    Align,
     AlignOption,
-    Backend,
     BackendOption,
     Force,
     Json,
     MaxMemory,
     PrecisionOption,
-    Prefer,
     PreferOption,
     Threads,
     TileOption,
 )
+from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
@@ -27,29 +25,9 @@ if TYPE_CHECKING:
     from ufafuse.runtime.stream.app import StreamRequest
 
 
-class WhenLate(str, Enum):
-    """What happens to pairs that the fusion has no time for."""
-
-    auto = "auto"
-    drop_oldest = "drop-oldest"
-    block = "block"
-
-
-class PairBy(str, Enum):
-    """What says that two frames belong together."""
-
-    auto = "auto"
-    time = "time"
-    number = "number"
-
-
-class AlternateBy(str, Enum):
-    """How the frames of an alternating camera are told apart."""
-
-    order = "order"
-    sharpness = "sharpness"
-
-
+WhenLate = Literal["auto", "drop-oldest", "block"]  # what happens to pairs that the fusion has no time for
+PairBy = Literal["auto", "time", "number"]  # what says that two frames belong together
+AlternateBy = Literal["order", "sharpness"]  # how the frames of an alternating camera are told apart
 _SOURCES, _PAIRS, _QUEUES, _OUTPUT, _LIMITS = "Sources", "Pairing", "When something is late or away", "Output", "Limits"
 
 _SOURCE = "a camera (0, /dev/video0), a video, a folder, dir/*_A.png, an http or rtsp URL, or sim:PICTURE?rate=30"
@@ -68,7 +46,9 @@ Realtime = Annotated[bool, typer.Option("--realtime", help="Play videos at their
 MaxSkew = Annotated[
     str | None,
     typer.Option(
-        metavar="MS", help="Greatest time within a pair, such as 20, 20ms or 0.02s [default: 20].", rich_help_panel=_PAIRS
+        metavar="MS",
+        help="Greatest time within a pair, such as 20, 20ms or 0.02s [default: 20, less for fast cameras].",
+        rich_help_panel=_PAIRS,
     ),
 ]
 FarOffset = Annotated[
@@ -86,7 +66,10 @@ LateAfter = Annotated[
 ]
 Stall = Annotated[float, typer.Option(metavar="S", help="Silence after which a source is reported.", rich_help_panel=_QUEUES)]
 GiveUp = Annotated[
-    float | None, typer.Option(metavar="S", help="End when a source is away so long [default: never].", rich_help_panel=_QUEUES)
+    float | None,
+    typer.Option(
+        metavar="S", help="Seconds that a source may be away before the run ends [default: never].", rich_help_panel=_QUEUES
+    ),
 ]
 
 Out = Annotated[
@@ -116,7 +99,9 @@ Token = Annotated[
 
 Frames = Annotated[int | None, typer.Option(min=1, help="End after so many fused pairs.", rich_help_panel=_LIMITS)]
 Seconds = Annotated[float | None, typer.Option(min=0, help="End after so many seconds.", rich_help_panel=_LIMITS)]
-Idle = Annotated[float | None, typer.Option(metavar="S", min=0, help="End when nothing came so long.", rich_help_panel=_LIMITS)]
+Idle = Annotated[
+    float | None, typer.Option(metavar="S", min=0, help="End after so many seconds without a frame.", rich_help_panel=_LIMITS)
+]
 
 Model = Annotated[
     str | None,
@@ -137,64 +122,63 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No line of figures."
 
 def register(app: typer.Typer) -> None:
     """Add this folder's command to ``app``."""
-    app.command("stream")(stream)
+    app.command("stream")(as_command(stream, LiveRequest))
 
 
-def stream(
-    *,
-    near: Near = None,
-    far: Far = None,
-    alternating: Alternating = None,
-    alternate_by: By = AlternateBy.order,
-    swap: Swap = False,
-    realtime: Realtime = False,
-    max_skew: MaxSkew = None,
-    far_offset: FarOffset = "0",
-    pair_by: PairByOption = PairBy.auto,
-    when_late: Late = WhenLate.auto,
-    queue: Queue = 2,
-    late_after: LateAfter = "200",
-    stall_after: Stall = 2.0,
-    give_up: GiveUp = None,
-    out: Out = "none",
-    quality: Quality = 95,
-    fps: Fps = 25.0,
-    segment: Segment = None,
-    force: Force = False,
-    view: ViewOption = None,
-    token: Token = "",
-    frames: Frames = None,
-    seconds: Seconds = None,
-    idle: Idle = None,
-    model: Model = None,
-    backend: BackendOption = Backend.auto,
-    precision: PrecisionOption = None,
-    prefer: PreferOption = Prefer.quality,
-    threads: Threads = None,
-    max_memory: MaxMemory = None,
-    tile: TileOption = "auto",
-    white: White = None,
-    align: AlignOption = Align.off,
-    align_every: AlignEvery = None,
-    self_test: SelfTest = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class LiveRequest:
     """Fuse live: two cameras (or one that changes its focus), files or network streams in; video, files or a web page out."""
-    options = {name: _plain(value) for name, value in locals().items()}
-    with console.run(as_json):
-        request = _request(options)
+
+    near: Near = None
+    far: Far = None
+    alternating: Alternating = None
+    alternate_by: By = "order"
+    swap: Swap = False
+    realtime: Realtime = False
+    max_skew: MaxSkew = None
+    far_offset: FarOffset = "0"
+    pair_by: PairByOption = "auto"
+    when_late: Late = "auto"
+    queue: Queue = 2
+    late_after: LateAfter = "200"
+    stall_after: Stall = 2.0
+    give_up: GiveUp = None
+    out: Out = "none"
+    quality: Quality = 95
+    fps: Fps = 25.0
+    segment: Segment = None
+    force: Force = False
+    view: ViewOption = None
+    token: Token = ""
+    frames: Frames = None
+    seconds: Seconds = None
+    idle: Idle = None
+    model: Model = None
+    backend: BackendOption = "auto"
+    precision: PrecisionOption = None
+    prefer: PreferOption = "quality"
+    threads: Threads = None
+    max_memory: MaxMemory = None
+    tile: TileOption = "auto"
+    white: White = None
+    align: AlignOption = "off"
+    align_every: AlignEvery = None
+    self_test: SelfTest = False
+    quiet: Quiet = False
+    as_json: Json = False
+
+
+def stream(asked: LiveRequest) -> None:
+    """Run `ufa stream`."""
+    with console.run(asked.as_json):
+        request = _request(asked)
         from ufafuse.runtime.stream import app
 
         _quiet_libraries()
-        _report(app.stream(request), as_json=as_json, to_stderr=as_json or out == "-")
+        _report(app.stream(request), as_json=asked.as_json, to_stderr=asked.as_json or asked.out == "-")
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever the command line gave
-    return value.value if isinstance(value, Enum) else value
-
-
-def _request(options: dict[str, Any]) -> "StreamRequest":
+def _request(asked: LiveRequest) -> "StreamRequest":
     from ufafuse.commands.quantities import megabytes_from
     from ufafuse.runtime.stream.app import StreamRequest
     from ufafuse.runtime.stream.feed import RetryPolicy
@@ -202,26 +186,54 @@ def _request(options: dict[str, Any]) -> "StreamRequest":
     from ufafuse.runtime.stream.options import PipelineOptions
     from ufafuse.runtime.stream.sinks import SinkOptions
 
-    if options["as_json"] and options["out"] == "-":
+    if asked.as_json and asked.out == "-":
         raise InputError("--json and --out - both want standard output: write to a file, or omit --json.")
-    tile = int(options["tile"]) if options["tile"].isdecimal() else options["tile"]
-    same = ("pair_by", "alternate_by", "swap", "when_late", "queue", "stall_after", "idle", "frames", "seconds")
     return StreamRequest(
-        **{name: options[name] for name in ("near", "far", "alternating", "out", "realtime", "view", "token", "quiet")},
+        near=asked.near,
+        far=asked.far,
+        alternating=asked.alternating,
+        out=asked.out,
+        realtime=asked.realtime,
+        view=asked.view,
+        token=asked.token,
+        quiet=asked.quiet,
         engine=EngineOptions(
-            fuser={name: options[name] for name in ("backend", "precision", "prefer", "threads", "self_test")}
-            | {"tile": tile, "max_memory": megabytes_from("--max-memory", options["max_memory"])},
-            **{name: options[name] for name in ("model", "align", "align_every", "white")},
+            model=asked.model,
+            align=asked.align,
+            align_every=asked.align_every,
+            white=asked.white,
+            fuser={
+                "backend": asked.backend,
+                "precision": asked.precision,
+                "prefer": asked.prefer,
+                "threads": asked.threads,
+                "self_test": asked.self_test,
+                "tile": int(asked.tile) if asked.tile.isdecimal() else asked.tile,
+                "max_memory": megabytes_from("--max-memory", asked.max_memory),
+            },
         ),
         pipeline=PipelineOptions(
-            max_skew=None if options["max_skew"] is None else seconds_from("--max-skew", options["max_skew"]),
-            far_offset=seconds_from("--far-offset", options["far_offset"], negative=True),
-            late_after=seconds_from("--late-after", options["late_after"]),
-            retry=RetryPolicy(give_up=options["give_up"]),
-            **{name: options[name] for name in same},
+            max_skew=None if asked.max_skew is None else seconds_from("--max-skew", asked.max_skew),
+            far_offset=seconds_from("--far-offset", asked.far_offset, negative=True),
+            pair_by=asked.pair_by,
+            alternate_by=asked.alternate_by,
+            swap=asked.swap,
+            when_late=asked.when_late,
+            queue=asked.queue,
+            late_after=seconds_from("--late-after", asked.late_after),
+            stall_after=asked.stall_after,
+            idle=asked.idle,
+            frames=asked.frames,
+            seconds=asked.seconds,
+            retry=RetryPolicy(give_up=asked.give_up),
         ),
         sink=SinkOptions(
-            rate=options["fps"], **{name: options[name] for name in ("quality", "segment", "token", "force", "white")}
+            rate=asked.fps,
+            quality=asked.quality,
+            segment=asked.segment,
+            token=asked.token,
+            force=asked.force,
+            white=asked.white,
         ),
     )
 
@@ -230,7 +242,7 @@ def seconds_from(option: str, text: str, *, negative: bool = False) -> float:
     """Seconds from ``20`` (milliseconds), ``20ms`` or ``0.02s``.
 
     Raises:
-        InputError: It is no such time, or below zero where only a duration can be.
+        InputError: It is no such time, or below zero where it cannot be.
     """
     unit = 1.0 if text.endswith("s") and not text.endswith("ms") else 1e-3
     try:

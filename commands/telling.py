@@ -75,6 +75,9 @@ def done_to(outcome: Outcome) -> list[str]:
     details = outcome.details
     count = 2 + len(details.get("more", []))
     told = [f"{count} frames" if count > 2 else ""]
+    told += ["chosen by detail alone (--method pyramid)" if details.get("method") == "pyramid" else ""]
+    left_out = [Path(name).name for name in details.get("left_out", {})]
+    told += [f"{_examples(left_out)} took no part" if left_out else ""]
     told += [f"reference {Path(str(details['reference'])).name}" if "reference" in details else ""]
     if "alignment" in details:
         moved = [entry for entry in details["alignment"] if not entry.get("refused")]
@@ -84,7 +87,10 @@ def done_to(outcome: Outcome) -> list[str]:
         factors = [factor for factors in details["gain"] for factor in factors]
         told.append(f"levels times {min(factors):.3f} to {max(factors):.3f}")
     told.append(_levels(details))
-    told.append(details.get("order", "") if isinstance(details.get("order"), str) else "")
+    order = details.get("order", "")
+    told.append(
+        order if isinstance(order, str) else f"put in the order of focus: {_examples([Path(name).name for name in order])}"
+    )
     if "tiles" in details:
         told.append(f"in {details['tiles']['count']} tiles")
     return [text for text in told if text]
@@ -110,7 +116,9 @@ def _tell_engine(fuser: Fuser) -> None:
 def _table(outcomes: Sequence[Outcome]) -> Any:  # noqa: ANN401 - rich is imported here only
     from rich.table import Table
 
-    table = Table("pair", "size", "result")
+    table = Table()
+    for head in ("pair", "size", "result"):
+        table.add_column(head, no_wrap=True, overflow="ellipsis")
     for outcome in outcomes:
         size = "x".join(map(str, outcome.size)) if outcome.size else ""
         result = "[red]failed[/red]" if outcome.error else console.escape(str(outcome.fused))

@@ -1,72 +1,21 @@
 """`ufa train` and `ufa train ablation`."""
 
-from enum import Enum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
+from ufafuse.commands.request import as_command, given
 from ufafuse.runtime import console
 
-
-class RecipeName(str, Enum):
-    """Recipes of `ufa train`."""
-
-    fast = "fast"
-    paper = "paper"
-    stack = "stack"
-
-
-class AttentionName(str, Enum):
-    """Parts of the unity fusion attention, Table IV."""
-
-    both = "both"
-    none = "none"
-    no_spatial = "no_spatial"
-    no_channel = "no_channel"
-
-
-class InitName(str, Enum):
-    """How the weights start."""
-
-    auto = "auto"
-    xavier = "xavier"
-    image = "image"
-    identity = "identity"
-    focus = "focus"
-    select = "select"
-
-
-class PartName(str, Enum):
-    """Parts of a network that can be trained."""
-
-    all = "all"
-    selection = "selection"
-
-
-class Device(str, Enum):
-    """Kinds of devices."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-class Over(str, Enum):
-    """The paper's ablations: Table III, Table IV."""
-
-    lambda_ = "lambda"
-    attention = "attention"
-
-
-class Precision(str, Enum):
-    """Arithmetic of the training."""
-
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-
-
+RecipeName = Literal["fast", "paper", "stack"]  # recipes of `ufa train`
+AttentionName = Literal["both", "none", "no_spatial", "no_channel"]  # parts of the unity fusion attention, Table IV
+InitName = Literal["auto", "xavier", "image", "identity", "focus", "select"]  # how the weights start
+PartName = Literal["all", "selection"]  # parts of a network that can be trained
+Device = Literal["auto", "cpu", "cuda"]  # kinds of devices
+Over = Literal["lambda", "attention"]  # the paper's ablations: Table III, Table IV
+Precision = Literal["auto", "fp32", "bf16"]  # arithmetic of the training
 _IMAGES = "Folder of photographs; drawn: for drawn scenes, drawn:FOLDER to have photographs among their surfaces."
 Images = Annotated[Path | None, typer.Option(metavar="PATH|drawn:[PATH]", help=_IMAGES)]
 Masks = Annotated[Path | None, typer.Option(help="Folder of their labels: same stems, bright where the object is.")]
@@ -113,80 +62,78 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
     group = typer.Typer(invoke_without_command=True, no_args_is_help=True)
-    group.callback()(train)
-    group.command("ablation")(ablation)
+    group.callback()(as_command(train, TrainRequest, context=typer.Context))
+    group.command("ablation")(as_command(ablation, AblationRequest))
     app.add_typer(group, name="train")
 
 
-def train(
-    *,
-    context: typer.Context,
-    images: Images = None,
-    masks: Masks = None,
-    out: Out = None,
-    resume: Resume = False,
-    recipe: RecipeOption = None,
-    variant: Variant = None,
-    attention: AttentionOption = None,
-    init: Init = None,
-    init_from: InitFrom = None,
-    part: PartOption = None,
-    steps: Steps = None,
-    hours: Hours = None,
-    epochs: Epochs = None,
-    crop: Crop = None,
-    batch: Batch = None,
-    lr: LearningRate = None,
-    weight: Lambda = None,
-    square: Square = None,
-    lens: Lens = None,
-    lens_set: LensSet = None,
-    photo_share: PhotoShare = None,
-    stack_set: StackSet = None,
-    pair_share: PairShare = None,
-    clip: ClipNorm = None,
-    average: AverageOption = None,
-    precision: PrecisionOption = None,
-    val_pairs: ValPairs = None,
-    val_stacks: ValStacks = None,
-    validations: Validations = None,
-    seed: Seed = None,
-    threads: Threads = None,
-    workers: Workers = None,
-    device: DeviceOption = None,
-    devices: Devices = None,
-    nodes: Nodes = None,
-    checkpoint_minutes: Minutes = None,
-    skip_bad: SkipBad = None,
-    as_json: Json = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
     """Train a network: on pairs of photographs with labels (the layout of DUTS), or on drawn scenes.
 
     --images drawn: needs no photograph and no label. ufa-stack learns from drawn focus stacks.
 
     A run can be stopped at any time (Ctrl-C, SIGTERM) and goes on with --resume.
     """
-    given = _given(locals())
+
+    images: Images = None
+    masks: Masks = None
+    out: Out = None
+    resume: Resume = False
+    recipe: RecipeOption = None
+    variant: Variant = None
+    attention: AttentionOption = None
+    init: Init = None
+    init_from: InitFrom = None
+    part: PartOption = None
+    steps: Steps = None
+    hours: Hours = None
+    epochs: Epochs = None
+    crop: Crop = None
+    batch: Batch = None
+    lr: LearningRate = None
+    weight: Lambda = None
+    square: Square = None
+    lens: Lens = None
+    lens_set: LensSet = None
+    photo_share: PhotoShare = None
+    stack_set: StackSet = None
+    pair_share: PairShare = None
+    clip: ClipNorm = None
+    average: AverageOption = None
+    precision: PrecisionOption = None
+    val_pairs: ValPairs = None
+    val_stacks: ValStacks = None
+    validations: Validations = None
+    seed: Seed = None
+    threads: Threads = None
+    workers: Workers = None
+    device: DeviceOption = None
+    devices: Devices = None
+    nodes: Nodes = None
+    checkpoint_minutes: Minutes = None
+    skip_bad: SkipBad = None
+    as_json: Json = False
+
+
+def train(asked: TrainRequest, context: typer.Context) -> None:
+    """Run `ufa train`, unless a command below it was given."""
     if context.invoked_subcommand is None:
-        _train(given, resume=resume, as_json=as_json)
+        options = given(asked)
+        resume, as_json = options.pop("resume"), options.pop("as_json")
+        _train(options, resume=resume, as_json=as_json)
 
 
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """Return what was given on the command line."""
-    values = {key: v.value if isinstance(v, Enum) else v for key, v in options.items() if v is not None and v != []}
-    return {key: value for key, value in values.items() if key not in ("context", "resume", "as_json")}
-
-
-def _train(given: dict[str, Any], *, resume: bool, as_json: bool) -> None:
+def _train(options_given: dict[str, Any], *, resume: bool, as_json: bool) -> None:
     with console.run(as_json):
         from ufafuse.runtime.errors import InputError
         from ufafuse.train.devices import is_first_process
         from ufafuse.train.loop import train as train_network
         from ufafuse.train.recipe import options_from, resumed_options
 
-        if resume and "out" not in given:
+        if resume and "out" not in options_given:
             raise InputError("--resume needs the folder of the run: --out RUN.")
-        options = resumed_options(given["out"], given) if resume else options_from(given)
+        options = resumed_options(options_given["out"], options_given) if resume else options_from(options_given)
         result = train_network(options, resume=resume)
         if not is_first_process():
             return
@@ -201,37 +148,42 @@ def _train(given: dict[str, Any], *, resume: bool, as_json: bool) -> None:
             console.hint(f"ufa train --resume --out {result['run']}", as_json=as_json)
 
 
-def ablation(
-    *,
-    images: Images = None,
-    masks: Masks = None,
-    out: Out = None,
-    over: Annotated[Over, typer.Option(help="What to vary: lambda (Table III) or attention (Table IV).")],
-    pairs: Annotated[Path | None, typer.Option(help="Pairs for the table's metrics (the paper's: Lytro).")] = None,
-    recipe: RecipeOption = None,
-    variant: Variant = None,
-    init: Init = None,
-    steps: Steps = None,
-    hours: Hours = None,
-    epochs: Epochs = None,
-    crop: Crop = None,
-    batch: Batch = None,
-    lr: LearningRate = None,
-    lens: Lens = None,
-    val_pairs: ValPairs = None,
-    validations: Validations = None,
-    seed: Seed = None,
-    threads: Threads = None,
-    workers: Workers = None,
-    device: DeviceOption = None,
-    skip_bad: SkipBad = None,
-    as_json: Json = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class AblationRequest:
     """Train once per setting of one of the paper's ablations, and set our table beside the paper's.
 
     --steps, --hours and --epochs are what each setting gets. Interrupted, the same command goes on where it was.
     """
-    given = {key: value for key, value in _given(locals()).items() if key not in ("over", "pairs")}
+
+    images: Images = None
+    masks: Masks = None
+    out: Out = None
+    over: Annotated[Over, typer.Option(help="What to vary: lambda (Table III) or attention (Table IV).")]
+    pairs: Annotated[Path | None, typer.Option(help="Pairs for the table's metrics (the paper's: Lytro).")] = None
+    recipe: RecipeOption = None
+    variant: Variant = None
+    init: Init = None
+    steps: Steps = None
+    hours: Hours = None
+    epochs: Epochs = None
+    crop: Crop = None
+    batch: Batch = None
+    lr: LearningRate = None
+    lens: Lens = None
+    val_pairs: ValPairs = None
+    validations: Validations = None
+    seed: Seed = None
+    threads: Threads = None
+    workers: Workers = None
+    device: DeviceOption = None
+    skip_bad: SkipBad = None
+    as_json: Json = False
+
+
+def ablation(asked: AblationRequest) -> None:
+    """Run `ufa train ablation`."""
+    settings = {key: value for key, value in given(asked).items() if key not in ("over", "pairs", "as_json")}
+    over, pairs, as_json = asked.over, asked.pairs, asked.as_json
     with console.run(as_json):
         from ufafuse.commands.bench import require_extra
         from ufafuse.train.ablation import run_ablation
@@ -239,12 +191,10 @@ def ablation(
 
         if pairs is not None:
             require_extra("scoring --pairs")  # before the first hour is spent
-        if over is Over.attention:
+        if over == "attention":
             # Every setting starts alike: the network's own best start would measure focus by its spatial attention.
-            given.setdefault("init", "image" if given.get("variant", "ufa") == "ufa" else "auto")
-        result = run_ablation(
-            options_from(given), over.value, pairs=pairs, begin=lambda name: console.err.print(f"{over.value} {name}")
-        )
+            settings.setdefault("init", "image" if settings.get("variant", "ufa") == "ufa" else "auto")
+        result = run_ablation(options_from(settings), over, pairs=pairs, begin=lambda name: console.err.print(f"{over} {name}"))
         console.emit(result, as_json=as_json)
         for path in result["files"]:
             console.wrote(Path(path), as_json=as_json)

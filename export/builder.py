@@ -41,7 +41,7 @@ Step = Callable[[str, int, int | None], None]
 
 
 class Progress:
-    """Where a build tells how far it is, and learns that it shall stop.
+    """Where a build tells how far it is, and learns that it is to stop.
 
     Args:
         on_phase: Called with (phase, steps done, steps in all); ``None`` for the steps ends the phase. Builders call it

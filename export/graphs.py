@@ -1,4 +1,4 @@
-"""The modules that are exported: a network with its inputs, outputs and types as the file shall have them.
+"""The modules that are exported: a network with its inputs, outputs and types as the file is to have them.
 
 Three graphs share one network, so that a frame larger than the memory can be fused in tiles with exactly the whole
 frame's result: `WholeGraph`; `MeansGraph`, which gives a tile's share of the global averages; and `TileGraph`, which takes

@@ -39,7 +39,7 @@ def finished(model: "onnx.ModelProto", manifest: Manifest, signature: Signature)
 
     Args:
         model: An ``onnx.ModelProto`` of `trace`.
-        manifest: What the file shall say of itself.
+        manifest: What the file is to say of itself.
         signature: Its inputs and outputs.
 
     Returns:

@@ -129,7 +129,7 @@ def _carry_image(net: FusionNet, init: str) -> None:
         raise InputError(
             f"initialisation {init!r} carries the picture through one full-resolution scale of at least {channels} "
             f"channels{'' if init == 'image' else ' with spatial attention'} to a reconstructing head, which {spec.name!r} "
-            "has not: use 'auto' or 'xavier'."
+            "does not have: use 'auto' or 'xavier'."
         )
     # To mypy the entries of a ModuleList are bare modules.
     encoder: Any = net.encoder[0]

@@ -110,7 +110,7 @@ def check_order(order: str) -> None:
 
 
 def white_level(dtype: np.dtype[Any], white: float | None) -> float:
-    """The level of white: ``white``, or the dtype's greatest. Raises: InputError for a level that the dtype has not."""
+    """The level of white: ``white``, or the dtype's greatest. Raises: InputError for a level that the dtype does not have."""
     top = _WHITE[dtype]
     least = _DARKEST_FLOAT_WHITE if dtype == np.float32 else 1
     if white is not None and not least <= white <= top:

@@ -82,7 +82,7 @@ class Outputs:
             if path != self.mesh:
                 check_output(path, force=force, inputs=inputs, options=store if path == self.fused else None)
             elif path.exists() and not force:
-                raise OutputError(f"{path} exists already: choose another name, or add --force to replace it.")
+                raise OutputError(f"{path} exists already: choose another name, or replace it with `force=True`.")
 
 
 def write_beside(

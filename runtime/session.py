@@ -49,7 +49,7 @@ class SessionOptions:
     """What a user may ask of an engine; ``None`` leaves the choice to it.
 
     Args:
-        precision: The arithmetic: one of `PRECISIONS`. A backend refuses what the machine or the file has not.
+        precision: The arithmetic: one of `PRECISIONS`. A backend refuses what the machine or the file does not have.
         threads: CPU threads.
         provider: ONNX Runtime's execution provider: ``"cpu"``, ``"cuda"`` or ``"tensorrt"``.
         pin: Bind threads to cores, where the engine can.

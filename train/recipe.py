@@ -30,7 +30,7 @@ class Recipe:
         epochs: runs through the photographs; 0 where `steps` or `hours` counts.
         steps: batches to train on; 0 where `epochs` or `hours` counts.
         hours: time to train for; 0 where `epochs` or `steps` counts.
-        crop: side of the frames in pixels; 0 leaves it to the network (`CROPS`).
+        crop: side of the frames in pixels; 0: the network's own (`CROPS`).
         batch: pairs in a batch, over all devices together; of stacks there are twice as many frames, in as many stacks as that
             makes.
         lr: learning rate of Adam, its peak in a one-cycle run.
@@ -141,7 +141,7 @@ class TrainOptions:
         val_share: share of the photographs held out.
         validations: how often the run is validated.
         seed: of the pairs and of the weights.
-        threads: CPU threads; 0 leaves it to torch.
+        threads: CPU threads; 0: torch chooses.
         workers: processes that draw pairs; 0 draws them in between.
         device: "auto", "cpu" or "cuda".
         devices: how many of them, on each of `nodes` machines.

@@ -38,7 +38,7 @@ class Plan:
         sizes: (height, width) each.
         backends: Engines for the sessions; ``("auto",)`` takes every engine that can run the file.
         precisions: Arithmetic of the sessions; empty: the file's own, and bf16 beside fp32.
-        threads: CPU threads of everything; None leaves it to each engine.
+        threads: CPU threads of everything; None: each engine chooses.
         peers: Also time the network in PyTorch and in the engines' default settings.
         methods: Classical methods, at the first size only.
         seconds: Time for each contender at each size, three runs at least.

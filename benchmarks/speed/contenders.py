@@ -32,8 +32,8 @@ class Spec:
             ``"openvino default"``.
         artefact: A model file's path, or a method's name.
         backend: For a session.
-        precision: For a session; None leaves it to the backend.
-        threads: CPU threads; None leaves it to the engine.
+        precision: For a session; None: the backend chooses.
+        threads: CPU threads; None: the engine chooses.
     """
 
     kind: str

@@ -11,6 +11,7 @@ from ufafuse.benchmarks.speed.plots import latency_plot, rows_of, size_text, siz
 from ufafuse.runtime.artefact import atomic_write, write_json
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.jobs import make_folder
+from ufafuse.runtime.tables import kept_columns, left_out
 
 if TYPE_CHECKING:
     import rich.console
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 _HEADS = ("what", "engine", "precision", "p50 ms", "p90", "p99", "min", "fps", "MiB", "cold s", "x paper", "of limit")
 
 Result = Mapping[str, Any]
+
+
+_DROPPED_FIRST = ("cold s", "MiB", "min", "p99", "fps", "p90", "precision")
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
@@ -42,14 +46,17 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def terminal_table(result: Result, size: list[int], console: "rich.console.Console") -> "rich.table.Table":
-    """The rows of one size, fastest first; ours bright."""
+    """The rows of one size, fastest first; ours bright; columns are left out where ``console`` is narrow."""
     from rich.table import Table
 
-    table = Table(title=f"one {size_text(size)} pair", box=None, padding=(0, 1, 0, 0))
-    for number, head in enumerate(_HEADS):
-        table.add_column(head, justify="left" if number < 3 else "right", no_wrap=True)
-    for row in rows_of(result, size):
-        table.add_row(*_cells(row), style="" if row["group"] == OURS else "dim")
+    rows = rows_of(result, size)
+    cells = [_cells(row) for row in rows]
+    kept = kept_columns(_HEADS, cells, drop=_DROPPED_FIRST, width=console.width)
+    table = Table(title=f"one {size_text(size)} pair", box=None, padding=(0, 1, 0, 0), caption=left_out(_HEADS, kept) or None)
+    for number in kept:
+        table.add_column(_HEADS[number], justify="left" if number < 3 else "right", no_wrap=True)
+    for row, texts in zip(rows, cells, strict=True):
+        table.add_row(*(texts[number] for number in kept), style="" if row["group"] == OURS else "dim")
     table.width = console.measure(table, options=console.options.update(max_width=1000)).maximum
     return table
 

@@ -75,7 +75,7 @@ class StackModel:
         if missing := [path.name for path in paths if not path.is_file()]:
             build = " and `ufa build` on each" if model.suffix == ".engine" else ""
             raise ModelError(
-                f"a stack needs {' and '.join(missing)} beside {model}: run `ufa export`{build}, or choose another --model."
+                f"a stack needs {' and '.join(missing)} beside {model}: run `ufa export`{build}, or choose another `model`."
             )
         for path in paths:
             check_same_weights(path, read_manifest(path), model, session.manifest)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ufafuse.runtime.errors import UfaError
+from ufafuse.runtime.errors import InputError, UfaError
 from ufafuse.runtime.stream.frames import SIDES, Array, Frame, fault_in, size_of
 from ufafuse.runtime.stream.moments import Moments
 from ufafuse.runtime.stream.opening import closed, trouble_of
@@ -15,7 +16,7 @@ from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source
 
 _READ_TIMEOUT = 0.2
 _BROKEN_IN_A_ROW = 100  # then the source counts as lost: it is connected and sends rubbish
-_HELD_SECONDS = 15.0  # a connection that lasts so long is one, even if no frame came yet
+_HELD_SECONDS = 15.0  # a connection that lasts this long counts as one, even if no frame came yet
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class RetryPolicy:
 
     Args:
         first, longest: Pauses double from the first to the longest, until a frame came.
-        give_up: The run ends when a source was lost, and sent no frame or hung, for so long; None never gives up.
+        give_up: The run ends when a source was lost, and sent no frame or hung, for this many seconds; None: never.
         remind: How often a loss that lasts is reported again.
     """
 
@@ -50,6 +51,11 @@ class RetryPolicy:
     longest: float = 10.0
     give_up: float | None = None
     remind: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Raises: InputError for a time that is none."""
+        if self.give_up is not None and not 0 <= self.give_up < math.inf:
+            raise InputError(f"`give_up` {self.give_up} is no duration: give seconds, 0 or more.")
 
 
 class Feed(threading.Thread):

@@ -32,14 +32,14 @@ class PipelineOptions:
         queue: Pairs that wait for the fusion, and fused pictures that wait for the sink.
         waiting: Frames a side that wait for a partner, or those of 0.06 s if that is more.
         late_after: From capture to output, beyond which a pair counts as late.
-        stall_after: Without a frame for so long, a live source is reported.
-        idle: The run ends when no source sent anything for so long; None never.
-        frames: The run ends after so many fused pairs; None never.
-        seconds: The run ends after this time; None never.
+        stall_after: Seconds without a frame after which a live source is reported.
+        idle: Seconds without a frame from any source after which the run ends; None: never.
+        frames: Fused pairs after which the run ends; None: never.
+        seconds: The run ends after this time; None: never.
         retry: How lost sources are called back.
 
     Raises:
-        InputError: A value is out of range; the text names it.
+        InputError: A value cannot be used; the text names it.
     """
 
     max_skew: float | None = None
@@ -60,15 +60,15 @@ class PipelineOptions:
     def __post_init__(self) -> None:
         for name, options in (("pair_by", PAIR_BY), ("alternate_by", ALTERNATE_BY), ("when_late", (AUTO, *WHEN_LATE))):
             if getattr(self, name) not in options:
-                raise InputError(f"{_flag(name)} {getattr(self, name)} is not known: choose one of {', '.join(options)}.")
+                raise InputError(f"`{name}={getattr(self, name)}` is not known: choose one of {', '.join(options)}.")
         for name, least in (("queue", 1), ("waiting", 2), ("frames", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
-                raise InputError(f"{_flag(name)} {value} is too little: give at least {least}.")
+                raise InputError(f"`{name}={value}` is too little: give at least {least}.")
         for name in ("max_skew", "late_after", "stall_after", "idle", "seconds"):
             value = getattr(self, name)
             if value is not None and not value >= 0:
-                raise InputError(f"{_flag(name)} {value} is no duration: give a time of 0 or more.")
+                raise InputError(f"`{name}={value}` is not a time: give 0 or more.")
 
     @property
     def most_frames(self) -> int:
@@ -104,7 +104,3 @@ class PipelineOptions:
         skew = DEFAULT_SKEW if self.max_skew is None else self.max_skew
         adaptive = self.max_skew is None
         return NearestPairing(skew, adaptive=adaptive, far_offset=self.far_offset, exact=exact, waiting=self.waiting)
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")

@@ -12,7 +12,8 @@ class Notifier:
     def __init__(self) -> None:
         self._address = os.environ.get("NOTIFY_SOCKET", "")
         self._watchdog = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        self.watchdog_seconds = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 if self._watchdog else 0.0
+        microseconds = os.environ.get("WATCHDOG_USEC", "")
+        self.watchdog_seconds = int(microseconds) / 1e6 if self._watchdog and microseconds.isdecimal() else 0.0
 
     def ready(self) -> None:
         """Sources and outputs are open."""

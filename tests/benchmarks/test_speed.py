@@ -380,11 +380,11 @@ def test_the_command_prints_a_table_and_a_headline(run, tiny_onnx):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--size", "big"], "--size big is not HxW"),
+        (["--size", "big"], "--size big is no size of frames"),
         (["--methods", "nothing"], "--methods nothing is not known"),
         (["--precision", "fp64"], "--precision fp64 is not known"),
         (["--backend", "openvino", "--backend", "tpu"], "--backend tpu is not known"),
-        (["--quality", "none.json"], "is no eval.json"),
+        (["--quality", "none.json"], "is not an eval.json"),
         (["--from", "none.json"], "--from measures nothing"),
         (["--report", __file__], "is a file: give --report a folder"),
     ],

@@ -180,7 +180,7 @@ def test_the_command_makes_the_report_from_committed_files(merged, result, evalu
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"mean": {"lap": {"Qabf": "much"}}}', '{"mean": [1]}'])
 def test_a_file_that_is_no_evaluation_is_refused(tmp_path, text):
     (tmp_path / "eval.json").write_text(text)
-    with pytest.raises(InputError, match=r"is no eval\.json: make one with"):
+    with pytest.raises(InputError, match=r"is not an eval\.json: make one with"):
         tradeoff.read_quality(tmp_path / "eval.json")
 
 
@@ -196,7 +196,7 @@ def test_a_file_that_is_no_measurement_is_refused(tmp_path, text):
     commands.register(app)
     answer = CliRunner().invoke(app, ["bench", "--from", str(tmp_path / "bench.json")])
     assert answer.exit_code == 2
-    assert "is no bench.json" in answer.stderr.replace("\n", " ")
+    assert "is not a bench.json" in answer.stderr.replace("\n", " ")
 
 
 @pytest.fixture

@@ -34,6 +34,16 @@ def test_what_was_done_to_the_frames():
     ]
 
 
+def test_what_was_done_to_a_stack():
+    done = telling.done_to(outcome(more=["c.png"], method="pyramid", left_out={"x/d.png": "too far"}, order=["c.png", "a.png"]))
+    assert done == [
+        "3 frames",
+        "chosen by detail alone (--method pyramid)",
+        "d.png took no part",
+        "put in the order of focus: c.png, a.png",
+    ]
+
+
 def test_a_plain_pair_needs_no_words():
     assert telling.done_to(outcome()) == []
 

@@ -226,7 +226,7 @@ def test_existing_files_are_kept_unless_forced(traced, tmp_path):
         ({"out": "x.engine"}, r"\.onnx"),
         ({"precision": "int8"}, "ufa calibrate"),
         ({"precision": "fp64"}, "choose fp32 or fp16"),
-        ({"io": "nhwc"}, "--io nhwc"),
+        ({"io": "nhwc"}, "io=nhwc"),
     ],
 )
 def test_unknown_options_are_refused(options, what, traced, tmp_path):

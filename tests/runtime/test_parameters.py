@@ -41,7 +41,12 @@ def texts_with_options(path: Path) -> list[str]:
             skipped |= {id(word) for word in ast.walk(node)}
     texts = [(node, whole(node)) for node in ast.walk(tree) if isinstance(node, ast.expr) and id(node) not in skipped]
     outside = [(node, re.sub(r"`(ufa|pip|v4l2-ctl|podman) [^`]*`", "", text)) for node, text in texts]
-    return [f"{path}:{node.lineno}: {text}" for node, text in outside if re.search(r"(?<![\w-])--[a-z](?!\r)", text)]
+    made = {id(sum_.left) for sum_ in ast.walk(tree) if isinstance(sum_, ast.BinOp)}  # "--" + name
+    return [
+        f"{path}:{node.lineno}: {text}"
+        for node, text in outside
+        if re.search(r"(?<![\w-])--[a-z](?!\r)", text) or (text == "--" and id(node) in made)
+    ]
 
 
 @pytest.mark.parametrize("folder", LIBRARY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,13 @@ class SinkOptions:
     token: str = ""
     force: bool = False
     white: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises: InputError for a rate or a time that is none."""
+        if not 0 < self.rate < math.inf:
+            raise InputError(f"`fps` {self.rate} is no rate: give frames a second, above 0.")
+        if self.segment is not None and not 0 < self.segment < math.inf:
+            raise InputError(f"`segment` {self.segment} is no duration: give seconds, above 0.")
 
 
 def sink_from_text(text: str, options: SinkOptions | None = None) -> Sink | None:

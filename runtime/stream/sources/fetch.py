@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
-SILENCE_SECONDS = 5.0  # a server that sends nothing for so long has gone
+SILENCE_SECONDS = 5.0  # a server that sends nothing for this long has gone
 _MOST_REDIRECTIONS = 5
 _REDIRECTIONS = frozenset({301, 302, 303, 307, 308})
 _SCHEMES = {"http": 80, "https": 443}

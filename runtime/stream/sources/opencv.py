@@ -123,7 +123,7 @@ class DeviceSource(_Capture):
         self._fourcc = fourcc
 
     def open(self) -> None:
-        """Raises: SourceLost when it does not open, InputError when it has not the size that was asked for."""
+        """Raises: SourceLost when it does not open, InputError when it does not have the size that was asked for."""
         if not self._opened(self._device, cv2.CAP_V4L2):
             raise SourceLost(f"{self.name} does not open")
         if self._fourcc:

@@ -18,7 +18,7 @@ from ufafuse.runtime.stream.frames import FAR, NEAR
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.sinks.base import Sink
-from ufafuse.runtime.stream.sources import BrokenFrame, HttpSource, PushSource, Source, SourceLost, mjpeg
+from ufafuse.runtime.stream.sources import BrokenFrame, HttpSource, PushSource, Source, SourceLost, UrlSource, mjpeg, opencv
 
 UFA = [sys.executable, "-c", "from ufafuse.commands.cli import main; main()", "stream"]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
@@ -127,6 +127,28 @@ def test_a_picture_that_never_comes_whole_is_given_up(hostile, what):
     assert time.monotonic() - begun < 3
     assert time.thread_time() - spent < 2
     source.close()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "pieces"),
+    [
+        ("rtsp", lambda: dripped(b"RTSP/1.0 200 OK\r\nCSeq: 1\r\nX: ")),
+        ("rtsp", lambda: dripped(b"", pause=60)),
+        ("rtsp", lambda: endless(b"RTSP/1.0 100 Continue\r\n\r\n")),
+        ("tcp", lambda: dripped(b"")),
+        ("tcp", lambda: endless(b"x" * 1000)),
+        ("http", lambda: after(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\n\r\n", dripped(b"\0\0\0\x20ftypisom"))),
+    ],
+    ids=["drips", "silent", "continues", "drips bare", "endless", "video that drips"],
+)
+def test_what_ffmpeg_opens_has_one_deadline_too(hostile, monkeypatch, scheme, pieces):
+    monkeypatch.setattr(opencv, "NETWORK_TIMEOUT_MS", 700)
+    url = hostile(pieces).replace("http:", f"{scheme}:")
+    source = HttpSource(url) if scheme == "http" else UrlSource(url)
+    begun = time.monotonic()
+    with pytest.raises(SourceLost):
+        source.open()
+    assert time.monotonic() - begun < 4
 
 
 @pytest.mark.parametrize("while_", ["open", "read"])

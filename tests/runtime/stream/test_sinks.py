@@ -366,3 +366,9 @@ class TestEightBit:
 
     def test_a_white_that_is_given(self):
         assert EightBit(1023)(np.full((4, 4), 1023, np.uint16)).min() == 255
+
+
+@pytest.mark.parametrize("options", [{"segment": float("nan")}, {"segment": 0.0}, {"rate": float("inf")}, {"rate": -1.0}])
+def test_options_that_are_no_numbers_are_refused(options):
+    with pytest.raises(InputError, match=r"is no (duration|rate)"):
+        SinkOptions(**options)

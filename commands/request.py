@@ -1,0 +1,39 @@
+"""A command from a dataclass: its fields are the options, its docstring the help; what runs is given one of it."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from typing import Any, TypeVar, get_type_hints
+
+Request = TypeVar("Request")
+
+
+def as_command(run: Callable[..., None], request: type[Request], **more: Any) -> Callable[..., None]:  # noqa: ANN401 - types
+    """A function that typer makes a command of.
+
+    Args:
+        run: Called with the request, and by name with what ``more`` asks for.
+        request: A dataclass; each field is annotated as typer wants it.
+        more: Types of further parameters that typer fills in, such as ``context=typer.Context``.
+    """
+
+    def command(**given: Any) -> None:  # noqa: ANN401 - whatever the command line gave
+        filled = {name: given.pop(name) for name in more}
+        run(request(**given), **filled)
+
+    parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind) for name, kind in more.items()]
+    hints = get_type_hints(request, include_extras=True)
+    for field in fields(request):  # type: ignore[arg-type]
+        default = inspect.Parameter.empty if field.default is MISSING else field.default
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters.append(inspect.Parameter(field.name, kind, default=default, annotation=hints[field.name]))
+    command.__doc__ = request.__doc__
+    command.__annotations__ = {**more, **hints}
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return command
+
+
+def given(request: object) -> dict[str, Any]:
+    """What was given of a request whose options are None (or empty) unless they are."""
+    values = {field.name: getattr(request, field.name) for field in fields(request)}  # type: ignore[arg-type]
+    return {name: value for name, value in values.items() if value is not None and value != []}
