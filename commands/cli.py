@@ -27,6 +27,7 @@ ORDER = (
     "bench",
     "eval",
     "models",
+    "schema",
     "info",
     "serve",
 )
