@@ -3,10 +3,10 @@
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,12 +59,16 @@ class FolderContestant(Contestant):
 
     def fused(self, pair: PairPaths, near: Image, far: Image) -> FusedPair:  # noqa: ARG002 - the picture is there already
         """Read the pair's picture. Raises: InputError when there is none, or more than one."""
-        wanted = {_plain(pair.name), _plain(Path(pair.name).name)}
+        return FusedPair(read_image(self.find(pair.name, "pair")), None)
+
+    def find(self, name: str, what: str) -> Path:
+        """The picture of the pair or stack (``what``) of this name. Raises: InputError when there is none, or more than one."""
+        wanted = {_plain(name), _plain(Path(name).name)}
         found = [path for path in sorted(self.folder.rglob("*")) if is_image(path) and _plain(path.stem) in wanted]
         if len(found) != 1:
-            what = "no picture" if not found else f"{len(found)} pictures"
-            raise InputError(f"{self.folder} holds {what} of pair {pair.name}: name it {Path(pair.name).name}.png.")
-        return FusedPair(read_image(found[0]), None)
+            count = "no picture" if not found else f"{len(found)} pictures"
+            raise InputError(f"{self.folder} holds {count} of {what} {name}: name it {Path(name).name}.png.")
+        return found[0]
 
 
 def _plain(name: str) -> str:
@@ -139,7 +143,7 @@ def contestants(
     """
     found: list[Contestant] = []
     for folder in fused:
-        found += [FolderContestant(part.name, part) for part in _fused_folders(folder)]
+        found += [FolderContestant(part.name, part) for part in fused_folders(folder)]
     networks = bundled()
     names = [name for asked in method_names for name in (list(methods()) if asked == _ALL else [asked])]
     for name in names:
@@ -150,21 +154,37 @@ def contestants(
     if not found and not models:
         models = [DEFAULT]
     found += [ModelContestant(model, backend=backend, precision=precision, threads=threads) for model in models]
-    return list(_distinct(found))
+    return list(distinct(found))
 
 
-def _fused_folders(folder: Path) -> list[Path]:
+def fused_folders(folder: Path, what: str = "pair") -> list[Path]:
+    """The folders that ``--fused`` names: itself where it holds pictures of pairs or stacks (``what``), else those in it.
+
+    Raises:
+        InputError: There is none.
+    """
     if not folder.is_dir():
-        raise InputError(f"`fused={folder}` is not a folder: give one that holds a fused picture for each pair.")
+        raise InputError(f"`fused={folder}` is not a folder: give one that holds a fused picture for each {what}.")
     if any(is_image(path) for path in folder.iterdir()):
         return [folder]
     parts = [part for part in sorted(folder.iterdir()) if part.is_dir() and any(map(is_image, part.rglob("*")))]
     if not parts:
-        raise InputError(f"`fused={folder}` holds no picture: give the folder that `ufa fuse --pairs` wrote.")
+        mend = (
+            "give the folder that `ufa fuse --pairs` wrote" if what == "pair" else f"name a picture for each {what}, NAME.png"
+        )
+        raise InputError(f"`fused={folder}` holds no picture: {mend}.")
     return parts
 
 
-def _distinct(found: list[Contestant]) -> Iterator[Contestant]:
+class _Named(Protocol):
+    name: str
+
+
+Kind = TypeVar("Kind", bound=_Named)
+
+
+def distinct(found: Iterable[Kind]) -> Iterator[Kind]:
+    """Each of them. Raises: InputError where two have one name."""
     seen: set[str] = set()
     for contestant in found:
         if contestant.name in seen:

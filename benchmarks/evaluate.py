@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from ufafuse.benchmarks.contestants import Contestant, FusedPair, ModelContestant, alike
-from ufafuse.benchmarks.metrics import METRICS, TRUTH_METRICS, as_levels, score
+from ufafuse.benchmarks.metrics import METRICS, STACK_METRICS, TRUTH_METRICS, as_levels, score
 from ufafuse.benchmarks.speed.contenders import cores
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
@@ -30,14 +30,15 @@ _PAIR_ERRORS = (UfaError, MemoryError, cv2.error)
 
 @dataclass(frozen=True)
 class EvalRow:
-    """One pair and one contestant.
+    """One pair or stack and one contestant.
 
     Args:
-        name: The pair's.
+        name: The pair's or the stack's.
         method: The contestant's.
         metrics: Name to value, NaN where it is not defined; empty when ``error`` is not.
         ms: Time of the fusion alone; None where the picture was not made here.
         error: Why there are no metrics.
+        note: What was done to the picture before it was scored; empty as a rule.
     """
 
     name: str
@@ -45,13 +46,14 @@ class EvalRow:
     metrics: dict[str, float] = field(default_factory=dict)
     ms: float | None = None
     error: str = ""
+    note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The entry of ``rows``; a metric that is not defined is null."""
         entry: dict[str, Any] = {"name": self.name, "method": self.method, "metrics": _finite(self.metrics)}
         if self.ms is not None:
             entry["ms"] = round(self.ms, 3)
-        return entry | ({"error": self.error} if self.error else {})
+        return entry | {key: text for key, text in (("note", self.note), ("error", self.error)) if text}
 
 
 def _finite(metrics: dict[str, float]) -> dict[str, float | None]:
@@ -65,10 +67,14 @@ class Evaluation:
     Args:
         rows: In the order of contestants and pairs.
         networks: Of each contestant that is a network, the ``backend`` and the ``precision`` that it ran in.
+        what: What was fused: "pair" or "stack".
+        bounds: Methods that are no contestants but what could be had at best.
     """
 
     rows: list[EvalRow]
     networks: dict[str, dict[str, str]] = field(default_factory=dict)
+    what: str = "pair"
+    bounds: tuple[str, ...] = ()
 
     @property
     def methods(self) -> list[str]:
@@ -81,20 +87,30 @@ class Evaluation:
         return [row for row in self.rows if row.error]
 
     def failures(self) -> list[str]:
-        """What to tell of the failed rows: one line a method, for a folder may lack the same ten pictures as the next."""
-        lines = []
+        """What to tell of the failed rows, in few lines.
+
+        One for each pair or stack that failed for all alike (its frames are damaged); else one a method, for a folder may lack
+        the same ten pictures as the next.
+        """
+        lines, alone = [], list[EvalRow]()
+        for name in dict.fromkeys(row.name for row in self.failed):
+            rows = [row for row in self.rows if row.name == name]
+            if len(rows) > 1 and len({row.error for row in rows}) == 1:
+                lines.append(f"{name}: {rows[0].error}")
+            else:
+                alone += [row for row in rows if row.error]
         for method in self.methods:
-            rows = [row for row in self.failed if row.method == method]
+            rows = [row for row in alone if row.method == method]
             if rows:
-                which = rows[0].name if len(rows) == 1 else f"{len(rows)} pairs from {rows[0].name} to {rows[-1].name}"
+                which = rows[0].name if len(rows) == 1 else f"{len(rows)} {self.what}s from {rows[0].name} to {rows[-1].name}"
                 lines.append(f"{method}, {which}: {rows[0].error}")
         return lines
 
     def mean(self, method: str) -> dict[str, float]:
-        """The plain mean of each metric over the pairs where it is defined."""
+        """The plain mean of each metric over the pairs or stacks where it is defined."""
         rows = [row for row in self.rows if row.method == method and not row.error]
         means = {}
-        for name in (*METRICS, *TRUTH_METRICS):
+        for name in (*METRICS, *TRUTH_METRICS, *STACK_METRICS):
             values = [row.metrics[name] for row in rows if math.isfinite(row.metrics.get(name, math.nan))]
             if values:
                 means[name] = float(np.mean(values))

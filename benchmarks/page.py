@@ -185,14 +185,15 @@ def _html(evaluation: Evaluation, rows: list[TableRow], sections: list[str], *, 
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(title),
         note=escape(_note(evaluation)),
-        table=_html_table(rows),
+        table=html_table(rows),
         notes="".join(f'<p class="note">{escape(note)}</p>' for note in _row_notes(rows, table)),
         failures=f"<h2>Failed</h2><ul>{failures}</ul>" if failures else "",
         pairs="\n".join(sections),
     )
 
 
-def _html_table(rows: list[TableRow]) -> str:
+def html_table(rows: list[TableRow]) -> str:
+    """The table of methods as HTML."""
     names = columns(rows)
     top = best(rows, names)
     lines = ["<table>", "<tr>" + "".join(f"<th>{escape(head)}</th>" for head in header(names)) + "</tr>"]

@@ -5,7 +5,7 @@ import io
 from typing import TYPE_CHECKING
 
 from ufafuse.benchmarks.evaluate import Evaluation
-from ufafuse.benchmarks.metrics import METRICS, TRUTH_METRICS
+from ufafuse.benchmarks.metrics import LESS_IS_BETTER, METRICS, SHARES, STACK_METRICS, TRUTH_METRICS
 from ufafuse.benchmarks.published import MEASURED, Table, TableRow
 from ufafuse.runtime.tables import kept_columns, left_out
 
@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     import rich.table
 
 NOT_GIVEN = "-"
+BOUND = "upper bound"
 _WIDE = 104
 _DROPPED_FIRST = ("Qcb", "SEN", "Qm", "STD", "Qc")
+_SHORT_HEADS = {"detail_sharp": "sharp", "detail_low": "low", "detail_added": "added"}
+_SHORT_HEADS |= {"depth_error": "depth off", "depth_known": "known"}
 _SHORT_DIGITS = {"AVG": 2, "STD": 2, "SEN": 2, "PSNR": 2}
 
 
@@ -28,16 +31,17 @@ def measured_rows(evaluation: Evaluation) -> list[TableRow]:
         note = (
             ""
             if all(outcomes)
-            else f"a mean over only {sum(outcomes)} of {len(outcomes)} pairs, not comparable with the others"
+            else f"a mean over only {sum(outcomes)} of {len(outcomes)} {evaluation.what}s, not comparable with the others"
         )
         if means:
-            rows.append(TableRow(method, MEASURED, means, None if ms is None else ms / 1e3, note))
+            source = BOUND if method in evaluation.bounds else MEASURED
+            rows.append(TableRow(method, source, means, None if ms is None else ms / 1e3, note))
     return rows
 
 
 def columns(rows: list[TableRow]) -> list[str]:
     """The metrics that at least one row has, in the order of the paper's table."""
-    return [name for name in (*METRICS, *TRUTH_METRICS) if any(name in row.metrics for row in rows)]
+    return [name for name in (*METRICS, *TRUTH_METRICS, *STACK_METRICS) if any(name in row.metrics for row in rows)]
 
 
 def cells(row: TableRow, names: list[str], *, short: bool = False) -> list[str]:
@@ -45,28 +49,33 @@ def cells(row: TableRow, names: list[str], *, short: bool = False) -> list[str]:
 
     Without times: those of an evaluation are taken beside other work and are no speeds, which `ufa bench` measures.
     """
-    digits = _SHORT_DIGITS if short else {}
-    values = [
-        f"{row.metrics[name]:.{digits.get(name, 3 if short else 4)}f}" if name in row.metrics else NOT_GIVEN for name in names
-    ]
+    values = [cell(name, row.metrics[name], short=short) if name in row.metrics else NOT_GIVEN for name in names]
     return [row.method, row.source, *values]
 
 
-def header(names: list[str]) -> list[str]:
-    """The heads of `cells`' columns."""
-    return ["method", "what it is", *names]
+def cell(name: str, value: float, *, short: bool = False) -> str:
+    """A metric's value as text: shares in per cent with one digit, all others with four digits or, ``short``, fewer."""
+    if name in SHARES:
+        return f"{100 * value:.1f} %"
+    return f"{value:.{_SHORT_DIGITS.get(name, 3) if short else 4}f}"
+
+
+def header(names: list[str], *, short: bool = False) -> list[str]:
+    """The heads of `cells`' columns; ``short``, for narrow terminals."""
+    return ["method", "what it is", *(_SHORT_HEADS.get(name, name) if short else name for name in names)]
 
 
 def best(rows: list[TableRow], names: list[str]) -> dict[str, float]:
-    """The largest value of each metric among the rows measured here, over all pairs."""
+    """The best value of each metric among the rows measured here, over all pairs or stacks."""
     measured = [row for row in rows if row.source == MEASURED and not row.note]
-    return {name: max((row.metrics[name] for row in measured if name in row.metrics), default=float("inf")) for name in names}
+    values = {name: [row.metrics[name] for row in measured if name in row.metrics] for name in names}
+    return {name: (min if name in LESS_IS_BETTER else max)(found) if found else float("inf") for name, found in values.items()}
 
 
 def is_best(row: TableRow, name: str, top: dict[str, float]) -> bool:
-    """Whether a row measured here has the largest value, to the digits shown."""
+    """Whether a row measured here has the best value, to the digits shown."""
     comparable = row.source == MEASURED and not row.note
-    return comparable and name in row.metrics and f"{row.metrics[name]:.4f}" == f"{top[name]:.4f}"
+    return comparable and name in row.metrics and cell(name, row.metrics[name]) == cell(name, top[name])
 
 
 def terminal_table(rows: list[TableRow], title: str, console: "rich.console.Console") -> "rich.table.Table":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ufafuse.commands.evalstacks import checked_align, evaluate_stacks, refuse_with_stacks
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import BackendError, InputError, OutputError
 
@@ -34,66 +35,114 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     *,
-    pairs: Annotated[Path, typer.Option(help="A folder of pairs: NAME_A.* + NAME_B.* [+ NAME_GT.*], or near/ + far/ [+ gt/].")],
+    pairs: Annotated[
+        Path | None, typer.Option(help="A folder of pairs: NAME_A.* + NAME_B.* [+ NAME_GT.*], or near/ + far/ [+ gt/].")
+    ] = None,
+    stacks: Annotated[
+        Path | None, typer.Option(help="A folder of stacks: one folder of frames each [+ truth.*] [+ depth.tif].")
+    ] = None,
     fused: Annotated[list[Path] | None, typer.Option(help="A folder of fused pictures, or of such. Repeatable.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="A network: a bundled name or a file. Repeatable.")] = None,
-    methods: Annotated[str, typer.Option(help="Classical methods and bundled networks, by comma; or all.")] = "",
+    methods: Annotated[
+        str, typer.Option(help="Classical methods, bundled networks, pyramid (of stacks), by comma; or all.")
+    ] = "",
+    align: Annotated[
+        str | None,
+        typer.Option(
+            help="How a stack's frames are registered: off, translation, euclidean, affine, homography [default: affine; off "
+            "where there is a truth]."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write a page, CSV, JSON and the pictures here.")] = None,
     table: Annotated[str | None, typer.Option(help="Set the paper's table beside it: V, VI or VII.")] = None,
-    only: Annotated[str | None, typer.Option(help="Only pairs whose name matches, such as 'lytro_0*'.")] = None,
+    only: Annotated[str | None, typer.Option(help="Only pairs or stacks whose name matches, such as 'lytro_0*'.")] = None,
     backend: Backend = "auto",
     precision: Precision = None,
     threads: Threads = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes [default: one a core].")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes, for pairs [default: one a core].")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Score fused pictures by the paper's seven metrics (and PSNR and SSIM where the truth is known).
+    """Score fused pictures of pairs or stacks (with PSNR and SSIM where the truth is known).
 
-    The pictures come from folders, networks or classical methods; with none of them named, from the bundled network.
+    Pairs by the paper's seven metrics, stacks by the share of their frames' detail that is kept. The pictures come from
+    folders, networks or classical methods; with none of them named, from the bundled network.
     """
     with console.run(as_json):
         require_extra("ufa eval")
-        from ufafuse.benchmarks.contestants import contestants
-        from ufafuse.benchmarks.evaluate import chosen_pairs
-        from ufafuse.benchmarks.published import other_pairs, published_table
-
-        chosen = chosen_pairs(pairs, only)
-        beside = published_table(table) if table else None
+        if pairs is None and stacks is None:
+            raise InputError("--pairs is missing: see `ufa eval --help`. For focus stacks: --stacks DIR.")
+        if pairs is not None and stacks is not None:
+            raise InputError("both --pairs and --stacks were given: give one of them.")
+        named = {"fused": fused or [], "models": model or [], "method_names": list(_listed([methods]))}
+        limits = {"backend": backend, "precision": precision, "threads": threads}
         _checked_folder(out, force=force)
-        names, models = list(_listed([methods])), model or []
-        compared = contestants(
-            fused=fused or [], models=models, method_names=names, backend=backend, precision=precision, threads=threads
-        )
-        try:
-            evaluation = _evaluated(chosen, compared, out, jobs)
-        finally:
-            for contestant in compared:
-                contestant.close()
-
-        from ufafuse.benchmarks.tables import measured_rows, terminal_table, with_published
-
-        rows = with_published(measured_rows(evaluation), beside)
-        count = "1 pair" if len(chosen) == 1 else f"{len(chosen)} pairs"
-        title = f"{pairs.resolve().name}: fusion quality of {count}" + (f", beside Table {table.upper()}" if table else "")
-        result = evaluation.to_json()
-        warning = other_pairs(table, [pair.name for pair in chosen]) if table else ""
-        if warning:
-            result["warnings"] = [warning]
-            title += " (of other pairs)"
-        if out is not None:
-            from ufafuse.benchmarks.page import write_pages
-
-            written = write_pages(out, evaluation, rows, chosen, title=title, table=beside)
-            result["files"] = [str(path) for path in written]
-        console.emit(result, as_json=as_json)
-        if not as_json:
-            console.out.print(terminal_table(rows, title, console.out))
-        _tell_evaluation(evaluation, rows, result, as_json=as_json)
-        if out is not None:
-            console.hint(f"ufa bench --quality {out / 'eval.json'} --report DIR", as_json=as_json)
+        if stacks is not None:
+            refuse_with_stacks(table=table, jobs=jobs)
+            evaluation = _evaluated_stacks(stacks, named | limits, align=align, out=out, only=only, as_json=as_json)
+        else:
+            assert pairs is not None
+            if align is not None:
+                raise InputError("--align is for stacks: register pairs with `ufa fuse --align` first.")
+            evaluation = _evaluated_pairs(pairs, named | limits, table=table, out=out, only=only, jobs=jobs, as_json=as_json)
     if evaluation.failed:
         raise typer.Exit(1)
+
+
+def _evaluated_stacks(
+    stacks: Path, chosen: dict[str, Any], *, align: str | None, out: Path | None, only: str | None, as_json: bool
+) -> "Evaluation":
+    from ufafuse.benchmarks.stacks.contestants import stack_contestants
+    from ufafuse.benchmarks.stacks.folders import find_stacks
+
+    motion = checked_align(align)
+    find_stacks(stacks, only)  # before models are loaded
+    return evaluate_stacks(stacks, stack_contestants(**chosen), align=motion, out=out, only=only, as_json=as_json)
+
+
+def _evaluated_pairs(
+    pairs: Path,
+    named: dict[str, Any],
+    *,
+    table: str | None,
+    out: Path | None,
+    only: str | None,
+    jobs: int | None,
+    as_json: bool,
+) -> "Evaluation":
+    from ufafuse.benchmarks.contestants import contestants
+    from ufafuse.benchmarks.evaluate import chosen_pairs
+    from ufafuse.benchmarks.published import other_pairs, published_table
+    from ufafuse.benchmarks.tables import measured_rows, terminal_table, with_published
+
+    chosen = chosen_pairs(pairs, only)
+    beside = published_table(table) if table else None
+    compared = contestants(**named)
+    try:
+        evaluation = _evaluated(chosen, compared, out, jobs)
+    finally:
+        for contestant in compared:
+            contestant.close()
+    rows = with_published(measured_rows(evaluation), beside)
+    count = "1 pair" if len(chosen) == 1 else f"{len(chosen)} pairs"
+    title = f"{pairs.resolve().name}: fusion quality of {count}" + (f", beside Table {table.upper()}" if table else "")
+    result = evaluation.to_json()
+    warning = other_pairs(table, [pair.name for pair in chosen]) if table else ""
+    if warning:
+        result["warnings"] = [warning]
+        title += " (of other pairs)"
+    if out is not None:
+        from ufafuse.benchmarks.page import write_pages
+
+        written = write_pages(out, evaluation, rows, chosen, title=title, table=beside)
+        result["files"] = [str(path) for path in written]
+    console.emit(result, as_json=as_json)
+    if not as_json:
+        console.out.print(terminal_table(rows, title, console.out))
+    _tell_evaluation(evaluation, rows, result, as_json=as_json)
+    if out is not None:
+        console.hint(f"ufa bench --quality {out / 'eval.json'} --report DIR", as_json=as_json)
+    return evaluation
 
 
 def _tell_evaluation(evaluation: "Evaluation", rows: "list[TableRow]", result: dict[str, Any], *, as_json: bool) -> None:

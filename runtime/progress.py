@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable
-from datetime import timedelta
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
@@ -20,7 +19,7 @@ class Bars(Progress):
 
     def __init__(self, console: Console) -> None:
         self._since = time.monotonic()
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), Figures())
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), Figures())
         super().__init__(*columns, console=console, transient=True, disable=not console.is_terminal)
 
     def stop(self) -> None:
@@ -35,7 +34,7 @@ class Bars(Progress):
 
 
 class Figures(ProgressColumn):
-    """``11 of 40  2.3/s  0:00:13 left``; without a known total what is known of it."""
+    """``11 of 40  2.3/s  0:13 left``; without a known total what is known of it."""
 
     def render(self, task: Task) -> Text:
         """The figures of one bar."""
@@ -58,4 +57,7 @@ def figures(completed: float, total: float | None, *, speed: float | None, elaps
 
 
 def _clock(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
+    """``0:43``, or with hours ``1:02:43``."""
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"

@@ -1,6 +1,7 @@
 """What pyproject says about the package is what lies in the folders."""
 
 import importlib
+import subprocess
 import sys
 from pathlib import Path
 
@@ -52,7 +53,19 @@ def test_the_console_command_is_there() -> None:
     assert callable(getattr(importlib.import_module(module), function))
 
 
-def test_the_namespace_itself_has_no_file() -> None:
+def test_what_most_programs_need_is_at_the_top() -> None:
     import ufafuse
+    from ufafuse.runtime.fuser import Fuser
+    from ufafuse.runtime.stack import fuse_stack
 
-    assert getattr(ufafuse, "__file__", None) is None
+    assert ufafuse.Fuser is Fuser
+    assert ufafuse.fuse_stack is fuse_stack
+    assert ufafuse.__version__ == PYPROJECT["project"]["version"]
+    with pytest.raises(AttributeError, match="no attribute 'Fusser'"):
+        _ = ufafuse.Fusser
+
+
+def test_the_top_imports_nothing_by_itself() -> None:
+    code = "import sys, ufafuse; print([name for name in ('numpy', 'cv2', 'torch', 'typer') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"

@@ -13,7 +13,15 @@ METRICS = ("AVG", "STD", "SEN", "VIFF", "Qabf", "Qc", "Qm", "Qcb")
 TRUTH_METRICS = ("PSNR", "SSIM")
 """Only where the all-in-focus picture is known."""
 
-__all__ = ["METRICS", "TRUTH_METRICS", "as_levels", "score"]
+STACK_METRICS = ("detail_sharp", "detail_low", "detail_added", "depth_error", "depth_known")
+"""Of stacks, see `ufafuse.benchmarks.stacks`; less is better in `LESS_IS_BETTER`."""
+
+LESS_IS_BETTER = frozenset({"detail_added", "depth_error"})
+
+SHARES = frozenset({"detail_sharp", "detail_low", "detail_added", "depth_known"})
+"""Metrics from 0 to 1 that tables show in per cent."""
+
+__all__ = ["LESS_IS_BETTER", "METRICS", "SHARES", "STACK_METRICS", "TRUTH_METRICS", "against_truth", "as_levels", "score"]
 
 
 def score(near: Image, far: Image, fused: Image, reference: Image | None = None) -> dict[str, float]:
@@ -45,7 +53,7 @@ def score(near: Image, far: Image, fused: Image, reference: Image | None = None)
     values = _on_red(*map(red, sources)) | _on_grey(*map(grey, sources))
     values = {name: values[name] for name in METRICS}
     if reference is not None:
-        values |= _against(eight_bit["reference"], eight_bit["fused"])
+        values |= against_truth(eight_bit["reference"], eight_bit["fused"])
     return values
 
 
@@ -67,7 +75,8 @@ def _on_grey(near: Plane, far: Plane, fused: Plane) -> dict[str, float]:
     }
 
 
-def _against(reference: truth.Levels, fused: truth.Levels) -> dict[str, float]:
+def against_truth(reference: truth.Levels, fused: truth.Levels) -> dict[str, float]:
+    """PSNR and SSIM of a fused picture, H x W [x 3] uint8; where one of the two is grey, it stands in all channels."""
     if reference.ndim != fused.ndim:
         reference, fused = (picture if picture.ndim == 3 else picture[..., None].repeat(3, 2) for picture in (reference, fused))
     return {"PSNR": truth.psnr(reference, fused), "SSIM": truth.ssim(reference, fused)}

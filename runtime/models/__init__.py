@@ -36,8 +36,9 @@ def model_path(model: str | Path | None = None, *, precision: str | None = None)
     """The ONNX (or engine) file behind a name or a path.
 
     Args:
-        model: A bundled name, a path, or nothing for the default network.
-        precision: With a name, ``"int8"`` takes the calibrated file.
+        model: A bundled name (a calibrated file's own, such as ``"ufa-nano-int8"``, too), a path, or nothing for the default
+            network.
+        precision: With a network's name, ``"int8"`` takes the calibrated file.
 
     Raises:
         InputError: Neither a bundled name nor a file; or no file of that precision is bundled.
@@ -48,6 +49,8 @@ def model_path(model: str | Path | None = None, *, precision: str | None = None)
         if not path.is_file():
             raise InputError(f"`model={name}` does not exist: give a .onnx or .engine file, or one of {_names()}.")
         return path
+    if name.endswith("-int8") and (FOLDER / f"{name}.onnx").is_file():
+        return FOLDER / f"{name}.onnx"
     if name not in bundled():
         raise InputError(f"`model={name}` is not known: give one of {_names()}, or a .onnx or .engine file.")
     if precision not in _PRECISION_SUFFIX:

@@ -54,7 +54,7 @@ def fault_in_scan(data: bytes) -> str:
     """What shows that bytes were lost or changed inside a JPEG; empty where nothing does, or where nothing can be said."""
     try:
         return next((fault for fault in map(_fault, _scans(data)) if fault), "")
-    except (_Unknown, IndexError, ValueError):
+    except (_Unknown, LookupError, ValueError, ZeroDivisionError, OverflowError):
         return ""
 
 

@@ -98,7 +98,8 @@ def fused_by_hand(sessions, frames, covered):
     shares = shares / shares.sum(0, keepdims=True)
     bands = octaves(torch.from_numpy(padded(frames)))
     parts = [(band.numpy()[..., :height, :width] * shares[:, i : i + 1]).sum(0) for i, band in enumerate(bands)]
-    return np.clip(sum(parts), 0, 1), shares
+    unseen = (1 - covered) * 1e4
+    return np.clip(sum(parts), (frames + unseen).min(0), (frames - unseen).max(0)), shares
 
 
 def test_names_types_and_free_dimensions(gathering):

@@ -28,7 +28,7 @@ DEEP = "[" * 100_000 + "]" * 100_000
 ODD = [None, True, -1, 0, 1.5, 10**30, 1e308, math.nan, "abc", "", "x" * 10_000, [], [[]], {}, {"a": 1}, [-1], ["a"], "\x1b[2J"]
 KNOWN = ["kind", "variant", "precision", "io", "spec", "weights_sha256", "tools", "created", "extra"]
 EXTRA = ["role", "halo", "stride", "strides", "widths", "global_means", "profiles", "flavor", "version", "compute_capability"]
-EXTRA += ["hardware", "version_compatible", "plan_sha256"]
+EXTRA += ["hardware", "version_compatible", "plan_sha256", "gathers", "encode_halo", "score_halo", "octaves"]
 
 
 def read_text(text):
@@ -62,16 +62,27 @@ def test_a_reader_of_any_extra_entry_meets_its_type(small, name, value):
         return
     found = manifest.extra[name]
     assert {
-        "role": lambda: found in ("whole", "means", "tile"),
+        "role": lambda: found in ("whole", "means", "tile", "encode", "score"),
         "halo": lambda: 0 <= int(found) <= 4096,
         "stride": lambda: 1 <= int(found) <= 1024,
         "strides": lambda: all(stride >= 1 for stride in found),
         "widths": lambda: all(width >= 1 for width in found),
+        "octaves": lambda: all(size >= 1 for size in found),
+        "encode_halo": lambda: 0 <= int(found) <= 4096,
+        "score_halo": lambda: 0 <= int(found) <= 4096,
         "global_means": lambda: found in (True, False),
+        "gathers": lambda: found in (True, False),
         "version_compatible": lambda: found in (True, False),
         "profiles": lambda: all(len(profile["min"]) == 2 for profile in found),
         "compute_capability": lambda: all(isinstance(word, str) for word in found),
     }.get(name, lambda: isinstance(found, str))()
+
+
+@pytest.mark.parametrize("role", ["whole", "means", "tile", "encode", "score"])
+def test_the_manifest_of_every_graph_that_is_exported_is_read(small, role):
+    about = {"gathers": True, "encode_halo": 62, "score_halo": 126, "octaves": [2, 8], "widths": [4, 6], "strides": [4, 8]}
+    extra = {**json.loads(small.edited_manifest())["extra"], **about, "role": role}
+    assert read_text(small.edited_manifest(extra=extra)).extra["role"] == role
 
 
 @pytest.mark.parametrize(
@@ -179,7 +190,7 @@ class TestExternalData:
         ],
         ids=["initializer", "sparse", "constant", "constants", "subgraph", "subgraphs constant"],
     )
-    @pytest.mark.parametrize("how", [{"location": True}, {"entries": False, "location": True}, {}])
+    @pytest.mark.parametrize("how", [{"location": True}, {}])
     def test_is_refused_wherever_it_stands(self, tmp_path, small, wrap, how):
         path = tmp_path / "x.onnx"
         path.write_bytes(small.onnx_bytes(small.manifest(), graph=wrap(small.field, self.tensor(small, **how))))
@@ -207,7 +218,7 @@ class TestExternalData:
             read_manifest(tmp_path / "x.onnx")
 
     def test_graphs_in_graphs_without_end_are_refused(self, tmp_path, small):
-        graph = b""
+        graph = small.field(5, small.field(8, b"location"))
         for _ in range(400):
             graph = small.field(1, small.field(5, small.field(6, graph)))
         path = tmp_path / "x.onnx"

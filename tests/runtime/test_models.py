@@ -58,3 +58,8 @@ def test_bundled_files_are_whole_and_of_one_family(path):
     assert manifest.extra["role"] == {"means": "means", "tile": "tile"}.get(path.suffixes[0].strip("."), "whole")
     whole = read_manifest(FOLDER / f"{name}.onnx")
     assert manifest.weights_sha256 == whole.weights_sha256
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.onnx") if "." not in path.stem))
+def test_every_bundled_file_can_be_named(name):
+    assert model_path(name) == FOLDER / f"{name}.onnx"

@@ -1,0 +1,182 @@
+"""Who fuses stacks: networks, the pyramid, classical methods folded pair by pair, and pictures of any program."""
+
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from ufafuse.benchmarks.contestants import FolderContestant, distinct, fused_folders
+from ufafuse.benchmarks.methods import method, methods
+from ufafuse.benchmarks.stacks.registered import Placed, Registered, placed
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.frames import Frame
+from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.images import read_image
+from ufafuse.runtime.models import DEFAULT, STACKS, bundled
+from ufafuse.runtime.stack import fuse_stack, middle_out
+from ufafuse.runtime.stacks.fusing import fuse_sources
+from ufafuse.runtime.stacks.height import Height
+from ufafuse.runtime.stacks.options import StackOptions
+
+PYRAMID = "pyramid"
+_ALL = "all"
+
+
+class FusedStack(NamedTuple):
+    """A fused stack.
+
+    Args:
+        picture: As `placed` brings it into the frames' geometry.
+        ms: Time of the fusion alone; None where it was not made here.
+        height: The height map of the method's own; None where it has none.
+        order: The frames' numbers in the order that ``height`` counts them; empty: as they were given.
+    """
+
+    picture: Placed
+    ms: float | None = None
+    height: Height | None = None
+    order: list[int] = []  # noqa: RUF012 - never written to
+
+
+class StackContestant(ABC):
+    """Something that has a fused picture for a stack.
+
+    Attributes:
+        name: The row's name.
+        folds: Whether it needs all registered frames at once.
+    """
+
+    name: str
+    folds: bool = False
+
+    @abstractmethod
+    def fused(self, stack: Registered, *, want_height: bool) -> FusedStack:
+        """The fused picture of ``stack``, and its heights if they are wanted and it has any. Raises: UfaError."""
+
+    def close(self) -> None:
+        """Free what it holds."""
+
+
+def _made(picture: NDArray[Any], stack: Registered, name: str) -> Placed:
+    return placed(picture, stack.target, name, white=stack.white, move=False)
+
+
+class PyramidContestant(StackContestant):
+    """The classical choice of the strongest detail in every octave."""
+
+    name = PYRAMID
+
+    def fused(self, stack: Registered, *, want_height: bool) -> FusedStack:  # noqa: ARG002 - it has none
+        """It was made when the frames were registered."""
+        return FusedStack(_made(stack.pyramid.fused, stack, self.name), stack.pyramid.ms)
+
+
+@dataclass(frozen=True)
+class FoldContestant(StackContestant):
+    """A classical method for pairs, folded in the order in which the networks for pairs are."""
+
+    name: str
+    folds = True
+
+    def fused(self, stack: Registered, *, want_height: bool) -> FusedStack:  # noqa: ARG002 - it has none
+        """Fold the frames."""
+        chosen, pictures = method(self.name), dict(enumerate(map(stack.white.bytes, stack.frames)))
+        start = time.perf_counter()
+        for number, (near, far) in enumerate(middle_out(len(pictures)), start=len(pictures)):
+            pictures[number] = chosen.fuse(pictures.pop(near), pictures.pop(far))
+        ms = (time.perf_counter() - start) * 1e3
+        return FusedStack(_made(pictures.popitem()[1], stack, self.name), ms)
+
+
+class NetworkContestant(StackContestant):
+    """A network, by its bundled name or its file: one that gathers fuses by one rule, any other one folds pair by pair."""
+
+    def __init__(self, model: str, *, backend: str, precision: str | None, threads: int | None) -> None:
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        if Path(model).suffix == ".safetensors":
+            self._folder = tempfile.TemporaryDirectory(prefix="ufa-eval-")
+            model = _exported(Path(model), Path(self._folder.name))
+        self._fuser = Fuser(model, backend=backend, precision=precision, threads=threads)
+        self.name = self._fuser.model.stem
+        self.backend, self.precision = self._fuser.backend, self._fuser.precision
+        self.folds = not self._fuser.gathers
+
+    def fused(self, stack: Registered, *, want_height: bool) -> FusedStack:
+        """Run the network."""
+        if self.folds:
+            frames: list[Frame] = list(stack.frames)
+            folded = fuse_stack(self._fuser, frames, StackOptions())
+            return FusedStack(_made(folded.fused, stack, self.name), folded.ms)
+        options = StackOptions(align=stack.align, want_height=want_height, reference=stack.pyramid.reference)
+        result = fuse_sources(self._fuser, stack.sources, options)
+        return FusedStack(_made(result.fused, stack, self.name), result.ms, result.height, result.order)
+
+    def close(self) -> None:
+        """Free the engine."""
+        self._fuser.close()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+def _exported(weights: Path, folder: Path) -> str:
+    """Weights as ONNX, in a folder of our own."""
+    from ufafuse.export.onnx_export import onnx_from_weights
+
+    out = folder / f"{weights.stem}.onnx"
+    onnx_from_weights(weights, out)
+    return str(out)
+
+
+class PicturesContestant(StackContestant):
+    """Pictures of any program, one a stack, in a folder."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self._folder = name, FolderContestant(name, folder)
+
+    def fused(self, stack: Registered, *, want_height: bool) -> FusedStack:  # noqa: ARG002 - it has none
+        """Read the stack's picture, and register it to the frames where it lies elsewhere."""
+        path = self._folder.find(stack.name, "stack")
+        return FusedStack(placed(read_image(path), stack.target, str(path), white=stack.white))
+
+
+def stack_contestants(
+    *,
+    fused: list[Path],
+    models: list[str],
+    method_names: list[str],
+    backend: str = "auto",
+    precision: str | None = None,
+    threads: int | None = None,
+) -> list[StackContestant]:
+    """Everything that the user asked to compare; the network for stacks when nothing was asked for.
+
+    Args:
+        fused: Folders of pictures; one that only holds folders stands for all of those.
+        models: Bundled names, or weights or model files.
+        method_names: ``"pyramid"``, classical methods, bundled networks, or ``"all"``: the pyramid and every classical method.
+        backend, precision, threads: For the models.
+
+    Raises:
+        InputError: A name is not known, a folder is missing, or two would have the same name.
+        ModelError, BackendError: A model cannot be loaded.
+    """
+    networks, classical = bundled(), list(methods())
+    names = [name for asked in method_names for name in ([PYRAMID, *classical] if asked == _ALL else [asked])]
+    for name in names:
+        if name not in (PYRAMID, *classical, *networks):
+            raise InputError(
+                f"`methods={name}` is not known: choose from {', '.join([PYRAMID, *classical, *networks])}, or all."
+            )
+    found: list[StackContestant] = [PicturesContestant(part.name, part) for f in fused for part in fused_folders(f, "stack")]
+    found += [PyramidContestant() for name in names if name == PYRAMID]
+    found += [FoldContestant(name) for name in names if name in classical]
+    models = models + [name for name in names if name in networks]
+    if not found and not models:
+        models = [STACKS if STACKS in networks else DEFAULT]
+    for model in models:
+        found.append(NetworkContestant(model, backend=backend, precision=precision, threads=threads))
+    return list(distinct(found))

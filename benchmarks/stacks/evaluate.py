@@ -1,0 +1,168 @@
+"""Scores of fused stacks; one that fails does not stop the others."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ufafuse.benchmarks.evaluate import EvalRow, Evaluation, picture_path
+from ufafuse.benchmarks.metrics import against_truth
+from ufafuse.benchmarks.stacks.contestants import FusedStack, NetworkContestant, StackContestant
+from ufafuse.benchmarks.stacks.folders import StackPaths, read_depth
+from ufafuse.benchmarks.stacks.levels import Levels, luma
+from ufafuse.benchmarks.stacks.registered import Registered, registered
+from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.errors import UfaError
+from ufafuse.runtime.images import read_image, write_image
+from ufafuse.runtime.jobs import make_folder
+from ufafuse.runtime.pictures.source import stack_of
+from ufafuse.runtime.registration.align import Crop
+from ufafuse.runtime.stacks.relief import SURE
+
+BEST = "best frame"
+_STACK_ERRORS = (UfaError, MemoryError, cv2.error)
+"""What one stack may fail by, while the others go on; anything else is a defect of ours."""
+
+OnRow = Callable[[EvalRow], None]
+OnStack = Callable[[StackPaths, Registered, dict[str, Levels]], None]
+
+
+def evaluate_stacks(
+    stacks: list[StackPaths],
+    contestants: list[StackContestant],
+    *,
+    align: str | None = None,
+    pictures: Path | None = None,
+    done: OnRow = ignored,
+    on_stack: OnStack = ignored,
+) -> Evaluation:
+    """Fuse (where needed) and score every stack of every contestant, one stack after the other.
+
+    Args:
+        stacks: From `folders.find_stacks`.
+        contestants: From `contestants.stack_contestants`.
+        align: How frames are registered: "off", or a key of `MOTIONS`. None: "affine", and "off" where there is a truth.
+        pictures: Write each fused picture to ``pictures/CONTESTANT/STACK.png``, replacing what is there.
+        done: Called after each row.
+        on_stack: Called after each stack with its registered frames and its fused pictures by contestant, 8-bit levels in one
+            geometry.
+
+    Returns:
+        Rows in the order of contestants and stacks, with `BEST` where there is a truth: of each pixel the frame closest to
+        it. A stack that cannot be read, registered or scored has rows with errors. In the rows: ``PSNR`` and ``SSIM`` (with a
+        truth), what `detail.Detail.kept` says, and with a depth ``depth_error`` (median absolute error in frames of the heights
+        that a method is sure of, where there is detail) and ``depth_known`` (the share of that part where it is sure).
+    """
+    rows: list[EvalRow] = []
+
+    def add(row: EvalRow) -> None:
+        rows.append(row)
+        done(row)
+
+    keep = any(contestant.folds for contestant in contestants)
+    for stack in stacks:
+        failed = _one_stack(stack, contestants, align, keep, pictures, add, on_stack)
+        scored = {row.method for row in rows if row.name == stack.name} if failed else set()
+        for contestant in contestants if failed else ():
+            if contestant.name not in scored:
+                add(EvalRow(stack.name, contestant.name, error=failed))
+    order = [*(contestant.name for contestant in contestants), BEST]
+    rows.sort(key=lambda row: order.index(row.method))
+    networks = [contestant for contestant in contestants if isinstance(contestant, NetworkContestant)]
+    told = {network.name: {"backend": network.backend, "precision": network.precision} for network in networks}
+    return Evaluation(rows, told, what="stack", bounds=(BEST,))
+
+
+def _one_stack(
+    stack: StackPaths,
+    contestants: list[StackContestant],
+    align: str | None,
+    keep: bool,  # noqa: FBT001 - the registered frames, for those who fold
+    pictures: Path | None,
+    add: OnRow,
+    on_stack: OnStack,
+) -> str:
+    """Score one stack; returns why it could not be, or nothing."""
+    try:
+        with stack_of(stack.frames) as sources:
+            truth = read_image(stack.truth) if stack.truth else None
+            motion = align or ("affine" if truth is None else "off")
+            frames = registered(stack.name, sources, align=motion, truth=truth, keep=keep)
+            depth = read_depth(stack.depth, frames.size) if stack.depth else None
+            made = _scored(frames, depth, contestants, pictures, add)
+            on_stack(stack, frames, made)
+    except _STACK_ERRORS as error:
+        return _reason(error)
+    return ""
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or f"{type(error).__name__}: smaller frames, or fewer of them, may do"
+
+
+def _scored(
+    frames: Registered,
+    depth: NDArray[np.float32] | None,
+    contestants: list[StackContestant],
+    pictures: Path | None,
+    add: OnRow,
+) -> dict[str, Levels]:
+    """A row for each contestant, and their pictures."""
+    scoring, made = _Scoring(frames, depth), dict[str, Levels]()
+    for contestant in contestants:
+        try:
+            result = contestant.fused(frames, want_height=depth is not None)
+            row = scoring.row(contestant.name, result)
+            if pictures is not None:
+                _write(pictures, contestant.name, frames.name, result.picture.levels)
+        except _STACK_ERRORS as error:
+            row = EvalRow(frames.name, contestant.name, error=_reason(error))
+        else:
+            made[contestant.name] = result.picture.levels
+        add(row)
+    if frames.best is not None:
+        add(EvalRow(frames.name, BEST, scoring.metrics(frames.best, frames.crop)))
+        made[BEST] = frames.best
+    return made
+
+
+def _write(pictures: Path, method: str, name: str, levels: Levels) -> None:
+    path = picture_path(pictures, method, name)
+    make_folder(path.parent)
+    write_image(path, levels, force=True)
+
+
+class _Scoring:
+    """Measures pictures of one stack."""
+
+    def __init__(self, frames: Registered, depth: NDArray[np.float32] | None) -> None:
+        self._frames, self._depth = frames, depth
+        self._detail = frames.detail if frames.truth is None else frames.detail.confirmed(luma(frames.truth))
+
+    def row(self, method: str, result: FusedStack) -> EvalRow:
+        crop = self._frames.crop.within(result.picture.crop)
+        metrics = self.metrics(result.picture.levels, crop)
+        notes = [result.picture.note] if result.picture.note else []
+        if self._depth is not None and result.height is not None:
+            if result.order:
+                notes.append("its heights count the frames in another order than they were given in")
+            else:
+                metrics |= self._heights(result.height.position, result.height.confidence, self._depth)
+        return EvalRow(self._frames.name, method, metrics, result.ms, note="; ".join(notes))
+
+    def metrics(self, levels: Levels, crop: Crop) -> dict[str, float]:
+        truth = self._frames.truth
+        found = {} if truth is None else against_truth(truth[crop.slices], levels[crop.slices])
+        return found | self._detail.kept(luma(levels), crop)
+
+    def _heights(self, position: Any, confidence: Any, depth: NDArray[np.float32]) -> dict[str, float]:  # noqa: ANN401 - H x W float32
+        textured = (self._detail.sharp | self._detail.low) & np.isfinite(depth)
+        known = textured & (confidence >= SURE) & np.isfinite(position)
+        error = np.abs(position[known] - depth[known])
+        return {
+            "depth_error": float(np.median(error)) if error.size else float("nan"),
+            "depth_known": float(known.sum() / textured.sum()) if textured.any() else float("nan"),
+        }

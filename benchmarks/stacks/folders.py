@@ -1,0 +1,100 @@
+"""Folders of focus stacks, in the layout that `ufa eval --stacks` reads."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.images import read_image
+from ufafuse.runtime.pictures.inputs import natural_key, pictures_in
+
+LAYOUT = "a folder for each stack, the frames in the order of their names, with truth.* and depth.tif where they are known"
+_NO_FRAMES = ("truth", "depth")
+_PAGES = frozenset({".tif", ".tiff"})
+
+
+@dataclass(frozen=True)
+class StackPaths:
+    """The files of one stack.
+
+    Args:
+        name: The folder's, below the one that was searched.
+        frames: In the natural order of their names (2 before 10).
+        truth: The all-in-focus picture, where there is one.
+        depth: Where each pixel is in focus, in frames from 0, where it is known.
+    """
+
+    name: str
+    frames: tuple[Path, ...]
+    truth: Path | None = None
+    depth: Path | None = None
+
+
+def find_stacks(folder: Path, pattern: str | None = None) -> list[StackPaths]:
+    """The stacks in ``folder``, in natural order: each folder below it that holds frames; where none does, itself.
+
+    A stack's folder is not looked into any further. Its frames are pictures, or the pages of one TIFF.
+
+    Args:
+        folder: Where they are.
+        pattern: Only stacks whose name matches it, as a shell does.
+
+    Raises:
+        InputError: There is none, a stack has fewer than two frames, or two truths.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"`stacks={folder}` is not a folder: give one that holds {LAYOUT}.")
+    below = {part.relative_to(folder).as_posix(): part for part in _holding_frames(folder)}
+    found = below or ({folder.resolve().name: folder} if _frames(folder) else {})
+    if not found:
+        raise InputError(f"`stacks={folder}` holds no stack: give {LAYOUT}.")
+    chosen = [_stack(part, name) for name, part in found.items() if pattern is None or fnmatch(name, pattern)]
+    if not chosen:
+        raise InputError(f"no stack in {folder} has a name like {pattern}: look at the names with `ls {folder}`.")
+    return chosen
+
+
+def _holding_frames(folder: Path) -> Iterator[Path]:
+    """The folders below this one that hold frames."""
+    for part in sorted(folder.iterdir(), key=natural_key):
+        if part.is_dir() and not part.name.startswith("."):
+            if _frames(part):
+                yield part
+            else:
+                yield from _holding_frames(part)
+
+
+def _frames(folder: Path) -> list[Path]:
+    return [path for path in pictures_in(folder) if path.stem.lower() not in _NO_FRAMES]
+
+
+def _stack(folder: Path, name: str) -> StackPaths:
+    frames = _frames(folder)
+    if len(frames) < 2 and frames[0].suffix.lower() not in _PAGES:
+        raise InputError(f"{folder} holds a single frame, {frames[0].name}: a stack has two or more.")
+    beside = {what: [path for path in pictures_in(folder) if path.stem.lower() == what] for what in _NO_FRAMES}
+    for what, paths in beside.items():
+        if len(paths) > 1:
+            raise InputError(f"{folder} holds {' and '.join(path.name for path in paths)}: keep one {what}.")
+    truth, depth = (next(iter(beside[what]), None) for what in _NO_FRAMES)
+    return StackPaths(name, tuple(frames), truth, depth)
+
+
+def read_depth(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
+    """The truth of the heights: H x W float32, in frames from 0, NaN where it is not known.
+
+    Raises:
+        InputError: It cannot be read, has another size, or is not one float a pixel.
+    """
+    depth = read_image(path)
+    if depth.shape != size or depth.dtype != np.float32:
+        found = f"{' x '.join(map(str, depth.shape))} of {depth.dtype}"
+        raise InputError(
+            f"{path} is {found}: heights are {size[0]} x {size[1]} of float32, in frames from 0, NaN where none is known."
+        )
+    return np.asarray(depth, np.float32)

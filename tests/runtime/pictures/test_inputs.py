@@ -1,0 +1,206 @@
+"""What people name: files, folders, patterns, stacks; in the order in which one counts."""
+
+import os
+import threading
+import time
+from itertools import islice
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.pairs import find_pairs
+from ufafuse.runtime.pictures.arriving import arriving
+from ufafuse.runtime.pictures.inputs import cut_by_time, expanded, find_stacks, frames_in, natural_key, taken_at
+
+
+def put(folder, *names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        cv2.imwrite(str(folder / name), np.zeros((4, 5, 3), np.uint8))
+    return [folder / name for name in names]
+
+
+class TestNames:
+    def test_numbers_are_counted(self, tmp_path):
+        names = ["f10.png", "f2.png", "F1.PNG", "f02.png", "g1.png", "f1_3.png", "f1_12.png"]
+        ordered = sorted((tmp_path / name for name in names), key=natural_key)
+        assert [path.name for path in ordered] == ["F1.PNG", "f1_3.png", "f1_12.png", "f02.png", "f2.png", "f10.png", "g1.png"]
+
+    def test_a_folder(self, tmp_path):
+        put(tmp_path, "f10.png", "f9.png", ".hidden.png")
+        (tmp_path / "notes.txt").touch()
+        files, note = expanded([tmp_path])
+        assert [path.name for path in files] == ["f9.png", "f10.png"]
+        assert note == ""
+
+    def test_a_pattern(self, tmp_path):
+        put(tmp_path / "a", "f10.png", "f9.png", "x.jpg")
+        files, _ = expanded([tmp_path / "a" / "f*.png"])
+        assert [path.name for path in files] == ["f9.png", "f10.png"]
+        files, _ = expanded([tmp_path / "*" / "*.jpg"])
+        assert [path.name for path in files] == ["x.jpg"]
+        with pytest.raises(InputError, match=r"f\*\.tif matches no file"):
+            expanded([tmp_path / "a" / "f*.tif"])
+
+    def test_brackets_in_a_real_name_are_no_pattern(self, tmp_path):
+        paths = put(tmp_path, "a[1].png", "b.png")
+        assert expanded(paths)[0] == paths
+
+    def test_a_shells_order_is_counted_and_said(self, tmp_path):
+        paths = put(tmp_path, "p1.png", "p10.png", "p2.png")
+        files, note = expanded(paths)
+        assert [path.name for path in files] == ["p1.png", "p2.png", "p10.png"]
+        assert "2 before 10" in note
+
+    @pytest.mark.parametrize("order", [(2, 0, 1), (1, 2, 0)])
+    def test_an_order_of_ones_own_stays(self, tmp_path, order):
+        paths = put(tmp_path, "p1.png", "p10.png", "p2.png")
+        given = [paths[index] for index in order]
+        assert expanded(given) == (given, "")
+
+    def test_a_pair_stays_near_and_far(self, tmp_path):
+        paths = put(tmp_path, "p10.png", "p9.png")
+        assert expanded(paths) == (paths, "")
+
+    def test_what_cannot_be_meant(self, tmp_path):
+        put(tmp_path / "full", "a.png")
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(InputError, match="is a folder: give one folder alone"):
+            expanded([tmp_path / "full", tmp_path / "empty"])
+        with pytest.raises(InputError, match="empty holds no pictures"):
+            expanded([tmp_path / "empty"])
+        with pytest.raises(InputError, match="holds no pictures: for a stack in each of its folders take `stacks`"):
+            expanded([tmp_path])
+
+    def test_a_folder_with_one_video(self, tmp_path):
+        (tmp_path / "x.mp4").touch()
+        assert expanded([tmp_path])[0] == [tmp_path / "x.mp4"]
+
+
+class TestStacks:
+    def test_one_in_each_folder_and_file(self, tmp_path):
+        put(tmp_path / "s10", "1.png", "2.png")
+        put(tmp_path / "s9", "10.png", "9.png", "8.png")
+        put(tmp_path / "lonely", "1.png")
+        tifffile.imwrite(tmp_path / "many.tif", np.zeros((3, 8, 8), np.uint8), photometric="minisblack")
+        tifffile.imwrite(tmp_path / "one.tif", np.zeros((8, 8), np.uint8))
+        found = find_stacks(tmp_path)
+        assert [(stack.name, [path.name for path in stack.files]) for stack in found] == [
+            ("many", ["many.tif"]), ("s9", ["8.png", "9.png", "10.png"]), ("s10", ["1.png", "2.png"])
+        ]  # fmt: skip
+
+    def test_cut_by_count(self, tmp_path):
+        put(tmp_path, *(f"f{number}.png" for number in range(6)))
+        found = find_stacks(tmp_path, every=3)
+        assert [stack.name for stack in found] == ["f0-f2", "f3-f5"]
+        with pytest.raises(InputError, match="holds 6 pictures, which is no multiple of 4"):
+            find_stacks(tmp_path, every=4)
+
+    def test_cut_by_time(self, tmp_path):
+        paths = put(tmp_path, *(f"f{number}.png" for number in range(6)))
+        for path, moment in zip(paths, (0, 1, 2, 10, 11, 30), strict=True):
+            os.utime(path, (1e9 + moment, 1e9 + moment))
+        assert [len(group) for group in cut_by_time(paths[:5], 3)] == [3, 2]
+        with pytest.raises(InputError, match=r"f5\.png lies 3 s or more from every other frame"):
+            find_stacks(tmp_path, gap=3)
+        paths[5].unlink()
+        assert [stack.name for stack in find_stacks(tmp_path, gap=3)] == ["f0-f2", "f3-f4"]
+
+    def test_the_time_of_exposure_counts_before_the_files(self, tmp_path):
+        for name, taken, fraction in (("a", "10:00:05", "25"), ("b", "10:00:01", "")):
+            exif = Image.Exif()
+            part = exif.get_ifd(0x8769)
+            part[0x9003] = f"2026:01:01 {taken}"
+            if fraction:
+                part[0x9291] = fraction
+            Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.jpg", exif=exif)
+        assert taken_at(tmp_path / "a.jpg") - taken_at(tmp_path / "b.jpg") == pytest.approx(4.25)
+
+    def test_what_holds_none(self, tmp_path):
+        with pytest.raises(InputError, match="holds no stacks, which are folders"):
+            find_stacks(tmp_path)
+        put(tmp_path, "a.png", "b.png")
+        with pytest.raises(InputError, match="it holds 2 pictures: cut them with"):
+            find_stacks(tmp_path)
+        with pytest.raises(InputError, match="is not a folder"):
+            find_stacks(tmp_path / "no")
+        with pytest.raises(InputError, match="give one of the two"):
+            find_stacks(tmp_path, gap=1, every=2)
+
+
+class TestArriving:
+    def test_a_folder_is_complete_when_it_is_quiet(self, tmp_path):
+        put(tmp_path / "first", "1.png", "2.png")
+        (tmp_path / "empty").mkdir()
+
+        def later():
+            for number in range(1, 4):
+                put(tmp_path / "second", f"{number}.png")
+                time.sleep(0.3)
+
+        writer = threading.Thread(target=later)
+        writer.start()
+        found = list(islice(arriving(tmp_path, quiet=1.0), 2))
+        writer.join()
+        assert [(stack.name, len(stack.files)) for stack in found] == [("first", 2), ("second", 3)]
+
+    def test_or_when_it_has_all_its_frames(self, tmp_path):
+        put(tmp_path / "s", "1.png", "2.png", "3.png")
+        (stack,) = islice(arriving(tmp_path, quiet=600, every=3), 1)
+        assert [path.name for path in stack.files] == ["1.png", "2.png", "3.png"]
+
+    def test_a_file_that_is_being_written_is_waited_for(self, tmp_path):
+        put(tmp_path / "s", "1.png", "2.png")
+        (tmp_path / "s" / "3.png").touch()
+        until = time.monotonic() + 1.5
+        assert list(arriving(tmp_path, quiet=0.2, goes_on=lambda: time.monotonic() < until)) == []
+
+    def test_no_folder(self, tmp_path):
+        with pytest.raises(InputError, match="is not a folder: make it first"):
+            next(arriving(tmp_path / "no"))
+
+
+class TestPairs:
+    @pytest.mark.parametrize("sides", [("A", "B"), ("a", "b"), ("near", "far")])
+    def test_folders_of_sides(self, tmp_path, sides):
+        for side in sides:
+            put(tmp_path / side, "1.png", "2.png")
+        pairs = find_pairs(tmp_path)
+        assert [(pair.name, pair.near, pair.far) for pair in pairs] == [
+            (str(n), tmp_path / sides[0] / f"{n}.png", tmp_path / sides[1] / f"{n}.png") for n in (1, 2)
+        ]
+
+    def test_numbers(self, tmp_path):
+        put(tmp_path, "bolt_1.tif", "bolt_2.tif", "nut-01.tif", "nut-02.tif", "alone_1.tif")
+        pairs = find_pairs(tmp_path)
+        assert [(pair.name, pair.near.name, pair.far.name) for pair in pairs] == [
+            ("alone", "alone_1.tif", "alone_2.tif"), ("bolt", "bolt_1.tif", "bolt_2.tif"), ("nut", "nut-01.tif", "nut-02.tif")
+        ]  # fmt: skip
+
+    def test_a_stack_is_no_pair(self, tmp_path):
+        put(tmp_path, "x_1.png", "x_2.png", "x_3.png")
+        with pytest.raises(InputError, match="that is a stack"):
+            find_pairs(tmp_path)
+
+
+class TestWhatIsKnownOfAStack:
+    def test_truth_and_depth_are_no_frames_and_that_is_said(self, tmp_path):
+        folder = tmp_path / "stack"
+        put(folder, "10.png", "2.png", "1.png", "truth.png", "Depth.tif")
+        names = ["1.png", "2.png", "10.png"]
+        assert [path.name for path in frames_in(folder)] == names
+        files, note = expanded([folder])
+        assert [path.name for path in files] == names
+        assert note == "taken without Depth.tif and truth.png"
+        (stack,) = find_stacks(tmp_path)
+        assert [path.name for path in stack.files] == names
+
+    @pytest.mark.parametrize("names", [("truth.png", "depth.png"), ("truth.png", "a.png"), ("truth_1.png", "truth_2.png")])
+    def test_without_two_other_pictures_the_names_mean_nothing(self, tmp_path, names):
+        put(tmp_path, *names)
+        assert len(frames_in(tmp_path)) == 2
+        assert expanded([tmp_path])[1] == ""

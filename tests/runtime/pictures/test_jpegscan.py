@@ -1,0 +1,83 @@
+"""JPEGs that lost or changed bytes inside, which decoders pass over."""
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from ufafuse.runtime.pictures.jpegscan import fault_in_scan
+
+
+def picture(size=(160, 200)):
+    noise = np.random.default_rng(5).random((*size, 3)).astype(np.float32)
+    mixed = cv2.GaussianBlur(noise, (0, 0), 1) + cv2.GaussianBlur(noise, (0, 0), 9) * 3
+    return cv2.normalize(mixed, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+
+
+def by_opencv(*options, size=(160, 200), grey=False):
+    image = picture(size)
+    return cv2.imencode(".jpg", image[..., 0] if grey else image, list(options))[1].tobytes()
+
+
+def by_pillow(**options):
+    stream = io.BytesIO()
+    Image.fromarray(picture()).save(stream, "JPEG", **options)
+    return stream.getvalue()
+
+
+WHOLE = {
+    "plain": by_opencv,
+    "best": lambda: by_opencv(1, 100),
+    "poor": lambda: by_opencv(1, 10),
+    "4:4:4": lambda: by_opencv(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+    "4:2:2": lambda: by_opencv(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422),
+    "4:1:1": lambda: by_opencv(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411),
+    "restarts": lambda: by_opencv(cv2.IMWRITE_JPEG_RST_INTERVAL, 3),
+    "own tables": lambda: by_opencv(cv2.IMWRITE_JPEG_OPTIMIZE, 1),
+    "grey": lambda: by_opencv(grey=True),
+    "odd": lambda: by_opencv(size=(33, 71)),
+    "tiny": lambda: by_opencv(size=(1, 1)),
+    "narrow": lambda: by_opencv(size=(400, 3)),
+    "progressive": lambda: by_opencv(cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+    "cmyk": lambda: (Image.fromarray(picture()).convert("CMYK").save(s := io.BytesIO(), "JPEG"), s.getvalue())[1],
+    "something behind": lambda: by_opencv() + b"appended by a phone" * 9,
+    "a thumbnail inside": lambda: by_pillow(exif=b"Exif\0\0" + by_opencv(size=(40, 40))),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_nothing_is_found_in_whole_files(name):
+    assert fault_in_scan(WHOLE[name]()) == ""
+
+
+@pytest.mark.parametrize("name", ["plain", "best", "4:4:4", "4:2:2", "restarts", "own tables", "grey"])
+def test_most_lost_bytes_are_found(name):
+    """Some cannot be: where what is left is a picture, nothing shows it."""
+    data = WHOLE[name]()
+    start = data.find(b"\xff\xda") + 20
+    rng = np.random.default_rng(2)
+    found = 0
+    for _ in range(30):
+        at = int(rng.integers(start, len(data) - 60))
+        found += bool(fault_in_scan(data[:at] + data[at + 40 :]))
+        found += bool(fault_in_scan(data[:at] + bytes(40) + data[at + 40 :]))
+    assert found >= 25
+
+
+def test_missing_restarts_are_found():
+    data = WHOLE["restarts"]()
+    at = data.find(b"\xff\xd3")
+    end = data.find(b"\xff\xd4")
+    assert "restart" in fault_in_scan(data[:at] + data[end:])
+
+
+def test_any_damage_ends():
+    rng = np.random.default_rng(8)
+    data = WHOLE["plain"]()
+    for _ in range(200):
+        broken = bytearray(data)
+        for at in rng.integers(0, len(data), 5):
+            broken[at] = rng.integers(256)
+        fault_in_scan(bytes(broken[: rng.integers(2, len(broken))]))
