@@ -22,6 +22,7 @@ _POINTERS = frozenset((EXIF_IFD, GPS_IFD, INTEROP_IFD))
 _ASCII, _SHORT, _LONG = 2, 3, 4
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 129: 1}
 _WORDS = {3: "H", 8: "h", 4: "I", 9: "i", 5: "I", 10: "i", 11: "f", 12: "d"}  # what changes with the order of bytes
+_RAW = 0xC500  # from here on: DNG's and makers' own, which would make a raw file of a result
 _MOST_ENTRIES, _DEEPEST, _LARGEST = 512, 3, 1 << 20
 # Where pixels lie and how they are packed: true of the file that was read, not of the one that is written.
 _OF_PIXELS = frozenset((0x00FE, 0x0100, 0x0101, 0x0102, 0x0103, 0x0106, 0x0111, 0x0115, 0x0116, 0x0117, 0x011C, 0x013D, 0x0140,
@@ -98,7 +99,7 @@ class Exif:
 
     def without_pixels(self) -> Exif:
         """A copy without the entries that describe how the pixels of the file lay."""
-        main = {tag: entry for tag, entry in self.main.items() if tag not in _OF_PIXELS}
+        main = {tag: entry for tag, entry in self.main.items() if tag not in _OF_PIXELS and tag < _RAW}
         return Exif(main, {tag: dict(part) for tag, part in self.parts.items()})
 
     def to_bytes(self) -> bytes:

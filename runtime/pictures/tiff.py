@@ -6,11 +6,12 @@ libtiff the older ones (LZW, PackBits, JPEG, fax) where imagecodecs is not insta
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import struct
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 import cv2
@@ -41,6 +42,9 @@ class TiffFile:
         stream: Closed with this object.
         name: What messages call the file.
 
+    Attributes:
+        raw: Whether the picture proper is a sensor's: a DNG, or a camera maker's own kind.
+
     Raises:
         InputError: It is broken, or holds no picture that can be told from the others.
     """
@@ -51,19 +55,16 @@ class TiffFile:
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it finds is told in our own words
         self._name, self._stream, self._lock = name, stream, threading.RLock()
         stream.seek(0)  # tifffile counts from where it finds the stream
-        try:
+        with _damage_told(name):
             self._file = tifffile.TiffFile(stream)
             self._pages = self._frames()
-        except (*_BROKEN, tifffile.TiffFileError) as error:
-            raise InputError(f"{name} is a damaged TIFF ({_short(error)}): write or copy it again.") from error
+            self.raw = self._is_raw()
 
     def __len__(self) -> int:
         """How many pictures it holds."""
         return len(self._pages)
 
-    @property
-    def raw(self) -> bool:
-        """Whether the picture proper is a sensor's: a DNG, or a camera maker's own kind."""
+    def _is_raw(self) -> bool:
         first: Any = self._file.pages[0]
         photometrics = {page.tags.valueof(262) for page in self._with_parts()}
         return _DNG_VERSION in first.tags or (bool(photometrics & {_CFA, _LINEAR_RAW}) and first.tags.valueof(262) != _CFA)
@@ -104,7 +105,11 @@ class TiffFile:
                 )
 
     def shape(self, index: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        """The shape and dtype that `read` will give, without decoding."""
+        """The shape and dtype that `read` will give, without decoding. Raises: InputError where the page is damaged."""
+        with _damage_told(self._name):
+            return self._shape(index)
+
+    def _shape(self, index: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
         page = self._pages[index]
         height, width = int(page.imagelength), int(page.imagewidth)
         if int(page.tags.valueof(274, 1) or 1) >= 5:
@@ -130,28 +135,25 @@ class TiffFile:
         """
         name = self._name if len(self) == 1 else f"{self._name}, page {index + 1}"
         page = self._pages[index]
-        with self._lock:
-            try:
-                sides = ((page.imagelength, page.tilelength or 0), (page.imagewidth, page.tilewidth or 0))
-                height, width = (max(int(side), int(tile)) for side, tile in sides)
-                check_pixels((height, width), name, most)
-                _check_kind(page, name)
-                picture = _interpreted(page, self._samples(page, name), name)
-                metadata = self._metadata(page)
-            except _BROKEN as error:
-                raise InputError(f"{name} is a damaged TIFF ({_short(error)}): write or copy it again.") from error
-        if int(page.photometric) == _CMYK:
+        with self._lock, _damage_told(name):
+            sides = ((page.imagelength, page.tilelength or 0), (page.imagewidth, page.tilewidth or 0))
+            height, width = (max(int(side), int(tile)) for side, tile in sides)
+            check_pixels((height, width), name, most)
+            _check_kind(page, name)
+            picture = _interpreted(page, self._samples(page, name), name)
+            metadata = self._metadata(page)
+            turn = int(page.tags.valueof(274, 1) or 1)
+            inks = int(page.photometric) == _CMYK
+        if inks:
             metadata = Metadata(None, metadata.exif, metadata.xmp, metadata.dpi)
-        array = upright(picture.array, int(page.tags.valueof(274, 1) or 1))
+        array = upright(picture.array, turn)
         return Picture(array, metadata, picture.warnings, white=picture.white, kind="TIFF")
 
     def metadata(self, index: int) -> Metadata:
         """What the file says beside the pixels of one picture; what cannot be understood is left out."""
-        with self._lock:
-            try:
-                return self._metadata(self._pages[index])
-            except _BROKEN:
-                return Metadata()
+        with self._lock, contextlib.suppress(InputError), _damage_told(self._name):
+            return self._metadata(self._pages[index])
+        return Metadata()
 
     def _samples(self, page: Any, name: str) -> Image:  # noqa: ANN401 - tifffile's page
         """The stored samples: rows x columns, or rows x columns x samples."""
@@ -197,6 +199,17 @@ class TiffFile:
         with self._lock:
             self._file.close()
             self._stream.close()
+
+
+@contextlib.contextmanager
+def _damage_told(name: str) -> Iterator[None]:
+    """Whatever tifffile stumbles over in a file's structure, as an `InputError` with the file's name."""
+    import tifffile
+
+    try:
+        yield
+    except (*_BROKEN, tifffile.TiffFileError) as error:
+        raise InputError(f"{name} is a damaged TIFF ({_short(error)}): write or copy it again.") from error
 
 
 class _Window:
@@ -296,7 +309,8 @@ def _as_levels(page: Any, samples: Image, name: str) -> tuple[Image, float | Non
     bits = int(bits) if isinstance(bits, int) else int(max(bits))
     kind = samples.dtype.kind
     if kind == "f":
-        return samples.astype(np.float32, copy=False), None
+        with np.errstate(over="ignore"):  # infinity, which is refused where the frames are looked at
+            return samples.astype(np.float32, copy=False), None
     if int(page.photometric) == _PALETTE:
         return samples, None
     if kind == "b" or bits < 8:

@@ -178,3 +178,15 @@ def test_damaged_notes_cost_nobody_the_picture(place, junk, suffix):
     plain = io.BytesIO()
     Image.new("RGB", (8, 8)).save(plain, "JPEG")
     Image.open(io.BytesIO(with_metadata(plain.getvalue(), made, size=(8, 8), alpha=False))).load()
+
+
+def test_a_result_of_raw_files_is_none(tmp_path):
+    """DNG's own entries would make every reader take the result for a sensor's file."""
+    found = ex.Exif()
+    found.put_text(0x010F, "Maker")
+    found.main[0xC612] = ex.Entry(1, 4, b"\1\4\0\0")
+    said = Metadata(exif=found.to_bytes()).of_result((8, 8), "x", "y")
+    write_image(tmp_path / "x.tif", np.zeros((8, 8, 3), np.uint16), metadata=said)
+    again = read_picture(tmp_path / "x.tif")
+    assert again.kind == "TIFF"
+    assert ex.parse_exif(again.metadata.exif).text(0x010F) == "Maker"
