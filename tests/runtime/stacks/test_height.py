@@ -11,7 +11,7 @@ from ufafuse.runtime.stacks.relief import HeightOptions, known_or_filled, write_
 def peaks_of(depth, count, sharpness=3.0):
     peaks = ScorePeaks(depth.shape)
     for index in range(count):
-        score = np.clip(8 - sharpness * (depth - index) ** 2, -11, 11)
+        score = np.clip(48 - 6 * sharpness * (depth - index) ** 2, -60, 60)
         peaks.add(index, np.exp(score).astype(np.float32), None)
     return peaks
 
