@@ -65,7 +65,7 @@ def test_the_order_of_the_frames_does_not_matter(spec: Spec, *, cover: bool) -> 
         fused, weights = net.forward_stack(frames, covered)
         shuffled, moved = net.forward_stack(frames[:, ORDER], covered[:, ORDER] if covered is not None else None)
     assert fused.std() > 0.03
-    rounding = 1e-6 * SELECTION  # of sums in another order, by which scores are multiplied
+    rounding = 4e-6 * SELECTION  # of sums in another order, by which scores are multiplied: 0.006 of a level in 255
     torch.testing.assert_close(shuffled, fused, rtol=0, atol=rounding)
     torch.testing.assert_close(moved, weights[:, ORDER], rtol=0, atol=rounding)
 
