@@ -1,0 +1,115 @@
+"""`ufa fuse` of a stack with the network that ships: what it writes, what it tells."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from ufafuse.commands.cli import build_app
+from ufafuse.runtime.images import read_image, write_image
+from ufafuse.runtime.models import STACKS, bundled, default_for
+
+COUNT, HEIGHT, WIDTH = 5, 96, 128
+
+
+@pytest.fixture
+def run():
+    app = build_app()
+
+    def run(*arguments):
+        return CliRunner().invoke(app, ["fuse", *map(str, arguments)], catch_exceptions=False)
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Five frames, numbered as a camera numbers them, each sharp in another part."""
+    rng = np.random.default_rng(3)
+    truth = cv2.GaussianBlur(rng.normal(size=(HEIGHT, WIDTH, 3)).astype(np.float32), (0, 0), 1)
+    truth = np.clip(128 + 60 * truth / truth.std(), 0, 255)
+    depth = np.linspace(-0.5, COUNT - 0.5, WIDTH)
+    (tmp_path / "stack").mkdir()
+    for index in range(COUNT):
+        frame = np.empty_like(truth)
+        for column, away in enumerate(np.abs(depth - index)):
+            window = truth[:, max(0, column - 12) : column + 13]
+            frame[:, column] = cv2.GaussianBlur(window, (0, 0), 0.01 + 1.2 * away)[:, min(column, 12)]
+        write_image(tmp_path / "stack" / f"img_{index + 8}.png", np.rint(frame).astype(np.uint8))
+    write_image(tmp_path / "truth.png", np.rint(truth).astype(np.uint8))
+    return tmp_path / "stack"
+
+
+def psnr(a, b):
+    return float(10 * np.log10(255**2 / np.square(a.astype(float) - b).mean()))
+
+
+def test_the_network_for_stacks_is_bundled_and_taken():
+    assert STACKS in bundled()
+    assert (default_for(2), default_for(3), default_for(2, of_stack=True)) == ("ufa-edge", STACKS, STACKS)
+
+
+def test_everything_that_a_stack_gives(run, folder, tmp_path):
+    out = {name: tmp_path / name for name in ("f.png", "map.png", "sure.png", "h.tif", "v.png", "m.ply", "aligned")}
+    done = run(
+        folder, "-o", out["f.png"], "--map", out["map.png"], "--confidence", out["sure.png"], "--depth", out["h.tif"],
+        "--depth-view", out["v.png"], "--mesh", out["m.ply"], "--save-aligned", out["aligned"], "--z-step", "0.1",
+        "--z-unit", "mm", "--json",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    output = json.loads(done.stdout)["outputs"][0]
+    assert output["method"] == "network"
+    assert output["depth"]["unit"] == "mm"
+    assert output["depth"]["last"] == pytest.approx(0.4)
+    truth, fused = read_image(tmp_path / "truth.png"), read_image(out["f.png"])
+    frames = [read_image(path) for path in sorted(folder.iterdir())]
+    assert psnr(fused, truth) > max(psnr(frame, truth) for frame in frames) + 3
+    heights = cv2.imread(str(out["h.tif"]), cv2.IMREAD_UNCHANGED)
+    assert heights.dtype == np.float32
+    expected = np.clip(np.linspace(-0.5, COUNT - 0.5, WIDTH), 0, COUNT - 1) * 0.1
+    assert np.nanmedian(np.abs(heights - expected)) < 0.05
+    assert out["m.ply"].read_bytes().startswith(b"ply\n")
+    assert len(list(out["aligned"].iterdir())) == COUNT
+    assert read_image(out["aligned"] / "001.png").shape == (HEIGHT, WIDTH, 4)
+    assert "ufa-stack" in json.loads(done.stdout)["model"]
+
+
+def test_the_numbers_in_the_names_are_the_order(run, folder, tmp_path):
+    by_letters = sorted(folder.iterdir())  # 10, 11, 12, 8, 9
+    done = run(*by_letters, "-o", tmp_path / "f.png", "--json")
+    output = json.loads(done.stdout)["outputs"][0]
+    assert done.exit_code == 0
+    assert "order" in output
+
+
+def test_the_pyramid(run, folder, tmp_path):
+    done = run(folder, "-o", tmp_path / "f.png", "--method", "pyramid", "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["outputs"][0]["method"] == "pyramid"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--depth", "h.jpg"], ".png (16 bit) or .tif"),
+        (["--mesh", "m.obj"], ".ply"),
+        (["--depth", "h.png", "--method", "pyramid"], "--method network"),
+        (["--depth", "h.png", "--model", "ufa-edge"], "--model ufa-stack"),
+        (["--reference", "9", "--align", "affine"], "--reference"),
+        (["--z-step", "0", "--depth", "h.png"], "--z-step"),
+    ],
+)
+def test_what_cannot_be_given_is_one_sentence(run, folder, tmp_path, arguments, words, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run(folder, "-o", tmp_path / "f.png", *arguments)
+    assert done.exit_code == 2
+    assert words in " ".join(done.output.split())
+    assert not (tmp_path / "f.png").exists()
+
+
+def test_little_memory_is_enough_or_refused(run, folder, tmp_path):
+    done = run(folder, "-o", tmp_path / "f.png", "--max-memory", "30MB")
+    assert done.exit_code == 2
+    assert "memory" in done.output
