@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -154,6 +154,13 @@ class OpenVinoSession(Session):
         shape = (1, *size, 3) if self.manifest.io == "uint8" else (1, 3, *size)
         try:
             self._compiled_for(((("near", shape, "uint8"), ("far", shape, "uint8")), not want_map))
+        except RuntimeError as error:
+            raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
+
+    def prepare_inputs(self, inputs: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
+        """Compile the network for these shapes and dtypes."""
+        try:
+            self._compiled_for((tuple((name, shape, dtype) for name, (shape, dtype) in inputs.items()), False))
         except RuntimeError as error:
             raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
 
