@@ -14,7 +14,6 @@ from ufafuse.runtime.pictures.metadata import Metadata, resolution_in
 from ufafuse.runtime.pictures.picture import Picture
 from ufafuse.runtime.pixels import check_pixels
 
-
 # What these readers raise over a damaged file, besides their own errors.
 _BROKEN = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError, EOFError, MemoryError, SyntaxError,
            ArithmeticError)  # fmt: skip
