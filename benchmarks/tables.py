@@ -17,6 +17,8 @@ NOT_GIVEN = "-"
 BOUND = "upper bound"
 _WIDE = 104
 _DROPPED_FIRST = ("Qcb", "SEN", "Qm", "STD", "Qc")
+_SHORT_HEADS = {"detail_sharp": "sharp", "detail_low": "low", "detail_added": "added"}
+_SHORT_HEADS |= {"depth_error": "depth off", "depth_known": "known"}
 _SHORT_DIGITS = {"AVG": 2, "STD": 2, "SEN": 2, "PSNR": 2}
 
 
@@ -58,9 +60,9 @@ def cell(name: str, value: float, *, short: bool = False) -> str:
     return f"{value:.{_SHORT_DIGITS.get(name, 3) if short else 4}f}"
 
 
-def header(names: list[str]) -> list[str]:
-    """The heads of `cells`' columns."""
-    return ["method", "what it is", *names]
+def header(names: list[str], *, short: bool = False) -> list[str]:
+    """The heads of `cells`' columns; ``short``, for narrow terminals."""
+    return ["method", "what it is", *(_SHORT_HEADS.get(name, name) if short else name for name in names)]
 
 
 def best(rows: list[TableRow], names: list[str]) -> dict[str, float]:

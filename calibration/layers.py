@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 _PREFIX, _SUFFIX = "net.", ".weight"
 # Averages over channels, written as convolutions, of which nothing is learnt and nothing gained in int8; and what compares
-# the frames themselves: of their differences, int8 would leave steps of two levels.
-_EXACT = (".mean.weight", "detail.level.weight", "detail.local.weight")
+# the frames themselves: of their differences, int8 would leave steps of two levels. Nor is enlarging learnt.
+_EXACT = (".mean.weight", "detail.level.weight", "detail.local.weight", ".enlarging.weight")
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,12 @@ class Range:
     source: tuple[float, float]
     result: tuple[float, float]
 
+    def joined(self, other: "Range") -> "Range":
+        """The range of what was seen here and there."""
+        pairs = ((self.source, other.source), (self.result, other.result))
+        source, result = ((min(one[0], two[0]), max(one[1], two[1])) for one, two in pairs)
+        return Range(source, result)
+
 
 def with_quantizers(
     model: "onnx.ModelProto",

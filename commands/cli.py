@@ -1,17 +1,22 @@
 """The `ufa` command: every command under one app."""
 
+import contextlib
 import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from ufafuse.commands import bench, calibrate, dataset, export, fuse, info, stream, train
 from ufafuse.commands.helptext import HelpCommand, HelpGroup
 from ufafuse.runtime import console
+
+# The threads of a run that may be left behind, see `ufafuse.runtime.stream.pipeline`.
+LEFT_BEHIND = frozenset({"ufafuse-near", "ufafuse-far", "ufafuse-open", "ufafuse-fuse", "ufafuse-write"})
 
 EPILOG = "Exit codes: 0 done; 1 it ran and a check fell short; 2 bad usage or input."
 # The order of the work.
@@ -113,7 +118,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # whoever read our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    sys.exit(code if isinstance(code, int) else 0)
+    code = code if isinstance(code, int) else 0
+    if arguments is None and any(thread.name in LEFT_BEHIND for thread in threading.enumerate()):
+        _leave_at_once(code)
+    sys.exit(code)
+
+
+def _leave_at_once(code: int) -> NoReturn:
+    """End without the interpreter's own end, which crashes under a thread that hangs in a camera's driver or in an engine."""
+    for written in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            written.flush()
+    os._exit(code)
 
 
 def _refused(error: Any, *, as_json: bool) -> int:  # noqa: ANN401 - click's, wherever typer keeps it

@@ -6,16 +6,17 @@ no pixel of it is sharper than both, and how many frames there are differs from 
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
 from ufafuse.network.base import Network
-from ufafuse.network.stacknet import StackNet, octaves
+from ufafuse.network.stacknet import StackNet, gather, octaves
 from ufafuse.runtime.checks.cases import Case, bgr_levels
 from ufafuse.runtime.errors import ModelError
 from ufafuse.runtime.frames import check_pair, pack, to_planes
@@ -69,36 +70,65 @@ class StackRun:
 
     def _fused(self, session: Session, packed: NDArray[Any], planes: Tensor, covered: Tensor) -> Tensor:
         net, count, (height, width) = self.net, len(planes), planes.shape[-2:]
-        padded, mask = net.pad(planes), net.pad(covered)
-        features = net.encode(padded)
-        attention: Sequence[Tensor] = net.attend(features)
-        role = session.manifest.extra["role"]
-        if role == "encode":
-            outputs = {name: torch.from_numpy(value) for name, value in session.infer({"frame": packed}).items()}
-            scales = range(len(features))
-            features = [outputs[f"features_{scale}"] for scale in scales]
-            attention = [outputs[f"attention_{scale}"].log() for scale in scales]
-        gathered = net.gather(padded, mask, features, attention, count)
-        mean, total = gathered.light / gathered.frames, gathered.frames
-        if role == "score":
-            inputs = {
-                "mean": mean[..., :height, :width],
-                "count": total[..., :height, :width],
-                **{f"gathered_{scale}": each for scale, each in enumerate(gathered.told())},
-            }
-            repeated = {name: each.repeat_interleave(count, 0).contiguous().numpy() for name, each in inputs.items()}
+        if session.manifest.extra["role"] == "encode":
+            outputs = session.infer({"frame": packed})
+        else:
+            features = net.encode(planes)
+            outputs = {f"features_{scale}": each.numpy() for scale, each in enumerate(features)}
+            outputs |= {f"attention_{scale}": each.exp().numpy() for scale, each in enumerate(net.attend(features))}
+        inputs = scoring_inputs(outputs, planes, covered, net.spec.stride)
+        repeated = {name: np.repeat(value, count, 0) for name, value in inputs.items()}
+        if session.manifest.extra["role"] == "score":
             weights = torch.from_numpy(session.infer({"frame": packed, **repeated})["weights"])
         else:
-            common = [told.repeat_interleave(count, 0) for told in net.common(gathered)]
-            scores = net.score(padded, features, common, *(each.repeat_interleave(count, 0) for each in (mean, total)))
-            weights = torch.cat(scores, 1)[..., :height, :width].exp()
-        shares = weights * covered
-        shares = shares / shares.sum(0, keepdim=True)
-        bands = [band[..., :height, :width] for band in octaves(padded)]
-        fused = sum((band * share).sum(0, keepdim=True) for band, share in zip(bands, shares.split(1, 1), strict=True))
-        assert isinstance(fused, Tensor)
-        unseen = (1 - covered) * 1e4  # as the network: nothing beyond what the frames show
-        return fused.clamp((planes + unseen).amin(0, keepdim=True), (planes - unseen).amax(0, keepdim=True))
+            told = [torch.from_numpy(repeated[f"gathered_{scale}"]) for scale in range(len(net.spec.widths))]
+            common = [compare.common(each) for compare, each in zip(net.compare, told, strict=True)]  # type: ignore[operator]
+            whole = [net.pad(torch.from_numpy(repeated[name])) for name in ("mean", "count")]
+            features = net.encode(planes)
+            weights = torch.cat(net.score(net.pad(planes), features, common, *whole), 1)[..., :height, :width].exp()
+        return weighed(planes, covered, weights, net.spec.stride)
+
+
+def scoring_inputs(
+    outputs: Mapping[str, NDArray[Any]], planes: Tensor, covered: Tensor, stride: int
+) -> dict[str, NDArray[Any]]:
+    """What the scoring graph takes besides a frame: the same for every frame of a stack, so with one for N.
+
+    Args:
+        outputs: Of the encoding graph for all K frames at once.
+        planes: The frames, K x 3 x H x W in [0, 1].
+        covered: K x 1 x H x W of 0 and 1.
+        stride: The network's.
+    """
+    count, scales = len(planes), range(len(outputs) // 2)
+    features, attention = (
+        [torch.from_numpy(outputs[f"{what}_{scale}"]) for scale in scales] for what in ("features", "attention")
+    )
+    mask, (height, width) = _padded(covered, stride), planes.shape[-2:]
+    gathered = gather(_padded(planes, stride), mask, features, [each.log() for each in attention], count)
+    total = gathered.frames.clamp(min=1)
+    inputs = {"mean": (gathered.light / total)[..., :height, :width], "count": total[..., :height, :width]}
+    inputs |= {f"gathered_{scale}": each for scale, each in enumerate(gathered.told())}
+    return {name: each.contiguous().numpy() for name, each in inputs.items()}
+
+
+def weighed(planes: Tensor, covered: Tensor, weights: Tensor, stride: int) -> Tensor:
+    """Put the octaves of K frames together by the scoring graph's weights, K x octaves x H x W; returns 1 x 3 x H x W.
+
+    As the network does, the result is kept within what the frames show.
+    """
+    height, width = planes.shape[-2:]
+    shares = weights * covered
+    shares = shares / shares.sum(0, keepdim=True)
+    bands = [band[..., :height, :width] for band in octaves(_padded(planes, stride))]
+    parts = [(band * share).sum(0, keepdim=True) for band, share in zip(bands, shares.split(1, 1), strict=True)]
+    lowest, highest = (planes.masked_fill(covered == 0, end) for end in (float("inf"), -float("inf")))
+    return torch.stack(parts).sum(0).clamp(lowest.amin(0, keepdim=True), highest.amax(0, keepdim=True))
+
+
+def _padded(planes: Tensor, stride: int) -> Tensor:
+    height, width = planes.shape[-2:]
+    return F.pad(planes, (0, -width % stride, 0, -height % stride), mode="replicate")
 
 
 def _stack(near: Bytes, far: Bytes) -> tuple[list[Bytes], Tensor]:

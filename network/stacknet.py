@@ -205,7 +205,7 @@ class StackNet(Network):
         flat = self.pad(frames.flatten(0, 1))
         mask = torch.ones_like(flat[:, :1]) if covered is None else self.pad(covered.flatten(0, 1).to(flat))
         features = self.encode(flat)
-        gathered = self.gather(flat, mask, features, self.attend(features), count)
+        gathered = gather(flat, mask, features, self.attend(features), count)
         total = gathered.frames.clamp(min=1)
         mean = (gathered.light / total).repeat_interleave(count, 0)
         common = [told.repeat_interleave(count, 0) for told in self.common(gathered)]
@@ -233,25 +233,24 @@ class StackNet(Network):
             plain.attention[scale] = PlainAttention(conv, width, cells=cells_fit(scale, scales))  # type: ignore[arg-type]
         return plain.eval().requires_grad_(requires_grad=False)
 
-    def gather(
-        self, frames: Tensor, mask: Tensor, features: Sequence[Tensor], attention: Sequence[Tensor], count: int
-    ) -> Gathered:
-        """Gather the features of stack tensors.
 
-        Args:
-            frames: Padded frames.
-            mask: 1 where a frame is covered, padded.
-            features: What `encode` gives for the frames.
-            attention: What `attend` gives for the features.
-            count: How many frames a scene has.
-        """
-        scenes = frames.shape[0] // count
-        weighed, weights, greatest = [], [], []
-        for f, score in zip(features, attention, strict=True):
-            seen_here = F.interpolate(mask, size=f.shape[-2:], mode="area") if f.shape[-1] != mask.shape[-1] else mask
-            weight = score.exp() * seen_here
-            weighed.append((f * weight).unflatten(0, (scenes, count)).sum(1).to(f))
-            weights.append(weight.unflatten(0, (scenes, count)).sum(1).to(f))
-            greatest.append((f * seen_here.to(f)).unflatten(0, (scenes, count)).amax(1))
-        light = (frames * mask).unflatten(0, (scenes, count)).sum(1)
-        return Gathered(weighed, weights, greatest, light, mask.unflatten(0, (scenes, count)).sum(1))
+def gather(frames: Tensor, mask: Tensor, features: Sequence[Tensor], attention: Sequence[Tensor], count: int) -> Gathered:
+    """Gather the features of stack tensors.
+
+    Args:
+        frames: Padded frames.
+        mask: 1 where a frame is covered, padded.
+        features: What `StackNet.encode` gives for the frames.
+        attention: What `StackNet.attend` gives for the features.
+        count: How many frames a scene has.
+    """
+    scenes = frames.shape[0] // count
+    weighed, weights, greatest = [], [], []
+    for f, score in zip(features, attention, strict=True):
+        seen_here = F.interpolate(mask, size=f.shape[-2:], mode="area") if f.shape[-1] != mask.shape[-1] else mask
+        weight = score.exp() * seen_here
+        weighed.append((f * weight).unflatten(0, (scenes, count)).sum(1).to(f))
+        weights.append(weight.unflatten(0, (scenes, count)).sum(1).to(f))
+        greatest.append((f * seen_here.to(f)).unflatten(0, (scenes, count)).amax(1))
+    light = (frames * mask).unflatten(0, (scenes, count)).sum(1)
+    return Gathered(weighed, weights, greatest, light, mask.unflatten(0, (scenes, count)).sum(1))

@@ -19,7 +19,7 @@ _PATHS: dict[str, dict[int, str]] = {
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
 }
-_EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+_EXTERNAL_DATA, _DATA_LOCATION, _LOCATION = 13, 14, b"location"
 
 
 class Field(NamedTuple):
@@ -62,6 +62,8 @@ def has_external_data(data: mmap.mmap | bytes) -> bool:
     Raises:
         ValueError, IndexError: It is no model, or is nested too deeply.
     """
+    if data.find(_LOCATION) < 0:  # where it lies must be said by an entry of this name: most files need no walk
+        return False
     waiting = [("model", 0, len(data), 0)]
     while waiting:
         message, start, end, depth = waiting.pop()

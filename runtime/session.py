@@ -137,14 +137,19 @@ _TENSORS = {
     "whole": ({"near", "far"}, {"fused"}),
     "tile": ({"near", "far"}, {"fused"}),
     "means": ({"frame", "mask"}, {"sums"}),
-    "encode": ({"frame"}, {"features_0", "attention_0"}),
-    "score": ({"frame", "mean", "count", "gathered_0"}, {"weights"}),
+    "encode": ({"frame"}, {"features", "attention"}),
+    "score": ({"frame", "mean", "count", "gathered"}, {"weights"}),
 }
+_A_SCALE_EACH = frozenset(("features", "attention", "gathered"))  # features_0, features_1, ...
 
 
 def check_tensors(model: Path, manifest: Manifest, inputs: Iterable[str], outputs: Iterable[str]) -> None:
     """Refuse a graph that lacks what is given to it, or asked of it, by its role. Raises: ModelError."""
-    wanted_in, wanted_out = _TENSORS[manifest.extra.get("role", "whole")]
+    scales = range(len(manifest.extra.get("widths", [0])))
+    wanted_in, wanted_out = (
+        {name for stem in stems for name in ([f"{stem}_{scale}" for scale in scales] if stem in _A_SCALE_EACH else [stem])}
+        for stems in _TENSORS[manifest.extra.get("role", "whole")]
+    )
     for what, missing in (("input", wanted_in - set(inputs)), ("output", wanted_out - set(outputs))):
         if missing:
             raise ModelError(f"{model} has no {what} {sorted(missing)[0]!r}, which its manifest promises: export it again.")

@@ -13,7 +13,7 @@ from ufafuse.network.base import Network
 from ufafuse.network.stacknet import StackNet
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
-from ufafuse.runtime.pairs import is_image
+from ufafuse.runtime.pictures.inputs import natural_key, pictures_in
 from ufafuse.train.data import NamedPair
 from ufafuse.train.loss import psnr, ssim
 from ufafuse.train.photos import Picture, colour
@@ -35,14 +35,16 @@ class NamedStack:
 def read_stacks(folder: Path) -> list[NamedStack]:
     """Read the stacks with their truth from a folder: a folder each, with its frames and `truth.*`.
 
-    Frames are taken by name; where one has an alpha channel, pixels of alpha 0 are not covered. `depth.*` is no frame.
+    Frames are taken in the natural order of their names; where one has an alpha channel, pixels of alpha 0 are not covered.
+    `depth.*` is no frame.
 
     Raises:
         InputError: There are no stacks, one has no truth or too few frames, a file cannot be read, or sizes differ.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: give one that holds a folder for each stack.")
-    stacks = [_read_stack(path) for path in sorted(folder.iterdir()) if path.is_dir() and any(map(is_image, path.iterdir()))]
+    below = sorted((path for path in folder.iterdir() if path.is_dir()), key=natural_key)
+    stacks = [_read_stack(path) for path in below if pictures_in(path)]
     if not stacks:
         raise InputError(
             f"{folder} holds no stacks: give a folder that holds one for each stack, with its frames and truth.png."
@@ -51,7 +53,7 @@ def read_stacks(folder: Path) -> list[NamedStack]:
 
 
 def _read_stack(folder: Path) -> NamedStack:
-    files = [path for path in sorted(folder.iterdir()) if is_image(path) and path.stem != DEPTH]
+    files = [path for path in pictures_in(folder) if path.stem != DEPTH]
     truths = [path for path in files if path.stem == TRUTH]
     if len(truths) != 1:
         raise InputError(f"{folder} has {len(truths)} truths: one ({TRUTH}.png) is needed to validate.")

@@ -22,7 +22,6 @@ from ufafuse.benchmarks.stacks.folders import StackPaths
 from ufafuse.benchmarks.stacks.registered import Registered
 from ufafuse.benchmarks.tables import cell, csv_text, markdown_table
 from ufafuse.runtime.artefact import atomic_write, write_json
-from ufafuse.runtime.images import write_image
 from ufafuse.runtime.jobs import make_folder
 
 _TEMPLATE = Path(__file__).with_name("page.html")
@@ -55,9 +54,10 @@ class StackPages:
         shown |= {} if frames.truth is None else {"truth": frames.truth}
         fused = [picture for name, picture in made.items() if name != BEST]
         regions = chosen_regions(fused, frames.sharpest, frames.crop)
-        path = self.folder / CLOSEUPS_FOLDER / f"{stack.name}.png"
+        path = self.folder / CLOSEUPS_FOLDER / f"{stack.name}.jpg"
         make_folder(path.parent)
-        write_image(path, strip(shown, regions), force=True)
+        with atomic_write(path, force=True) as temporary:
+            temporary.write_bytes(_jpeg(strip(shown, regions)))
         notes = "".join(f'<p class="note">{escape(note)}</p>' for note in [_registered(frames), *frames.notes])
         whole = _whole(fused[0] if fused else frames.sharpest, regions)
         self.sections[stack.name] = f"{notes}\n{whole}\n{_parts(shown, regions)}"
@@ -101,7 +101,7 @@ class StackPages:
             parts.append(f"## {name}")
             parts.append("\n".join(f"- {row.method}: {_scores(row)}" for row in scored))
             if name in self.sections:
-                parts.append(f"![{name}]({quote(f'{CLOSEUPS_FOLDER}/{name}.png')})")
+                parts.append(f"![{name}]({quote(f'{CLOSEUPS_FOLDER}/{name}.jpg')})")
         return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -126,10 +126,14 @@ def _scores_html(evaluation: Evaluation, name: str) -> str:
     return "<ul>" + "".join(f"<li><b>{escape(row.method)}</b> {escape(_scores(row))}</li>" for row in rows) + "</ul>"
 
 
-def _embedded(picture: Levels) -> str:
+def _jpeg(picture: Levels) -> bytes:
     done, data = cv2.imencode(".jpg", picture, _JPEG)
     assert done
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
+    return bytes(data.tobytes())
+
+
+def _embedded(picture: Levels) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(_jpeg(picture)).decode("ascii")
 
 
 def _whole(picture: Levels, regions: Mapping[str, Region]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.pictures.inputs import StackPaths, natural_key, pictures_in
+from ufafuse.runtime.pictures.inputs import StackPaths, frames_in, natural_key, pictures_in
 
 _POLL = 0.25  # seconds
 
@@ -43,7 +43,7 @@ def arriving(
             elif _complete(state, time.monotonic() - before[1], quiet, every):
                 given.add(path.name)
                 del seen[path.name]
-                yield StackPaths(path.name, tuple(pictures_in(path))[:every])
+                yield StackPaths(path.name, tuple(frames_in(path))[:every])
         time.sleep(_POLL)
 
 

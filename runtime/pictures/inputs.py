@@ -16,6 +16,7 @@ from ufafuse.runtime.pictures.source import FileFrame
 
 _DIGITS = re.compile(r"(\d+)")
 _PATTERN = re.compile(r"[*?\[]")
+_NO_FRAMES = frozenset(("truth", "depth"))  # stems of what is known of a stack, which may stand beside its frames
 _TIFF = frozenset((".tif", ".tiff", ".btf", ".tf8"))
 
 
@@ -38,6 +39,13 @@ def pictures_in(folder: Path) -> list[Path]:
     return sorted((path for path in folder.iterdir() if path.is_file() and is_picture(path)), key=natural_key)
 
 
+def frames_in(folder: Path) -> list[Path]:
+    """The frames of a stack's folder, in natural order: its pictures but for ``truth.*`` and ``depth.*`` beside two or more."""
+    found = pictures_in(folder)
+    frames = [path for path in found if path.stem.casefold() not in _NO_FRAMES]
+    return frames if len(frames) > 1 else found
+
+
 def expanded(names: Sequence[Path]) -> tuple[list[Path], str]:
     """The files behind what was named, in the order of the stack, and a note on that order (empty: as they were named).
 
@@ -55,7 +63,9 @@ def expanded(names: Sequence[Path]) -> tuple[list[Path], str]:
                     f"{name} is a folder: give one folder alone for a stack; for pairs in near/ and far/ `pairs`, for many "
                     "stacks `stacks`."
                 )
-            return _folder(name), ""
+            frames = _folder(name)
+            others = [path.name for path in pictures_in(name) if path not in frames]
+            return frames, f"taken without {' and '.join(others)}" if others else ""
         matches = [] if name.exists() or not _PATTERN.search(str(name)) else _matching(name)
         found += matches or [name]
     if len(found) > 2 and found == sorted(found) and found != sorted(found, key=lambda path: (path.parent, natural_key(path))):
@@ -66,7 +76,7 @@ def expanded(names: Sequence[Path]) -> tuple[list[Path], str]:
 
 
 def _folder(folder: Path) -> list[Path]:
-    found = pictures_in(folder)
+    found = frames_in(folder)
     if found:
         return found
     videos = sorted((path for path in folder.iterdir() if is_video(path)), key=natural_key)
@@ -117,7 +127,7 @@ def _stacks_below(folder: Path) -> Iterator[StackPaths]:
     inner = sorted(folder.iterdir(), key=natural_key)
     for path in inner:
         if path.is_dir() and not path.name.startswith("."):
-            files = pictures_in(path)
+            files = frames_in(path)
             if len(files) > 1 or (len(files) == 1 and files[0].suffix.lower() in _TIFF):
                 yield StackPaths(path.name, tuple(files))
         elif path.is_file() and (path.suffix.lower() in _TIFF or is_video(path)) and _several(path):

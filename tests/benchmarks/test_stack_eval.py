@@ -8,17 +8,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import rich.console
 import tifffile
 import typer
 from typer.testing import CliRunner
 
 from tests.benchmarks.stacks import steps, textured, write_stack
+from ufafuse.benchmarks.published import TableRow
 from ufafuse.benchmarks.stacks.contestants import stack_contestants
 from ufafuse.benchmarks.stacks.crops import chosen_regions, strip
 from ufafuse.benchmarks.stacks.evaluate import BEST, evaluate_stacks
 from ufafuse.benchmarks.stacks.folders import find_stacks, read_depth
 from ufafuse.benchmarks.stacks.levels import White
 from ufafuse.benchmarks.stacks.registered import placed
+from ufafuse.benchmarks.tables import BOUND, terminal_table
 from ufafuse.commands import bench as commands
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.models import DEFAULT
@@ -386,6 +389,16 @@ def test_pictures_smaller_than_a_part_are_shown_whole():
         assert region.cut(tiny).shape == (9, 9, 3)
 
 
+def test_the_table_fits_a_narrow_terminal():
+    metrics = {"PSNR": 31.3, "SSIM": 0.9, "detail_sharp": 1.0, "detail_low": 0.98, "detail_added": 0.0}
+    row = TableRow("best frame", BOUND, metrics | {"depth_error": 0.1, "depth_known": 1.0})
+    narrow = rich.console.Console(width=80)
+    with narrow.capture() as shown:
+        narrow.print(terminal_table([row], "stacks", narrow))
+    assert max(map(len, shown.get().splitlines())) <= 80
+    assert "98.0 %" in shown.get()
+
+
 # The command
 
 
@@ -399,7 +412,7 @@ def test_the_command_writes_one_page_that_needs_nothing_beside_it(run, folder, t
         assert f">{word}<" in html or f" {word}<br>" in html
     assert "| pyramid | measured |" in (out / "report.md").read_text().replace("**", "")
     assert "| best frame | upper bound |" in (out / "report.md").read_text()
-    assert cv2.imread(str(out / "closeups" / "known.png")).ndim == 3
+    assert cv2.imread(str(out / "closeups" / "known.jpg")).ndim == 3
     assert cv2.imread(str(out / "fused" / "average" / "unknown.png")).shape == (*SIZE, 3)
     rows = list(csv.DictReader((out / "eval.csv").open()))
     assert [row["name"] for row in rows] == ["known", "unknown"] * 2 + ["known"] + ["mean"] * 3

@@ -1,8 +1,10 @@
 """A command line that cannot be used: one line in our words, an object with --json, exit code 2."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -72,3 +74,10 @@ def test_a_reader_that_leaves_early_is_no_defect():
         shell=True, executable="/bin/bash", capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "Traceback" not in done.stderr
+
+
+def test_the_shell_completes():
+    environment = {**os.environ, "_UFA_COMPLETE": "complete_bash", "COMP_WORDS": "ufa fuse --pr", "COMP_CWORD": "2"}
+    ufa = Path(sys.executable).with_name("ufa")
+    done = subprocess.run([ufa], capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout.split() == ["--precision", "--prefer", "--provider"]

@@ -24,6 +24,11 @@ def fuser(write_model):
         yield opened
 
 
+def test_it_says_what_it_is_and_why(fuser):
+    assert repr(fuser) == "Fuser('small.onnx', backend='onnxruntime', precision='fp32')"
+    assert fuser.why == "asked for"
+
+
 def frames(rng, shape=(21, 30, 3), dtype=np.uint8):
     top = 1 if dtype == np.float32 else np.iinfo(dtype).max
     return [(rng.random(shape) * top).astype(dtype) for _ in range(2)]

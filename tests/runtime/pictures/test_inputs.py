@@ -14,7 +14,7 @@ from PIL import Image
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pairs import find_pairs
 from ufafuse.runtime.pictures.arriving import arriving
-from ufafuse.runtime.pictures.inputs import cut_by_time, expanded, find_stacks, natural_key, taken_at
+from ufafuse.runtime.pictures.inputs import cut_by_time, expanded, find_stacks, frames_in, natural_key, taken_at
 
 
 def put(folder, *names):
@@ -185,3 +185,22 @@ class TestPairs:
         put(tmp_path, "x_1.png", "x_2.png", "x_3.png")
         with pytest.raises(InputError, match="that is a stack"):
             find_pairs(tmp_path)
+
+
+class TestWhatIsKnownOfAStack:
+    def test_truth_and_depth_are_no_frames_and_that_is_said(self, tmp_path):
+        folder = tmp_path / "stack"
+        put(folder, "10.png", "2.png", "1.png", "truth.png", "Depth.tif")
+        names = ["1.png", "2.png", "10.png"]
+        assert [path.name for path in frames_in(folder)] == names
+        files, note = expanded([folder])
+        assert [path.name for path in files] == names
+        assert note == "taken without Depth.tif and truth.png"
+        (stack,) = find_stacks(tmp_path)
+        assert [path.name for path in stack.files] == names
+
+    @pytest.mark.parametrize("names", [("truth.png", "depth.png"), ("truth.png", "a.png"), ("truth_1.png", "truth_2.png")])
+    def test_without_two_other_pictures_the_names_mean_nothing(self, tmp_path, names):
+        put(tmp_path, *names)
+        assert len(frames_in(tmp_path)) == 2
+        assert expanded([tmp_path])[1] == ""

@@ -1,5 +1,8 @@
 """Deadlines belong to operations: a server that drips, and a source that hangs, end in a bounded time; so does a signal."""
 
+import contextlib
+import io
+import json
 import os
 import signal
 import socket
@@ -18,6 +21,7 @@ from ufafuse.runtime.stream.frames import FAR, NEAR
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.sinks.base import Sink
+from ufafuse.runtime.stream.sinks.matroska import MatroskaWriter
 from ufafuse.runtime.stream.sources import BrokenFrame, HttpSource, PushSource, Source, SourceLost, UrlSource, mjpeg, opencv
 
 UFA = [sys.executable, "-c", "from ufafuse.commands.cli import main; main()", "stream"]
@@ -36,7 +40,10 @@ def hostile():
         def answer(client):
             with client:
                 try:
-                    asked.append(client.recv(10_000))
+                    client.settimeout(1)
+                    with contextlib.suppress(TimeoutError):  # who is only listening
+                        asked.append(client.recv(10_000))
+                    client.settimeout(None)
                     for piece in pieces():
                         client.sendall(piece)
                 except OSError:
@@ -296,6 +303,44 @@ def test_a_signal_ends_a_wait_for_a_camera_within_a_second(hostile, number, when
     assert process.returncode == 0, errors
     assert "stopp" in errors
     assert "Traceback" not in errors
+
+
+def test_a_thread_left_behind_in_ffmpeg_does_not_crash_the_end(hostile, numbered_picture):
+    """Its camera has gone silent, and the interpreter's own end would pull the ground from under it."""
+    file = io.BytesIO()
+    writer = MatroskaWriter(file, (96, 192))
+    for number in range(300):
+        writer.write(cv2.imencode(".jpg", numbered_picture(number, NEAR))[1].tobytes(), 40 * number)
+    url = hostile(lambda: after(file.getvalue(), dripped(b"", pause=60))).replace("http:", "tcp:")
+    command = [*UFA, "--near", url, "--far", url, "--model", "copy", "-q", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if "sent no frame" in line:
+            break
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, (said, errors)
+    assert json.loads(output)["frames_in"][NEAR] > 0
+    assert "terminate" not in errors
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--version"], 0), (["stream", "--near", "no.mp4", "--far", "sim:"], 2)])
+@pytest.mark.parametrize("left", ["ufafuse-near", "ufafuse-open", "another"])
+def test_the_process_leaves_at_once_where_a_thread_is_left_behind(left, arguments, code):
+    """A thread that comes back from a library while the interpreter ends is killed inside of it, and takes the process too."""
+    program = (
+        "import atexit, sys, threading, time; from ufafuse.commands.cli import main\n"
+        "atexit.register(print, 'its own end', file=sys.stderr)\n"
+        f"threading.Thread(target=time.sleep, args=(60,), name={left!r}, daemon=True).start()\n"
+        f"sys.argv[1:] = {arguments!r}; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == code
+    assert ("its own end" in done.stderr) == (left == "another")
+    assert (done.stdout if code == 0 else done.stderr).strip()
 
 
 BAD_HOSTS = [
