@@ -32,6 +32,7 @@ ORDER = (
     "bench",
     "eval",
     "models",
+    "schema",
     "info",
     "serve",
 )

@@ -66,7 +66,7 @@ def dataset(
             made = f"{result['stacks']} stacks" if stacks else f"{result['pairs']} pairs"
             console.out.print(f"{made} of {result['photographs']} photographs" if result["photographs"] else made)
         console.wrote(out, as_json=as_json)
-        console.hint(f"ufa fuse --stacks {out} -o fused" if stacks else f"ufa eval --pairs {out}", as_json=as_json)
+        console.hint(f"ufa eval {'--stacks' if stacks else '--pairs'} {out}", as_json=as_json)
 
 
 def _check(given: dict[str, Any], *, lens: bool, stacks: bool) -> None:

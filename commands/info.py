@@ -1,4 +1,4 @@
-"""`ufa info` and `ufa models`."""
+"""`ufa info`, `ufa models` and `ufa schema`."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
     app.command("info")(info)
     app.command("models")(models)
+    app.command("schema")(schema)
 
 
 def info(
@@ -156,3 +157,23 @@ def _print_models(found: list[dict[str, Any]]) -> None:
         name = f"{network['name']}\n[dim]the default[/dim]" if network["default"] else network["name"]
         table.add_row(name, files, console.escape(network["purpose"]))
     console.out.print(table)
+
+
+def schema(
+    command: Annotated[
+        str,
+        typer.Argument(metavar="COMMAND", help="Such as fuse or 'train ablation'; or all: every command's, by name."),
+    ],
+) -> None:
+    """Print the JSON Schema of what a command prints with --json."""
+    with console.run():
+        import json
+
+        from ufafuse.commands.results import RESULTS, schema_of
+        from ufafuse.runtime.errors import InputError
+
+        names = (*RESULTS, "bench")
+        if command not in (*names, "all"):
+            raise InputError(f"{command} prints no JSON: choose one of {', '.join(names)}, or all.")
+        wanted = {name: schema_of(name) for name in names} if command == "all" else schema_of(command)
+        console.plain(json.dumps(wanted, indent=2))

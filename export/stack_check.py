@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
+from ufafuse.export.stack_graphs import SHIFT
 from ufafuse.network.base import Network
-from ufafuse.network.stacknet import StackNet, gather, octaves
+from ufafuse.network.stacknet import SELECTION, StackNet, gather, octaves
 from ufafuse.runtime.checks.cases import Case, bgr_levels
 from ufafuse.runtime.errors import ModelError
 from ufafuse.runtime.frames import check_pair, pack, to_planes
@@ -85,7 +86,8 @@ class StackRun:
             common = [compare.common(each) for compare, each in zip(net.compare, told, strict=True)]  # type: ignore[operator]
             whole = [net.pad(torch.from_numpy(repeated[name])) for name in ("mean", "count")]
             features = net.encode(planes)
-            weights = torch.cat(net.score(net.pad(planes), features, common, *whole), 1)[..., :height, :width].exp()
+            scores = torch.cat(net.score(net.pad(planes), features, common, *whole), 1)
+            weights = (SELECTION * scores[..., :height, :width] - SHIFT).exp()
         return weighed(planes, covered, weights, net.spec.stride)
 
 

@@ -100,12 +100,23 @@ def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the 
         raise typer.Exit(128 + ended.number) from ended
 
 
-def _options_in_use() -> dict[str, str]:
-    """The options of the command that the command line library is running; empty outside of one."""
-    _options.clear()
+def _context() -> Any:  # noqa: ANN401 - click's, wherever typer keeps it
+    """Of the command that the command line library is running; None outside of one."""
     home = typer.Context.__mro__[1].__module__.rpartition(".")[0]  # its click: its own, or the one installed
-    context = importlib.import_module(f"{home}.globals").get_current_context(silent=True)
+    return importlib.import_module(f"{home}.globals").get_current_context(silent=True)
+
+
+def _options_in_use() -> dict[str, str]:
+    """The options of the command that runs; empty outside of one."""
+    _options.clear()
+    context = _context()
     return {} if context is None else options_of(context.command)
+
+
+def command_in_use() -> str:
+    """How the command that runs is called, such as ``ufa train ablation``; empty outside of one."""
+    context = _context()
+    return "" if context is None else str(context.command_path)
 
 
 class _Ended(BaseException):

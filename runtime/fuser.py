@@ -16,6 +16,7 @@ from ufafuse.runtime.frames import Frame, FrameKind, check_frames, check_out, pa
 from ufafuse.runtime.levels import Levels, kind_with_levels, white_of_mosaics
 from ufafuse.runtime.machine import usable_cores
 from ufafuse.runtime.memory.budget import Budget, Tile, Trials
+from ufafuse.runtime.memory.malloc import return_freed
 from ufafuse.runtime.memory.tiled import OnTile, TiledModel, layout_for
 from ufafuse.runtime.memory.tiling import Grid, grid_of_step
 from ufafuse.runtime.models import model_path
@@ -89,6 +90,8 @@ class Fuser:
         self.model = model_path(model, precision=self.choice.precision)
         self._options = SessionOptions(self.choice.precision, threads, provider, pin, lean=max_memory is not None)
         self._budget = Budget(tile, max_memory)
+        if max_memory is not None:
+            return_freed()
         self.session: Session = open_session(self.model, backend=backend, options=self._options)
         if self.session.on_device:
             self._leave_memory_to_the_engine(tile)
@@ -310,6 +313,8 @@ class Fuser:
 
 class _Trials:
     """Runs a fuser's graphs on empty frames of any side; see `ufafuse.runtime.memory.budget.Trials`."""
+
+    tiles_alike = False
 
     def __init__(self, fuser: Fuser, kind: FrameKind) -> None:
         self._fuser, self._kind = fuser, kind

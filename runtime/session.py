@@ -123,6 +123,13 @@ class Session(ABC):
             BackendError: The engine failed.
         """
 
+    def prepare_inputs(self, inputs: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
+        """Do now what the first run with inputs of these shapes and dtypes would wait for, where the engine has such work.
+
+        Raises:
+            BackendError: The engine failed.
+        """
+
     def close(self) -> None:
         """Free what the engine holds; may be called twice."""
 

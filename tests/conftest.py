@@ -1,10 +1,83 @@
 """What the tests of all folders share."""
 
+import importlib.util
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
 import pytest
+
+TRAIN = Path(__file__).resolve().parent / "train"
+_APART = "UFAFUSE_TESTS_APART"
+_SUMMARY = pytest.StashKey[str]()
+
+
+class InAProcessOfItsOwn(pytest.Item):
+    """Tests that are run by a pytest of their own, as one test of this one.
+
+    torch's process groups have ended a process (SIGSEGV) that had loaded every inference engine before: not each time, and with
+    no engine more to blame than another.
+    """
+
+    def __init__(self, *, ids, **rest):
+        super().__init__(**rest)
+        self.ids = ids
+
+    def runtest(self):
+        """Run them; what they said is the error where one fails, else a part of the summary."""
+        command = [sys.executable, "-m", "pytest", "--color=no", "-q", "-m", "", *self.ids]
+        environment = {**os.environ, _APART: "1"}
+        done = subprocess.run(command, check=False, cwd=self.config.rootpath, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            pytest.fail(f"exit code {done.returncode}\n{done.stdout[-20000:]}\n{done.stderr[-4000:]}", pytrace=False)
+        self.config.stash[_SUMMARY] = "\n".join(line for line in done.stdout.splitlines() if not line.startswith("."))
+
+    def reportinfo(self):
+        """Where they are."""
+        return self.path, None, self.name
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(session, items):
+    """The training's tests run apart from all others; alone they run as they are."""
+    trained = [item for item in items if item.path.is_relative_to(TRAIN)]
+    if trained and len(trained) < len(items) and _APART not in os.environ and not session.config.option.collectonly:
+        name = f"{len(trained)} tests of tests/train in a process of their own"
+        apart = InAProcessOfItsOwn.from_parent(session, name=name, ids=[item.nodeid for item in trained])
+        items[:] = [item for item in items if not item.path.is_relative_to(TRAIN)] + [apart]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """What the tests apart came to."""
+    if _SUMMARY in config.stash:
+        terminalreporter.section("tests/train")
+        terminalreporter.line(config.stash[_SUMMARY])
+
+
+@pytest.fixture(autouse=True)
+def _results_fit_their_schemas(monkeypatch):
+    """Whatever a command gives in these tests is as `ufa schema` says, with or without ``--json``."""
+    if importlib.util.find_spec("jsonschema") is None:
+        return
+    import jsonschema
+
+    from ufafuse.commands.results import RESULTS, schema_of
+    from ufafuse.runtime import console
+    from ufafuse.runtime.texts import json_text
+
+    emit = console.emit
+
+    def checked(result, *, as_json):
+        name = " ".join(console.command_in_use().split()[1:])
+        if name in RESULTS:
+            jsonschema.validate(json.loads(json_text(result)), schema_of(name))
+        emit(result, as_json=as_json)
+
+    monkeypatch.setattr(console, "emit", checked)
+
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 

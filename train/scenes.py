@@ -30,6 +30,8 @@ class SceneOptions:
     boards: float = 0.35  # printed boards with raised parts; the others are bodies, hairs and slides
     unsharp_ground: float = 0.2  # the background is in focus in no frame
     relief: float = 0.5  # a surface that is tilted or curved, where one can be
+    plain: float = 0.45  # of a board's raised parts: even tops
+    faint: float = 0.25  # of the surfaces: hardly any contrast
     lights: float = 0.35
     soft: float = 0.5  # the lens or the demosaicing leaves the sharpest frame soft
     noise: float = 0.8
@@ -81,23 +83,23 @@ def draw_scene(rng: Rng, side: int, options: SceneOptions, texture: Texture) -> 
     if rng.random() < options.boards:
         return _board(rng, side, options, texture)
     far = 1 + rng.uniform(0.15, 1) if rng.random() < options.unsharp_ground else 1 - rng.uniform(0, 0.5)
-    ground = surface(rng, side, texture)
+    ground = surface(rng, side, texture, faint=options.faint)
     if rng.random() < 0.15:  # a slide, lit from behind
         ground = 255 - np.float32(rng.uniform(0.02, 0.3)) * ground
     layers = [Layer(ground, None, _depth(rng, side, far, options))]
     for near in np.sort(rng.uniform(0, min(far, 1.0), int(rng.integers(1, 5))))[::-1]:
         kind = rng.random()
         if kind < 0.35:
-            layers.append(_hairs(rng, side, float(near), texture))
+            layers.append(_hairs(rng, side, float(near), texture, options))
             continue
-        body = _bodies(rng, side, float(near), texture)
+        body = _bodies(rng, side, float(near), texture, options)
         if kind > 0.7:
             body.depth = _depth(rng, side, float(near), options)
         layers.append(body)
     return layers
 
 
-def _hairs(rng: Rng, side: int, near: float, texture: Texture) -> Layer:
+def _hairs(rng: Rng, side: int, near: float, texture: Texture, options: SceneOptions) -> Layer:
     """Draw hairs, legs or wires at one depth."""
     cover = np.zeros((side, side), np.float32)
     widest = int(rng.integers(1, 6))
@@ -105,14 +107,14 @@ def _hairs(rng: Rng, side: int, near: float, texture: Texture) -> Layer:
         drawing.hair(cover, 1.0, rng, widest=widest)
     if rng.random() < 0.6:
         return Layer(drawing.flat(side, rng) * np.float32(rng.uniform(0.1, 1)), cover, near)
-    return Layer(surface(rng, side, texture), cover, near)
+    return Layer(surface(rng, side, texture, faint=options.faint), cover, near)
 
 
-def _bodies(rng: Rng, side: int, near: float, texture: Texture) -> Layer:
+def _bodies(rng: Rng, side: int, near: float, texture: Texture, options: SceneOptions) -> Layer:
     """Draw rounded bodies at one depth, of which some are silhouettes."""
     cover = np.zeros((side, side), np.float32)
     bodies(cover, rng)
-    light = surface(rng, side, texture)
+    light = surface(rng, side, texture, faint=options.faint)
     if rng.random() < 0.2:
         light *= np.float32(rng.uniform(0.05, 0.5))
     return Layer(light, cover, near)
@@ -129,14 +131,14 @@ def bodies(cover: Floats, rng: Rng) -> None:
 def _board(rng: Rng, side: int, options: SceneOptions, texture: Texture) -> list[Layer]:
     """Draw a printed board with raised parts, whose tops are print, metal or plain."""
     far = 1 - rng.uniform(0, 0.35)
-    ground = drawing.board(side, rng) if rng.random() < 0.7 else surface(rng, side, texture)
+    ground = drawing.board(side, rng) if rng.random() < 0.7 else surface(rng, side, texture, faint=options.faint)
     layers = [Layer(ground, None, _depth(rng, side, far, options))]
     heights = np.sort(rng.uniform(0, far, int(rng.integers(1, 5))))[::-1]
     for near in heights:
         cover = np.zeros((side, side), np.float32)
         for _ in range(int(rng.integers(1, 6))):
             part(cover, rng)
-        light = drawing.flat(side, rng) if rng.random() < 0.45 else surface(rng, side, texture)
+        light = drawing.flat(side, rng) if rng.random() < options.plain else surface(rng, side, texture, faint=options.faint)
         if rng.random() < 0.6:
             light = _printed(light, rng)
         layers.append(Layer(light, cover, float(near)))
@@ -176,7 +178,7 @@ def _printed(light: Floats, rng: Rng) -> Floats:
     return part + np.float32(rng.uniform(0, 3)) * rng.standard_normal((side, side, 1), np.float32)
 
 
-def surface(rng: Rng, side: int, texture: Texture) -> Floats:
+def surface(rng: Rng, side: int, texture: Texture, *, faint: float = 0.25) -> Floats:
     """Cut a surface out of a picture: any part of it, larger or smaller, turned, lighter or darker.
 
     Returns float32 side x side x 3 in [0, 255].
@@ -194,7 +196,7 @@ def surface(rng: Rng, side: int, texture: Texture) -> Floats:
     light = np.rot90(light, int(rng.integers(4)))
     if rng.random() < 0.3:
         light = light * _row(rng.uniform(0.5, 1.2) * rng.uniform(0.85, 1.15, 3))
-    if rng.random() < 0.25:  # hardly any contrast
+    if rng.random() < faint:  # hardly any contrast
         light = light.mean((0, 1)) + np.float32(rng.uniform(0.1, 0.5)) * (light - light.mean((0, 1)))
     return np.ascontiguousarray(np.clip(light, 0, 255), np.float32)
 

@@ -64,7 +64,7 @@ def write_stacks(
 ) -> dict[str, Any]:
     """Write drawn stacks, a folder each: `00.png`, ..., `truth.png` and `depth.tif`.
 
-    Where a frame does not cover the whole picture it has an alpha channel, 0 where it shows nothing. The depth is float32:
+    Where not all frames cover the whole picture, all have an alpha channel, 0 where one shows nothing. The depth is float32:
     which frame has the surface in focus, counted from 0, between two frames as a fraction, and NaN where none has. The same
     plan and seed give the same files, so a set need not be kept as pictures.
 
@@ -128,7 +128,7 @@ def _write(folder: Path, stack: Stack, *, force: bool) -> None:
     digits = max(2, len(str(len(stack.frames) - 1)))
     names = [f"{number:0{digits}d}.png" for number in range(len(stack.frames))]
     for name, frame, covered in zip(names, stack.frames, stack.covered, strict=True):
-        shown = frame if covered.all() else np.dstack([frame, 255 * covered])
+        shown = frame if stack.covered.all() else np.dstack([frame, 255 * covered])
         write_image(folder / name, shown, force=force)
     for path in folder.glob("*.png"):
         if path.stem.isdigit() and path.name not in names:  # a frame of a longer stack that stood here

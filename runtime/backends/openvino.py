@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -67,10 +67,12 @@ class _Request:
 class _Compiled:
     """The network compiled for one size, and the requests that wait for work; each is one thread's at a time."""
 
-    def __init__(self, compiled: Any) -> None:  # noqa: ANN401 - openvino's types are its own
+    def __init__(self, compiled: Any, names: Sequence[str]) -> None:  # noqa: ANN401 - openvino's types are its own
+        """Take the compiled network and its results' names: its own may be of what a fixed size has optimised away."""
         self._compiled = compiled
         self._outputs = {
-            port.get_any_name(): (tuple(port.shape), port.get_element_type().to_dtype()) for port in compiled.outputs
+            name: (tuple(port.shape), port.get_element_type().to_dtype())
+            for name, port in zip(names, compiled.outputs, strict=True)
         }
         self._idle: list[_Request] = []
         self._releasing = threading.Lock()
@@ -157,6 +159,13 @@ class OpenVinoSession(Session):
         except RuntimeError as error:
             raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
 
+    def prepare_inputs(self, inputs: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
+        """Compile the network for these shapes and dtypes."""
+        try:
+            self._compiled_for((tuple((name, shape, dtype) for name, (shape, dtype) in inputs.items()), False))
+        except RuntimeError as error:
+            raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
+
     def _check(self, inputs: dict[str, NDArray[Any]]) -> None:
         """OpenVINO itself would leave a missing input's size free, take any rank, and convert bytes to 0.0 .. 255.0."""
         if inputs.keys() != self._inputs.keys():
@@ -188,13 +197,14 @@ class OpenVinoSession(Session):
                 self._by_task.popitem(last=False)  # before the new one, so that they never stand side by side
             inputs, only_fused = task
             network = self._network.clone()
+            names = [_FUSED] if only_fused else [port.get_any_name() for port in network.outputs]
             network.reshape({name: list(shape) for name, shape, _ in inputs})
             if only_fused:
                 _leave_only_fused(network)
             if self._pictures & {name for name, _, dtype in inputs if dtype == "uint8"}:
                 network = _of_levels(network, self._pictures)
             settings = self._settings | ({"INFERENCE_PRECISION_HINT": "f32"} if self._narrow(inputs) else {})
-            compiled = _Compiled(self._core.compile_model(network, "CPU", settings))
+            compiled = _Compiled(self._core.compile_model(network, "CPU", settings), names)
             self._by_task[task] = compiled
             return compiled
 

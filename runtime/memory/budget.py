@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Literal, Protocol
 
 from ufafuse.runtime.errors import InputError
@@ -13,6 +14,7 @@ Tile = Literal["auto", "off"] | int
 
 MB = 10**6
 PLANNED_SHARE = 0.95  # of the budget: what is planned for, the rest is for what the line through two peaks misses
+_COMPILED_SHARE = 0.25  # of what a size takes once: the code that was compiled for it, without what compiling took
 _SHARE_OF_AVAILABLE = 0.8  # without a budget: of the memory that the system has left
 # Without a budget nothing is measured for frames that surely fit. The paper's network, the widest, was measured at 1,100 to
 # 2,200 bytes a pixel; this only decides whether to measure.
@@ -20,7 +22,13 @@ _SURELY_ENOUGH = 4096
 
 
 class Trials(Protocol):
-    """A model that can be tried on small square frames."""
+    """A model that can be tried on small square frames.
+
+    Attributes:
+        tiles_alike: The graphs for tiles are those for whole frames: what one takes, the other does.
+    """
+
+    tiles_alike: bool
 
     def whole(self, side: int) -> None:
         """Fuse a frame whole."""
@@ -100,13 +108,17 @@ class Budget:
         room = limit * PLANNED_SHARE - taken
         if isinstance(self.tile, str):
             appetite = self._appetite("whole", trials.whole, limit)
+            appetite = self._for_stack(appetite) if trials.tiles_alike else appetite
             need = appetite.of(size[0] * size[1])
             if need <= room:
                 return None
             if self.tile == "off":
                 raise _too_little(limit, taken + need, size, "whole (or omit `tile=off`)")
             room, taken = room - appetite.kept, taken + appetite.kept
-        appetite = self._appetite("tiles", trials.tiled, limit)
+        if trials.tiles_alike:
+            appetite = self._for_stack(self._appetite("whole", trials.tiled, limit))
+        else:
+            appetite = self._appetite("tiles", trials.tiled, limit)
         halo, stride = trials.reach()
         if isinstance(self.tile, str):
             grid = grid_within(size, appetite.pixels_within(room), halo=halo, stride=stride)
@@ -123,6 +135,10 @@ class Budget:
         if name not in self._appetites:
             self._appetites[name] = appetite_of(run, limit=limit)
         return self._appetites[name]
+
+    def _for_stack(self, appetite: Appetite) -> Appetite:
+        """A stack's engines are compiled before its sums take their memory: most of what is taken once is free again."""
+        return replace(appetite, once=_COMPILED_SHARE * appetite.once)
 
 
 def _by_hand(size: Size, tile: int, trials: Trials) -> Grid:

@@ -36,6 +36,15 @@ def keep_heap() -> None:
     _set(_TRIM_THRESHOLD, _NEVER)
 
 
+def return_freed() -> None:
+    """From now on give blocks of more than a megabyte back to the system when they are freed: under a memory budget."""
+    library = ctypes.CDLL(None)
+    _set(_MMAP_THRESHOLD, 1 << 20)
+    _set(_ARENA_MAX, 2)
+    if hasattr(library, "malloc_trim"):
+        library.malloc_trim(0)
+
+
 def keep_all() -> None:
     """From now on keep all that is freed, in blocks of any size: for what asks for the same gigabytes again and again."""
     _set(_MMAP_MAX, 0)

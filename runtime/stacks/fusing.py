@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.errors import InputError
@@ -142,7 +144,8 @@ def _prepared(fuser: Fuser, sources: list[FrameSource], options: StackOptions) -
                 f"a memory of {limit / MB:.0f} MB is too little for a stack of {size[0]} x {size[1]}: "
                 f"{(need + taken) / PLANNED_SHARE / MB:.0f} MB are needed, for any number of frames. Give more `max_memory`."
             )
-        held = 1.2 * kept + 1.5 * need < limit * PLANNED_SHARE - taken
+        # Kept only where there is room to spare: a larger window of the frame is worth more than a second decoding.
+        held = 3 * kept + 2 * need < limit * PLANNED_SHARE - taken
     return (Held if held else Passing)(list(sources), kind, size, wishes)
 
 
@@ -153,11 +156,11 @@ def _state_bytes(fuser: Fuser, size: tuple[int, int], kind: FrameKind, frame_byt
     if options.method == "pyramid":
         return total + pixels * 4.0 * (4 / 3) * 3 * (max(1, kind.channels) + 1)
     model = fuser.stack_model()
-    total += pixels * (OctaveSums.bytes_per_pixel(kind, model.octaves) + Gathering.bytes_per_pixel(model))
-    total += pixels * 4.0 * (len(model.octaves) + 1)  # a frame's weights
+    first, second = Gathering.bytes_per_pixel(model)
+    second += OctaveSums.bytes_per_pixel(kind, model.octaves)
     if options.want_height or options.want_map:
-        total += pixels * ScorePeaks.BYTES_PER_PIXEL
-    return total
+        second += ScorePeaks.BYTES_PER_PIXEL
+    return total + pixels * max(first, second)
 
 
 class _Fusion:
@@ -183,11 +186,15 @@ class _Fusion:
             state += frame_bytes * len(stack.sources)
         with self._fuser.planned_stack(size, state, _StackTrials(self._fuser, stack.kind)) as grid:
             model = self._fuser.stack_model()
-            stack.begin()
             return self._with_network(model, grid or model.whole(size))
 
     def _with_network(self, model: StackModel, grid: Grid) -> Stacked:
         stack, size, options = self._stack, self._stack.size, self._options
+        with ThreadPoolExecutor(1) as pool:
+            # Compiled beside reading, and before the sums take their memory.
+            engines = pool.submit(model.prepare, grid.window, stack.kind)
+            stack.begin()
+            engines.result()
         gathering = Gathering(model, stack.kind, grid)
         for seen in stack.first_pass():
             self._look_at(seen)
@@ -197,14 +204,13 @@ class _Fusion:
         self._check_enough()
         sums = OctaveSums(size, stack.kind, model.octaves, stride=model.stride, threads=self._fuser.threads)
         peaks = ScorePeaks(size) if options.want_height or options.want_map else None
-        weights = np.empty((len(model.octaves) + 1, *size), np.float32)
+        scores = np.empty(size, np.float32) if peaks is not None else None
         sharp = np.zeros(size, np.float32) if options.want_confidence else None
         for seen in stack.second_pass():
             self._hand_on(seen)
-            self._timed(lambda seen=seen: gathering.weights(seen.frame, weights))  # type: ignore[misc]
-            if peaks is not None:
-                peaks.add(seen.index, weights[min(1, len(weights) - 1)], seen.covered)
-            self._timed(lambda seen=seen: sums.add(seen.frame, weights, seen.covered))  # type: ignore[misc]
+            self._timed(lambda seen=seen: _merge(seen, gathering, sums, scores))  # type: ignore[misc]
+            if peaks is not None and scores is not None:
+                peaks.add(seen.index, scores, seen.covered)
             self._sharpen(sharp, seen)
             self._step()
         assert self._reference is not None
@@ -298,6 +304,15 @@ class _Fusion:
             )
 
 
+def _merge(seen: Seen, gathering: Gathering, sums: OctaveSums, scores: NDArray[np.float32] | None) -> None:
+    """Score a frame, and add it to the sums; `scores` takes its weights in the middle octave, which heights are found by."""
+    sums.begin(seen.frame, seen.covered)
+    for area, weights in gathering.weights(seen.frame):
+        if scores is not None:
+            scores[area] = weights[min(1, len(weights) - 1)]
+        sums.add(area, weights)
+
+
 def _report(result: Stacked, stack: Prepared, numbers: list[int]) -> None:
     """Say in the numbers of the frames as they were given what was decided."""
     if numbers != sorted(numbers):
@@ -316,6 +331,8 @@ def _report(result: Stacked, stack: Prepared, numbers: list[int]) -> None:
 
 class _StackTrials:
     """Runs the graphs for stacks on empty frames of any side; see `ufafuse.runtime.memory.budget.Trials`."""
+
+    tiles_alike = True
 
     def __init__(self, fuser: Fuser, kind: FrameKind) -> None:
         self._fuser, self._kind = fuser, kind

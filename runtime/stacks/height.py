@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 _SMOOTHING = 2.0  # pixels: a score is noisier than the surface is rough
+_SURE = 12.0  # by how much the best frame's score stands above the average one's, where it is surely the sharp one
+_LEAST_SCORE = -80.0
 _FLAT = 1e-3  # curvature of three scores, below which they form no peak
 _EPSILON = 4e-4  # of white squared: what the filling takes for the same surface
 
@@ -63,7 +65,7 @@ class ScorePeaks:
         np.copyto(self._after, np.float32(np.nan), where=better)
         np.copyto(self._best, score, where=better)
         np.copyto(self._index, np.uint16(index), where=better)
-        self._mean += np.maximum(score, -20)
+        self._mean += np.maximum(score, _LEAST_SCORE)
         self._last, self._number, self._count = score, index, self._count + 1
 
     def winner(self) -> NDArray[np.uint16]:
@@ -77,9 +79,8 @@ class ScorePeaks:
         with np.errstate(invalid="ignore", divide="ignore"):
             offset = np.float32(0.5) * (before - after) / np.where(curvature < -_FLAT, curvature, np.float32(np.nan))
         offset = np.clip(np.nan_to_num(offset, nan=0.0), -0.5, 0.5)
-        # In units of the score: a frame that is e times as heavy as the average one is surely the sharp one.
         lead = self._best - self._mean / max(1, self._count)
-        confidence = 1 - np.exp(-np.maximum(lead, 0) / 2)
+        confidence = 1 - np.exp(-np.maximum(lead, 0) / _SURE)
         return Height((self._index + offset).astype(np.float32), confidence.astype(np.float32))
 
 

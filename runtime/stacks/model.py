@@ -8,7 +8,8 @@ pixel. Both run on windows of a frame where the memory asks for it; the results 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-Advance = Callable[[], None]
+_HALF_MOST = 60_000.0  # half precision ends at 65,504
 
 
 def stack_paths(model: Path) -> tuple[Path, Path]:
@@ -85,6 +86,19 @@ class StackModel:
             opened.pop_all()
         return made
 
+    def prepare(self, size: tuple[int, int], kind: FrameKind) -> None:
+        """Make both engines ready for windows of this (height, width). Raises: BackendError."""
+        height, width = (round_up(side, self.stride) for side in size)
+        for session, more in ((self.encode, False), (self.score, True)):
+            layout = layout_for(session, kind)
+            frame = (1, *size, 3) if layout == "uint8" else (1, 3, *size)
+            inputs = {"frame": (frame, "float32" if layout == "float" else "uint8")}
+            if more:
+                inputs |= {"mean": ((1, 3, *size), "float32"), "count": ((1, 1, *size), "float32")}
+                for scale, (channels, stride) in enumerate(zip(self.widths, self.strides, strict=True)):
+                    inputs[f"gathered_{scale}"] = ((1, 2 * channels, height // stride, width // stride), "float32")
+            session.prepare_inputs(inputs)
+
     def whole(self, size: tuple[int, int]) -> Grid:
         """One window, the frame itself."""
         return grid_of_step(size, max(size), halo=self.score_halo, stride=self.stride)
@@ -109,19 +123,25 @@ class Gathering:
         self._padded = round_up(grid.size[0], model.stride), round_up(grid.size[1], model.stride)
         sizes = [(self._padded[0] // stride, self._padded[1] // stride) for stride in model.strides]
         # Of each scale the weighed sum (later the mean) of the features, then their maximum: as the score graph takes them.
-        self._gathered = [np.zeros((1, 2 * width, *size), np.float32) for width, size in zip(model.widths, sizes, strict=True)]
+        self._gathered: list[NDArray[Any]] = []
+        for width, size in zip(model.widths, sizes, strict=True):
+            self._gathered.append(np.zeros((1, 2 * width, *size), np.float32))
         for gathered, width in zip(self._gathered, model.widths, strict=True):
             gathered[:, width:] = -np.inf
         self._attention = [np.zeros((1, 1, *size), np.float32) for size in sizes]
-        self._light = np.zeros((1, 3, *grid.size), np.float32)
-        self._count = np.zeros((1, 1, *grid.size), np.float32)
+        self._light = np.zeros((*grid.size, 1 if kind.grey else 3), np.float32)
+        self._mean: NDArray[Any] = self._light
+        self._everywhere = 0  # frames that cover all
+        self._here: NDArray[np.uint16] | None = None  # how many of the others cover each pixel
+        self._whole: dict[str, NDArray[Any]] | None = None
         self._finished = False
 
     @staticmethod
-    def bytes_per_pixel(model: StackModel) -> float:
-        """What an object of this class takes for each pixel of a frame, in bytes."""
-        features = sum((2 * width + 1) / stride**2 for width, stride in zip(model.widths, model.strides, strict=True))
-        return 4.0 * (features + 4)
+    def bytes_per_pixel(model: StackModel) -> tuple[float, float]:
+        """What an object of this class takes for each pixel of a frame, in bytes: in the first pass and in the second."""
+        features = sum(2 * width / stride**2 for width, stride in zip(model.widths, model.strides, strict=True))
+        attention = sum(1 / stride**2 for stride in model.strides)
+        return 4.0 * (features + attention + 3) + 2, 2.0 * (features + 4)
 
     def add(self, frame: Frame, covered: NDArray[np.uint8] | None) -> None:
         """Gather one frame's features; ``covered`` (H x W) is 0 where it shows nothing. Raises: BackendError."""
@@ -162,33 +182,41 @@ class Gathering:
         return [np.asarray(cv2.resize(padded, size, interpolation=cv2.INTER_AREA), np.float32) for size in sizes]
 
     def _add_light(self, frame: Frame, covered: NDArray[np.uint8] | None) -> None:
-        """Add to the sum of all frames, strip by strip."""
-        for top in range(0, self._grid.size[0], 256):
-            rows = slice(top, min(top + 256, self._grid.size[0]))
-            planes = pack(frame[rows], self._kind, "float")
-            if covered is None:
-                self._light[:, :, rows] += planes
-                self._count[:, :, rows] += 1
-            else:
-                self._light[:, :, rows] += planes * covered[rows]
-                self._count[:, :, rows] += covered[rows]
+        """Add to the sum of all frames, in the frames' own levels and layout."""
+        picture = frame.reshape(*self._grid.size, -1)[..., : self._light.shape[2]]
+        mask = None if covered is None else covered
+        cv2.accumulate(np.ascontiguousarray(picture), self._light, mask)
+        if covered is None:
+            self._everywhere += 1
+        else:
+            self._here = np.zeros(self._grid.size, np.uint16) if self._here is None else self._here
+            self._here += covered
 
     def finish(self) -> None:
-        """Turn sums into means: after the last frame of the first pass."""
-        for gathered, attention, width in zip(self._gathered, self._attention, self._model.widths, strict=True):
-            gathered[:, :width] /= np.maximum(attention, 1e-12)
-            np.maximum(gathered[:, width:], -3e38, out=gathered[:, width:])
-        np.maximum(self._count, 1, out=self._count)
-        self._light /= self._count
+        """Turn sums into means, in half precision: after the last frame of the first pass."""
+        for scale, width in enumerate(self._model.widths):
+            gathered = self._gathered[scale]
+            gathered[:, :width] /= np.maximum(self._attention[scale], 1e-12)
+            np.clip(gathered, -_HALF_MOST, _HALF_MOST, out=gathered)
+            self._gathered[scale] = gathered.astype(np.float16)
+        if self._here is not None:
+            count = np.maximum(self._here + np.float32(self._everywhere), 1)
+            self._light /= count[..., None]
+        else:
+            self._light /= np.float32(max(1, self._everywhere))
+        self._mean = self._light.astype(np.float16 if self._kind.dtype == np.uint8 else np.float32)
+        self._light = np.empty((0, 0, 0), np.float32)
         self._attention.clear()
         self._finished = True
 
-    def weights(self, frame: Frame, out: Floats) -> None:
-        """Score one frame in the second pass.
+    def weights(self, frame: Frame) -> Iterator[tuple[tuple[slice, slice], Floats]]:
+        """Score one frame in the second pass, window by window.
 
         Args:
             frame: As `add`.
-            out: Octaves x H x W; filled with the frame's weights, above 0.
+
+        Yields:
+            Rows and columns of the frame, and its weights there, octaves x h x w float32, above 0.
 
         Raises:
             BackendError: The engine failed.
@@ -196,14 +224,27 @@ class Gathering:
         assert self._finished
         layout = layout_for(self._model.score, self._kind)
         for tile in self._grid:
-            rows, columns = tile.window
-            inputs = {"frame": pack(frame[tile.window], self._kind, layout)}
-            inputs |= {"mean": np.ascontiguousarray(self._light[:, :, rows, columns])}
-            inputs |= {"count": np.ascontiguousarray(self._count[:, :, rows, columns])}
-            for scale, stride in enumerate(self._model.strides):
-                down, right = self._cells(tile.window, stride)
-                inputs[f"gathered_{scale}"] = np.ascontiguousarray(self._gathered[scale][:, :, down, right])
-            weights = self._model.score.infer(inputs)["weights"]
-            out[(slice(None), *tile.core)] = weights[0][(slice(None), *tile.inner)]
-        if not np.isfinite(out.sum(dtype=np.float64)):
-            raise BackendError(f"{self._model.score.backend} computed weights that are no numbers: choose another precision.")
+            common = self._common_of(tile.window) if len(self._grid) > 1 else self._whole
+            if common is None:
+                common = self._whole = self._common_of(tile.window)  # the same for every frame
+            inputs = {"frame": pack(frame[tile.window], self._kind, layout), **common}
+            weights = self._model.score.infer(inputs)["weights"][0]
+            if not np.isfinite(weights.sum(dtype=np.float64)):
+                raise BackendError(
+                    f"{self._model.score.backend} computed weights that are no numbers: choose another precision."
+                )
+            yield tile.core, weights[(slice(None), *tile.inner)]
+
+    def _common_of(self, window: tuple[slice, slice]) -> dict[str, NDArray[Any]]:
+        """What the score graph is given beside a window of a frame, float32."""
+        rows, columns = window
+        mean = self._mean[rows, columns].astype(np.float32)
+        inputs = {"mean": pack(mean, replace(self._kind, dtype=np.dtype(np.float32), channels=mean.shape[2]), "float")}
+        if self._here is None:
+            inputs["count"] = np.full((1, 1, *mean.shape[:2]), max(1, self._everywhere), np.float32)
+        else:
+            inputs["count"] = np.maximum(self._here[rows, columns] + np.float32(self._everywhere), 1)[None, None]
+        for scale, stride in enumerate(self._model.strides):
+            down, right = self._cells(window, stride)
+            inputs[f"gathered_{scale}"] = self._gathered[scale][:, :, down, right].astype(np.float32, order="C")
+        return inputs

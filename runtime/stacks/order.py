@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ufafuse.runtime.frames import Frame, FrameKind, luma
 
 _CELLS = 24  # along the longer side of the maps of sharpness that frames are told apart by
-_CLEARLY_SHORTER = 0.5  # of the way through the stack in the order given, before another one is believed
+_CLEARLY_SHORTER = 0.6  # of the way through the stack in the order given, before another one is believed
 _ROUNDS = 4
 
 

@@ -14,7 +14,7 @@ from ufafuse.export.build_options import BuildOptions
 from ufafuse.export.builder import TensorRt
 from ufafuse.export.engine import engine_from_onnx
 from ufafuse.export.profiles import Profile
-from ufafuse.runtime.artefact import manifest_path, read_manifest, sha256_of
+from ufafuse.runtime.artefact import METADATA_KEY, manifest_path, read_manifest, sha256_of
 from ufafuse.runtime.errors import BackendError, InputError, ModelError, OutputError, UfaError
 
 RANGE = Profile((1, 1), (96, 128), (200, 300), (1, 1, 2))
@@ -93,7 +93,8 @@ def test_a_graph_that_only_claims_half_is_refused(exports, tmp_path, rtx):
     import onnx
 
     model = onnx.load(exports / "small.onnx")
-    model.metadata_props[0].value = model.metadata_props[0].value.replace('"fp32"', '"fp16"')
+    manifest = next(entry for entry in model.metadata_props if entry.key == METADATA_KEY)
+    manifest.value = manifest.value.replace('"fp32"', '"fp16"')
     onnx.save(model, tmp_path / "claims.onnx")
     with pytest.raises(ModelError, match="says it is fp16, but none"):
         build(tmp_path / "claims.onnx", tmp_path / "x.engine")

@@ -17,11 +17,13 @@ from ufafuse.export.engine import engine_from_onnx
 from ufafuse.export.frames import synthetic_scene
 from ufafuse.export.onnx_export import Companions, onnx_from_weights
 from ufafuse.export.profiles import Profile
+from ufafuse.export.stack_graphs import SHIFT
 from ufafuse.export.verify import verify_against_weights
-from ufafuse.network.stacknet import octaves
+from ufafuse.network.stacknet import SELECTION, octaves
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError
+from ufafuse.runtime.session import open_session
 
 SIZES = [(1, 1), (2, 3), (8, 8), (9, 17), (45, 70)]
 
@@ -190,7 +192,30 @@ def test_the_scoring_graph_gives_exp_of_the_scores(size, net, sessions):
         scores = torch.cat(net.score(flat, features, common, *others), 1)[..., : size[0], : size[1]]
     inputs = {f"gathered_{scale}": each for scale, each in enumerate(told)}
     weights = run(sessions["score"], {"frame": frames, "mean": mean, "count": count, **inputs})["weights"]
-    np.testing.assert_allclose(np.log(weights), scores.numpy(), atol=1e-4)
+    np.testing.assert_allclose(np.log(weights), SELECTION * scores.numpy() - SHIFT, atol=1e-4 * SELECTION)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("size", [(16, 24), (13, 21)])
+def test_every_engine_names_all_results(size, backend, gathering):
+    """At multiples of the stride nothing is cut off, and OpenVINO gives the results the names of what it left out."""
+    pytest.importorskip(backend)
+    draw = np.random.default_rng(6)
+    frame = draw.random((1, 3, *size), np.float32)
+    cells = [[-(-side // 8) * 8 // step for side in size] for step in (4, 8)]
+    gathered = {
+        f"gathered_{scale}": draw.random((1, channels, *sides), np.float32)
+        for scale, (channels, sides) in enumerate(zip((8, 12), cells, strict=True))
+    }
+    inputs = {
+        "whole": {"near": frame, "far": frame},
+        "encode": {"frame": frame},
+        "score": {"frame": frame, "mean": frame, "count": np.full((1, 1, *size), 2, np.float32), **gathered},
+    }
+    for role, path in files(gathering).items():
+        with open_session(path, backend=backend) as opened:
+            wanted = {output.name for output in session(path).get_outputs()}
+            assert set(opened.infer(inputs[role])) == wanted
 
 
 @pytest.mark.parametrize(("count", "size"), [(2, (45, 70)), (5, (37, 51)), (12, (16, 24))])

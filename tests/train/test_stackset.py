@@ -62,10 +62,11 @@ def test_the_same_plan_and_seed_write_the_same_files(tmp_path: Path) -> None:
 
 def test_what_a_frame_does_not_cover_is_transparent(tmp_path: Path) -> None:
     write_stacks(tmp_path, dataclasses.replace(PLAN, size=(48, 48), options=dataclasses.replace(SMALL, margins=1)), seed=0)
-    frames = [read_image(path) for path in tmp_path.rglob("0*.png")]
-    clear = [frame for frame in frames if frame.shape[2] == 4]
-    assert clear
-    assert all((frame[..., 3] == 0).any() and not frame[frame[..., 3] == 0].any() for frame in clear)
+    stacks = [[read_image(path) for path in sorted(folder.glob("0*.png"))] for folder in tmp_path.iterdir() if folder.is_dir()]
+    assert all(len({frame.shape for frame in frames}) == 1 for frames in stacks)  # a stack's frames are of one kind
+    clear = [frame for frames in stacks for frame in frames if frame.shape[2] == 4]
+    assert any((frame[..., 3] == 0).any() for frame in clear)
+    assert not any(frame[frame[..., 3] == 0].any() for frame in clear)
 
 
 def test_photographs_are_among_the_surfaces(tmp_path: Path) -> None:

@@ -1,0 +1,291 @@
+"""What each command prints with ``--json``, as types; `ufa schema COMMAND` gives them as JSON Schema.
+
+Keys may be added, never renamed. Times are in milliseconds, sizes (height, width).
+"""
+
+from types import UnionType
+from typing import Any, Literal, TypedDict, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+Size = tuple[int, int]
+
+
+class Refused(TypedDict):
+    """Of any command that could not begin (exit code 2)."""
+
+    ok: Literal[False]
+    error: str
+
+
+class _OutputKeys(TypedDict):
+    near: str
+    far: str
+    fused: str
+    size: Size | None
+    ms: float | None
+
+
+class Output(_OutputKeys, total=False):
+    """One pair or stack of `ufa fuse`."""
+
+    error: str
+    warnings: list[str]
+    white: float
+    reference: str
+    order: str
+    map: str
+    confidence: str
+    depth: str
+    depth_view: str
+    mesh: str
+    report: str
+
+
+class _FuseKeys(TypedDict):
+    ok: bool
+    backend: str
+    precision: str
+    model: str
+    outputs: list[Output]
+    failed: int
+
+
+class Fuse(_FuseKeys, total=False):
+    """`ufa fuse`."""
+
+    why: str
+    skipped: int
+
+
+class Percentiles(TypedDict):
+    """Of the latency, from capture to output; None before the first pair."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class _StreamKeys(TypedDict):
+    ok: bool
+    backend: str
+    frames_in: tuple[int, int]
+    fused: int
+    dropped: int
+    unmatched: int
+    latency_ms: Percentiles
+    fps: float
+    seconds: float
+
+
+class Stream(_StreamKeys, total=False):
+    """`ufa stream`."""
+
+    why: str
+    precision: str | None
+    model: str
+    outputs: list[str]
+    events: list[str]
+    error: str
+
+
+class Best(TypedDict):
+    """The weights that validated best."""
+
+    psnr: float
+    ssim: float
+    step: int
+
+
+class _TrainKeys(TypedDict):
+    ok: bool
+    run: str
+    steps: int
+    seconds: float
+    best: Best | None
+    weights: str
+
+
+class Train(_TrainKeys, total=False):
+    """`ufa train`."""
+
+    finished: bool
+    warnings: list[str]
+
+
+class _AblationKeys(TypedDict):
+    ok: bool
+    over: str
+    finished: bool
+    rows: dict[str, dict[str, float]]
+    files: list[str]
+
+
+class Ablation(_AblationKeys, total=False):
+    """`ufa train ablation`."""
+
+    published: dict[str, Any]
+    note: str
+
+
+class _DatasetKeys(TypedDict):
+    ok: bool
+    out: str
+    photographs: int
+    skipped: list[str]
+
+
+class Dataset(_DatasetKeys, total=False):
+    """`ufa dataset`."""
+
+    pairs: int
+    stacks: int
+    frames: int
+
+
+class Made(TypedDict):
+    """`ufa export`, `ufa calibrate` and `ufa build`; each adds what it knows of the file."""
+
+    ok: bool
+    artefact: str
+    report: str
+    precision: str
+    verified: dict[str, Any] | None
+
+
+class Distance(TypedDict):
+    """How far one result lies from PyTorch's: levels of 255 and dB."""
+
+    name: str
+    size: Size
+    max_abs: float | None
+    mean_abs: float | None
+    psnr: float | None
+    ssim: float | None
+    finite: bool
+
+
+class Verify(TypedDict):
+    """`ufa verify`."""
+
+    ok: bool
+    artefact: str
+    reference: str
+    pairs: list[Distance]
+    worst: dict[str, Any]
+    tolerance: dict[str, Any]
+
+
+class _ScoreKeys(TypedDict):
+    name: str
+    method: str
+    metrics: dict[str, float | None]
+
+
+class Score(_ScoreKeys, total=False):
+    """One picture of `ufa eval`; a metric that is not defined is null."""
+
+    ms: float
+    error: str
+
+
+class _EvalKeys(TypedDict):
+    ok: bool
+    rows: list[Score]
+    mean: dict[str, dict[str, float | None]]
+
+
+class Eval(_EvalKeys, total=False):
+    """`ufa eval`."""
+
+    failed: int
+    networks: dict[str, dict[str, str]]
+    warnings: list[str]
+    files: list[str]
+
+
+class _BackendKeys(TypedDict):
+    available: bool
+
+
+class Backend(_BackendKeys, total=False):
+    """One engine of `ufa info`."""
+
+    version: str | None
+    why_not: str
+
+
+class _InfoKeys(TypedDict):
+    ok: bool
+    version: str
+    machine: dict[str, Any]
+    backends: dict[str, Backend]
+
+
+class Info(_InfoKeys, total=False):
+    """`ufa info`."""
+
+    opencv: dict[str, Any]
+    artefact: dict[str, Any]
+    self_test: dict[str, Any]
+
+
+class Models(TypedDict):
+    """`ufa models`."""
+
+    ok: bool
+    models: list[dict[str, Any]]
+
+
+# `ufa bench` has a schema of its own, which its file is held against: `benchmarks/speed/schema.json`.
+RESULTS: dict[str, type] = {
+    "fuse": Fuse,
+    "stream": Stream,
+    "train": Train,
+    "train ablation": Ablation,
+    "dataset": Dataset,
+    "export": Made,
+    "calibrate": Made,
+    "build": Made,
+    "verify": Verify,
+    "eval": Eval,
+    "info": Info,
+    "models": Models,
+}
+_PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+
+
+def schema_of(command: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of what a command prints with ``--json`` where it could begin.
+
+    Raises:
+        KeyError: There is no such command, or it prints no JSON.
+    """
+    if command == "bench":
+        import json
+        from importlib.resources import files
+
+        found: dict[str, Any] = json.loads(files("ufafuse.benchmarks.speed").joinpath("schema.json").read_text())
+        return found
+    title = f"What `ufa {command} --json` prints. Keys may be added; times in ms, sizes as [height, width]."
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **_schema(RESULTS[command])}
+
+
+def _schema(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - any annotation
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return {}
+    if is_typeddict(kind):
+        properties = {name: _schema(hint) for name, hint in get_type_hints(kind).items()}
+        return {"type": "object", "required": sorted(kind.__required_keys__), "properties": properties}
+    if origin in (list, dict, tuple):
+        return _container(origin, [_schema(part) for part in inner])
+    if origin is Literal:
+        return {"enum": list(inner)}
+    return {"anyOf": [_schema(part) for part in inner]} if origin in (Union, UnionType) else {"type": _PLAIN[kind]}
+
+
+def _container(origin: type, inner: list[dict[str, Any]]) -> dict[str, Any]:
+    if origin is dict:
+        return {"type": "object", "additionalProperties": inner[1]}
+    if origin is list:
+        return {"type": "array", "items": inner[0]}
+    return {"type": "array", "prefixItems": inner, "minItems": len(inner), "maxItems": len(inner)}

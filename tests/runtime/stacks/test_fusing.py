@@ -1,0 +1,219 @@
+import cv2
+import numpy as np
+import pytest
+
+from ufafuse.runtime.errors import BackendError, InputError
+from ufafuse.runtime.pictures.source import ArrayFrame, of_arrays
+from ufafuse.runtime.stacks.fusing import by_one_rule, fuse_sources
+from ufafuse.runtime.stacks.options import StackOptions
+from ufafuse.runtime.stacks.preparing import Passing
+from ufafuse.runtime.stacks.registering import outwards
+
+
+def psnr(a, b):
+    return float(10 * np.log10(255**2 / max(np.square(a.astype(float) - b).mean(), 1e-12)))
+
+
+class Counted(ArrayFrame):
+    """A frame that counts how often it is read, and how many were in memory at once."""
+
+    def __init__(self, array, name, counts):
+        super().__init__(array, name)
+        self._counts = counts
+
+    def read(self):
+        self._counts[self.name] = self._counts.get(self.name, 0) + 1
+        return super().read().copy()
+
+
+@pytest.mark.parametrize("count", [3, 6, 12])
+def test_every_frame_gives_what_it_has_sharp(fuser, make_stack, count):
+    frames, truth = make_stack(count)
+    result = fuse_sources(fuser, of_arrays(frames), StackOptions())
+    best = max(psnr(frame, truth) for frame in frames)
+    assert psnr(result.fused, truth) > best + 4
+
+
+def test_the_order_of_the_frames_does_not_matter(fuser, make_stack):
+    frames, _ = make_stack(5)
+    one = fuse_sources(fuser, of_arrays(frames), StackOptions()).fused
+    other = fuse_sources(fuser, of_arrays([frames[index] for index in (3, 0, 4, 1, 2)]), StackOptions()).fused
+    assert np.abs(one.astype(int) - other).max() <= 1  # sums in another order round another way
+
+
+@pytest.mark.parametrize("tile", [16, 40, 64])
+def test_windows_are_the_whole(make_fuser, make_stack, tile):
+    frames, _ = make_stack(4)
+    whole = fuse_sources(make_fuser(), of_arrays(frames), StackOptions()).fused
+    tiled = fuse_sources(make_fuser(tile), of_arrays(frames), StackOptions())
+    assert len(tiled.grid) > 1
+    assert np.abs(whole.astype(int) - tiled.fused).max() <= 1
+
+
+def test_frames_that_are_read_twice_give_the_same(fuser, make_stack):
+    frames, _ = make_stack(6)
+    counts = {}
+    sources = [Counted(frame, f"f{index}.png", counts) for index, frame in enumerate(frames)]
+    kept = fuse_sources(fuser, of_arrays(frames), StackOptions(want_map=True, want_confidence=True))
+    import ufafuse.runtime.stacks.fusing as module
+
+    original = module.Held
+    module.Held = Passing
+    try:
+        passing = fuse_sources(fuser, sources, StackOptions(want_map=True, want_confidence=True))
+    finally:
+        module.Held = original
+    np.testing.assert_array_equal(kept.fused, passing.fused)
+    np.testing.assert_array_equal(kept.map, passing.map)
+    assert max(counts.values()) <= 3  # two passes, and a look at a few
+
+
+def test_what_a_frame_does_not_show_takes_no_part(fuser, make_stack):
+    frames, truth = make_stack(4)
+    masked = []
+    for index, frame in enumerate(frames):
+        alpha = np.full(frame.shape[:2], 255, np.uint8)
+        if index == 1:
+            alpha[:30] = 0
+        seen = frame.copy()
+        seen[alpha == 0] = 0
+        masked.append(np.dstack([seen, alpha]))
+    result = fuse_sources(fuser, of_arrays(masked), StackOptions())
+    assert (result.fused[..., 3] == 255).all()
+    top, below = psnr(result.fused[:30, :, :3], truth[:30]), psnr(result.fused[40:, :, :3], truth[40:])
+    assert below > top > 18  # what frame 2 alone has sharp is missing above
+    assert psnr(result.fused[:30, :, :3], truth[:30]) > psnr(masked[1][:30, :, :3], truth[:30]) + 8
+
+
+def test_a_result_that_is_no_number_is_an_error(fuser, make_stack):
+    frames, _ = make_stack(3)
+    infer = fuser.stack.score.infer
+
+    def broken(inputs):
+        outputs = infer(inputs)
+        outputs["weights"][0, 0, 3, 3] = np.nan
+        return outputs
+
+    fuser.stack.score.infer = broken
+    with pytest.raises(BackendError, match="no numbers"):
+        fuse_sources(fuser, of_arrays(frames), StackOptions())
+
+
+def test_frames_that_differ_are_named(fuser, make_stack):
+    frames, _ = make_stack(3)
+    frames[2] = frames[2][:100]
+    with pytest.raises(InputError, match=r"frame 3.*100 x"):
+        fuse_sources(fuser, of_arrays(frames), StackOptions())
+
+
+def test_a_jump_of_exposure_is_told(fuser, make_stack):
+    frames, _ = make_stack(4)
+    frames[2] = (frames[2] * 0.8).astype(np.uint8)
+    result = fuse_sources(fuser, of_arrays(frames), StackOptions())
+    assert any("exposure" in warning for warning in result.warnings)
+    matched = fuse_sources(fuser, of_arrays(frames), StackOptions(match_gain=True))
+    assert not any("exposure" in warning for warning in matched.warnings)
+    assert len(matched.gains) == 3
+
+
+def breathing(frames, step=0.006):
+    """Each frame larger than the one before, as by a lens that is refocused."""
+    height, width = frames[0].shape[:2]
+    moved = []
+    for index, frame in enumerate(frames):
+        scale = 1 + step * index
+        matrix = np.array([[scale, 0, width / 2 * (1 - scale)], [0, scale, height / 2 * (1 - scale)]])
+        moved.append(cv2.warpAffine(frame, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101))
+    return moved
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_stack_that_breathes_is_registered(fuser, make_stack, held, monkeypatch):
+    import ufafuse.runtime.stacks.fusing as module
+
+    frames, _ = make_stack(5, height=300, width=400, blur=3)
+    if not held:
+        monkeypatch.setattr(module, "Held", Passing)
+    result = fuse_sources(fuser, of_arrays(breathing(frames)), StackOptions(align="affine"))
+    assert result.reference in (0, 4)
+    assert len(result.alignments) == 4
+    assert max(alignment.moved for alignment in result.alignments) == pytest.approx(0.024 * 250, abs=1.5)
+    alone = fuse_sources(fuser, of_arrays(breathing(frames)), StackOptions())
+    assert any("pixels apart" in warning for warning in alone.warnings)
+
+
+def test_a_frame_that_does_not_belong_is_left_out(fuser, make_stack, make_texture):
+    frames, _ = make_stack(5, height=300, width=400, blur=3)
+    foreign = np.rint(make_texture(300, 400, seed=77)).astype(np.uint8)
+    stack = [*frames[:2], foreign, *frames[2:]]
+    result = fuse_sources(fuser, of_arrays(stack), StackOptions(align="translation"))
+    assert list(result.left_out) == [2]
+    assert any("frame 3 was left out" in warning for warning in result.warnings)
+    kept = fuse_sources(fuser, of_arrays(stack), StackOptions(align="translation", keep_unregistered=True))
+    assert not kept.left_out
+
+
+def test_names_in_a_shells_order_are_put_right(fuser, make_stack):
+    frames, _ = make_stack(11)
+    names = [f"f{number}.png" for number in range(1, 12)]
+    by_letters = sorted(range(11), key=lambda index: names[index])
+    sources = of_arrays([frames[index] for index in by_letters], [names[index] for index in by_letters])
+    result = fuse_sources(fuser, sources, StackOptions())
+    assert [by_letters[index] for index in result.order] == list(range(11))
+    assert any("another order" in warning for warning in result.warnings)
+
+
+def test_registered_frames_are_handed_out(fuser, make_stack):
+    frames, _ = make_stack(3)
+    seen = {}
+    fuse_sources(fuser, of_arrays(frames), StackOptions(on_aligned=lambda index, frame, covered: seen.update({index: frame})))
+    for index, frame in enumerate(frames):
+        np.testing.assert_array_equal(seen[index], frame)
+
+
+def test_the_pyramid_needs_no_network(make_stack):
+    class Nothing:
+        gathers = False
+        threads = 1
+        memory_limit = None
+
+    frames, truth = make_stack(4, blur=3)
+    result = fuse_sources(Nothing(), of_arrays(frames), StackOptions(method="pyramid"))
+    assert psnr(result.fused, truth) > max(psnr(frame, truth) for frame in frames) + 5
+
+
+def test_steps_are_told(fuser, make_stack):
+    frames, _ = make_stack(4)
+    told = []
+    fuse_sources(fuser, of_arrays(frames), StackOptions(), lambda done, total: told.append((done, total)))
+    assert told == [(done, 8) for done in range(1, 9)]
+
+
+def test_what_only_a_rule_over_all_frames_gives(fuser):
+    class Folds:
+        gathers = False
+        model = fuser.model
+
+    assert by_one_rule(fuser, 3, StackOptions())
+    assert not by_one_rule(fuser, 2, StackOptions())
+    assert not by_one_rule(Folds(), 5, StackOptions())
+    with pytest.raises(InputError, match="heights"):
+        by_one_rule(Folds(), 5, StackOptions(want_height=True))
+    with pytest.raises(InputError, match="heights"):
+        by_one_rule(fuser, 5, StackOptions(method="pyramid", want_height=True))
+
+
+def test_outwards_from_the_reference():
+    assert list(outwards(5, 2)) == [(2, None), (3, 2), (4, 3), (1, 2), (0, 1)]
+    assert list(outwards(2, 0)) == [(0, None), (1, 0)]
+
+
+def test_too_little_memory_is_refused_before_anything_is_read(fuser):
+    class Unread(ArrayFrame):
+        def read(self):
+            raise AssertionError("read")
+
+    sources = [Unread(np.zeros((3000, 4000, 3), np.uint8), f"{index}.png") for index in range(3)]
+    fuser.memory_limit = 2e8
+    with pytest.raises(InputError, match="MB are needed"):
+        fuse_sources(fuser, sources, StackOptions())

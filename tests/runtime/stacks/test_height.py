@@ -1,0 +1,106 @@
+import cv2
+import numpy as np
+import pytest
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.frames import BGR_BYTES
+from ufafuse.runtime.stacks.height import Height, ScorePeaks, filled, shaded
+from ufafuse.runtime.stacks.relief import HeightOptions, known_or_filled, write_heights, write_mesh
+
+
+def peaks_of(depth, count, sharpness=3.0):
+    peaks = ScorePeaks(depth.shape)
+    for index in range(count):
+        score = np.clip(48 - 6 * sharpness * (depth - index) ** 2, -60, 60)
+        peaks.add(index, np.exp(score).astype(np.float32), None)
+    return peaks
+
+
+@pytest.mark.parametrize("count", [3, 9, 40])
+def test_peaks_between_frames(count):
+    x = np.linspace(0.6, count - 1.6, 200, dtype=np.float32)
+    depth = np.repeat(x[None], 40, 0)
+    height = peaks_of(depth, count).height()
+    error = np.abs(height.position - depth)[10:-10, 10:-10]
+    assert np.median(error) < 0.03
+    assert error.max() < 0.15
+    assert height.confidence[10:-10, 10:-10].min() > 0.5
+
+
+def test_an_even_score_is_not_sure():
+    height = peaks_of(np.full((20, 20), 3.0, np.float32), 7, sharpness=0.0).height()
+    assert height.confidence.max() < 0.05
+
+
+def test_the_winner_may_not_be_covered():
+    peaks = ScorePeaks((8, 8))
+    covered = np.ones((8, 8), np.uint8)
+    covered[:, :4] = 0
+    peaks.add(0, np.full((8, 8), 2.0, np.float32), None)
+    peaks.add(1, np.full((8, 8), 9.0, np.float32), covered)
+    assert (peaks.winner()[:, :2] == 0).all()
+    assert (peaks.winner()[:, 6:] == 1).all()
+
+
+def test_filling_follows_the_pictures_edges():
+    guide = np.zeros((80, 120), np.float32)
+    guide[:, 60:] = 0.8
+    position = np.where(guide > 0, 6.0, 2.0).astype(np.float32)
+    confidence = np.zeros_like(position)
+    confidence[::9, ::9] = 0.9
+    unknown = np.where(confidence > 0, position, np.float32(0))
+    result = filled(Height(unknown, confidence), guide)
+    assert np.abs(result[8:-8, 8:58] - 2).max() < 1.2  # without the picture's edge: 2 beside it
+    assert np.abs(result[8:-8, 62:-8] - 6).max() < 1.2
+    assert np.abs(result[8:-8, 8:40] - 2).max() < 0.5
+
+
+def test_heights_in_files(tmp_path):
+    position = np.tile(np.linspace(0, 4, 50, dtype=np.float32), (20, 1))
+    confidence = np.full(position.shape, 0.9, np.float32)
+    confidence[:5] = 0.1
+    height = Height(position, confidence)
+    fused = np.full((20, 50, 3), 90, np.uint8)
+    options = HeightOptions(z_step=0.05, z_unit="mm")
+    heights = known_or_filled(height, fused, BGR_BYTES, options)
+    assert np.isnan(heights[:5]).all()
+    told = write_heights(tmp_path / "h.tif", heights, frames=5, options=options, force=False)
+    assert (told["unit"], told["known"]) == ("mm", 0.75)
+    read = cv2.imread(str(tmp_path / "h.tif"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_allclose(read[5:], position[5:] * 0.05, atol=1e-6)
+    told = write_heights(tmp_path / "h.png", heights, frames=5, options=options, force=False)
+    levels = cv2.imread(str(tmp_path / "h.png"), cv2.IMREAD_UNCHANGED)
+    assert levels.dtype == np.uint16
+    assert (levels[:5] == 0).all()
+    np.testing.assert_allclose((levels[5:] - 1.0) * told["per_level"], position[5:] * 0.05, atol=1e-5)
+    full = known_or_filled(height, fused, BGR_BYTES, HeightOptions(fill=True))
+    assert np.isfinite(full).all()
+
+
+@pytest.mark.parametrize("values", [{"z_step": 0.0}, {"z_step": -1.0}, {"pixel_size": float("nan")}])
+def test_sizes_must_be_sizes(values):
+    with pytest.raises(InputError, match=r"z_step|pixel_size"):
+        HeightOptions(**values)
+
+
+def test_a_mesh_is_a_whole_ply(tmp_path):
+    position = np.random.default_rng(1).random((31, 43)).astype(np.float32) * 4
+    fused = np.random.default_rng(2).integers(0, 256, (31, 43, 3)).astype(np.uint8)
+    height = Height(position, np.ones_like(position))
+    write_mesh(tmp_path / "m.ply", height, fused, BGR_BYTES, frames=5, options=HeightOptions(), force=False)
+    data = (tmp_path / "m.ply").read_bytes()
+    header, body = data.split(b"end_header\n", 1)
+    assert b"element vertex 1333" in header
+    assert b"element face 2520" in header
+    assert len(body) == 1333 * 15 + 2520 * 13
+    vertices = np.frombuffer(body[: 1333 * 15], [("xyz", "<f4", 3), ("rgb", "u1", 3)])
+    np.testing.assert_array_equal(vertices["rgb"][0], fused[0, 0, ::-1])
+    faces = np.frombuffer(body[1333 * 15 :], [("count", "u1"), ("corners", "<i4", 3)])
+    assert (faces["count"] == 3).all()
+    assert faces["corners"].max() == 1332
+
+
+def test_a_view_is_a_picture():
+    view = shaded(np.tile(np.linspace(0, 5, 60, dtype=np.float32), (40, 1)))
+    assert view.shape == (40, 60, 3)
+    assert view.std() > 10

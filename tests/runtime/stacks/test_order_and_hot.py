@@ -1,0 +1,73 @@
+import cv2
+import numpy as np
+import pytest
+
+from ufafuse.runtime.frames import BGR_BYTES
+from ufafuse.runtime.stacks.hot import find_hot_pixels, looked_at, without_hot_pixels
+from ufafuse.runtime.stacks.order import by_number, by_sharpness
+
+
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (["f1.png", "f10.png", "f11.png", "f2.png"], [0, 3, 1, 2]),
+        (["a/1.tif", "a/10.tif", "a/9.tif"], [0, 2, 1]),
+        (["f01.png", "f02.png", "f10.png"], None),
+        (["f2.png", "f10.png", "f1.png"], None),  # somebody's own order
+        (["b.png", "c.png", "a.png"], None),
+        (["x1_2.png", "x1_10.png", "x1_1.png"], None),
+    ],
+)
+def test_order_of_numbers(names, order):
+    assert by_number(names) == order
+
+
+def test_a_shuffled_stack_is_put_into_the_order_of_focus(make_stack):
+    frames, _ = make_stack(9, height=200, width=360)
+    assert by_sharpness(frames, BGR_BYTES) is None
+    assert by_sharpness(frames[::-1], BGR_BYTES) is None
+    shuffled = [3, 0, 7, 5, 8, 1, 6, 2, 4]
+    order = by_sharpness([frames[index] for index in shuffled], BGR_BYTES)
+    found = [shuffled[index] for index in order]
+    assert found in (list(range(9)), list(range(8, -1, -1)))
+
+
+def test_hot_pixels_are_found_and_details_are_not(make_stack):
+    frames, truth = make_stack(7, height=160, width=240, blur=4)
+    rng = np.random.default_rng(5)
+    pixels = np.unique(np.stack([rng.integers(0, 160, 40), rng.integers(0, 240, 40)], 1), axis=0)
+    pixels[0] = 0, 0  # in a corner
+    clean = [frame.copy() for frame in frames]
+    for frame in frames:
+        frame[pixels[:, 0], pixels[:, 1]] = 255
+    found = find_hot_pixels([frames[index] for index in looked_at(7)], BGR_BYTES)
+    assert {tuple(pixel) for pixel in found} <= {tuple(pixel) for pixel in pixels}
+    assert len(found) >= 0.9 * len(pixels)
+    mended = without_hot_pixels(frames[3], found)
+    rows, columns = found.T
+    before = np.abs(frames[3][rows, columns].astype(int) - clean[3][rows, columns])
+    after = np.abs(mended[rows, columns].astype(int) - clean[3][rows, columns])
+    assert after.mean() < before.mean() / 3
+    untouched = np.ones(truth.shape[:2], bool)
+    untouched[rows, columns] = False
+    np.testing.assert_array_equal(mended[untouched], frames[3][untouched])
+
+
+def test_a_scene_of_points_is_no_faulty_sensor():
+    rng = np.random.default_rng(6)
+    frame = np.zeros((100, 100, 3), np.uint8)
+    stars = rng.integers(1, 99, (400, 2))
+    frame[stars[:, 0], stars[:, 1]] = 255
+    blurred = cv2.GaussianBlur(frame, (0, 0), 2)
+    assert len(find_hot_pixels([frame, blurred, blurred], BGR_BYTES)) == 0
+    assert len(find_hot_pixels([frame, frame, frame], BGR_BYTES)) == 0  # 4 % of all pixels: the scene
+
+
+def test_nothing_to_mend_is_the_same_frame():
+    frame = np.zeros((4, 4, 3), np.uint8)
+    assert without_hot_pixels(frame, np.empty((0, 2), np.intp)) is frame
+
+
+@pytest.mark.parametrize(("count", "looked"), [(2, []), (3, [0, 1, 2]), (5, [0, 1, 2, 3, 4]), (100, [0, 25, 50, 75, 99])])
+def test_frames_that_are_looked_at(count, looked):
+    assert looked_at(count) == looked
