@@ -212,6 +212,7 @@ def fuse(
         from ufafuse.runtime.page import check_page
         from ufafuse.runtime.pictures.inputs import expanded
         from ufafuse.runtime.pictures.write import WriteOptions
+        from ufafuse.runtime.pixels import most_pixels
         from ufafuse.runtime.stack import StackOptions
         from ufafuse.runtime.stacks.relief import HeightOptions
 
@@ -249,7 +250,7 @@ def fuse(
         }
         skipped = 0
         with (
-            reading(paths, threads) as frames,
+            reading(paths, threads, most=most_pixels(limits["max_memory"])) as frames,
             Fuser(
                 model or default_for(len(frames) if many is None else 2 if pairs else 3, of_stack=outputs.of_stack),
                 backend=backend,

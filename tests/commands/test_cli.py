@@ -25,7 +25,7 @@ BAD = [
     (["fuse", "a", "b", "--backend", "abacus"], "--backend: 'abacus' is not one of 'auto', 'tensorrt'"),
     (["fuse", "a", "b", "--nonsense"], "no such option --nonsense"),
     (["fuse", "a", "b", "--out"], "option '--out' requires an argument"),
-    (["eval"], "--pairs is missing: see `ufa eval --help`."),
+    (["calibrate"], "ONNX is missing: see `ufa calibrate --help`."),
     (["build"], "ONNX is missing: see `ufa build --help`."),
     (["train", "ablation"], "--over is missing: see `ufa train ablation --help`."),
     (["nonsense"], "no such command 'nonsense'"),

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from ufafuse.commands.cli import build_app
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import decode_image, read_image
 from ufafuse.runtime.pixels import MOST_PIXELS, check_pixels, declared_size, most_pixels
@@ -164,7 +166,7 @@ STARTS = [
 
 
 @given(start=st.sampled_from(STARTS), rest=st.binary(max_size=300))
-@settings(max_examples=500, deadline=500)
+@settings(max_examples=500, deadline=None)
 def test_any_bytes_have_a_size_or_none(start, rest):
     size = declared_size(start + rest)
     assert size is None or (len(size) == 2 and min(size) >= 0)
@@ -189,3 +191,14 @@ def test_what_the_decoder_makes_is_never_larger_than_declared(suffix, junk):
     except cv2.error:
         return
     assert decoded is None or decoded.shape[0] * decoded.shape[1] <= size[0] * size[1]
+
+
+def test_the_commands_budget_bounds_what_is_decoded(tmp_path):
+    """And allows what the default would not."""
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(encoded(".png", shape=(300, 400, 3)))
+    arguments = ["fuse", str(tmp_path / "a.png"), str(tmp_path / "b.png"), "-o", str(tmp_path / "o.png"), "--max-memory", "1"]
+    done = CliRunner().invoke(build_app(), arguments)
+    assert done.exit_code == 2
+    assert "declares 300 x 400 pixels" in done.stderr
+    assert not (tmp_path / "o.png").exists()
