@@ -28,12 +28,15 @@ class Labelled(Protocol):
 
     def __len__(self) -> int:
         """Return how many there are."""
+        ...
 
     def __getitem__(self, index: int, /) -> tuple[Picture, Picture]:
         """Return picture (uint8 H x W x 3, BGR) and label (uint8 H x W) number `index`."""
+        ...
 
     def name(self, index: int, /) -> str:
         """Return the name of picture number `index`."""
+        ...
 
 
 @dataclass(frozen=True)

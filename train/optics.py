@@ -6,7 +6,7 @@ from 0 (near) to 1 (far), which the planes of focus run through; what lies beyon
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -70,13 +70,14 @@ def seen(layers: list[Layer], plane: float | None, radius: float, kernel: Apertu
     Returns:
         Levels, float32 H x W x 3, not clipped.
     """
-    total: Floats = np.zeros(1, np.float32)
+    total: Any = np.zeros(1, np.float32)
     for layer in layers:
         if isinstance(layer.depth, float):
             amount = 0.0 if plane is None else radius * abs(layer.depth - plane)
             light, cover = _blurred(layer, kernel, amount)
         else:
-            light, cover = _relief(layer, kernel, None if plane is None else radius * np.abs(layer.depth - np.float32(plane)))
+            away: Any = None if plane is None else radius * np.abs(layer.depth - np.float32(plane))
+            light, cover = _relief(layer, kernel, away)
         total = light if cover is None else light + total * (1 - cover[..., None])
     total = np.sqrt(np.maximum(total, 0)) if power == 2 else total
     if softness:

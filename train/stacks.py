@@ -8,6 +8,7 @@ Frames are uint8 K x H x W x 3, BGR. Everything is drawn from a numpy Generator:
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -86,7 +87,7 @@ def _recorded(views: list[Floats], truth: Floats, depth: Floats, rng: Rng, optio
     covered = _covered((len(views), *depth.shape), rng, options.margins)
     frames: list[NDArray[np.uint8]] = []
     for number, view in enumerate(views):
-        frame: Floats = view * np.float32(dimmed * (1 + rng.normal(0, flicker)))
+        frame: Any = view * np.float32(dimmed * (1 + rng.normal(0, flicker)))
         if reach:
             frame = _moved(frame, rng.uniform(-reach, reach, 2))
         if level:

@@ -170,7 +170,7 @@ def _with_channels(array: Image, channels: int) -> Image:
     if have == 0:
         array = cv2.cvtColor(array, cv2.COLOR_GRAY2BGR)
     if channels == 4:
-        opaque = 1.0 if array.dtype == np.float32 else np.iinfo(array.dtype).max
+        opaque = 1.0 if array.dtype == np.float32 else np.iinfo(str(array.dtype)).max
         array = np.dstack([array, np.full(array.shape[:2], opaque, array.dtype)])
     return np.ascontiguousarray(array)
 
@@ -210,14 +210,14 @@ def converted(array: Image, profile: bytes | None, wanted: bytes, name: str) -> 
     """A frame from one colour profile to another (relative colorimetric), by LittleCMS. Raises: InputError."""
     try:
         import imagecodecs
-
+    except ImportError as error:
+        raise InputError(f"{name} cannot be converted to another colour profile: pip install 'ufafuse[tiff]'.") from error
+    try:
         space = "gray" if array.ndim == 2 else "rgb"
         given = profile if profile is not None else imagecodecs.cms_profile("srgb")
         colour = array if array.ndim == 2 else np.ascontiguousarray(array[..., 2::-1])
         # Relative colorimetric with black point compensation, as picture editors do it.
         done = imagecodecs.cms_transform(colour, given, wanted, colorspace=space, outcolorspace=space, intent=1, flags=0x2000)
-    except ImportError as error:
-        raise InputError(f"{name} cannot be converted to another colour profile: pip install 'ufafuse[tiff]'.") from error
     except (imagecodecs.CmsError, ValueError, TypeError) as error:
         raise InputError(f"{name} cannot be converted to another colour profile ({error}): convert it by hand.") from error
     if array.ndim == 2:

@@ -124,7 +124,7 @@ class AheadFrame(FrameSource):
         self._coming: Future[Picture] | None = pool.submit(source.picture)
 
     @functools.cached_property
-    def metadata(self) -> Metadata:
+    def metadata(self) -> Metadata:  # pyright: ignore[reportIncompatibleMethodOverride] - a property that is kept
         """As `FrameSource.metadata`."""
         return self._source.metadata if self._coming is None else self._coming.result().metadata
 
@@ -137,8 +137,9 @@ class AheadFrame(FrameSource):
 
     def _known(self, picture: Picture) -> Picture:
         """Note what is asked for after the picture was given away."""
-        self.__dict__.setdefault("metadata", picture.metadata)
-        self.__dict__.setdefault("_kind", (picture.array.shape, picture.array.dtype))
+        kept: dict[str, Any] = vars(self)
+        kept.setdefault("metadata", picture.metadata)
+        kept.setdefault("_kind", (picture.array.shape, picture.array.dtype))
         return picture
 
     def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -167,7 +168,7 @@ class FileFrame(FrameSource):
         return read_picture(self.path, most=self._most, inside=self._inside)
 
     @functools.cached_property
-    def metadata(self) -> Metadata:
+    def metadata(self) -> Metadata:  # pyright: ignore[reportIncompatibleMethodOverride] - a property that is kept
         """As `FrameSource.metadata`."""
         assert self.path is not None
         with opened(self.path) as stream:
@@ -198,7 +199,7 @@ class PageFrame(FrameSource):
         self._tiff, self._index, self._most = tiff, index, most
 
     @functools.cached_property
-    def metadata(self) -> Metadata:
+    def metadata(self) -> Metadata:  # pyright: ignore[reportIncompatibleMethodOverride] - a property that is kept
         """As `FrameSource.metadata`."""
         return self._tiff.metadata(self._index)
 

@@ -6,6 +6,7 @@ along the lines of the fused picture.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -127,7 +128,8 @@ def _guided(guide: Floats, values: Floats, weight: Floats, radius: int) -> Float
     variance = mean(weight * guide * guide) / total - of_guide * of_guide
     slope = covariance / (np.maximum(variance, 0) + np.float32(_EPSILON))
     offset = of_values - slope * of_guide
-    return mean(slope) * guide + mean(offset)
+    smooth: Any = mean
+    return np.asarray(smooth(slope) * guide + smooth(offset))
 
 
 def shaded(position: Floats, *, relief: float = 12.0) -> NDArray[np.uint8]:

@@ -46,7 +46,7 @@ def parts_of(data, boundary="frame"):
 
 @given(STREAMS, st.sampled_from(["frame", "--frame", "f", "ü", "a b"]))
 @example(b"--frame\r\nContent-Length: " + "٣".encode() + b"\r\n\r\nabc", "frame")
-@settings(max_examples=500, deadline=500)
+@settings(max_examples=500, deadline=None)
 def test_any_stream_ends_in_a_sentence_and_gives_no_more_than_it_holds(data, boundary):
     parts = parts_of(data, boundary)
     assert sum(map(len, parts)) <= len(data)
@@ -58,7 +58,7 @@ def test_any_stream_ends_in_a_sentence_and_gives_no_more_than_it_holds(data, bou
     st.sampled_from([b"", b"preamble\r\n", b"\r\n\r\n"]),
     st.sampled_from([b"Content-Type: image/jpeg\r\n", b"", b"X-Timestamp: 1.5\r\n"]),
 )
-@settings(max_examples=300, deadline=500)
+@settings(max_examples=300, deadline=None)
 def test_what_a_server_sends_comes_back(bodies, length, preamble, header):
     """With a length, whatever the bytes are; without, up to the line that begins like the boundary."""
     if not length:
@@ -111,7 +111,7 @@ PICTURES = st.lists(st.tuples(st.integers(-5000, 200_000), st.binary(max_size=30
 
 
 @given(PICTURES)
-@settings(max_examples=300, deadline=500)
+@settings(max_examples=300, deadline=None)
 def test_every_picture_written_is_read_back_in_a_time_that_goes_on(pictures):
     file = io.BytesIO()
     writer = MatroskaWriter(file, (48, 64))
@@ -129,7 +129,7 @@ def test_every_picture_written_is_read_back_in_a_time_that_goes_on(pictures):
 
 
 @given(PICTURES, st.data())
-@settings(max_examples=200, deadline=500)
+@settings(max_examples=200, deadline=None)
 def test_a_file_cut_anywhere_keeps_its_whole_pictures(pictures, data):
     """As after kill -9: what was handed to the system before the cut can be read."""
 

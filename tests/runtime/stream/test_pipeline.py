@@ -367,12 +367,12 @@ def test_the_map_goes_along(fuse_marks, sim):
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        ({"queue": 0}, "--queue 0"),
-        ({"frames": 0}, "--frames 0"),
-        ({"max_skew": -1}, "--max-skew -1"),
-        ({"seconds": float("nan")}, "--seconds nan"),
-        ({"when_late": "never"}, "--when-late never"),
-        ({"pair_by": "colour"}, "--pair-by colour"),
+        ({"queue": 0}, "`queue=0`"),
+        ({"frames": 0}, "`frames=0`"),
+        ({"max_skew": -1}, "`max_skew=-1`"),
+        ({"seconds": float("nan")}, "`seconds=nan`"),
+        ({"when_late": "never"}, "`when_late=never`"),
+        ({"pair_by": "colour"}, "`pair_by=colour`"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, part):

@@ -27,7 +27,7 @@ def test_an_idle_run_ends_when_told(fuse_marks, tmp_path):
     pipeline = Pipeline(*sources, fuse_marks, options=PipelineOptions(idle=0.3))
     summary = pipeline.run()
     assert summary["fused"] == 0
-    assert "--idle" in pipeline.events[-1].text
+    assert "(`idle`)" in pipeline.events[-1].text
 
 
 def test_folders_are_paired_by_number_as_files_appear(fuse_marks, recorder, numbered_picture, tmp_path, assert_adds_up):

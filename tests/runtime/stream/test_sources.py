@@ -79,7 +79,7 @@ class TestText:
             ("sim:?rate=fast", "rate=fast"),
             ("sim:?rate=-1", "rate=-1"),
             ("sim:?drop=2", "from 0 to 1"),
-            ("sim:?size=480", "480x640"),
+            ("sim:?size=480", "height x width in pixels"),
             ("sim:?stall=10", "START:LENGTH"),
             ("sim:?resize=2:big", "height x width"),
             ("sim:?speed=1.5", "whole number"),
