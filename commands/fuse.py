@@ -209,7 +209,6 @@ def fuse(
         from ufafuse.runtime.jobs import FileOptions, reading
         from ufafuse.runtime.models import default_for
         from ufafuse.runtime.outputs import Outputs
-        from ufafuse.runtime.page import check_page
         from ufafuse.runtime.pictures.inputs import expanded
         from ufafuse.runtime.pictures.write import WriteOptions
         from ufafuse.runtime.pixels import most_pixels
@@ -237,6 +236,8 @@ def fuse(
         if many is None:
             outputs.check(force=force, inputs=paths, store=store)
             if report is not None:
+                from ufafuse.runtime.page import check_page
+
                 check_page(report, force=force)
         elif outputs.of_stack:
             raise InputError("heights and aligned frames are for one stack: omit them with --pairs and --stacks.")

@@ -14,7 +14,6 @@ from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.machine import usable_cores
 from ufafuse.runtime.memory.tiled import OnTile
 from ufafuse.runtime.outputs import Outputs, aligned_saver, write_beside
-from ufafuse.runtime.page import check_page, write_page
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
 from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
 from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_image
@@ -125,6 +124,8 @@ def fuse_files(
     options, files = options or StackOptions(), files or FileOptions()
     outputs.check(force=force, inputs=images, store=files.store)
     if files.report is not None:
+        from ufafuse.runtime.page import check_page
+
         check_page(files.report, force=force)
     with reading(images, fuser.threads) if frames is None else nullcontext(frames) as found:
         if len(found) < 2:
@@ -149,6 +150,8 @@ def fuse_files(
     details = _details(taken, result, chosen) | beside
     warnings = [*told, *result.warnings]
     if files.report is not None and ends is not None:
+        from ufafuse.runtime.page import write_page  # a page is rare, and what it needs takes time to import
+
         details["report"] = str(files.report)
         write_page(
             files.report,

@@ -14,6 +14,10 @@ from ufafuse.runtime.pictures.metadata import Metadata, resolution_in
 from ufafuse.runtime.pictures.picture import Picture
 from ufafuse.runtime.pixels import check_pixels
 
+# What these readers raise over a damaged file, besides their own errors.
+_BROKEN = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError, EOFError, MemoryError, SyntaxError,
+           ArithmeticError)  # fmt: skip
+
 
 def _module(name: str, extra: str, what: str, file: str) -> Any:  # noqa: ANN401 - a module
     try:
@@ -36,7 +40,7 @@ def read_raw(data: bytes, name: str, most: int | None = None) -> Picture:
         with rawpy.imread(io.BytesIO(data)) as raw:
             check_pixels((raw.sizes.height, raw.sizes.width), name, most)
             developed = raw.postprocess(output_bps=16, use_camera_wb=True, no_auto_bright=True)
-    except (rawpy.LibRawError, ValueError, RuntimeError, MemoryError) as error:
+    except (rawpy.LibRawError, *_BROKEN) as error:
         text = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
         raise InputError(f"{name} is a raw file that LibRaw cannot read ({text}): develop it to a 16-bit TIFF.") from error
     found = ex.parse_exif(data).without_pixels()
@@ -52,7 +56,7 @@ def read_heif(data: bytes, name: str, most: int | None = None) -> Picture:
         found = heif.open_heif(data, convert_hdr_to_8bit=False)
         check_pixels(found.size[::-1], name, most)
         array = np.asarray(found)
-    except (ValueError, RuntimeError, OSError, EOFError, MemoryError, SyntaxError) as error:
+    except _BROKEN as error:
         raise InputError(f"{name} is a HEIC file that cannot be read ({error}): copy it again.") from error
     exif = found.info.get("exif")
     exif = exif.removeprefix(b"Exif\0\0") if exif else None
@@ -77,7 +81,7 @@ def read_exr(data: bytes, name: str, most: int | None = None) -> Picture:
             low, high = header["dataWindow"]
             check_pixels((int(high[1]) - int(low[1]) + 1, int(high[0]) - int(low[0]) + 1), name, most)
             channels = exr.File(str(path), separate_channels=True).channels()
-        except (RuntimeError, ValueError, KeyError, TypeError, OSError, MemoryError, IndexError) as error:
+        except _BROKEN as error:
             raise InputError(f"{name} is an OpenEXR file that cannot be read ({error}): write or copy it again.") from error
     planes = {key: channel.pixels for key, channel in channels.items()}
     order = next((keys for keys in ("BGR", "Y") if all(key in planes for key in keys)), "")

@@ -414,3 +414,15 @@ def test_an_ome_stack_is_a_stack(tmp_path):
 
 def test_there_are_sixty_kinds():
     assert len(READ) + len(REFUSED) + len(EXTRAS) >= 100
+
+
+def test_a_heic_that_holds_no_picture(tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    stream = io.BytesIO()
+    heif.encode("RGB", (64, 64), cv2.resize(RGB8, (64, 64)).tobytes(), stream, quality=80)
+    data = bytearray(stream.getvalue())
+    at = data.find(b"pitm")
+    data[at + 8 : at + 10] = b"\xff\xff"  # the primary picture is another than there is
+    (tmp_path / "x.heic").write_bytes(data)
+    with pytest.raises(InputError, match=r"x\.heic is a HEIC file that cannot be read"):
+        read_picture(tmp_path / "x.heic")

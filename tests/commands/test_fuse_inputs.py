@@ -1,0 +1,210 @@
+"""`ufa fuse` on inputs as people name them, and what it never does to them."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from typer.testing import CliRunner
+
+from ufafuse.commands.cli import build_app
+from ufafuse.runtime.images import read_image
+
+pytest.importorskip("onnxruntime")
+ENGINE = ("--model", "ufa-nano", "--backend", "onnxruntime", "--threads", "1")
+
+
+def ufa(*arguments):
+    return CliRunner().invoke(build_app(), ["fuse", *map(str, arguments), *ENGINE])
+
+
+def outputs(done):
+    assert done.exit_code == 0, done.stderr
+    return json.loads(done.stdout)["outputs"]
+
+
+def put(folder, *names, shape=(40, 48, 3), dtype=np.uint8):
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(4)
+    sharp = rng.integers(0, np.iinfo(dtype).max, shape, dtype=dtype)
+    blurred = cv2.GaussianBlur(sharp, (0, 0), 2)
+    for number, name in enumerate(names):
+        frame = blurred.copy()
+        rows = slice(shape[0] * number // len(names), shape[0] * (number + 1) // len(names))
+        frame[rows] = sharp[rows]
+        cv2.imwrite(str(folder / name), frame)
+    return [folder / name for name in names]
+
+
+def test_a_folder_a_pattern_and_a_stack_in_one_file_are_one_stack(tmp_path):
+    paths = put(tmp_path / "in", "f9.png", "f10.png", "f11.png")
+    stack = np.stack([cv2.cvtColor(read_image(path), cv2.COLOR_BGR2RGB) for path in paths])
+    tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="rgb")
+    results = []
+    for number, named in enumerate((tmp_path / "in", tmp_path / "in" / "f*.png", tmp_path / "stack.tif")):
+        (entry,) = outputs(ufa(named, "-o", tmp_path / f"{number}.png", "--json"))
+        results.append(read_image(tmp_path / f"{number}.png"))
+        assert len(entry["more"]) == 1
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+def test_a_video_is_a_stack(tmp_path):
+    writer = cv2.VideoWriter(str(tmp_path / "x.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25, (48, 40))
+    for path in put(tmp_path / "in", "1.png", "2.png", "3.png"):
+        writer.write(read_image(path))
+    writer.release()
+    (entry,) = outputs(ufa(tmp_path / "x.avi", "-o", tmp_path / "f.png", "--json"))
+    assert entry["near"].endswith("x.avi, frame 1")
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_an_input_is_never_overwritten(tmp_path, force):
+    near, far = put(tmp_path, "a.png", "b.png")
+    before = near.read_bytes()
+    (tmp_path / "link.png").symlink_to(near)
+    for out in (near, tmp_path / "link.png", tmp_path / "." / "a.png"):
+        done = ufa(near, far, "-o", out, *force)
+        assert done.exit_code == 2
+        assert "is one of the frames that are read" in done.stderr
+    done = ufa(tmp_path, "-o", tmp_path / "b.png", *force)
+    assert done.exit_code == 2
+    assert near.read_bytes() == before
+
+
+def test_results_of_a_folder_never_replace_its_pairs(tmp_path):
+    put(tmp_path, "x_A.png", "x_B.png", "x_1.png")
+    (tmp_path / "x_A.png").rename(tmp_path / "y_A.png")
+    put(tmp_path, "x_A.png")
+    done = ufa("--pairs", tmp_path, "-o", tmp_path, "--force")
+    assert done.exit_code in (0, 1)
+    assert {path.name for path in tmp_path.glob("*_[AB].png")} == {"x_A.png", "x_B.png", "y_A.png"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--quality", "90", "-o", "x.png"), "has no quality to choose"),
+        (("--compression", "fast", "-o", "x.jpg"), "has no compression to choose"),
+        (("--compression", "lzw", "-o", "x.png"), "cannot be compressed with lzw"),
+        (("--report", "x.txt", "-o", "x.png"), "a report ends in .html"),
+        (("--gap", "3s", "-o", "x.png"), "--gap is for a folder of stacks: add --stacks DIR"),
+        (("--watch", "-o", "x.png"), "--watch is for a folder of stacks"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_before_any_work(tmp_path, monkeypatch, arguments, text):
+    monkeypatch.chdir(tmp_path)
+    paths = put(tmp_path, "a.png", "b.png")
+    done = ufa(*paths, *arguments)
+    assert done.exit_code == 2
+    assert text in done.stderr
+    assert not list(tmp_path.glob("x.*"))
+
+
+def test_a_side_that_a_format_does_not_have_is_refused_before_any_work(tmp_path):
+    paths = put(tmp_path, "a.png", "b.png", shape=(1, 17000))
+    done = ufa(*paths, "-o", tmp_path / "f.webp")
+    assert done.exit_code == 2
+    assert "cannot hold 1 x 17000 pixels, .webp ends at 16383" in done.stderr
+
+
+def test_quality_and_compression_change_the_size(tmp_path):
+    paths = put(tmp_path, "a.png", "b.png", shape=(120, 160, 3))
+    for path in paths:
+        cv2.imwrite(str(path), cv2.GaussianBlur(read_image(path), (0, 0), 5))
+    options = {
+        "a.jpg": ("--quality", "20"),
+        "b.jpg": ("--quality", "99"),
+        "c.tif": ("--compression", "none"),
+        "d.tif": ("--compression", "small"),
+        "e.png": ("--compression", "none"),
+        "f.png": ("--compression", "small"),
+    }
+    sizes = {}
+    for name, option in options.items():
+        outputs(ufa(*paths, "-o", tmp_path / f"o{name}", *option, "--json"))
+        sizes[name] = (tmp_path / f"o{name}").stat().st_size
+    assert sizes["a.jpg"] < sizes["b.jpg"]
+    assert sizes["d.tif"] < sizes["c.tif"]
+    assert sizes["f.png"] < sizes["e.png"]
+    np.testing.assert_array_equal(read_image(tmp_path / "oc.tif"), read_image(tmp_path / "oe.png"))
+
+
+def test_damage_inside_is_a_warning_and_strict_makes_it_an_error(tmp_path):
+    near, far = put(tmp_path, "a.jpg", "b.jpg", shape=(160, 200, 3))
+    data = far.read_bytes()
+    middle = len(data) // 2
+    far.write_bytes(data[:middle] + data[middle + 40 :])
+    (entry,) = outputs(ufa(near, far, "-o", tmp_path / "f.png", "--json"))
+    assert any("b.jpg is damaged inside" in warning for warning in entry["warnings"])
+    done = ufa(near, far, "-o", tmp_path / "g.png", "--strict")
+    assert done.exit_code == 2
+    assert "b.jpg is damaged inside" in done.stderr
+    assert not (tmp_path / "g.png").exists()
+
+
+def test_a_jump_of_exposure_is_told_and_matched(tmp_path):
+    near, far = put(tmp_path, "a.png", "b.png", shape=(120, 160, 3))
+    cv2.imwrite(str(far), np.rint(read_image(far) * 0.7).astype(np.uint8))
+    (entry,) = outputs(ufa(near, far, "-o", tmp_path / "f.png", "--json"))
+    assert any("exposure changes by up to 4" in warning and "--match-gain" in warning for warning in entry["warnings"])
+    (entry,) = outputs(ufa(near, far, "-o", tmp_path / "g.png", "--match-gain", "--json"))
+    assert not any("exposure" in warning for warning in entry.get("warnings", []))
+
+
+def test_a_report_is_written_and_named(tmp_path):
+    paths = put(tmp_path, "a.png", "b.png")
+    (entry,) = outputs(ufa(*paths, "-o", tmp_path / "f.png", "--report", tmp_path / "f.html", "--json"))
+    assert entry["report"] == str(tmp_path / "f.html")
+    assert "data:image/jpeg" in (tmp_path / "f.html").read_text()
+
+
+class TestStacks:
+    def test_folders(self, tmp_path):
+        put(tmp_path / "in" / "s1", "1.png", "2.png", "3.png")
+        put(tmp_path / "in" / "s2", "1.png", "2.png")
+        found = outputs(ufa("--stacks", tmp_path / "in", "-o", tmp_path / "out", "--report", tmp_path / "pages", "--json"))
+        assert [entry["fused"] for entry in found] == [str(tmp_path / "out" / f"s{number}.png") for number in (1, 2)]
+        assert sorted(path.name for path in (tmp_path / "pages").iterdir()) == ["s1.html", "s2.html"]
+
+    def test_one_folder_cut_by_count_into_tiffs(self, tmp_path):
+        put(tmp_path / "in", *(f"f{number}.png" for number in range(4)))
+        outputs(ufa("--stacks", tmp_path / "in", "--every", "2", "-o", tmp_path / "out" / "*.tif", "--json"))
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["f0-f1.tif", "f2-f3.tif"]
+
+    def test_watching_ends_after_so_many(self, tmp_path):
+        put(tmp_path / "in" / "s1", "1.png", "2.png")
+        put(tmp_path / "in" / "s2", "1.png", "2.png")
+        watch = ("--stacks", tmp_path / "in", "--watch", "--every", "2", "--limit", "2")
+        assert len(outputs(ufa(*watch, "-o", tmp_path / "out", "--json"))) == 2
+
+    def test_watching_ends_at_a_signal_and_reports(self, tmp_path):
+        put(tmp_path / "in" / "s1", "1.png", "2.png")
+        command = [sys.executable, "-m", "ufafuse", "fuse", "--stacks", tmp_path / "in", "--watch", "--quiet", "300ms", "-o",
+                   tmp_path / "out", "--json", *ENGINE]  # fmt: skip
+        with subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            until = time.monotonic() + 90
+            while not (tmp_path / "out" / "s1.png").exists() and time.monotonic() < until:
+                time.sleep(0.2)
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err.decode()
+        assert [entry["fused"] for entry in json.loads(out)["outputs"]] == [str(tmp_path / "out" / "s1.png")]
+
+    def test_what_does_not_go_together(self, tmp_path):
+        paths = put(tmp_path / "in", "a.png", "b.png")
+        for arguments, text in (
+            ((*paths, "--stacks", tmp_path), "both images and --stacks were given"),
+            (("--stacks", tmp_path / "in", "-o", tmp_path / "x.png"), "looks like a file, and many are written"),
+            (("--stacks", tmp_path / "in"), "name a folder for them with -o OUTDIR"),
+            (("--stacks", tmp_path / "in", "-o", tmp_path / "o", "--gap", "soon"), "--gap soon is not a time"),
+        ):
+            done = ufa(*arguments)
+            assert done.exit_code == 2
+            assert text in done.stderr
