@@ -47,7 +47,7 @@ class HeightOptions:
     def __post_init__(self) -> None:
         for name, value in (("z_step", self.z_step), ("pixel_size", self.pixel_size)):
             if value is not None and not (np.isfinite(value) and value > 0):
-                raise InputError(f"{name} is {value:g}: give a number above 0.")
+                raise InputError(f"`{name}={value:g}` is no size: give a number above 0.")
 
     @property
     def unit(self) -> str:
