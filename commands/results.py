@@ -38,6 +38,11 @@ class Output(_OutputKeys, total=False):
     depth_view: str
     mesh: str
     report: str
+    method: str
+    heights: dict[str, Any]
+    order_of_focus: list[str]
+    left_out: dict[str, str]
+    hot_pixels: int
 
 
 class _FuseKeys(TypedDict):

@@ -224,7 +224,8 @@ def _details(frames: Sequence[FrameSource], result: Stacked, options: StackOptio
         details["crop"] = list(result.crop)
         details["reference"] = frames[result.reference].name
     if result.order:
-        details["order"] = [frames[index].name for index in result.order]
+        details["order"] = result.reordered
+        details["order_of_focus"] = [frames[index].name for index in result.order]
     if result.left_out:
         details["left_out"] = {frames[index].name: why for index, why in result.left_out.items()}
     if result.hot_pixels:

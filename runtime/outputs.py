@@ -99,7 +99,8 @@ def write_beside(
     fused, kind = result.fused, _kind_of(result, order)
     if outputs.depth is not None:
         heights = known_or_filled(result.height, fused, kind, outputs.height)
-        told["depth"] = write_heights(outputs.depth, heights, frames=frames, options=outputs.height, force=force)
+        told["heights"] = write_heights(outputs.depth, heights, frames=frames, options=outputs.height, force=force)
+        told["depth"] = str(outputs.depth)
     if outputs.depth_view is not None:
         write_view(outputs.depth_view, result.height, fused, kind, force=force)
         told["depth_view"] = str(outputs.depth_view)

@@ -316,7 +316,7 @@ def _merge(seen: Seen, gathering: Gathering, sums: OctaveSums, scores: NDArray[n
 def _report(result: Stacked, stack: Prepared, numbers: list[int]) -> None:
     """Say in the numbers of the frames as they were given what was decided."""
     if numbers != sorted(numbers):
-        result.order = numbers
+        result.order, result.reordered = numbers, stack.reordered
         result.warnings.append(f"the frames were taken in another order than given, {stack.reordered}.")
     result.reference = numbers[stack.reference]
     for index, move in sorted(stack.moves.items()):

@@ -229,7 +229,7 @@ class Gathering:
                 common = self._whole = self._common_of(tile.window)  # the same for every frame
             inputs = {"frame": pack(frame[tile.window], self._kind, layout), **common}
             weights = self._model.score.infer(inputs)["weights"][0]
-            if not np.isfinite(weights.sum(dtype=np.float64)):
+            if not np.isfinite(weights.sum()):  # sums of exponentials that float32 holds
                 raise BackendError(
                     f"{self._model.score.backend} computed weights that are no numbers: choose another precision."
                 )

@@ -86,6 +86,7 @@ class Stacked:
         levels: The level of white that was taken, and why.
         order: The numbers of the frames as they were given, in the order of focus in which they were taken; empty where that
             is the order given.
+        reordered: By what that order was found.
         left_out: Why a frame, by its number as it was given, took no part.
         hot_pixels: How many faulty pixels of the sensor were mended.
         height: The height map; None where it was not asked for.
@@ -103,6 +104,7 @@ class Stacked:
     ms: float = 0.0
     levels: Levels | None = None
     order: list[int] = field(default_factory=list)
+    reordered: str = ""
     left_out: dict[int, str] = field(default_factory=dict)
     hot_pixels: int = 0
     height: Height | None = None

@@ -82,12 +82,12 @@ def write_heights(path: Path, heights: Floats, *, frames: int, options: HeightOp
         force: Replace an existing file.
 
     Returns:
-        For the report: ``path``, ``unit``, ``first`` and ``last`` (the heights of the first and last frame), ``per_level``
+        For the report: ``unit``, ``first`` and ``last`` (the heights of the first and last frame), ``per_level``
         (PNG: what one level is), ``known`` (the share of pixels that have a height).
     """
     last = (frames - 1) * (options.z_step or 1.0)
     known = np.isfinite(heights)
-    told = {"path": str(path), "unit": options.unit, "first": 0.0, "last": last, "known": round(float(known.mean()), 4)}
+    told: dict[str, Any] = {"unit": options.unit, "first": 0.0, "last": last, "known": round(float(known.mean()), 4)}
     if path.suffix.lower() == ".png":
         levels = np.nan_to_num(heights) / max(last, 1e-12) * (_TOP - 1) + 1
         write_image(path, np.where(known, np.clip(np.rint(levels), 1, _TOP), 0).astype(np.uint16), force=force)

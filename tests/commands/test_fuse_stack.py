@@ -61,8 +61,8 @@ def test_everything_that_a_stack_gives(run, folder, tmp_path):
     assert done.exit_code == 0, done.output
     output = json.loads(done.stdout)["outputs"][0]
     assert output["method"] == "network"
-    assert output["depth"]["unit"] == "mm"
-    assert output["depth"]["last"] == pytest.approx(0.4)
+    assert output["heights"]["unit"] == "mm"
+    assert output["heights"]["last"] == pytest.approx(0.4)
     truth, fused = read_image(tmp_path / "truth.png"), read_image(out["f.png"])
     frames = [read_image(path) for path in sorted(folder.iterdir())]
     assert psnr(fused, truth) > max(psnr(frame, truth) for frame in frames) + 3
