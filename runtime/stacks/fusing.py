@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame, FrameKind, check_frames, pack, white_level
+from ufafuse.runtime.frames import Frame, FrameKind, check_frames, pack, to_grey, white_level
 from ufafuse.runtime.levels import white_of_mosaics
 from ufafuse.runtime.memory.budget import MB, PLANNED_SHARE
 from ufafuse.runtime.memory.tiled import layout_for
@@ -210,7 +210,7 @@ class _Fusion:
             self._hand_on(seen)
             self._timed(lambda seen=seen: _merge(seen, gathering, sums, scores))  # type: ignore[misc]
             if peaks is not None and scores is not None:
-                peaks.add(seen.index, scores, seen.covered)
+                peaks.add(seen.index, scores, seen.covered, to_grey(seen.frame, stack.kind))
             self._sharpen(sharp, seen)
             self._step()
         assert self._reference is not None
