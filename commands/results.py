@@ -86,7 +86,7 @@ class Stream(_StreamKeys, total=False):
 
     why: str
     precision: str | None
-    model: str
+    model: str | None
     outputs: list[str]
     events: list[str]
     error: str
