@@ -6,6 +6,10 @@ import zipfile
 NEEDED = (
     "ufafuse/runtime/models/ufa.safetensors",
     "ufafuse/runtime/models/ufa.onnx",
+    "ufafuse/runtime/models/ufa-stack.onnx",
+    "ufafuse/runtime/models/ufa-stack.encode.onnx",
+    "ufafuse/runtime/models/ufa-stack.score.onnx",
+    "ufafuse/__init__.py",
     "ufafuse/__main__.py",
     "ufafuse/runtime/py.typed",
     "ufafuse/network/py.typed",
@@ -15,7 +19,7 @@ NEEDED = (
     "ufafuse/benchmarks/py.typed",
     "licenses/LICENSE",
 )
-FORBIDDEN = ("/tests/", "/examples/", ".ci/", "ufafuse/__init__.py")
+FORBIDDEN = ("/tests/", "/examples/", ".ci/")
 
 
 def main() -> int:
