@@ -58,5 +58,5 @@ def test_a_seed_gives_the_same_weights_and_leaves_the_global_state_alone(init: s
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match="'zero' is unknown"):
         build_model("ufa", init="zero")
-    with pytest.raises(InputError, match="'ufa-edge' has not"):
+    with pytest.raises(InputError, match="'ufa-edge' does not have"):
         build_model("ufa-edge", init="image")

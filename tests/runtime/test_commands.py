@@ -69,7 +69,7 @@ class TestFuse:
         pytest.importorskip("openvino")
         monkeypatch.setattr(precision, "multiplies_bytes", lambda: True)
         images = (*pair, pair[0])[:frames]
-        options = ["--prefer", prefer, "--backend", "openvino"]
+        options = ["--prefer", prefer, "--backend", "openvino", "--model", "ufa-edge"]  # one with an int8 file, for stacks too
         done = ufa("fuse", *images, "-o", tmp_path / "f.png", *options, "--json", bare=True)
         assert done.exit_code == 0, done.stderr
         result = json.loads(done.stdout)

@@ -6,6 +6,7 @@ import json
 import math
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -413,7 +414,7 @@ def test_the_commands_say_it_in_one_line(tmp_path, small, change, command):
             small.onnx_bytes(), small.onnx_bytes(metadata={METADATA_KEY: small.edited_manifest(**change)})
         )
     )
-    frames = [str(FOLDER.parents[1] / "examples" / f"sample_{side}.png") for side in "AB"]
+    frames = [str(Path(__file__).resolve().parents[2] / "examples" / f"sample_{side}.png") for side in "AB"]
     arguments = {
         "info": ["info", str(path)],
         "fuse": ["fuse", *frames, "-o", str(tmp_path / "o.png"), "--model", str(path)],

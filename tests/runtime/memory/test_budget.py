@@ -29,6 +29,8 @@ class Net:
 
     def tiled(self, side): ...
 
+    tiles_alike = False
+
     def reach(self):
         return 14, 1
 

@@ -269,7 +269,7 @@ REFUSED = {
     "tiff uint32 of many levels": (tiff(np.full((8, 8), 70000, np.uint32), photometric="minisblack"), r"32-bit levels up to 70000"),
     "tiff lab": (lab, r"TIFF of CIE L\*a\*b\*: convert it to RGB"),
     "tiff mosaic": (tiff(GREY16, photometric="cfa", extratags=[(33421, "H", 2, (2, 2), True), (33422, "B", 4, b"\0\1\1\2", True)]),
-                    r"TIFF of a sensor's mosaic: .*--bayer"),
+                    r"TIFF of a sensor's mosaic: .*`bayer`"),
     "ome channels": (lambda: ome("CYX", (2, 16, 16)), r"an OME TIFF of several axes \(C: 2, .*: save one channel"),
     "ome time and depth": (lambda: ome("TZYX", (2, 3, 16, 16)), r"an OME TIFF of several axes \(T: 2, Z: 3"),
     "tiff cut off": (lambda: tiff(RGB16, photometric="rgb", compression="zlib")()[:-700], r"is a damaged TIFF"),
