@@ -35,9 +35,14 @@ class Network(nn.Module, ABC):
         frames the result is that of `forward_with_map`. `ModelError` for a variant that knows two frames only.
         """
 
-    @abstractmethod
     def encode(self, frames: Tensor) -> list[Tensor]:
         """Return the features of every scale, finest first; the frame is padded to the stride by its last pixels."""
+        features: list[Tensor] = []
+        x = self.pad(frames)
+        for scale in self.encoder:
+            x = scale(x)
+            features.append(x)
+        return features
 
     @abstractmethod
     def for_inference(self) -> "Self":

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
-from ufafuse.network.spec import AROUND, SPATIAL_KERNEL, first_kernel, seen
+from ufafuse.network.spec import AROUND, SPATIAL_KERNEL, Spec, first_kernel, seen
 
 SLOPE = 0.01  # of LeakyReLU; the paper gives none
 UNSURE = 3 / 255  # details that are no stronger may be noise
@@ -217,3 +217,14 @@ class UnityAttention(nn.Module):
 def _statistics(features: Tensor) -> Tensor:
     """Return mean and maximum over the channels, N x 2 x H x W."""
     return torch.cat([features.mean(1, keepdim=True), features.amax(1, keepdim=True)], 1)
+
+
+def encoder_of(spec: Spec) -> nn.ModuleList:
+    """Make the encoder that `spec` describes: a sequence of blocks a scale, finest first."""
+    scales = nn.ModuleList()
+    for scale, width in enumerate(spec.widths):
+        before = spec.widths[scale - 1]
+        first = ConvBlock(before, width, stride=2) if scale else ConvBlock(3, width, fold=spec.fold)
+        rest = (ConvBlock(width, width) for _ in range(spec.encoder_blocks[scale] - 1))
+        scales.append(nn.Sequential(first, *rest))
+    return scales

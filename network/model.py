@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
 from ufafuse.network.base import Network
-from ufafuse.network.blocks import SLOPE, ConvBlock, Detail, TiedConv, TiedHead, UnityAttention, channel_means
+from ufafuse.network.blocks import SLOPE, Detail, TiedConv, TiedHead, UnityAttention, channel_means, encoder_of
 from ufafuse.network.plain import BlendedConv, PlainDetail, SummedConv, averaging_conv, cells_fit, in_cells, plain_conv
 from ufafuse.network.spec import Spec
 from ufafuse.runtime.errors import ModelError
@@ -33,11 +33,7 @@ class FusionNet(Network):
         super().__init__()
         self.spec = spec
         widths, fold = spec.widths, spec.fold
-        self.encoder = nn.ModuleList()
-        for scale, width in enumerate(widths):
-            first = ConvBlock(widths[scale - 1], width, stride=2) if scale else ConvBlock(3, width, fold=fold)
-            rest = (ConvBlock(width, width) for _ in range(spec.encoder_blocks[scale] - 1))
-            self.encoder.append(nn.Sequential(first, *rest))
+        self.encoder = encoder_of(spec)
         self.attention = nn.ModuleList(UnityAttention(channel=spec.channel, spatial=spec.spatial) for _ in widths)
         self.merge = nn.ModuleList(_joint_conv(spec, (2 * width,), width, 1) for width in widths)  # the paper's FFB
         # Each scale is narrowed to the width of the finer one before it is enlarged: all that follows costs less.
@@ -55,15 +51,6 @@ class FusionNet(Network):
     def forward_with_map(self, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
         """Fuse two frames; returns the fused frame and the near frame's weight, N x 1 x H x W in [0, 1]."""
         return self.fuse(near, far, self.encode(torch.cat([near, far])))
-
-    def encode(self, frames: Tensor) -> list[Tensor]:
-        """Return the features of every scale, finest first; the frame is padded to the stride by its last pixels."""
-        features: list[Tensor] = []
-        x = self.pad(frames)
-        for scale in self.encoder:
-            x = scale(x)
-            features.append(x)
-        return features
 
     def selection(self, near: Tensor, far: Tensor) -> Tensor:
         """Return the spatial attention's weight of the near frame at the finest scale, N x 1 x H x W (over the fold)."""

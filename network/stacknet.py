@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
 from ufafuse.network.base import Network
-from ufafuse.network.blocks import SLOPE, ConvBlock, gated_detail, with_surroundings
+from ufafuse.network.blocks import SLOPE, ConvBlock, encoder_of, gated_detail, with_surroundings
 from ufafuse.network.plain import PlainAttention, PlainStackDetail, cells_fit
 from ufafuse.network.spec import OCTAVES, SPATIAL_KERNEL, Spec, seen
 
@@ -132,11 +132,7 @@ class StackNet(Network):
         super().__init__()
         self.spec = spec
         widths, fold = spec.widths, spec.fold
-        self.encoder = nn.ModuleList()
-        for scale, width in enumerate(widths):
-            first = ConvBlock(widths[scale - 1], width, stride=2) if scale else ConvBlock(3, width, fold=fold)
-            rest = (ConvBlock(width, width) for _ in range(spec.encoder_blocks[scale] - 1))
-            self.encoder.append(nn.Sequential(first, *rest))
+        self.encoder = encoder_of(spec)
         pad = SPATIAL_KERNEL // 2
         self.attention = nn.ModuleList(nn.Conv2d(2, 1, SPATIAL_KERNEL, padding=pad, bias=False) for _ in widths)
         coarser = [*widths[1:], 0]
@@ -148,15 +144,6 @@ class StackNet(Network):
         self.head = nn.Conv2d(widths[0], fold**2, 3, padding=1, bias=False)
         self.apart = nn.Conv2d(widths[0], len(OCTAVES), 3, padding=1)  # what an octave's score differs by from the finest's
         self.detail = StackDetail(widths[0], fold)
-
-    def encode(self, frames: Tensor) -> list[Tensor]:
-        """Return the features of every scale, finest first; the frame is padded to the stride by its last pixels."""
-        features: list[Tensor] = []
-        x = self.pad(frames)
-        for scale in self.encoder:
-            x = scale(x)
-            features.append(x)
-        return features
 
     def attend(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Return each scale's bounded attention score, M x 1 x h x w."""
