@@ -23,6 +23,7 @@ from ufafuse.runtime.stacks.relief import (
     write_mesh,
     write_view,
 )
+from ufafuse.runtime.writing import check_new
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ class Outputs:
         for path in self.all():
             if path != self.mesh:
                 check_output(path, force=force, inputs=inputs, options=store if path == self.fused else None)
-            elif path.exists() and not force:
-                raise OutputError(f"{path} exists already: choose another name, or replace it with `force=True`.")
+            else:
+                check_new(path, force=force)
 
 
 def write_beside(
