@@ -213,6 +213,19 @@ def _history(fuser: Fuser, names: Sequence[str]) -> str:
     return f"Fused from {len(short)} frames ({shown}) with {fuser.model.stem} in {fuser.precision}"
 
 
+def _taken(frames: Sequence[FrameSource], result: Stacked) -> dict[str, Any]:
+    """In which order frames were taken, which were not, and which were registered to another than their neighbour."""
+    details: dict[str, Any] = {}
+    if result.order:
+        details["order"] = result.reordered
+        details["order_of_focus"] = [frames[index].name for index in result.order]
+    if result.left_out:
+        details["left_out"] = {frames[index].name: why for index, why in result.left_out.items()}
+    if result.beside:
+        details["registered_to"] = {frames[index].name: frames[partner].name for index, partner in result.beside.items()}
+    return details
+
+
 def _details(frames: Sequence[FrameSource], result: Stacked, options: StackOptions) -> dict[str, Any]:
     details: dict[str, Any] = {}
     if len(frames) > 2:
@@ -223,11 +236,7 @@ def _details(frames: Sequence[FrameSource], result: Stacked, options: StackOptio
         details["alignment"] = [alignment.to_json() for alignment in result.alignments]
         details["crop"] = list(result.crop)
         details["reference"] = frames[result.reference].name
-    if result.order:
-        details["order"] = result.reordered
-        details["order_of_focus"] = [frames[index].name for index in result.order]
-    if result.left_out:
-        details["left_out"] = {frames[index].name: why for index, why in result.left_out.items()}
+    details |= _taken(frames, result)
     if result.hot_pixels:
         details["hot_pixels"] = result.hot_pixels
     if options.match_gain:
