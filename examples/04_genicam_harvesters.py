@@ -55,8 +55,10 @@ class GenicamSource(Source):
             with buffer:
                 exposed = buffer.timestamp_ns / 1e9 if self._camera_clock else arrived
                 part = buffer.payload.components[0]
-                padding = int(getattr(part, "x_padding", 0) or 0)
-                picture = to_picture(part.data, part.height, part.width, part.data_format, padding=padding)
+                filled = np.frombuffer(buffer.module.raw_buffer, np.uint8)[: buffer.module.size_filled]
+                picture = to_picture(
+                    filled[part.data_offset :], part.height, part.width, part.data_format, padding=part.x_padding
+                )
         except GenericException as error:
             raise SourceLost(f"{self.name} stopped: {error}") from error
         self._count += 1
@@ -72,10 +74,18 @@ class GenicamSource(Source):
 def to_picture(data: np.ndarray, height: int, width: int, pixel_format: str, *, padding: int = 0) -> np.ndarray:
     """H x W, or H x W x 3 BGR, uint8 or uint16 with the camera's levels, as the pipeline takes it; no view of ``data``.
 
+    Args:
+        data: The bytes that the camera sent, from the picture's first one on; what follows it (chunks) is not looked at.
+        height, width: In pixels.
+        pixel_format: GenICam's name.
+        padding: Bytes behind each line.
+
     A buffer that is not whole raises `ufafuse.runtime.pfnc.BrokenBuffer`, which the pipeline counts as a broken frame.
     """
-    stride = format_of(pixel_format).line_bytes(width) + padding if padding else None
-    return picture_from(data, pixel_format, height, width, stride=stride)
+    layout = format_of(pixel_format)
+    stride = layout.line_bytes(width) + padding
+    size = stride * height if padding else layout.line_bytes(width, height)
+    return picture_from(data.reshape(-1)[:size], layout, height, width, stride=stride if padding else None)
 
 
 def main() -> None:
