@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ufafuse.calibration.costs import shares_of_work
-from ufafuse.calibration.crops import Crop, CropOptions, crops_from_images, crops_from_pairs
+from ufafuse.calibration.crops import Crop, CropOptions, crops_from_images, crops_from_pairs, hard_crops
 from ufafuse.calibration.equalise import equalised, measure_factors
 from ufafuse.calibration.judge import Judge
 from ufafuse.calibration.layers import conv_layers
@@ -73,9 +73,12 @@ class CalibrationOptions:
     def load(self) -> tuple[list[Crop], list[Crop]]:
         """(to calibrate, to judge)."""
         if self.images is not None and self.masks is not None:
-            return crops_from_images(self.images, self.masks, self.crops)
-        assert self.pairs is not None  # __post_init__ saw to it
-        return crops_from_pairs(self.pairs, self.crops)
+            given = crops_from_images(self.images, self.masks, self.crops)
+        else:
+            assert self.pairs is not None  # __post_init__ saw to it
+            given = crops_from_pairs(self.pairs, self.crops)
+        hard = hard_crops(self.crops)
+        return given[0] + hard[0], given[1] + hard[1]
 
 
 def int8_from_onnx(

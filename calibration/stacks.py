@@ -54,7 +54,7 @@ class Stacks:
         manifest: Its manifest.
         side: Of the stacks' frames, in pixels.
         seed: Draws them.
-        threads: CPU threads; nothing leaves it to the engines.
+        threads: CPU threads. None: the engines choose.
 
     Raises:
         ModelError: A companion is missing.
