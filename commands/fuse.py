@@ -208,6 +208,7 @@ def fuse(
         from ufafuse.runtime.fuser import Fuser
         from ufafuse.runtime.jobs import FileOptions, reading
         from ufafuse.runtime.models import default_for
+        from ufafuse.runtime.opencv import within_quota
         from ufafuse.runtime.outputs import Outputs
         from ufafuse.runtime.pictures.inputs import expanded
         from ufafuse.runtime.pictures.write import WriteOptions
@@ -215,6 +216,7 @@ def fuse(
         from ufafuse.runtime.stack import StackOptions
         from ufafuse.runtime.stacks.relief import HeightOptions
 
+        within_quota()
         named = _checked_names(images or [], pairs, stacks)
         many = Many.checked(pairs, stacks, gap=gap, every=every, watch=watch, quiet=quiet, limit=limit)
         target, suffix = _checked_out(out, many is not None)

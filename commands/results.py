@@ -42,6 +42,7 @@ class Output(_OutputKeys, total=False):
     heights: dict[str, Any]
     order_of_focus: list[str]
     left_out: dict[str, str]
+    registered_to: dict[str, str]
     hot_pixels: int
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.result import check_between
+from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.frames import Frame, FrameKind, check_frames, check_out, pack, unpack, with_beyond
 from ufafuse.runtime.levels import Levels, kind_with_levels, white_of_mosaics
-from ufafuse.runtime.machine import usable_cores
 from ufafuse.runtime.memory.budget import Budget, Tile, Trials
 from ufafuse.runtime.memory.malloc import return_freed
 from ufafuse.runtime.memory.tiled import OnTile, TiledModel, layout_for

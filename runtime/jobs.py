@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from ufafuse.runtime.artefact import tool_versions
 from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError, ModelError, OutputError, UfaError
 from ufafuse.runtime.fuser import Fuser
-from ufafuse.runtime.machine import usable_cores
 from ufafuse.runtime.memory.tiled import OnTile
 from ufafuse.runtime.outputs import Outputs, aligned_saver, write_beside
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
@@ -228,6 +228,19 @@ def _history(fuser: Fuser, names: Sequence[str]) -> str:
     return f"Fused from {len(short)} frames ({shown}) with {fuser.model.stem} in {fuser.precision}"
 
 
+def _taken(frames: Sequence[FrameSource], result: Stacked) -> dict[str, Any]:
+    """In which order frames were taken, which were not, and which were registered to another than their neighbour."""
+    details: dict[str, Any] = {}
+    if result.order:
+        details["order"] = result.reordered
+        details["order_of_focus"] = [frames[index].name for index in result.order]
+    if result.left_out:
+        details["left_out"] = {frames[index].name: why for index, why in result.left_out.items()}
+    if result.beside:
+        details["registered_to"] = {frames[index].name: frames[partner].name for index, partner in result.beside.items()}
+    return details
+
+
 def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOptions) -> dict[str, Any]:
     """What was decided about a result, as entries of the report."""
     details: dict[str, Any] = {}
@@ -239,11 +252,7 @@ def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOpt
         details["alignment"] = [alignment.to_json() for alignment in result.alignments]
         details["crop"] = list(result.crop)
         details["reference"] = frames[result.reference].name
-    if result.order:
-        details["order"] = result.reordered
-        details["order_of_focus"] = [frames[index].name for index in result.order]
-    if result.left_out:
-        details["left_out"] = {frames[index].name: why for index, why in result.left_out.items()}
+    details |= _taken(frames, result)
     if result.hot_pixels:
         details["hot_pixels"] = result.hot_pixels
     if options.match_gain:

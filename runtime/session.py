@@ -8,12 +8,13 @@ import math
 import platform
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ufafuse.runtime.artefact import Manifest, read_manifest
+from ufafuse.runtime.cores import quota_bound
 from ufafuse.runtime.errors import BackendError, InputError, ModelError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class SessionOptions:
 
     Args:
         precision: The arithmetic: one of `PRECISIONS`. A backend refuses what the machine or the file does not have.
-        threads: CPU threads.
+        threads: CPU threads; ``None`` under a CPU quota: as many as make use of it.
         provider: ONNX Runtime's execution provider: ``"cpu"``, ``"cuda"`` or ``"tensorrt"``.
         pin: Bind threads to cores, where the engine can.
         lean: Give memory back after each run, where the engine would keep it for the next: under a memory budget.
@@ -247,5 +248,8 @@ def open_session(model: Path, *, backend: str = "auto", options: SessionOptions 
         raise InputError(f"{model} holds PyTorch weights: run `ufa export --weights {model} -o X.onnx`, and fuse with X.onnx.")
     name, why = choose_backend(model, backend)
     module, class_name = _CLASSES[name]
+    bound = quota_bound() if options.threads is None and name != "tensorrt" else None
+    if bound is not None:  # engines take all cores, and are stopped by the kernel as soon as these have used the quota up
+        options, why = replace(options, threads=bound.threads), f"{why}; {bound.why}"
     engine: type[Session] = getattr(importlib.import_module(f"ufafuse.runtime.backends.{module}"), class_name)
     return engine(model, manifest, options, why)

@@ -72,9 +72,9 @@ def test_arrows_point_one_way(folder: str) -> None:
 @pytest.mark.parametrize(
     ("room", "below"),
     [
-        ("memory", {"artefact", "callbacks", "errors", "frames", "session"}),
+        ("memory", {"artefact", "callbacks", "cgroup", "errors", "frames", "session"}),
         ("registration", {"errors", "frames", "memory"}),
-        ("backends", {"artefact", "errors", "session", "texts"}),
+        ("backends", {"artefact", "cgroup", "cores", "errors", "session", "texts"}),
         ("checks", {"artefact", "backends", "callbacks", "errors", "frames", "fuser", "images", "models", "session"}),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from ufafuse.benchmarks.methods import methods
 from ufafuse.benchmarks.published import PAPER_MACHINE, PAPER_MS
-from ufafuse.benchmarks.speed.contenders import CLASSICAL, OURS, Contender, Spec, cores, open_contender
+from ufafuse.benchmarks.speed.contenders import CLASSICAL, OURS, Contender, Spec, open_contender
 from ufafuse.benchmarks.speed.floor import floor_entry
 from ufafuse.benchmarks.speed.frames import batch
 from ufafuse.benchmarks.speed.fresh import in_fresh_process
@@ -18,6 +18,7 @@ from ufafuse.benchmarks.speed.trtexec import trtexec_row
 from ufafuse.benchmarks.speed.work import Work, count_work
 from ufafuse.runtime.artefact import read_manifest, tool_versions
 from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
 from ufafuse.runtime.machine import machine
 from ufafuse.runtime.session import BACKENDS, PRECISIONS
@@ -347,7 +348,7 @@ def _machine(run: _Run) -> dict[str, Any]:
 
     frequency = psutil.cpu_freq()
     return machine() | {
-        "usable_cores": cores(),
+        "usable_cores": usable_cores(),
         "clock_mhz": round(frequency.current) if frequency else None,
         "load_average": run.load_average,
         "threads": run.plan.threads,
@@ -357,8 +358,10 @@ def _machine(run: _Run) -> dict[str, Any]:
 
 def _warnings(run: _Run) -> list[str]:
     found = []
-    if run.load_average[0] > cores() / 2:
-        found.append(f"the machine was busy before the measurement began: load {run.load_average[0]} on {cores()} cores.")
+    if run.load_average[0] > usable_cores() / 2:
+        found.append(
+            f"the machine was busy before the measurement began: load {run.load_average[0]} on {usable_cores()} cores."
+        )
     for row in run.rows:
         what = f"{row['artefact']} on {row['backend']} ({row['precision']}) at {'x'.join(map(str, row['size']))}"
         if row["spread"] is not None and row["spread"] > WIDE_SPREAD:

@@ -1,7 +1,6 @@
 """What is timed: our own sessions, the same network run the plain way by others, and the classical methods."""
 
 import importlib.util
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -211,8 +210,3 @@ def open_contender(spec: Spec) -> Contender:
 def _require(module: str) -> None:
     if importlib.util.find_spec(module) is None:
         raise BackendError(f"{module} is not installed.")
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

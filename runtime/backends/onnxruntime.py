@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.backends.ort_providers import check_provider, provider_list
+from ufafuse.runtime.cgroup import cpu_quota
+from ufafuse.runtime.cores import allowed_cores
 from ufafuse.runtime.errors import BackendError, InputError, ModelError
 from ufafuse.runtime.session import Session, SessionOptions, check_tensors
 from ufafuse.runtime.texts import usable_by_c
 
 _ERRORS_ONLY = 3
 _AFFINITIES = "session.intra_op_thread_affinities"
+_SPINNING = "session.intra_op.allow_spinning"
 _SHRINKAGE = "memory.enable_memory_arena_shrinkage"
 
 
@@ -73,14 +76,23 @@ def _settings(options: SessionOptions) -> ort.SessionOptions:
     # With it the second run of a size takes one block for all activations, beside those of the first run that the arena
     # keeps: 884 MB instead of 486 MB for ufa-edge at 1080 x 1920, 484 MB instead of 319 MB for ufa at 400 x 400.
     settings.enable_mem_pattern = False
-    if options.threads is not None:
-        settings.intra_op_num_threads = options.threads
+    threads = options.threads or _fewer_than_cores()
+    if threads is not None:
+        settings.intra_op_num_threads = threads
+    if cpu_quota() is not None:
+        settings.add_session_config_entry(_SPINNING, "0")  # waiting threads would spend what the working ones need
     if options.pin:
         threads, affinities = _affinities(options.threads)
         settings.intra_op_num_threads = threads
         if affinities:
             settings.add_session_config_entry(_AFFINITIES, affinities)
     return settings
+
+
+def _fewer_than_cores() -> int | None:
+    """The cores that this process may run on, where these are not all: ONNX Runtime itself counts the machine's."""
+    cores = allowed_cores()
+    return cores if cores < (os.cpu_count() or 1) else None
 
 
 def _affinities(threads: int | None) -> tuple[int, str]:

@@ -28,7 +28,7 @@ from ufafuse.runtime.stacks.options import Stacked, StackOptions
 from ufafuse.runtime.stacks.order import by_number
 from ufafuse.runtime.stacks.preparing import Held, Passing, Prepared, Seen, Wishes
 from ufafuse.runtime.stacks.pyramid import PyramidMaximum
-from ufafuse.runtime.stacks.registering import joint_crop
+from ufafuse.runtime.stacks.registering import Chain, joint_crop
 
 if TYPE_CHECKING:
     from ufafuse.runtime.fuser import Fuser
@@ -160,6 +160,8 @@ def _state_bytes(fuser: Fuser, size: tuple[int, int], kind: FrameKind, frame_byt
     second += OctaveSums.bytes_per_pixel(kind, model.octaves)
     if options.want_height or options.want_map:
         second += ScorePeaks.BYTES_PER_PIXEL
+    if options.align != "off":
+        total += Chain.bytes_held(size)
     return total + pixels * max(first, second)
 
 
@@ -324,7 +326,10 @@ def _report(result: Stacked, stack: Prepared, numbers: list[int]) -> None:
             result.left_out[numbers[index]] = move.left_out
             result.warnings.append(f"{stack.sources[index].name} was left out of the fusion: {move.left_out}.")
         elif move.alignment.refused and stack.wishes.align != "off":
-            result.warnings.append(f"{stack.sources[index].name} was placed like its neighbour: {move.alignment.refused}.")
+            partner = stack.sources[move.beside].name if move.beside is not None else "its neighbour"
+            result.warnings.append(f"{stack.sources[index].name} was placed like {partner}: {move.alignment.refused}.")
+        elif move.beside is not None and abs(move.beside - index) > 1:
+            result.beside[numbers[index]] = numbers[move.beside]
     if result.hot_pixels:
         result.warnings.append(f"{result.hot_pixels} pixels of the sensor that stand still in all frames were mended.")
 

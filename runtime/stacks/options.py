@@ -88,6 +88,7 @@ class Stacked:
             is the order given.
         reordered: By what that order was found.
         left_out: Why a frame, by its number as it was given, took no part.
+        beside: To which frame one was registered that agrees with its neighbours less, by their numbers as they were given.
         hot_pixels: How many faulty pixels of the sensor were mended.
         height: The height map; None where it was not asked for.
     """
@@ -106,6 +107,7 @@ class Stacked:
     order: list[int] = field(default_factory=list)
     reordered: str = ""
     left_out: dict[int, str] = field(default_factory=dict)
+    beside: dict[int, int] = field(default_factory=dict)
     hot_pixels: int = 0
     height: Height | None = None
 
