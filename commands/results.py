@@ -34,6 +34,8 @@ class Output(_OutputKeys, total=False):
     order: str
     map: str
     confidence: str
+    conflicts: str
+    disagreement: float
     depth: str
     depth_view: str
     mesh: str
@@ -42,6 +44,7 @@ class Output(_OutputKeys, total=False):
     heights: dict[str, Any]
     order_of_focus: list[str]
     left_out: dict[str, str]
+    registered_to: dict[str, str]
     hot_pixels: int
 
 

@@ -185,6 +185,7 @@ def _fused(
         options,
         want_map=outputs.map is not None or want_all,
         want_confidence=outputs.confidence is not None or want_all,
+        want_conflicts=outputs.conflicts is not None,
         want_height=outputs.wants_height,
         on_aligned=None if outputs.aligned is None else aligned_saver(outputs.aligned, len(frames), force=force),
     )
@@ -213,6 +214,19 @@ def _history(fuser: Fuser, names: Sequence[str]) -> str:
     return f"Fused from {len(short)} frames ({shown}) with {fuser.model.stem} in {fuser.precision}"
 
 
+def _taken(frames: Sequence[FrameSource], result: Stacked) -> dict[str, Any]:
+    """In which order frames were taken, which were not, and which were registered to another than their neighbour."""
+    details: dict[str, Any] = {}
+    if result.order:
+        details["order"] = result.reordered
+        details["order_of_focus"] = [frames[index].name for index in result.order]
+    if result.left_out:
+        details["left_out"] = {frames[index].name: why for index, why in result.left_out.items()}
+    if result.beside:
+        details["registered_to"] = {frames[index].name: frames[partner].name for index, partner in result.beside.items()}
+    return details
+
+
 def _details(frames: Sequence[FrameSource], result: Stacked, options: StackOptions) -> dict[str, Any]:
     details: dict[str, Any] = {}
     if len(frames) > 2:
@@ -223,11 +237,8 @@ def _details(frames: Sequence[FrameSource], result: Stacked, options: StackOptio
         details["alignment"] = [alignment.to_json() for alignment in result.alignments]
         details["crop"] = list(result.crop)
         details["reference"] = frames[result.reference].name
-    if result.order:
-        details["order"] = result.reordered
-        details["order_of_focus"] = [frames[index].name for index in result.order]
-    if result.left_out:
-        details["left_out"] = {frames[index].name: why for index, why in result.left_out.items()}
+    details |= _taken(frames, result)
+    details["disagreement"] = round(result.disagreement, 4)
     if result.hot_pixels:
         details["hot_pixels"] = result.hot_pixels
     if options.match_gain:
@@ -262,6 +273,7 @@ def fuse_folder(
     files: FileOptions | None = None,
     maps: Path | None = None,
     confidences: Path | None = None,
+    conflicts: Path | None = None,
     suffix: str = ".png",
     force: bool = False,
     skip_existing: bool = False,
@@ -274,7 +286,7 @@ def fuse_folder(
         groups: As `find_pairs` or `find_stacks` gives them, or `arriving` one after the other.
         folder: Made if need be.
         options, files: As `fuse_files`; a report is ``NAME.html`` in the folder that `FileOptions.report` names.
-        maps, confidences: Folders for those results, if wanted.
+        maps, confidences, conflicts: Folders for those results, if wanted.
         suffix: The format of the results.
         force: Replace existing files.
         skip_existing: Leave out those whose result is there already: goes on where an earlier run stopped.
@@ -289,7 +301,12 @@ def fuse_folder(
     files = files or FileOptions()
     for group in groups:
         name = f"{group.name}{suffix}"
-        outputs = Outputs(folder / name, maps and maps / name, confidences and confidences / name)
+        outputs = Outputs(
+            folder / name,
+            map=maps and maps / name,
+            confidence=confidences and confidences / name,
+            conflicts=conflicts and conflicts / name,
+        )
         page = files.report and files.report / f"{group.name}.html"
         if skip_existing and outputs.fused.exists():
             continue
