@@ -34,6 +34,8 @@ class Output(_OutputKeys, total=False):
     order: str
     map: str
     confidence: str
+    conflicts: str
+    disagreement: float
     depth: str
     depth_view: str
     mesh: str

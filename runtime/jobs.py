@@ -182,6 +182,7 @@ def _fused(
         options,
         want_map=outputs.map is not None or want_all,
         want_confidence=outputs.confidence is not None or want_all,
+        want_conflicts=outputs.conflicts is not None,
         want_height=outputs.wants_height,
         on_aligned=None if outputs.aligned is None else aligned_saver(outputs.aligned, len(frames), force=force),
     )
@@ -253,6 +254,7 @@ def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOpt
         details["crop"] = list(result.crop)
         details["reference"] = frames[result.reference].name
     details |= _taken(frames, result)
+    details["disagreement"] = round(result.disagreement, 4)
     if result.hot_pixels:
         details["hot_pixels"] = result.hot_pixels
     if options.match_gain:
@@ -287,6 +289,7 @@ def fuse_folder(
     files: FileOptions | None = None,
     maps: Path | None = None,
     confidences: Path | None = None,
+    conflicts: Path | None = None,
     suffix: str = ".png",
     force: bool = False,
     skip_existing: bool = False,
@@ -299,7 +302,7 @@ def fuse_folder(
         groups: As `find_pairs` or `find_stacks` gives them, or `arriving` one after the other.
         folder: Made if need be.
         options, files: As `fuse_files`; a report is ``NAME.html`` in the folder that `FileOptions.report` names.
-        maps, confidences: Folders for those results, if wanted.
+        maps, confidences, conflicts: Folders for those results, if wanted.
         suffix: The format of the results.
         force: Replace existing files.
         skip_existing: Leave out those whose result is there already: goes on where an earlier run stopped.
@@ -314,7 +317,12 @@ def fuse_folder(
     files = files or FileOptions()
     for group in groups:
         name = f"{group.name}{suffix}"
-        outputs = Outputs(folder / name, maps and maps / name, confidences and confidences / name)
+        outputs = Outputs(
+            folder / name,
+            map=maps and maps / name,
+            confidence=confidences and confidences / name,
+            conflicts=conflicts and conflicts / name,
+        )
         page = files.report and files.report / f"{group.name}.html"
         if skip_existing and outputs.fused.exists():
             continue

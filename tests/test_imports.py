@@ -74,7 +74,7 @@ def test_arrows_point_one_way(folder: str) -> None:
     [
         ("memory", {"artefact", "callbacks", "cgroup", "errors", "frames", "session"}),
         ("registration", {"errors", "frames", "memory"}),
-        ("backends", {"artefact", "cgroup", "cores", "errors", "session", "texts"}),
+        ("backends", {"artefact", "callbacks", "cgroup", "cores", "errors", "layers", "session", "texts"}),
         ("checks", {"artefact", "backends", "callbacks", "errors", "frames", "fuser", "images", "models", "session"}),
     ],
 )

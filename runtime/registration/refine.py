@@ -146,7 +146,7 @@ class Compared:
         """Take ``near`` and ``other``, H x W float32, grey, white = 1."""
         self.shape = near.shape
         self._near, self._other = _smooth(near), _smooth(other)
-        self._details = _detail(near), _detail(other)
+        self._details = detail_energy(near), detail_energy(other)
         self._softer_near: Picture | None = None
         self._blur_of_other = 0.0
 
@@ -156,7 +156,7 @@ class Compared:
         How much is decided the first time: from one step to the next it hardly changes.
         """
         other = _warped(self._other, matrix)
-        share = _share_of_near(self._details[0], _warped(self._details[1], matrix))
+        share = share_of_near(self._details[0], _warped(self._details[1], matrix))
         if self._softer_near is None:
             self._softer_near = _blurred(self._near, _blur_between(self._near, other, share))
             self._blur_of_other = _blur_between(other, self._near, 1 - share)
@@ -181,12 +181,13 @@ def _blurred(picture: Picture, sigma: float) -> Picture:
     return cv2.GaussianBlur(picture, (0, 0), sigma) if sigma else picture
 
 
-def _detail(picture: Picture) -> Picture:
+def detail_energy(picture: Picture) -> Picture:
+    """How much fine detail stands around each pixel, H x W, of white squared."""
     fine = picture - cv2.GaussianBlur(picture, (0, 0), _DETAIL_SIGMA)
     return cv2.GaussianBlur(fine * fine, (0, 0), _AROUND_SIGMA) + _TINY
 
 
-def _share_of_near(near: Picture, other: Picture) -> Picture:
+def share_of_near(near: Picture, other: Picture) -> Picture:
     """1 where the near frame shows more detail, 0 where the other does."""
     return (1 + np.tanh(_STEEPNESS * np.log(near / other))) / 2
 

@@ -20,6 +20,7 @@ from ufafuse.runtime.memory.tiling import Grid, round_up
 from ufafuse.runtime.memory.usage import available_bytes, resident_bytes
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import Crop, unaligned_by
+from ufafuse.runtime.registration.conflict import Conflicts
 from ufafuse.runtime.registration.sharpness import confidence
 from ufafuse.runtime.stacks.height import ScorePeaks
 from ufafuse.runtime.stacks.model import Gathering, StackModel
@@ -177,6 +178,8 @@ class _Fusion:
         self._reference: Frame | None = None
         self._moved = 0.0
         self._before: Seen | None = None
+        self._conflicts = Conflicts(stack.size, stack.kind)
+        self._compared: int | None = None
 
     def run(self) -> Stacked:
         if self._options.method == "pyramid":
@@ -210,6 +213,7 @@ class _Fusion:
         sharp = np.zeros(size, np.float32) if options.want_confidence else None
         for seen in stack.second_pass():
             self._hand_on(seen)
+            self._compare(seen)
             self._timed(lambda seen=seen: _merge(seen, gathering, sums, scores))  # type: ignore[misc]
             if peaks is not None and scores is not None:
                 peaks.add(seen.index, scores, seen.covered, to_grey(seen.frame, stack.kind))
@@ -233,6 +237,7 @@ class _Fusion:
         for seen in stack.first_pass():
             self._look_at(seen)
             self._hand_on(seen)
+            self._compare(seen)
             self._timed(lambda seen=seen: pyramid.add(seen.frame, seen.covered))  # type: ignore[misc]
             self._step()
         self._check_enough()
@@ -249,6 +254,16 @@ class _Fusion:
         if self._options.align == "off" and self._before is not None:
             self._moved = max(self._moved, unaligned_by(self._before.frame, seen.frame, stack.kind))
         self._before = seen if self._options.align == "off" else None
+
+    def _compare(self, seen: Seen) -> None:
+        """Look for what moved, between frames that were registered to each other."""
+        moves, before = self._stack.moves, self._compared
+        if before is not None and self._options.align != "off":
+            partners = {moves[seen.index].beside, moves[before].beside}
+            if not partners & {before, seen.index}:
+                self._conflicts.begin_anew()
+        self._conflicts.add(seen.frame, seen.covered)
+        self._compared = seen.index
 
     def _hand_on(self, seen: Seen) -> None:
         if self._options.on_aligned is not None:
@@ -292,6 +307,7 @@ class _Fusion:
                 f"neighbouring frames lie up to {self._moved:.1f} pixels apart: "
                 "register them with `align=affine` (or translation)."
             )
+        result.tell_conflicts(self._conflicts, wanted=self._options.want_conflicts, unaligned=bool(self._moved))
         self._tell_exposure(result)
         return result
 

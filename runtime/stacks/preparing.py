@@ -207,7 +207,9 @@ class Held(Prepared):
             return
         others = [index for index in range(len(frames)) if index != self.reference]
         found = dict(zip(others, chained(steps, self.size, self.reference), strict=True))
-        self.moves = {index: Move(found[index]) if index in found else self._unmoved() for index in range(len(frames))}
+        self.moves = {self.reference: self._unmoved()}
+        for index, alignment in found.items():
+            self.moves[index] = Move(alignment, beside=index + 1 if index < self.reference else index - 1)
 
     def _along(self, order: list[tuple[int, int | None]], frames: list[Frame], reference: int | None) -> None:
         """Register the frames in this order; without a `reference`, into the geometry of the one that is covered best."""
