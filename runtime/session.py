@@ -7,13 +7,14 @@ import importlib.util
 import math
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ufafuse.runtime.artefact import Manifest, read_manifest
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import quota_bound
 from ufafuse.runtime.errors import BackendError, InputError, ModelError
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from numpy.typing import NDArray
+
+    from ufafuse.runtime.layers import Layer
 
 BACKENDS = ("auto", "tensorrt", "onnxruntime", "openvino")
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
@@ -130,6 +133,30 @@ class Session(ABC):
         Raises:
             BackendError: The engine failed.
         """
+
+    def layers(
+        self,
+        inputs: dict[str, NDArray[Any]],  # noqa: ARG002 - these are for engines that have counters
+        *,
+        runs: int,  # noqa: ARG002
+        only_fused: bool = False,  # noqa: ARG002
+        before: Callable[[], None] = ignored,  # noqa: ARG002
+    ) -> list[Layer]:
+        """The time of each layer, by the engine's own counters, on a copy of the network that counts.
+
+        Args:
+            inputs: As `infer`.
+            runs: How many runs are counted; one more comes first.
+            only_fused: Run what `run` runs, which may leave the map out.
+            before: Called before each counted run.
+
+        Returns:
+            What was executed, in its order.
+
+        Raises:
+            BackendError: The engine has no counters here, or failed.
+        """
+        raise BackendError(f"{self.backend} tells no time for each layer.")
 
     def close(self) -> None:
         """Free what the engine holds; may be called twice."""
