@@ -66,14 +66,16 @@ def _sharpness_map(frame: Frame, kind: FrameKind) -> NDArray[np.float32]:
     """
     grey = luma(frame, kind)
     factor = min(1.0, 512 / max(grey.shape))
-    rest = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA).astype(np.float32) / kind.white
+    reduced = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    rest = np.asarray(reduced, np.float32) / np.float32(kind.white)
     cells = max(1, round(_CELLS * rest.shape[1] / max(rest.shape))), max(1, round(_CELLS * rest.shape[0] / max(rest.shape)))
     found = []
     for _ in range(_OCTAVES):
-        smooth = cv2.GaussianBlur(rest, (0, 0), 1.2)
+        smooth = np.asarray(cv2.GaussianBlur(rest, (0, 0), 1.2), np.float32)
         energy = cv2.GaussianBlur((rest - smooth) ** 2, (0, 0), 1.5)
         found.append(np.log(cv2.resize(energy, cells, interpolation=cv2.INTER_AREA) + 1e-6).ravel())
-        rest = cv2.resize(smooth, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) if min(rest.shape) > 1 else rest
+        if min(rest.shape) > 1:
+            rest = np.asarray(cv2.resize(smooth, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.float32)
     return np.concatenate(found).astype(np.float32)
 
 
