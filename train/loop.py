@@ -11,6 +11,7 @@ import cv2
 import torch
 
 from ufafuse.network.base import Network
+from ufafuse.network.stacknet import StackNet
 from ufafuse.network.weights import build_model, load_weights, save_weights
 from ufafuse.runtime import console
 from ufafuse.runtime.artefact import tool_versions, write_json
@@ -122,7 +123,9 @@ class Trainer:
         trained = trained_part(self.net, self.recipe.part)
         groups = parameter_groups(self.net, trained)
         self.model, self.optimizer = fabric.setup(trained, torch.optim.Adam(groups, self.recipe.lr))
-        self.loss = FusionLoss(self.recipe.weight, self.recipe.square)
+        self.loss = FusionLoss(self.recipe.weight, self.recipe.square, self.recipe.gradient)
+        if isinstance(self.net, StackNet):
+            self.net.selection = self.recipe.selection
         self.progress = Progress()
         self.total = self.recipe.total_steps(feed.photographs)
         self.writes = fabric.is_global_zero
