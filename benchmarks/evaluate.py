@@ -16,8 +16,8 @@ import numpy as np
 
 from ufafuse.benchmarks.contestants import Contestant, FusedPair, ModelContestant, alike
 from ufafuse.benchmarks.metrics import METRICS, STACK_METRICS, TRUTH_METRICS, as_levels, score
-from ufafuse.benchmarks.speed.contenders import cores
 from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
 from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.jobs import make_folder
@@ -164,7 +164,7 @@ def evaluate(
         BackendError: A process was killed from outside, as a system out of memory does.
     """
     tasks = [(contestant, pair) for contestant in contestants for pair in pairs]
-    jobs = min(jobs or cores(), len(tasks))
+    jobs = min(jobs or usable_cores(), len(tasks))
     rows: dict[tuple[str, str], EvalRow] = {}
     try:
         with _executor(jobs) as executor:

@@ -149,6 +149,9 @@ def fuse(
     crop: Annotated[bool, typer.Option("--crop", help="With --align: cut to what all frames show.")] = False,
     map_out: Annotated[Path | None, typer.Option("--map", help="Also write which frame won (white: the first).")] = None,
     confidence: Annotated[Path | None, typer.Option(help="Also write where any frame is sharp (white: surely).")] = None,
+    conflicts: Annotated[
+        Path | None, typer.Option(help="Also write where frames show different things, as if something moved (white: surely).")
+    ] = None,
     method: Annotated[
         Method, typer.Option(help="Of a stack: the network, or the classical choice of the strongest detail in every octave.")
     ] = "network",
@@ -208,6 +211,7 @@ def fuse(
         from ufafuse.runtime.fuser import Fuser
         from ufafuse.runtime.jobs import FileOptions, reading
         from ufafuse.runtime.models import default_for
+        from ufafuse.runtime.opencv import within_quota
         from ufafuse.runtime.outputs import Outputs
         from ufafuse.runtime.pictures.inputs import expanded
         from ufafuse.runtime.pictures.write import WriteOptions
@@ -215,6 +219,7 @@ def fuse(
         from ufafuse.runtime.stack import StackOptions
         from ufafuse.runtime.stacks.relief import HeightOptions
 
+        within_quota()
         named = _checked_names(images or [], pairs, stacks)
         many = Many.checked(pairs, stacks, gap=gap, every=every, watch=watch, quiet=quiet, limit=limit)
         target, suffix = _checked_out(out, many is not None)
@@ -232,7 +237,7 @@ def fuse(
         store = WriteOptions(quality, compression)
         files = FileOptions(strict, convert_profile, store, report)
         heights = HeightOptions(fill=depth_fill, z_step=z_step, z_unit=z_unit, pixel_size=pixel_size)
-        outputs = Outputs(target, map_out, confidence, depth, depth_view, mesh, save_aligned, height=heights)
+        outputs = Outputs(target, map_out, confidence, conflicts, depth, depth_view, mesh, save_aligned, height=heights)
         if many is None:
             outputs.check(force=force, inputs=paths, store=store)
             if report is not None:
@@ -265,7 +270,13 @@ def fuse(
                 outcomes[0].details |= {"order": order} if order else {}
             else:
                 outcomes, skipped = fuse_many(
-                    fuser, many, (target, map_out, confidence, suffix), options, files, force=force, skip_existing=skip_existing
+                    fuser,
+                    many,
+                    ((target, map_out, confidence, conflicts), suffix),
+                    options,
+                    files,
+                    force=force,
+                    skip_existing=skip_existing,
                 )
             _report(fuser, outcomes, as_json=as_json, many=many is not None, skipped=skipped)
     if any(outcome.error for outcome in outcomes):

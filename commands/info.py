@@ -142,6 +142,11 @@ def _print_machine(result: dict[str, Any]) -> None:
     table = Table(show_header=False, title=f"ufafuse {result['version']}")
     for key in ("system", "architecture", "python", "cpu", "cores", "memory_mib"):
         table.add_row(key, str(machine[key]))
+    if machine["usable_cores"] < machine["cores"] or machine["cpu_quota"] is not None:
+        quota = "" if machine["cpu_quota"] is None else f" (CPU quota: {machine['cpu_quota']:.3g} cores)"
+        table.add_row("usable cores", f"{machine['usable_cores']}{quota}")
+    if machine["memory_limit_mib"] is not None:
+        table.add_row("memory limit", f"{machine['memory_limit_mib']} MiB (of the control group)")
     table.add_row("features", " ".join(name if has else f"[dim]no {name}[/dim]" for name, has in machine["features"].items()))
     table.add_row("gpus", ", ".join(gpu["name"] for gpu in machine["gpus"]) or "none")
     table.add_row("opencv", _opencv_text(result["opencv"]))

@@ -76,7 +76,7 @@ class Many:
 def fuse_many(
     fuser: Fuser,
     many: Many,
-    results: tuple[Path, Path | None, Path | None, str],
+    results: tuple[tuple[Path, Path | None, Path | None, Path | None], str],
     options: StackOptions,
     files: FileOptions,
     *,
@@ -88,7 +88,7 @@ def fuse_many(
 
     groups = many.groups()
     total = len(groups) if isinstance(groups, list) else None
-    out, maps, confidences, suffix = results
+    (out, maps, confidences, conflicts), suffix = results
     outcomes: list[Outcome] = []
     with console.progress() as bar:
         task = bar.add_task("watching" if many.watch else f"fusing {'pairs' if many.pairs else 'stacks'}", total=total)
@@ -102,8 +102,8 @@ def fuse_many(
         try:
             with _ended_by_signal(many.watch):
                 fuse_folder(
-                    fuser, groups, out, options, files=files, maps=maps, confidences=confidences, suffix=suffix, force=force,
-                    skip_existing=skip_existing, done=done,
+                    fuser, groups, out, options, files=files, maps=maps, confidences=confidences, conflicts=conflicts,
+                    suffix=suffix, force=force, skip_existing=skip_existing, done=done,
                 )  # fmt: skip
         except KeyboardInterrupt:
             if not many.watch:  # the way to end a watch

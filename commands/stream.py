@@ -257,9 +257,10 @@ def seconds_from(option: str, text: str, *, negative: bool = False) -> float:
 def _quiet_libraries() -> None:
     """Keep OpenCV's and FFmpeg's own warnings off stderr: what matters is reported in our words."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    from ufafuse.runtime.opencv import silence
+    from ufafuse.runtime.opencv import silence, within_quota
 
     silence()
+    within_quota()
 
 
 def _report(summary: dict[str, Any], *, as_json: bool, to_stderr: bool) -> None:

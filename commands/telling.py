@@ -64,9 +64,8 @@ def _examples(names: Sequence[str]) -> str:
 
 def written(outcome: Outcome) -> list[Path]:
     """The files of a result that was fused."""
-    beside = [
-        outcome.details[key] for key in ("map", "confidence", "depth", "depth_view", "mesh", "report") if key in outcome.details
-    ]
+    kinds = ("map", "confidence", "conflicts", "depth", "depth_view", "mesh", "report")
+    beside = [outcome.details[kind] for kind in kinds if kind in outcome.details]
     return [] if outcome.error else [outcome.fused, *(Path(path) for path in beside if isinstance(path, str))]
 
 

@@ -12,7 +12,6 @@ import argparse
 import time
 from typing import Any
 
-import cv2
 import numpy as np
 
 try:
@@ -22,19 +21,9 @@ except ModuleNotFoundError:
     raise SystemExit("this example needs harvesters, which is not installed: run pip install harvesters") from None
 
 from ufafuse.runtime import Fuser
+from ufafuse.runtime.pfnc import format_of, picture_from
 from ufafuse.runtime.stream import Frame, Pipeline, PipelineOptions, Source, sink_from_text
 from ufafuse.runtime.stream.sources import SourceLost
-
-TO_BGR = {
-    "BGR8": None,
-    "RGB8": cv2.COLOR_RGB2BGR,
-    "RGBa8": cv2.COLOR_RGBA2BGR,
-    "BayerRG8": cv2.COLOR_BayerRGGB2BGR,
-    "BayerGR8": cv2.COLOR_BayerGRBG2BGR,
-    "BayerGB8": cv2.COLOR_BayerGBRG2BGR,
-    "BayerBG8": cv2.COLOR_BayerBGGR2BGR,
-}
-UNUSED_BITS = {"Mono8": 0, "Mono10": 6, "Mono12": 4, "Mono14": 2, "Mono16": 0}
 
 
 class GenicamSource(Source):
@@ -66,7 +55,10 @@ class GenicamSource(Source):
             with buffer:
                 exposed = buffer.timestamp_ns / 1e9 if self._camera_clock else arrived
                 part = buffer.payload.components[0]
-                picture = to_picture(part.data, part.height, part.width, part.data_format)
+                filled = np.frombuffer(buffer.module.raw_buffer, np.uint8)[: buffer.module.size_filled]
+                picture = to_picture(
+                    filled[part.data_offset :], part.height, part.width, part.data_format, padding=part.x_padding
+                )
         except GenericException as error:
             raise SourceLost(f"{self.name} stopped: {error}") from error
         self._count += 1
@@ -79,16 +71,21 @@ class GenicamSource(Source):
             self._camera = None
 
 
-def to_picture(data: np.ndarray, height: int, width: int, pixel_format: str) -> np.ndarray:
-    """H x W (uint8, or uint16 with white at 65535) or H x W x 3 BGR uint8, as the pipeline takes it; no view of ``data``."""
-    if pixel_format in UNUSED_BITS:
-        return data.reshape(height, width) << UNUSED_BITS[pixel_format]
-    if pixel_format not in TO_BGR:
-        known = ", ".join((*UNUSED_BITS, *TO_BGR))
-        raise ValueError(f"the camera sends {pixel_format}: set its PixelFormat to one of {known}.")
-    code = TO_BGR[pixel_format]
-    shaped = data.reshape((height, width) if pixel_format.startswith("Bayer") else (height, width, -1))
-    return shaped.copy() if code is None else cv2.cvtColor(shaped, code)
+def to_picture(data: np.ndarray, height: int, width: int, pixel_format: str, *, padding: int = 0) -> np.ndarray:
+    """H x W, or H x W x 3 BGR, uint8 or uint16 with the camera's levels, as the pipeline takes it; no view of ``data``.
+
+    Args:
+        data: The bytes that the camera sent, from the picture's first one on; what follows it (chunks) is not looked at.
+        height, width: In pixels.
+        pixel_format: GenICam's name.
+        padding: Bytes behind each line.
+
+    A buffer that is not whole raises `ufafuse.runtime.pfnc.BrokenBuffer`, which the pipeline counts as a broken frame.
+    """
+    layout = format_of(pixel_format)
+    stride = layout.line_bytes(width) + padding
+    size = stride * height if padding else layout.line_bytes(width, height)
+    return picture_from(data.reshape(-1)[:size], layout, height, width, stride=stride if padding else None)
 
 
 def main() -> None:

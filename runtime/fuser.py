@@ -11,11 +11,11 @@ import numpy as np
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.result import check_between
+from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.fixed import check_size, fixed_size, not_one_at_a_time
 from ufafuse.runtime.frames import Frame, FrameKind, check_frames, check_out, pack, unpack, with_beyond
 from ufafuse.runtime.levels import Levels, kind_with_levels, white_of_mosaics
-from ufafuse.runtime.machine import usable_cores
 from ufafuse.runtime.memory.budget import Budget, Tile, Trials
 from ufafuse.runtime.memory.malloc import return_freed
 from ufafuse.runtime.memory.tiled import OnTile, TiledModel, layout_for
@@ -145,8 +145,12 @@ class Fuser:
             BackendError: The engine failed.
         """
         check_size(self.model, self.session.manifest, size)
-        if self._budget.surely_whole(size):
+        if self.surely_whole(size):
             self.session.prepare(size, want_map=want_map)
+
+    def surely_whole(self, size: tuple[int, int], *, frames: int = 1) -> bool:
+        """Whether so many frames of this (height, width) are fused whole at once, as far as can be said without measuring."""
+        return self._budget.surely_whole((size[0] * frames, size[1]))
 
     def fuse(
         self,

@@ -9,12 +9,13 @@ from typing import Any, Protocol
 
 from ufafuse.runtime.artefact import tool_versions
 from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError, ModelError, OutputError, UfaError
 from ufafuse.runtime.fuser import Fuser
-from ufafuse.runtime.machine import usable_cores
 from ufafuse.runtime.memory.tiled import OnTile
 from ufafuse.runtime.outputs import Outputs, aligned_saver, write_beside
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
+from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
 from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_image
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
@@ -135,19 +136,15 @@ def fuse_files(
         told = dict.fromkeys(f"{note}." for note in common.notes)
         taken = [ConformedFrame(frame, common, strict=files.strict, told=told) for frame in found]
         result, chosen = _fused(fuser, taken, outputs, options, on_tile, want_all=files.report is not None, force=force)
-        metadata = taken[result.reference].metadata
+        metadata = metadata_of_result(fuser, taken, result, told)
         ends = (taken[0].read(), taken[-1].read()) if files.report is not None else None
     if outputs.map is not None and result.map is None:
         raise ModelError(f"{fuser.model.name} gives no map: omit the map, or export the model again with `ufa export`.")
     sources = [frame.name for frame in taken]
-    if not metadata.profile_fits(colour=result.fused.ndim == 3 and result.fused.shape[2] >= 3):
-        told[f"{taken[result.reference].name}: its profile {metadata.profile_name!r} is left out, the result is colour."] = None
-        metadata = replace(metadata, icc=None)
-    metadata = metadata.of_result((result.fused.shape[0], result.fused.shape[1]), _software(), _history(fuser, sources))
     write_image(outputs.fused, result.fused, force=force, metadata=metadata, inputs=images, options=files.store)
     beside = write_beside(result, outputs, frames=len(taken), order=chosen.order, force=force, inputs=images)
     size, ms = list(result.fused.shape[:2]), round(result.ms, 3)
-    details = _details(taken, result, chosen) | beside
+    details = details_of(taken, result, chosen) | beside
     warnings = [*told, *result.warnings]
     if files.report is not None and ends is not None:
         from ufafuse.runtime.page import write_page  # a page is rare, and what it needs takes time to import
@@ -185,6 +182,7 @@ def _fused(
         options,
         want_map=outputs.map is not None or want_all,
         want_confidence=outputs.confidence is not None or want_all,
+        want_conflicts=outputs.conflicts is not None,
         want_height=outputs.wants_height,
         on_aligned=None if outputs.aligned is None else aligned_saver(outputs.aligned, len(frames), force=force),
     )
@@ -202,6 +200,24 @@ def _fused(
         raise InputError(f"{shown} cannot be fused: {error}") from error
 
 
+def metadata_of_result(fuser: Fuser, frames: Sequence[FrameSource], result: Stacked, told: dict[str, None]) -> Metadata:
+    """What is stored beside a result's pixels: the reference's, with where the result comes from.
+
+    Args:
+        fuser: That it was fused with.
+        frames: That it was made of.
+        result: What was made.
+        told: Takes what the user should know.
+    """
+    frame = frames[result.reference]
+    metadata = frame.metadata
+    if not metadata.profile_fits(colour=result.fused.ndim == 3 and result.fused.shape[2] >= 3):
+        told[f"{frame.name}: its profile {metadata.profile_name!r} is left out, the result is colour."] = None
+        metadata = replace(metadata, icc=None)
+    size = result.fused.shape[0], result.fused.shape[1]
+    return metadata.of_result(size, _software(), _history(fuser, [frame.name for frame in frames]))
+
+
 def _software() -> str:
     return f"ufafuse {tool_versions().get('ufafuse', '')}".strip()
 
@@ -213,7 +229,21 @@ def _history(fuser: Fuser, names: Sequence[str]) -> str:
     return f"Fused from {len(short)} frames ({shown}) with {fuser.model.stem} in {fuser.precision}"
 
 
-def _details(frames: Sequence[FrameSource], result: Stacked, options: StackOptions) -> dict[str, Any]:
+def _taken(frames: Sequence[FrameSource], result: Stacked) -> dict[str, Any]:
+    """In which order frames were taken, which were not, and which were registered to another than their neighbour."""
+    details: dict[str, Any] = {}
+    if result.order:
+        details["order"] = result.reordered
+        details["order_of_focus"] = [frames[index].name for index in result.order]
+    if result.left_out:
+        details["left_out"] = {frames[index].name: why for index, why in result.left_out.items()}
+    if result.beside:
+        details["registered_to"] = {frames[index].name: frames[partner].name for index, partner in result.beside.items()}
+    return details
+
+
+def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOptions) -> dict[str, Any]:
+    """What was decided about a result, as entries of the report."""
     details: dict[str, Any] = {}
     if len(frames) > 2:
         details["more"] = [frame.name for frame in frames[2:]]
@@ -223,11 +253,8 @@ def _details(frames: Sequence[FrameSource], result: Stacked, options: StackOptio
         details["alignment"] = [alignment.to_json() for alignment in result.alignments]
         details["crop"] = list(result.crop)
         details["reference"] = frames[result.reference].name
-    if result.order:
-        details["order"] = result.reordered
-        details["order_of_focus"] = [frames[index].name for index in result.order]
-    if result.left_out:
-        details["left_out"] = {frames[index].name: why for index, why in result.left_out.items()}
+    details |= _taken(frames, result)
+    details["disagreement"] = round(result.disagreement, 4)
     if result.hot_pixels:
         details["hot_pixels"] = result.hot_pixels
     if options.match_gain:
@@ -262,6 +289,7 @@ def fuse_folder(
     files: FileOptions | None = None,
     maps: Path | None = None,
     confidences: Path | None = None,
+    conflicts: Path | None = None,
     suffix: str = ".png",
     force: bool = False,
     skip_existing: bool = False,
@@ -274,7 +302,7 @@ def fuse_folder(
         groups: As `find_pairs` or `find_stacks` gives them, or `arriving` one after the other.
         folder: Made if need be.
         options, files: As `fuse_files`; a report is ``NAME.html`` in the folder that `FileOptions.report` names.
-        maps, confidences: Folders for those results, if wanted.
+        maps, confidences, conflicts: Folders for those results, if wanted.
         suffix: The format of the results.
         force: Replace existing files.
         skip_existing: Leave out those whose result is there already: goes on where an earlier run stopped.
@@ -289,7 +317,12 @@ def fuse_folder(
     files = files or FileOptions()
     for group in groups:
         name = f"{group.name}{suffix}"
-        outputs = Outputs(folder / name, maps and maps / name, confidences and confidences / name)
+        outputs = Outputs(
+            folder / name,
+            map=maps and maps / name,
+            confidence=confidences and confidences / name,
+            conflicts=conflicts and conflicts / name,
+        )
         page = files.report and files.report / f"{group.name}.html"
         if skip_existing and outputs.fused.exists():
             continue

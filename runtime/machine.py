@@ -9,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ufafuse.runtime.cgroup import cpu_quota, memory_limit
+from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.session import installed
 
 # What the kernel calls the instruction sets that matter to a network, for each architecture.
@@ -34,7 +36,10 @@ _MEND = {
 
 
 def machine() -> dict[str, Any]:
-    """CPU, its instruction sets that matter to a network, memory, GPUs and versions, as one JSON-ready dictionary."""
+    """CPU, its instruction sets that matter to a network, memory, GPUs and versions, as one JSON-ready dictionary.
+
+    ``cpu_quota`` (in cores) and ``memory_limit_mib`` are those of this process's control group; None where it bounds nothing.
+    """
     name, features = cpu()
     return {
         "system": f"{platform.system()} {platform.release()}",
@@ -42,8 +47,11 @@ def machine() -> dict[str, Any]:
         "python": sys.version.split()[0],
         "cpu": name,
         "cores": os.cpu_count() or 1,
+        "usable_cores": usable_cores(),
+        "cpu_quota": cpu_quota(),
         "features": features,
         "memory_mib": _memory_mib(),
+        "memory_limit_mib": _mib(memory_limit()),
         "gpus": gpus(),
     }
 
@@ -58,11 +66,6 @@ def multiplies_bytes() -> bool:
     """Whether the CPU has instructions for int8 products that make an int8 network faster than a bf16 one (measured: x86)."""
     _, features = cpu()
     return any(features.get(name, False) for name in ("VNNI", "AMX"))
-
-
-def usable_cores() -> int:
-    """The cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _features(architecture: str, found: set[str]) -> dict[str, bool]:
@@ -89,6 +92,10 @@ def _memory_mib() -> int:
     if not hasattr(os, "sysconf"):
         return 0
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+
+
+def _mib(count: int | None) -> int | None:
+    return None if count is None else count >> 20
 
 
 def gpus() -> list[dict[str, str]]:

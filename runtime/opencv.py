@@ -8,6 +8,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
 
+from ufafuse.runtime.cores import quota_bound
+
 BUILDS = ("opencv-python-headless", "opencv-contrib-python-headless", "opencv-python", "opencv-contrib-python")
 ONE_BUILD = "run `pip uninstall -y {found}` and then `pip install opencv-python-headless`, which needs no desktop libraries."
 AGAIN = "run `pip install --force-reinstall opencv-python-headless`."
@@ -25,6 +27,15 @@ def silence() -> None:
     # OpenCV 4 has the function at its top, 5 in a module.
     set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
     set_level(0)
+
+
+def within_quota() -> None:
+    """Give OpenCV no more threads than the CPU quota makes use of: it looks at the quota of the mount's root, not at ours."""
+    bound = quota_bound()
+    if bound is not None:
+        import cv2
+
+        cv2.setNumThreads(bound.threads)
 
 
 def state() -> dict[str, Any]:

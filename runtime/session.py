@@ -7,13 +7,15 @@ import importlib.util
 import math
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ufafuse.runtime.artefact import Manifest, read_manifest
+from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.cores import quota_bound
 from ufafuse.runtime.errors import BackendError, InputError, ModelError
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from numpy.typing import NDArray
+
+    from ufafuse.runtime.layers import Layer
 
 BACKENDS = ("auto", "tensorrt", "onnxruntime", "openvino")
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
@@ -50,7 +54,7 @@ class SessionOptions:
 
     Args:
         precision: The arithmetic: one of `PRECISIONS`. A backend refuses what the machine or the file does not have.
-        threads: CPU threads.
+        threads: CPU threads; ``None`` under a CPU quota: as many as make use of it.
         provider: ONNX Runtime's execution provider: ``"cpu"``, ``"cuda"`` or ``"tensorrt"``.
         pin: Bind threads to cores, where the engine can.
         lean: Give memory back after each run, where the engine would keep it for the next: under a memory budget.
@@ -129,6 +133,30 @@ class Session(ABC):
         Raises:
             BackendError: The engine failed.
         """
+
+    def layers(
+        self,
+        inputs: dict[str, NDArray[Any]],  # noqa: ARG002 - these are for engines that have counters
+        *,
+        runs: int,  # noqa: ARG002
+        only_fused: bool = False,  # noqa: ARG002
+        before: Callable[[], None] = ignored,  # noqa: ARG002
+    ) -> list[Layer]:
+        """The time of each layer, by the engine's own counters, on a copy of the network that counts.
+
+        Args:
+            inputs: As `infer`.
+            runs: How many runs are counted; one more comes first.
+            only_fused: Run what `run` runs, which may leave the map out.
+            before: Called before each counted run.
+
+        Returns:
+            What was executed, in its order.
+
+        Raises:
+            BackendError: The engine has no counters here, or failed.
+        """
+        raise BackendError(f"{self.backend} tells no time for each layer.")
 
     def close(self) -> None:
         """Free what the engine holds; may be called twice."""
@@ -247,5 +275,8 @@ def open_session(model: Path, *, backend: str = "auto", options: SessionOptions 
         raise InputError(f"{model} holds PyTorch weights: run `ufa export --weights {model} -o X.onnx`, and fuse with X.onnx.")
     name, why = choose_backend(model, backend)
     module, class_name = _CLASSES[name]
+    bound = quota_bound() if options.threads is None and name != "tensorrt" else None
+    if bound is not None:  # engines take all cores, and are stopped by the kernel as soon as these have used the quota up
+        options, why = replace(options, threads=bound.threads), f"{why}; {bound.why}"
     engine: type[Session] = getattr(importlib.import_module(f"ufafuse.runtime.backends.{module}"), class_name)
     return engine(model, manifest, options, why)

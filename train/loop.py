@@ -14,6 +14,7 @@ from ufafuse.network.base import Network
 from ufafuse.network.weights import build_model, load_weights, save_weights
 from ufafuse.runtime import console
 from ufafuse.runtime.artefact import tool_versions, write_json
+from ufafuse.runtime.cores import quota_bound
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputError
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.machine import machine
@@ -64,9 +65,11 @@ def train(options: TrainOptions, *, resume: bool = False) -> dict[str, Any]:
             # Each step asks for the same large blocks, which glibc would give back and the kernel clear each time. Images a
             # second on one core with AMX, in turn: `ufa` 13.2, 14.3 before and 21.1, 20.4 now; smaller networks the same.
             keep_all()
-        if options.threads:
-            torch.set_num_threads(options.threads)
-            cv2.setNumThreads(options.threads)
+        bound = quota_bound()
+        threads = options.threads or (bound.threads if bound else 0)
+        if threads:
+            torch.set_num_threads(threads)
+            cv2.setNumThreads(threads)
         trainer = Trainer(options, feed, fabric, stop)
         if leading:
             write_json(options.out / OPTIONS, options.to_dict())

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ufafuse.benchmarks.speed.contenders import cores
+from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.machine import machine
 
 _SIDE = 1536
@@ -143,7 +143,7 @@ def _bf16_products() -> Iterator[_Product]:
 def _copy_gbs() -> float:
     size = _COPY_MIB << 20
     source, target = np.ones(size, np.uint8), np.zeros(size, np.uint8)
-    count = cores()
+    count = usable_cores()
     slices = [slice(size * part // count, size * (part + 1) // count) for part in range(count)]
     with ThreadPoolExecutor(count) as pool:
 

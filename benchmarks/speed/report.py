@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ufafuse.benchmarks.speed import tradeoff
+from ufafuse.benchmarks.speed import layer_tables, tradeoff
 from ufafuse.benchmarks.speed.contenders import OURS
-from ufafuse.benchmarks.speed.plots import latency_plot, rows_of, size_text, sizes, tradeoff_plot
+from ufafuse.benchmarks.speed.plots import latency_plot, layers_plot, rows_of, size_text, sizes, tradeoff_plot
 from ufafuse.runtime.artefact import atomic_write, write_json
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.jobs import make_folder
@@ -79,6 +79,9 @@ def headline(result: Result) -> str:
     ours = [row for row in rows_of(result, size) if row["group"] == OURS]
     if not ours:
         return "none of our sessions could be timed"
+    ours = [row for row in ours if row["vs_paper"] is not None]
+    if not ours:
+        return "graphs that are a step of tiling or of a stack: no fused frame, so nothing to compare with the paper"
     row = ours[0]
     limit = "" if row["of_floor"] is None else f", {row['of_floor']:.0%} of this machine's {row['precision']} limit"
     if row["of_floor"] is not None and row["of_floor"] > 1:
@@ -117,6 +120,8 @@ def write_report(folder: Path, result: Result) -> list[Path]:
     plots = [latency_plot(folder / "latency.png", result)]
     if tradeoff.leading(result.get("tradeoff", [])):
         plots.append(tradeoff_plot(folder / "quality.png", result))
+    if result.get("profiles"):
+        plots.append(layers_plot(folder / "layers.png", result["profiles"]))
     write_json(folder / "bench.json", dict(result))
     with atomic_write(folder / "report.md", force=True) as temporary:
         temporary.write_text(markdown(result, [path.name for path in plots]), encoding="utf-8")
@@ -140,6 +145,8 @@ def markdown(result: Result, plots: list[str]) -> str:
         parts += [f"## {size_text(size)}", _markdown_table(rows_of(result, size))]
     if result.get("tradeoff"):
         parts += ["## Time against quality", tradeoff.markdown_table(result)]
+    if result.get("profiles"):
+        parts += layer_tables.markdown(result["profiles"])
     parts += ["## The limit of each network", _floor_table(result)]
     if result["warnings"]:
         parts += ["## Warnings", "\n".join(f"- {text}" for text in result["warnings"])]

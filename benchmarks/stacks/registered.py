@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from ufafuse.benchmarks.stacks.detail import Detail, SharpestFrames
 from ufafuse.benchmarks.stacks.levels import Levels, White, alike
+from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import Frame, FrameKind
-from ufafuse.runtime.machine import usable_cores
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import Crop, comparable, compared_pixels, estimate_pictures
 from ufafuse.runtime.stacks.fusing import fuse_sources

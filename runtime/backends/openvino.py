@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.backends.openvino_api import PrePostProcessor, ops, ov
+from ufafuse.runtime.backends.openvino_layers import COUNTED, layers_of
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import BackendError, ModelError
+from ufafuse.runtime.layers import Layer
 from ufafuse.runtime.session import Session, SessionOptions, check_tensors
 
 Inputs: TypeAlias = tuple[tuple[str, tuple[int, ...], str], ...]  # names, shapes and dtypes
@@ -53,6 +56,11 @@ class _Request:
         self._request = request
         self._own: dict[str, Any] = {}
 
+    @property
+    def counters(self) -> Any:  # noqa: ANN401 - as below
+        """What tells the time of each node of the last run."""
+        return self._request
+
     def infer(self, inputs: dict[str, NDArray[Any]], results: dict[str, NDArray[Any]]) -> None:
         for name, array in results.items():
             self._own.setdefault(name, self._request.get_tensor(name))
@@ -87,6 +95,11 @@ class _Compiled:
         request.infer(inputs, results)
         self._idle.append(request)
         return results
+
+    def counted(self, inputs: dict[str, NDArray[Any]]) -> Any:  # noqa: ANN401 - as above
+        """Run once; the request that did, whose counters tell about that run."""
+        self.infer(inputs)
+        return self._idle[-1].counters
 
     def infer_and_release(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         with self._releasing:  # nothing may run while its memory goes
@@ -145,8 +158,7 @@ class OpenVinoSession(Session):
     def _infer(self, inputs: dict[str, NDArray[Any]], *, only_fused: bool) -> dict[str, NDArray[Any]]:
         self._check(inputs)
         try:
-            given = tuple((name, array.shape, array.dtype.name) for name, array in inputs.items())
-            compiled = self._compiled_for((given, only_fused))
+            compiled = self._compiled_for((_kinds(inputs), only_fused))
             return compiled.infer_and_release(inputs) if self._lean else compiled.infer(inputs)
         except (RuntimeError, TypeError) as error:
             raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
@@ -165,6 +177,21 @@ class OpenVinoSession(Session):
             self._compiled_for((tuple((name, shape, dtype) for name, (shape, dtype) in inputs.items()), False))
         except RuntimeError as error:
             raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
+
+    def layers(
+        self, inputs: dict[str, NDArray[Any]], *, runs: int, only_fused: bool = False, before: Callable[[], None] = ignored
+    ) -> list[Layer]:
+        """The time of each node; see `Session.layers`."""
+        self._check(inputs)
+        with self._compiling:
+            if self._network is None:
+                raise BackendError("the session was closed: open it again.")
+            try:
+                network, names = self._compile((_kinds(inputs), only_fused), COUNTED)
+            except RuntimeError as error:
+                raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
+        compiled = _Compiled(network, names)
+        return layers_of(network, lambda: compiled.counted(inputs), runs, before)
 
     def _check(self, inputs: dict[str, NDArray[Any]]) -> None:
         """OpenVINO itself would leave a missing input's size free, take any rank, and convert bytes to 0.0 .. 255.0."""
@@ -195,23 +222,31 @@ class OpenVinoSession(Session):
                 return self._by_task[task]
             while len(self._by_task) >= self._kept:
                 self._by_task.popitem(last=False)  # before the new one, so that they never stand side by side
-            inputs, only_fused = task
-            network = self._network.clone()
-            names = [_FUSED] if only_fused else [port.get_any_name() for port in network.outputs]
-            network.reshape({name: list(shape) for name, shape, _ in inputs})
-            if only_fused:
-                _leave_only_fused(network)
-            if self._pictures & {name for name, _, dtype in inputs if dtype == "uint8"}:
-                network = _of_levels(network, self._pictures)
-            settings = self._settings | ({"INFERENCE_PRECISION_HINT": "f32"} if self._narrow(inputs) else {})
-            compiled = _Compiled(self._core.compile_model(network, "CPU", settings), names)
+            compiled = _Compiled(*self._compile(task, {}))
             self._by_task[task] = compiled
             return compiled
+
+    def _compile(self, task: Task, more: Mapping[str, Any]) -> tuple[Any, list[str]]:
+        """The network compiled for this task, with ``more`` settings, and its results' names."""
+        inputs, only_fused = task
+        network = self._network.clone()
+        names = [_FUSED] if only_fused else [port.get_any_name() for port in network.outputs]
+        network.reshape({name: list(shape) for name, shape, _ in inputs})
+        if only_fused:
+            _leave_only_fused(network)
+        if self._pictures & {name for name, _, dtype in inputs if dtype == "uint8"}:
+            network = _of_levels(network, self._pictures)
+        settings = self._settings | ({"INFERENCE_PRECISION_HINT": "f32"} if self._narrow(inputs) else {})
+        return self._core.compile_model(network, "CPU", {**settings, **more}), names
 
     def _narrow(self, inputs: Inputs) -> bool:
         """Whether the pictures have fewer columns or rows than bf16 kernels are safe with."""
         first = 1 if self.manifest.io == "uint8" else 2
         return any(min(shape[first : first + 2]) < _NARROW for _, shape, _ in inputs if len(shape) == 4)
+
+
+def _kinds(inputs: Mapping[str, NDArray[Any]]) -> Inputs:
+    return tuple((name, array.shape, array.dtype.name) for name, array in inputs.items())
 
 
 def _leave_only_fused(network: Any) -> None:  # noqa: ANN401 - openvino's types are its own

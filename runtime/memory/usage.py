@@ -13,14 +13,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from ufafuse.runtime.cgroup import memory_left, memory_limit
 from ufafuse.runtime.errors import InputError
 
 _STATM = Path("/proc/self/statm")
 _MEMINFO = Path("/proc/meminfo")
-_CGROUP_LIMITS = (
-    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
-    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
-)
 _SAMPLE_SECONDS = 0.001
 _FIRST_SIDE = 128  # pixels, of the first frame that is tried
 _CLEAR_GROWTH = 48 << 20  # bytes: from here on a few MiB of noise do not matter
@@ -40,10 +37,8 @@ def available_bytes() -> int:
     with contextlib.suppress(OSError, ValueError, StopIteration):
         line = next(line for line in _MEMINFO.read_text().splitlines() if line.startswith("MemAvailable:"))
         amounts.append(int(line.split()[1]) << 10)
-    for limit, current in _CGROUP_LIMITS:
-        with contextlib.suppress(OSError, ValueError):  # not there, or the limit is "max"
-            amounts.append(int(limit.read_text()) - int(current.read_text()))
-    return max(0, min(amounts))
+    left = memory_left()
+    return min(amounts) if left is None else min(left, *amounts)
 
 
 def total_bytes() -> int:
@@ -51,10 +46,8 @@ def total_bytes() -> int:
     amounts = [1 << 62]
     with contextlib.suppress(OSError, ValueError):
         amounts.append(os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE)
-    for limit, _ in _CGROUP_LIMITS:
-        with contextlib.suppress(OSError, ValueError):  # as above
-            amounts.append(int(limit.read_text()))
-    return min(amounts)
+    limit = memory_limit()
+    return min(amounts) if limit is None else min(limit, *amounts)
 
 
 class Peak:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ufafuse.runtime.errors import InputError, UfaError
+from ufafuse.runtime.pfnc import BrokenBuffer
 from ufafuse.runtime.stream.frames import SIDES, Array, Frame, fault_in, size_of
 from ufafuse.runtime.stream.moments import Moments
 from ufafuse.runtime.stream.opening import closed, trouble_of
@@ -70,7 +71,7 @@ class Feed(threading.Thread):
         retry: What to do when the source is lost.
 
     Attributes:
-        broken: Damaged frames so far.
+        broken: Damaged frames so far, and what the source raised instead of one.
         reconnects: Times that the source came back.
         lost_at: Since when it is away, in seconds of `time.monotonic`; None while it is there.
         trouble: What it was lost for last.
@@ -107,6 +108,7 @@ class Feed(threading.Thread):
         self._away_since: float | None = None
         self._opened_at = 0.0
         self._size = ""
+        self._failure: Exception | None = None
         self._moments = Moments()
         self._stopping = threading.Event()
 
@@ -166,18 +168,32 @@ class Feed(threading.Thread):
                 return
 
     def _read(self) -> Frame | None:
-        """One read; what it raises beyond what a source should is a loss, except of a recording, which would begin anew."""
+        """One read. What it raises beyond what a source should is a broken frame, and a loss where the source is live.
+
+        A recording would begin anew: it is read on, and fails for good when it raises again, or ends, before a frame came.
+        """
         self.busy_since = time.monotonic()
         try:
             frame = self.source.read(_READ_TIMEOUT)
             if frame is not None:
                 self._refuse_faulty(frame)
-        except (EndOfSource, BrokenFrame, SourceLost):
+                self._failure = None
+        except EndOfSource:
+            if self._failure is not None:
+                raise self._failure from None
             raise
+        except (BrokenFrame, SourceLost):
+            raise
+        except BrokenBuffer as damage:
+            raise BrokenFrame(str(damage)) from damage
         except Exception as error:
-            if not (self.source.live or self.source.numbered):
+            if self.source.live or self.source.numbered:
+                self.broken += 1
+                raise SourceLost(f"{self.source.name} failed ({trouble_of(error)})") from error
+            if self._failure is not None:
                 raise
-            raise SourceLost(f"{self.source.name} failed ({trouble_of(error)})") from error
+            self._failure = error
+            raise BrokenFrame(f"{self.source.name} failed ({trouble_of(error)})") from error
         finally:
             self.busy_since = None
         return frame

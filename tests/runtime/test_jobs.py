@@ -42,7 +42,9 @@ def test_a_pair(fuser, images, tmp_path):
     outcome = fuse_files(fuser, (near, far), Outputs(tmp_path / "f.png"))
     np.testing.assert_array_equal(read_image(tmp_path / "f.png"), fuser.fuse(read_image(near), read_image(far)))
     json = outcome.to_json()
-    assert json.keys() == {"near", "far", "fused", "size", "ms", "white", "white_found", "seen_as_white"}
+    told = {"near", "far", "fused", "size", "ms", "white", "white_found", "seen_as_white", "disagreement"}
+    assert json.keys() == told | {"warnings"}
+    assert "show different things" in json["warnings"][0]  # two pictures of noise do
     assert (json["white"], json["white_found"]) == (255, "8 bits")
     assert json["size"] == [20, 30]
     assert json["ms"] > 0

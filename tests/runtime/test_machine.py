@@ -12,7 +12,8 @@ from ufafuse.runtime.machine import backends, gpus, machine
 def test_as_json():
     found = machine()
     assert json.loads(json.dumps(found)) == found
-    assert found.keys() == {"system", "architecture", "python", "cpu", "cores", "features", "memory_mib", "gpus"}
+    told = {"system", "architecture", "python", "cpu", "cores", "features", "memory_mib", "gpus"}
+    assert found.keys() == told | {"usable_cores", "cpu_quota", "memory_limit_mib"}
     assert found["cores"] >= 1
     assert found["memory_mib"] > 100
 

@@ -8,6 +8,7 @@ import logging
 import math
 import queue
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.backends.tensorrt import graphs
+from ufafuse.runtime.backends.tensorrt.counters import layers_from
 from ufafuse.runtime.backends.tensorrt.cuda import Buffer, Gpu
 from ufafuse.runtime.backends.tensorrt.lanes import Job, Lane
 from ufafuse.runtime.backends.tensorrt.manifest import EngineFacts, check_precision
 from ufafuse.runtime.backends.tensorrt.runner import Engine, Shape, load_module
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import BackendError
+from ufafuse.runtime.layers import Layer
 from ufafuse.runtime.session import Session, SessionOptions
 
 _LANES = 2
@@ -86,6 +90,31 @@ class TensorRtSession(Session):
             with self._gpu.active():
                 results, self.last_timing = self._run(lane, job, inputs)
             return results
+        finally:
+            self._idle.put(lane)
+
+    def layers(
+        self,
+        inputs: dict[str, NDArray[Any]],
+        *,
+        runs: int,
+        only_fused: bool = False,  # noqa: ARG002 - an engine computes all of its results
+        before: Callable[[], None] = ignored,
+    ) -> list[Layer]:
+        """The time of each layer; see `Session.layers`. Frames of other threads wait meanwhile."""
+        job = self._job(inputs)
+        lane = self._idle.get()
+        try:
+            if lane is None or self._engine is None:
+                raise BackendError(f"{self._facts.path.name} was closed: open it again.")
+            with self._gpu.active(), contextlib.closing(self._engine.counting(self._scratch.address)) as context:
+                counted: list[dict[str, float]] = []
+                for number in range(runs + 1):
+                    if number:
+                        before()
+                    with self._queueing:
+                        counted.append(lane.count(job, inputs, context, self._stream))
+                return layers_from(counted[1:], context.described())
         finally:
             self._idle.put(lane)
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.pfnc import PixelFormat, format_of_fourcc, picture_from
 from ufafuse.runtime.stream.frames import Array, Frame
 from ufafuse.runtime.stream.sources.base import EndOfSource, Source, SourceLost
 from ufafuse.runtime.stream.sources.clock import Backlog, StreamClock
@@ -112,7 +114,8 @@ class DeviceSource(_Capture):
         device: Index (0) or path (/dev/video0).
         size: Height and width to ask for; the camera's own choice without.
         rate: Frames per second to ask for; 0 leaves it.
-        fourcc: Pixel format to ask for, such as ``"MJPG"``; empty leaves it.
+        fourcc: Pixel format to ask for, such as ``"MJPG"``; empty leaves it. Raw ones (``"Y12"``, ``"pRAA"``, ``"RGGB"``) come
+            with all their bits: grey ones as uint16, mosaics turned into colour.
     """
 
     def __init__(self, device: int | str, *, size: tuple[int, int] | None = None, rate: float = 0, fourcc: str = "") -> None:
@@ -120,14 +123,15 @@ class DeviceSource(_Capture):
         self._device = device
         self._size = size
         self._rate = rate
-        self._fourcc = fourcc
+        self._fourcc = fourcc and fourcc.ljust(4)
+        self._raw = format_of_fourcc(self._fourcc) if fourcc else None
 
     def open(self) -> None:
-        """Raises: SourceLost when it does not open, InputError when it does not have the size that was asked for."""
+        """Raises: SourceLost when it does not open, InputError when it does not have the size or format that was asked for."""
         if not self._opened(self._device, cv2.CAP_V4L2):
             raise SourceLost(f"{self.name} does not open")
         if self._fourcc:
-            self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*self._fourcc))
+            self._ask_for_format()
         if self._size:
             self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, self._size[1])
             self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, self._size[0])
@@ -142,6 +146,18 @@ class DeviceSource(_Capture):
                 f"`v4l2-ctl -d {self.name} --list-formats-ext`."
             )
 
+    def _ask_for_format(self) -> None:
+        if self._raw is not None:  # the driver's bytes as they are: OpenCV would make 8 bits of them
+            self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+        wanted = cv2.VideoWriter.fourcc(*self._fourcc)
+        self._capture.set(cv2.CAP_PROP_FOURCC, wanted)
+        if self._raw is not None and int(self._capture.get(cv2.CAP_PROP_FOURCC)) != wanted:
+            self.close()
+            raise InputError(
+                f"{self.name} does not offer {self._fourcc.strip()}: list its formats with "
+                f"`v4l2-ctl -d {self.name} --list-formats-ext`."
+            )
+
     def read(self, timeout: float) -> Frame | None:  # noqa: ARG002 - the driver waits by its own clock
         """The next frame; a camera that gives none for the driver's ten seconds is lost."""
         array = self._grabbed()
@@ -151,8 +167,19 @@ class DeviceSource(_Capture):
         exposed = self._moment()
         if self._backlog.holds(exposed, arrived):
             return None
+        if self._raw is not None:
+            array = self._developed(array, self._raw)
         plausible = arrived - _PLAUSIBLE_DELAY <= exposed <= arrived
         return self._frame(array, exposed if plausible else arrived, arrived)
+
+    def _developed(self, array: Array, layout: PixelFormat) -> Array:
+        """The picture that the driver's bytes hold; its lines may be padded, and fill the buffer evenly."""
+        if self.size is None:
+            raise SourceLost(f"{self.name} does not tell its size, which the bytes of {layout.name} need")
+        data = np.ascontiguousarray(array).view(np.uint8).reshape(-1)
+        height, width = self.size
+        stride = data.size // height if data.size % height == 0 and data.size >= height * layout.line_bytes(width) else None
+        return picture_from(data, layout, height, width, stride=stride)
 
 
 class UrlSource(_Capture):
@@ -198,6 +225,6 @@ def device_source(text: str, name: str) -> DeviceSource:
     params = Params(parameters, f"`{name}={text}`")
     size, rate, fourcc = params.size("size"), params.number("rate", 0), params.text("fourcc")
     params.finish()
-    if fourcc and len(fourcc) != 4:
-        raise InputError(f"`{name}={text}` has fourcc={fourcc}: give four letters, such as MJPG.")
+    if fourcc and not (len(fourcc) == 4 or format_of_fourcc(fourcc)):
+        raise InputError(f"`{name}={text}` has fourcc={fourcc}: give four letters, such as MJPG, or Y10 or Y12.")
     return DeviceSource(int(device) if device.isdecimal() else device, size=size, rate=rate, fourcc=fourcc)

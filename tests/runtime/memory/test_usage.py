@@ -47,17 +47,11 @@ def test_a_system_that_cannot_tell(monkeypatch):
 def test_available_is_the_least_of_all_limits(monkeypatch, tmp_path):
     (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable: 5000 kB\n")
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "_CGROUP_LIMITS", ((tmp_path / "max", tmp_path / "current"),))
-    assert available_bytes() == 5000 << 10
-    (tmp_path / "max").write_text("max\n")
-    (tmp_path / "current").write_text("1000\n")
-    assert available_bytes() == 5000 << 10
-    (tmp_path / "max").write_text("31000\n")
-    assert available_bytes() == 30_000
-    (tmp_path / "current").write_text("40000\n")
-    assert available_bytes() == 0
+    for left, expected in ((None, 5000 << 10), (30_000, 30_000), (0, 0), (1 << 40, 5000 << 10)):
+        monkeypatch.setattr(memory, "memory_left", lambda left=left: left)
+        assert available_bytes() == expected
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "no")
-    monkeypatch.setattr(memory, "_CGROUP_LIMITS", ())
+    monkeypatch.setattr(memory, "memory_left", lambda: None)
     assert available_bytes() > 1 << 60
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.pfnc import raw_from
 from ufafuse.runtime.stream.feed import RetryPolicy
 from ufafuse.runtime.stream.frames import FAR, NEAR, Frame, fault_in
 from ufafuse.runtime.stream.options import PipelineOptions
@@ -82,6 +83,7 @@ def test_any_error_is_told_and_retried(fuse_marks, sim, assert_adds_up, kinds, e
     assert summary["reconnects"][NEAR] >= 1
     assert kinds(pipeline, "far") == []
     assert kinds(pipeline, "near")[0] == "lost"
+    assert summary["broken"][NEAR] >= (3 if where == "read" else 0), "what is raised instead of a frame is counted"
     text = next(event.text for event in pipeline.events if event.kind == "lost")
     assert "\n" not in text
 
@@ -117,6 +119,49 @@ def test_a_recording_that_fails_ends_and_what_was_read_is_fused(fuse_marks, numb
     assert_adds_up(summary)
     assert summary["fused"] == len(recorder.items) == 10
     assert not summary["ok"]
+
+
+def test_a_recording_of_your_own_goes_on_behind_a_frame_that_it_cannot_give(
+    fuse_marks, numbered_picture, assert_adds_up, recorder, kinds
+):
+    class Fragile(IterableSource):
+        def read(self, timeout):
+            frame = super().read(timeout)
+            if frame.index in (0, 4, 8, 9):
+                raise TROUBLES[frame.index]
+            return frame
+
+    def pipeline():
+        near = Fragile([numbered_picture(number, NEAR) for number in range(count)])
+        return Pipeline(near, IterableSource([numbered_picture(number, FAR) for number in range(count)]), fuse_marks)
+
+    count = 8
+    whole = pipeline()
+    summary = whole.run()
+    assert_adds_up(summary)
+    assert (summary["fused"], summary["broken"]) == (6, [2, 0])
+    assert "ValueError: Invalid IPv6 URL" in next(event.text for event in whole.events if event.kind == "broken")
+    count = 12
+    failed = pipeline()
+    with pytest.raises(AssertionError):
+        failed.run()
+    assert failed.summary()["fused"] == 6, "twice in a row is no single frame"
+
+
+def test_a_buffer_that_is_not_whole_is_a_broken_frame(fuse_marks, sim, assert_adds_up, kinds):
+    class Camera(SimSource):
+        def read(self, timeout):
+            frame = super().read(timeout)
+            if frame is not None and frame.index % 4 == 1:
+                raw_from(frame.array.tobytes()[:-1], "BGR8", *frame.array.shape[:2])
+            return frame
+
+    pipeline = Pipeline(Camera(None, NEAR, SimSettings(size=(96, 192), rate=100, count=40)), sim(FAR, count=40), fuse_marks)
+    summary = pipeline.run()
+    assert_adds_up(summary)
+    assert summary["broken"][NEAR] >= 8
+    assert summary["reconnects"] == [0, 0]
+    assert "lost" not in kinds(pipeline)
 
 
 NO_FRAMES = [

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ufafuse.runtime.errors import InputError
+
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
@@ -45,30 +47,31 @@ def test_genicam_cameras_through_harvesters(tmp_path):
 
 @pytest.mark.skipif(importlib.util.find_spec("harvesters") is None, reason="harvesters is not installed")
 @pytest.mark.parametrize(
-    ("pixel_format", "shape", "dtype"),
+    ("pixel_format", "shape", "dtype", "size"),
     [
-        ("Mono8", (4, 6), "uint8"),
-        ("Mono12", (4, 6), "uint16"),
-        ("BayerRG8", (4, 6, 3), "uint8"),
-        ("RGB8", (4, 6, 3), "uint8"),
-        ("BGR8", (4, 6, 3), "uint8"),
+        ("Mono8", (4, 6), "uint8", 24),
+        ("Mono12", (4, 6), "uint16", 48),
+        ("Mono12p", (4, 6), "uint16", 36),
+        ("BayerRG8", (4, 6, 3), "uint8", 24),
+        ("RGB8", (4, 6, 3), "uint8", 72),
+        ("YUV422_8", (4, 6, 3), "uint8", 48),
     ],
 )
-def test_pixel_formats_become_pictures(pixel_format, shape, dtype):
+def test_pixel_formats_become_pictures(pixel_format, shape, dtype, size):
     import numpy as np
 
     spec = importlib.util.spec_from_file_location("genicam_example", EXAMPLES / "04_genicam_harvesters.py")
     assert spec is not None
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
-    samples = 24 * (3 if pixel_format.endswith(("RGB8", "BGR8")) else 1)
-    data = np.full(samples, 4095 if dtype == "uint16" else 200, dtype)
+    data = np.full(size, 255, np.uint8)
     picture = example.to_picture(data, 4, 6, pixel_format)
     assert (picture.shape, picture.dtype) == (shape, np.dtype(dtype))
-    assert picture.max() == (4095 << 4 if dtype == "uint16" else 200)
     assert not np.shares_memory(picture, data)
-    with pytest.raises(ValueError, match="set its PixelFormat"):
-        example.to_picture(data, 4, 6, "YUV422_8")
+    padded = np.hstack([data.reshape(4, -1), np.zeros((4, 5), np.uint8)])
+    np.testing.assert_array_equal(example.to_picture(padded, 4, 6, pixel_format, padding=5), picture)
+    with pytest.raises(InputError, match="set the camera to one such as"):
+        example.to_picture(data, 4, 6, "Coord3D_C16")
 
 
 def test_a_camera_sdk_with_callbacks():

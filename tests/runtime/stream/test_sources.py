@@ -7,7 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
+from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.pfnc import BrokenBuffer
 from ufafuse.runtime.stream.frames import FAR, NEAR
 from ufafuse.runtime.stream.marks import read_number
 from ufafuse.runtime.stream.sources import (
@@ -316,6 +318,38 @@ class TestDevice:
         source.close()
         source.open()
         assert source.read(0.1).index == 3, "the count goes on"
+
+    @pytest.mark.parametrize(("fourcc", "bits"), [("Y10", 10), ("Y12", 12), ("RG12", 12), ("pRAA", 10), ("GREY", 8)])
+    def test_raw_formats_come_with_all_their_bits(self, monkeypatch, fourcc, bits):
+        """As OpenCV gives a driver's own bytes: words for Y10 and Y12, a row of bytes (padded lines and all) for what it
+        does not know."""
+        levels = np.random.default_rng(5).integers(0, 1 << bits, (6, 8)).astype(np.uint16)
+        given = {"Y10": levels, "Y12": levels, "GREY": levels.astype(np.uint8)}.get(fourcc)
+        if fourcc == "RG12":
+            given = levels.view(np.uint8).reshape(1, -1)
+        if fourcc == "pRAA":
+            high, low = (levels >> 2).astype(np.uint8).reshape(6, 2, 4), (levels & 3).reshape(6, 2, 4)
+            last = (low << np.array([0, 2, 4, 6])).sum(axis=2).astype(np.uint8)
+            lines = np.dstack([high, last]).reshape(6, 10)
+            given = np.hstack([lines, np.full((6, 22), 77, np.uint8)]).reshape(1, -1)
+        code = cv2.VideoWriter.fourcc(*fourcc.ljust(4))
+        known = {cv2.CAP_PROP_FRAME_HEIGHT: 6, cv2.CAP_PROP_FRAME_WIDTH: 8, cv2.CAP_PROP_FOURCC: code}
+        monkeypatch.setattr(FakeCapture, "get", lambda self, key: known.get(key, 0))
+        monkeypatch.setattr(FakeCapture, "read", lambda self: (True, given))
+        source = source_from_text(f"0?fourcc={fourcc}", NEAR)
+        source.open()
+        assert source._capture.asked[cv2.CAP_PROP_CONVERT_RGB] == 0
+        picture = source.read(0.1).array
+        if fourcc in ("RG12", "pRAA"):
+            np.testing.assert_array_equal(picture, demosaiced(levels, "rggb", white=(1 << bits) - 1))
+        else:
+            np.testing.assert_array_equal(picture, levels)
+        given = given.reshape(-1)[:-3]
+        with pytest.raises(BrokenBuffer):
+            source.read(0.1)
+        known[cv2.CAP_PROP_FOURCC] = 0
+        with pytest.raises(InputError, match=f"does not offer {fourcc}: list its formats"):
+            source.open()
 
     def test_an_implausible_driver_clock_is_not_used(self, monkeypatch):
         monkeypatch.setattr(FakeCapture, "get", lambda self, key: 12345.0)
