@@ -239,6 +239,20 @@ class Info(_InfoKeys, total=False):
     self_test: dict[str, Any]
 
 
+class _ServeKeys(TypedDict):
+    ok: bool
+    url: str
+    models: list[str]
+    fused: int
+    seconds: float
+
+
+class Serve(_ServeKeys, total=False):
+    """`ufa serve`, when it has ended."""
+
+    error: str
+
+
 class Models(TypedDict):
     """`ufa models`."""
 
@@ -260,6 +274,7 @@ RESULTS: dict[str, type] = {
     "eval": Eval,
     "info": Info,
     "models": Models,
+    "serve": Serve,
 }
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 

@@ -147,8 +147,12 @@ class Fuser:
         Raises:
             BackendError: The engine failed.
         """
-        if self._budget.surely_whole(size):
+        if self.surely_whole(size):
             self.session.prepare(size, want_map=want_map)
+
+    def surely_whole(self, size: tuple[int, int], *, frames: int = 1) -> bool:
+        """Whether so many frames of this (height, width) are fused whole at once, as far as can be said without measuring."""
+        return self._budget.surely_whole((size[0] * frames, size[1]))
 
     def fuse(
         self,

@@ -18,6 +18,7 @@ from ufafuse.runtime.memory.tiled import OnTile
 from ufafuse.runtime.memory.usage import available_bytes
 from ufafuse.runtime.outputs import Outputs, aligned_saver, write_beside
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
+from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
 from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_image
 from ufafuse.runtime.pixels import declared_size
@@ -142,19 +143,15 @@ def fuse_files(
         told = dict.fromkeys(f"{note}." for note in common.notes)
         taken = [ConformedFrame(frame, common, strict=files.strict, told=told) for frame in found]
         result, chosen = _fused(fuser, taken, outputs, options, on_tile, want_all=files.report is not None, force=force)
-        metadata = taken[result.reference].metadata
+        metadata = metadata_of_result(fuser, taken, result, told)
         ends = (taken[0].read(), taken[-1].read()) if files.report is not None else None
     if outputs.map is not None and result.map is None:
         raise ModelError(f"{fuser.model.name} gives no map: omit the map, or export the model again with `ufa export`.")
     sources = [frame.name for frame in taken]
-    if not metadata.profile_fits(colour=result.fused.ndim == 3 and result.fused.shape[2] >= 3):
-        told[f"{taken[result.reference].name}: its profile {metadata.profile_name!r} is left out, the result is colour."] = None
-        metadata = replace(metadata, icc=None)
-    metadata = metadata.of_result((result.fused.shape[0], result.fused.shape[1]), _software(), _history(fuser, sources))
     write_image(outputs.fused, result.fused, force=force, metadata=metadata, inputs=images, options=files.store)
     beside = write_beside(result, outputs, frames=len(taken), order=chosen.order, force=force, inputs=images)
     size, ms = list(result.fused.shape[:2]), round(result.ms, 3)
-    details = _details(taken, result, chosen) | beside
+    details = details_of(taken, result, chosen) | beside
     warnings = [*told, *result.warnings]
     if files.report is not None and ends is not None:
         from ufafuse.runtime.page import write_page  # a page is rare, and what it needs takes time to import
@@ -210,6 +207,24 @@ def _fused(
         raise InputError(f"{shown} cannot be fused: {error}") from error
 
 
+def metadata_of_result(fuser: Fuser, frames: Sequence[FrameSource], result: Stacked, told: dict[str, None]) -> Metadata:
+    """What is stored beside a result's pixels: the reference's, with where the result comes from.
+
+    Args:
+        fuser: That it was fused with.
+        frames: That it was made of.
+        result: What was made.
+        told: Takes what the user should know.
+    """
+    frame = frames[result.reference]
+    metadata = frame.metadata
+    if not metadata.profile_fits(colour=result.fused.ndim == 3 and result.fused.shape[2] >= 3):
+        told[f"{frame.name}: its profile {metadata.profile_name!r} is left out, the result is colour."] = None
+        metadata = replace(metadata, icc=None)
+    size = result.fused.shape[0], result.fused.shape[1]
+    return metadata.of_result(size, _software(), _history(fuser, [frame.name for frame in frames]))
+
+
 def _software() -> str:
     return f"ufafuse {tool_versions().get('ufafuse', '')}".strip()
 
@@ -234,7 +249,8 @@ def _taken(frames: Sequence[FrameSource], result: Stacked) -> dict[str, Any]:
     return details
 
 
-def _details(frames: Sequence[FrameSource], result: Stacked, options: StackOptions) -> dict[str, Any]:
+def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOptions) -> dict[str, Any]:
+    """What was decided about a result, as entries of the report."""
     details: dict[str, Any] = {}
     if len(frames) > 2:
         details["more"] = [frame.name for frame in frames[2:]]
