@@ -24,6 +24,7 @@ from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_imag
 from ufafuse.runtime.pixels import declared_size
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
 from ufafuse.runtime.stacks.fusing import by_one_rule, fuse_sources
+from ufafuse.runtime.writing import make_folder
 
 _READ_AHEAD = 2  # frames: a pair
 _PAIR = 2
@@ -381,11 +382,3 @@ def _check_apart(groups: Sequence[Group], folder: Path, suffix: str) -> None:
         result = folder / f"{group.name}{suffix}"
         if result.resolve() in read:
             raise OutputError(f"{result} is one of the frames that are read: name another folder for the results.")
-
-
-def make_folder(folder: Path) -> None:
-    """Make ``folder`` and its parents. Raises: OutputError when that is refused."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror}.") from error

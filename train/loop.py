@@ -20,6 +20,7 @@ from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputEr
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.machine import machine
 from ufafuse.runtime.memory.malloc import keep_all
+from ufafuse.runtime.writing import make_folder
 from ufafuse.train.checkpoint import Average, Progress, load_checkpoint, previous_path, save_checkpoint
 from ufafuse.train.devices import computes_in_bf16, is_first_process, launched_fabric
 from ufafuse.train.feed import Batch, Feed, Share
@@ -85,10 +86,7 @@ def _check_folder(out: Path, *, resume: bool) -> None:
         raise InputError(f"{out} holds no run to resume: start one without `resume`.")
     if written and not resume:
         raise OutputError(f"{out} holds a run already: go on with `resume`, or give another `out`.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be made: {error.strerror}.") from error
+    make_folder(out)
 
 
 def feed_for(options: TrainOptions) -> Feed:

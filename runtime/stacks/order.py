@@ -4,7 +4,6 @@ A shell sorts names letter by letter: frame 10 comes before frame 2. And some pr
 with focus. Registration goes from neighbour to neighbour, which differ least; out of order it goes astray.
 """
 
-import re
 from collections.abc import Sequence
 
 import cv2
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.frames import Frame, FrameKind, luma
+from ufafuse.runtime.pictures.inputs import natural_name
 
 _CELLS = 16  # along the longer side of the maps of sharpness that frames are told apart by
 _OCTAVES = 5
@@ -29,13 +29,8 @@ def by_number(names: Sequence[str]) -> list[int] | None:
     """
     if list(names) != sorted(names):
         return None
-    order = sorted(range(len(names)), key=lambda index: _natural(names[index]))
+    order = sorted(range(len(names)), key=lambda index: natural_name(names[index]))
     return order if order != list(range(len(names))) else None
-
-
-def _natural(name: str) -> list[tuple[int, int | str]]:
-    parts = re.split(r"(\d+)", name)
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
 
 
 def by_sharpness(frames: Sequence[Frame], kind: FrameKind) -> list[int] | None:
