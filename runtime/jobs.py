@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ufafuse.runtime.artefact import tool_versions
+from ufafuse.runtime.batches.storage import shown
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError, ModelError, OutputError, UfaError
@@ -45,9 +46,9 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """The entry of ``outputs`` in the command's JSON."""
         entry: dict[str, Any] = {
-            "near": str(self.near),
-            "far": str(self.far),
-            "fused": str(self.fused),
+            "near": shown(self.near),
+            "far": shown(self.far),
+            "fused": shown(self.fused),
             "size": self.size,
             "ms": self.ms,
         }
