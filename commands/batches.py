@@ -40,8 +40,8 @@ class Listed:
     limits: dict[str, Any]
 
 
-def fuse_listed(fuser: Fuser, listed: Listed, *, skip_existing: bool) -> tuple[list[Outcome], int]:
-    """What became of them, and how many results were there already; those that failed are listed beside the results.
+def fuse_listed(fuser: Fuser, listed: Listed, *, skip_existing: bool) -> tuple[list[Outcome], int, int]:
+    """What became of them, how many results were there already, how many were fused at once; the failed ones are listed.
 
     Raises:
         UfaError: Storage or the cluster cannot be used, or a result would replace a frame.
@@ -51,17 +51,20 @@ def fuse_listed(fuser: Fuser, listed: Listed, *, skip_existing: bool) -> tuple[l
     found = sort_out(listed.tasks, force=listed.plan.force, skip_existing=skip_existing)
     with console.progress() as bar:
         shown = bar.add_task(f"fusing {'pairs' if listed.pairs else 'stacks'}", total=len(found.due))
-        outcomes = [*found.refused, *_run(fuser, listed, found.due, lambda _: bar.advance(shown))]
+        made, at_once = _run(fuser, listed, found.due, lambda _: bar.advance(shown))
+    outcomes = [*found.refused, *made]
     if listed.pairs:
         _list_failed(listed.out, listed.tasks, outcomes)
-    return outcomes, found.there
+    return outcomes, found.there, at_once
 
 
-def _run(fuser: Fuser, listed: Listed, due: Sequence[Task], done: Callable[[Outcome], None]) -> list[Outcome]:
+def _run(fuser: Fuser, listed: Listed, due: Sequence[Task], done: Callable[[Outcome], None]) -> tuple[list[Outcome], int]:
     from ufafuse.runtime.batches.task import fuse_tasks
+    from ufafuse.runtime.jobs import pairs_at_once
 
     if listed.ray is None:
-        return fuse_tasks(fuser, due, listed.plan, done)
+        at_once = pairs_at_once(fuser, due)
+        return fuse_tasks(fuser, due, listed.plan, at_once=at_once, done=done), at_once
     from ufafuse.runtime.batches.on_ray import Setup, fuse_on_ray
 
     # What is there was sorted out before: what a worker wrote and did not tell, for it was killed, is written again.

@@ -9,6 +9,7 @@ from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from ufafuse.commands.many import Done
     from ufafuse.runtime.fuser import Fuser
     from ufafuse.runtime.jobs import FileOptions, Outcome
     from ufafuse.runtime.outputs import Outputs
@@ -263,7 +264,7 @@ def fuse(
             "tile": _parsed_tile(tile),
             "self_test": self_test,
         }
-        skipped = 0
+        done: Done | None = None
         with (
             reading(paths, threads, most=most_pixels(limits["max_memory"])) as frames,
             Fuser(
@@ -279,10 +280,9 @@ def fuse(
                 outcomes[0].details |= {"order": order} if order else {}
             else:
                 results = (target, map_out, confidence, conflicts), suffix
-                outcomes, skipped = fuse_many(
-                    fuser, many, results, options, files, force=force, skip_existing=skip_existing, limits=limits
-                )
-            _report(fuser, outcomes, as_json=as_json, many=many is not None, skipped=skipped)
+                done = fuse_many(fuser, many, results, options, files, force=force, skip_existing=skip_existing, limits=limits)
+                outcomes = done.outcomes
+            _report(fuser, outcomes, as_json=as_json, done=done)
     if any(outcome.error for outcome in outcomes):
         raise typer.Exit(1)
 
@@ -338,7 +338,7 @@ def _fuse_one(
         return fuse_files(fuser, images, outputs, options, files=files, frames=frames, force=force, on_tile=on_tile)
 
 
-def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, many: bool, skipped: int) -> None:
+def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, done: "Done | None") -> None:
     from ufafuse.commands import telling
 
     failed = [outcome for outcome in outcomes if outcome.error]
@@ -350,14 +350,15 @@ def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, many: b
         "model": str(fuser.model),
         "outputs": [outcome.to_json() for outcome in outcomes],
         "failed": len(failed),
-        "skipped": skipped,
+        "skipped": done.skipped if done else 0,
+        **(done.speed() if done else {}),
     }
     console.emit(result, as_json=as_json)
     if as_json:
-        for path in (path for outcome in outcomes if not many for path in telling.written(outcome)):
+        for path in (path for outcome in outcomes if done is None for path in telling.written(outcome)):
             console.wrote(path, as_json=True)
-    elif many:
-        telling.tell_many(fuser, outcomes, skipped=skipped)
+    elif done is not None:
+        telling.tell_many(fuser, done)
     else:
         telling.tell_one(fuser, outcomes[0])
     telling.warn_and_fail(outcomes)

@@ -62,6 +62,9 @@ class Fuse(_FuseKeys, total=False):
 
     why: str
     skipped: int
+    at_once: int
+    seconds: float
+    per_second: float
 
 
 class Percentiles(TypedDict):

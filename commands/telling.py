@@ -10,6 +10,7 @@ from ufafuse.runtime import console
 from ufafuse.runtime.batches.storage import shown
 
 if TYPE_CHECKING:
+    from ufafuse.commands.many import Done
     from ufafuse.runtime.fuser import Fuser
     from ufafuse.runtime.jobs import Outcome
 
@@ -27,14 +28,17 @@ def tell_one(fuser: Fuser, outcome: Outcome) -> None:
     _tell_engine(fuser)
 
 
-def tell_many(fuser: Fuser, outcomes: Sequence[Outcome], *, skipped: int) -> None:
-    """A folder: a table of the pairs, how many were fused, the engine."""
+def tell_many(fuser: Fuser, done: Done) -> None:
+    """A folder: a table of the pairs, how many were fused, how fast, the engine."""
+    outcomes, skipped = done.outcomes, done.skipped
     if outcomes:
         console.out.print(_table(outcomes))
     failed = sum(1 for outcome in outcomes if outcome.error)
     told = [f"{len(outcomes) - failed} of {len(outcomes) + skipped} fused"]
     told += [f"{skipped} were there already"] if skipped else []
     told += [f"{failed} failed"] if failed else []
+    if len(outcomes) - failed > 1:
+        told.append(f"{done.speed()['per_second']:.3g} a second")
     console.out.print(", ".join(told))
     _tell_engine(fuser)
 

@@ -10,15 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest
+from ufafuse.runtime.backends.crowd import Crowd
 from ufafuse.runtime.backends.openvino_api import PrePostProcessor, ops, ov
 from ufafuse.runtime.backends.openvino_layers import COUNTED, layers_of
 from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, ModelError
 from ufafuse.runtime.layers import Layer
 from ufafuse.runtime.session import Session, SessionOptions, check_tensors
 
 Inputs: TypeAlias = tuple[tuple[str, tuple[int, ...], str], ...]  # names, shapes and dtypes
-Task: TypeAlias = tuple[Inputs, bool]  # and whether only the fused picture is wanted
+Task: TypeAlias = tuple[Inputs, bool, int]  # and whether only the fused picture is wanted, and the streams
 
 _PICTURES = frozenset(("near", "far", "frame"))
 _FUSED = "fused"
@@ -41,6 +43,7 @@ _TYPES = {"fp32": "f32", "bf16": "bf16"}
 # columns came out as NaN (OpenVINO 2026.4). They are so small that it costs nothing.
 _NARROW = 32
 _KEPT_SIZES = 2
+_KEPT_CROWDED = 4  # each size for one run at a time, and for several
 _KEPT_SIZES_LEAN = 6  # the sizes of the tiles of one frame; they hold no activations between runs
 
 
@@ -133,6 +136,8 @@ class OpenVinoSession(Session):
         if options.threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = options.threads
         self._lean = options.lean
+        # Under a memory budget one frame is fused at a time, and a second network would not be within it.
+        self._crowd = Crowd(1 if options.lean else options.streams, options.threads or usable_cores())
         self._kept = _KEPT_SIZES_LEAN if options.lean else _KEPT_SIZES
         self._core = ov.Core()
         self._compiling = threading.Lock()
@@ -158,8 +163,9 @@ class OpenVinoSession(Session):
     def _infer(self, inputs: dict[str, NDArray[Any]], *, only_fused: bool) -> dict[str, NDArray[Any]]:
         self._check(inputs)
         try:
-            compiled = self._compiled_for((_kinds(inputs), only_fused))
-            return compiled.infer_and_release(inputs) if self._lean else compiled.infer(inputs)
+            with self._crowd.entered() as streams:
+                compiled = self._compiled_for((_kinds(inputs), only_fused, streams))
+                return compiled.infer_and_release(inputs) if self._lean else compiled.infer(inputs)
         except (RuntimeError, TypeError) as error:
             raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
 
@@ -167,14 +173,15 @@ class OpenVinoSession(Session):
         """Compile the network for one 8-bit pair of this size."""
         shape = (1, *size, 3) if self.manifest.io == "uint8" else (1, 3, *size)
         try:
-            self._compiled_for(((("near", shape, "uint8"), ("far", shape, "uint8")), not want_map))
+            self._compiled_for(((("near", shape, "uint8"), ("far", shape, "uint8")), not want_map, self._crowd.at_first))
         except RuntimeError as error:
             raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
 
     def prepare_inputs(self, inputs: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
         """Compile the network for these shapes and dtypes."""
         try:
-            self._compiled_for((tuple((name, shape, dtype) for name, (shape, dtype) in inputs.items()), False))
+            kinds = tuple((name, shape, dtype) for name, (shape, dtype) in inputs.items())
+            self._compiled_for((kinds, False, self._crowd.at_first))
         except RuntimeError as error:
             raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
 
@@ -187,7 +194,7 @@ class OpenVinoSession(Session):
             if self._network is None:
                 raise BackendError("the session was closed: open it again.")
             try:
-                network, names = self._compile((_kinds(inputs), only_fused), COUNTED)
+                network, names = self._compile((_kinds(inputs), only_fused, 1), COUNTED)
             except RuntimeError as error:
                 raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
         compiled = _Compiled(network, names)
@@ -220,7 +227,7 @@ class OpenVinoSession(Session):
             if task in self._by_task:
                 self._by_task.move_to_end(task)
                 return self._by_task[task]
-            while len(self._by_task) >= self._kept:
+            while len(self._by_task) >= (_KEPT_CROWDED if self._crowd.seen else self._kept):
                 self._by_task.popitem(last=False)  # before the new one, so that they never stand side by side
             compiled = _Compiled(*self._compile(task, {}))
             self._by_task[task] = compiled
@@ -228,7 +235,7 @@ class OpenVinoSession(Session):
 
     def _compile(self, task: Task, more: Mapping[str, Any]) -> tuple[Any, list[str]]:
         """The network compiled for this task, with ``more`` settings, and its results' names."""
-        inputs, only_fused = task
+        inputs, only_fused, streams = task
         network = self._network.clone()
         names = [_FUSED] if only_fused else [port.get_any_name() for port in network.outputs]
         network.reshape({name: list(shape) for name, shape, _ in inputs})
@@ -237,6 +244,8 @@ class OpenVinoSession(Session):
         if self._pictures & {name for name, _, dtype in inputs if dtype == "uint8"}:
             network = _of_levels(network, self._pictures)
         settings = self._settings | ({"INFERENCE_PRECISION_HINT": "f32"} if self._narrow(inputs) else {})
+        if streams > 1:
+            settings["NUM_STREAMS"] = streams
         return self._core.compile_model(network, "CPU", {**settings, **more}), names
 
     def _narrow(self, inputs: Inputs) -> bool:

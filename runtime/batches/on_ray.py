@@ -134,7 +134,7 @@ def _connected(ray: Any, address: str) -> Iterator[Any]:  # noqa: ANN401 - Ray's
 
 def fuse_on_ray(
     tasks: Sequence[Task], setup: Setup, *, address: str = LOCAL, done: Callable[[Outcome], None] = ignored
-) -> list[Outcome]:
+) -> tuple[list[Outcome], int]:
     """Fuse tasks on a cluster; a worker that is killed is started again, and what it had in work is done again.
 
     Args:
@@ -144,13 +144,13 @@ def fuse_on_ray(
         done: Called after each.
 
     Returns:
-        What became of each, in the order of ``tasks``.
+        What became of each, in the order of ``tasks``, and how many workers there were.
 
     Raises:
         InputError, BackendError: No cluster, or workers that cannot be.
     """
     if not tasks:
-        return []
+        return [], 0
     with cluster(address) as ray:
         cores = int(ray.cluster_resources().get("CPU", 1))
         count = max(1, min(cores // setup.threads, len(tasks)))
@@ -160,7 +160,7 @@ def fuse_on_ray(
         remote = ray.remote(**needs, max_restarts=-1, max_task_retries=_RETRIES)(Worker)
         workers = [remote.remote(setup, os.getcwd()) for _ in range(count)]  # noqa: PTH109 - as a text
         _await_first(ray, workers)
-        return _all_done(ray, workers, tasks, done)
+        return _all_done(ray, workers, tasks, done), count
 
 
 def _await_first(ray: Any, workers: list[Any]) -> None:  # noqa: ANN401 - Ray's types are its own

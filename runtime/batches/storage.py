@@ -48,6 +48,19 @@ def fetch(url: str, folder: Path) -> Path:
     return target
 
 
+def head(place: str, count: int) -> bytes:
+    """The first ``count`` bytes of a file or of what lies behind a URL; fewer, or none, where it cannot be read."""
+    try:
+        url = url_of(place)
+        if url is None:
+            with Path(place).open("rb") as file:
+                return file.read(count)
+        system, path = _system(url)
+        return bytes(system.cat_file(path, start=0, end=count))
+    except Exception:  # noqa: BLE001 - as `_told`; it is told when the file itself is fetched
+        return b""
+
+
 def put(path: Path, url: str) -> None:
     """Store a file under a URL. Raises: OutputError."""
     try:

@@ -5,18 +5,30 @@ from __future__ import annotations
 import functools
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ufafuse.runtime.batches.storage import fetch, joined, present, put, url_of
+from ufafuse.runtime.atonce import in_order
+from ufafuse.runtime.batches.storage import fetch, head, joined, present, put, url_of
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import OutputError, UfaError
 from ufafuse.runtime.fuser import Fuser
-from ufafuse.runtime.jobs import FileOptions, Group, Outcome, fuse_files, make_folder
+from ufafuse.runtime.jobs import (
+    HEADER,
+    SHARE_AT_ONCE,
+    FileOptions,
+    Group,
+    Outcome,
+    fuse_files,
+    memory_for_pair,
+    pairs_at_once,
+)
+from ufafuse.runtime.memory.usage import available_bytes
 from ufafuse.runtime.outputs import Outputs
 from ufafuse.runtime.stack import StackOptions
+from ufafuse.runtime.writing import make_folder
 
 
 @dataclass(frozen=True)
@@ -170,10 +182,28 @@ def _with_names(text: str, here: dict[str, str]) -> str:
     return text
 
 
-def fuse_tasks(fuser: Fuser, tasks: Iterable[Task], plan: Plan, done: Callable[[Outcome], None] = ignored) -> list[Outcome]:
-    """Fuse them one after the other on this machine; ``done`` is called after each."""
+def fuse_tasks(
+    fuser: Fuser, tasks: Sequence[Task], plan: Plan, *, at_once: int | None = None, done: Callable[[Outcome], None] = ignored
+) -> list[Outcome]:
+    """Fuse them on this machine; several pairs at once, so that files are read and written while others are fused.
+
+    Args:
+        fuser: With a loaded model.
+        tasks: The pairs or stacks.
+        plan: How they are fused.
+        at_once: How many; None: as `pairs_at_once` says.
+        done: Called after each, in their order.
+    """
+    workers = pairs_at_once(fuser, tasks) if at_once is None else at_once
+    room = SHARE_AT_ONCE * available_bytes()
     outcomes = []
-    for task in tasks:
-        outcomes.append(fuse_task(fuser, task, plan))
-        done(outcomes[-1])
+    for outcome in in_order(tasks, lambda task: fuse_task(fuser, task, plan), workers=workers, cost=_memory_for, room=room):
+        outcomes.append(outcome)
+        done(outcome)
     return outcomes
+
+
+def _memory_for(task: Task) -> float:
+    """Bytes that fusing it takes at most, as far as its first file tells; nothing where it cannot be read, and will be told."""
+    data = head(task.files[0], HEADER)
+    return memory_for_pair(data) if data else 0.0

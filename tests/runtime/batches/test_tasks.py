@@ -26,7 +26,7 @@ def test_a_list_gives_the_files_that_a_folder_gives(fuser, folder, tmp_path):
     fuse_folder(fuser, find_pairs(folder), tmp_path / "plain")
     tasks = tasks_of(find_pairs(folder), tmp_path / "listed")
     told = []
-    outcomes = fuse_tasks(fuser, tasks, Plan(), told.append)
+    outcomes = fuse_tasks(fuser, tasks, Plan(), done=told.append)
     assert told == outcomes
     assert not any(outcome.error for outcome in outcomes)
     for index in range(3):
