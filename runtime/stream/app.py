@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ufafuse.runtime import console
@@ -13,7 +13,7 @@ from ufafuse.runtime.errors import InputError, UfaError
 from ufafuse.runtime.memory.malloc import frames_in_memory, keep_heap, share_heap
 from ufafuse.runtime.pixels import most_pixels
 from ufafuse.runtime.stream.feed import Event
-from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES
+from ufafuse.runtime.stream.frames import FAR, NEAR, plane_names
 from ufafuse.runtime.stream.fusing import Engine, EngineOptions
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
@@ -77,7 +77,7 @@ def stream(request: StreamRequest) -> dict[str, Any]:
         if view is not None:
             stack.callback(view.stop)
         engine = Engine(
-            request.engine,
+            replace(request.engine, planes=request.pipeline.planes),
             wants_map=lambda: view is not None and view.wants_map,
             report=lambda text: pipeline.report("registered", "", text),
         )
@@ -206,8 +206,10 @@ def _judged(summary: dict[str, Any], *, stopped: bool) -> dict[str, Any]:
 
 def _why_none(summary: dict[str, Any]) -> str:
     if not all(summary["frames_in"]):
-        came = " and ".join(f"{count} frames from {side}" for side, count in zip(SIDES, summary["frames_in"], strict=False))
-        return f"no pair was fused: there were {came}."
+        names = plane_names(len(summary["frames_in"]))
+        came = " and ".join(f"{count} frames from {name}" for name, count in zip(names, summary["frames_in"], strict=True))
+        passed = f", and {summary['passed_over']} were passed over" if summary["passed_over"] else ""
+        return f"no pair was fused: there were {came}{passed}."
     miss = summary["nearest_miss_ms"]
     if summary["dropped"] or miss is None:
         return f"no pair was fused: {summary['dropped']} were dropped and {summary['unmatched']} frames had no partner."
