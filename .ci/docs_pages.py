@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
     "runtime/README.md": "folders/runtime.md",
     "runtime/stream/README.md": "folders/stream.md",
+    "runtime/serving/README.md": "folders/serving.md",
     "network/README.md": "folders/network.md",
     "train/README.md": "folders/train.md",
     "train/DATA.md": "folders/data.md",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ufafuse.calibration.costs import shares_of_work
-from ufafuse.calibration.crops import Crop, CropOptions, crops_from_images, crops_from_pairs
+from ufafuse.calibration.crops import Crop, CropOptions, crops_from_images, crops_from_pairs, hard_crops
 from ufafuse.calibration.equalise import equalised, measure_factors
 from ufafuse.calibration.judge import Judge
 from ufafuse.calibration.layers import conv_layers
@@ -16,12 +16,14 @@ from ufafuse.calibration.quantizers import QuantizerOptions, with_quantizers
 from ufafuse.calibration.ranges import Method, Ranges, measure_ranges
 from ufafuse.calibration.search import Choice, fewest_kept, sensitivity, without_slow
 from ufafuse.calibration.speed import SIZE, race
+from ufafuse.calibration.stacks import Stacks
 from ufafuse.calibration.table import plot
 from ufafuse.export.onnx_export import Companions, report_path
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.runtime.artefact import METADATA_KEY, Manifest, atomic_write, read_manifest, sha256_of, tool_versions, write_json
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import CheckFailed, InputError
+from ufafuse.runtime.fixed import fixed_batch, fixed_size
 from ufafuse.runtime.writing import check_new
 
 if TYPE_CHECKING:
@@ -72,9 +74,12 @@ class CalibrationOptions:
     def load(self) -> tuple[list[Crop], list[Crop]]:
         """(to calibrate, to judge)."""
         if self.images is not None and self.masks is not None:
-            return crops_from_images(self.images, self.masks, self.crops)
-        assert self.pairs is not None  # __post_init__ saw to it
-        return crops_from_pairs(self.pairs, self.crops)
+            given = crops_from_images(self.images, self.masks, self.crops)
+        else:
+            assert self.pairs is not None  # __post_init__ saw to it
+            given = crops_from_pairs(self.pairs, self.crops)
+        hard = hard_crops(self.crops)
+        return given[0] + hard[0], given[1] + hard[1]
 
 
 def int8_from_onnx(
@@ -94,7 +99,7 @@ def int8_from_onnx(
         not int8), ``method``, ``layers`` (a row each: ``name``, ``psnr_alone``, ``share_of_work``, ``precision``),
         ``share_int8`` (of the work), ``speed`` (``engine``, ``size``,
         ``source_ms``, ``int8_ms``, ``ratio``), ``verified`` (``ok``, ``psnr`` by engine, ``psnr_all``, ``min_psnr``,
-        ``windows``).
+        ``windows``; of a network that gathers also ``psnr_stacks`` by engine and ``stacks``, the frames of each).
 
     Raises:
         InputError, ModelError: An option or a file cannot be used.
@@ -106,17 +111,13 @@ def int8_from_onnx(
     _check_names(options.keep, names)
     to_calibrate, to_judge = options.load()
     shares = shares_of_work(model, int(manifest.extra["stride"]), manifest.io)
-    ranges = _ranges(model, manifest, options, to_calibrate, names, on_step)
-    model = equalised(model, ranges.factors)
+    stacks = _stacks(onnx, manifest, options)
+    ranges = _ranges(model, manifest, options, to_calibrate, names, stacks, on_step)
     judge = Judge(onnx, to_judge, threads=options.threads)
-    goal = replace(manifest, precision="int8")
-
-    def candidate(chosen: Collection[str]) -> "ModelProto":
-        return _labelled(with_quantizers(model, ranges.layers, chosen, options.quantizers), goal)
-
-    alone, choice = _searched(names, judge, candidate, shares, options, on_step)
+    candidates = _Candidates(model, manifest, ranges, options.quantizers)
+    alone, choice = _searched(names, judge, stacks, candidates, shares, options, on_step)
     goal = _goal(manifest, onnx, ranges, options, choice)
-    files, verified = _write(onnx, out, goal, ranges, choice, judge, options, force=force)
+    files, verified = _write(onnx, out, goal, ranges, choice, judge, stacks, options, force=force)
     report = _report(out, files, manifest, ranges, alone, choice, shares, options)
     report["speed"] = _speed(onnx, out, judge, options)
     report["verified"] = {**verified, "psnr_all": round(choice.psnr_all, 2), "windows": len(to_judge)}
@@ -126,6 +127,32 @@ def int8_from_onnx(
     return report
 
 
+class _Candidates:
+    """Graphs with a choice of layers in int8, to be judged."""
+
+    def __init__(self, model: "ModelProto", manifest: Manifest, ranges: Ranges, options: QuantizerOptions) -> None:
+        self._model, self._manifest, self._ranges, self._options = equalised(model, ranges.factors), manifest, ranges, options
+
+    def __call__(self, chosen: Collection[str]) -> "ModelProto":
+        """The model with these layers in int8."""
+        return self._quantised(self._model, self._manifest, chosen)
+
+    def companion(self, chosen: Collection[str]) -> "Callable[[ModelProto, Manifest], ModelProto]":
+        """What makes a companion and its manifest into one with these layers in int8."""
+        return lambda model, manifest: self._quantised(equalised(model, self._ranges.factors), manifest, chosen)
+
+    def _quantised(self, model: "ModelProto", manifest: Manifest, chosen: Collection[str]) -> "ModelProto":
+        quantised = with_quantizers(model, self._ranges.layers, chosen, self._options)
+        return _labelled(quantised, replace(manifest, precision="int8"))
+
+
+def _stacks(onnx: Path, manifest: Manifest, options: CalibrationOptions) -> Stacks | None:
+    """Stacks for a network that gathers; None for the others."""
+    if not manifest.extra.get("gathers", False):
+        return None
+    return Stacks(onnx, manifest, side=options.crops.size, seed=options.crops.seed, threads=options.threads)
+
+
 def _write(
     onnx: Path,
     out: Path,
@@ -133,12 +160,14 @@ def _write(
     ranges: Ranges,
     choice: Choice,
     judge: Judge,
+    stacks: Stacks | None,
     options: CalibrationOptions,
     *,
     force: bool,
 ) -> tuple[dict[Path, str], dict[str, Any]]:
     """Write the model and its companions, all or none: (role by file, what the finished model was measured at)."""
-    roles, verified = {}, {}
+    roles: dict[Path, str] = {}
+    by_role: dict[str, Path] = {}
     with contextlib.ExitStack() as files:
         for source, target in _with_companions(onnx, out):
             temporary = files.enter_context(atomic_write(target, force=force))
@@ -147,8 +176,11 @@ def _write(
             roles[target] = read_manifest(source).extra["role"]
             label = replace(goal, extra={**goal.extra, "role": roles[target]})
             temporary.write_bytes(_labelled(graph, label).SerializeToString())
-            if roles[target] == "whole":
-                verified = _verify(judge, temporary, options.min_psnr)
+            by_role[roles[target]] = temporary
+        verified = _verify(judge.engines, lambda engine: judge.on_engine(by_role["whole"], engine), options.min_psnr)
+        if stacks is not None:
+            found = _verify(judge.engines, lambda engine: stacks.on_engine(by_role, engine), options.min_psnr)
+            verified |= {"psnr_stacks": found["psnr"], "stacks": [len(frames) for frames in stacks.judged]}
     return roles, verified
 
 
@@ -158,7 +190,9 @@ def _source(onnx: Path, out: Path, *, force: bool) -> tuple[Manifest, Any]:
     if manifest.kind != "onnx" or manifest.precision not in ("fp32", "fp16"):
         raise InputError(f"{onnx} is {manifest.precision} {manifest.kind}: calibrate an fp32 or fp16 .onnx of `ufa export`.")
     if manifest.extra.get("role", "whole") != "whole":
-        raise InputError(f"{onnx} is a tiling companion: calibrate the model, its companions are quantised with it.")
+        raise InputError(f"{onnx} is the companion of a model: calibrate that, its companions are quantised with it.")
+    if fixed_size(manifest) is not None or fixed_batch(manifest) is not None:
+        raise InputError(f"{onnx} has fixed sizes: calibrate a file that was exported without `static` and `batch`.")
     if out.suffix != ".onnx":
         raise InputError(f"-o {out} must end in .onnx.")
     check_new(out, force=force, beside=".json")
@@ -177,6 +211,7 @@ def _ranges(
     options: CalibrationOptions,
     crops: Sequence[Crop],
     names: Sequence[str],
+    stacks: Stacks | None,
     on_step: Progress,
 ) -> Ranges:
     if options.ranges is not None:
@@ -194,13 +229,19 @@ def _ranges(
     ranges = measure_ranges(
         model, manifest, crops, options.method, done=lambda: on_step("measuring ranges", next(counted), len(crops))
     )
-    return replace(ranges, factors=factors)
+    if stacks is None:
+        return replace(ranges, factors=factors)
+    on_step("measuring ranges of stacks", 0, 1)
+    more = stacks.ranges(factors, options.method)
+    layers = {name: seen.joined(more[name]) if name in more else seen for name, seen in ranges.layers.items()}
+    return replace(ranges, factors=factors, layers=layers, crops=f"{ranges.crops} and {stacks.described}")
 
 
 def _searched(
     names: Sequence[str],
     judge: Judge,
-    candidate: Callable[[Collection[str]], Any],
+    stacks: Stacks | None,
+    candidate: _Candidates,
     shares: Mapping[str, float],
     options: CalibrationOptions,
     on_step: Progress,
@@ -216,7 +257,10 @@ def _searched(
 
     def evaluate(chosen: Collection[str]) -> float:
         on_step(f"{len(chosen)} of {len(names)} layers in int8", next(tried), 2 * len(names) + 1)
-        return judge.worst(candidate(chosen))
+        worst = judge.worst(candidate(chosen))
+        if stacks is None or worst < options.min_psnr:
+            return worst
+        return min(worst, stacks.worst(candidate.companion(chosen), judge.engines))
 
     choice = fewest_kept(names, alone, evaluate, min_psnr=options.min_psnr, keep=options.keep, shares=shares)
     if options.only_faster:
@@ -276,14 +320,15 @@ def _with_companions(onnx: Path, out: Path) -> Iterator[tuple[Path, Path]]:
     """(source, target) of the model and of those of its companions that exist."""
     yield onnx, out
     sources, targets = Companions.of(onnx), Companions.of(out)
-    if sources.means.is_file() and sources.tile.is_file():
-        yield sources.means, targets.means
-        yield sources.tile, targets.tile
+    for roles in (("means", "tile"), ("encode", "score")):
+        paths = [(getattr(sources, role), getattr(targets, role)) for role in roles]
+        if all(source.is_file() for source, _ in paths):
+            yield from paths
 
 
-def _verify(judge: Judge, path: Path, min_psnr: float) -> dict[str, Any]:
-    """Read the finished file back and judge it on every engine. Raises: CheckFailed."""
-    found = {engine: round(judge.on_engine(path, engine), 2) for engine in judge.engines}
+def _verify(engines: Sequence[str], on_engine: Callable[[str], float], min_psnr: float) -> dict[str, Any]:
+    """Read finished files back and judge them on every engine. Raises: CheckFailed."""
+    found = {engine: round(on_engine(engine), 2) for engine in engines}
     if min(found.values()) < min_psnr - 0.01:
         raise CheckFailed(f"the finished file reaches {found} dB, {min_psnr:g} are asked.")
     return {"ok": True, "psnr": found, "min_psnr": min_psnr}

@@ -31,17 +31,22 @@ class CropOptions:
     Args:
         calibrate: Windows to measure ranges on.
         judge: Windows to judge on.
+        hard: Drawn windows with wide defocus, hard light and dark parts, added to the windows of either kind. Real pairs of
+            that sort are rare, and an int8 network that was calibrated without them fell to 30 dB on them.
         size: Side of each in pixels; smaller frames are taken whole.
         seed: Draws their places.
     """
 
     calibrate: int = 32
     judge: int = 6
+    hard: int = 24
     size: int = 128
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Raises: InputError for sizes and numbers out of range."""
+        if self.hard < 0:
+            raise InputError(f"`hard={self.hard}`: a number of windows, 0 for none.")
         if self.calibrate < 1 or self.judge < 1 or self.size < 16:
             raise InputError(
                 f"{self.calibrate} and {self.judge} windows of {self.size} pixels cannot calibrate: give at least one of each "
@@ -79,6 +84,21 @@ def crops_from_images(images: Path, masks: Path, options: CropOptions) -> tuple[
     dataset = PairDataset(Photos(images, masks), PairOptions(options.size, lens=0.5), seed=options.seed)
     drawn = [Crop(f"drawn {index}", *dataset[index][:2]) for index in range(options.calibrate + options.judge)]
     return drawn[: options.calibrate], drawn[options.calibrate :]
+
+
+def hard_crops(options: CropOptions) -> tuple[list[Crop], list[Crop]]:
+    """(to calibrate, to judge): pairs drawn as a lens sees deep scenes, `CropOptions.hard` of each."""
+    from ufafuse.train import drawing
+    from ufafuse.train.scenes import SceneOptions
+    from ufafuse.train.stacks import draw_stack
+
+    scene = SceneOptions(min_radius=5, max_radius=max(6.0, 0.375 * options.size), margins=0)
+    drawn = []
+    for index in range(2 * options.hard):
+        draw = np.random.default_rng((options.seed, index))
+        frames = draw_stack(draw, options.size, scene, lambda rng: drawing.picture(2 * options.size, rng), frames=2).frames
+        drawn.append(Crop(f"drawn wide {index}", frames[0], frames[1]))
+    return drawn[: options.hard], drawn[options.hard :]
 
 
 def _windows(pairs: Sequence[Crop], count: int, size: int, draw: np.random.Generator) -> Iterator[Crop]:

@@ -2,7 +2,7 @@
 
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ from ufafuse.runtime.frames import check_pair, pack
 
 if TYPE_CHECKING:
     import onnx
+
+Inputs = dict[str, NDArray[Any]]
 
 METHODS = ("minmax", "entropy", "percentile")
 SCHEMA = 1
@@ -136,6 +138,20 @@ def measure_ranges(
     Raises:
         ModelError: A range is not finite.
     """
+
+    def inputs() -> Iterator[Inputs]:
+        for crop in crops:
+            yield model_inputs(crop, manifest.io)
+            done()
+
+    layers = layer_ranges(model, inputs(), method)
+    name = f"{method.name} {method.percentile:g}" if method.name == "percentile" else method.name
+    shape = "x".join(map(str, crops[0].near.shape[:2]))
+    return Ranges(layers, name, manifest.variant, manifest.weights_sha256, f"{len(crops)} windows of {shape}")
+
+
+def layer_ranges(model: "onnx.ModelProto", inputs: Iterable[Inputs], method: Method) -> dict[str, Range]:
+    """Run any graph of `ufa export` on inputs by tensor name, one set at a time; each convolution's ranges, by layer name."""
     import onnx
     from onnxruntime.quantization import CalibrationMethod, create_calibrator
 
@@ -151,15 +167,11 @@ def measure_ranges(
         calibrator = create_calibrator(
             source, ["Conv"], str(Path(folder) / "augmented.onnx"), calibrate_method=kind, extra_options=options
         )
-        for crop in crops:
-            reader: Any = _OneInput(model_inputs(crop, manifest.io))  # its base class would need onnxruntime at import
+        for each in inputs:
+            reader: Any = _OneInput(each)  # its base class would need onnxruntime at import
             calibrator.collect_data(reader)
-            done()
         seen = calibrator.compute_data().data
-    layers = {layer.name: _range(layer, seen) for layer in conv_layers(model)}
-    name = f"{method.name} {method.percentile:g}" if method.name == "percentile" else method.name
-    shape = "x".join(map(str, crops[0].near.shape[:2]))
-    return Ranges(layers, name, manifest.variant, manifest.weights_sha256, f"{len(crops)} windows of {shape}")
+    return {layer.name: _range(layer, seen) for layer in conv_layers(model)}
 
 
 def model_inputs(crop: Crop, io: str) -> dict[str, NDArray[Any]]:

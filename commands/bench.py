@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from ufafuse.benchmarks.contestants import Contestant
     from ufafuse.benchmarks.evaluate import Evaluation
     from ufafuse.benchmarks.published import TableRow
-    from ufafuse.benchmarks.speed.bench import Plan
+    from ufafuse.benchmarks.speed.plan import Plan
     from ufafuse.runtime.pairs import PairPaths
 
 _NEEDED = ("scipy", "pywt", "psutil", "matplotlib")
 
+_METHODS = "lap,gff,dsift"
 _LISTED = "repeatable or by comma"
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -192,13 +193,31 @@ def bench(
         list[str] | None, typer.Option(help=f"Arithmetic, {_LISTED} [default: each file's own, and bf16 beside fp32].")
     ] = None,
     threads: Threads = None,
-    peers: Annotated[bool, typer.Option(help="Also time PyTorch and the engines' default settings.")] = True,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Also where the time goes: layer by layer, grouped by kind, beside the limit.")
+    ] = False,
+    streams: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N", help=f"Also pairs a second with N in flight, and the latency beside it; {_LISTED}."),
+    ] = None,
+    peers: Annotated[
+        bool | None,
+        typer.Option(
+            "--peers/--no-peers", help="Also time PyTorch and the engines' default settings [default: unless --profile]."
+        ),
+    ] = None,
     methods: Annotated[
-        str, typer.Option(help="Classical methods, at the first size, by comma; or all, none.")
-    ] = "lap,gff,dsift",
+        str | None,
+        typer.Option(
+            help="Classical methods, at the first size, by comma; or all, none [default: lap,gff,dsift; none with --profile]."
+        ),
+    ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time for each contender at each size; three runs at least.")] = 10.0,
     runs: Annotated[int, typer.Option(min=3, help="At most so many runs of each.")] = 50,
-    cold: Annotated[bool, typer.Option(help="Also start each in a process of its own.")] = True,
+    cold: Annotated[
+        bool | None,
+        typer.Option("--cold/--no-cold", help="Also start each in a process of its own [default: unless --profile]."),
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write Markdown, plots and JSON into this folder.")] = None,
     quality: Annotated[
         list[Path] | None, typer.Option(help="eval.json of `ufa eval`, for time against quality. Repeatable.")
@@ -212,12 +231,16 @@ def bench(
     with console.run(as_json):
         require_extra("ufa bench")
         from ufafuse.benchmarks.methods import methods as known
-        from ufafuse.benchmarks.speed.bench import DEFAULT_SIZES, Plan
+        from ufafuse.benchmarks.speed.plan import DEFAULT_SIZES, Plan
         from ufafuse.benchmarks.speed.report import read_result, write_report
         from ufafuse.benchmarks.speed.tradeoff import read_qualities, tradeoff_rows
+        from ufafuse.commands.quantities import count_from
         from ufafuse.runtime.parameters import size_from
 
-        _check_bench(report, measured_before=again is not None, chosen=bool(artefacts or size or backend or precision))
+        _check_bench(
+            report, measured_before=again is not None, chosen=bool(artefacts or size or backend or precision or profile)
+        )
+        methods = methods or ("none" if profile else _METHODS)
         named = [name for name in _listed([methods]) if name != "none"]
         plan = Plan(
             artefacts=artefacts or _bundled_files(),
@@ -225,11 +248,13 @@ def bench(
             backends=_listed(backend) or ("auto",),
             precisions=_listed(precision),
             threads=threads,
-            peers=peers,
+            peers=not profile if peers is None else peers,
             methods=tuple(known()) if named == ["all"] else tuple(named),
             seconds=seconds,
             most_runs=runs,
-            cold=cold,
+            cold=not profile if cold is None else cold,
+            profile=profile,
+            streams=tuple(count_from("--streams", text) for text in _listed(streams)),
         )
         scores = read_qualities(quality or [])
         result = _benched(plan) if again is None else read_result(again)
@@ -248,7 +273,7 @@ def bench(
 def _check_bench(report: Path | None, *, measured_before: bool, chosen: bool) -> None:
     """Before minutes of measuring. Raises: InputError, OutputError."""
     if measured_before and chosen:
-        raise InputError("--from measures nothing: omit the files, --size, --backend and --precision.")
+        raise InputError("--from measures nothing: omit the files, --size, --backend, --precision and --profile.")
     if report is not None and report.exists() and not report.is_dir():
         raise OutputError(f"{report} is a file: give --report a folder.")
 
@@ -277,13 +302,18 @@ def _benched(plan: "Plan") -> "dict[str, Any]":
 
 
 def _print_bench(result: "dict[str, Any]") -> None:
-    from ufafuse.benchmarks.speed import tradeoff
-    from ufafuse.benchmarks.speed.report import headline, peaks_text, terminal_table
+    from ufafuse.benchmarks.speed import layer_tables, tradeoff
+    from ufafuse.benchmarks.speed.report import headline, peaks_text, terminal_table, throughput_table
 
     for size in dict.fromkeys(tuple(row["size"]) for row in result["rows"]):
         console.out.print(terminal_table(result, list(size), console.out))
     if result.get("tradeoff"):
         console.out.print(tradeoff.terminal_table(result, console.out))
+    if result.get("throughput"):
+        console.out.print(throughput_table(result, console.out))
+    for profile in result.get("profiles", []):
+        console.out.print(layer_tables.terminal_table(profile, console.out))
+        console.out.print(f"{layer_tables.summary(profile)}.\n", markup=False)
     console.out.print(headline(result))
     console.out.print(peaks_text(result))
     for entry in result["skipped"]:

@@ -37,6 +37,9 @@ def calibrate(
     equalise: Annotated[bool, typer.Option(help="Bring channels to like sizes first; the float values stay the same.")] = True,
     crops: Annotated[int, typer.Option(help="Windows to calibrate on.")] = 32,
     judge: Annotated[int, typer.Option(help="Windows to judge on.")] = 6,
+    hard: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Drawn windows with wide defocus, added to both: few real pairs have it.")
+    ] = 24,
     crop: Annotated[int, typer.Option(help="Side of a window in pixels.")] = 128,
     seed: Annotated[int, typer.Option(help="Draws the windows.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
@@ -54,7 +57,7 @@ def calibrate(
             pairs=pairs,
             images=images,
             masks=masks,
-            crops=CropOptions(crops, judge, crop, seed),
+            crops=CropOptions(crops, judge, hard, crop, seed),
             method=Method(method, percentile),
             ranges=ranges,
             quantizers=QuantizerOptions(weight_bits, outputs),

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ufafuse.commands import bench, calibrate, dataset, export, fuse, info, stream, train
+from ufafuse.commands import bench, calibrate, dataset, export, fuse, info, serve, stream, train, verify
 from ufafuse.commands.helptext import HelpCommand, HelpGroup
 from ufafuse.runtime import console
 
@@ -23,6 +23,7 @@ EPILOG = "Exit codes: 0 done; 1 it ran and a check fell short; 2 bad usage or in
 ORDER = (
     "fuse",
     "stream",
+    "serve",
     "train",
     "dataset",
     "export",
@@ -34,7 +35,6 @@ ORDER = (
     "models",
     "schema",
     "info",
-    "serve",
 )
 # typer keeps its own click or uses the one installed, as its release has it: its errors are known by their public child.
 _ClickError: type[Exception] = typer.BadParameter.__mro__[2]
@@ -71,7 +71,7 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    for module in (fuse, info, stream, train, dataset, export, calibrate, bench):
+    for module in (fuse, info, stream, serve, train, dataset, export, verify, calibrate, bench):
         module.register(app)
     _dress(app)
     return app

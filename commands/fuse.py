@@ -9,6 +9,7 @@ from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from ufafuse.commands.many import Done
     from ufafuse.runtime.fuser import Fuser
     from ufafuse.runtime.jobs import FileOptions, Outcome
     from ufafuse.runtime.outputs import Outputs
@@ -149,6 +150,9 @@ def fuse(
     crop: Annotated[bool, typer.Option("--crop", help="With --align: cut to what all frames show.")] = False,
     map_out: Annotated[Path | None, typer.Option("--map", help="Also write which frame won (white: the first).")] = None,
     confidence: Annotated[Path | None, typer.Option(help="Also write where any frame is sharp (white: surely).")] = None,
+    conflicts: Annotated[
+        Path | None, typer.Option(help="Also write where frames show different things, as if something moved (white: surely).")
+    ] = None,
     method: Annotated[
         Method, typer.Option(help="Of a stack: the network, or the classical choice of the strongest detail in every octave.")
     ] = "network",
@@ -234,7 +238,7 @@ def fuse(
         store = WriteOptions(quality, compression)
         files = FileOptions(strict, convert_profile, store, report)
         heights = HeightOptions(fill=depth_fill, z_step=z_step, z_unit=z_unit, pixel_size=pixel_size)
-        outputs = Outputs(target, map_out, confidence, depth, depth_view, mesh, save_aligned, height=heights)
+        outputs = Outputs(target, map_out, confidence, conflicts, depth, depth_view, mesh, save_aligned, height=heights)
         if many is None:
             outputs.check(force=force, inputs=paths, store=store)
             if report is not None:
@@ -251,7 +255,7 @@ def fuse(
             "tile": _parsed_tile(tile),
             "self_test": self_test,
         }
-        skipped = 0
+        done: Done | None = None
         with (
             reading(paths, threads, most=most_pixels(limits["max_memory"])) as frames,
             Fuser(
@@ -266,10 +270,17 @@ def fuse(
                 outcomes = [_fuse_one(fuser, paths, frames, outputs, options, files, force=force)]
                 outcomes[0].details |= {"order": order} if order else {}
             else:
-                outcomes, skipped = fuse_many(
-                    fuser, many, (target, map_out, confidence, suffix), options, files, force=force, skip_existing=skip_existing
+                done = fuse_many(
+                    fuser,
+                    many,
+                    ((target, map_out, confidence, conflicts), suffix),
+                    options,
+                    files,
+                    force=force,
+                    skip_existing=skip_existing,
                 )
-            _report(fuser, outcomes, as_json=as_json, many=many is not None, skipped=skipped)
+                outcomes = done.outcomes
+            _report(fuser, outcomes, as_json=as_json, done=done)
     if any(outcome.error for outcome in outcomes):
         raise typer.Exit(1)
 
@@ -325,7 +336,7 @@ def _fuse_one(
         return fuse_files(fuser, images, outputs, options, files=files, frames=frames, force=force, on_tile=on_tile)
 
 
-def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, many: bool, skipped: int) -> None:
+def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, done: "Done | None") -> None:
     from ufafuse.commands import telling
 
     failed = [outcome for outcome in outcomes if outcome.error]
@@ -337,14 +348,15 @@ def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, many: b
         "model": str(fuser.model),
         "outputs": [outcome.to_json() for outcome in outcomes],
         "failed": len(failed),
-        "skipped": skipped,
+        "skipped": done.skipped if done else 0,
+        **(done.speed() if done else {}),
     }
     console.emit(result, as_json=as_json)
     if as_json:
-        for path in (path for outcome in outcomes if not many for path in telling.written(outcome)):
+        for path in (path for outcome in outcomes if done is None for path in telling.written(outcome)):
             console.wrote(path, as_json=True)
-    elif many:
-        telling.tell_many(fuser, outcomes, skipped=skipped)
+    elif done is not None:
+        telling.tell_many(fuser, done)
     else:
         telling.tell_one(fuser, outcomes[0])
     telling.warn_and_fail(outcomes)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ufafuse.commands.quantities import seconds_from
 from ufafuse.runtime import console
@@ -73,23 +74,46 @@ class Many:
         return find_stacks(self.folder, gap=self.gap, every=self.every)
 
 
+class Done(NamedTuple):
+    """What became of many.
+
+    Args:
+        outcomes: In their order.
+        skipped: How many results were there already.
+        at_once: How many were under way at once.
+        seconds: All of it took, files too.
+    """
+
+    outcomes: list[Outcome]
+    skipped: int
+    at_once: int
+    seconds: float
+
+    def speed(self) -> dict[str, float]:
+        """For the report: ``at_once``, ``seconds``, and how many were fused ``per_second``, from disk to disk."""
+        fused = sum(not outcome.error for outcome in self.outcomes)
+        rate = fused / self.seconds if self.seconds > 0 else 0.0
+        return {"at_once": self.at_once, "seconds": round(self.seconds, 3), "per_second": round(rate, 3)}
+
+
 def fuse_many(
     fuser: Fuser,
     many: Many,
-    results: tuple[Path, Path | None, Path | None, str],
+    results: tuple[tuple[Path, Path | None, Path | None, Path | None], str],
     options: StackOptions,
     files: FileOptions,
     *,
     force: bool,
     skip_existing: bool,
-) -> tuple[list[Outcome], int]:
-    """What became of the pairs or stacks, and how many results were there already."""
-    from ufafuse.runtime.jobs import fuse_folder
+) -> Done:
+    """Fuse the pairs or stacks; several pairs at once."""
+    from ufafuse.runtime.jobs import fuse_folder, pairs_at_once
 
     groups = many.groups()
     total = len(groups) if isinstance(groups, list) else None
-    out, maps, confidences, suffix = results
+    (out, maps, confidences, conflicts), suffix = results
     outcomes: list[Outcome] = []
+    at_once, began = pairs_at_once(fuser, groups), time.monotonic()
     with console.progress() as bar:
         task = bar.add_task("watching" if many.watch else f"fusing {'pairs' if many.pairs else 'stacks'}", total=total)
 
@@ -102,13 +126,13 @@ def fuse_many(
         try:
             with _ended_by_signal(many.watch):
                 fuse_folder(
-                    fuser, groups, out, options, files=files, maps=maps, confidences=confidences, suffix=suffix, force=force,
-                    skip_existing=skip_existing, done=done,
+                    fuser, groups, out, options, files=files, maps=maps, confidences=confidences, conflicts=conflicts,
+                    suffix=suffix, force=force, skip_existing=skip_existing, at_once=at_once, done=done,
                 )  # fmt: skip
         except KeyboardInterrupt:
             if not many.watch:  # the way to end a watch
                 raise
-    return outcomes, 0 if total is None else total - len(outcomes)
+    return Done(outcomes, 0 if total is None else total - len(outcomes), at_once, time.monotonic() - began)
 
 
 @contextmanager

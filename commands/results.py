@@ -34,6 +34,8 @@ class Output(_OutputKeys, total=False):
     order: str
     map: str
     confidence: str
+    conflicts: str
+    disagreement: float
     depth: str
     depth_view: str
     mesh: str
@@ -42,6 +44,7 @@ class Output(_OutputKeys, total=False):
     heights: dict[str, Any]
     order_of_focus: list[str]
     left_out: dict[str, str]
+    registered_to: dict[str, str]
     hot_pixels: int
 
 
@@ -59,6 +62,9 @@ class Fuse(_FuseKeys, total=False):
 
     why: str
     skipped: int
+    at_once: int
+    seconds: float
+    per_second: float
 
 
 class Percentiles(TypedDict):
@@ -233,6 +239,20 @@ class Info(_InfoKeys, total=False):
     self_test: dict[str, Any]
 
 
+class _ServeKeys(TypedDict):
+    ok: bool
+    url: str
+    models: list[str]
+    fused: int
+    seconds: float
+
+
+class Serve(_ServeKeys, total=False):
+    """`ufa serve`, when it has ended."""
+
+    error: str
+
+
 class Models(TypedDict):
     """`ufa models`."""
 
@@ -254,6 +274,7 @@ RESULTS: dict[str, type] = {
     "eval": Eval,
     "info": Info,
     "models": Models,
+    "serve": Serve,
 }
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ufafuse.runtime import console
 
 if TYPE_CHECKING:
+    from ufafuse.commands.many import Done
     from ufafuse.runtime.fuser import Fuser
     from ufafuse.runtime.jobs import Outcome
 
@@ -26,14 +27,17 @@ def tell_one(fuser: Fuser, outcome: Outcome) -> None:
     _tell_engine(fuser)
 
 
-def tell_many(fuser: Fuser, outcomes: Sequence[Outcome], *, skipped: int) -> None:
-    """A folder: a table of the pairs, how many were fused, the engine."""
+def tell_many(fuser: Fuser, done: Done) -> None:
+    """A folder: a table of the pairs, how many were fused, how fast, the engine."""
+    outcomes, skipped = done.outcomes, done.skipped
     if outcomes:
         console.out.print(_table(outcomes))
     failed = sum(1 for outcome in outcomes if outcome.error)
     told = [f"{len(outcomes) - failed} of {len(outcomes) + skipped} fused"]
     told += [f"{skipped} were there already"] if skipped else []
     told += [f"{failed} failed"] if failed else []
+    if len(outcomes) - failed > 1:
+        told.append(f"{done.speed()['per_second']:.3g} a second")
     console.out.print(", ".join(told))
     _tell_engine(fuser)
 
@@ -64,9 +68,8 @@ def _examples(names: Sequence[str]) -> str:
 
 def written(outcome: Outcome) -> list[Path]:
     """The files of a result that was fused."""
-    beside = [
-        outcome.details[key] for key in ("map", "confidence", "depth", "depth_view", "mesh", "report") if key in outcome.details
-    ]
+    kinds = ("map", "confidence", "conflicts", "depth", "depth_view", "mesh", "report")
+    beside = [outcome.details[kind] for kind in kinds if kind in outcome.details]
     return [] if outcome.error else [outcome.fused, *(Path(path) for path in beside if isinstance(path, str))]
 
 

@@ -188,6 +188,7 @@ class TensorRt:
             config.builder_optimization_level = options.optimization_level
         # On by default, it rounds float32 products to half's ten bits on Ampere and later: no fp32 file would be one.
         config.clear_flag(self.trt.BuilderFlag.TF32)
+        config.profiling_verbosity = self.trt.ProfilingVerbosity.DETAILED  # what `ufa bench --profile` says of each layer
         if options.version_compatible:
             config.set_flag(self.trt.BuilderFlag.VERSION_COMPATIBLE)
         if options.hardware != "none":

@@ -60,6 +60,11 @@ class Manifest:
     created: str = field(default_factory=_now)
     extra: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def role(self) -> str:
+        """What a graph is for: ``"whole"`` fuses frames, the others are steps of tiling and of stacks."""
+        return str(self.extra.get("role", "whole"))
+
     def to_metadata(self) -> dict[str, str]:
         """One string entry, as ONNX ``metadata_props`` and the safetensors header take it."""
         return {METADATA_KEY: json.dumps({"schema": SCHEMA, **asdict(self)}, sort_keys=True)}

@@ -13,6 +13,7 @@ from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.result import check_between
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError
+from ufafuse.runtime.fixed import check_size, fixed_size, not_one_at_a_time
 from ufafuse.runtime.frames import Frame, FrameKind, check_frames, check_out, pack, unpack, with_beyond
 from ufafuse.runtime.levels import Levels, kind_with_levels, white_of_mosaics
 from ufafuse.runtime.memory.budget import Budget, Tile, Trials
@@ -58,6 +59,8 @@ class Fuser:
             bundled network has it and the machine gains by it), see `ufafuse.runtime.precision`.
         threads: CPU threads; None: the backend chooses.
         pin: Bind each of them to a core.
+        streams: Pairs that are fused at once by as many threads, which share the cores; None: one pair with all cores, until
+            several threads are seen to use this object at once.
         provider: ONNX Runtime's execution provider: ``"cpu"``, ``"cuda"`` or ``"tensorrt"``.
         max_memory: What this process may hold at its peak, in MB (10^6 bytes, within 15 %): larger frames are fused in
             tiles, with the same result. Nothing means what the system has left. One frame is fused at a time under it.
@@ -81,6 +84,7 @@ class Fuser:
         prefer: str = "quality",
         threads: int | None = None,
         pin: bool = False,
+        streams: int | None = None,
         provider: str = "cpu",
         max_memory: float | None = None,
         tile: Tile = "auto",
@@ -88,13 +92,16 @@ class Fuser:
     ) -> None:
         self.choice = preferred_precision(model, backend=backend, asked=precision, prefer=prefer)
         self.model = model_path(model, precision=self.choice.precision)
-        self._options = SessionOptions(self.choice.precision, threads, provider, pin, lean=max_memory is not None)
+        self._options = SessionOptions(
+            self.choice.precision, threads, provider, pin, lean=max_memory is not None, streams=streams
+        )
         self._budget = Budget(tile, max_memory)
         if max_memory is not None:
             return_freed()
         self.session: Session = open_session(self.model, backend=backend, options=self._options)
         if self.session.on_device:
             self._leave_memory_to_the_engine(tile)
+        self._check_fixed(tile)
         self._tiled: TiledModel | None = None
         self._stack: StackModel | None = None
         self._opening = threading.Lock()
@@ -142,8 +149,13 @@ class Fuser:
         Raises:
             BackendError: The engine failed.
         """
-        if self._budget.surely_whole(size):
+        check_size(self.model, self.session.manifest, size)
+        if self.surely_whole(size):
             self.session.prepare(size, want_map=want_map)
+
+    def surely_whole(self, size: tuple[int, int], *, frames: int = 1) -> bool:
+        """Whether so many frames of this (height, width) are fused whole at once, as far as can be said without measuring."""
+        return self._budget.surely_whole((size[0] * frames, size[1]))
 
     def fuse(
         self,
@@ -217,6 +229,7 @@ class Fuser:
         else:
             kind = levels.of(check_frames((near, far), order=order, open_ended=True))
         check_out(out, kind, near.shape)
+        check_size(self.model, self.session.manifest, near.shape[:2])
         if self.session.manifest.io == "uint8" and kind.dtype != np.uint8:
             raise InputError(f"{self.model.name} takes 8-bit frames, these are {kind.dtype}: use a float-io model.")
         height, width = near.shape[:2]
@@ -266,8 +279,13 @@ class Fuser:
         return self._budget.limit
 
     def stack_model(self) -> StackModel:
-        """The model's graphs for stacks, opened on first use. Raises: ModelError when it has none, as `StackModel.beside`."""
+        """The model's graphs for stacks, opened on first use. Raises: as `StackModel.beside`; InputError: sizes are fixed."""
         with self._opening:
+            if fixed_size(self.session.manifest) is not None:
+                raise InputError(
+                    f"{self.model.name} takes frames of one size only, and those of a stack are aligned and cut: take a model "
+                    "file that was exported without `static`."
+                )
             if self._stack is None:
                 self._stack = StackModel.beside(self.model, self.session, backend=self.backend, options=self._options)
             return self._stack
@@ -285,6 +303,22 @@ class Fuser:
                 "profile bounds the frames, and a number as `tile` cuts larger ones."
             )
         if tile == "auto":
+            self._budget = Budget("off")
+
+    def _check_fixed(self, tile: Tile) -> None:
+        """A file of fixed sizes takes whole frames of its own size, one pair at a time: nothing is measured or cut."""
+        problem = not_one_at_a_time(self.model, self.session.manifest)
+        fixed = fixed_size(self.session.manifest) is not None
+        if not problem and fixed and (self._budget.limit is not None or isinstance(tile, int)):
+            option = "tile" if isinstance(tile, int) else "max_memory"
+            problem = (
+                f"`{option}` cuts frames into tiles, and {self.model.name} takes frames of one size only: omit it, or take a "
+                "model file that was exported without `static`."
+            )
+        if problem:
+            self.session.close()
+            raise InputError(problem)
+        if fixed:
             self._budget = Budget("off")
 
     def _test_itself(self) -> None:

@@ -8,19 +8,28 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ufafuse.runtime.artefact import tool_versions
+from ufafuse.runtime.atonce import in_order
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError, ModelError, OutputError, UfaError
 from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.memory.budget import SURELY_ENOUGH
 from ufafuse.runtime.memory.tiled import OnTile
+from ufafuse.runtime.memory.usage import available_bytes
 from ufafuse.runtime.outputs import Outputs, aligned_saver, write_beside
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
+from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
 from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_image
+from ufafuse.runtime.pixels import declared_size
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
 from ufafuse.runtime.stacks.fusing import by_one_rule, fuse_sources
+from ufafuse.runtime.writing import make_folder
 
 _READ_AHEAD = 2  # frames: a pair
+_PAIR = 2
+_SHARE_AT_ONCE = 0.5  # of the memory that is left: for all pairs that are under way
+_HEADER = 256 << 10  # bytes of a file that tell its size
 _NAMED = 12  # frames, in the note of a result's file
 
 
@@ -135,19 +144,15 @@ def fuse_files(
         told = dict.fromkeys(f"{note}." for note in common.notes)
         taken = [ConformedFrame(frame, common, strict=files.strict, told=told) for frame in found]
         result, chosen = _fused(fuser, taken, outputs, options, on_tile, want_all=files.report is not None, force=force)
-        metadata = taken[result.reference].metadata
+        metadata = metadata_of_result(fuser, taken, result, told)
         ends = (taken[0].read(), taken[-1].read()) if files.report is not None else None
     if outputs.map is not None and result.map is None:
         raise ModelError(f"{fuser.model.name} gives no map: omit the map, or export the model again with `ufa export`.")
     sources = [frame.name for frame in taken]
-    if not metadata.profile_fits(colour=result.fused.ndim == 3 and result.fused.shape[2] >= 3):
-        told[f"{taken[result.reference].name}: its profile {metadata.profile_name!r} is left out, the result is colour."] = None
-        metadata = replace(metadata, icc=None)
-    metadata = metadata.of_result((result.fused.shape[0], result.fused.shape[1]), _software(), _history(fuser, sources))
     write_image(outputs.fused, result.fused, force=force, metadata=metadata, inputs=images, options=files.store)
     beside = write_beside(result, outputs, frames=len(taken), order=chosen.order, force=force, inputs=images)
     size, ms = list(result.fused.shape[:2]), round(result.ms, 3)
-    details = _details(taken, result, chosen) | beside
+    details = details_of(taken, result, chosen) | beside
     warnings = [*told, *result.warnings]
     if files.report is not None and ends is not None:
         from ufafuse.runtime.page import write_page  # a page is rare, and what it needs takes time to import
@@ -185,6 +190,7 @@ def _fused(
         options,
         want_map=outputs.map is not None or want_all,
         want_confidence=outputs.confidence is not None or want_all,
+        want_conflicts=outputs.conflicts is not None,
         want_height=outputs.wants_height,
         on_aligned=None if outputs.aligned is None else aligned_saver(outputs.aligned, len(frames), force=force),
     )
@@ -202,6 +208,24 @@ def _fused(
         raise InputError(f"{shown} cannot be fused: {error}") from error
 
 
+def metadata_of_result(fuser: Fuser, frames: Sequence[FrameSource], result: Stacked, told: dict[str, None]) -> Metadata:
+    """What is stored beside a result's pixels: the reference's, with where the result comes from.
+
+    Args:
+        fuser: That it was fused with.
+        frames: That it was made of.
+        result: What was made.
+        told: Takes what the user should know.
+    """
+    frame = frames[result.reference]
+    metadata = frame.metadata
+    if not metadata.profile_fits(colour=result.fused.ndim == 3 and result.fused.shape[2] >= 3):
+        told[f"{frame.name}: its profile {metadata.profile_name!r} is left out, the result is colour."] = None
+        metadata = replace(metadata, icc=None)
+    size = result.fused.shape[0], result.fused.shape[1]
+    return metadata.of_result(size, _software(), _history(fuser, [frame.name for frame in frames]))
+
+
 def _software() -> str:
     return f"ufafuse {tool_versions().get('ufafuse', '')}".strip()
 
@@ -213,7 +237,21 @@ def _history(fuser: Fuser, names: Sequence[str]) -> str:
     return f"Fused from {len(short)} frames ({shown}) with {fuser.model.stem} in {fuser.precision}"
 
 
-def _details(frames: Sequence[FrameSource], result: Stacked, options: StackOptions) -> dict[str, Any]:
+def _taken(frames: Sequence[FrameSource], result: Stacked) -> dict[str, Any]:
+    """In which order frames were taken, which were not, and which were registered to another than their neighbour."""
+    details: dict[str, Any] = {}
+    if result.order:
+        details["order"] = result.reordered
+        details["order_of_focus"] = [frames[index].name for index in result.order]
+    if result.left_out:
+        details["left_out"] = {frames[index].name: why for index, why in result.left_out.items()}
+    if result.beside:
+        details["registered_to"] = {frames[index].name: frames[partner].name for index, partner in result.beside.items()}
+    return details
+
+
+def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOptions) -> dict[str, Any]:
+    """What was decided about a result, as entries of the report."""
     details: dict[str, Any] = {}
     if len(frames) > 2:
         details["more"] = [frame.name for frame in frames[2:]]
@@ -223,11 +261,8 @@ def _details(frames: Sequence[FrameSource], result: Stacked, options: StackOptio
         details["alignment"] = [alignment.to_json() for alignment in result.alignments]
         details["crop"] = list(result.crop)
         details["reference"] = frames[result.reference].name
-    if result.order:
-        details["order"] = result.reordered
-        details["order_of_focus"] = [frames[index].name for index in result.order]
-    if result.left_out:
-        details["left_out"] = {frames[index].name: why for index, why in result.left_out.items()}
+    details |= _taken(frames, result)
+    details["disagreement"] = round(result.disagreement, 4)
     if result.hot_pixels:
         details["hot_pixels"] = result.hot_pixels
     if options.match_gain:
@@ -262,47 +297,82 @@ def fuse_folder(
     files: FileOptions | None = None,
     maps: Path | None = None,
     confidences: Path | None = None,
+    conflicts: Path | None = None,
     suffix: str = ".png",
     force: bool = False,
     skip_existing: bool = False,
+    at_once: int | None = None,
     done: Callable[[Outcome], None] = ignored,
 ) -> list[Outcome]:
     """Fuse every pair or stack into ``folder/NAME.suffix``; one that fails is an `Outcome` with an error and stops no other.
+
+    Several pairs are under way at once, so that files are read and written while others are fused.
 
     Args:
         fuser: With a loaded model.
         groups: As `find_pairs` or `find_stacks` gives them, or `arriving` one after the other.
         folder: Made if need be.
         options, files: As `fuse_files`; a report is ``NAME.html`` in the folder that `FileOptions.report` names.
-        maps, confidences: Folders for those results, if wanted.
+        maps, confidences, conflicts: Folders for those results, if wanted.
         suffix: The format of the results.
         force: Replace existing files.
         skip_existing: Leave out those whose result is there already: goes on where an earlier run stopped.
-        done: Called after each.
+        at_once: How many; None: see `pairs_at_once`.
+        done: Called after each, in their order.
 
     Raises:
         OutputError: A folder cannot be made, or a result would replace a file that is read.
     """
     if isinstance(groups, Sequence):
         _check_apart(groups, folder, suffix)
-    outcomes = []
     files = files or FileOptions()
-    for group in groups:
+
+    def one(group: Group) -> Outcome | None:
         name = f"{group.name}{suffix}"
-        outputs = Outputs(folder / name, maps and maps / name, confidences and confidences / name)
+        outputs = Outputs(
+            folder / name,
+            map=maps and maps / name,
+            confidence=confidences and confidences / name,
+            conflicts=conflicts and conflicts / name,
+        )
         page = files.report and files.report / f"{group.name}.html"
         if skip_existing and outputs.fused.exists():
-            continue
+            return None
         for path in (*outputs.all(), *([page] if page else [])):
             make_folder(path.parent)
         try:
-            outcome = fuse_files(fuser, group.files, outputs, options, files=replace(files, report=page), force=force)
+            return fuse_files(fuser, group.files, outputs, options, files=replace(files, report=page), force=force)
         except UfaError as error:
             first, second = (*group.files, group.files[-1])[:2]
-            outcome = Outcome(first, second, outputs.fused, error=str(error))
-        outcomes.append(outcome)
-        done(outcome)
+            return Outcome(first, second, outputs.fused, error=str(error))
+
+    workers = pairs_at_once(fuser, groups) if at_once is None else at_once
+    outcomes = []
+    for outcome in in_order(groups, one, workers=workers, cost=_memory_for, room=_SHARE_AT_ONCE * available_bytes()):
+        if outcome is not None:
+            outcomes.append(outcome)
+            done(outcome)
     return outcomes
+
+
+def pairs_at_once(fuser: Fuser, groups: Iterable[Group]) -> int:
+    """How many of ``groups`` are fused at once: as many pairs as there are cores, and one more that waits for the disk.
+
+    Stacks come one after the other, as do groups that are still arriving, and pairs under a memory budget.
+    """
+    if not isinstance(groups, Sequence) or fuser.memory_limit is not None or any(len(group.files) > _PAIR for group in groups):
+        return 1
+    return max(1, min(fuser.threads + 1, len(groups)))
+
+
+def _memory_for(group: Group) -> float:
+    """Bytes that fusing a pair takes at most, as far as its first file tells; more than there are where it does not."""
+    try:
+        with group.files[0].open("rb") as file:
+            size = declared_size(file.read(_HEADER))
+    except OSError:  # it will be told when the pair is read
+        size = (1, 1)
+    return float("inf") if size is None else float(size[0] * size[1] * SURELY_ENOUGH)
 
 
 def _check_apart(groups: Sequence[Group], folder: Path, suffix: str) -> None:
@@ -312,11 +382,3 @@ def _check_apart(groups: Sequence[Group], folder: Path, suffix: str) -> None:
         result = folder / f"{group.name}{suffix}"
         if result.resolve() in read:
             raise OutputError(f"{result} is one of the frames that are read: name another folder for the results.")
-
-
-def make_folder(folder: Path) -> None:
-    """Make ``folder`` and its parents. Raises: OutputError when that is refused."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror}.") from error

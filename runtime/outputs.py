@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.errors import InputError, OutputError
+from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import Frame, FrameKind, white_level
 from ufafuse.runtime.pictures.write import WriteOptions, check_output, write_image
 from ufafuse.runtime.stacks.options import Stacked
@@ -23,7 +23,7 @@ from ufafuse.runtime.stacks.relief import (
     write_mesh,
     write_view,
 )
-from ufafuse.runtime.writing import check_new
+from ufafuse.runtime.writing import check_new, make_folder
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Outputs:
         fused: The picture.
         map: Which frame won; of a stack white for the first, black for the last.
         confidence: Where any frame is sharp.
+        conflicts: Where frames show different things.
         depth: A stack's height map, ``.png`` or ``.tif``.
         depth_view: A shaded view of it.
         mesh: The relief as ``.ply``.
@@ -47,6 +48,7 @@ class Outputs:
     fused: Path
     map: Path | None = None
     confidence: Path | None = None
+    conflicts: Path | None = None
     depth: Path | None = None
     depth_view: Path | None = None
     mesh: Path | None = None
@@ -64,7 +66,7 @@ class Outputs:
 
     def all(self) -> list[Path]:
         """The files that are wanted."""
-        wanted = (self.fused, self.map, self.confidence, self.depth, self.depth_view, self.mesh)
+        wanted = (self.fused, self.map, self.confidence, self.conflicts, self.depth, self.depth_view, self.mesh)
         return [path for path in wanted if path is not None]
 
     @property
@@ -91,7 +93,12 @@ def write_beside(
 ) -> dict[str, Any]:
     """Write what is wanted beside the picture; returns what belongs into the report."""
     told: dict[str, Any] = {}
-    for name, path, plane in (("map", outputs.map, result.map), ("confidence", outputs.confidence, result.confidence)):
+    planes = (
+        ("map", outputs.map, result.map),
+        ("confidence", outputs.confidence, result.confidence),
+        ("conflicts", outputs.conflicts, result.conflicts),
+    )
+    for name, path, plane in planes:
         if path is not None and plane is not None:
             write_image(path, as_levels(plane), force=force, inputs=inputs)
             told[name] = str(path)
@@ -128,10 +135,7 @@ def aligned_saver(folder: Path, frames: int, *, force: bool) -> Callable[[int, F
     Raises:
         OutputError: The folder cannot be made, or (when called) a frame not be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror}.") from error
+    make_folder(folder)
     digits = max(3, len(str(frames)))
 
     def save(index: int, frame: Frame, covered: Covered | None) -> None:

@@ -7,13 +7,14 @@ import importlib.util
 import math
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ufafuse.runtime.artefact import Manifest, read_manifest
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import quota_bound
 from ufafuse.runtime.errors import BackendError, InputError, ModelError
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from numpy.typing import NDArray
+
+    from ufafuse.runtime.layers import Layer
 
 BACKENDS = ("auto", "tensorrt", "onnxruntime", "openvino")
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
@@ -54,6 +57,8 @@ class SessionOptions:
         threads: CPU threads; ``None`` under a CPU quota: as many as make use of it.
         provider: ONNX Runtime's execution provider: ``"cpu"``, ``"cuda"`` or ``"tensorrt"``.
         pin: Bind threads to cores, where the engine can.
+        streams: Runs at once that the engine is made ready for, which share the threads; ``None``: one, until several threads
+            are seen to run the session at once.
         lean: Give memory back after each run, where the engine would keep it for the next: under a memory budget.
     """
 
@@ -62,6 +67,7 @@ class SessionOptions:
     provider: str = "cpu"
     pin: bool = False
     lean: bool = False
+    streams: int | None = None
 
 
 class Session(ABC):
@@ -130,6 +136,30 @@ class Session(ABC):
         Raises:
             BackendError: The engine failed.
         """
+
+    def layers(
+        self,
+        inputs: dict[str, NDArray[Any]],  # noqa: ARG002 - these are for engines that have counters
+        *,
+        runs: int,  # noqa: ARG002
+        only_fused: bool = False,  # noqa: ARG002
+        before: Callable[[], None] = ignored,  # noqa: ARG002
+    ) -> list[Layer]:
+        """The time of each layer, by the engine's own counters, on a copy of the network that counts.
+
+        Args:
+            inputs: As `infer`.
+            runs: How many runs are counted; one more comes first.
+            only_fused: Run what `run` runs, which may leave the map out.
+            before: Called before each counted run.
+
+        Returns:
+            What was executed, in its order.
+
+        Raises:
+            BackendError: The engine has no counters here, or failed.
+        """
+        raise BackendError(f"{self.backend} tells no time for each layer.")
 
     def close(self) -> None:
         """Free what the engine holds; may be called twice."""
@@ -243,6 +273,8 @@ def open_session(model: Path, *, backend: str = "auto", options: SessionOptions 
         raise InputError(f"`precision={options.precision}` is not known: choose one of {', '.join(PRECISIONS)}.")
     if options.threads is not None and options.threads < 1:
         raise InputError(f"`threads={options.threads}` is too few: give 1 or more.")
+    if options.streams is not None and options.streams < 1:
+        raise InputError(f"`streams={options.streams}` is too few: give 1 or more.")
     manifest = read_manifest(model)
     if manifest.kind == "weights":
         raise InputError(f"{model} holds PyTorch weights: run `ufa export --weights {model} -o X.onnx`, and fuse with X.onnx.")

@@ -21,6 +21,7 @@ from ufafuse.runtime.levels import kind_with_levels, white_of_mosaics
 from ufafuse.runtime.memory.tiled import OnTile
 from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.registration.align import Crop, best_covered, chained, estimate_neighbours, moved_like, unaligned_by
+from ufafuse.runtime.registration.conflict import Conflicts
 from ufafuse.runtime.registration.gain import MOST_GAIN, exposure_warning, gains_to, multiplied
 from ufafuse.runtime.registration.sharpness import confidence
 from ufafuse.runtime.stacks.fusing import by_one_rule, fuse_sources
@@ -97,8 +98,12 @@ def fuse_stack(
     result = Stacked(frames[0], Crop(0, height, 0, width), levels=levels)
     with ThreadPoolExecutor(1) as pool:
         engine = pool.submit(fuser.prepare, (height, width), want_map=options.want_map)
-        _make_comparable(frames, kind, options, result, fuser.threads)
+        unaligned = _make_comparable(frames, kind, options, result, fuser.threads)
         engine.result()
+    conflicts = Conflicts((height, width), kind)
+    for frame in frames:
+        conflicts.add(frame)
+    result.tell_conflicts(conflicts, wanted=options.want_conflicts, unaligned=unaligned)
     if options.want_confidence:
         result.confidence = _confidence(frames, kind)
     _fold(fuser, frames, options, result, on_tile)
@@ -110,8 +115,12 @@ def fuse_stack(
     return result.cut() if options.crop else result
 
 
-def _make_comparable(frames: list[Frame], kind: FrameKind, options: StackOptions, result: Stacked, threads: int) -> None:
-    """Register the frames and match their levels, in place of the list; say in ``result`` what was done."""
+def _make_comparable(frames: list[Frame], kind: FrameKind, options: StackOptions, result: Stacked, threads: int) -> bool:
+    """Register the frames and match their levels, in place of the list; say in ``result`` what was done.
+
+    Returns whether they are shifted all the same.
+    """
+    moved = 0.0
     if options.align == "off":
         moved = max(unaligned_by(a, b, kind) for a, b in pairwise(frames))
         if moved:
@@ -127,6 +136,7 @@ def _make_comparable(frames: list[Frame], kind: FrameKind, options: StackOptions
             frames[index] = multiplied(frames[index], gains, kind)
     elif warning := exposure_warning(frames, kind):
         result.warnings.append(warning)
+    return moved > 0 or any(alignment.refused for alignment in result.alignments)
 
 
 def _register(frames: list[Frame], kind: FrameKind, motion: str, result: Stacked, threads: int) -> None:

@@ -24,6 +24,7 @@ RUNTIME_NEEDS = {"ufafuse", "numpy", "cv2", "typer", "rich", "click"}
 BACKENDS = "runtime/backends/"
 TENSORRT = BACKENDS + "tensorrt/"
 WEB = "runtime/stream/web/"
+SERVING = "runtime/serving/"
 HOMES = {
     "onnxruntime": BACKENDS,
     "openvino": BACKENDS,
@@ -32,8 +33,14 @@ HOMES = {
     "pycuda": TENSORRT + "cuda.py",
     "imagecodecs": "runtime/pictures/conform.py",  # an extra, for other colour profiles
     "tifffile": "runtime/pictures/tiff.py",  # installed with the package, imported where a TIFF comes
-    "starlette": WEB,
-    "uvicorn": WEB,
+    "starlette": (WEB, SERVING),
+    "uvicorn": (WEB, SERVING + "server.py"),
+    "anyio": SERVING,  # comes with starlette
+    "python_multipart": SERVING + "plain.py",
+    "prometheus_client": SERVING + "metrics.py",
+    "grpc": SERVING + "grpc_service.py",
+    "google": SERVING + "grpc_service.py",
+    "tritonclient": SERVING + "grpc_service.py",
 }
 
 
@@ -67,8 +74,8 @@ def test_arrows_point_one_way(folder: str) -> None:
     [
         ("memory", {"artefact", "callbacks", "cgroup", "errors", "frames", "session"}),
         ("registration", {"errors", "frames", "memory"}),
-        ("backends", {"artefact", "cgroup", "cores", "errors", "session", "texts"}),
-        ("checks", {"artefact", "backends", "callbacks", "errors", "frames", "fuser", "images", "models", "session"}),
+        ("backends", {"artefact", "callbacks", "cgroup", "cores", "errors", "layers", "session", "texts"}),
+        ("checks", {"artefact", "backends", "callbacks", "errors", "fixed", "frames", "fuser", "images", "models", "session"}),
     ],
 )
 def test_each_room_of_the_runtime_rests_on_few_others(room: str, below: set[str]) -> None:
@@ -115,7 +122,7 @@ def modules_after(statement: str) -> set[str]:
 
 
 HEAVY = {"torch", "onnx", "onnxruntime", "openvino", "matplotlib", "scipy", "safetensors", "tensorrt", "pycuda", "skimage"}
-HEAVY |= {"starlette", "uvicorn"}
+HEAVY |= {"starlette", "uvicorn", "grpc", "prometheus_client", "tritonclient"}
 
 
 @pytest.mark.parametrize(

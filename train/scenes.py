@@ -27,7 +27,8 @@ class SceneOptions:
     max_frames: int = 12
     min_radius: float = 3.0  # of the blur over the whole range of focus
     max_radius: float = 64.0
-    boards: float = 0.35  # printed boards with raised parts; the others are bodies, hairs and slides
+    boards: float = 0.35  # printed boards with raised parts; the others are bodies and hairs
+    slides: float = 0.1  # lit from behind: dark bodies before a light that is beyond white
     unsharp_ground: float = 0.2  # the background is in focus in no frame
     relief: float = 0.5  # a surface that is tilted or curved, where one can be
     plain: float = 0.45  # of a board's raised parts: even tops
@@ -64,6 +65,7 @@ MACRO_BOARDS = SceneOptions(
     min_radius=24,
     max_radius=47,
     boards=1,
+    slides=0,
     unsharp_ground=0,
     lights=0.3,
     noise=1,
@@ -80,6 +82,8 @@ PRESETS = {"any": SceneOptions(), "macro-boards": MACRO_BOARDS}
 
 def draw_scene(rng: Rng, side: int, options: SceneOptions, texture: Texture) -> list[Layer]:
     """Draw the layers of a scene, from back to front."""
+    if options.slides and rng.random() < options.slides:
+        return _slide(rng, side, options, texture)
     if rng.random() < options.boards:
         return _board(rng, side, options, texture)
     far = 1 + rng.uniform(0.15, 1) if rng.random() < options.unsharp_ground else 1 - rng.uniform(0, 0.5)
@@ -95,6 +99,23 @@ def draw_scene(rng: Rng, side: int, options: SceneOptions, texture: Texture) -> 
         body = _bodies(rng, side, float(near), texture, options)
         if kind > 0.7:
             body.depth = _depth(rng, side, float(near), options)
+        layers.append(body)
+    return layers
+
+
+def _slide(rng: Rng, side: int, options: SceneOptions, texture: Texture) -> list[Layer]:
+    """Draw what a microscope sees of a body that is lit from behind: out of focus, its outline is eaten by the light."""
+    tint = np.exp(rng.uniform(np.log(0.25), 0, 3)) if rng.random() < 0.6 else np.ones(3)
+    level = np.exp(rng.uniform(np.log(170), np.log(900)))
+    slope = 1 + rng.uniform(0, 0.5) * (np.mgrid[:side, :side][int(rng.integers(2))] / side - 0.5)
+    layers = [Layer(np.asarray(level * slope[..., None] * tint / tint.max(), np.float32), None, float(rng.uniform(1.2, 2)))]
+    for near in np.sort(rng.uniform(0, 1, int(rng.integers(1, 6))))[::-1]:
+        if rng.random() < 0.3:
+            body = _hairs(rng, side, float(near), texture, options)
+        else:
+            body = _bodies(rng, side, float(near), texture, options)
+            body.depth = _depth(rng, side, float(near), options)
+        body.light = body.light * np.float32(np.exp(rng.uniform(np.log(0.06), 0)))
         layers.append(body)
     return layers
 

@@ -1,18 +1,19 @@
 """The whole measurement: peaks, interleaved runs at each size, cold starts, and the rows of the report."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ufafuse.benchmarks.methods import methods
-from ufafuse.benchmarks.published import PAPER_MACHINE, PAPER_MS
+from ufafuse.benchmarks.published import PAPER_MACHINE, PAPER_MS, PAPER_SIZE
 from ufafuse.benchmarks.speed.contenders import CLASSICAL, OURS, Contender, Spec, open_contender
 from ufafuse.benchmarks.speed.floor import floor_entry
-from ufafuse.benchmarks.speed.frames import batch
 from ufafuse.benchmarks.speed.fresh import in_fresh_process
+from ufafuse.benchmarks.speed.layers import counted, profile_entry
 from ufafuse.benchmarks.speed.peaks import better, measure_peaks
+from ufafuse.benchmarks.speed.plan import Plan
+from ufafuse.benchmarks.speed.throughput import throughput
 from ufafuse.benchmarks.speed.timing import WIDE_SPREAD, Samples, interleaved
 from ufafuse.benchmarks.speed.trtexec import trtexec_row
 from ufafuse.benchmarks.speed.work import Work, count_work
@@ -20,43 +21,12 @@ from ufafuse.runtime.artefact import read_manifest, tool_versions
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
+from ufafuse.runtime.layers import Layer
 from ufafuse.runtime.machine import machine
-from ufafuse.runtime.session import BACKENDS, PRECISIONS
 
 SCHEMA = 1
-PAPER_SIZE = (520, 520)
-DEFAULT_SIZES = (PAPER_SIZE, (720, 1280), (1080, 1920))
 _SUBJECTS = ("numpy", "opencv-python", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "tensorrt", "tensorrt-rtx")
-_PEERS = ("torch", "torch.compile", "onnxruntime default", "openvino default")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to measure.
-
-    Args:
-        artefacts: ``.onnx`` or ``.engine`` files.
-        sizes: (height, width) each.
-        backends: Engines for the sessions; ``("auto",)`` takes every engine that can run the file.
-        precisions: Arithmetic of the sessions; empty: the file's own, and bf16 beside fp32.
-        threads: CPU threads of everything; None: each engine chooses.
-        peers: Also time the network in PyTorch and in the engines' default settings.
-        methods: Classical methods, at the first size only.
-        seconds: Time for each contender at each size, three runs at least.
-        most_runs: ... and at most so many.
-        cold: Also start each contender in a process of its own.
-    """
-
-    artefacts: list[Path]
-    sizes: list[tuple[int, int]] = field(default_factory=lambda: list(DEFAULT_SIZES))
-    backends: tuple[str, ...] = ("auto",)
-    precisions: tuple[str, ...] = ()
-    threads: int | None = None
-    peers: bool = True
-    methods: tuple[str, ...] = ()
-    seconds: float = 10.0
-    most_runs: int = 50
-    cold: bool = True
+_COUNTED_MOST = 20  # runs with counters: they say where the time goes, not how long it takes
 
 
 @dataclass
@@ -69,6 +39,7 @@ class _Run:
     skipped: list[dict[str, Any]] = field(default_factory=list)
     work: dict[tuple[str, tuple[int, int]], Work] = field(default_factory=dict)
     hopeless: set[Spec] = field(default_factory=set)
+    counted: list[tuple[dict[str, Any], list[Layer], dict[str, float]]] = field(default_factory=list)
 
     def skip(self, spec: Spec, size: tuple[int, int] | None, reason: str) -> None:
         self.skipped.append(
@@ -99,9 +70,9 @@ def bench(plan: Plan, *, on_step: OnStep = ignored) -> dict[str, Any]:
     Raises:
         InputError: An artefact or a method does not exist; nothing at all could be measured.
     """
-    _check(plan)
+    plan.check()
     run = _Run(plan, load_average=_load())
-    specs = _specs(run)
+    specs = plan.specs()
     on_step("the machine's own limit", 0, 0)
     peaks = measure_peaks()
     first, later = len(specs), sum(spec.group != CLASSICAL for spec in specs)
@@ -119,7 +90,7 @@ def bench(plan: Plan, *, on_step: OnStep = ignored) -> dict[str, Any]:
         raise InputError(f"nothing could be measured: {reasons}")
     peaks = better(peaks, measure_peaks())
     floors = _floors(run, peaks)
-    return {
+    result = {
         "ok": True,
         "schema": SCHEMA,
         "machine": _machine(run),
@@ -129,49 +100,11 @@ def bench(plan: Plan, *, on_step: OnStep = ignored) -> dict[str, Any]:
         "skipped": run.skipped,
         "warnings": _warnings(run),
     }
-
-
-def _check(plan: Plan) -> None:
-    for path in plan.artefacts:
-        read_manifest(path)
-    names = [path.name for path in plan.artefacts]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise InputError(f"two files to time are called {twice}: rename one, or give it once.")
-    unknown = [name for name in plan.methods if name not in methods()]
-    if unknown:
-        raise InputError(f"`methods={unknown[0]}` is not known: choose from {', '.join(methods())}, all or none.")
-    wrong = [name for name in plan.precisions if name not in PRECISIONS]
-    if wrong:
-        raise InputError(f"`precision={wrong[0]}` is not known: choose from {', '.join(PRECISIONS)}.")
-    strange = [name for name in plan.backends if name not in BACKENDS]
-    if strange:
-        raise InputError(f"`backend={strange[0]}` is not known: choose from {', '.join(BACKENDS)}.")
-
-
-def _specs(run: _Run) -> list[Spec]:
-    plan, specs = run.plan, []
-    for path in plan.artefacts:
-        specs += _session_specs(plan, path)
-    if plan.peers:
-        floats = [path for path in plan.artefacts if path.suffix == ".onnx" and read_manifest(path).precision == "fp32"]
-        specs += [Spec(kind, str(path), threads=plan.threads) for path in floats for kind in _PEERS]
-    return specs + [Spec("method", name) for name in plan.methods]
-
-
-def _session_specs(plan: Plan, path: Path) -> list[Spec]:
-    if path.suffix == ".engine":
-        return [Spec("session", str(path), "tensorrt", None, plan.threads)]
-    own = read_manifest(path).precision
-    every = (("openvino", "onnxruntime") if backend == "auto" else (backend,) for backend in plan.backends)
-    backends = dict.fromkeys(backend for some in every for backend in some)
-    precisions: tuple[str, ...] = plan.precisions or ((own, "bf16") if own == "fp32" else (own,))
-    return [
-        Spec("session", str(path), backend, precision, plan.threads)
-        for precision in precisions
-        for backend in backends
-        if not (precision == "bf16" and backend == "onnxruntime" and not plan.precisions)  # it has none; not worth a line
-    ]
+    if plan.profile:
+        result["profiles"] = [_profile(entry, layers, plain, peaks) for entry, layers, plain in run.counted]
+    if plan.streams:
+        result["throughput"] = _throughput(run, on_step)
+    return result
 
 
 def _measure_size(run: _Run, specs: list[Spec], size: tuple[int, int], step: Callable[[str, int], None]) -> None:
@@ -196,16 +129,28 @@ def _measure_size(run: _Run, specs: list[Spec], size: tuple[int, int], step: Cal
         timed.add(name)
         step(f"{text}, timing", len(specs) + len(timed))
 
-    pairs = {layout: batch(layout, *size) for layout in {contender.layout for contender in opened.values()}}
-    calls = {name: _call(contender, pairs[contender.layout]) for name, contender in opened.items()}
+    given = _given(opened.values(), size)
+    calls = {name: _call(contender, given[contender.feed]) for name, contender in opened.items()}
     samples = interleaved(calls, seconds=run.plan.seconds, most=run.plan.most_runs, after=split)
     for number, (name, contender) in enumerate(opened.items()):
+        if run.plan.profile and contender.spec.group == OURS:
+            step(f"{text}, counting the layers of {contender.backend}", 2 * len(specs) + number)
+            _count(run, contender, size, given[contender.feed])
         contender.close()
         step(f"{text}, cold start of {contender.backend}", 2 * len(specs) + number)
         run.rows.append(_row(run, contender, size, samples[name], device[name]))
     for path in run.plan.artefacts:
         if path.suffix == ".engine":
             _add_trtexec(run, path, size)
+
+
+def _given(opened: Iterable[Contender], size: tuple[int, int]) -> dict[str, tuple[Any, ...]]:
+    """What each runs on, by its feed; made once for all of a feed."""
+    given: dict[str, tuple[Any, ...]] = {}
+    for contender in opened:
+        if contender.feed not in given:
+            given[contender.feed] = contender.inputs(size)
+    return given
 
 
 def _ready(run: _Run, spec: Spec, size: tuple[int, int]) -> Contender | None:
@@ -220,7 +165,7 @@ def _ready(run: _Run, spec: Spec, size: tuple[int, int]) -> Contender | None:
         return None
     try:
         with _as_ours(name):
-            contender.run(*batch(contender.layout, *size))
+            contender.run(*contender.inputs(size))
     except UfaError as error:
         run.skip(spec, size, str(error))
         contender.close()
@@ -244,8 +189,36 @@ def _in_short(error: Exception) -> str:
     return " ".join(lines[:2])[:200] or type(error).__name__
 
 
-def _call(contender: Contender, pair: tuple[Any, Any]) -> Callable[[], None]:
-    return lambda: contender.run(*pair)
+def _call(contender: Contender, given: tuple[Any, ...]) -> Callable[[], None]:
+    return lambda: contender.run(*given)
+
+
+def _count(run: _Run, contender: Contender, size: tuple[int, int], given: tuple[Any, ...]) -> None:
+    spec = contender.spec
+    try:
+        with _as_ours(contender.backend):
+            layers, plain = counted(contender, given, min(_COUNTED_MOST, run.plan.most_runs))
+    except UfaError as error:
+        run.skip(spec, size, f"layers: {error}")
+        return
+    entry = {"artefact": Path(spec.artefact).name, "path": spec.artefact, "backend": contender.backend}
+    run.counted.append((entry | {"precision": contender.precision, "size": list(size)}, layers, plain))
+
+
+def _throughput(run: _Run, on_step: OnStep) -> list[dict[str, Any]]:
+    sessions = [spec for spec in run.plan.specs() if spec.group == OURS and spec not in run.hopeless]
+    return throughput(
+        sessions,
+        run.plan.sizes,
+        run.plan.streams,
+        seconds=run.plan.seconds,
+        opened=lambda spec, size: _ready(run, spec, size),
+        on_step=lambda what: on_step(what, 0, 0),
+    )
+
+
+def _profile(entry: dict[str, Any], layers: list[Layer], plain: dict[str, float], peaks: dict[str, Any]) -> dict[str, Any]:
+    return entry | profile_entry(layers, plain, peaks["gpu"] if entry["backend"] == "tensorrt" else peaks)
 
 
 def _row(run: _Run, contender: Contender, size: tuple[int, int], samples: Samples, device: dict[str, float]) -> dict[str, Any]:
@@ -258,7 +231,7 @@ def _row(run: _Run, contender: Contender, size: tuple[int, int], samples: Sample
         "precision": contender.precision,
         "size": list(size),
         **samples.statistics(),
-        "vs_paper": _vs_paper(samples.statistics()["p50_ms"], size),
+        "vs_paper": _vs_paper(samples.statistics()["p50_ms"], size) if contender.fuses else None,
         "of_floor": None,
         "cold_ms": None,
         "rss_mib": None,

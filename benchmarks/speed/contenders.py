@@ -2,14 +2,16 @@
 
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from ufafuse.benchmarks.speed.frames import batch, graph_inputs
 from ufafuse.runtime.errors import BackendError, InputError
+from ufafuse.runtime.layers import Layer
 
 OURS, PEER, CLASSICAL = "ours", "peer", "classical"
 _GROUPS = {
@@ -33,6 +35,7 @@ class Spec:
         backend: For a session.
         precision: For a session; None: the backend chooses.
         threads: CPU threads; None: the engine chooses.
+        streams: Of a session: runs at once that it is made ready for.
     """
 
     kind: str
@@ -40,6 +43,7 @@ class Spec:
     backend: str = "auto"
     precision: str | None = None
     threads: int | None = None
+    streams: int | None = None
 
     @property
     def group(self) -> str:
@@ -58,17 +62,32 @@ class Contender(ABC):
         spec: What it was made from.
         backend: The engine in use.
         precision: The arithmetic in use, such as ``"int8+fp32"``.
-        layout: What `run` takes; see `frames.batch`.
+        layout: How `run` takes frames; see `frames.batch`.
+        fuses: Whether a run gives a fused frame; graphs for tiles and stacks are a step of that.
     """
 
     spec: Spec
     backend: str
     precision: str
     layout: str = "float"
+    fuses: bool = True
 
     @abstractmethod
-    def run(self, near: NDArray[Any], far: NDArray[Any]) -> None:
-        """Fuse one pair and wait for the result."""
+    def run(self, *given: Any) -> None:  # noqa: ANN401 - two frames, or all inputs of a graph by name
+        """Fuse one pair, or run the graph once, and wait for the result."""
+
+    @property
+    def feed(self) -> str:
+        """Contenders of one feed take the same `inputs`."""
+        return self.layout
+
+    def inputs(self, size: tuple[int, int]) -> tuple[Any, ...]:
+        """What `run` takes, for frames of this (height, width)."""
+        return batch(self.layout, *size)
+
+    def layers(self, given: Sequence[Any], runs: int, before: Callable[[], None]) -> list[Layer]:  # noqa: ARG002 - for others
+        """The time of each layer, see `Session.layers`. Raises: BackendError, where there are no counters."""
+        raise BackendError(f"{self.backend} tells no time for each layer.")
 
     def device_times(self) -> dict[str, float]:
         """Where an engine on a GPU says how the last run was spent: names such as ``compute_ms``; empty otherwise."""
@@ -87,14 +106,32 @@ class SessionContender(Contender):
         from ufafuse.runtime.session import SessionOptions, open_session
 
         self.spec = spec
-        options = SessionOptions(precision=spec.precision, threads=spec.threads)
+        options = SessionOptions(precision=spec.precision, threads=spec.threads, streams=spec.streams)
         self._session = open_session(Path(spec.artefact), backend=spec.backend, options=options)
         self.backend, self.precision = self._session.backend, self._session.precision
         self.layout = layout_for(self._session, BGR_BYTES)
+        self.fuses = self._session.manifest.role == "whole"
 
-    def run(self, near: NDArray[Any], far: NDArray[Any]) -> None:
-        """Fuse one pair."""
-        self._session.run(near, far)
+    @property
+    def feed(self) -> str:
+        """A graph that is a step of something has inputs of its own."""
+        return self.layout if self.fuses else f"{self.spec.artefact} {self.layout}"
+
+    def inputs(self, size: tuple[int, int]) -> tuple[Any, ...]:
+        """Two frames, or the graph's inputs by name."""
+        return batch(self.layout, *size) if self.fuses else (graph_inputs(self._session.manifest, self.layout, size),)
+
+    def run(self, *given: Any) -> None:  # noqa: ANN401 - as above
+        """Fuse one pair, or run the graph once."""
+        if self.fuses:
+            self._session.run(*given)
+        else:
+            self._session.infer(*given)
+
+    def layers(self, given: Sequence[Any], runs: int, before: Callable[[], None]) -> list[Layer]:
+        """The session's own counters."""
+        inputs = {"near": given[0], "far": given[1]} if self.fuses else given[0]
+        return self._session.layers(inputs, runs=runs, only_fused=self.fuses, before=before)
 
     def device_times(self) -> dict[str, float]:
         """The session's own split, where it has one."""

@@ -6,7 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.artefact import Manifest
+from ufafuse.runtime.memory.tiling import round_up
+
 _SEED = 20260
+_FRAMES = 2.0  # in the stack that a graph is given the middle of
 _BLUR_SHARE = 130
 
 
@@ -40,3 +44,31 @@ def batch(layout: str, height: int, width: int) -> tuple[NDArray[Any], NDArray[A
     if layout == "levels":
         return near, far
     return near.astype(np.float32) / 255, far.astype(np.float32) / 255
+
+
+def graph_inputs(manifest: Manifest, layout: str, size: tuple[int, int]) -> dict[str, NDArray[Any]]:
+    """All inputs of a graph by name, whatever it is for: a whole network, a step of tiling, a step of a stack.
+
+    Args:
+        manifest: The graph's; its role, strides and widths say what it takes.
+        layout: Of its frames, as `batch`.
+        size: (height, width).
+    """
+    near, far = batch(layout, *size)
+    if manifest.role in ("whole", "tile"):
+        inputs = {"near": near, "far": far}
+        if manifest.role == "tile" and manifest.extra.get("global_means"):
+            means = np.full((1, sum(manifest.extra["widths"])), 0.1, np.float32)
+            inputs |= {"means_near": means, "means_far": means}
+        return inputs
+    inputs = {"frame": near}
+    if manifest.role == "means":
+        inputs["mask"] = np.ones((1, 1, *size), np.float32)
+    if manifest.role == "score":
+        inputs["mean"] = batch("float", *size)[0]
+        inputs["count"] = np.full((1, 1, *size), _FRAMES, np.float32)
+        height, width = (round_up(side, int(manifest.extra["stride"])) for side in size)
+        rng = np.random.default_rng(_SEED)
+        for scale, (channels, stride) in enumerate(zip(manifest.extra["widths"], manifest.extra["strides"], strict=True)):
+            inputs[f"gathered_{scale}"] = rng.random((1, 2 * channels, height // stride, width // stride), np.float32)
+    return inputs

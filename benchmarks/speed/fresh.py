@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from ufafuse.benchmarks.speed.contenders import Spec, open_contender
-from ufafuse.benchmarks.speed.frames import batch
 from ufafuse.benchmarks.speed.timing import timed
 from ufafuse.runtime.errors import BackendError, UfaError
 
@@ -49,10 +48,10 @@ def _measured(request: dict[str, Any]) -> dict[str, float]:
     loading = time.time()
     contender = open_contender(Spec(**request["spec"]))
     loaded = time.time()
-    near, far = batch(contender.layout, *size)
-    first_ms = timed(lambda: contender.run(near, far))
+    given = contender.inputs(size)
+    first_ms = timed(lambda: contender.run(*given))
     cold_ms = (loaded - started) * 1e3 + first_ms  # the making of the test pair is left out
-    contender.run(near, far)
+    contender.run(*given)
     device_mib = _device_mib()
     contender.close()
     found = {

@@ -9,6 +9,8 @@ from ufafuse.benchmarks.speed.tradeoff import leading
 from ufafuse.runtime.artefact import atomic_write
 
 _COLOURS = {"ours": "#1b6ca8", "peer": "#8a8a8a", "classical": "#c98b1b"}
+_KINDS = ("#1b6ca8", "#c98b1b", "#3c8d53", "#a8453c", "#7457a6", "#4f9aa8", "#b06a9a", "#6d6d6d", "#98a33b", "#34495e")
+_WORTH_A_FIGURE = 0.05  # of the bar: a narrower piece has no room for its time
 _DPI, _FONT = 130, 8
 _LETTER = 0.6
 """Width of a letter over the height of its font, a little more than it is."""
@@ -93,7 +95,7 @@ def _latency_panel(panel: Any, result: Result, size: list[int]) -> None:  # noqa
 
 
 def _label(row: Mapping[str, Any]) -> str:
-    if row["group"] == CLASSICAL:
+    if row.get("group") == CLASSICAL:
         return str(row["artefact"])
     return f"{Path(row['artefact']).stem} · {row['backend']} · {row['precision']}"
 
@@ -102,6 +104,43 @@ def _paper_ms(result: Result, size: Sequence[int]) -> float:
     """The paper's time at its speed per pixel."""
     paper = result["paper"]
     return float(paper["ms"] * size[0] * size[1] / (paper["size"][0] * paper["size"][1]))
+
+
+def layers_plot(path: Path, profiles: Sequence[Mapping[str, Any]]) -> Path:
+    """A bar for each profile, cut by kinds of layers; the dark part of each piece is what it would take at the limit."""
+    kinds: dict[str, float] = {}
+    for profile in profiles:
+        for kind in profile["kinds"]:
+            kinds[kind["kind"]] = kinds.get(kind["kind"], 0.0) + kind["share"]
+    colours = {name: _KINDS[place % len(_KINDS)] for place, name in enumerate(sorted(kinds, key=lambda name: -kinds[name]))}
+    figure = _canvas(10, 1.6 + 0.55 * len(profiles))
+    panel = figure.subplots()
+    for place, profile in enumerate(profiles):
+        _layers_bar(panel, profile, place, colours)
+    labels = [f"{_label(profile)} · {size_text(profile['size'])}" for profile in profiles]
+    panel.set_yticks(range(len(labels)), labels, fontsize=_FONT)
+    panel.set_ylim(len(labels) - 0.5, -0.5)
+    panel.set_xlabel("share of the layers' time; dark: what the kind would take at this machine's limit")
+    panel.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    panel.set_xlim(0, 1)
+    panel.spines[["top", "right"]].set_visible(False)
+    handles = [panel.barh(0, 0, color=colour, label=name) for name, colour in colours.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=_FONT, frameon=False)
+    figure.suptitle("Where the time of one run goes", fontsize=11, x=0.01, ha="left")
+    return _saved(path, figure)
+
+
+def _layers_bar(panel: Any, profile: Mapping[str, Any], place: int, colours: Mapping[str, str]) -> None:  # noqa: ANN401
+    left = 0.0
+    for kind in profile["kinds"]:
+        colour, share = colours[kind["kind"]], kind["share"]
+        panel.barh(place, share, left=left, height=0.7, color=colour, alpha=0.45)
+        if kind["of_limit"]:
+            panel.barh(place, share * min(1.0, kind["of_limit"]), left=left, height=0.7, color=colour)
+        if share > _WORTH_A_FIGURE:
+            panel.annotate(f"{kind['ms']:.3g}", (left + share / 2, place), ha="center", va="center", fontsize=_FONT)
+        left += share
+    panel.annotate(f" {profile['layers_ms']:.3g} ms", (1.0, place), va="center", fontsize=_FONT, annotation_clip=False)
 
 
 def tradeoff_plot(path: Path, result: Result) -> Path:

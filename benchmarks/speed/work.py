@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ufafuse.benchmarks.speed.frames import graph_inputs
 from ufafuse.network.spec import Spec
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import InputError
@@ -47,7 +48,7 @@ class Work:
 
 
 def count_work(model: Path, size: tuple[int, int]) -> Work:
-    """Count the work of an ONNX file on one pair of ``size`` (height, width).
+    """Count the work of an ONNX file on one pair of ``size`` (height, width), or on one frame where it takes one.
 
     The shapes inside come from one run in ONNX Runtime that returns shapes only: the graphs slice and pad by computed amounts,
     which static shape inference gives up on.
@@ -62,7 +63,9 @@ def count_work(model: Path, size: tuple[int, int]) -> Work:
     manifest = read_manifest(model)
     graph = onnx.load(str(model))
     counted = [node for node in graph.graph.node if node.op_type in _COUNTED]
-    shapes = _shapes(graph, counted, manifest.io, size)
+    feed = graph_inputs(manifest, manifest.io, size)
+    outputs = [] if manifest.role == "whole" else [value.name for value in graph.graph.output]
+    shapes = _shapes(graph, counted, outputs, feed)
     quantised = {output for node in graph.graph.node if node.op_type == "DequantizeLinear" for output in node.output}
     flop = int8_op = elements = 0.0
     for node in counted:
@@ -74,8 +77,11 @@ def count_work(model: Path, size: tuple[int, int]) -> Work:
         elements += float(np.prod(shapes[node.input[0]]) + np.prod(shapes[node.output[0]]))
     weights = float(sum(np.prod(tensor.dims) for tensor in graph.graph.initializer))
     pixel_bytes = (2 + 1) * 3 * (1 if manifest.io == "uint8" else 4)  # two frames in and one out, three channels
+    io_bytes = float(size[0] * size[1] * pixel_bytes)
+    if outputs:
+        io_bytes = float(sum(array.nbytes for array in feed.values()) + 4 * sum(np.prod(shapes[name]) for name in outputs))
     parameters = Spec.from_dict(manifest.spec).parameters if manifest.spec else _parameters(graph, counted)
-    return Work(flop, int8_op, elements, weights, float(size[0] * size[1] * pixel_bytes), parameters)
+    return Work(flop, int8_op, elements, weights, io_bytes, parameters)
 
 
 def _parameters(graph: Any, counted: list[Any]) -> int:  # noqa: ANN401 - protobuf
@@ -104,14 +110,19 @@ def _reach(node: Any, weight: tuple[int, ...]) -> float:  # noqa: ANN401 - an on
     return float(np.prod(weight[1:]))  # channels per group times the kernel
 
 
-def _shapes(graph: Any, nodes: list[Any], io: str, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:  # noqa: ANN401 - protobuf
+def _shapes(
+    graph: Any,  # noqa: ANN401 - protobuf
+    nodes: list[Any],
+    outputs: list[str],
+    feed: dict[str, Any],
+) -> dict[str, tuple[int, ...]]:
     import onnx
 
     try:
         import onnxruntime as ort
     except ImportError as error:
         raise InputError("counting a network's work needs onnxruntime: pip install 'ufafuse[cpu]'.") from error
-    names = sorted({name for node in nodes for name in (node.input[0], node.input[1], node.output[0])})
+    names = sorted({name for node in nodes for name in (node.input[0], node.input[1], node.output[0])} | set(outputs))
     probe = onnx.ModelProto()
     probe.CopyFrom(graph)
     del probe.graph.output[:]
@@ -121,6 +132,5 @@ def _shapes(graph: Any, nodes: list[Any], io: str, size: tuple[int, int]) -> dic
     settings = ort.SessionOptions()
     settings.log_severity_level = 3
     session = ort.InferenceSession(probe.SerializeToString(), settings, providers=["CPUExecutionProvider"])
-    frame = np.zeros((1, *size, 3), np.uint8) if io == "uint8" else np.zeros((1, 3, *size), np.float32)
-    values = map(np.asarray, session.run(None, {"near": frame, "far": frame}))
+    values = map(np.asarray, session.run(None, feed))
     return {name: tuple(int(side) for side in value) for name, value in zip(names, values, strict=True)}

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -10,12 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest
+from ufafuse.runtime.backends.crowd import Crowd
 from ufafuse.runtime.backends.openvino_api import PrePostProcessor, ops, ov
+from ufafuse.runtime.backends.openvino_layers import COUNTED, layers_of
+from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, ModelError
+from ufafuse.runtime.layers import Layer
 from ufafuse.runtime.session import Session, SessionOptions, check_tensors
 
 Inputs: TypeAlias = tuple[tuple[str, tuple[int, ...], str], ...]  # names, shapes and dtypes
-Task: TypeAlias = tuple[Inputs, bool]  # and whether only the fused picture is wanted
+Task: TypeAlias = tuple[Inputs, bool, int]  # and whether only the fused picture is wanted, and the streams
 
 _PICTURES = frozenset(("near", "far", "frame"))
 _FUSED = "fused"
@@ -38,6 +43,7 @@ _TYPES = {"fp32": "f32", "bf16": "bf16"}
 # columns came out as NaN (OpenVINO 2026.4). They are so small that it costs nothing.
 _NARROW = 32
 _KEPT_SIZES = 2
+_KEPT_CROWDED = 4  # each size for one run at a time, and for several
 _KEPT_SIZES_LEAN = 6  # the sizes of the tiles of one frame; they hold no activations between runs
 
 
@@ -52,6 +58,11 @@ class _Request:
     def __init__(self, request: Any) -> None:  # noqa: ANN401 - as below
         self._request = request
         self._own: dict[str, Any] = {}
+
+    @property
+    def counters(self) -> Any:  # noqa: ANN401 - as below
+        """What tells the time of each node of the last run."""
+        return self._request
 
     def infer(self, inputs: dict[str, NDArray[Any]], results: dict[str, NDArray[Any]]) -> None:
         for name, array in results.items():
@@ -88,6 +99,11 @@ class _Compiled:
         self._idle.append(request)
         return results
 
+    def counted(self, inputs: dict[str, NDArray[Any]]) -> Any:  # noqa: ANN401 - as above
+        """Run once; the request that did, whose counters tell about that run."""
+        self.infer(inputs)
+        return self._idle[-1].counters
+
     def infer_and_release(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         with self._releasing:  # nothing may run while its memory goes
             results = self.infer(inputs)
@@ -120,6 +136,8 @@ class OpenVinoSession(Session):
         if options.threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = options.threads
         self._lean = options.lean
+        # Under a memory budget one frame is fused at a time, and a second network would not be within it.
+        self._crowd = Crowd(1 if options.lean else options.streams, options.threads or usable_cores())
         self._kept = _KEPT_SIZES_LEAN if options.lean else _KEPT_SIZES
         self._core = ov.Core()
         self._compiling = threading.Lock()
@@ -145,9 +163,9 @@ class OpenVinoSession(Session):
     def _infer(self, inputs: dict[str, NDArray[Any]], *, only_fused: bool) -> dict[str, NDArray[Any]]:
         self._check(inputs)
         try:
-            given = tuple((name, array.shape, array.dtype.name) for name, array in inputs.items())
-            compiled = self._compiled_for((given, only_fused))
-            return compiled.infer_and_release(inputs) if self._lean else compiled.infer(inputs)
+            with self._crowd.entered() as streams:
+                compiled = self._compiled_for((_kinds(inputs), only_fused, streams))
+                return compiled.infer_and_release(inputs) if self._lean else compiled.infer(inputs)
         except (RuntimeError, TypeError) as error:
             raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
 
@@ -155,16 +173,32 @@ class OpenVinoSession(Session):
         """Compile the network for one 8-bit pair of this size."""
         shape = (1, *size, 3) if self.manifest.io == "uint8" else (1, 3, *size)
         try:
-            self._compiled_for(((("near", shape, "uint8"), ("far", shape, "uint8")), not want_map))
+            self._compiled_for(((("near", shape, "uint8"), ("far", shape, "uint8")), not want_map, self._crowd.at_first))
         except RuntimeError as error:
             raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
 
     def prepare_inputs(self, inputs: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
         """Compile the network for these shapes and dtypes."""
         try:
-            self._compiled_for((tuple((name, shape, dtype) for name, (shape, dtype) in inputs.items()), False))
+            kinds = tuple((name, shape, dtype) for name, (shape, dtype) in inputs.items())
+            self._compiled_for((kinds, False, self._crowd.at_first))
         except RuntimeError as error:
             raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
+
+    def layers(
+        self, inputs: dict[str, NDArray[Any]], *, runs: int, only_fused: bool = False, before: Callable[[], None] = ignored
+    ) -> list[Layer]:
+        """The time of each node; see `Session.layers`."""
+        self._check(inputs)
+        with self._compiling:
+            if self._network is None:
+                raise BackendError("the session was closed: open it again.")
+            try:
+                network, names = self._compile((_kinds(inputs), only_fused, 1), COUNTED)
+            except RuntimeError as error:
+                raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
+        compiled = _Compiled(network, names)
+        return layers_of(network, lambda: compiled.counted(inputs), runs, before)
 
     def _check(self, inputs: dict[str, NDArray[Any]]) -> None:
         """OpenVINO itself would leave a missing input's size free, take any rank, and convert bytes to 0.0 .. 255.0."""
@@ -193,25 +227,35 @@ class OpenVinoSession(Session):
             if task in self._by_task:
                 self._by_task.move_to_end(task)
                 return self._by_task[task]
-            while len(self._by_task) >= self._kept:
+            while len(self._by_task) >= (_KEPT_CROWDED if self._crowd.seen else self._kept):
                 self._by_task.popitem(last=False)  # before the new one, so that they never stand side by side
-            inputs, only_fused = task
-            network = self._network.clone()
-            names = [_FUSED] if only_fused else [port.get_any_name() for port in network.outputs]
-            network.reshape({name: list(shape) for name, shape, _ in inputs})
-            if only_fused:
-                _leave_only_fused(network)
-            if self._pictures & {name for name, _, dtype in inputs if dtype == "uint8"}:
-                network = _of_levels(network, self._pictures)
-            settings = self._settings | ({"INFERENCE_PRECISION_HINT": "f32"} if self._narrow(inputs) else {})
-            compiled = _Compiled(self._core.compile_model(network, "CPU", settings), names)
+            compiled = _Compiled(*self._compile(task, {}))
             self._by_task[task] = compiled
             return compiled
+
+    def _compile(self, task: Task, more: Mapping[str, Any]) -> tuple[Any, list[str]]:
+        """The network compiled for this task, with ``more`` settings, and its results' names."""
+        inputs, only_fused, streams = task
+        network = self._network.clone()
+        names = [_FUSED] if only_fused else [port.get_any_name() for port in network.outputs]
+        network.reshape({name: list(shape) for name, shape, _ in inputs})
+        if only_fused:
+            _leave_only_fused(network)
+        if self._pictures & {name for name, _, dtype in inputs if dtype == "uint8"}:
+            network = _of_levels(network, self._pictures)
+        settings = self._settings | ({"INFERENCE_PRECISION_HINT": "f32"} if self._narrow(inputs) else {})
+        if streams > 1:
+            settings["NUM_STREAMS"] = streams
+        return self._core.compile_model(network, "CPU", {**settings, **more}), names
 
     def _narrow(self, inputs: Inputs) -> bool:
         """Whether the pictures have fewer columns or rows than bf16 kernels are safe with."""
         first = 1 if self.manifest.io == "uint8" else 2
         return any(min(shape[first : first + 2]) < _NARROW for _, shape, _ in inputs if len(shape) == 4)
+
+
+def _kinds(inputs: Mapping[str, NDArray[Any]]) -> Inputs:
+    return tuple((name, array.shape, array.dtype.name) for name, array in inputs.items())
 
 
 def _leave_only_fused(network: Any) -> None:  # noqa: ANN401 - openvino's types are its own

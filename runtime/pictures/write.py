@@ -141,12 +141,21 @@ def write_image(
     """
     path, options = Path(path), options or WriteOptions()
     check_output(path, force=force, image=image, inputs=inputs, options=options)
-    data = _encoded(path, image, metadata, options)
+    data = encoded(path, image, metadata, options)
     with atomic_write(path, force=force) as temporary:
         temporary.write_bytes(data)
 
 
-def _encoded(path: Path, image: Image, metadata: Metadata | None, options: WriteOptions) -> bytes | memoryview:
+def encoded(path: Path, image: Image, metadata: Metadata | None, options: WriteOptions) -> bytes | memoryview:
+    """A picture as the bytes of a file of this name; nothing is written.
+
+    Args:
+        path: Its suffix is the format; the name stands in the errors.
+        image, metadata, options: As `write_image`; the format holds the image (`check_holds`).
+
+    Raises:
+        OutputError: It cannot be encoded so.
+    """
     suffix = path.suffix.lower()
     if suffix in _TIFF:
         from ufafuse.runtime.pictures.tiff import tiff_bytes

@@ -50,6 +50,7 @@ INTERPOLATION = cv2.INTER_CUBIC
 _FARTHEST = 0.15  # of the frame's diagonal, that a corner may move
 _LEAST_SIDE = 32
 _GLANCE_PIXELS = 65_536  # for the check of frames that nobody asked to align: tens of milliseconds
+_LIKENESS_PIXELS = 16_384
 _GLANCE_MOTION = "affine"
 _SURELY_BETTER = 0.7  # as `_CLEARLY_BETTER`, before somebody is warned
 _SEEN = 1.5  # pixels: from here on a shift is told
@@ -182,7 +183,8 @@ def _estimate(a: Picture, b: Picture, size: tuple[int, ...], motion: str, better
         return unmoved(size, before, "")
     if 1 - after > better * (1 - before):
         return unmoved(size, before, f"after a move of {moved:.1f} pixels the frames agree no better")
-    return Alignment(motion, matrix, before, after, moved, crop)
+    shifted_only = bool(np.array_equal(found[:2, :2], np.eye(2)) and not found[2, :2].any())
+    return Alignment("translation" if shifted_only else motion, matrix, before, after, moved, crop)
 
 
 def chained(steps: Sequence[Alignment], size: tuple[int, ...], reference: int = 0) -> list[Alignment]:
@@ -197,7 +199,7 @@ def chained(steps: Sequence[Alignment], size: tuple[int, ...], reference: int = 
         As many alignments, in the frames' order without the reference; where a step was refused, the frame is taken to lie
         like its neighbour on the reference's side.
     """
-    backwards = _outwards([_inverse(step, size) for step in steps[:reference][::-1]], size)
+    backwards = _outwards([inverse(step, size) for step in steps[:reference][::-1]], size)
     return backwards[::-1] + _outwards(steps[reference:], size)
 
 
@@ -240,7 +242,7 @@ def followed(before: Alignment, step: Alignment, size: tuple[int, ...]) -> Align
     return replace(step, motion=motion, matrix=matrix, moved=distance, crop=crop)
 
 
-def _inverse(step: Alignment, size: tuple[int, ...]) -> Alignment:
+def inverse(step: Alignment, size: tuple[int, ...]) -> Alignment:
     """The same step seen from the other frame."""
     matrix: Matrix = np.asarray(np.linalg.inv(step.matrix), np.float64)
     return replace(step, matrix=matrix / matrix[2, 2], moved=_farthest_move(matrix, size))
@@ -260,6 +262,19 @@ def comparable(frame: Frame, kind: FrameKind, pixels: int) -> Picture:
     side = max(1, round(width * factor)), max(1, round(height * factor))
     reduced: Picture = np.asarray(cv2.resize(luma(frame, kind), side, interpolation=cv2.INTER_AREA))
     return np.multiply(reduced, np.float32(1 / kind.unit), dtype=np.float32)
+
+
+def glance(frame: Frame, kind: FrameKind) -> Picture:
+    """What tells which frames of a stack are alike: their scalar product is the correlation of small pictures of the two.
+
+    Those are not made equally sharp, as `Alignment.confidence` is of: frames near each other in focus agree best.
+
+    Returns:
+        float32, one axis, of mean 0 and length 1 (all 0 where the frame is flat).
+    """
+    small = cv2.GaussianBlur(comparable(frame, kind, _LIKENESS_PIXELS), (0, 0), 1.0)
+    small = (small - small.mean()).ravel()
+    return np.asarray(small / max(float(np.linalg.norm(small)), 1e-12), np.float32)
 
 
 def _scaling(size: tuple[int, ...], reduced: tuple[int, ...]) -> Matrix:

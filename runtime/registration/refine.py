@@ -24,6 +24,10 @@ _SMOOTH_SIGMA = 1.0
 _DETAIL_SIGMA, _AROUND_SIGMA = 2.0, 5.0
 _STEEPNESS = 3.0  # how sharply "sharper in the near frame" turns into "sharper in the other one"
 _BLURS = (0.6, 0.9, 1.3, 1.8, 2.5, 3.5, 5.0)
+_PARTS = 6  # along each side, whose estimates are compared
+# Of the statistic by which parts of the picture tell more than a shift: steps of a lens that breathes reached 790 to 1,600 on a
+# real board, silhouettes that only went out of focus 1 to 17.
+_SURELY = 20.0
 _SHIFT_PENALTY = 0.01  # of the shift's own weight: without both kinds of region it cannot be told from the motion
 _MARGIN = 8  # pixels at the border that the smoothing reaches
 # What is smoothed like this loses nothing when every other pixel is left out, and four times the time is won.
@@ -33,7 +37,10 @@ _LEAST_SIDE = 4 * _MARGIN
 
 
 def refined(compared: "Compared", matrix: Matrix, motion: str) -> Matrix:
-    """A better motion from a good one.
+    """A better motion from a good one, of which scale, turn and the like are kept only where the picture tells them.
+
+    A silhouette that goes out of focus is eaten by the light around it, which looks like a change of scale. Unlike a lens's
+    breathing, it is another one in each part of the picture: see `_told`.
 
     Args:
         compared: The two pictures.
@@ -46,16 +53,73 @@ def refined(compared: "Compared", matrix: Matrix, motion: str) -> Matrix:
     shape = compared.shape
     if min(shape) < _LEAST_SIDE:
         return matrix
-    fields = _displacements(shape, motion)
+    found, equations = _solved(compared, matrix, motion)
+    if equations is None or motion == "translation" or _told(found, equations, shape, motion):
+        return found
+    centre = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2, 1.0])
+    there = found @ centre
+    shift = np.eye(3)
+    shift[:2, 2] = there[:2] / there[2] - centre[:2]
+    return _solved(compared, shift, "translation")[0]
+
+
+def _solved(compared: "Compared", matrix: Matrix, motion: str) -> tuple[Matrix, "Equations | None"]:
+    """The motion after Gauss-Newton steps, and the equations of the last one (None: nothing determines it)."""
+    fields = _displacements(compared.shape, motion)
+    equations: Equations | None = None
     for _ in range(_STEPS):
-        step = _step(compared.at(matrix), fields)
+        there = _equations(compared.at(matrix), fields)
+        step = there.solved()
         if step is None:
             break
-        matrix = matrix @ _as_matrix(step, shape, motion)
+        equations = there
+        matrix = matrix @ _as_matrix(step, compared.shape, motion)
         matrix = matrix / matrix[2, 2]
         if np.abs(step).max() < _ENOUGH:
             break
-    return matrix
+    return matrix, equations
+
+
+class Equations(NamedTuple):
+    """Normal equations of the parameters' least-squares change, by parts of the picture.
+
+    Attributes:
+        normal: parts x P x P, rights: parts x P; P is the motion's parameters and four others that are left out of it.
+        motion: How many of them are the motion's.
+    """
+
+    normal: NDArray[np.float64]
+    right: NDArray[np.float64]
+    motion: int
+
+    def solved(self, without: int | None = None) -> NDArray[np.float64] | None:
+        """The change, of all parts or `without` one; None where nothing determines it."""
+        normal, right = self.normal.sum(0), self.right.sum(0)
+        if without is not None:
+            normal, right = normal - self.normal[without], right - self.right[without]
+        for axis in (0, 1):
+            normal[self.motion + axis, self.motion + axis] += _SHIFT_PENALTY * normal[axis, axis]
+        if np.linalg.cond(normal) > 1 / np.finfo(np.float32).eps:
+            return None
+        return np.asarray(np.linalg.solve(normal, right)[: self.motion], np.float64)
+
+
+def _told(matrix: Matrix, equations: Equations, shape: tuple[int, ...], motion: str) -> bool:
+    """Whether the parts of the picture agree that more than a shift happened (a Wald test, its covariance by jackknife)."""
+    without = [equations.solved(part) for part in range(len(equations.normal))]
+    estimates = np.array([estimate for estimate in without if estimate is not None])
+    if len(estimates) < len(without):
+        return False
+    spread = estimates - estimates.mean(0)
+    covariance = (len(estimates) - 1) / len(estimates) * spread.T @ spread
+    more, covariance = _as_parameters(matrix, shape, motion)[2:], covariance[2:, 2:]
+    covariance = covariance + np.eye(len(more)) * _ENOUGH**2
+    if more @ np.linalg.solve(covariance, more) / len(more) >= _SURELY:
+        return True
+    if motion not in ("affine", "homography"):
+        return False
+    scale = np.array([0.5, 0, 0, 0.5, 0, 0][: len(more)])  # a lens that breathes does so in both directions alike
+    return bool((scale @ more) ** 2 / (scale @ covariance @ scale) >= _SURELY)
 
 
 class Alike(NamedTuple):
@@ -82,7 +146,7 @@ class Compared:
         """Take ``near`` and ``other``, H x W float32, grey, white = 1."""
         self.shape = near.shape
         self._near, self._other = _smooth(near), _smooth(other)
-        self._details = _detail(near), _detail(other)
+        self._details = detail_energy(near), detail_energy(other)
         self._softer_near: Picture | None = None
         self._blur_of_other = 0.0
 
@@ -92,7 +156,7 @@ class Compared:
         How much is decided the first time: from one step to the next it hardly changes.
         """
         other = _warped(self._other, matrix)
-        share = _share_of_near(self._details[0], _warped(self._details[1], matrix))
+        share = share_of_near(self._details[0], _warped(self._details[1], matrix))
         if self._softer_near is None:
             self._softer_near = _blurred(self._near, _blur_between(self._near, other, share))
             self._blur_of_other = _blur_between(other, self._near, 1 - share)
@@ -117,12 +181,13 @@ def _blurred(picture: Picture, sigma: float) -> Picture:
     return cv2.GaussianBlur(picture, (0, 0), sigma) if sigma else picture
 
 
-def _detail(picture: Picture) -> Picture:
+def detail_energy(picture: Picture) -> Picture:
+    """How much fine detail stands around each pixel, H x W, of white squared."""
     fine = picture - cv2.GaussianBlur(picture, (0, 0), _DETAIL_SIGMA)
     return cv2.GaussianBlur(fine * fine, (0, 0), _AROUND_SIGMA) + _TINY
 
 
-def _share_of_near(near: Picture, other: Picture) -> Picture:
+def share_of_near(near: Picture, other: Picture) -> Picture:
     """1 where the near frame shows more detail, 0 where the other does."""
     return (1 + np.tanh(_STEEPNESS * np.log(near / other))) / 2
 
@@ -160,22 +225,24 @@ def _centred(shape: tuple[int, ...]) -> tuple[Picture, Picture]:
     return (rows - np.float32((shape[0] - 1) / 2)) * scale, (columns - np.float32((shape[1] - 1) / 2)) * scale
 
 
-def _step(alike: Alike, fields: list[tuple[Picture, Picture]]) -> NDArray[np.float64] | None:
-    """The parameters' least-squares change that takes the other frame to the near one; None where nothing determines it."""
+def _equations(alike: Alike, fields: list[tuple[Picture, Picture]]) -> Equations:
+    """What determines the change of the parameters that takes the other frame to the near one."""
     a, b = alike.near, alike.other
     across, down = (cv2.Scharr(a + b, cv2.CV_32F, *order)[_SAMPLED] / np.float32(64) for order in ((1, 0), (0, 1)))
     a, b, sign = a[_SAMPLED], b[_SAMPLED], 2 * alike.share[_SAMPLED] - 1
     columns = [across * x[_SAMPLED] + down * y[_SAMPLED] for x, y in fields]
     columns += [across * sign, down * sign, b, np.ones_like(b)]
-    jacobian = np.stack([column.ravel() for column in columns])
-    normal = (jacobian @ jacobian.T).astype(np.float64)
-    right = (jacobian @ (a - b).ravel()).astype(np.float64)
-    count = len(fields)
-    for axis in (0, 1):
-        normal[count + axis, count + axis] += _SHIFT_PENALTY * normal[axis, axis]
-    if np.linalg.cond(normal) > 1 / np.finfo(np.float32).eps:
-        return None
-    return np.asarray(np.linalg.solve(normal, right)[:count], np.float64)
+    jacobian, difference = np.stack(columns), a - b
+    height, width = difference.shape
+    normals, rights = [], []
+    for row in range(_PARTS):
+        rows = slice(row * height // _PARTS, (row + 1) * height // _PARTS)
+        for column in range(_PARTS):
+            part = rows, slice(column * width // _PARTS, (column + 1) * width // _PARTS)
+            there = jacobian[(slice(None), *part)].reshape(len(columns), -1)
+            normals.append((there @ there.T).astype(np.float64))
+            rights.append((there @ difference[part].ravel()).astype(np.float64))
+    return Equations(np.stack(normals), np.stack(rights), len(fields))
 
 
 def _as_matrix(step: NDArray[np.float64], shape: tuple[int, ...], motion: str) -> Matrix:
@@ -192,3 +259,16 @@ def _as_matrix(step: NDArray[np.float64], shape: tuple[int, ...], motion: str) -
     if motion == "homography":
         change[2, :2] -= step[6:8] * scale
     return np.asarray(np.linalg.inv(centre) @ change @ centre)
+
+
+def _as_parameters(matrix: Matrix, shape: tuple[int, ...], motion: str) -> NDArray[np.float64]:
+    """The parameters of a small change, in pixels at the ends of the longer sides: the reverse of `_as_matrix`."""
+    scale = 2 / max(shape)
+    centre = np.array([[scale, 0, -scale * (shape[1] - 1) / 2], [0, scale, -scale * (shape[0] - 1) / 2], [0, 0, 1]])
+    change = centre @ matrix @ np.linalg.inv(centre)
+    change = change / change[2, 2]
+    shift, linear, bent = change[:2, 2], (change[:2, :2] - np.eye(2)).ravel(), -change[2, :2]
+    if motion == "euclidean":
+        linear = np.array([np.arctan2(change[1, 0], change[0, 0])])
+    more = {"translation": [], "euclidean": [linear], "affine": [linear], "homography": [linear, bent]}[motion]
+    return np.asarray(np.concatenate([shift, *more]) / scale, np.float64)

@@ -20,6 +20,7 @@ from ufafuse.runtime.memory.tiling import Grid, round_up
 from ufafuse.runtime.memory.usage import available_bytes, resident_bytes
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import Crop, unaligned_by
+from ufafuse.runtime.registration.conflict import Conflicts
 from ufafuse.runtime.registration.sharpness import confidence
 from ufafuse.runtime.stacks.height import ScorePeaks
 from ufafuse.runtime.stacks.model import Gathering, StackModel
@@ -28,7 +29,7 @@ from ufafuse.runtime.stacks.options import Stacked, StackOptions
 from ufafuse.runtime.stacks.order import by_number
 from ufafuse.runtime.stacks.preparing import Held, Passing, Prepared, Seen, Wishes
 from ufafuse.runtime.stacks.pyramid import PyramidMaximum
-from ufafuse.runtime.stacks.registering import joint_crop
+from ufafuse.runtime.stacks.registering import Chain, joint_crop
 
 if TYPE_CHECKING:
     from ufafuse.runtime.fuser import Fuser
@@ -160,6 +161,8 @@ def _state_bytes(fuser: Fuser, size: tuple[int, int], kind: FrameKind, frame_byt
     second += OctaveSums.bytes_per_pixel(kind, model.octaves)
     if options.want_height or options.want_map:
         second += ScorePeaks.BYTES_PER_PIXEL
+    if options.align != "off":
+        total += Chain.bytes_held(size)
     return total + pixels * max(first, second)
 
 
@@ -175,6 +178,8 @@ class _Fusion:
         self._reference: Frame | None = None
         self._moved = 0.0
         self._before: Seen | None = None
+        self._conflicts = Conflicts(stack.size, stack.kind)
+        self._compared: int | None = None
 
     def run(self) -> Stacked:
         if self._options.method == "pyramid":
@@ -208,6 +213,7 @@ class _Fusion:
         sharp = np.zeros(size, np.float32) if options.want_confidence else None
         for seen in stack.second_pass():
             self._hand_on(seen)
+            self._compare(seen)
             self._timed(lambda seen=seen: _merge(seen, gathering, sums, scores))  # type: ignore[misc]
             if peaks is not None and scores is not None:
                 peaks.add(seen.index, scores, seen.covered, to_grey(seen.frame, stack.kind))
@@ -231,6 +237,7 @@ class _Fusion:
         for seen in stack.first_pass():
             self._look_at(seen)
             self._hand_on(seen)
+            self._compare(seen)
             self._timed(lambda seen=seen: pyramid.add(seen.frame, seen.covered))  # type: ignore[misc]
             self._step()
         self._check_enough()
@@ -247,6 +254,16 @@ class _Fusion:
         if self._options.align == "off" and self._before is not None:
             self._moved = max(self._moved, unaligned_by(self._before.frame, seen.frame, stack.kind))
         self._before = seen if self._options.align == "off" else None
+
+    def _compare(self, seen: Seen) -> None:
+        """Look for what moved, between frames that were registered to each other."""
+        moves, before = self._stack.moves, self._compared
+        if before is not None and self._options.align != "off":
+            partners = {moves[seen.index].beside, moves[before].beside}
+            if not partners & {before, seen.index}:
+                self._conflicts.begin_anew()
+        self._conflicts.add(seen.frame, seen.covered)
+        self._compared = seen.index
 
     def _hand_on(self, seen: Seen) -> None:
         if self._options.on_aligned is not None:
@@ -290,6 +307,7 @@ class _Fusion:
                 f"neighbouring frames lie up to {self._moved:.1f} pixels apart: "
                 "register them with `align=affine` (or translation)."
             )
+        result.tell_conflicts(self._conflicts, wanted=self._options.want_conflicts, unaligned=bool(self._moved))
         self._tell_exposure(result)
         return result
 
@@ -324,7 +342,10 @@ def _report(result: Stacked, stack: Prepared, numbers: list[int]) -> None:
             result.left_out[numbers[index]] = move.left_out
             result.warnings.append(f"{stack.sources[index].name} was left out of the fusion: {move.left_out}.")
         elif move.alignment.refused and stack.wishes.align != "off":
-            result.warnings.append(f"{stack.sources[index].name} was placed like its neighbour: {move.alignment.refused}.")
+            partner = stack.sources[move.beside].name if move.beside is not None else "its neighbour"
+            result.warnings.append(f"{stack.sources[index].name} was placed like {partner}: {move.alignment.refused}.")
+        elif move.beside is not None and abs(move.beside - index) > 1:
+            result.beside[numbers[index]] = numbers[move.beside]
     if result.hot_pixels:
         result.warnings.append(f"{result.hot_pixels} pixels of the sensor that stand still in all frames were mended.")
 

@@ -12,6 +12,7 @@ from ufafuse.runtime.frames import Frame
 from ufafuse.runtime.levels import Levels
 from ufafuse.runtime.memory.tiling import Grid
 from ufafuse.runtime.registration.align import MOTIONS, Alignment, Crop, check_motion
+from ufafuse.runtime.registration.conflict import WORTH_A_WORD, Conflicts
 from ufafuse.runtime.stacks.height import Height
 from ufafuse.runtime.stacks.registering import Covered
 
@@ -33,6 +34,7 @@ class StackOptions:
         crop: Cut everything down to what all frames show.
         want_map: Give the map.
         want_confidence: Give the confidence.
+        want_conflicts: Give the map of where frames disagree.
         want_height: Give the height map; for a network that gathers.
         method: ``"network"``, or ``"pyramid"``: the classical choice of the strongest detail in every octave.
         reference: The number of the frame, from 0, whose geometry and exposure the others take; None: it is chosen.
@@ -49,6 +51,7 @@ class StackOptions:
     crop: bool = False
     want_map: bool = False
     want_confidence: bool = False
+    want_conflicts: bool = False
     want_height: bool = False
     method: str = "network"
     reference: int | None = None
@@ -77,6 +80,9 @@ class Stacked:
         map: H x W float32 in [0, 1]: of two frames the near one's weight; of more, which frame weighs most: 1 for the
             first, 0 for the last, the others evenly between. None where it was not asked for, or the model has none.
         confidence: H x W float32 in [0, 1], see `ufafuse.runtime.registration.sharpness`; None where it was not asked for.
+        conflicts: H x W float32 in [0, 1]: where neighbouring frames disagree by more than their focus, see
+            `ufafuse.runtime.registration.conflict`; None where it was not asked for.
+        disagreement: The share of the picture where they do.
         crop: What all frames show, in pixels of the reference.
         alignments: How each other frame, in their order, lies to the reference; empty without ``align``.
         gains: What each other frame was multiplied by; empty without ``match_gain``.
@@ -88,6 +94,7 @@ class Stacked:
             is the order given.
         reordered: By what that order was found.
         left_out: Why a frame, by its number as it was given, took no part.
+        beside: To which frame one was registered that agrees with its neighbours less, by their numbers as they were given.
         hot_pixels: How many faulty pixels of the sensor were mended.
         height: The height map; None where it was not asked for.
     """
@@ -97,6 +104,8 @@ class Stacked:
     reference: int = 0
     map: Weights | None = None
     confidence: Weights | None = None
+    conflicts: Weights | None = None
+    disagreement: float = 0.0
     alignments: list[Alignment] = field(default_factory=list)
     gains: list[tuple[float, ...]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -106,8 +115,25 @@ class Stacked:
     order: list[int] = field(default_factory=list)
     reordered: str = ""
     left_out: dict[int, str] = field(default_factory=dict)
+    beside: dict[int, int] = field(default_factory=dict)
     hot_pixels: int = 0
     height: Height | None = None
+
+    def tell_conflicts(self, conflicts: Conflicts, *, wanted: bool, unaligned: bool) -> None:
+        """Take what was found of frames that disagree.
+
+        Args:
+            conflicts: What was found.
+            wanted: Keep the map.
+            unaligned: It is known already that the frames are shifted, which explains it.
+        """
+        self.disagreement = conflicts.share
+        self.conflicts = conflicts.map() if wanted else None
+        if conflicts.share >= WORTH_A_WORD and not unaligned:
+            self.warnings.append(
+                f"in {100 * conflicts.share:.0f} % of the picture the frames show different things, as if something had moved: "
+                "`conflicts` shows where."
+            )
 
     def cut(self) -> "Stacked":
         """Cut everything down to `crop`; returns itself."""
@@ -116,6 +142,7 @@ class Stacked:
             return None if plane is None else np.ascontiguousarray(plane[self.crop.slices])
 
         self.fused, self.map, self.confidence = (cut(plane) for plane in (self.fused, self.map, self.confidence))
+        self.conflicts = cut(self.conflicts)
         if self.height is not None:
             self.height = Height(cut(self.height.position), cut(self.height.confidence))
         return self

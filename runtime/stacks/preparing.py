@@ -30,12 +30,22 @@ from ufafuse.runtime.registration.align import (
 from ufafuse.runtime.registration.gain import MOST_GAIN, gains_to, multiplied
 from ufafuse.runtime.stacks.hot import FEWEST_FRAMES, find_hot_pixels, looked_at, without_hot_pixels
 from ufafuse.runtime.stacks.order import by_sharpness
-from ufafuse.runtime.stacks.registering import Chain, Covered, Move, likely_reference, moved, outwards
+from ufafuse.runtime.stacks.registering import (
+    Chain,
+    Covered,
+    Move,
+    along_agreement,
+    likely_reference,
+    moved,
+    outwards,
+    rebased,
+)
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _TOP = 65_535.0
+_MOST_COMPARED_WITH_ALL = 300  # frames: their glances take 20 MB
 
 
 @dataclass(frozen=True)
@@ -180,19 +190,34 @@ class Held(Prepared):
         return [without_hot_pixels(frame, self.hot) for frame in frames]
 
     def _register(self, frames: list[Frame]) -> None:
+        asked = self.wishes.reference
+        if len(frames) <= _MOST_COMPARED_WITH_ALL:
+            order, in_line = along_agreement(frames, self.kind, asked)
+            if not in_line:
+                self._along(order, frames, asked)
+                return
         steps = estimate_neighbours(frames, self.kind, self.wishes.align, threads=self.wishes.threads)
-        if self.wishes.reference is not None:
-            self.reference = self.wishes.reference
+        if asked is not None:
+            self.reference = asked
         else:
             self.reference = best_covered(steps, self.size) if len(frames) > 2 else 0
-        chain = Chain(self.size, self.kind, self.wishes.align, keep=self.wishes.keep_unregistered)
         if any(step.refused for step in steps):
             # One that shows something else stands between two that belong together: compared anew, past it.
-            self.moves = {index: chain.add(index, near, frames[index]) for index, near in outwards(len(frames), self.reference)}
+            self._along(list(outwards(len(frames), self.reference)), frames, self.reference)
             return
         others = [index for index in range(len(frames)) if index != self.reference]
         found = dict(zip(others, chained(steps, self.size, self.reference), strict=True))
-        self.moves = {index: Move(found[index]) if index in found else self._unmoved() for index in range(len(frames))}
+        self.moves = {self.reference: self._unmoved()}
+        for index, alignment in found.items():
+            self.moves[index] = Move(alignment, beside=index + 1 if index < self.reference else index - 1)
+
+    def _along(self, order: list[tuple[int, int | None]], frames: list[Frame], reference: int | None) -> None:
+        """Register the frames in this order; without a `reference`, into the geometry of the one that is covered best."""
+        chain = Chain(self.size, self.kind, self.wishes.align, keep=self.wishes.keep_unregistered)
+        moves = {index: chain.add(index, partner, frames[index]) for index, partner in order}
+        if reference is None:
+            reference, moves = rebased(moves, self.size)
+        self.reference, self.moves = reference, dict(sorted(moves.items()))
 
 
 class Passing(Prepared):

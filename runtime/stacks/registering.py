@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,11 +21,19 @@ from ufafuse.runtime.registration.align import (
     compared_pixels,
     estimate_pictures,
     followed,
+    glance,
+    inverse,
     unmoved,
 )
 
 Covered = NDArray[np.uint8]
 
+# Pictures of earlier frames are kept to compare with: a second take of the first frame may come last.
+_KEPT_PICTURES = 16
+_KEPT_PIXELS = 8_000_000  # of all of them together, at four bytes
+# Of the disagreement with its neighbour: second takes of a slide had 0.05 to 0.2 of it with the frame that they repeat; in
+# stacks that are in order (a board, a keyboard, drawn ones) no other frame agreed better than a neighbour.
+_CLEARLY_NEARER = 0.5
 _BELONGS = 0.25  # correlation of two neighbours made equally sharp, below which an unregistered frame shows something else
 
 
@@ -36,10 +44,12 @@ class Move:
     Attributes:
         alignment: How it lies to the reference.
         left_out: Why it takes no part in the fusion; empty where it does.
+        beside: The frame that it was compared with; None: it is the reference.
     """
 
     alignment: Alignment
     left_out: str = ""
+    beside: int | None = None
 
 
 def outwards(count: int, reference: int) -> Iterator[tuple[int, int | None]]:
@@ -51,8 +61,40 @@ def outwards(count: int, reference: int) -> Iterator[tuple[int, int | None]]:
         yield index, index + 1
 
 
+def along_agreement(frames: Sequence[Frame], kind: FrameKind, start: int | None) -> tuple[list[tuple[int, int | None]], bool]:
+    """An order to register frames in, each with the earlier one that it agrees with best (a minimum spanning tree).
+
+    Neighbours in the order given are preferred unless another frame agrees clearly better.
+
+    Args:
+        frames: In the order of focus, as far as it is known.
+        kind: What they are.
+        start: Which comes first; None: the one that agrees best with all others.
+
+    Returns:
+        Number and partner of each frame (None: the first has none), and whether all partners are neighbours.
+    """
+    count = len(frames)
+    glances = np.stack([glance(frame, kind) for frame in frames])
+    apart = 1 - np.asarray(glances @ glances.T, np.float64)
+    first = int(apart.sum(0).argmin()) if start is None else start
+    beside = np.abs(np.subtract.outer(np.arange(count), np.arange(count))) == 1
+    apart[beside] *= _CLEARLY_NEARER
+    order: list[tuple[int, int | None]] = [(first, None)]
+    placed, left = [first], [index for index in range(count) if index != first]
+    while left:
+        near = apart[np.ix_(placed, left)]
+        row, column = np.unravel_index(int(near.argmin()), near.shape)
+        order.append((left[column], placed[row]))
+        placed.append(left.pop(int(column)))
+    return order, all(partner is None or beside[index, partner] for index, partner in order)
+
+
 class Chain:
     """The motions of a stack's frames, found one after the other from the reference outwards.
+
+    A frame is registered to the one beside it, for neighbours differ least. Where another frame agrees with it clearly better,
+    to that one: names do not always follow the focus, and a frame taken once more at the end belongs beside its first take.
 
     Args:
         size: (height, width) of the frames.
@@ -64,25 +106,48 @@ class Chain:
     def __init__(self, size: tuple[int, int], kind: FrameKind, motion: str, *, keep: bool = False) -> None:
         self._size, self._kind, self._motion, self._keep = size, kind, motion, keep
         self._pictures: dict[int, Picture] = {}
+        self._glances: dict[int, Picture] = {}
         self._moves: dict[int, Move] = {}
-        self._reference: int | None = None
+        self._instead: dict[int, int] = {}  # of frames that were left out: the one they were compared with
+        self._most = int(np.clip(_KEPT_PIXELS // compared_pixels(size), 2, _KEPT_PICTURES))
+
+    @staticmethod
+    def bytes_held(size: tuple[int, int]) -> float:
+        """What is kept of earlier frames at most, in bytes."""
+        return 4.0 * max(_KEPT_PIXELS, 2 * compared_pixels(size))
 
     def add(self, index: int, neighbour: int | None, frame: Frame) -> Move:
-        """Find how frame `index` lies, from its neighbour's place; in the order of `outwards`.
+        """Find how frame `index` lies, from the place of one before it; in the order of `outwards`.
 
-        A frame that shows something else is left out, and the next one is compared with the neighbour's.
+        A frame that shows something else is left out, and the next one is compared with its neighbour.
         """
         picture = comparable(frame, self._kind, compared_pixels(self._size))
+        seen = glance(frame, self._kind)
         if neighbour is None:
-            self._reference = index
             move = Move(unmoved(self._size, 1.0, ""))
         else:
-            move = self._next(self._pictures[neighbour], picture, self._moves[neighbour])
+            beside = self._nearest(seen, self._instead.get(neighbour, neighbour))
+            move = self._next(self._pictures[beside], picture, self._moves[beside])
+            move = replace(move, beside=beside)
+            if move.left_out:
+                self._instead[index] = beside
         self._moves[index] = move
-        self._pictures[index] = self._pictures[neighbour] if move.left_out and neighbour is not None else picture
-        if neighbour is not None and neighbour != self._reference:
-            del self._pictures[neighbour]
+        if not move.left_out:
+            self._keep_of(index, picture, seen)
         return move
+
+    def _nearest(self, seen: Picture, neighbour: int) -> int:
+        """The frame before that agrees best with this one; its neighbour unless another one is clearly nearer."""
+        apart = {index: 1 - float(before @ seen) for index, before in self._glances.items()}
+        best = min(apart, key=lambda index: apart[index])
+        return best if apart[best] < _CLEARLY_NEARER * apart[neighbour] else neighbour
+
+    def _keep_of(self, index: int, picture: Picture, seen: Picture) -> None:
+        self._pictures[index], self._glances[index] = picture, seen
+        if len(self._pictures) > self._most:
+            # The first is the reference, from which the frames on its other side begin.
+            oldest = list(self._pictures)[1]
+            del self._pictures[oldest], self._glances[oldest]
 
     def _next(self, before: Picture, picture: Picture, neighbour: Move) -> Move:
         step = estimate_pictures(before, picture, self._size, self._motion)
@@ -103,6 +168,28 @@ def likely_reference(first: Alignment, last: Alignment, count: int, size: tuple[
         matrix = (1 - share) * first.matrix + share * last.matrix
         steps.append(replace(first, matrix=matrix, motion="affine"))
     return best_covered(steps, size)
+
+
+def rebased(moves: Mapping[int, Move], size: tuple[int, int]) -> tuple[int, dict[int, Move]]:
+    """The frame that the others cover best, and the moves into its geometry.
+
+    Args:
+        moves: Of all frames, into the geometry of one of them.
+        size: (height, width) of the frames.
+    """
+    taking_part = [index for index, move in moves.items() if not move.left_out]
+    areas = {}
+    for reference in taking_part:
+        crop = joint_crop([_seen_from(moves[reference], moves[index], size) for index in taking_part], size)
+        areas[reference] = (crop.bottom - crop.top) * (crop.right - crop.left)
+    best = max(sorted(areas), key=lambda index: areas[index])
+    return best, {index: replace(move, alignment=_seen_from(moves[best], move, size)) for index, move in moves.items()}
+
+
+def _seen_from(reference: Move, move: Move, size: tuple[int, int]) -> Alignment:
+    if move is reference:
+        return unmoved(size, 1.0, "")
+    return followed(inverse(reference.alignment, size), move.alignment, size)
 
 
 def moved(frame: Frame, alignment: Alignment, kind: FrameKind) -> tuple[Frame, Covered | None]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +10,7 @@ from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError, UfaError
 from ufafuse.runtime.memory.malloc import frames_in_memory, keep_heap, share_heap
 from ufafuse.runtime.pixels import most_pixels
+from ufafuse.runtime.signals import counted_signals
 from ufafuse.runtime.stream.feed import Event
 from ufafuse.runtime.stream.frames import FAR, NEAR, plane_names
 from ufafuse.runtime.stream.fusing import Engine, EngineOptions
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 _TICK = 0.25
 _HUNG_SECONDS = 60.0
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ def stream(request: StreamRequest) -> dict[str, Any]:
             prepare=lambda size: _settle(engine, request.pipeline.most_frames, size),
         )
         # From the first frame on a signal must not kill: the video would stay open.
-        asked = stack.enter_context(_counted_signals())
+        asked = stack.enter_context(counted_signals())
         pipeline.start(unless=lambda: bool(asked))
         if view is not None and not pipeline.wait(0):
             view.start(pipeline)
@@ -177,23 +175,6 @@ def _until_done(pipeline: Pipeline, status: StatusLine, asked: list[int]) -> boo
         if asked and not obeyed:
             status.event(Event("stopping", "", "stopped while the sources were opened", pipeline.figures()["seconds"]))
     return bool(asked)
-
-
-@contextlib.contextmanager
-def _counted_signals() -> Iterator[list[int]]:
-    """SIGINT, SIGTERM and SIGHUP only add to a list: what they ask for is done outside of the handler, where locks are free.
-
-    A terminal that was closed (SIGHUP) ends the run as well as they do; under nohup, which ignores it, it stays ignored.
-    """
-    asked: list[int] = []
-    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    heeded = [number for number in _SIGNALS if not (nohup and number == signal.SIGHUP)]
-    before = {number: signal.signal(number, lambda received, _frame: asked.append(received)) for number in heeded}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _judged(summary: dict[str, Any], *, stopped: bool) -> dict[str, Any]:

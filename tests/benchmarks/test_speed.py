@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 
 from ufafuse.benchmarks.speed import bench as bench_module
 from ufafuse.benchmarks.speed import contenders, fresh, peaks, report, timing, trtexec, work
-from ufafuse.benchmarks.speed.bench import Plan, bench
+from ufafuse.benchmarks.speed.bench import bench
 from ufafuse.benchmarks.speed.contenders import Spec, open_contender
 from ufafuse.benchmarks.speed.floor import floor_entry
 from ufafuse.benchmarks.speed.frames import batch
+from ufafuse.benchmarks.speed.plan import Plan
 from ufafuse.benchmarks.speed.work import Work, count_work
 from ufafuse.commands import bench as commands
 from ufafuse.runtime.errors import BackendError, InputError
@@ -204,7 +205,7 @@ def test_pytorch_runs_the_weights_beside_the_onnx(tmp_path):
 def test_a_sessions_own_split_of_the_time_is_taken_over(monkeypatch):
     class Session:
         backend, precision = "tensorrt", "fp16"
-        manifest = type("Manifest", (), {"io": "float"})
+        manifest = type("Manifest", (), {"io": "float", "role": "whole"})
         takes_levels = False
 
         def __init__(self):
@@ -234,7 +235,7 @@ def test_a_measurement_fits_its_schema(result, schema):
 
 def test_engines_are_given_one_by_one_by_comma_or_as_auto(tiny_onnx):
     def engines(*backends):
-        return [spec.backend for spec in bench_module._session_specs(Plan([tiny_onnx], backends=backends), tiny_onnx)]
+        return [spec.backend for spec in Plan([tiny_onnx], backends=backends).session_specs(tiny_onnx)]
 
     assert engines("onnxruntime") == ["onnxruntime"]
     assert engines("onnxruntime", "openvino") == ["onnxruntime", "openvino", "openvino"]  # bf16 too, where there is one

@@ -17,7 +17,7 @@ def _load(path):
 
 
 _shared = _load(Path(__file__).parents[1] / "export" / "conftest.py")
-_one_thread, exports = _shared._one_thread, _shared.exports
+_one_thread, exports, gathering = _shared._one_thread, _shared.exports, _shared.gathering
 
 
 @pytest.fixture(scope="session")

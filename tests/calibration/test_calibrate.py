@@ -21,7 +21,7 @@ from ufafuse.export.verify import verify_against_weights
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputError
 
-CROPS = CropOptions(calibrate=3, judge=2, size=48)
+CROPS = CropOptions(calibrate=3, judge=2, hard=0, size=48)
 
 
 @pytest.fixture(scope="module")

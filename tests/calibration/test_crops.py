@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ufafuse.calibration.crops import CropOptions, crops_from_images, crops_from_pairs
+from ufafuse.calibration.crops import CropOptions, crops_from_images, crops_from_pairs, hard_crops
 from ufafuse.export.frames import synthetic_scene
 from ufafuse.runtime.errors import InputError
 
@@ -49,3 +49,17 @@ def test_pairs_can_be_drawn_from_photographs(tmp_path):
     assert (len(calibrate), len(judge)) == (2, 1)
     assert calibrate[0].near.shape == calibrate[0].far.shape == (48, 48, 3)
     assert not np.array_equal(calibrate[0].near, calibrate[0].far)
+
+
+def test_hard_windows_are_drawn_and_none_is_in_both():
+    options = CropOptions(hard=3, size=64, seed=4)
+    calibrate, judge = hard_crops(options)
+    assert (len(calibrate), len(judge)) == (3, 3)
+    for crop in calibrate + judge:
+        assert crop.near.shape == crop.far.shape == (64, 64, 3)
+        assert crop.near.dtype == np.uint8
+        assert (crop.near != crop.far).any()
+    assert not any(np.array_equal(a.near, b.near) for a in calibrate for b in judge)
+    again, _ = hard_crops(options)
+    np.testing.assert_array_equal(again[2].far, calibrate[2].far)
+    assert hard_crops(CropOptions(hard=0)) == ([], [])

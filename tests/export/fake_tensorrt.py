@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SURFACES = json.loads(Path(__file__).with_name("tensorrt_surfaces.json").read_text())
-ENUMS = ("BuilderFlag", "NetworkDefinitionCreationFlag", "MemoryPoolType", "HardwareCompatibilityLevel")
+ENUMS = ("BuilderFlag", "NetworkDefinitionCreationFlag", "MemoryPoolType", "HardwareCompatibilityLevel", "ProfilingVerbosity")
 TYPES = ("LayerType", "DataType")
 PLAN = b"a serialised engine"
 

@@ -22,11 +22,11 @@ RELEASES = {"10.3.0": "10.3.0", "10.16.1": "10.16.1.11", "11.1.0": "11.1.0.106",
 CLASSES = (
     *("OptimizationProfile", "ParserError", "MemoryPoolType", "LayerType", "DataType", "ILogger", "IProgressMonitor"),
     *("TimingCache", "NetworkDefinition", "Builder", "BuilderConfig", "BuilderFlag", "OnnxParser", "Layer", "Tensor"),
-    *("HardwareCompatibilityLevel", "NetworkDefinitionCreationFlag"),
+    *("HardwareCompatibilityLevel", "NetworkDefinitionCreationFlag", "ProfilingVerbosity"),
 )
 RUNTIME_CLASSES = (
     *("Runtime", "ICudaEngine", "IExecutionContext", "IRuntimeConfig", "ILogger", "IHostMemory", "TensorIOMode"),
-    "ExecutionContextAllocationStrategy",
+    *("ExecutionContextAllocationStrategy", "IProfiler", "EngineInspector", "LayerInformationFormat"),
 )
 _LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
 _FUNCTIONS = (

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.backends.tensorrt.cuda import Buffer, Gpu
 from ufafuse.runtime.backends.tensorrt.graphs import Graph
-from ufafuse.runtime.backends.tensorrt.runner import Context, Engine, Shape, Tensor
+from ufafuse.runtime.backends.tensorrt.runner import Context, CountingContext, Engine, Shape, Tensor
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 Stream: TypeAlias = Any  # PyCUDA has no types
@@ -149,6 +149,17 @@ class Lane:
         self._captured[job] = _Captured(graph, context, shapes)
         while len(self._captured) > MOST_GRAPHS:
             self._forget(self._captured.popitem(last=False)[1])
+
+    def count(self, job: Job, inputs: Arrays, context: CountingContext, stream: Stream) -> dict[str, float]:
+        """Run a job in a context that counts, and wait for it: the milliseconds of each layer. Raises: BackendError."""
+        self.prepare(job, stream)
+        context.set_shapes(job.profile, dict(job.shapes), stream.handle)
+        self._bind_all(context)
+        self.copy_in(inputs)
+        stream.wait_for_event(self._copied)
+        context.enqueue(stream.handle)
+        stream.synchronize()
+        return context.taken()
 
     def drain(self) -> None:
         """Wait until nothing of a frame that failed is under way."""

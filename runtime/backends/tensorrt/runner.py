@@ -31,7 +31,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ufafuse.runtime.artefact import atomic_write
-from ufafuse.runtime.backends.tensorrt import vendor
+from ufafuse.runtime.backends.tensorrt import counters, vendor
 from ufafuse.runtime.backends.tensorrt.manifest import EngineFacts
 from ufafuse.runtime.backends.tensorrt.vendor import Vendor
 from ufafuse.runtime.errors import BackendError, ModelError, OutputError
@@ -131,6 +131,9 @@ class Engine:
 
     def context(self, scratch: int) -> "Context":
         """A new execution context that works in the device memory at ``scratch``. Raises: BackendError."""
+        return Context(self, self._context(scratch))
+
+    def _context(self, scratch: int) -> Vendor:
         strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
         if self._config is not None:
             self._config.set_execution_context_allocation_strategy(strategy)
@@ -141,7 +144,16 @@ class Engine:
             raise self.failed(f"{self.facts.path}: no execution context could be made")
         if self.scratch_bytes:
             context.set_device_memory(scratch, self.scratch_bytes)
-        return Context(self, context)
+        return context
+
+    def counting(self, scratch: int) -> "CountingContext":
+        """As `context`, one that tells the time of each layer. Raises: BackendError."""
+        with counters.without_graphs(self._trt, self._config):
+            return CountingContext(self, self._context(scratch), counters.profiler(self._trt))
+
+    def described(self, context: Vendor) -> dict[str, dict[str, Any]]:
+        """What is known of each layer in a context whose shapes are set, by name; see `counters.described`."""
+        return counters.described(self._trt, self._engine, context)
 
     def failed(self, what: str) -> BackendError:
         """An error that says what failed and what the library had to say about it."""
@@ -243,6 +255,26 @@ class Context:
     def close(self) -> None:
         """Let go of the context."""
         self._context = None
+
+
+class CountingContext(Context):
+    """A context that runs layer after layer and tells how long each took."""
+
+    def __init__(self, engine: Engine, context: Vendor, times: Vendor) -> None:
+        super().__init__(engine, context)
+        self._times = times
+        self._context.profiler = times
+
+    def taken(self) -> dict[str, float]:
+        """The milliseconds of each layer of the run that has ended. Raises: BackendError, when none was told."""
+        spent: dict[str, float] = self._times.taken()
+        if not spent:
+            raise self._engine.failed(f"{self._engine.facts.path.name} told no layer's time")
+        return spent
+
+    def described(self) -> dict[str, dict[str, Any]]:
+        """What is known of each layer, by name."""
+        return self._engine.described(self._context)
 
 
 def cache_path(engine: Path) -> Path:

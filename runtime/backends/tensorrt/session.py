@@ -8,6 +8,7 @@ import logging
 import math
 import queue
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,25 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.backends.tensorrt import graphs
+from ufafuse.runtime.backends.tensorrt.counters import layers_from
 from ufafuse.runtime.backends.tensorrt.cuda import Buffer, Gpu
 from ufafuse.runtime.backends.tensorrt.lanes import Job, Lane
 from ufafuse.runtime.backends.tensorrt.manifest import EngineFacts, check_precision
 from ufafuse.runtime.backends.tensorrt.runner import Engine, Shape, load_module
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import BackendError
+from ufafuse.runtime.layers import Layer
 from ufafuse.runtime.session import Session, SessionOptions
 
-_LANES = 2
+_LANES = 2  # at least: one frame is copied while another is computed
 _log = logging.getLogger(__name__)
 
 
 class TensorRtSession(Session):
-    """An engine on an NVIDIA GPU; usable from any thread, two frames under way at a time.
+    """An engine on an NVIDIA GPU; usable from any thread, two frames or more under way at a time.
 
-    Of the options only ``precision`` means something here, and it has to be the engine's own; the others are about CPUs.
+    Of the options ``precision`` means something here, and it has to be the engine's own, and ``streams``, the number of frames
+    under way at once, two at least; the others are about CPUs.
 
     Raises:
         ModelError: The engine is broken, foreign, or built for another release or GPU; the text has the command that
@@ -58,6 +63,7 @@ class TensorRtSession(Session):
         self._idle: queue.LifoQueue[Lane | None] = queue.LifoQueue()  # None: closed; a lone thread keeps to one lane
         self._closing = threading.Lock()
         self._closed = False
+        self._count = max(_LANES, options.streams or 0)
         self._lanes: list[Lane] = []
         self._engine: Engine | None = None
         self._scratch = Buffer(self._gpu, with_host=False)
@@ -89,6 +95,31 @@ class TensorRtSession(Session):
         finally:
             self._idle.put(lane)
 
+    def layers(
+        self,
+        inputs: dict[str, NDArray[Any]],
+        *,
+        runs: int,
+        only_fused: bool = False,  # noqa: ARG002 - an engine computes all of its results
+        before: Callable[[], None] = ignored,
+    ) -> list[Layer]:
+        """The time of each layer; see `Session.layers`. Frames of other threads wait meanwhile."""
+        job = self._job(inputs)
+        lane = self._idle.get()
+        try:
+            if lane is None or self._engine is None:
+                raise BackendError(f"{self._facts.path.name} was closed: open it again.")
+            with self._gpu.active(), contextlib.closing(self._engine.counting(self._scratch.address)) as context:
+                counted: list[dict[str, float]] = []
+                for number in range(runs + 1):
+                    if number:
+                        before()
+                    with self._queueing:
+                        counted.append(lane.count(job, inputs, context, self._stream))
+                return layers_from(counted[1:], context.described())
+        finally:
+            self._idle.put(lane)
+
     def close(self) -> None:
         """Wait for the frames under way and give everything back; may be called twice, and from any thread."""
         with self._closing:
@@ -107,7 +138,7 @@ class TensorRtSession(Session):
         self._captures = graphs.available() and not engine.captures_graphs_itself
         self._scratch.reserve(max(1, engine.scratch_bytes))
         self._stream = self._gpu.stream()
-        for _ in range(_LANES):
+        for _ in range(self._count):
             self._lanes.append(Lane(self._gpu, engine, self._scratch.address))
         # The largest first: buffers that grow would take the graphs of the smaller ones with them.
         for job in sorted(self._best_jobs(), key=_volume, reverse=True):

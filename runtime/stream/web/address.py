@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+import socket
 
-from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.errors import InputError, OutputError
 
 
 def is_loopback(host: str) -> bool:
@@ -27,3 +29,43 @@ def parse_address(text: str, name: str) -> tuple[str, int]:
     if not port.isdecimal() or int(port) > 65535:
         raise InputError(f"`{name}={text}` is no port or host:port: give 8080, or 0.0.0.0:8080 with a `token`.")
     return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def check_access(address: tuple[str, int], token: str) -> None:
+    """Refuse to serve beyond this machine without a token, and tokens that cannot stand in an address or a header.
+
+    Raises:
+        InputError: A token is missing, or holds other characters.
+    """
+    host, port = address
+    if not is_loopback(host) and not token:
+        raise InputError(
+            f"{host}:{port} can be reached from other machines: add a `token` (or UFAFUSE_TOKEN), or use 127.0.0.1."
+        )
+    if token and not re.fullmatch(r"[A-Za-z0-9._~-]+", token):
+        raise InputError("the token holds characters that an address cannot: use letters, digits and . _ ~ - alone.")
+
+
+def listening(address: tuple[str, int], *, waiting: int, send_buffer: int | None = None) -> socket.socket:
+    """A socket that takes connections from now on: whether the port is free is known before anything else begins.
+
+    Args:
+        address: Host and port; port 0 takes any free one.
+        waiting: Connections that may wait to be taken.
+        send_buffer: Bytes that a slow client may lag behind, which its connection inherits; None: as the system has it.
+
+    Raises:
+        OutputError: The address cannot be used.
+    """
+    host, port = address
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if send_buffer is not None:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+        made.bind(address)
+        made.listen(waiting)
+    except OSError as error:
+        made.close()
+        raise OutputError(f"nothing can be served on {host}:{port}: {error.strerror}. Choose another port.") from error
+    return made

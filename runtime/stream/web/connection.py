@@ -15,8 +15,6 @@ USED = (
     *("connections", "cycle", "loop", "transport"),
     *("connection_made", "data_received", "pause_writing", "resume_writing", "connection_lost", "shutdown"),
 )
-_MOST_CONNECTIONS = 64  # more than there may be streams of pictures, so that what is asked beside them is answered
-_SLOW_CLIENT_SECONDS = 10.0
 
 
 class Connection(H11Protocol):
@@ -24,6 +22,9 @@ class Connection(H11Protocol):
     and when the server ends. Where there are too many, the one that has asked nothing for longest has to go: whoever connects
     and asks at once is answered, however many hold connections without a word, or without the token.
     """
+
+    most = 64  # connections: more than there may be streams of pictures, so that what is asked beside them is answered
+    slow_seconds = 10.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's arguments
         super().__init__(*args, **kwargs)
@@ -33,11 +34,12 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as the library has it
         """Begin, if there is room for one more."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(0)  # `pause_writing` is to know of all that the system does not take
+        # `pause_writing` is to know of all that the system does not take. TLS pauses at its limit and not beyond: 0 is always.
+        transport.set_write_buffer_limits(0 if transport.get_extra_info("sslcontext") is None else 1)
         self._limit("asking")
         self.since = self.loop.time()
         others = [other for other in self.connections if isinstance(other, Connection) and not other.transport.is_closing()]
-        if len(others) > _MOST_CONNECTIONS:
+        if len(others) > self.most:
             idle = [other for other in others if not other.answering]
             min(idle, key=lambda other: other.since, default=self).transport.abort()
 
@@ -76,7 +78,7 @@ class Connection(H11Protocol):
         self.transport.abort()
 
     def _limit(self, what: str) -> None:
-        self._limits[what] = self.loop.call_later(_SLOW_CLIENT_SECONDS, self.transport.abort)
+        self._limits[what] = self.loop.call_later(self.slow_seconds, self.transport.abort)
 
     def _lift(self, what: str) -> None:
         if timer := self._limits.pop(what, None):

@@ -10,16 +10,14 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-import re
-import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from ufafuse.runtime.errors import InputError, OutputError
-from ufafuse.runtime.stream.web.address import is_loopback
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.stream.web.address import check_access, listening
 from ufafuse.runtime.stream.web.broadcast import Broadcast
 from ufafuse.runtime.texts import json_text
 
@@ -40,6 +38,7 @@ try:
 except ModuleNotFoundError as error:
     raise InputError(f"pictures over HTTP need {error.name}: run `pip install 'ufafuse[view]'`.") from error
 
+_BACKLOG = 16  # connections that wait to be taken
 _SEND_BUFFER = 256 << 10  # what a slow viewer may lag behind
 _WAIT_SECONDS = 0.5  # for a new picture; how long the end of the server may take
 _STOP_SECONDS = 5
@@ -121,14 +120,9 @@ class Server:
     """
 
     def __init__(self, address: tuple[str, int], routes: Mapping[str, Answer], *, token: str = "") -> None:
-        host, port = address
-        if not is_loopback(host) and not token:
-            raise InputError(
-                f"{host}:{port} can be reached from other machines: add a `token` (or UFAFUSE_TOKEN), or use 127.0.0.1."
-            )
-        if token and not re.fullmatch(r"[A-Za-z0-9._~-]+", token):
-            raise InputError("the token holds characters that an address cannot: use letters, digits and . _ ~ - alone.")
-        self._socket = _listening(host, port)
+        host = address[0]
+        check_access(address, token)
+        self._socket = listening(address, waiting=_BACKLOG, send_buffer=_SEND_BUFFER)
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
         # Browsers keep cookies by host alone: without the port, two lines on one machine would log each other out.
         self.viewers = Viewers()
@@ -155,20 +149,6 @@ class Server:
         self._socket.close()
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket that takes connections from now on: whether the port is free is known before anything else begins."""
-    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)  # connections inherit it
-        listening.bind((host, port))
-        listening.listen(16)
-    except OSError as error:
-        listening.close()
-        raise OutputError(f"nothing can be served on {host}:{port}: {error.strerror}. Choose another port.") from error
-    return listening
-
-
 def _settings(application: Headers) -> uvicorn.Config:
     """One event loop of Python's own; defects go to standard error, requests nowhere."""
     return uvicorn.Config(
@@ -182,7 +162,7 @@ def _settings(application: Headers) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        backlog=16,
+        backlog=_BACKLOG,
         timeout_graceful_shutdown=_STOP_SECONDS - 1,
     )
 

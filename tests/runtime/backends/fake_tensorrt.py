@@ -60,11 +60,24 @@ def make_tensorrt(world, surface, version):
         "nptype": _nptype,
         "__version__": version,
     }
+
+    class IProfiler:  # to be derived from, so its instances have names of their own
+        def __init__(self):
+            self._ready = True
+
+    def inspect(self, form):
+        assert form == module.LayerInformationFormat.JSON
+        assert self.execution_context._shapes, "inspected before the shapes were set: free sizes would be unknown"
+        return world.call("get_engine_information", json.dumps(self.execution_context._plan.get("layers", {"Layers": ["mix"]})))
+
+    members["IProfiler"] = IProfiler
+    members["LayerInformationFormat"] = strict("LayerInformationFormat", {"JSON": "json"})
+    members["EngineInspector"] = strict("EngineInspector", {"get_engine_information": inspect, "execution_context": None})
     if is_rtx:
         members["DynamicShapesKernelSpecializationStrategy"] = strict(
             "DynamicShapesKernelSpecializationStrategy", {"EAGER": "eager"}
         )
-        members["CudaGraphStrategy"] = strict("CudaGraphStrategy", {"WHOLE_GRAPH_CAPTURE": "whole"})
+        members["CudaGraphStrategy"] = strict("CudaGraphStrategy", {"WHOLE_GRAPH_CAPTURE": "whole", "DISABLED": "off"})
     module = world.module("tensorrt_rtx" if is_rtx else "tensorrt", surface, members)
     return module
 
@@ -113,6 +126,7 @@ def _engine(world, strict, module, is_rtx):
             return None
         made = _context(world, strict)(self)
         made._cache = config_or_strategy._cache if is_rtx else None
+        made._graphs = is_rtx and config_or_strategy.cuda_graph_strategy != "off"
         return made
 
     members = {
@@ -125,6 +139,7 @@ def _engine(world, strict, module, is_rtx):
         "get_tensor_mode": mode,
         "get_tensor_profile_shape": profile_shape,
         "create_execution_context": context,
+        "create_engine_inspector": lambda self: world.call("create_engine_inspector", module.EngineInspector()),
     }
     if is_rtx:
         members["create_runtime_config"] = lambda self: world.call("create_runtime_config", _config(world, strict)())
@@ -188,7 +203,7 @@ def _shaping(world):
     def init(self, engine):
         self._engine, self._plan = engine, engine._plan
         self._profile, self._shapes, self._addresses = 0, {}, {}
-        self._scratch, self._flushed = None, None
+        self._scratch, self._flushed, self._graphs = None, None, False
         world.objects["context"].add(self)
 
     def set_profile(self, index, stream):
@@ -232,7 +247,21 @@ def _shaping(world):
         "get_tensor_shape": get_shape,
         "set_tensor_address": set_address,
         "set_device_memory": set_memory,
+        "profiler": None,
     }
+
+
+def _reports(world):
+    def report(self, stream, capturing):
+        """A run with a profiler is waited for, layer by layer."""
+        assert not capturing, "a context with a profiler cannot be captured"
+        assert not self._graphs, "what runs as one graph has no layers to time"
+        stream.synchronize()
+        assert self.profiler._ready, "the profiler's own constructor was not called"
+        for layer in world.call("report_layer_time", [("mix", 1.5), ("average", 0.25)]):
+            self.profiler.report_layer_time(*layer)
+
+    return report
 
 
 def _running(world):
@@ -256,6 +285,8 @@ def _running(world):
         if self._cache is not None:
             self._cache._kernels = b"kernels " + repr(sorted(shapes.items())).encode()
         (stream._capturing if capturing else stream._work).append(work)
+        if self.profiler is not None:
+            self._report(stream, capturing)
         return True
 
     def compute(self):
@@ -272,4 +303,4 @@ def _running(world):
         mean = near.mean(axis=3 if self._plan["io"] == "uint8" else 1)
         arrays["map"][...] = mean[:, None]
 
-    return {"_compute": compute, "execute_async_v3": execute}
+    return {"_compute": compute, "_report": _reports(world), "execute_async_v3": execute}

@@ -35,6 +35,24 @@ def test_peaks_between_frames(count):
     assert height.confidence[inner].min() > 0.5
 
 
+@pytest.mark.parametrize("place", [0.0, 0.2, 0.35, 0.5])
+@pytest.mark.parametrize("frame", [0, 3, 6])
+@pytest.mark.parametrize("step", [1.5, 4.0])
+def test_a_flat_surface_between_frames_and_at_the_ends(frame, place, step, make_texture):
+    """Seven frames a step of blur apart; the surface lies between two of them, also where the best one is the last."""
+    depth = frame - place if frame == 6 else frame + place
+    grey = make_texture(160, 200, seed=3)[..., 1].astype(np.float32) / 255
+    peaks = ScorePeaks(grey.shape)
+    for index in range(7):
+        away = abs(index - depth)
+        seen = cv2.GaussianBlur(grey, (0, 0), max(0.05, 0.5 * step * away)) if away else grey
+        weights = np.full(grey.shape, np.exp(-away - 1e-3 * (index != frame)), np.float32)
+        peaks.add(index, weights, None, seen)
+    error = np.abs(peaks.height().position - depth)[20:-20, 20:-20]
+    # At an end a neighbour is missing: how steep the fall would be there is guessed.
+    assert np.median(error) < (0.12 if frame == 3 else 0.3)
+
+
 def test_an_even_score_is_not_sure():
     height = peaks_of(np.full((20, 20), 3.0, np.float32), 7, sharpness=0.0).height()
     assert height.confidence.max() < 0.05

@@ -32,6 +32,32 @@ def test_a_shuffled_stack_is_put_into_the_order_of_focus(make_stack):
     assert found in (list(range(9)), list(range(8, -1, -1)))
 
 
+@pytest.mark.parametrize("shake", [0, 4])
+def test_frames_without_any_fine_detail_are_ordered_by_the_coarse_one(make_texture, shake):
+    """A ground and a plate high above it: most frames have neither in focus."""
+    rng = np.random.default_rng(7)
+    scene = np.full((400, 640, 3), 120.0, np.float32)
+    for scale in (1, 3, 8, 20, 45):
+        part = make_texture(400 // scale + 2, 640 // scale + 2, seed=scale).astype(np.float32) - 128
+        scene += 0.5 * cv2.resize(part, (640, 400), interpolation=cv2.INTER_CUBIC)
+    plate = np.zeros((400, 640, 1), np.float32)
+    plate[90:310, 180:460] = 1
+    frames = []
+    for index in range(9):
+        ground, top = (
+            cv2.GaussianBlur(scene[::flip], (0, 0), 0.1 + 4 * abs(index - depth)) for flip, depth in ((1, 0), (-1, 8))
+        )
+        cover = cv2.GaussianBlur(plate, (0, 0), 0.1 + 4 * (8 - index))[..., None]
+        seen = np.clip(ground * (1 - cover) + top * cover + rng.normal(0, 2, scene.shape), 0, 255).astype(np.uint8)
+        x, y = rng.uniform(-shake, shake, 2)
+        move = np.array([[1, 0, x], [0, 1, y]])
+        frames.append(cv2.warpAffine(seen, move, (640, 400), borderMode=cv2.BORDER_REFLECT_101))
+    assert by_sharpness(frames, BGR_BYTES) is None
+    shuffled = [3, 0, 7, 5, 8, 1, 6, 2, 4]
+    order = by_sharpness([frames[index] for index in shuffled], BGR_BYTES)
+    assert [shuffled[index] for index in order] in (list(range(9)), list(range(8, -1, -1)))
+
+
 def test_hot_pixels_are_found_and_details_are_not(make_stack):
     frames, truth = make_stack(7, height=160, width=240, blur=4)
     rng = np.random.default_rng(5)

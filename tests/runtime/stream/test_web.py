@@ -236,7 +236,7 @@ class TestPage:
         assert status_of(view.url + "near.mjpeg") == 200
 
     def test_a_viewer_that_takes_nothing_is_cut_off(self, running, monkeypatch):
-        monkeypatch.setattr(connection, "_SLOW_CLIENT_SECONDS", 0.5)
+        monkeypatch.setattr(connection.Connection, "slow_seconds", 0.5)
         monkeypatch.setattr(server, "_SEND_BUFFER", 4096)
         view = running(fastest=1000.0)
         with socket.socket() as client:
@@ -249,7 +249,7 @@ class TestPage:
 
     @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HT"])
     def test_who_asks_too_slowly_is_cut_off(self, running, monkeypatch, sent):
-        monkeypatch.setattr(connection, "_SLOW_CLIENT_SECONDS", 0.5)
+        monkeypatch.setattr(connection.Connection, "slow_seconds", 0.5)
         view = running()
         with socket.create_connection(view.server.address, timeout=8) as client:
             for byte in (sent[i : i + 1] for i in range(len(sent))):
@@ -257,7 +257,7 @@ class TestPage:
             assert ended(client, most=1000)
 
     def test_a_viewer_that_takes_its_time_between_requests_is_not(self, running, monkeypatch):
-        monkeypatch.setattr(connection, "_SLOW_CLIENT_SECONDS", 0.5)
+        monkeypatch.setattr(connection.Connection, "slow_seconds", 0.5)
         client = http.client.HTTPConnection(*running().server.address, timeout=5)
         for _ in range(3):
             client.request("GET", "/health")

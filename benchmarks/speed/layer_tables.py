@@ -1,0 +1,116 @@
+"""Profiles for people: where the time of each network goes, in the terminal and as Markdown."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ufafuse.benchmarks.speed.plots import size_text
+from ufafuse.runtime.tables import kept_columns, left_out
+
+if TYPE_CHECKING:
+    import rich.console
+    import rich.table
+
+_HEADS = ("kind", "of which most", "layers", "ms", "share", "GOP", "MiB", "limit ms", "of limit", "bound")
+_LAYER_HEADS = ("layer", "kind", "ms", "share", "result", "GOP", "MiB", "of limit", "kernel")
+_DROPPED_FIRST = ("MiB", "GOP", "bound", "limit ms", "of which most", "layers")
+_LONGEST_NAME, _LONGEST_WORDS = 44, 34
+_MOST_LAYERS = 25  # in the Markdown; all are in bench.json
+_SLOWED = 1.15  # counters that cost more than this make the shares doubtful
+
+Profile = Mapping[str, Any]
+
+
+def title(profile: Profile) -> str:
+    """Which network, on what, at which size."""
+    return f"{profile['artefact']} on {profile['backend']} ({profile['precision']}), {size_text(profile['size'])}"
+
+
+def summary(profile: Profile) -> str:
+    """The whole time, what of it the layers are, and the share of the limit, in a sentence."""
+    outside = profile["p50_ms"] - profile["layers_ms"]
+    text = f"{profile['p50_ms']:.2f} ms without counters; the layers take {profile['layers_ms']:.2f} ms"
+    if outside >= 0:
+        text += f", between them {outside:.2f}"
+    if profile["of_limit"] is not None:
+        text += f"; at this machine's limit they would take {profile['limit_ms']:.2f} ms ({profile['of_limit']:.0%})"
+    if profile["layers_ms"] > _SLOWED * profile["p50_ms"]:
+        text += ". Counting slowed the run: trust the order more than the shares"
+    return text
+
+
+def terminal_table(profile: Profile, console: "rich.console.Console") -> "rich.table.Table":
+    """The kinds of layers, the longest first; columns are left out where ``console`` is narrow."""
+    from rich.table import Table
+
+    cells = [_kind_cells(kind) for kind in profile["kinds"]]
+    kept = kept_columns(_HEADS, cells, drop=_DROPPED_FIRST, width=console.width)
+    table = Table(title=title(profile), box=None, padding=(0, 1, 0, 0), caption=left_out(_HEADS, kept) or None)
+    for number in kept:
+        table.add_column(_HEADS[number], justify="left" if number in (0, 1, 9) else "right", no_wrap=True)
+    for texts in cells:
+        table.add_row(*(texts[number] for number in kept))
+    table.width = console.measure(table, options=console.options.update(max_width=1000)).maximum
+    return table
+
+
+def markdown(profiles: Sequence[Profile]) -> list[str]:
+    """A heading and two tables for each profile, and how to read them."""
+    parts = ["## Where the time goes"]
+    for profile in profiles:
+        kinds = _table(_HEADS, [_kind_cells(kind) for kind in profile["kinds"]], left=(0, 1, 9))
+        layers = _table(_LAYER_HEADS, [_layer_cells(layer) for layer in profile["layers"][:_MOST_LAYERS]], left=(0, 1, 4, 8))
+        shown = min(_MOST_LAYERS, len(profile["layers"]))
+        parts += [
+            f"### {title(profile)}",
+            f"{summary(profile)}.",
+            kinds,
+            f"The {shown} longest of {len(profile['layers'])} layers:",
+            layers,
+        ]
+    parts.append(
+        "Times are the engine's own counters, medians over the runs. A layer's limit is the longer of its operations at the "
+        "measured peak of its arithmetic and its bytes, in and out, at the measured speed of a large copy; what stays in a "
+        "cache can beat that."
+    )
+    return parts
+
+
+def _kind_cells(kind: Mapping[str, Any]) -> list[str]:
+    words = " ".join(kind["engine_kinds"])
+    return [
+        kind["kind"],
+        words if len(words) <= _LONGEST_WORDS else f"{words[: _LONGEST_WORDS - 3]}...",
+        str(kind["layers"]),
+        f"{kind['ms']:.2f}",
+        f"{kind['share']:.0%}",
+        f"{kind['gop']:.2f}",
+        f"{kind['mib']:.1f}",
+        "-" if kind["limit_ms"] is None else f"{kind['limit_ms']:.2f}",
+        _share(kind["of_limit"]),
+        kind["bound"] or "-",
+    ]
+
+
+def _layer_cells(layer: Mapping[str, Any]) -> list[str]:
+    name = str(layer["name"])
+    return [
+        name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3]}...",
+        f"{layer['engine_kind']} {layer['arithmetic'] or ''}".strip(),
+        f"{layer['ms']:.3f}",
+        f"{layer['share']:.1%}",
+        "-" if layer["shape"] is None else "x".join(map(str, layer["shape"])),
+        f"{layer['gop']:.3f}",
+        f"{layer['mib']:.2f}",
+        _share(layer["of_limit"]),
+        layer["kernel"] or "-",
+    ]
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}" + ("*" if value > 1 else "")
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int]) -> str:
+    rule = "|".join("---" if number in left else "---:" for number in range(len(heads)))
+    lines = ["| " + " | ".join(heads) + " |", f"|{rule}|"]
+    return "\n".join(lines + ["| " + " | ".join(text.replace("|", "\\|") for text in cells) + " |" for cells in rows])

@@ -1,0 +1,93 @@
+"""What is to be measured: a plan, and the contenders that come of it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ufafuse.benchmarks.methods import methods
+from ufafuse.benchmarks.published import PAPER_SIZE
+from ufafuse.benchmarks.speed.contenders import Spec
+from ufafuse.runtime.artefact import read_manifest
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.session import BACKENDS, PRECISIONS
+
+DEFAULT_SIZES = (PAPER_SIZE, (720, 1280), (1080, 1920))
+_PEERS = ("torch", "torch.compile", "onnxruntime default", "openvino default")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure.
+
+    Args:
+        artefacts: ``.onnx`` or ``.engine`` files; graphs for tiles and stacks too (``X.encode.onnx``), each by itself.
+        sizes: (height, width) each.
+        backends: Engines for the sessions; ``("auto",)`` takes every engine that can run the file.
+        precisions: Arithmetic of the sessions; empty: the file's own, and bf16 beside fp32.
+        threads: CPU threads of everything; None: each engine chooses.
+        peers: Also time the network in PyTorch and in the engines' default settings.
+        methods: Classical methods, at the first size only.
+        seconds: Time for each contender at each size, three runs at least.
+        most_runs: ... and at most so many.
+        cold: Also start each contender in a process of its own.
+        profile: Also count the time of each layer.
+        streams: Also measure the pairs a second with so many in flight.
+    """
+
+    artefacts: list[Path]
+    sizes: list[tuple[int, int]] = field(default_factory=lambda: list(DEFAULT_SIZES))
+    backends: tuple[str, ...] = ("auto",)
+    precisions: tuple[str, ...] = ()
+    threads: int | None = None
+    peers: bool = True
+    methods: tuple[str, ...] = ()
+    seconds: float = 10.0
+    most_runs: int = 50
+    cold: bool = True
+    profile: bool = False
+    streams: tuple[int, ...] = ()
+
+    def check(self) -> None:
+        """Before minutes of measuring. Raises: InputError, ModelError."""
+        for path in self.artefacts:
+            read_manifest(path)
+        names = [path.name for path in self.artefacts]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise InputError(f"two files to time are called {twice}: rename one, or give it once.")
+        unknown = [name for name in self.methods if name not in methods()]
+        if unknown:
+            raise InputError(f"`methods={unknown[0]}` is not known: choose from {', '.join(methods())}, all or none.")
+        wrong = [name for name in self.precisions if name not in PRECISIONS]
+        if wrong:
+            raise InputError(f"`precision={wrong[0]}` is not known: choose from {', '.join(PRECISIONS)}.")
+        strange = [name for name in self.backends if name not in BACKENDS]
+        if strange:
+            raise InputError(f"`backend={strange[0]}` is not known: choose from {', '.join(BACKENDS)}.")
+
+    def specs(self) -> list[Spec]:
+        """Everything that is to be timed, ours first."""
+        specs = [spec for path in self.artefacts for spec in self.session_specs(path)]
+        if self.peers:
+            specs += [Spec(kind, str(path), threads=self.threads) for path in self._plain() for kind in _PEERS]
+        return specs + [Spec("method", name) for name in self.methods]
+
+    def session_specs(self, path: Path) -> list[Spec]:
+        """The runtime's own sessions that can run a file."""
+        if path.suffix == ".engine":
+            return [Spec("session", str(path), "tensorrt", None, self.threads)]
+        own = read_manifest(path).precision
+        every = (("openvino", "onnxruntime") if backend == "auto" else (backend,) for backend in self.backends)
+        backends = dict.fromkeys(backend for some in every for backend in some)
+        precisions: tuple[str, ...] = self.precisions or ((own, "bf16") if own == "fp32" else (own,))
+        return [
+            Spec("session", str(path), backend, precision, self.threads)
+            for precision in precisions
+            for backend in backends
+            # ONNX Runtime has no bf16 of a float32 file; that is not worth a line.
+            if not (precision == "bf16" and backend == "onnxruntime" and not self.precisions)
+        ]
+
+    def _plain(self) -> list[Path]:
+        """The files that others can run: whole networks in float32."""
+        manifests = {path: read_manifest(path) for path in self.artefacts if path.suffix == ".onnx"}
+        return [path for path, found in manifests.items() if found.precision == "fp32" and found.role == "whole"]

@@ -1,0 +1,148 @@
+"""Drawn stacks to calibrate and to judge a network that gathers on: pairs show it two frames, never more.
+
+The graphs that encode and score a frame are quantised with the layers and ranges of the pairs' graph (their convolutions
+have the same names), widened by what these stacks show. A choice of layers is judged by the stacks' fused pictures as well.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ufafuse.calibration.equalise import Factors, equalised
+from ufafuse.calibration.quantizers import Range
+from ufafuse.calibration.ranges import Method, layer_ranges
+from ufafuse.export.onnx_export import Companions
+from ufafuse.export.onnx_file import load_graph
+from ufafuse.export.stack_check import scoring_inputs, weighed
+from ufafuse.runtime.artefact import Manifest, read_manifest
+from ufafuse.runtime.checks.tolerances import psnr
+from ufafuse.runtime.errors import ModelError
+from ufafuse.runtime.frames import check_pair, pack, to_planes
+from ufafuse.runtime.session import Session, SessionOptions, open_session
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+Frames = NDArray[np.uint8]
+Inputs = dict[str, NDArray[Any]]
+ROLES = ("encode", "score")
+_CALIBRATE, _JUDGE = (3, 6, 10), (3, 5, 9)  # frames of each stack
+
+
+def drawn_stacks(counts: Sequence[int], side: int, seed: int) -> list[Frames]:
+    """Stacks of so many frames each, K x side x side x 3 uint8, BGR."""
+    from ufafuse.train import drawing
+    from ufafuse.train.scenes import SceneOptions
+    from ufafuse.train.stacks import draw_stack
+
+    options = SceneOptions(margins=0)
+    draw = np.random.default_rng(seed)
+    return [draw_stack(draw, side, options, lambda rng: drawing.picture(2 * side, rng), frames=k).frames for k in counts]
+
+
+class Stacks:
+    """The graphs for stacks beside a model that is calibrated, and stacks for them.
+
+    Args:
+        onnx: The model; its companions lie beside it.
+        manifest: Its manifest.
+        side: Of the stacks' frames, in pixels.
+        seed: Draws them.
+        threads: CPU threads. None: the engines choose.
+
+    Raises:
+        ModelError: A companion is missing.
+    """
+
+    def __init__(self, onnx: Path, manifest: Manifest, *, side: int, seed: int, threads: int | None = None) -> None:
+        beside = Companions.of(onnx)
+        self.paths = {"encode": beside.encode, "score": beside.score}
+        if missing := [path.name for path in self.paths.values() if not path.is_file()]:
+            raise ModelError(f"{' and '.join(missing)} must lie beside {onnx}: run `ufa export` again, it writes them.")
+        self._models = {role: load_graph(path) for role, path in self.paths.items()}
+        self._manifests = {role: read_manifest(path) for role, path in self.paths.items()}
+        self._io, self._stride = manifest.io, int(manifest.extra["stride"])
+        self._options = SessionOptions(threads=threads)
+        self.judged = drawn_stacks(_JUDGE, side, seed + 1)
+        self._drawn = drawn_stacks(_CALIBRATE, side, seed)
+        self._expected: list[NDArray[np.float32]] = []
+
+    @property
+    def described(self) -> str:
+        """What is calibrated on, in words."""
+        *first, last = (str(len(frames)) for frames in self._drawn)
+        return f"{len(self._drawn)} drawn stacks of {', '.join(first)} and {last} frames"
+
+    def ranges(self, factors: Factors, method: Method) -> dict[str, Range]:
+        """What the layers of both graphs see, after `equalised` with these factors."""
+        found: dict[str, Range] = {}
+        inputs: dict[str, list[Inputs]] = {"encode": [], "score": []}
+        with open_session(self.paths["encode"], backend="onnxruntime", options=self._options) as encode:
+            for frames in self._drawn:
+                inputs["encode"].append({"frame": self._packed(frames)})
+                inputs["score"].append(self._scoring(encode, frames))
+        for role, model in self._models.items():
+            for name, seen in layer_ranges(equalised(model, factors), inputs[role], method).items():
+                found[name] = seen.joined(found[name]) if name in found else seen
+        return found
+
+    def worst(self, quantised: "Callable[[ModelProto, Manifest], ModelProto]", engines: Sequence[str]) -> float:
+        """Worst PSNR in dB, against the float files, of the stacks kept back, with both graphs quantised.
+
+        Args:
+            quantised: Makes a float graph and its manifest into the graph to judge.
+            engines: Backends' names.
+        """
+        with tempfile.TemporaryDirectory(prefix="ufafuse-") as folder:
+            paths = {role: Path(folder) / f"{role}.onnx" for role in ROLES}
+            for role, path in paths.items():
+                path.write_bytes(quantised(self._models[role], self._manifests[role]).SerializeToString())
+            return min(self.on_engine(paths, engine) for engine in engines)
+
+    def on_engine(self, paths: dict[str, Path], engine: str) -> float:
+        """Worst PSNR in dB of the files of both roles on one engine."""
+        if not self._expected:
+            with self._opened(self.paths, "onnxruntime") as sessions:
+                self._expected = [self._fused(*sessions, frames) for frames in self.judged]
+        with self._opened(paths, engine) as sessions:
+            results = [self._fused(*sessions, frames) for frames in self.judged]
+        return min(_psnr(result, expected) for result, expected in zip(results, self._expected, strict=True))
+
+    @contextlib.contextmanager
+    def _opened(self, paths: dict[str, Path], engine: str) -> Iterator[tuple[Session, Session]]:
+        with contextlib.ExitStack() as opened:
+            encode, score = (
+                opened.enter_context(open_session(paths[role], backend=engine, options=self._options)) for role in ROLES
+            )
+            yield encode, score
+
+    def _packed(self, frames: Frames) -> NDArray[Any]:
+        return np.concatenate([pack(frame, check_pair(frame, frame), self._io) for frame in frames])
+
+    def _scoring(self, encode: Session, frames: Frames) -> Inputs:
+        """What the scoring graph takes for all frames of a stack, as one batch."""
+        packed, planes = self._packed(frames), _planes(frames)
+        outputs = encode.infer({"frame": packed})
+        inputs = scoring_inputs(outputs, planes, torch.ones_like(planes[:, :1]), self._stride)
+        return {"frame": packed, **{name: np.repeat(value, len(frames), 0) for name, value in inputs.items()}}
+
+    def _fused(self, encode: Session, score: Session, frames: Frames) -> NDArray[np.float32]:
+        """The fused picture in levels, 1 x 3 x H x W."""
+        weights = torch.from_numpy(score.infer(self._scoring(encode, frames))["weights"])
+        planes = _planes(frames)
+        fused: NDArray[np.float32] = weighed(planes, torch.ones_like(planes[:, :1]), weights, self._stride).numpy()
+        return fused * np.float32(255)
+
+
+def _planes(frames: Frames) -> torch.Tensor:
+    return torch.from_numpy(np.concatenate([to_planes(frame, check_pair(frame, frame)) for frame in frames]))
+
+
+def _psnr(result: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    return psnr(float(np.square(result - expected, dtype=np.float64).mean())) if np.isfinite(result).all() else 0.0

@@ -1,0 +1,1 @@
+"""A server that fuses: the Open Inference Protocol over REST and gRPC, and a plain ``POST /fuse``."""

@@ -1,0 +1,151 @@
+"""What a request may ask for beside its frames: one set of names for ``POST /fuse``, REST and gRPC."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.frames import check_order
+from ufafuse.runtime.pictures.write import WriteOptions
+from ufafuse.runtime.registration.align import MOTIONS
+from ufafuse.runtime.stack import StackOptions
+
+FORMATS = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "tif": "image/tiff",
+    "webp": "image/webp",
+    "bmp": "image/bmp",
+}
+_ALSO = {"jpeg": "jpg", "tiff": "tif"}
+_WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of one request.
+
+    Args:
+        options: What is done to the frames.
+        format: A key of `FORMATS`; empty: PNG, or TIFF for float frames.
+        store: Quality and compression.
+        timeout: Seconds that the client gives; None: the server's deadline.
+        convert_profile: Pictures with another colour profile are converted to the first one's.
+        strict: Damage inside a picture is an error.
+    """
+
+    options: StackOptions = field(default_factory=StackOptions)
+    format: str = ""
+    store: WriteOptions = field(default_factory=WriteOptions)
+    timeout: float | None = None
+    convert_profile: bool = False
+    strict: bool = False
+
+    def check_format(self) -> None:
+        """Refuse a quality or compression that the format does not have (`UfaError`)."""
+        if self.format:
+            self.store.check_for(Path(f"image.{self.format}"))
+
+
+def asked_from(values: Mapping[str, Any], *, timeout_unit: float = 1.0) -> Asked:
+    """The options of a request.
+
+    Args:
+        values: By name; texts, or what JSON and gRPC have for them.
+        timeout_unit: Seconds in one of ``timeout``: Triton's clients give microseconds.
+
+    Raises:
+        InputError: A name is not known, or a value is none of it; the text names it.
+    """
+    unknown = sorted(set(values) - set(_READERS))
+    if unknown:
+        raise InputError(f"`{unknown[0]}` is not known: give any of {', '.join(_READERS)}.")
+    read = {name: _READERS[name](value, name) for name, value in values.items()}
+    options = StackOptions(
+        order=read.get("order", "bgr"),
+        white=read.get("white"),
+        align=read.get("align", "off"),
+        match_gain=read.get("match_gain", False),
+        crop=read.get("crop", False),
+        method=read.get("method", "network"),
+        reference=None if "reference" not in read else read["reference"] - 1,
+    )
+    timeout = read.get("timeout")
+    asked = Asked(
+        options,
+        read.get("format", ""),
+        WriteOptions(read.get("quality"), read.get("compression")),
+        None if timeout is None else timeout * timeout_unit,
+        read.get("convert_profile", False),
+        read.get("strict", False),
+    )
+    asked.check_format()
+    return asked
+
+
+def _flag(value: Any, name: str) -> bool:  # noqa: ANN401 - whatever a client sends
+    found = value if isinstance(value, bool) else _WORDS.get(str(value).lower())
+    if found is None:
+        raise InputError(f"`{name}={value}` is neither true nor false.")
+    return found
+
+
+def _number(value: Any, name: str) -> float:  # noqa: ANN401
+    try:
+        found = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        found = math.nan
+    if not (math.isfinite(found) and found > 0):
+        raise InputError(f"`{name}={value}` is not a number above 0.")
+    return found
+
+
+def _whole(value: Any, name: str) -> int:  # noqa: ANN401
+    found = _number(value, name)
+    if found != int(found):
+        raise InputError(f"`{name}={value}` is not a whole number.")
+    return int(found)
+
+
+def _align(value: Any, name: str) -> str:  # noqa: ANN401
+    if value not in ("off", *MOTIONS):
+        raise InputError(f"`{name}={value}` is not known: give off, {', '.join(MOTIONS)}.")
+    return str(value)
+
+
+def _order(value: Any, _name: str) -> str:  # noqa: ANN401
+    check_order(value)
+    return str(value)
+
+
+def _format(value: Any, name: str) -> str:  # noqa: ANN401
+    found = str(value).lower().lstrip(".")
+    found = _ALSO.get(found, found)
+    if found not in FORMATS:
+        raise InputError(f"`{name}={value}` is not known: give {', '.join(FORMATS)}.")
+    return found
+
+
+def _text(value: Any, _name: str) -> str:  # noqa: ANN401
+    return str(value)
+
+
+_READERS: dict[str, Callable[[Any, str], Any]] = {
+    "align": _align,
+    "match_gain": _flag,
+    "crop": _flag,
+    "white": _number,
+    "order": _order,
+    "method": _text,
+    "reference": _whole,
+    "convert_profile": _flag,
+    "strict": _flag,
+    "format": _format,
+    "quality": _whole,
+    "compression": _text,
+    "timeout": _number,
+}

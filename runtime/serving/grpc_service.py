@@ -1,0 +1,195 @@
+"""The Open Inference Protocol over gRPC, with the messages of Triton's own client library."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from google.protobuf import json_format  # type: ignore[import-untyped]
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc import service_pb2_grpc as stubs
+
+from ufafuse.runtime.errors import InputError, OutputError, UfaError
+from ufafuse.runtime.serving.admission import Refusal
+from ufafuse.runtime.serving.guard import NEEDED, knows
+from ufafuse.runtime.serving.infer import Inference, Inferred, infer
+from ufafuse.runtime.serving.models import server_metadata
+from ufafuse.runtime.serving.options import ServeOptions
+from ufafuse.runtime.serving.service import Service, status_of
+from ufafuse.runtime.serving.tensors import Tensor
+
+_CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    404: grpc.StatusCode.NOT_FOUND,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+_HEALTH = frozenset(("ServerLive", "ServerReady"))
+_BESIDE = 1 << 20  # bytes of a message beside its tensors
+_MORE_CALLS = 64  # beside those that may be under way: they are told that the server is full
+_CONTENTS = {"UINT8": "uint_contents", "UINT16": "uint_contents", "FP32": "fp32_contents", "BYTES": "bytes_contents"}
+
+
+class InferenceService(stubs.GRPCInferenceServiceServicer):
+    """Answers with what `Service` makes."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def ServerLive(self, _request: Any, _context: Any) -> Any:  # noqa: N802, ANN401 - generated types have none
+        """Whether it lives."""
+        return pb.ServerLiveResponse(live=True)
+
+    async def ServerReady(self, _request: Any, _context: Any) -> Any:  # noqa: N802, ANN401
+        """Whether requests should be sent here."""
+        return pb.ServerReadyResponse(ready=self._service.ready)
+
+    async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802, ANN401
+        """Whether there is such a model."""
+        loaded = await _or_abort(context, lambda: self._service.models.named(request.name, request.version))
+        return pb.ModelReadyResponse(ready=bool(loaded))
+
+    async def ServerMetadata(self, _request: Any, _context: Any) -> Any:  # noqa: N802, ANN401
+        """Name, version, extensions."""
+        return pb.ServerMetadataResponse(**server_metadata())
+
+    async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802, ANN401
+        """A model's tensors."""
+        loaded = await _or_abort(context, lambda: self._service.models.named(request.name, request.version))
+        return json_format.ParseDict(loaded.metadata(), pb.ModelMetadataResponse())
+
+    async def ModelConfig(self, request: Any, context: Any) -> Any:  # noqa: N802, ANN401
+        """What Triton calls a model's configuration."""
+        loaded = await _or_abort(context, lambda: self._service.models.named(request.name, request.version))
+        return json_format.ParseDict({"config": loaded.config()}, pb.ModelConfigResponse())
+
+    async def ModelStatistics(self, request: Any, context: Any) -> Any:  # noqa: N802, ANN401
+        """What the models did."""
+        stats = await _or_abort(context, lambda: self._service.stats(request.name))
+        return json_format.ParseDict(stats, pb.ModelStatisticsResponse())
+
+    async def RepositoryIndex(self, _request: Any, _context: Any) -> Any:  # noqa: N802, ANN401
+        """The models that are loaded."""
+        index = [{"name": loaded.name, "version": "1", "state": "READY"} for loaded in self._service.models]
+        return json_format.ParseDict({"models": index}, pb.RepositoryIndexResponse())
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802, ANN401
+        """Fuse."""
+        return await _or_abort(context, lambda: self._inferred(request, context))
+
+    async def _inferred(self, request: Any, context: Any) -> Any:  # noqa: ANN401
+        service, begun = self._service, time.monotonic()
+        with service.counted("grpc", begun) as entry, service.admission.entered(request.ByteSize()) as ticket:
+            loaded = service.models.named(request.model_name, request.model_version)
+            entry["model"] = loaded.name
+            inference = inference_from(request)
+            asked = inference.asked
+            until = service.until(begun, asked)
+            left = context.time_remaining()
+            until = until if left is None else min(until, begun + left)
+            try:
+                work = infer(service, inference, loaded, asked, ticket, until)
+                made = await asyncio.wait_for(work, max(0.0, until - time.monotonic()))
+            except asyncio.TimeoutError as late:
+                raise service.late() from late
+            return await service.in_pool(lambda: _response(made, request.id))
+
+
+async def _or_abort(context: Any, work: Callable[[], Any]) -> Any:  # noqa: ANN401 - a value, or an awaitable of one
+    """``work``'s value; an error ends the call with its code."""
+    try:
+        found = work()
+        return await found if isinstance(found, Awaitable) else found
+    except UfaError as fault:
+        status = status_of(fault)
+        if isinstance(fault, Refusal) and fault.retry_after is not None:
+            # What gRPC's clients call the time to come again.
+            context.set_trailing_metadata((("grpc-retry-pushback-ms", str(1000 * fault.retry_after)),))
+        await context.abort(_CODES.get(status, grpc.StatusCode.INTERNAL), str(fault))
+
+
+def inference_from(request: Any) -> Inference:  # noqa: ANN401 - a ModelInferRequest
+    """A request from its message. Raises: InputError when it is not as the protocol has it."""
+    raw = list(request.raw_input_contents)
+    if raw and len(raw) != len(request.inputs):
+        raise InputError(f"{len(request.inputs)} inputs have {len(raw)} raw contents: send one for each, or none.")
+    inputs = []
+    for index, entry in enumerate(request.inputs):
+        tensor = Tensor(entry.name, entry.datatype, tuple(entry.shape), raw=raw[index] if raw else None)
+        if not raw:
+            field = _CONTENTS.get(entry.datatype, "uint_contents")
+            tensor.values = list(getattr(entry.contents, field))
+        inputs.append(tensor)
+    wanted = [entry.name for entry in request.outputs]
+    parameters = {name: _value(parameter) for name, parameter in request.parameters.items()}
+    return Inference(request.model_name, request.model_version, request.id, inputs, parameters, wanted)
+
+
+def _value(parameter: Any) -> Any:  # noqa: ANN401 - whatever was set
+    return getattr(parameter, parameter.WhichOneof("parameter_choice") or "string_param")
+
+
+def _response(made: Inferred, identity: str) -> Any:  # noqa: ANN401 - a ModelInferResponse
+    response = pb.ModelInferResponse(model_name=made.model, model_version="1", id=identity)
+    for name, value in made.parameters.items():
+        response.parameters[name].string_param = value
+    for output in made.outputs:
+        response.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
+        response.raw_output_contents.append(output.raw())
+    return response
+
+
+class _Token(grpc.aio.ServerInterceptor):
+    """Lets in who knows the token; health is told to all."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:  # noqa: ANN401 - the library's types
+        given = dict(details.invocation_metadata).get("authorization", "")
+        if details.method.rpartition("/")[2] in _HEALTH or knows(self._token, str(given)):
+            return await continuation(details)
+
+        async def refuse(_request: Any, context: Any) -> None:  # noqa: ANN401
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, NEEDED)
+
+        return grpc.unary_unary_rpc_method_handler(refuse)
+
+
+def grpc_server(service: Service, options: ServeOptions) -> tuple[Any, int]:
+    """A server that is not started yet, and the port that it has.
+
+    Raises:
+        OutputError: The address cannot be used.
+        InputError: The certificate or its key cannot.
+    """
+    if options.grpc is None:
+        raise InputError("no address was given for gRPC.")
+    limit = options.largest_request + _BESIDE
+    server = grpc.aio.server(
+        interceptors=[_Token(options.token)] if options.token else None,
+        options=[
+            ("grpc.max_receive_message_length", limit),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),  # or a second server would quietly share the port
+        ],
+        maximum_concurrent_rpcs=options.queue + options.workers + _MORE_CALLS,
+    )
+    stubs.add_GRPCInferenceServiceServicer_to_server(InferenceService(service), server)
+    host, port = options.grpc
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        if options.certificate is not None and options.key is not None:
+            pair = (options.key.read_bytes(), options.certificate.read_bytes())
+            bound = server.add_secure_port(where, grpc.ssl_server_credentials([pair]))
+        else:
+            bound = server.add_insecure_port(where)
+    except (RuntimeError, OSError) as error:
+        raise OutputError(f"nothing can be served on {where} by gRPC: choose another port.") from error
+    if bound == 0:
+        raise OutputError(f"nothing can be served on {where} by gRPC: choose another port, and check the certificate.")
+    return server, int(bound)

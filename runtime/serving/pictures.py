@@ -1,0 +1,137 @@
+"""Encoded pictures of a request: looked at by their headers, decoded, brought to one kind; and the result as a file's bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.frames import Frame
+from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.jobs import metadata_of_result
+from ufafuse.runtime.levels import kind_with_levels
+from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
+from ufafuse.runtime.pictures.decode import decode_picture
+from ufafuse.runtime.pictures.kinds import SNIFFED, kind_of
+from ufafuse.runtime.pictures.sizes import size_of
+from ufafuse.runtime.pictures.source import ArrayFrame, FrameSource
+from ufafuse.runtime.pictures.write import check_holds, encoded
+from ufafuse.runtime.pixels import check_pixels
+from ufafuse.runtime.registration.align import unaligned_by
+from ufafuse.runtime.registration.gain import exposure_warning
+from ufafuse.runtime.serving.asking import Asked
+from ufafuse.runtime.stack import Stacked, StackOptions, completed
+
+_BYTES_A_PIXEL = 4  # of a decoded picture, as far as its header tells everywhere
+_EXPANSION = 8  # times a file's bytes, where its header tells no size
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A picture as it came: what its sender calls it, and its bytes."""
+
+    name: str
+    data: bytes
+
+
+@dataclass
+class Brought:
+    """The frames of a request, ready to be fused.
+
+    Args:
+        frames: Alike in shape and dtype.
+        sources: Where they come from; empty for tensors.
+        options: As asked, with what the files say.
+        told: What the client should know.
+    """
+
+    frames: list[Frame]
+    options: StackOptions
+    sources: list[FrameSource] = field(default_factory=list)
+    told: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """What messages call the frames."""
+        return [source.name for source in self.sources] or [f"frame {number}" for number in range(1, len(self.frames) + 1)]
+
+
+def decoded_bytes(uploads: Sequence[Upload], most: int) -> int:
+    """What the pictures will take when they are decoded, by their headers alone.
+
+    Raises:
+        InputError: One declares more than ``most`` pixels.
+    """
+    total = 0
+    for upload in uploads:
+        size = size_of(upload.data, kind_of(upload.data[:SNIFFED]))
+        if size is None:
+            total += _EXPANSION * len(upload.data)
+        else:
+            check_pixels(size, upload.name, most)
+            total += _BYTES_A_PIXEL * size[0] * size[1]
+    return total
+
+
+def decoded(uploads: Sequence[Upload], asked: Asked, most: int) -> Brought:
+    """The frames of encoded pictures.
+
+    Args:
+        uploads: Two or more, in the order of focus.
+        asked: As the request has it.
+        most: Pixels that one may declare.
+
+    Raises:
+        InputError: Fewer than two, or one that cannot be read or does not belong to the others; the text names it.
+    """
+    if len(uploads) < 2:
+        raise InputError(f"{len(uploads)} pictures were sent: fusing takes two or more.")
+    pictures = [decode_picture(upload.data, upload.name, most=most, inside=True) for upload in uploads]
+    sources = [ArrayFrame(picture, upload.name) for picture, upload in zip(pictures, uploads, strict=True)]
+    options = replace(asked.options, order="bgr")  # as pictures are decoded
+    common = common_kind(sources, scale=options.align != "off", convert=asked.convert_profile)
+    told = dict.fromkeys(f"{note}." for note in common.notes)
+    taken = [ConformedFrame(source, common, strict=asked.strict, told=told) for source in sources]
+    frames = [frame.read() for frame in taken]
+    known = {frame.white for frame in taken}
+    if options.white is None and len(known) == 1:
+        options = replace(options, white=known.pop())  # all files say it
+    if len(frames) == 2:
+        frames = completed(frames)
+    brought = Brought(frames, options, list(taken), told)
+    brought.told.update(dict.fromkeys(_warnings(brought)))
+    return brought
+
+
+def _warnings(brought: Brought) -> list[str]:
+    """What `fuse_stack` says of frames that are neither registered nor matched; a pair is fused without it here."""
+    frames, options = brought.frames, brought.options
+    if len(frames) != 2 or options.align != "off":
+        return []
+    kind, _ = kind_with_levels(frames, order=options.order, white=options.white)
+    moved = unaligned_by(frames[0], frames[1], kind)
+    told = [f"the frames lie up to {moved:.1f} pixels apart: register them with `align=affine`."] if moved else []
+    warning = "" if options.match_gain else exposure_warning(frames, kind)
+    return told + ([warning] if warning else [])
+
+
+def format_for(asked: Asked, frame: Frame) -> str:
+    """The format of the answer: as asked, or one that holds the frame. Raises: OutputError when the asked one does not."""
+    found = asked.format or ("tif" if frame.dtype == "float32" else "png")
+    check_holds(Path(f"image.{found}"), frame.shape, frame.dtype)
+    return found
+
+
+def picture_bytes(fuser: Fuser, brought: Brought, result: Stacked, asked: Asked) -> tuple[bytes, str]:
+    """The fused picture as a file's bytes, with its metadata, and its format.
+
+    Raises:
+        OutputError: The format cannot hold it.
+    """
+    suffix = format_for(asked, result.fused)
+    metadata = metadata_of_result(fuser, brought.sources, result, brought.told) if brought.sources else None
+    fused = result.fused
+    if brought.options.order == "rgb" and fused.ndim == 3 and fused.shape[2] >= 3:
+        fused = fused[..., [2, 1, 0, *range(3, fused.shape[2])]]
+    return bytes(encoded(Path(f"image.{suffix}"), fused, metadata, asked.store)), suffix

@@ -1,0 +1,115 @@
+"""Where between two frames a surface is in focus: the peak of the detail's energy over the frames, at two scales.
+
+The logarithm of the energy falls off on both sides of the peak, near it like a parabola, farther off like a straight line. So
+the peak is put half way between that of the parabola through three neighbouring energies and that of the two straight lines
+of equal slope. Where frames lie far apart, nothing fine is left in the neighbours and the coarser scale tells more; where they
+lie close together, the finer one does.
+"""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Halves = NDArray[np.float16]
+
+_SCALES = (1.0, 3.0)  # pixels: sigma of the blur before the second derivative
+_AROUND = 6.0  # pixels in which the energy of detail is averaged
+_NOISE = 0.05 / 255**2  # energy that says nothing, at scale 0
+_STRAIGHT = 0.5  # share of the straight lines' peak
+_LEAST_FALL = 0.1  # of the energy's logarithm, from one frame to the next, by which the end of a stack is extrapolated
+_FAR_ABOVE = 3.0  # of the energy's logarithm above the least one of all frames, from which on it counts fully
+
+
+class EnergyPeaks:
+    """Keeps the energies beside the frame that is best so far, from frames that come one after the other.
+
+    Args:
+        size: (height, width).
+    """
+
+    BYTES_PER_PIXEL = 36.0
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._size = size
+        self._beside = [[np.full(size, np.nan, np.float16) for _ in range(3)] for _ in _SCALES]  # before, there, after
+        self._last: list[Floats] = []
+        self._lowest: list[Floats] = []
+        self._first: list[Floats] = []  # sums over the scales, of the first three frames
+        self._latest: list[Floats] = []  # and of the last three
+
+    def add(self, better: NDArray[np.bool_], following: NDArray[np.bool_], grey: Floats) -> None:
+        """Add a frame, in the order of focus.
+
+        Args:
+            better: H x W: where it is better than all before it.
+            following: H x W: where the frame just before it was the best so far.
+            grey: H x W: the frame, white = 1.
+        """
+        energies = [_energy(grey, scale) for scale in _SCALES]
+        for scale, energy in enumerate(energies):
+            before, there, after = self._beside[scale]
+            full = self._enlarged(energy)
+            np.copyto(after, full, where=following, casting="same_kind")
+            if self._last:
+                np.copyto(before, self._enlarged(self._last[scale]), where=better, casting="same_kind")
+            np.copyto(there, full, where=better, casting="same_kind")
+            np.copyto(after, np.float16(np.nan), where=better)
+        together = np.asarray(sum(energies), np.float32)
+        self._lowest = [np.minimum(a, b) for a, b in zip(self._lowest, energies, strict=True)] if self._lowest else energies
+        self._last = energies
+        self._first = [*self._first, together][:3]
+        self._latest = [*self._latest, together][-3:]
+
+    def offsets(self, first: NDArray[np.bool_], last: NDArray[np.bool_]) -> Floats:
+        """How far from the best frame the peak lies, H x W, in frames: in [-0.6, 0.6], 0 where nothing tells.
+
+        Args:
+            first, last: H x W: where the best frame is the first or the last one of all.
+        """
+        left, right = np.zeros(self._size, np.float32), np.zeros(self._size, np.float32)
+        for (before, there, after), lowest in zip(self._beside, self._lowest, strict=True):
+            floor = self._enlarged(lowest)
+            weight = np.clip(np.minimum(before, after).astype(np.float32) - floor, 0, _FAR_ABOVE) ** 2 + np.float32(1e-3)
+            left += weight * (there.astype(np.float32) - before)
+            right += weight * (there.astype(np.float32) - after)
+        with np.errstate(invalid="ignore"):
+            more, less = np.maximum(left, right), np.minimum(left, right)
+            ratio = np.clip(np.where(more > 0, less / np.maximum(more, np.float32(1e-9)), 1), -0.2, 1)
+            straight, parabola = 0.5 * (1 - ratio), 0.5 * (1 - ratio) / (1 + ratio)
+            found = np.sign(left - right) * np.clip(_STRAIGHT * straight + (1 - _STRAIGHT) * parabola, 0, 0.6)
+        found = np.nan_to_num(found, nan=0.0)
+        if len(self._first) == 3:
+            np.copyto(found, self._enlarged(_at_end(*self._first)), where=first)
+            np.copyto(found, -self._enlarged(_at_end(*self._latest[::-1])), where=last)
+        return np.asarray(found, np.float32)
+
+    def _enlarged(self, small: Floats) -> Floats:
+        return np.asarray(cv2.resize(small, self._size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _at_end(end: Floats, second: Floats, third: Floats) -> Floats:
+    """How far inwards the peak lies where the frame at the end is the best: a straight line says what the missing one has."""
+    fall = second - third
+    told = fall > _LEAST_FALL
+    ratio = (end - second) / np.where(told, fall, np.float32(1))
+    return np.asarray(np.where(told, np.clip((1 - ratio) / 2, 0, 0.5), 0), np.float32)
+
+
+def _energy(grey: Floats, scale: float) -> Floats:
+    """The logarithm of how much detail of a scale a frame has around each pixel, at half the size."""
+    reduced: Any = grey
+    half = (max(1, grey.shape[1] // 2), max(1, grey.shape[0] // 2))
+    shrunk = scale > 2  # nothing is left that half the size cannot hold
+    if shrunk:
+        reduced = cv2.resize(grey, half, interpolation=cv2.INTER_AREA)
+    fine = cv2.Laplacian(cv2.GaussianBlur(reduced, (0, 0), scale / 2 if shrunk else scale), cv2.CV_32F)
+    fine *= fine
+    if shrunk:
+        fine *= np.float32(1 / 16)  # of the second derivative in half the pixels, squared
+    else:
+        fine = cv2.resize(fine, half, interpolation=cv2.INTER_AREA)
+    around = cv2.GaussianBlur(fine, (0, 0), max(_AROUND, 2 * scale) / 2)
+    return np.asarray(np.log(around + np.float32(_NOISE / (1 + scale) ** 2)), np.float32)

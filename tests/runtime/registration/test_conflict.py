@@ -1,0 +1,85 @@
+"""What moved between two frames is found; what only went out of focus is not."""
+
+import cv2
+import numpy as np
+import pytest
+
+from ufafuse.runtime.frames import BGR_BYTES
+from ufafuse.runtime.registration.conflict import WORTH_A_WORD, Conflicts
+
+SIZE = (360, 480)
+
+
+@pytest.fixture
+def picture():
+    rng = np.random.default_rng(4)
+    scene = cv2.resize(rng.integers(40, 215, (9, 12, 3), dtype=np.uint8), SIZE[::-1], interpolation=cv2.INTER_CUBIC)
+    for radius in (40, 18, 9, 5):
+        for _ in range(int(0.4 * SIZE[0] * SIZE[1] / radius**2)):
+            centre = int(rng.integers(0, SIZE[1])), int(rng.integers(0, SIZE[0]))
+            colour = tuple(int(value) for value in rng.integers(0, 256, 3))
+            cv2.circle(scene, centre, int(radius * rng.uniform(0.4, 1)), colour, -1, cv2.LINE_AA)
+    return scene
+
+
+def focused(scene, sigma):
+    """Near and far: the left half of one and the right half of the other is out of focus; noise on both."""
+    soft, middle = cv2.GaussianBlur(scene, (0, 0), sigma), SIZE[1] // 2
+    rng, pair = np.random.default_rng(5), []
+    for halves in ((scene, soft), (soft, scene)):
+        frame = np.concatenate([halves[0][:, :middle], halves[1][:, middle:]], 1)
+        pair.append(np.clip(frame + rng.normal(0, 2, frame.shape), 0, 255).astype(np.uint8))
+    return pair
+
+
+def compared(*frames, covered=None):
+    conflicts = Conflicts(SIZE, BGR_BYTES)
+    for index, frame in enumerate(frames):
+        conflicts.add(frame, covered if index else None)
+    return conflicts
+
+
+@pytest.mark.parametrize("sigma", [1.5, 4, 6])
+def test_focus_and_exposure_are_no_conflict(picture, sigma):
+    near, far = focused(picture, sigma)
+    assert compared(near, far).share < WORTH_A_WORD
+    assert compared(near, (far * 0.7).astype(np.uint8)).share < WORTH_A_WORD
+
+
+@pytest.mark.parametrize("sigma", [1.5, 4])
+@pytest.mark.parametrize("left", [60, 330])  # in the half that is sharp, and in the other one
+def test_what_moved_is_found_where_it_is(picture, sigma, left):
+    moved = picture.copy()
+    moved[100:220, left : left + 120] = cv2.flip(picture, 1)[100:220, left : left + 120]
+    near, _ = focused(picture, sigma)
+    _, far = focused(moved, sigma)
+    conflicts = compared(near, far)
+    assert conflicts.share > WORTH_A_WORD
+    found = conflicts.map()
+    assert found.shape == SIZE
+    inside = np.zeros(SIZE, bool)
+    inside[100:220, left : left + 120] = True
+    around = cv2.dilate(inside.astype(np.uint8), np.ones((61, 61))) > 0
+    assert (found[inside] > 0.3).mean() > 0.5
+    assert (found[~around] > 0.3).mean() < 0.01
+
+
+def test_what_a_frame_does_not_show_is_no_conflict(picture):
+    near, far = focused(picture, 4)
+    covered = np.ones(SIZE, np.uint8)
+    covered[:, :130] = 0
+    far[:, :130] = 0
+    assert compared(near, far, covered=covered).share < 0.005
+    assert compared(near, far).share > WORTH_A_WORD
+
+
+def test_flat_frames_and_a_new_beginning(picture):
+    flat = np.full((*SIZE, 3), 90, np.uint8)
+    assert compared(flat, flat + 40).share == 0
+    assert compared(picture).share == 0
+    assert not compared(picture).map().any()
+    conflicts = Conflicts(SIZE, BGR_BYTES)
+    conflicts.add(picture)
+    conflicts.begin_anew()
+    conflicts.add(picture[::-1])
+    assert conflicts.share == 0

@@ -1,0 +1,277 @@
+"""Queue, deadlines, memory, clients that go, batches, and an orderly end."""
+
+import http.client
+import socket
+import threading
+import time
+
+import pytest
+
+from ufafuse.runtime.errors import InputError, OutputError
+from ufafuse.runtime.serving.admission import Admission, Refusal
+from ufafuse.runtime.serving.options import ServeOptions, model_spec
+from ufafuse.runtime.serving.server import Server
+
+
+def wait_for(condition, seconds=10.0):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not come to that"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def post(ask, form):
+    def send(server, files, query="", **headers):
+        body, kind = form(files)
+        return ask(f"{server.url}fuse{query}", body, Content_Type=kind, **headers)
+
+    return send
+
+
+def test_beyond_the_queue_is_told_when_to_come_again(gate, serve, post, files, behind):
+    server = serve(queue=1)
+    first = behind(lambda: post(server, files))
+    gate.wait_entered()
+    second = behind(lambda: post(server, files))
+    wait_for(lambda: server.service.admission.active == 2)
+    refused = post(server, files)
+    assert refused.status == 503
+    assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    assert "come again" in refused.json()["error"]
+    gate.open.set()
+    assert first().status == second().status == 200
+    assert server.service.admission.active == 0
+    assert server.service.admission.bytes == 0
+
+
+def test_a_large_request_that_is_refused_hears_why(gate, serve, ask, post, form, files, behind):
+    """A client that is still sending when it is cut off would see a broken connection and no reason."""
+    server = serve(queue=0)
+    first = behind(lambda: post(server, files))
+    gate.wait_entered()
+    body, kind = form([("near.png", b"x" * (8 << 20)), ("far.png", b"x" * (8 << 20))])
+    assert ask(f"{server.url}fuse", body, Content_Type=kind).status == 503
+    gate.open.set()
+    assert first().status == 200
+
+
+def test_what_is_late_is_told_so_and_not_fused(gate, serve, post, files, behind):
+    server = serve(queue=4)
+    first = behind(lambda: post(server, files))
+    gate.wait_entered()
+    late = post(server, files, "?timeout=0.2")
+    assert late.status == 504
+    assert "deadline" in late.json()["error"]
+    gate.open.set()
+    assert first().status == 200
+    assert post(server, files).status == 200
+    assert len(gate.runs) == 2, "what was late was fused all the same"
+
+
+def test_the_servers_deadline_bounds_what_is_in_work_and_what_drips(gate, serve, post, files):
+    server = serve(deadline=0.4)
+    assert post(server, files, "?timeout=100").status == 504
+    with socket.create_connection(server.address) as client:
+        client.settimeout(10)
+        client.sendall(b"POST /fuse HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n")
+        client.sendall(b"Content-Length: 1000\r\n\r\n--x")
+        assert b" 504 " in client.recv(4096).split(b"\r\n")[0]
+
+
+def test_a_client_that_goes_is_not_worked_for(gate, serve, post, form, files, behind):
+    server = serve(queue=4)
+    first = behind(lambda: post(server, files))
+    gate.wait_entered()
+    body, kind = form(files)
+    client = http.client.HTTPConnection(*server.address)
+    client.request("POST", "/fuse", body, {"Content-Type": kind})
+    wait_for(lambda: server.service.admission.active == 2)
+    client.close()
+    wait_for(lambda: server.service.admission.active == 1)
+    gate.open.set()
+    assert first().status == 200
+    assert post(server, files).status == 200
+    assert len(gate.runs) == 2
+    assert b"ufafuse_clients_gone_total 1.0" in server.service.metrics.text()
+
+
+def test_what_is_too_large_is_refused_by_what_it_says_or_brings(small_engine, serve, ask):
+    server = serve(max_request=0.1)
+    kind = "multipart/form-data; boundary=x"
+    answer = ask(f"{server.url}fuse", b"x" * 200_000, Content_Type=kind)
+    assert answer.status == 413
+    assert "larger than" in answer.json()["error"]
+    client = http.client.HTTPConnection(*server.address, timeout=10)
+    head = b'--x\r\nContent-Disposition: form-data; name="a"; filename="a.png"\r\n\r\n'
+    pieces = [head, *[b"x" * 20_000] * 10]
+    client.request("POST", "/fuse", iter(pieces), {"Content-Type": kind}, encode_chunked=True)
+    assert client.getresponse().status == 413
+    assert server.service.admission.bytes == 0
+
+
+def test_pictures_that_would_take_too_much_memory_decoded(small_engine, serve, post, files, monkeypatch):
+    server = serve()
+    server.service.admission._room = 4000
+    answer = post(server, files)  # 24 x 32 pixels twice, four bytes each, and as they came
+    assert answer.status == 413
+    assert "max_memory" in answer.json()["error"]
+
+
+def test_room_is_for_all_together():
+    admission = Admission(most=9, room=100)
+    with admission.entered(60), pytest.raises(Refusal) as refused, admission.entered(60):
+        pass
+    assert refused.value.status == 503
+    assert (admission.active, admission.bytes) == (0, 0)
+    with pytest.raises(Refusal) as refused, admission.entered(101):
+        pass
+    assert refused.value.status == 413
+
+
+def test_when_to_come_again_follows_from_what_fusions_took():
+    admission = Admission(most=100, room=1)
+    assert admission.retry_after == 1
+    admission.took(4.0)
+    admission.active = 10
+    assert admission.retry_after == 20
+    admission.active = 1000
+    assert admission.retry_after == 60
+
+
+def test_pairs_of_one_size_are_fused_together(gate, serve, post, files, pair, encode, behind):
+    """Three wait: two of one size go together, the other by itself; each gets its own picture."""
+    server = serve(batch=2, queue=8)
+    first = behind(lambda: post(server, files))
+    gate.wait_entered()
+    small = [("a.png", encode(pair[0][:16].copy())), ("b.png", encode(pair[1][:16].copy()))]
+    swapped = [files[1], files[0]]
+    waiting = []
+    for count, sent in enumerate((files, small, swapped), start=2):
+        waiting.append(behind(lambda sent=sent: post(server, sent)))
+        wait_for(lambda count=count: server.service._workers.waiting == count - 1)
+    gate.open.set()
+    alone = first()
+    together, other, turned = (result() for result in waiting)
+    assert sorted(shape[0] for shape in gate.runs) == [1, 1, 2]
+    assert together.body == alone.body
+    assert turned.body != alone.body
+    assert other.status == 200
+    assert '"together": 2' in together.headers["Ufafuse-Report"]
+
+
+def test_one_bad_pair_of_a_batch_does_not_spoil_the_others(gate, serve, post, files, behind, monkeypatch):
+    server = serve(batch=2, queue=8)
+    first = behind(lambda: post(server, files))
+    gate.wait_entered()
+
+    def fails(*_, **__):
+        raise InputError("the batch cannot be fused")
+
+    monkeypatch.setattr("ufafuse.runtime.serving.workers.fuse_batch", fails)
+    waiting = [behind(lambda: post(server, files)) for _ in range(2)]
+    wait_for(lambda: server.service._workers.waiting == 2)
+    gate.open.set()
+    assert first().body == waiting[0]().body == waiting[1]().body
+
+
+def test_the_end_finishes_what_is_under_way(gate, serve, post, ask, files, behind):
+    server = serve(grace=0.5)
+    url = server.url
+    first = behind(lambda: post(server, files))
+    gate.wait_entered()
+    drained = behind(server.drain)
+    wait_for(lambda: server.service.draining)
+    assert ask(f"{url}v2/health/ready").status == 503
+    assert ask(f"{url}v2/health/live").status == 200
+    wait_for(lambda: server.service.admission.closed)
+    refused = post(server, files)
+    assert refused.status == 503
+    assert "Retry-After" in refused.headers
+    gate.open.set()
+    assert first().status == 200
+    assert drained() is True
+    server.stop()
+    server.stop()
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(server.address, timeout=2)
+
+
+def test_in_the_time_of_grace_requests_are_still_taken(small_engine, serve, post, files, behind):
+    server = serve(grace=20)
+    enough = threading.Event()
+    drained = behind(lambda: server.drain(enough=enough))
+    wait_for(lambda: server.service.draining)
+    assert post(server, files).status == 200
+    enough.set()
+    assert drained() is True
+
+
+def test_an_end_that_cannot_wait_longer_says_so(gate, serve, post, files, behind):
+    server = serve()
+    behind(lambda: post(server, files))
+    gate.wait_entered()
+    enough = threading.Event()
+    enough.set()
+    assert server.drain(enough=enough) is False
+
+
+def test_many_clients_at_once_get_a_picture_or_503(small_engine, serve, post, files):
+    server = serve(queue=2)
+    found = []
+    threads = [threading.Thread(target=lambda: found.extend(post(server, files).status for _ in range(4))) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(found) == 48
+    assert set(found) <= {200, 503}
+    assert 200 in found
+    assert server.service.admission.active == server.service.admission.bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"address": ("0.0.0.0", 8000)}, "add a `token`"),
+        ({"grpc": ("192.168.1.5", 8001)}, "add a `token`"),
+        ({"token": "with space"}, "letters, digits"),
+        ({"certificate": "cert.pem"}, "give both"),
+        ({"workers": 0}, "`workers=0`"),
+        ({"queue": -1}, "`queue=-1`"),
+        ({"deadline": 0.0}, "`deadline=0`"),
+        ({"max_request": float("nan")}, "`max_request=nan`"),
+        ({"workers": 2, "fuser": {"max_memory": 800.0}}, "one fusion at a time"),
+    ],
+)
+def test_options_that_cannot_be(options, text):
+    with pytest.raises(InputError, match=text):
+        ServeOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("ufa-edge", ("ufa-edge", "ufa-edge", None)),
+        ("fast=ufa-nano@int8", ("fast", "ufa-nano", "int8")),
+        ("ufa-nano@int8", ("ufa-nano-int8", "ufa-nano", "int8")),
+        ("models/board.onnx", ("board", "models/board.onnx", None)),
+        ("b=models/board.engine", ("b", "models/board.engine", None)),
+    ],
+)
+def test_models_as_they_are_named(text, spec):
+    assert model_spec(text) == spec
+
+
+@pytest.mark.parametrize("text", ["", "=x.onnx", "a/b=x.onnx", "name=", "ufa@fp4", "name=@int8"])
+def test_models_that_cannot_be_named(text):
+    with pytest.raises(InputError):
+        model_spec(text)
+
+
+def test_two_models_of_one_name_and_a_port_in_use(small_engine, serve, write_model):
+    with pytest.raises(InputError, match="two models are called"):
+        _ = ServeOptions(models=("a=x.onnx", "a=y.onnx")).specs
+    taken = serve().address
+    with pytest.raises(OutputError, match="Choose another port"):
+        Server(ServeOptions(address=taken, models=(f"m={write_model()}",), fuser={"backend": "onnxruntime"}))
