@@ -23,6 +23,7 @@ from ufafuse.export.onnx_file import load_graph
 from ufafuse.runtime.artefact import METADATA_KEY, Manifest, atomic_write, read_manifest, sha256_of, tool_versions, write_json
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import CheckFailed, InputError
+from ufafuse.runtime.fixed import fixed_batch, fixed_size
 from ufafuse.runtime.writing import check_new
 
 if TYPE_CHECKING:
@@ -190,6 +191,8 @@ def _source(onnx: Path, out: Path, *, force: bool) -> tuple[Manifest, Any]:
         raise InputError(f"{onnx} is {manifest.precision} {manifest.kind}: calibrate an fp32 or fp16 .onnx of `ufa export`.")
     if manifest.extra.get("role", "whole") != "whole":
         raise InputError(f"{onnx} is the companion of a model: calibrate that, its companions are quantised with it.")
+    if fixed_size(manifest) is not None or fixed_batch(manifest) is not None:
+        raise InputError(f"{onnx} has fixed sizes: calibrate a file that was exported without `static` and `batch`.")
     if out.suffix != ".onnx":
         raise InputError(f"-o {out} must end in .onnx.")
     check_new(out, force=force, beside=".json")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ufafuse.commands import bench, calibrate, dataset, export, fuse, info, serve, stream, train
+from ufafuse.commands import bench, calibrate, dataset, export, fuse, info, serve, stream, train, verify
 from ufafuse.commands.helptext import HelpCommand, HelpGroup
 from ufafuse.runtime import console
 
@@ -71,7 +71,7 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    for module in (fuse, info, stream, serve, train, dataset, export, calibrate, bench):
+    for module in (fuse, info, stream, serve, train, dataset, export, verify, calibrate, bench):
         module.register(app)
     _dress(app)
     return app

@@ -1,20 +1,18 @@
-"""`ufa export`, `ufa build` and `ufa verify`."""
+"""`ufa export` and `ufa build`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ufafuse.commands.fuse import Backend, Json, Provider
+from ufafuse.commands.fuse import Json
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from ufafuse.runtime.checks.cases import Findings
-    from ufafuse.runtime.session import SessionOptions
-
+    from ufafuse.export.form import Form
 
 ExportPrecision = Literal["fp32", "fp16"]  # types of an exported graph's tensors
 Io = Literal["float", "uint8"]  # layouts of a graph's inputs and outputs
@@ -29,14 +27,18 @@ def register(app: typer.Typer) -> None:
     """Add this folder's commands to ``app``."""
     app.command("export")(export)
     app.command("build")(build)
-    app.command("verify")(verify)
 
 
 def export(
     weights: Weights,
     out: Annotated[Path, typer.Option("-o", "--out", help="The .onnx file; with --all a folder.")],
+    *,
     precision: Annotated[ExportPrecision, typer.Option(help="Types of the graph's tensors.")] = "fp32",
     io: Annotated[Io, typer.Option(help="float: N x 3 x H x W, RGB, [0, 1]; uint8: N x H x W x 3, BGR.")] = "float",
+    opset: Annotated[str, typer.Option(help="Of the operators: 13 to 23, or latest. TensorRT 8.5 reads 17.")] = "20",
+    static: Annotated[str | None, typer.Option(help="HxW: frames of this size only, as NPUs and phones want it.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Pairs at once [default: free; 1 with --static].")] = None,
+    opencv: Annotated[bool, typer.Option("--opencv", help="A graph for OpenCV's dnn, and run there; with --static.")] = False,
     tiles: Annotated[bool, typer.Option("--tiles", help="Also X.means.onnx and X.tile.onnx, for exact tiling.")] = False,
     reference: Annotated[Path | None, typer.Option(help="Also pack PyTorch's results into this .npz, for the device.")] = None,
     reference_size: Annotated[list[str] | None, typer.Option(help="HxW of a packed pair; repeatable.")] = None,
@@ -48,6 +50,7 @@ def export(
 ) -> None:
     """Export weights to ONNX, verified against PyTorch; with --all to everything that can be made here."""
     with console.run(as_json):
+        from ufafuse.export.form import Form, opset_from
         from ufafuse.export.onnx_export import onnx_from_weights
         from ufafuse.export.verify import REFERENCE_SIZES, pack_reference
         from ufafuse.runtime.models import weights_path
@@ -55,7 +58,9 @@ def export(
 
         source = weights_path(weights)
         sizes = [size_from(text, "reference_size") for text in reference_size or []] or REFERENCE_SIZES
+        form = Form(opset_from(opset), None if static is None else size_from(static, "static"), batch, opencv=opencv)
         if everything:
+            _only_alone(form)
             report = _export_all(source, out, pairs, size_from(size), force=force)
         else:
             with console.progress() as bar:
@@ -66,6 +71,7 @@ def export(
                     precision=precision,
                     io=io,
                     tiles=tiles,
+                    form=form,
                     force=force,
                     on_step=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
                 )
@@ -74,6 +80,14 @@ def export(
                 report["reference"] = str(reference)
         console.emit(report, as_json=as_json)
         _tell_export(report, out, source, as_json=as_json)
+
+
+def _only_alone(form: "Form") -> None:
+    """Refuse options of one file where all are made. Raises: InputError."""
+    from ufafuse.export.form import FREE
+
+    if form != FREE:
+        raise InputError("`everything` makes files of free sizes: omit `opset`, `static`, `batch` and `opencv`.")
 
 
 def _export_all(source: Path, out: Path, pairs: Path | None, size: tuple[int, int], *, force: bool) -> dict[str, Any]:
@@ -99,14 +113,25 @@ def _tell_export(report: dict[str, Any], out: Path, source: Path, *, as_json: bo
             console.wrote(out / name, as_json=as_json)
         return
     if not as_json:
+        console.out.print(_told_form(report))
         for name, check in report["verified"].items():
             console.out.print(f"{name}: as PyTorch on {len(check['pairs'])} frames, worst {_measured(check['worst'])}")
+            if "opencv" in check:
+                console.out.print(f"{name} in OpenCV's dnn: the same frames, worst {_measured(check['opencv']['worst'])}")
     for name in report["files"]:
         console.wrote(out.with_name(name), as_json=as_json)
     console.wrote(Path(report["report"]), as_json=as_json)
     if "reference" in report:
         console.wrote(Path(report["reference"]), as_json=as_json)
     console.hint(f"ufa verify {out} --against {source}", as_json=as_json)
+
+
+def _told_form(report: dict[str, Any]) -> str:
+    """Of an export's report the precision, the opset and the sizes, in a line."""
+    size, batch = report.get("static"), report.get("batch")
+    sizes = "any size" if size is None else f"{size[0]}x{size[1]} only"
+    pairs = "any number of pairs" if batch is None else "one pair" if batch == 1 else f"{batch} pairs"
+    return f"{report['precision']}, {report['io']} io, opset {report['opset']}, {sizes}, {pairs} at once"
 
 
 def _measured(worst: dict[str, Any]) -> str:
@@ -127,7 +152,7 @@ def build(
     statics: Annotated[
         list[str] | None, typer.Option("--static", help="HxW: a profile of one size, the fastest; repeatable.")
     ] = None,
-    batch: Annotated[str, typer.Option(help="Pairs at once: N, or MIN,OPT,MAX.")] = "1",
+    batch: Annotated[str | None, typer.Option(help="Pairs at once: N, or MIN,OPT,MAX [default: 1].")] = None,
     flavor: Annotated[Flavor | None, typer.Option(help="TensorRT's kind [default: the installed one].")] = None,
     targets: Annotated[str, typer.Option("--target", help="sm75,sm86,...: GPUs to build for, with tensorrt-rtx only.")] = "",
     workspace_mib: Annotated[int | None, typer.Option("--workspace", help="MiB of scratch memory a layer may use.")] = None,
@@ -144,10 +169,11 @@ def build(
     with console.run(as_json):
         from ufafuse.export.build_options import BuildOptions
         from ufafuse.export.engine import engine_from_onnx
-        from ufafuse.export.profiles import profiles_from_options
+        from ufafuse.export.profiles import profiles_from_options, profiles_of
 
+        own = profiles_of(onnx) if not (minima or optima or maxima or statics) and batch is None else ()
         options = BuildOptions(
-            profiles_from_options(minima or [], optima or [], maxima or [], statics or [], batch),
+            own or profiles_from_options(minima or [], optima or [], maxima or [], statics or [], batch or "1"),
             flavor=flavor,
             targets=tuple(part.strip() for part in targets.split(",") if part.strip()),
             workspace_mib=workspace_mib,
@@ -189,110 +215,3 @@ def _print_build(report: dict[str, Any]) -> None:
         f"{report['bytes'] / 1e6:.1f} MB in {report['seconds']:.1f} s; of {layers['convolutions']} convolutions "
         f"{layers['half']} are half, {layers['int8']} int8"
     )
-
-
-def verify(
-    artefact: Annotated[Path, typer.Argument(help="A .onnx or .engine file.")],
-    against: Annotated[
-        str | None, typer.Option(help="The weights it came from: a .safetensors file or a bundled name.")
-    ] = None,
-    reference: Annotated[Path | None, typer.Option(help="Packed results instead of weights: needs no PyTorch.")] = None,
-    pairs: PairsDir = None,
-    size: Annotated[list[str] | None, typer.Option(help="HxW to cut from the middle of each pair; repeatable.")] = None,
-    max_pairs: Annotated[int | None, typer.Option(min=1, help="Take only so many pairs, spread over the folder.")] = None,
-    backend: Annotated[Backend, typer.Option(help="Inference engine.")] = "auto",
-    provider: Annotated[Provider, typer.Option(help="ONNX Runtime's execution provider.")] = "cpu",
-    precision: Annotated[str | None, typer.Option(help="Arithmetic [default: the backend chooses].")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for report and heat map.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Hold an artefact against PyTorch, or against packed results of it; exit code 1 when it falls short."""
-    with console.run(as_json):
-        from ufafuse.runtime.jobs import make_folder
-        from ufafuse.runtime.parameters import size_from
-        from ufafuse.runtime.session import SessionOptions
-
-        if (against is None) == (reference is None):
-            raise InputError("give either --against WEIGHTS, or --reference X.npz where PyTorch is not installed.")
-        options = SessionOptions(precision=precision, threads=threads, provider=provider)
-        if reference is not None:
-            from ufafuse.runtime.checks.cases import verify_against_reference
-
-            findings = verify_against_reference(artefact, reference, backend=backend, options=options)
-        else:
-            sizes = [size_from(text) for text in size or []]
-            findings = _verify_against_weights(artefact, against, pairs, sizes, max_pairs, backend, options)
-        if out is not None:
-            make_folder(out)
-        written = findings.write(out or artefact.parent)
-        console.emit(findings.report, as_json=as_json)
-        if not as_json:
-            _print_rows(findings.report)
-        for path in written:
-            console.wrote(path, as_json=as_json)
-    if not findings.report["ok"]:
-        console.fail(findings.verdict)
-        raise typer.Exit(1)
-
-
-def _verify_against_weights(
-    artefact: Path,
-    against: str | None,
-    pairs: Path | None,
-    sizes: "list[tuple[int, int]]",
-    max_pairs: int | None,
-    backend: str,
-    options: "SessionOptions",
-) -> "Findings":
-    from ufafuse.export.verify import verify_against_weights
-    from ufafuse.runtime.models import weights_path
-
-    with console.progress() as bar:
-        task = bar.add_task("verifying", total=None)
-
-        def done(row: dict[str, Any]) -> None:
-            bar.update(task, description=f"verified {row['name']}", advance=1)
-
-        weights = weights_path(against)
-        return verify_against_weights(
-            artefact, weights, pairs=pairs, sizes=sizes, max_pairs=max_pairs, backend=backend, options=options, done=done
-        )
-
-
-_HEADS = ("pair", "size", "PSNR (dB)", "SSIM", "max (levels)", "mean (levels)", "")
-
-
-def _print_rows(report: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    from ufafuse.runtime.tables import kept_columns
-
-    rows = [
-        [
-            row["name"],
-            "x".join(map(str, row["size"])),
-            f"{row['psnr']:.2f}",
-            f"{row['ssim']:.5f}",
-            f"{row['max_abs']:.3g}",
-            f"{row['mean_abs']:.2g}",
-            "ok" if row["ok"] else "too far" if row["finite"] else "not finite",
-        ]
-        for row in report["pairs"]
-    ]
-    # The lines of the table take as much as the gaps that are counted, and two more for each column.
-    kept = kept_columns(_HEADS, rows, drop=_HEADS[5:2:-1], width=console.out.width - 2 * len(_HEADS) - 1)
-    table = Table()
-    for number in kept:
-        table.add_column(_HEADS[number], no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(*(console.escape(row[number]) for number in kept), style="" if row[-1] == "ok" else "red")
-    console.out.print(table)
-    console.out.print(f"{report['backend']}, {report['precision']}; tolerance: {_tolerance(report['tolerance'])}")
-
-
-def _tolerance(values: dict[str, Any]) -> str:
-    """What a pair may differ by, in words."""
-    told = [f"{values['max_abs']:g} levels at most"] if values.get("max_abs") is not None else []
-    told += [f"{values['psnr']:g} dB at least"] if values.get("psnr") is not None else []
-    return ", ".join(told) or "none"

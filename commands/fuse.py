@@ -94,8 +94,9 @@ def fuse(
     pairs: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR",
-            help="A folder of pairs: NAME_A.* + NAME_B.* (or _1, _2), or near/ + far/ (or A/ + B/).",
+            metavar="DIR|MANIFEST",
+            help="A folder of pairs: NAME_A.* + NAME_B.* (or _1, _2), or near/ + far/ (or A/ + B/); or a table near,far,out: "
+            ".csv or .parquet.",
             rich_help_panel=_MANY,
         ),
     ] = None,
@@ -103,6 +104,14 @@ def fuse(
         Path | None,
         typer.Option(
             metavar="DIR", help="A folder of stacks: folders of images, TIFFs of several pages, videos.", rich_help_panel=_MANY
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="With --pairs or --stacks: on a Ray cluster; without an address on one that this machine starts.",
+            rich_help_panel=_MANY,
         ),
     ] = None,
     gap: Annotated[
@@ -222,7 +231,7 @@ def fuse(
 
         within_quota()
         named = _checked_names(images or [], pairs, stacks)
-        many = Many.checked(pairs, stacks, gap=gap, every=every, watch=watch, quiet=quiet, limit=limit)
+        many = Many.checked(pairs, stacks, gap=gap, every=every, watch=watch, quiet=quiet, limit=limit, ray=ray)
         target, suffix = _checked_out(out, many is not None)
         paths, order = ([], "") if many else expanded(named)
         options = StackOptions(
@@ -270,15 +279,8 @@ def fuse(
                 outcomes = [_fuse_one(fuser, paths, frames, outputs, options, files, force=force)]
                 outcomes[0].details |= {"order": order} if order else {}
             else:
-                done = fuse_many(
-                    fuser,
-                    many,
-                    ((target, map_out, confidence, conflicts), suffix),
-                    options,
-                    files,
-                    force=force,
-                    skip_existing=skip_existing,
-                )
+                results = (target, map_out, confidence, conflicts), suffix
+                done = fuse_many(fuser, many, results, options, files, force=force, skip_existing=skip_existing, limits=limits)
                 outcomes = done.outcomes
             _report(fuser, outcomes, as_json=as_json, done=done)
     if any(outcome.error for outcome in outcomes):

@@ -47,7 +47,7 @@ def info(
             manifest = read_manifest(artefact)
             why_not = why_not_here(artefact, manifest)
             here = {"runs_here": why_not is None, "why_not": why_not}
-            result["artefact"] = {"path": str(artefact), **asdict(manifest), **here}
+            result["artefact"] = {"path": str(artefact), **asdict(manifest), **here, **_graph(artefact)}
         if self_test:
             result["self_test"] = _tested(artefact, backend)
             result["ok"] = result["self_test"]["ok"]
@@ -56,6 +56,13 @@ def info(
             _print_info(result)
         if self_test and not result["ok"]:
             raise typer.Exit(1)
+
+
+def _graph(artefact: Path) -> dict[str, Any]:
+    """Of an ONNX file what is in its graph."""
+    from ufafuse.runtime.onnx_summary import summary_of
+
+    return {"graph": summary_of(artefact).to_dict()} if artefact.suffix == ".onnx" else {}
 
 
 def _tested(artefact: Path | None, backend: str) -> dict[str, Any]:
@@ -100,6 +107,22 @@ def _print_artefact(artefact: dict[str, Any]) -> None:
         if value != "":
             table.add_row(key, console.escape(str(value)))
     console.out.print(table)
+    if "graph" in artefact:
+        _print_graph(artefact["graph"])
+
+
+def _print_graph(graph: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    ports = Table("", "tensor", "type", "shape", "what it is")
+    for way, key in (("in", "inputs"), ("out", "outputs")):
+        for port in graph[key]:
+            shape = " x ".join(map(str, port["shape"]))
+            ports.add_row(way, *(console.escape(text) for text in (port["name"], port["type"], shape, port["about"])))
+    console.out.print(ports)
+    counts = ", ".join(f"{count} {name}" for name, count in graph["operators"].items())
+    total = sum(graph["operators"].values())
+    console.out.print(f"opset {graph['opset']}, {total} operators: {console.escape(counts)}", soft_wrap=False)
 
 
 def _short(value: Any) -> str:  # noqa: ANN401 - whatever a manifest holds

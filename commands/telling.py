@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ufafuse.runtime import console
+from ufafuse.runtime.batches.storage import shown
 
 if TYPE_CHECKING:
     from ufafuse.commands.many import Done
@@ -124,6 +125,6 @@ def _table(outcomes: Sequence[Outcome]) -> Any:  # noqa: ANN401 - rich is import
         table.add_column(head, no_wrap=True, overflow="ellipsis")
     for outcome in outcomes:
         size = "x".join(map(str, outcome.size)) if outcome.size else ""
-        result = "[red]failed[/red]" if outcome.error else console.escape(str(outcome.fused))
+        result = "[red]failed[/red]" if outcome.error else console.escape(shown(outcome.fused))
         table.add_row(console.escape(outcome.fused.stem), size, result)
     return table

@@ -25,6 +25,7 @@ from ufafuse.runtime.artefact import (
 )
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
+from ufafuse.runtime.fixed import fixed_batch, fixed_size
 from ufafuse.runtime.writing import check_new
 
 _POLL_S = 0.1
@@ -65,6 +66,7 @@ def engine_from_onnx(
     onnx, out = Path(onnx), Path(out)
     _check_paths(onnx, out, force=force)
     source = read_manifest(onnx)
+    _check_fixed(onnx, source, options)
     vendor = TensorRt(choose_flavor(options.flavor))
     vendor.check(options)
     inputs = graph_inputs(onnx)
@@ -83,6 +85,19 @@ def engine_from_onnx(
         "bytes": len(built.plan),
         **manifest.extra,
     }
+
+
+def _check_fixed(onnx: Path, source: Manifest, options: BuildOptions) -> None:
+    """Refuse profiles that a file of fixed sizes does not have. Raises: InputError."""
+    size, batch = fixed_size(source), fixed_batch(source)
+    for profile in options.profiles:
+        if size is not None and {profile.smallest, profile.best, profile.largest} != {size}:
+            raise InputError(
+                f"{onnx.name} takes frames of {size[0]}x{size[1]} only, the profile is {profile}: give `statics={size[0]}x"
+                f"{size[1]}`, or export the network without `static`."
+            )
+        if batch is not None and set(profile.batches) != {batch}:
+            raise InputError(f"{onnx.name} takes {batch} pairs at once, the profile is {profile}: give `batch={batch}`.")
 
 
 def _manifest(source: Manifest, onnx: Path, vendor: TensorRt, options: BuildOptions, built: Built, seconds: float) -> Manifest:

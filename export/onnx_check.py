@@ -1,7 +1,7 @@
 """Finishing an exported graph, and holding it against PyTorch."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +10,22 @@ import torch
 from numpy.typing import NDArray
 
 from ufafuse.export.describing import describe
+from ufafuse.export.form import FREE, Form
 from ufafuse.export.frames import check_sizes, stress_frames, synthetic_pair
+from ufafuse.export.opencv_graph import for_opencv
+from ufafuse.export.opencv_session import OpenCvSession
+from ufafuse.export.opsets import lowered
 from ufafuse.export.profiles import Size
 from ufafuse.export.signatures import Signature
 from ufafuse.export.stack_check import STACK_ROLES, StackRun, stack_cases
 from ufafuse.export.verify import reference_cases
 from ufafuse.network.base import Network
 from ufafuse.network.model import FusionNet
-from ufafuse.runtime.artefact import Manifest
+from ufafuse.runtime.artefact import Manifest, read_manifest
 from ufafuse.runtime.checks.cases import Case, bgr_levels, rounded, verify_cases
 from ufafuse.runtime.checks.tolerances import compare, tolerance_for
 from ufafuse.runtime.errors import CheckFailed, ModelError
+from ufafuse.runtime.fixed import filled_up, fixed_batch, fixed_size
 from ufafuse.runtime.frames import check_pair, pack, to_planes
 from ufafuse.runtime.session import Session, open_session
 
@@ -30,23 +35,26 @@ if TYPE_CHECKING:
 Bytes = NDArray[np.uint8]
 
 _STRESS_SIZE = (67, 93)
+_LARGE = 1 << 18  # pixels: in PyTorch's float64 larger frames take seconds each
+_HARDEST = ("black and white", "checkerboard")
 # Averages are of features of order one; half precision keeps three digits of each.
 _MEANS_TOLERANCE = {"fp32": 1e-5, "fp16": 5e-3}
 
 
-def finished(model: "onnx.ModelProto", manifest: Manifest, signature: Signature) -> bytes:
+def finished(model: "onnx.ModelProto", manifest: Manifest, signature: Signature, form: Form = FREE) -> bytes:
     """Infer shapes, simplify, assert that the free dimensions are free, add the manifest, run the checker.
 
     Args:
         model: An ``onnx.ModelProto`` of `trace`.
         manifest: What the file is to say of itself.
         signature: Its inputs and outputs.
+        form: Its opset, and whom it is for.
 
     Returns:
         The serialised file.
 
     Raises:
-        ModelError: A dimension that was to be free is not.
+        ModelError: A dimension that was to be free is not, or the opset lacks what an operator needs.
     """
     import onnx
     import onnxslim
@@ -63,6 +71,7 @@ def finished(model: "onnx.ModelProto", manifest: Manifest, signature: Signature)
             if dim.dim_param != dims.get(position, ""):
                 raise ModelError(f"dimension {position} of {value.name} became {dim.dim_param or dim.dim_value} in the export.")
     _name_output_dims(model, signature)
+    model = lowered(for_opencv(model) if form.opencv else model, form.opset)
     model.graph.name = f"{manifest.variant}-{manifest.extra['role']}"
     describe(model, manifest)
     for key, text in manifest.to_metadata().items():
@@ -86,41 +95,65 @@ def verify_graph(path: Path, net: Network, sizes: Iterable[Size] | None = None) 
     Args:
         path: The file; its manifest says which graph it is.
         net: The network that it came from.
-        sizes: (height, width) of the frames; by default `check_sizes`. Frames that are black, white, noise or a
-            checkerboard come on top, by the same tolerance.
+        sizes: (height, width) of the frames; by default `check_sizes`, for a file of one size that. Frames that are black,
+            white, noise or a checkerboard come on top, by the same tolerance (of large frames the hardest two).
 
     Returns:
-        ``ok``, ``backend``, ``role``, ``pairs`` (a row a size), ``worst``, ``tolerance``.
+        ``ok``, ``backend``, ``role``, ``pairs`` (a row a size), ``worst``, ``tolerance``; of a file for OpenCV the same for
+        its dnn module as ``opencv``.
 
     Raises:
         CheckFailed: The file differs by more than the tolerance, or is not finite somewhere.
     """
-    chosen = list(sizes if sizes is not None else check_sizes(net.spec.stride))
-    pairs = [(f"{h}x{w}", *synthetic_pair(h, w, seed=seed)) for seed, (h, w) in enumerate(chosen)]
-    pairs += [(name, *frames) for name, frames in stress_frames(*_STRESS_SIZE).items()]
+    manifest = read_manifest(path)
+    pairs = _pairs(net, manifest, sizes)
     with open_session(path, backend="onnxruntime") as session:
-        role = session.manifest.extra["role"]
-        if role == "means":
-            rows = [_means_row(session, net, name, frame) for name, frame, _ in pairs]
-            limit: dict[str, Any] = {"relative": _MEANS_TOLERANCE[session.precision]}
-            worst = max(rows, key=lambda row: row["relative"])
-        elif role in STACK_ROLES:
-            stacks = stack_cases(net, pairs, noise=session.precision == "fp32")
-            found = verify_cases(session, stacks, artefact=path, reference=path, run=StackRun(net)).report
-            rows, limit, worst = found["pairs"], found["tolerance"], found["worst"]
-        else:
-            cases = reference_cases(net, pairs, noise=session.precision == "fp32")
-            rows = [_fused_row(session, net, case) for case in cases]
-            limit = tolerance_for(session.precision, session.manifest.io).to_dict()
-            worst = min(rows, key=lambda row: row["psnr"])
+        report = _verified(session, net, path, pairs)
+    if manifest.extra.get("opencv"):
+        with OpenCvSession(path, manifest) as session:
+            report["opencv"] = _verified(session, net, path, pairs)
+    return report
+
+
+def _pairs(net: Network, manifest: Manifest, sizes: Iterable[Size] | None) -> list[tuple[str, Bytes, Bytes]]:
+    """(name, near, far) of what a graph is checked with."""
+    only = fixed_size(manifest)
+    if only is None:
+        chosen, stress = list(sizes if sizes is not None else check_sizes(net.spec.stride)), _STRESS_SIZE
+    else:
+        chosen, stress = [only], only
+    pairs = [(f"{h}x{w}", *synthetic_pair(h, w, seed=seed)) for seed, (h, w) in enumerate(chosen)]
+    frames = stress_frames(*stress)
+    if stress[0] * stress[1] > _LARGE:
+        frames = {name: frames[name] for name in _HARDEST}
+    return pairs + [(name, *pair) for name, pair in frames.items()]
+
+
+def _verified(session: Session, net: Network, path: Path, pairs: Sequence[tuple[str, Bytes, Bytes]]) -> dict[str, Any]:
+    """The report of one engine. Raises: CheckFailed."""
+    role = session.manifest.extra["role"]
+    if role == "means":
+        rows = [_means_row(session, net, name, frame) for name, frame, _ in pairs]
+        limit: dict[str, Any] = {"relative": _MEANS_TOLERANCE[session.precision]}
+        worst = max(rows, key=lambda row: row["relative"])
+    elif role in STACK_ROLES:
+        stacks = stack_cases(net, pairs, noise=session.precision == "fp32")
+        found = verify_cases(session, stacks, artefact=path, reference=path, run=StackRun(net)).report
+        rows, limit, worst = found["pairs"], found["tolerance"], found["worst"]
+    else:
+        cases = reference_cases(net, pairs, noise=session.precision == "fp32")
+        rows = [_fused_row(session, net, case) for case in cases]
+        limit = tolerance_for(session.precision, session.manifest.io).to_dict()
+        worst = min(rows, key=lambda row: row["psnr"])
     if not all(row["ok"] for row in rows):
         bad = next(row for row in rows if not row["ok"])
-        raise CheckFailed(f"the exported {role} graph differs from PyTorch at {bad['name']}: {bad}, allowed is {limit}.")
-    return {"ok": True, "backend": "onnxruntime", "role": role, "pairs": rows, "worst": worst, "tolerance": limit}
+        where = "" if session.backend == "onnxruntime" else f" on {session.backend}"
+        raise CheckFailed(f"the exported {role} graph differs from PyTorch{where} at {bad['name']}: {bad}, allowed is {limit}.")
+    return {"ok": True, "backend": session.backend, "role": role, "pairs": rows, "worst": worst, "tolerance": limit}
 
 
 def _fused_row(session: Session, net: Network, case: Case) -> dict[str, Any]:
-    """Fuse one pair as the second of a batch whose first is black: batches must not mix."""
+    """Fuse one pair as the last of a batch whose others are black, where it takes several: batches must not mix."""
     kind = check_pair(case.near, case.far)
     uint8 = session.manifest.io == "uint8"
     inputs: dict[str, NDArray[Any]] = {}
@@ -130,8 +163,8 @@ def _fused_row(session: Session, net: Network, case: Case) -> dict[str, Any]:
             assert isinstance(net, FusionNet)
             with torch.inference_mode():
                 inputs[f"means_{name}"] = net.means(net.encode(torch.from_numpy(to_planes(frame, kind)))).numpy()
-    outputs = session.infer({name: np.concatenate([np.zeros_like(value), value]) for name, value in inputs.items()})
-    fused = outputs["fused"][1:]
+    outputs = session.infer(filled_up(inputs, fixed_batch(session.manifest) or 2))
+    fused = outputs["fused"][-1:]
     result = fused[0].astype(np.float32) if uint8 else bgr_levels(fused)
     row = {"name": case.name, "size": list(case.near.shape[:2]), **compare(result, rounded(case.reference, uint8=uint8))}
     row |= {"noise": case.noise, "finite": bool(row["finite"] and np.isfinite(outputs["map"]).all())}

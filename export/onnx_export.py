@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
+
+from ufafuse.export.form import FREE, Form
 from ufafuse.export.graphs import HALF_NOTE, Io
 from ufafuse.export.half import Islands
 from ufafuse.export.islands import choose_islands
 from ufafuse.export.onnx_check import finished, verify_graph
 from ufafuse.export.profiles import Size
 from ufafuse.export.signatures import graph_kind, signature
-from ufafuse.export.tracing import OPSET, trace
+from ufafuse.export.tracing import trace
 from ufafuse.network.base import Network
 from ufafuse.network.spec import OCTAVES, Spec
 from ufafuse.network.weights import load_weights
@@ -58,6 +61,7 @@ def onnx_from_weights(
     precision: str = "fp32",
     io: str = "float",
     tiles: bool = False,
+    form: Form = FREE,
     sizes: Iterable[Size] | None = None,
     force: bool = False,
     on_step: OnStep = ignored,
@@ -67,19 +71,21 @@ def onnx_from_weights(
     Args:
         weights: A ``.safetensors`` file of `ufa train`.
         out: Ends in ``.onnx``. Inputs ``near`` and ``far``, outputs ``fused`` and ``map`` (the near frame's weight,
-            N x 1 x H x W float32); N, H and W are free and shared. Of a network that gathers, the graphs for stacks of any
-            number of frames lie beside it (`Companions`).
+            N x 1 x H x W float32); N, H and W are free and shared, unless ``form`` fixes them. Of a network that gathers, the
+            graphs for stacks of any number of frames lie beside it (`Companions`).
         precision: ``"fp32"``, or ``"fp16"``: the tensors are half, with small float32 islands (see `graphs`); inputs and
             outputs keep the types of the io layout.
         io: ``"float"`` (N x 3 x H x W float32, RGB, [0, 1]) or ``"uint8"`` (N x H x W x 3, BGR; rounded and clamped).
         tiles: Also write the `Companions` for exact tiling.
-        sizes: (height, width) of the frames to verify with; by default odd ones, the stride's and the smallest.
+        form: The opset and what is fixed; a graph for OpenCV is run there too.
+        sizes: (height, width) of the frames to verify with; by default odd ones, the stride's and the smallest; of a form
+            with a size only that.
         force: Replace existing files.
         on_step: Told before each step what it is, how many are done, and of how many.
 
     Returns:
-        ``ok``, ``artefact``, ``report``, ``precision``, ``io``, ``files``, ``verified`` (a report of `verify_graph` for
-        each file).
+        ``ok``, ``artefact``, ``report``, ``precision``, ``io``, ``opset``, ``static`` and ``batch`` where they are fixed,
+        ``files``, ``verified`` (a report of `verify_graph` for each file).
 
     Raises:
         InputError: An option is not known, or a path has a wrong suffix.
@@ -90,12 +96,11 @@ def onnx_from_weights(
     weights, out = Path(weights), Path(out)
     _check_options(out, precision, io)
     net = load_weights(weights)
-    if tiles and not net.spec.channel:
-        raise InputError(f"`tiles`: {net.spec.name} has no global averages, its tiles are exact without companions.")
+    _check_form(form, net.spec, precision, tiles=tiles)
     islands = choose_islands(net) if precision == "fp16" else None
-    manifest = _manifest(net, weights, io, islands)
+    manifest = _manifest(net, weights, io, islands, form)
     roles = _roles(out, net.spec, tiles=tiles)
-    verified = _write_verified(net, manifest, islands, roles, sizes, force=force, on_step=on_step)
+    verified = _write_verified(net, manifest, islands, roles, form, sizes, force=force, on_step=on_step)
     report = {
         "ok": True,
         "artefact": str(out),
@@ -104,7 +109,7 @@ def onnx_from_weights(
         "io": io,
         "weights": str(weights),
         "weights_sha256": manifest.weights_sha256,
-        "opset": OPSET,
+        **form.to_dict(),
         "files": {path.name: {"role": role, "bytes": path.stat().st_size} for role, path in roles.items()},
         "verified": verified,
     }
@@ -130,11 +135,23 @@ def _check_options(out: Path, precision: str, io: str) -> None:
         raise InputError(f"`io={io}` is not known: choose {' or '.join(IOS)}.")
 
 
+def _check_form(form: Form, spec: Spec, precision: str, *, tiles: bool) -> None:
+    """Raises: InputError for options that do not go together."""
+    if tiles and not spec.channel:
+        raise InputError(f"`tiles`: {spec.name} has no global averages, its tiles are exact without companions.")
+    if tiles and (form.size is not None or form.batch not in (None, 1)):
+        option = "static" if form.size is not None else "batch"
+        raise InputError(f"`tiles`: tiles come one at a time and in several sizes: omit `{option}`, or `tiles`.")
+    if form.opencv and precision != "fp32":
+        raise InputError(f"`opencv`: OpenCV's dnn computes in float32: omit `precision={precision}`.")
+
+
 def _write_verified(
     net: Network,
     manifest: Manifest,
     islands: Islands | None,
     roles: Mapping[str, Path],
+    form: Form,
     sizes: Iterable[Size] | None,
     *,
     force: bool,
@@ -147,7 +164,7 @@ def _write_verified(
         for number, (role, path) in enumerate(roles.items()):
             temporary = files.enter_context(atomic_write(path, force=force))
             on_step(f"tracing {path.name}", 2 * number, 2 * len(roles))
-            _write_graph(net, role, manifest, islands, temporary)
+            _write_graph(net, role, manifest, islands, form, temporary)
             on_step(f"checking {path.name}", 2 * number + 1, 2 * len(roles))
             verified[path.name] = verify_graph(temporary, net, sizes)
     return verified
@@ -159,7 +176,7 @@ def _refuse_existing(paths: Iterable[Path], *, force: bool) -> None:
         check_new(path, force=force, beside=".json")
 
 
-def _manifest(net: Network, weights: Path, io: str, islands: Islands | None) -> Manifest:
+def _manifest(net: Network, weights: Path, io: str, islands: Islands | None, form: Form) -> Manifest:
     spec = net.spec
     return Manifest(
         kind="onnx",
@@ -170,7 +187,8 @@ def _manifest(net: Network, weights: Path, io: str, islands: Islands | None) -> 
         weights_sha256=sha256_of(weights),
         tools=tool_versions("torch", "onnx", "onnxscript", "onnxslim"),
         extra={
-            "opset": OPSET,
+            **form.to_dict(),
+            **({"opencv": cv2.__version__} if form.opencv else {}),
             "stride": spec.stride,
             "halo": spec.halo,
             "strides": [spec.fold * 2**scale for scale in range(len(spec.widths))],
@@ -192,10 +210,11 @@ def _gathering(spec: Spec) -> dict[str, Any]:
     }
 
 
-def _write_graph(net: Network, role: str, manifest: Manifest, islands: Islands | None, path: Path) -> None:
+def _write_graph(net: Network, role: str, manifest: Manifest, islands: Islands | None, form: Form, path: Path) -> None:
     """Trace one of the graphs into ``path``, with its manifest."""
     io: Io = "uint8" if manifest.io == "uint8" else "float"
     module = graph_kind(role, net.spec)(net, io=io, half=islands)
-    known = signature(role, io, net.spec)
+    known = signature(role, io, net.spec, form)
     entry = Manifest(**{**vars(manifest), "extra": {**manifest.extra, "role": role}})
-    path.write_bytes(finished(trace(module, known.inputs, list(known.outputs), known.free), entry, known))
+    traced = trace(module, known.inputs, list(known.outputs), known.free, form.opset)
+    path.write_bytes(finished(traced, entry, known, form))

@@ -3,9 +3,12 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ufafuse.network.spec import Spec
+from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.fixed import fixed_batch, fixed_size
 from ufafuse.runtime.parameters import size_from
 
 Size = tuple[int, int]
@@ -133,6 +136,13 @@ def profiles_from_options(
     ]
     fixed = [Profile(size, size, size, batch) for size in (size_from(text, "statics") for text in statics)]
     return (*free, *fixed)
+
+
+def profiles_of(onnx: Path) -> tuple[Profile, ...]:
+    """The profile of a file whose sizes are fixed; none where they are free. Raises: as `read_manifest`."""
+    manifest = read_manifest(onnx)
+    size = fixed_size(manifest)
+    return () if size is None else (Profile.static(size, fixed_batch(manifest) or 1),)
 
 
 def _parse_batches(text: str) -> tuple[int, int, int]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ufafuse.export.form import FREE, Form
 from ufafuse.export.graphs import Graph, Io, MeansGraph, TileGraph, WholeGraph
 from ufafuse.export.profiles import reduced
 from ufafuse.export.stack_graphs import EncodeGraph, PairGraph, ScoreGraph
@@ -38,13 +39,23 @@ def graph_kind(role: str, spec: Spec) -> type[Graph]:
     return (stacks if spec.gathers else pairs)[role]
 
 
-def signature(role: str, io: Io, spec: Spec) -> Signature:
-    """The inputs and outputs of a role's graph."""
-    height, width = _example_size(spec)
+def signature(role: str, io: Io, spec: Spec, form: Form = FREE) -> Signature:
+    """The inputs and outputs of a role's graph, with those dimensions free that are not fixed by its form."""
+    known = _signature(role, io, spec, form.batch or _BATCH, form.size or _example_size(spec))
+    return Signature(
+        known.inputs,
+        {name: {at: dim for at, dim in dims.items() if not form.is_fixed(dim)} for name, dims in known.free.items()},
+        {name: tuple(dim for dim in dims if not form.is_fixed(dim)) for name, dims in known.outputs.items()},
+    )
+
+
+def _signature(role: str, io: Io, spec: Spec, batch: int, size: tuple[int, int]) -> Signature:
+    """That of a graph whose dimensions are all free, with examples of this batch and size."""
+    height, width = size
     planes_dims = {0: "batch", 2: "height", 3: "width"}
-    frame, frame_dims = torch.zeros(_BATCH, 3, height, width), planes_dims
+    frame, frame_dims = torch.zeros(batch, 3, height, width), planes_dims
     if io == "uint8":
-        frame, frame_dims = torch.zeros(_BATCH, height, width, 3, dtype=torch.uint8), {0: "batch", 1: "height", 2: "width"}
+        frame, frame_dims = torch.zeros(batch, height, width, 3, dtype=torch.uint8), {0: "batch", 1: "height", 2: "width"}
     sized = tuple(planes_dims.values())
     if role == "encode":
         scales = range(len(spec.widths))
@@ -52,16 +63,16 @@ def signature(role: str, io: Io, spec: Spec) -> Signature:
         names = [f"{what}_{scale}" for what in ("features", "attention") for scale in scales]
         return Signature({"frame": frame}, {"frame": frame_dims}, dict(zip(names, 2 * sizes, strict=True)))
     if role == "score":
-        planes = {"mean": torch.zeros(_BATCH, 3, height, width), "count": torch.ones(_BATCH, 1, height, width)}
-        gathered, gathered_dims = _gathered(spec, height, width)
+        planes = {"mean": torch.zeros(batch, 3, height, width), "count": torch.ones(batch, 1, height, width)}
+        gathered, gathered_dims = _gathered(spec, batch, size)
         free = {"frame": frame_dims, "mean": planes_dims, "count": planes_dims, **gathered_dims}
         return Signature({"frame": frame, **planes, **gathered}, free, {"weights": sized})
     if role == "means":
-        mask = torch.ones(_BATCH, 1, height, width)
+        mask = torch.ones(batch, 1, height, width)
         return Signature({"frame": frame, "mask": mask}, {"frame": frame_dims, "mask": planes_dims}, {"sums": ("batch",)})
     inputs, free = {"near": frame, "far": frame.clone()}, {"near": frame_dims, "far": frame_dims}
     if role == "tile":
-        means = torch.zeros(_BATCH, sum(spec.widths))
+        means = torch.zeros(batch, sum(spec.widths))
         inputs |= {"means_near": means, "means_far": means.clone()}
         free |= {"means_near": {0: "batch"}, "means_far": {0: "batch"}}
     return Signature(inputs, free, {"fused": sized, "map": sized})
@@ -72,11 +83,11 @@ def _example_size(spec: Spec) -> tuple[int, int]:
     return (2 * spec.stride + 3, 4 * spec.stride + 5) if spec.gathers else (_HEIGHT, _WIDTH)
 
 
-def _gathered(spec: Spec, height: int, width: int) -> tuple[dict[str, Tensor], dict[str, Dims]]:
+def _gathered(spec: Spec, batch: int, size: tuple[int, int]) -> tuple[dict[str, Tensor], dict[str, Dims]]:
     tensors, free = {}, {}
     for scale, channels in enumerate(spec.widths):
         step = spec.fold * 2**scale
-        sides = [-(-side // spec.stride) * spec.stride // step for side in (height, width)]
-        tensors[f"gathered_{scale}"] = torch.zeros(_BATCH, 2 * channels, *sides)
+        sides = [-(-side // spec.stride) * spec.stride // step for side in size]
+        tensors[f"gathered_{scale}"] = torch.zeros(batch, 2 * channels, *sides)
         free[f"gathered_{scale}"] = {0: "batch", 2: reduced("height", spec, scale), 3: reduced("width", spec, scale)}
     return tensors, free

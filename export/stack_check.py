@@ -20,6 +20,7 @@ from ufafuse.network.base import Network
 from ufafuse.network.stacknet import SELECTION, StackNet, gather, octaves
 from ufafuse.runtime.checks.cases import Case, bgr_levels
 from ufafuse.runtime.errors import ModelError
+from ufafuse.runtime.fixed import fixed_batch
 from ufafuse.runtime.frames import check_pair, pack, to_planes
 from ufafuse.runtime.session import Session
 
@@ -72,7 +73,7 @@ class StackRun:
     def _fused(self, session: Session, packed: NDArray[Any], planes: Tensor, covered: Tensor) -> Tensor:
         net, count, (height, width) = self.net, len(planes), planes.shape[-2:]
         if session.manifest.extra["role"] == "encode":
-            outputs = session.infer({"frame": packed})
+            outputs = _in_portions(session, {"frame": packed})
         else:
             features = net.encode(planes)
             outputs = {f"features_{scale}": each.numpy() for scale, each in enumerate(features)}
@@ -80,7 +81,7 @@ class StackRun:
         inputs = scoring_inputs(outputs, planes, covered, net.spec.stride)
         repeated = {name: np.repeat(value, count, 0) for name, value in inputs.items()}
         if session.manifest.extra["role"] == "score":
-            weights = torch.from_numpy(session.infer({"frame": packed, **repeated})["weights"])
+            weights = torch.from_numpy(_in_portions(session, {"frame": packed, **repeated})["weights"])
         else:
             told = [torch.from_numpy(repeated[f"gathered_{scale}"]) for scale in range(len(net.spec.widths))]
             common = [compare.common(each) for compare, each in zip(net.compare, told, strict=True)]  # type: ignore[operator]
@@ -126,6 +127,16 @@ def weighed(planes: Tensor, covered: Tensor, weights: Tensor, stride: int) -> Te
     parts = [(band * share).sum(0, keepdim=True) for band, share in zip(bands, shares.split(1, 1), strict=True)]
     lowest, highest = (planes.masked_fill(covered == 0, end) for end in (float("inf"), -float("inf")))
     return torch.stack(parts).sum(0).clamp(lowest.amin(0, keepdim=True), highest.amax(0, keepdim=True))
+
+
+def _in_portions(session: Session, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Run K frames: at once, or as many at a time as the graph takes, the last portion filled up with its last frame."""
+    batch, count = fixed_batch(session.manifest), len(inputs["frame"])
+    if batch is None:
+        return session.infer(dict(inputs))
+    rows = np.minimum(np.arange(-(-count // batch) * batch), count - 1).reshape(-1, batch)
+    found = [session.infer({name: np.ascontiguousarray(value[of]) for name, value in inputs.items()}) for of in rows]
+    return {name: np.concatenate([each[name] for each in found])[:count] for name in found[0]}
 
 
 def _padded(planes: Tensor, stride: int) -> Tensor:

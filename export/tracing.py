@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ufafuse.export.form import OPSET
+from ufafuse.export.opsets import TRACED_FROM
 from ufafuse.runtime.errors import ModelError
 
 if TYPE_CHECKING:
     import onnx
 
-# The newest opset that every reader knows: the parsers of TensorRT 10.3 (Jetson) and of TensorRT-RTX read up to 20.
-OPSET = 20
-
 
 def trace(
-    module: nn.Module, inputs: Mapping[str, Tensor], outputs: list[str], free: Mapping[str, Mapping[int, str]]
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: list[str],
+    free: Mapping[str, Mapping[int, str]],
+    opset: int = OPSET,
 ) -> "onnx.ModelProto":
     """Export ``module`` with free dimensions.
 
@@ -29,7 +32,8 @@ def trace(
         inputs: Example tensors by input name, in the order of ``forward``. Free dimensions must be greater than one and
             differ from each other, or the exporter takes them for constants.
         outputs: Names of the outputs.
-        free: For each input its free dimensions: position -> name. Equal names are one dimension.
+        free: For each input its free dimensions: position -> name. Equal names are one dimension; others are fixed.
+        opset: Of the operators; one that is older than the exporter's oldest comes as that, see `ufafuse.export.opsets`.
 
     Returns:
         An ``onnx.ModelProto`` whose inputs have these dimension names.
@@ -46,7 +50,13 @@ def trace(
         program = torch.export.export(module, tuple(inputs.values()), dynamic_shapes=tuple(dynamic))
         _tidy(program)
         exported = torch.onnx.export(
-            program, (), dynamo=True, input_names=list(inputs), output_names=outputs, opset_version=OPSET, verbose=False
+            program,
+            (),
+            dynamo=True,
+            input_names=list(inputs),
+            output_names=outputs,
+            opset_version=max(opset, TRACED_FROM),
+            verbose=False,
         )
     assert exported is not None  # it is None only when the exporter writes a file itself
     model = exported.model_proto

@@ -19,6 +19,7 @@ from ufafuse.runtime.artefact import Manifest, read_manifest, sha256_of
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.cases import Case, Findings, bgr_levels, describe_profiles, save_reference, serves, verify_cases
 from ufafuse.runtime.errors import InputError, ModelError
+from ufafuse.runtime.fixed import fixed_size
 from ufafuse.runtime.frames import check_pair, to_planes
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pairs import find_pairs
@@ -50,7 +51,7 @@ def verify_against_weights(
         weights: The ``.safetensors`` file that it came from.
         pairs: A folder of pairs; None: synthetic ones.
         sizes: (height, width) to cut from the middle of each pair; by default the whole frames, for an engine its
-            profiles' best sizes.
+            profiles' best sizes, for a file of fixed sizes its own.
         max_pairs: Take only so many pairs, spread over the folder.
         backend, options: As `open_session`.
         done: Called with each pair's row.
@@ -65,7 +66,7 @@ def verify_against_weights(
     role = manifest.extra.get("role", "whole")
     if role not in ("whole", *STACK_ROLES):
         raise InputError(f"{artefact} is a tiling companion: verify the model it belongs to.")
-    sizes = list(sizes) or _engine_sizes(manifest)
+    sizes = list(sizes) or _own_sizes(manifest)
     for size in sizes:
         if not serves(manifest, size):
             raise InputError(f"{artefact} does not serve {size[0]}x{size[1]}, but {describe_profiles(manifest)}.")
@@ -90,9 +91,10 @@ def check_lineage(artefact: Path, manifest: Manifest, weights: Path) -> None:
         )
 
 
-def _engine_sizes(manifest: Manifest) -> list[Size]:
+def _own_sizes(manifest: Manifest) -> list[Size]:
     profiles: list[dict[str, list[int]]] = manifest.extra.get("profiles", [])
-    return [(profile["opt"][0], profile["opt"][1]) for profile in profiles]
+    only = fixed_size(manifest)
+    return [only] if only is not None else [(profile["opt"][0], profile["opt"][1]) for profile in profiles]
 
 
 def load_pairs(

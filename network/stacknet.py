@@ -131,6 +131,7 @@ class StackNet(Network):
         """Make the network that `spec` describes; its weights are not yet set (see `build_model`)."""
         super().__init__()
         self.spec = spec
+        self.selection = 1.0  # the factor on scores while it trains; see `SELECTION`
         widths, fold = spec.widths, spec.fold
         self.encoder = encoder_of(spec)
         pad = SPATIAL_KERNEL // 2
@@ -203,7 +204,7 @@ class StackNet(Network):
         hidden = (mask - 1) * 1e4
         fused = torch.zeros_like(frames[:, 0], dtype=torch.float32)
         finest: Tensor | None = None
-        decided = 1.0 if self.training else SELECTION
+        decided = self.selection if self.training else SELECTION
         for band, score in zip(octaves(flat.float()), scores, strict=True):
             weight = (decided * score + hidden).unflatten(0, (scenes, count)).softmax(1)
             fused = fused + (band.unflatten(0, (scenes, count)) * weight).sum(1)[..., :height, :width]

@@ -62,7 +62,8 @@ _options: dict[str, str] = {}  # of the command that runs, by parameter: how tex
 _ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 # The extra that a folder's modules need, and a command's own.
 _EXTRAS = {"train": "train", "network": "train", "export": "export", "calibration": "export", "benchmarks": "bench"}
-_EXTRAS |= {"commands.train": "train", "commands.export": "export", "commands.calibrate": "export", "commands.bench": "bench"}
+_EXTRAS |= {f"commands.{name}": "export" for name in ("export", "verify", "calibrate")}
+_EXTRAS |= {"commands.train": "train", "commands.bench": "bench"}
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.result import check_between
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError
+from ufafuse.runtime.fixed import check_size, fixed_size, not_one_at_a_time
 from ufafuse.runtime.frames import Frame, FrameKind, check_frames, check_out, pack, unpack, with_beyond
 from ufafuse.runtime.levels import Levels, kind_with_levels, white_of_mosaics
 from ufafuse.runtime.memory.budget import Budget, Tile, Trials
@@ -100,6 +101,7 @@ class Fuser:
         self.session: Session = open_session(self.model, backend=backend, options=self._options)
         if self.session.on_device:
             self._leave_memory_to_the_engine(tile)
+        self._check_fixed(tile)
         self._tiled: TiledModel | None = None
         self._stack: StackModel | None = None
         self._opening = threading.Lock()
@@ -147,6 +149,7 @@ class Fuser:
         Raises:
             BackendError: The engine failed.
         """
+        check_size(self.model, self.session.manifest, size)
         if self.surely_whole(size):
             self.session.prepare(size, want_map=want_map)
 
@@ -226,6 +229,7 @@ class Fuser:
         else:
             kind = levels.of(check_frames((near, far), order=order, open_ended=True))
         check_out(out, kind, near.shape)
+        check_size(self.model, self.session.manifest, near.shape[:2])
         if self.session.manifest.io == "uint8" and kind.dtype != np.uint8:
             raise InputError(f"{self.model.name} takes 8-bit frames, these are {kind.dtype}: use a float-io model.")
         height, width = near.shape[:2]
@@ -275,8 +279,13 @@ class Fuser:
         return self._budget.limit
 
     def stack_model(self) -> StackModel:
-        """The model's graphs for stacks, opened on first use. Raises: ModelError when it has none, as `StackModel.beside`."""
+        """The model's graphs for stacks, opened on first use. Raises: as `StackModel.beside`; InputError: sizes are fixed."""
         with self._opening:
+            if fixed_size(self.session.manifest) is not None:
+                raise InputError(
+                    f"{self.model.name} takes frames of one size only, and those of a stack are aligned and cut: take a model "
+                    "file that was exported without `static`."
+                )
             if self._stack is None:
                 self._stack = StackModel.beside(self.model, self.session, backend=self.backend, options=self._options)
             return self._stack
@@ -294,6 +303,22 @@ class Fuser:
                 "profile bounds the frames, and a number as `tile` cuts larger ones."
             )
         if tile == "auto":
+            self._budget = Budget("off")
+
+    def _check_fixed(self, tile: Tile) -> None:
+        """A file of fixed sizes takes whole frames of its own size, one pair at a time: nothing is measured or cut."""
+        problem = not_one_at_a_time(self.model, self.session.manifest)
+        fixed = fixed_size(self.session.manifest) is not None
+        if not problem and fixed and (self._budget.limit is not None or isinstance(tile, int)):
+            option = "tile" if isinstance(tile, int) else "max_memory"
+            problem = (
+                f"`{option}` cuts frames into tiles, and {self.model.name} takes frames of one size only: omit it, or take a "
+                "model file that was exported without `static`."
+            )
+        if problem:
+            self.session.close()
+            raise InputError(problem)
+        if fixed:
             self._budget = Budget("off")
 
     def _test_itself(self) -> None:

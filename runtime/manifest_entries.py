@@ -119,6 +119,8 @@ _EXTRA: dict[str, tuple[Check, str]] = {
     "octaves": (_wholes(1, _COARSEST), _SEVERAL),
     "global_means": (_boolean, "true or false"),
     "profiles": (_profiles, "sizes min, opt and max"),
+    "static": (_wholes(1, _LARGEST_SIDE, exactly=2), "a height and a width"),
+    "batch": _whole(1, _WIDEST),
     "flavor": _A_TEXT,
     "version": _A_TEXT,
     "compute_capability": (_texts, "a list of GPUs"),

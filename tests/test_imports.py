@@ -25,6 +25,7 @@ BACKENDS = "runtime/backends/"
 TENSORRT = BACKENDS + "tensorrt/"
 WEB = "runtime/stream/web/"
 SERVING = "runtime/serving/"
+BATCHES = "runtime/batches/"
 HOMES = {
     "onnxruntime": BACKENDS,
     "openvino": BACKENDS,
@@ -38,6 +39,9 @@ HOMES = {
     "anyio": SERVING,  # comes with starlette
     "python_multipart": SERVING + "plain.py",
     "prometheus_client": SERVING + "metrics.py",
+    "ray": BATCHES + "on_ray.py",
+    "fsspec": BATCHES + "storage.py",
+    "pyarrow": BATCHES + "manifest.py",
     "grpc": SERVING + "grpc_service.py",
     "google": SERVING + "grpc_service.py",
     "tritonclient": SERVING + "grpc_service.py",
@@ -75,7 +79,7 @@ def test_arrows_point_one_way(folder: str) -> None:
         ("memory", {"artefact", "callbacks", "cgroup", "errors", "frames", "session"}),
         ("registration", {"errors", "frames", "memory"}),
         ("backends", {"artefact", "callbacks", "cgroup", "cores", "errors", "layers", "session", "texts"}),
-        ("checks", {"artefact", "backends", "callbacks", "errors", "frames", "fuser", "images", "models", "session"}),
+        ("checks", {"artefact", "backends", "callbacks", "errors", "fixed", "frames", "fuser", "images", "models", "session"}),
     ],
 )
 def test_each_room_of_the_runtime_rests_on_few_others(room: str, below: set[str]) -> None:
@@ -122,7 +126,7 @@ def modules_after(statement: str) -> set[str]:
 
 
 HEAVY = {"torch", "onnx", "onnxruntime", "openvino", "matplotlib", "scipy", "safetensors", "tensorrt", "pycuda", "skimage"}
-HEAVY |= {"starlette", "uvicorn", "grpc", "prometheus_client", "tritonclient"}
+HEAVY |= {"starlette", "uvicorn", "grpc", "prometheus_client", "tritonclient", "ray", "fsspec", "pyarrow"}
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from ufafuse.benchmarks.speed.contenders import OURS
 from ufafuse.benchmarks.speed.plots import latency_plot, layers_plot, rows_of, size_text, sizes, tradeoff_plot
 from ufafuse.runtime.artefact import atomic_write, write_json
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.jobs import make_folder
 from ufafuse.runtime.tables import kept_columns, left_out
+from ufafuse.runtime.writing import make_folder
 
 if TYPE_CHECKING:
     import rich.console

@@ -21,6 +21,7 @@ from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest, writ
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.tolerances import MOST_NOISE, compare, tolerance_for
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError
+from ufafuse.runtime.fixed import filled_up, fixed_batch, fixed_size
 from ufafuse.runtime.frames import check_pair, pack
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.session import Session, SessionOptions, open_session
@@ -186,8 +187,12 @@ def verify_against_reference(
 
 
 def serves(manifest: Manifest, size: tuple[int, ...]) -> bool:
-    """Whether an artefact takes one pair of this (height, width): ONNX any, an engine what its profiles hold."""
+    """Whether an artefact takes one pair of this (height, width): ONNX any or the one it was made for, an engine what its
+    profiles hold.
+    """
     profiles = manifest.extra.get("profiles")
+    if fixed_size(manifest) not in (None, tuple(size)):
+        return False
     return profiles is None or any(
         all(low <= side <= high for low, side, high in zip(profile["min"], size, profile["max"], strict=True))
         and profile["batch"][0] <= 1
@@ -196,10 +201,11 @@ def serves(manifest: Manifest, size: tuple[int, ...]) -> bool:
 
 
 def describe_profiles(manifest: Manifest) -> str:
-    """The sizes an engine serves, in words; "any size" for ONNX."""
+    """The sizes an artefact serves, in words; "any size" for ONNX whose sizes are free."""
     profiles = manifest.extra.get("profiles")
     if not profiles:
-        return "any size"
+        size = fixed_size(manifest)
+        return "any size" if size is None else f"{size[0]}x{size[1]}"
     return " and ".join(
         "x".join(map(str, p["min"]))
         if p["min"] == p["max"]
@@ -261,7 +267,8 @@ def run_case(session: Session, case: Case) -> tuple[NDArray[np.float32], NDArray
     """(result, reference) of one case: H x W x 3 float32, BGR, 8-bit levels, both rounded where the model rounds."""
     kind = check_pair(case.near, case.far)
     io = session.manifest.io
-    fused = session.run(pack(case.near, kind, io), pack(case.far, kind, io))
+    pair = {"near": pack(case.near, kind, io), "far": pack(case.far, kind, io)}
+    fused = session.run(**filled_up(pair, fixed_batch(session.manifest)))[-1:]
     if io == "uint8":
         return fused[0].astype(np.float32), rounded(case.reference, uint8=True)
     return bgr_levels(fused), case.reference

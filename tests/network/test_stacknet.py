@@ -252,3 +252,15 @@ def test_weights_survive_their_file_and_the_copy_for_inference_is_frozen(spec: S
         torch.testing.assert_close(plain.forward_stack(frames)[0], net.forward_stack(frames)[0], rtol=0, atol=2e-6)
     assert not any(parameter.requires_grad for parameter in plain.parameters())
     assert SPECS["ufa-stack"].gathers
+
+
+def test_a_network_that_trains_chooses_as_decidedly_as_it_is_told(spec: Spec) -> None:
+    frames, net = stack(3, 24, 32), lively(spec)
+    with torch.no_grad():
+        used = net.forward_stack(frames)[1]
+        net.train()
+        learning = net.forward_stack(frames)[1]
+        net.selection = SELECTION
+        decided = net.forward_stack(frames)[1]
+    torch.testing.assert_close(decided, used, rtol=0, atol=1e-6)
+    assert learning.amax(1).mean() < used.amax(1).mean()

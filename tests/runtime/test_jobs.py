@@ -8,12 +8,13 @@ from ufafuse.runtime import jobs
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import read_image, write_image
-from ufafuse.runtime.jobs import fuse_files, fuse_folder, make_folder, pairs_at_once, reading
+from ufafuse.runtime.jobs import fuse_files, fuse_folder, pairs_at_once, reading
 from ufafuse.runtime.memory.budget import SURELY_ENOUGH
 from ufafuse.runtime.outputs import Outputs, as_levels
 from ufafuse.runtime.pairs import PairPaths, find_pairs
 from ufafuse.runtime.pictures.inputs import StackPaths
 from ufafuse.runtime.stack import StackOptions
+from ufafuse.runtime.writing import make_folder
 
 pytestmark = pytest.mark.usefixtures("small_engine")
 
