@@ -1,5 +1,6 @@
 """`ufa fuse`."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -94,8 +95,9 @@ def fuse(
     pairs: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR",
-            help="A folder of pairs: NAME_A.* + NAME_B.* (or _1, _2), or near/ + far/ (or A/ + B/).",
+            metavar="DIR|MANIFEST",
+            help="A folder of pairs: NAME_A.* + NAME_B.* (or _1, _2), or near/ + far/ (or A/ + B/); or a table near,far,out: "
+            ".csv or .parquet.",
             rich_help_panel=_MANY,
         ),
     ] = None,
@@ -103,6 +105,14 @@ def fuse(
         Path | None,
         typer.Option(
             metavar="DIR", help="A folder of stacks: folders of images, TIFFs of several pages, videos.", rich_help_panel=_MANY
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="With --pairs or --stacks: on a Ray cluster; without an address on one that this machine starts.",
+            rich_help_panel=_MANY,
         ),
     ] = None,
     gap: Annotated[
@@ -211,7 +221,6 @@ def fuse(
         from ufafuse.runtime.bayer import pattern_from
         from ufafuse.runtime.fuser import Fuser
         from ufafuse.runtime.jobs import FileOptions, reading
-        from ufafuse.runtime.models import default_for
         from ufafuse.runtime.opencv import within_quota
         from ufafuse.runtime.outputs import Outputs
         from ufafuse.runtime.pictures.inputs import expanded
@@ -222,7 +231,7 @@ def fuse(
 
         within_quota()
         named = _checked_names(images or [], pairs, stacks)
-        many = Many.checked(pairs, stacks, gap=gap, every=every, watch=watch, quiet=quiet, limit=limit)
+        many = Many.checked(pairs, stacks, gap=gap, every=every, watch=watch, quiet=quiet, limit=limit, ray=ray)
         target, suffix = _checked_out(out, many is not None)
         paths, order = ([], "") if many else expanded(named)
         options = StackOptions(
@@ -256,33 +265,34 @@ def fuse(
             "self_test": self_test,
         }
         done: Done | None = None
-        with (
-            reading(paths, threads, most=most_pixels(limits["max_memory"])) as frames,
-            Fuser(
-                model or default_for(len(frames) if many is None else 2 if pairs else 3, of_stack=outputs.of_stack),
-                backend=backend,
-                precision=precision,
-                prefer=prefer,
-                **limits,
-            ) as fuser,
-        ):
+        with reading(paths, threads, most=most_pixels(limits["max_memory"])) as frames, ExitStack() as opened:
+            of_stack = outputs.of_stack
+            name, lights = (model, 0.0) if model else _network(None if many else frames, options, of_stack, pairs=bool(pairs))
+            fuser = opened.enter_context(Fuser(name, backend=backend, precision=precision, prefer=prefer, **limits))
             if many is None:
                 outcomes = [_fuse_one(fuser, paths, frames, outputs, options, files, force=force)]
                 outcomes[0].details |= {"order": order} if order else {}
+                outcomes[0].details |= {"lights": round(lights, 4)} if lights else {}
             else:
-                done = fuse_many(
-                    fuser,
-                    many,
-                    ((target, map_out, confidence, conflicts), suffix),
-                    options,
-                    files,
-                    force=force,
-                    skip_existing=skip_existing,
-                )
+                results = (target, map_out, confidence, conflicts), suffix
+                done = fuse_many(fuser, many, results, options, files, force=force, skip_existing=skip_existing, limits=limits)
                 outcomes = done.outcomes
             _report(fuser, outcomes, as_json=as_json, done=done)
     if any(outcome.error for outcome in outcomes):
         raise typer.Exit(1)
+
+
+def _network(frames: "list[FrameSource] | None", options: "StackOptions", of_stack: bool, *, pairs: bool) -> tuple[str, float]:
+    """The bundled network where none is named, and how much of a pair bloomed if that decided; no `frames`: of many groups."""
+    from ufafuse.runtime.jobs import bloomed
+    from ufafuse.runtime.lights import BLOOMED
+    from ufafuse.runtime.models import default_for
+
+    if frames is None:
+        return default_for(2 if pairs else 3), 0.0
+    share = 0.0 if of_stack else bloomed(frames, options)
+    lights = share >= BLOOMED
+    return default_for(len(frames), of_stack=of_stack, lights=lights), share if lights else 0.0
 
 
 def _checked_names(images: list[Path], pairs: Path | None, stacks: Path | None) -> list[Path]:

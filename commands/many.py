@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ufafuse.commands.quantities import seconds_from
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from ufafuse.runtime.batches.task import Task
     from ufafuse.runtime.fuser import Fuser
     from ufafuse.runtime.jobs import FileOptions, Group, Outcome
     from ufafuse.runtime.stack import StackOptions
@@ -32,6 +33,7 @@ class Many:
     watch: bool
     quiet: float
     limit: int | None
+    ray: str | None = None
 
     @classmethod
     def checked(
@@ -44,6 +46,7 @@ class Many:
         watch: bool,
         quiet: str,
         limit: int | None,
+        ray: str | None = None,
     ) -> Many | None:
         """What the options say; None: one pair or stack. Raises: InputError where one lacks another."""
         for option, value in (("--gap", gap), ("--every", every), ("--watch", watch)):
@@ -53,13 +56,29 @@ class Many:
             raise InputError("--gap was given beside another way to cut: give one of --gap, --every and --watch.")
         if limit is not None and not watch:
             raise InputError("--limit ends a watch: add --watch.")
+        if ray is not None and (watch or not (pairs or stacks)):
+            raise InputError("--ray is for many that are there: give --pairs or --stacks, without --watch.")
         folder = pairs or stacks
         if folder is None:
             return None
-        if not folder.is_dir():
-            raise InputError(f"{folder} is not a folder: give one that holds {'pairs' if pairs else 'stacks'}.")
+        _check_there(folder, pairs=pairs is not None)
         seconds = None if gap is None else seconds_from("--gap", gap)
-        return cls(folder, pairs is not None, seconds, every, watch, seconds_from("--quiet", quiet), limit)
+        return cls(folder, pairs is not None, seconds, every, watch, seconds_from("--quiet", quiet), limit, ray)
+
+    def listed(self, out: Path) -> bool:
+        """Whether they are a list of tasks: from a manifest, for a cluster, or with results behind a URL."""
+        from ufafuse.runtime.batches.storage import url_of
+
+        return self.ray is not None or not self.folder.is_dir() or url_of(out) is not None
+
+    def tasks(self, out: Path, suffix: str) -> list[Task]:
+        """The pairs or stacks with their results in ``out``. Raises: InputError."""
+        from ufafuse.runtime.batches.manifest import read_manifest
+        from ufafuse.runtime.batches.task import tasks_of
+
+        if not self.folder.is_dir():
+            return read_manifest(self.folder, out, suffix=suffix)
+        return tasks_of(self.groups(), out, suffix=suffix)
 
     def groups(self) -> Iterable[Group]:
         """The pairs or stacks; of a watched folder one after the other. Raises: InputError."""
@@ -72,6 +91,21 @@ class Many:
         if self.watch:
             return islice(arriving(self.folder, quiet=self.quiet, every=self.every), self.limit)
         return find_stacks(self.folder, gap=self.gap, every=self.every)
+
+
+def _check_there(folder: Path, *, pairs: bool) -> None:
+    """Refuse what is neither a folder nor, for pairs, a manifest (`InputError`)."""
+    from ufafuse.runtime.batches.manifest import SUFFIXES, is_manifest
+    from ufafuse.runtime.batches.storage import url_of
+
+    if folder.is_dir():
+        return
+    manifest = pairs and is_manifest(folder)
+    if manifest and (folder.is_file() or url_of(folder)):
+        return
+    kinds = f", or a manifest ({' or '.join(SUFFIXES)})" if pairs else ""
+    told = "does not exist" if manifest else "is not a folder"
+    raise InputError(f"{folder} {told}: give one that holds {'pairs' if pairs else 'stacks'}{kinds}.")
 
 
 class Done(NamedTuple):
@@ -105,10 +139,20 @@ def fuse_many(
     *,
     force: bool,
     skip_existing: bool,
+    limits: dict[str, Any],
 ) -> Done:
     """Fuse the pairs or stacks; several pairs at once."""
     from ufafuse.runtime.jobs import fuse_folder, pairs_at_once
 
+    if many.listed(results[0][0]):
+        from ufafuse.commands.batches import Listed, fuse_listed
+        from ufafuse.runtime.batches.task import Plan
+
+        target, plan = results[0][0], Plan(options, files, results[0][1:], force=force)
+        listed = Listed(many.tasks(target, results[1]), many.pairs, many.ray, target, plan, limits)
+        began = time.monotonic()
+        found = fuse_listed(fuser, listed, skip_existing=skip_existing)
+        return Done(*found, seconds=time.monotonic() - began)
     groups = many.groups()
     total = len(groups) if isinstance(groups, list) else None
     (out, maps, confidences, conflicts), suffix = results

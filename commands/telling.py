@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ufafuse.runtime import console
+from ufafuse.runtime.batches.storage import shown
 
 if TYPE_CHECKING:
     from ufafuse.commands.many import Done
@@ -94,6 +95,8 @@ def done_to(outcome: Outcome) -> list[str]:
     told.append(
         order if isinstance(order, str) else f"put in the order of focus: {_examples([Path(name).name for name in order])}"
     )
+    if "lights" in details:
+        told.append(f"by ufa-stack, for clipped lights bloom in {100 * details['lights']:.1f} % of the picture")
     if "tiles" in details:
         told.append(f"in {details['tiles']['count']} tiles")
     return [text for text in told if text]
@@ -124,6 +127,6 @@ def _table(outcomes: Sequence[Outcome]) -> Any:  # noqa: ANN401 - rich is import
         table.add_column(head, no_wrap=True, overflow="ellipsis")
     for outcome in outcomes:
         size = "x".join(map(str, outcome.size)) if outcome.size else ""
-        result = "[red]failed[/red]" if outcome.error else console.escape(str(outcome.fused))
+        result = "[red]failed[/red]" if outcome.error else console.escape(shown(outcome.fused))
         table.add_row(console.escape(outcome.fused.stem), size, result)
     return table

@@ -9,10 +9,13 @@ from typing import Any, Protocol
 
 from ufafuse.runtime.artefact import tool_versions
 from ufafuse.runtime.atonce import in_order
+from ufafuse.runtime.batches.storage import shown
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError, ModelError, OutputError, UfaError
 from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.levels import kind_with_levels
+from ufafuse.runtime.lights import bloomed_share
 from ufafuse.runtime.memory.budget import SURELY_ENOUGH
 from ufafuse.runtime.memory.tiled import OnTile
 from ufafuse.runtime.memory.usage import available_bytes
@@ -28,8 +31,8 @@ from ufafuse.runtime.writing import make_folder
 
 _READ_AHEAD = 2  # frames: a pair
 _PAIR = 2
-_SHARE_AT_ONCE = 0.5  # of the memory that is left: for all pairs that are under way
-_HEADER = 256 << 10  # bytes of a file that tell its size
+SHARE_AT_ONCE = 0.5  # of the memory that is left: for all pairs that are under way
+HEADER = 256 << 10  # bytes of a file that tell its size
 _NAMED = 12  # frames, in the note of a result's file
 
 
@@ -53,9 +56,9 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """The entry of ``outputs`` in the command's JSON."""
         entry: dict[str, Any] = {
-            "near": str(self.near),
-            "far": str(self.far),
-            "fused": str(self.fused),
+            "near": shown(self.near),
+            "far": shown(self.far),
+            "fused": shown(self.fused),
             "size": self.size,
             "ms": self.ms,
         }
@@ -100,6 +103,22 @@ def reading(images: Sequence[Path], threads: int | None = None, *, most: int | N
             yield [AheadFrame(frame, pool) if index < _READ_AHEAD else frame for index, frame in enumerate(frames)]
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def bloomed(frames: Sequence[FrameSource], options: StackOptions) -> float:
+    """The share of a pair's picture where clipped lights bloom, see `ufafuse.runtime.lights`; 0 where that is not known yet.
+
+    Args:
+        frames: As `reading` gives them; what is wrong with them shows when they are fused.
+        options: How they are read.
+    """
+    if len(frames) != 2 or options.bayer is not None:
+        return 0.0
+    try:
+        near, far = (frame.peek() if isinstance(frame, AheadFrame) else frame.read() for frame in frames)
+        return bloomed_share(near, far, kind_with_levels([near, far], order=options.order, white=options.white)[0])
+    except UfaError:
+        return 0.0
 
 
 def fuse_files(
@@ -274,6 +293,15 @@ def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOpt
     return details
 
 
+class HasFiles(Protocol):
+    """What is fused of several files."""
+
+    @property
+    def files(self) -> Sequence[Path | str]:
+        """In the order of focus."""
+        ...
+
+
 class Group(Protocol):
     """The files of a pair or stack, and what its result is called: `PairPaths`, `StackPaths`."""
 
@@ -348,14 +376,14 @@ def fuse_folder(
 
     workers = pairs_at_once(fuser, groups) if at_once is None else at_once
     outcomes = []
-    for outcome in in_order(groups, one, workers=workers, cost=_memory_for, room=_SHARE_AT_ONCE * available_bytes()):
+    for outcome in in_order(groups, one, workers=workers, cost=_memory_for, room=SHARE_AT_ONCE * available_bytes()):
         if outcome is not None:
             outcomes.append(outcome)
             done(outcome)
     return outcomes
 
 
-def pairs_at_once(fuser: Fuser, groups: Iterable[Group]) -> int:
+def pairs_at_once(fuser: Fuser, groups: Iterable[HasFiles]) -> int:
     """How many of ``groups`` are fused at once: as many pairs as there are cores, and one more that waits for the disk.
 
     Stacks come one after the other, as do groups that are still arriving, and pairs under a memory budget.
@@ -369,9 +397,14 @@ def _memory_for(group: Group) -> float:
     """Bytes that fusing a pair takes at most, as far as its first file tells; more than there are where it does not."""
     try:
         with group.files[0].open("rb") as file:
-            size = declared_size(file.read(_HEADER))
+            return memory_for_pair(file.read(HEADER))
     except OSError:  # it will be told when the pair is read
-        size = (1, 1)
+        return 0.0
+
+
+def memory_for_pair(head: bytes) -> float:
+    """Bytes that fusing a pair takes at most, as far as the first `HEADER` bytes of its first file tell; else infinity."""
+    size = declared_size(head)
     return float("inf") if size is None else float(size[0] * size[1] * SURELY_ENOUGH)
 
 
