@@ -18,7 +18,7 @@ from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.service import Notifier
 from ufafuse.runtime.stream.sinks import SinkOptions, sink_from_text
-from ufafuse.runtime.stream.sources import PacedSource, Source, source_from_text
+from ufafuse.runtime.stream.sources import FolderSource, PacedSource, Source, source_from_text
 from ufafuse.runtime.stream.status import StatusLine, line_of
 from ufafuse.runtime.stream.web.address import parse_address
 
@@ -143,7 +143,7 @@ def _view(request: StreamRequest) -> View | None:
 def _paced(source: Source, *, realtime: bool) -> Source:
     if not realtime or source.live:
         return source
-    if source.numbered:
+    if isinstance(source, FolderSource):
         raise InputError(
             f"{source.name} is a folder, which has no speed of its own: give folders for both sides, and no `realtime`."
         )

@@ -105,7 +105,8 @@ class NearestPairing(Pairing):
 
     def add(self, side: int, frame: Frame) -> list[Pair]:
         """Take a frame; the pairs that are settled by it."""
-        key = (frame.index if self._by_number else frame.timestamp) + self._offsets[side]
+        # Numbers stay whole: those made of time stamps are beyond what a float tells apart.
+        key = frame.index if self._by_number else frame.timestamp + self._offsets[side]
         # The count breaks ties, so that frames themselves are never compared.
         insort(self._frames[side], (key, self.received[side], frame))
         self.received[side] += 1
