@@ -31,7 +31,7 @@ HOMES = {
     "openvino": BACKENDS,
     "tensorrt": TENSORRT + "vendor.py",
     "tensorrt_rtx": TENSORRT + "vendor.py",
-    "pycuda": TENSORRT + "cuda.py",
+    "pycuda": TENSORRT + "pycuda.py",
     "imagecodecs": "runtime/pictures/conform.py",  # an extra, for other colour profiles
     "tifffile": "runtime/pictures/tiff.py",  # installed with the package, imported where a TIFF comes
     "starlette": (WEB, SERVING),
