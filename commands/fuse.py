@@ -1,5 +1,6 @@
 """`ufa fuse`."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -229,7 +230,6 @@ def fuse(
         from ufafuse.runtime.bayer import pattern_from
         from ufafuse.runtime.fuser import Fuser
         from ufafuse.runtime.jobs import FileOptions, reading
-        from ufafuse.runtime.models import default_for
         from ufafuse.runtime.opencv import within_quota
         from ufafuse.runtime.outputs import Outputs
         from ufafuse.runtime.pictures.inputs import expanded
@@ -275,19 +275,14 @@ def fuse(
             "self_test": self_test,
         }
         done: Done | None = None
-        with (
-            reading(paths, threads, most=most_pixels(limits["max_memory"])) as frames,
-            Fuser(
-                model or default_for(len(frames) if many is None else 2 if pairs else 3, of_stack=outputs.of_stack),
-                backend=backend,
-                precision=precision,
-                prefer=prefer,
-                **limits,
-            ) as fuser,
-        ):
+        with reading(paths, threads, most=most_pixels(limits["max_memory"])) as frames, ExitStack() as opened:
+            of_stack = outputs.of_stack
+            name, lights = (model, 0.0) if model else _network(None if many else frames, options, of_stack, pairs=bool(pairs))
+            fuser = opened.enter_context(Fuser(name, backend=backend, precision=precision, prefer=prefer, **limits))
             if many is None:
                 outcomes = [_fuse_one(fuser, paths, frames, outputs, options, files, force=force)]
                 outcomes[0].details |= {"order": order} if order else {}
+                outcomes[0].details |= {"lights": round(lights, 4)} if lights else {}
             else:
                 results = (target, map_out, confidence, conflicts), suffix
                 done = fuse_many(fuser, many, results, options, files, force=force, skip_existing=skip_existing, limits=limits)
@@ -295,6 +290,19 @@ def fuse(
             _report(fuser, outcomes, as_json=as_json, done=done)
     if any(outcome.error for outcome in outcomes):
         raise typer.Exit(1)
+
+
+def _network(frames: "list[FrameSource] | None", options: "StackOptions", of_stack: bool, *, pairs: bool) -> tuple[str, float]:
+    """The bundled network where none is named, and how much of a pair bloomed if that decided; no `frames`: of many groups."""
+    from ufafuse.runtime.jobs import bloomed
+    from ufafuse.runtime.lights import BLOOMED
+    from ufafuse.runtime.models import default_for
+
+    if frames is None:
+        return default_for(2 if pairs else 3), 0.0
+    share = 0.0 if of_stack else bloomed(frames, options)
+    lights = share >= BLOOMED
+    return default_for(len(frames), of_stack=of_stack, lights=lights), share if lights else 0.0
 
 
 def _checked_names(images: list[Path], pairs: Path | None, stacks: Path | None) -> list[Path]:

@@ -36,6 +36,7 @@ class Output(_OutputKeys, total=False):
     confidence: str
     conflicts: str
     disagreement: float
+    lights: float
     depth: str
     depth_view: str
     mesh: str

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 WhenLate = Literal["auto", "drop-oldest", "block"]  # what happens to pairs that the fusion has no time for
 PairBy = Literal["auto", "time", "number"]  # what says that two frames belong together
-AlternateBy = Literal["order", "sharpness"]  # how the frames of an alternating camera are told apart
+AlternateBy = Literal["order", "sharpness", "number"]  # how the frames of one camera's focus settings are told apart
 _SOURCES, _PAIRS, _QUEUES, _OUTPUT, _LIMITS = "Sources", "Pairing", "When something is late or away", "Output", "Limits"
 
 _SOURCE = "a camera (0, /dev/video0), a video, a folder, dir/*_A.png, an http or rtsp URL, or sim:PICTURE?rate=30"
@@ -40,9 +40,25 @@ Near = Annotated[
 Far = Annotated[str | None, typer.Option(metavar="SRC", help="In focus on what is far: likewise.", rich_help_panel=_SOURCES)]
 Alternating = Annotated[
     str | None,
-    typer.Option(metavar="SRC", help="One camera that changes its focus from frame to frame.", rich_help_panel=_SOURCES),
+    typer.Option(metavar="SRC", help="One camera that moves its focus.", rich_help_panel=_SOURCES),
 ]
-By = Annotated[AlternateBy, typer.Option("--alternate-by", help="How its frames are told apart.", rich_help_panel=_SOURCES)]
+Planes = Annotated[
+    int, typer.Option(metavar="N", min=2, help="Its focus settings; more than 2 are a stack.", rich_help_panel=_SOURCES)
+]
+Settle = Annotated[
+    str | None,
+    typer.Option(
+        metavar="K|auto",
+        help="Frames to pass over after each step [default: none, unless the frames show that some are not settled].",
+        rich_help_panel=_SOURCES,
+    ),
+]
+By = Annotated[
+    AlternateBy,
+    typer.Option(
+        "--alternate-by", help="How its frames are told apart; number: as its source counts.", rich_help_panel=_SOURCES
+    ),
+]
 Swap = Annotated[bool, typer.Option("--swap", help="Its first frame is the far one.", rich_help_panel=_SOURCES)]
 Realtime = Annotated[bool, typer.Option("--realtime", help="Play videos at their own speed.", rich_help_panel=_SOURCES)]
 
@@ -130,11 +146,13 @@ def register(app: typer.Typer) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class LiveRequest:
-    """Fuse live: two cameras (or one that changes its focus), files or network streams in; video, files or a web page out."""
+    """Fuse live: two cameras (or one that moves its focus), files or network streams in; video, files or a web page out."""
 
     near: Near = None
     far: Far = None
     alternating: Alternating = None
+    planes: Planes = 2
+    settle: Settle = None
     alternate_by: By = "order"
     swap: Swap = False
     realtime: Realtime = False
@@ -225,6 +243,8 @@ def _request(asked: LiveRequest) -> "StreamRequest":
             max_skew=None if asked.max_skew is None else seconds_from("--max-skew", asked.max_skew),
             far_offset=seconds_from("--far-offset", asked.far_offset, negative=True),
             pair_by=asked.pair_by,
+            planes=asked.planes,
+            settle=int(asked.settle) if asked.settle is not None and asked.settle.isdecimal() else asked.settle,
             alternate_by=asked.alternate_by,
             swap=asked.swap,
             when_late=asked.when_late,
@@ -297,6 +317,7 @@ def _table(summary: dict[str, Any]) -> Any:  # noqa: ANN401 - rich is imported h
         "fused": summary["fused"],
         "dropped": summary["dropped"],
         "unmatched": " / ".join(map(str, summary["unmatched_by_side"])),
+        "passed over": summary["passed_over"],
         "broken": " / ".join(map(str, summary["broken"])),
         "late": summary["late"],
         "latency, ms": latency or "-",
@@ -305,6 +326,8 @@ def _table(summary: dict[str, Any]) -> Any:  # noqa: ANN401 - rich is imported h
         "network": f"{Path(summary['model'] or 'none').name} {summary['precision'] or ''}",
         "backend": f"{summary['backend']} ({summary['why']})",
     }
+    if not summary["passed_over"]:
+        del rows["passed over"]
     for name, value in rows.items():
         table.add_row(name, str(value))
     return table

@@ -95,6 +95,8 @@ def done_to(outcome: Outcome) -> list[str]:
     told.append(
         order if isinstance(order, str) else f"put in the order of focus: {_examples([Path(name).name for name in order])}"
     )
+    if "lights" in details:
+        told.append(f"by ufa-stack, for clipped lights bloom in {100 * details['lights']:.1f} % of the picture")
     if "tiles" in details:
         told.append(f"in {details['tiles']['count']} tiles")
     return [text for text in told if text]

@@ -14,6 +14,8 @@ from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError, ModelError, OutputError, UfaError
 from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.levels import kind_with_levels
+from ufafuse.runtime.lights import bloomed_share
 from ufafuse.runtime.memory.budget import SURELY_ENOUGH
 from ufafuse.runtime.memory.tiled import OnTile
 from ufafuse.runtime.memory.usage import available_bytes
@@ -101,6 +103,22 @@ def reading(images: Sequence[Path], threads: int | None = None, *, most: int | N
             yield [AheadFrame(frame, pool) if index < _READ_AHEAD else frame for index, frame in enumerate(frames)]
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def bloomed(frames: Sequence[FrameSource], options: StackOptions) -> float:
+    """The share of a pair's picture where clipped lights bloom, see `ufafuse.runtime.lights`; 0 where that is not known yet.
+
+    Args:
+        frames: As `reading` gives them; what is wrong with them shows when they are fused.
+        options: How they are read.
+    """
+    if len(frames) != 2 or options.bayer is not None:
+        return 0.0
+    try:
+        near, far = (frame.peek() if isinstance(frame, AheadFrame) else frame.read() for frame in frames)
+        return bloomed_share(near, far, kind_with_levels([near, far], order=options.order, white=options.white)[0])
+    except UfaError:
+        return 0.0
 
 
 def fuse_files(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ufafuse.runtime import console
@@ -12,13 +12,13 @@ from ufafuse.runtime.memory.malloc import frames_in_memory, keep_heap, share_hea
 from ufafuse.runtime.pixels import most_pixels
 from ufafuse.runtime.signals import counted_signals
 from ufafuse.runtime.stream.feed import Event
-from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES
+from ufafuse.runtime.stream.frames import FAR, NEAR, plane_names
 from ufafuse.runtime.stream.fusing import Engine, EngineOptions
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.service import Notifier
 from ufafuse.runtime.stream.sinks import SinkOptions, sink_from_text
-from ufafuse.runtime.stream.sources import PacedSource, Source, source_from_text
+from ufafuse.runtime.stream.sources import FolderSource, PacedSource, Source, source_from_text
 from ufafuse.runtime.stream.status import StatusLine, line_of
 from ufafuse.runtime.stream.web.address import parse_address
 
@@ -75,7 +75,7 @@ def stream(request: StreamRequest) -> dict[str, Any]:
         if view is not None:
             stack.callback(view.stop)
         engine = Engine(
-            request.engine,
+            replace(request.engine, planes=request.pipeline.planes),
             wants_map=lambda: view is not None and view.wants_map,
             report=lambda text: pipeline.report("registered", "", text),
         )
@@ -143,7 +143,7 @@ def _view(request: StreamRequest) -> View | None:
 def _paced(source: Source, *, realtime: bool) -> Source:
     if not realtime or source.live:
         return source
-    if source.numbered:
+    if isinstance(source, FolderSource):
         raise InputError(
             f"{source.name} is a folder, which has no speed of its own: give folders for both sides, and no `realtime`."
         )
@@ -187,8 +187,10 @@ def _judged(summary: dict[str, Any], *, stopped: bool) -> dict[str, Any]:
 
 def _why_none(summary: dict[str, Any]) -> str:
     if not all(summary["frames_in"]):
-        came = " and ".join(f"{count} frames from {side}" for side, count in zip(SIDES, summary["frames_in"], strict=False))
-        return f"no pair was fused: there were {came}."
+        names = plane_names(len(summary["frames_in"]))
+        came = " and ".join(f"{count} frames from {name}" for name, count in zip(names, summary["frames_in"], strict=True))
+        passed = f", and {summary['passed_over']} were passed over" if summary["passed_over"] else ""
+        return f"no pair was fused: there were {came}{passed}."
     miss = summary["nearest_miss_ms"]
     if summary["dropped"] or miss is None:
         return f"no pair was fused: {summary['dropped']} were dropped and {summary['unmatched']} frames had no partner."

@@ -12,7 +12,7 @@ from typing import Any
 
 from ufafuse.runtime.errors import InputError, OutputError, UfaError
 from ufafuse.runtime.stream.feed import Event, Feed
-from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES, Array, FusedPair, Pair, fault_of
+from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES, FusedPair, Pair, fault_of
 from ufafuse.runtime.stream.opening import OPEN_SECONDS, Opening, closed, trouble_of
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pairqueue import PairQueue
@@ -22,7 +22,7 @@ from ufafuse.runtime.stream.stats import Meter, resident_mib
 from ufafuse.runtime.stream.watch import Watcher, milliseconds
 from ufafuse.runtime.texts import one_line
 
-Fuse = Callable[[Array, Array], Any]
+Fuse = Callable[..., Any]
 
 _TICK = 0.1
 _EVENTS_KEPT = 100
@@ -37,7 +37,8 @@ class Pipeline:
         near: The source in focus on what is near, or the one camera that alternates its focus.
         far: The source in focus on what is far; None makes pairs of ``near``'s consecutive frames.
         fuse: ``fuse(near, far)`` on two pictures (H x W or H x W x 3 BGR, uint8 or uint16, not to be written into) returns
-            the fused one, or (fused, map or None). It runs in a thread of its own, one pair at a time.
+            the fused one, or (fused, map or None). It runs in a thread of its own, one pair at a time. With more than two
+            ``planes`` it is given as many pictures, from near to far.
         sink: Where fused pictures go; None leaves them to ``on_frame``.
         options: Pairing, queues, limits.
         on_frame: Called with each `FusedPair` after it was written, in the writing thread: what it takes, the line waits.
@@ -75,7 +76,7 @@ class Pipeline:
         self._on_event = on_event
         self._prepare = prepare
         self._when_late = self.options.when_late_for(self._sources)
-        pairing = self.options.pairing_for(self._sources)
+        self._pairing = pairing = self.options.pairing_for(self._sources, tell=lambda text: self.report("cycle", "", text))
         self._pairs = PairQueue(
             pairing,
             size=self.options.queue,
@@ -214,6 +215,7 @@ class Pipeline:
             "dropped": dropped,
             "unmatched": sum(counts.unmatched),
             "unmatched_by_side": counts.unmatched,
+            "passed_over": counts.passed_over,
             "broken": self._by_side("broken"),
             "reconnects": self._by_side("reconnects"),
             "waiting": counts.waiting + under_way,
@@ -233,6 +235,8 @@ class Pipeline:
         summary["when_late"] = self._when_late
         counts = self._pairs.counts()
         summary["max_skew_ms"] = milliseconds(counts.max_skew)
+        if len(self._sources) == 1:
+            summary |= {"planes": self.options.planes, "cycle": self._pairing.cycle}
         summary["nearest_miss_ms"] = milliseconds(counts.nearest_miss)
         summary["outputs"] = [str(path) for path in self._sink.outputs] if self._sink else []
         summary["events"] = [f"{event.seconds:.1f} s {event.side} {event.kind}: {event.text}" for event in self.events]
@@ -257,7 +261,7 @@ class Pipeline:
 
     def _fused(self, pair: Pair, number: int) -> FusedPair:
         started = self._fusing_since = time.monotonic()
-        result = self._fuse(pair.near.array, pair.far.array)
+        result = self._fuse(*(frame.array for frame in pair.frames))
         self._fusing_since = None
         fused, weights = result if isinstance(result, tuple) else (result, None)
         fault = fault_of(fused)

@@ -13,8 +13,8 @@ import numpy as np
 
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pixels import check_pixels, most_pixels
-from ufafuse.runtime.stream.frames import NEAR, SIDES, Array, Frame
-from ufafuse.runtime.stream.marks import draw_number
+from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES, Array, Frame
+from ufafuse.runtime.stream.marks import clear_numbers, draw_number
 from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source, SourceLost
 from ufafuse.runtime.stream.sources.params import Params
 
@@ -44,7 +44,10 @@ class SimSettings:
         lost: (start, length) in seconds: times in which the source is gone and cannot be opened.
         resize: (moment, (height, width)): changes of the frames' size.
         count: The source ends after this many frame times; 0 means never.
-        alternate: One camera that changes its focus from frame to frame.
+        alternate: One camera that moves its focus.
+        planes: Its focus settings.
+        settle: Frames after each of its steps in which the lens still moves.
+        hold: Settled frames at each setting.
         seed: Of jitter, drop and broken.
     """
 
@@ -60,6 +63,9 @@ class SimSettings:
     resize: list[tuple[float, tuple[int, int]]] = field(default_factory=list)
     count: int = 0
     alternate: bool = False
+    planes: int = 2
+    settle: int = 0
+    hold: int = 1
     seed: int = 0
 
     @classmethod
@@ -78,6 +84,9 @@ class SimSettings:
             resize=params.sizes("resize"),
             count=params.whole("count", cls.count),
             alternate=params.choice("focus", ("fixed", "alternate")) == "alternate",
+            planes=params.whole("planes", cls.planes, low=2),
+            settle=params.whole("settle", cls.settle),
+            hold=params.whole("hold", cls.hold, low=1),
             seed=params.whole("seed", cls.seed),
         )
         params.finish()
@@ -105,13 +114,14 @@ class SimSource(Source):
         self._settings = settings or SimSettings()
         self._side = side
         self._picture = _drawn_picture(self._settings.seed) if picture is None else _as_bgr(read_image(picture, most=most))
-        self._strips: dict[tuple[int, int], tuple[Array, Array, int]] = {}
+        self._strips: dict[tuple[int, int], tuple[list[Array], int]] = {}
         self._epoch = 0.0
         self._next = 0
         self.name = f"sim:{picture or ''}"
         self.size = self._settings.size
+        strips = _STRIPS // 2 * (self._settings.planes if self._settings.alternate else 2)
         for _, size in [(0.0, self._settings.size), *self._settings.resize]:
-            check_pixels(size, self.name, (most_pixels() if most is None else most) // _STRIPS)
+            check_pixels(size, self.name, (most_pixels() if most is None else most) // strips)
             draw_number(np.zeros(size, np.uint8), 0, side)  # refuses sizes that cannot carry a number, before anything runs
         self._strip(self._settings.size)
 
@@ -160,21 +170,39 @@ class SimSource(Source):
         for moment, changed in self._settings.resize:
             if number / self._settings.rate >= moment:
                 size = changed
-        near, far, period = self._strip(size)
-        side = number % 2 if self._settings.alternate else self._side
+        strips, period = self._strip(size)
         left = number * self._settings.speed % period
-        image = (near if side == NEAR else far)[:, left : left + size[1]].copy()
-        draw_number(image, number, side)
+        window = np.s_[:, left : left + size[1]]
+        plane, moving = self._focus(number)
+        if moving:  # between the last setting and this one
+            before = strips[plane - 1][window]
+            image = cv2.GaussianBlur(cv2.addWeighted(before, 0.5, strips[plane][window], 0.5, 0), (0, 0), 1.5)
+        else:
+            image = strips[plane][window].copy()
+        bands = {0: NEAR, len(strips) - 1: FAR}
+        if moving or plane not in bands:
+            clear_numbers(image)
+        else:
+            draw_number(image, number, bands[plane])
         return image
 
-    def _strip(self, size: tuple[int, int]) -> tuple[Array, Array, int]:
-        """The line as each side sees it, long enough for every position of the window, and its period in pixels."""
+    def _focus(self, number: int) -> tuple[int, bool]:
+        """The focus setting of frame ``number``, and whether the lens still moves towards it."""
+        settings = self._settings
+        if not settings.alternate:
+            return self._side, False
+        step, place = divmod(number, settings.settle + settings.hold)
+        return step % settings.planes, place < settings.settle
+
+    def _strip(self, size: tuple[int, int]) -> tuple[list[Array], int]:
+        """The line as each focus setting sees it, long enough for every position of the window, and its period in pixels."""
         if size not in self._strips:
-            self._strips[size] = _strips(self._picture, size, self._settings.defocus)
+            planes = self._settings.planes if self._settings.alternate else 2
+            self._strips[size] = _strips(self._picture, size, self._settings.defocus, planes)
         return self._strips[size]
 
 
-def _strips(picture: Array, size: tuple[int, int], defocus: float) -> tuple[Array, Array, int]:
+def _strips(picture: Array, size: tuple[int, int], defocus: float, planes: int) -> tuple[list[Array], int]:
     height, width = size
     scaled = cv2.resize(picture, (max(2, round(picture.shape[1] * height / picture.shape[0])), height))
     sharp = np.hstack([scaled, scaled[:, ::-1]])  # mirrored, so that the end meets the start
@@ -182,8 +210,8 @@ def _strips(picture: Array, size: tuple[int, int], defocus: float) -> tuple[Arra
     sharp = np.hstack([sharp] * (1 + -(-width // period)))[:, : period + width]
     blurred = cv2.GaussianBlur(sharp, (0, 0), defocus / 2) if defocus > 0 else sharp
     columns = np.arange(sharp.shape[1]) % period
-    is_near = (columns * 2 * _BANDS // period % 2 == 0)[np.newaxis, :, np.newaxis]
-    return np.where(is_near, sharp, blurred), np.where(is_near, blurred, sharp), period
+    depth = columns * planes * _BANDS // period % planes
+    return [np.where((depth == plane)[np.newaxis, :, np.newaxis], sharp, blurred) for plane in range(planes)], period
 
 
 def _drawn_picture(seed: int) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ufafuse.runtime.stream.frames import SIDES
+from ufafuse.runtime.stream.frames import SIDES, plane_names
 
 if TYPE_CHECKING:
     from ufafuse.runtime.stream.pipeline import Pipeline
@@ -21,6 +21,7 @@ def metrics_text(pipeline: Pipeline) -> str:
     lines: list[str] = []
     _by_side(lines, "ufafuse_frames_in_total", "Frames received.", figures["frames_in"])
     _by_side(lines, "ufafuse_frames_unmatched_total", "Frames without a partner.", figures["unmatched_by_side"])
+    _one(lines, "ufafuse_frames_passed_over_total", "counter", "Frames of a moving focus.", figures["passed_over"])
     _by_side(lines, "ufafuse_frames_broken_total", "Frames that arrived damaged.", figures["broken"])
     _by_side(lines, "ufafuse_source_reconnects_total", "Times that a lost source came back.", figures["reconnects"])
     _one(lines, "ufafuse_pairs_fused_total", "counter", "Pairs fused.", figures["fused"])
@@ -47,7 +48,9 @@ def _one(lines: list[str], name: str, kind: str, text: str, value: float) -> Non
 
 def _by_side(lines: list[str], name: str, text: str, values: Iterable[int]) -> None:
     _head(lines, name, "counter", text)
-    lines += [f'{name}{{side="{side}"}} {value}' for side, value in zip(SIDES, values, strict=False)]
+    values = list(values)
+    names = SIDES if len(values) < 2 else plane_names(len(values))
+    lines += [f'{name}{{side="{side}"}} {value}' for side, value in zip(names, values, strict=False)]
 
 
 def _states(lines: list[str], sources: list[dict[str, Any]]) -> None:
