@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -29,6 +30,7 @@ WhenLate = Literal["auto", "drop-oldest", "block"]  # what happens to pairs that
 PairBy = Literal["auto", "time", "number"]  # what says that two frames belong together
 AlternateBy = Literal["order", "sharpness", "number"]  # how the frames of one camera's focus settings are told apart
 _SOURCES, _PAIRS, _QUEUES, _OUTPUT, _LIMITS = "Sources", "Pairing", "When something is late or away", "Output", "Limits"
+_ALARMS = "Alarms"
 
 _SOURCE = "a camera (0, /dev/video0), a video, a folder, dir/*_A.png, an http or rtsp URL, or sim:PICTURE?rate=30"
 Near = Annotated[
@@ -109,6 +111,30 @@ Segment = Annotated[
 ViewOption = Annotated[
     str | None, typer.Option("--view", metavar="[HOST:]PORT", help="Serve a page with live pictures.", rich_help_panel=_OUTPUT)
 ]
+LogOption = Annotated[
+    Path | None,
+    typer.Option("--log", metavar="FRAMES.jsonl", help="A line of JSON for each result.", rich_help_panel=_OUTPUT),
+]
+AlarmOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--alarm",
+        metavar="'EXPR for S'",
+        help="Sound an alarm, and end with exit code 1: 'sharp<0.6 for 2s', 'sharpness<0.7*usual for 1s', 'shift>usual+1', or "
+        "usual for a set of them. Repeat it for more.",
+        rich_help_panel=_ALARMS,
+    ),
+]
+OnAlarm = Annotated[
+    str,
+    typer.Option(
+        metavar="CMD", help="Run it when an alarm begins or is over; UFAFUSE_EVENT tells which.", rich_help_panel=_ALARMS
+    ),
+]
+Mqtt = Annotated[
+    str,
+    typer.Option(metavar="URL", help="Publish alarms: mqtt://[USER:PASSWORD@]HOST[:PORT]/TOPIC.", rich_help_panel=_ALARMS),
+]
 Token = Annotated[
     str, typer.Option(envvar="UFAFUSE_TOKEN", help="Needed to serve on any address but loopback.", rich_help_panel=_OUTPUT)
 ]
@@ -168,6 +194,10 @@ class LiveRequest:
     force: Force = False
     view: ViewOption = None
     token: Token = ""
+    log: LogOption = None
+    alarm: AlarmOption = None
+    on_alarm: OnAlarm = ""
+    mqtt: Mqtt = ""
     frames: Frames = None
     seconds: Seconds = None
     idle: Idle = None
@@ -215,6 +245,10 @@ def _request(asked: LiveRequest) -> "StreamRequest":
         view=asked.view,
         token=asked.token,
         quiet=asked.quiet,
+        log=asked.log,
+        alarms=tuple(asked.alarm or ()),
+        on_alarm=asked.on_alarm,
+        mqtt=asked.mqtt,
         engine=EngineOptions(
             model=asked.model,
             align=asked.align,
@@ -284,8 +318,6 @@ def _quiet_libraries() -> None:
 
 
 def _report(summary: dict[str, Any], *, as_json: bool, to_stderr: bool) -> None:
-    from pathlib import Path
-
     console.emit(summary, as_json=as_json)
     if not to_stderr:
         console.out.print(_table(summary))
@@ -297,8 +329,6 @@ def _report(summary: dict[str, Any], *, as_json: bool, to_stderr: bool) -> None:
 
 
 def _table(summary: dict[str, Any]) -> Any:  # noqa: ANN401 - rich is imported here only
-    from pathlib import Path
-
     from rich.table import Table
 
     table = Table(show_header=False)
@@ -311,6 +341,7 @@ def _table(summary: dict[str, Any]) -> Any:  # noqa: ANN401 - rich is imported h
         "passed over": summary["passed_over"],
         "broken": " / ".join(map(str, summary["broken"])),
         "late": summary["late"],
+        **{name: value for name, value in (summary["quality"] or {}).items() if name in ("sharp", "wins", "shift")},
         "latency, ms": latency or "-",
         "pairs a second": summary["fps"],
         "seconds": summary["seconds"],
