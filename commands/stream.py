@@ -10,11 +10,14 @@ import typer
 from ufafuse.commands.fuse import (
     AlignOption,
     BackendOption,
+    CacheOption,
     Force,
     Json,
     MaxMemory,
+    Pin,
     PrecisionOption,
     PreferOption,
+    ProviderOption,
     Threads,
     TileOption,
 )
@@ -206,6 +209,9 @@ class LiveRequest:
     precision: PrecisionOption = None
     prefer: PreferOption = "quality"
     threads: Threads = None
+    pin: Pin = False
+    provider: ProviderOption = "cpu"
+    cache: CacheOption = True
     max_memory: MaxMemory = None
     tile: TileOption = "auto"
     white: White = None
@@ -259,6 +265,9 @@ def _request(asked: LiveRequest) -> "StreamRequest":
                 "precision": asked.precision,
                 "prefer": asked.prefer,
                 "threads": asked.threads,
+                "pin": asked.pin,
+                "provider": asked.provider,
+                "cache": asked.cache,
                 "self_test": asked.self_test,
                 "tile": int(asked.tile) if asked.tile.isdecimal() else asked.tile,
                 "max_memory": megabytes_from("--max-memory", asked.max_memory),

@@ -78,7 +78,7 @@ def test_arrows_point_one_way(folder: str) -> None:
     [
         ("memory", {"artefact", "callbacks", "cgroup", "errors", "frames", "session"}),
         ("registration", {"errors", "frames", "memory"}),
-        ("backends", {"artefact", "callbacks", "cgroup", "cores", "errors", "layers", "session", "texts"}),
+        ("backends", {"artefact", "callbacks", "cgroup", "cores", "errors", "layers", "machine", "session", "texts"}),
         ("checks", {"artefact", "backends", "callbacks", "errors", "fixed", "frames", "fuser", "images", "models", "session"}),
     ],
 )

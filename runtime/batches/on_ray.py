@@ -106,7 +106,7 @@ def cluster(address: str) -> Iterator[Any]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports] - of an extra that few have
     except ModuleNotFoundError as error:
         raise InputError("`ray` needs Ray, which is not installed: run pip install 'ufafuse[ray]'.") from error
     # What Ray prints of its workers, whatever it was told of logs, has no place in the output.
