@@ -123,8 +123,8 @@ AlarmOption = Annotated[
     typer.Option(
         "--alarm",
         metavar="'EXPR for S'",
-        help="Sound an alarm, and end with exit code 1: 'sharp<0.6 for 2s', 'sharpness<0.7*usual for 1s', 'shift>usual+1', or "
-        "usual for a set of them. Repeat it for more.",
+        help="Sound an alarm, and end with exit code 1: 'sharp<=0.6 for 2s', 'sharpness<=0.7*usual', 'shift>=usual+1 for 1s', "
+        "or usual for a set of them. Repeat it for more.",
         rich_help_panel=_ALARMS,
     ),
 ]

@@ -13,8 +13,9 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from ufafuse.runtime.stream.frames import Array
+Array = NDArray[Any]
 
 _GRID, _PATCH = 6, 32
 _MARGIN = 10  # the part of a side that is left out at each end: registration and vignetting show there first
