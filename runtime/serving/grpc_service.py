@@ -35,6 +35,7 @@ _CODES = {
 _HEALTH = frozenset(("ServerLive", "ServerReady"))
 _BESIDE = 1 << 20  # bytes of a message beside its tensors
 _MORE_CALLS = 64  # beside those that may be under way: they are told that the server is full
+_FEWEST_CALLS = 4
 _CONTENTS = {"UINT8": "uint_contents", "UINT16": "uint_contents", "FP32": "fp32_contents", "BYTES": "bytes_contents"}
 
 
@@ -164,6 +165,11 @@ class _Token(grpc.aio.ServerInterceptor):
         return grpc.unary_unary_rpc_method_handler(refuse)
 
 
+def most_calls(options: ServeOptions) -> int:
+    """Calls at once. gRPC reads a message before anybody can refuse it: together they stay within the room for requests."""
+    return max(_FEWEST_CALLS, min(options.queue + options.workers + _MORE_CALLS, options.room // options.largest_request))
+
+
 def grpc_server(service: Service, options: ServeOptions) -> tuple[Any, int]:
     """A server that is not started yet, and the port that it has.
 
@@ -181,7 +187,7 @@ def grpc_server(service: Service, options: ServeOptions) -> tuple[Any, int]:
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),  # or a second server would quietly share the port
         ],
-        maximum_concurrent_rpcs=options.queue + options.workers + _MORE_CALLS,
+        maximum_concurrent_rpcs=most_calls(options),
     )
     stubs.add_GRPCInferenceServiceServicer_to_server(InferenceService(service), server)
     host, port = options.grpc
