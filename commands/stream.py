@@ -104,6 +104,25 @@ Out = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+MapSink = Annotated[
+    str,
+    typer.Option("--map", metavar="SINK", help="Also the map of which frame won: likewise.", rich_help_panel=_OUTPUT),
+]
+DepthSink = Annotated[
+    str,
+    typer.Option(
+        "--depth",
+        metavar="SINK",
+        help="Also heights, black at the first focus setting, white at the last; 16 bits in a folder.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Bayer = Annotated[
+    str | None, typer.Option(help="Pattern of raw frames: rggb, bggr, grbg, gbrg, or as GenICam says it (BayerRG8).")
+]
+MatchGain = Annotated[
+    bool, typer.Option("--match-gain", help="Make the frames equally bright, by factors that are held steady.")
+]
 Quality = Annotated[int, typer.Option(min=1, max=100, help="JPEG quality of video and HTTP.", rich_help_panel=_OUTPUT)]
 Fps = Annotated[
     float, typer.Option(min=0.1, help="Rate that .avi and .mp4 claim; .mkv has true times.", rich_help_panel=_OUTPUT)
@@ -191,6 +210,8 @@ class LiveRequest:
     stall_after: Stall = 2.0
     give_up: GiveUp = None
     out: Out = "none"
+    map: MapSink = ""
+    depth: DepthSink = ""
     quality: Quality = 95
     fps: Fps = 25.0
     segment: Segment = None
@@ -215,6 +236,8 @@ class LiveRequest:
     max_memory: MaxMemory = None
     tile: TileOption = "auto"
     white: White = None
+    bayer: Bayer = None
+    match_gain: MatchGain = False
     align: AlignOption = "off"
     align_every: AlignEvery = None
     self_test: SelfTest = False
@@ -234,6 +257,7 @@ def stream(asked: LiveRequest) -> None:
 
 def _request(asked: LiveRequest) -> "StreamRequest":
     from ufafuse.commands.quantities import megabytes_from
+    from ufafuse.runtime.bayer import pattern_from
     from ufafuse.runtime.stream.app import StreamRequest
     from ufafuse.runtime.stream.feed import RetryPolicy
     from ufafuse.runtime.stream.fusing import EngineOptions
@@ -247,6 +271,8 @@ def _request(asked: LiveRequest) -> "StreamRequest":
         far=asked.far,
         alternating=asked.alternating,
         out=asked.out,
+        map=asked.map,
+        depth=asked.depth,
         realtime=asked.realtime,
         view=asked.view,
         token=asked.token,
@@ -260,6 +286,8 @@ def _request(asked: LiveRequest) -> "StreamRequest":
             align=asked.align,
             align_every=asked.align_every,
             white=asked.white,
+            bayer=asked.bayer and pattern_from(asked.bayer),
+            match_gain=asked.match_gain,
             fuser={
                 "backend": asked.backend,
                 "precision": asked.precision,

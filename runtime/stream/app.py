@@ -22,7 +22,8 @@ from ufafuse.runtime.stream.notify import CommandNotifier, MqttNotifier
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.service import Notifier
-from ufafuse.runtime.stream.sinks import SinkOptions, sink_from_text
+from ufafuse.runtime.stream.sinks import Sink, SinkOptions, sink_from_text
+from ufafuse.runtime.stream.sinks.beside import BesideSink
 from ufafuse.runtime.stream.sources import FolderSource, PacedSource, Source, source_from_text
 from ufafuse.runtime.stream.status import StatusLine, line_of
 from ufafuse.runtime.stream.web.address import parse_address
@@ -42,6 +43,7 @@ class StreamRequest:
         near, far: Sources as text; both None with ``alternating``.
         alternating: One camera that alternates its focus, as text.
         out: The sink as text.
+        map, depth: Sinks as text for the maps of which frame won, and for heights; empty for none.
         realtime: Play recordings at their own speed.
         view: Port or host:port of the page; None shows none.
         token: For the page, and for pictures over HTTP.
@@ -57,6 +59,8 @@ class StreamRequest:
     far: str | None = None
     alternating: str | None = None
     out: str = "none"
+    map: str = ""
+    depth: str = ""
     realtime: bool = False
     view: str | None = None
     token: str = ""
@@ -84,15 +88,15 @@ def stream(request: StreamRequest) -> dict[str, Any]:
     alarms = alarms_from(request.alarms)
     if (request.on_alarm or request.mqtt) and not alarms:
         raise InputError("`on_alarm` and `mqtt` tell of alarms: say with `alarm` which, such as alarm=usual.")
-    sink = sink_from_text(request.out, request.sink)
+    sink = _sink(request)
     status = StatusLine(console.err, quiet=request.quiet)
     with contextlib.ExitStack() as stack:
         view = _view(request)
         if view is not None:
             stack.callback(view.stop)
         engine = Engine(
-            replace(request.engine, planes=request.pipeline.planes),
-            wants_map=lambda: view is not None and view.wants_map,
+            replace(request.engine, planes=request.pipeline.planes, depth=bool(request.depth)),
+            wants_map=lambda: bool(request.map) or (view is not None and view.wants_map),
             report=lambda text: pipeline.report("registered", "", text),
         )
         stack.enter_context(engine)
@@ -113,7 +117,12 @@ def stream(request: StreamRequest) -> dict[str, Any]:
             on_event=status.event,
             prepare=lambda size: _settle(engine, request.pipeline.most_frames, size),
             judge=Judge(
-                alarms=alarms, on_alarm=on_alarm, log=request.log, force=request.sink.force, white=request.engine.white
+                alarms=alarms,
+                on_alarm=on_alarm,
+                log=request.log,
+                force=request.sink.force,
+                white=request.engine.white,
+                bayer=request.engine.bayer,
             ),
         )
         # From the first frame on a signal must not kill: the video would stay open.
@@ -169,6 +178,19 @@ def _sources(request: StreamRequest) -> tuple[Source, Source | None]:
     # A recording beside a live source is played at its own speed.
     realtime = request.realtime or near.live != far.live
     return _paced(near, realtime=realtime), _paced(far, realtime=realtime)
+
+
+def _sink(request: StreamRequest) -> Sink | None:
+    main = sink_from_text(request.out, request.sink)
+    beside = {}
+    for name, text in (("map", request.map), ("depth", request.depth)):
+        sink = sink_from_text(text, replace(request.sink, white=65_535.0), name=name) if text else None
+        if sink is not None:
+            beside[name] = sink
+    wanted = [Path(text).resolve() for text in (request.out, request.map, request.depth) if text not in ("", "none", "-")]
+    if len(set(wanted)) < len(wanted):
+        raise InputError(f"two results would be written to {wanted[-1]}: give each a place of its own.")
+    return BesideSink(main, beside) if beside else main
 
 
 def _view(request: StreamRequest) -> View | None:

@@ -87,6 +87,7 @@ class FusedPair:
         number: Counts fused pairs from 0.
         started: When its fusion began, in seconds of `time.monotonic`.
         fuse_ms: What the fusion took.
+        depth: H x W float32 in [0, 1], where the surface is in focus: 0 at the first setting, 1 at the last; where asked for.
         quality: How good it is; None where there was no time to judge it.
     """
 
@@ -96,6 +97,7 @@ class FusedPair:
     number: int
     started: float
     fuse_ms: float = 0.0
+    depth: Array | None = None
     quality: Quality | None = None
 
 

@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+from ufafuse.runtime.bayer import pattern_from
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.stream.alarms import LATENCY, Alarm, AlarmEvent, Alarms
-from ufafuse.runtime.stream.frames import FusedPair
+from ufafuse.runtime.stream.frames import Array, FusedPair
 from ufafuse.runtime.stream.moments import Timeline
 from ufafuse.runtime.stream.quality import FIGURES, Quality, QualityMeter
 from ufafuse.runtime.texts import json_text
@@ -35,6 +36,7 @@ class Judge:
         log: A file that gets a line of JSON for each result; None: none.
         force: Replace the log if it is there.
         white: The level of white of 16-bit frames; None: it is found.
+        bayer: The pattern of raw frames, of which the green pixels are judged.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class Judge:
         log: Path | None = None,
         force: bool = False,
         white: float | None = None,
+        bayer: str | None = None,
     ) -> None:
+        self._green = None if bayer is None else pattern_from(bayer)[0] == "g"
         self.latest: Quality | None = None
         self._meter = QualityMeter(white)
         self._alarms = Alarms(alarms, on_alarm)
@@ -73,12 +77,15 @@ class Judge:
         due = started - self._judged_at >= _AT_LEAST_EVERY
         if not due and self._judging > _SHARE * self._fusing:
             return item
-        quality = self._meter.judge([frame.array for frame in item.pair.frames])
+        quality = self._meter.judge([self._looked_at(frame.array) for frame in item.pair.frames])
         ended = time.perf_counter()
         self._judged_at = started
         self._judging += ended - started
         self.latest = quality
         return replace(item, quality=quality)
+
+    def _looked_at(self, frame: Array) -> Array:
+        return frame if self._green is None else frame[::2, int(not self._green) :: 2]
 
     def written(self, item: FusedPair) -> None:
         """``item`` has reached the output: log it, look at the alarms. Raises: OutputError when the log cannot be written."""

@@ -38,8 +38,8 @@ class Pipeline:
         near: The source in focus on what is near, or the one camera that alternates its focus.
         far: The source in focus on what is far; None makes pairs of ``near``'s consecutive frames.
         fuse: ``fuse(near, far)`` on two pictures (H x W or H x W x 3 BGR, uint8 or uint16, not to be written into) returns
-            the fused one, or (fused, map or None). It runs in a thread of its own, one pair at a time. With more than two
-            ``planes`` it is given as many pictures, from near to far.
+            the fused one, (fused, map or None), or (fused, map or None, depth or None). It runs in a thread of its own, one
+            pair at a time. With more than two ``planes`` it is given as many pictures, from near to far.
         sink: Where fused pictures go; None leaves them to ``on_frame``.
         options: Pairing, queues, limits.
         on_frame: Called with each `FusedPair` after it was written, in the writing thread: what it takes, the line waits.
@@ -269,13 +269,13 @@ class Pipeline:
         started = self._fusing_since = time.monotonic()
         result = self._fuse(*(frame.array for frame in pair.frames))
         self._fusing_since = None
-        fused, weights = result if isinstance(result, tuple) else (result, None)
+        fused, weights, depth = (*result, None)[:3] if isinstance(result, tuple) else (result, None, None)
         fault = fault_of(fused)
         if fault:
             raise UfaError(f"the fusing function returned {fault}: it must return a picture like those it was given.")
         seconds = time.monotonic() - started
         self._meter.fusion_done(seconds)
-        return FusedPair(pair, fused, weights, number, started, seconds * 1000)
+        return FusedPair(pair, fused, weights, number, started, seconds * 1000, depth)
 
     def _write_all(self) -> None:
         writable = True
