@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -32,6 +33,7 @@ WhenLate = Literal["auto", "drop-oldest", "block"]  # what happens to pairs that
 PairBy = Literal["auto", "time", "number"]  # what says that two frames belong together
 AlternateBy = Literal["order", "sharpness", "number"]  # how the frames of one camera's focus settings are told apart
 _SOURCES, _PAIRS, _QUEUES, _OUTPUT, _LIMITS = "Sources", "Pairing", "When something is late or away", "Output", "Limits"
+_ALARMS = "Alarms"
 
 _SOURCE = "a camera (0, /dev/video0), a video, a folder, dir/*_A.png, an http or rtsp URL, or sim:PICTURE?rate=30"
 Near = Annotated[
@@ -102,6 +104,25 @@ Out = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+MapSink = Annotated[
+    str,
+    typer.Option("--map", metavar="SINK", help="Also the map of which frame won: likewise.", rich_help_panel=_OUTPUT),
+]
+DepthSink = Annotated[
+    str,
+    typer.Option(
+        "--depth",
+        metavar="SINK",
+        help="Also heights, black at the first focus setting, white at the last; 16 bits in a folder.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Bayer = Annotated[
+    str | None, typer.Option(help="Pattern of raw frames: rggb, bggr, grbg, gbrg, or as GenICam says it (BayerRG8).")
+]
+MatchGain = Annotated[
+    bool, typer.Option("--match-gain", help="Make the frames equally bright, by factors that are held steady.")
+]
 Quality = Annotated[int, typer.Option(min=1, max=100, help="JPEG quality of video and HTTP.", rich_help_panel=_OUTPUT)]
 Fps = Annotated[
     float, typer.Option(min=0.1, help="Rate that .avi and .mp4 claim; .mkv has true times.", rich_help_panel=_OUTPUT)
@@ -111,6 +132,30 @@ Segment = Annotated[
 ]
 ViewOption = Annotated[
     str | None, typer.Option("--view", metavar="[HOST:]PORT", help="Serve a page with live pictures.", rich_help_panel=_OUTPUT)
+]
+LogOption = Annotated[
+    Path | None,
+    typer.Option("--log", metavar="FRAMES.jsonl", help="A line of JSON for each result.", rich_help_panel=_OUTPUT),
+]
+AlarmOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--alarm",
+        metavar="'EXPR for S'",
+        help="Sound an alarm, and end with exit code 1: 'sharp<=0.6 for 2s', 'sharpness<=0.7*usual', 'shift>=usual+1 for 1s', "
+        "or usual for a set of them. Repeat it for more.",
+        rich_help_panel=_ALARMS,
+    ),
+]
+OnAlarm = Annotated[
+    str,
+    typer.Option(
+        metavar="CMD", help="Run it when an alarm begins or is over; UFAFUSE_EVENT tells which.", rich_help_panel=_ALARMS
+    ),
+]
+Mqtt = Annotated[
+    str,
+    typer.Option(metavar="URL", help="Publish alarms: mqtt://[USER:PASSWORD@]HOST[:PORT]/TOPIC.", rich_help_panel=_ALARMS),
 ]
 Token = Annotated[
     str, typer.Option(envvar="UFAFUSE_TOKEN", help="Needed to serve on any address but loopback.", rich_help_panel=_OUTPUT)
@@ -165,12 +210,18 @@ class LiveRequest:
     stall_after: Stall = 2.0
     give_up: GiveUp = None
     out: Out = "none"
+    map: MapSink = ""
+    depth: DepthSink = ""
     quality: Quality = 95
     fps: Fps = 25.0
     segment: Segment = None
     force: Force = False
     view: ViewOption = None
     token: Token = ""
+    log: LogOption = None
+    alarm: AlarmOption = None
+    on_alarm: OnAlarm = ""
+    mqtt: Mqtt = ""
     frames: Frames = None
     seconds: Seconds = None
     idle: Idle = None
@@ -185,6 +236,8 @@ class LiveRequest:
     max_memory: MaxMemory = None
     tile: TileOption = "auto"
     white: White = None
+    bayer: Bayer = None
+    match_gain: MatchGain = False
     align: AlignOption = "off"
     align_every: AlignEvery = None
     self_test: SelfTest = False
@@ -204,6 +257,7 @@ def stream(asked: LiveRequest) -> None:
 
 def _request(asked: LiveRequest) -> "StreamRequest":
     from ufafuse.commands.quantities import megabytes_from
+    from ufafuse.runtime.bayer import pattern_from
     from ufafuse.runtime.stream.app import StreamRequest
     from ufafuse.runtime.stream.feed import RetryPolicy
     from ufafuse.runtime.stream.fusing import EngineOptions
@@ -217,15 +271,23 @@ def _request(asked: LiveRequest) -> "StreamRequest":
         far=asked.far,
         alternating=asked.alternating,
         out=asked.out,
+        map=asked.map,
+        depth=asked.depth,
         realtime=asked.realtime,
         view=asked.view,
         token=asked.token,
         quiet=asked.quiet,
+        log=asked.log,
+        alarms=tuple(asked.alarm or ()),
+        on_alarm=asked.on_alarm,
+        mqtt=asked.mqtt,
         engine=EngineOptions(
             model=asked.model,
             align=asked.align,
             align_every=asked.align_every,
             white=asked.white,
+            bayer=asked.bayer and pattern_from(asked.bayer),
+            match_gain=asked.match_gain,
             fuser={
                 "backend": asked.backend,
                 "precision": asked.precision,
@@ -293,8 +355,6 @@ def _quiet_libraries() -> None:
 
 
 def _report(summary: dict[str, Any], *, as_json: bool, to_stderr: bool) -> None:
-    from pathlib import Path
-
     console.emit(summary, as_json=as_json)
     if not to_stderr:
         console.out.print(_table(summary))
@@ -306,8 +366,6 @@ def _report(summary: dict[str, Any], *, as_json: bool, to_stderr: bool) -> None:
 
 
 def _table(summary: dict[str, Any]) -> Any:  # noqa: ANN401 - rich is imported here only
-    from pathlib import Path
-
     from rich.table import Table
 
     table = Table(show_header=False)
@@ -320,6 +378,7 @@ def _table(summary: dict[str, Any]) -> Any:  # noqa: ANN401 - rich is imported h
         "passed over": summary["passed_over"],
         "broken": " / ".join(map(str, summary["broken"])),
         "late": summary["late"],
+        **{name: value for name, value in (summary["quality"] or {}).items() if name in ("sharp", "wins", "shift")},
         "latency, ms": latency or "-",
         "pairs a second": summary["fps"],
         "seconds": summary["seconds"],

@@ -39,6 +39,7 @@ HOMES = {
     "anyio": SERVING,  # comes with starlette
     "python_multipart": SERVING + "plain.py",
     "prometheus_client": SERVING + "metrics.py",
+    "paho": "runtime/stream/notify.py",  # an extra, for alarms over MQTT
     "ray": BATCHES + "on_ray.py",
     "fsspec": BATCHES + "storage.py",
     "pyarrow": BATCHES + "manifest.py",

@@ -1,12 +1,17 @@
 """A frame of a stream, two that belong together, and what became of them."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ufafuse.runtime.stream.quality import Quality
 
 Array = NDArray[Any]
 
@@ -81,6 +86,9 @@ class FusedPair:
         map: H x W float32 in [0, 1], the near frame's weight, where it was asked for and the network has one.
         number: Counts fused pairs from 0.
         started: When its fusion began, in seconds of `time.monotonic`.
+        fuse_ms: What the fusion took.
+        depth: H x W float32 in [0, 1], where the surface is in focus: 0 at the first setting, 1 at the last; where asked for.
+        quality: How good it is; None where there was no time to judge it.
     """
 
     pair: Pair
@@ -88,6 +96,9 @@ class FusedPair:
     map: Array | None
     number: int
     started: float
+    fuse_ms: float = 0.0
+    depth: Array | None = None
+    quality: Quality | None = None
 
 
 def fault_of(array: object) -> str:

@@ -49,6 +49,11 @@ class SimSettings:
         settle: Frames after each of its steps in which the lens still moves.
         hold: Settled frames at each setting.
         seed: Of jitter, drop and broken.
+        drift: (start, length) in seconds: the lens loses its focus from then on, all of it after that time.
+        hand: (start, length) in seconds: times with a hand before the lens.
+        exposure: (start, factor): from then on the picture is that much brighter.
+        frozen: (start, length) in seconds: times in which the same picture comes again and again.
+        behind: (start, length) in seconds: times in which each picture is that of the frame before.
     """
 
     rate: float = 30.0
@@ -67,6 +72,11 @@ class SimSettings:
     settle: int = 0
     hold: int = 1
     seed: int = 0
+    drift: Spans = field(default_factory=list)
+    hand: Spans = field(default_factory=list)
+    exposure: Spans = field(default_factory=list)
+    frozen: Spans = field(default_factory=list)
+    behind: Spans = field(default_factory=list)
 
     @classmethod
     def from_params(cls, params: Params) -> SimSettings:
@@ -88,6 +98,11 @@ class SimSettings:
             settle=params.whole("settle", cls.settle),
             hold=params.whole("hold", cls.hold, low=1),
             seed=params.whole("seed", cls.seed),
+            drift=params.spans("drift"),
+            hand=params.spans("hand"),
+            exposure=params.spans("exposure"),
+            frozen=params.spans("frozen"),
+            behind=params.spans("behind"),
         )
         params.finish()
         return settings
@@ -166,9 +181,11 @@ class SimSource(Source):
 
     def picture_of(self, number: int) -> Array:
         """What this side sees as frame ``number``: H x W x 3, uint8, BGR."""
+        moment = number / self._settings.rate
+        number = self._shown(number, moment)
         size = self._settings.size
-        for moment, changed in self._settings.resize:
-            if number / self._settings.rate >= moment:
+        for moment_of, changed in self._settings.resize:
+            if moment >= moment_of:
                 size = changed
         strips, period = self._strip(size)
         left = number * self._settings.speed % period
@@ -179,11 +196,32 @@ class SimSource(Source):
             image = cv2.GaussianBlur(cv2.addWeighted(before, 0.5, strips[plane][window], 0.5, 0), (0, 0), 1.5)
         else:
             image = strips[plane][window].copy()
+        image = self._spoiled(image, moment)
         bands = {0: NEAR, len(strips) - 1: FAR}
-        if moving or plane not in bands:
+        if moving or plane not in bands or _within(self._settings.hand, moment):
             clear_numbers(image)
         else:
             draw_number(image, number, bands[plane])
+        return image
+
+    def _shown(self, number: int, moment: float) -> int:
+        """The number of the picture that is shown as frame ``number``."""
+        for start, length in self._settings.frozen:
+            if start <= moment < start + length:
+                return int(start * self._settings.rate)
+        return max(0, number - 1) if _within(self._settings.behind, moment) else number
+
+    def _spoiled(self, image: Array, moment: float) -> Array:
+        """What a lens that drifts, a change of light or a hand make of the picture."""
+        for start, length in self._settings.drift:
+            lost = min(1.0, (moment - start) / max(length, 1e-9))
+            if lost > 0:
+                image = cv2.GaussianBlur(image, (0, 0), max(0.1, lost * self._settings.defocus / 2))
+        for start, factor in self._settings.exposure:
+            if moment >= start:
+                image = cv2.convertScaleAbs(image, alpha=factor)
+        if _within(self._settings.hand, moment):
+            image = cv2.GaussianBlur(cv2.convertScaleAbs(image, alpha=0.05, beta=10), (0, 0), 12)
         return image
 
     def _focus(self, number: int) -> tuple[int, bool]:

@@ -27,8 +27,9 @@ _SILENT_SECONDS = 30.0
 class View:
     """Serves one pipeline's pictures and figures.
 
-    Paths: ``/`` (the page), ``/near.mjpeg``, ``/far.mjpeg``, ``/fused.mjpeg``, ``/map.mjpeg``, ``/figures`` (JSON),
-    ``/metrics`` (Prometheus), ``/health`` (200, or 503 when nothing was written for 30 seconds).
+    Paths: ``/`` (the page), ``/near.mjpeg``, ``/far.mjpeg``, ``/fused.mjpeg``, ``/map.mjpeg``, ``/figures`` and ``/history``
+    (JSON: the figures now, the curves of the last ten minutes), ``/metrics`` (Prometheus), ``/health`` (200, or 503 when
+    nothing was written for 30 seconds).
 
     Args:
         address: Host and port.
@@ -43,7 +44,13 @@ class View:
         self._panes = {pane: Broadcast(widest=_WIDEST) for pane in PANES}
         self._pipeline: Pipeline | None = None
         routes = {f"/{pane}.mjpeg": partial(pictures, self._panes[pane], fastest=fastest) for pane in PANES}
-        page = {"/": _page, "/figures": self._figures, "/metrics": self._metrics, "/health": self._health}
+        page = {
+            "/": _page,
+            "/history": self._history,
+            "/figures": self._figures,
+            "/metrics": self._metrics,
+            "/health": self._health,
+        }
         self.server = Server(address, {**routes, **page}, token=token)
 
     @property
@@ -73,6 +80,9 @@ class View:
 
     def _figures(self, _request: Request) -> Response:
         return as_json(self._running().figures())
+
+    def _history(self, _request: Request) -> Response:
+        return as_json(self._running().judge.history())
 
     def _metrics(self, _request: Request) -> Response:
         return text(metrics_text(self._running()), kind=CONTENT_TYPE)
