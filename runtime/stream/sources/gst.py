@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import math
 import re
 import time
 from typing import Any
@@ -66,6 +69,7 @@ class GstSource(Source):
         self._sink: Any = None
         self._first: Any = None
         self._on_machine_clock = False
+        self._epoch = -math.inf
         self._clock = StreamClock()
         self._count = 0
 
@@ -73,6 +77,8 @@ class GstSource(Source):
         """Raises: InputError when it is no pipeline, SourceLost when no picture comes within ten seconds."""
         gst = self._gst
         self.close()
+        if not gst.is_initialized():
+            gst.init(None)
         try:
             self._pipeline = gst.parse_launch(self._text)
         except Exception as error:
@@ -117,8 +123,9 @@ class GstSource(Source):
         if otherwise:
             raise SourceLost(f"{self.name} {otherwise}")
 
-    def begin(self, epoch: float) -> None:  # noqa: ARG002 - the clock is the machine's
+    def begin(self, epoch: float) -> None:
         """What came while the other source was opened is old."""
+        self._epoch = epoch
         if self._sink is not None and not self._sink.get_property("sync"):
             self._first = None
             while self._sink.try_pull_sample(0) is not None:
@@ -133,9 +140,12 @@ class GstSource(Source):
         if sample is None:
             self._raise_trouble("")
             return None
+        moment = self._moment(sample, arrived)
+        if self._on_machine_clock and not self._sink.get_property("sync") and moment < self._epoch:
+            return None
         picture = self._picture(sample)
         self._count += 1
-        return Frame(picture, self._count - 1, self._moment(sample, arrived), arrived)
+        return Frame(picture, self._count - 1, moment, arrived)
 
     def _moment(self, sample: Any, arrived: float) -> float:  # noqa: ANN401 - GStreamer's
         stamp = sample.get_buffer().pts
@@ -180,6 +190,7 @@ class GstSource(Source):
 
 
 def _libraries() -> tuple[Any, Any]:
+    _keep_unwinding()
     try:
         import gi
 
@@ -189,5 +200,14 @@ def _libraries() -> tuple[Any, Any]:
         from gi.repository import Gst, GstApp, GstVideo  # noqa: F401 - GstApp gives appsink its methods
     except (ImportError, ValueError) as error:
         raise InputError(f"`gst:` needs PyGObject and GStreamer ({error}): {_INSTALL}.") from error
-    Gst.init(None)
     return Gst, GstVideo
+
+
+def _keep_unwinding() -> None:
+    """Load the compiler's own library of exceptions for all to see.
+
+    GStreamer, as Debian builds it, brings libunwind along, whose functions of the same names would be taken by every C++
+    library that is loaded afterwards: OpenVINO then dies of its first exception. What is there first is taken.
+    """
+    with contextlib.suppress(OSError):
+        ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)

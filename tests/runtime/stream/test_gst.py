@@ -1,6 +1,8 @@
 """GStreamer pipelines as sources, through the real library where the system has it."""
 
 import importlib.util
+import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,12 +19,13 @@ from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.sources import EndOfSource, SourceLost, source_from_text
 
 DEBIAN = Path("/usr/lib/python3/dist-packages/gi")
+INSTALLED = importlib.util.find_spec("gi") is not None
 
 
 @pytest.fixture(name="gst")
 def _gst(tmp_path, monkeypatch):
     """Makes a source; Debian's PyGObject is found from an environment that does not see the system's packages."""
-    if importlib.util.find_spec("gi") is None and DEBIAN.is_dir():
+    if not INSTALLED and DEBIAN.is_dir():
         (tmp_path / "system").mkdir()
         (tmp_path / "system" / "gi").symlink_to(DEBIAN)
         monkeypatch.syspath_prepend(str(tmp_path / "system"))
@@ -145,3 +148,24 @@ def test_without_the_library_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "gi", None)
     with pytest.raises(InputError, match=r"`gst:` needs PyGObject and GStreamer .*apt install python3-gi"):
         source_from_text("gst:videotestsrc", FAR)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_an_engine_that_comes_after_it_works(gst, backend):
+    """In a process of its own: what GStreamer brings along let OpenVINO die, and the process with it."""
+    pytest.importorskip(backend)
+    gst("videotestsrc")
+    script = f"""
+from ufafuse.runtime.stream.sources import source_from_text
+source = source_from_text("gst:videotestsrc num-buffers=5 ! video/x-raw,width=64,height=48", 0)
+source.open()
+frame = source.read(5.0)
+from ufafuse.runtime import Fuser
+with Fuser("ufa-nano", backend={backend!r}) as fuser:
+    print(fuser.fuse(frame.array, frame.array).shape)
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False, env=environment
+    )
+    assert done.stdout.strip() == "(48, 64, 3)", (done.returncode, done.stderr)
