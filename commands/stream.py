@@ -35,7 +35,7 @@ AlternateBy = Literal["order", "sharpness", "number"]  # how the frames of one c
 _SOURCES, _PAIRS, _QUEUES, _OUTPUT, _LIMITS = "Sources", "Pairing", "When something is late or away", "Output", "Limits"
 _ALARMS = "Alarms"
 
-_SOURCE = "a camera (0, /dev/video0), a video, a folder, dir/*_A.png, an http or rtsp URL, or sim:PICTURE?rate=30"
+_SOURCE = "a camera (0, /dev/video0), a video, a folder, dir/*_A.png, an http or rtsp URL, gst:PIPELINE, or sim:PICTURE"
 Near = Annotated[
     str | None, typer.Option(metavar="SRC", help=f"In focus on what is near: {_SOURCE}.", rich_help_panel=_SOURCES)
 ]

@@ -40,6 +40,7 @@ HOMES = {
     "python_multipart": SERVING + "plain.py",
     "prometheus_client": SERVING + "metrics.py",
     "paho": "runtime/stream/notify.py",  # an extra, for alarms over MQTT
+    "gi": "runtime/stream/sources/gst.py",  # an extra, or the system's
     "ray": BATCHES + "on_ray.py",
     "fsspec": BATCHES + "storage.py",
     "pyarrow": BATCHES + "manifest.py",
