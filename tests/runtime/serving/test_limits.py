@@ -207,13 +207,26 @@ def test_in_the_time_of_grace_requests_are_still_taken(small_engine, serve, post
     assert drained() is True
 
 
-def test_an_end_that_cannot_wait_longer_says_so(gate, serve, post, files, behind):
+def test_an_end_that_cannot_wait_longer_says_so_and_leaves_an_engine_that_hangs(gate, serve, post, files, behind):
     server = serve()
     behind(lambda: post(server, files))
     gate.wait_entered()
     enough = threading.Event()
     enough.set()
     assert server.drain(enough=enough) is False
+    begun = time.monotonic()
+    server.stop()
+    assert time.monotonic() - begun < 15
+
+
+def test_workers_fuse_at_once(gate, serve, post, files, behind):
+    server = serve(workers=2)
+    answers = [behind(lambda: post(server, files)) for _ in range(2)]
+    gate.wait_entered()
+    gate.wait_entered()
+    assert server.service._workers.busy == 2
+    gate.open.set()
+    assert [answer().status for answer in answers] == [200, 200]
 
 
 def test_many_clients_at_once_get_a_picture_or_503(small_engine, serve, post, files):
