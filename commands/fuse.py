@@ -48,6 +48,14 @@ Threads = Annotated[
 ]
 Pin = Annotated[bool, typer.Option("--pin", help="Bind each thread to a core.", rich_help_panel=_ENGINE)]
 ProviderOption = Annotated[Provider, typer.Option(help="With --backend onnxruntime: what it runs on.", rich_help_panel=_ENGINE)]
+CacheOption = Annotated[
+    bool,
+    typer.Option(
+        "--cache/--no-cache",
+        help="Keep what the engine compiles, in $UFAFUSE_CACHE or ~/.cache/ufafuse: the next start is faster.",
+        rich_help_panel=_ENGINE,
+    ),
+]
 MaxMemory = Annotated[
     str | None,
     typer.Option(
@@ -153,6 +161,7 @@ def fuse(
     threads: Threads = None,
     pin: Pin = False,
     provider: ProviderOption = "cpu",
+    cache: CacheOption = True,
     max_memory: MaxMemory = None,
     tile: TileOption = "auto",
     align: AlignOption = "off",
@@ -260,6 +269,7 @@ def fuse(
             "threads": threads,
             "pin": pin,
             "provider": provider,
+            "cache": cache,
             "max_memory": megabytes_from("--max-memory", max_memory),
             "tile": _parsed_tile(tile),
             "self_test": self_test,

@@ -65,6 +65,8 @@ class Fuser:
         max_memory: What this process may hold at its peak, in MB (10^6 bytes, within 15 %): larger frames are fused in
             tiles, with the same result. Nothing means what the system has left. One frame is fused at a time under it.
         tile: ``"auto"``, ``"off"``, or the side of a tile in pixels.
+        cache: Keep what the engine compiles in ``$UFAFUSE_CACHE`` (``~/.cache/ufafuse``), where it can: the next process that
+            fuses frames of this size starts faster.
         self_test: Fuse a packed reference pair first, see `ufafuse.runtime.checks.selftest`.
 
     Raises:
@@ -88,12 +90,13 @@ class Fuser:
         provider: str = "cpu",
         max_memory: float | None = None,
         tile: Tile = "auto",
+        cache: bool = True,
         self_test: bool = False,
     ) -> None:
         self.choice = preferred_precision(model, backend=backend, asked=precision, prefer=prefer)
         self.model = model_path(model, precision=self.choice.precision)
         self._options = SessionOptions(
-            self.choice.precision, threads, provider, pin, lean=max_memory is not None, streams=streams
+            self.choice.precision, threads, provider, pin, lean=max_memory is not None, streams=streams, cache=cache
         )
         self._budget = Budget(tile, max_memory)
         if max_memory is not None:

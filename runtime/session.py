@@ -59,6 +59,7 @@ class SessionOptions:
         pin: Bind threads to cores, where the engine can.
         streams: Runs at once that the engine is made ready for, which share the threads; ``None``: one, until several threads
             are seen to run the session at once.
+        cache: Take compiled networks from, and keep them in, ``$UFAFUSE_CACHE`` (``~/.cache/ufafuse``), where the engine can.
         lean: Give memory back after each run, where the engine would keep it for the next: under a memory budget.
     """
 
@@ -68,6 +69,7 @@ class SessionOptions:
     pin: bool = False
     lean: bool = False
     streams: int | None = None
+    cache: bool = True
 
 
 class Session(ABC):

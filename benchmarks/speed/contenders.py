@@ -106,7 +106,7 @@ class SessionContender(Contender):
         from ufafuse.runtime.session import SessionOptions, open_session
 
         self.spec = spec
-        options = SessionOptions(precision=spec.precision, threads=spec.threads, streams=spec.streams)
+        options = SessionOptions(precision=spec.precision, threads=spec.threads, streams=spec.streams, cache=False)
         self._session = open_session(Path(spec.artefact), backend=spec.backend, options=options)
         self.backend, self.precision = self._session.backend, self._session.precision
         self.layout = layout_for(self._session, BGR_BYTES)

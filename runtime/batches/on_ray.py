@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import socket
 import sys
 from collections import deque
@@ -26,6 +27,7 @@ from ufafuse.runtime.jobs import Outcome
 from ufafuse.runtime.models import FOLDER
 
 LOCAL = "local"
+_ANSWER_SECONDS = 5.0
 _AHEAD = 2  # tasks that a worker holds: one in work, one that it begins at once
 _RETRIES = 3  # of a task whose worker was killed; then it is the task's fault
 
@@ -106,7 +108,7 @@ def cluster(address: str) -> Iterator[Any]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports] - of an extra that few have
     except ModuleNotFoundError as error:
         raise InputError("`ray` needs Ray, which is not installed: run pip install 'ufafuse[ray]'.") from error
     # What Ray prints of its workers, whatever it was told of logs, has no place in the output.
@@ -115,6 +117,7 @@ def cluster(address: str) -> Iterator[Any]:
 
 
 def _connected(ray: Any, address: str) -> Iterator[Any]:  # noqa: ANN401 - Ray's types are its own
+    _check_answers(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     try:
         if address == LOCAL:
@@ -130,6 +133,22 @@ def _connected(ray: Any, address: str) -> Iterator[Any]:  # noqa: ANN401 - Ray's
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Refuse an address at which nobody answers (`InputError`): Ray itself tries for minutes."""
+    found = re.fullmatch(r"(?:ray://)?(\[[0-9a-fA-F:]+\]|[^/:]+):(\d{1,5})", address)
+    if found is None:
+        if address not in (LOCAL, "auto"):
+            raise InputError(
+                f"`ray={address}` is no address: give ray://HOST:PORT, HOST:PORT, auto, or none for a local cluster."
+            )
+        return
+    try:
+        socket.create_connection((found[1].strip("[]"), int(found[2])), _ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"no Ray cluster answers at `ray={address}` ({reason}): omit the address for a local one.") from error
 
 
 def fuse_on_ray(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -178,6 +179,72 @@ def test_a_cluster_gives_the_same_files_though_a_worker_is_killed(folder, tmp_pa
         one, other = (cv2.imread(str(tmp_path / name / f"q{index}.png")) for name in ("plain", "ray"))
         np.testing.assert_array_equal(one, other)
     assert [row["near"] for row in csv.DictReader((tmp_path / "ray" / "failed.csv").open())] == [str(folder / "none_A.png")]
+
+
+KILLER = """
+import os, signal, sys
+from dataclasses import replace
+from ufafuse.runtime.batches import on_ray
+from ufafuse.runtime.batches.task import Plan, Task
+from ufafuse.runtime.errors import BackendError
+from ufafuse.runtime.fuser import Fuser
+
+
+class Killer(on_ray.Worker):
+    def fuse(self, task):
+        if task.name == "bad":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().fuse(task)
+
+
+pair = tuple(sys.argv[1:3])
+tasks = [Task(name, pair, f"out/{name}.png") for name in ("one", "bad", "two")]
+with Fuser("ufa-nano", threads=1) as fuser:
+    setup = on_ray.Setup.like(fuser, Plan(force=True), threads=1)
+    own = on_ray.Worker
+    on_ray.Worker = Killer
+    outcomes, count = on_ray.fuse_on_ray(tasks, setup)
+    print([outcome.error for outcome in outcomes], count)
+    on_ray.Worker = own
+    try:
+        on_ray.fuse_on_ray(tasks, replace(setup, arithmetic="fp17"))
+    except BackendError as error:
+        print(error)
+"""
+
+
+@pytest.mark.slow
+def test_a_pair_that_kills_its_workers_is_listed_and_workers_that_differ_are_refused(folder, tmp_path):
+    pytest.importorskip("ray", reason="needs the extra ray")
+    (tmp_path / "killer.py").write_text(KILLER)
+    command = [sys.executable, "killer.py", "in/p0_A.png", "in/p0_B.png"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = done.stdout.strip().splitlines()
+    assert first.startswith("['', 'in/p0_A.png: its worker was killed 4 times: ")
+    assert first.endswith((", ''] 2", ", ''] 1"))
+    assert "computes in" in second
+    assert "the machine that began in fp17" in second
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one.png", "two.png"]
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        ("127.0.0.1:1", "no Ray cluster answers at --ray 127.0.0.1:1"),
+        ("ray://127.0.0.1:1", "no Ray cluster answers at --ray ray://127.0.0.1:1"),
+        ("[::1]:1", "no Ray cluster answers at --ray [::1]:1"),
+        ("127.0.0.1:99999", "no Ray cluster answers"),
+        ("somewhere", "--ray somewhere is no address"),
+        ("http://x/y", "is no address"),
+    ],
+)
+def test_a_cluster_that_does_not_answer_is_one_sentence(folder, tmp_path, monkeypatch, address, text):
+    """Whatever Ray would make of it: it is not asked."""
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    code, told, _ = ufa("--pairs", folder, "-o", tmp_path / "out", "--ray", address)
+    assert code == 2
+    assert text in told["error"]
 
 
 def test_stacks_with_results_behind_a_url_are_those_of_a_folder(tmp_path):

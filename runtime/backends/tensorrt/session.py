@@ -40,7 +40,7 @@ class TensorRtSession(Session):
     Raises:
         ModelError: The engine is broken, foreign, or built for another release or GPU; the text has the command that
             builds it again.
-        BackendError: TensorRT, PyCUDA, the driver or the GPU is missing, or refuses.
+        BackendError: TensorRT, a binding of CUDA, the driver or the GPU is missing, or refuses.
     """
 
     backend = "tensorrt"
@@ -58,7 +58,7 @@ class TensorRtSession(Session):
         self._gpu = Gpu()
         self._facts.check_gpu(self._gpu.name, self._gpu.capability)
         self.manifest, self.precision = manifest, manifest.precision
-        self.why = f"{why}; {self._facts.flavor} {self._facts.version} on {self._gpu.name}"
+        self.why = f"{why}; {self._facts.flavor} {self._facts.version} on {self._gpu.name}, {self._gpu.binding}"
         self._queueing = threading.Lock()  # the runs share one stream, and their kernels must not mingle
         self._idle: queue.LifoQueue[Lane | None] = queue.LifoQueue()  # None: closed; a lone thread keeps to one lane
         self._closing = threading.Lock()

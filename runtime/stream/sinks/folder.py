@@ -40,10 +40,10 @@ class FolderSink(Sink):
         make_folder(self._folder)
 
     def write(self, item: FusedPair) -> None:
-        """Write one file. A number that comes again in one run gets a name of its own: nothing is overwritten."""
+        """Write one file. A number that comes again in one run gets a name of its own: no result replaces another."""
         number = item.pair.near.index
         path = self._folder / f"{number:08d}{self._suffix}"
-        if number <= self._highest and not self._force:
+        if number <= self._highest:
             path = self._free(path)
         write_image(path, item.fused, force=self._force)
         self._highest = max(self._highest, number)
