@@ -11,8 +11,8 @@ from ufafuse.runtime.errors import InputError
 
 Image = NDArray[Any]
 
-# Two float32 results, each that far from the exact one, and not at the same pixel; of the pixels at which two frames are as good
-# as each other, the one that rounding moves farthest is another one in each.
+# Two float32 results, each that far from the exact one, and not at the same pixel: of all pixels at which two frames are as
+# good as each other, the one that rounding moves farthest is another one in each.
 NOISE_FACTOR = 8.0
 MOST_NOISE = 0.5  # levels: a reference that says more of itself is none
 IDENTICAL_DB = 200.0  # stands for the infinite PSNR of equal images, which JSON has no number for
