@@ -129,7 +129,7 @@ def stream(request: StreamRequest) -> dict[str, Any]:
         asked = stack.enter_context(counted_signals())
         pipeline.start(unless=lambda: bool(asked))
         if view is not None and not pipeline.wait(0):
-            view.start(pipeline)
+            view.start(pipeline, engine.about())
             console.err.print(f"live at {view.url}")
         stopped = _until_done(pipeline, status, asked)
     if pipeline.error is not None and not isinstance(pipeline.error, UfaError):

@@ -175,6 +175,12 @@ class Engine:
             engine["gains"] = held
         return engine
 
+    def about(self) -> dict[str, str]:
+        """What is fused with, for people: ``model``, ``backend``, ``precision``."""
+        if self._fuser is None:
+            return {"model": "", "backend": COPY, "precision": ""}
+        return {"model": self._fuser.model.stem, "backend": self._fuser.backend, "precision": str(self._fuser.precision or "")}
+
     def close(self) -> None:
         """Free the engine; may be called twice."""
         if self._fuser is not None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _BUFFERED = 4  # frames that a camera's driver keeps for a late reader
 _STRIPS = 16  # the line is kept as several strips, each longer than the frame
+_SAMPLE = Path(__file__).with_name("sample.jpg")  # "coffee" by Rachel Michetti (CC0), as shipped with scikit-image
 _BANDS = 4  # depth changes this often along one length of the picture
 
 Spans = list[tuple[float, float]]
@@ -114,7 +115,7 @@ class SimSource(Source):
     Two of them with the same rate show the same line at the same moments, one in focus where the other is not.
 
     Args:
-        picture: An image file to move past the camera; nothing draws one.
+        picture: An image file to move past the camera; None: the sample picture.
         side: `NEAR` or `FAR`.
         settings: Rate, defocus, faults.
         most: Pixels that a frame may have; None: as `most_pixels` says for this machine.
@@ -128,7 +129,7 @@ class SimSource(Source):
     ) -> None:
         self._settings = settings or SimSettings()
         self._side = side
-        self._picture = _drawn_picture(self._settings.seed) if picture is None else _as_bgr(read_image(picture, most=most))
+        self._picture = _as_bgr(read_image(_SAMPLE if picture is None else picture, most=most))
         self._strips: dict[tuple[int, int], tuple[list[Array], int]] = {}
         self._epoch = 0.0
         self._next = 0
@@ -250,21 +251,6 @@ def _strips(picture: Array, size: tuple[int, int], defocus: float, planes: int) 
     columns = np.arange(sharp.shape[1]) % period
     depth = columns * planes * _BANDS // period % planes
     return [np.where((depth == plane)[np.newaxis, :, np.newaxis], sharp, blurred) for plane in range(planes)], period
-
-
-def _drawn_picture(seed: int) -> Array:
-    """A picture with detail at every scale, for use without a file."""
-    rng = np.random.default_rng(seed)
-    picture = np.zeros((480, 640, 3), np.float32)
-    for cell in (2, 4, 8, 32, 128):
-        noise = rng.random((480 // cell + 2, 640 // cell + 2, 3), np.float32)
-        picture += cv2.resize(noise, (640, 480), interpolation=cv2.INTER_CUBIC)
-    picture = picture.clip(0, 5) * 51
-    for _ in range(60):
-        x, y, side = (int(value) for value in rng.integers((0, 0, 8), (640, 480, 60)))
-        shade = tuple(float(value) for value in rng.integers(0, 255, 3))
-        cv2.rectangle(picture, (x, y), (x + side, y + side // 2), shade, -1)
-    return picture.clip(0, 255).astype(np.uint8)
 
 
 def _as_bgr(image: Array) -> Array:
