@@ -5,6 +5,7 @@ Run by run.py; locust comes from `pip install locust`.
 
 from pathlib import Path
 
+import gevent
 from locust import HttpUser, constant, task
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -30,4 +31,4 @@ class Client(HttpUser):
             answer.request_meta["name"] = "full"  # told to come again: no error, and counted by itself
             answer.success()
             pause = float(answer.headers["Retry-After"])
-        self._sleep(pause)
+        gevent.sleep(pause)

@@ -69,6 +69,8 @@ def asked_by_clients(asked: argparse.Namespace, url: str) -> list[dict]:
     command += ["-H", url.rstrip("/"), "-u", str(asked.clients), "-r", str(asked.clients), "-t", f"{asked.seconds}s"]
     environment = {**os.environ, "NO_PROXY": "*", "no_proxy": "*"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if "Traceback" in done.stderr:  # a client that fails by itself is no failed request to locust
+        raise SystemExit(f"a client failed: {done.stderr[-2000:]}")
     try:
         return json.loads(done.stdout)
     except ValueError as error:
