@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -61,7 +61,7 @@ class Many:
         folder = pairs or stacks
         if folder is None:
             return None
-        _check_there(folder, pairs=pairs is not None)
+        _check_there(folder, pairs=pairs is not None, by_time=gap is not None or watch)
         seconds = None if gap is None else seconds_from("--gap", gap)
         return cls(folder, pairs is not None, seconds, every, watch, seconds_from("--quiet", quiet), limit, ray)
 
@@ -73,12 +73,20 @@ class Many:
 
     def tasks(self, out: Path, suffix: str) -> list[Task]:
         """The pairs or stacks with their results in ``out``. Raises: InputError."""
-        from ufafuse.runtime.batches.manifest import read_manifest
+        from ufafuse.runtime.batches.manifest import is_manifest, read_manifest
+        from ufafuse.runtime.batches.storage import mirrored, url_of
         from ufafuse.runtime.batches.task import tasks_of
 
-        if not self.folder.is_dir():
+        url = url_of(self.folder)
+        if self.pairs and is_manifest(self.folder) and not self.folder.is_dir():
             return read_manifest(self.folder, out, suffix=suffix)
-        return tasks_of(self.groups(), out, suffix=suffix)
+        if url is None:
+            return tasks_of(self.groups(), out, suffix=suffix)
+        with mirrored(url) as root:
+            try:
+                return tasks_of(replace(self, folder=root).groups(), out, suffix=suffix, mirror=(root, url))
+            except InputError as error:
+                raise InputError(str(error).replace(str(root), url)) from error
 
     def groups(self) -> Iterable[Group]:
         """The pairs or stacks; of a watched folder one after the other. Raises: InputError."""
@@ -93,16 +101,18 @@ class Many:
         return find_stacks(self.folder, gap=self.gap, every=self.every)
 
 
-def _check_there(folder: Path, *, pairs: bool) -> None:
-    """Refuse what is neither a folder nor, for pairs, a manifest (`InputError`)."""
+def _check_there(folder: Path, *, pairs: bool, by_time: bool) -> None:
+    """Refuse what is neither a folder (here or behind a URL) nor, for pairs, a manifest (`InputError`)."""
     from ufafuse.runtime.batches.manifest import SUFFIXES, is_manifest
     from ufafuse.runtime.batches.storage import url_of
 
     if folder.is_dir():
         return
     manifest = pairs and is_manifest(folder)
-    if manifest and (folder.is_file() or url_of(folder)):
+    if (url_of(folder) and not by_time) or (manifest and folder.is_file()):
         return
+    if url_of(folder):
+        raise InputError(f"{url_of(folder)}: --gap and --watch look at files of this machine; cut with --every, or omit them.")
     kinds = f", or a manifest ({' or '.join(SUFFIXES)})" if pairs else ""
     told = "does not exist" if manifest else "is not a folder"
     raise InputError(f"{folder} {told}: give one that holds {'pairs' if pairs else 'stacks'}{kinds}.")

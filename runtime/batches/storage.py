@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ufafuse.runtime.errors import InputError, OutputError, UfaError
 
+_LONGEST = 1024  # characters of a name below a URL
 _URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):/{1,2}(?!/)(.+)", re.DOTALL)
 
 
@@ -34,6 +37,35 @@ def joined(folder: str | Path, name: str) -> str:
     """``name`` below a folder, or below a URL."""
     url = url_of(folder)
     return str(Path(folder) / name) if url is None else f"{url.rstrip('/')}/{name}"
+
+
+@contextmanager
+def mirrored(url: str) -> Iterator[Path]:
+    """A folder of this machine with an empty file for each that lies below a URL, so that names are read by one set of rules.
+
+    Raises:
+        InputError: Nothing lies there, or storage does not answer.
+    """
+    try:
+        system, path = _system(url)
+        system.invalidate_cache()
+        found = [str(name) for name in system.find(path)]
+    except Exception as error:
+        raise _told(url, "listed", error, InputError) from error
+    if not found:
+        raise InputError(f"{url} holds no files: give a folder of pairs or stacks, or a manifest.")
+    with tempfile.TemporaryDirectory(prefix="ufafuse-") as folder:
+        for name in found:
+            inner = posixpath.relpath(name, path)
+            if inner.startswith("..") or len(inner) > _LONGEST or "\0" in inner:
+                continue  # such a name is no picture's
+            file = Path(folder) / inner
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.touch()
+            except OSError as error:  # keys of storage may be what names of files cannot
+                raise InputError(f"{url} holds {inner[:80]!r}, which cannot be a file here: {error.strerror}.") from error
+        yield Path(folder)
 
 
 def fetch(url: str, folder: Path) -> Path:

@@ -62,9 +62,22 @@ class Plan:
     force: bool = False
 
 
-def tasks_of(groups: Iterable[Group], out: str | Path, *, suffix: str = ".png") -> list[Task]:
-    """The pairs or stacks that `find_pairs` and `find_stacks` give, with their results in ``out`` (a folder or a URL)."""
-    return [Task(group.name, tuple(map(str, group.files)), joined(out, f"{group.name}{suffix}")) for group in groups]
+def tasks_of(
+    groups: Iterable[Group], out: str | Path, *, suffix: str = ".png", mirror: tuple[Path, str] | None = None
+) -> list[Task]:
+    """The pairs or stacks that `find_pairs` and `find_stacks` give.
+
+    Args:
+        groups: What they give.
+        out: A folder or a URL for the results.
+        suffix: Of the results.
+        mirror: The folder in which they were found, and the URL whose mirror it is (`mirrored`).
+    """
+
+    def place(path: Path) -> str:
+        return str(path) if mirror is None else joined(mirror[1], path.relative_to(mirror[0]).as_posix())
+
+    return [Task(group.name, tuple(map(place, group.files)), joined(out, f"{group.name}{suffix}")) for group in groups]
 
 
 def check_apart(tasks: Iterable[Task]) -> None:

@@ -53,10 +53,13 @@ class InferenceService(_Servicer):
         """Whether requests should be sent here."""
         return pb.ServerReadyResponse(ready=self._service.ready)
 
-    async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802, ANN401
+    async def ModelReady(self, request: Any, _context: Any) -> Any:  # noqa: N802, ANN401
         """Whether there is such a model."""
-        loaded = await _or_abort(context, lambda: self._service.models.named(request.name, request.version))
-        return pb.ModelReadyResponse(ready=bool(loaded))
+        try:
+            self._service.models.named(request.name, request.version)
+        except Refusal:
+            return pb.ModelReadyResponse(ready=False)
+        return pb.ModelReadyResponse(ready=True)
 
     async def ServerMetadata(self, _request: Any, _context: Any) -> Any:  # noqa: N802, ANN401
         """Name, version, extensions."""

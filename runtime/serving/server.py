@@ -23,7 +23,7 @@ try:
     from ufafuse.runtime.serving.service import Service
     from ufafuse.runtime.stream.web.connection import Connection
 except ModuleNotFoundError as error:
-    raise InputError(f"serving needs {error.name}: run `pip install 'ufafuse[serve]'`.") from error
+    raise InputError(f"serving needs {(error.name or '').partition('.')[0]}: run `pip install 'ufafuse[serve]'`.") from error
 
 _BACKLOG = 128
 _FORMS = "python_multipart"  # logs what is wrong with a form, which its sender is told

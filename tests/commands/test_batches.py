@@ -247,18 +247,57 @@ def test_a_cluster_that_does_not_answer_is_one_sentence(folder, tmp_path, monkey
     assert text in told["error"]
 
 
-def test_stacks_with_results_behind_a_url_are_those_of_a_folder(tmp_path):
+@pytest.fixture
+def memory():
     fsspec = pytest.importorskip("fsspec", reason="needs the extra remote")
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    yield system
+    system.store.clear()
+
+
+def test_a_folder_behind_a_url_is_read_by_the_same_rules(folder, tmp_path, memory):
+    for path in folder.iterdir():
+        memory.put_file(str(path), f"/in/deep/{path.name}")
+    memory.pipe_file("/in/deep/half_A.png", b"x")
+    memory.pipe_file("/in/readme.txt", b"x")
+    code, told, _ = ufa("--pairs", "memory://in", "-o", tmp_path / "out")
+    assert code == 1
+    assert {one["fused"] for one in told["outputs"]} == {
+        str(tmp_path / "out" / "deep" / f"{name}.png") for name in ("p0", "p1", "p2", "p3", "half")
+    }
+    half = next(one for one in told["outputs"] if "error" in one)
+    assert half["error"] == "memory://in/deep/half_B.png cannot be read: there is no such file."
+    ufa("--pairs", folder, "-o", tmp_path / "plain")
+    assert same(tmp_path / "plain", tmp_path / "out" / "deep")
+
+
+def test_stacks_behind_a_url(tmp_path, memory):
+    pair = [cv2.imread(str(EXAMPLES / f"sample_{side}.png"))[:64, :80] for side in "AB"]
+    for index, frame in enumerate([*pair, pair[0]]):
+        memory.pipe_file(f"/in/one/{index}.png", cv2.imencode(".png", frame)[1].tobytes())
+    code, told, _ = ufa("--stacks", "memory://in", "-o", tmp_path / "out")
+    assert (code, [one["fused"] for one in told["outputs"]]) == (0, [str(tmp_path / "out" / "one.png")])
+    code, told, _ = ufa("--stacks", "memory://in", "-o", tmp_path / "out", "--gap", "3s")
+    assert code == 2
+    assert "--gap and --watch look at files of this machine" in told["error"]
+    code, told, _ = ufa("--pairs", "memory://nothing", "-o", tmp_path / "out")
+    assert code == 2
+    assert "memory://nothing" in told["error"]
+    code, told, _ = ufa("--pairs", "memory://in", "-o", tmp_path / "out")
+    assert code == 2
+    assert told["error"].startswith("memory://in")
+
+
+def test_stacks_with_results_behind_a_url_are_those_of_a_folder(tmp_path, memory):
     pair = [cv2.imread(str(EXAMPLES / f"sample_{side}.png"))[:64, :80] for side in "AB"]
     for stack in ("one", "two"):
         (tmp_path / "in" / stack).mkdir(parents=True)
         for index, frame in enumerate([*pair, pair[0]]):
             cv2.imwrite(str(tmp_path / "in" / stack / f"{index}.png"), frame)
-    system = fsspec.filesystem("memory")
     code, _, _ = ufa("--stacks", tmp_path / "in", "-o", tmp_path / "out")
     assert code == 0
     code, told, _ = ufa("--stacks", tmp_path / "in", "-o", "memory://stacks/*.png")
     assert (code, [one["fused"] for one in told["outputs"]]) == (0, ["memory://stacks/one.png", "memory://stacks/two.png"])
     for stack in ("one", "two"):
-        assert system.cat_file(f"/stacks/{stack}.png") == (tmp_path / "out" / f"{stack}.png").read_bytes()
-    system.store.clear()
+        assert memory.cat_file(f"/stacks/{stack}.png") == (tmp_path / "out" / f"{stack}.png").read_bytes()

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from ufafuse.runtime.batches.storage import joined, present, shown, url_of
+from ufafuse.runtime.batches.storage import joined, mirrored, present, shown, url_of
 from ufafuse.runtime.batches.task import Plan, Task, fuse_task, fuse_tasks, sort_out, tasks_of
-from ufafuse.runtime.errors import OutputError
+from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.jobs import FileOptions, fuse_folder
 from ufafuse.runtime.pairs import find_pairs
 from ufafuse.runtime.pictures.write import WriteOptions
@@ -121,3 +121,11 @@ def test_a_folder_that_is_called_like_a_url_is_a_folder(tmp_path, monkeypatch):
 def test_names_below_folders_and_urls():
     assert joined("out", "a/b.png") == "out/a/b.png"
     assert joined("s3:/bucket/x/", "b.png") == "s3://bucket/x/b.png"
+
+
+def test_keys_that_no_files_can_have_are_told(bucket, monkeypatch):
+    with pytest.raises(InputError, match="holds no files"), mirrored("memory://bucket/nothing"):
+        pass
+    monkeypatch.setattr(bucket, "find", lambda path: ["/bucket/in/x_A.png", "/bucket/in/x_A.png/below.png"])
+    with pytest.raises(InputError, match="which cannot be a file here"), mirrored("memory://bucket/in"):
+        pass

@@ -66,6 +66,7 @@ def test_what_a_client_asks_first(small_engine, triton):
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready("small")
+    assert not client.is_model_ready("huge")
     for told in (client.get_server_metadata(), client.get_model_metadata("small"), client.get_model_config("small")):
         assert "ufafuse" in str(told) or "small" in str(told)
     assert "near" in str(client.get_model_metadata("small"))
