@@ -199,7 +199,8 @@ def _check_precision(manifest: Manifest, layers: dict[str, Any], onnx: Path) -> 
     companion = manifest.precision == "int8" and manifest.extra.get("role", "whole") != "whole"
     if share == 0 and not companion:
         raise ModelError(
-            f"{onnx} says it is {manifest.precision}, but none of its {layers['convolutions']} convolutions is: export it again."
+            f"{onnx} says it is {manifest.precision}, but none of its {layers['convolutions']} convolutions is: "
+            "export it again."
         )
 
 
