@@ -20,8 +20,8 @@ from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
 from ufafuse.runtime.images import read_image, write_image
-from ufafuse.runtime.jobs import make_folder
 from ufafuse.runtime.pairs import PairPaths, find_pairs
+from ufafuse.runtime.writing import make_folder
 
 _WAITING_PER_JOB = 2
 _PAIR_ERRORS = (UfaError, MemoryError, cv2.error)

@@ -17,8 +17,8 @@ from ufafuse.benchmarks.published import MEASURED, Table, TableRow
 from ufafuse.benchmarks.tables import best, cells, columns, csv_text, header, is_best, markdown_table
 from ufafuse.runtime.artefact import atomic_write, write_json
 from ufafuse.runtime.images import read_image, write_image
-from ufafuse.runtime.jobs import make_folder
 from ufafuse.runtime.pairs import PairPaths
+from ufafuse.runtime.writing import make_folder
 
 FUSED_FOLDER, SOURCES_FOLDER, CLOSEUPS_FOLDER = "fused", "sources", "closeups"
 _TEMPLATE = Path(__file__).with_name("page.html")

@@ -196,6 +196,10 @@ def bench(
     profile: Annotated[
         bool, typer.Option("--profile", help="Also where the time goes: layer by layer, grouped by kind, beside the limit.")
     ] = False,
+    streams: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N", help=f"Also pairs a second with N in flight, and the latency beside it; {_LISTED}."),
+    ] = None,
     peers: Annotated[
         bool | None,
         typer.Option(
@@ -230,6 +234,7 @@ def bench(
         from ufafuse.benchmarks.speed.plan import DEFAULT_SIZES, Plan
         from ufafuse.benchmarks.speed.report import read_result, write_report
         from ufafuse.benchmarks.speed.tradeoff import read_qualities, tradeoff_rows
+        from ufafuse.commands.quantities import count_from
         from ufafuse.runtime.parameters import size_from
 
         _check_bench(
@@ -249,6 +254,7 @@ def bench(
             most_runs=runs,
             cold=not profile if cold is None else cold,
             profile=profile,
+            streams=tuple(count_from("--streams", text) for text in _listed(streams)),
         )
         scores = read_qualities(quality or [])
         result = _benched(plan) if again is None else read_result(again)
@@ -297,12 +303,14 @@ def _benched(plan: "Plan") -> "dict[str, Any]":
 
 def _print_bench(result: "dict[str, Any]") -> None:
     from ufafuse.benchmarks.speed import layer_tables, tradeoff
-    from ufafuse.benchmarks.speed.report import headline, peaks_text, terminal_table
+    from ufafuse.benchmarks.speed.report import headline, peaks_text, terminal_table, throughput_table
 
     for size in dict.fromkeys(tuple(row["size"]) for row in result["rows"]):
         console.out.print(terminal_table(result, list(size), console.out))
     if result.get("tradeoff"):
         console.out.print(tradeoff.terminal_table(result, console.out))
+    if result.get("throughput"):
+        console.out.print(throughput_table(result, console.out))
     for profile in result.get("profiles", []):
         console.out.print(layer_tables.terminal_table(profile, console.out))
         console.out.print(f"{layer_tables.summary(profile)}.\n", markup=False)

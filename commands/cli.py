@@ -1,6 +1,7 @@
 """The `ufa` command: every command under one app."""
 
 import contextlib
+import importlib
 import json
 import os
 import re
@@ -11,7 +12,6 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ufafuse.commands import bench, calibrate, dataset, export, fuse, info, serve, stream, train, verify
 from ufafuse.commands.helptext import HelpCommand, HelpGroup
 from ufafuse.runtime import console
 
@@ -19,23 +19,24 @@ from ufafuse.runtime import console
 LEFT_BEHIND = frozenset({"ufafuse-near", "ufafuse-far", "ufafuse-open", "ufafuse-fuse", "ufafuse-write"})
 
 EPILOG = "Exit codes: 0 done; 1 it ran and a check fell short; 2 bad usage or input."
-# The order of the work.
-ORDER = (
-    "fuse",
-    "stream",
-    "serve",
-    "train",
-    "dataset",
-    "export",
-    "calibrate",
-    "build",
-    "verify",
-    "bench",
-    "eval",
-    "models",
-    "schema",
-    "info",
-)
+# The commands in the order of the work, and the modules that they are in.
+MODULES = {
+    "fuse": "fuse",
+    "stream": "stream",
+    "serve": "serve",
+    "train": "train",
+    "dataset": "dataset",
+    "export": "export",
+    "calibrate": "calibrate",
+    "build": "export",
+    "verify": "verify",
+    "bench": "bench",
+    "eval": "bench",
+    "models": "info",
+    "schema": "info",
+    "info": "info",
+}
+ORDER = tuple(MODULES)
 # typer keeps its own click or uses the one installed, as its release has it: its errors are known by their public child.
 _ClickError: type[Exception] = typer.BadParameter.__mro__[2]
 # The words of the library that reads the values, and ours.
@@ -57,8 +58,8 @@ class _Ufa(HelpGroup):
     order = ORDER
 
 
-def build_app() -> typer.Typer:
-    """Every registered command under one app."""
+def build_app(only: str | None = None) -> typer.Typer:
+    """The commands under one app: all of them, or those of the module that has the command ``only``."""
     app = typer.Typer(
         name="ufa",
         cls=_Ufa,
@@ -71,8 +72,8 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    for module in (fuse, info, stream, serve, train, dataset, export, verify, calibrate, bench):
-        module.register(app)
+    for name in dict.fromkeys(MODULES.values()) if only is None else (MODULES[only],):
+        importlib.import_module(f"ufafuse.commands.{name}").register(app)
     _dress(app)
     return app
 
@@ -108,7 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Console entry point: bad usage is one line (with ``--json`` also an object on stdout) and exit code 2."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # its decoders' warnings would stand between our lines
     given = list(sys.argv[1:] if arguments is None else arguments)
-    command = typer.main.get_command(build_app())
+    # What is run is all that is imported: the other commands' modules, and their options, take as long again.
+    command = typer.main.get_command(build_app(given[0] if given and given[0] in MODULES else None))
     try:
         code = command.main(args=given, prog_name="ufa", standalone_mode=False)
     except typer.Abort:

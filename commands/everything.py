@@ -20,8 +20,9 @@ from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.backends.tensorrt import vendor
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.cases import Case, run_case, verify_cases
-from ufafuse.runtime.errors import BackendError, CheckFailed, ModelError, OutputError
+from ufafuse.runtime.errors import BackendError, CheckFailed, ModelError
 from ufafuse.runtime.session import SessionOptions, installed, open_session
+from ufafuse.runtime.writing import make_folder
 
 RTX_TARGETS = ("sm75", "sm86", "sm89")  # the paper's own GTX 20 class, and the two after it
 _VARIANTS = (("", "fp32", "float"), ("-uint8", "fp32", "uint8"), ("-fp16", "fp16", "float"), ("-fp16-uint8", "fp16", "uint8"))
@@ -58,10 +59,7 @@ def export_all(
         InputError, ModelError, OutputError: As the single steps.
         CheckFailed: An artefact misses its tolerance; the reports are written all the same.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror}.") from error
+    make_folder(folder)
     net = load_weights(weights)
     left_out: list[str] = []
     rows = list(_exported(weights, net.spec, folder, left_out, force=force, done=done))

@@ -1,5 +1,6 @@
 """`ufa fuse`."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,6 +10,7 @@ from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from ufafuse.commands.many import Done
     from ufafuse.runtime.fuser import Fuser
     from ufafuse.runtime.jobs import FileOptions, Outcome
     from ufafuse.runtime.outputs import Outputs
@@ -46,6 +48,14 @@ Threads = Annotated[
 ]
 Pin = Annotated[bool, typer.Option("--pin", help="Bind each thread to a core.", rich_help_panel=_ENGINE)]
 ProviderOption = Annotated[Provider, typer.Option(help="With --backend onnxruntime: what it runs on.", rich_help_panel=_ENGINE)]
+CacheOption = Annotated[
+    bool,
+    typer.Option(
+        "--cache/--no-cache",
+        help="Keep what the engine compiles, in $UFAFUSE_CACHE or ~/.cache/ufafuse: the next start is faster.",
+        rich_help_panel=_ENGINE,
+    ),
+]
 MaxMemory = Annotated[
     str | None,
     typer.Option(
@@ -93,8 +103,9 @@ def fuse(
     pairs: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR",
-            help="A folder of pairs: NAME_A.* + NAME_B.* (or _1, _2), or near/ + far/ (or A/ + B/).",
+            metavar="DIR|MANIFEST",
+            help="A folder of pairs: NAME_A.* + NAME_B.* (or _1, _2), or near/ + far/ (or A/ + B/); or a table near,far,out: "
+            ".csv or .parquet.",
             rich_help_panel=_MANY,
         ),
     ] = None,
@@ -102,6 +113,14 @@ def fuse(
         Path | None,
         typer.Option(
             metavar="DIR", help="A folder of stacks: folders of images, TIFFs of several pages, videos.", rich_help_panel=_MANY
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="With --pairs or --stacks: on a Ray cluster; without an address on one that this machine starts.",
+            rich_help_panel=_MANY,
         ),
     ] = None,
     gap: Annotated[
@@ -142,6 +161,7 @@ def fuse(
     threads: Threads = None,
     pin: Pin = False,
     provider: ProviderOption = "cpu",
+    cache: CacheOption = True,
     max_memory: MaxMemory = None,
     tile: TileOption = "auto",
     align: AlignOption = "off",
@@ -210,7 +230,6 @@ def fuse(
         from ufafuse.runtime.bayer import pattern_from
         from ufafuse.runtime.fuser import Fuser
         from ufafuse.runtime.jobs import FileOptions, reading
-        from ufafuse.runtime.models import default_for
         from ufafuse.runtime.opencv import within_quota
         from ufafuse.runtime.outputs import Outputs
         from ufafuse.runtime.pictures.inputs import expanded
@@ -221,7 +240,7 @@ def fuse(
 
         within_quota()
         named = _checked_names(images or [], pairs, stacks)
-        many = Many.checked(pairs, stacks, gap=gap, every=every, watch=watch, quiet=quiet, limit=limit)
+        many = Many.checked(pairs, stacks, gap=gap, every=every, watch=watch, quiet=quiet, limit=limit, ray=ray)
         target, suffix = _checked_out(out, many is not None)
         paths, order = ([], "") if many else expanded(named)
         options = StackOptions(
@@ -250,37 +269,40 @@ def fuse(
             "threads": threads,
             "pin": pin,
             "provider": provider,
+            "cache": cache,
             "max_memory": megabytes_from("--max-memory", max_memory),
             "tile": _parsed_tile(tile),
             "self_test": self_test,
         }
-        skipped = 0
-        with (
-            reading(paths, threads, most=most_pixels(limits["max_memory"])) as frames,
-            Fuser(
-                model or default_for(len(frames) if many is None else 2 if pairs else 3, of_stack=outputs.of_stack),
-                backend=backend,
-                precision=precision,
-                prefer=prefer,
-                **limits,
-            ) as fuser,
-        ):
+        done: Done | None = None
+        with reading(paths, threads, most=most_pixels(limits["max_memory"])) as frames, ExitStack() as opened:
+            of_stack = outputs.of_stack
+            name, lights = (model, 0.0) if model else _network(None if many else frames, options, of_stack, pairs=bool(pairs))
+            fuser = opened.enter_context(Fuser(name, backend=backend, precision=precision, prefer=prefer, **limits))
             if many is None:
                 outcomes = [_fuse_one(fuser, paths, frames, outputs, options, files, force=force)]
                 outcomes[0].details |= {"order": order} if order else {}
+                outcomes[0].details |= {"lights": round(lights, 4)} if lights else {}
             else:
-                outcomes, skipped = fuse_many(
-                    fuser,
-                    many,
-                    ((target, map_out, confidence, conflicts), suffix),
-                    options,
-                    files,
-                    force=force,
-                    skip_existing=skip_existing,
-                )
-            _report(fuser, outcomes, as_json=as_json, many=many is not None, skipped=skipped)
+                results = (target, map_out, confidence, conflicts), suffix
+                done = fuse_many(fuser, many, results, options, files, force=force, skip_existing=skip_existing, limits=limits)
+                outcomes = done.outcomes
+            _report(fuser, outcomes, as_json=as_json, done=done)
     if any(outcome.error for outcome in outcomes):
         raise typer.Exit(1)
+
+
+def _network(frames: "list[FrameSource] | None", options: "StackOptions", of_stack: bool, *, pairs: bool) -> tuple[str, float]:
+    """The bundled network where none is named, and how much of a pair bloomed if that decided; no `frames`: of many groups."""
+    from ufafuse.runtime.jobs import bloomed
+    from ufafuse.runtime.lights import BLOOMED
+    from ufafuse.runtime.models import default_for
+
+    if frames is None:
+        return default_for(2 if pairs else 3), 0.0
+    share = 0.0 if of_stack else bloomed(frames, options)
+    lights = share >= BLOOMED
+    return default_for(len(frames), of_stack=of_stack, lights=lights), share if lights else 0.0
 
 
 def _checked_names(images: list[Path], pairs: Path | None, stacks: Path | None) -> list[Path]:
@@ -334,7 +356,7 @@ def _fuse_one(
         return fuse_files(fuser, images, outputs, options, files=files, frames=frames, force=force, on_tile=on_tile)
 
 
-def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, many: bool, skipped: int) -> None:
+def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, done: "Done | None") -> None:
     from ufafuse.commands import telling
 
     failed = [outcome for outcome in outcomes if outcome.error]
@@ -346,14 +368,15 @@ def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, many: b
         "model": str(fuser.model),
         "outputs": [outcome.to_json() for outcome in outcomes],
         "failed": len(failed),
-        "skipped": skipped,
+        "skipped": done.skipped if done else 0,
+        **(done.speed() if done else {}),
     }
     console.emit(result, as_json=as_json)
     if as_json:
-        for path in (path for outcome in outcomes if not many for path in telling.written(outcome)):
+        for path in (path for outcome in outcomes if done is None for path in telling.written(outcome)):
             console.wrote(path, as_json=True)
-    elif many:
-        telling.tell_many(fuser, outcomes, skipped=skipped)
+    elif done is not None:
+        telling.tell_many(fuser, done)
     else:
         telling.tell_one(fuser, outcomes[0])
     telling.warn_and_fail(outcomes)

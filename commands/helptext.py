@@ -22,8 +22,28 @@ _COLUMN = 28  # where the explanations begin
 _TYPES = {"path": "PATH", "int": "N", "integer": "N", "float": "X", "str": "TEXT", "text": "TEXT", "filename": "PATH"}
 
 
+BARE = {"--ray": "local"}  # options whose value may be omitted, and what they stand for then
+
+
+def with_values(arguments: Sequence[str], bare: Mapping[str, str]) -> list[str]:
+    """The command line with a value for each of the ``bare`` options that has none."""
+    found: list[str] = []
+    for index, word in enumerate(arguments):
+        if word == "--":
+            return [*found, *arguments[index:]]
+        following = arguments[index + 1] if index + 1 < len(arguments) else "-"
+        found.append(f"{word}={bare[word]}" if word in bare and following.startswith("-") else word)
+    return found
+
+
 class HelpCommand(TyperCommand):
-    """A command whose help fits."""
+    """A command whose help fits, and whose options may stand without a value where they are among `BARE`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's, wherever typer keeps it
+        """Read the command line."""
+        known = {name for param in self.params for name in param.opts}
+        found: list[str] = super().parse_args(ctx, with_values(args, {name: BARE[name] for name in known & set(BARE)}))
+        return found
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - click's, wherever typer keeps it
         """Write the page into ``formatter``."""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ufafuse.commands.quantities import seconds_from
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from ufafuse.runtime.batches.task import Task
     from ufafuse.runtime.fuser import Fuser
     from ufafuse.runtime.jobs import FileOptions, Group, Outcome
     from ufafuse.runtime.stack import StackOptions
@@ -31,6 +33,7 @@ class Many:
     watch: bool
     quiet: float
     limit: int | None
+    ray: str | None = None
 
     @classmethod
     def checked(
@@ -43,6 +46,7 @@ class Many:
         watch: bool,
         quiet: str,
         limit: int | None,
+        ray: str | None = None,
     ) -> Many | None:
         """What the options say; None: one pair or stack. Raises: InputError where one lacks another."""
         for option, value in (("--gap", gap), ("--every", every), ("--watch", watch)):
@@ -52,13 +56,37 @@ class Many:
             raise InputError("--gap was given beside another way to cut: give one of --gap, --every and --watch.")
         if limit is not None and not watch:
             raise InputError("--limit ends a watch: add --watch.")
+        if ray is not None and (watch or not (pairs or stacks)):
+            raise InputError("--ray is for many that are there: give --pairs or --stacks, without --watch.")
         folder = pairs or stacks
         if folder is None:
             return None
-        if not folder.is_dir():
-            raise InputError(f"{folder} is not a folder: give one that holds {'pairs' if pairs else 'stacks'}.")
+        _check_there(folder, pairs=pairs is not None, by_time=gap is not None or watch)
         seconds = None if gap is None else seconds_from("--gap", gap)
-        return cls(folder, pairs is not None, seconds, every, watch, seconds_from("--quiet", quiet), limit)
+        return cls(folder, pairs is not None, seconds, every, watch, seconds_from("--quiet", quiet), limit, ray)
+
+    def listed(self, out: Path) -> bool:
+        """Whether they are a list of tasks: from a manifest, for a cluster, or with results behind a URL."""
+        from ufafuse.runtime.batches.storage import url_of
+
+        return self.ray is not None or not self.folder.is_dir() or url_of(out) is not None
+
+    def tasks(self, out: Path, suffix: str) -> list[Task]:
+        """The pairs or stacks with their results in ``out``. Raises: InputError."""
+        from ufafuse.runtime.batches.manifest import is_manifest, read_manifest
+        from ufafuse.runtime.batches.storage import mirrored, url_of
+        from ufafuse.runtime.batches.task import tasks_of
+
+        url = url_of(self.folder)
+        if self.pairs and is_manifest(self.folder) and not self.folder.is_dir():
+            return read_manifest(self.folder, out, suffix=suffix)
+        if url is None:
+            return tasks_of(self.groups(), out, suffix=suffix)
+        with mirrored(url) as root:
+            try:
+                return tasks_of(replace(self, folder=root).groups(), out, suffix=suffix, mirror=(root, url))
+            except InputError as error:
+                raise InputError(str(error).replace(str(root), url)) from error
 
     def groups(self) -> Iterable[Group]:
         """The pairs or stacks; of a watched folder one after the other. Raises: InputError."""
@@ -73,6 +101,45 @@ class Many:
         return find_stacks(self.folder, gap=self.gap, every=self.every)
 
 
+def _check_there(folder: Path, *, pairs: bool, by_time: bool) -> None:
+    """Refuse what is neither a folder (here or behind a URL) nor, for pairs, a manifest (`InputError`)."""
+    from ufafuse.runtime.batches.manifest import SUFFIXES, is_manifest
+    from ufafuse.runtime.batches.storage import url_of
+
+    if folder.is_dir():
+        return
+    manifest = pairs and is_manifest(folder)
+    if (url_of(folder) and not by_time) or (manifest and folder.is_file()):
+        return
+    if url_of(folder):
+        raise InputError(f"{url_of(folder)}: --gap and --watch look at files of this machine; cut with --every, or omit them.")
+    kinds = f", or a manifest ({' or '.join(SUFFIXES)})" if pairs else ""
+    told = "does not exist" if manifest else "is not a folder"
+    raise InputError(f"{folder} {told}: give one that holds {'pairs' if pairs else 'stacks'}{kinds}.")
+
+
+class Done(NamedTuple):
+    """What became of many.
+
+    Args:
+        outcomes: In their order.
+        skipped: How many results were there already.
+        at_once: How many were under way at once.
+        seconds: All of it took, files too.
+    """
+
+    outcomes: list[Outcome]
+    skipped: int
+    at_once: int
+    seconds: float
+
+    def speed(self) -> dict[str, float]:
+        """For the report: ``at_once``, ``seconds``, and how many were fused ``per_second``, from disk to disk."""
+        fused = sum(not outcome.error for outcome in self.outcomes)
+        rate = fused / self.seconds if self.seconds > 0 else 0.0
+        return {"at_once": self.at_once, "seconds": round(self.seconds, 3), "per_second": round(rate, 3)}
+
+
 def fuse_many(
     fuser: Fuser,
     many: Many,
@@ -82,14 +149,25 @@ def fuse_many(
     *,
     force: bool,
     skip_existing: bool,
-) -> tuple[list[Outcome], int]:
-    """What became of the pairs or stacks, and how many results were there already."""
-    from ufafuse.runtime.jobs import fuse_folder
+    limits: dict[str, Any],
+) -> Done:
+    """Fuse the pairs or stacks; several pairs at once."""
+    from ufafuse.runtime.jobs import fuse_folder, pairs_at_once
 
+    if many.listed(results[0][0]):
+        from ufafuse.commands.batches import Listed, fuse_listed
+        from ufafuse.runtime.batches.task import Plan
+
+        target, plan = results[0][0], Plan(options, files, results[0][1:], force=force)
+        listed = Listed(many.tasks(target, results[1]), many.pairs, many.ray, target, plan, limits)
+        began = time.monotonic()
+        found = fuse_listed(fuser, listed, skip_existing=skip_existing)
+        return Done(*found, seconds=time.monotonic() - began)
     groups = many.groups()
     total = len(groups) if isinstance(groups, list) else None
     (out, maps, confidences, conflicts), suffix = results
     outcomes: list[Outcome] = []
+    at_once, began = pairs_at_once(fuser, groups), time.monotonic()
     with console.progress() as bar:
         task = bar.add_task("watching" if many.watch else f"fusing {'pairs' if many.pairs else 'stacks'}", total=total)
 
@@ -103,12 +181,12 @@ def fuse_many(
             with _ended_by_signal(many.watch):
                 fuse_folder(
                     fuser, groups, out, options, files=files, maps=maps, confidences=confidences, conflicts=conflicts,
-                    suffix=suffix, force=force, skip_existing=skip_existing, done=done,
+                    suffix=suffix, force=force, skip_existing=skip_existing, at_once=at_once, done=done,
                 )  # fmt: skip
         except KeyboardInterrupt:
             if not many.watch:  # the way to end a watch
                 raise
-    return outcomes, 0 if total is None else total - len(outcomes)
+    return Done(outcomes, 0 if total is None else total - len(outcomes), at_once, time.monotonic() - began)
 
 
 @contextmanager

@@ -40,6 +40,17 @@ def megabytes_from(option: str, text: str | None) -> float | None:
     return value
 
 
+_MOST_AT_ONCE = 256
+
+
+def count_from(option: str, text: str) -> int:
+    """A number of things at once, from 1 to 256. Raises: InputError."""
+    value = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(_MOST_AT_ONCE)) else 0
+    if not 1 <= value <= _MOST_AT_ONCE:
+        raise InputError(f"{option} {text} is not a number of pairs: give 1 to {_MOST_AT_ONCE}.")
+    return value
+
+
 _SECONDS = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 

@@ -8,6 +8,7 @@ import typer
 
 from ufafuse.commands.fuse import (
     BackendOption,
+    CacheOption,
     Json,
     MaxMemory,
     PrecisionOption,
@@ -107,6 +108,7 @@ class ServeRequest:
     prefer: PreferOption = "quality"
     provider: ProviderOption = "cpu"
     threads: Threads = None
+    cache: CacheOption = True
     max_memory: MaxMemory = None
     tile: TileOption = "auto"
     self_test: SelfTest = False
@@ -161,6 +163,7 @@ def _options(asked: ServeRequest) -> "ServeOptions":
             "prefer": asked.prefer,
             "provider": asked.provider,
             "threads": asked.threads,
+            "cache": asked.cache,
             "max_memory": megabytes_from("--max-memory", asked.max_memory),
             "tile": int(asked.tile) if asked.tile.isdecimal() else asked.tile,
             "self_test": asked.self_test,

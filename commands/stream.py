@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -9,11 +10,14 @@ import typer
 from ufafuse.commands.fuse import (
     AlignOption,
     BackendOption,
+    CacheOption,
     Force,
     Json,
     MaxMemory,
+    Pin,
     PrecisionOption,
     PreferOption,
+    ProviderOption,
     Threads,
     TileOption,
 )
@@ -27,19 +31,36 @@ if TYPE_CHECKING:
 
 WhenLate = Literal["auto", "drop-oldest", "block"]  # what happens to pairs that the fusion has no time for
 PairBy = Literal["auto", "time", "number"]  # what says that two frames belong together
-AlternateBy = Literal["order", "sharpness"]  # how the frames of an alternating camera are told apart
+AlternateBy = Literal["order", "sharpness", "number"]  # how the frames of one camera's focus settings are told apart
 _SOURCES, _PAIRS, _QUEUES, _OUTPUT, _LIMITS = "Sources", "Pairing", "When something is late or away", "Output", "Limits"
+_ALARMS = "Alarms"
 
-_SOURCE = "a camera (0, /dev/video0), a video, a folder, dir/*_A.png, an http or rtsp URL, or sim:PICTURE?rate=30"
+_SOURCE = "a camera (0, /dev/video0), a video, a folder, dir/*_A.png, an http or rtsp URL, gst:PIPELINE, or sim:PICTURE"
 Near = Annotated[
     str | None, typer.Option(metavar="SRC", help=f"In focus on what is near: {_SOURCE}.", rich_help_panel=_SOURCES)
 ]
 Far = Annotated[str | None, typer.Option(metavar="SRC", help="In focus on what is far: likewise.", rich_help_panel=_SOURCES)]
 Alternating = Annotated[
     str | None,
-    typer.Option(metavar="SRC", help="One camera that changes its focus from frame to frame.", rich_help_panel=_SOURCES),
+    typer.Option(metavar="SRC", help="One camera that moves its focus.", rich_help_panel=_SOURCES),
 ]
-By = Annotated[AlternateBy, typer.Option("--alternate-by", help="How its frames are told apart.", rich_help_panel=_SOURCES)]
+Planes = Annotated[
+    int, typer.Option(metavar="N", min=2, help="Its focus settings; more than 2 are a stack.", rich_help_panel=_SOURCES)
+]
+Settle = Annotated[
+    str | None,
+    typer.Option(
+        metavar="K|auto",
+        help="Frames to pass over after each step [default: none, unless the frames show that some are not settled].",
+        rich_help_panel=_SOURCES,
+    ),
+]
+By = Annotated[
+    AlternateBy,
+    typer.Option(
+        "--alternate-by", help="How its frames are told apart; number: as its source counts.", rich_help_panel=_SOURCES
+    ),
+]
 Swap = Annotated[bool, typer.Option("--swap", help="Its first frame is the far one.", rich_help_panel=_SOURCES)]
 Realtime = Annotated[bool, typer.Option("--realtime", help="Play videos at their own speed.", rich_help_panel=_SOURCES)]
 
@@ -83,6 +104,25 @@ Out = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+MapSink = Annotated[
+    str,
+    typer.Option("--map", metavar="SINK", help="Also the map of which frame won: likewise.", rich_help_panel=_OUTPUT),
+]
+DepthSink = Annotated[
+    str,
+    typer.Option(
+        "--depth",
+        metavar="SINK",
+        help="Also heights, black at the first focus setting, white at the last; 16 bits in a folder.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Bayer = Annotated[
+    str | None, typer.Option(help="Pattern of raw frames: rggb, bggr, grbg, gbrg, or as GenICam says it (BayerRG8).")
+]
+MatchGain = Annotated[
+    bool, typer.Option("--match-gain", help="Make the frames equally bright, by factors that are held steady.")
+]
 Quality = Annotated[int, typer.Option(min=1, max=100, help="JPEG quality of video and HTTP.", rich_help_panel=_OUTPUT)]
 Fps = Annotated[
     float, typer.Option(min=0.1, help="Rate that .avi and .mp4 claim; .mkv has true times.", rich_help_panel=_OUTPUT)
@@ -92,6 +132,30 @@ Segment = Annotated[
 ]
 ViewOption = Annotated[
     str | None, typer.Option("--view", metavar="[HOST:]PORT", help="Serve a page with live pictures.", rich_help_panel=_OUTPUT)
+]
+LogOption = Annotated[
+    Path | None,
+    typer.Option("--log", metavar="FRAMES.jsonl", help="A line of JSON for each result.", rich_help_panel=_OUTPUT),
+]
+AlarmOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--alarm",
+        metavar="'EXPR for S'",
+        help="Sound an alarm, and end with exit code 1: 'sharp<=0.6 for 2s', 'sharpness<=0.7*usual', 'shift>=usual+1 for 1s', "
+        "or usual for a set of them. Repeat it for more.",
+        rich_help_panel=_ALARMS,
+    ),
+]
+OnAlarm = Annotated[
+    str,
+    typer.Option(
+        metavar="CMD", help="Run it when an alarm begins or is over; UFAFUSE_EVENT tells which.", rich_help_panel=_ALARMS
+    ),
+]
+Mqtt = Annotated[
+    str,
+    typer.Option(metavar="URL", help="Publish alarms: mqtt://[USER:PASSWORD@]HOST[:PORT]/TOPIC.", rich_help_panel=_ALARMS),
 ]
 Token = Annotated[
     str, typer.Option(envvar="UFAFUSE_TOKEN", help="Needed to serve on any address but loopback.", rich_help_panel=_OUTPUT)
@@ -127,11 +191,13 @@ def register(app: typer.Typer) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class LiveRequest:
-    """Fuse live: two cameras (or one that changes its focus), files or network streams in; video, files or a web page out."""
+    """Fuse live: two cameras (or one that moves its focus), files or network streams in; video, files or a web page out."""
 
     near: Near = None
     far: Far = None
     alternating: Alternating = None
+    planes: Planes = 2
+    settle: Settle = None
     alternate_by: By = "order"
     swap: Swap = False
     realtime: Realtime = False
@@ -144,12 +210,18 @@ class LiveRequest:
     stall_after: Stall = 2.0
     give_up: GiveUp = None
     out: Out = "none"
+    map: MapSink = ""
+    depth: DepthSink = ""
     quality: Quality = 95
     fps: Fps = 25.0
     segment: Segment = None
     force: Force = False
     view: ViewOption = None
     token: Token = ""
+    log: LogOption = None
+    alarm: AlarmOption = None
+    on_alarm: OnAlarm = ""
+    mqtt: Mqtt = ""
     frames: Frames = None
     seconds: Seconds = None
     idle: Idle = None
@@ -158,9 +230,14 @@ class LiveRequest:
     precision: PrecisionOption = None
     prefer: PreferOption = "quality"
     threads: Threads = None
+    pin: Pin = False
+    provider: ProviderOption = "cpu"
+    cache: CacheOption = True
     max_memory: MaxMemory = None
     tile: TileOption = "auto"
     white: White = None
+    bayer: Bayer = None
+    match_gain: MatchGain = False
     align: AlignOption = "off"
     align_every: AlignEvery = None
     self_test: SelfTest = False
@@ -180,6 +257,7 @@ def stream(asked: LiveRequest) -> None:
 
 def _request(asked: LiveRequest) -> "StreamRequest":
     from ufafuse.commands.quantities import megabytes_from
+    from ufafuse.runtime.bayer import pattern_from
     from ufafuse.runtime.stream.app import StreamRequest
     from ufafuse.runtime.stream.feed import RetryPolicy
     from ufafuse.runtime.stream.fusing import EngineOptions
@@ -193,20 +271,31 @@ def _request(asked: LiveRequest) -> "StreamRequest":
         far=asked.far,
         alternating=asked.alternating,
         out=asked.out,
+        map=asked.map,
+        depth=asked.depth,
         realtime=asked.realtime,
         view=asked.view,
         token=asked.token,
         quiet=asked.quiet,
+        log=asked.log,
+        alarms=tuple(asked.alarm or ()),
+        on_alarm=asked.on_alarm,
+        mqtt=asked.mqtt,
         engine=EngineOptions(
             model=asked.model,
             align=asked.align,
             align_every=asked.align_every,
             white=asked.white,
+            bayer=asked.bayer and pattern_from(asked.bayer),
+            match_gain=asked.match_gain,
             fuser={
                 "backend": asked.backend,
                 "precision": asked.precision,
                 "prefer": asked.prefer,
                 "threads": asked.threads,
+                "pin": asked.pin,
+                "provider": asked.provider,
+                "cache": asked.cache,
                 "self_test": asked.self_test,
                 "tile": int(asked.tile) if asked.tile.isdecimal() else asked.tile,
                 "max_memory": megabytes_from("--max-memory", asked.max_memory),
@@ -216,6 +305,8 @@ def _request(asked: LiveRequest) -> "StreamRequest":
             max_skew=None if asked.max_skew is None else seconds_from("--max-skew", asked.max_skew),
             far_offset=seconds_from("--far-offset", asked.far_offset, negative=True),
             pair_by=asked.pair_by,
+            planes=asked.planes,
+            settle=int(asked.settle) if asked.settle is not None and asked.settle.isdecimal() else asked.settle,
             alternate_by=asked.alternate_by,
             swap=asked.swap,
             when_late=asked.when_late,
@@ -264,8 +355,6 @@ def _quiet_libraries() -> None:
 
 
 def _report(summary: dict[str, Any], *, as_json: bool, to_stderr: bool) -> None:
-    from pathlib import Path
-
     console.emit(summary, as_json=as_json)
     if not to_stderr:
         console.out.print(_table(summary))
@@ -277,8 +366,6 @@ def _report(summary: dict[str, Any], *, as_json: bool, to_stderr: bool) -> None:
 
 
 def _table(summary: dict[str, Any]) -> Any:  # noqa: ANN401 - rich is imported here only
-    from pathlib import Path
-
     from rich.table import Table
 
     table = Table(show_header=False)
@@ -288,14 +375,18 @@ def _table(summary: dict[str, Any]) -> Any:  # noqa: ANN401 - rich is imported h
         "fused": summary["fused"],
         "dropped": summary["dropped"],
         "unmatched": " / ".join(map(str, summary["unmatched_by_side"])),
+        "passed over": summary["passed_over"],
         "broken": " / ".join(map(str, summary["broken"])),
         "late": summary["late"],
+        **{name: value for name, value in (summary["quality"] or {}).items() if name in ("sharp", "wins", "shift")},
         "latency, ms": latency or "-",
         "pairs a second": summary["fps"],
         "seconds": summary["seconds"],
         "network": f"{Path(summary['model'] or 'none').name} {summary['precision'] or ''}",
         "backend": f"{summary['backend']} ({summary['why']})",
     }
+    if not summary["passed_over"]:
+        del rows["passed over"]
     for name, value in rows.items():
         table.add_row(name, str(value))
     return table

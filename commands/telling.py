@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ufafuse.runtime import console
+from ufafuse.runtime.batches.storage import shown
 
 if TYPE_CHECKING:
+    from ufafuse.commands.many import Done
     from ufafuse.runtime.fuser import Fuser
     from ufafuse.runtime.jobs import Outcome
 
@@ -26,14 +28,17 @@ def tell_one(fuser: Fuser, outcome: Outcome) -> None:
     _tell_engine(fuser)
 
 
-def tell_many(fuser: Fuser, outcomes: Sequence[Outcome], *, skipped: int) -> None:
-    """A folder: a table of the pairs, how many were fused, the engine."""
+def tell_many(fuser: Fuser, done: Done) -> None:
+    """A folder: a table of the pairs, how many were fused, how fast, the engine."""
+    outcomes, skipped = done.outcomes, done.skipped
     if outcomes:
         console.out.print(_table(outcomes))
     failed = sum(1 for outcome in outcomes if outcome.error)
     told = [f"{len(outcomes) - failed} of {len(outcomes) + skipped} fused"]
     told += [f"{skipped} were there already"] if skipped else []
     told += [f"{failed} failed"] if failed else []
+    if len(outcomes) - failed > 1:
+        told.append(f"{done.speed()['per_second']:.3g} a second")
     console.out.print(", ".join(told))
     _tell_engine(fuser)
 
@@ -90,6 +95,8 @@ def done_to(outcome: Outcome) -> list[str]:
     told.append(
         order if isinstance(order, str) else f"put in the order of focus: {_examples([Path(name).name for name in order])}"
     )
+    if "lights" in details:
+        told.append(f"by ufa-stack, for clipped lights bloom in {100 * details['lights']:.1f} % of the picture")
     if "tiles" in details:
         told.append(f"in {details['tiles']['count']} tiles")
     return [text for text in told if text]
@@ -120,6 +127,6 @@ def _table(outcomes: Sequence[Outcome]) -> Any:  # noqa: ANN401 - rich is import
         table.add_column(head, no_wrap=True, overflow="ellipsis")
     for outcome in outcomes:
         size = "x".join(map(str, outcome.size)) if outcome.size else ""
-        result = "[red]failed[/red]" if outcome.error else console.escape(str(outcome.fused))
+        result = "[red]failed[/red]" if outcome.error else console.escape(shown(outcome.fused))
         table.add_row(console.escape(outcome.fused.stem), size, result)
     return table

@@ -34,6 +34,11 @@ Batch = Annotated[int | None, typer.Option(min=1, help="Pairs in a batch, over a
 LearningRate = Annotated[float | None, typer.Option("--lr", min=0, help="Learning rate (the peak of a one-cycle run).")]
 Lambda = Annotated[float | None, typer.Option("--lambda", min=0, max=1, help="Share of the L1 term in the loss.")]
 Square = Annotated[float | None, typer.Option(min=0, help="Weight of the squared error, beside the paper's two terms.")]
+Gradient = Annotated[float | None, typer.Option(min=0, help="Weight of the difference of gradients, likewise.")]
+Selection = Annotated[
+    float | None,
+    typer.Option(help="Of ufa-stack: how decidedly it chooses while it trains; first 1, then 3 to 6. [default: 1]"),
+]
 Lens = Annotated[float | None, typer.Option(min=0, max=1, help="Share of pairs degraded as by real lenses and cameras.")]
 LensSet = Annotated[list[str] | None, typer.Option(help="Change what they show: KEY=VALUE, such as noise=0. Repeatable.")]
 PhotoShare = Annotated[
@@ -94,6 +99,8 @@ class TrainRequest:
     lr: LearningRate = None
     weight: Lambda = None
     square: Square = None
+    gradient: Gradient = None
+    selection: Selection = None
     lens: Lens = None
     lens_set: LensSet = None
     photo_share: PhotoShare = None

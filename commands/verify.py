@@ -51,9 +51,9 @@ def verify(
 ) -> None:
     """Hold an artefact against PyTorch, or against packed results of it; exit code 1 when it falls short."""
     with console.run(as_json):
-        from ufafuse.runtime.jobs import make_folder
         from ufafuse.runtime.parameters import size_from
         from ufafuse.runtime.session import SessionOptions
+        from ufafuse.runtime.writing import make_folder
 
         if (against is None) == (reference is None):
             raise InputError("give either `against` WEIGHTS, or `reference` X.npz where PyTorch is not installed.")

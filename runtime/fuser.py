@@ -59,10 +59,14 @@ class Fuser:
             bundled network has it and the machine gains by it), see `ufafuse.runtime.precision`.
         threads: CPU threads; None: the backend chooses.
         pin: Bind each of them to a core.
+        streams: Pairs that are fused at once by as many threads, which share the cores; None: one pair with all cores, until
+            several threads are seen to use this object at once.
         provider: ONNX Runtime's execution provider: ``"cpu"``, ``"cuda"`` or ``"tensorrt"``.
         max_memory: What this process may hold at its peak, in MB (10^6 bytes, within 15 %): larger frames are fused in
             tiles, with the same result. Nothing means what the system has left. One frame is fused at a time under it.
         tile: ``"auto"``, ``"off"``, or the side of a tile in pixels.
+        cache: Keep what the engine compiles in ``$UFAFUSE_CACHE`` (``~/.cache/ufafuse``), where it can: the next process that
+            fuses frames of this size starts faster.
         self_test: Fuse a packed reference pair first, see `ufafuse.runtime.checks.selftest`.
 
     Raises:
@@ -82,14 +86,18 @@ class Fuser:
         prefer: str = "quality",
         threads: int | None = None,
         pin: bool = False,
+        streams: int | None = None,
         provider: str = "cpu",
         max_memory: float | None = None,
         tile: Tile = "auto",
+        cache: bool = True,
         self_test: bool = False,
     ) -> None:
         self.choice = preferred_precision(model, backend=backend, asked=precision, prefer=prefer)
         self.model = model_path(model, precision=self.choice.precision)
-        self._options = SessionOptions(self.choice.precision, threads, provider, pin, lean=max_memory is not None)
+        self._options = SessionOptions(
+            self.choice.precision, threads, provider, pin, lean=max_memory is not None, streams=streams, cache=cache
+        )
         self._budget = Budget(tile, max_memory)
         if max_memory is not None:
             return_freed()

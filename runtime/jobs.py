@@ -8,20 +8,31 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ufafuse.runtime.artefact import tool_versions
+from ufafuse.runtime.atonce import in_order
+from ufafuse.runtime.batches.storage import shown
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError, ModelError, OutputError, UfaError
 from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.levels import kind_with_levels
+from ufafuse.runtime.lights import bloomed_share
+from ufafuse.runtime.memory.budget import SURELY_ENOUGH
 from ufafuse.runtime.memory.tiled import OnTile
+from ufafuse.runtime.memory.usage import available_bytes
 from ufafuse.runtime.outputs import Outputs, aligned_saver, write_beside
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
 from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
 from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_image
+from ufafuse.runtime.pixels import declared_size
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
 from ufafuse.runtime.stacks.fusing import by_one_rule, fuse_sources
+from ufafuse.runtime.writing import make_folder
 
 _READ_AHEAD = 2  # frames: a pair
+_PAIR = 2
+SHARE_AT_ONCE = 0.5  # of the memory that is left: for all pairs that are under way
+HEADER = 256 << 10  # bytes of a file that tell its size
 _NAMED = 12  # frames, in the note of a result's file
 
 
@@ -45,9 +56,9 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """The entry of ``outputs`` in the command's JSON."""
         entry: dict[str, Any] = {
-            "near": str(self.near),
-            "far": str(self.far),
-            "fused": str(self.fused),
+            "near": shown(self.near),
+            "far": shown(self.far),
+            "fused": shown(self.fused),
             "size": self.size,
             "ms": self.ms,
         }
@@ -92,6 +103,22 @@ def reading(images: Sequence[Path], threads: int | None = None, *, most: int | N
             yield [AheadFrame(frame, pool) if index < _READ_AHEAD else frame for index, frame in enumerate(frames)]
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def bloomed(frames: Sequence[FrameSource], options: StackOptions) -> float:
+    """The share of a pair's picture where clipped lights bloom, see `ufafuse.runtime.lights`; 0 where that is not known yet.
+
+    Args:
+        frames: As `reading` gives them; what is wrong with them shows when they are fused.
+        options: How they are read.
+    """
+    if len(frames) != 2 or options.bayer is not None:
+        return 0.0
+    try:
+        near, far = (frame.peek() if isinstance(frame, AheadFrame) else frame.read() for frame in frames)
+        return bloomed_share(near, far, kind_with_levels([near, far], order=options.order, white=options.white)[0])
+    except UfaError:
+        return 0.0
 
 
 def fuse_files(
@@ -266,6 +293,15 @@ def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOpt
     return details
 
 
+class HasFiles(Protocol):
+    """What is fused of several files."""
+
+    @property
+    def files(self) -> Sequence[Path | str]:
+        """In the order of focus."""
+        ...
+
+
 class Group(Protocol):
     """The files of a pair or stack, and what its result is called: `PairPaths`, `StackPaths`."""
 
@@ -293,9 +329,12 @@ def fuse_folder(
     suffix: str = ".png",
     force: bool = False,
     skip_existing: bool = False,
+    at_once: int | None = None,
     done: Callable[[Outcome], None] = ignored,
 ) -> list[Outcome]:
     """Fuse every pair or stack into ``folder/NAME.suffix``; one that fails is an `Outcome` with an error and stops no other.
+
+    Several pairs are under way at once, so that files are read and written while others are fused.
 
     Args:
         fuser: With a loaded model.
@@ -306,16 +345,17 @@ def fuse_folder(
         suffix: The format of the results.
         force: Replace existing files.
         skip_existing: Leave out those whose result is there already: goes on where an earlier run stopped.
-        done: Called after each.
+        at_once: How many; None: see `pairs_at_once`.
+        done: Called after each, in their order.
 
     Raises:
         OutputError: A folder cannot be made, or a result would replace a file that is read.
     """
     if isinstance(groups, Sequence):
         _check_apart(groups, folder, suffix)
-    outcomes = []
     files = files or FileOptions()
-    for group in groups:
+
+    def one(group: Group) -> Outcome | None:
         name = f"{group.name}{suffix}"
         outputs = Outputs(
             folder / name,
@@ -325,17 +365,47 @@ def fuse_folder(
         )
         page = files.report and files.report / f"{group.name}.html"
         if skip_existing and outputs.fused.exists():
-            continue
+            return None
         for path in (*outputs.all(), *([page] if page else [])):
             make_folder(path.parent)
         try:
-            outcome = fuse_files(fuser, group.files, outputs, options, files=replace(files, report=page), force=force)
+            return fuse_files(fuser, group.files, outputs, options, files=replace(files, report=page), force=force)
         except UfaError as error:
             first, second = (*group.files, group.files[-1])[:2]
-            outcome = Outcome(first, second, outputs.fused, error=str(error))
-        outcomes.append(outcome)
-        done(outcome)
+            return Outcome(first, second, outputs.fused, error=str(error))
+
+    workers = pairs_at_once(fuser, groups) if at_once is None else at_once
+    outcomes = []
+    for outcome in in_order(groups, one, workers=workers, cost=_memory_for, room=SHARE_AT_ONCE * available_bytes()):
+        if outcome is not None:
+            outcomes.append(outcome)
+            done(outcome)
     return outcomes
+
+
+def pairs_at_once(fuser: Fuser, groups: Iterable[HasFiles]) -> int:
+    """How many of ``groups`` are fused at once: as many pairs as there are cores, and one more that waits for the disk.
+
+    Stacks come one after the other, as do groups that are still arriving, and pairs under a memory budget.
+    """
+    if not isinstance(groups, Sequence) or fuser.memory_limit is not None or any(len(group.files) > _PAIR for group in groups):
+        return 1
+    return max(1, min(fuser.threads + 1, len(groups)))
+
+
+def _memory_for(group: Group) -> float:
+    """Bytes that fusing a pair takes at most, as far as its first file tells; more than there are where it does not."""
+    try:
+        with group.files[0].open("rb") as file:
+            return memory_for_pair(file.read(HEADER))
+    except OSError:  # it will be told when the pair is read
+        return 0.0
+
+
+def memory_for_pair(head: bytes) -> float:
+    """Bytes that fusing a pair takes at most, as far as the first `HEADER` bytes of its first file tell; else infinity."""
+    size = declared_size(head)
+    return float("inf") if size is None else float(size[0] * size[1] * SURELY_ENOUGH)
 
 
 def _check_apart(groups: Sequence[Group], folder: Path, suffix: str) -> None:
@@ -345,11 +415,3 @@ def _check_apart(groups: Sequence[Group], folder: Path, suffix: str) -> None:
         result = folder / f"{group.name}{suffix}"
         if result.resolve() in read:
             raise OutputError(f"{result} is one of the frames that are read: name another folder for the results.")
-
-
-def make_folder(folder: Path) -> None:
-    """Make ``folder`` and its parents. Raises: OutputError when that is refused."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror}.") from error

@@ -118,11 +118,20 @@ def backends() -> dict[str, dict[str, Any]]:
         version = next((found for found in map(_version, packages) if found), None)
         if not installed(name):
             table[name] = {"available": False, "why_not": f"not installed: {_MEND[name]}"}
-        elif name == "tensorrt" and not gpus():
-            table[name] = {"available": False, "version": version, "why_not": "no NVIDIA GPU or no driver was found"}
+        elif name == "tensorrt" and (why_not := _no_cuda()):
+            table[name] = {"available": False, "version": version, "why_not": why_not}
         else:
             table[name] = {"available": True, "version": version}
     return table
+
+
+def _no_cuda() -> str:
+    """Why engines cannot be run here; empty where nothing is missing."""
+    if not gpus():
+        return "no NVIDIA GPU or no driver was found"
+    from ufafuse.runtime.backends.tensorrt.drivers import installed_bindings
+
+    return "" if installed_bindings() else "no binding of CUDA: pip install cuda-python, or pip install 'ufafuse[pycuda]'"
 
 
 def _version(package: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.errors import InputError, OutputError
+from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import Frame, FrameKind, white_level
 from ufafuse.runtime.pictures.write import WriteOptions, check_output, write_image
 from ufafuse.runtime.stacks.options import Stacked
@@ -23,7 +23,7 @@ from ufafuse.runtime.stacks.relief import (
     write_mesh,
     write_view,
 )
-from ufafuse.runtime.writing import check_new
+from ufafuse.runtime.writing import check_new, make_folder
 
 
 @dataclass(frozen=True)
@@ -135,10 +135,7 @@ def aligned_saver(folder: Path, frames: int, *, force: bool) -> Callable[[int, F
     Raises:
         OutputError: The folder cannot be made, or (when called) a frame not be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror}.") from error
+    make_folder(folder)
     digits = max(3, len(str(frames)))
 
     def save(index: int, frame: Frame, covered: Covered | None) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ufafuse.runtime.artefact import atomic_write
 from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.frames import Frame
+from ufafuse.runtime.writing import check_new
 
 _LONGEST = 2400  # pixels of a side: larger pictures are shown smaller
 _QUALITY = 90
@@ -41,8 +42,7 @@ def check_page(path: Path, *, force: bool) -> None:
         raise OutputError(f"{path} has the suffix {path.suffix or 'none'!r}: a report ends in .html.")
     if not path.parent.is_dir():
         raise OutputError(f"{path.parent} is not a folder: make it first (mkdir -p {path.parent}).")
-    if path.exists() and not force:
-        raise OutputError(f"{path} exists already: choose another name, or replace it with `force=True`.")
+    check_new(path, force=force)
 
 
 def write_page(

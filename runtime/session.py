@@ -57,6 +57,9 @@ class SessionOptions:
         threads: CPU threads; ``None`` under a CPU quota: as many as make use of it.
         provider: ONNX Runtime's execution provider: ``"cpu"``, ``"cuda"`` or ``"tensorrt"``.
         pin: Bind threads to cores, where the engine can.
+        streams: Runs at once that the engine is made ready for, which share the threads; ``None``: one, until several threads
+            are seen to run the session at once.
+        cache: Take compiled networks from, and keep them in, ``$UFAFUSE_CACHE`` (``~/.cache/ufafuse``), where the engine can.
         lean: Give memory back after each run, where the engine would keep it for the next: under a memory budget.
     """
 
@@ -65,6 +68,8 @@ class SessionOptions:
     provider: str = "cpu"
     pin: bool = False
     lean: bool = False
+    streams: int | None = None
+    cache: bool = True
 
 
 class Session(ABC):
@@ -270,6 +275,8 @@ def open_session(model: Path, *, backend: str = "auto", options: SessionOptions 
         raise InputError(f"`precision={options.precision}` is not known: choose one of {', '.join(PRECISIONS)}.")
     if options.threads is not None and options.threads < 1:
         raise InputError(f"`threads={options.threads}` is too few: give 1 or more.")
+    if options.streams is not None and options.streams < 1:
+        raise InputError(f"`streams={options.streams}` is too few: give 1 or more.")
     manifest = read_manifest(model)
     if manifest.kind == "weights":
         raise InputError(f"{model} holds PyTorch weights: run `ufa export --weights {model} -o X.onnx`, and fuse with X.onnx.")

@@ -18,6 +18,7 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import Frame, FrameKind, frame_names
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.levels import kind_with_levels, white_of_mosaics
+from ufafuse.runtime.lights import BLOOMED, bloomed_share
 from ufafuse.runtime.memory.tiled import OnTile
 from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.registration.align import Crop, best_covered, chained, estimate_neighbours, moved_like, unaligned_by
@@ -104,6 +105,12 @@ def fuse_stack(
     for frame in frames:
         conflicts.add(frame)
     result.tell_conflicts(conflicts, wanted=options.want_conflicts, unaligned=unaligned)
+    if len(frames) == 2 and not fuser.gathers:
+        share = bloomed_share(frames[0], frames[1], kind)
+        if share >= BLOOMED:
+            result.warnings.append(
+                f"clipped lights bloom in {100 * share:.1f} % of the picture: `model=ufa-stack` fuses such pairs better."
+            )
     if options.want_confidence:
         result.confidence = _confidence(frames, kind)
     _fold(fuser, frames, options, result, on_tile)

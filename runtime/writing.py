@@ -49,6 +49,14 @@ def atomic_write(path: Path, *, force: bool = False) -> Iterator[Path]:
             os.close(handle)
 
 
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and its parents. Raises: OutputError when that is refused."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error.strerror}.") from error
+
+
 def check_new(path: Path, *, force: bool, beside: str = "") -> None:
     """Refuse, before any work is spent on it, a file that could not be written.
 

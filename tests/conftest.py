@@ -57,6 +57,14 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.line(config.stash[_SUMMARY])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_the_tests(tmp_path_factory):
+    """What engines compile is kept for this run only, and not among the user's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UFAFUSE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _results_fit_their_schemas(monkeypatch):
     """Whatever a command gives in these tests is as `ufa schema` says, with or without ``--json``."""

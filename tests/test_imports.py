@@ -25,12 +25,13 @@ BACKENDS = "runtime/backends/"
 TENSORRT = BACKENDS + "tensorrt/"
 WEB = "runtime/stream/web/"
 SERVING = "runtime/serving/"
+BATCHES = "runtime/batches/"
 HOMES = {
     "onnxruntime": BACKENDS,
     "openvino": BACKENDS,
     "tensorrt": TENSORRT + "vendor.py",
     "tensorrt_rtx": TENSORRT + "vendor.py",
-    "pycuda": TENSORRT + "cuda.py",
+    "pycuda": TENSORRT + "pycuda.py",
     "imagecodecs": "runtime/pictures/conform.py",  # an extra, for other colour profiles
     "tifffile": "runtime/pictures/tiff.py",  # installed with the package, imported where a TIFF comes
     "starlette": (WEB, SERVING),
@@ -38,6 +39,11 @@ HOMES = {
     "anyio": SERVING,  # comes with starlette
     "python_multipart": SERVING + "plain.py",
     "prometheus_client": SERVING + "metrics.py",
+    "paho": "runtime/stream/notify.py",  # an extra, for alarms over MQTT
+    "gi": "runtime/stream/sources/gst.py",  # an extra, or the system's
+    "ray": BATCHES + "on_ray.py",
+    "fsspec": BATCHES + "storage.py",
+    "pyarrow": BATCHES + "manifest.py",
     "grpc": SERVING + "grpc_service.py",
     "google": SERVING + "grpc_service.py",
     "tritonclient": SERVING + "grpc_service.py",
@@ -74,7 +80,7 @@ def test_arrows_point_one_way(folder: str) -> None:
     [
         ("memory", {"artefact", "callbacks", "cgroup", "errors", "frames", "session"}),
         ("registration", {"errors", "frames", "memory"}),
-        ("backends", {"artefact", "callbacks", "cgroup", "cores", "errors", "layers", "session", "texts"}),
+        ("backends", {"artefact", "callbacks", "cgroup", "cores", "errors", "layers", "machine", "session", "texts"}),
         (
             "checks",
             {
@@ -137,7 +143,7 @@ def modules_after(statement: str) -> set[str]:
 
 
 HEAVY = {"torch", "onnx", "onnxruntime", "openvino", "matplotlib", "scipy", "safetensors", "tensorrt", "pycuda", "skimage"}
-HEAVY |= {"starlette", "uvicorn", "grpc", "prometheus_client", "tritonclient"}
+HEAVY |= {"starlette", "uvicorn", "grpc", "prometheus_client", "tritonclient", "ray", "fsspec", "pyarrow"}
 
 
 @pytest.mark.parametrize(

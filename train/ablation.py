@@ -18,6 +18,7 @@ from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.pairs import find_pairs
+from ufafuse.runtime.writing import make_folder
 from ufafuse.train.loop import LAST, OPTIONS, train
 from ufafuse.train.recipe import TrainOptions
 from ufafuse.train.validate import fuse_frames
@@ -180,7 +181,7 @@ def fuse_pairs(weights: Path, pairs: Path, out: Path) -> None:
     """Fuse every pair of a folder in PyTorch into `out/NAME.png`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     net = load_weights(weights).to(device)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     for pair in find_pairs(pairs):
         fused = fuse_frames(net, read_image(pair.near), read_image(pair.far), device)
         write_image(out / f"{pair.name.replace('/', '-')}.png", fused, force=True)

@@ -11,6 +11,7 @@ from ufafuse.runtime.artefact import write_json
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.images import write_image
+from ufafuse.runtime.writing import make_folder
 from ufafuse.train.data import PairDataset, PairOptions, focus_map
 from ufafuse.train.degrade import PAPER_SIZES, LensOptions, Pair, paper_pair, paper_size
 from ufafuse.train.photos import Photos
@@ -123,7 +124,7 @@ def _begun(images: Path, masks: Path, out: Path, *, skip_bad: bool, force: bool)
     """Make the folder; returns the photographs."""
     check_empty(out, force=force)
     photos = Photos(images, masks, skip_bad=skip_bad)
-    make_folder(out, force=force)
+    make_set_folder(out, force=force)
     return photos
 
 
@@ -133,13 +134,10 @@ def check_empty(out: Path, *, force: bool) -> None:
         raise OutputError(f"{out} is not empty: choose another folder, or replace what is in it with `force=True`.")
 
 
-def make_folder(out: Path, *, force: bool) -> None:
+def make_set_folder(out: Path, *, force: bool) -> None:
     """Make a folder to write a set into; `OutputError` where it is not empty (unless forced) or cannot be made."""
     check_empty(out, force=force)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be made: {error.strerror}.") from error
+    make_folder(out)
 
 
 def _write(stem: Path, pair: Pair, *, force: bool) -> None:

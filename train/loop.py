@@ -11,6 +11,7 @@ import cv2
 import torch
 
 from ufafuse.network.base import Network
+from ufafuse.network.stacknet import StackNet
 from ufafuse.network.weights import build_model, load_weights, save_weights
 from ufafuse.runtime import console
 from ufafuse.runtime.artefact import tool_versions, write_json
@@ -19,6 +20,7 @@ from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputEr
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.machine import machine
 from ufafuse.runtime.memory.malloc import keep_all
+from ufafuse.runtime.writing import make_folder
 from ufafuse.train.checkpoint import Average, Progress, load_checkpoint, previous_path, save_checkpoint
 from ufafuse.train.devices import computes_in_bf16, is_first_process, launched_fabric
 from ufafuse.train.feed import Batch, Feed, Share
@@ -84,10 +86,7 @@ def _check_folder(out: Path, *, resume: bool) -> None:
         raise InputError(f"{out} holds no run to resume: start one without `resume`.")
     if written and not resume:
         raise OutputError(f"{out} holds a run already: go on with `resume`, or give another `out`.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be made: {error.strerror}.") from error
+    make_folder(out)
 
 
 def feed_for(options: TrainOptions) -> Feed:
@@ -122,7 +121,9 @@ class Trainer:
         trained = trained_part(self.net, self.recipe.part)
         groups = parameter_groups(self.net, trained)
         self.model, self.optimizer = fabric.setup(trained, torch.optim.Adam(groups, self.recipe.lr))
-        self.loss = FusionLoss(self.recipe.weight, self.recipe.square)
+        self.loss = FusionLoss(self.recipe.weight, self.recipe.square, self.recipe.gradient)
+        if isinstance(self.net, StackNet):
+            self.net.selection = self.recipe.selection
         self.progress = Progress()
         self.total = self.recipe.total_steps(feed.photographs)
         self.writes = fabric.is_global_zero

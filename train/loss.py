@@ -62,17 +62,29 @@ def psnr(x: Tensor, y: Tensor) -> Tensor:
 
 
 class FusionLoss(nn.Module):
-    """L = lambda * L1 + (1 - lambda) * (1 - SSIM), Eq. 1, and, where asked for, the mean squared error; in float32."""
+    """L = lambda * L1 + (1 - lambda) * (1 - SSIM), Eq. 1, and what is asked for beside it; in float32."""
 
-    def __init__(self, weight: float = LAMBDA, square: float = 0.0) -> None:
-        """Make the loss with lambda = `weight` (`InputError` beyond [0, 1]), and `square` times the squared error."""
+    def __init__(self, weight: float = LAMBDA, square: float = 0.0, gradient: float = 0.0) -> None:
+        """Make the loss.
+
+        Args:
+            weight: lambda (`InputError` beyond [0, 1]).
+            square: weight of the mean squared error.
+            gradient: weight of the mean absolute difference of the horizontal and of the vertical gradients.
+        """
         super().__init__()
         if not 0 <= weight <= 1:
             raise InputError(f"the loss weighs its two terms with lambda and 1 - lambda: {weight} is not in [0, 1].")
-        self.weight, self.square = weight, square
+        self.weight, self.square, self.gradient = weight, square, gradient
 
     def forward(self, fused: Tensor, truth: Tensor) -> Tensor:
         """Return the loss of a batch, a scalar."""
         error = fused.float() - truth.float()
         loss = self.weight * error.abs().mean() + (1 - self.weight) * (1 - ssim(fused, truth).mean())
-        return loss + self.square * error.square().mean() if self.square else loss
+        if self.square:
+            loss = loss + self.square * error.square().mean()
+        if self.gradient:
+            # The gradient of the difference is the difference of the gradients.
+            slopes = error[..., 1:] - error[..., :-1], error[..., 1:, :] - error[..., :-1, :]
+            loss = loss + self.gradient * sum(slope.abs().mean() for slope in slopes)
+        return loss

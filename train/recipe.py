@@ -37,6 +37,9 @@ class Recipe:
         schedule: "one-cycle", or "drop": the paper's, divided by ten after two thirds.
         weight: lambda of the loss.
         square: weight of the mean squared error in the loss, beside the paper's two terms.
+        gradient: weight of the mean difference of gradients in the loss.
+        selection: how decidedly a network over stacks chooses frames while it trains: the factor on its scores; 1 to learn from
+            averages first, more to learn choosing.
         clip: largest norm of the gradient; 0 for any.
         average: decay of the running average of the weights that is validated and saved; 0 for the weights themselves.
         lens: share of pairs with the degradations of real lenses and cameras; 0 for the paper's pairs alone.
@@ -56,6 +59,8 @@ class Recipe:
     schedule: Literal["one-cycle", "drop"] = "one-cycle"
     weight: float = LAMBDA
     square: float = 0.0
+    gradient: float = 0.0
+    selection: float = 1.0
     clip: float = 1.0
     average: float = 0.999
     lens: float = 0.8
@@ -70,10 +75,12 @@ class Recipe:
         budgets = sum(budget > 0 for budget in (self.epochs, self.steps, self.hours))
         if budgets != 1:
             raise InputError(f"a run needs one of steps, hours and epochs, got {budgets} of them.")
-        if min(self.batch, self.lr) <= 0 or min(self.clip, self.crop, self.square) < 0 or not 0 <= self.average < 1:
+        least = min(self.clip, self.crop, self.square, self.gradient)
+        if min(self.batch, self.lr, self.selection) <= 0 or least < 0 or not 0 <= self.average < 1:
             raise InputError(
-                f"batch {self.batch} and learning rate {self.lr} must be above 0, crop {self.crop}, clip {self.clip} and "
-                f"square {self.square} at least 0, average {self.average} in [0, 1)."
+                f"batch {self.batch}, learning rate {self.lr} and selection {self.selection} must be above 0, "
+                f"crop {self.crop}, clip {self.clip}, square {self.square} and gradient {self.gradient} at least 0, "
+                f"average {self.average} in [0, 1)."
             )
         if not 0 <= self.pair_share <= 1:
             raise InputError(f"the share of batches of pairs must lie in [0, 1], got {self.pair_share}.")
@@ -115,7 +122,7 @@ RECIPES: dict[str, Recipe] = {
     # For small budgets.
     "fast": Recipe(steps=6000),
     # For a network over whole stacks: 16 frames in a batch.
-    "stack": Recipe(steps=12_000, crop=224, lr=1.5e-3, weight=0.7, square=10.0, clip=0.5),
+    "stack": Recipe(steps=12_000, crop=224, lr=1.5e-3, weight=0.7, square=10.0, gradient=1.0, clip=0.5),
 }
 DRAWN = "drawn:"  # --images drawn: or drawn:FOLDER
 
@@ -192,8 +199,13 @@ class TrainOptions:
             return f"{self.variant} learns from drawn scenes" if stacks else "pairs need photographs and their labels"
         if self.drawn and self.recipe.epochs:
             return "`epochs` counts runs through photographs, but scenes are drawn without end: give `steps` or `hours`."
-        if not stacks and (self.val_stacks is not None or self.recipe.pair_share):
-            what = "val_stacks" if self.val_stacks is not None else "pair_share"
+        of_stacks = {
+            "val_stacks": self.val_stacks is not None,
+            "pair_share": self.recipe.pair_share > 0,
+            "selection": self.recipe.selection != 1,
+        }
+        if not stacks and any(of_stacks.values()):
+            what = next(name for name, given in of_stacks.items() if given)
             return f"`{what}` is for a network over stacks, which {self.variant} is not: omit it, or train `variant=ufa-stack`."
         if self.val_stacks is not None and self.val_pairs is not None:
             return "`val_stacks` and `val_pairs` are both given: validate on one of them."

@@ -82,7 +82,7 @@ PRESETS = {"any": SceneOptions(), "macro-boards": MACRO_BOARDS}
 
 def draw_scene(rng: Rng, side: int, options: SceneOptions, texture: Texture) -> list[Layer]:
     """Draw the layers of a scene, from back to front."""
-    if rng.random() < options.slides:
+    if options.slides and rng.random() < options.slides:
         return _slide(rng, side, options, texture)
     if rng.random() < options.boards:
         return _board(rng, side, options, texture)

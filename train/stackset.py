@@ -10,7 +10,7 @@ from ufafuse.runtime.artefact import write_json
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.images import write_image
 from ufafuse.train import drawing
-from ufafuse.train.dataset import Progress, make_folder
+from ufafuse.train.dataset import Progress, make_set_folder
 from ufafuse.train.drawing import Rng
 from ufafuse.train.photos import Pictures
 from ufafuse.train.scenes import SceneOptions, Texture
@@ -84,7 +84,7 @@ def write_stacks(
         OutputError: The folder is not empty, or cannot be written.
     """
     photos = Pictures(plan.images, skip_bad=skip_bad) if plan.images else None
-    make_folder(out, force=force)
+    make_set_folder(out, force=force)
     texture, frames = _texture(plan, photos), 0
     for number in range(plan.count):
         rng = np.random.default_rng((seed, number))

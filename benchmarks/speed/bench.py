@@ -13,6 +13,7 @@ from ufafuse.benchmarks.speed.fresh import in_fresh_process
 from ufafuse.benchmarks.speed.layers import counted, profile_entry
 from ufafuse.benchmarks.speed.peaks import better, measure_peaks
 from ufafuse.benchmarks.speed.plan import Plan
+from ufafuse.benchmarks.speed.throughput import throughput
 from ufafuse.benchmarks.speed.timing import WIDE_SPREAD, Samples, interleaved
 from ufafuse.benchmarks.speed.trtexec import trtexec_row
 from ufafuse.benchmarks.speed.work import Work, count_work
@@ -101,6 +102,8 @@ def bench(plan: Plan, *, on_step: OnStep = ignored) -> dict[str, Any]:
     }
     if plan.profile:
         result["profiles"] = [_profile(entry, layers, plain, peaks) for entry, layers, plain in run.counted]
+    if plan.streams:
+        result["throughput"] = _throughput(run, on_step)
     return result
 
 
@@ -200,6 +203,18 @@ def _count(run: _Run, contender: Contender, size: tuple[int, int], given: tuple[
         return
     entry = {"artefact": Path(spec.artefact).name, "path": spec.artefact, "backend": contender.backend}
     run.counted.append((entry | {"precision": contender.precision, "size": list(size)}, layers, plain))
+
+
+def _throughput(run: _Run, on_step: OnStep) -> list[dict[str, Any]]:
+    sessions = [spec for spec in run.plan.specs() if spec.group == OURS and spec not in run.hopeless]
+    return throughput(
+        sessions,
+        run.plan.sizes,
+        run.plan.streams,
+        seconds=run.plan.seconds,
+        opened=lambda spec, size: _ready(run, spec, size),
+        on_step=lambda what: on_step(what, 0, 0),
+    )
 
 
 def _profile(entry: dict[str, Any], layers: list[Layer], plain: dict[str, float], peaks: dict[str, Any]) -> dict[str, Any]:

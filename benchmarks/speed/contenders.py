@@ -35,6 +35,7 @@ class Spec:
         backend: For a session.
         precision: For a session; None: the backend chooses.
         threads: CPU threads; None: the engine chooses.
+        streams: Of a session: runs at once that it is made ready for.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Spec:
     backend: str = "auto"
     precision: str | None = None
     threads: int | None = None
+    streams: int | None = None
 
     @property
     def group(self) -> str:
@@ -104,7 +106,7 @@ class SessionContender(Contender):
         from ufafuse.runtime.session import SessionOptions, open_session
 
         self.spec = spec
-        options = SessionOptions(precision=spec.precision, threads=spec.threads)
+        options = SessionOptions(precision=spec.precision, threads=spec.threads, streams=spec.streams, cache=False)
         self._session = open_session(Path(spec.artefact), backend=spec.backend, options=options)
         self.backend, self.precision = self._session.backend, self._session.precision
         self.layout = layout_for(self._session, BGR_BYTES)

@@ -30,6 +30,7 @@ class Plan:
         most_runs: ... and at most so many.
         cold: Also start each contender in a process of its own.
         profile: Also count the time of each layer.
+        streams: Also measure the pairs a second with so many in flight.
     """
 
     artefacts: list[Path]
@@ -43,6 +44,7 @@ class Plan:
     most_runs: int = 50
     cold: bool = True
     profile: bool = False
+    streams: tuple[int, ...] = ()
 
     def check(self) -> None:
         """Before minutes of measuring. Raises: InputError, ModelError."""

@@ -10,8 +10,8 @@ from ufafuse.benchmarks.speed.contenders import OURS
 from ufafuse.benchmarks.speed.plots import latency_plot, layers_plot, rows_of, size_text, sizes, tradeoff_plot
 from ufafuse.runtime.artefact import atomic_write, write_json
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.jobs import make_folder
 from ufafuse.runtime.tables import kept_columns, left_out
+from ufafuse.runtime.writing import make_folder
 
 if TYPE_CHECKING:
     import rich.console
@@ -59,6 +59,36 @@ def terminal_table(result: Result, size: list[int], console: "rich.console.Conso
         table.add_row(*(texts[number] for number in kept), style="" if row["group"] == OURS else "dim")
     table.width = console.measure(table, options=console.options.update(max_width=1000)).maximum
     return table
+
+
+_FLIGHT_HEADS = ("what", "engine", "precision", "size", "in flight", "pairs/s", "x one", "p50 ms", "p90", "p99")
+
+
+def _flight_cells(row: Mapping[str, Any]) -> list[str]:
+    times = [f"{row[key]:.1f}" for key in ("p50_ms", "p90_ms", "p99_ms")]
+    gain = "-" if row["vs_one"] is None else f"{row['vs_one']:.2f}"
+    what = [row["artefact"], row["backend"], row["precision"], size_text(row["size"]), str(row["streams"])]
+    return [*what, f"{row['pairs_per_s']:.1f}", gain, *times]
+
+
+def throughput_table(result: Result, console: "rich.console.Console") -> "rich.table.Table":
+    """Pairs a second with several in flight; columns are left out where ``console`` is narrow."""
+    from rich.table import Table
+
+    cells = [_flight_cells(row) for row in result["throughput"]]
+    kept = kept_columns(_FLIGHT_HEADS, cells, drop=("p99", "p90", "precision"), width=console.width)
+    table = Table(title="several in flight", box=None, padding=(0, 1, 0, 0), caption=left_out(_FLIGHT_HEADS, kept) or None)
+    for number in kept:
+        table.add_column(_FLIGHT_HEADS[number], justify="left" if number < 4 else "right", no_wrap=True)
+    for texts in cells:
+        table.add_row(*(texts[number] for number in kept))
+    table.width = console.measure(table, options=console.options.update(max_width=1000)).maximum
+    return table
+
+
+def _throughput_markdown(result: Result) -> str:
+    lines = ["| " + " | ".join(_FLIGHT_HEADS) + " |", "|---|---|---|---|" + "---:|" * (len(_FLIGHT_HEADS) - 4)]
+    return "\n".join(lines + ["| " + " | ".join(_flight_cells(row)) + " |" for row in result["throughput"]])
 
 
 def peaks_text(result: Result) -> str:
@@ -145,6 +175,8 @@ def markdown(result: Result, plots: list[str]) -> str:
         parts += [f"## {size_text(size)}", _markdown_table(rows_of(result, size))]
     if result.get("tradeoff"):
         parts += ["## Time against quality", tradeoff.markdown_table(result)]
+    if result.get("throughput"):
+        parts += ["## Several in flight", _throughput_markdown(result)]
     if result.get("profiles"):
         parts += layer_tables.markdown(result["profiles"])
     parts += ["## The limit of each network", _floor_table(result)]

@@ -17,10 +17,10 @@ from ufafuse.benchmarks.stacks.registered import Registered, registered
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import UfaError
 from ufafuse.runtime.images import read_image, write_image
-from ufafuse.runtime.jobs import make_folder
 from ufafuse.runtime.pictures.source import stack_of
 from ufafuse.runtime.registration.align import Crop
 from ufafuse.runtime.stacks.relief import SURE
+from ufafuse.runtime.writing import make_folder
 
 BEST = "best frame"
 _STACK_ERRORS = (UfaError, MemoryError, cv2.error)

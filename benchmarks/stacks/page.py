@@ -22,7 +22,7 @@ from ufafuse.benchmarks.stacks.folders import StackPaths
 from ufafuse.benchmarks.stacks.registered import Registered
 from ufafuse.benchmarks.tables import cell, csv_text, markdown_table
 from ufafuse.runtime.artefact import atomic_write, write_json
-from ufafuse.runtime.jobs import make_folder
+from ufafuse.runtime.writing import make_folder
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 _WHOLE_SIDE = 640

@@ -1,6 +1,7 @@
 """ONNX Runtime: the engine that runs anywhere; on NVIDIA GPUs through its CUDA and TensorRT providers."""
 
 import os
+import queue
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from ufafuse.runtime.backends.ort_layers import layers_of
 from ufafuse.runtime.backends.ort_providers import check_provider, provider_list
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cgroup import cpu_quota
-from ufafuse.runtime.cores import allowed_cores
+from ufafuse.runtime.cores import allowed_cores, usable_cores
 from ufafuse.runtime.errors import BackendError, InputError, ModelError
 from ufafuse.runtime.layers import Layer
 from ufafuse.runtime.session import Session, SessionOptions, check_tensors
@@ -29,7 +30,7 @@ class OnnxRuntimeSession(Session):
     """An ONNX file on ONNX Runtime. The arithmetic is the file's own: it has no bf16 for a float32 graph.
 
     ``provider`` is the one in use or an error; ``pin`` binds each thread to a core; ``lean`` gives the arena's memory back
-    after every run.
+    after every run. Several threads share one pool of threads; with ``streams`` each run has its share of them to itself.
     """
 
     backend = "onnxruntime"
@@ -45,6 +46,7 @@ class OnnxRuntimeSession(Session):
             )
         self._model, self._options = model, options
         self._session: Any = self._opened(_settings(options))
+        self._free = self._shared_out(options)
         check_provider(self._session, options.provider)
         self._outputs = [output.name for output in self._session.get_outputs()]
         check_tensors(model, manifest, [tensor.name for tensor in self._session.get_inputs()], self._outputs)
@@ -62,6 +64,23 @@ class OnnxRuntimeSession(Session):
             raise ModelError(f"ONNX Runtime cannot load {self._model}: {_first_line(error)}") from error
         session.disable_fallback()  # or a provider that fails in a run is silently replaced by the CPU
         return session
+
+    def _shared_out(self, options: SessionOptions) -> queue.SimpleQueue[Any] | None:
+        """The sessions that runs take in turn, where several at once were asked for; None: the one serves all.
+
+        With one thread each, runs keep to the threads that call them, and one session serves any number of these.
+        """
+        if (options.streams or 1) == 1 or _threads_each(options) == 1 or options.provider != "cpu":
+            return None
+        if options.pin:
+            raise BackendError(
+                "ONNX Runtime would bind the threads of all streams to the same cores: omit pinning or `streams`."
+            )
+        free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        free.put(self._session)
+        for _ in range((options.streams or 1) - 1):
+            free.put(self._opened(_settings(options)))
+        return free
 
     def layers(
         self,
@@ -94,7 +113,14 @@ class OnnxRuntimeSession(Session):
         session = self._session
         if session is None:
             raise BackendError("the session was closed: open it again.")
-        return dict(zip(self._outputs, self._ran(session, inputs), strict=True))
+        free = self._free
+        if free is None:
+            return dict(zip(self._outputs, self._ran(session, inputs), strict=True))
+        session = free.get()
+        try:
+            return dict(zip(self._outputs, self._ran(session, inputs), strict=True))
+        finally:
+            free.put(session)
 
     def _ran(self, session: Any, inputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:  # noqa: ANN401 - as above
         try:
@@ -104,7 +130,7 @@ class OnnxRuntimeSession(Session):
 
     def close(self) -> None:
         """Let go of the model; frames under way are finished first. May be called twice."""
-        self._session = None
+        self._session = self._free = None
 
 
 def _settings(options: SessionOptions) -> ort.SessionOptions:
@@ -113,7 +139,7 @@ def _settings(options: SessionOptions) -> ort.SessionOptions:
     # With it the second run of a size takes one block for all activations, beside those of the first run that the arena
     # keeps: 884 MB instead of 486 MB for ufa-edge at 1080 x 1920, 484 MB instead of 319 MB for ufa at 400 x 400.
     settings.enable_mem_pattern = False
-    threads = options.threads or _fewer_than_cores()
+    threads = _threads_each(options) if (options.streams or 1) > 1 else options.threads or _fewer_than_cores()
     if threads is not None:
         settings.intra_op_num_threads = threads
     if cpu_quota() is not None:
@@ -124,6 +150,11 @@ def _settings(options: SessionOptions) -> ort.SessionOptions:
         if affinities:
             settings.add_session_config_entry(_AFFINITIES, affinities)
     return settings
+
+
+def _threads_each(options: SessionOptions) -> int:
+    """Of each of the runs at once that were asked for."""
+    return max(1, (options.threads or usable_cores()) // (options.streams or 1))
 
 
 def _fewer_than_cores() -> int | None:

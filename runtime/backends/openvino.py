@@ -10,15 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest
+from ufafuse.runtime.backends.crowd import Crowd
 from ufafuse.runtime.backends.openvino_api import PrePostProcessor, ops, ov
+from ufafuse.runtime.backends.openvino_cache import KeptNetworks
 from ufafuse.runtime.backends.openvino_layers import COUNTED, layers_of
 from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, ModelError
 from ufafuse.runtime.layers import Layer
 from ufafuse.runtime.session import Session, SessionOptions, check_tensors
 
 Inputs: TypeAlias = tuple[tuple[str, tuple[int, ...], str], ...]  # names, shapes and dtypes
-Task: TypeAlias = tuple[Inputs, bool]  # and whether only the fused picture is wanted
+Task: TypeAlias = tuple[Inputs, bool, int]  # and whether only the fused picture is wanted, and the streams
 
 _PICTURES = frozenset(("near", "far", "frame"))
 _FUSED = "fused"
@@ -41,6 +44,7 @@ _TYPES = {"fp32": "f32", "bf16": "bf16"}
 # columns came out as NaN (OpenVINO 2026.4). They are so small that it costs nothing.
 _NARROW = 32
 _KEPT_SIZES = 2
+_KEPT_CROWDED = 4  # each size for one run at a time, and for several
 _KEPT_SIZES_LEAN = 6  # the sizes of the tiles of one frame; they hold no activations between runs
 
 
@@ -121,7 +125,8 @@ class OpenVinoSession(Session):
     def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:
         if options.provider != "cpu":
             raise BackendError(f"`provider={options.provider}` is ONNX Runtime's: add `backend=onnxruntime`.")
-        arithmetic = _arithmetic(model, manifest, options, native_bf16="BF16" in cpu_capabilities())
+        self._capabilities = cpu_capabilities()
+        arithmetic = _arithmetic(model, manifest, options, native_bf16="BF16" in self._capabilities)
         self.manifest = manifest
         self.precision = f"int8+{arithmetic}" if manifest.precision == "int8" else arithmetic
         self.why = f"{why}; {'bf16 found on this CPU' if arithmetic == 'bf16' else f'{arithmetic} arithmetic'}"
@@ -133,7 +138,11 @@ class OpenVinoSession(Session):
         if options.threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = options.threads
         self._lean = options.lean
+        # Under a memory budget one frame is fused at a time, and a second network would not be within it.
+        self._crowd = Crowd(1 if options.lean else options.streams, options.threads or usable_cores())
         self._kept = _KEPT_SIZES_LEAN if options.lean else _KEPT_SIZES
+        # Under a memory budget many sizes of windows come, once each.
+        self._kept_networks = KeptNetworks(model) if options.cache and not options.lean else None
         self._core = ov.Core()
         self._compiling = threading.Lock()
         self._by_task: OrderedDict[Task, _Compiled] = OrderedDict()
@@ -158,8 +167,9 @@ class OpenVinoSession(Session):
     def _infer(self, inputs: dict[str, NDArray[Any]], *, only_fused: bool) -> dict[str, NDArray[Any]]:
         self._check(inputs)
         try:
-            compiled = self._compiled_for((_kinds(inputs), only_fused))
-            return compiled.infer_and_release(inputs) if self._lean else compiled.infer(inputs)
+            with self._crowd.entered() as streams:
+                compiled = self._compiled_for((_kinds(inputs), only_fused, streams))
+                return compiled.infer_and_release(inputs) if self._lean else compiled.infer(inputs)
         except (RuntimeError, TypeError) as error:
             raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
 
@@ -167,14 +177,15 @@ class OpenVinoSession(Session):
         """Compile the network for one 8-bit pair of this size."""
         shape = (1, *size, 3) if self.manifest.io == "uint8" else (1, 3, *size)
         try:
-            self._compiled_for(((("near", shape, "uint8"), ("far", shape, "uint8")), not want_map))
+            self._compiled_for(((("near", shape, "uint8"), ("far", shape, "uint8")), not want_map, self._crowd.at_first))
         except RuntimeError as error:
             raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
 
     def prepare_inputs(self, inputs: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
         """Compile the network for these shapes and dtypes."""
         try:
-            self._compiled_for((tuple((name, shape, dtype) for name, (shape, dtype) in inputs.items()), False))
+            kinds = tuple((name, shape, dtype) for name, (shape, dtype) in inputs.items())
+            self._compiled_for((kinds, False, self._crowd.at_first))
         except RuntimeError as error:
             raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
 
@@ -187,7 +198,7 @@ class OpenVinoSession(Session):
             if self._network is None:
                 raise BackendError("the session was closed: open it again.")
             try:
-                network, names = self._compile((_kinds(inputs), only_fused), COUNTED)
+                network, names = self._compile((_kinds(inputs), only_fused, 1), COUNTED)
             except RuntimeError as error:
                 raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
         compiled = _Compiled(network, names)
@@ -220,24 +231,46 @@ class OpenVinoSession(Session):
             if task in self._by_task:
                 self._by_task.move_to_end(task)
                 return self._by_task[task]
-            while len(self._by_task) >= self._kept:
+            while len(self._by_task) >= (_KEPT_CROWDED if self._crowd.seen else self._kept):
                 self._by_task.popitem(last=False)  # before the new one, so that they never stand side by side
-            compiled = _Compiled(*self._compile(task, {}))
+            compiled = _Compiled(*self._kept_or_compiled(task))
             self._by_task[task] = compiled
             return compiled
 
+    def _kept_or_compiled(self, task: Task) -> tuple[Any, list[str]]:
+        """The network as it was kept by an earlier process, or compiled and kept; and its results' names."""
+        kept, settings = self._kept_networks, self._settings_for(task)
+        if kept is None:
+            return self._compile(task, {})
+        name = kept.name_for(task, settings, self._capabilities)
+        network = kept.load(self._core, name, settings)
+        if network is not None:
+            return network, self._names(task)
+        network, names = self._compile(task, {})
+        if not kept.trouble:
+            kept.keep(network, name)
+            if kept.trouble:
+                self.why += f"; the compiled network is not kept: {kept.trouble}"
+        return network, names
+
+    def _names(self, task: Task) -> list[str]:
+        return [_FUSED] if task[1] else [port.get_any_name() for port in self._network.outputs]
+
+    def _settings_for(self, task: Task) -> dict[str, Any]:
+        inputs, _, streams = task
+        settings = self._settings | ({"INFERENCE_PRECISION_HINT": "f32"} if self._narrow(inputs) else {})
+        return settings | ({"NUM_STREAMS": streams} if streams > 1 else {})
+
     def _compile(self, task: Task, more: Mapping[str, Any]) -> tuple[Any, list[str]]:
         """The network compiled for this task, with ``more`` settings, and its results' names."""
-        inputs, only_fused = task
-        network = self._network.clone()
-        names = [_FUSED] if only_fused else [port.get_any_name() for port in network.outputs]
+        inputs, only_fused, _ = task
+        network, names = self._network.clone(), self._names(task)
         network.reshape({name: list(shape) for name, shape, _ in inputs})
         if only_fused:
             _leave_only_fused(network)
         if self._pictures & {name for name, _, dtype in inputs if dtype == "uint8"}:
             network = _of_levels(network, self._pictures)
-        settings = self._settings | ({"INFERENCE_PRECISION_HINT": "f32"} if self._narrow(inputs) else {})
-        return self._core.compile_model(network, "CPU", {**settings, **more}), names
+        return self._core.compile_model(network, "CPU", {**self._settings_for(task), **more}), names
 
     def _narrow(self, inputs: Inputs) -> bool:
         """Whether the pictures have fewer columns or rows than bf16 kernels are safe with."""

@@ -18,7 +18,7 @@ _COMPILED_SHARE = 0.25  # of what a size takes once: the code that was compiled 
 _SHARE_OF_AVAILABLE = 0.8  # without a budget: of the memory that the system has left
 # Without a budget nothing is measured for frames that surely fit. The paper's network, the widest, was measured at 1,100 to
 # 2,200 bytes a pixel; this only decides whether to measure.
-_SURELY_ENOUGH = 4096
+SURELY_ENOUGH = 4096
 
 
 class Trials(Protocol):
@@ -98,7 +98,7 @@ class Budget:
             return False
         if self.tile != "auto" or size == self._fits:
             return True
-        if size[0] * size[1] * _SURELY_ENOUGH < available_bytes():
+        if size[0] * size[1] * SURELY_ENOUGH < available_bytes():
             self._fits = size
         return size == self._fits
 

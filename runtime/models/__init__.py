@@ -28,9 +28,15 @@ def bundled() -> list[str]:
     return sorted({path.name.split(".")[0].removesuffix("-int8") for path in FOLDER.glob("*.onnx")})
 
 
-def default_for(frames: int, *, of_stack: bool = False) -> str:
-    """The bundled network that fuses so many frames where none is named; ``of_stack``: as a stack, however few."""
-    return STACKS if (frames > 2 or of_stack) and STACKS in bundled() else DEFAULT
+def default_for(frames: int, *, of_stack: bool = False, lights: bool = False) -> str:
+    """The bundled network that fuses so many frames where none is named.
+
+    Args:
+        frames: How many.
+        of_stack: As a stack, however few.
+        lights: Clipped lights bloom, see `ufafuse.runtime.lights`.
+    """
+    return STACKS if (frames > 2 or of_stack or lights) and STACKS in bundled() else DEFAULT
 
 
 def model_path(model: str | Path | None = None, *, precision: str | None = None) -> Path:

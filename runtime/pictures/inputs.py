@@ -30,8 +30,13 @@ class StackPaths:
 
 def natural_key(path: Path) -> tuple[tuple[tuple[int, int, str], ...], str]:
     """Sorts numbers by their value: 2 before 10; letters without regard to their case."""
-    parts = _DIGITS.split(path.name.casefold())
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts), path.name
+    return natural_name(path.name), path.name
+
+
+def natural_name(name: str) -> tuple[tuple[int, int, str], ...]:
+    """As `natural_key`, of a name."""
+    parts = _DIGITS.split(name.casefold())
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part)
 
 
 def pictures_in(folder: Path) -> list[Path]:

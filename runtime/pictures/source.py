@@ -26,6 +26,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pictures.decode import opened, read_picture
@@ -134,6 +135,10 @@ class AheadFrame(FrameSource):
             return self._source.picture()
         found, self._coming = self._known(self._coming.result()), None
         return found
+
+    def peek(self) -> NDArray[Any]:
+        """The pixels, which stay to be read."""
+        return self._source.picture().array if self._coming is None else self._coming.result().array
 
     def _known(self, picture: Picture) -> Picture:
         """Note what is asked for after the picture was given away."""

@@ -29,6 +29,8 @@ _WINDOW = 17
 _FLAT = (1 / 255) ** 2  # added to every variance: below a level there is nothing to compare
 _STRUCTURE = 4 / 255  # standard deviation that one of the two must show
 _DISAGREE = 0.7  # correlation, below which a window disagrees
+_WHITE, _DARK = 0.97, 0.63  # of white
+_AROUND_BLOOMS = 41  # pixels
 WORTH_A_WORD = 0.02  # share of the picture from which on somebody is told
 
 
@@ -58,7 +60,7 @@ class Conflicts:
         shown = None if covered is None else _shown(covered, picture.shape)
         if self._before is not None:
             before, seen = self._before
-            found = disagreement(before, picture)
+            found = disagreement(before, picture) * _without_blooms(before, picture)
             for mask in (shown, seen):
                 if mask is not None:
                     found = found * mask
@@ -123,6 +125,13 @@ def _mean(picture: Floats) -> Floats:
 
 def _blurred(picture: Floats, sigma: float) -> Floats:
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.float32) if sigma else picture
+
+
+def _without_blooms(a: Floats, b: Floats) -> NDArray[np.bool_]:
+    """All but the surroundings of a light beyond white that is a disc out of focus: another sight, but nothing moved."""
+    bloomed = ((a >= _WHITE) & (b < _DARK)) | ((b >= _WHITE) & (a < _DARK))
+    around = cv2.dilate(bloomed.astype(np.uint8), np.ones((_AROUND_BLOOMS, _AROUND_BLOOMS), np.uint8))
+    return np.asarray(around == 0)
 
 
 def _shown(covered: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.bool_] | None:

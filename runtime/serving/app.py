@@ -37,6 +37,8 @@ def serve(options: ServeOptions) -> dict[str, Any]:
         while server.running and not asked:
             time.sleep(_TICK)
             notifier.alive(f"{server.service.admission.active} requests under way")
+        if server.error is not None:
+            raise server.error
         notifier.stopping()
         console.err.print("ending: what is under way is finished; once more to give it up")
         finished = _drained(server, asked)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ufafuse.runtime.bayer import pattern_from
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import check_order
 from ufafuse.runtime.pictures.write import WriteOptions
@@ -72,6 +73,8 @@ def asked_from(values: Mapping[str, Any], *, timeout_unit: float = 1.0) -> Asked
         match_gain=read.get("match_gain", False),
         crop=read.get("crop", False),
         method=read.get("method", "network"),
+        bayer=read.get("bayer"),
+        keep_unregistered=read.get("keep_unregistered", False),
         reference=None if "reference" not in read else read["reference"] - 1,
     )
     timeout = read.get("timeout")
@@ -111,6 +114,15 @@ def _whole(value: Any, name: str) -> int:  # noqa: ANN401
     return int(found)
 
 
+def _time(value: Any, name: str) -> float | None:  # noqa: ANN401
+    """0 is no time of one's own, as Triton has it."""
+    return None if value in (0, "0") and not isinstance(value, bool) else _number(value, name)
+
+
+def _bayer(value: Any, _name: str) -> str:  # noqa: ANN401
+    return pattern_from(str(value))
+
+
 def _align(value: Any, name: str) -> str:  # noqa: ANN401
     if value not in ("off", *MOTIONS):
         raise InputError(f"`{name}={value}` is not known: give off, {', '.join(MOTIONS)}.")
@@ -142,10 +154,12 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
     "order": _order,
     "method": _text,
     "reference": _whole,
+    "keep_unregistered": _flag,
+    "bayer": _bayer,
     "convert_profile": _flag,
     "strict": _flag,
     "format": _format,
     "quality": _whole,
     "compression": _text,
-    "timeout": _number,
+    "timeout": _time,
 }

@@ -9,8 +9,7 @@ from typing import Any
 
 import grpc
 from google.protobuf import json_format  # type: ignore[import-untyped]
-from tritonclient.grpc import service_pb2 as pb
-from tritonclient.grpc import service_pb2_grpc as stubs
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from ufafuse.runtime.errors import InputError, OutputError, UfaError
 from ufafuse.runtime.serving.admission import Refusal
@@ -20,6 +19,11 @@ from ufafuse.runtime.serving.models import server_metadata
 from ufafuse.runtime.serving.options import ServeOptions
 from ufafuse.runtime.serving.service import Service, status_of
 from ufafuse.runtime.serving.tensors import Tensor
+
+# Generated code, whose names no tool sees.
+pb: Any = service_pb2
+stubs: Any = service_pb2_grpc
+_Servicer: Any = stubs.GRPCInferenceServiceServicer
 
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -31,10 +35,11 @@ _CODES = {
 _HEALTH = frozenset(("ServerLive", "ServerReady"))
 _BESIDE = 1 << 20  # bytes of a message beside its tensors
 _MORE_CALLS = 64  # beside those that may be under way: they are told that the server is full
+_FEWEST_CALLS = 4
 _CONTENTS = {"UINT8": "uint_contents", "UINT16": "uint_contents", "FP32": "fp32_contents", "BYTES": "bytes_contents"}
 
 
-class InferenceService(stubs.GRPCInferenceServiceServicer):
+class InferenceService(_Servicer):
     """Answers with what `Service` makes."""
 
     def __init__(self, service: Service) -> None:
@@ -48,10 +53,13 @@ class InferenceService(stubs.GRPCInferenceServiceServicer):
         """Whether requests should be sent here."""
         return pb.ServerReadyResponse(ready=self._service.ready)
 
-    async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802, ANN401
+    async def ModelReady(self, request: Any, _context: Any) -> Any:  # noqa: N802, ANN401
         """Whether there is such a model."""
-        loaded = await _or_abort(context, lambda: self._service.models.named(request.name, request.version))
-        return pb.ModelReadyResponse(ready=bool(loaded))
+        try:
+            self._service.models.named(request.name, request.version)
+        except Refusal:
+            return pb.ModelReadyResponse(ready=False)
+        return pb.ModelReadyResponse(ready=True)
 
     async def ServerMetadata(self, _request: Any, _context: Any) -> Any:  # noqa: N802, ANN401
         """Name, version, extensions."""
@@ -149,15 +157,20 @@ class _Token(grpc.aio.ServerInterceptor):
     def __init__(self, token: str) -> None:
         self._token = token
 
-    async def intercept_service(self, continuation: Any, details: Any) -> Any:  # noqa: ANN401 - the library's types
-        given = dict(details.invocation_metadata).get("authorization", "")
-        if details.method.rpartition("/")[2] in _HEALTH or knows(self._token, str(given)):
-            return await continuation(details)
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:  # noqa: ANN401 - the library's types
+        given = dict(handler_call_details.invocation_metadata).get("authorization", "")
+        if handler_call_details.method.rpartition("/")[2] in _HEALTH or knows(self._token, str(given)):
+            return await continuation(handler_call_details)
 
         async def refuse(_request: Any, context: Any) -> None:  # noqa: ANN401
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, NEEDED)
 
         return grpc.unary_unary_rpc_method_handler(refuse)
+
+
+def most_calls(options: ServeOptions) -> int:
+    """Calls at once. gRPC reads a message before anybody can refuse it: together they stay within the room for requests."""
+    return max(_FEWEST_CALLS, min(options.queue + options.workers + _MORE_CALLS, options.room // options.largest_request))
 
 
 def grpc_server(service: Service, options: ServeOptions) -> tuple[Any, int]:
@@ -177,7 +190,7 @@ def grpc_server(service: Service, options: ServeOptions) -> tuple[Any, int]:
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),  # or a second server would quietly share the port
         ],
-        maximum_concurrent_rpcs=options.queue + options.workers + _MORE_CALLS,
+        maximum_concurrent_rpcs=most_calls(options),
     )
     stubs.add_GRPCInferenceServiceServicer_to_server(InferenceService(service), server)
     host, port = options.grpc

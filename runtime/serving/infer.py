@@ -87,12 +87,12 @@ async def infer(service: Service, request: Inference, loaded: Loaded, asked: Ask
     if unknown := [name for name in request.wanted if name not in _GIVEN]:
         raise InputError(f"there is no output {unknown[0]!r}: ask for any of {', '.join(_GIVEN)}.")
     if set(tensors) == {"images"}:
-        elements = tensors["images"].elements()
+        elements = await service.in_pool(tensors["images"].elements)
         uploads = [Upload(f"image {number}", data) for number, data in enumerate(elements, start=1)]
         batch, brought = False, [await service.brought(uploads, asked, ticket)]
         wanted = request.wanted or ["image"]
     elif set(tensors) == {"near", "far"}:
-        batch, brought = _pairs(tensors["near"], tensors["far"], asked)
+        batch, brought = await service.in_pool(lambda: _pairs(tensors["near"], tensors["far"], asked))
         wanted = request.wanted or ["fused"]
     else:
         raise InputError(f"the inputs are {', '.join(tensors) or 'none'}: send near and far (tensors), or images (BYTES).")

@@ -48,6 +48,8 @@ async def fuse(request: Request, ticket: Ticket, entry: dict[str, Any], begun: f
     output = values.pop("output", "fused")
     if output not in ("fused", "map"):
         raise InputError(f"`output={output}` is not known: give fused or map.")
+    if "order" in values:
+        raise InputError("`order` is for tensors: a picture's file says how its colours lie.")
     asked = asked_from(values)
     loaded = service.models.named(name) if name else service.models.for_frames(len(uploads))
     entry["model"] = loaded.name

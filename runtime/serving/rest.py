@@ -27,6 +27,7 @@ from ufafuse.runtime.serving.tensors import Tensor
 from ufafuse.runtime.stream.web.headers import Headers
 
 _JSON_LENGTH = "Inference-Header-Content-Length"
+_MOST_DIGITS = 20  # of a length in a header
 _EXPANSION = 8  # times its bytes, that JSON takes when it is read
 _HELP = """ufafuse: frames at different focus in, one frame that is sharp everywhere out.
 
@@ -131,7 +132,7 @@ async def _inferred(request: Request, ticket: Ticket, entry: dict[str, Any], beg
     entry["model"] = loaded.name
     data = await body(request, ticket, service.options.largest_request)
     text = request.headers.get(_JSON_LENGTH, str(len(data)))
-    length = int(text) if text.isdecimal() else -1
+    length = int(text) if text.isdecimal() and len(text) < _MOST_DIGITS else -1
     if not 0 <= length <= len(data):
         raise InputError(f"{_JSON_LENGTH} is {text[:20]}, and the request has {len(data)} bytes.")
     ticket.hold(_EXPANSION * length)

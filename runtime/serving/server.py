@@ -23,9 +23,10 @@ try:
     from ufafuse.runtime.serving.service import Service
     from ufafuse.runtime.stream.web.connection import Connection
 except ModuleNotFoundError as error:
-    raise InputError(f"serving needs {error.name}: run `pip install 'ufafuse[serve]'`.") from error
+    raise InputError(f"serving needs {(error.name or '').partition('.')[0]}: run `pip install 'ufafuse[serve]'`.") from error
 
 _BACKLOG = 128
+_FORMS = "python_multipart"  # logs what is wrong with a form, which its sender is told
 _TICK = 0.05
 _START_SECONDS = 30.0
 _STOP_SECONDS = 5
@@ -56,6 +57,7 @@ class Server:
 
     def __init__(self, options: ServeOptions) -> None:
         self.options = options
+        logging.getLogger(_FORMS).setLevel(logging.CRITICAL)
         with contextlib.ExitStack() as opened:
             self._socket = listening(options.address, waiting=_BACKLOG)
             opened.callback(self._socket.close)
@@ -85,6 +87,11 @@ class Server:
         """Whether requests are answered."""
         return self._thread.is_alive()
 
+    @property
+    def error(self) -> BaseException | None:
+        """What ended it, where nobody asked for its end."""
+        return self._ended[0] if self._ended else None
+
     def start(self) -> None:
         """Begin to answer; returns when the ports are open.
 
@@ -96,8 +103,8 @@ class Server:
         while not self._started.wait(_TICK) and self._thread.is_alive():
             if time.monotonic() > until:
                 raise BackendError(f"the server did not come up within {_START_SECONDS:g} s.")
-        if self._ended:
-            raise self._ended[0]
+        if self.error is not None:
+            raise self.error
 
     def drain(self, *, enough: threading.Event | None = None) -> bool:
         """Say that no more should come, finish what is under way; whether all was finished.

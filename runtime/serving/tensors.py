@@ -80,7 +80,8 @@ def _of_numbers(values: Any, dtype: np.dtype[Any], count: int, name: str) -> NDA
         top = np.iinfo(dtype).max
         if not (np.isfinite(numbers).all() and (numbers >= 0).all() and (numbers <= top).all() and (numbers % 1 == 0).all()):
             raise InputError(f"{name} holds numbers that are no whole levels from 0 to {top}.")
-    return numbers.astype(dtype)
+    with np.errstate(over="ignore"):  # infinity is told with the frame
+        return numbers.astype(dtype)
 
 
 def _of_texts(values: Any, name: str) -> list[bytes]:  # noqa: ANN401 - from JSON

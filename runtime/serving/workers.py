@@ -17,6 +17,8 @@ from ufafuse.runtime.serving.models import Loaded
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
 from ufafuse.runtime.stacks.fusing import by_one_rule, fuse_sources
 
+_LEAVE_SECONDS = 3.0  # that a fusion in work has at the end
+
 
 class TooLate(Exception):  # noqa: N818 - what happened
     """The deadline of a request passed."""
@@ -85,10 +87,16 @@ class Workers:
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
         self._ended = False
-        self.busy = 0
-        self._threads = [threading.Thread(target=self._work, name=f"ufafuse-fuse-{n}", daemon=True) for n in range(count)]
+        self._running: list[Job] = []
+        # By this name the command line knows a thread that is left behind in an engine (`commands.cli`).
+        self._threads = [threading.Thread(target=self._work, name="ufafuse-fuse", daemon=True) for _ in range(count)]
         for thread in self._threads:
             thread.start()
+
+    @property
+    def busy(self) -> int:
+        """Jobs that are in work."""
+        return len(self._running)
 
     @property
     def waiting(self) -> int:
@@ -109,21 +117,23 @@ class Workers:
                 self._jobs.remove(job)
 
     def close(self) -> None:
-        """End the threads once what they have in work is done; jobs that wait are cancelled."""
+        """End the threads: jobs that wait are cancelled, those in work end at their next tile or are left behind."""
         with self._changed:
             self._ended = True
-            for job in self._jobs:
+            for job in (*self._jobs, *self._running):
                 job.result.cancel()
             self._jobs.clear()
             self._changed.notify_all()
+        until = time.monotonic() + _LEAVE_SECONDS
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _work(self) -> None:
         while jobs := self._taken():
             _run_for_all(jobs)
             with self._changed:
-                self.busy -= 1
+                for job in jobs:
+                    self._running.remove(job)
 
     def _taken(self) -> list[Job]:
         """The oldest job and what can be fused with it; empty at the end."""
@@ -141,7 +151,7 @@ class Workers:
                 for job in same:
                     self._jobs.remove(job)
                     jobs.append(job)
-            self.busy += 1
+            self._running += jobs
             return jobs
 
 

@@ -4,7 +4,6 @@ A shell sorts names letter by letter: frame 10 comes before frame 2. And some pr
 with focus. Registration goes from neighbour to neighbour, which differ least; out of order it goes astray.
 """
 
-import re
 from collections.abc import Sequence
 
 import cv2
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.frames import Frame, FrameKind, luma
+from ufafuse.runtime.pictures.inputs import natural_name
 
 _CELLS = 16  # along the longer side of the maps of sharpness that frames are told apart by
 _OCTAVES = 5
@@ -29,13 +29,8 @@ def by_number(names: Sequence[str]) -> list[int] | None:
     """
     if list(names) != sorted(names):
         return None
-    order = sorted(range(len(names)), key=lambda index: _natural(names[index]))
+    order = sorted(range(len(names)), key=lambda index: natural_name(names[index]))
     return order if order != list(range(len(names))) else None
-
-
-def _natural(name: str) -> list[tuple[int, int | str]]:
-    parts = re.split(r"(\d+)", name)
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
 
 
 def by_sharpness(frames: Sequence[Frame], kind: FrameKind) -> list[int] | None:
@@ -66,14 +61,16 @@ def _sharpness_map(frame: Frame, kind: FrameKind) -> NDArray[np.float32]:
     """
     grey = luma(frame, kind)
     factor = min(1.0, 512 / max(grey.shape))
-    rest = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA).astype(np.float32) / kind.white
+    reduced = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    rest = np.asarray(reduced, np.float32) / np.float32(kind.white)
     cells = max(1, round(_CELLS * rest.shape[1] / max(rest.shape))), max(1, round(_CELLS * rest.shape[0] / max(rest.shape)))
     found = []
     for _ in range(_OCTAVES):
-        smooth = cv2.GaussianBlur(rest, (0, 0), 1.2)
+        smooth = np.asarray(cv2.GaussianBlur(rest, (0, 0), 1.2), np.float32)
         energy = cv2.GaussianBlur((rest - smooth) ** 2, (0, 0), 1.5)
         found.append(np.log(cv2.resize(energy, cells, interpolation=cv2.INTER_AREA) + 1e-6).ravel())
-        rest = cv2.resize(smooth, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) if min(rest.shape) > 1 else rest
+        if min(rest.shape) > 1:
+            rest = np.asarray(cv2.resize(smooth, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.float32)
     return np.concatenate(found).astype(np.float32)
 
 

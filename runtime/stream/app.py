@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ufafuse.runtime import console
@@ -11,14 +13,18 @@ from ufafuse.runtime.errors import InputError, UfaError
 from ufafuse.runtime.memory.malloc import frames_in_memory, keep_heap, share_heap
 from ufafuse.runtime.pixels import most_pixels
 from ufafuse.runtime.signals import counted_signals
+from ufafuse.runtime.stream.alarms import AlarmEvent, alarms_from
 from ufafuse.runtime.stream.feed import Event
-from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES
+from ufafuse.runtime.stream.frames import FAR, NEAR, plane_names
 from ufafuse.runtime.stream.fusing import Engine, EngineOptions
+from ufafuse.runtime.stream.judge import Judge
+from ufafuse.runtime.stream.notify import CommandNotifier, MqttNotifier
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.service import Notifier
-from ufafuse.runtime.stream.sinks import SinkOptions, sink_from_text
-from ufafuse.runtime.stream.sources import PacedSource, Source, source_from_text
+from ufafuse.runtime.stream.sinks import Sink, SinkOptions, sink_from_text
+from ufafuse.runtime.stream.sinks.beside import BesideSink
+from ufafuse.runtime.stream.sources import FolderSource, PacedSource, Source, source_from_text
 from ufafuse.runtime.stream.status import StatusLine, line_of
 from ufafuse.runtime.stream.web.address import parse_address
 
@@ -37,10 +43,15 @@ class StreamRequest:
         near, far: Sources as text; both None with ``alternating``.
         alternating: One camera that alternates its focus, as text.
         out: The sink as text.
+        map, depth: Sinks as text for the maps of which frame won, and for heights; empty for none.
         realtime: Play recordings at their own speed.
         view: Port or host:port of the page; None shows none.
         token: For the page, and for pictures over HTTP.
         quiet: No line of figures.
+        log: File for a line of JSON for each result; None writes none.
+        alarms: What to look for, such as ``"sharp<0.6 for 2s"``; see `alarms_from`.
+        on_alarm: Command that is run for each alarm; empty runs none.
+        mqtt: Broker and topic that alarms are published to; empty for none.
         engine, pipeline, sink: Options of these.
     """
 
@@ -48,10 +59,16 @@ class StreamRequest:
     far: str | None = None
     alternating: str | None = None
     out: str = "none"
+    map: str = ""
+    depth: str = ""
     realtime: bool = False
     view: str | None = None
     token: str = ""
     quiet: bool = False
+    log: Path | None = None
+    alarms: tuple[str, ...] = ()
+    on_alarm: str = ""
+    mqtt: str = ""
     engine: EngineOptions = field(default_factory=EngineOptions)
     pipeline: PipelineOptions = field(default_factory=PipelineOptions)
     sink: SinkOptions = field(default_factory=SinkOptions)
@@ -68,18 +85,28 @@ def stream(request: StreamRequest) -> dict[str, Any]:
     """
     share_heap()
     near, far = _sources(request)
-    sink = sink_from_text(request.out, request.sink)
+    alarms = alarms_from(request.alarms)
+    if (request.on_alarm or request.mqtt) and not alarms:
+        raise InputError("`on_alarm` and `mqtt` tell of alarms: say with `alarm` which, such as alarm=usual.")
+    sink = _sink(request)
     status = StatusLine(console.err, quiet=request.quiet)
     with contextlib.ExitStack() as stack:
         view = _view(request)
         if view is not None:
             stack.callback(view.stop)
         engine = Engine(
-            request.engine,
-            wants_map=lambda: view is not None and view.wants_map,
+            replace(request.engine, planes=request.pipeline.planes, depth=bool(request.depth)),
+            wants_map=lambda: bool(request.map) or (view is not None and view.wants_map),
             report=lambda text: pipeline.report("registered", "", text),
         )
         stack.enter_context(engine)
+        heard = _listeners(request, stack, lambda text: pipeline.report("caution", "", text))
+
+        def on_alarm(event: AlarmEvent) -> None:
+            pipeline.report("alarm", "", str(event))
+            for listener in heard:
+                listener(event)
+
         pipeline = Pipeline(
             near,
             far,
@@ -89,17 +116,39 @@ def stream(request: StreamRequest) -> dict[str, Any]:
             on_frame=view.show if view is not None else None,
             on_event=status.event,
             prepare=lambda size: _settle(engine, request.pipeline.most_frames, size),
+            judge=Judge(
+                alarms=alarms,
+                on_alarm=on_alarm,
+                log=request.log,
+                force=request.sink.force,
+                white=request.engine.white,
+                bayer=request.engine.bayer,
+            ),
         )
         # From the first frame on a signal must not kill: the video would stay open.
         asked = stack.enter_context(counted_signals())
         pipeline.start(unless=lambda: bool(asked))
         if view is not None and not pipeline.wait(0):
-            view.start(pipeline)
+            view.start(pipeline, engine.about())
             console.err.print(f"live at {view.url}")
         stopped = _until_done(pipeline, status, asked)
     if pipeline.error is not None and not isinstance(pipeline.error, UfaError):
         raise pipeline.error
-    return _judged({**pipeline.summary(), **engine.to_json()}, stopped=stopped)
+    return _judged({**pipeline.summary(), **engine.to_json()}, stopped=stopped, rang=pipeline.judge.rang)
+
+
+def _listeners(
+    request: StreamRequest, stack: contextlib.ExitStack, tell: Callable[[str], None]
+) -> list[Callable[[AlarmEvent], None]]:
+    """Who hears of alarms besides the log and the page; closed with ``stack``."""
+    heard: list[CommandNotifier | MqttNotifier] = []
+    if request.on_alarm:
+        heard.append(CommandNotifier(request.on_alarm, tell))
+    if request.mqtt:
+        heard.append(MqttNotifier(request.mqtt, tell))
+    for listener in heard:
+        stack.callback(listener.close)
+    return list(heard)
 
 
 def _settle(engine: Engine, frames: int, size: tuple[int, int] | None) -> None:
@@ -131,6 +180,19 @@ def _sources(request: StreamRequest) -> tuple[Source, Source | None]:
     return _paced(near, realtime=realtime), _paced(far, realtime=realtime)
 
 
+def _sink(request: StreamRequest) -> Sink | None:
+    main = sink_from_text(request.out, request.sink)
+    beside = {}
+    for name, text in (("map", request.map), ("depth", request.depth)):
+        sink = sink_from_text(text, replace(request.sink, white=65_535.0), name=name) if text else None
+        if sink is not None:
+            beside[name] = sink
+    wanted = [Path(text).resolve() for text in (request.out, request.map, request.depth) if text not in ("", "none", "-")]
+    if len(set(wanted)) < len(wanted):
+        raise InputError(f"two results would be written to {wanted[-1]}: give each a place of its own.")
+    return BesideSink(main, beside) if beside else main
+
+
 def _view(request: StreamRequest) -> View | None:
     if request.view is None:
         return None
@@ -143,7 +205,7 @@ def _view(request: StreamRequest) -> View | None:
 def _paced(source: Source, *, realtime: bool) -> Source:
     if not realtime or source.live:
         return source
-    if source.numbered:
+    if isinstance(source, FolderSource):
         raise InputError(
             f"{source.name} is a folder, which has no speed of its own: give folders for both sides, and no `realtime`."
         )
@@ -177,8 +239,11 @@ def _until_done(pipeline: Pipeline, status: StatusLine, asked: list[int]) -> boo
     return bool(asked)
 
 
-def _judged(summary: dict[str, Any], *, stopped: bool) -> dict[str, Any]:
-    """A run that fused nothing has failed, unless it was cut short."""
+def _judged(summary: dict[str, Any], *, stopped: bool, rang: list[str]) -> dict[str, Any]:
+    """A run that fused nothing has failed, unless it was cut short; so has one with an alarm."""
+    if summary["ok"] and rang:
+        summary["ok"] = False
+        summary["error"] = f"there {'was an alarm' if len(rang) == 1 else f'were {len(rang)} alarms'}: {', '.join(rang)}."
     if summary["ok"] and not stopped and not summary["fused"]:
         summary["ok"] = False
         summary["error"] = _why_none(summary)
@@ -187,8 +252,10 @@ def _judged(summary: dict[str, Any], *, stopped: bool) -> dict[str, Any]:
 
 def _why_none(summary: dict[str, Any]) -> str:
     if not all(summary["frames_in"]):
-        came = " and ".join(f"{count} frames from {side}" for side, count in zip(SIDES, summary["frames_in"], strict=False))
-        return f"no pair was fused: there were {came}."
+        names = plane_names(len(summary["frames_in"]))
+        came = " and ".join(f"{count} frames from {name}" for name, count in zip(names, summary["frames_in"], strict=True))
+        passed = f", and {summary['passed_over']} were passed over" if summary["passed_over"] else ""
+        return f"no pair was fused: there were {came}{passed}."
     miss = summary["nearest_miss_ms"]
     if summary["dropped"] or miss is None:
         return f"no pair was fused: {summary['dropped']} were dropped and {summary['unmatched']} frames had no partner."

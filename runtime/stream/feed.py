@@ -26,7 +26,7 @@ class Event:
 
     Args:
         kind: ``"lost"``, ``"back"``, ``"stalled"``, ``"resumed"``, ``"size"``, ``"broken"``, ``"ended"``, ``"mismatch"``,
-            ``"unpaired"``, ``"registered"``, ``"caution"``, ``"stopping"`` or ``"failed"``.
+            ``"unpaired"``, ``"cycle"``, ``"registered"``, ``"caution"``, ``"alarm"``, ``"stopping"`` or ``"failed"``.
         side: ``"near"``, ``"far"``, or empty when it concerns both.
         text: The sentence for people.
         seconds: Since the run began.

@@ -1,4 +1,4 @@
-"""Which of two focus settings the frames of one alternating camera were taken with."""
+"""Where frames are sharp, and how many of one camera's are missing: what its focus settings are told apart by."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 from ufafuse.runtime.stream.frames import FAR, NEAR, Array, Frame
 
 _GRID = 8
+_SMALL = 64
+_PATCH, _LEAST_PATCH = 64, 5  # rows and columns of a cell that are looked at; fewer than this and all are
 _SAME_FOCUS = 0.15  # change of log sharpness below which the first two frames have one focus
 _CLEAR = 0.5  # cosine from which the direction of a change is trusted
 _ADAPT = 0.5
@@ -16,19 +18,26 @@ _MOST_SKIPPED = 50
 _FOLLOW = 0.1
 
 
-class OrderSorter:
-    """Every second frame is near, from the first on; frames that the timestamps show to be missing are counted in.
+class Steps:
+    """Counts a camera's frames, those included that are missing.
 
-    Good for cameras with a steady rate and timestamps of their own.
+    Args:
+        by_index: By `Frame.index`, which the source counts where frames get lost as well; otherwise by the timestamps: good for
+            cameras with a steady rate and timestamps of their own.
     """
 
-    def __init__(self) -> None:
-        self._side = FAR
+    def __init__(self, *, by_index: bool = False) -> None:
+        self._by_index = by_index
+        self._index: int | None = None
         self._last: float | None = None
         self._interval = 0.0
 
-    def side_of(self, frame: Frame) -> int:
-        """`NEAR` or `FAR` for the camera's next frame."""
+    def to(self, frame: Frame) -> int:
+        """Frames from the last one to this, itself counted: 1 where none is missing, and for the first."""
+        if self._by_index:
+            steps = 1 if self._index is None else max(1, frame.index - self._index)
+            self._index = frame.index
+            return steps
         steps = 1
         if self._last is not None:
             gap = frame.timestamp - self._last
@@ -38,7 +47,19 @@ class OrderSorter:
                 shorter = gap < self._interval / _SKIPPED_FROM  # the gaps until now had frames missing in them
                 self._interval += (gap - self._interval) * (1 if shorter or not self._interval else _FOLLOW)
         self._last = frame.timestamp
-        self._side = (self._side + steps) % 2
+        return steps
+
+
+class OrderSorter:
+    """Every second frame is near, from the first on; frames that the timestamps show to be missing are counted in."""
+
+    def __init__(self) -> None:
+        self._steps = Steps()
+        self._side = FAR
+
+    def side_of(self, frame: Frame) -> int:
+        """`NEAR` or `FAR` for the camera's next frame."""
+        self._side = (self._side + self._steps.to(frame)) % 2
         return self._side
 
 
@@ -86,11 +107,47 @@ class SharpnessSorter:
 
 def _sharpness(picture: Array) -> Array:
     """Logarithm of the mean absolute Laplacian in each cell of the grid, float32."""
-    if picture.ndim == 3:
-        code = cv2.COLOR_BGRA2GRAY if picture.shape[2] == 4 else cv2.COLOR_BGR2GRAY
-        grey = picture[..., 0] if picture.shape[2] == 1 else cv2.cvtColor(picture, code)
-    else:
-        grey = picture
-    edges = np.abs(cv2.Laplacian(grey, cv2.CV_32F))
+    edges = np.abs(cv2.Laplacian(_grey(picture), cv2.CV_32F))
     cells = cv2.resize(edges, (_GRID, _GRID), interpolation=cv2.INTER_AREA)
     return np.log(cells + 1e-3)
+
+
+def sharpness_of(picture: Array) -> Array:
+    """How sharp the picture is in each cell of a grid of 8 x 8: the logarithm of the mean absolute Laplacian, float32.
+
+    Of large pictures a patch in each cell is looked at, so that the cost has a bound. Cells without detail are held up to a
+    tenth of the mean: their noise says nothing.
+    """
+    height, width = picture.shape[:2]
+    tall, wide = (min(_PATCH, side // _GRID) for side in (height, width))
+    if min(tall, wide) < _LEAST_PATCH:
+        cells = np.exp(_sharpness(picture))
+    else:
+        rows, columns = (_inside(side, patch) for side, patch in ((height, tall), (width, wide)))
+        grey = _grey(picture[np.ix_(rows, columns)])
+        edges = np.abs(cv2.Laplacian(grey, cv2.CV_32F)).reshape(_GRID, tall, _GRID, wide)
+        cells = edges[:, 1:-1, :, 1:-1].mean(axis=(1, 3))
+    return np.asarray(np.log(cells + 0.1 * cells.mean() + 1e-6), np.float32)
+
+
+def small_of(picture: Array) -> Array:
+    """What the picture shows, in 64 x 64 and as if out of focus, float32: for seeing whether the scene has moved."""
+    stride = max(1, min(picture.shape[:2]) // (4 * _SMALL))
+    grey = _grey(np.ascontiguousarray(picture[::stride, ::stride]))
+    small = cv2.resize(grey, (_SMALL, _SMALL), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(small, (0, 0), 2.0))
+
+
+def _inside(side: int, patch: int) -> Array:
+    """The rows (or columns) of a patch in the middle of each cell."""
+    middles = (np.arange(_GRID) * 2 + 1) * side // (2 * _GRID)
+    return np.asarray((middles[:, np.newaxis] - patch // 2 + np.arange(patch)).reshape(-1))
+
+
+def _grey(picture: Array) -> Array:
+    if picture.ndim == 2:
+        return picture
+    if picture.shape[2] == 1:
+        return picture[..., 0]
+    code = cv2.COLOR_BGRA2GRAY if picture.shape[2] == 4 else cv2.COLOR_BGR2GRAY
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(picture), code))

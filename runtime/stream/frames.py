@@ -1,17 +1,28 @@
 """A frame of a stream, two that belong together, and what became of them."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ufafuse.runtime.stream.quality import Quality
 
 Array = NDArray[Any]
 
 NEAR, FAR = 0, 1
 SIDES = ("near", "far")
+
+
+def plane_names(count: int) -> list[str]:
+    """What reports call the focus settings: near, far, and by number those between."""
+    return ["near", *(f"plane {number}" for number in range(2, count)), "far"]
+
 
 _DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
 
@@ -25,20 +36,34 @@ class Frame:
         index: The source's own count, or the number in the file's name.
         timestamp: When it was exposed, in seconds of the source's clock: pairs are made by it.
         arrived: When it reached this process, in seconds of `time.monotonic`: latency is counted from it.
+        plane: The focus setting of one camera that moves its focus, from 0, where the source knows it (chunk data, the lens's
+            driver); -1 while the lens moves.
     """
 
     array: Array
     index: int
     timestamp: float
     arrived: float
+    plane: int | None = None
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two frames of one moment."""
+    """Two frames of one moment; of one camera with more focus settings, all of them.
+
+    Args:
+        near, far: The first and the last.
+        between: Those of the other settings, from near to far.
+    """
 
     near: Frame
     far: Frame
+    between: tuple[Frame, ...] = ()
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """All of them, from near to far."""
+        return (self.near, *self.between, self.far)
 
     @property
     def skew(self) -> float:
@@ -47,8 +72,8 @@ class Pair:
 
     @property
     def arrived(self) -> float:
-        """When the later of the two arrived, in seconds of `time.monotonic`."""
-        return max(self.near.arrived, self.far.arrived)
+        """When the last of them arrived, in seconds of `time.monotonic`."""
+        return max(frame.arrived for frame in self.frames)
 
 
 @dataclass(frozen=True)
@@ -61,6 +86,9 @@ class FusedPair:
         map: H x W float32 in [0, 1], the near frame's weight, where it was asked for and the network has one.
         number: Counts fused pairs from 0.
         started: When its fusion began, in seconds of `time.monotonic`.
+        fuse_ms: What the fusion took.
+        depth: H x W float32 in [0, 1], where the surface is in focus: 0 at the first setting, 1 at the last; where asked for.
+        quality: How good it is; None where there was no time to judge it.
     """
 
     pair: Pair
@@ -68,6 +96,9 @@ class FusedPair:
     map: Array | None
     number: int
     started: float
+    fuse_ms: float = 0.0
+    depth: Array | None = None
+    quality: Quality | None = None
 
 
 def fault_of(array: object) -> str:
@@ -90,6 +121,8 @@ def fault_in(frame: object) -> str:
             return f"the {name} {value!r}, which is no moment in seconds"
     if not isinstance(frame.index, Integral):
         return f"the number {frame.index!r}, which is no whole one"
+    if not (frame.plane is None or isinstance(frame.plane, Integral)):
+        return f"the focus setting {frame.plane!r}, which is no whole number"
     return fault_of(frame.array)
 
 

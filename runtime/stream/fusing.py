@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -9,9 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from ufafuse.runtime.bayer import demosaiced, pattern_from
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.frames import check_frames
 from ufafuse.runtime.fuser import Fuser
-from ufafuse.runtime.levels import Levels
+from ufafuse.runtime.levels import Levels, kind_with_levels, white_of_mosaics
+from ufafuse.runtime.models import default_for
 from ufafuse.runtime.registration.live import Registration
+from ufafuse.runtime.registration.live_gain import LiveGain
+from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
+from ufafuse.runtime.stacks.relief import HeightOptions, known_or_filled
 from ufafuse.runtime.stream.frames import Array
 
 COPY = "copy"
@@ -23,18 +31,27 @@ class EngineOptions:
     """What to fuse with.
 
     Args:
-        model: As `Fuser` takes it, or ``"copy"``: no network, the near frame passes through.
+        model: As `Fuser` takes it, or ``"copy"``: no network, the near frame passes through. None: the default network for so
+            many ``planes``.
+        planes: Frames that are fused into one.
         fuser: Backend, precision, threads, memory, ...: `Fuser`'s other arguments.
-        align: ``"off"``, or how the far frames may lie to the near ones (`ufafuse.runtime.registration.align.MOTIONS`).
+        align: ``"off"``, or how the other frames may lie to the near ones (`ufafuse.runtime.registration.align.MOTIONS`).
         align_every: Seconds after which that is estimated anew; None keeps the first estimate.
         white: Level of white of 16-bit frames, such as 4095 for 12 bits; None: it is found in each pair.
+        bayer: The pattern of raw frames (H x W); the results have colour.
+        match_gain: Multiply the other frames' levels to match the near ones', by factors that are held steady.
+        depth: Find heights too; for a network that gathers (`Fuser.gathers`).
     """
 
     model: str | None = None
+    planes: int = 2
     fuser: dict[str, Any] = field(default_factory=dict)
     align: str = OFF
     align_every: float | None = None
     white: float | None = None
+    bayer: str | None = None
+    match_gain: bool = False
+    depth: bool = False
 
 
 class Engine:
@@ -43,7 +60,7 @@ class Engine:
     Args:
         options: What to fuse with.
         wants_map: Asked before each pair whether the map is worth computing.
-        report: Told what the registration found.
+        report: Told what the registration found, and what a stack's fusion warns of.
 
     Raises:
         InputError, ModelError, BackendError: As `Fuser`.
@@ -51,30 +68,89 @@ class Engine:
 
     def __init__(self, options: EngineOptions, *, wants_map: Callable[[], bool], report: Callable[[str], None]) -> None:
         self._wants_map = wants_map
-        aligned = options.align != OFF
-        self._registration = Registration(options.align, every=options.align_every, report=report) if aligned else None
+        self._report = report
+        others = options.planes - 1 if options.align != OFF else 0
+        self._registrations = [Registration(options.align, every=options.align_every, report=report) for _ in range(others)]
+        self._gains = [LiveGain() for _ in range(options.planes - 1)] if options.match_gain else []
+        self._bayer = None if options.bayer is None else pattern_from(options.bayer)
+        self._depth = options.depth
         self._white = options.white
+        self._sensor_white = options.white
         self._levels: Levels | None = None
-        self._fuser = None if options.model == COPY else Fuser(options.model, **options.fuser)
+        self._planes = options.planes
+        self._warned: set[str] = set()
+        model = options.model or default_for(options.planes, of_stack=options.depth)
+        self._fuser = None if options.model == COPY else Fuser(model, **options.fuser)
+        if options.depth and (self._fuser is None or not self._fuser.gathers):
+            self.close()
+            raise InputError(
+                f"`depth` needs a network that sees all frames at once, and {model} does not: take `model=ufa-stack`."
+            )
 
-    def fuse(self, near: Array, far: Array) -> Array | tuple[Array, Array | None]:
-        """Fuse one pair: the fused frame, or (fused, map) where the map is wanted."""
-        if self._registration is not None:
-            far = self._registration.moved(near, far)
+    def fuse(self, *frames: Array) -> Array | tuple[Array, Array | None] | tuple[Array, Array | None, Array | None]:
+        """Fuse the frames of one moment: the fused frame; with its map where that is wanted; with its heights likewise.
+
+        Args:
+            frames: From near to far, two or as many as there are planes.
+        """
+        near, *others = self._comparable(list(frames))
         if self._fuser is None:
             return np.array(near)
         wants_map = self._wants_map()
         white = self._white if near.dtype == np.uint16 else None
-        made = self._fuser.fuse_pair(near, far, white=white, want_map=wants_map)
-        if made.levels is not None and (self._levels is None or made.levels.white > self._levels.white):
-            self._levels = made.levels
-        return (made.fused, made.map) if wants_map else made.fused
+        depth = None
+        if len(others) == 1 and not self._depth:
+            pair = self._fuser.fuse_pair(near, others[0], white=white, want_map=wants_map)
+            fused, won, levels = pair.fused, pair.map, pair.levels
+        else:
+            options = StackOptions(white=white, want_map=wants_map, want_height=self._depth)
+            stack = fuse_stack(self._fuser, [near, *others], options)
+            fused, won, levels = stack.fused, stack.map, stack.levels
+            depth = _depth_of(stack, len(frames)) if self._depth else None
+            self._warn(stack.warnings)
+        if levels is not None and (self._levels is None or levels.white > self._levels.white):
+            self._levels = levels
+        if self._depth:
+            return fused, won, depth
+        return (fused, won) if wants_map else fused
+
+    def _comparable(self, frames: list[Array]) -> list[Array]:
+        """The frames in colour, in the near one's geometry and as bright as it, as far as that is asked for."""
+        if self._bayer is not None:
+            frames = [self._in_colour(frame, self._bayer) for frame in frames]
+        near, *others = frames
+        if self._registrations:
+            moved = zip(self._registrations, others, strict=True)
+            others = [registration.moved(near, other) for registration, other in moved]
+        if self._gains:
+            kind, _ = kind_with_levels([near, *others], white=self._white if near.dtype == np.uint16 else None)
+            others = [gain.matched(near, other, kind) for gain, other in zip(self._gains, others, strict=True)]
+        return [near, *others]
+
+    def _in_colour(self, mosaic: Array, pattern: str) -> Array:
+        if mosaic.dtype != np.uint16:
+            return demosaiced(mosaic, pattern)
+        if self._white is None:  # the greatest so far: a level that comes and goes would flicker
+            self._sensor_white = max(self._sensor_white or 0.0, white_of_mosaics([mosaic], None) or 0.0)
+        return demosaiced(mosaic, pattern, white=self._sensor_white)
+
+    def _warn(self, warnings: list[str]) -> None:
+        """Tell each kind of warning once: a stack has them, and the next one a moment later has them again."""
+        for text in warnings:
+            kind = re.sub(r"[0-9.]+", "", text)
+            if kind not in self._warned:
+                self._warned.add(kind)
+                self._report(text)
 
     def warm(self, size: tuple[int, int]) -> None:
         """Let the engine compile for frames of this height and width, and find its memory, before the first pair comes."""
-        if self._fuser is not None:
-            dark = np.zeros((*size, 3), np.uint8)
+        if self._fuser is None:
+            return
+        dark = np.zeros((*size, 3), np.uint8)
+        if self._planes == 2 and not self._depth:
             self._fuser.fuse(dark, dark)
+        else:
+            fuse_stack(self._fuser, [dark] * self._planes, StackOptions(want_height=self._depth))
 
     def to_json(self) -> dict[str, Any]:
         """For the summary: backend, precision, model, and the registration in force."""
@@ -89,14 +165,38 @@ class Engine:
             }
         if self._levels is not None:
             engine |= {"white": self._levels.white, "white_found": self._levels.why}
-        if self._registration is not None:
-            alignment = self._registration.alignment
-            engine["alignment"] = None if alignment is None else alignment.to_json()
+        found = [None if it.alignment is None else it.alignment.to_json() for it in self._registrations]
+        if found:
+            engine["alignment"] = found[-1]
+        if len(found) > 1:
+            engine["alignments"] = found
+        if self._gains:
+            held = [None if gain.gains is None else [round(float(one), 4) for one in gain.gains] for gain in self._gains]
+            engine["gains"] = held
         return engine
+
+    def about(self) -> dict[str, str]:
+        """What is fused with, for people: ``model``, ``backend``, ``precision``."""
+        if self._fuser is None:
+            return {"model": "", "backend": COPY, "precision": ""}
+        return {"model": self._fuser.model.stem, "backend": self._fuser.backend, "precision": str(self._fuser.precision or "")}
+
+    def close(self) -> None:
+        """Free the engine; may be called twice."""
+        if self._fuser is not None:
+            self._fuser.close()
 
     def __enter__(self) -> Engine:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._fuser is not None:
-            self._fuser.close()
+        self.close()
+
+
+def _depth_of(stack: Stacked, planes: int) -> Array:
+    """H x W float32 in [0, 1], filled where nothing is known: 0 at the first of the settings, 1 at the last."""
+    assert stack.height is not None
+    assert stack.levels is not None
+    kind = stack.levels.of(check_frames([stack.fused], open_ended=True))
+    heights = known_or_filled(stack.height, stack.fused, kind, HeightOptions(fill=True))
+    return np.clip(heights / np.float32(planes - 1), 0, 1)

@@ -63,6 +63,13 @@ def draw_number(image: Array, number: int, band: int) -> None:
         image[own : own + row, : line.size] = line if image.ndim == 2 else line[:, np.newaxis]
 
 
+def clear_numbers(image: Array) -> None:
+    """Make both rows flat grey, in place: a frame that carries no number."""
+    row = _row_height(image.shape[0])
+    for top in (*_tops(image.shape[0], 0), *_tops(image.shape[0], 1)):
+        image[top : top + row] = _GREY
+
+
 def read_number(image: Array, band: int) -> int | None:
     """The number in one band of ``image``, or None when it is not there, damaged, or differs between top and bottom."""
     height, width = image.shape[:2]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.stream.feed import RetryPolicy
-from ufafuse.runtime.stream.pairing import AlternatingPairing, NearestPairing, Pairing
+from ufafuse.runtime.stream.pairing import NearestPairing, Pairing, PlanePairing
 from ufafuse.runtime.stream.pairqueue import BLOCK, DROP_OLDEST, WHEN_LATE
+from ufafuse.runtime.stream.planes import AUTO, sorter_for
 from ufafuse.runtime.stream.sources.base import Source
 
-AUTO = "auto"
 PAIR_BY = (AUTO, "time", "number")
-ALTERNATE_BY = ("order", "sharpness")
+ALTERNATE_BY = ("order", "sharpness", "number")
+MOST_PLANES = 100
 DEFAULT_SKEW = 0.02
 
 
@@ -26,8 +29,12 @@ class PipelineOptions:
             interval where that is less; any for an alternating one.
         far_offset: Added to the far source's timestamps, for cameras of which one is known to be late.
         pair_by: ``"time"``, ``"number"`` (of files), or ``"auto"``: by number where both sources are numbered.
-        alternate_by: How an alternating camera's frames are told apart: ``"order"`` or ``"sharpness"``.
-        swap: The alternating camera's first frame is far.
+        planes: Focus settings of one camera that moves its focus; more than two are fused as a stack.
+        settle: Frames of it to pass over after each step; ``"auto"``: as many as are seen to be unsettled, and nothing is fused
+            before that is known. None: none, unless some are seen to be.
+        alternate_by: How its frames are told apart: ``"order"`` (with what they show, where that says something),
+            ``"sharpness"``, or ``"number"``: by `Frame.index`. `Frame.plane` counts before these, but for sharpness.
+        swap: Its first frame is far.
         when_late: ``"drop-oldest"``, ``"block"``, or ``"auto"``: block for recordings, drop for what is live.
         queue: Pairs that wait for the fusion, and fused pictures that wait for the sink.
         waiting: Frames a side that wait for a partner, or those of 0.06 s if that is more.
@@ -45,6 +52,8 @@ class PipelineOptions:
     max_skew: float | None = None
     far_offset: float = 0.0
     pair_by: str = AUTO
+    planes: int = 2
+    settle: int | str | None = None
     alternate_by: str = ALTERNATE_BY[0]
     swap: bool = False
     when_late: str = AUTO
@@ -61,9 +70,15 @@ class PipelineOptions:
         for name, options in (("pair_by", PAIR_BY), ("alternate_by", ALTERNATE_BY), ("when_late", (AUTO, *WHEN_LATE))):
             if getattr(self, name) not in options:
                 raise InputError(f"`{name}={getattr(self, name)}` is not known: choose one of {', '.join(options)}.")
-        for name, least in (("queue", 1), ("waiting", 2), ("frames", 1)):
+        if isinstance(self.settle, str) and self.settle != AUTO:
+            raise InputError(f"`settle={self.settle}` is no number of frames: give one, or auto.")
+        if self.planes > MOST_PLANES:
+            raise InputError(f"`planes={self.planes}` is too many: give at most {MOST_PLANES}.")
+        if isinstance(self.settle, int) and self.settle > MOST_PLANES:
+            raise InputError(f"`settle={self.settle}` is too many: give at most {MOST_PLANES}.")
+        for name, least in (("queue", 1), ("waiting", 2), ("frames", 1), ("planes", 2), ("settle", 0)):
             value = getattr(self, name)
-            if value is not None and value < least:
+            if isinstance(value, int) and value < least:
                 raise InputError(f"`{name}={value}` is too little: give at least {least}.")
         for name in ("max_skew", "late_after", "stall_after", "idle", "seconds"):
             value = getattr(self, name)
@@ -73,8 +88,8 @@ class PipelineOptions:
     @property
     def most_frames(self) -> int:
         """Frames that are held at once when all queues are full, both sides read, one pair is fused and one written."""
-        waiting, reading, under_way = 2 * self.waiting, 2, 3 + 3
-        return waiting + reading + 2 * self.queue + 3 * self.queue + under_way
+        waiting, reading, pair = 2 * self.waiting, 2, self.planes
+        return waiting + reading + pair * self.queue + (pair + 1) * self.queue + 2 * (pair + 1)
 
     def when_late_for(self, sources: list[Source]) -> str:
         """The policy with ``"auto"`` settled."""
@@ -86,15 +101,30 @@ class PipelineOptions:
         """How many frames of a recording wait for a partner before its reader does; 0 where a source is live."""
         return 0 if any(source.live for source in sources) else self.waiting
 
-    def pairing_for(self, sources: list[Source]) -> Pairing:
+    def pairing_for(self, sources: list[Source], tell: Callable[[str], None] = ignored) -> Pairing:
         """The pairing for one alternating source or for two.
+
+        Args:
+            sources: One or two.
+            tell: Takes a sentence for people, from the thread that reads.
 
         Raises:
             InputError: Pairs by number were asked of sources that have none.
         """
         if len(sources) == 1:
             skew = math.inf if self.max_skew is None else self.max_skew
-            return AlternatingPairing(by_sharpness=self.alternate_by == "sharpness", swap=self.swap, max_skew=skew)
+            source = sources[0]
+            sorter = sorter_for(
+                self.planes,
+                self.settle,
+                self.alternate_by,
+                live=source.live or self.when_late == DROP_OLDEST,
+                by_index=source.numbered,
+                tell=tell,
+            )
+            return PlanePairing(self.planes, sorter, swap=self.swap, max_skew=skew)
+        if self.planes != 2 or self.settle is not None:
+            raise InputError("`planes` and `settle` are for one camera that moves its focus: give it as `alternating`.")
         numbered = all(source.numbered for source in sources)
         if self.pair_by == "number" and not numbered:
             raise InputError("`pair_by=number` needs two folders of numbered files: omit it for other sources.")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from bisect import insort
+from collections.abc import Iterable
+from typing import Any
 
 from ufafuse.runtime.stream.focus import OrderSorter, SharpnessSorter
 from ufafuse.runtime.stream.frames import FAR, NEAR, Frame, Pair
+from ufafuse.runtime.stream.planes import OfTwo, Sorter
 
 _SURE = 0.4  # of a side's frame interval: no later frame of it can be nearer than this
 _FOLLOW = 0.2
@@ -25,16 +28,23 @@ class Pairing(ABC):
 
     Attributes:
         max_skew: Greatest distance within a pair, in seconds (or numbers).
-        received, unmatched: Frames by side.
+        received, unmatched: Frames by side (of one camera: by focus setting).
+        passed_over: Frames of one camera that are of no setting: the lens was moving, or they come again.
         nearest_miss: Seconds between the two frames that came closest without being a pair; infinite where there were none,
             or no times.
     """
 
-    def __init__(self, max_skew: float) -> None:
+    def __init__(self, max_skew: float, planes: int = 2) -> None:
         self.max_skew = max_skew
-        self.received = [0, 0]
-        self.unmatched = [0, 0]
+        self.received = [0] * planes
+        self.unmatched = [0] * planes
+        self.passed_over = 0
         self.nearest_miss = math.inf
+
+    @property
+    def cycle(self) -> dict[str, Any]:
+        """What was found of the cycle of one camera: ``frames``, ``frames_a_plane``; empty where nothing was."""
+        return {}
 
     @abstractmethod
     def add(self, side: int, frame: Frame) -> list[Pair]:
@@ -95,7 +105,8 @@ class NearestPairing(Pairing):
 
     def add(self, side: int, frame: Frame) -> list[Pair]:
         """Take a frame; the pairs that are settled by it."""
-        key = (frame.index if self._by_number else frame.timestamp) + self._offsets[side]
+        # Numbers stay whole: those made of time stamps are beyond what a float tells apart.
+        key = frame.index if self._by_number else frame.timestamp + self._offsets[side]
         # The count breaks ties, so that frames themselves are never compared.
         insort(self._frames[side], (key, self.received[side], frame))
         self.received[side] += 1
@@ -198,49 +209,87 @@ class NearestPairing(Pairing):
         self.unmatched[side] += 1
 
 
-class AlternatingPairing(Pairing):
-    """One camera that changes its focus from frame to frame: a near frame goes with the far frame that follows it.
+class PlanePairing(Pairing):
+    """One camera that moves its focus: one settled frame of each setting, in the order of time, is fused.
 
     Args:
-        by_sharpness: Tell the two settings apart by where the frame is sharp (`SharpnessSorter`) and not by the order
-            (`OrderSorter`).
+        planes: Focus settings.
+        sorter: Says which setting a frame is of.
+        swap: The first frame is the far one.
+        max_skew: Greatest time from the first to the last frame of a moment, in seconds.
+    """
+
+    def __init__(self, planes: int, sorter: Sorter, *, swap: bool = False, max_skew: float = math.inf) -> None:
+        super().__init__(max_skew, planes=planes)
+        self._sorter = sorter
+        self._planes = planes
+        self._swap = swap
+        self._open: list[Frame] = []
+
+    @property
+    def cycle(self) -> dict[str, Any]:
+        """What was found of the camera's cycle: ``frames``, ``frames_a_plane``; empty where nothing was."""
+        return self._sorter.told
+
+    def add(self, side: int, frame: Frame) -> list[Pair]:  # noqa: ARG002 - all settings come through one source
+        """Take the camera's next frame."""
+        return self._joined(self._sorter.take(frame))
+
+    def end(self, side: int) -> list[Pair]:  # noqa: ARG002 - likewise
+        """The camera has ended."""
+        pairs = self._joined(self._sorter.end())
+        self._give_up()
+        return pairs
+
+    def _joined(self, entries: Iterable[tuple[Frame, int | None]]) -> list[Pair]:
+        pairs = []
+        for frame, plane in entries:
+            if plane is None:
+                self.passed_over += 1
+            elif (pair := self._with(frame, plane)) is not None:
+                pairs.append(pair)
+        return pairs
+
+    def _with(self, frame: Frame, plane: int) -> Pair | None:
+        if self._swap and self._planes == 2:
+            plane = 1 - plane
+        self.received[self._shown(plane)] += 1
+        if plane == 0:
+            self._give_up()
+        if plane != len(self._open):
+            self._give_up()
+            self.unmatched[self._shown(plane)] += 1
+            return None
+        self._open.append(frame)
+        gap = frame.timestamp - self._open[0].timestamp
+        if gap > self.max_skew:
+            self.nearest_miss = min(self.nearest_miss, gap)
+            self._give_up()
+            return None
+        if len(self._open) < self._planes:
+            return None
+        near, *between, far = self._open[::-1] if self._swap and self._planes > 2 else self._open
+        self._open = []
+        return Pair(near, far, tuple(between))
+
+    def _shown(self, plane: int) -> int:
+        """The number by which the setting is counted: with ``swap``, and more than two, from the far one on."""
+        return self._planes - 1 - plane if self._swap and self._planes > 2 else plane
+
+    def _give_up(self) -> None:
+        for plane in range(len(self._open)):
+            self.unmatched[self._shown(plane)] += 1
+        self._open = []
+
+
+class AlternatingPairing(PlanePairing):
+    """Two settings in turn, told apart by nothing but the order or each frame's own sharpness.
+
+    Args:
+        by_sharpness: Tell them apart by where the frame is sharp, and not by the order.
         swap: The first frame is far.
         max_skew: Greatest time between the two, in seconds.
     """
 
     def __init__(self, *, by_sharpness: bool = False, swap: bool = False, max_skew: float = math.inf) -> None:
-        super().__init__(max_skew)
-        self._sorter = SharpnessSorter() if by_sharpness else OrderSorter()
-        self._swap = swap
-        self._near: Frame | None = None
-
-    def add(self, side: int, frame: Frame) -> list[Pair]:  # noqa: ARG002 - both sides come through one source
-        """Take the camera's next frame."""
-        focus = self._sorter.side_of(frame)
-        focus = 1 - focus if self._swap else focus
-        self.received[focus] += 1
-        if focus == NEAR:
-            self._give_up_near()
-            self._near = frame
-            return []
-        if self._near is None:
-            self.unmatched[FAR] += 1
-            return []
-        gap = frame.timestamp - self._near.timestamp
-        if gap > self.max_skew:
-            self.nearest_miss = min(self.nearest_miss, gap)
-            self.unmatched[FAR] += 1
-            self._give_up_near()
-            return []
-        pair, self._near = Pair(self._near, frame), None
-        return [pair]
-
-    def end(self, side: int) -> list[Pair]:  # noqa: ARG002 - likewise
-        """The camera has ended."""
-        self._give_up_near()
-        return []
-
-    def _give_up_near(self) -> None:
-        if self._near is not None:
-            self.unmatched[NEAR] += 1
-            self._near = None
+        super().__init__(2, OfTwo(SharpnessSorter() if by_sharpness else OrderSorter()), swap=swap, max_skew=max_skew)

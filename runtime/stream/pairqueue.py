@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ufafuse.runtime.callbacks import ignored
-from ufafuse.runtime.stream.frames import FAR, NEAR, Frame, Pair, size_of
+from ufafuse.runtime.stream.frames import FAR, NEAR, Frame, Pair, plane_names, size_of
 from ufafuse.runtime.stream.pairing import Pairing
 
 DROP_OLDEST, BLOCK = "drop-oldest", "block"
@@ -20,13 +20,15 @@ class PairCounts:
     """What became of the frames.
 
     Args:
-        frames_in, unmatched: Frames by side.
+        frames_in, unmatched: Frames by side, or by focus setting of one camera.
+        passed_over: Frames of one camera that are of no setting.
         taken, dropped, waiting: Pairs.
         nearest_miss, max_skew: As `Pairing`'s, in seconds.
     """
 
     frames_in: list[int]
     unmatched: list[int]
+    passed_over: int
     taken: int
     dropped: int
     waiting: int
@@ -123,6 +125,7 @@ class PairQueue:
             return PairCounts(
                 frames_in=list(self._pairing.received),
                 unmatched=[count + self._mismatched for count in self._pairing.unmatched],
+                passed_over=self._pairing.passed_over,
                 taken=self._taken,
                 dropped=self._dropped,
                 waiting=len(self._pairs),
@@ -145,11 +148,14 @@ class PairQueue:
             self._dropped += 1
 
     def _fit(self, pair: Pair) -> bool:
-        near, far = pair.near.array, pair.far.array
-        if near.shape == far.shape and near.dtype == far.dtype:
+        near = pair.near.array
+        others = [(name, frame.array) for name, frame in zip(plane_names(len(pair.frames)), pair.frames, strict=True)]
+        unlike = [(name, it) for name, it in others if it.shape != near.shape or it.dtype != near.dtype]
+        if not unlike:
             self._mismatch = ""
             return True
-        text = f"near is {size_of(near)} {near.dtype}, far is {size_of(far)} {far.dtype}: such pairs cannot be fused"
+        name, other = unlike[-1]
+        text = f"near is {size_of(near)} {near.dtype}, {name} is {size_of(other)} {other.dtype}: such pairs cannot be fused"
         if text != self._mismatch:
             self._mismatch = text
             self._on_mismatch(text)

@@ -12,7 +12,8 @@ from typing import Any
 
 from ufafuse.runtime.errors import InputError, OutputError, UfaError
 from ufafuse.runtime.stream.feed import Event, Feed
-from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES, Array, FusedPair, Pair, fault_of
+from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES, FusedPair, Pair, fault_of
+from ufafuse.runtime.stream.judge import Judge
 from ufafuse.runtime.stream.opening import OPEN_SECONDS, Opening, closed, trouble_of
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pairqueue import PairQueue
@@ -22,7 +23,7 @@ from ufafuse.runtime.stream.stats import Meter, resident_mib
 from ufafuse.runtime.stream.watch import Watcher, milliseconds
 from ufafuse.runtime.texts import one_line
 
-Fuse = Callable[[Array, Array], Any]
+Fuse = Callable[..., Any]
 
 _TICK = 0.1
 _EVENTS_KEPT = 100
@@ -37,13 +38,15 @@ class Pipeline:
         near: The source in focus on what is near, or the one camera that alternates its focus.
         far: The source in focus on what is far; None makes pairs of ``near``'s consecutive frames.
         fuse: ``fuse(near, far)`` on two pictures (H x W or H x W x 3 BGR, uint8 or uint16, not to be written into) returns
-            the fused one, or (fused, map or None). It runs in a thread of its own, one pair at a time.
+            the fused one, (fused, map or None), or (fused, map or None, depth or None). It runs in a thread of its own, one
+            pair at a time. With more than two ``planes`` it is given as many pictures, from near to far.
         sink: Where fused pictures go; None leaves them to ``on_frame``.
         options: Pairing, queues, limits.
         on_frame: Called with each `FusedPair` after it was written, in the writing thread: what it takes, the line waits.
         on_event: Called with each `Event`, from any thread.
         prepare: Called once by `start`, when everything is open and before the run's first moment, with the frames' height and
             width, or None where no source knows them yet: for what would hold up the first pair, such as compiling.
+        judge: Judges the results, logs them, sounds alarms; None: they are judged, and no more.
 
     Raises:
         InputError: The options do not fit the sources.
@@ -64,6 +67,7 @@ class Pipeline:
         on_frame: Callable[[FusedPair], None] | None = None,
         on_event: Callable[[Event], None] | None = None,
         prepare: Callable[[tuple[int, int] | None], None] | None = None,
+        judge: Judge | None = None,
     ) -> None:
         self.options = options or PipelineOptions()
         self.error: Exception | None = None
@@ -74,8 +78,9 @@ class Pipeline:
         self._on_frame = on_frame
         self._on_event = on_event
         self._prepare = prepare
+        self.judge = judge or Judge()
         self._when_late = self.options.when_late_for(self._sources)
-        pairing = self.options.pairing_for(self._sources)
+        self._pairing = pairing = self.options.pairing_for(self._sources, tell=lambda text: self.report("cycle", "", text))
         self._pairs = PairQueue(
             pairing,
             size=self.options.queue,
@@ -134,6 +139,7 @@ class Pipeline:
             if self._sink is not None:
                 self._sink.tell = lambda text: self.report("caution", "", text)
                 self._sink.open()
+            self.judge.open()
             if self._prepare is not None:
                 self._prepare(next((source.size for source in opened if source.size is not None), None))
             self._meter.started = time.monotonic()
@@ -214,11 +220,13 @@ class Pipeline:
             "dropped": dropped,
             "unmatched": sum(counts.unmatched),
             "unmatched_by_side": counts.unmatched,
+            "passed_over": counts.passed_over,
             "broken": self._by_side("broken"),
             "reconnects": self._by_side("reconnects"),
             "waiting": counts.waiting + under_way,
             "sources": [self._state(feed) for feed in self._feeds],
             **figures,
+            **self.judge.figures(),
             "rss_mib": resident_mib(),
         }
 
@@ -233,6 +241,8 @@ class Pipeline:
         summary["when_late"] = self._when_late
         counts = self._pairs.counts()
         summary["max_skew_ms"] = milliseconds(counts.max_skew)
+        if len(self._sources) == 1:
+            summary |= {"planes": self.options.planes, "cycle": self._pairing.cycle}
         summary["nearest_miss_ms"] = milliseconds(counts.nearest_miss)
         summary["outputs"] = [str(path) for path in self._sink.outputs] if self._sink else []
         summary["events"] = [f"{event.seconds:.1f} s {event.side} {event.kind}: {event.text}" for event in self.events]
@@ -257,14 +267,15 @@ class Pipeline:
 
     def _fused(self, pair: Pair, number: int) -> FusedPair:
         started = self._fusing_since = time.monotonic()
-        result = self._fuse(pair.near.array, pair.far.array)
+        result = self._fuse(*(frame.array for frame in pair.frames))
         self._fusing_since = None
-        fused, weights = result if isinstance(result, tuple) else (result, None)
+        fused, weights, *more = result if isinstance(result, tuple) else (result, None)
         fault = fault_of(fused)
         if fault:
             raise UfaError(f"the fusing function returned {fault}: it must return a picture like those it was given.")
-        self._meter.fusion_done(time.monotonic() - started)
-        return FusedPair(pair, fused, weights, number, started)
+        seconds = time.monotonic() - started
+        self._meter.fusion_done(seconds)
+        return FusedPair(pair, fused, weights, number, started, seconds * 1000, more[0] if more else None)
 
     def _write_all(self) -> None:
         writable = True
@@ -277,6 +288,10 @@ class Pipeline:
         finally:
             self._writing_since = time.monotonic()
             try:
+                self.judge.close()
+            except Exception as error:  # noqa: BLE001 - likewise
+                self._fail(error)
+            try:
                 if self._sink is not None:
                     self._sink.close()
             except Exception as error:  # noqa: BLE001 - likewise
@@ -284,10 +299,12 @@ class Pipeline:
 
     def _written(self, item: FusedPair) -> bool:
         try:
+            item = self.judge.judged(item)
             if self._sink is not None:
                 self._sink.write(item)
             if self._on_frame is not None:
                 self._on_frame(item)
+            self.judge.written(item)
         except Exception as error:  # noqa: BLE001 - likewise
             self._fail(error)
             return False

@@ -17,19 +17,20 @@ _PLAIN_EVERY = 30.0  # seconds between lines where stderr is no terminal, such a
 
 
 def line_of(figures: dict[str, Any]) -> str:
-    """One line: frames in, fused, dropped, unmatched, late, latency, rate, and a source that is not well."""
+    """One line: frames in and rate first, which a narrow terminal keeps, what is not well, latency, what became of frames."""
     latency = " ".join(f"{name} {_milliseconds(value)}" for name, value in figures["latency_ms"].items())
     received = "/".join(str(count) for count in figures["frames_in"])
     line = (
-        f"in {received}  fused {figures['fused']}  dropped {figures['dropped']}  unmatched {figures['unmatched']}  "
-        f"late {figures['late']}  {latency} ms  {figures['fps_now']:.1f} /s"
+        f"{latency} ms  fused {figures['fused']}  dropped {figures['dropped']}  "
+        f"unmatched {figures['unmatched']}  late {figures['late']}"
     )
     unwell = [
         f"{side} {source['state']}"
         for side, source in zip(SIDES, figures["sources"], strict=False)
         if source["state"] not in ("reading", "ended")
     ]
-    return "  ".join([line, *unwell])
+    unwell += [f"ALARM {alarm['alarm']}" for alarm in figures["alarms"] if alarm["on"]]
+    return "  ".join([f"in {received}", f"{figures['fps_now']:.1f} /s", *unwell, line])
 
 
 def _milliseconds(value: float | None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ufafuse.commands.cli import main
+from ufafuse.commands.cli import MODULES, build_app, main
 
 
 def ufa(capsys, *arguments):
@@ -81,3 +81,25 @@ def test_the_shell_completes():
     ufa = Path(sys.executable).with_name("ufa")
     done = subprocess.run([ufa], capture_output=True, text=True, check=False, env=environment)
     assert done.stdout.split() == ["--precision", "--prefer", "--provider"]
+
+
+def test_every_command_is_found_in_its_module_and_alone_says_what_it_says_among_all():
+    import typer
+
+    whole = typer.main.get_command(build_app()).commands
+    assert set(whole) == set(MODULES)
+    for name in MODULES:
+        alone = typer.main.get_command(build_app(name)).commands
+        assert set(alone) == {other for other in MODULES if MODULES[other] == MODULES[name]}
+        assert [param.name for param in alone[name].params] == [param.name for param in whole[name].params]
+
+
+def test_what_is_run_is_all_that_is_imported():
+    code = (
+        "import sys\nfrom ufafuse.commands.cli import main\ntry: main(['fuse', '--help'])\nexcept SystemExit: pass\n"
+        "print(sorted(name for name in sys.modules if name.startswith('ufafuse.commands.')), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "ufafuse.commands.fuse" in done.stderr
+    assert "ufafuse.commands.bench" not in done.stderr
+    assert "ufafuse.commands.train" not in done.stderr

@@ -113,3 +113,44 @@ def test_little_memory_is_enough_or_refused(run, folder, tmp_path):
     done = run(folder, "-o", tmp_path / "f.png", "--max-memory", "30MB")
     assert done.exit_code == 2
     assert "memory" in done.output
+
+
+@pytest.fixture
+def lit_pair(tmp_path):
+    """Dark texture, sharp in the near frame, with lamps that are discs in it and points in the far one; and the truth."""
+    rng = np.random.default_rng(2)
+    texture = cv2.GaussianBlur(rng.normal(size=(200, 260, 3)).astype(np.float32), (0, 0), 1)
+    texture = np.clip(70 + 45 * texture / texture.std(), 5, 150)
+    lamps = np.zeros(texture.shape[:2], np.float32)
+    for centre in ((60, 70), (140, 120), (210, 60)):
+        cv2.circle(lamps, centre, 2, 30_000, -1)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (25, 25)).astype(np.float32)
+    bloomed = cv2.filter2D(lamps, -1, disc / disc.sum())
+    views = {
+        "near": texture + bloomed[..., None],
+        "far": cv2.GaussianBlur(texture, (0, 0), 5) + lamps[..., None],
+        "truth": texture + lamps[..., None],
+    }
+    for name, view in views.items():
+        write_image(tmp_path / f"{name}.png", np.clip(view, 0, 255).astype(np.uint8))
+    return tmp_path
+
+
+def test_a_pair_whose_lights_bloom_is_fused_by_the_network_for_stacks(run, lit_pair):
+    arguments = (lit_pair / "near.png", lit_pair / "far.png", "--json", "-o")
+    chosen = run(*arguments, lit_pair / "f.png")
+    assert chosen.exit_code == 0, chosen.output
+    result = json.loads(chosen.stdout)
+    assert f"{STACKS}.onnx" in result["model"]
+    assert result["outputs"][0]["lights"] > 0.005
+    named = run(*arguments, lit_pair / "g.png", "--model", "ufa-edge")
+    output = json.loads(named.stdout)["outputs"][0]
+    assert "lights" not in output
+    assert any("clipped lights bloom" in warning and "--model ufa-stack" in warning for warning in output["warnings"])
+    truth = read_image(lit_pair / "truth.png")
+    assert psnr(read_image(lit_pair / "f.png"), truth) > psnr(read_image(lit_pair / "g.png"), truth) + 3
+
+
+def test_people_are_told_why(run, lit_pair):
+    told = run(lit_pair / "near.png", lit_pair / "far.png", "-o", lit_pair / "f.png")
+    assert "by ufa-stack, for clipped lights bloom" in " ".join(told.output.split())

@@ -75,3 +75,12 @@ def test_a_process_from_its_start_to_sigterm(tmp_path):
     pair = [str(EXAMPLES / f"sample_{side}.png") for side in "AB"]
     assert CliRunner().invoke(build_app(), ["fuse", *pair, "-o", str(out), "--model", "ufa-nano"]).exit_code == 0
     np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(served, np.uint8), cv2.IMREAD_COLOR), cv2.imread(str(out)))
+
+
+@pytest.mark.parametrize("missing", ["starlette", "python_multipart", "prometheus_client", "uvicorn"])
+def test_without_the_extra_it_is_said_what_to_install(missing):
+    program = f"import sys; sys.modules[{missing!r}] = None; from ufafuse.commands.cli import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", program, "serve", "--port", "0", "--model", "ufa-nano"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.strip() == f"error: serving needs {missing}: run `pip install 'ufafuse[serve]'`."

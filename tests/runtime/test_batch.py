@@ -49,3 +49,13 @@ def test_on_a_cpu_a_run_is_one_pair(fuser):
     fuser.session.on_device = True
     fuser.session.manifest.extra["profiles"] = [{"batch": [1, 4, 8]}, {"batch": [1, 2, 4]}]
     assert most_pairs(fuser) == 4
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_real_engines_give_the_same_bytes(backend, sample_pair):
+    pytest.importorskip(backend, reason="needs this engine")
+    near, far = (frame[:96, :128] for frame in sample_pair[:2])
+    pairs = [(np.roll(near, shift, 1), np.roll(far, shift, 1)) for shift in (0, 9)]
+    with Fuser("ufa-nano", backend=backend, threads=1) as fuser:
+        for made, pair in zip(fuse_batch(fuser, pairs), pairs, strict=True):
+            np.testing.assert_array_equal(made.fused, fuser.fuse(*pair))

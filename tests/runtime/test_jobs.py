@@ -4,13 +4,17 @@ import cv2
 import numpy as np
 import pytest
 
+from ufafuse.runtime import jobs
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import read_image, write_image
-from ufafuse.runtime.jobs import fuse_files, fuse_folder, make_folder, reading
+from ufafuse.runtime.jobs import fuse_files, fuse_folder, pairs_at_once, reading
+from ufafuse.runtime.memory.budget import SURELY_ENOUGH
 from ufafuse.runtime.outputs import Outputs, as_levels
-from ufafuse.runtime.pairs import find_pairs
+from ufafuse.runtime.pairs import PairPaths, find_pairs
+from ufafuse.runtime.pictures.inputs import StackPaths
 from ufafuse.runtime.stack import StackOptions
+from ufafuse.runtime.writing import make_folder
 
 pytestmark = pytest.mark.usefixtures("small_engine")
 
@@ -198,6 +202,33 @@ class TestFolders:
         assert all(outcome.error for outcome in refused)
         forced = fuse_folder(fuser, pairs, tmp_path / "out", force=True)
         assert sum(not outcome.error for outcome in forced) == 2
+
+    def test_several_at_once_give_what_one_after_the_other_gives(self, fuser, folder, tmp_path):
+        runs = {}
+        for at_once in (1, 2, 5):
+            outcomes = fuse_folder(fuser, find_pairs(folder), tmp_path / f"out{at_once}", at_once=at_once)
+            runs[at_once] = [(outcome.fused.stem, outcome.size, bool(outcome.error)) for outcome in outcomes]
+        assert runs[1] == runs[2] == runs[5]
+        for name in ("good1.png", "deep/good2.png"):
+            np.testing.assert_array_equal(read_image(tmp_path / "out1" / name), read_image(tmp_path / "out5" / name))
+
+    def test_how_many_at_once(self, write_model, folder, images, tmp_path):
+        pairs = find_pairs(folder)
+        with Fuser(write_model(), backend="onnxruntime", threads=2) as fuser:
+            assert pairs_at_once(fuser, pairs) == 3
+            assert pairs_at_once(fuser, pairs[:2]) == 2
+            assert pairs_at_once(fuser, iter(pairs)) == 1  # they are still arriving
+            stack = StackPaths("stack", tuple(images(3, folder=tmp_path / "stack")))
+            assert pairs_at_once(fuser, [*pairs, stack]) == 1
+        with Fuser(write_model(), backend="onnxruntime", threads=2, max_memory=4000) as fuser:
+            assert pairs_at_once(fuser, pairs) == 1
+
+    def test_large_pairs_wait_for_memory(self, folder, images, tmp_path):
+        large = PairPaths("large", *images(shape=(300, 200, 3), folder=tmp_path / "large"))
+        assert jobs._memory_for(large) == 300 * 200 * SURELY_ENOUGH
+        by_name = {pair.name: pair for pair in find_pairs(folder)}
+        assert jobs._memory_for(by_name["half"]) > 0
+        assert jobs._memory_for(by_name["broken"]) == float("inf")  # alone: nobody knows what comes
 
     def test_a_folder_that_cannot_be_made(self, fuser, folder, tmp_path):
         (tmp_path / "file").touch()

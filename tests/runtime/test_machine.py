@@ -6,6 +6,7 @@ import stat
 import pytest
 
 from ufafuse.runtime import machine as module
+from ufafuse.runtime.backends.tensorrt import drivers
 from ufafuse.runtime.machine import backends, gpus, machine
 
 
@@ -66,4 +67,7 @@ def test_why_a_backend_is_not_there(monkeypatch):
         "why_not": "no NVIDIA GPU or no driver was found",
     }
     monkeypatch.setattr(module, "gpus", lambda: [{"name": "a GPU"}])
+    monkeypatch.setattr(drivers, "installed_bindings", list)
+    assert "pip install cuda-python" in backends()["tensorrt"]["why_not"]
+    monkeypatch.setattr(drivers, "installed_bindings", lambda: ["cuda-python"])
     assert backends()["tensorrt"]["available"]

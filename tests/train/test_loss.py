@@ -80,3 +80,13 @@ def test_the_squared_error_is_added_by_its_weight() -> None:
     x, y = pictures(16, 16, seed=0)
     plain, more = (float(FusionLoss(0.7, square)(x, y)) for square in (0.0, 10.0))
     assert more - plain == pytest.approx(10 * float((x - y).square().mean()), rel=1e-4)
+
+
+def test_the_difference_of_gradients_is_added_by_its_weight() -> None:
+    torch.manual_seed(5)
+    x, y = torch.rand(2, 3, 24, 30), torch.rand(2, 3, 24, 30)
+    plain, more = (float(FusionLoss(0.7, gradient=weight)(x, y)) for weight in (0.0, 2.0))
+    across, down = ((x.diff(dim=axis) - y.diff(dim=axis)).abs().mean() for axis in (3, 2))
+    assert more - plain == pytest.approx(2 * float(across + down), rel=1e-4)
+    lighter = float(FusionLoss(1.0, gradient=1.0)(x + 0.1, x))
+    assert lighter == pytest.approx(0.1, rel=1e-3)  # an even step has no gradient

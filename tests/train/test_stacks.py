@@ -15,6 +15,7 @@ from ufafuse.train.stacks import Stack, draw_stack
 
 SIDE = 72
 CLEAN = SceneOptions(
+    slides=0,
     unsharp_ground=0,
     relief=0,
     lights=0,
@@ -253,3 +254,18 @@ def test_options_that_cannot_be_drawn_are_refused(change: dict[str, float], mess
 
 def test_a_least_radius_above_what_few_frames_allow_is_drawn_all_the_same() -> None:
     assert stack(1, dataclasses.replace(CLEAN, min_radius=30, max_radius=40), frames=2, side=24).frames.shape[0] == 2
+
+
+def test_slides_are_dark_bodies_before_a_light_that_no_frame_has_in_focus() -> None:
+    options = dataclasses.replace(CLEAN, slides=1, min_radius=8, max_radius=20)
+    dark, lit = 0, 0
+    for seed in range(12):
+        drawn = stack(seed, options, frames=3)
+        ground = np.isnan(drawn.depth)
+        levels = drawn.truth.max(2)
+        if 0.05 < ground.mean() < 0.95:
+            assert levels[ground].mean() > levels[~ground].mean()
+            dark += int((levels[~ground] < 120).sum())
+            lit += int((levels[ground] == 255).sum())
+    assert dark > 1000
+    assert lit > 1000

@@ -1,26 +1,21 @@
-"""CUDA through PyCUDA: the one file that imports it.
+"""A GPU and its memory, through whichever binding of CUDA's driver is installed (see `drivers`).
 
 One context for everything: the GPU's primary context, which TensorRT and every other library that uses CUDA's runtime
-live in too. PyCUDA's context stack belongs to a thread, and a thread that ends with something on it ends the process;
-so nothing stays pushed: every use happens inside `Gpu.active`, which pushes, and pops whatever happens. PyCUDA frees
-an object only while the very context object that it was born under is on top, so there is one such object a process.
-
-Source: PyCUDA's src/cpp/cuda.hpp (classes context, primary_context, context_dependent).
+live in too. Contexts are current in a thread, and nothing stays current: every use happens inside `Gpu.active`, which
+pushes, and pops whatever happens.
 """
 
 import atexit
 import contextlib
 import threading
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.backends.tensorrt.drivers import INSTALL, Bytes, Driver, Vendor, installed_bindings
 from ufafuse.runtime.errors import BackendError
-
-Vendor: TypeAlias = Any  # an object of PyCUDA, which has no types
-Bytes: TypeAlias = NDArray[np.uint8]
 
 # The process has one primary context a GPU, whatever we do, and CUDA's runtime keeps it until the process ends. So do
 # we: PyCUDA cannot release it in a thread other than the one that retained it.
@@ -28,13 +23,27 @@ _retained: dict[int, Vendor] = {}
 _retaining = threading.Lock()
 
 
-def _driver() -> Vendor:
+def open_driver() -> Driver:
+    """The binding that is installed.
+
+    Raises:
+        BackendError: None is, or it cannot be loaded: without NVIDIA's driver, say.
+    """
+    found = installed_bindings()
+    if not found:
+        raise BackendError(f"TensorRT engines need PyCUDA or cuda-python, and neither is installed: {INSTALL}.")
+    name = found[0]
     try:
-        import pycuda.driver as cuda  # pyright: ignore[reportMissingImports] - nothing to be had without CUDA's headers
+        if name == "PyCUDA":
+            from ufafuse.runtime.backends.tensorrt.pycuda import PyCuda
+
+            return PyCuda()
+        from ufafuse.runtime.backends.tensorrt.cuda_python import CudaPython
+
+        return CudaPython()
     except ImportError as error:
-        mend = "install NVIDIA's driver" if "libcuda" in str(error) else "run `pip install pycuda` (it needs the CUDA toolkit)"
-        raise BackendError(f"TensorRT engines need PyCUDA and an NVIDIA GPU, but {error}: {mend}.") from error
-    return cuda
+        mend = "install NVIDIA's driver" if "libcuda" in str(error) else INSTALL
+        raise BackendError(f"TensorRT engines need {name} and an NVIDIA GPU, but {error}: {mend}.") from error
 
 
 class Gpu:
@@ -44,22 +53,20 @@ class Gpu:
         ordinal: Which of the GPUs that CUDA shows (``CUDA_VISIBLE_DEVICES`` chooses and orders them).
 
     Raises:
-        BackendError: PyCUDA, the driver or the GPU is missing.
+        BackendError: A binding of CUDA, the driver or the GPU is missing.
     """
 
     def __init__(self, ordinal: int = 0) -> None:
-        self._cuda = _driver()
+        self._driver = open_driver()
         try:
             with _retaining:
                 if ordinal not in _retained:
-                    self._cuda.init()
-                    _retained[ordinal] = context = self._cuda.Device(ordinal).retain_primary_context()
+                    _retained[ordinal] = context = self._driver.retained(ordinal)
                     atexit.register(context.detach)  # PyCUDA's destructor would take it for a context of its own making
-            device = self._cuda.Device(ordinal)
-            self.name: str = device.name()
-            self.capability: tuple[int, int] = device.compute_capability()
-        except self._cuda.Error as error:
+            self.name, self.capability = self._driver.described(ordinal)
+        except self._driver.error as error:
             raise BackendError(f"no NVIDIA GPU can be used here ({error}): check `nvidia-smi`.") from error
+        self.binding = self._driver.name
         self._context = _retained[ordinal]
 
     @contextlib.contextmanager
@@ -75,37 +82,37 @@ class Gpu:
                 yield
             finally:
                 self._context.pop()
-        except self._cuda.MemoryError as error:
+        except self._driver.memory_error as error:
             raise BackendError(
                 f"the {self.name} has no memory left for frames of this size ({error}): "
                 "give a smaller `tile`, or close what else uses the GPU."
             ) from error
-        except self._cuda.Error as error:
+        except self._driver.error as error:
             raise BackendError(f"the {self.name} failed ({error}): check `nvidia-smi`, then start again.") from error
 
     def stream(self) -> Vendor:
         """A new stream."""
-        return self._cuda.Stream()
+        return self._driver.stream()
 
     def event(self) -> Vendor:
         """A new event with a time stamp."""
-        return self._cuda.Event()
+        return self._driver.event()
 
     def copy_in(self, device: int, host: Bytes, stream: Vendor) -> None:
         """Queue a copy of page-locked bytes to the address ``device``."""
-        self._cuda.memcpy_htod_async(device, host, stream)
+        self._driver.copy_in(device, host, stream)
 
     def copy_out(self, host: Bytes, device: int, stream: Vendor) -> None:
         """Queue a copy from the address ``device`` into page-locked bytes."""
-        self._cuda.memcpy_dtoh_async(host, device, stream)
+        self._driver.copy_out(host, device, stream)
 
     def device_bytes(self, count: int) -> Vendor:
         """``count`` bytes of device memory: ``int(it)`` is the address, ``it.free()`` gives it back."""
-        return self._cuda.mem_alloc(count)
+        return self._driver.device_bytes(count)
 
     def locked_bytes(self, count: int) -> Bytes:
         """``count`` bytes of page-locked host memory; ``.base.free()`` gives it back."""
-        return self._cuda.pagelocked_empty(count, np.uint8)
+        return self._driver.locked_bytes(count)
 
 
 class Buffer:

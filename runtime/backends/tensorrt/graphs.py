@@ -1,7 +1,7 @@
 """CUDA graphs through the optional package cuda-python: a whole network launched by one call.
 
-PyCUDA knows no graphs. The driver API of ``cuda.bindings`` works in the context that PyCUDA made current and takes
-PyCUDA's stream handles. Every function there answers with a tuple that begins with an error code.
+PyCUDA knows no graphs. The driver API of ``cuda.bindings`` works in the context that is current, whichever binding made it so,
+and takes the stream handles of either. Every function there answers with a tuple that begins with an error code.
 """
 
 import importlib

@@ -20,7 +20,7 @@ from ufafuse.runtime.backends.tensorrt.graphs import Graph
 from ufafuse.runtime.backends.tensorrt.runner import Context, CountingContext, Engine, Shape, Tensor
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
-Stream: TypeAlias = Any  # PyCUDA has no types
+Stream: TypeAlias = Any  # bindings of CUDA have no types
 Event: TypeAlias = Any
 
 # Each graph has an execution context of its own; a camera needs one, a frame cut in tiles about four.

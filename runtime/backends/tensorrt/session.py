@@ -27,19 +27,20 @@ from ufafuse.runtime.errors import BackendError
 from ufafuse.runtime.layers import Layer
 from ufafuse.runtime.session import Session, SessionOptions
 
-_LANES = 2
+_LANES = 2  # at least: one frame is copied while another is computed
 _log = logging.getLogger(__name__)
 
 
 class TensorRtSession(Session):
-    """An engine on an NVIDIA GPU; usable from any thread, two frames under way at a time.
+    """An engine on an NVIDIA GPU; usable from any thread, two frames or more under way at a time.
 
-    Of the options only ``precision`` means something here, and it has to be the engine's own; the others are about CPUs.
+    Of the options ``precision`` means something here, and it has to be the engine's own, and ``streams``, the number of frames
+    under way at once, two at least; the others are about CPUs.
 
     Raises:
         ModelError: The engine is broken, foreign, or built for another release or GPU; the text has the command that
             builds it again.
-        BackendError: TensorRT, PyCUDA, the driver or the GPU is missing, or refuses.
+        BackendError: TensorRT, a binding of CUDA, the driver or the GPU is missing, or refuses.
     """
 
     backend = "tensorrt"
@@ -57,11 +58,12 @@ class TensorRtSession(Session):
         self._gpu = Gpu()
         self._facts.check_gpu(self._gpu.name, self._gpu.capability)
         self.manifest, self.precision = manifest, manifest.precision
-        self.why = f"{why}; {self._facts.flavor} {self._facts.version} on {self._gpu.name}"
+        self.why = f"{why}; {self._facts.flavor} {self._facts.version} on {self._gpu.name}, {self._gpu.binding}"
         self._queueing = threading.Lock()  # the runs share one stream, and their kernels must not mingle
         self._idle: queue.LifoQueue[Lane | None] = queue.LifoQueue()  # None: closed; a lone thread keeps to one lane
         self._closing = threading.Lock()
         self._closed = False
+        self._count = max(_LANES, options.streams or 0)
         self._lanes: list[Lane] = []
         self._engine: Engine | None = None
         self._scratch = Buffer(self._gpu, with_host=False)
@@ -136,7 +138,7 @@ class TensorRtSession(Session):
         self._captures = graphs.available() and not engine.captures_graphs_itself
         self._scratch.reserve(max(1, engine.scratch_bytes))
         self._stream = self._gpu.stream()
-        for _ in range(_LANES):
+        for _ in range(self._count):
             self._lanes.append(Lane(self._gpu, engine, self._scratch.address))
         # The largest first: buffers that grow would take the graphs of the smaller ones with them.
         for job in sorted(self._best_jobs(), key=_volume, reverse=True):

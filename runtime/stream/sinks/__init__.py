@@ -45,13 +45,14 @@ class SinkOptions:
             raise InputError(f"`segment` {self.segment} is no duration: give seconds, above 0.")
 
 
-def sink_from_text(text: str, options: SinkOptions | None = None) -> Sink | None:
+def sink_from_text(text: str, options: SinkOptions | None = None, *, name: str = "out") -> Sink | None:
     """A sink from what stands behind ``--out``; nothing is opened yet, and ``none`` gives None.
 
     Args:
         text: ``x.mkv`` (or .avi, .mp4), ``-`` (Matroska to standard output), a folder, ``folder/*.jpg``,
             ``http://HOST:PORT``, or ``none``.
         options: Quality, rate, segment, token, force.
+        name: The parameter that it was given as, for the errors.
 
     Raises:
         InputError: It is none of these, or HTTP without the extra ``view``.
@@ -60,7 +61,7 @@ def sink_from_text(text: str, options: SinkOptions | None = None) -> Sink | None
     if text == "none":
         return None
     if text.startswith("http://"):
-        address = parse_address(text.removeprefix("http://").rstrip("/"), "out")
+        address = parse_address(text.removeprefix("http://").rstrip("/"), name)
         return HttpSink(address, token=options.token, quality=options.quality, white=options.white)
     path = Path(text)
     suffix = path.suffix.lower()
@@ -74,6 +75,6 @@ def sink_from_text(text: str, options: SinkOptions | None = None) -> Sink | None
     if suffix and not path.is_dir():
         known = ", ".join(VIDEO_SUFFIXES)
         raise InputError(
-            f"`out={text}` has the suffix {suffix}: videos end in {known}; images need a folder, such as out/*.jpg."
+            f"`{name}={text}` has the suffix {suffix}: videos end in {known}; images need a folder, such as out/*.jpg."
         )
     return FolderSink(path, force=options.force)

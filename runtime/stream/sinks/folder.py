@@ -10,6 +10,7 @@ from ufafuse.runtime.images import write_image
 from ufafuse.runtime.pairs import IMAGE_SUFFIXES
 from ufafuse.runtime.stream.frames import FusedPair
 from ufafuse.runtime.stream.sinks.base import Sink
+from ufafuse.runtime.writing import make_folder
 
 
 class FolderSink(Sink):
@@ -36,16 +37,13 @@ class FolderSink(Sink):
 
     def open(self) -> None:
         """Make the folder. Raises: OutputError when that fails."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"the folder {self._folder} cannot be made: {error.strerror}.") from error
+        make_folder(self._folder)
 
     def write(self, item: FusedPair) -> None:
-        """Write one file. A number that comes again in one run gets a name of its own: nothing is overwritten."""
+        """Write one file. A number that comes again in one run gets a name of its own: no result replaces another."""
         number = item.pair.near.index
         path = self._folder / f"{number:08d}{self._suffix}"
-        if number <= self._highest and not self._force:
+        if number <= self._highest:
             path = self._free(path)
         write_image(path, item.fused, force=self._force)
         self._highest = max(self._highest, number)

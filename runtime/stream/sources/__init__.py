@@ -33,14 +33,17 @@ __all__ = [
 ]
 
 _URL_SCHEMES = ("rtsp", "rtsps", "rtmp", "udp", "tcp", "rtp", "srt")
-_KINDS = "a camera (0, /dev/video0), a video file, a folder, a pattern (dir/*_A.png), an http or rtsp URL, or sim:"
+_KINDS = (
+    "a camera (0, /dev/video0), a video file, a folder, a pattern (dir/*_A.png), an http or rtsp URL, gst:PIPELINE, or sim:"
+)
 
 
 def source_from_text(text: str, side: int, *, name: str | None = None, most: int | None = None) -> Source:
     """A source from what was given as ``near`` or ``far``; nothing is opened yet.
 
     Args:
-        text: A camera's index or path, a video file, a folder or a pattern of image files, a URL, or ``sim:``.
+        text: A camera's index or path, a video file, a folder or a pattern of image files, a URL, ``gst:`` and a pipeline,
+            or ``sim:``.
         side: `NEAR` or `FAR`.
         name: The parameter that it was given as, for the errors; ``near`` or ``far`` without.
         most: Pixels that one picture may declare; None: as `most_pixels` says for this machine.
@@ -52,6 +55,10 @@ def source_from_text(text: str, side: int, *, name: str | None = None, most: int
     scheme, colon, rest = text.partition(":")
     if colon and scheme == "sim":
         return sim_source(rest, side, most=most)
+    if colon and scheme == "gst":
+        from ufafuse.runtime.stream.sources.gst import GstSource  # an extra: raises InputError where it is missing
+
+        return GstSource(rest, most=most)
     if rest.startswith("//"):
         if scheme in ("http", "https"):
             return HttpSource(text, most=most)

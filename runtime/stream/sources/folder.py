@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import math
-import re
 import time
 from collections import deque
 from pathlib import Path
@@ -15,20 +14,22 @@ from ufafuse.runtime.images import decode_image
 from ufafuse.runtime.pairs import is_image
 from ufafuse.runtime.pixels import most_bytes, most_pixels
 from ufafuse.runtime.stream.frames import Frame
+from ufafuse.runtime.stream.sources import numbers
 from ufafuse.runtime.stream.sources.base import BrokenFrame, Source
 
 _POLL = 0.1
 _WRITING = 2.0  # seconds that a file may be half written before it counts as broken
 _CLOCK_STEP = 1.0  # seconds within which a folder may change twice and show one time
 _LOOK_ANYWAY = 5.0  # for network folders that show a change late
-_MOST_DIGITS = 18
+_FOR_ANOTHER = 2.0  # seconds that a name with several numbers may wait for another one, which shows the part that changes
 
 
 class FolderSource(Source):
     """Image files of a folder in the order of their numbers: those that are there, then those that appear.
 
-    The last run of digits in a file's name is its number (``frame_000123_A.png``: 123) and says which files belong
-    together. The folder is watched for ever; the run's own limits end it.
+    The number in a file's name is the part that changes from file to file (``frame_000123_A.png``: 123; `Numbers`) and says
+    which files belong together; where it is a time stamp, they are paired by time. The folder is watched for ever; the
+    run's own limits end it.
 
     Args:
         folder: Where the files appear.
@@ -44,16 +45,34 @@ class FolderSource(Source):
         self._folder = folder
         self._pattern = pattern
         self._most = most_pixels() if most is None else most
+        self._numbers = numbers.Numbers()
+        self._names: dict[int, str] = {}
         self._taken: set[str] = set()
         self._coming: deque[_Coming] = deque()
         self._first_look = True
         self._changed, self._changed_at = -1.0, 0.0
         self._looked, self._looked_late = -math.inf, False
+        self.numbered = not self._has_time_stamps()
+
+    def _has_time_stamps(self) -> bool:
+        """Whether the names that are there already are told apart by time stamps."""
+        try:
+            stems = [path.stem for path in self._folder.iterdir() if self._is_meant(path)]
+        except OSError:
+            return False
+        self._numbers.learn(stems)
+        found = [number for number in map(self._numbers.of, stems) if number is not None]
+        return bool(found) and all(number.seconds is not None for number in found)
+
+    def _is_meant(self, path: Path) -> bool:
+        return is_image(path) and fnmatch.fnmatch(path.name, self._pattern)
 
     def open(self) -> None:
-        """Raises: InputError when there is no such folder."""
+        """Raises: InputError when there is no such folder, or two of its files have one number."""
         if not self._folder.is_dir():
             raise InputError(f"{self._folder} is not a folder: make it first (mkdir -p {self._folder}).")
+        if self._first_look:
+            self._look(strict=True)
 
     def read(self, timeout: float) -> Frame | None:
         """The file with the lowest number that was not taken yet; a half-written one is waited for."""
@@ -71,19 +90,42 @@ class FolderSource(Source):
                 return None
             time.sleep(_POLL)
 
-    def _look(self) -> None:
-        """Queue the files that are new. Only names that still exist are remembered, so that memory stays flat."""
+    def _look(self, *, strict: bool = False) -> None:
+        """Queue the files that are new. Only names that still exist are remembered, so that memory stays flat.
+
+        Raises:
+            InputError: ``strict``, and two files have one number.
+        """
         try:
             if self._unchanged():
                 return
-            present = {path.name: path for path in self._folder.iterdir() if is_image(path)}
+            matching = {path.name: path for path in self._folder.iterdir() if self._is_meant(path)}
         except OSError:  # unmounted or removed: it may come back
             return
-        matching = {name: path for name, path in present.items() if fnmatch.fnmatch(name, self._pattern)}
+        self._numbers.learn(path.stem for path in matching.values())
+        self._names = {number: name for number, name in self._names.items() if name in matching}
         new = [path for name, path in matching.items() if name not in self._taken]
-        ordered = sorted(new, key=lambda path: (number_in(path) or 0, path.name))
+        ordered = sorted(new, key=lambda path: (self._number_of(path) or 0, path.name))
+        for path in ordered if strict else []:
+            if other := self._same_number(path):
+                raise InputError(
+                    f"{path} and {other} beside it have the same number, {self._number_of(path)}: name one otherwise, or "
+                    "give a pattern, such as 'dir/*_A.png', that one of them does not match."
+                )
         self._coming.extend(_Coming(path, was_there=self._first_look) for path in ordered)
         self._taken, self._first_look = set(matching), False
+
+    def _number_of(self, path: Path) -> int | None:
+        found = self._numbers.of(path.stem)
+        return None if found is None else found.number
+
+    def _same_number(self, path: Path) -> str:
+        """Another file that has this one's number and is still there; where there is none, this one is remembered for it."""
+        number = self._number_of(path)
+        if number is None:
+            return ""
+        other = self._names.setdefault(number, path.name)
+        return other if other != path.name else ""
 
     def _unchanged(self) -> bool:
         """Whether listing a folder, which may hold a hundred thousand files, would show nothing new.
@@ -102,10 +144,16 @@ class FolderSource(Source):
     def _decoded(self, coming: _Coming) -> Frame | None:
         """The file as a frame, or None while it is being written."""
         path = coming.path
-        number = number_in(path)
-        if number is None:
+        if not self._numbers.sure(path.stem) and coming.waited() < _FOR_ANOTHER and len(self._coming) < 2:
+            self._look()
+            return None
+        found = self._numbers.of(path.stem)
+        if found is None:
             self._coming.popleft()
             raise BrokenFrame(f"{path.name} has no number in its name, so nothing says which file belongs to it")
+        if other := self._same_number(path):
+            self._coming.popleft()
+            raise BrokenFrame(f"{path.name} has the number of {other}, {found.number}: nothing says which of them is meant")
         try:
             written = path.stat().st_mtime
             array = decode_image(bytes_of(path, most_bytes(self._most)), path.name, most=self._most)
@@ -117,7 +165,7 @@ class FolderSource(Source):
                 return None
             self._coming.popleft()
             raise BrokenFrame(str(error)) from error
-        return Frame(array, number, written, time.monotonic())
+        return Frame(array, found.number, written if found.seconds is None else found.seconds, time.monotonic())
 
 
 class _Coming:
@@ -133,6 +181,11 @@ class _Coming:
         self._was_there = was_there
         self._state: tuple[int, int] | None = None
         self._since = 0.0
+        self._came = time.monotonic()
+
+    def waited(self) -> float:
+        """Seconds since it was seen first; infinite where it lay there when the run began."""
+        return math.inf if self._was_there else time.monotonic() - self._came
 
     def is_being_written(self) -> bool:
         """Whether the file, which cannot be read, changed in the last two seconds, or since it was looked at first."""
@@ -149,6 +202,5 @@ class _Coming:
 
 
 def number_in(path: Path) -> int | None:
-    """The last run of digits in the file's stem, if it is no longer than any counter's."""
-    found = re.findall(r"[0-9]+", path.stem)
-    return int(found[-1]) if found and len(found[-1]) <= _MOST_DIGITS else None
+    """The number in the file's name, as far as one name alone says which part it is."""
+    return numbers.number_in(path.stem)

@@ -35,13 +35,22 @@ class PushSource(Source):
         self._ended = False
         self._changed = threading.Condition()
 
-    def push(self, array: Array, timestamp: float | None = None, *, index: int | None = None, copy: bool = True) -> None:
+    def push(
+        self,
+        array: Array,
+        timestamp: float | None = None,
+        *,
+        index: int | None = None,
+        plane: int | None = None,
+        copy: bool = True,
+    ) -> None:
         """Hand over one picture; never waits.
 
         Args:
             array: H x W or H x W x 3 (BGR), uint8 or uint16.
             timestamp: Exposure in seconds, of a clock that both sources share; the moment of this call without.
             index: The camera's own frame number; a count without.
+            plane: The focus setting of a camera that moves its focus, from 0; -1 while the lens moves. None: not known.
             copy: False when ``array`` is yours to give away. SDKs reuse their buffers, so True is the safe way.
         """
         arrived = time.monotonic()
@@ -49,7 +58,8 @@ class PushSource(Source):
         with self._changed:
             number = self._count if index is None else index
             self._count += 1
-            self._waiting.append(Frame(picture, number, arrived if timestamp is None else timestamp, arrived))
+            moment = arrived if timestamp is None else timestamp
+            self._waiting.append(Frame(picture, number, moment, arrived, plane))
             if len(self._waiting) > self._size:
                 self._waiting.popleft()
                 self.overrun += 1

@@ -13,8 +13,8 @@ import numpy as np
 
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pixels import check_pixels, most_pixels
-from ufafuse.runtime.stream.frames import NEAR, SIDES, Array, Frame
-from ufafuse.runtime.stream.marks import draw_number
+from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES, Array, Frame
+from ufafuse.runtime.stream.marks import clear_numbers, draw_number
 from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source, SourceLost
 from ufafuse.runtime.stream.sources.params import Params
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _BUFFERED = 4  # frames that a camera's driver keeps for a late reader
 _STRIPS = 16  # the line is kept as several strips, each longer than the frame
+_SAMPLE = Path(__file__).with_name("sample.jpg")  # "coffee" by Rachel Michetti (CC0), as shipped with scikit-image
 _BANDS = 4  # depth changes this often along one length of the picture
 
 Spans = list[tuple[float, float]]
@@ -44,8 +45,16 @@ class SimSettings:
         lost: (start, length) in seconds: times in which the source is gone and cannot be opened.
         resize: (moment, (height, width)): changes of the frames' size.
         count: The source ends after this many frame times; 0 means never.
-        alternate: One camera that changes its focus from frame to frame.
+        alternate: One camera that moves its focus.
+        planes: Its focus settings.
+        settle: Frames after each of its steps in which the lens still moves.
+        hold: Settled frames at each setting.
         seed: Of jitter, drop and broken.
+        drift: (start, length) in seconds: the lens loses its focus from then on, all of it after that time.
+        hand: (start, length) in seconds: times with a hand before the lens.
+        exposure: (start, factor): from then on the picture is that much brighter.
+        frozen: (start, length) in seconds: times in which the same picture comes again and again.
+        behind: (start, length) in seconds: times in which each picture is that of the frame before.
     """
 
     rate: float = 30.0
@@ -60,7 +69,15 @@ class SimSettings:
     resize: list[tuple[float, tuple[int, int]]] = field(default_factory=list)
     count: int = 0
     alternate: bool = False
+    planes: int = 2
+    settle: int = 0
+    hold: int = 1
     seed: int = 0
+    drift: Spans = field(default_factory=list)
+    hand: Spans = field(default_factory=list)
+    exposure: Spans = field(default_factory=list)
+    frozen: Spans = field(default_factory=list)
+    behind: Spans = field(default_factory=list)
 
     @classmethod
     def from_params(cls, params: Params) -> SimSettings:
@@ -78,7 +95,15 @@ class SimSettings:
             resize=params.sizes("resize"),
             count=params.whole("count", cls.count),
             alternate=params.choice("focus", ("fixed", "alternate")) == "alternate",
+            planes=params.whole("planes", cls.planes, low=2),
+            settle=params.whole("settle", cls.settle),
+            hold=params.whole("hold", cls.hold, low=1),
             seed=params.whole("seed", cls.seed),
+            drift=params.spans("drift"),
+            hand=params.spans("hand"),
+            exposure=params.spans("exposure"),
+            frozen=params.spans("frozen"),
+            behind=params.spans("behind"),
         )
         params.finish()
         return settings
@@ -90,7 +115,7 @@ class SimSource(Source):
     Two of them with the same rate show the same line at the same moments, one in focus where the other is not.
 
     Args:
-        picture: An image file to move past the camera; nothing draws one.
+        picture: An image file to move past the camera; None: the sample picture.
         side: `NEAR` or `FAR`.
         settings: Rate, defocus, faults.
         most: Pixels that a frame may have; None: as `most_pixels` says for this machine.
@@ -104,14 +129,15 @@ class SimSource(Source):
     ) -> None:
         self._settings = settings or SimSettings()
         self._side = side
-        self._picture = _drawn_picture(self._settings.seed) if picture is None else _as_bgr(read_image(picture, most=most))
-        self._strips: dict[tuple[int, int], tuple[Array, Array, int]] = {}
+        self._picture = _as_bgr(read_image(_SAMPLE if picture is None else picture, most=most))
+        self._strips: dict[tuple[int, int], tuple[list[Array], int]] = {}
         self._epoch = 0.0
         self._next = 0
         self.name = f"sim:{picture or ''}"
         self.size = self._settings.size
+        strips = _STRIPS // 2 * (self._settings.planes if self._settings.alternate else 2)
         for _, size in [(0.0, self._settings.size), *self._settings.resize]:
-            check_pixels(size, self.name, (most_pixels() if most is None else most) // _STRIPS)
+            check_pixels(size, self.name, (most_pixels() if most is None else most) // strips)
             draw_number(np.zeros(size, np.uint8), 0, side)  # refuses sizes that cannot carry a number, before anything runs
         self._strip(self._settings.size)
 
@@ -156,25 +182,66 @@ class SimSource(Source):
 
     def picture_of(self, number: int) -> Array:
         """What this side sees as frame ``number``: H x W x 3, uint8, BGR."""
+        moment = number / self._settings.rate
+        number = self._shown(number, moment)
         size = self._settings.size
-        for moment, changed in self._settings.resize:
-            if number / self._settings.rate >= moment:
+        for moment_of, changed in self._settings.resize:
+            if moment >= moment_of:
                 size = changed
-        near, far, period = self._strip(size)
-        side = number % 2 if self._settings.alternate else self._side
+        strips, period = self._strip(size)
         left = number * self._settings.speed % period
-        image = (near if side == NEAR else far)[:, left : left + size[1]].copy()
-        draw_number(image, number, side)
+        window = np.s_[:, left : left + size[1]]
+        plane, moving = self._focus(number)
+        if moving:  # between the last setting and this one
+            before = strips[plane - 1][window]
+            image = cv2.GaussianBlur(cv2.addWeighted(before, 0.5, strips[plane][window], 0.5, 0), (0, 0), 1.5)
+        else:
+            image = strips[plane][window].copy()
+        image = self._spoiled(image, moment)
+        bands = {0: NEAR, len(strips) - 1: FAR}
+        if moving or plane not in bands or _within(self._settings.hand, moment):
+            clear_numbers(image)
+        else:
+            draw_number(image, number, bands[plane])
         return image
 
-    def _strip(self, size: tuple[int, int]) -> tuple[Array, Array, int]:
-        """The line as each side sees it, long enough for every position of the window, and its period in pixels."""
+    def _shown(self, number: int, moment: float) -> int:
+        """The number of the picture that is shown as frame ``number``."""
+        for start, length in self._settings.frozen:
+            if start <= moment < start + length:
+                return int(start * self._settings.rate)
+        return max(0, number - 1) if _within(self._settings.behind, moment) else number
+
+    def _spoiled(self, image: Array, moment: float) -> Array:
+        """What a lens that drifts, a change of light or a hand make of the picture."""
+        for start, length in self._settings.drift:
+            lost = min(1.0, (moment - start) / max(length, 1e-9))
+            if lost > 0:
+                image = cv2.GaussianBlur(image, (0, 0), max(0.1, lost * self._settings.defocus / 2))
+        for start, factor in self._settings.exposure:
+            if moment >= start:
+                image = cv2.convertScaleAbs(image, alpha=factor)
+        if _within(self._settings.hand, moment):
+            image = cv2.GaussianBlur(cv2.convertScaleAbs(image, alpha=0.05, beta=10), (0, 0), 12)
+        return image
+
+    def _focus(self, number: int) -> tuple[int, bool]:
+        """The focus setting of frame ``number``, and whether the lens still moves towards it."""
+        settings = self._settings
+        if not settings.alternate:
+            return self._side, False
+        step, place = divmod(number, settings.settle + settings.hold)
+        return step % settings.planes, place < settings.settle
+
+    def _strip(self, size: tuple[int, int]) -> tuple[list[Array], int]:
+        """The line as each focus setting sees it, long enough for every position of the window, and its period in pixels."""
         if size not in self._strips:
-            self._strips[size] = _strips(self._picture, size, self._settings.defocus)
+            planes = self._settings.planes if self._settings.alternate else 2
+            self._strips[size] = _strips(self._picture, size, self._settings.defocus, planes)
         return self._strips[size]
 
 
-def _strips(picture: Array, size: tuple[int, int], defocus: float) -> tuple[Array, Array, int]:
+def _strips(picture: Array, size: tuple[int, int], defocus: float, planes: int) -> tuple[list[Array], int]:
     height, width = size
     scaled = cv2.resize(picture, (max(2, round(picture.shape[1] * height / picture.shape[0])), height))
     sharp = np.hstack([scaled, scaled[:, ::-1]])  # mirrored, so that the end meets the start
@@ -182,23 +249,8 @@ def _strips(picture: Array, size: tuple[int, int], defocus: float) -> tuple[Arra
     sharp = np.hstack([sharp] * (1 + -(-width // period)))[:, : period + width]
     blurred = cv2.GaussianBlur(sharp, (0, 0), defocus / 2) if defocus > 0 else sharp
     columns = np.arange(sharp.shape[1]) % period
-    is_near = (columns * 2 * _BANDS // period % 2 == 0)[np.newaxis, :, np.newaxis]
-    return np.where(is_near, sharp, blurred), np.where(is_near, blurred, sharp), period
-
-
-def _drawn_picture(seed: int) -> Array:
-    """A picture with detail at every scale, for use without a file."""
-    rng = np.random.default_rng(seed)
-    picture = np.zeros((480, 640, 3), np.float32)
-    for cell in (2, 4, 8, 32, 128):
-        noise = rng.random((480 // cell + 2, 640 // cell + 2, 3), np.float32)
-        picture += cv2.resize(noise, (640, 480), interpolation=cv2.INTER_CUBIC)
-    picture = picture.clip(0, 5) * 51
-    for _ in range(60):
-        x, y, side = (int(value) for value in rng.integers((0, 0, 8), (640, 480, 60)))
-        shade = tuple(float(value) for value in rng.integers(0, 255, 3))
-        cv2.rectangle(picture, (x, y), (x + side, y + side // 2), shade, -1)
-    return picture.clip(0, 255).astype(np.uint8)
+    depth = columns * planes * _BANDS // period % planes
+    return [np.where((depth == plane)[np.newaxis, :, np.newaxis], sharp, blurred) for plane in range(planes)], period
 
 
 def _as_bgr(image: Array) -> Array:

@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ufafuse.runtime.stream.frames import SIDES
+from ufafuse.runtime.stream.frames import SIDES, plane_names
 
 if TYPE_CHECKING:
     from ufafuse.runtime.stream.pipeline import Pipeline
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BOUNDS_MS = (5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
+_QUALITY = {
+    "sharp": "Share of the picture where some frame is sharp, latest result.",
+    "exposure": "By how much the frames' brightness differs, in parts.",
+    "shift": "Pixels by which the frames lie apart.",
+    "disagreement": "Share of the picture where the frames show different things.",
+    "frozen": "Results for which one frame has been the very same while another changed.",
+}
+_QUALITY_BY_SIDE = {
+    "wins": "Share of the picture in which a frame is the sharpest.",
+    "sharpness": "Sharpness of a frame's sharpest third.",
+    "brightness": "Mean level of a frame, in parts of white.",
+}
 _STATES = ("reading", "stalled", "lost", "ended")
 
 
@@ -21,6 +33,7 @@ def metrics_text(pipeline: Pipeline) -> str:
     lines: list[str] = []
     _by_side(lines, "ufafuse_frames_in_total", "Frames received.", figures["frames_in"])
     _by_side(lines, "ufafuse_frames_unmatched_total", "Frames without a partner.", figures["unmatched_by_side"])
+    _one(lines, "ufafuse_frames_passed_over_total", "counter", "Frames of a moving focus.", figures["passed_over"])
     _by_side(lines, "ufafuse_frames_broken_total", "Frames that arrived damaged.", figures["broken"])
     _by_side(lines, "ufafuse_source_reconnects_total", "Times that a lost source came back.", figures["reconnects"])
     _one(lines, "ufafuse_pairs_fused_total", "counter", "Pairs fused.", figures["fused"])
@@ -31,6 +44,9 @@ def metrics_text(pipeline: Pipeline) -> str:
     _one(lines, "ufafuse_fuse_busy_ratio", "gauge", "Share of the run spent fusing.", figures["busy"]["fuse"])
     if figures["rss_mib"] is not None:
         _one(lines, "process_resident_memory_bytes", "gauge", "Resident memory.", int(figures["rss_mib"] * 2**20))
+    if figures["quality"] is not None:
+        _quality(lines, figures["quality"])
+    _alarms(lines, figures["alarms"])
     _states(lines, figures["sources"])
     _latency(lines, pipeline)
     return "\n".join(lines) + "\n"
@@ -47,7 +63,29 @@ def _one(lines: list[str], name: str, kind: str, text: str, value: float) -> Non
 
 def _by_side(lines: list[str], name: str, text: str, values: Iterable[int]) -> None:
     _head(lines, name, "counter", text)
-    lines += [f'{name}{{side="{side}"}} {value}' for side, value in zip(SIDES, values, strict=False)]
+    values = list(values)
+    names = SIDES if len(values) < 2 else plane_names(len(values))
+    lines += [f'{name}{{side="{side}"}} {value}' for side, value in zip(names, values, strict=False)]
+
+
+def _quality(lines: list[str], quality: dict[str, Any]) -> None:
+    for name, text in _QUALITY.items():
+        _one(lines, f"ufafuse_quality_{name}", "gauge", text, quality[name])
+    names = plane_names(len(quality["wins"]))
+    for name, text in _QUALITY_BY_SIDE.items():
+        _head(lines, f"ufafuse_quality_{name}", "gauge", text)
+        for side, value in zip(names, quality[name], strict=True):
+            lines.append(f'ufafuse_quality_{name}{{side="{side}"}} {value}')
+
+
+def _alarms(lines: list[str], alarms: list[dict[str, Any]]) -> None:
+    for name, kind, text in (("on", "gauge", "1 while it is on."), ("count", "counter", "How often it began.")):
+        metric = "ufafuse_alarm_on" if name == "on" else "ufafuse_alarms_total"
+        if alarms:
+            _head(lines, metric, kind, f"Alarms: {text}")
+        for alarm in alarms:
+            label = alarm["alarm"].replace("\\", r"\\").replace('"', r"\"")
+            lines.append(f'{metric}{{alarm="{label}"}} {int(alarm[name])}')
 
 
 def _states(lines: list[str], sources: list[dict[str, Any]]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ufafuse.runtime.stream.frames import FusedPair
+from ufafuse.runtime.stream.frames import FusedPair, size_of
 from ufafuse.runtime.stream.web.broadcast import Broadcast
 from ufafuse.runtime.stream.web.headers import policy_for
 from ufafuse.runtime.stream.web.metrics import CONTENT_TYPE, metrics_text
@@ -27,8 +28,9 @@ _SILENT_SECONDS = 30.0
 class View:
     """Serves one pipeline's pictures and figures.
 
-    Paths: ``/`` (the page), ``/near.mjpeg``, ``/far.mjpeg``, ``/fused.mjpeg``, ``/map.mjpeg``, ``/figures`` (JSON),
-    ``/metrics`` (Prometheus), ``/health`` (200, or 503 when nothing was written for 30 seconds).
+    Paths: ``/`` (the page), ``/near.mjpeg``, ``/far.mjpeg``, ``/fused.mjpeg``, ``/map.mjpeg``, ``/figures`` and ``/history``
+    (JSON: the figures now, the curves of the last ten minutes), ``/metrics`` (Prometheus), ``/health`` (200, or 503 when
+    nothing was written for 30 seconds).
 
     Args:
         address: Host and port.
@@ -42,8 +44,16 @@ class View:
     def __init__(self, address: tuple[str, int], *, token: str = "", fastest: float = 10.0) -> None:
         self._panes = {pane: Broadcast(widest=_WIDEST) for pane in PANES}
         self._pipeline: Pipeline | None = None
+        self._about: Mapping[str, Any] = {}
+        self._size = ""
         routes = {f"/{pane}.mjpeg": partial(pictures, self._panes[pane], fastest=fastest) for pane in PANES}
-        page = {"/": _page, "/figures": self._figures, "/metrics": self._metrics, "/health": self._health}
+        page = {
+            "/": _page,
+            "/history": self._history,
+            "/figures": self._figures,
+            "/metrics": self._metrics,
+            "/health": self._health,
+        }
         self.server = Server(address, {**routes, **page}, token=token)
 
     @property
@@ -56,13 +66,19 @@ class View:
         """Whether anyone looks at the map, so that it is worth computing."""
         return self._panes["map"].watched
 
-    def start(self, pipeline: Pipeline) -> None:
-        """Serve ``pipeline``'s figures."""
-        self._pipeline = pipeline
+    def start(self, pipeline: Pipeline, about: Mapping[str, Any] | None = None) -> None:
+        """Serve ``pipeline``'s figures.
+
+        Args:
+            pipeline: Whose.
+            about: What it fuses with, for people: ``model``, ``backend``, ``precision``.
+        """
+        self._pipeline, self._about = pipeline, about or {}
         self.server.start()
 
     def show(self, item: FusedPair) -> None:
         """Make ``item`` what viewers see next; takes microseconds."""
+        self._size = size_of(item.fused)
         pictures = (item.pair.near.array, item.pair.far.array, item.fused, item.map)
         for pane, picture in zip(PANES, pictures, strict=True):
             self._panes[pane].publish(picture)
@@ -72,7 +88,10 @@ class View:
         self.server.stop()
 
     def _figures(self, _request: Request) -> Response:
-        return as_json(self._running().figures())
+        return as_json({**self._running().figures(), "about": {**self._about, "size": self._size}})
+
+    def _history(self, _request: Request) -> Response:
+        return as_json(self._running().judge.history())
 
     def _metrics(self, _request: Request) -> Response:
         return text(metrics_text(self._running()), kind=CONTENT_TYPE)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.artefact import METADATA_KEY, Manifest
-from ufafuse.runtime.backends.tensorrt import cuda
+from ufafuse.runtime.backends.tensorrt import cuda, graphs
 
 RELEASES = {
     "tensorrt 10.3": ("tensorrt", "10.3.0.26"),
@@ -52,21 +52,38 @@ def _take_away(monkeypatch, *names):
         monkeypatch.setitem(sys.modules, name, None)
 
 
+def _put_cuda_python(monkeypatch, world):
+    driver = _fake_cuda.make_cuda_python(world)
+    for name in ("cuda", "cuda.bindings"):
+        package = types.ModuleType(name)
+        package.__path__ = []
+        _put(monkeypatch, name, package)
+    _put(monkeypatch, "cuda.bindings.driver", driver)
+    _make_findable(monkeypatch, driver)
+    return driver
+
+
 @pytest.fixture
 def take_away(monkeypatch):
     return lambda *names: _take_away(monkeypatch, *names)
 
 
-@pytest.fixture
-def world(monkeypatch):
-    """A machine with a GPU and PyCUDA and nothing else; nothing may be left on its context stack or alive at the end."""
+@pytest.fixture(params=["PyCUDA", "cuda-python"])
+def world(request, monkeypatch):
+    """A machine with a GPU and one binding of CUDA, each in turn; nothing is left on its context stack or alive at the end."""
     world = _fake_cuda.World()
-    world.driver = _fake_cuda.make_pycuda(world)
-    package = types.ModuleType("pycuda")
-    package.driver = world.driver
-    _put(monkeypatch, "pycuda", package)
-    _put(monkeypatch, "pycuda.driver", world.driver)
-    _take_away(monkeypatch, "tensorrt", "tensorrt_rtx", "cuda.bindings.driver")
+    world.binding = request.param
+    world.driver = _fake_cuda.make_pycuda(world)  # with cuda-python, what its functions work on
+    _take_away(monkeypatch, "tensorrt", "tensorrt_rtx", "pycuda.driver", "cuda.bindings.driver")
+    if world.binding == "PyCUDA":
+        package = types.ModuleType("pycuda")
+        package.driver = world.driver
+        _put(monkeypatch, "pycuda", package)
+        _put(monkeypatch, "pycuda.driver", world.driver)
+        _make_findable(monkeypatch, world.driver)
+    else:
+        _put_cuda_python(monkeypatch, world)
+        monkeypatch.setattr(graphs, "available", lambda: False)  # unless a test is about graphs
     monkeypatch.setattr(cuda, "_retained", {})
     with _fake_cuda.balanced(world):
         yield world
@@ -102,14 +119,10 @@ def rtx(world, monkeypatch):
 @pytest.fixture
 def with_graphs(world, monkeypatch):
     """cuda-python, installed."""
-    driver = _fake_cuda.make_graph_driver(world)
-    for name in ("cuda", "cuda.bindings"):
-        package = types.ModuleType(name)
-        package.__path__ = []
-        _put(monkeypatch, name, package)
-    _put(monkeypatch, "cuda.bindings.driver", driver)
-    _make_findable(monkeypatch, driver)
-    return driver
+    if world.binding == "cuda-python":
+        monkeypatch.setattr(graphs, "available", lambda: True)
+        return sys.modules["cuda.bindings.driver"]
+    return _put_cuda_python(monkeypatch, world)
 
 
 @pytest.fixture

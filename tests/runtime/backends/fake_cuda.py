@@ -314,10 +314,152 @@ def _root(array):
     return array
 
 
-def make_graph_driver(world):
-    """The module ``cuda.bindings.driver``."""
-    modes = types.SimpleNamespace(**{name: name for name in SURFACES["cuda.bindings 13.4"]["CUstreamCaptureMode"]})
-    results = types.SimpleNamespace(CUDA_SUCCESS=0)
+def make_cuda_python(world):
+    """The module ``cuda.bindings.driver``: the driver's own functions over the same machine as PyCUDA's objects."""
+    surface = "cuda.bindings 13.5"
+    attributes = {name: name for name in SURFACES[surface]["CUdevice_attribute"]}
+    results = {name: number for number, name in enumerate(SURFACES[surface]["CUresult"])}
+    members = {
+        "CUresult": types.SimpleNamespace(**results),
+        "CUdevice_attribute": types.SimpleNamespace(**attributes),
+        "cuGetErrorString": lambda code: (0, world.said.encode()),
+        **_graphs(world),
+        **{name: _answering(world, results, function) for name, function in _devices(world).items()},
+        **{name: _answering(world, results, function) for name, function in _queues(world).items()},
+        **{name: _answering(world, results, function) for name, function in _pieces(world).items()},
+    }
+    return world.module("cuda.bindings.driver", surface, members)
+
+
+def _answering(world, results, function):
+    """A function that answers with a code and its values where PyCUDA raises."""
+
+    def answer(*arguments):
+        try:
+            value = function(*arguments)
+        except world.errors.Error as error:
+            world.said = str(error)
+            short = isinstance(error, world.errors.MemoryError)
+            return (results["CUDA_ERROR_OUT_OF_MEMORY" if short else "CUDA_ERROR_INVALID_VALUE"], None)
+        return (results["CUDA_SUCCESS"],) if value is None else (results["CUDA_SUCCESS"], value)
+
+    return answer
+
+
+def _devices(world):
+    def retain(device):
+        world.call("retain_primary_context")
+        world.retained += 1
+        return types.SimpleNamespace(device=device)
+
+    def push(context):
+        world.call("push")
+        world.stack().append(context)
+
+    def pop():
+        world.call("pop")
+        if not world.stack():
+            raise world.errors.LogicError("cannot pop non-current context")
+        return world.stack().pop()
+
+    def device(ordinal):
+        world.call("Device")
+        return ordinal
+
+    return {
+        "cuInit": lambda flags: world.call("init"),
+        "cuDeviceGet": device,
+        "cuDeviceGetName": lambda length, _: b"Fake RTX".ljust(length, b"\0"),
+        "cuDeviceGetAttribute": lambda attribute, _: 8 if attribute.endswith("MAJOR") else 6,
+        "cuDevicePrimaryCtxRetain": retain,
+        "cuDevicePrimaryCtxRelease": lambda _: world.call("detach"),
+        "cuCtxPushCurrent": push,
+        "cuCtxPopCurrent": pop,
+        "cuCtxGetCurrent": world.current,
+    }
+
+
+def _queues(world):
+    """Streams and events: PyCUDA's, which live until they are destroyed."""
+    kept = {}
+
+    def make(kind):
+        def function(flags):
+            assert flags == 0
+            made = getattr(world.driver, kind)()
+            handle = made._handle if kind == "Stream" else next(world.numbers)
+            kept[handle] = made
+            return handle
+
+        return function
+
+    def destroy(handle):
+        world.current()
+        del kept[handle]
+
+    def wait(stream, event, flags):
+        assert flags == 0
+        kept[stream].wait_for_event(kept[event])
+
+    world.queues = kept
+    return {
+        "cuStreamCreate": make("Stream"),
+        "cuStreamDestroy": destroy,
+        "cuStreamSynchronize": lambda stream: kept[stream].synchronize(),
+        "cuStreamWaitEvent": wait,
+        "cuEventCreate": make("Event"),
+        "cuEventRecord": lambda event, stream: kept[event].record(kept[stream]),
+        "cuEventSynchronize": lambda event: kept[event].synchronize(),
+        "cuEventElapsedTime": lambda start, end: kept[start].time_till(kept[end]),
+        "cuEventDestroy": destroy,
+    }
+
+
+def _pieces(world):
+    """Memory, by address: the device's, and page-locked memory of this process."""
+    device, locked = {}, {}
+
+    def allocate(count):
+        made = world.driver.mem_alloc(count)
+        device[int(made)] = made
+        return int(made)
+
+    def free(address):
+        device[address].free()
+        del device[address]
+
+    def lock(count, flags):
+        assert flags == 0
+        array = world.driver.pagelocked_empty(count, np.uint8)
+        locked[array.ctypes.data] = array
+        return array.ctypes.data
+
+    def unlock(address):
+        locked.pop(address).base.free()
+
+    def host(address, count):
+        start, array = next((start, array) for start, array in locked.items() if start <= address < start + array.size)
+        return array[address - start : address - start + count]
+
+    def copy_in(target, source, count, stream):
+        world.driver.memcpy_htod_async(target, host(source, count), world.queues[stream])
+
+    def copy_out(target, source, count, stream):
+        world.driver.memcpy_dtoh_async(host(target, count), source, world.queues[stream])
+
+    return {
+        "cuMemAlloc": allocate,
+        "cuMemFree": free,
+        "cuMemHostAlloc": lock,
+        "cuMemFreeHost": unlock,
+        "cuMemcpyHtoDAsync": copy_in,
+        "cuMemcpyDtoHAsync": copy_out,
+    }
+
+
+def _graphs(world):
+    """The part of cuda-python that PyCUDA lacks."""
+    modes = types.SimpleNamespace(**{name: name for name in SURFACES["cuda.bindings 13.5"]["CUstreamCaptureMode"]})
     live = world.objects["graph"]
 
     class Handle:
@@ -355,20 +497,15 @@ def make_graph_driver(world):
 
         return function
 
-    return world.module(
-        "cuda.bindings.driver",
-        "cuda.bindings 13.4",
-        {
-            "CUresult": results,
-            "CUstreamCaptureMode": modes,
-            "cuStreamBeginCapture": begin,
-            "cuStreamEndCapture": end,
-            "cuGraphInstantiate": instantiate,
-            "cuGraphLaunch": launch,
-            "cuGraphExecDestroy": destroy("cuGraphExecDestroy"),
-            "cuGraphDestroy": destroy("cuGraphDestroy"),
-        },
-    )
+    return {
+        "CUstreamCaptureMode": modes,
+        "cuStreamBeginCapture": begin,
+        "cuStreamEndCapture": end,
+        "cuGraphInstantiate": instantiate,
+        "cuGraphLaunch": launch,
+        "cuGraphExecDestroy": destroy("cuGraphExecDestroy"),
+        "cuGraphDestroy": destroy("cuGraphDestroy"),
+    }
 
 
 @contextlib.contextmanager

@@ -83,3 +83,14 @@ def test_flat_frames_and_a_new_beginning(picture):
     conflicts.begin_anew()
     conflicts.add(picture[::-1])
     assert conflicts.share == 0
+
+
+def test_a_light_that_blooms_did_not_move(picture):
+    dark = picture // 3
+    lamp = np.zeros(SIZE, np.float32)
+    cv2.circle(lamp, (240, 180), 3, 60_000, -1)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (51, 51)).astype(np.float32)
+    near, far = (
+        np.clip(dark + light[..., None], 0, 255).astype(np.uint8) for light in (lamp, cv2.filter2D(lamp, -1, disc / disc.sum()))
+    )
+    assert compared(near, far).share < 0.005

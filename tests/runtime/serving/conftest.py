@@ -87,7 +87,7 @@ class Gate:
         self.open, self.entered, self.runs = threading.Event(), threading.Semaphore(0), []
 
     def passed(self, inputs):
-        self.runs.append(inputs["near"].shape)
+        self.runs.append(next(iter(inputs.values())).shape)
         self.entered.release()
         assert self.open.wait(20)
 

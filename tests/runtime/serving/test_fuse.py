@@ -102,6 +102,8 @@ def test_a_bomb_is_refused_by_its_header(small_engine, serve, post, files, monke
         ({"query": "?format=gif"}, "`format=gif` is not known"),
         ({"query": "?align=wild"}, "`align=wild` is not known"),
         ({"query": "?colour=red"}, "`colour` is not known"),
+        ({"query": "?order=rgb"}, "`order` is for tensors"),
+        ({"query": "?bayer=pink"}, "pink"),
         ({"query": "?quality=200&format=jpg"}, "quality of 200"),
         ({"query": "?quality=90&format=png"}, "no quality to choose"),
         ({"query": "?match_gain=perhaps"}, "`match_gain=perhaps` is neither"),

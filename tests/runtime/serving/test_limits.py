@@ -207,13 +207,26 @@ def test_in_the_time_of_grace_requests_are_still_taken(small_engine, serve, post
     assert drained() is True
 
 
-def test_an_end_that_cannot_wait_longer_says_so(gate, serve, post, files, behind):
+def test_an_end_that_cannot_wait_longer_says_so_and_leaves_an_engine_that_hangs(gate, serve, post, files, behind):
     server = serve()
     behind(lambda: post(server, files))
     gate.wait_entered()
     enough = threading.Event()
     enough.set()
     assert server.drain(enough=enough) is False
+    begun = time.monotonic()
+    server.stop()
+    assert time.monotonic() - begun < 15
+
+
+def test_workers_fuse_at_once(gate, serve, post, files, behind):
+    server = serve(workers=2)
+    answers = [behind(lambda: post(server, files)) for _ in range(2)]
+    gate.wait_entered()
+    gate.wait_entered()
+    assert server.service._workers.busy == 2
+    gate.open.set()
+    assert [answer().status for answer in answers] == [200, 200]
 
 
 def test_many_clients_at_once_get_a_picture_or_503(small_engine, serve, post, files):
@@ -275,3 +288,59 @@ def test_two_models_of_one_name_and_a_port_in_use(small_engine, serve, write_mod
     taken = serve().address
     with pytest.raises(OutputError, match="Choose another port"):
         Server(ServeOptions(address=taken, models=(f"m={write_model()}",), fuser={"backend": "onnxruntime"}))
+
+
+def test_a_budget_cuts_frames_into_tiles_with_the_same_picture(small_engine, serve, post, files):
+    whole = post(serve(), files)
+    tiled = post(serve(fuser={"tile": 8}), files)
+    assert '"tiles"' in tiled.headers["Ufafuse-Report"]
+    assert tiled.body == whole.body
+
+
+def test_work_in_tiles_ends_when_nobody_waits_for_it(gate, serve, post, files):
+    server = serve(fuser={"tile": 8})
+    assert post(server, files, "?timeout=0.3").status == 504
+    gate.wait_entered()
+    gate.open.set()
+    wait_for(lambda: server.service._workers.busy == 0)
+    done = len(gate.runs)
+    assert post(server, files).status == 200
+    assert len(gate.runs) - done > done, "what was late was fused to its end"
+
+
+def test_models_by_name_each_with_its_own_file(small_engine, serve, post, write_model, files, ask):
+    first, second = write_model("first.onnx"), write_model("second.onnx", precision="fp16")
+    server = serve(models=(f"one={first}", f"two={second}"))
+    for name, precision in (("one", "fp32"), ("two", "fp16")):
+        report = post(server, files, f"?model={name}").headers["Ufafuse-Report"]
+        assert f'"precision": "{precision}"' in report
+    assert '"model": "one"' in post(server, files).headers["Ufafuse-Report"]
+    assert ask(f"{server.url}v2/models/two/versions/1").json()["name"] == "two"
+    assert ask(f"{server.url}v2/models/two/versions/2").status == 404
+
+
+def test_grpc_reads_no_more_at_once_than_there_is_room_for():
+    grpc_service = pytest.importorskip("ufafuse.runtime.serving.grpc_service", reason="needs the extra serve")
+    small = ServeOptions(max_request=100.0, fuser={"max_memory": 2000.0})
+    assert grpc_service.most_calls(small) == 10
+    assert grpc_service.most_calls(ServeOptions(max_request=1.0, queue=3, fuser={"max_memory": 8000.0})) == 3 + 1 + 64
+    assert grpc_service.most_calls(ServeOptions(max_request=4000.0, fuser={"max_memory": 100.0})) == 4
+
+
+def test_a_call_that_is_cancelled_is_not_worked_for(gate, serve, post, files, pair, behind):
+    grpcclient = pytest.importorskip("tritonclient.grpc", reason="needs tritonclient[grpc]")
+    server = serve(grpc=("127.0.0.1", 0), queue=4)
+    first = behind(lambda: post(server, files))
+    gate.wait_entered()
+    with grpcclient.InferenceServerClient(f"127.0.0.1:{server.grpc_port}") as client:
+        inputs = [grpcclient.InferInput(name, list(pair[0].shape), "UINT8") for name in ("near", "far")]
+        for entry, frame in zip(inputs, pair, strict=True):
+            entry.set_data_from_numpy(frame)
+        call = client.async_infer("small", inputs, callback=lambda result, error: None)
+        wait_for(lambda: server.service.admission.active == 2)
+        call.cancel()
+        wait_for(lambda: server.service.admission.active == 1)
+    gate.open.set()
+    assert first().status == 200
+    assert post(server, files).status == 200
+    assert len(gate.runs) == 2

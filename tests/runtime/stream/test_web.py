@@ -484,3 +484,19 @@ def test_showing_a_pair_takes_microseconds():
 @pytest.mark.parametrize("name", ["View", "HttpSink"])
 def test_it_can_be_the_first_thing_that_is_imported(name):
     subprocess.run([sys.executable, "-c", f"from ufafuse.runtime.stream import {name}"], check=True)
+
+
+def test_the_page_shows_the_fused_picture_first_and_says_what_it_fuses_with(running):
+    view = running()
+    text = get(view.url).read().decode()
+    panes = [text.index(f'data-src="{pane}.mjpeg"') for pane in ("fused", "near", "far", "map")]
+    assert panes == sorted(panes)
+    figures = json.load(get(view.url + "figures"))
+    assert figures["about"]["size"] == "96x192"
+    assert set(figures["quality"]) >= {"sharp", "wins", "exposure", "shift", "disagreement"}
+    history = json.load(get(view.url + "history"))
+    assert {len(values) for values in history.values()} == {len(history["ago"])}
+    assert {"ago", "sharp", "exposure", "shift", "disagreement", "latency_ms"} == set(history)
+    metrics = get(view.url + "metrics").read().decode()
+    assert 'ufafuse_quality_wins{side="near"}' in metrics
+    assert "ufafuse_quality_sharp " in metrics

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.artefact import manifest_path
+from ufafuse.runtime.backends.tensorrt import cuda
+from ufafuse.runtime.backends.tensorrt.drivers import BINDINGS, installed_bindings
 from ufafuse.runtime.backends.tensorrt.runner import cache_path
 from ufafuse.runtime.checks.tolerances import tolerance_for
 from ufafuse.runtime.errors import BackendError, ModelError
@@ -18,8 +20,18 @@ from ufafuse.runtime.session import SessionOptions, open_session
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not gpus(), reason="no NVIDIA GPU here (nvidia-smi finds none)"),
-    pytest.mark.skipif(importlib.util.find_spec("pycuda") is None, reason="PyCUDA is not installed"),
+    pytest.mark.skipif(not installed_bindings(), reason="neither PyCUDA nor cuda-python is installed"),
 ]
+
+
+@pytest.fixture(params=BINDINGS, autouse=True)
+def binding(request, monkeypatch):
+    """Every test with each binding of CUDA that is installed."""
+    if request.param not in installed_bindings():
+        pytest.skip(f"{request.param} is not installed")
+    monkeypatch.setattr(cuda, "installed_bindings", lambda: [request.param])
+    monkeypatch.setattr(cuda, "_retained", {})  # contexts are the binding's own objects
+
 
 SIZES = [(16, 16), (33, 47), (64, 64), (32, 48)]
 
@@ -98,11 +110,10 @@ def test_threads_share_a_session(engine, frames):
 
 
 def test_opening_and_closing_leaves_the_memory_as_it_was(engine, frames):
-    import pycuda.driver as cuda
-
     def free():
         with session._gpu.active():
-            return cuda.mem_get_info()[0]
+            driver = session._gpu._driver
+            return driver.call("cuMemGetInfo") if driver.name == "cuda-python" else driver._cuda.mem_get_info()[0]
 
     found = []
     for _ in range(6):

@@ -45,7 +45,7 @@ def test_a_changed_byte_is_noticed(engine, tmp_path):
 
 @pytest.mark.skipif(bool(gpus()), reason="there is a GPU here")
 def test_without_a_gpu_it_says_what_is_missing(engine):
-    with pytest.raises(BackendError, match=r"PyCUDA|NVIDIA"):
+    with pytest.raises(BackendError, match=r"PyCUDA|cuda-python|NVIDIA"):
         open_session(engine)
 
 

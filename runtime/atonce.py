@@ -1,0 +1,40 @@
+"""Several pieces of work at once, with their results in order, within an amount of memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Work = TypeVar("Work")
+Result = TypeVar("Result")
+
+
+def in_order(
+    work: Iterable[Work], do: Callable[[Work], Result], *, workers: int, cost: Callable[[Work], float], room: float
+) -> Iterator[Result]:
+    """Do ``work`` in threads and yield the results in its order.
+
+    Args:
+        work: Taken as it is needed.
+        do: Runs in a thread; what it raises is raised here when its turn comes, and what was not begun is left.
+        workers: So many at once. With 1 everything runs in this thread, and each result comes before the next piece is taken.
+        cost: What a piece takes, in the unit of ``room``.
+        room: What all that is under way may take together; a piece that takes more runs alone.
+    """
+    if workers == 1:
+        yield from map(do, work)
+        return
+    waiting: deque[tuple[Future[Result], float]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="ufafuse-work")
+    try:
+        for piece in work:
+            wanted = min(cost(piece), room)
+            while waiting and (len(waiting) >= workers or sum(taken for _, taken in waiting) + wanted > room):
+                yield waiting.popleft()[0].result()
+            waiting.append((pool.submit(do, piece), wanted))
+        while waiting:
+            yield waiting.popleft()[0].result()
+    finally:
+        pool.shutdown(cancel_futures=True)

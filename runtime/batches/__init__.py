@@ -1,0 +1,1 @@
+"""Many pairs and stacks at once: manifests, storage behind URLs, a cluster."""

@@ -1,0 +1,222 @@
+"""One pair or stack of many: where its frames are, where its result goes; fused as `ufa fuse` fuses it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ufafuse.runtime.atonce import in_order
+from ufafuse.runtime.batches.storage import fetch, head, joined, present, put, url_of
+from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.errors import OutputError, UfaError
+from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.jobs import (
+    HEADER,
+    SHARE_AT_ONCE,
+    FileOptions,
+    Group,
+    Outcome,
+    fuse_files,
+    memory_for_pair,
+    pairs_at_once,
+)
+from ufafuse.runtime.memory.usage import available_bytes
+from ufafuse.runtime.outputs import Outputs
+from ufafuse.runtime.stack import StackOptions
+from ufafuse.runtime.writing import make_folder
+
+
+@dataclass(frozen=True)
+class Task:
+    """A pair or stack.
+
+    Args:
+        name: What results beside the picture are called, without a suffix.
+        files: Names or URLs of the frames, in the order of focus.
+        out: Name or URL of the result.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    out: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How all of them are fused.
+
+    Args:
+        options, files: As `fuse_files`; a report is ``NAME.html`` in the folder that `FileOptions.report` names.
+        beside: Folders for maps, confidences and conflicts, where wanted.
+        force: Replace existing results.
+    """
+
+    options: StackOptions = field(default_factory=StackOptions)
+    files: FileOptions = field(default_factory=FileOptions)
+    beside: tuple[Path | None, Path | None, Path | None] = (None, None, None)
+    force: bool = False
+
+
+def tasks_of(
+    groups: Iterable[Group], out: str | Path, *, suffix: str = ".png", mirror: tuple[Path, str] | None = None
+) -> list[Task]:
+    """The pairs or stacks that `find_pairs` and `find_stacks` give.
+
+    Args:
+        groups: What they give.
+        out: A folder or a URL for the results.
+        suffix: Of the results.
+        mirror: The folder in which they were found, and the URL whose mirror it is (`mirrored`).
+    """
+
+    def place(path: Path) -> str:
+        return str(path) if mirror is None else joined(mirror[1], path.relative_to(mirror[0]).as_posix())
+
+    return [Task(group.name, tuple(map(place, group.files)), joined(out, f"{group.name}{suffix}")) for group in groups]
+
+
+def check_apart(tasks: Iterable[Task]) -> None:
+    """Refuse results that would replace what is read, for this pair or for another (`OutputError`)."""
+    tasks = list(tasks)
+    resolved = functools.cache(os.path.realpath)  # of folders: few, where files are many
+
+    def identity(place: str) -> str:
+        folder, name = os.path.split(place)
+        return url_of(place) or os.path.join(resolved(folder), name)  # noqa: PTH118 - a million times
+
+    read = {identity(name) for task in tasks for name in task.files}
+    for task in tasks:
+        if identity(task.out) in read:
+            raise OutputError(f"{task.out} is one of the frames that are read: name another folder for the results.")
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """What is to be done, and what is there already.
+
+    Args:
+        due: To be fused.
+        there: How many results are there, and are left.
+        refused: Results that are there and may not be replaced.
+    """
+
+    due: list[Task]
+    there: int
+    refused: list[Outcome]
+
+
+def sort_out(tasks: list[Task], *, force: bool, skip_existing: bool) -> Sorted:
+    """Look once which results are there.
+
+    Raises:
+        OutputError: As `check_apart`.
+        InputError: Storage does not answer.
+    """
+    check_apart(tasks)
+    there = set() if force else present(task.out for task in tasks)
+    due = [task for task in tasks if task.out not in there]
+    if skip_existing:
+        return Sorted(due, len(there), [])
+    told = "exists already: choose another name, or replace it with `force=True`."
+    refused = [failed(task, f"{task.out} {told}") for task in tasks if task.out in there]
+    return Sorted(due, 0, refused)
+
+
+def failed(task: Task, error: str) -> Outcome:
+    """What became of a pair that was not fused."""
+    first, second = (*task.files, task.files[-1])[:2]
+    return Outcome(Path(first), Path(second), Path(task.out), error=error)
+
+
+def fuse_task(fuser: Fuser, task: Task, plan: Plan) -> Outcome:
+    """Fuse one of many; whatever is wrong with it is an `Outcome` with an error.
+
+    Args:
+        fuser: With a loaded model.
+        task: The pair or stack.
+        plan: How it is fused.
+    """
+    try:
+        with ExitStack() as opened:
+            return _fused(fuser, task, plan, opened)
+    except UfaError as error:
+        return failed(task, str(error))
+
+
+def _fused(fuser: Fuser, task: Task, plan: Plan, opened: ExitStack) -> Outcome:
+    here: dict[str, str] = {}  # copies of what lies behind URLs, and the URLs
+    urls = [url_of(place) for place in (*task.files, task.out)]
+    folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="ufafuse-"))) if any(urls) else Path()
+    paths = []
+    try:
+        for index, (place, url) in enumerate(zip(task.files, urls[:-1], strict=True)):
+            path = Path(place) if url is None else fetch(url, folder / str(index))
+            here[str(path)] = place
+            paths.append(path)
+        out = Path(task.out) if urls[-1] is None else folder / "out" / Path(task.out).name
+        here[str(out)] = task.out
+        outcome = fuse_files(fuser, paths, _outputs(task, out, plan), plan.options, files=_files(task, plan), force=plan.force)
+        if urls[-1] is not None:
+            put(out, urls[-1])
+    except UfaError as error:
+        return failed(task, _with_names(str(error), here))
+    outcome.warnings = [_with_names(text, here) for text in outcome.warnings]
+    if any(urls):
+        known = failed(task, "")
+        outcome.near, outcome.far, outcome.fused = known.near, known.far, known.fused
+    return outcome
+
+
+def _outputs(task: Task, out: Path, plan: Plan) -> Outputs:
+    maps, confidences, conflicts = (folder and folder / f"{task.name}{out.suffix}" for folder in plan.beside)
+    outputs = Outputs(out, map=maps, confidence=confidences, conflicts=conflicts)
+    for path in outputs.all():
+        make_folder(path.parent)
+    return outputs
+
+
+def _files(task: Task, plan: Plan) -> FileOptions:
+    if plan.files.report is None:
+        return plan.files
+    page = plan.files.report / f"{task.name}.html"
+    make_folder(page.parent)
+    return replace(plan.files, report=page)
+
+
+def _with_names(text: str, here: dict[str, str]) -> str:
+    """A text with the names that the user gave instead of those of copies."""
+    for path, name in here.items():
+        text = text.replace(path, name)
+    return text
+
+
+def fuse_tasks(
+    fuser: Fuser, tasks: Sequence[Task], plan: Plan, *, at_once: int | None = None, done: Callable[[Outcome], None] = ignored
+) -> list[Outcome]:
+    """Fuse them on this machine; several pairs at once, so that files are read and written while others are fused.
+
+    Args:
+        fuser: With a loaded model.
+        tasks: The pairs or stacks.
+        plan: How they are fused.
+        at_once: How many; None: as `pairs_at_once` says.
+        done: Called after each, in their order.
+    """
+    workers = pairs_at_once(fuser, tasks) if at_once is None else at_once
+    room = SHARE_AT_ONCE * available_bytes()
+    outcomes = []
+    for outcome in in_order(tasks, lambda task: fuse_task(fuser, task, plan), workers=workers, cost=_memory_for, room=room):
+        outcomes.append(outcome)
+        done(outcome)
+    return outcomes
+
+
+def _memory_for(task: Task) -> float:
+    """Bytes that fusing it takes at most, as far as its first file tells; nothing where it cannot be read, and will be told."""
+    data = head(task.files[0], HEADER)
+    return memory_for_pair(data) if data else 0.0

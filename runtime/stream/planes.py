@@ -1,0 +1,336 @@
+"""Which focus setting each frame of one camera that moves its focus was taken with."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from ufafuse.runtime.stream.cycle import MOST_PER_STEP, Cycle, CycleLearner, CycleTracker, settled_after
+from ufafuse.runtime.stream.focus import OrderSorter, SharpnessSorter, Steps, sharpness_of, small_of
+from ufafuse.runtime.stream.frames import Array, Frame
+
+AUTO = "auto"
+Settle = int | str | None
+Sorted = list[tuple[Frame, int | None]]
+_KEPT_BYTES = 128 << 20  # of a recording's frames that wait until its cycle is known
+_GIVE_UP_AFTER = 400  # frames after which nobody looks any more for a cycle that nobody spoke of
+
+
+class Sorter(ABC):
+    """Says of each frame at which of the camera's focus settings, in the order of time, it was taken."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, Any] = {}
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What was found out, for the summary."""
+        return self._told
+
+    @abstractmethod
+    def take(self, frame: Frame) -> Sorted:
+        """Take the camera's next frame; the frames that are decided by it, with their setting, or None for one passed over."""
+
+    def end(self) -> Sorted:
+        """No more will come; the frames that waited."""
+        return []
+
+
+class InTurn(Sorter):
+    """By counting alone: each setting gives ``settle`` frames to pass over and one to use; missing frames are counted in.
+
+    Args:
+        planes, settle: See `sorter_for`.
+        by_index: Count by `Frame.index`, not by the frames' times.
+    """
+
+    def __init__(self, planes: int, settle: int, *, by_index: bool) -> None:
+        super().__init__()
+        self._planes, self._step = planes, settle + 1
+        self._steps = Steps(by_index=by_index)
+        self._place = -1
+
+    def take(self, frame: Frame) -> Sorted:
+        """Settled at once."""
+        self._place = (self._place + self._steps.to(frame)) % (self._planes * self._step)
+        return [(frame, self._place // self._step if self._place % self._step == self._step - 1 else None)]
+
+
+class OfTwo(Sorter):
+    """Two settings, whatever cycle they come in.
+
+    Args:
+        sorter: Says of each frame whether it is the near or the far one.
+    """
+
+    def __init__(self, sorter: SharpnessSorter | OrderSorter) -> None:
+        super().__init__()
+        self._sorter = sorter
+
+    def take(self, frame: Frame) -> Sorted:
+        """Settled at once."""
+        return [(frame, self._sorter.side_of(frame))]
+
+
+class ByNumber(Sorter):
+    """By `Frame.plane`, which the source tells; frames that say -1, and the first ``settle`` of each setting, are passed over.
+
+    One frame of each setting is used; those that come after it, before the next step, are passed over too.
+
+    Args:
+        planes: Focus settings.
+        settle: Frames to pass over; ``"auto"``: as many as differ from the last one of their setting.
+        without: Sorts frames that have no such number.
+        tell: Takes a sentence for people.
+    """
+
+    def __init__(self, planes: int, settle: int | str, *, without: Sorter, tell: Callable[[str], None]) -> None:
+        super().__init__()
+        self._planes = planes
+        self._settle = None if isinstance(settle, str) else settle
+        self._learns = self._settle is None
+        self._without = without
+        self._tell = tell
+        self._plane = -1
+        self._since = 0
+        self._seen: list[Array] = []
+        self._settled_after: deque[int] = deque(maxlen=2 * planes)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What was found out, for the summary."""
+        return self._told or self._without.told
+
+    def take(self, frame: Frame) -> Sorted:
+        """Settled at once."""
+        if frame.plane is None:
+            return self._without.take(frame)
+        stepped = frame.plane != self._plane
+        self._since = 0 if stepped else self._since + 1
+        self._plane = frame.plane
+        if not 0 <= frame.plane < self._planes:
+            return [(frame, None)]
+        if self._learns:
+            self._learn(sharpness_of(frame.array), stepped=stepped)
+        return [(frame, frame.plane if self._since == self._settle else None)]
+
+    def _learn(self, sharpness: Array, *, stepped: bool) -> None:
+        if stepped:
+            if self._seen:
+                self._settled_after.append(settled_after(self._seen))
+            self._seen = []
+        if len(self._seen) < MOST_PER_STEP:
+            self._seen.append(sharpness)
+        if stepped and len(self._settled_after) == 2 * self._planes and max(self._settled_after) != self._settle:
+            self._settle = max(self._settled_after)
+            self._told = {"settle": self._settle}
+            self._tell(f"the first {self._settle} frames of each focus setting are passed over: they are not settled")
+
+    def end(self) -> Sorted:
+        """What waited without a number."""
+        return self._without.end()
+
+
+class ByCycle(Sorter):
+    """By the cycle that the pictures show (`CycleLearner`, `CycleTracker`), and until it is known by another sorter, or not.
+
+    Args:
+        planes, settle: See `sorter_for`.
+        until: Sorts the frames until then.
+        wait: Frames have no setting until then: they are passed over, or kept and sorted afterwards.
+        keep: Keep them: they are a recording's. At most 128 MiB of them.
+        by_order: Whether the order says where in the cycle a frame stands, together with what it shows.
+        by_index: As for `InTurn`.
+        tell: Takes a sentence for people.
+    """
+
+    def __init__(
+        self,
+        planes: int,
+        settle: Settle,
+        *,
+        until: Sorter,
+        wait: bool,
+        keep: bool,
+        by_order: bool,
+        by_index: bool,
+        tell: Callable[[str], None],
+    ) -> None:
+        super().__init__()
+        self._planes, self._settle = planes, settle
+        self._least_step = settle + 1 if isinstance(settle, int) else 1
+        self._until = until
+        self._wait, self._keep = wait, keep
+        self._by_order, self._by_index = by_order, by_index
+        self._tell = tell
+        self._learner: CycleLearner | None = CycleLearner(planes, self._least_step)
+        self._tracker: CycleTracker | None = None
+        self._first = 0  # the setting that is called the first
+        self._steps = Steps(by_index=by_index)
+        self._kept: deque[tuple[Frame, Array, int]] = deque()
+        self._kept_bytes = 0
+
+    def take(self, frame: Frame) -> Sorted:
+        """Settled at once where the cycle is known."""
+        steps = self._steps.to(frame)
+        if self._learner is None and self._tracker is None:
+            return self._until.take(frame)
+        sharpness = sharpness_of(frame.array)
+        if self._tracker is not None:
+            place = self._tracker.place_of(sharpness, steps)
+            plane = self._plane(place)
+            if self._tracker.astray or self._learner is not None:
+                self._learn_anew(frame, sharpness, plane)
+            return [(frame, plane)]
+        return self._learning(frame, sharpness, steps)
+
+    def _learning(self, frame: Frame, sharpness: Array, steps: int) -> Sorted:
+        assert self._learner is not None
+        out: Sorted = []
+        if self._keep:
+            out = self._kept_with(frame, sharpness, steps)
+        elif self._wait:
+            out = [(frame, None)]
+        else:
+            out = self._until.take(frame)
+        found = self._learner.look(sharpness, small_of(frame.array))
+        if found is not None:
+            self._learner = None
+            return self._begin(found, sharpness, out)
+        return out + self._patiently()
+
+    def _patiently(self) -> Sorted:
+        """What is sorted because nobody waits for a cycle any more."""
+        assert self._learner is not None
+        out: Sorted = []
+        if self._learner.looked_at == self._learner.patience:
+            if self._settle == AUTO:
+                self._tell(
+                    f"no cycle of {self._planes} focus settings can be seen in {self._learner.looked_at} frames: they are "
+                    "taken in turn until one is seen"
+                )
+            self._wait = self._keep = False
+            out += self._replayed(self._until)
+        if self._learner.looked_at >= _GIVE_UP_AFTER and self._settle != AUTO:
+            self._learner = None
+        return out
+
+    def _begin(self, found: Cycle, sharpness: Array, out: Sorted) -> Sorted:
+        """Go on by the cycle that was found; what was kept is sorted by it too, ``out`` is what was sorted before."""
+        kept = list(self._kept)
+        self._kept.clear()
+        if found.step == 1 and isinstance(self._until, OfTwo):
+            return out + [entry for frame, _, _ in kept for entry in self._until.take(frame)]  # it sees as much
+        self._tracker = CycleTracker(found, sharpness, by_order=self._by_order)
+        self._say(found)
+        if not kept:
+            self._first = self._called_first(found, out[-1][1])
+            return out
+        places = self._places_back(found, kept)
+        self._first = next((plane for plane in map(found.plane_at, places) if plane is not None), 0)
+        return out + [(frame, self._plane(place)) for (frame, _, _), place in zip(kept, places, strict=True)]
+
+    @staticmethod
+    def _called_first(found: Cycle, last: int | None) -> int:
+        """Which setting is called the first: as it was until now, or the next that comes.
+
+        Args:
+            found: The frame at its last place has come.
+            last: The setting that this frame was said to be of.
+        """
+        now = found.plane_at(found.frames - 1)
+        if now is not None and last is not None:
+            return (now - last) % found.planes
+        return next(plane for plane in map(found.plane_at, range(found.frames)) if plane is not None)
+
+    def _places_back(self, found: Cycle, kept: list[tuple[Frame, Array, int]]) -> list[int]:
+        """The places of the frames that led to ``found``, the last of which stands at its last place."""
+        mirrored = Cycle(found.planes, found.step, found.used, found.focus[::-1].copy(), found.noise)
+        # Read backwards, with the cycle backwards, the last frame is the place before the first one.
+        back = CycleTracker(mirrored, kept[-1][1].reshape(-1) - found.focus[-1] + mirrored.focus[-1])
+        places = []
+        steps = 1
+        for _, sharpness, after in reversed(kept):
+            places.append(found.frames - 1 - back.place_of(sharpness, steps))
+            steps = after
+        return places[::-1]
+
+    def _plane(self, place: int) -> int | None:
+        assert self._tracker is not None
+        plane = self._tracker.cycle.plane_at(place)
+        return None if plane is None else (plane - self._first) % self._planes
+
+    def _kept_with(self, frame: Frame, sharpness: Array, steps: int) -> Sorted:
+        self._kept.append((frame, sharpness, steps))
+        self._kept_bytes += frame.array.nbytes
+        out: Sorted = []
+        while self._kept_bytes > _KEPT_BYTES and len(self._kept) > 1:
+            oldest = self._kept.popleft()[0]
+            self._kept_bytes -= oldest.array.nbytes
+            out += self._until.take(oldest)
+        return out
+
+    def _replayed(self, by: Sorter) -> Sorted:
+        frames = [frame for frame, _, _ in self._kept]
+        self._kept.clear()
+        return [entry for frame in frames for entry in by.take(frame)]
+
+    def _learn_anew(self, frame: Frame, sharpness: Array, last: int | None) -> None:
+        self._learner = self._learner or CycleLearner(self._planes, self._least_step, strict=True)
+        found = self._learner.look(sharpness, small_of(frame.array))
+        if found is not None:
+            self._learner = None
+            self._tracker = CycleTracker(found, sharpness, by_order=self._by_order)
+            self._first = self._called_first(found, last)
+            self._say(found)
+
+    def _say(self, found: Cycle) -> None:
+        if self._told.get("frames") == found.frames:
+            return
+        self._told = {"frames": found.frames, "frames_a_plane": found.step}
+        assumed = self._settle + 1 if isinstance(self._settle, int) else 1
+        if found.step != assumed or self._settle == AUTO:
+            passed = found.step - 1
+            self._tell(
+                f"the focus moves in a cycle of {found.frames} frames, {found.step} at each of {found.planes} settings: "
+                f"{passed or 'none'} of them {'is' if passed == 1 else 'are'} passed over"
+            )
+
+    def end(self) -> Sorted:
+        """What was kept is taken in turn where no cycle was found."""
+        return self._replayed(self._until)
+
+
+def sorter_for(planes: int, settle: Settle, by: str, *, live: bool, by_index: bool, tell: Callable[[str], None]) -> Sorter:
+    """The sorter for one camera.
+
+    Args:
+        planes: Focus settings.
+        settle: Frames to pass over after each step; ``"auto"``: as many as they show; None: none, unless they show otherwise.
+        by: ``"order"``, ``"sharpness"`` or ``"number"``.
+        live: Frames cannot be kept until the cycle is known.
+        by_index: Frames are counted by `Frame.index`, not by their times.
+        tell: Takes a sentence for people.
+    """
+    assumed = settle if isinstance(settle, int) else 0
+    by_index = by_index or by == "number"
+    two = by == "sharpness" and planes == 2 and not assumed
+    until: Sorter = OfTwo(SharpnessSorter()) if two else InTurn(planes, assumed, by_index=by_index)
+    if by == "number" and settle != AUTO:
+        return ByNumber(planes, assumed, without=until, tell=tell)
+    sorter: Sorter = ByCycle(
+        planes,
+        settle,
+        until=until,
+        wait=settle == AUTO or (by == "sharpness" and not two),
+        keep=not live,
+        by_order=by != "sharpness",
+        by_index=by_index,
+        tell=tell,
+    )
+    if by == "sharpness":
+        return sorter
+    # What a source tells of its focus counts more than its order.
+    return ByNumber(planes, AUTO if settle == AUTO else assumed, without=sorter, tell=tell)

@@ -1,0 +1,80 @@
+"""Pairs a second with several in flight; nothing here judges how many."""
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from ufafuse.benchmarks.speed import bench as bench_module
+from ufafuse.benchmarks.speed import peaks
+from ufafuse.benchmarks.speed.throughput import in_flight
+from ufafuse.commands import bench as commands
+
+
+class Meeting:
+    """A contender whose runs end only when ``count`` of them are under way."""
+
+    def __init__(self, count):
+        self.barrier = threading.Barrier(count, timeout=10)
+
+    def inputs(self, size):
+        return (size,)
+
+    def run(self, size):
+        assert size == (4, 6)
+        self.barrier.wait()
+
+
+def test_so_many_are_in_flight_at_once():
+    times, wall = in_flight(Meeting(3), (4, 6), 3, 0.0)
+    assert len(times) == 6  # two of each, however little time there is
+    assert max(times) / 1e3 <= wall
+
+
+def test_what_a_run_raises_is_told():
+    contender = Meeting(1)
+    contender.run = lambda size: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        in_flight(contender, (4, 6), 2, 0.01)
+
+
+@pytest.fixture
+def run(monkeypatch):
+    monkeypatch.setattr(peaks, "_SIDE", 64)
+    monkeypatch.setattr(peaks, "_COPY_MIB", 1)
+    monkeypatch.setattr(peaks, "_REPEATS", 1)
+    app = typer.Typer()
+    commands.register(app)
+    return lambda *arguments: CliRunner().invoke(app, ["bench", *map(str, arguments)])
+
+
+QUICK = ["--size", "32x48", "--no-peers", "--methods", "none", "--seconds", 0.1, "--runs", 3, "--no-cold"]
+
+
+def test_the_command_measures_one_and_several(run, tiny_onnx, tmp_path):
+    answer = run(tiny_onnx, *QUICK, "--backend", "onnxruntime", "--streams", "2,3", "--json", "--report", tmp_path / "out")
+    assert answer.exit_code == 0, answer.output
+    found = json.loads(answer.stdout)
+    schema = json.loads(Path(bench_module.__file__).with_name("schema.json").read_text())
+    pytest.importorskip("jsonschema").validate(found, schema)
+    assert [row["streams"] for row in found["throughput"]] == [1, 2, 3]
+    assert found["throughput"][0]["vs_one"] == 1
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "## Several in flight" in text
+    assert f"{found['throughput'][2]['pairs_per_s']:.1f}" in text
+
+
+def test_the_table(run, tiny_onnx):
+    answer = run(tiny_onnx, *QUICK, "--backend", "onnxruntime", "--streams", "2")
+    assert "several in flight" in answer.stdout
+    assert "pairs/s" in answer.stdout
+
+
+@pytest.mark.parametrize("text", ["0", "many", "1000", "-2", "1.5", "²"])
+def test_a_number_of_pairs_that_is_none(run, tiny_onnx, text):
+    answer = run(tiny_onnx, *QUICK, "--streams", text)
+    assert answer.exit_code == 2
+    assert "is not a number of pairs: give 1 to 256" in answer.stderr.replace("\n", " ")
