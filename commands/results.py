@@ -76,10 +76,31 @@ class Percentiles(TypedDict):
     p99: float | None
 
 
+class StreamQuality(TypedDict):
+    """How good the latest result is; lists have a value for each frame, from near to far."""
+
+    sharp: float
+    wins: list[float]
+    sharpness: list[float]
+    exposure: float
+    shift: float
+    disagreement: float
+    frozen: int
+    brightness: list[float]
+
+
+class StreamAlarm(TypedDict):
+    """An alarm, whether it is on, and how often it began."""
+
+    alarm: str
+    on: bool
+    count: int
+
+
 class _StreamKeys(TypedDict):
     ok: bool
     backend: str
-    frames_in: tuple[int, int]
+    frames_in: list[int]
     fused: int
     dropped: int
     unmatched: int
@@ -96,6 +117,15 @@ class Stream(_StreamKeys, total=False):
     model: str | None
     outputs: list[str]
     events: list[str]
+    unmatched_by_side: list[int]
+    passed_over: int
+    broken: list[int]
+    planes: int
+    cycle: dict[str, int]
+    quality: StreamQuality | None
+    alarms: list[StreamAlarm]
+    white: float
+    gains: list[list[float] | None]
     error: str
 
 

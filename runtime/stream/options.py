@@ -33,7 +33,7 @@ class PipelineOptions:
         settle: Frames of it to pass over after each step; ``"auto"``: as many as are seen to be unsettled, and nothing is fused
             before that is known. None: none, unless some are seen to be.
         alternate_by: How its frames are told apart: ``"order"`` (with what they show, where that says something),
-            ``"sharpness"``, or ``"number"``: by `Frame.plane`, or `Frame.index` where the source tells no plane.
+            ``"sharpness"``, or ``"number"``: by `Frame.index`. `Frame.plane` counts before these, but for sharpness.
         swap: Its first frame is far.
         when_late: ``"drop-oldest"``, ``"block"``, or ``"auto"``: block for recordings, drop for what is live.
         queue: Pairs that wait for the fusion, and fused pictures that wait for the sink.

@@ -19,14 +19,15 @@ _GIVE_UP_AFTER = 400  # frames after which nobody looks any more for a cycle tha
 
 
 class Sorter(ABC):
-    """Says of each frame at which of the camera's focus settings, in the order of time, it was taken.
-
-    Attributes:
-        told: What was found out, for the summary.
-    """
+    """Says of each frame at which of the camera's focus settings, in the order of time, it was taken."""
 
     def __init__(self) -> None:
-        self.told: dict[str, Any] = {}
+        self._told: dict[str, Any] = {}
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What was found out, for the summary."""
+        return self._told
 
     @abstractmethod
     def take(self, frame: Frame) -> Sorted:
@@ -97,6 +98,11 @@ class ByNumber(Sorter):
         self._seen: list[Array] = []
         self._settled_after: deque[int] = deque(maxlen=2 * planes)
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """What was found out, for the summary."""
+        return self._told or self._without.told
+
     def take(self, frame: Frame) -> Sorted:
         """Settled at once."""
         if frame.plane is None:
@@ -119,7 +125,7 @@ class ByNumber(Sorter):
             self._seen.append(sharpness)
         if stepped and len(self._settled_after) == 2 * self._planes and max(self._settled_after) != self._settle:
             self._settle = max(self._settled_after)
-            self.told = {"settle": self._settle}
+            self._told = {"settle": self._settle}
             self._tell(f"the first {self._settle} frames of each focus setting are passed over: they are not settled")
 
     def end(self) -> Sorted:
@@ -281,9 +287,9 @@ class ByCycle(Sorter):
             self._say(found)
 
     def _say(self, found: Cycle) -> None:
-        if self.told.get("frames") == found.frames:
+        if self._told.get("frames") == found.frames:
             return
-        self.told = {"frames": found.frames, "frames_a_plane": found.step}
+        self._told = {"frames": found.frames, "frames_a_plane": found.step}
         assumed = self._settle + 1 if isinstance(self._settle, int) else 1
         if found.step != assumed or self._settle == AUTO:
             passed = found.step - 1
@@ -314,7 +320,7 @@ def sorter_for(planes: int, settle: Settle, by: str, *, live: bool, by_index: bo
     until: Sorter = OfTwo(SharpnessSorter()) if two else InTurn(planes, assumed, by_index=by_index)
     if by == "number" and settle != AUTO:
         return ByNumber(planes, assumed, without=until, tell=tell)
-    sorter = ByCycle(
+    sorter: Sorter = ByCycle(
         planes,
         settle,
         until=until,
@@ -324,4 +330,7 @@ def sorter_for(planes: int, settle: Settle, by: str, *, live: bool, by_index: bo
         by_index=by_index,
         tell=tell,
     )
-    return ByNumber(planes, AUTO, without=sorter, tell=tell) if by == "number" else sorter
+    if by == "sharpness":
+        return sorter
+    # What a source tells of its focus counts more than its order.
+    return ByNumber(planes, AUTO if settle == AUTO else assumed, without=sorter, tell=tell)

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from ufafuse.commands.results import schema_of
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.stream.alarms import AlarmEvent, Alarms, alarms_from
 from ufafuse.runtime.stream.frames import FAR, NEAR
@@ -284,6 +285,7 @@ def test_the_command_line_rings_logs_and_ends_with_one(tmp_path):
         "--alarm", "brightness<0.2 for 500ms", "--alarm", "frozen>=50", "--on-alarm", f"echo $UFAFUSE_STATE >> {heard}",
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
+    pytest.importorskip("jsonschema").validate(summary, schema_of("stream"))
     assert summary["error"] == "there was an alarm: brightness<0.2 for 500ms."
     assert [(alarm["count"], alarm["on"]) for alarm in summary["alarms"]] == [(1, True), (0, False)]
     assert "alarm: brightness<0.2 for 500ms (brightness is 0.0" in done.stderr

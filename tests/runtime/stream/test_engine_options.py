@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from ufafuse.commands.results import schema_of
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.frames import FrameKind
@@ -163,6 +164,7 @@ def test_three_settings_with_map_and_heights_through_the_command(tmp_path):
         "--out", str(tmp_path / "out"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    pytest.importorskip("jsonschema").validate(summary, schema_of("stream"))
     assert summary["fused"] == 2
     assert len(summary["gains"]) == 2
     for name in ("map", "depth", "out"):

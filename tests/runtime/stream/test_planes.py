@@ -145,8 +145,9 @@ def test_by_the_sources_number_lost_frames_shift_nothing(settle):
     assert_adds_up(summary, len(frames))
 
 
+@pytest.mark.parametrize("by", ["number", "order"])
 @pytest.mark.parametrize("settle", [2, "auto"])
-def test_by_the_setting_that_the_source_tells(settle):
+def test_by_the_setting_that_the_source_tells(settle, by):
     """Steps of irregular length, a moving lens that says -1, settling frames that the driver does not know of."""
     rng = np.random.default_rng(4)
     _, shown = scene(3)
@@ -159,7 +160,7 @@ def test_by_the_setting_that_the_source_tells(settle):
             moving = cv2.GaussianBlur(cv2.addWeighted(shown[plane], 0.5, shown[plane - 1], 0.5, 0), (0, 0), 2)
             right.append((plane, place >= 2))
             frames.append(Frame(moving if place < 2 else shown[plane], len(frames), len(frames) / 60, 0.0, plane))
-    items, summary, _ = run(Numbered(frames), planes=3, settle=settle, alternate_by="number", when_late="block")
+    items, summary, _ = run(Numbered(frames), planes=3, settle=settle, alternate_by=by, when_late="block")
     assert len(items) >= (26 if settle == "auto" else 30)
     for item in items:
         assert all(np.array_equal(frame.array, shown[plane]) for plane, frame in enumerate(item.pair.frames))

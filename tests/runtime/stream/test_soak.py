@@ -60,10 +60,12 @@ def test_the_commands_memory_stands_still_from_the_first_seconds_on(pictures_of,
     sources = ["--near", near, "--far", far, "--max-skew", "3", "--seconds", str(SECONDS)]
     model = [] if MODEL == "none" else ["--model", MODEL]
     sink = ["--out", str(tmp_path / "x.mkv"), "--segment", "20", "--quality", "90", "--json", "-q"]
+    sink += ["--log", str(tmp_path / "frames.jsonl"), "--alarm", "usual"]
     process = subprocess.Popen([*UFA, *sources, *model, *sink], stdout=subprocess.PIPE, text=True)
     levels = resident_by_second(process)
     summary = json.loads(process.stdout.read())
-    assert process.returncode == 0, summary
+    assert process.returncode == 0, summary  # no alarm among other things: nothing is wrong with what the frames show
+    assert len((tmp_path / "frames.jsonl").read_text().splitlines()) == summary["written"]
     # By the clock: on a busy machine a second's sleep takes longer, and the start would be counted in.
     during = [level for before, level in levels if before < summary["seconds"] - 10]
     growth = max(during) / during[0] - 1
