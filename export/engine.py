@@ -73,7 +73,7 @@ def engine_from_onnx(
     start = time.perf_counter()
     built = _build_interruptibly(vendor, onnx, options, inputs, on_phase)
     seconds = round(time.perf_counter() - start, 3)
-    _check_precision(source.precision, built.layers, onnx)
+    _check_precision(source, built.layers, onnx)
     manifest = _manifest(source, onnx, vendor, options, built, seconds)
     _write(out, built, manifest, options.timing_cache)
     return {
@@ -190,12 +190,17 @@ def _let_go(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def _check_precision(precision: str, layers: dict[str, Any], onnx: Path) -> None:
-    """A graph that claims half or int8 and has no such layer would build into a slow engine without a word."""
-    share = {"fp16": layers["share_half"], "int8": layers["share_int8"]}.get(precision)
-    if share == 0:
+def _check_precision(manifest: Manifest, layers: dict[str, Any], onnx: Path) -> None:
+    """A graph that claims half or int8 and has no such layer would build into a slow engine without a word.
+
+    The companions of an int8 model may have none of the layers that became int8.
+    """
+    share = {"fp16": layers["share_half"], "int8": layers["share_int8"]}.get(manifest.precision)
+    companion = manifest.precision == "int8" and manifest.extra.get("role", "whole") != "whole"
+    if share == 0 and not companion:
         raise ModelError(
-            f"{onnx} says it is {precision}, but none of its {layers['convolutions']} convolutions is: export it again."
+            f"{onnx} says it is {manifest.precision}, but none of its {layers['convolutions']} convolutions is: "
+            "export it again."
         )
 
 

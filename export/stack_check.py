@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
-from ufafuse.export.stack_graphs import SHIFT
 from ufafuse.network.base import Network
-from ufafuse.network.stacknet import SELECTION, StackNet, gather, octaves
+from ufafuse.network.stacknet import StackNet, gather, log_weights, octaves
 from ufafuse.runtime.checks.cases import Case, bgr_levels
 from ufafuse.runtime.errors import ModelError
 from ufafuse.runtime.fixed import fixed_batch
@@ -88,7 +87,7 @@ class StackRun:
             whole = [net.pad(torch.from_numpy(repeated[name])) for name in ("mean", "count")]
             features = net.encode(planes)
             scores = torch.cat(net.score(net.pad(planes), features, common, *whole), 1)
-            weights = (SELECTION * scores[..., :height, :width] - SHIFT).exp()
+            weights = log_weights(scores[..., :height, :width]).exp()
         return weighed(planes, covered, weights, net.spec.stride)
 
 

@@ -18,9 +18,7 @@ from ufafuse.export.graphs import Graph, Io
 from ufafuse.export.half import Islands
 from ufafuse.network.base import Network
 from ufafuse.network.spec import AROUND, OCTAVES
-from ufafuse.network.stacknet import BOUND, SELECTION, from_others
-
-SHIFT = 8.0
+from ufafuse.network.stacknet import BOUND, from_others, log_weights
 
 
 class Enlarging(nn.Module):
@@ -86,7 +84,7 @@ class PairGraph(_Gathering):
         detail = self.net.detail.gate(decoded).to(torch.float32) * torch.cat([likeness, -likeness])
         scores = self.scores(decoded, detail)
         # A softmax over two is the sigmoid of a difference.
-        finest, *coarser = torch.sigmoid(SELECTION * (scores[:count] - scores[count:])).split(self.spec.fold**2, 1)
+        finest, *coarser = torch.sigmoid(log_weights(scores[:count]) - log_weights(scores[count:])).split(self.spec.fold**2, 1)
         weight = F.pixel_shuffle(finest, self.spec.fold)
         fused = far + weight * apart + self.octaves(apart, [finest, *coarser])
         # Octaves of both frames together can overshoot; the camera saw nothing beyond what either frame shows.
@@ -132,8 +130,8 @@ class EncodeGraph(_Gathering):
 
 
 class ScoreGraph(_Gathering):
-    """(frame, mean, count, gathered_0 .. gathered_S-1) -> weights, M x (1 + len(OCTAVES)) x H x W: exp of SELECTION times the
-    bounded scores, less SHIFT (which cancels between frames, and keeps the sums of hundreds of them within float32).
+    """(frame, mean, count, gathered_0 .. gathered_S-1) -> weights, M x (1 + len(OCTAVES)) x H x W: the exponentials
+    of `ufafuse.network.stacknet.log_weights`.
 
     ``mean`` is the mean of the frames that cover a pixel, M x 3 x H x W float32, RGB, [0, 1]; ``count`` how many these are,
     M x 1 x H x W float32, at least 1. ``gathered`` is, of each scale, the attention-weighed mean of the features and
@@ -151,4 +149,4 @@ class ScoreGraph(_Gathering):
         decoded = self.net.decode(features, common)
         likeness = self.net.detail.likeness(self.padded(apart), self.padded(total, AROUND))
         scores = self.scores(decoded, self.net.detail.gate(decoded).to(torch.float32) * likeness)
-        return F.pixel_shuffle((SELECTION * scores - SHIFT).exp(), self.spec.fold)[..., :height, :width]
+        return F.pixel_shuffle(log_weights(scores).exp(), self.spec.fold)[..., :height, :width]

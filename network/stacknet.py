@@ -24,15 +24,23 @@ from ufafuse.network.blocks import SLOPE, ConvBlock, encoder_of, gated_detail, w
 from ufafuse.network.plain import PlainAttention, PlainStackDetail, cells_fit
 from ufafuse.network.spec import OCTAVES, SPATIAL_KERNEL, Spec, seen
 
-# How much more decidedly frames are chosen than in training, where scores can be averaged to learn from: without it the grain
-# of a matt surface that many frames show alike is averaged away, which costs no PSNR against a truth without noise.
-SELECTION = 6.0
-BOUND = 12.0  # scores lie within +-this: their exponentials can be summed in float32 whatever the number of frames
+# Frames are weighed by the exponential of their score. It is multiplied by STEEP, many times what it was trained with: without
+# that the grain of a matt surface that many frames show alike is averaged away, which costs no PSNR against a truth without
+# noise. What float32 can hold of exponentials is spent on scores above 4: at 98 % of all places the best frame has 7 or
+# more in every octave. Below that the slope is GENTLE.
+STEEP, GENTLE = 20.0, 0.3
+TOP, FLOOR = 8.0, 78.8
+BOUND = 12.0  # scores lie within +-this
 
 
 def bounded(score: Tensor) -> Tensor:
     """Bring scores into (-BOUND, BOUND) in float32, smoothly."""
     return BOUND * torch.tanh(score.float() / BOUND)
+
+
+def log_weights(score: Tensor) -> Tensor:
+    """Turn bounded scores into the logarithms of weights, in (-85, 80): hundreds of their exponentials add up in float32."""
+    return torch.maximum(STEEP * (score - TOP), GENTLE * (score - TOP) - FLOOR)
 
 
 def octaves(frames: Tensor) -> list[Tensor]:
@@ -131,7 +139,7 @@ class StackNet(Network):
         """Make the network that `spec` describes; its weights are not yet set (see `build_model`)."""
         super().__init__()
         self.spec = spec
-        self.selection = 1.0  # the factor on scores while it trains; see `SELECTION`
+        self.selection = 1.0  # the factor on scores while it trains, instead of `log_weights`
         widths, fold = spec.widths, spec.fold
         self.encoder = encoder_of(spec)
         pad = SPATIAL_KERNEL // 2
@@ -204,9 +212,9 @@ class StackNet(Network):
         hidden = (mask - 1) * 1e4
         fused = torch.zeros_like(frames[:, 0], dtype=torch.float32)
         finest: Tensor | None = None
-        decided = self.selection if self.training else SELECTION
         for band, score in zip(octaves(flat.float()), scores, strict=True):
-            weight = (decided * score + hidden).unflatten(0, (scenes, count)).softmax(1)
+            decided = self.selection * score if self.training else log_weights(score)
+            weight = (decided + hidden).unflatten(0, (scenes, count)).softmax(1)
             fused = fused + (band.unflatten(0, (scenes, count)) * weight).sum(1)[..., :height, :width]
             finest = weight if finest is None else finest
         assert finest is not None

@@ -39,7 +39,7 @@ class Recipe:
         square: weight of the mean squared error in the loss, beside the paper's two terms.
         gradient: weight of the mean difference of gradients in the loss.
         selection: how decidedly a network over stacks chooses frames while it trains: the factor on its scores; 1 to learn from
-            averages first, `ufafuse.network.stacknet.SELECTION` as it is used.
+            averages first, more to learn choosing.
         clip: largest norm of the gradient; 0 for any.
         average: decay of the running average of the weights that is validated and saved; 0 for the weights themselves.
         lens: share of pairs with the degradations of real lenses and cameras; 0 for the paper's pairs alone.

@@ -11,7 +11,9 @@ from ufafuse.runtime.errors import InputError
 
 Image = NDArray[Any]
 
-NOISE_FACTOR = 4.0  # two float32 results, each that far from the exact one, and not at the same pixel
+# Two float32 results, each that far from the exact one, and not at the same pixel: of all pixels at which two frames are as
+# good as each other, the one that rounding moves farthest is another one in each.
+NOISE_FACTOR = 8.0
 MOST_NOISE = 0.5  # levels: a reference that says more of itself is none
 IDENTICAL_DB = 200.0  # stands for the infinite PSNR of equal images, which JSON has no number for
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2

@@ -213,7 +213,7 @@ class Held(Prepared):
 
     def _along(self, order: list[tuple[int, int | None]], frames: list[Frame], reference: int | None) -> None:
         """Register the frames in this order; without a `reference`, into the geometry of the one that is covered best."""
-        chain = Chain(self.size, self.kind, self.wishes.align, keep=self.wishes.keep_unregistered)
+        chain = Chain(self.size, self.kind, self.wishes.align, keep=self.wishes.keep_unregistered, most=None)
         moves = {index: chain.add(index, partner, frames[index]) for index, partner in order}
         if reference is None:
             reference, moves = rebased(moves, self.size)

@@ -28,9 +28,7 @@ from ufafuse.runtime.registration.align import (
 
 Covered = NDArray[np.uint8]
 
-# Pictures of earlier frames are kept to compare with: a second take of the first frame may come last.
-_KEPT_PICTURES = 16
-_KEPT_PIXELS = 8_000_000  # of all of them together, at four bytes
+KEPT_PICTURES = 8  # of earlier frames, where the memory may not grow with their number
 # Of the disagreement with its neighbour: second takes of a slide had 0.05 to 0.2 of it with the frame that they repeat; in
 # stacks that are in order (a board, a keyboard, drawn ones) no other frame agreed better than a neighbour.
 _CLEARLY_NEARER = 0.5
@@ -101,20 +99,23 @@ class Chain:
         kind: What they are.
         motion: A key of `ufafuse.runtime.registration.align.MOTIONS`.
         keep: Frames that cannot be registered stay in the fusion, where their neighbour lies.
+        most: How many frames are remembered to compare with; None: all.
     """
 
-    def __init__(self, size: tuple[int, int], kind: FrameKind, motion: str, *, keep: bool = False) -> None:
+    def __init__(
+        self, size: tuple[int, int], kind: FrameKind, motion: str, *, keep: bool = False, most: int | None = KEPT_PICTURES
+    ) -> None:
         self._size, self._kind, self._motion, self._keep = size, kind, motion, keep
         self._pictures: dict[int, Picture] = {}
         self._glances: dict[int, Picture] = {}
         self._moves: dict[int, Move] = {}
         self._instead: dict[int, int] = {}  # of frames that were left out: the one they were compared with
-        self._most = int(np.clip(_KEPT_PIXELS // compared_pixels(size), 2, _KEPT_PICTURES))
+        self._most = most
 
     @staticmethod
     def bytes_held(size: tuple[int, int]) -> float:
-        """What is kept of earlier frames at most, in bytes."""
-        return 4.0 * max(_KEPT_PIXELS, 2 * compared_pixels(size))
+        """What is kept of `KEPT_PICTURES` earlier frames, in bytes."""
+        return 4.0 * KEPT_PICTURES * compared_pixels(size)
 
     def add(self, index: int, neighbour: int | None, frame: Frame) -> Move:
         """Find how frame `index` lies, from the place of one before it; in the order of `outwards`.
@@ -144,7 +145,7 @@ class Chain:
 
     def _keep_of(self, index: int, picture: Picture, seen: Picture) -> None:
         self._pictures[index], self._glances[index] = picture, seen
-        if len(self._pictures) > self._most:
+        if self._most is not None and len(self._pictures) > self._most:
             # The first is the reference, from which the frames on its other side begin.
             oldest = list(self._pictures)[1]
             del self._pictures[oldest], self._glances[oldest]

@@ -26,7 +26,11 @@ def test_every_bundled_graph_builds_engines_for_three_generations(path, tmp_path
     profile = Profile((32, 32), (520, 520), (1080, 1920))
     report = engine_from_onnx(path, tmp_path / "x.engine", BuildOptions((profile,), "tensorrt-rtx", TARGETS))
     assert report["compute_capability"] == list(TARGETS)
-    assert (report["layers"]["int8"] > 0) == (read_manifest(path).precision == "int8")
+    manifest = read_manifest(path)
+    if manifest.precision != "int8":
+        assert report["layers"]["int8"] == 0
+    elif manifest.extra["role"] == "whole":  # a companion may have none of the layers that became int8
+        assert report["layers"]["int8"] > 0
 
 
 @pytest.mark.parametrize(("precision", "io"), [("fp16", "float"), ("fp32", "uint8")])

@@ -17,9 +17,8 @@ from ufafuse.export.engine import engine_from_onnx
 from ufafuse.export.frames import synthetic_scene
 from ufafuse.export.onnx_export import Companions, onnx_from_weights
 from ufafuse.export.profiles import Profile
-from ufafuse.export.stack_graphs import SHIFT
 from ufafuse.export.verify import verify_against_weights
-from ufafuse.network.stacknet import SELECTION, octaves
+from ufafuse.network.stacknet import STEEP, log_weights, octaves
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError
@@ -192,7 +191,7 @@ def test_the_scoring_graph_gives_exp_of_the_scores(size, net, sessions):
         scores = torch.cat(net.score(flat, features, common, *others), 1)[..., : size[0], : size[1]]
     inputs = {f"gathered_{scale}": each for scale, each in enumerate(told)}
     weights = run(sessions["score"], {"frame": frames, "mean": mean, "count": count, **inputs})["weights"]
-    np.testing.assert_allclose(np.log(weights), SELECTION * scores.numpy() - SHIFT, atol=1e-4 * SELECTION)
+    np.testing.assert_allclose(np.log(weights), log_weights(scores).numpy(), atol=1e-4 * STEEP)
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])

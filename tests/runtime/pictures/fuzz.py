@@ -10,6 +10,7 @@ import io
 import random
 import resource
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -88,8 +89,9 @@ def main(seed, count):
         except InputError as error:
             assert str(error).startswith("x"), error
         except BaseException:
-            Path(f"fuzz-{seed}-{number}.bin").write_bytes(data)
-            print("FAILED", name, seed, number, flush=True)
+            kept = Path(tempfile.gettempdir()) / f"fuzz-{seed}-{number}.bin"
+            kept.write_bytes(data)
+            print("FAILED", name, seed, number, "kept as", kept, flush=True)
             raise
         if time.process_time() - start > SLOW:
             print("SLOW", name, seed, number, flush=True)

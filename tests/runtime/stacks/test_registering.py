@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.frames import BGR_BYTES
-from ufafuse.runtime.stacks.registering import Chain, along_agreement, outwards, rebased
+from ufafuse.runtime.stacks.registering import KEPT_PICTURES, Chain, along_agreement, outwards, rebased
 
 SIZE = (220, 300)
 
@@ -31,7 +31,7 @@ def with_second_takes(request, make_stack):
 
 
 def test_a_second_take_is_registered_to_the_first_one(with_second_takes):
-    chain = Chain(SIZE, BGR_BYTES, "affine")
+    chain = Chain(SIZE, BGR_BYTES, "affine", most=None)
     moves = {index: chain.add(index, near, with_second_takes[index]) for index, near in outwards(12, 0)}
     assert moves[10].beside in (1, 2)
     assert moves[11].beside in (2, 3, 10)
@@ -60,7 +60,7 @@ def test_few_pictures_are_kept_and_the_reference_among_them(make_stack):
     chain = Chain(SIZE, BGR_BYTES, "translation")
     for index, near in outwards(40, 20):
         chain.add(index, near, frames[index])
-        assert len(chain._pictures) <= 17
+        assert len(chain._pictures) <= KEPT_PICTURES
         assert 20 in chain._pictures
 
 
@@ -73,3 +73,16 @@ def test_moves_are_rebased_to_the_frame_that_the_others_cover(make_stack):
     assert seen[reference].alignment.motion == "none"
     for index in range(5):
         assert corner_error(seen[index].alignment.matrix, 4.0 * (index - reference), 0) < 0.5
+
+
+def test_many_frames_out_of_line_are_registered_in_the_order_of_agreement(make_stack):
+    """More frames than a chain with bounded memory remembers, in two interleaved runs: partners lie far back."""
+    small, _ = make_stack(24, SIZE[0] // 4, SIZE[1] // 4, blur=4)
+    frames = [cv2.resize(frame, SIZE[::-1], interpolation=cv2.INTER_CUBIC) for frame in small]
+    mixed = [frames[index] for index in (*range(0, 24, 2), *range(23, 0, -2))]
+    order, in_line = along_agreement(mixed, BGR_BYTES, None)
+    assert not in_line
+    chain = Chain(SIZE, BGR_BYTES, "translation", most=None)
+    moves = {index: chain.add(index, partner, mixed[index]) for index, partner in order}
+    assert len(moves) == 24
+    assert all(corner_error(move.alignment.matrix, 0, 0) < 0.5 for move in moves.values())
