@@ -205,15 +205,25 @@ class Distance(TypedDict):
     finite: bool
 
 
-class Verify(TypedDict):
-    """`ufa verify`."""
-
+class _VerifyKeys(TypedDict):
     ok: bool
     artefact: str
     reference: str
     pairs: list[Distance]
     worst: dict[str, Any]
     tolerance: dict[str, Any]
+
+
+class Verify(_VerifyKeys, total=False):
+    """`ufa verify`; ``pairs``, ``worst`` and ``tolerance`` are those of ``backend``, all engines' are in ``backends``."""
+
+    backend: str
+    precision: str
+    backends: dict[str, dict[str, Any]]
+    left_out: dict[str, str]
+    layers: dict[str, Any]
+    bisect: dict[str, Any]
+    pair: str
 
 
 class _ScoreKeys(TypedDict):

@@ -11,8 +11,13 @@ from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from ufafuse.export.verify import Prepared
     from ufafuse.runtime.checks.cases import Findings
     from ufafuse.runtime.session import SessionOptions
+
+_SHOWN = 8  # tensors that lose most, in the table; all are in --json
 
 
 def register(app: typer.Typer) -> None:
@@ -22,17 +27,25 @@ def register(app: typer.Typer) -> None:
 
 def verify(
     artefact: Annotated[Path, typer.Argument(help="A .onnx or .engine file.")],
+    *,
     against: Annotated[
-        str | None, typer.Option(help="The weights it came from: a .safetensors file or a bundled name.")
+        str | None,
+        typer.Option(help="The weights it came from, or a bundled name; with --layers also another .onnx."),
     ] = None,
     reference: Annotated[Path | None, typer.Option(help="Packed results instead of weights: needs no PyTorch.")] = None,
     pairs: PairsDir = None,
     size: Annotated[list[str] | None, typer.Option(help="HxW to cut from the middle of each pair; repeatable.")] = None,
     max_pairs: Annotated[int | None, typer.Option(min=1, help="Take only so many pairs, spread over the folder.")] = None,
-    backend: Annotated[Backend, typer.Option(help="Inference engine.")] = "auto",
+    backend: Annotated[Backend, typer.Option(help="Inference engine; auto: every one that is installed.")] = "auto",
     provider: Annotated[Provider, typer.Option(help="ONNX Runtime's execution provider.")] = "cpu",
-    precision: Annotated[str | None, typer.Option(help="Arithmetic [default: the backend chooses].")] = None,
+    precision: Annotated[str | None, typer.Option(help="Arithmetic [default: the file's own].")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Also compare every tensor inside, and show where the difference begins.")
+    ] = False,
+    bisect: Annotated[
+        bool, typer.Option("--bisect", help="Also find the fewest layers that break the tolerance; with --against weights.")
+    ] = False,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for report and heat map.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -43,21 +56,27 @@ def verify(
         from ufafuse.runtime.writing import make_folder
 
         if (against is None) == (reference is None):
-            raise InputError("give either --against WEIGHTS, or --reference X.npz where PyTorch is not installed.")
+            raise InputError("give either `against` WEIGHTS, or `reference` X.npz where PyTorch is not installed.")
+        if (layers or bisect) and against is None:
+            raise InputError("`layers` and `bisect` look into the network: give its weights as `against`.")
         options = SessionOptions(precision=precision, threads=threads, provider=provider)
+        sizes = [size_from(text) for text in size or []]
+        if against is not None and against.endswith(".onnx"):
+            report = _beside(artefact, Path(against), pairs, sizes, backend, options, layers=layers, bisect=bisect)
+            console.emit(report, as_json=as_json)
+            if not as_json:
+                _print_layers(report["layers"])
+            return
         if reference is not None:
-            from ufafuse.runtime.checks.cases import verify_against_reference
-
-            findings = verify_against_reference(artefact, reference, backend=backend, options=options)
+            findings = _against_reference(artefact, reference, backend, options)
         else:
-            sizes = [size_from(text) for text in size or []]
-            findings = _verify_against_weights(artefact, against, pairs, sizes, max_pairs, backend, options)
+            findings = _against_weights(artefact, against, pairs, sizes, max_pairs, backend, options, layers, bisect)
         if out is not None:
             make_folder(out)
         written = findings.write(out or artefact.parent)
         console.emit(findings.report, as_json=as_json)
         if not as_json:
-            _print_rows(findings.report)
+            _print_findings(findings.report)
         for path in written:
             console.wrote(path, as_json=as_json)
     if not findings.report["ok"]:
@@ -65,7 +84,18 @@ def verify(
         raise typer.Exit(1)
 
 
-def _verify_against_weights(
+def _against_reference(artefact: Path, reference: Path, backend: str, options: "SessionOptions") -> "Findings":
+    from ufafuse.runtime.artefact import read_manifest
+    from ufafuse.runtime.checks.cases import verify_against_reference
+    from ufafuse.runtime.checks.everywhere import verify_everywhere
+
+    def verified(engine: str, how: "SessionOptions") -> "Findings":
+        return verify_against_reference(artefact, reference, backend=engine, options=how)
+
+    return verify_everywhere(read_manifest(artefact), backend, options, verified).told
+
+
+def _against_weights(
     artefact: Path,
     against: str | None,
     pairs: Path | None,
@@ -73,55 +103,179 @@ def _verify_against_weights(
     max_pairs: int | None,
     backend: str,
     options: "SessionOptions",
+    layers: bool,
+    bisect: bool,
 ) -> "Findings":
-    from ufafuse.export.verify import verify_against_weights
+    from ufafuse.export.verify import prepared
+    from ufafuse.runtime.artefact import read_manifest
+    from ufafuse.runtime.checks.everywhere import verify_everywhere
     from ufafuse.runtime.models import weights_path
 
     with console.progress() as bar:
-        task = bar.add_task("verifying", total=None)
+        task = bar.add_task("PyTorch", total=None)
+        source = weights_path(against)
+        ready = prepared(artefact, source, pairs=pairs, sizes=sizes, max_pairs=max_pairs)
 
-        def done(row: dict[str, Any]) -> None:
-            bar.update(task, description=f"verified {row['name']}", advance=1)
+        def verified(engine: str, how: "SessionOptions") -> "Findings":
+            def done(row: dict[str, Any]) -> None:
+                bar.update(task, description=f"{engine}: {row['name']}", advance=1)
 
-        weights = weights_path(against)
-        return verify_against_weights(
-            artefact, weights, pairs=pairs, sizes=sizes, max_pairs=max_pairs, backend=backend, options=options, done=done
+            return ready.on(engine, how, done)
+
+        findings = verify_everywhere(read_manifest(artefact), backend, options, verified).told
+        if layers:
+            bar.update(task, description="tensors inside")
+            findings.report["layers"] = _layers(ready, findings.report, backend, options)
+        if bisect:
+            findings.report["bisect"] = _bisect(ready, findings.report, bar, task)
+    return findings
+
+
+def _layers(ready: "Prepared", report: dict[str, Any], backend: str, options: "SessionOptions") -> dict[str, Any]:
+    """Compare the tensors on the pair that came out worst."""
+    from ufafuse.export.layerwise import compare_layers
+
+    case = _worst(ready, report)
+    engine = "onnxruntime" if backend == "auto" else backend
+    return compare_layers(ready.artefact, ready.net, case.near, case.far, backend=engine, precision=options.precision)
+
+
+def _worst(ready: "Prepared", report: dict[str, Any]) -> Any:  # noqa: ANN401 - a Case
+    worst = report["worst"]
+    same = (case for case in ready.cases if case.name == worst["name"] and list(case.near.shape[:2]) == worst["size"])
+    return next(same)
+
+
+def _bisect(ready: "Prepared", report: dict[str, Any], bar: "Bar", task: Any) -> dict[str, Any]:  # noqa: ANN401 - rich's
+    from ufafuse.export.bisect import bisect_layers
+
+    def told(what: str) -> None:
+        bar.update(task, description=what, advance=1)
+
+    return bisect_layers(ready.artefact, ready.net, [_worst(ready, report)], run=ready.run, on_step=told)
+
+
+def _beside(
+    artefact: Path,
+    other: Path,
+    pairs: Path | None,
+    sizes: "list[tuple[int, int]]",
+    backend: str,
+    options: "SessionOptions",
+    *,
+    layers: bool,
+    bisect: bool,
+) -> dict[str, Any]:
+    """Two artefacts, tensor by tensor. Raises: InputError unless that is what was asked."""
+    from ufafuse.export.layerwise import compare_layers
+    from ufafuse.export.verify import load_pairs
+
+    if not layers or bisect:
+        raise InputError(f"`against={other}`: another artefact is compared by its tensors: add `layers`, and omit `bisect`.")
+    name, near, far = next(load_pairs(pairs, sizes=sizes[:1]))
+    engine = "onnxruntime" if backend == "auto" else backend
+    found = compare_layers(artefact, other, near, far, backend=engine, precision=options.precision)
+    told = {"ok": True, "artefact": str(artefact), "reference": str(other), "pairs": [], "worst": {}, "tolerance": {}}
+    return {**told, "pair": name, "layers": found}
+
+
+_HEADS = ("engine", "pair", "size", "PSNR (dB)", "SSIM", "max (levels)", "mean (levels)", "")
+
+
+def _print_findings(report: dict[str, Any]) -> None:
+    from ufafuse.runtime.checks.cases import in_words
+
+    rows = [
+        (
+            [
+                f"{engine}, {own['precision']}",
+                row["name"],
+                "x".join(map(str, row["size"])),
+                f"{row['psnr']:.2f}",
+                f"{row['ssim']:.5f}",
+                f"{row['max_abs']:.3g}",
+                f"{row['mean_abs']:.2g}",
+                "ok" if row["ok"] else "too far" if row["finite"] else "not finite",
+            ],
+            row["ok"],
         )
+        for engine, own in report["backends"].items()
+        for row in own["pairs"]
+    ]
+    _print_table(_HEADS, rows, drop=_HEADS[6:3:-1])
+    for engine, own in report["backends"].items():
+        console.out.print(f"{engine}, {own['precision']}; tolerance: {in_words(own['tolerance'])}")
+    for engine, why in report["left_out"].items():
+        console.out.print(f"{engine} was left out: {console.escape(why)}")
+    if "layers" in report:
+        _print_layers(report["layers"])
+    if "bisect" in report:
+        _print_bisect(report["bisect"])
 
 
-_HEADS = ("pair", "size", "PSNR (dB)", "SSIM", "max (levels)", "mean (levels)", "")
-
-
-def _print_rows(report: dict[str, Any]) -> None:
+def _print_table(heads: tuple[str, ...], rows: list[tuple[list[str], bool]], drop: tuple[str, ...]) -> None:
     from rich.table import Table
 
     from ufafuse.runtime.tables import kept_columns
 
-    rows = [
-        [
-            row["name"],
-            "x".join(map(str, row["size"])),
-            f"{row['psnr']:.2f}",
-            f"{row['ssim']:.5f}",
-            f"{row['max_abs']:.3g}",
-            f"{row['mean_abs']:.2g}",
-            "ok" if row["ok"] else "too far" if row["finite"] else "not finite",
-        ]
-        for row in report["pairs"]
-    ]
     # The lines of the table take as much as the gaps that are counted, and two more for each column.
-    kept = kept_columns(_HEADS, rows, drop=_HEADS[5:2:-1], width=console.out.width - 2 * len(_HEADS) - 1)
+    texts = [texts for texts, _ in rows]
+    kept = kept_columns(heads, texts, drop=drop, width=console.out.width - 2 * len(heads) - 1)
     table = Table()
     for number in kept:
-        table.add_column(_HEADS[number], no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(*(console.escape(row[number]) for number in kept), style="" if row[-1] == "ok" else "red")
+        table.add_column(heads[number], no_wrap=True, overflow="ellipsis")
+    for row, ok in rows:
+        table.add_row(*(console.escape(row[number]) for number in kept), style="" if ok else "red")
     console.out.print(table)
-    console.out.print(f"{report['backend']}, {report['precision']}; tolerance: {_tolerance(report['tolerance'])}")
 
 
-def _tolerance(values: dict[str, Any]) -> str:
-    """What a pair may differ by, in words."""
-    told = [f"{values['max_abs']:g} levels at most"] if values.get("max_abs") is not None else []
-    told += [f"{values['psnr']:g} dB at least"] if values.get("psnr") is not None else []
-    return ", ".join(told) or "none"
+def _print_layers(found: dict[str, Any]) -> None:
+    heads = ("tensor", "operator", "layer", "SNR (dB)", "lost (dB)", "max")
+    worst = sorted(found["rows"], key=lambda row: -row["lost_db"])[:_SHOWN]
+    shown = [row for row in found["rows"] if row in worst or row == found["first"]]
+    rows = [
+        (
+            [
+                row["tensor"],
+                row["operator"],
+                row["layer"],
+                f"{row['snr_db']:.1f}",
+                f"{row['lost_db']:.1f}",
+                f"{row['max_abs']:.2g}",
+            ],
+            row["finite"] and row["snr_db"] >= found["floor_db"],
+        )
+        for row in shown
+    ]
+    _print_table(heads, rows, drop=("max", "operator"))
+    size, first = "x".join(map(str, found["size"])), found["first"]
+    console.out.print(
+        f"{found['compared']} tensors on {found['backend']} at {size}, those that lose most in the order of the computation."
+    )
+    if first is None:
+        console.out.print(f"none is below {found['floor_db']:g} dB: the difference is rounding")
+    else:
+        where = f", layer {first['layer']}" if first["layer"] else ""
+        level = f"{first['snr_db']:.1f} dB" if first["finite"] else "NaN or infinity"
+        console.out.print(f"the difference begins at {console.escape(first['tensor'])} ({first['operator']}{where}): {level}")
+
+
+def _figures(row: dict[str, Any]) -> tuple[str, str, str]:
+    return f"{row['snr_db']:.1f}", f"{row['lost_db']:.1f}", f"{row['max_abs']:.2g}"
+
+
+def _print_bisect(found: dict[str, Any]) -> None:
+    if found["ok"]:
+        console.out.print("no layer breaks the tolerance: with all of them as in the file it is met")
+    elif found["elsewhere"]:
+        console.out.print(
+            f"with every convolution replaced by PyTorch's the result is {found['psnr_none']:.1f} dB and still misses: the "
+            "difference is in no convolution; --layers shows where it begins"
+        )
+    else:
+        names = ", ".join(map(console.escape, found["layers"]))
+        console.out.print(
+            f"the fewest layers that break the tolerance, all others replaced by PyTorch's: {names}: "
+            f"{found['psnr_set']:.1f} dB ({found['psnr_none']:.1f} with none of the file's layers, "
+            f"{found['psnr_all']:.1f} with all)"
+        )

@@ -41,14 +41,8 @@ def trace(
     Raises:
         ModelError: The exporter fixed a dimension that was to be free, or told two apart that were to be one.
     """
-    dynamic: list[Any] = [dict.fromkeys(dims, torch.export.Dim.DYNAMIC) for dims in free.values()]
-    kinds = [parameter.kind for parameter in inspect.signature(module.forward).parameters.values()]
-    if inspect.Parameter.VAR_POSITIONAL in kinds:  # *args: the exporter wants all of them as one
-        own = len(kinds) - 1
-        dynamic[own:] = [tuple(dynamic[own:])]
     with _quiet():
-        program = torch.export.export(module, tuple(inputs.values()), dynamic_shapes=tuple(dynamic))
-        _tidy(program)
+        program = program_of(module, inputs, free)
         exported = torch.onnx.export(
             program,
             (),
@@ -64,6 +58,21 @@ def trace(
     _name_dims(model, free)
     _keep_maxima_in_half(model)
     return model
+
+
+def program_of(
+    module: nn.Module, inputs: Mapping[str, Tensor], free: Mapping[str, Mapping[int, str]]
+) -> torch.export.ExportedProgram:
+    """The steps of ``module`` as they are exported; arguments as `trace`."""
+    dynamic: list[Any] = [dict.fromkeys(dims, torch.export.Dim.DYNAMIC) for dims in free.values()]
+    kinds = [parameter.kind for parameter in inspect.signature(module.forward).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:  # *args: the exporter wants all of them as one
+        own = len(kinds) - 1
+        dynamic[own:] = [tuple(dynamic[own:])]
+    with _quiet():
+        program = torch.export.export(module, tuple(inputs.values()), dynamic_shapes=tuple(dynamic))
+    _tidy(program)
+    return program
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import copy
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,16 @@ from ufafuse.network.base import Network
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import Manifest, read_manifest, sha256_of
 from ufafuse.runtime.callbacks import ignored
-from ufafuse.runtime.checks.cases import Case, Findings, bgr_levels, describe_profiles, save_reference, serves, verify_cases
+from ufafuse.runtime.checks.cases import (
+    Case,
+    Findings,
+    Run,
+    bgr_levels,
+    describe_profiles,
+    save_reference,
+    serves,
+    verify_cases,
+)
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.fixed import fixed_size
 from ufafuse.runtime.frames import check_pair, to_planes
@@ -30,6 +40,56 @@ Bytes = NDArray[np.uint8]
 # Small, so that the package travels with a model; odd and unequal, so that a fixed size shows.
 REFERENCE_SIZES: tuple[Size, ...] = ((96, 128), (97, 131), (64, 64), (130, 97))
 _SYNTHETIC_SIZES: tuple[Size, ...] = ((260, 260), (131, 97), (64, 320))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What an artefact is held against, computed once for every engine.
+
+    Args:
+        artefact, weights: The two files.
+        net: The network of the weights.
+        cases: The pairs, and what PyTorch makes of them.
+        run: How a case is run, see `verify_cases`.
+    """
+
+    artefact: Path
+    weights: Path
+    net: Network
+    cases: list[Case]
+    run: Run | None
+
+    def on(
+        self, backend: str, options: SessionOptions | None = None, done: Callable[[dict[str, Any]], None] = ignored
+    ) -> Findings:
+        """Run the artefact on one engine and judge it. Raises: as `open_session`; BackendError."""
+        with open_session(self.artefact, backend=backend, options=options) as session:
+            return verify_cases(session, self.cases, artefact=self.artefact, reference=self.weights, run=self.run, done=done)
+
+
+def prepared(
+    artefact: Path,
+    weights: Path,
+    *,
+    pairs: Path | None = None,
+    sizes: Sequence[Size] = (),
+    max_pairs: int | None = None,
+) -> Prepared:
+    """Compute with PyTorch what an artefact is to give; arguments and errors as `verify_against_weights`."""
+    manifest = read_manifest(artefact)
+    check_lineage(artefact, manifest, weights)
+    role = manifest.extra.get("role", "whole")
+    if role not in ("whole", *STACK_ROLES):
+        raise InputError(f"{artefact} is a tiling companion: verify the model it belongs to.")
+    sizes = list(sizes) or _own_sizes(manifest)
+    for size in sizes:
+        if not serves(manifest, size):
+            raise InputError(f"{artefact} does not serve {size[0]}x{size[1]}, but {describe_profiles(manifest)}.")
+    net = load_weights(weights)
+    frames = load_pairs(pairs, sizes=sizes, max_pairs=max_pairs)
+    of_stacks = role in STACK_ROLES
+    cases = list((stack_cases if of_stacks else reference_cases)(net, frames, noise=manifest.precision == "fp32"))
+    return Prepared(artefact, weights, net, cases, StackRun(net) if of_stacks else None)
 
 
 def verify_against_weights(
@@ -61,22 +121,7 @@ def verify_against_weights(
         InputError: A pair is smaller than a size, an engine does not serve a size, or there are no pairs.
         BackendError: The engine is missing or fails.
     """
-    manifest = read_manifest(artefact)
-    check_lineage(artefact, manifest, weights)
-    role = manifest.extra.get("role", "whole")
-    if role not in ("whole", *STACK_ROLES):
-        raise InputError(f"{artefact} is a tiling companion: verify the model it belongs to.")
-    sizes = list(sizes) or _own_sizes(manifest)
-    for size in sizes:
-        if not serves(manifest, size):
-            raise InputError(f"{artefact} does not serve {size[0]}x{size[1]}, but {describe_profiles(manifest)}.")
-    net = load_weights(weights)
-    frames = load_pairs(pairs, sizes=sizes, max_pairs=max_pairs)
-    of_stacks = role in STACK_ROLES
-    cases = (stack_cases if of_stacks else reference_cases)(net, frames, noise=manifest.precision == "fp32")
-    run = StackRun(net) if of_stacks else None
-    with open_session(artefact, backend=backend, options=options) as session:
-        return verify_cases(session, cases, artefact=artefact, reference=weights, run=run, done=done)
+    return prepared(artefact, weights, pairs=pairs, sizes=sizes, max_pairs=max_pairs).on(backend, options, done)
 
 
 def check_lineage(artefact: Path, manifest: Manifest, weights: Path) -> None:

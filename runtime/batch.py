@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ufafuse.runtime.checks.result import check_between
-from ufafuse.runtime.frames import Frame, pack, unpack
+from ufafuse.runtime.frames import Frame, check_frames, pack, unpack
 from ufafuse.runtime.fuser import Fuser, Fusion
-from ufafuse.runtime.levels import kind_with_levels
+from ufafuse.runtime.levels import Levels, kind_with_levels
 from ufafuse.runtime.memory.tiled import layout_for
 from ufafuse.runtime.session import Fused, check_fused
 
@@ -36,6 +36,7 @@ def fuse_batch(
     *,
     order: str = "bgr",
     white: float | None = None,
+    levels: Sequence[Levels] | None = None,
     want_map: bool = False,
 ) -> list[Fusion]:
     """Fuse pairs in one run; the results are those of `Fuser.fuse_pair`, called for each.
@@ -46,26 +47,32 @@ def fuse_batch(
         fuser: With a loaded model.
         pairs: Near and far, as `Fuser.fuse` takes them; all of one shape.
         order, white, want_map: As `Fuser.fuse_pair`.
+        levels: Those of each pair, where they are known; instead of ``white``.
 
     Raises:
         As `Fuser.fuse_pair`.
     """
     maps = fuser.session.manifest.io == "float"
-    found = [kind_with_levels(pair, order=order, white=white, maps=maps) for pair in pairs] if len(pairs) > 1 else []
-    alike = bool(found) and len({kind for kind, _ in found}) == 1 and len({near.shape for near, _ in pairs}) == 1
+    if levels is None:
+        found = [kind_with_levels(pair, order=order, white=white, maps=maps) for pair in pairs]
+    else:
+        known = zip(pairs, levels, strict=True)
+        found = [(each.of(check_frames(pair, order=order, open_ended=True)), each) for pair, each in known]
+    alike = len(pairs) > 1 and len({kind for kind, _ in found}) == 1 and len({near.shape for near, _ in pairs}) == 1
     if not alike or found[0][0].beyond or not fuser.surely_whole(_size(pairs[0][0]), frames=len(pairs)):
-        return [fuser.fuse_pair(near, far, order=order, white=white, want_map=want_map) for near, far in pairs]
+        each = zip(pairs, found, strict=True)
+        return [fuser.fuse_pair(*pair, order=order, levels=known, want_map=want_map) for pair, (_, known) in each]
     kind, layout = found[0][0], layout_for(fuser.session, found[0][0])
     near, far = (np.concatenate([pack(pair[side], kind, layout) for pair in pairs]) for side in (0, 1))
     session = fuser.session
     result = session.run_with_map(near, far) if want_map else Fused(session.run(near, far), None)
     check_fused(result.fused, near)
     made = []
-    for index, ((first, second), (_, levels)) in enumerate(zip(pairs, found, strict=True)):
+    for index, ((first, second), (_, seen)) in enumerate(zip(pairs, found, strict=True)):
         fused = unpack(result.fused[index : index + 1], kind, first, layout)
         check_between(fused, first, second, kind, weighs=fuser.weighs)
         weights: NDArray[Any] | None = None if result.map is None else result.map[index, 0]
-        made.append(Fusion(fused, weights, None, levels))
+        made.append(Fusion(fused, weights, None, seen))
     return made
 
 

@@ -86,6 +86,23 @@ def fuse_stack(
         raise InputError(f"{len(frames)} frames were given: fusing takes two or more.")
     if by_one_rule(fuser, len(frames), options):
         return fuse_sources(fuser, of_arrays(frames, frame_names(len(frames))), options, on_tile)
+    frames, result = made_comparable(fuser, frames, options)
+    return folded(fuser, frames, options, result, on_tile)
+
+
+def made_comparable(fuser: Fuser, frames: list[Frame], options: StackOptions) -> tuple[list[Frame], Stacked]:
+    """What `fuse_stack` does before it folds: frames registered and matched as asked, and what was found of them.
+
+    Args:
+        fuser: That will fold them; its engine is made ready meanwhile.
+        frames, options: As `fuse_stack`.
+
+    Returns:
+        The frames to fold, and a result without its picture: levels, registration, warnings.
+
+    Raises:
+        InputError, BackendError: As `fuse_stack`.
+    """
     if options.bayer is not None:
         options = replace(options, white=white_of_mosaics(frames, options.white))
         frames = [
@@ -113,6 +130,11 @@ def fuse_stack(
             )
     if options.want_confidence:
         result.confidence = _confidence(frames, kind)
+    return frames, result
+
+
+def folded(fuser: Fuser, frames: list[Frame], options: StackOptions, result: Stacked, on_tile: OnTile) -> Stacked:
+    """What `fuse_stack` does with what `made_comparable` gave: the frames, let go one by one, become ``result``'s picture."""
     _fold(fuser, frames, options, result, on_tile)
     if result.grid is not None and result.grid.work > _WORTH_A_WORD:
         result.warnings.append(

@@ -22,8 +22,9 @@ from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.tolerances import MOST_NOISE, compare, tolerance_for
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError
 from ufafuse.runtime.fixed import filled_up, fixed_batch, fixed_size
-from ufafuse.runtime.frames import check_pair, pack
+from ufafuse.runtime.frames import BGR_BYTES, check_pair, pack, unpack
 from ufafuse.runtime.images import write_image
+from ufafuse.runtime.memory.tiled import layout_for
 from ufafuse.runtime.session import Session, SessionOptions, open_session
 
 Run: TypeAlias = Callable[["Session", "Case"], tuple[NDArray[np.float32], NDArray[np.float32]]]
@@ -70,9 +71,11 @@ class Findings:
         """One sentence on what fell short, naming the worst case."""
         rows, worst = self.report["pairs"], self.report["worst"]
         far = f"{worst['psnr']:.1f} dB, {worst['max_abs']:.3g} levels at most" if worst["finite"] else "NaN or infinity"
+        if worst["ok"] and "as_frames" in worst:  # what falls short is how frames go in: as bytes
+            far = f"{worst['as_frames']['max_abs']:.3g} levels as bytes, as frames go in"
         return (
-            f"{sum(not row['ok'] for row in rows)} of {len(rows)} pairs miss the tolerance {self.report['tolerance']}: worst "
-            f"is {worst['name']} with {far}."
+            f"{sum(not row['ok'] for row in rows)} of {len(rows)} pairs miss the tolerance on {self.report['backend']} "
+            f"({in_words(self.report['tolerance'])}): worst is {worst['name']} with {far}."
         )
 
     def require(self) -> None:
@@ -214,6 +217,13 @@ def describe_profiles(manifest: Manifest) -> str:
     )
 
 
+def in_words(tolerance: dict[str, float | None]) -> str:
+    """What a pair may differ by, from `Tolerance.to_dict`."""
+    told = [f"{tolerance['max_abs']:g} levels at most"] if tolerance.get("max_abs") is not None else []
+    told += [f"{tolerance['psnr']:g} dB at least"] if tolerance.get("psnr") is not None else []
+    return ", ".join(told) or "none"
+
+
 def verify_cases(
     session: Session,
     cases: Iterable[Case],
@@ -221,6 +231,7 @@ def verify_cases(
     artefact: Path,
     reference: Path,
     run: Run | None = None,
+    only_frames: bool = False,
     done: Callable[[dict[str, Any]], None] = ignored,
 ) -> Findings:
     """Run a model on every case and judge each.
@@ -229,23 +240,31 @@ def verify_cases(
         session: The loaded model.
         cases: At least one.
         artefact, reference: What is held against what, for the report.
-        run: Gives (result, reference) of a case; None: `run_case`, which fuses the pair.
+        run: Gives (result, reference) of a case; None: `run_case`, which fuses the pair in the model's io; where the
+            session takes frames in another way (`layout_for`, as `Fuser` does), in that way too: ``as_frames`` in the row.
+        only_frames: Only as `Fuser` gives frames to the session.
         done: Called with each case's row, for progress.
 
     Raises:
         InputError: There is no case.
     """
     # Values rounded to the file's precision stay rounded, however finely the engine computes with them afterwards.
-    stored = session.manifest.precision
-    tolerance = tolerance_for(session.precision if stored == "fp32" else stored, session.manifest.io)
+    stored, io = session.manifest.precision, session.manifest.io
+    arithmetic = session.precision if stored == "fp32" else stored
+    frames = layout_for(session, BGR_BYTES) if run is None else io
+    judged = frames if only_frames else io
+    tolerance = tolerance_for(arithmetic, "float" if judged == "float" else "uint8")
     rows: list[dict[str, Any]] = []
     worst: tuple[dict[str, Any], NDArray[np.float32], NDArray[np.float32]] | None = None
     for case in cases:
-        result, expected = (run or run_case)(session, case)
+        result, expected = run(session, case) if run is not None else run_case(session, case, judged)
         row = {"name": case.name, "size": list(case.near.shape[:2]), **compare(result, expected), "noise": case.noise}
         row["ok"] = tolerance.met_by(row)
+        if frames != judged:
+            row["as_frames"] = _as_frames(session, case, frames, arithmetic)
+            row["ok"] = row["ok"] and row["as_frames"]["ok"]
         rows.append(row)
-        if worst is None or row["psnr"] < worst[0]["psnr"]:
+        if worst is None or (row["ok"], row["psnr"]) < (worst[0]["ok"], worst[0]["psnr"]):
             worst = (row, result, expected)
         done(row)
     if worst is None:
@@ -263,15 +282,29 @@ def verify_cases(
     return Findings(report, worst[1], worst[2])
 
 
-def run_case(session: Session, case: Case) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(result, reference) of one case: H x W x 3 float32, BGR, 8-bit levels, both rounded where the model rounds."""
+def _as_frames(session: Session, case: Case, layout: str, arithmetic: str) -> dict[str, Any]:
+    """How a case comes out where its frames go in as `Fuser` gives them, as bytes; ``ok`` by the table for these."""
+    found = compare(*run_case(session, case, layout))
+    kept = {key: found[key] for key in ("max_abs", "psnr", "finite")}
+    return {"layout": layout, **kept, "ok": tolerance_for(arithmetic, "uint8").met_by(found)}
+
+
+def run_case(session: Session, case: Case, layout: str | None = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(result, reference) of one case: H x W x 3 float32, BGR, 8-bit levels, both rounded where the model rounds.
+
+    Args:
+        session: The loaded model.
+        case: The pair and its reference.
+        layout: How the frames go in, see `ufafuse.runtime.frames.pack`; None: in the model's io.
+    """
     kind = check_pair(case.near, case.far)
-    io = session.manifest.io
-    pair = {"near": pack(case.near, kind, io), "far": pack(case.far, kind, io)}
+    layout = layout or session.manifest.io
+    pair = {"near": pack(case.near, kind, layout), "far": pack(case.far, kind, layout)}
     fused = session.run(**filled_up(pair, fixed_batch(session.manifest)))[-1:]
-    if io == "uint8":
-        return fused[0].astype(np.float32), rounded(case.reference, uint8=True)
-    return bgr_levels(fused), case.reference
+    if layout == "float":
+        return bgr_levels(fused), case.reference
+    picture = unpack(fused, kind, case.near, layout)
+    return picture.astype(np.float32), rounded(case.reference, uint8=True)
 
 
 def bgr_levels(fused: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -89,10 +89,10 @@ async def infer(service: Service, request: Inference, loaded: Loaded, asked: Ask
     if set(tensors) == {"images"}:
         elements = await service.in_pool(tensors["images"].elements)
         uploads = [Upload(f"image {number}", data) for number, data in enumerate(elements, start=1)]
-        batch, brought = False, [await service.brought(uploads, asked, ticket)]
         wanted = request.wanted or ["image"]
+        batch, brought = False, [await service.brought(loaded, uploads, asked, ticket, want_map="map" in wanted)]
     elif set(tensors) == {"near", "far"}:
-        batch, brought = await service.in_pool(lambda: _pairs(tensors["near"], tensors["far"], asked))
+        batch, brought = await service.in_pool(lambda: _pairs(tensors["near"], tensors["far"], asked, loaded))
         wanted = request.wanted or ["fused"]
     else:
         raise InputError(f"the inputs are {', '.join(tensors) or 'none'}: send near and far (tensors), or images (BYTES).")
@@ -120,7 +120,7 @@ def _by_name(tensors: list[Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def _pairs(near: Tensor, far: Tensor, asked: Asked) -> tuple[bool, list[Brought]]:
+def _pairs(near: Tensor, far: Tensor, asked: Asked, loaded: Loaded) -> tuple[bool, list[Brought]]:
     """Whether the tensors have an axis for pairs, and the pairs. Raises: InputError, also for what would fail when fused."""
     first, second = near.array(), far.array()
     if first.shape != second.shape or first.dtype != second.dtype:
@@ -132,7 +132,11 @@ def _pairs(near: Tensor, far: Tensor, asked: Asked) -> tuple[bool, list[Brought]
         raise InputError(f"{len(pairs)} pairs are in one request: send at most {_MOST_PAIRS}.")
     for pair in pairs:
         check_frames(pair, order=asked.options.order, white=asked.options.white, open_ended=True)
-    return first.ndim == 4, [Brought(list(pair), asked.options) for pair in pairs]
+    brought = [Brought(list(pair), asked.options) for pair in pairs]
+    if asked.options.align != "off" or asked.options.match_gain or asked.options.bayer is not None:
+        for one in brought:
+            one.look(loaded.fuser)
+    return first.ndim == 4, brought
 
 
 async def _output(service: Service, name: str, made: list[Made], asked: Asked, *, batch: bool) -> Output:

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame
+from ufafuse.runtime.frames import Frame, frame_names
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.jobs import metadata_of_result
-from ufafuse.runtime.levels import kind_with_levels
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
 from ufafuse.runtime.pictures.decode import decode_picture
 from ufafuse.runtime.pictures.kinds import SNIFFED, kind_of
@@ -18,10 +17,9 @@ from ufafuse.runtime.pictures.sizes import size_of
 from ufafuse.runtime.pictures.source import ArrayFrame, FrameSource
 from ufafuse.runtime.pictures.write import check_holds, encoded
 from ufafuse.runtime.pixels import check_pixels
-from ufafuse.runtime.registration.align import unaligned_by
-from ufafuse.runtime.registration.gain import exposure_warning
 from ufafuse.runtime.serving.asking import Asked
-from ufafuse.runtime.stack import Stacked, StackOptions, completed
+from ufafuse.runtime.stack import Stacked, StackOptions, made_comparable
+from ufafuse.runtime.stacks.fusing import by_one_rule
 
 _BYTES_A_PIXEL = 4  # of a decoded picture, as far as its header tells everywhere
 _EXPANSION = 8  # times a file's bytes, where its header tells no size
@@ -44,17 +42,29 @@ class Brought:
         sources: Where they come from; empty for tensors.
         options: As asked, with what the files say.
         told: What the client should know.
+        looked_at: What was found of a pair (`look`).
+        names: What messages call the frames.
     """
 
     frames: list[Frame]
     options: StackOptions
     sources: list[FrameSource] = field(default_factory=list)
     told: dict[str, None] = field(default_factory=dict)
+    looked_at: Stacked | None = None
+    names: list[str] = field(init=False)
 
-    @property
-    def names(self) -> list[str]:
-        """What messages call the frames."""
-        return [source.name for source in self.sources] or [f"frame {number}" for number in range(1, len(self.frames) + 1)]
+    def __post_init__(self) -> None:
+        """Keep the names: the frames are given away when they are fused."""
+        self.names = [source.name for source in self.sources] or frame_names(len(self.frames))
+
+    def look(self, fuser: Fuser) -> None:
+        """Make a pair comparable, and find what the client should know of it, before it waits for a worker.
+
+        Raises:
+            InputError, BackendError: As `made_comparable`.
+        """
+        if len(self.frames) == 2 and not by_one_rule(fuser, 2, self.options):
+            self.frames, self.looked_at = made_comparable(fuser, self.frames, self.options)
 
 
 def decoded_bytes(uploads: Sequence[Upload], most: int) -> int:
@@ -97,23 +107,7 @@ def decoded(uploads: Sequence[Upload], asked: Asked, most: int) -> Brought:
     known = {frame.white for frame in taken}
     if options.white is None and len(known) == 1:
         options = replace(options, white=known.pop())  # all files say it
-    if len(frames) == 2:
-        frames = completed(frames)
-    brought = Brought(frames, options, list(taken), told)
-    brought.told.update(dict.fromkeys(_warnings(brought)))
-    return brought
-
-
-def _warnings(brought: Brought) -> list[str]:
-    """What `fuse_stack` says of frames that are neither registered nor matched; a pair is fused without it here."""
-    frames, options = brought.frames, brought.options
-    if len(frames) != 2 or options.align != "off":
-        return []
-    kind, _ = kind_with_levels(frames, order=options.order, white=options.white)
-    moved = unaligned_by(frames[0], frames[1], kind)
-    told = [f"the frames lie up to {moved:.1f} pixels apart: register them with `align=affine`."] if moved else []
-    warning = "" if options.match_gain else exposure_warning(frames, kind)
-    return told + ([warning] if warning else [])
+    return Brought(frames, options, list(taken), told)
 
 
 def format_for(asked: Asked, frame: Frame) -> str:

@@ -56,7 +56,7 @@ async def fuse(request: Request, ticket: Ticket, entry: dict[str, Any], begun: f
     until = service.until(begun, asked)
 
     async def answered() -> Response:
-        brought = await service.brought(uploads, asked, ticket)
+        brought = await service.brought(loaded, uploads, asked, ticket, want_map=output == "map")
         uploads.clear()
         made = await service.fused(loaded, brought, until, want_map=output == "map")
         if output == "map" and made.stacked.map is not None:

@@ -60,6 +60,8 @@ class Made:
             "together": self.job.together,
             **details_of(sources, self.stacked, brought.options),
         }
+        if brought.looked_at is None and len(sources) == 2:
+            del told["disagreement"]  # nobody looked
         warnings = [*brought.told, *self.stacked.warnings]
         return told | ({"warnings": warnings} if warnings else {})
 
@@ -132,11 +134,20 @@ class Service:
         """Run what takes a while beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
 
-    async def brought(self, uploads: list[Upload], asked: Asked, ticket: Ticket) -> Brought:
-        """The frames of encoded pictures. Raises: InputError, Refusal."""
+    async def brought(
+        self, loaded: Loaded, uploads: list[Upload], asked: Asked, ticket: Ticket, *, want_map: bool = False
+    ) -> Brought:
+        """The frames of encoded pictures, a pair of them made comparable. Raises: InputError, Refusal."""
         most = self.options.most_pixels
         ticket.hold(decoded_bytes(uploads, most))
-        return await self.in_pool(lambda: decoded(uploads, asked, most))
+        asked = replace(asked, options=replace(asked.options, want_map=want_map))
+
+        def bring() -> Brought:
+            brought = decoded(uploads, asked, most)
+            brought.look(loaded.fuser)
+            return brought
+
+        return await self.in_pool(bring)
 
     async def fused(self, loaded: Loaded, brought: Brought, until: float, *, want_map: bool = False) -> Made:
         """Fuse frames when it is their turn.
@@ -152,7 +163,7 @@ class Service:
             UfaError: As `fuse_stack`.
         """
         options = replace(brought.options, want_map=want_map)
-        job = Job(loaded, brought.frames, brought.names, options, until)
+        job = Job(loaded, brought.frames, brought.names, options, until, brought.looked_at)
         brought.frames = []  # the worker's alone: they are let go as soon as they are fused
         waiting = asyncio.wrap_future(job.result)
         self._workers.submit(job)

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from ufafuse.runtime.batch import fuse_batch
 from ufafuse.runtime.errors import UfaError
 from ufafuse.runtime.frames import Frame
+from ufafuse.runtime.fuser import Fusion
 from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.registration.align import Crop
 from ufafuse.runtime.serving.models import Loaded
-from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
+from ufafuse.runtime.stack import Stacked, StackOptions, folded, fuse_stack
 from ufafuse.runtime.stacks.fusing import by_one_rule, fuse_sources
 
 _LEAVE_SECONDS = 3.0  # that a fusion in work has at the end
@@ -37,6 +38,7 @@ class Job:
         frames: Two or more, as `Fuser.fuse` takes them.
         names: What messages call them.
         options: What is done to them.
+        looked_at: What `made_comparable` found of a pair; None: nothing was looked at.
         until: The deadline, by `time.monotonic`.
         result: Takes what was made, or an error.
         waited: Seconds until a worker took it.
@@ -49,6 +51,7 @@ class Job:
     names: list[str]
     options: StackOptions
     until: float
+    looked_at: Stacked | None = None
     result: Future[Stacked] = field(default_factory=Future)
     since: float = field(default_factory=time.monotonic)
     waited: float = 0.0
@@ -57,16 +60,18 @@ class Job:
 
     @property
     def plain(self) -> bool:
-        """Whether it is a pair that is only fused."""
+        """Whether it is a pair that only has to be fused."""
         options = self.options
-        moved = options.align != "off" or options.match_gain or options.want_confidence or options.bayer is not None
-        return len(self.frames) == 2 and not moved and not by_one_rule(self.loaded.fuser, 2, options)
+        moved = options.align != "off" or options.match_gain or options.bayer is not None
+        ready = self.looked_at is not None or not moved
+        return len(self.frames) == 2 and ready and not by_one_rule(self.loaded.fuser, 2, options)
 
     @property
     def key(self) -> tuple[object, ...]:
         """What jobs that are fused together have in common."""
         first, options = self.frames[0], self.options
-        return self.loaded.name, first.shape, first.dtype, options.order, options.white, options.want_map
+        looked = self.looked_at is not None
+        return self.loaded.name, first.shape, first.dtype, options.order, options.white, options.want_map, looked
 
     def check(self, *_step: object) -> None:
         """Go on only for somebody, and in time. Raises: Abandoned, TooLate."""
@@ -197,17 +202,27 @@ def _fused(jobs: list[Job]) -> list[Stacked]:
         if by_one_rule(fuser, len(first.frames), options):
             return [fuse_sources(fuser, of_arrays(first.frames, first.names), options, first.check)]
         return [fuse_stack(fuser, first.frames, options, first.check)]
+    if len(jobs) == 1 and first.looked_at is not None:
+        return [folded(fuser, first.frames, options, first.looked_at, first.check)]
     pairs = [(job.frames[0], job.frames[1]) for job in jobs]
+    known = [job.looked_at.levels for job in jobs if job.looked_at is not None and job.looked_at.levels is not None]
     if len(pairs) > 1:
-        made = fuse_batch(fuser, pairs, order=options.order, white=options.white, want_map=options.want_map)
+        levels = known if len(known) == len(jobs) else None
+        made = fuse_batch(fuser, pairs, order=options.order, white=options.white, levels=levels, want_map=options.want_map)
     else:
         near, far = pairs[0]
         made = [
             fuser.fuse_pair(near, far, order=options.order, white=options.white, want_map=options.want_map, on_tile=first.check)
         ]
-    height, width = first.frames[0].shape[:2]
-    whole = Crop(0, height, 0, width)
-    return [Stacked(one.fused, whole, map=one.map, levels=one.levels, grid=one.grid) for one in made]
+    return [_stacked(job, one) for job, one in zip(jobs, made, strict=True)]
+
+
+def _stacked(job: Job, made: Fusion) -> Stacked:
+    """A fusion, with what was found of its frames before."""
+    height, width = made.fused.shape[:2]
+    found = job.looked_at or Stacked(made.fused, Crop(0, height, 0, width), levels=made.levels)
+    found.fused, found.map, found.grid = made.fused, made.map, made.grid
+    return found.cut() if job.options.crop else found
 
 
 def _settle(job: Job, result: Stacked | BaseException) -> None:

@@ -22,7 +22,7 @@ from ufafuse.runtime.texts import json_text
 from ufafuse.runtime.writing import check_new
 
 _SHARE = 0.02  # of the fusions' time, that judging may take ...
-_AT_LEAST_EVERY = 0.1  # seconds: ... but so often it is done, however fast they are
+_AT_LEAST_EVERY = 0.2  # seconds: ... but so often it is done, however fast they are
 _HISTORY = 600  # seconds, one point each
 CURVES = ("sharp", "exposure", "shift", "disagreement", LATENCY)
 
@@ -129,7 +129,7 @@ class Judge:
         """The alarms that began at least once."""
         return self._alarms.rang
 
-    def history(self) -> dict[str, list[float | None]]:
+    def history(self) -> dict[str, list[float]]:
         """The curves of the last ten minutes, see `History`."""
         return self._history.to_json()
 
@@ -162,10 +162,10 @@ class History:
             for name in CURVES:
                 point[name] = (min if name == "sharp" else max)(point[name], figures[name])
 
-    def to_json(self) -> dict[str, list[float | None]]:
+    def to_json(self) -> dict[str, list[float]]:
         """``ago`` (seconds before now) and each of `CURVES`, from the oldest point to the newest."""
         now = int(time.monotonic())
         with self._lock:
             points = [(second, dict(values)) for second, values in self._points if now - second < _HISTORY]
-        curves: dict[str, list[float | None]] = {"ago": [float(now - second) for second, _ in points]}
+        curves: dict[str, list[float]] = {"ago": [float(now - second) for second, _ in points]}
         return curves | {name: [round(values[name], 4) for _, values in points] for name in CURVES}

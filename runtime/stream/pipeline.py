@@ -269,13 +269,13 @@ class Pipeline:
         started = self._fusing_since = time.monotonic()
         result = self._fuse(*(frame.array for frame in pair.frames))
         self._fusing_since = None
-        fused, weights, depth = (*result, None)[:3] if isinstance(result, tuple) else (result, None, None)
+        fused, weights, *more = result if isinstance(result, tuple) else (result, None)
         fault = fault_of(fused)
         if fault:
             raise UfaError(f"the fusing function returned {fault}: it must return a picture like those it was given.")
         seconds = time.monotonic() - started
         self._meter.fusion_done(seconds)
-        return FusedPair(pair, fused, weights, number, started, seconds * 1000, depth)
+        return FusedPair(pair, fused, weights, number, started, seconds * 1000, more[0] if more else None)
 
     def _write_all(self) -> None:
         writable = True

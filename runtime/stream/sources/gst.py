@@ -88,15 +88,15 @@ class GstSource(Source):
         for name, value in (("sync", not live), ("max-buffers", 4), ("drop", True)):
             self._sink.set_property(name, value)
         if self._pipeline.set_state(gst.State.PLAYING) == gst.StateChangeReturn.FAILURE:
-            self._raise_trouble("does not start")
-        self._first = self._sink.try_pull_sample(_OPEN_SECONDS * gst.SECOND)
-        if self._first is None:
-            self._raise_trouble(f"gives no picture within {_OPEN_SECONDS} s")
+            raise self._trouble() or SourceLost(f"{self.name} does not start")
+        self._first = first = self._sink.try_pull_sample(_OPEN_SECONDS * gst.SECOND)
+        if first is None:
+            raise self._trouble() or SourceLost(f"{self.name} gives no picture within {_OPEN_SECONDS} s")
         clock = self._pipeline.get_clock()
         monotonic = getattr(gst.ClockType, "MONOTONIC", None)
         self._on_machine_clock = isinstance(clock, gst.SystemClock) and clock.get_property("clock-type") == monotonic
         self._clock = StreamClock()
-        caps = self._first.get_caps().get_structure(0)
+        caps = first.get_caps().get_structure(0)
         self.size = (caps.get_value("height"), caps.get_value("width"))
 
     def _appsink(self) -> Any:  # noqa: ANN401 - GStreamer's
@@ -112,16 +112,13 @@ class GstSource(Source):
             raise InputError(f"{self.name} does not end with an appsink: let it end with the pictures, one is added.")
         return found
 
-    def _raise_trouble(self, otherwise: str) -> None:
-        """Raises: SourceLost with what the pipeline says of itself; EndOfSource when it has come to its end."""
+    def _trouble(self) -> Exception | None:
+        """SourceLost with what the pipeline says of itself; EndOfSource when it has come to its end; None where all is well."""
         message = self._pipeline.get_bus().pop_filtered(self._gst.MessageType.ERROR)
         if message is not None:
             error, _ = message.parse_error()
-            raise SourceLost(f"{self.name} stopped: {error.message}")
-        if self._sink.is_eos():
-            raise EndOfSource
-        if otherwise:
-            raise SourceLost(f"{self.name} {otherwise}")
+            return SourceLost(f"{self.name} stopped: {error.message}")
+        return EndOfSource() if self._sink.is_eos() else None
 
     def begin(self, epoch: float) -> None:
         """What came while the other source was opened is old."""
@@ -138,7 +135,9 @@ class GstSource(Source):
             sample = self._sink.try_pull_sample(int(timeout * self._gst.SECOND))
         arrived = time.monotonic()
         if sample is None:
-            self._raise_trouble("")
+            trouble = self._trouble()
+            if trouble is not None:
+                raise trouble
             return None
         moment = self._moment(sample, arrived)
         if self._on_machine_clock and not self._sink.get_property("sync") and moment < self._epoch:
@@ -192,14 +191,15 @@ class GstSource(Source):
 def _libraries() -> tuple[Any, Any]:
     _keep_unwinding()
     try:
-        import gi
+        import gi  # pyright: ignore[reportMissingImports] - of an extra that is compiled, or the system's
 
         gi.require_version("Gst", "1.0")
         gi.require_version("GstVideo", "1.0")
         gi.require_version("GstApp", "1.0")
-        from gi.repository import Gst, GstApp, GstVideo  # noqa: F401 - GstApp gives appsink its methods
+        from gi.repository import Gst, GstApp, GstVideo  # pyright: ignore[reportMissingImports] - likewise
     except (ImportError, ValueError) as error:
         raise InputError(f"`gst:` needs PyGObject and GStreamer ({error}): {_INSTALL}.") from error
+    assert GstApp, "it gives appsink its methods"
     return Gst, GstVideo
 
 

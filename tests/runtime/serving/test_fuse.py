@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.stack import StackOptions, fuse_stack
 
 
 def decoded(data):
@@ -156,3 +157,23 @@ def test_a_name_that_gives_orders_to_a_terminal_is_written_out(small_engine, ser
     answer = post(serve(), [files[0], ("\x1b[31mred.png", b"no picture")])
     assert answer.status == 400
     assert "\x1b" not in answer.json()["error"]
+
+
+def test_what_is_told_is_what_the_stack_tells(small_engine, serve, post, sample_pair, encode, write_model):
+    """Frames that lie apart and differ in exposure: the same warnings and figures as without a server, aligned or not."""
+    near, far = sample_pair[0], np.roll(sample_pair[1] // 2, 9, 1)
+    sent = [("near.png", encode(near)), ("far.png", encode(far))]
+    server = serve(batch=2)
+    with Fuser(write_model(), backend="onnxruntime") as fuser:
+        for query, options in (
+            ("", StackOptions()),
+            ("?align=translation&match_gain=true&crop=1", StackOptions(align="translation", match_gain=True, crop=True)),
+        ):
+            expected = fuse_stack(fuser, [near, far], options)
+            answer = post(server, sent, query)
+            report = json.loads(answer.headers["Ufafuse-Report"])
+            np.testing.assert_array_equal(decoded(answer.body), expected.fused)
+            assert report.get("warnings", []) == expected.warnings
+            assert report["disagreement"] == round(expected.disagreement, 4)
+            assert report["size"] == list(expected.fused.shape[:2])
+            assert expected.warnings

@@ -13,6 +13,7 @@ from ufafuse.runtime.errors import UfaError
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.serving.rest import inference_from
 from ufafuse.runtime.serving.tensors import Output, Tensor
+from ufafuse.runtime.stack import StackOptions, fuse_stack
 
 
 class Asking:
@@ -265,3 +266,22 @@ def test_elements_come_back_and_any_bytes_end_in_a_sentence(elements, noise):
         assert noise
     else:
         assert not noise
+
+
+def test_nothing_is_told_of_tensors_that_nobody_looked_at(small_engine, serve, ask, pair):
+    answer = rest(ask, serve(), {"inputs": [tensor("near", pair[0]), tensor("far", pair[1])]})
+    report = json.loads(answer.json()["parameters"]["report"])
+    assert "disagreement" not in report
+    assert report["white"] == 255
+
+
+def test_tensors_are_registered_and_matched_as_pictures_are(triton, sample_pair, expected, write_model):
+    near, far = sample_pair[0][:120, :160], np.roll(sample_pair[1][:120, :160], 3, 1)
+    answer = triton().infer(uint8(near, far), parameters={"align": "translation", "match_gain": True})
+    with Fuser(write_model(), backend="onnxruntime") as fuser:
+        stacked = fuse_stack(fuser, [near, far], StackOptions(align="translation", match_gain=True))
+    np.testing.assert_array_equal(answer.as_numpy("fused")[0], stacked.fused)
+    told = answer.get_response()
+    report = told["parameters"]["report"] if isinstance(told, dict) else told.parameters["report"].string_param
+    assert json.loads(report)["reference"] == "near frame"
+    assert json.loads(report)["disagreement"] == round(stacked.disagreement, 4)
