@@ -34,7 +34,7 @@ _USUAL_ALARMS = (
     "exposure>usual+0.15 for 1s",
     "shift>usual+0.8 for 1s",
     "disagreement>usual+0.25 for 1s",
-    "frozen>=10",
+    "frozen>=3 for 1s",
 )
 
 

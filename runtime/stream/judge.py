@@ -22,7 +22,7 @@ from ufafuse.runtime.texts import json_text
 from ufafuse.runtime.writing import check_new
 
 _SHARE = 0.02  # of the fusions' time, that judging may take ...
-_AT_LEAST_EVERY = 0.1  # seconds: ... but so often it is done, however fast they are
+_AT_LEAST_EVERY = 0.2  # seconds: ... but so often it is done, however fast they are
 _HISTORY = 600  # seconds, one point each
 CURVES = ("sharp", "exposure", "shift", "disagreement", LATENCY)
 
