@@ -39,6 +39,7 @@ def export(
     static: Annotated[str | None, typer.Option(help="HxW: frames of this size only, as NPUs and phones want it.")] = None,
     batch: Annotated[int | None, typer.Option(help="Pairs at once [default: free; 1 with --static].")] = None,
     opencv: Annotated[bool, typer.Option("--opencv", help="A graph for OpenCV's dnn, and run there; with --static.")] = False,
+    triton: Annotated[Path | None, typer.Option(help="Also lay it out in this model repository for Triton.")] = None,
     tiles: Annotated[bool, typer.Option("--tiles", help="Also X.means.onnx and X.tile.onnx, for exact tiling.")] = False,
     reference: Annotated[Path | None, typer.Option(help="Also pack PyTorch's results into this .npz, for the device.")] = None,
     reference_size: Annotated[list[str] | None, typer.Option(help="HxW of a packed pair; repeatable.")] = None,
@@ -60,7 +61,7 @@ def export(
         sizes = [size_from(text, "reference_size") for text in reference_size or []] or REFERENCE_SIZES
         form = Form(opset_from(opset), None if static is None else size_from(static, "static"), batch, opencv=opencv)
         if everything:
-            _only_alone(form)
+            _only_alone(form, triton)
             report = _export_all(source, out, pairs, size_from(size), force=force)
         else:
             with console.progress() as bar:
@@ -78,16 +79,27 @@ def export(
             if reference is not None:
                 pack_reference(source, reference, pairs=pairs, sizes=sizes, force=force)
                 report["reference"] = str(reference)
+        if triton is not None:
+            report["triton"] = _laid_out([out.with_name(name) for name in report["files"]], triton)
         console.emit(report, as_json=as_json)
         _tell_export(report, out, source, as_json=as_json)
 
 
-def _only_alone(form: "Form") -> None:
+def _only_alone(form: "Form", triton: Path | None) -> None:
     """Refuse options of one file where all are made. Raises: InputError."""
     from ufafuse.export.form import FREE
 
     if form != FREE:
         raise InputError("`everything` makes files of free sizes: omit `opset`, `static`, `batch` and `opencv`.")
+    if triton is not None:
+        raise InputError("`triton` takes one network in one precision: omit `everything`.")
+
+
+def _laid_out(files: list[Path], folder: Path, engine: Path | None = None) -> list[str]:
+    """The files of Triton's repository."""
+    from ufafuse.export.triton import repository_from
+
+    return [str(path) for onnx in files for path in repository_from(onnx, folder, engine=engine)]
 
 
 def _export_all(source: Path, out: Path, pairs: Path | None, size: tuple[int, int], *, force: bool) -> dict[str, Any]:
@@ -123,6 +135,8 @@ def _tell_export(report: dict[str, Any], out: Path, source: Path, *, as_json: bo
     console.wrote(Path(report["report"]), as_json=as_json)
     if "reference" in report:
         console.wrote(Path(report["reference"]), as_json=as_json)
+    for name in report.get("triton", ()):
+        console.wrote(Path(name), as_json=as_json)
     console.hint(f"ufa verify {out} --against {source}", as_json=as_json)
 
 
@@ -162,6 +176,7 @@ def build(
         bool, typer.Option("--version-compatible", help="Newer releases can load it; classic only.")
     ] = False,
     hardware: Annotated[Hardware, typer.Option(help="Other GPUs that can load it; classic only.")] = "none",
+    triton: Annotated[Path | None, typer.Option(help="Also lay it out in this model repository for Triton.")] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -184,9 +199,13 @@ def build(
         )
         with console.progress() as bar:
             report = engine_from_onnx(onnx, out, options, force=force, on_phase=_phases(bar))
+        if triton is not None:
+            report["triton"] = _laid_out([onnx], triton, out)
         console.emit(report, as_json=as_json)
         if not as_json:
             _print_build(report)
+        for name in report.get("triton", ()):
+            console.wrote(Path(name), as_json=as_json)
         console.wrote(out, as_json=as_json)
         console.wrote(Path(report["report"]), as_json=as_json)
         console.hint(f"ufa verify {out} --reference X.npz  (on the machine that will run it)", as_json=as_json)

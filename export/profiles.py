@@ -28,7 +28,7 @@ def is_free(name: str) -> bool:
     return name in FREE_DIMS or _REDUCED.fullmatch(name) is not None
 
 
-def _size_of(name: str, batch: int, height: int, width: int) -> int:
+def dim_size(name: str, batch: int, height: int, width: int) -> int:
     """The size of a free dimension."""
     sizes = {"batch": batch, "height": height, "width": width}
     if match := _REDUCED.fullmatch(name):
@@ -86,7 +86,7 @@ class Profile:
             InputError: The largest shape holds more elements than an engine can index.
         """
         choices = [(batch, *size) for batch, size in zip(self.batches, (self.smallest, self.best, self.largest), strict=True)]
-        shapes = tuple(tuple(d if isinstance(d, int) else _size_of(d, *choice) for d in dims) for choice in choices)
+        shapes = tuple(tuple(d if isinstance(d, int) else dim_size(d, *choice) for d in dims) for choice in choices)
         volume = 1
         for dim in shapes[2]:
             volume *= dim

@@ -1,0 +1,143 @@
+"""A model repository for NVIDIA Triton: a folder a model, each with its ``config.pbtxt`` and numbered versions.
+
+Written as text, so that nothing of Triton's is needed here; the tests read it with Triton's own protobuf messages.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ufafuse.export.profiles import Size, dim_size, is_free
+from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest
+from ufafuse.runtime.errors import InputError, ModelError, OutputError
+from ufafuse.runtime.fixed import fixed_size
+from ufafuse.runtime.onnx_summary import Port, summary_of
+
+BACKENDS = ("onnxruntime", "openvino")  # of an ONNX file; an engine has its own
+MOST_PAIRS = 8  # that are put together
+_DELAY_US = 2000  # that a pair waits for others at most
+_WARM_SIZE = (256, 256)
+_TYPES = {"float32": "TYPE_FP32", "uint8": "TYPE_UINT8", "float16": "TYPE_FP16"}
+
+
+@dataclass(frozen=True)
+class _Model:
+    """One folder of the repository: what is in its configuration, and the file it serves."""
+
+    name: str
+    config: str
+    source: Path
+    file: str
+
+
+def repository_from(onnx: Path, folder: Path, *, engine: Path | None = None) -> list[Path]:
+    """Lay a model out for Triton; a model that is there already gets one version more.
+
+    Args:
+        onnx: A file of `ufa export`. Batches are free in it: Triton puts up to `MOST_PAIRS` pairs of one size together; where
+            they are fixed, a request is such a batch.
+        folder: The repository; made if missing.
+        engine: An engine built from ``onnx``: then the one model is this, for the ``tensorrt`` backend; None: one model for
+            each of `BACKENDS`.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: A model of this name with another configuration is there.
+        ModelError: A tensor has a type or size that Triton has no word for.
+        OutputError: A file cannot be written.
+    """
+    manifest = read_manifest(onnx)
+    names = {backend: f"{onnx.stem.replace('.', '-')}-{backend}" for backend in (BACKENDS if engine is None else ("tensorrt",))}
+    source = onnx if engine is None else engine
+    models = [
+        _Model(name, _config(name, backend, onnx, manifest, engine), source, "model.plan" if engine else "model.onnx")
+        for backend, name in names.items()
+    ]
+    for model in models:
+        _check(folder / model.name, model.config)
+    return [path for model in models for path in _written(folder / model.name, model)]
+
+
+def _check(folder: Path, config: str) -> None:
+    known = folder / "config.pbtxt"
+    if folder.exists() and (not known.is_file() or known.read_text() != config):
+        raise InputError(f"{folder} holds a model of another configuration: give another folder as `triton`, or remove it.")
+
+
+def _written(folder: Path, model: _Model) -> Iterator[Path]:
+    versions = [int(each.name) for each in folder.glob("*") if each.name.isdigit()] if folder.is_dir() else []
+    version = folder / str(max(versions, default=0) + 1)
+    try:
+        version.mkdir(parents=True)
+    except OSError as error:
+        raise OutputError(f"{version} cannot be made: {error.strerror}.") from error
+    with contextlib.ExitStack() as files:  # the configuration last: with it the model is there
+        shutil.copyfile(model.source, files.enter_context(atomic_write(version / model.file, force=False)))
+        files.enter_context(atomic_write(folder / "config.pbtxt", force=True)).write_text(model.config)
+    yield from (version / model.file, folder / "config.pbtxt")
+
+
+def _config(name: str, backend: str, onnx: Path, manifest: Manifest, engine: Path | None) -> str:
+    """The text of ``config.pbtxt``."""
+    summary = summary_of(onnx)
+    profile = read_manifest(engine).extra["profiles"][0] if engine is not None else None
+    most = _most_pairs(summary.inputs, profile)
+    fixed = None if profile is None or profile["min"] != profile["max"] else (profile["opt"][0], profile["opt"][1])
+    warm = fixed_size(manifest) or (_WARM_SIZE if profile is None else (profile["opt"][0], profile["opt"][1]))
+    about = manifest.variant, manifest.precision, manifest.io, manifest.weights_sha256[:12]
+    lines = [
+        "# {}, {}, {} io, of the weights {}: made by ufafuse.".format(*about),
+        f'name: "{name}"',
+        f'backend: "{backend}"',
+        f'default_model_filename: "{"model.plan" if engine else "model.onnx"}"',
+        f"max_batch_size: {most}",
+        *_ports("input", summary.inputs, most, fixed),
+        *_ports("output", summary.outputs, most, fixed),
+        "version_policy { latest { num_versions: 1 } }",
+    ]
+    if most > 1:
+        lines.append(f"dynamic_batching {{ max_queue_delay_microseconds: {_DELAY_US} }}")
+    return "\n".join([*lines, *_warmup(summary.inputs, most, warm)]) + "\n"
+
+
+def _most_pairs(inputs: Sequence[Port], profile: Mapping[str, Sequence[int]] | None) -> int:
+    """Triton's ``max_batch_size``: 0 where the first size is no batch that may vary."""
+    if any(port.shape[:1] != ("batch",) for port in inputs):
+        return 0
+    return MOST_PAIRS if profile is None else profile["batch"][2]
+
+
+def _ports(kind: str, ports: Sequence[Port], most: int, fixed: Size | None) -> Iterator[str]:
+    for port in ports:
+        dims = ", ".join(str(_dim(each, fixed)) for each in (port.shape[1:] if most else port.shape))
+        yield f'{kind} {{ name: "{port.name}" data_type: {_type(port)} dims: [ {dims} ] }}'
+
+
+def _dim(size: int | str, fixed: Size | None) -> int:
+    if isinstance(size, int):
+        return size
+    if not is_free(size):
+        raise ModelError(f"a dimension {size!r} is none of ours: export the file again.")
+    return -1 if fixed is None or size == "batch" else dim_size(size, 1, *fixed)
+
+
+def _warmup(inputs: Sequence[Port], most: int, size: Size) -> Iterator[str]:
+    """A request of noise, before the first real one: engines compile and measure with it."""
+    yield "model_warmup {"
+    yield f'  name: "{size[0]}x{size[1]}"'
+    yield f"  batch_size: {1 if most else 0}"
+    for port in inputs:
+        shape = [each if isinstance(each, int) else dim_size(each, 1, *size) for each in port.shape]
+        dims = ", ".join(map(str, shape[1:] if most else shape))
+        yield f'  inputs {{ key: "{port.name}" value {{ data_type: {_type(port)} dims: [ {dims} ] random_data: true }} }}'
+    yield "}"
+
+
+def _type(port: Port) -> str:
+    if port.type not in _TYPES:
+        raise ModelError(f"{port.name} is {port.type}, which is not served: export the file again.")
+    return _TYPES[port.type]

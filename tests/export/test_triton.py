@@ -1,0 +1,84 @@
+"""Triton's model repository: read with Triton's own messages, and true of the files in it."""
+
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from ufafuse.commands.cli import build_app
+from ufafuse.export.triton import repository_from
+from ufafuse.runtime.errors import InputError
+
+
+def read(path):
+    pytest.importorskip("tritonclient.grpc", reason="tritonclient, whose messages are used, is not installed")
+    from google.protobuf import text_format
+    from tritonclient.grpc import model_config_pb2
+
+    return text_format.Parse((path / "config.pbtxt").read_text(), model_config_pb2.ModelConfig())
+
+
+def test_a_model_of_bytes_is_laid_out_for_both_engines(exports, tmp_path):
+    written = repository_from(exports / "half.onnx", tmp_path)
+    assert all(path.is_file() for path in written)
+    for backend in ("onnxruntime", "openvino"):
+        folder = tmp_path / f"half-{backend}"
+        config = read(folder)
+        assert (config.name, config.backend, config.max_batch_size) == (folder.name, backend, 8)
+        assert (folder / "1" / config.default_model_filename).read_bytes() == (exports / "half.onnx").read_bytes()
+        assert {port.name: (port.data_type, list(port.dims)) for port in config.input} == {
+            "near": (2, [-1, -1, 3]),
+            "far": (2, [-1, -1, 3]),
+        }
+        assert {port.name: list(port.dims) for port in config.output} == {"fused": [-1, -1, 3], "map": [1, -1, -1]}
+        assert config.dynamic_batching.max_queue_delay_microseconds > 0
+        (warm,) = config.model_warmup
+        assert (warm.batch_size, list(warm.inputs["near"].dims)) == (1, [256, 256, 3])
+
+
+def test_a_model_that_is_there_gets_another_version(exports, tmp_path):
+    repository_from(exports / "small.onnx", tmp_path)
+    repository_from(exports / "small.onnx", tmp_path)
+    folder = tmp_path / "small-openvino"
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "config.pbtxt"]
+    shutil.copy(exports / "half.onnx", tmp_path / "small.onnx")
+    with pytest.raises(InputError, match="another configuration"):
+        repository_from(tmp_path / "small.onnx", tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "config.pbtxt"]
+
+
+def test_the_graphs_for_stacks_are_served_each(gathering, tmp_path):
+    for role in ("", ".encode", ".score"):
+        repository_from(gathering / f"gathering{role}.onnx", tmp_path)
+    config = read(tmp_path / "gathering-score-onnxruntime")
+    dims = {port.name: list(port.dims) for port in config.input}
+    assert dims["gathered_0"] == [8, -1, -1]
+    (warm,) = config.model_warmup
+    assert list(warm.inputs["gathered_1"].dims) == [12, 32, 32]
+
+
+def test_an_engine_is_for_tensorrt(exports, tmp_path):
+    pytest.importorskip("tensorrt_rtx")
+    out = tmp_path / "x.engine"
+    words = ["build", str(exports / "half.onnx"), "-o", str(out), "--static", "64x96", "--batch", "1,2,4", "--target", "sm86"]
+    result = CliRunner().invoke(build_app(), [*words, "--triton", str(tmp_path / "repo")])
+    assert result.exit_code == 0, result.output
+    config = read(tmp_path / "repo" / "half-tensorrt")
+    assert (config.backend, config.max_batch_size) == ("tensorrt", 4)
+    assert [list(port.dims) for port in config.input] == [[64, 96, 3], [64, 96, 3]]
+    assert (tmp_path / "repo" / "half-tensorrt" / "1" / "model.plan").read_bytes() == out.read_bytes()
+
+
+def test_the_command_lays_out_what_it_exports(exports, tmp_path):
+    source, repo = str(exports / "small.safetensors"), tmp_path / "repo"
+    words = ["export", "--weights", source, "-o", str(tmp_path / "line.onnx"), "--io", "uint8", "--static", "24x32"]
+    result = CliRunner().invoke(build_app(), [*words, "--triton", str(repo)])
+    assert result.exit_code == 0, result.output
+    config = read(repo / "line-onnxruntime")
+    assert config.max_batch_size == 0
+    assert [list(port.dims) for port in config.input] == [[1, 24, 32, 3]] * 2
+    assert not config.HasField("dynamic_batching")
+    refused = CliRunner().invoke(
+        build_app(), ["export", "--weights", source, "-o", str(tmp_path), "--all", "--triton", str(repo)]
+    )
+    assert (refused.exit_code, "omit --all" in " ".join(refused.stderr.split())) == (2, True)
