@@ -70,7 +70,7 @@ def test_few_columns_are_computed_in_fp32(monkeypatch, size, narrow):
     from ufafuse.runtime.backends import openvino
 
     monkeypatch.setattr(openvino, "cpu_capabilities", lambda: ["FP32", "BF16"])
-    with Fuser("ufa-nano", backend="openvino", precision="bf16") as fuser:
+    with Fuser("ufa-nano", backend="openvino", precision="bf16", cache=False) as fuser:
         asked = []
         compile_model = type(fuser.session._core).compile_model
 
