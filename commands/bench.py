@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ufafuse.commands.evalstacks import checked_align, evaluate_stacks, refuse_with_stacks
+from ufafuse.commands.fuse import Provider
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import BackendError, InputError, OutputError
 
@@ -193,6 +194,7 @@ def bench(
         list[str] | None, typer.Option(help=f"Arithmetic, {_LISTED} [default: each file's own, and bf16 beside fp32].")
     ] = None,
     threads: Threads = None,
+    provider: Annotated[Provider, typer.Option(help="What ONNX Runtime's sessions run on.")] = "cpu",
     profile: Annotated[
         bool, typer.Option("--profile", help="Also where the time goes: layer by layer, grouped by kind, beside the limit.")
     ] = False,
@@ -254,6 +256,7 @@ def bench(
             most_runs=runs,
             cold=not profile if cold is None else cold,
             profile=profile,
+            provider=provider,
             streams=tuple(count_from("--streams", text) for text in _listed(streams)),
         )
         scores = read_qualities(quality or [])

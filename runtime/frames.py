@@ -259,7 +259,9 @@ def _for_opencv(frame: Frame) -> Frame:
 
 def _levels(plane: Planes, kind: FrameKind) -> Frame:
     if kind.dtype == np.float32:
-        return np.clip(plane if kind.unit == 1 else plane * np.float32(kind.unit), kind.low, kind.white)
+        levels = plane if kind.unit == 1 else plane * np.float32(kind.unit)
+        # Limits of its own type: NumPy before 2 makes the greatest float32, as a Python number, a float64, and all with it.
+        return np.clip(levels, np.float32(kind.low), np.float32(kind.white))
     if kind.plain:
         return _bytes(plane)
     scaled = plane * np.float32(kind.unit)

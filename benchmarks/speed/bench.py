@@ -303,7 +303,7 @@ def _floor(run: _Run, row: dict[str, Any], peaks: dict[str, Any]) -> dict[str, A
             run.work[key] = count_work(path, size)
     except UfaError as error:
         return {"floor_ms": None, "why_not": str(error)}
-    on_gpu = row["backend"].startswith(("tensorrt", "trtexec"))
+    on_gpu = row["backend"].startswith(("tensorrt", "trtexec")) or row["backend"].endswith((" cuda", " tensorrt"))
     device = peaks["gpu"] if on_gpu else peaks
     if device is None:
         return {"floor_ms": None, "why_not": "the GPU's peaks need torch with CUDA"}

@@ -36,6 +36,7 @@ class Spec:
         precision: For a session; None: the backend chooses.
         threads: CPU threads; None: the engine chooses.
         streams: Of a session: runs at once that it is made ready for.
+        provider: Of an ONNX Runtime session: its execution provider.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Spec:
     precision: str | None = None
     threads: int | None = None
     streams: int | None = None
+    provider: str = "cpu"
 
     @property
     def group(self) -> str:
@@ -106,9 +108,13 @@ class SessionContender(Contender):
         from ufafuse.runtime.session import SessionOptions, open_session
 
         self.spec = spec
-        options = SessionOptions(precision=spec.precision, threads=spec.threads, streams=spec.streams, cache=False)
+        options = SessionOptions(
+            precision=spec.precision, threads=spec.threads, provider=spec.provider, streams=spec.streams, cache=False
+        )
         self._session = open_session(Path(spec.artefact), backend=spec.backend, options=options)
         self.backend, self.precision = self._session.backend, self._session.precision
+        if spec.provider != "cpu":
+            self.backend += f" {spec.provider}"
         self.layout = layout_for(self._session, BGR_BYTES)
         self.fuses = self._session.manifest.role == "whole"
 

@@ -30,6 +30,7 @@ class Plan:
         most_runs: ... and at most so many.
         cold: Also start each contender in a process of its own.
         profile: Also count the time of each layer.
+        provider: ``"cuda"`` or ``"tensorrt"``: ONNX Runtime's sessions run on a GPU, beside OpenVINO's on the CPU.
         streams: Also measure the pairs a second with so many in flight.
     """
 
@@ -45,6 +46,7 @@ class Plan:
     cold: bool = True
     profile: bool = False
     streams: tuple[int, ...] = ()
+    provider: str = "cpu"
 
     def check(self) -> None:
         """Before minutes of measuring. Raises: InputError, ModelError."""
@@ -80,7 +82,14 @@ class Plan:
         backends = dict.fromkeys(backend for some in every for backend in some)
         precisions: tuple[str, ...] = self.precisions or ((own, "bf16") if own == "fp32" else (own,))
         return [
-            Spec("session", str(path), backend, precision, self.threads)
+            Spec(
+                "session",
+                str(path),
+                backend,
+                precision,
+                self.threads,
+                provider=self.provider if backend == "onnxruntime" else "cpu",
+            )
             for precision in precisions
             for backend in backends
             # ONNX Runtime has no bf16 of a float32 file; that is not worth a line.

@@ -155,6 +155,11 @@ def _stored(data: bytes, name: str, kind: str, most: int | None) -> Image:
     except (cv2.error, MemoryError) as error:
         raise InputError(f"{name} cannot be decoded: {getattr(error, 'err', '') or error}.") from error
     if stored is None or stored.size == 0:
+        if kind == "GIF" and not cv2.haveImageWriter(".gif"):  # it came together with the reader, in OpenCV 4.11
+            raise InputError(
+                f"{name} is a GIF file, which OpenCV {cv2.__version__} does not read: "
+                "pip install 'opencv-python-headless>=4.11'."
+            )
         raise InputError(f"{name} is a {kind} file that cannot be decoded: record or copy it again.")
     if stored.dtype not in _DEPTHS:
         raise InputError(f"{name} has {stored.dtype} samples: give an image of 8 or 16 bit integers, or of float32.")

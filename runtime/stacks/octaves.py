@@ -174,7 +174,7 @@ def _enlarged(small: Floats, size: int, area: Area) -> Floats:
 
 def _levels(light: Floats, kind: FrameKind) -> Frame:
     if kind.dtype == np.float32:
-        return np.clip(light, kind.low, kind.white)
+        return np.clip(light, np.float32(kind.low), np.float32(kind.white))
     return np.clip(light + np.float32(0.5), 0, kind.white).astype(kind.dtype)
 
 

@@ -265,6 +265,42 @@ def test_one_arithmetic_under_two_names_is_measured_once(tiny_int8_onnx, quick_p
     assert [row["precision"] for row in bench(plan)["rows"]] == [f"int8+{rest}"]
 
 
+def test_a_provider_is_onnx_runtimes_and_its_absence_a_note(tiny_onnx, quick_peaks):
+    specs = Plan([tiny_onnx], provider="cuda").session_specs(tiny_onnx)
+    assert {(spec.backend, spec.provider) for spec in specs} == {("onnxruntime", "cuda"), ("openvino", "cpu")}
+    if "CUDAExecutionProvider" in pytest.importorskip("onnxruntime").get_available_providers():
+        pytest.skip("there is a provider for GPUs here")
+    how = {"peers": False, "seconds": 0.01, "most_runs": 3, "cold": False, "provider": "cuda"}
+    found = bench(Plan([tiny_onnx], [SIZE], ("onnxruntime", "openvino"), ("fp32",), **how))
+    assert {row["backend"] for row in found["rows"]} == {"openvino"}
+    assert "`provider=cuda`: the installed onnxruntime has" in found["skipped"][0]["reason"]
+
+
+def test_a_row_names_the_provider_and_is_held_against_the_gpu(tiny_onnx, monkeypatch):
+    opened = []
+
+    def open_session(*_, options, **__):
+        opened.append(options)
+        manifest = type("Manifest", (), {"io": "float", "role": "whole"})
+        return type(
+            "Session", (), {"backend": "onnxruntime", "precision": "fp32", "manifest": manifest, "takes_levels": False}
+        )()
+
+    monkeypatch.setattr("ufafuse.runtime.session.open_session", open_session)
+    contender = contenders.SessionContender(Spec("session", str(tiny_onnx), "onnxruntime", "fp32", provider="cuda"))
+    assert opened[0].provider == "cuda"
+    assert contender.backend == "onnxruntime cuda"
+    row = {
+        "artefact": "tiny.onnx",
+        "path": str(tiny_onnx),
+        "backend": contender.backend,
+        "precision": "fp32",
+        "size": list(SIZE),
+    }
+    entry = bench_module._floor(bench_module._Run(Plan([]), [0.0]), row, PEAKS | {"gpu": None})
+    assert entry == {"floor_ms": None, "why_not": "the GPU's peaks need torch with CUDA"}
+
+
 def test_two_files_of_one_name_are_refused(tiny_onnx):
     with pytest.raises(InputError, match=r"two files to time are called tiny\.onnx"):
         bench(Plan([tiny_onnx, tiny_onnx]))

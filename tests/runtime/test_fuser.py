@@ -131,7 +131,11 @@ class TestOpening:
             ({"model": "no-such"}, InputError, "`model=no-such` is not known"),
             ({"model": "no.onnx"}, InputError, r"no\.onnx` does not exist"),
             ({"backend": "caffe"}, InputError, "`backend=caffe` is not known"),
-            ({"backend": "tensorrt"}, BackendError, r"tensorrt cannot run small\.onnx: run `ufa build` first"),
+            (
+                {"backend": "tensorrt"},
+                BackendError,
+                r"tensorrt (cannot run small\.onnx: run `ufa build` first|is not installed)",
+            ),
             ({"precision": "fp4"}, InputError, "`precision=fp4` is not known"),
             ({"threads": 0}, InputError, "`threads=0` is too few"),
             ({"max_memory": -1}, InputError, "`max_memory=-1` is too little"),

@@ -37,8 +37,8 @@ _OPEN_SECONDS = 10
 _PLAUSIBLE = (-10.0, 0.05)  # seconds from arrival, that a buffer's moment on the machine's own clock may lie
 _PASSWORDS = re.compile(r"(://[^\s:@/]+:)[^\s@/]+(@)|((?:user-pw|password)=)\S+")
 _INSTALL = (
-    "on Debian `apt install python3-gi gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-good` and an environment made "
-    "with --system-site-packages, elsewhere `pip install 'ufafuse[gst]'`"
+    "on Debian `apt install python3-gi gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-good` and an environment that sees "
+    "the system's packages, elsewhere `pip install 'ufafuse[gst]'`"
 )
 
 

@@ -63,6 +63,23 @@ def pil(kind, image, **options):
     return write
 
 
+def gif():
+    """A palette picture, where OpenCV reads them: from 4.11 on."""
+    if not cv2.haveImageWriter(".gif"):
+        pytest.skip("this OpenCV reads no GIF")
+    return pil("GIF", PAL)()
+
+
+def packed(data, **options):
+    """Samples of less than a byte, which tifffile writes with imagecodecs alone."""
+
+    def write():
+        pytest.importorskip("imagecodecs")
+        return tiff(data, **options)()
+
+    return write
+
+
 def tiff(data, **options):
     def write():
         stream = io.BytesIO()
@@ -152,7 +169,7 @@ READ = {
     "pgm": (cv(".pgm", GREY8), GREY8, 0),
     "pfm": (cv(".pfm", FLOAT), bgr(FLOAT), 0),
     "radiance hdr": (cv(".hdr", FLOAT), bgr(FLOAT), 0.01),
-    "gif": (pil("GIF", PAL), bgr(np.asarray(PAL.convert("RGB"))), 0),
+    "gif": (gif, bgr(np.asarray(PAL.convert("RGB"))), 0),
     "jpeg 2000": (pil("JPEG2000", Image.fromarray(RGB8)), bgr(RGB8), 4),
     "tiff 8 rgb": (tiff(RGB8, photometric="rgb"), bgr(RGB8), 0),
     "tiff 16 rgb": (tiff(RGB16, photometric="rgb"), bgr(RGB16), 0),
@@ -172,8 +189,8 @@ READ = {
     "tiff int16": (tiff((GREY16 >> 1).astype(np.int16), photometric="minisblack"), GREY16 >> 1, 0),
     "tiff uint32 of few levels": (tiff(GREY16.astype(np.uint32), photometric="minisblack"), GREY16, 0),
     "tiff 1 bit": (tiff(BIT1, photometric="minisblack"), BIT1.astype(np.uint8) * 255, 0),
-    "tiff 4 bit": (tiff(NIBBLES, photometric="minisblack", bitspersample=4), NIBBLES * 17, 0),
-    "tiff 12 bit": (tiff(BITS12, photometric="rgb", bitspersample=12), bgr(BITS12), 0),
+    "tiff 4 bit": (packed(NIBBLES, photometric="minisblack", bitspersample=4), NIBBLES * 17, 0),
+    "tiff 12 bit": (packed(BITS12, photometric="rgb", bitspersample=12), bgr(BITS12), 0),
     "tiff tiled": (tiff(RGB16, photometric="rgb", tile=(16, 16)), bgr(RGB16), 0),
     "tiff big": (tiff(RGB16, photometric="rgb", bigtiff=True), bgr(RGB16), 0),
     "tiff big-endian": (tiff(RGB16.astype(">u2"), photometric="rgb", byteorder=">"), bgr(RGB16), 0),

@@ -13,7 +13,7 @@ SHIFT = 6
 
 @pytest.fixture(scope="module")
 def line():
-    return SimSource(None, 0, SimSettings(size=(240, 320), defocus=2))._strips[240, 320][0]
+    return SimSource(None, 0, SimSettings(size=(240, 320), defocus=2))._strips[240, 320][0][0]
 
 
 def pair(line, left, shift=SHIFT):
