@@ -17,8 +17,9 @@ from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from ufafuse.runtime.batches.task import Task
+    from ufafuse.runtime.folders import Group
     from ufafuse.runtime.fuser import Fuser
-    from ufafuse.runtime.jobs import FileOptions, Group, Outcome
+    from ufafuse.runtime.jobs import FileOptions, Outcome
     from ufafuse.runtime.stack import StackOptions
 
 
@@ -152,7 +153,7 @@ def fuse_many(
     limits: dict[str, Any],
 ) -> Done:
     """Fuse the pairs or stacks; several pairs at once."""
-    from ufafuse.runtime.jobs import fuse_folder, pairs_at_once
+    from ufafuse.runtime.folders import fuse_folder, pairs_at_once
 
     if many.listed(results[0][0]):
         from ufafuse.commands.batches import Listed, fuse_listed

@@ -1,38 +1,30 @@
-"""Fusing files: one pair or stack, or a folder of pairs of which one bad file must not stop the others."""
+"""Fusing the files of one pair or stack; see `ufafuse.runtime.folders` for many."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ufafuse.runtime.artefact import tool_versions
-from ufafuse.runtime.atonce import in_order
 from ufafuse.runtime.batches.storage import shown
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
-from ufafuse.runtime.errors import InputError, ModelError, OutputError, UfaError
+from ufafuse.runtime.errors import InputError, ModelError, UfaError
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.levels import kind_with_levels
 from ufafuse.runtime.lights import bloomed_share
-from ufafuse.runtime.memory.budget import SURELY_ENOUGH
 from ufafuse.runtime.memory.tiled import OnTile
-from ufafuse.runtime.memory.usage import available_bytes
 from ufafuse.runtime.outputs import Outputs, aligned_saver, write_beside
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
 from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
 from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_image
-from ufafuse.runtime.pixels import declared_size
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
 from ufafuse.runtime.stacks.fusing import by_one_rule, fuse_sources
-from ufafuse.runtime.writing import make_folder
 
 _READ_AHEAD = 2  # frames: a pair
-_PAIR = 2
-SHARE_AT_ONCE = 0.5  # of the memory that is left: for all pairs that are under way
-HEADER = 256 << 10  # bytes of a file that tell its size
 _NAMED = 12  # frames, in the note of a result's file
 
 
@@ -291,127 +283,3 @@ def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOpt
     if result.grid is not None:
         details["tiles"] = {"count": len(result.grid), "window": list(result.grid.window), "work": round(result.grid.work, 3)}
     return details
-
-
-class HasFiles(Protocol):
-    """What is fused of several files."""
-
-    @property
-    def files(self) -> Sequence[Path | str]:
-        """In the order of focus."""
-        ...
-
-
-class Group(Protocol):
-    """The files of a pair or stack, and what its result is called: `PairPaths`, `StackPaths`."""
-
-    @property
-    def name(self) -> str:
-        """Of the result, without a suffix."""
-        ...
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """In the order of focus."""
-        ...
-
-
-def fuse_folder(
-    fuser: Fuser,
-    groups: Iterable[Group],
-    folder: Path,
-    options: StackOptions | None = None,
-    *,
-    files: FileOptions | None = None,
-    maps: Path | None = None,
-    confidences: Path | None = None,
-    conflicts: Path | None = None,
-    suffix: str = ".png",
-    force: bool = False,
-    skip_existing: bool = False,
-    at_once: int | None = None,
-    done: Callable[[Outcome], None] = ignored,
-) -> list[Outcome]:
-    """Fuse every pair or stack into ``folder/NAME.suffix``; one that fails is an `Outcome` with an error and stops no other.
-
-    Several pairs are under way at once, so that files are read and written while others are fused.
-
-    Args:
-        fuser: With a loaded model.
-        groups: As `find_pairs` or `find_stacks` gives them, or `arriving` one after the other.
-        folder: Made if need be.
-        options, files: As `fuse_files`; a report is ``NAME.html`` in the folder that `FileOptions.report` names.
-        maps, confidences, conflicts: Folders for those results, if wanted.
-        suffix: The format of the results.
-        force: Replace existing files.
-        skip_existing: Leave out those whose result is there already: goes on where an earlier run stopped.
-        at_once: How many; None: see `pairs_at_once`.
-        done: Called after each, in their order.
-
-    Raises:
-        OutputError: A folder cannot be made, or a result would replace a file that is read.
-    """
-    if isinstance(groups, Sequence):
-        _check_apart(groups, folder, suffix)
-    files = files or FileOptions()
-
-    def one(group: Group) -> Outcome | None:
-        name = f"{group.name}{suffix}"
-        outputs = Outputs(
-            folder / name,
-            map=maps and maps / name,
-            confidence=confidences and confidences / name,
-            conflicts=conflicts and conflicts / name,
-        )
-        page = files.report and files.report / f"{group.name}.html"
-        if skip_existing and outputs.fused.exists():
-            return None
-        for path in (*outputs.all(), *([page] if page else [])):
-            make_folder(path.parent)
-        try:
-            return fuse_files(fuser, group.files, outputs, options, files=replace(files, report=page), force=force)
-        except UfaError as error:
-            first, second = (*group.files, group.files[-1])[:2]
-            return Outcome(first, second, outputs.fused, error=str(error))
-
-    workers = pairs_at_once(fuser, groups) if at_once is None else at_once
-    outcomes = []
-    for outcome in in_order(groups, one, workers=workers, cost=_memory_for, room=SHARE_AT_ONCE * available_bytes()):
-        if outcome is not None:
-            outcomes.append(outcome)
-            done(outcome)
-    return outcomes
-
-
-def pairs_at_once(fuser: Fuser, groups: Iterable[HasFiles]) -> int:
-    """How many of ``groups`` are fused at once: as many pairs as there are cores, and one more that waits for the disk.
-
-    Stacks come one after the other, as do groups that are still arriving, and pairs under a memory budget.
-    """
-    if not isinstance(groups, Sequence) or fuser.memory_limit is not None or any(len(group.files) > _PAIR for group in groups):
-        return 1
-    return max(1, min(fuser.threads + 1, len(groups)))
-
-
-def _memory_for(group: Group) -> float:
-    """Bytes that fusing a pair takes at most, as far as its first file tells; more than there are where it does not."""
-    try:
-        with group.files[0].open("rb") as file:
-            return memory_for_pair(file.read(HEADER))
-    except OSError:  # it will be told when the pair is read
-        return 0.0
-
-
-def memory_for_pair(head: bytes) -> float:
-    """Bytes that fusing a pair takes at most, as far as the first `HEADER` bytes of its first file tell; else infinity."""
-    size = declared_size(head)
-    return float("inf") if size is None else float(size[0] * size[1] * SURELY_ENOUGH)
-
-
-def _check_apart(groups: Sequence[Group], folder: Path, suffix: str) -> None:
-    """Refuse results that would replace what is read, for this pair or for another."""
-    read = {path.resolve() for group in groups for path in group.files}
-    for group in groups:
-        result = folder / f"{group.name}{suffix}"
-        if result.resolve() in read:
-            raise OutputError(f"{result} is one of the frames that are read: name another folder for the results.")

@@ -4,11 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from ufafuse.runtime import jobs
+from ufafuse.runtime import folders
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
+from ufafuse.runtime.folders import fuse_folder, pairs_at_once
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import read_image, write_image
-from ufafuse.runtime.jobs import fuse_files, fuse_folder, pairs_at_once, reading
+from ufafuse.runtime.jobs import fuse_files, reading
 from ufafuse.runtime.memory.budget import SURELY_ENOUGH
 from ufafuse.runtime.outputs import Outputs, as_levels
 from ufafuse.runtime.pairs import PairPaths, find_pairs
@@ -225,10 +226,10 @@ class TestFolders:
 
     def test_large_pairs_wait_for_memory(self, folder, images, tmp_path):
         large = PairPaths("large", *images(shape=(300, 200, 3), folder=tmp_path / "large"))
-        assert jobs._memory_for(large) == 300 * 200 * SURELY_ENOUGH
+        assert folders._memory_for(large) == 300 * 200 * SURELY_ENOUGH
         by_name = {pair.name: pair for pair in find_pairs(folder)}
-        assert jobs._memory_for(by_name["half"]) > 0
-        assert jobs._memory_for(by_name["broken"]) == float("inf")  # alone: nobody knows what comes
+        assert folders._memory_for(by_name["half"]) > 0
+        assert folders._memory_for(by_name["broken"]) == float("inf")  # alone: nobody knows what comes
 
     def test_a_folder_that_cannot_be_made(self, fuser, folder, tmp_path):
         (tmp_path / "file").touch()
