@@ -1,8 +1,9 @@
 """`ufa export --all`: from weights to a folder with every artefact this machine can make, and a table of them."""
 
+import json
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,16 @@ from ufafuse.calibration.calibrate import CalibrationOptions, int8_from_onnx
 from ufafuse.export.build_options import BuildOptions
 from ufafuse.export.builder import TensorRt
 from ufafuse.export.engine import engine_from_onnx
-from ufafuse.export.onnx_export import onnx_from_weights
+from ufafuse.export.onnx_export import onnx_from_weights, report_path
 from ufafuse.export.profiles import Profile, Size
 from ufafuse.export.report import TIMED_RUNS, Row, write_report
 from ufafuse.export.verify import load_pairs, pack_reference, reference_cases
 from ufafuse.network.spec import Spec
 from ufafuse.network.weights import load_weights
-from ufafuse.runtime.artefact import read_manifest
+from ufafuse.runtime.artefact import manifest_path, read_manifest, sha256_of
 from ufafuse.runtime.backends.tensorrt import vendor
 from ufafuse.runtime.callbacks import ignored
-from ufafuse.runtime.checks.cases import Case, run_case, verify_cases
+from ufafuse.runtime.checks.cases import Case, load_reference, run_case, verify_cases
 from ufafuse.runtime.errors import BackendError, CheckFailed, ModelError
 from ufafuse.runtime.session import SessionOptions, installed, open_session
 from ufafuse.runtime.writing import make_folder
@@ -37,9 +38,12 @@ def export_all(
     size: Size = (256, 256),
     max_pairs: int = 4,
     force: bool = False,
+    on_step: Callable[[str], None] = ignored,
     done: Callable[[str], None] = ignored,
 ) -> dict[str, Any]:
     """Make and check everything that can be made here.
+
+    What a run before this one made of the same weights, whole and checked, is kept: a run that was cut off goes on.
 
     Args:
         weights: A ``.safetensors`` file; the artefacts are named after its network.
@@ -47,7 +51,8 @@ def export_all(
         pairs: Real pairs to check (and to calibrate) with; None: synthetic ones.
         size: (height, width) of the frames that are checked and timed, and of the engines' one profile.
         max_pairs: How many pairs each artefact is checked on.
-        force: Replace what is there.
+        force: Replace what is there, instead of keeping it.
+        on_step: Told what is begun.
         done: Told after each artefact.
 
     Returns:
@@ -62,28 +67,63 @@ def export_all(
     make_folder(folder)
     net = load_weights(weights)
     left_out: list[str] = []
-    rows = list(_exported(weights, net.spec, folder, left_out, force=force, done=done))
-    rows += _calibrated(rows[0].artefact, pairs, left_out, force=force, done=done)
-    pack_reference(weights, folder / f"{net.spec.name}.reference.npz", pairs=pairs, force=force)
+    rows = list(_exported(weights, net.spec, folder, left_out, force=force, on_step=on_step, done=done))
+    rows += _calibrated(rows[0].artefact, pairs, left_out, force=force, on_step=on_step, done=done)
+    reference = folder / f"{net.spec.name}.reference.npz"
+    if force or not _packed_before(reference, weights):
+        pack_reference(weights, reference, pairs=pairs, force=force)
+    on_step("PyTorch")
     cases = list(reference_cases(net, load_pairs(pairs, sizes=[size], max_pairs=max_pairs), noise=True))
     for row in rows:
+        on_step(f"checking {row.artefact.name}")
         _check_on_cpu(row, weights, cases, left_out)
-    rows += _engines(rows, size, left_out, force=force, done=done)
+    rows += _engines(rows, size, left_out, force=force, on_step=on_step, done=done)
     report = write_report(folder, weights, rows, left_out, size)
     if not report["ok"]:
         raise CheckFailed(f"{', '.join(report['verified']['failed'])} missed the tolerance: see {folder / 'report.md'}.")
     return report
 
 
+def _packed_before(reference: Path, weights: Path) -> bool:
+    return reference.is_file() and load_reference(reference)[0]["weights_sha256"] == sha256_of(weights)
+
+
+def _of_before(out: Path, report: Path, **facts: object) -> tuple[bool, bool]:
+    """Whether a file is there that has these facts in its manifest, and whether it is whole: its report and companions too."""
+    if not out.is_file():
+        return False, False
+    try:
+        manifest = read_manifest(out)
+    except ModelError:
+        return False, False
+    known = {**manifest.extra, "precision": manifest.precision, "io": manifest.io, "weights_sha256": manifest.weights_sha256}
+    if any(known.get(key) != value for key, value in facts.items()) or not report.is_file():
+        return all(known.get(key) == value for key, value in facts.items()), False
+    files = json.loads(report.read_text()).get("files", {})
+    return True, all(out.with_name(name).is_file() for name in files)
+
+
 def _exported(
-    weights: Path, spec: Spec, folder: Path, left_out: list[str], *, force: bool, done: Callable[[str], None]
+    weights: Path,
+    spec: Spec,
+    folder: Path,
+    left_out: list[str],
+    *,
+    force: bool,
+    on_step: Callable[[str], None],
+    done: Callable[[str], None],
 ) -> Iterator[Row]:
     """The ONNX files in every precision and io layout; the first, which all need, is the fp32 one with its companions."""
     for suffix, precision, io in _VARIANTS:
         out = folder / f"{spec.name}{suffix}.onnx"
         tiles = spec.channel and suffix == ""
+        ours, whole = _of_before(out, report_path(out), precision=precision, io=io, weights_sha256=sha256_of(weights))
+        if whole and not force:
+            yield Row(out, precision, io, kept=True)
+            continue
+        on_step(f"making {out.name}")
         try:
-            onnx_from_weights(weights, out, precision=precision, io=io, tiles=tiles, force=force)
+            onnx_from_weights(weights, out, precision=precision, io=io, tiles=tiles, force=force or ours)
         except (CheckFailed, ModelError) as error:
             if suffix == "":
                 raise
@@ -94,15 +134,26 @@ def _exported(
 
 
 def _calibrated(
-    source: Path, pairs: Path | None, left_out: list[str], *, force: bool, done: Callable[[str], None]
+    source: Path,
+    pairs: Path | None,
+    left_out: list[str],
+    *,
+    force: bool,
+    on_step: Callable[[str], None],
+    done: Callable[[str], None],
 ) -> Iterator[Row]:
     """The int8 file, which is made from real pairs; where it cannot be made this is noted."""
     out = source.with_name(f"{source.stem}-int8.onnx")
     if pairs is None:
         left_out.append(f"{out.name}: it is made from real pairs (add --pairs DIR)")
         return
+    ours, whole = _of_before(out, report_path(out), precision="int8", source_sha256=sha256_of(source))
+    if whole and not force:
+        yield Row(out, "int8", read_manifest(out).io, kept=True)
+        return
+    on_step(f"making {out.name}")
     try:
-        int8_from_onnx(source, out, CalibrationOptions(pairs), force=force)
+        int8_from_onnx(source, out, CalibrationOptions(pairs), force=force or ours)
     except CheckFailed as error:
         left_out.append(f"{out.name}: {error}")
         return
@@ -142,7 +193,15 @@ def _median_ms(run: Callable[[], Any]) -> float:
     return round(statistics.median(times), 2)
 
 
-def _engines(rows: Iterable[Row], size: Size, left_out: list[str], *, force: bool, done: Callable[[str], None]) -> list[Row]:
+def _engines(
+    rows: Iterable[Row],
+    size: Size,
+    left_out: list[str],
+    *,
+    force: bool,
+    on_step: Callable[[str], None],
+    done: Callable[[str], None],
+) -> list[Row]:
     """An engine from each ONNX file, of each flavour that builds here."""
     engines: list[Row] = []
     for flavor, extra in vendor.EXTRAS.items():
@@ -153,13 +212,23 @@ def _engines(rows: Iterable[Row], size: Size, left_out: list[str], *, force: boo
         options = BuildOptions((Profile.static(size),), flavor=flavor, targets=targets)
         for row in rows:
             out = row.artefact.with_name(f"{row.artefact.stem}.{extra}.engine")
+            facts: dict[str, object] = {"onnx_sha256": sha256_of(row.artefact), "profiles": options.to_dict()["profiles"]}
+            ours, whole = _of_before(out, manifest_path(out), **facts)
+            if whole and not force:
+                engines.append(_engine_row(out, row, read_manifest(out).extra, kept=True))
+                continue
+            on_step(f"building {out.name}")
             try:
-                report = engine_from_onnx(row.artefact, out, options, force=force)
+                report = engine_from_onnx(row.artefact, out, options, force=force or ours)
             except (BackendError, ModelError) as error:
                 left_out.append(f"{out.name}: {error}")
                 continue
-            share = report["layers"]
-            note = f"{share['half']} of {share['convolutions']} convolutions in half, {share['int8']} in int8; not run here"
-            engines.append(Row(out, row.precision, row.io, ", ".join(report["compute_capability"]), note=note))
+            engines.append(_engine_row(out, row, report))
             done(out.name)
     return engines
+
+
+def _engine_row(out: Path, source: Row, facts: Mapping[str, Any], *, kept: bool = False) -> Row:
+    share = facts["layers"]
+    note = f"{share['half']} of {share['convolutions']} convolutions in half, {share['int8']} in int8; not run here"
+    return Row(out, source.precision, source.io, ", ".join(facts["compute_capability"]), note=note, kept=kept)

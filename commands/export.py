@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ufafuse.commands.fitting import print_table
 from ufafuse.commands.fuse import Json
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
@@ -44,7 +45,9 @@ def export(
     reference: Annotated[Path | None, typer.Option(help="Also pack PyTorch's results into this .npz, for the device.")] = None,
     reference_size: Annotated[list[str] | None, typer.Option(help="HxW of a packed pair; repeatable.")] = None,
     pairs: PairsDir = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every artefact this machine can make, and a report.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All that this machine can make, and a report; goes on after a cut.")
+    ] = False,
     size: Annotated[str, typer.Option(help="With --all: HxW to check and time at, and the engines' size.")] = "256x256",
     force: Force = False,
     as_json: Json = False,
@@ -113,6 +116,7 @@ def _export_all(source: Path, out: Path, pairs: Path | None, size: tuple[int, in
             pairs=pairs,
             size=size,
             force=force,
+            on_step=lambda what: bar.update(task, description=what),
             done=lambda name: bar.update(task, description=f"made {name}", advance=1),
         )
 
@@ -120,7 +124,7 @@ def _export_all(source: Path, out: Path, pairs: Path | None, size: tuple[int, in
 def _tell_export(report: dict[str, Any], out: Path, source: Path, *, as_json: bool) -> None:
     if report["precision"] == "all":
         if not as_json:
-            console.plain((out / "report.md").read_text())
+            _print_everything(report)
         for name in ("report.json", "report.md"):
             console.wrote(out / name, as_json=as_json)
         return
@@ -138,6 +142,25 @@ def _tell_export(report: dict[str, Any], out: Path, source: Path, *, as_json: bo
     for name in report.get("triton", ()):
         console.wrote(Path(name), as_json=as_json)
     console.hint(f"ufa verify {out} --against {source}", as_json=as_json)
+
+
+_HEADS = ("artefact", "precision", "io", "GPUs", "MB", "on", "PSNR (dB)", "max (levels)", "ms", "")
+
+
+def _print_everything(report: dict[str, Any]) -> None:
+    """The table of `ufa export --all`, as wide as the terminal; all of it is in report.md."""
+    rows: list[tuple[list[str], bool]] = []
+    for row in report["rows"]:
+        head = [row["artefact"], row["precision"], row["io"], row["targets"], f"{row['bytes'] / 1e6:.2f}"]
+        last = "kept" if row["kept"] else "made"
+        for backend, check in row["checks"].items():
+            figures = [f"{check['worst_psnr']:.1f}", f"{check['max_abs']:.2g}", f"{check['ms']:.1f}"]
+            rows.append(([*head, f"{backend}, {check['precision']}", *figures, last], check["ok"]))
+        if not row["checks"]:
+            rows.append(([*head, "not run here", "", "", "", last], True))
+    print_table(_HEADS, rows, drop=("io", "GPUs", "max (levels)", "MB", "precision", ""))
+    for line in report["left_out"]:
+        console.out.print(f"left out: {console.escape(line)}")
 
 
 def _told_form(report: dict[str, Any]) -> str:

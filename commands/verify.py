@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ufafuse.commands.export import PairsDir
+from ufafuse.commands.fitting import print_table
 from ufafuse.commands.fuse import Backend, Json, Provider
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
@@ -202,7 +203,7 @@ def _print_findings(report: dict[str, Any]) -> None:
         for engine, own in report["backends"].items()
         for row in own["pairs"]
     ]
-    _print_table(_HEADS, rows, drop=_HEADS[6:3:-1])
+    print_table(_HEADS, rows, drop=_HEADS[6:3:-1])
     for engine, own in report["backends"].items():
         console.out.print(f"{engine}, {own['precision']}; tolerance: {in_words(own['tolerance'])}")
     for engine, why in report["left_out"].items():
@@ -211,22 +212,6 @@ def _print_findings(report: dict[str, Any]) -> None:
         _print_layers(report["layers"])
     if "bisect" in report:
         _print_bisect(report["bisect"])
-
-
-def _print_table(heads: tuple[str, ...], rows: list[tuple[list[str], bool]], drop: tuple[str, ...]) -> None:
-    from rich.table import Table
-
-    from ufafuse.runtime.tables import kept_columns
-
-    # The lines of the table take as much as the gaps that are counted, and two more for each column.
-    texts = [texts for texts, _ in rows]
-    kept = kept_columns(heads, texts, drop=drop, width=console.out.width - 2 * len(heads) - 1)
-    table = Table()
-    for number in kept:
-        table.add_column(heads[number], no_wrap=True, overflow="ellipsis")
-    for row, ok in rows:
-        table.add_row(*(console.escape(row[number]) for number in kept), style="" if ok else "red")
-    console.out.print(table)
 
 
 def _print_layers(found: dict[str, Any]) -> None:
@@ -247,7 +232,7 @@ def _print_layers(found: dict[str, Any]) -> None:
         )
         for row in shown
     ]
-    _print_table(heads, rows, drop=("max", "operator"))
+    print_table(heads, rows, drop=("max", "operator"))
     size, first = "x".join(map(str, found["size"])), found["first"]
     console.out.print(
         f"{found['compared']} tensors on {found['backend']} at {size}, those that lose most in the order of the computation."

@@ -54,14 +54,15 @@ class OpenCvSession(Session):
 @contextmanager
 def _quiet() -> Iterator[None]:
     """It prints what it then raises."""
-    if not hasattr(cv2, "setLogLevel"):
+    set_level: Any = getattr(cv2, "setLogLevel", None)  # its stubs do not have it
+    if set_level is None:
         yield
         return
-    before = cv2.setLogLevel(0)
+    before = set_level(0)
     try:
         yield
     finally:
-        cv2.setLogLevel(before)
+        set_level(before)
 
 
 def _last_line(error: cv2.error) -> str:

@@ -22,6 +22,7 @@ class Row:
         targets: GPUs it was built for; ``"any"`` for ONNX.
         checks: By backend: ``ok``, ``precision`` (the arithmetic in use), ``worst_psnr``, ``max_abs``, ``ms``.
         note: What stands in the table where nothing was run.
+        kept: A run before this one made it.
     """
 
     artefact: Path
@@ -30,6 +31,7 @@ class Row:
     targets: str = "any"
     checks: dict[str, dict[str, Any]] = field(default_factory=dict)
     note: str = ""
+    kept: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, with the file's size in bytes."""
@@ -41,6 +43,7 @@ class Row:
             "bytes": self.artefact.stat().st_size,
             "checks": self.checks,
             "note": self.note,
+            "kept": self.kept,
         }
 
 

@@ -58,7 +58,8 @@ def _in_onnxruntime(model: "onnx.ModelProto", names: Sequence[str], inputs: Mapp
     settings.log_severity_level = 3
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
-    return dict(zip(names, session.run(list(names), dict(inputs)), strict=True))
+    results: Any = session.run(list(names), dict(inputs))
+    return dict(zip(names, results, strict=True))
 
 
 def _in_openvino(path: Path, names: Sequence[str], inputs: Mapping[str, NDArray[Any]], precision: str | None) -> Tensors:

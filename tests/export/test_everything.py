@@ -3,11 +3,16 @@
 import json
 from pathlib import Path
 
+import onnx
 import pytest
+from typer.testing import CliRunner
 
 from ufafuse.commands import everything
+from ufafuse.commands.cli import build_app
 from ufafuse.commands.everything import export_all
+from ufafuse.export.onnx_export import report_path
 from ufafuse.export.report import Row, markdown
+from ufafuse.runtime import console
 from ufafuse.runtime.backends.tensorrt import vendor
 from ufafuse.runtime.errors import CheckFailed, ModelError, OutputError
 
@@ -38,6 +43,51 @@ def test_every_artefact_is_made_checked_and_told(quick, tmp_path):
     assert any("ufafuse[gpu]" in line for line in report["left_out"])
     assert (tmp_path / "out" / "small.reference.npz").is_file()
     assert "| small.onnx | fp32 |" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_a_run_that_was_cut_off_goes_on(exports, tmp_path, monkeypatch):
+    """What is there of the same weights is kept; a file without its report is made again; other weights' are refused."""
+    made = []
+
+    def export(weights, out, *, precision, io, tiles, force):
+        assert force or not out.exists()
+        made.append(out.name)
+        source = "half.onnx" if precision == "fp16" else "small.onnx"
+        model = onnx.load(exports / source)
+        (entry,) = (entry for entry in model.metadata_props if entry.key == "ufafuse")
+        entry.value = json.dumps({**json.loads(entry.value), "io": "float" if source == "small.onnx" else "uint8"})
+        onnx.save(model, out)
+        report_path(out).write_text("{}")
+
+    monkeypatch.setattr(everything, "onnx_from_weights", export)
+    monkeypatch.setattr(vendor, "is_installed", lambda flavor: False)
+    monkeypatch.setattr(everything, "_VARIANTS", (("", "fp32", "float"), ("-fp16-uint8", "fp16", "uint8")))
+    weights, begun = exports / "small.safetensors", []
+    first = export_all(weights, tmp_path, size=(48, 64))
+    assert [row["kept"] for row in first["rows"]] == [False, False]
+    again = export_all(weights, tmp_path, size=(48, 64), on_step=begun.append)
+    assert made == ["small.onnx", "small-fp16-uint8.onnx"]
+    assert [row["kept"] for row in again["rows"]] == [True, True]
+    assert begun == ["PyTorch", "checking small.onnx", "checking small-fp16-uint8.onnx"]
+    report_path(tmp_path / "small.onnx").unlink()
+    export_all(weights, tmp_path, size=(48, 64))
+    assert made[2:] == ["small.onnx"]
+    export_all(weights, tmp_path, size=(48, 64), force=True)
+    assert made[3:] == ["small.onnx", "small-fp16-uint8.onnx"]
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_the_table_fits_the_terminal(quick, tmp_path, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr(console.out, "width", int(columns))
+    words = ["export", "--weights", str(quick), "-o", str(tmp_path / "out"), "--all", "--size", "48x64"]
+    result = CliRunner().invoke(build_app(), words)
+    assert result.exit_code == 0, result.output
+    table = [line for line in result.stdout.splitlines() if line[:1] in "┏┃┡│└"]
+    assert table
+    assert max(map(len, table)) <= int(columns)
+    assert "small-fp16-uint8.onnx" in result.stdout
+    assert "ufafuse[gpu]" in result.stdout  # not taken for markup
 
 
 PAIRS = Path(__file__).parents[2] / "examples"
