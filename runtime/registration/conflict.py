@@ -32,7 +32,7 @@ _STRUCTURE = 4 / 255  # standard deviation that one of the two must show
 _DISAGREE = 0.7  # correlation, below which a window disagrees
 _WHITE, _DARK = 0.97, 0.63  # of white
 _AROUND_BLOOMS = 29  # pixels
-WORTH_A_WORD = 0.02  # share of the picture from which on somebody is told
+WORTH_A_WORD = 0.03  # share of the picture from which on somebody is told
 
 
 class Conflicts:
