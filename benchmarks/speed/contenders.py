@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from ufafuse.benchmarks.speed.frames import batch, graph_inputs
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.layers import Layer
@@ -170,8 +168,9 @@ class TorchContender(Contender):
             torch.compiler.reset()  # else a second size in one process would be compiled for sizes in general, which is slower
             self._net = torch.compile(net, dynamic=False)
 
-    def run(self, near: NDArray[Any], far: NDArray[Any]) -> None:
+    def run(self, *given: Any) -> None:  # noqa: ANN401 - as above
         """Fuse one pair."""
+        near, far = given
         with self._torch.inference_mode():
             self._net(self._torch.from_numpy(near), self._torch.from_numpy(far)).numpy()
 
@@ -193,8 +192,9 @@ class OnnxRuntimeDefault(Contender):
             settings.intra_op_num_threads = spec.threads
         self._session = ort.InferenceSession(spec.artefact, settings, providers=ort.get_available_providers())
 
-    def run(self, near: NDArray[Any], far: NDArray[Any]) -> None:
+    def run(self, *given: Any) -> None:  # noqa: ANN401 - as above
         """Fuse one pair."""
+        near, far = given
         self._session.run(None, {"near": near, "far": far})
 
 
@@ -214,8 +214,9 @@ class OpenVinoDefault(Contender):
         if str(self._compiled.get_property("INFERENCE_PRECISION_HINT")) == "<Type: 'bfloat16'>":
             self.precision = "bf16" if manifest.precision == "fp32" else f"{manifest.precision}+bf16"
 
-    def run(self, near: NDArray[Any], far: NDArray[Any]) -> None:
+    def run(self, *given: Any) -> None:  # noqa: ANN401 - as above
         """Fuse one pair."""
+        near, far = given
         self._compiled({"near": near, "far": far})
 
 
@@ -230,8 +231,9 @@ class MethodContender(Contender):
         self.spec, self.backend, self.precision = spec, "numpy", "fp64"
         self._method = method(spec.artefact)
 
-    def run(self, near: NDArray[Any], far: NDArray[Any]) -> None:
+    def run(self, *given: Any) -> None:  # noqa: ANN401 - as above
         """Fuse one pair."""
+        near, far = given
         self._method.fuse(near, far)
 
 

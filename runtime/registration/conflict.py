@@ -95,14 +95,14 @@ def disagreement(a: Floats, b: Floats) -> Floats:
     """
     one, other = _Structure.of(a), _Structure.of(b)
     best = one.correlation(other)
-    near = share_of_near(detail_energy(a), detail_energy(b))
+    near = np.asarray(share_of_near(detail_energy(a), detail_energy(b)), np.float32)
     for blur in _BLURS:
         soft_a, soft_b = _blurred(a, blur), _blurred(b, blur)
         np.maximum(best, _Structure.of(soft_a).correlation(other), out=best)
         np.maximum(best, one.correlation(_Structure.of(soft_b)), out=best)
         # At each place the sharper one is blurred: where two depths meet, neither is so throughout a window.
-        mixed = _Structure.of(a + near * (soft_a - a)), _Structure.of(soft_b + near * (b - soft_b))
-        np.maximum(best, mixed[0].correlation(mixed[1]), out=best)
+        mixed = np.asarray(a + near * (soft_a - a), np.float32), np.asarray(soft_b + near * (b - soft_b), np.float32)
+        np.maximum(best, _Structure.of(mixed[0]).correlation(_Structure.of(mixed[1])), out=best)
     best[np.maximum(one.variance, other.variance) < _STRUCTURE**2] = 1
     return np.clip(1 - best, 0, 1)
 
@@ -118,10 +118,11 @@ class _Structure(NamedTuple):
     def of(cls, picture: Floats) -> "_Structure":
         fine = picture - _blurred(picture, _COARSE)
         mean = _mean(fine)
-        return cls(fine, mean, np.maximum(_mean(fine * fine) - mean * mean, 0))
+        variance = np.asarray(np.maximum(_mean(np.asarray(fine * fine, np.float32)) - mean * mean, 0), np.float32)
+        return cls(fine, mean, variance)
 
     def correlation(self, other: "_Structure") -> Floats:
-        both = _mean(self.fine * other.fine) - self.mean * other.mean
+        both = _mean(np.asarray(self.fine * other.fine, np.float32)) - self.mean * other.mean
         norm = np.sqrt((self.variance + np.float32(_FLAT)) * (other.variance + np.float32(_FLAT)))
         return np.asarray((both + np.float32(_FLAT)) / norm, np.float32)
 
