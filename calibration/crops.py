@@ -88,17 +88,22 @@ def crops_from_images(images: Path, masks: Path, options: CropOptions) -> tuple[
 
 def hard_crops(options: CropOptions) -> tuple[list[Crop], list[Crop]]:
     """(to calibrate, to judge): pairs drawn as a lens sees deep scenes, `CropOptions.hard` of each."""
+    deep = {"min_radius": 5.0, "max_radius": max(6.0, 0.375 * options.size)}
+    drawn = []
+    for index in range(2 * options.hard):
+        near, far = drawn_frames(np.random.default_rng((options.seed, index)), options.size, 2, **deep)
+        drawn.append(Crop(f"drawn wide {index}", near, far))
+    return drawn[: options.hard], drawn[options.hard :]
+
+
+def drawn_frames(draw: np.random.Generator, side: int, count: int, **scene: float) -> Bytes:
+    """The frames of a drawn stack without margins, ``count`` x side x side x 3, BGR; ``scene`` as `SceneOptions` has it."""
     from ufafuse.train import drawing
     from ufafuse.train.scenes import SceneOptions
     from ufafuse.train.stacks import draw_stack
 
-    scene = SceneOptions(min_radius=5, max_radius=max(6.0, 0.375 * options.size), margins=0)
-    drawn = []
-    for index in range(2 * options.hard):
-        draw = np.random.default_rng((options.seed, index))
-        frames = draw_stack(draw, options.size, scene, lambda rng: drawing.picture(2 * options.size, rng), frames=2).frames
-        drawn.append(Crop(f"drawn wide {index}", frames[0], frames[1]))
-    return drawn[: options.hard], drawn[options.hard :]
+    options = SceneOptions(margins=0, **scene)  # type: ignore[arg-type]
+    return draw_stack(draw, side, options, lambda rng: drawing.picture(2 * side, rng), frames=count).frames
 
 
 def _windows(pairs: Sequence[Crop], count: int, size: int, draw: np.random.Generator) -> Iterator[Crop]:

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ufafuse.calibration.crops import drawn_frames
 from ufafuse.calibration.equalise import Factors, equalised
 from ufafuse.calibration.quantizers import Range
-from ufafuse.calibration.ranges import Method, layer_ranges
+from ufafuse.calibration.ranges import Inputs, Method, layer_ranges
 from ufafuse.export.onnx_export import Companions
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.export.stack_check import scoring_inputs, weighed
@@ -30,20 +31,14 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 Frames = NDArray[np.uint8]
-Inputs = dict[str, NDArray[Any]]
 ROLES = ("encode", "score")
 _CALIBRATE, _JUDGE = (3, 6, 10), (3, 5, 9)  # frames of each stack
 
 
 def drawn_stacks(counts: Sequence[int], side: int, seed: int) -> list[Frames]:
     """Stacks of so many frames each, K x side x side x 3 uint8, BGR."""
-    from ufafuse.train import drawing
-    from ufafuse.train.scenes import SceneOptions
-    from ufafuse.train.stacks import draw_stack
-
-    options = SceneOptions(margins=0)
     draw = np.random.default_rng(seed)
-    return [draw_stack(draw, side, options, lambda rng: drawing.picture(2 * side, rng), frames=k).frames for k in counts]
+    return [drawn_frames(draw, side, count) for count in counts]
 
 
 class Stacks:

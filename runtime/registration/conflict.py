@@ -43,8 +43,6 @@ class Conflicts:
         kind: What they are.
     """
 
-    BYTES_PER_PIXEL = 0.0  # its pictures have 32,768 pixels whatever the frames'
-
     def __init__(self, size: tuple[int, int], kind: FrameKind) -> None:
         self._size, self._kind = size, kind
         self._before: tuple[Floats, Any] | None = None

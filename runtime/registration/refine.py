@@ -245,10 +245,15 @@ def _equations(alike: Alike, fields: list[tuple[Picture, Picture]]) -> Equations
     return Equations(np.stack(normals), np.stack(rights), len(fields))
 
 
+def _centring(shape: tuple[int, ...]) -> tuple[float, Matrix]:
+    """What a pixel is in units of the longer side's half, and the matrix from pixels to such units about the centre."""
+    scale = 2 / max(shape)
+    return scale, np.array([[scale, 0, -scale * (shape[1] - 1) / 2], [0, scale, -scale * (shape[0] - 1) / 2], [0, 0, 1]])
+
+
 def _as_matrix(step: NDArray[np.float64], shape: tuple[int, ...], motion: str) -> Matrix:
     """The 3 x 3 matrix of a small change, in pixels."""
-    scale = 2 / max(shape)
-    centre = np.array([[scale, 0, -scale * (shape[1] - 1) / 2], [0, scale, -scale * (shape[0] - 1) / 2], [0, 0, 1]])
+    scale, centre = _centring(shape)
     change = np.eye(3)
     change[:2, 2] = step[:2] * scale
     if motion == "euclidean":
@@ -263,8 +268,7 @@ def _as_matrix(step: NDArray[np.float64], shape: tuple[int, ...], motion: str) -
 
 def _as_parameters(matrix: Matrix, shape: tuple[int, ...], motion: str) -> NDArray[np.float64]:
     """The parameters of a small change, in pixels at the ends of the longer sides: the reverse of `_as_matrix`."""
-    scale = 2 / max(shape)
-    centre = np.array([[scale, 0, -scale * (shape[1] - 1) / 2], [0, scale, -scale * (shape[0] - 1) / 2], [0, 0, 1]])
+    scale, centre = _centring(shape)
     change = centre @ matrix @ np.linalg.inv(centre)
     change = change / change[2, 2]
     shift, linear, bent = change[:2, 2], (change[:2, :2] - np.eye(2)).ravel(), -change[2, :2]

@@ -22,6 +22,7 @@ try:
     from ufafuse.runtime.serving.rest import application
     from ufafuse.runtime.serving.service import Service
     from ufafuse.runtime.stream.web.connection import Connection
+    from ufafuse.runtime.stream.web.settings import settings
 except ModuleNotFoundError as error:
     raise InputError(f"serving needs {(error.name or '').partition('.')[0]}: run `pip install 'ufafuse[serve]'`.") from error
 
@@ -178,18 +179,9 @@ def _check_tls(options: ServeOptions) -> None:
 
 
 def _settings(service: Service, options: ServeOptions, host: str) -> uvicorn.Config:
-    """One event loop of Python's own; defects go to standard error, requests nowhere."""
-    return uvicorn.Config(
+    return settings(
         application(service, host),
-        loop="asyncio",
-        http=_ClientConnection,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        log_level=logging.ERROR,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
+        _ClientConnection,
         backlog=_BACKLOG,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=_STOP_SECONDS,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -35,6 +34,7 @@ try:
 
     from ufafuse.runtime.stream.web.connection import Connection
     from ufafuse.runtime.stream.web.headers import Headers
+    from ufafuse.runtime.stream.web.settings import settings
 except ModuleNotFoundError as error:
     raise InputError(f"pictures over HTTP need {error.name}: run `pip install 'ufafuse[view]'`.") from error
 
@@ -128,7 +128,9 @@ class Server:
         self.viewers = Viewers()
         cookie = f"{_COOKIE}-{self.address[1]}"
         application = _application(host, routes, token, cookie=cookie, viewers=self.viewers)
-        self._server = uvicorn.Server(_settings(application))
+        self._server = uvicorn.Server(
+            settings(application, Connection, backlog=_BACKLOG, timeout_graceful_shutdown=_STOP_SECONDS - 1)
+        )
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="ufafuse-http", daemon=True)
 
     @property
@@ -147,24 +149,6 @@ class Server:
         if self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
         self._socket.close()
-
-
-def _settings(application: Headers) -> uvicorn.Config:
-    """One event loop of Python's own; defects go to standard error, requests nowhere."""
-    return uvicorn.Config(
-        application,
-        loop="asyncio",
-        http=Connection,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        log_level=logging.ERROR,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        backlog=_BACKLOG,
-        timeout_graceful_shutdown=_STOP_SECONDS - 1,
-    )
 
 
 def _application(host: str, routes: Mapping[str, Answer], token: str, *, cookie: str, viewers: Viewers) -> Headers:
