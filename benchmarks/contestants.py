@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.benchmarks.methods import method, methods
+from ufafuse.benchmarks.methods import is_rival, method, methods
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import read_image
@@ -46,6 +46,10 @@ class Contestant(ABC):
     def fused(self, pair: PairPaths, near: Image, far: Image) -> FusedPair:
         """The fused picture of ``pair``, whose frames are ``near`` and ``far``. Raises: UfaError."""
 
+    def facts(self) -> dict[str, str]:
+        """Of a network, what it ran on; empty for anything else."""
+        return {}
+
     def close(self) -> None:
         """Free what it holds."""
 
@@ -78,9 +82,13 @@ def _plain(name: str) -> str:
 
 @dataclass(frozen=True)
 class MethodContestant(Contestant):
-    """A classical method by its name."""
+    """A method by its name."""
 
     name: str
+
+    def facts(self) -> dict[str, str]:
+        """Of a network of the paper's tables: PyTorch, and that its weights are ours."""
+        return {"backend": "torch", "precision": "fp32", "weights": "ours"} if is_rival(self.name) else {}
 
     def fused(self, pair: PairPaths, near: Image, far: Image) -> FusedPair:  # noqa: ARG002 - all that counts are the frames
         """Run the method."""
@@ -88,6 +96,33 @@ class MethodContestant(Contestant):
         start = time.perf_counter()
         picture = chosen.fuse(near, far)
         return FusedPair(picture, (time.perf_counter() - start) * 1e3)
+
+
+class AuthorsContestant(Contestant):
+    """A network of the paper's tables with weights of a file, as a rule its authors'."""
+
+    in_worker = False
+
+    def __init__(self, rival: str, weights: Path, *, threads: int | None) -> None:
+        from ufafuse.benchmarks.methods.rivals import loaded, rival_method
+
+        loaded(rival, weights)  # what is wrong with the file is said now
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
+        self._method, self._weights = rival_method(rival, weights), weights
+        self.name = f"{rival}-{weights.stem}"
+
+    def fused(self, pair: PairPaths, near: Image, far: Image) -> FusedPair:  # noqa: ARG002 - all that counts are the frames
+        """Run the network and what its paper does afterwards."""
+        start = time.perf_counter()
+        picture = self._method.fuse(near, far)
+        return FusedPair(picture, (time.perf_counter() - start) * 1e3)
+
+    def facts(self) -> dict[str, str]:
+        """PyTorch, and whose weights."""
+        return {"backend": "torch", "precision": "fp32", "weights": self._weights.name}
 
 
 class ModelContestant(Contestant):
@@ -99,6 +134,10 @@ class ModelContestant(Contestant):
         self._fuser = Fuser(model, backend=backend, precision=precision, threads=threads)
         self.name = self._fuser.model.stem  # the file's, so that NAME with --precision int8 is told apart from NAME
         self.backend, self.precision = self._fuser.backend, self._fuser.precision
+
+    def facts(self) -> dict[str, str]:
+        """The engine and its arithmetic."""
+        return {"backend": self.backend, "precision": self.precision}
 
     def fused(self, pair: PairPaths, near: Image, far: Image) -> FusedPair:  # noqa: ARG002 - all that counts are the frames
         """Run the network on the frames as they are."""
@@ -128,14 +167,16 @@ def contestants(
     backend: str = "auto",
     precision: str | None = None,
     threads: int | None = None,
+    weights: Path | None = None,
 ) -> list[Contestant]:
     """Everything that the user asked to compare; the bundled network when nothing was asked for.
 
     Args:
         fused: Folders of pictures; one that only holds folders stands for all of those.
-        models: Bundled names or files.
-        method_names: Classical methods, bundled networks, or ``"all"`` for every classical method.
+        models: Bundled names, files, or networks of the paper's tables (``"rival-..."``).
+        method_names: Methods, bundled networks, or ``"all"`` for every method that can run here.
         backend, precision, threads: For the models.
+        weights: Of the one network of the paper's tables among the models: a file of its authors.
 
     Raises:
         InputError: A name is not known, a folder is missing, or two would have the same name.
@@ -147,14 +188,32 @@ def contestants(
     networks = bundled()
     names = [name for asked in method_names for name in (list(methods()) if asked == _ALL else [asked])]
     for name in names:
-        if name not in networks and name not in methods():
+        if is_rival(name):
+            method(name)  # raises what it lacks
+        elif name not in networks and name not in methods():
             raise InputError(f"`methods={name}` is not known: choose from {', '.join([*methods(), *networks])}, or all.")
     models = models + [name for name in names if name in networks]
     found += [MethodContestant(name) for name in names if name not in networks]
+    rivals = _rivals_among(models, weights)
+    models = [model for model in models if model not in rivals]
+    found += [AuthorsContestant(name, weights, threads=threads) if weights else _rival(name) for name in rivals]
     if not found and not models:
         models = [DEFAULT]
     found += [ModelContestant(model, backend=backend, precision=precision, threads=threads) for model in models]
     return list(distinct(found))
+
+
+def _rivals_among(models: list[str], weights: Path | None) -> list[str]:
+    """Raises: InputError where ``weights`` are not for exactly one of them."""
+    rivals = [model for model in models if is_rival(model)]
+    if weights is not None and len(rivals) != 1:
+        raise InputError(f"`weights={weights}` is for one network of the paper's tables: name it, as in `model=rival-ifcnn`.")
+    return rivals
+
+
+def _rival(name: str) -> MethodContestant:
+    method(name)  # raises what it lacks
+    return MethodContestant(name)
 
 
 def fused_folders(folder: Path, what: str = "pair") -> list[Path]:

@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ufafuse.benchmarks.contestants import Contestant, FusedPair, ModelContestant, alike
+from ufafuse.benchmarks.contestants import Contestant, FusedPair, alike
 from ufafuse.benchmarks.metrics import METRICS, STACK_METRICS, TRUTH_METRICS, as_levels, score
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
@@ -66,7 +66,8 @@ class Evaluation:
 
     Args:
         rows: In the order of contestants and pairs.
-        networks: Of each contestant that is a network, the ``backend`` and the ``precision`` that it ran in.
+        networks: Of each contestant that is a network, the ``backend`` and the ``precision`` that it ran in; of a rival
+            also the ``weights``: ``"ours"``, or the file's name.
         what: What was fused: "pair" or "stack".
         bounds: Methods that are no contestants but what could be had at best.
     """
@@ -177,8 +178,7 @@ def evaluate(
 
 
 def _networks(contestants: list[Contestant]) -> dict[str, dict[str, str]]:
-    found = [contestant for contestant in contestants if isinstance(contestant, ModelContestant)]
-    return {contestant.name: {"backend": contestant.backend, "precision": contestant.precision} for contestant in found}
+    return {contestant.name: facts for contestant in contestants if (facts := contestant.facts())}
 
 
 @contextmanager

@@ -45,8 +45,13 @@ def evaluate(
     ] = None,
     fused: Annotated[list[Path] | None, typer.Option(help="A folder of fused pictures, or of such. Repeatable.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="A network: a bundled name or a file. Repeatable.")] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Of --model rival-...: its authors' weights (.pth, .npz, .mat), or a training's (.safetensors)."),
+    ] = None,
     methods: Annotated[
-        str, typer.Option(help="Classical methods, bundled networks, pyramid (of stacks), by comma; or all.")
+        str,
+        typer.Option(help="Methods (classical, or rival-...), bundled networks, pyramid (of stacks), by comma; or all."),
     ] = "",
     align: Annotated[
         str | None,
@@ -80,13 +85,14 @@ def evaluate(
         limits = {"backend": backend, "precision": precision, "threads": threads}
         _checked_folder(out, force=force)
         if stacks is not None:
-            refuse_with_stacks(table=table, jobs=jobs)
+            refuse_with_stacks(table=table, jobs=jobs, weights=weights)
             evaluation = _evaluated_stacks(stacks, named | limits, align=align, out=out, only=only, as_json=as_json)
         else:
             assert pairs is not None
             if align is not None:
                 raise InputError("--align is for stacks: register pairs with `ufa fuse --align` first.")
-            evaluation = _evaluated_pairs(pairs, named | limits, table=table, out=out, only=only, jobs=jobs, as_json=as_json)
+            chosen = named | limits | {"weights": weights}
+            evaluation = _evaluated_pairs(pairs, chosen, table=table, out=out, only=only, jobs=jobs, as_json=as_json)
     if evaluation.failed:
         raise typer.Exit(1)
 
@@ -131,8 +137,9 @@ def _evaluated_pairs(
     result = evaluation.to_json()
     warning = other_pairs(table, [pair.name for pair in chosen]) if table else ""
     if warning:
-        result["warnings"] = [warning]
         title += " (of other pairs)"
+    if warnings := [text for text in (warning, left_out_of_all(named["method_names"])) if text]:
+        result["warnings"] = warnings
     if out is not None:
         from ufafuse.benchmarks.page import write_pages
 
@@ -145,6 +152,15 @@ def _evaluated_pairs(
     if out is not None:
         console.hint(f"ufa bench --quality {out / 'eval.json'} --report DIR", as_json=as_json)
     return evaluation
+
+
+def left_out_of_all(method_names: list[str]) -> str:
+    """Say which of all methods cannot run here; empty where all can, or all were not asked for."""
+    from ufafuse.benchmarks.methods import missing_rivals
+
+    if "all" not in method_names or not (missing := missing_rivals()):
+        return ""
+    return f"all is without {len(missing)} networks of the paper's tables: {next(iter(missing.values()))}"
 
 
 def _tell_evaluation(evaluation: "Evaluation", rows: "list[TableRow]", result: dict[str, Any], *, as_json: bool) -> None:

@@ -20,7 +20,7 @@ Io = Literal["float", "uint8"]  # layouts of a graph's inputs and outputs
 Flavor = Literal["tensorrt", "tensorrt-rtx"]  # TensorRT's two kinds
 Hardware = Literal["none", "ampere+", "same-cc"]  # which other GPUs may load a classic engine
 Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
-Weights = Annotated[str, typer.Option(help="A .safetensors file, or a bundled network's name.")]
+Weights = Annotated[str, typer.Option(help="A .safetensors file, a bundled network's name, or rival-...")]
 PairsDir = Annotated[Path | None, typer.Option(help="A folder of real pairs [default: synthetic ones].")]
 
 
@@ -57,10 +57,9 @@ def export(
         from ufafuse.export.form import Form, opset_from
         from ufafuse.export.onnx_export import onnx_from_weights
         from ufafuse.export.verify import REFERENCE_SIZES, pack_reference
-        from ufafuse.runtime.models import weights_path
         from ufafuse.runtime.parameters import size_from
 
-        source = weights_path(weights)
+        source = _weights_file(weights)
         sizes = [size_from(text, "reference_size") for text in reference_size or []] or REFERENCE_SIZES
         form = Form(opset_from(opset), None if static is None else size_from(static, "static"), batch, opencv=opencv)
         if everything:
@@ -86,6 +85,15 @@ def export(
             report["triton"] = _laid_out([out.with_name(name) for name in report["files"]], triton)
         console.emit(report, as_json=as_json)
         _tell_export(report, out, source, as_json=as_json)
+
+
+def _weights_file(weights: str) -> Path:
+    """The file behind a bundled network's name, a rival's, or a path."""
+    from ufafuse.network.rivals.places import rival_weights
+    from ufafuse.network.spec import RIVALS
+    from ufafuse.runtime.models import weights_path
+
+    return rival_weights(weights) if weights in RIVALS else weights_path(weights)
 
 
 def _only_alone(form: "Form", triton: Path | None) -> None:

@@ -9,7 +9,7 @@ import typer
 from ufafuse.commands.request import as_command, given
 from ufafuse.runtime import console
 
-RecipeName = Literal["fast", "paper", "stack"]  # recipes of `ufa train`
+RecipeName = Literal["fast", "paper", "stack", "rival"]  # recipes of `ufa train`
 AttentionName = Literal["both", "none", "no_spatial", "no_channel"]  # parts of the unity fusion attention, Table IV
 InitName = Literal["auto", "xavier", "image", "identity", "focus", "select"]  # how the weights start
 PartName = Literal["all", "selection"]  # parts of a network that can be trained
@@ -20,8 +20,10 @@ _IMAGES = "Folder of photographs; drawn: for drawn scenes, drawn:FOLDER to have 
 Images = Annotated[Path | None, typer.Option(metavar="PATH|drawn:[PATH]", help=_IMAGES)]
 Masks = Annotated[Path | None, typer.Option(help="Folder of their labels: same stems, bright where the object is.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run.")]
-RecipeOption = Annotated[RecipeName | None, typer.Option(help="What is not given below. [default: fast; for ufa-stack: stack]")]
-Variant = Annotated[str | None, typer.Option(help="ufa (the paper's), ufa-edge, ufa-nano or ufa-stack. [default: ufa]")]
+RecipeOption = Annotated[
+    RecipeName | None, typer.Option(help="What is not given below. [default: fast; ufa-stack: stack; rival-...: rival]")
+]
+Variant = Annotated[str | None, typer.Option(help="ufa (the paper's), ufa-edge, ufa-nano, ufa-stack, rival-... [default: ufa]")]
 AttentionOption = Annotated[AttentionName | None, typer.Option(help="Leave out parts of the attention.")]
 Init = Annotated[InitName | None, typer.Option(help="How the weights start.")]
 InitFrom = Annotated[Path | None, typer.Option(help="Weights (.safetensors) to start from.")]

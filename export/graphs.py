@@ -112,6 +112,15 @@ class WholeGraph(Graph):
         return self.fuse(near, far, None)
 
 
+class RivalGraph(Graph):
+    """(near, far) -> (fused, map) of a network that the paper compares with, and of its fusion rule."""
+
+    def forward(self, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
+        """Fuse whole frames."""
+        fused, weight = self.net.forward_with_map(self.planes(near), self.planes(far))
+        return self.frames(fused), weight.to(torch.float32)
+
+
 class MeansGraph(Graph):
     """(frame, mask) -> sums: the sums, over the pixels of ``mask``, behind the global averages.
 

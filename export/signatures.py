@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from ufafuse.export.form import FREE, Form
-from ufafuse.export.graphs import Graph, Io, MeansGraph, TileGraph, WholeGraph
+from ufafuse.export.graphs import Graph, Io, MeansGraph, RivalGraph, TileGraph, WholeGraph
 from ufafuse.export.profiles import reduced
 from ufafuse.export.stack_graphs import EncodeGraph, PairGraph, ScoreGraph
-from ufafuse.network.spec import Spec
+from ufafuse.network.spec import RivalSpec, Spec
 
 # Odd, unequal and above one: a size that is like another, or one, is taken for a constant by the exporter.
 _BATCH, _HEIGHT, _WIDTH = 2, 67, 93
@@ -35,6 +35,8 @@ class Signature:
 def graph_kind(role: str, spec: Spec) -> type[Graph]:
     """The module behind a role."""
     pairs: dict[str, type[Graph]] = {"whole": WholeGraph, "means": MeansGraph, "tile": TileGraph}
+    if isinstance(spec, RivalSpec):
+        pairs = {"whole": RivalGraph}
     stacks: dict[str, type[Graph]] = {"whole": PairGraph, "encode": EncodeGraph, "score": ScoreGraph}
     return (stacks if spec.gathers else pairs)[role]
 

@@ -239,6 +239,8 @@ class Spec:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Spec":
         """Build a description from `to_dict()`'s values; `ModelError` where they are not one."""
+        if "rival" in values:
+            return rival_spec(values["rival"], values.get("form", ""))
         known = {field.name for field in fields(cls)}
         if unknown := set(values) - known:
             raise ModelError(
@@ -298,8 +300,85 @@ SPECS: dict[str, Spec] = {
 }
 
 
+@dataclass(frozen=True)
+class RivalSpec(Spec):
+    """A network that the paper compares with (`ufafuse.network.rivals`): its name says what it is made of.
+
+    Attributes:
+        form: of a network that its paper gives in two sizes, which.
+        reach: how many pixels away an input pixel can change an output pixel.
+        count: how many numbers are learnt.
+        averages: whether it averages over the whole frame.
+    """
+
+    form: str = ""
+    reach: int = 0
+    count: int = 0
+    averages: bool = False
+
+    def __post_init__(self) -> None:
+        """Take it as it is: none is described but in `RIVALS`."""
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are learnt."""
+        return self.count
+
+    @property
+    def halo(self) -> int:
+        """How many pixels away an input pixel can change an output pixel."""
+        return self.reach
+
+    @property
+    def channel(self) -> bool:
+        """Whether it averages over the whole frame."""
+        return self.averages
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the description as JSON-ready values."""
+        return {"rival": self.name, "form": self.form}
+
+
+def _rival(
+    name: str, width: int, count: int, reach: int, *, fold: int = 1, form: str = "", averages: bool = False
+) -> RivalSpec:
+    return RivalSpec(
+        name, (width,), fold, (1,), (1,), "reconstruct", "none", form=form, reach=reach, count=count, averages=averages
+    )
+
+
+# Of each the forms that its paper gives, the one that we train first.
+RIVALS: dict[str, tuple[RivalSpec, ...]] = {
+    forms[0].name: forms
+    for forms in (
+        (
+            _rival("rival-cnn", 256, 435_202, 20, fold=2, form="slight"),
+            _rival("rival-cnn", 256, 8_759_042, 20, fold=2, form="full"),
+        ),
+        (_rival("rival-pcnn", 64, 77_923, 16),),
+        (_rival("rival-deepfuse", 32, 88_961, 12),),
+        (_rival("rival-densefuse-add", 64, 74_193, 8),),
+        (_rival("rival-densefuse-l1", 64, 74_193, 9),),
+        (_rival("rival-ifcnn", 64, 83_587, 5),),
+        (_rival("rival-sesf", 64, 75_217, 10, averages=True),),
+        (_rival("rival-drpl", 48, 1_062_097, 26, fold=4),),
+        (_rival("rival-mffgan", 128, 42_529, 5),),
+    )
+}
+
+
+def rival_spec(name: object, form: object = "") -> RivalSpec:
+    """Return a rival in one of its forms, by default the first; `ModelError` where a file names what is not known."""
+    found = [spec for spec in RIVALS.get(str(name), ()) if form in ("", spec.form)]
+    if not found:
+        raise ModelError(f"there is no rival {str(name)[:80]!r} of form {str(form)[:80]!r}: known are {', '.join(RIVALS)}.")
+    return found[0]
+
+
 def find_spec(name: str) -> Spec:
     """Return the variant called `name`; `InputError` naming the known ones where there is none."""
+    if name in RIVALS:
+        return RIVALS[name][0]
     if name not in SPECS:
-        raise InputError(f"variant {name!r} is unknown. Known variants: {', '.join(SPECS)}.")
+        raise InputError(f"variant {name!r} is unknown. Known variants: {', '.join([*SPECS, *RIVALS])}.")
     return SPECS[name]

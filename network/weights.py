@@ -8,10 +8,11 @@ import torch
 from ufafuse.network.base import Network
 from ufafuse.network.init import initialise
 from ufafuse.network.model import FusionNet
-from ufafuse.network.spec import Spec, find_spec
+from ufafuse.network.rivals.made import build_rival
+from ufafuse.network.spec import RivalSpec, Spec, find_spec
 from ufafuse.network.stacknet import StackNet
 from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest, tool_versions
-from ufafuse.runtime.errors import ModelError
+from ufafuse.runtime.errors import InputError, ModelError
 
 
 def build_model(spec: Spec | str, *, init: str = "auto", seed: int | None = None) -> Network:
@@ -29,26 +30,42 @@ def build_model(spec: Spec | str, *, init: str = "auto", seed: int | None = None
         if seed is not None:
             torch.manual_seed(seed)
         described = find_spec(spec) if isinstance(spec, str) else spec
+        if isinstance(described, RivalSpec):
+            if init not in ("auto", "none"):
+                raise InputError(f"{described.name!r} starts in its own way, not by {init!r}: use 'auto'.")
+            return build_rival(described)
         net: Network = StackNet(described) if described.gathers else FusionNet(described)
         initialise(net, init)
     return net
 
 
-def save_weights(net: Network, path: Path, *, extra: dict[str, Any] | None = None, force: bool = False) -> None:
-    """Write the network's weights as `.safetensors` with their manifest, whole or not at all (`OutputError`)."""
+def save_weights(
+    net: Network, path: Path, *, extra: dict[str, Any] | None = None, half: bool = False, force: bool = False
+) -> None:
+    """Write the network's weights as `.safetensors` with their manifest, whole or not at all (`OutputError`).
+
+    With ``half`` they are stored as float16, for a file of half the size; they are computed with as before.
+    """
     from safetensors.torch import save
 
     manifest = Manifest(
         kind="weights",
         variant=net.spec.name,
-        precision="fp32",
+        precision="fp16" if half else "fp32",
         spec=net.spec.to_dict(),
         tools=tool_versions("torch", "safetensors"),
         extra=extra or {},
     )
-    tensors = {name: tensor.detach().float().cpu().contiguous() for name, tensor in net.state_dict().items()}
+    kind = torch.float16 if half else torch.float32
+    tensors = {name: _stored(tensor, kind) for name, tensor in net.state_dict().items()}
     with atomic_write(path, force=force) as temporary:
         temporary.write_bytes(save(tensors, metadata=manifest.to_metadata()))  # what fails is an OSError, unlike save_file's
+
+
+def _stored(tensor: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
+    """What a file holds of a tensor; counts stay whole numbers."""
+    tensor = tensor.detach().cpu()
+    return (tensor.to(kind) if tensor.is_floating_point() else tensor).contiguous()
 
 
 def load_weights(path: Path) -> Network:
@@ -58,19 +75,29 @@ def load_weights(path: Path) -> Network:
         InputError: There is no such file.
         ModelError: It is no weights file, is truncated, or its tensors are not finite or not those of its network.
     """
-    from safetensors.torch import load
-
     path = Path(path)
     manifest = read_manifest(path)
     if manifest.kind != "weights":
         raise ModelError(f"{path} is of kind {manifest.kind!r}: give the .safetensors file written by `ufa train`.")
     net = build_model(Spec.from_dict(manifest.spec), init="none")
+    fill(net, path, manifest.variant)
+    return net
+
+
+def fill(net: Network, path: Path, name: str) -> None:
+    """Set the network's weights from a file's, and evaluation mode.
+
+    Raises:
+        ModelError: The file's tensors are not finite or not those of the network called ``name``.
+    """
+    from safetensors.torch import load
+
     try:
         tensors = load(path.read_bytes())
         net.load_state_dict(tensors)
     except Exception as error:  # safetensors' own error has no base class but this, and a crafted file can raise others
-        raise ModelError(f"{path} does not hold the weights of {manifest.variant!r}: {error}.") from error
-    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+        raise ModelError(f"{path} does not hold the weights of {name!r}: {error}.") from error
+    broken = [key for key, tensor in tensors.items() if not tensor.isfinite().all()]
     if broken:
         raise ModelError(f"{path} holds NaN or infinity in {broken[0]}: train it again, or take an earlier file.")
-    return net.eval()
+    net.eval()

@@ -12,7 +12,7 @@ import pytest
 
 TRAIN = Path(__file__).resolve().parent / "train"
 _APART = "UFAFUSE_TESTS_APART"
-_SUMMARY = pytest.StashKey[str]()
+_SAID = "what the tests apart said"
 
 
 class InAProcessOfItsOwn(pytest.Item):
@@ -28,12 +28,17 @@ class InAProcessOfItsOwn(pytest.Item):
 
     def runtest(self):
         """Run them; what they said is the error where one fails, else a part of the summary."""
-        command = [sys.executable, "-m", "pytest", "--color=no", "-q", "-m", "", *self.ids]
-        environment = {**os.environ, _APART: "1"}
-        done = subprocess.run(command, check=False, cwd=self.config.rootpath, env=environment, capture_output=True, text=True)
+        command = [sys.executable, "-m", "pytest", "--color=no", "-q", "-m", ""]
+        if self.config.pluginmanager.hasplugin("xdist"):
+            command += ["--numprocesses=0", "--dist=no"]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST_")}
+        environment[_APART] = "1"
+        done = subprocess.run(
+            [*command, *self.ids], check=False, cwd=self.config.rootpath, env=environment, capture_output=True, text=True
+        )
         if done.returncode:
             pytest.fail(f"exit code {done.returncode}\n{done.stdout[-20000:]}\n{done.stderr[-4000:]}", pytrace=False)
-        self.config.stash[_SUMMARY] = "\n".join(line for line in done.stdout.splitlines() if not line.startswith("."))
+        self.user_properties.append((_SAID, "\n".join(line for line in done.stdout.splitlines() if not line.startswith("."))))
 
     def reportinfo(self):
         """Where they are."""
@@ -42,19 +47,20 @@ class InAProcessOfItsOwn(pytest.Item):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session, items):
-    """The training's tests run apart from all others; alone they run as they are."""
+    """The training's tests run apart from all others, and first, for they take longest; alone they run as they are."""
     trained = [item for item in items if item.path.is_relative_to(TRAIN)]
     if trained and len(trained) < len(items) and _APART not in os.environ and not session.config.option.collectonly:
         name = f"{len(trained)} tests of tests/train in a process of their own"
         apart = InAProcessOfItsOwn.from_parent(session, name=name, ids=[item.nodeid for item in trained])
-        items[:] = [item for item in items if not item.path.is_relative_to(TRAIN)] + [apart]
+        items[:] = [apart] + [item for item in items if not item.path.is_relative_to(TRAIN)]
 
 
-def pytest_terminal_summary(terminalreporter, config):
+def pytest_terminal_summary(terminalreporter):
     """What the tests apart came to."""
-    if _SUMMARY in config.stash:
-        terminalreporter.section("tests/train")
-        terminalreporter.line(config.stash[_SUMMARY])
+    for report in terminalreporter.getreports("passed"):
+        for text in (value for name, value in report.user_properties if name == _SAID):
+            terminalreporter.section("tests/train")
+            terminalreporter.line(text)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -42,6 +42,8 @@ class Average:
         decay = min(self.decay, (1 + step) / (10 + step))
         for mean, now in zip(self.net.parameters(), net.parameters(), strict=True):
             mean.lerp_(now, 1 - decay)
+        for kept, counted in zip(self.net.buffers(), net.buffers(), strict=True):
+            kept.copy_(counted)  # statistics of batch normalisation, which are averages already
 
 
 @dataclass

@@ -11,6 +11,7 @@ import cv2
 import torch
 
 from ufafuse.network.base import Network
+from ufafuse.network.rivals.base import RivalNet
 from ufafuse.network.stacknet import StackNet
 from ufafuse.network.weights import build_model, load_weights, save_weights
 from ufafuse.runtime import console
@@ -122,6 +123,7 @@ class Trainer:
         groups = parameter_groups(self.net, trained)
         self.model, self.optimizer = fabric.setup(trained, torch.optim.Adam(groups, self.recipe.lr))
         self.loss = FusionLoss(self.recipe.weight, self.recipe.square, self.recipe.gradient)
+        self.taught = isinstance(self.net, RivalNet)
         if isinstance(self.net, StackNet):
             self.net.selection = self.recipe.selection
         self.progress = Progress()
@@ -212,7 +214,7 @@ class Trainer:
             group["lr"] = rate * group["pace"]
         frames, truth = self.feed.learn(batch, self._cut(batch), self.device)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(self.model(*frames), truth)
+        loss = self.model(*frames, truth) if self.taught else self.loss(self.model(*frames), truth)
         self.fabric.backward(loss)
         norm = self.fabric.clip_gradients(
             self.model, self.optimizer, max_norm=self.recipe.clip or math.inf, error_if_nonfinite=False

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ufafuse.network.base import Network
 from ufafuse.network.init import CARRIED, can_select, first_conv
 from ufafuse.network.model import FusionNet
+from ufafuse.network.rivals.base import RivalNet
 from ufafuse.network.stacknet import StackNet
 from ufafuse.runtime.errors import InputError
 
@@ -25,7 +26,8 @@ FIRST_PACE = 0.1
 def trained_part(net: Network, part: str) -> nn.Module:
     """Return the module to train, with gradients for nothing else than `part` of `net`.
 
-    It fuses near and far, or, of a network over whole stacks, frames and what they cover.
+    It fuses near and far, or, of a network over whole stacks, frames and what they cover; that of a rival takes near, far and
+    truth, and returns the loss.
 
     Args:
         net: The network; its parameters are those of the module returned.
@@ -34,6 +36,8 @@ def trained_part(net: Network, part: str) -> nn.Module:
     Raises:
         InputError: `part` is unknown, or `net` has no selection apart from its picture.
     """
+    if isinstance(net, RivalNet) and part == "all":
+        return _Taught(net)
     if part == "all":
         return _Stacked(net) if isinstance(net, StackNet) else net
     if part not in PARTS:
@@ -82,6 +86,18 @@ class _Stacked(nn.Module):
     def forward(self, frames: Tensor, covered: Tensor) -> Tensor:
         """Return the fused frame, N x 3 x H x W, of N x K x 3 x H x W frames and N x K x 1 x H x W of 0 and 1."""
         return self.net.forward_stack(frames, covered)[0]
+
+
+class _Taught(nn.Module):
+    """A rival as the loop calls it: by near, far and truth; it returns the loss of its own paper."""
+
+    def __init__(self, net: RivalNet) -> None:
+        super().__init__()
+        self.net, self.lesson = net, net.lessons()
+
+    def forward(self, near: Tensor, far: Tensor, truth: Tensor) -> Tensor:
+        """Return the loss, a scalar."""
+        return self.lesson(self.net, near, far, truth)
 
 
 class _Selection(nn.Module):

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ufafuse.network.spec import ATTENTIONS, Attention, Spec, find_spec
+from ufafuse.network.spec import ATTENTIONS, Attention, RivalSpec, Spec, find_spec
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.train.degrade import LensOptions
 from ufafuse.train.loss import LAMBDA
@@ -123,6 +123,8 @@ RECIPES: dict[str, Recipe] = {
     "fast": Recipe(steps=6000),
     # For a network over whole stacks: 16 frames in a batch.
     "stack": Recipe(steps=12_000, crop=224, lr=1.5e-3, weight=0.7, square=10.0, gradient=1.0, clip=0.5),
+    # For the networks that the paper compares with; losses are their own papers'.
+    "rival": Recipe(steps=6000, crop=96, lens=0.3),
 }
 DRAWN = "drawn:"  # --images drawn: or drawn:FOLDER
 
@@ -188,7 +190,7 @@ class TrainOptions:
             raise InputError(f"attention {self.attention!r} is unknown. Known: {', '.join(ATTENTIONS)}.")
         if not 0 <= self.photo_share <= 1:
             raise InputError(f"the share of photographs must lie in [0, 1], got {self.photo_share}.")
-        if problem := self._wrong_sources():
+        if problem := self._wrong_sources() or self._wrong_for_rivals():
             raise InputError(problem)
 
     def _wrong_sources(self) -> str:
@@ -210,6 +212,15 @@ class TrainOptions:
         if self.val_stacks is not None and self.val_pairs is not None:
             return "`val_stacks` and `val_pairs` are both given: validate on one of them."
         return ""
+
+    def _wrong_for_rivals(self) -> str:
+        """Say what a network with a loss of its own was asked for in vain."""
+        if not isinstance(find_spec(self.variant), RivalSpec):
+            return ""
+        plain = {field.name: field.default for field in dataclasses.fields(Recipe)}
+        changed = [key for key in ("weight", "square", "gradient") if getattr(self.recipe, key) != plain[key]]
+        changed += ["attention"] if self.attention is not None else []
+        return f"`{changed[0]}` is not for {self.variant}, which learns by its own paper's loss: omit it." if changed else ""
 
     @property
     def spec(self) -> Spec:
@@ -255,7 +266,7 @@ CHANGEABLE = frozenset(
 def options_from(given: Mapping[str, Any]) -> TrainOptions:
     """Return the options of a new run: the recipe called `given["recipe"]` with what else is given.
 
-    Without a name the recipe is "stack" for a network over stacks, else "fast".
+    Without a name the recipe is "stack" for a network over stacks, "rival" for one that the paper compares with, else "fast".
 
     Raises:
         InputError: The recipe, the variant or a value is unknown, or images, masks or out are missing.
@@ -269,13 +280,19 @@ def options_from(given: Mapping[str, Any]) -> TrainOptions:
             f"a run needs {', '.join(missing)}: folders of photographs, of their labels (neither with `images={DRAWN}`), and "
             "for the run."
         )
-    name = values.pop("recipe", "stack" if variant.gathers else "fast")
+    name = values.pop("recipe", _usual_recipe(variant))
     if name not in RECIPES:
         raise InputError(f"recipe {name!r} is unknown. Known recipes: {', '.join(RECIPES)}.")
     values["lens_options"] = lens_options(values.pop("lens_set", ()))
     values["scene_options"] = scene_options(values.pop("stack_set", ()))
     recipe, rest = _split(values)
     return TrainOptions(**{"masks": None, **rest, "recipe": dataclasses.replace(RECIPES[name], **recipe)})
+
+
+def _usual_recipe(spec: Spec) -> str:
+    if isinstance(spec, RivalSpec):
+        return "rival"
+    return "stack" if spec.gathers else "fast"
 
 
 def _with_source(given: Mapping[str, Any], *, stacks: bool) -> dict[str, Any]:

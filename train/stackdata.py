@@ -10,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from ufafuse.network.base import Network
+from ufafuse.network.similarity import ssim
 from ufafuse.network.stacknet import StackNet
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pictures.inputs import natural_key, pictures_in
 from ufafuse.train.data import NamedPair
-from ufafuse.train.loss import psnr, ssim
+from ufafuse.train.loss import psnr
 from ufafuse.train.photos import Picture, colour
 from ufafuse.train.stacks import Stack
 from ufafuse.train.validate import SAMPLES, Score, batch_from_frames, bytes_from_batch, middle

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ufafuse.network.similarity import ssim
 from ufafuse.train.data import NamedPair
-from ufafuse.train.loss import psnr, ssim
+from ufafuse.train.loss import psnr
 
 Picture = NDArray[Any]
 

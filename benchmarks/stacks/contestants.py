@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from ufafuse.benchmarks.contestants import FolderContestant, distinct, fused_folders
-from ufafuse.benchmarks.methods import method, methods
+from ufafuse.benchmarks.methods import is_rival, method, methods
 from ufafuse.benchmarks.stacks.registered import Placed, Registered, placed
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import Frame
@@ -156,7 +156,7 @@ def stack_contestants(
 
     Args:
         fused: Folders of pictures; one that only holds folders stands for all of those.
-        models: Bundled names, or weights or model files.
+        models: Bundled names, weights or model files, or networks of the paper's tables (``"rival-..."``).
         method_names: ``"pyramid"``, classical methods, bundled networks, or ``"all"``: the pyramid and every classical method.
         backend, precision, threads: For the models.
 
@@ -166,8 +166,12 @@ def stack_contestants(
     """
     networks, classical = bundled(), list(methods())
     names = [name for asked in method_names for name in ([PYRAMID, *classical] if asked == _ALL else [asked])]
+    names += [model for model in models if is_rival(model)]
+    models = [model for model in models if not is_rival(model)]
     for name in names:
-        if name not in (PYRAMID, *classical, *networks):
+        if is_rival(name):
+            method(name)  # raises what it lacks
+        elif name not in (PYRAMID, *classical, *networks):
             raise InputError(
                 f"`methods={name}` is not known: choose from {', '.join([PYRAMID, *classical, *networks])}, or all."
             )

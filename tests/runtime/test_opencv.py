@@ -24,7 +24,7 @@ BROKEN = {  # what stands in cv2/__init__.py, and what is said
 }
 
 
-@pytest.fixture(params=BROKEN)
+@pytest.fixture
 def broken(request, tmp_path):
     """A process's environment in which importing OpenCV fails, and what is to be said about it."""
     text, told = BROKEN[request.param]
@@ -34,8 +34,13 @@ def broken(request, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command",
-    [("fuse", "a.png", "b.png"), ("stream", "--near", "sim:", "--far", "sim:"), ("train", "--images", ".", "--out", "run")],
+    ("command", "broken"),
+    [
+        (("fuse", "a.png", "b.png"), "no libGL"),
+        (("stream", "--near", "sim:", "--far", "sim:"), "another numpy"),
+        (("train", "--images", ".", "--out", "run"), "nothing"),
+    ],
+    indirect=["broken"],
 )
 def test_a_command_says_it_in_one_line(command, broken, tmp_path):
     environment, told = broken
@@ -53,6 +58,7 @@ def test_a_command_says_it_in_one_line(command, broken, tmp_path):
         assert json.loads(done.stdout)["error"] == done.stderr.removeprefix("error: ").strip()
 
 
+@pytest.mark.parametrize("broken", BROKEN, indirect=True)
 def test_the_library_says_it_too(broken):
     environment, told = broken
     program = "from ufafuse.runtime import Fuser"
@@ -60,6 +66,7 @@ def test_the_library_says_it_too(broken):
     assert done.stderr.splitlines()[-1].startswith(f"ImportError: {told}")
 
 
+@pytest.mark.parametrize("broken", BROKEN, indirect=True)
 def test_info_shows_it_and_ends_well(broken):
     environment, told = broken
     done = subprocess.run([UFA, "info", "--json"], capture_output=True, text=True, check=False, env=environment)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from ufafuse.network.similarity import _window, ssim
 from ufafuse.runtime.errors import InputError
-from ufafuse.train.loss import FusionLoss, _window, psnr, ssim
+from ufafuse.train.loss import FusionLoss, psnr
 
 
 def pictures(height: int, width: int, *, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

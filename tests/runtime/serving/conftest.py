@@ -111,7 +111,7 @@ def gate(small, monkeypatch):
 
 
 @pytest.fixture
-def serve(write_model):
+def serve(write_model, request):
     """``serve(**options)``: a running `Server` of the model ``small``; needs `small_engine` or `gate`."""
     running = []
 
@@ -125,6 +125,8 @@ def serve(write_model):
         return server
 
     yield start
+    if "gate" in request.fixturenames:  # what it holds would be waited for
+        request.getfixturevalue("gate").open.set()
     for server in running:
         server.stop()
 

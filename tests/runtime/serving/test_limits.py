@@ -8,6 +8,8 @@ import time
 import pytest
 
 from ufafuse.runtime.errors import InputError, OutputError
+from ufafuse.runtime.serving import server as server_module
+from ufafuse.runtime.serving import workers
 from ufafuse.runtime.serving.admission import Admission, Refusal
 from ufafuse.runtime.serving.options import ServeOptions, model_spec
 from ufafuse.runtime.serving.server import Server
@@ -207,7 +209,9 @@ def test_in_the_time_of_grace_requests_are_still_taken(small_engine, serve, post
     assert drained() is True
 
 
-def test_an_end_that_cannot_wait_longer_says_so_and_leaves_an_engine_that_hangs(gate, serve, post, files, behind):
+def test_an_end_that_cannot_wait_longer_says_so_and_leaves_an_engine_that_hangs(gate, serve, post, files, behind, monkeypatch):
+    monkeypatch.setattr(server_module, "_STOP_SECONDS", 0.5)
+    monkeypatch.setattr(workers, "_LEAVE_SECONDS", 0.3)
     server = serve()
     behind(lambda: post(server, files))
     gate.wait_entered()
@@ -216,7 +220,7 @@ def test_an_end_that_cannot_wait_longer_says_so_and_leaves_an_engine_that_hangs(
     assert server.drain(enough=enough) is False
     begun = time.monotonic()
     server.stop()
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 5
 
 
 def test_workers_fuse_at_once(gate, serve, post, files, behind):

@@ -31,15 +31,15 @@ TROUBLES = [
 
 
 class Troubled(SimSource):
-    """A simulated camera that raises ``error`` in the method ``where`` once it has given ten frames, three times."""
+    """A simulated camera that raises ``error`` in the method ``where`` once it has given five frames, three times."""
 
     def __init__(self, error, where):
-        super().__init__(None, NEAR, SimSettings(size=(96, 192), rate=100))
+        super().__init__(None, NEAR, SimSettings(size=(96, 192), rate=200))
         self.error, self.where = error, where
         self.frames = self.raised = 0
 
     def _trouble(self, here):
-        lost = self.frames >= 10 and self.raised < 3
+        lost = self.frames >= 5 and self.raised < 3
         if lost and here == self.where:
             self.raised += 1
             raise self.error
@@ -68,17 +68,17 @@ class Troubled(SimSource):
 def test_any_error_is_told_and_retried(fuse_marks, sim, assert_adds_up, kinds, error, where):
     source = Troubled(error, where)
     options = PipelineOptions(retry=RetryPolicy(first=0.01, longest=0.05), seconds=20)
-    pipeline = Pipeline(source, sim(FAR), fuse_marks, options=options)
+    pipeline = Pipeline(source, sim(FAR, rate=200), fuse_marks, options=options)
     pipeline.start()
     deadline = time.monotonic() + 15
-    while source.frames < 25 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    while source.frames < 10 and time.monotonic() < deadline:
+        time.sleep(0.01)
     pipeline.stop()
     assert pipeline.wait(10)
     assert pipeline.error is None
     summary = pipeline.summary()
     assert_adds_up(summary)
-    assert source.frames >= 25
+    assert source.frames >= 10
     assert source.raised == 3
     assert summary["reconnects"][NEAR] >= 1
     assert kinds(pipeline, "far") == []
@@ -195,11 +195,11 @@ def test_a_time_that_is_none_is_a_broken_frame_and_spoils_no_other(
         for number in range(20):
             near.push(numbered_picture(number, NEAR), moment if number in (3, 4, 10) else number / 10, index=number)
             far.push(numbered_picture(number, FAR), number / 10, index=number)
-            time.sleep(0.05)
+            time.sleep(0.02)
         near.end()
         far.end()
 
-    pipeline = Pipeline(near, far, fuse_marks, on_frame=recorder, options=PipelineOptions(waiting=30))
+    pipeline = Pipeline(near, far, fuse_marks, on_frame=recorder, options=PipelineOptions(waiting=30, when_late="block"))
     threading.Thread(target=push, daemon=True).start()
     summary = pipeline.run()
     assert_adds_up(summary)

@@ -93,28 +93,28 @@ def folders(tmp_path, names):
     return FolderSource(tmp_path / "near"), FolderSource(tmp_path / "far")
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        [[f"f{number:03d}_640x480" for number in range(6)]] * 2,
-        [[f"img_{number:04d}_cam{side}" for number in range(6)] for side in (1, 2)],
-        [
-            [f"20260128_1015{number:02d}_{ms + side:03d}" for number, ms in enumerate((3, 900, 17, 450, 5, 6))]
-            for side in (0, 4)
-        ],
+NAMES = {
+    "sizes": [[f"f{number:03d}_640x480" for number in range(6)]] * 2,
+    "cameras": [[f"img_{number:04d}_cam{side}" for number in range(6)] for side in (1, 2)],
+    "time stamps of two cameras": [
+        [f"20260128_1015{number:02d}_{ms + side:03d}" for number, ms in enumerate((3, 900, 17, 450, 5, 6))] for side in (0, 4)
     ],
-    ids=["sizes", "cameras", "time stamps of two cameras"],
+}
+
+
+@pytest.mark.parametrize(
+    ("names", "force"),
+    [("sizes", False), ("cameras", True), ("time stamps of two cameras", False), ("time stamps of two cameras", True)],
 )
-@pytest.mark.parametrize("force", [False, True])
 def test_every_pair_has_a_result_of_its_own(tmp_path, names, force):
-    near, far = folders(tmp_path, names)
+    near, far = folders(tmp_path, NAMES[names])
     pairs = []
     pipeline = Pipeline(
         near,
         far,
         np.maximum,
         FolderSink(tmp_path / "out", force=force),
-        options=PipelineOptions(idle=0.6),
+        options=PipelineOptions(idle=0.4),
         on_frame=lambda item: pairs.append((item.pair.near.array[0, 0, 0], item.pair.far.array[0, 0, 0])),
     )
     summary = pipeline.run()

@@ -1,0 +1,1 @@
+"""Weights of the networks that ufafuse compares with; `ufafuse.network.rivals` finds them here."""
