@@ -30,10 +30,7 @@ def bloomed_share(near: Frame, far: Frame, kind: FrameKind) -> float:
         return 0.0  # means of what is darker than white are no white
     a, b = (_brightest(frame, kind) for frame in (near, far))
     white, dark = _WHITE * kind.white, _DARK * kind.white
-    shares = (
-        cv2.countNonZero(cv2.bitwise_and(cv2.compare(one, white, cv2.CMP_GE), cv2.compare(other, dark, cv2.CMP_LT)))
-        for one, other in ((a, b), (b, a))
-    )
+    shares = (np.count_nonzero((one >= white) & (other < dark)) for one, other in ((a, b), (b, a)))
     return max(shares) / a.size
 
 
