@@ -275,7 +275,7 @@ def fuse(
             "self_test": self_test,
         }
         done: Done | None = None
-        with reading(paths, threads, most=most_pixels(limits["max_memory"])) as frames, ExitStack() as opened:
+        with reading(paths, threads, most=most_pixels(limits["max_memory"]), strict=strict) as frames, ExitStack() as opened:
             of_stack = outputs.of_stack
             name, lights = (model, 0.0) if model else _network(None if many else frames, options, of_stack, pairs=bool(pairs))
             fuser = opened.enter_context(Fuser(name, backend=backend, precision=precision, prefer=prefer, **limits))

@@ -6,6 +6,7 @@ check a file before it loads it.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import mmap
@@ -189,8 +190,12 @@ def sha256_of(path: Path) -> str:
 
 def tool_versions(*packages: str) -> dict[str, str]:
     """Installed versions of ``packages`` (and of ufafuse); those not installed are left out."""
-    versions = {}
-    for package in ("ufafuse", *packages):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    return versions
+    found = {package: _version(package) for package in ("ufafuse", *packages)}
+    return {package: version for package, version in found.items() if version}
+
+
+@functools.cache  # reading it takes milliseconds, and each of a thousand results says what it was made with
+def _version(package: str) -> str:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(package)
+    return ""

@@ -32,6 +32,8 @@ HOMES = {
     "tensorrt": TENSORRT + "vendor.py",
     "tensorrt_rtx": TENSORRT + "vendor.py",
     "pycuda": TENSORRT + "pycuda.py",
+    "isal": "runtime/pictures/quick.py",  # extras both, for many small files
+    "simplejpeg": "runtime/pictures/quick.py",
     "imagecodecs": "runtime/pictures/conform.py",  # an extra, for other colour profiles
     "tifffile": "runtime/pictures/tiff.py",  # installed with the package, imported where a TIFF comes
     "starlette": (WEB, SERVING),

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.pictures.decode import opened, read_picture
+from ufafuse.runtime.pictures.decode import Inside, opened, read_picture
 from ufafuse.runtime.pictures.kinds import RAW_SUFFIXES, SNIFFED, is_video, kind_of
 from ufafuse.runtime.pictures.metadata import Metadata, metadata_of
 from ufafuse.runtime.pictures.picture import Image, Picture
@@ -163,7 +163,7 @@ class FileFrame(FrameSource):
         inside: Look for damage inside, see `read_picture`.
     """
 
-    def __init__(self, path: Path, *, most: int | None = None, inside: bool = False) -> None:
+    def __init__(self, path: Path, *, most: int | None = None, inside: Inside = None) -> None:
         self.path, self.name = Path(path), str(path)
         self._most, self._inside = most, inside
 
@@ -289,7 +289,7 @@ def of_arrays(arrays: Sequence[Image], names: Sequence[str] | None = None) -> li
 
 
 @contextlib.contextmanager
-def stack_of(paths: Sequence[Path], *, most: int | None = None, inside: bool = False) -> Iterator[list[FrameSource]]:
+def stack_of(paths: Sequence[Path], *, most: int | None = None, inside: Inside = None) -> Iterator[list[FrameSource]]:
     """The frames of files: one each for a picture, as many as there are for a TIFF of several pages and for a video.
 
     Args:
@@ -306,7 +306,7 @@ def stack_of(paths: Sequence[Path], *, most: int | None = None, inside: bool = F
         yield [frame for path in paths for frame in _frames_of(Path(path), most, files, inside=inside)]
 
 
-def _frames_of(path: Path, most: int, files: contextlib.ExitStack, *, inside: bool) -> list[FrameSource]:
+def _frames_of(path: Path, most: int, files: contextlib.ExitStack, *, inside: Inside) -> list[FrameSource]:
     stream = opened(path)
     kind = kind_of(stream.read(SNIFFED))
     if kind == "TIFF" and path.suffix.lower() not in RAW_SUFFIXES:

@@ -97,7 +97,7 @@ def decoded(uploads: Sequence[Upload], asked: Asked, most: int) -> Brought:
     """
     if len(uploads) < 2:
         raise InputError(f"{len(uploads)} pictures were sent: fusing takes two or more.")
-    pictures = [decode_picture(upload.data, upload.name, most=most, inside=True) for upload in uploads]
+    pictures = [decode_picture(upload.data, upload.name, most=most, inside="quickly") for upload in uploads]
     sources = [ArrayFrame(picture, upload.name) for picture, upload in zip(pictures, uploads, strict=True)]
     options = replace(asked.options, order="bgr")  # as pictures are decoded
     common = common_kind(sources, scale=options.align != "off", convert=asked.convert_profile)

@@ -19,8 +19,9 @@ from ufafuse.runtime.memory.tiled import layout_for
 from ufafuse.runtime.memory.tiling import Grid, round_up
 from ufafuse.runtime.memory.usage import available_bytes, resident_bytes
 from ufafuse.runtime.pictures.source import FrameSource
-from ufafuse.runtime.registration.align import Crop, unaligned_by
+from ufafuse.runtime.registration.align import Crop
 from ufafuse.runtime.registration.conflict import Conflicts
+from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.sharpness import confidence
 from ufafuse.runtime.stacks.height import ScorePeaks
 from ufafuse.runtime.stacks.model import Gathering, StackModel
@@ -178,7 +179,7 @@ class _Fusion:
         self._reference: Frame | None = None
         self._moved = 0.0
         self._before: Seen | None = None
-        self._conflicts = Conflicts(stack.size, stack.kind)
+        self._conflicts = Conflicts(stack.size, stack.kind, mapped=options.want_conflicts)
         self._compared: int | None = None
 
     def run(self) -> Stacked:

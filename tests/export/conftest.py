@@ -1,7 +1,10 @@
 """A small network, its weights and its exports, made once; and a fake TensorRT."""
 
+import fcntl
 import importlib.machinery
 import importlib.util
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -64,6 +67,22 @@ def write_weights(spec, path):
     return path
 
 
+def made_once(tmp_path_factory, name, make):
+    """A folder of the whole run, whichever folder's tests and whichever process of pytest-xdist asks for it first."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = base / name
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            begun = base / f"{name}.begun"
+            shutil.rmtree(begun, ignore_errors=True)
+            begun.mkdir()
+            make(begun)
+            begun.rename(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def exports(tmp_path_factory):
     """A folder with weights and verified exports of the small network; its files are read, never changed.
@@ -72,13 +91,12 @@ def exports(tmp_path_factory):
     """
     from ufafuse.export.onnx_export import onnx_from_weights
 
-    folder = tmp_path_factory.getbasetemp() / "exports"
-    if not folder.is_dir():
-        folder.mkdir()
+    def make(folder):
         weights = write_weights(SMALL, folder / "small.safetensors")
         onnx_from_weights(weights, folder / "small.onnx", tiles=True)
         onnx_from_weights(weights, folder / "half.onnx", precision="fp16", io="uint8")
-    return folder
+
+    return made_once(tmp_path_factory, "exports", make)
 
 
 @pytest.fixture(scope="session")
@@ -86,13 +104,12 @@ def gathering(tmp_path_factory):
     """A folder with weights and verified exports of a small network that gathers; as `exports`."""
     from ufafuse.export.onnx_export import onnx_from_weights
 
-    folder = tmp_path_factory.getbasetemp() / "gathering"
-    if not folder.is_dir():
-        folder.mkdir()
+    def make(folder):
         weights = write_weights(GATHERING, folder / "gathering.safetensors")
         onnx_from_weights(weights, folder / "gathering.onnx")
         onnx_from_weights(weights, folder / "half.onnx", precision="fp16", io="uint8")
-    return folder
+
+    return made_once(tmp_path_factory, "gathering", make)
 
 
 @pytest.fixture(scope="session")

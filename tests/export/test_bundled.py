@@ -34,10 +34,11 @@ def test_every_bundled_graph_builds_engines_for_three_generations(path, tmp_path
 
 
 @pytest.mark.parametrize(("precision", "io"), [("fp16", "float"), ("fp32", "uint8")])
-def test_the_kinds_that_are_not_bundled_build_too(precision, io, tmp_path):
+@pytest.mark.parametrize("name", ["ufa-nano", pytest.param(DEFAULT, marks=pytest.mark.slow)])
+def test_the_kinds_that_are_not_bundled_build_too(name, precision, io, tmp_path):
     pytest.importorskip("tensorrt_rtx", reason="needs the wheels of TensorRT-RTX (x86-64)")
     path = tmp_path / "x.onnx"
-    onnx_from_weights(weights_path(DEFAULT), path, precision=precision, io=io, sizes=[(33, 47)])
+    onnx_from_weights(weights_path(name), path, precision=precision, io=io, sizes=[(33, 47)])
     profile = Profile((32, 32), (520, 520), (1080, 1920))
     report = engine_from_onnx(path, tmp_path / "x.engine", BuildOptions((profile,), "tensorrt-rtx", TARGETS))
     assert report["compute_capability"] == list(TARGETS)
