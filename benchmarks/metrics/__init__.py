@@ -48,8 +48,8 @@ def score(near: Image, far: Image, fused: Image, reference: Image | None = None)
         reference: The all-in-focus picture, where it is known; adds PSNR (dB) and SSIM.
 
     Returns:
-        Name to value, in the order of `METRICS` and `JUDGES`; NaN where a metric is not defined on this pair (a picture too small, or
-        without any edge).
+        Name to value, in the order of `METRICS` and `JUDGES`; NaN where a metric is not defined on this
+        pair (a picture too small, or without any edge).
 
     Raises:
         InputError: The pictures differ in size, are smaller than 2 x 2, or have samples that no metric is defined on.
