@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from ufafuse.benchmarks.contestants import Contestant, FusedPair, alike
-from ufafuse.benchmarks.metrics import METRICS, STACK_METRICS, TRUTH_METRICS, as_levels, score
+from ufafuse.benchmarks.metrics import JUDGES, METRICS, STACK_METRICS, TRUTH_METRICS, as_levels, score
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
@@ -111,7 +111,7 @@ class Evaluation:
         """The plain mean of each metric over the pairs or stacks where it is defined."""
         rows = [row for row in self.rows if row.method == method and not row.error]
         means = {}
-        for name in (*METRICS, *TRUTH_METRICS, *STACK_METRICS):
+        for name in (*METRICS, *JUDGES, *TRUTH_METRICS, *STACK_METRICS):
             values = [row.metrics[name] for row in rows if math.isfinite(row.metrics.get(name, math.nan))]
             if values:
                 means[name] = float(np.mean(values))

@@ -5,7 +5,7 @@ import io
 from typing import TYPE_CHECKING
 
 from ufafuse.benchmarks.evaluate import Evaluation
-from ufafuse.benchmarks.metrics import LESS_IS_BETTER, METRICS, SHARES, STACK_METRICS, TRUTH_METRICS
+from ufafuse.benchmarks.metrics import JUDGES, LESS_IS_BETTER, METRICS, SHARES, STACK_METRICS, TRUTH_METRICS
 from ufafuse.benchmarks.published import MEASURED, Table, TableRow
 from ufafuse.runtime.tables import kept_columns, left_out
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NOT_GIVEN = "-"
 BOUND = "upper bound"
 _WIDE = 104
-_DROPPED_FIRST = ("Qcb", "SEN", "Qm", "STD", "Qc")
+_DROPPED_FIRST = ("Qncie", "Qs", "Qw", "Qmi", "Qcb", "SEN", "Qm", "STD", "Qc")
 _SHORT_HEADS = {"detail_sharp": "sharp", "detail_low": "low", "detail_added": "added"}
 _SHORT_HEADS |= {"depth_error": "depth off", "depth_known": "known"}
 _SHORT_DIGITS = {"AVG": 2, "STD": 2, "SEN": 2, "PSNR": 2}
@@ -41,7 +41,7 @@ def measured_rows(evaluation: Evaluation) -> list[TableRow]:
 
 def columns(rows: list[TableRow]) -> list[str]:
     """The metrics that at least one row has, in the order of the paper's table."""
-    return [name for name in (*METRICS, *TRUTH_METRICS, *STACK_METRICS) if any(name in row.metrics for row in rows)]
+    return [name for name in (*METRICS, *JUDGES, *TRUTH_METRICS, *STACK_METRICS) if any(name in row.metrics for row in rows)]
 
 
 def cells(row: TableRow, names: list[str], *, short: bool = False) -> list[str]:

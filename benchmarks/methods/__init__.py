@@ -6,7 +6,7 @@ from importlib import import_module
 from ufafuse.benchmarks.methods.base import Method
 from ufafuse.runtime.errors import InputError
 
-_FAMILIES = ("spatial", "pyramid", "wavelets", "directional", "sparse", "matting", "gradients")
+_FAMILIES = ("spatial", "pyramid", "wavelets", "directional", "sparse", "matting", "gradients", "variation")
 RIVAL = "rival-"  # begins the name of a network
 
 __all__ = ["RIVAL", "Method", "is_rival", "method", "methods", "missing_rivals"]

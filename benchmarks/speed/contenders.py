@@ -221,14 +221,15 @@ class OpenVinoDefault(Contender):
 
 
 class MethodContender(Contender):
-    """A classical method; most of it runs on one core."""
+    """A method that is no session: a classical one, mostly on one core, or a rival in PyTorch with what follows it."""
 
     layout = "picture"
 
     def __init__(self, spec: Spec) -> None:
-        from ufafuse.benchmarks.methods import method
+        from ufafuse.benchmarks.methods import is_rival, method
 
-        self.spec, self.backend, self.precision = spec, "numpy", "fp64"
+        self.spec = spec
+        self.backend, self.precision = ("torch", "fp32") if is_rival(spec.artefact) else ("numpy", "fp64")
         self._method = method(spec.artefact)
 
     def run(self, *given: Any) -> None:  # noqa: ANN401 - as above

@@ -16,13 +16,13 @@ from ufafuse.benchmarks import contestants, page
 from ufafuse.benchmarks import evaluate as evaluate_module
 from ufafuse.benchmarks.contestants import FolderContestant, MethodContestant, alike
 from ufafuse.benchmarks.evaluate import chosen_pairs, evaluate
-from ufafuse.benchmarks.metrics import METRICS, score
+from ufafuse.benchmarks.metrics import JUDGES, METRICS, score
 from ufafuse.commands import bench as commands
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.models import DEFAULT
 
-ALL_METRICS = {*METRICS, "PSNR", "SSIM"}
+ALL_METRICS = {*METRICS, *JUDGES, "PSNR", "SSIM"}
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def test_a_grey_and_a_colour_frame_are_evaluated_together(tmp_path, synthetic):
     cv2.imwrite(str(tmp_path / "street_A.png"), near[..., 1])
     cv2.imwrite(str(tmp_path / "street_B.png"), far)
     evaluation = evaluate(chosen_pairs(tmp_path), [MethodContestant("lap")], jobs=1)
-    assert set(evaluation.rows[0].metrics) == set(METRICS)
+    assert set(evaluation.rows[0].metrics) == {*METRICS, *JUDGES}
 
 
 def test_a_pattern_without_a_pair_is_refused(pair_folder):

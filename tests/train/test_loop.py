@@ -309,3 +309,18 @@ def test_bf16_is_taken_only_where_the_cpu_computes_in_it(
     for precision, forced in (("fp32", False), ("bf16", True)):
         recipe = dataclasses.replace(options.recipe, precision=precision)
         assert devices.computes_in_bf16(dataclasses.replace(options, recipe=recipe), cpu) is forced
+
+
+def test_a_rival_learns_by_its_own_loss_and_goes_on_as_if_nothing_had_happened(
+    options: TrainOptions, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    recipe = dataclasses.replace(options.recipe, steps=3, crop=48, lr=1e-3)
+    options = dataclasses.replace(options, recipe=recipe, variant="rival-ifcnn")
+    whole = dataclasses.replace(options, out=tmp_path / "whole")
+    assert train(whole)["best"]
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        train(options)
+    train(options, resume=True)
+    assert losses(options.out) == pytest.approx(losses(whole.out), abs=1e-6)
+    assert load_weights(options.out / "last.safetensors").spec.name == "rival-ifcnn"
