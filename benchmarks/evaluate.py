@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from ufafuse.benchmarks.contestants import Contestant, FusedPair, alike
-from ufafuse.benchmarks.metrics import METRICS, STACK_METRICS, TRUTH_METRICS, as_levels, score
+from ufafuse.benchmarks.metrics import JUDGES, METRICS, STACK_METRICS, TRUTH_METRICS, as_levels, score
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
@@ -70,12 +70,14 @@ class Evaluation:
             also the ``weights``: ``"ours"``, or the file's name.
         what: What was fused: "pair" or "stack".
         bounds: Methods that are no contestants but what could be had at best.
+        kinds: What each contestant's row is, a key of `published.KINDS`.
     """
 
     rows: list[EvalRow]
     networks: dict[str, dict[str, str]] = field(default_factory=dict)
     what: str = "pair"
     bounds: tuple[str, ...] = ()
+    kinds: dict[str, str] = field(default_factory=dict)
 
     @property
     def methods(self) -> list[str]:
@@ -111,7 +113,7 @@ class Evaluation:
         """The plain mean of each metric over the pairs or stacks where it is defined."""
         rows = [row for row in self.rows if row.method == method and not row.error]
         means = {}
-        for name in (*METRICS, *TRUTH_METRICS, *STACK_METRICS):
+        for name in (*METRICS, *JUDGES, *TRUTH_METRICS, *STACK_METRICS):
             values = [row.metrics[name] for row in rows if math.isfinite(row.metrics.get(name, math.nan))]
             if values:
                 means[name] = float(np.mean(values))
@@ -123,13 +125,14 @@ class Evaluation:
         return float(np.median(times)) if times else None
 
     def to_json(self) -> dict[str, Any]:
-        """The command's JSON: ``ok``, ``rows``, ``mean``, ``failed`` and ``networks``."""
+        """The command's JSON: ``ok``, ``rows``, ``mean``, ``failed``, ``networks`` and ``kinds``."""
         return {
             "ok": not self.failed,
             "rows": [row.to_json() for row in self.rows],
             "mean": {method: self.mean(method) for method in self.methods},
             "failed": len(self.failed),
             "networks": self.networks,
+            "kinds": self.kinds,
         }
 
 
@@ -174,7 +177,8 @@ def evaluate(
                 done(row)
     except BrokenProcessPool as error:
         raise BackendError(f"one of {jobs} processes was killed, for want of memory as a rule: give `jobs=1`.") from error
-    return Evaluation([rows[contestant.name, pair.name] for contestant, pair in tasks], _networks(contestants))
+    kinds = {contestant.name: contestant.kind for contestant in contestants}
+    return Evaluation([rows[task[0].name, task[1].name] for task in tasks], _networks(contestants), kinds=kinds)
 
 
 def _networks(contestants: list[Contestant]) -> dict[str, dict[str, str]]:

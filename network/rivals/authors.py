@@ -94,6 +94,8 @@ def _as_torch(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _as_tensorflow(array: NDArray[Any]) -> NDArray[Any]:
+    if array.ndim == 3:
+        array = array[..., None]  # MATLAB keeps no last side of one
     if array.ndim == 4:
         return array.transpose(3, 2, 0, 1)
     return array.T if array.ndim == 2 and 1 not in array.shape else _as_torch(array)

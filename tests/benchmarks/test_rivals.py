@@ -20,9 +20,9 @@ from ufafuse.network.weights import build_model
 from ufafuse.runtime.errors import InputError
 
 NAMES = tuple(RIVALS)
-# dB above the mean of the frames. DeepFuse and both DenseFuse blend rather than choose: the paper's Table V has their Qabf
-# below 0.61, plain averaging's.
-MARGINS = {"rival-deepfuse": 0.5, "rival-densefuse-add": -3.0, "rival-densefuse-l1": -3.0, "rival-mffgan": 1.5}
+# dB above the mean of the frames. Both DenseFuse blend rather than choose: the paper's Table V has their Qabf where plain
+# averaging's is.
+MARGINS = {"rival-deepfuse": 0.5, "rival-densefuse-add": -0.3, "rival-densefuse-l1": -0.3, "rival-mffgan": 1.5}
 CHOOSES = 5.0
 
 

@@ -77,6 +77,14 @@ def test_a_mat_file_of_cells_and_structures_is_walked_through(net, tmp_path):
     assert same(load_rival(net.spec.name, path), net)
 
 
+def test_matlabs_missing_last_side_of_one_is_put_back(net, tmp_path):
+    path = tmp_path / "net.mat"
+    laid = (as_tensorflow(value) for value in arrays_of(net).values())
+    squeezed = [value[..., 0] if value.ndim == 4 and value.shape[3] == 1 else value for value in laid]
+    scipy_io.savemat(path, {f"w{number:03}": value for number, value in enumerate(squeezed)})
+    assert same(load_rival(net.spec.name, path), net)
+
+
 def test_either_form_of_the_cnn_fits(tmp_path):
     from ufafuse.network.rivals.made import build_rival
     from ufafuse.network.spec import RIVALS
