@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -22,6 +22,8 @@ _NEEDED = ("scipy", "pywt", "psutil", "matplotlib")
 
 _METHODS = "lap,gff,dsift"
 _LISTED = "repeatable or by comma"
+
+Device = Literal["cuda", "cpu"]  # where peers run
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Backend = Annotated[str, typer.Option(help="Engine of the models: auto, tensorrt, onnxruntime or openvino.")]
@@ -256,6 +258,14 @@ def bench(
     ] = None,
     threads: Threads = None,
     provider: Annotated[Provider, typer.Option(help="What ONNX Runtime's sessions run on.")] = "cpu",
+    device: Annotated[
+        Device | None,
+        typer.Option(
+            help="Where PyTorch and ONNX Runtime also run as well as they can: half precision, channels last, compiled with "
+            "CUDA graphs, bound [default: cuda where PyTorch sees a GPU, else nowhere]."
+        ),
+    ] = None,
+    batch: Annotated[list[str] | None, typer.Option(metavar="N", help=f"Pairs in a run, {_LISTED} [default: 1].")] = None,
     profile: Annotated[
         bool, typer.Option("--profile", help="Also where the time goes: layer by layer, grouped by kind, beside the limit.")
     ] = False,
@@ -319,6 +329,8 @@ def bench(
             profile=profile,
             provider=provider,
             streams=tuple(count_from("--streams", text) for text in _listed(streams)),
+            device=device,
+            batches=tuple(count_from("--batch", text) for text in _listed(batch)) or (1,),
         )
         scores = read_qualities(quality or [])
         result = _benched(plan) if again is None else read_result(again)
