@@ -10,10 +10,10 @@ import functools
 import hashlib
 import json
 import mmap
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +196,12 @@ def tool_versions(*packages: str) -> dict[str, str]:
 
 @functools.cache  # reading it takes milliseconds, and each of a thousand results says what it was made with
 def _version(package: str) -> str:
+    folders = () if package != "ufafuse" else (Path(place) for place in sys.path)  # what is told of it takes 20 ms to parse
+    named = (name for folder in folders for name in folder.glob("ufafuse-*.dist-info/METADATA"))
+    if (found := next(named, None)) is not None:
+        return found.parent.name.removeprefix("ufafuse-").removesuffix(".dist-info")
+    from importlib import metadata
+
     with contextlib.suppress(metadata.PackageNotFoundError):
         return metadata.version(package)
     return ""

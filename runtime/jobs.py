@@ -22,7 +22,7 @@ from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
 from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_image
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
-from ufafuse.runtime.stacks.fusing import by_one_rule, fuse_sources
+from ufafuse.runtime.stacks.rule import by_one_rule
 
 _READ_AHEAD = 2  # frames: a pair
 _NAMED = 12  # frames, in the note of a result's file
@@ -209,6 +209,8 @@ def _fused(
         on_aligned=None if outputs.aligned is None else aligned_saver(outputs.aligned, len(frames), force=force),
     )
     if by_one_rule(fuser, len(frames), chosen):
+        from ufafuse.runtime.stacks.fusing import fuse_sources  # a pair does without, and starts faster
+
         return fuse_sources(fuser, frames, chosen, on_tile), chosen
     arrays = [frame.read() for frame in frames]
     known = {frame.white for frame in frames}

@@ -26,8 +26,8 @@ from ufafuse.runtime.registration.conflict import Conflicts
 from ufafuse.runtime.registration.gain import MOST_GAIN, exposure_warning, gains_to, multiplied
 from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.sharpness import confidence
-from ufafuse.runtime.stacks.fusing import by_one_rule, fuse_sources
 from ufafuse.runtime.stacks.options import Stacked, StackOptions, Weights
+from ufafuse.runtime.stacks.rule import by_one_rule
 
 __all__ = ["StackOptions", "Stacked", "Step", "fuse_stack", "middle_out"]
 
@@ -86,6 +86,8 @@ def fuse_stack(
     if len(frames) < 2:
         raise InputError(f"{len(frames)} frames were given: fusing takes two or more.")
     if by_one_rule(fuser, len(frames), options):
+        from ufafuse.runtime.stacks.fusing import fuse_sources  # a pair does without, and starts faster
+
         return fuse_sources(fuser, of_arrays(frames, frame_names(len(frames))), options, on_tile)
     frames, result = made_comparable(fuser, frames, options)
     return folded(fuser, frames, options, result, on_tile)

@@ -18,7 +18,6 @@ from ufafuse.runtime.filebytes import kind_of as path_kind
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures import quick
 from ufafuse.runtime.pictures.damage import damage_in
-from ufafuse.runtime.pictures.jpegscan import fault_in_scan
 from ufafuse.runtime.pictures.kinds import OPENCV, RAW_SUFFIXES, SNIFFED, kind_of
 from ufafuse.runtime.pictures.metadata import Metadata, metadata_of, segments
 from ufafuse.runtime.pictures.picture import Image, Picture, upright
@@ -141,6 +140,8 @@ def _by_opencv(data: bytes, name: str, kind: str, most: int | None, *, inside: I
         metadata = Metadata(None, metadata.exif, metadata.xmp, metadata.dpi)
         warnings.append("its CMYK inks were brought to RGB without their profile")
     if kind == "JPEG" and inside and not quickly:
+        from ufafuse.runtime.pictures.jpegscan import fault_in_scan
+
         damage = fault_in_scan(data)
     if kind == "GIF":
         warnings.append("of a GIF the first picture is read")

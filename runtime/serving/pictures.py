@@ -19,7 +19,7 @@ from ufafuse.runtime.pictures.write import check_holds, encoded
 from ufafuse.runtime.pixels import check_pixels
 from ufafuse.runtime.serving.asking import Asked
 from ufafuse.runtime.stack import Stacked, StackOptions, made_comparable
-from ufafuse.runtime.stacks.fusing import by_one_rule
+from ufafuse.runtime.stacks.rule import by_one_rule
 
 _BYTES_A_PIXEL = 4  # of a decoded picture, as far as its header tells everywhere
 _EXPANSION = 8  # times a file's bytes, where its header tells no size

@@ -78,24 +78,6 @@ def fuse_sources(
     return result.cut() if options.crop else result
 
 
-def by_one_rule(fuser: Fuser, count: int, options: StackOptions) -> bool:
-    """Whether `count` frames are fused by one rule over all of them, and so may be read one after the other.
-
-    Raises:
-        InputError: Something is wanted that only such a rule gives, of a network that has none.
-    """
-    more = options.want_height or options.on_aligned is not None
-    if options.method == "pyramid":
-        if options.want_height:
-            raise InputError("the pyramid gives no heights: take `method=network`.")
-        return True
-    if more and not fuser.gathers:
-        raise InputError(
-            f"{fuser.model.name} folds a stack pair by pair, without heights or aligned frames: take `model=ufa-stack`."
-        )
-    return fuser.gathers and (count > 2 or more)
-
-
 def _check_alike(sources: Sequence[FrameSource]) -> None:
     first = sources[0]
     for source in sources[1:]:
