@@ -105,9 +105,9 @@ class Taught(nn.Module):
         one, other, goal = (levels.float() / 255 for levels in (near, far, truth))
         return self.lesson(self.net, one, other, goal)
 
-    def loss(self, called: nn.Module, near: Tensor, far: Tensor, truth: Tensor) -> Tensor:
-        """Return the loss by way of ``called``, this module as Fabric set it up, of frames in [0, 1]."""
-        loss: Tensor = called(*((frames * 255).round().byte() for frames in (near, far, truth)))
+    def loss(self, called: nn.Module, *batch: Tensor) -> Tensor:
+        """Return the loss by way of ``called``, this module as Fabric set it up, of near, far and truth in [0, 1]."""
+        loss: Tensor = called(*((frames * 255).round().byte() for frames in batch))
         return loss
 
 
