@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.benchmarks.methods import is_rival, method, methods
+from ufafuse.benchmarks.published import AUTHORS, GIVEN, MEASURED, OURS
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import read_image
@@ -42,6 +43,11 @@ class Contestant(ABC):
     name: str
     in_worker: bool = True
 
+    @property
+    def kind(self) -> str:
+        """What its row is, a key of `published.KINDS`."""
+        return MEASURED
+
     @abstractmethod
     def fused(self, pair: PairPaths, near: Image, far: Image) -> FusedPair:
         """The fused picture of ``pair``, whose frames are ``near`` and ``far``. Raises: UfaError."""
@@ -60,6 +66,11 @@ class FolderContestant(Contestant):
 
     name: str
     folder: Path
+
+    @property
+    def kind(self) -> str:
+        """Pictures that were given."""
+        return GIVEN
 
     def fused(self, pair: PairPaths, near: Image, far: Image) -> FusedPair:  # noqa: ARG002 - the picture is there already
         """Read the pair's picture. Raises: InputError when there is none, or more than one."""
@@ -85,6 +96,11 @@ class MethodContestant(Contestant):
     """A method by its name."""
 
     name: str
+
+    @property
+    def kind(self) -> str:
+        """Of a network of the paper's tables: with our weights."""
+        return OURS if is_rival(self.name) else MEASURED
 
     def facts(self) -> dict[str, str]:
         """Of a network of the paper's tables: PyTorch, and that its weights are ours."""
@@ -114,6 +130,11 @@ class AuthorsContestant(Contestant):
         self._method, self._weights = rival_method(rival, weights), weights
         self.name = f"{rival}-{weights.stem}"
 
+    @property
+    def kind(self) -> str:
+        """Its authors' weights, as a rule; but .safetensors, which `ufa train` writes, are not."""
+        return OURS if self._weights.suffix == ".safetensors" else AUTHORS
+
     def fused(self, pair: PairPaths, near: Image, far: Image) -> FusedPair:  # noqa: ARG002 - all that counts are the frames
         """Run the network and what its paper does afterwards."""
         start = time.perf_counter()
@@ -134,6 +155,11 @@ class ModelContestant(Contestant):
         self._fuser = Fuser(model, backend=backend, precision=precision, threads=threads)
         self.name = self._fuser.model.stem  # the file's, so that NAME with --precision int8 is told apart from NAME
         self.backend, self.precision = self._fuser.backend, self._fuser.precision
+
+    @property
+    def kind(self) -> str:
+        """Of a bundled network: with our weights. Who trained a file is not known."""
+        return OURS if self.name in bundled() else MEASURED
 
     def facts(self) -> dict[str, str]:
         """The engine and its arithmetic."""

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
 from ufafuse.benchmarks.contestants import Contestant, FusedPair, alike
-from ufafuse.benchmarks.metrics import METRICS, STACK_METRICS, TRUTH_METRICS, as_levels, score
+from ufafuse.benchmarks.metrics import JUDGES, METRICS, STACK_METRICS, TRUTH_METRICS, as_levels, score
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
@@ -70,12 +70,14 @@ class Evaluation:
             also the ``weights``: ``"ours"``, or the file's name.
         what: What was fused: "pair" or "stack".
         bounds: Methods that are no contestants but what could be had at best.
+        kinds: What each contestant's row is, a key of `published.KINDS`.
     """
 
     rows: list[EvalRow]
     networks: dict[str, dict[str, str]] = field(default_factory=dict)
     what: str = "pair"
     bounds: tuple[str, ...] = ()
+    kinds: dict[str, str] = field(default_factory=dict)
 
     @property
     def methods(self) -> list[str]:
@@ -111,7 +113,7 @@ class Evaluation:
         """The plain mean of each metric over the pairs or stacks where it is defined."""
         rows = [row for row in self.rows if row.method == method and not row.error]
         means = {}
-        for name in (*METRICS, *TRUTH_METRICS, *STACK_METRICS):
+        for name in (*METRICS, *JUDGES, *TRUTH_METRICS, *STACK_METRICS):
             values = [row.metrics[name] for row in rows if math.isfinite(row.metrics.get(name, math.nan))]
             if values:
                 means[name] = float(np.mean(values))
@@ -123,13 +125,14 @@ class Evaluation:
         return float(np.median(times)) if times else None
 
     def to_json(self) -> dict[str, Any]:
-        """The command's JSON: ``ok``, ``rows``, ``mean``, ``failed`` and ``networks``."""
+        """The command's JSON: ``ok``, ``rows``, ``mean``, ``failed``, ``networks`` and ``kinds``."""
         return {
             "ok": not self.failed,
             "rows": [row.to_json() for row in self.rows],
             "mean": {method: self.mean(method) for method in self.methods},
             "failed": len(self.failed),
             "networks": self.networks,
+            "kinds": self.kinds,
         }
 
 
@@ -147,6 +150,7 @@ def evaluate(
     *,
     jobs: int | None = None,
     pictures: Path | None = None,
+    perceptual: str | None = None,
     done: Callable[[EvalRow], None] = ignored,
 ) -> Evaluation:
     """Fuse (where needed) and score every pair of every contestant.
@@ -156,6 +160,7 @@ def evaluate(
         contestants: From `contestants.contestants`.
         jobs: Processes; None: as many as there are cores. With 1 everything runs in this process.
         pictures: Write each fused picture to ``pictures/CONTESTANT/PAIR.png``, replacing what is there.
+        perceptual: Also score by LPIPS, where the truth is known, with this one of `metrics.perceptual.NETS`.
         done: Called after each row.
 
     Returns:
@@ -169,12 +174,13 @@ def evaluate(
     rows: dict[tuple[str, str], EvalRow] = {}
     try:
         with _executor(jobs) as executor:
-            for row in _rows(executor, jobs, tasks, pictures):
+            for row in _rows(executor, jobs, tasks, _How(pictures, perceptual)):
                 rows[row.method, row.name] = row
                 done(row)
     except BrokenProcessPool as error:
         raise BackendError(f"one of {jobs} processes was killed, for want of memory as a rule: give `jobs=1`.") from error
-    return Evaluation([rows[contestant.name, pair.name] for contestant, pair in tasks], _networks(contestants))
+    kinds = {contestant.name: contestant.kind for contestant in contestants}
+    return Evaluation([rows[task[0].name, task[1].name] for task in tasks], _networks(contestants), kinds=kinds)
 
 
 def _networks(contestants: list[Contestant]) -> dict[str, dict[str, str]]:
@@ -202,12 +208,17 @@ def _single_threaded() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends them; a traceback from each would drown its one line
 
 
-def _rows(
-    executor: Executor | None, jobs: int, tasks: list[tuple[Contestant, PairPaths]], pictures: Path | None
-) -> Iterable[EvalRow]:
+class _How(NamedTuple):
+    """Where fused pictures go, and the network of LPIPS."""
+
+    pictures: Path | None = None
+    perceptual: str | None = None
+
+
+def _rows(executor: Executor | None, jobs: int, tasks: list[tuple[Contestant, PairPaths]], how: _How) -> Iterable[EvalRow]:
     if executor is None:
         for contestant, pair in tasks:
-            yield _fuse_and_score(contestant, pair, pictures)
+            yield _fuse_and_score(contestant, pair, how)
         return
     waiting: set[Future[EvalRow]] = set()
     for contestant, pair in tasks:
@@ -222,8 +233,8 @@ def _rows(
         except _PAIR_ERRORS as error:
             yield EvalRow(pair.name, contestant.name, error=_reason(error))
         else:
-            waiting.add(executor.submit(_score, contestant.name, pair, fused, pictures))
-    waiting |= {executor.submit(_fuse_and_score, *task, pictures) for task in tasks if task[0].in_worker}
+            waiting.add(executor.submit(_score, contestant.name, pair, fused, how))
+    waiting |= {executor.submit(_fuse_and_score, *task, how) for task in tasks if task[0].in_worker}
     for future in as_completed(waiting):
         yield future.result()
 
@@ -236,22 +247,22 @@ def _frames(pair: PairPaths) -> tuple[Any, Any]:
     return alike(read_image(pair.near), read_image(pair.far))
 
 
-def _fuse_and_score(contestant: Contestant, pair: PairPaths, pictures: Path | None) -> EvalRow:
+def _fuse_and_score(contestant: Contestant, pair: PairPaths, how: _How) -> EvalRow:
     try:
         fused = contestant.fused(pair, *_frames(pair))
     except _PAIR_ERRORS as error:
         return EvalRow(pair.name, contestant.name, error=_reason(error))
-    return _score(contestant.name, pair, fused, pictures)
+    return _score(contestant.name, pair, fused, how)
 
 
-def _score(method: str, pair: PairPaths, fused: FusedPair, pictures: Path | None) -> EvalRow:
+def _score(method: str, pair: PairPaths, fused: FusedPair, how: _How) -> EvalRow:
     try:
-        if pictures is not None:
-            path = picture_path(pictures, method, pair.name)
+        if how.pictures is not None:
+            path = picture_path(how.pictures, method, pair.name)
             make_folder(path.parent)
             write_image(path, as_levels(fused.picture), force=True)
         truth = read_image(pair.truth) if pair.truth else None
-        metrics = score(*_frames(pair), fused.picture, truth)
+        metrics = score(*_frames(pair), fused.picture, truth, perceptual=how.perceptual)
     except _PAIR_ERRORS as error:
         return EvalRow(pair.name, method, error=f"{pair.name}: {_reason(error)}")
     return EvalRow(pair.name, method, metrics, fused.ms)

@@ -1,5 +1,6 @@
 """A page to look at: the table of methods, and for every pair the pictures and the same close-up of each, side by side."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -12,19 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.benchmarks.evaluate import EvalRow, Evaluation, picture_path
+from ufafuse.benchmarks.methods import method, methods
 from ufafuse.benchmarks.metrics.planes import as_levels, grey
-from ufafuse.benchmarks.published import MEASURED, Table, TableRow
-from ufafuse.benchmarks.tables import best, cells, columns, csv_text, header, is_best, markdown_table
+from ufafuse.benchmarks.published import HERE, Table, TableRow
+from ufafuse.benchmarks.tables import TIME, best, cells, columns, csv_text, header, is_best, legend, markdown_table
 from ufafuse.runtime.artefact import atomic_write, write_json
 from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.pairs import PairPaths
+from ufafuse.runtime.pictures.write import WriteOptions
 from ufafuse.runtime.writing import make_folder
 
 FUSED_FOLDER, SOURCES_FOLDER, CLOSEUPS_FOLDER = "fused", "sources", "closeups"
 _TEMPLATE = Path(__file__).with_name("page.html")
 _SHARE_OF_SIDE = 6
 _TILE, _CAPTION, _TILES_PER_ROW = 240, 26, 6
+_STRIP_QUALITY = 88
 _CAPTION_METRICS = ("Qabf", "VIFF", "PSNR")
+
+_LOOKING = (
+    '<div class="looking"><label><input type="checkbox" id="closer"> close-ups only</label><label>size <input type="range" '
+    'min="120" max="700" value="210" oninput="document.body.style.setProperty(\'--tile\', this.value + \'px\')"></label></div>'
+)
 
 Levels = NDArray[np.uint8]
 
@@ -52,6 +61,7 @@ def write_pages(
     *,
     title: str,
     table: Table | None = None,
+    warnings: Sequence[str] = (),
 ) -> list[Path]:
     """Write ``index.html``, ``report.md``, ``eval.csv`` and ``eval.json`` into ``folder``, and the pictures they show.
 
@@ -59,19 +69,21 @@ def write_pages(
         folder: Holds the fused pictures that `evaluate` wrote, in `FUSED_FOLDER`.
         evaluation: What was scored.
         rows: The table's rows, measured and published.
-        pairs: The pairs that were evaluated.
+        pairs: Those of the pairs that are shown.
         title: The page's heading.
         table: The paper's table behind the published rows, for its note.
+        warnings: What has to be said of the whole; it stands above the table.
 
     Raises:
         OutputError: A file cannot be written.
     """
     sections = [_section(folder, pair, evaluation) for pair in pairs]
+    head = [*warnings, _note(evaluation)]
     write_json(folder / "eval.json", evaluation.to_json())
     texts = {
         "eval.csv": csv_text(evaluation),
-        "report.md": _markdown(evaluation, rows, pairs, title=title, table=table),
-        "index.html": _html(evaluation, rows, sections, title=title, table=table),
+        "report.md": _markdown(evaluation, rows, pairs, title=title, head=head, table=table),
+        "index.html": _html(evaluation, rows, sections, title=title, head=head, table=table),
     }
     for name, text in texts.items():
         with atomic_write(folder / name, force=True) as temporary:
@@ -113,11 +125,17 @@ def _section(folder: Path, pair: PairPaths, evaluation: Evaluation) -> str:
         pictures[f"{row.method} "] = (_link(folder, path), as_levels(read_image(path)), _scores(row))
     every = [picture for _, picture, _ in pictures.values()]
     region = telling_region(every[0], every[1], every[len(sources) :])
-    strip = folder / CLOSEUPS_FOLDER / f"{pair.name}.png"
+    strip = folder / _strip_name(pair.name)
     make_folder(strip.parent)
-    write_image(strip, closeup_strip({name.strip(): entry[1] for name, entry in pictures.items()}, region), force=True)
+    tiles = closeup_strip({name.strip(): entry[1] for name, entry in pictures.items()}, region)
+    write_image(strip, tiles, force=True, options=WriteOptions(quality=_STRIP_QUALITY))
     figures = "\n".join(_figure(name.strip(), link, scores, region) for name, (link, _, scores) in pictures.items())
     return f'<h2 id="{escape(pair.name)}">{escape(pair.name)}</h2>\n<div class="grid">\n{figures}\n</div>'
+
+
+def _strip_name(pair: str) -> str:
+    """A pair's close-ups, below the page's folder: a JPEG, which at the quality that is written is a third of a PNG."""
+    return f"{CLOSEUPS_FOLDER}/{pair}.jpg"
 
 
 def _link(folder: Path, path: Path) -> str:
@@ -169,27 +187,47 @@ def _note(evaluation: Evaluation) -> str:
     count = len({row.name for row in evaluation.rows if not row.error})
     pairs = "1 pair" if count == 1 else f"{count} pairs"
     return (
-        f"Means over {pairs}; more is better in every column but the last, which is the median time of one fusion in seconds, "
-        "measured while other pairs were being scored. AVG, STD, SEN and Qabf are taken on the red channel, VIFF, Qc "
-        "(Cvejic's measure), Qm and Qcb (Chen and Blum's) on float grey, as the paper's tables were."
+        f"Means over {pairs}; more is better in every column but LPIPS and the time. AVG, STD, SEN and Qabf are taken on "
+        "the red channel, as the paper's tables were; VIFF, Qc (Cvejic's measure), Qm, Qcb (Chen and Blum's), Qmi, Qncie, "
+        "Qs and Qw (Piella's) on float grey."
     )
+
+
+_TIMES = (
+    "Times: of printed rows the paper's own, on its machine; of rows run here the median of a fusion in this run, beside "
+    "whatever else the machine did. `ufa bench` measures speed."
+)
 
 
 def _row_notes(rows: list[TableRow], table: Table | None) -> list[str]:
-    notes = [f"{row.method}, {row.source}: {row.note}." for row in rows if row.note]
-    return ([table.note] if table else []) + notes
+    notes = [f"{row.method}, {row.what}: {row.note}." for row in rows if row.note]
+    times = [_TIMES] if TIME in columns(rows) else []
+    what = f"What the rows are: {legend(rows)}."
+    return [what, *times, *([table.note] if table else []), *notes]
 
 
-def _html(evaluation: Evaluation, rows: list[TableRow], sections: list[str], *, title: str, table: Table | None) -> str:
+def _html(
+    evaluation: Evaluation, rows: list[TableRow], sections: list[str], *, title: str, head: list[str], table: Table | None
+) -> str:
     failures = "".join(f"<li>{escape(line)}</li>" for line in evaluation.failures())
+    about = "".join(f"<li><b>{escape(name)}</b>: {escape(text)}</li>" for name, text in _about(rows).items())
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(title),
-        note=escape(_note(evaluation)),
+        note="</p><p class=note>".join(map(escape, head)),
         table=html_table(rows),
         notes="".join(f'<p class="note">{escape(note)}</p>' for note in _row_notes(rows, table)),
+        about=f"<details><summary>The methods and their papers</summary><ul>{about}</ul></details>" if about else "",
         failures=f"<h2>Failed</h2><ul>{failures}</ul>" if failures else "",
+        looking=_LOOKING if any(sections) else "",
         pairs="\n".join(sections),
     )
+
+
+def _about(rows: list[TableRow]) -> dict[str, str]:
+    """Of each method that was run, its paper and where it differs from it."""
+    run = [row.method for row in rows if row.source in HERE]
+    found = {name: method(name) for name in run if name in methods()}
+    return {name: f"{entry.citation}." + (f" Here: {entry.note}." if entry.note else "") for name, entry in found.items()}
 
 
 def html_table(rows: list[TableRow]) -> str:
@@ -201,17 +239,23 @@ def html_table(rows: list[TableRow]) -> str:
         first, what, *values = (escape(cell) for cell in cells(row, names))
         marked: Any = zip(values, names, strict=True)
         middle = "".join(f"<td{' class=best' if is_best(row, name, top) else ''}>{value}</td>" for value, name in marked)
-        kind = "measured" if row.source == MEASURED else "other"
+        kind = "measured" if row.source in HERE else "other"
         lines.append(f'<tr class="{kind}"><td>{first}</td><td>{what}</td>{middle}</tr>')
     return "\n".join([*lines, "</table>"])
 
 
-def _markdown(evaluation: Evaluation, rows: list[TableRow], pairs: list[PairPaths], *, title: str, table: Table | None) -> str:
-    parts = [f"# {title}", _note(evaluation), markdown_table(rows), *_row_notes(rows, table)]
+def _markdown(
+    evaluation: Evaluation, rows: list[TableRow], pairs: list[PairPaths], *, title: str, head: list[str], table: Table | None
+) -> str:
+    parts = [f"# {title}", *head, markdown_table(rows), *_row_notes(rows, table)]
+    if about := _about(rows):
+        parts.append("## Methods\n\n" + "\n".join(f"- `{name}`: {text}" for name, text in about.items()))
     if evaluation.failed:
         parts.append("## Failed\n\n" + "\n".join(f"- {line}" for line in evaluation.failures()))
     scored = {row.name for row in evaluation.rows if not row.error}
-    parts.append("## Close-ups\n\nWhere the pictures of a pair differ most; `index.html` shows them whole.")
     shown = [pair.name for pair in pairs if pair.name in scored]
-    parts += [f"### {name}\n\n![{name}]({quote(f'{CLOSEUPS_FOLDER}/{name}.png')})" for name in shown]
+    if not shown:
+        return "\n\n".join(parts) + "\n"
+    parts.append("## Close-ups\n\nWhere the pictures of a pair differ most; `index.html` shows them whole.")
+    parts += [f"### {name}\n\n![{name}]({quote(_strip_name(name))})" for name in shown]
     return "\n\n".join(parts) + "\n"

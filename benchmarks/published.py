@@ -1,8 +1,7 @@
 """The paper's tables as data: what others printed, and what their released pictures give when scored here."""
 
 import json
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,8 +15,23 @@ PAPER_SIZE = (520, 520)
 
 PAPER_MACHINE = "GTX 2070 Super, the paper's own measure"
 
-MEASURED = "measured"
-LYTRO_PAIRS = 20
+MEASURED, OURS, AUTHORS, GIVEN = "measured", "ours", "authors", "given"
+PRINTED, RELEASED, BOUND = "published", "recomputed", "bound"
+HERE = frozenset({MEASURED, OURS, AUTHORS, GIVEN})
+"""What was scored in this run."""
+
+KINDS = {
+    PRINTED: ("printed", "as the paper prints it"),
+    RELEASED: ("released", "fused pictures that were released, scored by us before"),
+    MEASURED: ("run here", "run in this evaluation"),
+    OURS: ("our training", "run in this evaluation with weights that we trained, which are not the authors'"),
+    AUTHORS: ("authors' weights", "run in this evaluation with a weights file, as authors publish them"),
+    GIVEN: ("given", "fused pictures that were given, scored in this evaluation"),
+    BOUND: ("upper bound", "what could be had at best"),
+}
+"""Of each source of a row: the word in the table, and what it means."""
+
+OTHER_PAIRS = ", other pairs"
 
 _FILE = Path(__file__).with_name("published.json")
 
@@ -28,11 +42,11 @@ class TableRow:
 
     Args:
         method: Its name in that table.
-        source: ``"published"`` (as printed), ``"recomputed"`` (released pictures, scored by the same conventions) or
-            ``"measured"`` (here, in this run).
+        source: A key of `KINDS`.
         metrics: Name to mean value; without those that the source does not give.
         time_s: Seconds per pair, on whatever machine the source used; None where it gives none.
         note: What a reader has to know of this row.
+        other_pairs: Whether its means are over other pairs than those of the rows scored here.
     """
 
     method: str
@@ -40,6 +54,18 @@ class TableRow:
     metrics: Mapping[str, float]
     time_s: float | None = None
     note: str = ""
+    other_pairs: bool = False
+
+    @property
+    def what(self) -> str:
+        """The word for what this row is."""
+        return KINDS[self.source][0] + (OTHER_PAIRS if self.other_pairs else "")
+
+    def to_json(self) -> dict[str, Any]:
+        """An entry of the command's ``table``."""
+        entry: dict[str, Any] = {"method": self.method, "source": self.source, "what": self.what, "metrics": dict(self.metrics)}
+        entry |= {} if self.time_s is None else {"time_s": round(self.time_s, 4)}
+        return entry | ({"note": self.note} if self.note else {})
 
 
 @dataclass(frozen=True)
@@ -65,22 +91,6 @@ def published_table(number: str) -> Table:
     table = tables[number.upper()]
     metrics = tuple(table["metrics"])
     return Table(table["title"], metrics, table["note"], tuple(_row(metrics, row) for row in table["rows"]))
-
-
-def other_pairs(number: str, names: Collection[str]) -> str:
-    """What to say where the pairs at hand are not the ones that a table of the paper is of; empty where they are.
-
-    Args:
-        number: As `published_table` takes it.
-        names: The names of the pairs that were scored.
-    """
-    if number.upper() != "V":
-        return f"Table {number.upper()} is of the paper's own pairs: its rows compare with yours only if these are the same."
-    lytro = {name for name in names if re.search(r"lytro[-_ ]?\d+$", name, re.IGNORECASE)}
-    if len(lytro) == len(names) == LYTRO_PAIRS:
-        return ""
-    found = f"{len(lytro)} of them" if lytro else "other pairs"
-    return f"Table V is of the {LYTRO_PAIRS} Lytro pairs and yours are {found}: its rows do not compare with these means."
 
 
 def _row(metrics: tuple[str, ...], row: Mapping[str, Any]) -> TableRow:

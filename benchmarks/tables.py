@@ -2,11 +2,13 @@
 
 import csv
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ufafuse.benchmarks.evaluate import Evaluation
-from ufafuse.benchmarks.metrics import LESS_IS_BETTER, METRICS, SHARES, STACK_METRICS, TRUTH_METRICS
-from ufafuse.benchmarks.published import MEASURED, Table, TableRow
+from ufafuse.benchmarks.methods import labels
+from ufafuse.benchmarks.metrics import JUDGES, LESS_IS_BETTER, METRICS, SHARES, STACK_METRICS, TRUTH_METRICS
+from ufafuse.benchmarks.published import AUTHORS, BOUND, HERE, KINDS, MEASURED, OURS, PRINTED, Table, TableRow
 from ufafuse.runtime.tables import kept_columns, left_out
 
 if TYPE_CHECKING:
@@ -14,9 +16,9 @@ if TYPE_CHECKING:
     import rich.table
 
 NOT_GIVEN = "-"
-BOUND = "upper bound"
-_WIDE = 104
-_DROPPED_FIRST = ("Qcb", "SEN", "Qm", "STD", "Qc")
+TIME = "time, s"
+_WIDE = 118
+_DROPPED_FIRST = ("Qncie", "Qs", "Qw", "Qmi", "Qcb", "SEN", "Qm", "STD", "Qc")
 _SHORT_HEADS = {"detail_sharp": "sharp", "detail_low": "low", "detail_added": "added"}
 _SHORT_HEADS |= {"depth_error": "depth off", "depth_known": "known"}
 _SHORT_DIGITS = {"AVG": 2, "STD": 2, "SEN": 2, "PSNR": 2}
@@ -34,27 +36,28 @@ def measured_rows(evaluation: Evaluation) -> list[TableRow]:
             else f"a mean over only {sum(outcomes)} of {len(outcomes)} {evaluation.what}s, not comparable with the others"
         )
         if means:
-            source = BOUND if method in evaluation.bounds else MEASURED
+            source = BOUND if method in evaluation.bounds else evaluation.kinds.get(method, MEASURED)
             rows.append(TableRow(method, source, means, None if ms is None else ms / 1e3, note))
     return rows
 
 
 def columns(rows: list[TableRow]) -> list[str]:
-    """The metrics that at least one row has, in the order of the paper's table."""
-    return [name for name in (*METRICS, *TRUTH_METRICS, *STACK_METRICS) if any(name in row.metrics for row in rows)]
+    """The metrics that at least one row has, in the order of the paper's table; then the time, beside a table that has one."""
+    times = [TIME] if any(row.source == PRINTED and row.time_s is not None for row in rows) else []
+    known = (*METRICS, *JUDGES, *TRUTH_METRICS, *STACK_METRICS)
+    return [name for name in known if any(name in row.metrics for row in rows)] + times
 
 
 def cells(row: TableRow, names: list[str], *, short: bool = False) -> list[str]:
-    """A row as text: method, what it is, its metrics (four digits after the point, fewer if ``short``).
-
-    Without times: those of an evaluation are taken beside other work and are no speeds, which `ufa bench` measures.
-    """
-    values = [cell(name, row.metrics[name], short=short) if name in row.metrics else NOT_GIVEN for name in names]
-    return [row.method, row.source, *values]
+    """A row as text: method, what it is, its metrics (four digits after the point, fewer if ``short``), its time if named."""
+    values = dict(row.metrics) | ({} if row.time_s is None else {TIME: row.time_s})
+    return [row.method, row.what, *(cell(name, values[name], short=short) if name in values else NOT_GIVEN for name in names)]
 
 
 def cell(name: str, value: float, *, short: bool = False) -> str:
     """A metric's value as text: shares in per cent with one digit, all others with four digits or, ``short``, fewer."""
+    if name == TIME:
+        return f"{value:.2f}"
     if name in SHARES:
         return f"{100 * value:.1f} %"
     return f"{value:.{_SHORT_DIGITS.get(name, 3) if short else 4}f}"
@@ -67,14 +70,14 @@ def header(names: list[str], *, short: bool = False) -> list[str]:
 
 def best(rows: list[TableRow], names: list[str]) -> dict[str, float]:
     """The best value of each metric among the rows measured here, over all pairs or stacks."""
-    measured = [row for row in rows if row.source == MEASURED and not row.note]
+    measured = [row for row in rows if row.source in HERE and not row.note]
     values = {name: [row.metrics[name] for row in measured if name in row.metrics] for name in names}
     return {name: (min if name in LESS_IS_BETTER else max)(found) if found else float("inf") for name, found in values.items()}
 
 
 def is_best(row: TableRow, name: str, top: dict[str, float]) -> bool:
     """Whether a row measured here has the best value, to the digits shown."""
-    comparable = row.source == MEASURED and not row.note
+    comparable = row.source in HERE and not row.note
     return comparable and name in row.metrics and cell(name, row.metrics[name]) == cell(name, top[name])
 
 
@@ -87,14 +90,15 @@ def terminal_table(rows: list[TableRow], title: str, console: "rich.console.Cons
     heads = header(names)
     texts = [cells(row, names, short=console.width < _WIDE) for row in rows]
     kept = kept_columns(heads, texts, drop=_DROPPED_FIRST, width=console.width)
-    table = RichTable(title=title, box=None, padding=(0, 1, 0, 0), caption=left_out(heads, kept) or None)
+    below = "\n".join(filter(None, (left_out(heads, kept), legend(rows))))
+    table = RichTable(title=title, box=None, padding=(0, 1, 0, 0), caption=below or None)
     for number in kept:
         table.add_column(heads[number], justify="left" if number < 2 else "right", no_wrap=True)
     for row, found in zip(rows, texts, strict=True):
         marked = [
             f"[bold green]{text}[/]" if is_best(row, head, top) else text for head, text in zip(heads, found, strict=True)
         ]
-        table.add_row(*(marked[number] for number in kept), style="" if row.source == MEASURED else "dim")
+        table.add_row(*(marked[number] for number in kept), style="" if row.source in HERE else "dim")
     table.width = console.measure(table, options=console.options.update(max_width=1000)).maximum
     return table
 
@@ -128,6 +132,38 @@ def csv_text(evaluation: Evaluation) -> str:
     return stream.getvalue()
 
 
-def with_published(rows: list[TableRow], table: Table | None) -> list[TableRow]:
-    """The measured rows above those of one of the paper's tables."""
-    return rows + (list(table.rows) if table else [])
+def with_published(rows: list[TableRow], table: Table | None, *, same: bool) -> list[TableRow]:
+    """The measured rows with those of one of the paper's tables.
+
+    Args:
+        rows: From `measured_rows`.
+        table: The paper's.
+        same: Whether both are over the same pairs. Then each method's rows stand together, in the paper's order, with what the
+            paper does not have at the end; else the paper's stand below ours, and each says that it is of other pairs.
+    """
+    if table is None:
+        return rows
+    if not same:
+        return rows + [replace(row, other_pairs=True) for row in table.rows]
+    order = list(dict.fromkeys(_paper_name(row) for row in table.rows))
+    order.append("")  # all others
+    return sorted((*table.rows, *rows), key=lambda row: order.index(name if (name := _paper_name(row)) in order else ""))
+
+
+_OTHERWISE = {"IFCNN": "IFCNN-MAX", "MFF-GAN": "MFF", "ufa": "UFA-FUSE"}
+
+
+def _paper_name(row: TableRow) -> str:
+    """The name that the paper's tables have for a row's method, or its own."""
+    if row.source in HERE:
+        known = labels()
+        with_file = (name for name in known if row.source in (OURS, AUTHORS) and row.method.startswith(f"{name}-"))
+        name = known.get(row.method if row.method in known else next(with_file, ""), row.method)
+    else:
+        name = row.method
+    return _OTHERWISE.get(name, name)
+
+
+def legend(rows: list[TableRow]) -> str:
+    """What the words of the second column mean, of those that stand there."""
+    return "; ".join(f"{word}: {meaning}" for source, (word, meaning) in KINDS.items() if any(r.source == source for r in rows))

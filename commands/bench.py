@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -23,6 +23,8 @@ _NEEDED = ("scipy", "pywt", "psutil", "matplotlib")
 
 _METHODS = "lap,gff,dsift"
 _LISTED = "repeatable or by comma"
+
+Device = Literal["cuda", "cpu"]  # where peers run
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Backend = Annotated[str, typer.Option(help="Engine of the models: auto, tensorrt, onnxruntime or openvino.")]
@@ -64,6 +66,12 @@ def evaluate(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write a page, CSV, JSON and the pictures here.")] = None,
     table: Annotated[str | None, typer.Option(help="Set the paper's table beside it: V, VI or VII.")] = None,
     only: Annotated[str | None, typer.Option(help="Only pairs or stacks whose name matches, such as 'lytro_0*'.")] = None,
+    show: Annotated[
+        str | None, typer.Option(help="With -o: the page shows only pairs whose name matches [default: all that were scored].")
+    ] = None,
+    lpips: Annotated[
+        str | None, typer.Option(help="Where the truth is known also LPIPS: alex, vgg or squeeze (extra lpips).")
+    ] = None,
     backend: Backend = "auto",
     precision: Precision = None,
     threads: Threads = None,
@@ -86,14 +94,15 @@ def evaluate(
         limits = {"backend": backend, "precision": precision, "threads": threads}
         _checked_folder(out, force=force)
         if stacks is not None:
-            refuse_with_stacks(table=table, jobs=jobs, weights=weights)
+            refuse_with_stacks(table=table, jobs=jobs, weights=weights, show=show, lpips=lpips)
             evaluation = _evaluated_stacks(stacks, named | limits, align=align, out=out, only=only, as_json=as_json)
         else:
             assert pairs is not None
             if align is not None:
                 raise InputError("--align is for stacks: register pairs with `ufa fuse --align` first.")
             chosen = named | limits | {"weights": weights}
-            evaluation = _evaluated_pairs(pairs, chosen, table=table, out=out, only=only, jobs=jobs, as_json=as_json)
+            shown = _Shown(out, only, show)
+            evaluation = _evaluated_pairs(pairs, chosen, table=table, shown=shown, jobs=jobs, lpips=lpips, as_json=as_json)
     if evaluation.failed:
         raise typer.Exit(1)
 
@@ -109,42 +118,67 @@ def _evaluated_stacks(
     return evaluate_stacks(stacks, stack_contestants(**chosen), align=motion, out=out, only=only, as_json=as_json)
 
 
+class _Shown(NamedTuple):
+    """Where results go, and the patterns of the names of what is scored and what is shown."""
+
+    out: Path | None
+    only: str | None
+    show: str | None
+
+    def on_page(self, pairs: "list[PairPaths]") -> "list[PairPaths]":
+        """Those that the page shows. Raises: InputError, where ``--show`` cannot be."""
+        from fnmatch import fnmatch
+
+        if self.show is None:
+            return pairs
+        if self.out is None:
+            raise InputError("--show is about the page: add -o OUT.")
+        found = [pair for pair in pairs if fnmatch(pair.name, self.show)]
+        if not found:
+            raise InputError(f"no pair that is scored has a name like --show {self.show}: they begin with {pairs[0].name}.")
+        return found
+
+
 def _evaluated_pairs(
     pairs: Path,
     named: dict[str, Any],
     *,
     table: str | None,
-    out: Path | None,
-    only: str | None,
+    shown: "_Shown",
     jobs: int | None,
+    lpips: str | None,
     as_json: bool,
 ) -> "Evaluation":
     from ufafuse.benchmarks.contestants import contestants
     from ufafuse.benchmarks.evaluate import chosen_pairs
-    from ufafuse.benchmarks.published import other_pairs, published_table
+    from ufafuse.benchmarks.lytro import Comparison, beside_table
+    from ufafuse.benchmarks.published import published_table
     from ufafuse.benchmarks.tables import measured_rows, terminal_table, with_published
 
-    chosen = chosen_pairs(pairs, only)
+    out, chosen = shown.out, chosen_pairs(pairs, shown.only)
+    on_page = shown.on_page(chosen)
     beside = published_table(table) if table else None
+    _check_lpips(lpips, chosen)
     compared = contestants(**named)
     try:
-        evaluation = _evaluated(chosen, compared, out, jobs)
+        evaluation = _evaluated(chosen, compared, out, jobs, lpips)
     finally:
         for contestant in compared:
             contestant.close()
-    rows = with_published(measured_rows(evaluation), beside)
+    compares = beside_table(table, chosen) if table else Comparison(same=True)
+    rows = with_published(measured_rows(evaluation), beside, same=compares.same)
     count = "1 pair" if len(chosen) == 1 else f"{len(chosen)} pairs"
     title = f"{pairs.resolve().name}: fusion quality of {count}" + (f", beside Table {table.upper()}" if table else "")
     result = evaluation.to_json()
-    warning = other_pairs(table, [pair.name for pair in chosen]) if table else ""
-    if warning:
-        title += " (of other pairs)"
-    if warnings := [text for text in (warning, left_out_of_all(named["method_names"])) if text]:
+    if table:
+        title += "" if compares.same else " (of other pairs)"
+        result["table"] = {"number": table.upper(), "same_pairs": compares.same, "rows": [row.to_json() for row in rows]}
+    if warnings := [text for text in (compares.warning, left_out_of_all(named["method_names"])) if text]:
         result["warnings"] = warnings
     if out is not None:
         from ufafuse.benchmarks.page import write_pages
 
-        written = write_pages(out, evaluation, rows, chosen, title=title, table=beside)
+        written = write_pages(out, evaluation, rows, on_page, title=title, table=beside, warnings=warnings)
         result["files"] = [str(path) for path in written]
     console.emit(result, as_json=as_json)
     if not as_json:
@@ -153,6 +187,17 @@ def _evaluated_pairs(
     if out is not None:
         console.hint(f"ufa bench --quality {out / 'eval.json'} --report DIR", as_json=as_json)
     return evaluation
+
+
+def _check_lpips(net: str | None, pairs: "list[PairPaths]") -> None:
+    """Raises: UfaError, where LPIPS is asked for and cannot be measured."""
+    if net is None:
+        return
+    from ufafuse.benchmarks.metrics.perceptual import check_lpips
+
+    if not any(pair.truth for pair in pairs):
+        raise InputError("--lpips compares with the truth, and no pair has one: put NAME_GT.* beside NAME_A.* and NAME_B.*.")
+    check_lpips(net)
 
 
 def left_out_of_all(method_names: list[str]) -> str:
@@ -168,7 +213,7 @@ def _tell_evaluation(evaluation: "Evaluation", rows: "list[TableRow]", result: d
     """What stands below the table: notes, warnings, failures, files."""
     for entry in rows:
         if entry.note and not as_json:
-            console.err.print(f"{entry.method}, {entry.source}: {entry.note}", markup=False)
+            console.err.print(f"{entry.method}, {entry.what}: {entry.note}", markup=False)
     for warning in result.get("warnings", []):
         console.warn(warning)
     for line in evaluation.failures():
@@ -193,13 +238,15 @@ def _checked_folder(out: Path | None, *, force: bool) -> None:
         raise OutputError(f"{out} is not empty: choose another folder, or add --force to write into it.")
 
 
-def _evaluated(pairs: "list[PairPaths]", compared: "list[Contestant]", out: Path | None, jobs: int | None) -> "Evaluation":
+def _evaluated(
+    pairs: "list[PairPaths]", compared: "list[Contestant]", out: Path | None, jobs: int | None, lpips: str | None
+) -> "Evaluation":
     from ufafuse.benchmarks.evaluate import evaluate as evaluate_pairs
 
     with console.progress() as bar:
         task = bar.add_task("scoring", total=len(pairs) * len(compared))
         pictures = out / "fused" if out else None
-        return evaluate_pairs(pairs, compared, jobs=jobs, pictures=pictures, done=lambda _: bar.advance(task))
+        return evaluate_pairs(pairs, compared, jobs=jobs, pictures=pictures, perceptual=lpips, done=lambda _: bar.advance(task))
 
 
 def bench(
@@ -214,6 +261,14 @@ def bench(
     ] = None,
     threads: Threads = None,
     provider: Annotated[Provider, typer.Option(help="What ONNX Runtime's sessions run on.")] = "cpu",
+    device: Annotated[
+        Device | None,
+        typer.Option(
+            help="Where PyTorch and ONNX Runtime also run as well as they can: half precision, channels last, compiled with "
+            "CUDA graphs, bound [default: cuda where PyTorch sees a GPU, else nowhere]."
+        ),
+    ] = None,
+    batch: Annotated[list[str] | None, typer.Option(metavar="N", help=f"Pairs in a run, {_LISTED} [default: 1].")] = None,
     profile: Annotated[
         bool, typer.Option("--profile", help="Also where the time goes: layer by layer, grouped by kind, beside the limit.")
     ] = False,
@@ -277,6 +332,8 @@ def bench(
             profile=profile,
             provider=provider,
             streams=tuple(count_from("--streams", text) for text in listed(streams)),
+            device=device,
+            batches=tuple(count_from("--batch", text) for text in listed(batch)) or (1,),
         )
         scores = read_qualities(quality or [])
         result = _benched(plan) if again is None else read_result(again)

@@ -1,5 +1,6 @@
 """The `ufa` command: every command under one app."""
 
+import atexit
 import contextlib
 import importlib
 import json
@@ -14,9 +15,12 @@ import typer
 
 from ufafuse.commands.helptext import HelpCommand, HelpGroup
 from ufafuse.runtime import console
+from ufafuse.runtime.starting import unswept
 
 # The threads of a run that may be left behind, see `ufafuse.runtime.stream.pipeline`.
 LEFT_BEHIND = frozenset({"ufafuse-near", "ufafuse-far", "ufafuse-open", "ufafuse-fuse", "ufafuse-write"})
+
+_LEAVE_QUICKLY = frozenset({"fuse", "info", "models"})  # what they end with is closed before they end
 
 EPILOG = "Exit codes: 0 done; 1 it ran and a check fell short; 2 bad usage or input."
 # The commands in the order of the work, and the modules that they are in.
@@ -110,7 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # its decoders' warnings would stand between our lines
     given = list(sys.argv[1:] if arguments is None else arguments)
     # What is run is all that is imported: the other commands' modules, and their options, take as long again.
-    command = typer.main.get_command(build_app(given[0] if given and given[0] in MODULES else None))
+    with unswept():
+        command = typer.main.get_command(build_app(given[0] if given and given[0] in MODULES else None))
     try:
         code = command.main(args=given, prog_name="ufa", standalone_mode=False)
     except typer.Abort:
@@ -124,7 +129,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     code = code if isinstance(code, int) else 0
     if arguments is None and any(thread.name in LEFT_BEHIND for thread in threading.enumerate()):
         _leave_at_once(code)
+    if arguments is None and given[:1] and given[0] in _LEAVE_QUICKLY and threading.active_count() == 1:
+        _leave_quickly(code)
     sys.exit(code)
+
+
+def _leave_quickly(code: int) -> None:
+    """End once all is written and all that asked for it was called at the end, without taking every object apart: 60 ms."""
+    atexit._run_exitfuncs()  # noqa: SLF001 - no other name does this
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        return  # the interpreter's own end has words for it
+    os._exit(code)
 
 
 def _leave_at_once(code: int) -> NoReturn:

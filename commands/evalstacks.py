@@ -61,7 +61,7 @@ def evaluate_stacks(
         console.out.print(terminal_table(rows, title, console.out))
         for entry in rows:
             if entry.note:
-                console.err.print(f"{entry.method}, {entry.source}: {entry.note}", markup=False)
+                console.err.print(f"{entry.method}, {entry.what}: {entry.note}", markup=False)
     _tell(evaluation, told, result, as_json=as_json)
     return evaluation
 

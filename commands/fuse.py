@@ -8,6 +8,7 @@ import typer
 
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.starting import unswept
 
 if TYPE_CHECKING:
     from ufafuse.commands.many import Done
@@ -225,18 +226,19 @@ def fuse(
 ) -> None:
     """Fuse frames at different focus into one that is sharp everywhere: a pair, a focus stack, or a folder of pairs."""
     with console.run(as_json):
-        from ufafuse.commands.many import Many, fuse_many
-        from ufafuse.commands.quantities import megabytes_from
-        from ufafuse.runtime.bayer import pattern_from
-        from ufafuse.runtime.fuser import Fuser
-        from ufafuse.runtime.jobs import FileOptions, reading
-        from ufafuse.runtime.opencv import within_quota
-        from ufafuse.runtime.outputs import Outputs
-        from ufafuse.runtime.pictures.inputs import expanded
-        from ufafuse.runtime.pictures.write import WriteOptions
-        from ufafuse.runtime.pixels import most_pixels
-        from ufafuse.runtime.stack import StackOptions
-        from ufafuse.runtime.stacks.relief import HeightOptions
+        with unswept():
+            from ufafuse.commands.many import Many, fuse_many
+            from ufafuse.commands.quantities import megabytes_from
+            from ufafuse.runtime.bayer import pattern_from
+            from ufafuse.runtime.fuser import Fuser
+            from ufafuse.runtime.jobs import FileOptions, reading
+            from ufafuse.runtime.opencv import within_quota
+            from ufafuse.runtime.outputs import Outputs
+            from ufafuse.runtime.pictures.inputs import expanded
+            from ufafuse.runtime.pictures.write import WriteOptions
+            from ufafuse.runtime.pixels import most_pixels
+            from ufafuse.runtime.stack import StackOptions
+            from ufafuse.runtime.stacks.relief import HeightOptions
 
         within_quota()
         named = _checked_names(images or [], pairs, stacks)
@@ -275,7 +277,7 @@ def fuse(
             "self_test": self_test,
         }
         done: Done | None = None
-        with reading(paths, threads, most=most_pixels(limits["max_memory"])) as frames, ExitStack() as opened:
+        with reading(paths, threads, most=most_pixels(limits["max_memory"]), strict=strict) as frames, ExitStack() as opened:
             of_stack = outputs.of_stack
             name, lights = (model, 0.0) if model else _network(None if many else frames, options, of_stack, pairs=bool(pairs))
             fuser = opened.enter_context(Fuser(name, backend=backend, precision=precision, prefer=prefer, **limits))

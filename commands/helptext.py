@@ -15,6 +15,8 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from ufafuse.commands.values import read_plainly
+
 _WIDEST = 100
 _GAP, _INDENT = 2, 2
 _COLUMN = 28  # where the explanations begin
@@ -41,6 +43,7 @@ class HelpCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's, wherever typer keeps it
         """Read the command line."""
+        read_plainly(self.get_params(ctx))
         known = {name for param in self.params for name in param.opts}
         found: list[str] = super().parse_args(ctx, with_values(args, {name: BARE[name] for name in known & set(BARE)}))
         return found
@@ -58,6 +61,12 @@ class HelpGroup(TyperGroup):
     """
 
     order: Sequence[str] = ()
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's, wherever typer keeps it
+        """Read what stands before the command."""
+        read_plainly(self.get_params(ctx))
+        found: list[str] = super().parse_args(ctx, args)
+        return found
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002
         """The names of the commands."""

@@ -245,11 +245,35 @@ class _EvalKeys(TypedDict):
     mean: dict[str, dict[str, float | None]]
 
 
+class _TableRowKeys(TypedDict):
+    method: str
+    source: str
+    what: str
+    metrics: dict[str, float]
+
+
+class EvalTableRow(_TableRowKeys, total=False):
+    """A row of one of the paper's tables, printed there or scored here."""
+
+    time_s: float
+    note: str
+
+
+class EvalTable(TypedDict):
+    """One of the paper's tables with what was scored, whether over the same pairs or others."""
+
+    number: str
+    same_pairs: bool
+    rows: list[EvalTableRow]
+
+
 class Eval(_EvalKeys, total=False):
     """`ufa eval`."""
 
     failed: int
     networks: dict[str, dict[str, str]]
+    kinds: dict[str, str]
+    table: EvalTable
     warnings: list[str]
     files: list[str]
 

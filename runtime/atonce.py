@@ -9,6 +9,7 @@ from typing import TypeVar
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
+_AHEAD = 2
 
 
 def in_order(
@@ -19,7 +20,8 @@ def in_order(
     Args:
         work: Taken as it is needed.
         do: Runs in a thread; what it raises is raised here when its turn comes, and what was not begun is left.
-        workers: So many at once. With 1 everything runs in this thread, and each result comes before the next piece is taken.
+        workers: So many at once, and as many wait, so that one that takes long holds up no other. With 1 everything runs in
+            this thread, and each result comes before the next piece is taken.
         cost: What a piece takes, in the unit of ``room``.
         room: What all that is under way may take together; a piece that takes more runs alone.
     """
@@ -31,7 +33,7 @@ def in_order(
     try:
         for piece in work:
             wanted = min(cost(piece), room)
-            while waiting and (len(waiting) >= workers or sum(taken for _, taken in waiting) + wanted > room):
+            while waiting and (len(waiting) >= _AHEAD * workers or sum(taken for _, taken in waiting) + wanted > room):
                 yield waiting.popleft()[0].result()
             waiting.append((pool.submit(do, piece), wanted))
         while waiting:

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import typer
 from rich.console import Console
@@ -19,8 +19,10 @@ from rich.text import Text
 from ufafuse.runtime import opencv
 from ufafuse.runtime.errors import BackendError, OutputError, UfaError
 from ufafuse.runtime.parameters import as_options, deep_as_options, options_of
-from ufafuse.runtime.progress import Bars
 from ufafuse.runtime.texts import json_text, one_line, written_out
+
+if TYPE_CHECKING:
+    from ufafuse.runtime.progress import Bars
 
 __all__ = ["emit", "err", "escape", "fail", "hint", "out", "plain", "progress", "run", "warn", "wrote"]
 
@@ -41,8 +43,8 @@ class _Console(Console):
                 raise _unwritten(error) from error
 
 
-out = _Console(highlight=False, soft_wrap=True)
-err = _Console(highlight=False, soft_wrap=True, stderr=True)
+out = _Console(highlight=False, soft_wrap=True, emoji=False)
+err = _Console(highlight=False, soft_wrap=True, emoji=False, stderr=True)
 
 INTERRUPTED = 130
 _SYSTEM_ERRORS = frozenset(  # what a path or a disk does: nobody's defect
@@ -226,6 +228,39 @@ def hint(command: str, *, as_json: bool = False) -> None:
     (err if as_json else out).print(f"[dim]next: {escape(one_line(command))}[/dim]")
 
 
-def progress() -> Bars:
+def progress() -> "Bars":
     """A progress bar on stderr; silent when stderr is no terminal."""
+    if not err.is_terminal:
+        return cast("Bars", Silence())
+    from ufafuse.runtime.progress import Bars
+
     return Bars(err)
+
+
+class Silence:
+    """In the place of bars where nobody would see them: what they draw with takes a while to import."""
+
+    def __enter__(self) -> "Silence":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def start(self) -> None:
+        """Nothing."""
+
+    def stop(self) -> None:
+        """Nothing."""
+
+    def add_task(self, *_: object, **__: object) -> Any:  # noqa: ANN401 - as `Bars`, a number
+        """Nothing; a number for the others."""
+        return 0
+
+    def update(self, *_: object, **__: object) -> None:
+        """Nothing."""
+
+    def advance(self, *_: object, **__: object) -> None:
+        """Nothing."""
+
+    def remove_task(self, *_: object) -> None:
+        """Nothing."""

@@ -23,13 +23,14 @@ from ufafuse.runtime.memory.tiling import Grid, grid_of_step
 from ufafuse.runtime.models import model_path
 from ufafuse.runtime.precision import preferred_precision
 from ufafuse.runtime.session import Fused, Session, SessionOptions, check_fused, open_session
-from ufafuse.runtime.stacks.model import StackModel
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
     from numpy.typing import NDArray
+
+    from ufafuse.runtime.stacks.model import StackModel
 
 
 class Fusion(NamedTuple):
@@ -290,6 +291,8 @@ class Fuser:
                     "file that was exported without `static`."
                 )
             if self._stack is None:
+                from ufafuse.runtime.stacks.model import StackModel
+
                 self._stack = StackModel.beside(self.model, self.session, backend=self.backend, options=self._options)
             return self._stack
 

@@ -22,7 +22,7 @@ from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
 from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_image
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
-from ufafuse.runtime.stacks.fusing import by_one_rule, fuse_sources
+from ufafuse.runtime.stacks.rule import by_one_rule
 
 _READ_AHEAD = 2  # frames: a pair
 _NAMED = 12  # frames, in the note of a result's file
@@ -78,20 +78,23 @@ class FileOptions:
 
 
 @contextmanager
-def reading(images: Sequence[Path], threads: int | None = None, *, most: int | None = None) -> Iterator[list[FrameSource]]:
+def reading(
+    images: Sequence[Path], threads: int | None = None, *, most: int | None = None, strict: bool = False
+) -> Iterator[list[FrameSource]]:
     """The frames of image files, in their order; the first two are read in the background, while a model is opened.
 
     Args:
         images: Pictures, TIFFs of several pages, videos; what is wrong inside them shows when they are read.
         threads: How many are read at once; None: as many as there are cores.
         most: Pixels that a frame may declare.
+        strict: Damage inside is looked for as thoroughly as that goes; otherwise quickly, see `read_picture`.
 
     Raises:
         InputError: A file is missing or cannot be opened.
     """
     pool = ThreadPoolExecutor(threads or usable_cores())
     try:
-        with stack_of(images, most=most, inside=True) as frames:
+        with stack_of(images, most=most, inside="thoroughly" if strict else "quickly") as frames:
             yield [AheadFrame(frame, pool) if index < _READ_AHEAD else frame for index, frame in enumerate(frames)]
     finally:
         pool.shutdown(cancel_futures=True)
@@ -147,7 +150,7 @@ def fuse_files(
         from ufafuse.runtime.page import check_page
 
         check_page(files.report, force=force)
-    with reading(images, fuser.threads) if frames is None else nullcontext(frames) as found:
+    with reading(images, fuser.threads, strict=files.strict) if frames is None else nullcontext(frames) as found:
         if len(found) < 2:
             raise InputError(f"{images[0]} holds one frame: fusing takes two or more.")
         common = common_kind(found, scale=options.align != "off", convert=files.convert_profile)
@@ -206,6 +209,8 @@ def _fused(
         on_aligned=None if outputs.aligned is None else aligned_saver(outputs.aligned, len(frames), force=force),
     )
     if by_one_rule(fuser, len(frames), chosen):
+        from ufafuse.runtime.stacks.fusing import fuse_sources  # a pair does without, and starts faster
+
         return fuse_sources(fuser, frames, chosen, on_tile), chosen
     arrays = [frame.read() for frame in frames]
     known = {frame.white for frame in frames}

@@ -5,9 +5,10 @@ for detail; `ufa-stack`, which sees farther, does not. On a made pair whose trut
 came within 21 dB of the truth, `ufa-stack` within 43; on pairs without such lights it is the other way round.
 """
 
+import functools
+
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ufafuse.runtime.frames import Frame, FrameKind
 
@@ -24,16 +25,20 @@ def bloomed_share(near: Frame, far: Frame, kind: FrameKind) -> float:
         near, far: As `frames.check_pair` passed them.
         kind: What they are.
     """
+    channels = [frame if frame.ndim == 2 or frame.shape[2] < 4 else frame[..., :3] for frame in (near, far)]
+    if max(float(there.max()) for there in channels) < _WHITE * kind.white:
+        return 0.0  # means of what is darker than white are no white
     a, b = (_brightest(frame, kind) for frame in (near, far))
-    return max(float(((one >= _WHITE) & (other < _DARK)).mean()) for one, other in ((a, b), (b, a)))
+    white, dark = _WHITE * kind.white, _DARK * kind.white
+    shares = (np.count_nonzero((one >= white) & (other < dark)) for one, other in ((a, b), (b, a)))
+    return max(shares) / a.size
 
 
-def _brightest(frame: Frame, kind: FrameKind) -> NDArray[np.float32]:
-    """The brightest channel of a reduced frame, white = 1."""
+def _brightest(frame: Frame, kind: FrameKind) -> Frame:
+    """The brightest channel of a reduced frame, in the frame's own dtype and levels: a blur of bytes takes half of the time."""
     height, width = frame.shape[:2]
     factor = min(1.0, (_PIXELS / (height * width)) ** 0.5)
     size = max(1, round(width * factor)), max(1, round(height * factor))
-    channels = frame.reshape(height, width, -1)[..., : 1 if kind.grey else 3]
-    small = np.asarray(cv2.resize(np.ascontiguousarray(channels), size, interpolation=cv2.INTER_AREA), np.float32)
-    brightest = small.reshape(size[1], size[0], -1).max(2) / np.float32(kind.white)
-    return np.asarray(cv2.GaussianBlur(brightest, (0, 0), _SMOOTH), np.float32)
+    channels = np.ascontiguousarray(frame.reshape(height, width, -1)[..., : 1 if kind.grey else 3])
+    small = channels if factor == 1 else cv2.resize(channels, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.GaussianBlur(functools.reduce(cv2.max, cv2.split(small)), (0, 0), _SMOOTH))

@@ -5,7 +5,6 @@ import platform
 import shutil
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +132,8 @@ def _no_cuda() -> str:
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata  # takes 10 ms, and a pair that is fused does without
+
     try:
         return f"{package} {metadata.version(package)}"
     except metadata.PackageNotFoundError:

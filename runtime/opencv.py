@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import traceback
-from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
 
@@ -17,6 +16,8 @@ AGAIN = "run `pip install --force-reinstall opencv-python-headless`."
 
 def builds() -> dict[str, str]:
     """The builds of OpenCV that pip installed, with their versions; empty where OpenCV came otherwise (a system package)."""
+    from importlib import metadata  # takes 10 ms, and is asked for where something is wrong
+
     return {name: found.version for name in BUILDS for found in metadata.distributions(name=name)}
 
 

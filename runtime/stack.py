@@ -21,12 +21,13 @@ from ufafuse.runtime.levels import kind_with_levels, white_of_mosaics
 from ufafuse.runtime.lights import BLOOMED, bloomed_share
 from ufafuse.runtime.memory.tiled import OnTile
 from ufafuse.runtime.pictures.source import of_arrays
-from ufafuse.runtime.registration.align import Crop, best_covered, chained, estimate_neighbours, moved_like, unaligned_by
+from ufafuse.runtime.registration.align import Crop, best_covered, chained, estimate_neighbours, moved_like
 from ufafuse.runtime.registration.conflict import Conflicts
 from ufafuse.runtime.registration.gain import MOST_GAIN, exposure_warning, gains_to, multiplied
+from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.sharpness import confidence
-from ufafuse.runtime.stacks.fusing import by_one_rule, fuse_sources
 from ufafuse.runtime.stacks.options import Stacked, StackOptions, Weights
+from ufafuse.runtime.stacks.rule import by_one_rule
 
 __all__ = ["StackOptions", "Stacked", "Step", "fuse_stack", "middle_out"]
 
@@ -85,6 +86,8 @@ def fuse_stack(
     if len(frames) < 2:
         raise InputError(f"{len(frames)} frames were given: fusing takes two or more.")
     if by_one_rule(fuser, len(frames), options):
+        from ufafuse.runtime.stacks.fusing import fuse_sources  # a pair does without, and starts faster
+
         return fuse_sources(fuser, of_arrays(frames, frame_names(len(frames))), options, on_tile)
     frames, result = made_comparable(fuser, frames, options)
     return folded(fuser, frames, options, result, on_tile)
@@ -118,7 +121,7 @@ def made_comparable(fuser: Fuser, frames: list[Frame], options: StackOptions) ->
         engine = pool.submit(fuser.prepare, (height, width), want_map=options.want_map)
         unaligned = _make_comparable(frames, kind, options, result, fuser.threads)
         engine.result()
-    conflicts = Conflicts((height, width), kind)
+    conflicts = Conflicts((height, width), kind, mapped=options.want_conflicts)
     for frame in frames:
         conflicts.add(frame)
     result.tell_conflicts(conflicts, wanted=options.want_conflicts, unaligned=unaligned)

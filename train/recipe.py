@@ -19,6 +19,7 @@ from ufafuse.train.settings import lens_options, scene_options
 WARM_UP = 0.05  # share of a one-cycle run in which the learning rate rises
 RISE, FALL = 25.0, 10_000.0  # it starts at peak / RISE and ends at peak / FALL
 DROP_AFTER = 2 / 3  # the paper divides the learning rate by ten after 200 of 300 epochs
+SMALLEST_FOR_RIVALS = 48  # pixels
 CROPS = {"one scale": 96, "several scales": 224}  # a network that sees farther needs larger pictures
 
 
@@ -217,6 +218,8 @@ class TrainOptions:
         """Say what a network with a loss of its own was asked for in vain."""
         if not isinstance(find_spec(self.variant), RivalSpec):
             return ""
+        if 0 < self.recipe.crop < SMALLEST_FOR_RIVALS:
+            return f"`crop` of {self.variant} must be at least {SMALLEST_FOR_RIVALS}: some learn from patches of 32 x 32."
         plain = {field.name: field.default for field in dataclasses.fields(Recipe)}
         changed = [key for key in ("weight", "square", "gradient") if getattr(self.recipe, key) != plain[key]]
         changed += ["attention"] if self.attention is not None else []

@@ -6,10 +6,10 @@ from importlib import import_module
 from ufafuse.benchmarks.methods.base import Method
 from ufafuse.runtime.errors import InputError
 
-_FAMILIES = ("spatial", "pyramid", "wavelets", "directional", "sparse", "matting", "gradients")
+_FAMILIES = ("spatial", "pyramid", "wavelets", "directional", "sparse", "matting", "gradients", "variation")
 RIVAL = "rival-"  # begins the name of a network
 
-__all__ = ["RIVAL", "Method", "is_rival", "method", "methods", "missing_rivals"]
+__all__ = ["RIVAL", "Method", "is_rival", "labels", "method", "methods", "missing_rivals"]
 
 
 def _of(families: tuple[str, ...]) -> dict[str, Method]:
@@ -30,6 +30,11 @@ def _rivals() -> dict[str, Method]:
 def methods() -> dict[str, Method]:
     """Every method that can run here, by name, in the order that tables list them: rivals where their weights are at hand."""
     return _classical() | {name: entry for name, entry in _rivals().items() if not _missing(name)}
+
+
+def labels() -> dict[str, str]:
+    """Of every method, whether it can run here or not, the name that the paper's tables or its literature have for it."""
+    return {name: entry.label for name, entry in (_classical() | _rivals()).items()}
 
 
 def missing_rivals() -> dict[str, str]:

@@ -1,30 +1,45 @@
-"""The seven fusion metrics of the paper's tables (and Qcb, PSNR, SSIM), from NumPy and SciPy alone.
+"""The seven fusion metrics of the paper's tables, Qcb, younger judges, PSNR and SSIM, from NumPy and SciPy alone.
 
 `score` is the one function that most callers need; each metric is a plain function of its own on planes.
 """
 
-from ufafuse.benchmarks.metrics import contrast, edges, fidelity, levels, similarity, truth, wavelets
+from ufafuse.benchmarks.metrics import contrast, edges, fidelity, information, levels, similarity, truth, wavelets
 from ufafuse.benchmarks.metrics.planes import Image, Plane, as_levels, grey, red
 from ufafuse.runtime.errors import InputError
 
 METRICS = ("AVG", "STD", "SEN", "VIFF", "Qabf", "Qc", "Qm", "Qcb")
 """In the order of the paper's table; more is better in each."""
 
-TRUTH_METRICS = ("PSNR", "SSIM")
-"""Only where the all-in-focus picture is known."""
+JUDGES = ("Qmi", "Qncie", "Qs", "Qw")
+"""Judges that the paper does not have and later comparisons do; more is better in each."""
+
+TRUTH_METRICS = ("PSNR", "SSIM", "LPIPS")
+"""Only where the all-in-focus picture is known; the last only where it is asked for."""
 
 STACK_METRICS = ("detail_sharp", "detail_low", "detail_added", "depth_error", "depth_known")
 """Of stacks, see `ufafuse.benchmarks.stacks`; less is better in `LESS_IS_BETTER`."""
 
-LESS_IS_BETTER = frozenset({"detail_added", "depth_error"})
+LESS_IS_BETTER = frozenset({"LPIPS", "detail_added", "depth_error"})
 
 SHARES = frozenset({"detail_sharp", "detail_low", "detail_added", "depth_known"})
 """Metrics from 0 to 1 that tables show in per cent."""
 
-__all__ = ["LESS_IS_BETTER", "METRICS", "SHARES", "STACK_METRICS", "TRUTH_METRICS", "against_truth", "as_levels", "score"]
+__all__ = [
+    "JUDGES",
+    "LESS_IS_BETTER",
+    "METRICS",
+    "SHARES",
+    "STACK_METRICS",
+    "TRUTH_METRICS",
+    "against_truth",
+    "as_levels",
+    "score",
+]
 
 
-def score(near: Image, far: Image, fused: Image, reference: Image | None = None) -> dict[str, float]:
+def score(
+    near: Image, far: Image, fused: Image, reference: Image | None = None, *, perceptual: str | None = None
+) -> dict[str, float]:
     """All metrics of one fused pair.
 
     Args:
@@ -33,10 +48,11 @@ def score(near: Image, far: Image, fused: Image, reference: Image | None = None)
             own red channel.
         fused: The fused picture.
         reference: The all-in-focus picture, where it is known; adds PSNR (dB) and SSIM.
+        perceptual: One of `perceptual.NETS`: adds LPIPS where there is a reference.
 
     Returns:
-        Name to value, in the order of `METRICS`; NaN where a metric is not defined on this pair (a picture too small, or
-        without any edge).
+        Name to value, in the order of `METRICS` and `JUDGES`; NaN where a metric is not defined on this
+        pair (a picture too small, or without any edge).
 
     Raises:
         InputError: The pictures differ in size, are smaller than 2 x 2, or have samples that no metric is defined on.
@@ -51,9 +67,13 @@ def score(near: Image, far: Image, fused: Image, reference: Image | None = None)
     eight_bit = {name: as_levels(image) for name, image in images.items()}
     sources = [eight_bit[name] for name in ("near", "far", "fused")]
     values = _on_red(*map(red, sources)) | _on_grey(*map(grey, sources))
-    values = {name: values[name] for name in METRICS}
+    values = {name: values[name] for name in (*METRICS, *JUDGES)}
     if reference is not None:
         values |= against_truth(eight_bit["reference"], eight_bit["fused"])
+        if perceptual is not None:
+            from ufafuse.benchmarks.metrics.perceptual import lpips
+
+            values["LPIPS"] = lpips(eight_bit["reference"], eight_bit["fused"], perceptual)
     return values
 
 
@@ -67,11 +87,16 @@ def _on_red(near: Plane, far: Plane, fused: Plane) -> dict[str, float]:
 
 
 def _on_grey(near: Plane, far: Plane, fused: Plane) -> dict[str, float]:
+    unweighted, weighted = similarity.weighted_similarity(near, far, fused)
     return {
         "VIFF": fidelity.visual_fidelity(near, far, fused),
         "Qc": similarity.structural_transfer(near, far, fused),
         "Qm": wavelets.multiscale_edges(near, far, fused),
         "Qcb": contrast.contrast_preservation(near, far, fused),
+        "Qmi": information.shared_information(near, far, fused),
+        "Qncie": information.nonlinear_correlation(near, far, fused),
+        "Qs": unweighted,
+        "Qw": weighted,
     }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from ufafuse.benchmarks.metrics.planes import Plane
+from ufafuse.benchmarks.metrics.planes import Plane, stretched
 
 _NARROW, _WIDE = 2.0, 4.0
 _REACH = 15
@@ -41,9 +41,7 @@ def _sensitivity(height: int, width: int) -> NDArray[np.float64]:
 
 
 def _masked(plane: Plane, sensitivity: NDArray[np.float64]) -> Plane:
-    low, high = plane.min(), plane.max()
-    stretched = np.floor((plane - low) / (high - low) * 255 + 0.5) if high > low else np.zeros_like(plane)
-    spectrum: Any = fft.rfft2(stretched)
+    spectrum: Any = fft.rfft2(stretched(plane))
     seen = np.asarray(fft.irfft2(spectrum * sensitivity, s=plane.shape))
     with np.errstate(divide="ignore", invalid="ignore"):
         contrast = np.abs(_blurred(seen, _NARROW) / _blurred(seen, _WIDE) - 1)

@@ -1,6 +1,6 @@
 """The two colour conventions that live in the paper's one table, and the filter that several metrics share.
 
-AVG, STD, SEN and Qabf are taken on the red channel in levels 0..255; VIFF, Qc, Qm and Qcb on a float grey in [0, 1]. Found by
+AVG, STD, SEN and Qabf are taken on the red channel in levels 0..255; VIFF, Qc, Qm and all others on a float grey. Found by
 running the original MATLAB code on the fused pictures that the authors published: only so do their figures come out.
 """
 
@@ -52,6 +52,12 @@ def grey(levels: NDArray[np.uint8]) -> Plane:
     if levels.ndim == 2:
         return levels / 255.0
     return levels.astype(np.float64) @ GREY_WEIGHTS_BGR / 255.0
+
+
+def stretched(plane: Plane) -> Plane:
+    """Whole levels 0..255 from the least to the greatest value of ``plane``, halves rounded up; zeros where these are one."""
+    low, high = plane.min(), plane.max()
+    return np.floor((plane - low) / (high - low) * 255 + 0.5) if high > low else np.zeros_like(plane)
 
 
 def gaussian(size: int, sigma: float) -> NDArray[np.float64]:

@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 
 from ufafuse.benchmarks.metrics.planes import Plane, filter_valid, gaussian
 
-_TAPS = gaussian(11, 1.5)
+WINDOW = 11
+_TAPS = gaussian(WINDOW, 1.5)
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 Levels = NDArray[np.uint8]
@@ -28,16 +29,18 @@ def ssim(truth: Levels, fused: Levels) -> float:
 
     Source: Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE TIP 13(4), 2004.
     """
-    if min(truth.shape[:2]) < len(_TAPS):
+    if min(truth.shape[:2]) < WINDOW:
         return float("nan")
     planes = [truth.reshape(*truth.shape[:2], -1), fused.reshape(*fused.shape[:2], -1)]
     channels = zip(*(np.moveaxis(plane.astype(np.float64), 2, 0) for plane in planes), strict=True)
-    return float(np.mean([_ssim_plane(first, second) for first, second in channels]))
+    return float(np.mean([np.mean(similarity_map(first, second)[0]) for first, second in channels]))
 
 
-def _ssim_plane(first: Plane, second: Plane) -> float:
+def similarity_map(first: Plane, second: Plane) -> tuple[Plane, Plane]:
+    """SSIM of each whole window, and the variance of ``first`` in it: (H - 10) x (W - 10). Planes are H x W levels 0..255."""
     mean_first, mean_second = filter_valid(first, _TAPS), filter_valid(second, _TAPS)
-    variances = filter_valid(first**2 + second**2, _TAPS) - mean_first**2 - mean_second**2
+    variance_first = filter_valid(first**2, _TAPS) - mean_first**2
+    variance_second = filter_valid(second**2, _TAPS) - mean_second**2
     covariance = filter_valid(first * second, _TAPS) - mean_first * mean_second
     luminance = (2 * mean_first * mean_second + _C1) / (mean_first**2 + mean_second**2 + _C1)
-    return float(np.mean(luminance * (2 * covariance + _C2) / (variances + _C2)))
+    return luminance * (2 * covariance + _C2) / (variance_first + variance_second + _C2), variance_first

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ufafuse.benchmarks.published import PAPER_MACHINE, PAPER_MS, PAPER_SIZE
-from ufafuse.benchmarks.speed.contenders import CLASSICAL, OURS, Contender, Spec, open_contender
+from ufafuse.benchmarks.speed.contenders import CLASSICAL, OURS, Contender, Spec
 from ufafuse.benchmarks.speed.floor import floor_entry
 from ufafuse.benchmarks.speed.fresh import in_fresh_process
 from ufafuse.benchmarks.speed.layers import counted, profile_entry
+from ufafuse.benchmarks.speed.opening import open_contender
 from ufafuse.benchmarks.speed.peaks import better, measure_peaks
 from ufafuse.benchmarks.speed.plan import Plan
 from ufafuse.benchmarks.speed.throughput import throughput
@@ -46,12 +47,17 @@ class _Run:
         self.skipped.append(
             {
                 "artefact": spec.artefact,
-                "backend": spec.backend if spec.group == OURS else spec.kind,
+                "backend": _skipped_as(spec),
                 "precision": spec.precision,
                 "size": list(size) if size else None,
                 "reason": reason,
             }
         )
+
+
+def _skipped_as(spec: Spec) -> str:
+    name = spec.backend if spec.group == OURS else spec.kind
+    return name + (f", batch {spec.batch}" if spec.batch > 1 else "")
 
 
 OnStep = Callable[[str, int, int], None]
@@ -116,7 +122,7 @@ def _measure_size(run: _Run, specs: list[Spec], size: tuple[int, int], step: Cal
         contender = _ready(run, spec, size)
         if contender is None:
             continue
-        name = f"{spec.kind} {spec.artefact} {spec.backend} {contender.precision}"
+        name = f"{spec.kind} {spec.artefact} {spec.backend} {contender.precision} {spec.batch}"
         if name in opened:  # an int8 file whose rest is bf16 is what both --precision int8 and bf16 ask for
             contender.close()
             continue
@@ -232,11 +238,15 @@ def _row(run: _Run, contender: Contender, size: tuple[int, int], samples: Sample
         "precision": contender.precision,
         "size": list(size),
         **samples.statistics(),
-        "vs_paper": _vs_paper(samples.statistics()["p50_ms"], size) if contender.fuses else None,
+        "vs_paper": _vs_paper(samples.statistics()["p50_ms"] / spec.batch, size) if contender.fuses else None,
         "of_floor": None,
         "cold_ms": None,
         "rss_mib": None,
     }
+    if spec.batch > 1:
+        row |= {"batch": spec.batch, "fps": round(row["fps"] * spec.batch, 3)}
+    if spec.device is not None:
+        row["device"] = spec.device
     if device:
         row["device_ms"] = device
     if run.plan.cold:
@@ -281,16 +291,19 @@ def _add_trtexec(run: _Run, engine: Path, size: tuple[int, int]) -> None:
 
 def _floors(run: _Run, peaks: dict[str, Any]) -> list[dict[str, Any]]:
     """The floor of every network that was timed; also written into the rows as ``of_floor``."""
-    entries: dict[tuple[str, tuple[int, int], str], dict[str, Any]] = {}
+    entries: dict[tuple[str, tuple[int, int], str, bool], dict[str, Any]] = {}
     for row in run.rows:
         if row["group"] == CLASSICAL:
             continue
         size = (row["size"][0], row["size"][1])
-        key = (row["artefact"], size, row["precision"])
+        key = (row["artefact"], size, row["precision"], _on_gpu(row))
         if key not in entries:
             entries[key] = {"artefact": key[0], "size": list(size), "precision": key[2]} | _floor(run, row, peaks)
-        least = entries[key].get("floor_ms")
+        least = (entries[key].get("floor_ms") or 0.0) * row.get("batch", 1)
         row["of_floor"] = round(least / row["p50_ms"], 4) if least else None
+        compute = row.get("device_ms", {}).get("compute_ms")
+        if least and compute:
+            row["compute_of_floor"] = round(least / compute, 4)
     return list(entries.values())
 
 
@@ -304,11 +317,14 @@ def _floor(run: _Run, row: dict[str, Any], peaks: dict[str, Any]) -> dict[str, A
             run.work[key] = count_work(path, size)
     except UfaError as error:
         return {"floor_ms": None, "why_not": str(error)}
-    on_gpu = row["backend"].startswith(("tensorrt", "trtexec")) or row["backend"].endswith((" cuda", " tensorrt"))
-    device = peaks["gpu"] if on_gpu else peaks
+    device = peaks["gpu"] if _on_gpu(row) else peaks
     if device is None:
         return {"floor_ms": None, "why_not": "the GPU's peaks need torch with CUDA"}
     return floor_entry(run.work[key], device, row["precision"])
+
+
+def _on_gpu(row: dict[str, Any]) -> bool:
+    return bool(row["backend"].startswith(("tensorrt", "trtexec")) or row["backend"].endswith((" cuda", " tensorrt")))
 
 
 def _load() -> list[float]:

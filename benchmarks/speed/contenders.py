@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ufafuse.benchmarks.speed.frames import batch, graph_inputs
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.layers import Layer
@@ -14,10 +16,6 @@ from ufafuse.runtime.layers import Layer
 OURS, PEER, CLASSICAL = "ours", "peer", "classical"
 _GROUPS = {
     "session": OURS,
-    "torch": PEER,
-    "torch.compile": PEER,
-    "onnxruntime default": PEER,
-    "openvino default": PEER,
     "method": CLASSICAL,
 }
 
@@ -35,6 +33,8 @@ class Spec:
         threads: CPU threads; None: the engine chooses.
         streams: Of a session: runs at once that it is made ready for.
         provider: Of an ONNX Runtime session: its execution provider.
+        device: Of a peer on a device, see `on_device`: ``"cuda"`` or ``"cpu"``.
+        batch: Pairs in a run.
     """
 
     kind: str
@@ -44,11 +44,13 @@ class Spec:
     threads: int | None = None
     streams: int | None = None
     provider: str = "cpu"
+    device: str | None = None
+    batch: int = 1
 
     @property
     def group(self) -> str:
         """``"ours"``, ``"peer"`` or ``"classical"``."""
-        return _GROUPS[self.kind]
+        return _GROUPS.get(self.kind, PEER)
 
     def to_json(self) -> dict[str, Any]:
         """For `Spec(**...)` in another process."""
@@ -120,11 +122,16 @@ class SessionContender(Contender):
     @property
     def feed(self) -> str:
         """A graph that is a step of something has inputs of its own."""
-        return self.layout if self.fuses else f"{self.spec.artefact} {self.layout}"
+        return f"{self.layout} {self.spec.batch}" if self.fuses else f"{self.spec.artefact} {self.layout}"
 
     def inputs(self, size: tuple[int, int]) -> tuple[Any, ...]:
-        """Two frames, or the graph's inputs by name."""
-        return batch(self.layout, *size) if self.fuses else (graph_inputs(self._session.manifest, self.layout, size),)
+        """Two frames (or batches of them), or the graph's inputs by name."""
+        if not self.fuses:
+            return (graph_inputs(self._session.manifest, self.layout, size),)
+        near, far = batch(self.layout, *size)
+        return (
+            (near, far) if self.spec.batch == 1 else tuple(np.repeat(array, self.spec.batch, axis=0) for array in (near, far))
+        )
 
     def run(self, *given: Any) -> None:  # noqa: ANN401 - as above
         """Fuse one pair, or run the graph once."""
@@ -151,7 +158,7 @@ class TorchContender(Contender):
     """PyTorch on the weights beside the ONNX file: eager, or through ``torch.compile``; float32, as it comes."""
 
     def __init__(self, spec: Spec) -> None:
-        _require("torch")
+        require("torch")
         import torch
 
         from ufafuse.network.weights import load_weights
@@ -180,7 +187,7 @@ class OnnxRuntimeDefault(Contender):
     """ONNX Runtime as its documentation's first example uses it."""
 
     def __init__(self, spec: Spec) -> None:
-        _require("onnxruntime")
+        require("onnxruntime")
         import onnxruntime as ort
 
         from ufafuse.runtime.artefact import read_manifest
@@ -203,7 +210,7 @@ class OpenVinoDefault(Contender):
     """OpenVINO as its documentation's first example uses it, on the CPU."""
 
     def __init__(self, spec: Spec) -> None:
-        _require("openvino")
+        require("openvino")
         from ufafuse.runtime.artefact import read_manifest
         from ufafuse.runtime.backends.openvino_api import ov
 
@@ -222,14 +229,15 @@ class OpenVinoDefault(Contender):
 
 
 class MethodContender(Contender):
-    """A classical method; most of it runs on one core."""
+    """A method that is no session: a classical one, mostly on one core, or a rival in PyTorch with what follows it."""
 
     layout = "picture"
 
     def __init__(self, spec: Spec) -> None:
-        from ufafuse.benchmarks.methods import method
+        from ufafuse.benchmarks.methods import is_rival, method
 
-        self.spec, self.backend, self.precision = spec, "numpy", "fp64"
+        self.spec = spec
+        self.backend, self.precision = ("torch", "fp32") if is_rival(spec.artefact) else ("numpy", "fp64")
         self._method = method(spec.artefact)
 
     def run(self, *given: Any) -> None:  # noqa: ANN401 - as above
@@ -238,21 +246,7 @@ class MethodContender(Contender):
         self._method.fuse(near, far)
 
 
-_CLASSES: dict[str, Callable[[Spec], Contender]] = {
-    "session": SessionContender,
-    "torch": TorchContender,
-    "torch.compile": TorchContender,
-    "onnxruntime default": OnnxRuntimeDefault,
-    "openvino default": OpenVinoDefault,
-    "method": MethodContender,
-}
-
-
-def open_contender(spec: Spec) -> Contender:
-    """Load a contender. Raises: UfaError, saying why it cannot be timed here."""
-    return _CLASSES[spec.kind](spec)
-
-
-def _require(module: str) -> None:
+def require(module: str) -> None:
+    """Raises: BackendError, where a package is not installed."""
     if importlib.util.find_spec(module) is None:
         raise BackendError(f"{module} is not installed.")

@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ufafuse.benchmarks.speed.contenders import Spec, open_contender
+from ufafuse.benchmarks.speed.contenders import Spec
+from ufafuse.benchmarks.speed.opening import open_contender
 from ufafuse.benchmarks.speed.timing import timed
 from ufafuse.runtime.errors import BackendError, UfaError
 

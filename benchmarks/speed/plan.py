@@ -1,11 +1,12 @@
 """What is to be measured: a plan, and the contenders that come of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ufafuse.benchmarks.methods import methods
 from ufafuse.benchmarks.published import PAPER_SIZE
 from ufafuse.benchmarks.speed.contenders import Spec
+from ufafuse.benchmarks.speed.on_device import DEVICES, found_device, peers_on
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.session import BACKENDS, PRECISIONS
@@ -32,6 +33,8 @@ class Plan:
         profile: Also count the time of each layer.
         provider: ``"cuda"`` or ``"tensorrt"``: ONNX Runtime's sessions run on a GPU, beside OpenVINO's on the CPU.
         streams: Also measure the pairs a second with so many in flight.
+        device: Where the peers of `on_device` run; None: on a GPU where PyTorch sees one, else nowhere.
+        batches: Pairs in a run, of the sessions on whole networks and of those peers.
     """
 
     artefacts: list[Path]
@@ -47,6 +50,8 @@ class Plan:
     profile: bool = False
     streams: tuple[int, ...] = ()
     provider: str = "cpu"
+    device: str | None = None
+    batches: tuple[int, ...] = (1,)
 
     def check(self) -> None:
         """Before minutes of measuring. Raises: InputError, ModelError."""
@@ -62,16 +67,33 @@ class Plan:
         wrong = [name for name in self.precisions if name not in PRECISIONS]
         if wrong:
             raise InputError(f"`precision={wrong[0]}` is not known: choose from {', '.join(PRECISIONS)}.")
+        if self.device not in (None, *DEVICES):
+            raise InputError(f"`device={self.device}` is not known: choose one of {', '.join(DEVICES)}.")
         strange = [name for name in self.backends if name not in BACKENDS]
         if strange:
             raise InputError(f"`backend={strange[0]}` is not known: choose from {', '.join(BACKENDS)}.")
 
     def specs(self) -> list[Spec]:
         """Everything that is to be timed, ours first."""
-        specs = [spec for path in self.artefacts for spec in self.session_specs(path)]
+        specs = [
+            replace(spec, batch=count)
+            for path in self.artefacts
+            for spec in self.session_specs(path)
+            for count in (self.batches if read_manifest(path).role == "whole" else self.batches[:1])
+        ]
         if self.peers:
             specs += [Spec(kind, str(path), threads=self.threads) for path in self._plain() for kind in _PEERS]
+            specs += self._on_device()
         return specs + [Spec("method", name) for name in self.methods]
+
+    def _on_device(self) -> list[Spec]:
+        device = self.device or found_device()
+        return [
+            Spec(kind, str(path), precision=precision, threads=self.threads, device=device, batch=count)
+            for path in self._plain()
+            for kind, precision in (peers_on(device) if device else ())
+            for count in self.batches
+        ]
 
     def session_specs(self, path: Path) -> list[Spec]:
         """The runtime's own sessions that can run a file."""

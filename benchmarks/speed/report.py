@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ufafuse.benchmarks.speed import device_table as on_device
 from ufafuse.benchmarks.speed import layer_tables, tradeoff
 from ufafuse.benchmarks.speed.contenders import OURS
 from ufafuse.benchmarks.speed.plots import latency_plot, layers_plot, rows_of, size_text, sizes, tradeoff_plot
@@ -33,9 +34,10 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     cold = None if row["cold_ms"] is None else row["cold_ms"] / 1e3
     over = row["of_floor"] is not None and row["of_floor"] > 1
     ratios = [given(row["vs_paper"], ".2f"), given(row["of_floor"], ".0%") + ("*" if over else "")]
+    batch = f", batch {row['batch']}" if "batch" in row else ""
     return [
         row["artefact"],
-        row["backend"],
+        row["backend"] + batch,
         row["precision"],
         *times,
         given(row["fps"], ".2f"),
@@ -172,7 +174,7 @@ def markdown(result: Result, plots: list[str]) -> str:
         *(f"![{name}]({name})" for name in plots),
     ]
     for size in sizes(result):
-        parts += [f"## {size_text(size)}", _markdown_table(rows_of(result, size))]
+        parts += [f"## {size_text(size)}", _markdown_table(rows_of(result, size)), *on_device.markdown(result, list(size))]
     if result.get("tradeoff"):
         parts += ["## Time against quality", tradeoff.markdown_table(result)]
     if result.get("throughput"):

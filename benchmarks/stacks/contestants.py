@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ufafuse.benchmarks.contestants import FolderContestant, distinct, fused_folders
 from ufafuse.benchmarks.methods import is_rival, method, methods
+from ufafuse.benchmarks.published import GIVEN, MEASURED, OURS
 from ufafuse.benchmarks.stacks.registered import Placed, Registered, placed
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import Frame
@@ -53,6 +54,11 @@ class StackContestant(ABC):
     name: str
     folds: bool = False
 
+    @property
+    def kind(self) -> str:
+        """What its row is, a key of `published.KINDS`."""
+        return MEASURED
+
     @abstractmethod
     def fused(self, stack: Registered, *, want_height: bool) -> FusedStack:
         """The fused picture of ``stack``, and its heights if they are wanted and it has any. Raises: UfaError."""
@@ -82,6 +88,11 @@ class FoldContestant(StackContestant):
     name: str
     folds = True
 
+    @property
+    def kind(self) -> str:
+        """Of a network of the paper's tables: with our weights."""
+        return OURS if is_rival(self.name) else MEASURED
+
     def fused(self, stack: Registered, *, want_height: bool) -> FusedStack:  # noqa: ARG002 - it has none
         """Fold the frames."""
         chosen, pictures = method(self.name), dict(enumerate(map(stack.white.bytes, stack.frames)))
@@ -104,6 +115,11 @@ class NetworkContestant(StackContestant):
         self.name = self._fuser.model.stem
         self.backend, self.precision = self._fuser.backend, self._fuser.precision
         self.folds = not self._fuser.gathers
+
+    @property
+    def kind(self) -> str:
+        """Of a bundled network: with our weights. Who trained a file is not known."""
+        return OURS if self.name in bundled() else MEASURED
 
     def fused(self, stack: Registered, *, want_height: bool) -> FusedStack:
         """Run the network."""
@@ -136,6 +152,11 @@ class PicturesContestant(StackContestant):
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self._folder = name, FolderContestant(name, folder)
+
+    @property
+    def kind(self) -> str:
+        """Pictures that were given."""
+        return GIVEN
 
     def fused(self, stack: Registered, *, want_height: bool) -> FusedStack:  # noqa: ARG002 - it has none
         """Read the stack's picture, and register it to the frames where it lies elsewhere."""

@@ -73,7 +73,8 @@ def evaluate_stacks(
     rows.sort(key=lambda row: order.index(row.method))
     networks = [contestant for contestant in contestants if isinstance(contestant, NetworkContestant)]
     told = {network.name: {"backend": network.backend, "precision": network.precision} for network in networks}
-    return Evaluation(rows, told, what="stack", bounds=(BEST,))
+    kinds = {contestant.name: contestant.kind for contestant in contestants}
+    return Evaluation(rows, told, what="stack", bounds=(BEST,), kinds=kinds)
 
 
 def _one_stack(

@@ -20,7 +20,7 @@ from ufafuse.benchmarks.stacks.crops import chosen_regions, strip
 from ufafuse.benchmarks.stacks.evaluate import BEST
 from ufafuse.benchmarks.stacks.folders import StackPaths
 from ufafuse.benchmarks.stacks.registered import Registered
-from ufafuse.benchmarks.tables import cell, csv_text, markdown_table
+from ufafuse.benchmarks.tables import cell, csv_text, legend, markdown_table
 from ufafuse.runtime.artefact import atomic_write, write_json
 from ufafuse.runtime.writing import make_folder
 
@@ -93,7 +93,7 @@ class StackPages:
         return [self.folder / name for name in ("index.html", "report.md", "eval.csv", "eval.json")]
 
     def _markdown(self, evaluation: Evaluation, rows: list[TableRow], title: str) -> str:
-        parts = [f"# {title}", _NOTE, markdown_table(rows)]
+        parts = [f"# {title}", _NOTE, markdown_table(rows), f"What the rows are: {legend(rows)}."]
         if evaluation.failed:
             parts.append("## Failed\n\n" + "\n".join(f"- {line}" for line in evaluation.failures()))
         for name in dict.fromkeys(row.name for row in evaluation.rows):

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -16,8 +16,8 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.filebytes import bytes_of
 from ufafuse.runtime.filebytes import kind_of as path_kind
 from ufafuse.runtime.pictures import exif as ex
+from ufafuse.runtime.pictures import quick
 from ufafuse.runtime.pictures.damage import damage_in
-from ufafuse.runtime.pictures.jpegscan import fault_in_scan
 from ufafuse.runtime.pictures.kinds import OPENCV, RAW_SUFFIXES, SNIFFED, kind_of
 from ufafuse.runtime.pictures.metadata import Metadata, metadata_of, segments
 from ufafuse.runtime.pictures.picture import Image, Picture, upright
@@ -29,16 +29,19 @@ _AS_STORED = cv2.IMREAD_UNCHANGED  # EXIF's orientation is applied here, alpha o
 _TURNED_BY_EXIF = frozenset(("JPEG", "PNG", "WebP"))  # an AVIF's own turns are applied by its decoder
 _DEPTHS = frozenset((np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32)))
 
+Inside: TypeAlias = Literal["quickly", "thoroughly"] | None
 _Extra = Callable[[bytes, str, "int | None"], Picture]
 
 
-def read_picture(path: Path, *, most: int | None = None, inside: bool = False) -> Picture:
+def read_picture(path: Path, *, most: int | None = None, inside: Inside = None) -> Picture:
     """Decode a picture file, upright.
 
     Args:
         path: The file.
         most: Pixels that it may declare; None: as `pixels.most_pixels` says for this machine.
-        inside: Look for damage inside a JPEG, which decoders pass over, too; that is a warning. Takes longer than decoding.
+        inside: Look for damage inside a JPEG, too, which decoders pass over; that is a warning. ``"quickly"``: what libjpeg
+            notices, where simplejpeg is installed; ``"thoroughly"``, and where it is not: all that its codes tell, which takes
+            longer than decoding. Of 576 files of which bytes were lost or changed libjpeg noticed 259, their codes tell 282.
 
     Raises:
         InputError: The file is missing, no picture, a stack or a video, damaged, too large, or needs an extra; the text says
@@ -100,7 +103,7 @@ def _raw(data: bytes, name: str, most: int | None) -> Picture:
 
 
 def decode_picture(
-    data: bytes, name: str, *, most: int | None = None, inside: bool = False, kind: str | None = None
+    data: bytes, name: str, *, most: int | None = None, inside: Inside = None, kind: str | None = None
 ) -> Picture:
     """Decode a picture file's bytes; ``name`` stands in the errors. As `read_picture`."""
     kind = kind_of(data[:SNIFFED]) if kind is None else kind
@@ -127,14 +130,19 @@ def decode_picture(
     raise InputError(f"{name} is no image that can be read: give {READ}.")
 
 
-def _by_opencv(data: bytes, name: str, kind: str, most: int | None, *, inside: bool) -> Picture:
-    stored = _stored(data, name, kind, most)
+def _by_opencv(data: bytes, name: str, kind: str, most: int | None, *, inside: Inside) -> Picture:
+    components = _components(data) if kind == "JPEG" else 0
+    quickly = inside == "quickly" and components in (1, 3) and quick.reads_jpeg()
+    stored, damage = _stored(data, name, kind, most, components=components if quickly else 0)
     metadata, warnings = metadata_of(data), list[str]()
     array = _without_false_alpha(stored, data, kind)
-    if kind == "JPEG" and _inks(data):
+    if components == 4:
         metadata = Metadata(None, metadata.exif, metadata.xmp, metadata.dpi)
         warnings.append("its CMYK inks were brought to RGB without their profile")
-    damage = fault_in_scan(data) if kind == "JPEG" and inside else ""
+    if kind == "JPEG" and inside and not quickly:
+        from ufafuse.runtime.pictures.jpegscan import fault_in_scan
+
+        damage = fault_in_scan(data)
     if kind == "GIF":
         warnings.append("of a GIF the first picture is read")
     if kind in _TURNED_BY_EXIF and metadata.exif is not None:
@@ -142,16 +150,25 @@ def _by_opencv(data: bytes, name: str, kind: str, most: int | None, *, inside: b
     return Picture(array, metadata, tuple(warnings), damage, kind=kind)
 
 
-def _stored(data: bytes, name: str, kind: str, most: int | None) -> Image:
-    """The samples as they lie in the file, once its size and its ends were found good."""
+def _stored(data: bytes, name: str, kind: str, most: int | None, *, components: int) -> tuple[Image, str]:
+    """The samples as they lie in the file, once its size and its ends were found good; and what libjpeg noticed inside.
+
+    That is looked for in a JPEG of so many `components`; 0: it is not.
+    """
     size = size_of(data, kind)
     if size is not None:
         check_pixels(size, name, most)
     damage = damage_in(data) or ("it declares no size" if size is None else "")
     if damage:
         raise InputError(f"{name} is damaged ({damage}): record or copy it again.")
+    inside = ""
+    if components:
+        pixels, inside = quick.jpeg_pixels(data, grey=components == 1)
+        if pixels is not None:
+            return pixels, ""
     try:
-        stored = cv2.imdecode(np.frombuffer(data, np.uint8), _AS_STORED)
+        whole = quick.without_deflate(data) if kind == "PNG" else data
+        stored = cv2.imdecode(np.frombuffer(whole, np.uint8), _AS_STORED)
     except (cv2.error, MemoryError) as error:
         raise InputError(f"{name} cannot be decoded: {getattr(error, 'err', '') or error}.") from error
     if stored is None or stored.size == 0:
@@ -163,7 +180,7 @@ def _stored(data: bytes, name: str, kind: str, most: int | None) -> Image:
         raise InputError(f"{name} is a {kind} file that cannot be decoded: record or copy it again.")
     if stored.dtype not in _DEPTHS:
         raise InputError(f"{name} has {stored.dtype} samples: give an image of 8 or 16 bit integers, or of float32.")
-    return np.asarray(stored)
+    return np.asarray(stored), inside
 
 
 def _without_false_alpha(stored: Image, data: bytes, kind: str) -> Image:
@@ -182,10 +199,11 @@ def _bmp_has_alpha(data: bytes) -> bool:
     return header >= 56 and compression in (3, 6) and int.from_bytes(data[66:70], "little") != 0
 
 
-def _inks(data: bytes) -> bool:
-    """Whether a JPEG has four components."""
-    return any(
-        0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and data[start + 5] == 4
+def _components(data: bytes) -> int:
+    """How many a JPEG has: 4 where any of its frames has them; 0 where it does not say."""
+    found = [
+        data[start + 5]
         for marker, start, end in segments(data)
-        if end - start > 5
-    )
+        if end - start > 5 and 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
+    ]
+    return 4 if 4 in found else found[0] if found else 0

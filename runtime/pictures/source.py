@@ -22,20 +22,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.pictures.decode import opened, read_picture
+from ufafuse.runtime.pictures.decode import Inside, opened, read_picture
 from ufafuse.runtime.pictures.kinds import RAW_SUFFIXES, SNIFFED, is_video, kind_of
 from ufafuse.runtime.pictures.metadata import Metadata, metadata_of
 from ufafuse.runtime.pictures.picture import Image, Picture
 from ufafuse.runtime.pictures.shapes import shape_of
-from ufafuse.runtime.pictures.tiff import TiffFile
 from ufafuse.runtime.pixels import check_pixels, most_pixels
+
+if TYPE_CHECKING:
+    from ufafuse.runtime.pictures.tiff import TiffFile
 
 _HEADER = 1 << 20  # bytes in which a picture's header is looked for
 
@@ -163,7 +165,7 @@ class FileFrame(FrameSource):
         inside: Look for damage inside, see `read_picture`.
     """
 
-    def __init__(self, path: Path, *, most: int | None = None, inside: bool = False) -> None:
+    def __init__(self, path: Path, *, most: int | None = None, inside: Inside = None) -> None:
         self.path, self.name = Path(path), str(path)
         self._most, self._inside = most, inside
 
@@ -180,7 +182,7 @@ class FileFrame(FrameSource):
             head = stream.read(_HEADER)
             kind = kind_of(head[:SNIFFED])
             if kind == "TIFF":
-                return TiffFile(stream, self.name).metadata(0)
+                return _tiff(stream, self.name).metadata(0)
             return metadata_of(head + stream.read() if kind == "WebP" else head)
 
     def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -189,11 +191,17 @@ class FileFrame(FrameSource):
             head = stream.read(_HEADER)
             kind = kind_of(head[:SNIFFED])
             if kind == "TIFF" and self.path.suffix.lower() not in RAW_SUFFIXES:
-                tiff = TiffFile(stream, self.name)
+                tiff = _tiff(stream, self.name)
                 if len(tiff) == 1 and not tiff.raw:
                     return tiff.shape(0)
         found = shape_of(head, kind, metadata_of(head))
         return found or super()._shape_and_dtype()
+
+
+def _tiff(stream: IO[bytes], name: str) -> TiffFile:
+    from ufafuse.runtime.pictures.tiff import TiffFile
+
+    return TiffFile(stream, name)
 
 
 class PageFrame(FrameSource):
@@ -289,7 +297,7 @@ def of_arrays(arrays: Sequence[Image], names: Sequence[str] | None = None) -> li
 
 
 @contextlib.contextmanager
-def stack_of(paths: Sequence[Path], *, most: int | None = None, inside: bool = False) -> Iterator[list[FrameSource]]:
+def stack_of(paths: Sequence[Path], *, most: int | None = None, inside: Inside = None) -> Iterator[list[FrameSource]]:
     """The frames of files: one each for a picture, as many as there are for a TIFF of several pages and for a video.
 
     Args:
@@ -306,11 +314,11 @@ def stack_of(paths: Sequence[Path], *, most: int | None = None, inside: bool = F
         yield [frame for path in paths for frame in _frames_of(Path(path), most, files, inside=inside)]
 
 
-def _frames_of(path: Path, most: int, files: contextlib.ExitStack, *, inside: bool) -> list[FrameSource]:
+def _frames_of(path: Path, most: int, files: contextlib.ExitStack, *, inside: Inside) -> list[FrameSource]:
     stream = opened(path)
     kind = kind_of(stream.read(SNIFFED))
     if kind == "TIFF" and path.suffix.lower() not in RAW_SUFFIXES:
-        tiff = TiffFile(stream, str(path))
+        tiff = _tiff(stream, str(path))
         if len(tiff) > 1 and not tiff.raw:
             files.callback(tiff.close)
             return [PageFrame(tiff, path, index, most) for index in range(len(tiff))]

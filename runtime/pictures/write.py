@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from ufafuse.runtime.errors import InputError, OutputError
+from ufafuse.runtime.pictures import quick
 from ufafuse.runtime.pictures.metadata import Metadata, with_metadata
 from ufafuse.runtime.pictures.picture import Image
 from ufafuse.runtime.writing import atomic_write, check_name
@@ -33,7 +34,7 @@ class WriteOptions:
     Args:
         quality: Of JPEG (97 without) and WebP (without: no loss), 1 to 100.
         compression: ``"none"``, ``"fast"`` or ``"small"``, of PNG and TIFF; ``"lzw"`` or ``"zstd"``, of TIFF with the extra
-            ``tiff``. None: PNG as OpenCV does it, TIFF with Deflate.
+            ``tiff``. None: PNG fast (by isal, otherwise as OpenCV does it), TIFF with Deflate.
 
     Raises:
         InputError: A value that is not known.
@@ -146,7 +147,7 @@ def write_image(
         temporary.write_bytes(data)
 
 
-def encoded(path: Path, image: Image, metadata: Metadata | None, options: WriteOptions) -> bytes | memoryview:
+def encoded(path: Path, image: Image, metadata: Metadata | None, options: WriteOptions) -> bytes:
     """A picture as the bytes of a file of this name; nothing is written.
 
     Args:
@@ -165,16 +166,23 @@ def encoded(path: Path, image: Image, metadata: Metadata | None, options: WriteO
             return tiff_bytes(image, metadata, compression=compression, level=level)
         except InputError as error:
             raise OutputError(f"{path} cannot be written: {error}") from error
+    if suffix == ".png" and options.compression in (None, "fast") and quick.writes_png():
+        return _beside(quick.png_bytes(image), image, metadata)
     try:
         done, data = cv2.imencode(suffix, image, _codec_options(suffix, options))
     except cv2.error as error:
         raise OutputError(f"{path} cannot be encoded as {suffix}: {error.err or error}.") from error
     if not done:
         raise OutputError(f"{path} cannot be encoded as {suffix}: choose .png.")
+    return _beside(data.tobytes(), image, metadata)
+
+
+def _beside(data: bytes, image: Image, metadata: Metadata | None) -> bytes:
+    """An encoded picture with what belongs beside its pixels."""
     if metadata is None:
-        return memoryview(np.ascontiguousarray(data).data)
+        return data
     alpha = image.ndim == 3 and image.shape[2] == 4
-    return with_metadata(data.tobytes(), metadata, size=(image.shape[0], image.shape[1]), alpha=alpha)
+    return with_metadata(data, metadata, size=(image.shape[0], image.shape[1]), alpha=alpha)
 
 
 def _codec_options(suffix: str, options: WriteOptions) -> list[int]:

@@ -49,12 +49,7 @@ _WORTH_A_WARP = 0.3  # pixels: below it the interpolation costs more than the sh
 INTERPOLATION = cv2.INTER_CUBIC
 _FARTHEST = 0.15  # of the frame's diagonal, that a corner may move
 _LEAST_SIDE = 32
-_GLANCE_PIXELS = 65_536  # for the check of frames that nobody asked to align: tens of milliseconds
 _LIKENESS_PIXELS = 16_384
-_GLANCE_MOTION = "affine"
-_SURELY_BETTER = 0.7  # as `_CLEARLY_BETTER`, before somebody is warned
-_SEEN = 1.5  # pixels: from here on a shift is told
-_SEEN_AT_GLANCE = 0.15  # pixels of the picture that is glanced at
 
 
 class Crop(NamedTuple):
@@ -142,7 +137,7 @@ def estimate_neighbours(frames: Sequence[Frame], kind: FrameKind, motion: str, *
     with ThreadPoolExecutor(threads) as pool:
         pictures = list(pool.map(lambda frame: comparable(frame, kind, pixels), frames))
         pairs = pairwise(pictures)
-        return list(pool.map(lambda pair: _estimate(pair[0], pair[1], size, motion, _CLEARLY_BETTER), pairs))
+        return list(pool.map(lambda pair: estimate_pictures(pair[0], pair[1], size, motion), pairs))
 
 
 def compared_pixels(size: tuple[int, ...]) -> int:
@@ -150,33 +145,35 @@ def compared_pixels(size: tuple[int, ...]) -> int:
     return int(np.clip(size[0] * size[1] * _SHARE_COMPARED, _LEAST_COMPARED, _MOST_COMPARED))
 
 
-def estimate_pictures(a: Picture, b: Picture, size: tuple[int, ...], motion: str) -> Alignment:
-    """As `estimate`, from what `comparable` made of two frames of ``size``, with `compared_pixels` of them."""
-    return _estimate(a, b, size, motion, _CLEARLY_BETTER)
+def estimate_pictures(
+    a: Picture,
+    b: Picture,
+    size: tuple[int, ...],
+    motion: str,
+    *,
+    better: float = _CLEARLY_BETTER,
+    start: Matrix | None = None,
+) -> Alignment:
+    """As `estimate`, from what `comparable` made of two frames of ``size``.
 
-
-def unaligned_by(near: Frame, other: Frame, kind: FrameKind) -> float:
-    """Pixels that the farthest corner would have to move, by a glance at small pictures; 0 where no shift is seen."""
-    size = near.shape[:2]
-    a, b = (comparable(frame, kind, _GLANCE_PIXELS) for frame in (near, other))
-    found = _estimate(a, b, size, _GLANCE_MOTION, _SURELY_BETTER)
-    reduction = max(1.0, (size[0] * size[1] / _GLANCE_PIXELS) ** 0.5)
-    return found.moved if found.moved >= max(_SEEN, _SEEN_AT_GLANCE * reduction) else 0.0
-
-
-def _estimate(a: Picture, b: Picture, size: tuple[int, ...], motion: str, better: float) -> Alignment:
-    """The motion between two frames of ``size`` from pictures of them, if the pictures agree ``better`` after it."""
+    Args:
+        a, b: The pictures, with `compared_pixels` of them where the result is to move a frame.
+        size: (height, width) of the frames.
+        motion: As `estimate`.
+        better: What may be left of the disagreement before the estimate is believed.
+        start: Takes a pixel of ``a`` to about its place in ``b``; None: that is looked for.
+    """
     if min(size) < _LEAST_SIDE:
         return unmoved(size, 0.0, f"frames below {_LEAST_SIDE} pixels are too small to register")
-    found = _pyramid(a, b, motion)
+    found = _pyramid(a, b, motion) if start is None else start
     if found is None:
         return unmoved(size, 0.0, "the frames have too little in common")
     compared = Compared(a, b)
     found = refined(compared, found, motion)
-    scale = _scaling(size, a.shape)
+    scale = scaling(size, a.shape)
     matrix = scale @ found @ np.linalg.inv(scale)
-    moved, crop = _farthest_move(matrix, size), valid_crop(matrix, size)
-    after, before = _agreement(compared, found), _agreement(compared, np.eye(3))
+    moved, crop = farthest_move(matrix, size), valid_crop(matrix, size)
+    after, before = agreement(compared, found), agreement(compared, np.eye(3))
     if crop is None or moved > _FARTHEST * float(np.hypot(size[0], size[1])):
         return unmoved(size, before, f"the estimate moves a corner by {moved:.0f} pixels, which is no registration")
     if moved < _WORTH_A_WARP:
@@ -235,7 +232,7 @@ def followed(before: Alignment, step: Alignment, size: tuple[int, ...]) -> Align
     """How a frame lies to the reference, from how its neighbour does and from the step between the two."""
     matrix = step.matrix @ before.matrix
     matrix = matrix / matrix[2, 2]
-    crop, distance = valid_crop(matrix, size), _farthest_move(matrix, size)
+    crop, distance = valid_crop(matrix, size), farthest_move(matrix, size)
     if crop is None or distance < _WORTH_A_WARP:
         return replace(step, motion="none", matrix=matrix, moved=0.0, crop=Crop(0, size[0], 0, size[1]))
     motion = step.motion if step.motion != "none" else before.motion
@@ -245,7 +242,7 @@ def followed(before: Alignment, step: Alignment, size: tuple[int, ...]) -> Align
 def inverse(step: Alignment, size: tuple[int, ...]) -> Alignment:
     """The same step seen from the other frame."""
     matrix: Matrix = np.asarray(np.linalg.inv(step.matrix), np.float64)
-    return replace(step, matrix=matrix / matrix[2, 2], moved=_farthest_move(matrix, size))
+    return replace(step, matrix=matrix / matrix[2, 2], moved=farthest_move(matrix, size))
 
 
 def unmoved(size: tuple[int, ...], correlation: float, why: str) -> Alignment:
@@ -277,7 +274,7 @@ def glance(frame: Frame, kind: FrameKind) -> Picture:
     return np.asarray(small / max(float(np.linalg.norm(small)), 1e-12), np.float32)
 
 
-def _scaling(size: tuple[int, ...], reduced: tuple[int, ...]) -> Matrix:
+def scaling(size: tuple[int, ...], reduced: tuple[int, ...]) -> Matrix:
     """Takes a pixel of the reduced picture to the full one; pixels are squares, not points."""
     x, y = size[1] / reduced[1], size[0] / reduced[0]
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1.0]])
@@ -288,7 +285,7 @@ def _pyramid(a: Picture, b: Picture, motion: str) -> Matrix | None:
     levels = [(a, b)]
     while min(levels[-1][0].shape) >= 2 * _COARSEST_SIDE:
         levels.append((cv2.pyrDown(levels[-1][0]), cv2.pyrDown(levels[-1][1])))
-    matrix = _phase_shift(*levels[-1])
+    matrix = phase_shift(*levels[-1])
     for index in range(len(levels) - 1, -1, -1):
         if index == len(levels) - 1 or levels[index][0].size <= _ECC_PIXELS:
             matrix_here = _ecc(*levels[index], matrix, motion)
@@ -296,14 +293,15 @@ def _pyramid(a: Picture, b: Picture, motion: str) -> Matrix | None:
                 return None
             matrix = matrix_here
         if index > 0:
-            scale = _scaling(levels[index - 1][0].shape, levels[index][0].shape)
+            scale = scaling(levels[index - 1][0].shape, levels[index][0].shape)
             # cv2.pyrDown keeps pixel 0 at pixel 0, so between its levels pixels are points.
             scale[:2, 2] = 0
             matrix = scale @ matrix @ np.linalg.inv(scale)
     return matrix
 
 
-def _phase_shift(a: Picture, b: Picture) -> Matrix:
+def phase_shift(a: Picture, b: Picture) -> Matrix:
+    """The shift between two pictures by their phases: takes a pixel of ``a`` to its place in ``b``."""
     window = cv2.createHanningWindow(a.shape[::-1], cv2.CV_32F)
     (x, y), _ = cv2.phaseCorrelate(a, b, window)
     return np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]])
@@ -322,7 +320,7 @@ def _ecc(a: Picture, b: Picture, start: Matrix, motion: str) -> Matrix | None:
     return matrix if np.isfinite(matrix).all() else None
 
 
-def _agreement(compared: Compared, matrix: Matrix) -> float:
+def agreement(compared: Compared, matrix: Matrix) -> float:
     """Correlation of the near picture and the moved other one where both show the scene, made equally sharp; 0 if flat."""
     crop = valid_crop(matrix, compared.shape)
     if crop is None:
@@ -341,7 +339,8 @@ def _corners(size: tuple[int, ...]) -> Matrix:
     return np.array([[0, 0, 1], [right, 0, 1], [right, bottom, 1], [0, bottom, 1]], np.float64).T
 
 
-def _farthest_move(matrix: Matrix, size: tuple[int, ...]) -> float:
+def farthest_move(matrix: Matrix, size: tuple[int, ...]) -> float:
+    """Pixels that the farthest corner of a picture of this (height, width) moves."""
     before = _corners(size)
     after = matrix @ before
     return float(np.hypot(*(after[:2] / after[2] - before[:2])).max())

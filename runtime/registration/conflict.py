@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.frames import Frame, FrameKind
-from ufafuse.runtime.registration.align import comparable
+from ufafuse.runtime.registration.glance import glanced
 from ufafuse.runtime.registration.refine import detail_energy, share_of_near
 
 Floats = NDArray[np.float32]
@@ -41,10 +41,11 @@ class Conflicts:
     Args:
         size: (height, width) of the frames, which lie in one geometry.
         kind: What they are.
+        mapped: Whether `map` will be asked for; otherwise what agrees well enough is not looked at any further.
     """
 
-    def __init__(self, size: tuple[int, int], kind: FrameKind) -> None:
-        self._size, self._kind = size, kind
+    def __init__(self, size: tuple[int, int], kind: FrameKind, *, mapped: bool = True) -> None:
+        self._size, self._kind, self._mapped = size, kind, mapped
         self._before: tuple[Floats, Any] | None = None
         self._found: Floats | None = None
 
@@ -55,11 +56,12 @@ class Conflicts:
             frame: H x W [x 1, 3 or 4].
             covered: H x W, 0 where it shows nothing; None: it shows something everywhere.
         """
-        picture = np.asarray(cv2.GaussianBlur(comparable(frame, self._kind, _PIXELS), (0, 0), _SMOOTH), np.float32)
+        picture = np.asarray(cv2.GaussianBlur(glanced(frame, self._kind, _PIXELS), (0, 0), _SMOOTH), np.float32)
         shown = None if covered is None else _shown(covered, picture.shape)
         if self._before is not None:
             before, seen = self._before
-            found = disagreement(before, picture) * _without_blooms(before, picture)
+            found = disagreement(before, picture, enough=1.0 if self._mapped else _DISAGREE)
+            found *= _without_blooms(before, picture)
             for mask in (shown, seen):
                 if mask is not None:
                     found = found * mask
@@ -82,26 +84,29 @@ class Conflicts:
         return np.asarray(np.clip(cv2.resize(self._found, self._size[::-1], interpolation=cv2.INTER_LINEAR), 0, 1), np.float32)
 
 
-def disagreement(a: Floats, b: Floats) -> Floats:
+def disagreement(a: Floats, b: Floats, *, enough: float = 1.0) -> Floats:
     """One minus the largest correlation of two pictures' structure round each pixel, over differences in focus.
 
     Args:
         a, b: H x W float32, white = 1.
+        enough: A correlation from which on it is no matter how large it is: where every pixel has it, nothing more is tried.
 
     Returns:
         H x W float32 in [0, 1]; 0 where neither shows structure.
     """
     one, other = _Structure.of(a), _Structure.of(b)
     best = one.correlation(other)
+    best[np.maximum(one.variance, other.variance) < _STRUCTURE**2] = 1
     near = np.asarray(share_of_near(detail_energy(a), detail_energy(b)), np.float32)
     for blur in _BLURS:
         soft_a, soft_b = _blurred(a, blur), _blurred(b, blur)
-        np.maximum(best, _Structure.of(soft_a).correlation(other), out=best)
-        np.maximum(best, one.correlation(_Structure.of(soft_b)), out=best)
         # At each place the sharper one is blurred: where two depths meet, neither is so throughout a window.
         mixed = np.asarray(a + near * (soft_a - a), np.float32), np.asarray(soft_b + near * (b - soft_b), np.float32)
         np.maximum(best, _Structure.of(mixed[0]).correlation(_Structure.of(mixed[1])), out=best)
-    best[np.maximum(one.variance, other.variance) < _STRUCTURE**2] = 1
+        if best.min() >= enough:
+            break
+        np.maximum(best, _Structure.of(soft_a).correlation(other), out=best)
+        np.maximum(best, one.correlation(_Structure.of(soft_b)), out=best)
     return np.clip(1 - best, 0, 1)
 
 

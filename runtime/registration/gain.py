@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.frames import Frame, FrameKind
+from ufafuse.runtime.registration.glance import halved
 
 _PIXELS = 65_536  # of the small pictures that are compared
-_BLUR_SIGMA = 2.0
+_GLANCED = 16_384  # where nothing depends on the last thousandth
+_BLUR_SIGMA = 2.0 / _PIXELS**0.5  # of their sides
 _LOW, _HIGH = 0.04, 0.94  # of white: darker levels are noise, lighter ones may be clipped
 _LEAST_SHARE = 0.01  # of the small picture, that must be usable in both frames
 MOST_GAIN = 4.0
@@ -19,7 +21,7 @@ _LIMITS = (1 / MOST_GAIN, MOST_GAIN)
 _STEADY = 1.06  # from one frame to the next: another focus under a steady light (real pairs: 1.013, stacks: 1.05)
 
 
-def gains_to(near: Frame, other: Frame, kind: FrameKind) -> tuple[float, ...]:
+def gains_to(near: Frame, other: Frame, kind: FrameKind, *, pixels: int = _PIXELS) -> tuple[float, ...]:
     """What ``other`` is to be multiplied by, channel by channel, to match ``near``.
 
     The median of the ratios of small, blurred pictures: focus and a pixel of misalignment do not disturb it.
@@ -27,38 +29,46 @@ def gains_to(near: Frame, other: Frame, kind: FrameKind) -> tuple[float, ...]:
     Args:
         near, other: As `frames.check_pair` passed them.
         kind: What they are.
+        pixels: How many the small pictures have, at most about.
 
     Returns:
         One factor for grey frames, three for colour (in the frame's order), in [0.25, 4]; 1 for a channel that is too dark or
         too light almost everywhere.
     """
-    a, b = (_small(frame, kind) for frame in (near, other))
+    a, b = (_small(frame, kind, pixels) for frame in (near, other))
     usable = (a > _LOW) & (a < _HIGH) & (b > _LOW) & (b < _HIGH)
     factors = []
     for channel in range(a.shape[2]):
         here = usable[..., channel]
         enough = here.mean() >= _LEAST_SHARE
-        ratio = float(np.median(a[..., channel][here] / b[..., channel][here])) if enough else 1.0
+        ratio = _median(a[..., channel][here] / b[..., channel][here]) if enough else 1.0
         factors.append(float(np.clip(ratio, *_LIMITS)))
     return tuple(factors)
 
 
+def _median(values: NDArray[Any]) -> float:
+    """As NumPy's own, which imports its masked arrays for it."""
+    middle = (len(values) - 1) // 2, len(values) // 2
+    return float(np.partition(values, middle)[list(middle)].mean())
+
+
 def exposure_warning(frames: Sequence[Frame], kind: FrameKind) -> str:
     """What to tell the user where the exposure jumps from one frame to the next; empty where it is steady."""
-    gains = [float(np.median(gains_to(before, frame, kind))) for before, frame in pairwise(frames)]
+    small = [halved(np.ascontiguousarray(frame), _GLANCED) for frame in frames]
+    gains = [_median(np.array(gains_to(before, frame, kind, pixels=_GLANCED))) for before, frame in pairwise(small)]
     step = max(max(gain, 1 / gain) for gain in gains)
     if step < _STEADY:
         return ""
     return f"the exposure changes by up to {100 * (step - 1):.0f} % between frames, which leaves patches: add `match_gain`."
 
 
-def _small(frame: Frame, kind: FrameKind) -> NDArray[np.float32]:
+def _small(frame: Frame, kind: FrameKind, pixels: int) -> NDArray[np.float32]:
     height, width = frame.shape[:2]
-    factor = min(1.0, (_PIXELS / (height * width)) ** 0.5)
+    factor = min(1.0, (pixels / (height * width)) ** 0.5)
     side = max(1, round(width * factor)), max(1, round(height * factor))
     small = cv2.resize(np.ascontiguousarray(frame), side, interpolation=cv2.INTER_AREA)
     small = small.reshape(side[1], side[0], -1)[..., : 1 if kind.grey else 3].astype(np.float32) / np.float32(kind.unit)
-    return np.asarray(cv2.GaussianBlur(small, (0, 0), _BLUR_SIGMA), np.float32).reshape(small.shape)
+    return np.asarray(cv2.GaussianBlur(small, (0, 0), _BLUR_SIGMA * pixels**0.5), np.float32).reshape(small.shape)
 
 
 def multiplied(frame: Frame, gains: tuple[float, ...], kind: FrameKind) -> Frame:

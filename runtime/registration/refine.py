@@ -63,12 +63,33 @@ def refined(compared: "Compared", matrix: Matrix, motion: str) -> Matrix:
     return _solved(compared, shift, "translation")[0]
 
 
-def _solved(compared: "Compared", matrix: Matrix, motion: str) -> tuple[Matrix, "Equations | None"]:
+def first_step(compared: "Compared", motion: str) -> Matrix | None:
+    """The first of the steps that `refined` takes from no motion at all; None where nothing determines it.
+
+    Args:
+        compared, motion: As `refined`.
+    """
+    if min(compared.shape) < _LEAST_SIDE:
+        return None
+    step = _equations(compared.at(np.eye(3)), _displacements(compared.shape, motion), parts=1).solved()
+    return None if step is None else _as_matrix(step, compared.shape, motion)
+
+
+def without_doubt(compared: "Compared", motion: str) -> Matrix:
+    """As `refined` from no motion at all, without its doubts: scale, turn and the like are kept, whatever the picture tells.
+
+    Args:
+        compared, motion: As `refined`.
+    """
+    return _solved(compared, np.eye(3), motion, parts=1)[0]
+
+
+def _solved(compared: "Compared", matrix: Matrix, motion: str, *, parts: int = _PARTS) -> tuple[Matrix, "Equations | None"]:
     """The motion after Gauss-Newton steps, and the equations of the last one (None: nothing determines it)."""
     fields = _displacements(compared.shape, motion)
     equations: Equations | None = None
     for _ in range(_STEPS):
-        there = _equations(compared.at(matrix), fields)
+        there = _equations(compared.at(matrix), fields, parts=parts)
         step = there.solved()
         if step is None:
             break
@@ -92,23 +113,27 @@ class Equations(NamedTuple):
     right: NDArray[np.float64]
     motion: int
 
-    def solved(self, without: int | None = None) -> NDArray[np.float64] | None:
-        """The change, of all parts or `without` one; None where nothing determines it."""
-        normal, right = self.normal.sum(0), self.right.sum(0)
-        if without is not None:
-            normal, right = normal - self.normal[without], right - self.right[without]
+    def solved(self) -> NDArray[np.float64] | None:
+        """The change, of all parts; None where nothing determines it."""
+        found = self._solutions(self.normal.sum(0)[np.newaxis], self.right.sum(0)[np.newaxis])
+        return None if found is None else found[0]
+
+    def solved_without_each(self) -> NDArray[np.float64] | None:
+        """The change, of all parts but one, for each: parts x P; None where nothing determines one of them."""
+        return self._solutions(self.normal.sum(0) - self.normal, self.right.sum(0) - self.right)
+
+    def _solutions(self, normal: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64] | None:
         for axis in (0, 1):
-            normal[self.motion + axis, self.motion + axis] += _SHIFT_PENALTY * normal[axis, axis]
-        if np.linalg.cond(normal) > 1 / np.finfo(np.float32).eps:
+            normal[:, self.motion + axis, self.motion + axis] += _SHIFT_PENALTY * normal[:, axis, axis]
+        if (np.linalg.cond(normal) > 1 / np.finfo(np.float32).eps).any():
             return None
-        return np.asarray(np.linalg.solve(normal, right)[: self.motion], np.float64)
+        return np.asarray(np.linalg.solve(normal, right[..., np.newaxis])[:, : self.motion, 0], np.float64)
 
 
 def _told(matrix: Matrix, equations: Equations, shape: tuple[int, ...], motion: str) -> bool:
     """Whether the parts of the picture agree that more than a shift happened (a Wald test, its covariance by jackknife)."""
-    without = [equations.solved(part) for part in range(len(equations.normal))]
-    estimates = np.array([estimate for estimate in without if estimate is not None])
-    if len(estimates) < len(without):
+    estimates = equations.solved_without_each()
+    if estimates is None:
         return False
     spread = estimates - estimates.mean(0)
     covariance = (len(estimates) - 1) / len(estimates) * spread.T @ spread
@@ -225,7 +250,7 @@ def _centred(shape: tuple[int, ...]) -> tuple[Picture, Picture]:
     return (rows - np.float32((shape[0] - 1) / 2)) * scale, (columns - np.float32((shape[1] - 1) / 2)) * scale
 
 
-def _equations(alike: Alike, fields: list[tuple[Picture, Picture]]) -> Equations:
+def _equations(alike: Alike, fields: list[tuple[Picture, Picture]], *, parts: int = _PARTS) -> Equations:
     """What determines the change of the parameters that takes the other frame to the near one."""
     a, b = alike.near, alike.other
     across, down = (cv2.Scharr(a + b, cv2.CV_32F, *order)[_SAMPLED] / np.float32(64) for order in ((1, 0), (0, 1)))
@@ -235,10 +260,10 @@ def _equations(alike: Alike, fields: list[tuple[Picture, Picture]]) -> Equations
     jacobian, difference = np.stack(columns), a - b
     height, width = difference.shape
     normals, rights = [], []
-    for row in range(_PARTS):
-        rows = slice(row * height // _PARTS, (row + 1) * height // _PARTS)
-        for column in range(_PARTS):
-            part = rows, slice(column * width // _PARTS, (column + 1) * width // _PARTS)
+    for row in range(parts):
+        rows = slice(row * height // parts, (row + 1) * height // parts)
+        for column in range(parts):
+            part = rows, slice(column * width // parts, (column + 1) * width // parts)
             there = jacobian[(slice(None), *part)].reshape(len(columns), -1)
             normals.append((there @ there.T).astype(np.float64))
             rights.append((there @ difference[part].ravel()).astype(np.float64))

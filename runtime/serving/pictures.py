@@ -19,7 +19,7 @@ from ufafuse.runtime.pictures.write import check_holds, encoded
 from ufafuse.runtime.pixels import check_pixels
 from ufafuse.runtime.serving.asking import Asked
 from ufafuse.runtime.stack import Stacked, StackOptions, made_comparable
-from ufafuse.runtime.stacks.fusing import by_one_rule
+from ufafuse.runtime.stacks.rule import by_one_rule
 
 _BYTES_A_PIXEL = 4  # of a decoded picture, as far as its header tells everywhere
 _EXPANSION = 8  # times a file's bytes, where its header tells no size
@@ -97,7 +97,7 @@ def decoded(uploads: Sequence[Upload], asked: Asked, most: int) -> Brought:
     """
     if len(uploads) < 2:
         raise InputError(f"{len(uploads)} pictures were sent: fusing takes two or more.")
-    pictures = [decode_picture(upload.data, upload.name, most=most, inside=True) for upload in uploads]
+    pictures = [decode_picture(upload.data, upload.name, most=most, inside="quickly") for upload in uploads]
     sources = [ArrayFrame(picture, upload.name) for picture, upload in zip(pictures, uploads, strict=True)]
     options = replace(asked.options, order="bgr")  # as pictures are decoded
     common = common_kind(sources, scale=options.align != "off", convert=asked.convert_profile)

@@ -16,7 +16,8 @@ from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.registration.align import Crop
 from ufafuse.runtime.serving.models import Loaded
 from ufafuse.runtime.stack import Stacked, StackOptions, folded, fuse_stack
-from ufafuse.runtime.stacks.fusing import by_one_rule, fuse_sources
+from ufafuse.runtime.stacks.fusing import fuse_sources
+from ufafuse.runtime.stacks.rule import by_one_rule
 
 _LEAVE_SECONDS = 3.0  # that a fusion in work has at the end
 

@@ -19,8 +19,9 @@ from ufafuse.runtime.memory.tiled import layout_for
 from ufafuse.runtime.memory.tiling import Grid, round_up
 from ufafuse.runtime.memory.usage import available_bytes, resident_bytes
 from ufafuse.runtime.pictures.source import FrameSource
-from ufafuse.runtime.registration.align import Crop, unaligned_by
+from ufafuse.runtime.registration.align import Crop
 from ufafuse.runtime.registration.conflict import Conflicts
+from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.sharpness import confidence
 from ufafuse.runtime.stacks.height import ScorePeaks
 from ufafuse.runtime.stacks.model import Gathering, StackModel
@@ -75,24 +76,6 @@ def fuse_sources(
     numbers = [given.index(source) for source in stack.sources]
     _report(result, stack, numbers)
     return result.cut() if options.crop else result
-
-
-def by_one_rule(fuser: Fuser, count: int, options: StackOptions) -> bool:
-    """Whether `count` frames are fused by one rule over all of them, and so may be read one after the other.
-
-    Raises:
-        InputError: Something is wanted that only such a rule gives, of a network that has none.
-    """
-    more = options.want_height or options.on_aligned is not None
-    if options.method == "pyramid":
-        if options.want_height:
-            raise InputError("the pyramid gives no heights: take `method=network`.")
-        return True
-    if more and not fuser.gathers:
-        raise InputError(
-            f"{fuser.model.name} folds a stack pair by pair, without heights or aligned frames: take `model=ufa-stack`."
-        )
-    return fuser.gathers and (count > 2 or more)
 
 
 def _check_alike(sources: Sequence[FrameSource]) -> None:
@@ -178,7 +161,7 @@ class _Fusion:
         self._reference: Frame | None = None
         self._moved = 0.0
         self._before: Seen | None = None
-        self._conflicts = Conflicts(stack.size, stack.kind)
+        self._conflicts = Conflicts(stack.size, stack.kind, mapped=options.want_conflicts)
         self._compared: int | None = None
 
     def run(self) -> Stacked:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import cv2
@@ -29,11 +29,12 @@ _MOTION_FROM = 6  # frames that say how fast the scene moves
 _FARTHEST = (
     0.5 / 8
 )  # of the picture, that the scene may move in one cycle: half a cell; what moves faster has a cycle of its own
-_EFFECTIVE_CELLS = 8.0  # the grid's cells go together: so many independent ones they are worth
+_EFFECTIVE_CELLS = 3.0  # the grid's cells go together, most of all where the scene moves: they are worth as many alone
 _FOLLOW_SCENE, _FOLLOW_FOCUS, _FOLLOW_NOISE = 0.5, 0.6, 0.2
 _LEAST_NOISE = 0.02**2
-_LOST = (0.04, 0.02)  # chance that one or two frames more are missing than is known
-_ANYWHERE = 0.04  # and that the cycle is anywhere
+_SLIPS = (0.01, 0.1)  # chance that the order does not hold: at least, and until the frames have said how often
+_LOST = (0.4, 0.2)  # of those: one or two frames more are missing than is known; otherwise the cycle is anywhere
+_SURE = 0.95  # chance from which a frame's place is believed
 _BLIND = 0.6  # of what settings differ by: with so much noise the pictures say nothing
 _MISSTEPS, _FOLLOW_MISSTEPS = 0.12, 0.02  # of the frames, that come out of turn: this is not the cycle
 
@@ -45,9 +46,10 @@ class Cycle:
     Args:
         planes: Focus settings in it.
         step: Frames of each setting, those that settle among them.
-        used: Which of them, counted from where the learner began, is taken of each setting.
+        used: The place of the frame that is taken of the first setting; that of the next is ``step`` places on.
         focus: Where each frame of the cycle is sharp, less what all have in common: frames x cells.
         noise: Mean square by which frames of one place in the cycle differ.
+        back: After the last setting those between come again, in reverse (0 1 2 1), and are passed over.
     """
 
     planes: int
@@ -55,16 +57,25 @@ class Cycle:
     used: int
     focus: Array
     noise: float
+    back: bool = False
 
     @property
     def frames(self) -> int:
         """Frames in one cycle."""
-        return self.planes * self.step
+        return _visits(self.planes, back=self.back) * self.step
+
+    def from_the_other_end(self) -> Cycle:
+        """Of one that goes back: with the last setting as the first, and the way back as the way."""
+        return replace(self, used=(self.used + (self.planes - 1) * self.step) % self.frames)
 
     def plane_at(self, place: int) -> int | None:
         """The setting whose settled frame stands at ``place`` of the cycle; None where frames settle or come again."""
         at = (place - self.used) % self.frames
-        return at // self.step if at % self.step == 0 else None
+        return at // self.step if at % self.step == 0 and at < self.planes * self.step else None
+
+
+def _visits(planes: int, *, back: bool) -> int:
+    return 2 * (planes - 1) if back else planes
 
 
 class CycleLearner:
@@ -79,8 +90,15 @@ class CycleLearner:
     def __init__(self, planes: int, least_step: int = 1, *, strict: bool = False) -> None:
         self._planes = planes
         self._strict = strict
-        self._steps = range(least_step, max(MOST_PER_STEP, least_step) + 1)
-        longest = planes * self._steps[-1]
+        most = max(MOST_PER_STEP, least_step)
+        longest = planes * most
+        self._most_for_sure = _WAIT_FOR_SURE * 2 * longest
+        # By length. Of one length, that which goes back is looked for first: it has to be as its own mirror image.
+        shapes = [(step, back) for step in range(least_step, most + 1) for back in (True, False) if planes > 2 or not back]
+        lengths = {shape: _visits(planes, back=shape[1]) * shape[0] for shape in shapes}
+        self._shapes = sorted((shape for shape in shapes if lengths[shape] <= longest), key=lengths.__getitem__)
+        self._lengths = sorted({lengths[shape] for shape in self._shapes})
+        self._of_length = {length: [it for it in self._shapes if lengths[it] == length] for length in self._lengths}
         self._seen: deque[Array] = deque(maxlen=max(2 * longest, longest + _LEAST_COMPARED))
         self._small: deque[Array | None] = deque(maxlen=_MOTION_FROM)
         self.looked_at = 0
@@ -88,7 +106,7 @@ class CycleLearner:
     @property
     def patience(self) -> int:
         """Frames within which a cycle is found where there is one, lost frames and all."""
-        return 2 * _WAIT_FOR_SURE * 2 * self._planes * self._steps[-1]
+        return 2 * self._most_for_sure
 
     def look(self, sharpness: Array, small: Array | None = None) -> Cycle | None:
         """Take one frame; the cycle once it is known, this frame being its last place.
@@ -101,69 +119,89 @@ class CycleLearner:
         self._small.append(small)
         self.looked_at += 1
         unlike = self._unlike(stop_below=_SURELY)
-        likely = None
-        if unlike and unlike[-1][1] <= _SURELY:
+        likely, sure = None, bool(unlike) and unlike[-1][1] <= _SURELY
+        if sure:
             likely = unlike[-1][0]
-        elif not self._strict and self.looked_at > _WAIT_FOR_SURE * 2 * self._planes * self._steps[-1]:
+        elif not self._strict and self.looked_at > self._most_for_sure:
             # A lost frame spoils what is learnt from it, and a scene that moves does so all the time.
+            # Whether it goes back is not to be seen then.
+            unlike = [(length, value) for length, value in unlike if length % self._planes == 0]
             least = min(value for _, value in unlike)
-            likely = next(step for step, value in unlike if value <= 1.5 * least) if least <= _COMES_AGAIN else None
+            likely = next(length for length, value in unlike if value <= 1.5 * least) if least <= _COMES_AGAIN else None
         seen = None if likely is None or self._scene_moved(likely) else self._seen_for(likely)
-        return None if likely is None or seen is None else self._made(seen, likely)
+        if likely is None or seen is None:
+            return None
+        made = (self._made(seen, step, back=back) for step, back in self._of_length[likely] if sure or not back)
+        return next((cycle for cycle in made if cycle is not None), None)
 
-    def _scene_moved(self, step: int) -> bool:
+    def _scene_moved(self, length: int) -> bool:
         """Whether the scene went so far in one cycle that what is seen may be its own structure that passes by."""
         shown = [small for small in list(self._small)[-_MOTION_FROM:] if small is not None]
         if len(shown) < 2:
             return False
         moved = float(np.median([_moved(then, now) for then, now in pairwise(shown)]))
-        return moved * self._planes * step > _FARTHEST * shown[0].shape[0]
+        return moved * length > _FARTHEST * shown[0].shape[0]
 
     def _unlike(self, stop_below: float) -> list[tuple[int, float]]:
-        """For each length of step, how unlike frames are between which one cycle would lie: in parts of what others are.
+        """For each length of a cycle, how unlike frames are between which one would lie: in parts of what others are.
 
         Args:
             stop_below: The first that is as like as that is the last.
         """
         found = []
-        for step in self._steps:
-            seen = self._seen_for(step)
+        for length in self._lengths:
+            seen = self._seen_for(length)
             if seen is None:
                 break
-            length = self._planes * step
             again = _mean_square(seen[length:] - seen[:-length])
             others = float(np.mean([_mean_square(seen[length:] - seen[length - lag : -lag]) for lag in range(1, length)]))
-            found.append((step, again / others if others >= _REAL else np.inf))
+            found.append((length, again / others if others >= _REAL else np.inf))
             if found[-1][1] <= stop_below:
                 break
         return found
 
-    def _seen_for(self, step: int) -> Array | None:
-        """The frames that a cycle of ``step`` frames a setting is judged by; None where they are not there yet."""
-        length = self._planes * step
+    def _seen_for(self, length: int) -> Array | None:
+        """The frames that a cycle of ``length`` frames is judged by; None where they are not there yet."""
         needed = length + max(length, _LEAST_COMPARED)
         return np.stack(list(self._seen)[-needed:]) if len(self._seen) >= needed else None
 
-    def _made(self, seen: Array, step: int) -> Cycle | None:
-        length = self._planes * step
+    def _made(self, seen: Array, step: int, *, back: bool) -> Cycle | None:
+        length = _visits(self._planes, back=back) * step
         again = _mean_square(seen[length:] - seen[:-length])
         # The last frame stands at the last place.
         focus = seen[-2 * length :].reshape(2, length, -1).mean(axis=0)
         focus = focus - focus.mean(axis=0)
-        used = _settled(focus, self._planes, step)
+        used = _settled(focus, step)
         chosen = focus[used::step]
-        apart = [_mean_square(chosen[i] - chosen[j]) for i in range(self._planes) for j in range(i)]
-        if min(apart) < max(_REAL, again):
+        end, unlike = _turning_point(chosen) if back else (0, 0.0)
+        chosen = np.roll(chosen, -end, axis=0)[: self._planes]
+        apart = min(_mean_square(chosen[i] - chosen[j]) for i in range(self._planes) for j in range(i))
+        if apart < max(_REAL, again) or unlike > _COMES_AGAIN * apart:
             return None  # two settings that look alike: the cycle has other settings than these
-        return Cycle(self._planes, step, used, focus, max(again / 2, _LEAST_NOISE))
+        return Cycle(self._planes, step, used + end * step, focus, max(again / 2, _LEAST_NOISE), back)
 
 
-def _settled(focus: Array, planes: int, step: int) -> int:
+def _turning_point(visits: Array) -> tuple[int, float]:
+    """Where a way there and back turns for the first time, and by how much what stands around it is no mirror image.
+
+    Args:
+        visits: The settings in the order in which the focus comes to them: the ends once, those between twice.
+    """
+    count = len(visits)
+    unlike = []
+    for end in range(count // 2):  # at the other end it turns too
+        way = np.roll(visits, -end, axis=0)
+        unlike.append(max(_mean_square(way[place] - way[-place]) for place in range(1, count // 2)))
+    end = int(np.argmin(unlike))
+    return end, unlike[end]
+
+
+def _settled(focus: Array, step: int) -> int:
     """Which frame of each step is the most settled: where settings lie farthest apart, and the last of those that do."""
     spread = np.array([_spread(focus[offset::step]) for offset in range(step)])
     good = spread >= _AS_FAR * spread.max()
     if good.all():  # the step begins where frames change most
-        change = np.square(focus - np.roll(focus, 1, axis=0)).mean(axis=1).reshape(planes, step).sum(axis=0)
+        change = np.square(focus - np.roll(focus, 1, axis=0)).mean(axis=1).reshape(-1, step).sum(axis=0)
         return int(np.argmax(change) - 1) % step
     ends = [offset for offset in range(step) if good[offset] and not good[(offset + 1) % step]]
     return max(ends, key=lambda offset: spread[offset])
@@ -214,6 +252,7 @@ class CycleTracker:
         self._place = cycle.frames - 1
         self._chance = np.zeros(cycle.frames)
         self._chance[-1] = 1.0
+        self._slips = _SLIPS[1]
         self._scene = scene.reshape(-1) - self._focus[-1]
         self._blind_for = 0
         self._missteps = 0.0
@@ -233,24 +272,34 @@ class CycleTracker:
         seen = sharpness.reshape(-1) - self._scene
         distance = np.square(seen - self._focus).mean(axis=1)
         likely = np.exp(-_EFFECTIVE_CELLS * (distance - distance.min()) / (2 * self._noise))
-        chance = self._expected(steps) * (likely + 1e-12)
-        self._chance = chance / chance.sum()
-        place = int(np.argmax(self._chance))
+        place = self._followed(likely + 1e-12, steps)
         out_of_turn = place != (self._place + steps) % self.cycle.frames
         self._missteps += _FOLLOW_MISSTEPS * (out_of_turn - self._missteps)
         self._place = place
         self._learn(seen, place, float(distance[place]))
         return place
 
-    def _expected(self, steps: int) -> Array:
+    @property
+    def sure(self) -> bool:
+        """Whether the focus of the last frame is beyond doubt; what is not is better passed over than fused."""
+        apart = np.square(self._focus - self._focus[self._place]).mean(axis=1)
+        return float(self._chance[apart <= _SETTLED * apart.max()].sum()) >= _SURE
+
+    def _followed(self, likely: Array, steps: int) -> int:
+        """The most likely place by what the frame shows and what the order says; how often the order fails is learnt."""
         before = self._chance
-        if not self._by_order:
-            return np.full(before.shape, 1 / before.size)
-        sure = 1 - sum(_LOST) - _ANYWHERE
-        expected = sure * np.roll(before, steps)
-        for more, chance in enumerate(_LOST, start=1):
-            expected = expected + chance * np.roll(before, steps + more)
-        return np.asarray(expected + _ANYWHERE / before.size)
+        if self._by_order:
+            in_turn = (1 - self._slips) * np.roll(before, steps) * likely
+            slipped = (1 - sum(_LOST)) / before.size + sum(
+                chance * np.roll(before, steps + more) for more, chance in enumerate(_LOST, start=1)
+            )
+            chance = in_turn + self._slips * slipped * likely
+            slip = 1 - float(in_turn.sum() / chance.sum())
+            self._slips = float(np.clip(self._slips + _FOLLOW_MISSTEPS * (slip - self._slips), *_SLIPS))
+        else:
+            chance = likely
+        self._chance = chance / chance.sum()
+        return int(np.argmax(self._chance))
 
     def _learn(self, seen: Array, place: int, distance: float) -> None:
         self._noise = max(_LEAST_NOISE, self._noise + _FOLLOW_NOISE * (distance - self._noise))

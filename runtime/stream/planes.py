@@ -5,7 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from ufafuse.runtime.stream.cycle import MOST_PER_STEP, Cycle, CycleLearner, CycleTracker, settled_after
 from ufafuse.runtime.stream.focus import OrderSorter, SharpnessSorter, Steps, sharpness_of, small_of
@@ -180,7 +183,7 @@ class ByCycle(Sorter):
         sharpness = sharpness_of(frame.array)
         if self._tracker is not None:
             place = self._tracker.place_of(sharpness, steps)
-            plane = self._plane(place)
+            plane = self._plane(place) if self._tracker.sure else None
             if self._tracker.astray or self._learner is not None:
                 self._learn_anew(frame, sharpness, plane)
             return [(frame, plane)]
@@ -230,6 +233,12 @@ class ByCycle(Sorter):
             return out
         places = self._places_back(found, kept)
         self._first = next((plane for plane in map(found.plane_at, places) if plane is not None), 0)
+        if found.back:
+            self._first = 0
+            other = found.from_the_other_end()
+            ends = ((found.plane_at(place), other.plane_at(place)) for place in places)
+            if next((way for way in ends if 0 in way), (0, 0))[0] != 0:  # it came to the other end first
+                self._tracker.cycle = other
         return out + [(frame, self._plane(place)) for (frame, _, _), place in zip(kept, places, strict=True)]
 
     @staticmethod
@@ -240,6 +249,8 @@ class ByCycle(Sorter):
             found: The frame at its last place has come.
             last: The setting that this frame was said to be of.
         """
+        if found.back:
+            return 0  # an end, wherever it began
         now = found.plane_at(found.frames - 1)
         if now is not None and last is not None:
             return (now - last) % found.planes
@@ -247,7 +258,7 @@ class ByCycle(Sorter):
 
     def _places_back(self, found: Cycle, kept: list[tuple[Frame, Array, int]]) -> list[int]:
         """The places of the frames that led to ``found``, the last of which stands at its last place."""
-        mirrored = Cycle(found.planes, found.step, found.used, found.focus[::-1].copy(), found.noise)
+        mirrored = replace(found, focus=found.focus[::-1].copy())
         # Read backwards, with the cycle backwards, the last frame is the place before the first one.
         back = CycleTracker(mirrored, kept[-1][1].reshape(-1) - found.focus[-1] + mirrored.focus[-1])
         places = []
@@ -282,25 +293,37 @@ class ByCycle(Sorter):
         found = self._learner.look(sharpness, small_of(frame.array))
         if found is not None:
             self._learner = None
+            if found.back and self._tracker is not None:
+                found = _same_way_round(found, self._tracker.cycle)
             self._tracker = CycleTracker(found, sharpness, by_order=self._by_order)
             self._first = self._called_first(found, last)
             self._say(found)
 
     def _say(self, found: Cycle) -> None:
-        if self._told.get("frames") == found.frames:
+        if (self._told.get("frames"), self._told.get("back", False)) == (found.frames, found.back):
             return
-        self._told = {"frames": found.frames, "frames_a_plane": found.step}
+        self._told = {"frames": found.frames, "frames_a_plane": found.step} | ({"back": True} if found.back else {})
         assumed = self._settle + 1 if isinstance(self._settle, int) else 1
-        if found.step != assumed or self._settle == AUTO:
+        if found.step != assumed or self._settle == AUTO or found.back:
             passed = found.step - 1
             self._tell(
-                f"the focus moves in a cycle of {found.frames} frames, {found.step} at each of {found.planes} settings: "
-                f"{passed or 'none'} of them {'is' if passed == 1 else 'are'} passed over"
+                f"the focus moves {'there and back ' if found.back else ''}in a cycle of {found.frames} frames, {found.step} "
+                f"at each of {found.planes} settings: {passed or 'none'} of them {'is' if passed == 1 else 'are'} passed over"
+                + (", and all on the way back" if found.back else "")
             )
 
     def end(self) -> Sorted:
         """What was kept is taken in turn where no cycle was found."""
         return self._replayed(self._until)
+
+
+def _same_way_round(found: Cycle, before: Cycle) -> Cycle:
+    """``found``, with that end as the first one that was so before."""
+    if not before.back:
+        return found
+    first, last = before.focus[before.used], before.focus[before.from_the_other_end().used]
+    here = found.focus[found.used]
+    return found if np.square(here - first).mean() <= np.square(here - last).mean() else found.from_the_other_end()
 
 
 def sorter_for(planes: int, settle: Settle, by: str, *, live: bool, by_index: bool, tell: Callable[[str], None]) -> Sorter:

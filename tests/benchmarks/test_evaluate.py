@@ -16,13 +16,13 @@ from ufafuse.benchmarks import contestants, page
 from ufafuse.benchmarks import evaluate as evaluate_module
 from ufafuse.benchmarks.contestants import FolderContestant, MethodContestant, alike
 from ufafuse.benchmarks.evaluate import chosen_pairs, evaluate
-from ufafuse.benchmarks.metrics import METRICS, score
+from ufafuse.benchmarks.metrics import JUDGES, METRICS, score
 from ufafuse.commands import bench as commands
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.models import DEFAULT
 
-ALL_METRICS = {*METRICS, "PSNR", "SSIM"}
+ALL_METRICS = {*METRICS, *JUDGES, "PSNR", "SSIM"}
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_pictures_of_a_fast_network_do_not_pile_up(pair_folder, fake_fuser, monk
     monkeypatch.setattr(evaluate_module, "wait", executor.wait)
     monkeypatch.setattr(evaluate_module, "as_completed", lambda futures: [*executor.wait(futures)[0]] * len(futures))
     pairs, compared = chosen_pairs(pair_folder) * 5, contestants.contestants(fused=[], models=["ufa"], method_names=[])
-    rows = evaluate_module._rows(executor, 2, [(compared[0], pair) for pair in pairs], None)
+    rows = evaluate_module._rows(executor, 2, [(compared[0], pair) for pair in pairs], evaluate_module._How())
     assert len(list(rows)) == len(pairs)
     assert executor.most == 4
 
@@ -133,7 +133,7 @@ def test_a_killed_process_is_one_clear_error(pair_folder, monkeypatch):
     ("raised", "reason"), [(MemoryError(), "MemoryError: a smaller picture"), (cv2.error("too big"), "too big")]
 )
 def test_a_pair_too_large_for_the_memory_is_a_failed_row(pair_folder, monkeypatch, raised, reason):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise raised
 
     monkeypatch.setattr(evaluate_module, "score", refuse)
@@ -212,7 +212,7 @@ def test_a_grey_and_a_colour_frame_are_evaluated_together(tmp_path, synthetic):
     cv2.imwrite(str(tmp_path / "street_A.png"), near[..., 1])
     cv2.imwrite(str(tmp_path / "street_B.png"), far)
     evaluation = evaluate(chosen_pairs(tmp_path), [MethodContestant("lap")], jobs=1)
-    assert set(evaluation.rows[0].metrics) == set(METRICS)
+    assert set(evaluation.rows[0].metrics) == {*METRICS, *JUDGES}
 
 
 def test_a_pattern_without_a_pair_is_refused(pair_folder):
@@ -227,12 +227,14 @@ def test_the_command_writes_a_page_with_every_picture_it_shows(run, pair_folder,
     assert result.exit_code == 0, result.output
     html = (out / "index.html").read_text()
     assert "UFA-FUSE" in html
-    assert "published" in html
+    assert "printed, other pairs" in html
+    assert "Table V is of the 20 Lytro pairs and yours are other pairs" in html
+    assert "Burt and Adelson" in html
     for picture in ("sources/near/one.png", "sources/truth/two.png", "fused/lap/one.png"):
         assert (out / picture).is_file()
         assert f'src="{picture}"' in html
-    assert "| lap | measured |" in (out / "report.md").read_text().replace("**", "")
-    assert read_image(out / "closeups" / "one.png").ndim == 3
+    assert "| lap | run here |" in (out / "report.md").read_text().replace("**", "")
+    assert read_image(out / "closeups" / "one.jpg").ndim == 3
     rows = list(csv.DictReader((out / "eval.csv").open()))
     assert [row["name"] for row in rows] == ["one", "two"] * 2 + ["mean"] * 2
     assert float(rows[2]["PSNR"]) > 25
@@ -246,6 +248,19 @@ def test_the_command_prints_one_json_object(run, pair_folder):
     assert set(answer["rows"][0]["metrics"]) == ALL_METRICS
     assert set(answer["mean"]) == {"average"}
     assert answer["networks"] == {}
+    assert answer["kinds"] == {"average": "measured"}
+    assert "table" not in answer
+
+
+def test_the_table_is_in_the_json_with_what_each_row_is(run, pair_folder, tmp_path):
+    out = tmp_path / "out"
+    command = ("eval", "--pairs", pair_folder, "--methods", "average", "--jobs", 1, "--table", "VI", "--json", "-o", out)
+    answer = json.loads(run(*command, "--show", "t*").stdout)
+    assert answer["table"]["number"] == "VI"
+    assert answer["table"]["same_pairs"] is False
+    assert [row["what"] for row in answer["table"]["rows"][:2]] == ["run here", "printed, other pairs"]
+    assert (out / "closeups" / "two.jpg").is_file()
+    assert not (out / "closeups" / "one.jpg").exists()
 
 
 def test_metrics_that_are_not_defined_are_null_in_json(run, tmp_path):
@@ -261,7 +276,7 @@ def test_a_failed_pair_is_listed_and_the_command_ends_with_one(run, pair_folder,
     result = run("eval", "--pairs", pair_folder, "--fused", fused_folder, "--jobs", 1)
     assert result.exit_code == 1
     assert "theirs, two:" in result.stderr
-    assert "theirs, measured: a mean over only 1 of 2 pairs" in result.stderr.replace("\n", " ")
+    assert "theirs, given: a mean over only 1 of 2 pairs" in result.stderr.replace("\n", " ")
 
 
 @pytest.mark.parametrize(
@@ -271,6 +286,9 @@ def test_a_failed_pair_is_listed_and_the_command_ends_with_one(run, pair_folder,
         (["--fused", "nowhere"], "--fused nowhere is not a folder"),
         (["--methods", "lap", "--table", "XX"], "--table XX is not one of the paper's"),
         (["--methods", "lap", "--only", "zzz"], "no pair in"),
+        (["--methods", "lap", "--lpips", "resnet"], "--lpips resnet is not known: choose alex, vgg, squeeze"),
+        (["--methods", "lap", "--show", "one"], "--show is about the page: add -o OUT"),
+        (["--methods", "lap", "--show", "zzz", "-o", "new"], "no pair that is scored has a name like --show zzz"),
     ],
 )
 def test_bad_usage_ends_with_two_and_one_sentence(run, pair_folder, arguments, message):

@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 from ufafuse.benchmarks.speed import bench as bench_module
 from ufafuse.benchmarks.speed import layer_tables, peaks
 from ufafuse.benchmarks.speed.bench import bench
-from ufafuse.benchmarks.speed.contenders import Spec, open_contender
+from ufafuse.benchmarks.speed.contenders import Spec
 from ufafuse.benchmarks.speed.frames import graph_inputs
 from ufafuse.benchmarks.speed.layers import arithmetic_of, counted, group_of, profile_entry
+from ufafuse.benchmarks.speed.opening import open_contender
 from ufafuse.benchmarks.speed.plan import Plan
 from ufafuse.benchmarks.speed.work import count_work
 from ufafuse.commands import bench as commands

@@ -7,7 +7,20 @@ import numpy as np
 import pytest
 from scipy import ndimage, signal
 
-from ufafuse.benchmarks.metrics import METRICS, contrast, edges, fidelity, levels, planes, score, similarity, truth, wavelets
+from ufafuse.benchmarks.metrics import (
+    JUDGES,
+    METRICS,
+    contrast,
+    edges,
+    fidelity,
+    information,
+    levels,
+    planes,
+    score,
+    similarity,
+    truth,
+    wavelets,
+)
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
 
@@ -182,6 +195,59 @@ def test_multiscale_edges_crops_to_multiples_of_four():
     assert wavelets.multiscale_edges(plane, plane, plane) == pytest.approx(3.0)
 
 
+def test_shared_information_of_few_levels_is_worked_out_by_hand():
+    four, two, one = np.array([[0.0, 1, 2, 3]] * 2), np.array([[0.0, 0, 9, 9]] * 2), np.full((2, 4), 5.0)
+    # The entropies are 2, 1 and 0 bits; two levels made of four tell 1 bit of them.
+    assert information.shared_information(two, two, two) == pytest.approx(2.0)
+    assert information.shared_information(two, one, two) == pytest.approx(1.0)
+    assert information.shared_information(four, one, two) == pytest.approx(2 / 3)
+    assert math.isnan(information.shared_information(one, two, one))
+
+
+def test_nonlinear_correlation_of_few_levels_is_worked_out_by_hand():
+    two = np.array([[0.0, 0, 9, 9]] * 2)
+
+    def from_eigenvalues(*values):
+        return 1 + sum(value / 3 * math.log(value / 3, 256) for value in values)
+
+    # One bit shared is 1/8 of a digit of base 256: 1 on the diagonal, 1/8 beside it.
+    assert information.nonlinear_correlation(two, two, two) == pytest.approx(from_eigenvalues(1.25, 0.875, 0.875))
+    across = np.array([[0.0, 0, 0, 0], [1, 1, 1, 1]])
+    assert information.nonlinear_correlation(two, across, two) == pytest.approx(from_eigenvalues(1.125, 1, 0.875))
+    one = np.full((2, 4), 5.0)
+    assert information.nonlinear_correlation(two, across, one) == pytest.approx(1 - math.log(3, 256))
+
+
+def test_weighted_similarity_in_two_windows_is_worked_out_by_hand():
+    near, far, fused = np.random.default_rng(6).random((3, 11, 12))
+    near[:, 1:] *= 0.3
+    offsets = np.arange(-5, 6)
+    window = np.exp(-(offsets[:, None] ** 2 + offsets[None] ** 2) / (2 * 1.5**2))
+    window /= window.sum()
+    qualities, weights = [], []
+    for cut in (np.s_[:, :11], np.s_[:, 1:]):
+        f = fused[cut] * 255
+        likeness, variance = [], []
+        for source in (near, far):
+            s = source[cut] * 255
+            (ms, mf), (vs, vf) = ((np.sum(window * p) for p in pair) for pair in ((s, f), (s * s, f * f)))
+            vs, vf, both = vs - ms**2, vf - mf**2, np.sum(window * s * f) - ms * mf
+            likeness.append((2 * ms * mf + 6.5025) * (2 * both + 58.5225) / (ms**2 + mf**2 + 6.5025) / (vs + vf + 58.5225))
+            variance.append(vs)
+        qualities.append(np.average(likeness, weights=variance))
+        weights.append(max(variance))
+    expected = np.mean(qualities), np.average(qualities, weights=weights)
+    assert similarity.weighted_similarity(near, far, fused) == pytest.approx(expected, abs=1e-9)
+
+
+def test_weighted_similarity_takes_the_source_that_has_detail():
+    textured, flat = np.random.default_rng(7).random((16, 16)), np.full((16, 16), 0.5)
+    assert similarity.weighted_similarity(textured, flat, textured) == pytest.approx((1, 1), abs=1e-9)
+    assert similarity.weighted_similarity(textured, flat, flat)[1] < 0.1
+    assert similarity.weighted_similarity(flat, flat, flat) == pytest.approx((1, 1))
+    assert all(map(math.isnan, similarity.weighted_similarity(*[flat[:10]] * 3)))
+
+
 def test_psnr_of_one_level_everywhere_is_forty_eight_decibels():
     black = np.zeros((16, 16, 3), np.uint8)
     assert truth.psnr(black, black + 1) == pytest.approx(20 * math.log10(255))
@@ -205,8 +271,8 @@ def test_ssim_matches_scikit_image_inside_the_border(synthetic):
 
 def test_score_names_every_metric_in_the_order_of_the_paper(synthetic):
     near, far, sharp = synthetic
-    assert tuple(score(near, far, near)) == METRICS
-    assert tuple(score(near, far, near, sharp)) == (*METRICS, "PSNR", "SSIM")
+    assert tuple(score(near, far, near)) == (*METRICS, *JUDGES)
+    assert tuple(score(near, far, near, sharp)) == (*METRICS, *JUDGES, "PSNR", "SSIM")
 
 
 def test_score_of_a_grey_pair_equals_the_same_pair_as_three_equal_channels(synthetic):
@@ -223,7 +289,7 @@ def test_score_reads_sixteen_bit_and_float_pictures_as_the_same_levels(synthetic
 
 def test_score_mixes_a_grey_with_a_colour_picture(synthetic):
     near, far, sharp = synthetic
-    assert set(score(near[..., 1], far, sharp, sharp[..., 1])) == {*METRICS, "PSNR", "SSIM"}
+    assert set(score(near[..., 1], far, sharp, sharp[..., 1])) == {*METRICS, *JUDGES, "PSNR", "SSIM"}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ufafuse.benchmarks.published import PAPER_MS, other_pairs, published_table
+from ufafuse.benchmarks.published import AUTHORS, GIVEN, MEASURED, OURS, PAPER_MS, TableRow, published_table
+from ufafuse.benchmarks.tables import TIME, best, columns, legend, markdown_table, with_published
 from ufafuse.runtime.errors import InputError
 
 
@@ -36,21 +37,46 @@ def test_an_unknown_table_is_answered_with_the_known_ones():
         published_table("IX")
 
 
-LYTRO = [f"lytro_{number:02d}" for number in range(1, 21)]
+def _run_here():
+    kinds = {"dwt": MEASURED, "rival-ifcnn": OURS, "rival-ifcnn-theirs": AUTHORS, "ufa": OURS, "ufa-edge": OURS, "DRPL": GIVEN}
+    return [TableRow(name, kind, {"AVG": 9.0}, 0.5) for name, kind in kinds.items()]
 
 
-@pytest.mark.parametrize(
-    ("number", "names", "told"),
-    [
-        ("V", LYTRO, ""),
-        ("v", [name.replace("_", "-") for name in LYTRO], ""),
-        ("V", LYTRO[:7], "yours are 7 of them"),
-        ("V", [*LYTRO, "mine"], "yours are 20 of them"),
-        ("V", ["a", "b"], "yours are other pairs"),
-        ("VI", ["a", "b"], "Table VI is of the paper's own pairs"),
-    ],
-)
-def test_means_of_other_pairs_do_not_stand_beside_the_papers_without_a_word(number, names, told):
-    text = other_pairs(number, names)
-    assert bool(text) == bool(told)
-    assert told in text
+def test_over_the_papers_pairs_each_methods_rows_stand_together_and_say_what_they_are():
+    rows = with_published(_run_here(), published_table("V"), same=True)
+    found = [(row.method, row.what) for row in rows]
+    at = found.index(("IFCNN-MAX", "printed"))
+    assert found[at : at + 4] == [
+        ("IFCNN-MAX", "printed"),
+        ("IFCNN", "released"),
+        ("rival-ifcnn", "our training"),
+        ("rival-ifcnn-theirs", "authors' weights"),
+    ]
+    assert found[:2] == [("DWT", "printed"), ("dwt", "run here")]
+    at = found.index(("DRPL", "printed"))
+    assert found[at + 1 : at + 3] == [("DRPL", "released"), ("DRPL", "given")]
+    assert found[-4:] == [
+        ("UFA-FUSE", "printed"),
+        ("UFA-FUSE", "released"),
+        ("ufa", "our training"),
+        ("ufa-edge", "our training"),
+    ]
+    assert len(rows) == len(published_table("V").rows) + 6
+
+
+@pytest.mark.parametrize("number", ["V", "VI", "VII"])
+def test_over_other_pairs_every_row_of_the_paper_says_so_and_stands_below(number):
+    rows = with_published(_run_here(), published_table(number), same=False)
+    assert [row.method for row in rows[:6]] == [row.method for row in _run_here()]
+    assert all(row.what in ("printed, other pairs", "released, other pairs") for row in rows[6:])
+    assert markdown_table(rows).count("other pairs") == len(rows) - 6
+
+
+def test_only_rows_that_were_run_here_can_be_the_best_and_times_stand_beside_times():
+    rows = with_published(_run_here(), published_table("V"), same=True)
+    assert best(rows, ["AVG"]) == {"AVG": 9.0}
+    assert columns(rows)[-1] == TIME
+    assert TIME not in columns(with_published(_run_here(), published_table("VI"), same=False))
+    assert "| DWT | printed | 8.3285 |" in markdown_table(rows)
+    assert markdown_table(rows).splitlines()[2].endswith("| 11.34 |")
+    assert "our training: run in this evaluation with weights that we trained" in legend(rows)

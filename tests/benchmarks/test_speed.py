@@ -11,11 +11,12 @@ import typer
 from typer.testing import CliRunner
 
 from ufafuse.benchmarks.speed import bench as bench_module
-from ufafuse.benchmarks.speed import contenders, fresh, peaks, report, timing, trtexec, work
+from ufafuse.benchmarks.speed import contenders, fresh, opening, peaks, report, timing, trtexec, work
 from ufafuse.benchmarks.speed.bench import bench
-from ufafuse.benchmarks.speed.contenders import Spec, open_contender
+from ufafuse.benchmarks.speed.contenders import Spec
 from ufafuse.benchmarks.speed.floor import floor_entry
 from ufafuse.benchmarks.speed.frames import batch
+from ufafuse.benchmarks.speed.opening import open_contender
 from ufafuse.benchmarks.speed.plan import Plan
 from ufafuse.benchmarks.speed.work import Work, count_work
 from ufafuse.commands import bench as commands
@@ -248,7 +249,7 @@ def test_a_peer_that_is_missing_or_breaks_is_a_note(tiny_onnx, quick_peaks, monk
         raise RuntimeError("no such layer\nin this engine")
 
     monkeypatch.setattr(contenders.importlib.util, "find_spec", lambda name: None if name == "torch" else object())
-    monkeypatch.setitem(contenders._CLASSES, "onnxruntime default", broken)
+    monkeypatch.setitem(opening.CLASSES, "onnxruntime default", broken)
     found = bench(Plan([tiny_onnx], [SIZE], ("onnxruntime",), ("fp32",), seconds=0.01, most_runs=3, cold=False))
     reasons = {entry["backend"]: entry["reason"] for entry in found["skipped"]}
     assert reasons["torch"] == "torch is not installed."

@@ -410,7 +410,7 @@ def test_the_command_writes_one_page_that_needs_nothing_beside_it(run, folder, t
     assert set(re.findall(r'src="([^"]{0,15})', html)) == {"data:image/jpeg"}
     for word in ("near", "far", "sharpest", "pyramid", "truth", "difference 1", "bottom right"):
         assert f">{word}<" in html or f" {word}<br>" in html
-    assert "| pyramid | measured |" in (out / "report.md").read_text().replace("**", "")
+    assert "| pyramid | run here |" in (out / "report.md").read_text().replace("**", "")
     assert "| best frame | upper bound |" in (out / "report.md").read_text()
     assert cv2.imread(str(out / "closeups" / "known.jpg")).ndim == 3
     assert cv2.imread(str(out / "fused" / "average" / "unknown.png")).shape == (*SIZE, 3)

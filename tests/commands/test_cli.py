@@ -103,3 +103,24 @@ def test_what_is_run_is_all_that_is_imported():
     assert "ufafuse.commands.fuse" in done.stderr
     assert "ufafuse.commands.bench" not in done.stderr
     assert "ufafuse.commands.train" not in done.stderr
+
+
+def test_it_ends_quickly_with_all_written_and_what_was_to_be_done_at_the_end(tmp_path):
+    program = (
+        "import atexit, sys; atexit.register(lambda: print('at the end')); sys.argv = ['ufa', 'models', '--json'];"
+        "from ufafuse.commands.cli import main; main()"
+    )
+    told = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert told.returncode == 0
+    assert json.loads(told.stdout.splitlines()[0])["ok"]
+    assert told.stdout.endswith("at the end\n")
+
+
+def test_a_full_disk_below_standard_output_is_told(tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with Path("/dev/full").open("w") as full:
+        program = [sys.executable, "-m", "ufafuse", "models", "--json"]
+        told = subprocess.run(program, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert told.returncode != 0
+    assert "No space left" in told.stderr

@@ -179,3 +179,13 @@ def test_options_of_a_run_before_there_were_drawn_scenes_can_be_read(run: tuple[
     values["attention"] = "both"
     (run[0] / "options.json").write_text(json.dumps(values))
     assert resumed_options(run[0], {}) == dataclasses.replace(run[1], attention="both", out=run[0])
+
+
+def test_rivals_have_a_recipe_and_a_loss_of_their_own() -> None:
+    given = {"images": "drawn:", "out": "run", "variant": "rival-sesf"}
+    assert options_from(given).recipe == RECIPES["rival"]
+    for key, value in (("weight", 0.5), ("square", 1.0), ("gradient", 1.0), ("attention", "none")):
+        with pytest.raises(InputError, match=f"`{key}` is not for rival-sesf"):
+            options_from({**given, key: value})
+    with pytest.raises(InputError, match="must be at least 48"):
+        options_from({**given, "crop": 32})

@@ -45,7 +45,8 @@ class SimSettings:
         lost: (start, length) in seconds: times in which the source is gone and cannot be opened.
         resize: (moment, (height, width)): changes of the frames' size.
         count: The source ends after this many frame times; 0 means never.
-        alternate: One camera that moves its focus.
+        alternate: One camera that moves its focus, from the last setting to the first at once.
+        back: It goes back through the settings between instead.
         planes: Its focus settings.
         settle: Frames after each of its steps in which the lens still moves.
         hold: Settled frames at each setting.
@@ -69,6 +70,7 @@ class SimSettings:
     resize: list[tuple[float, tuple[int, int]]] = field(default_factory=list)
     count: int = 0
     alternate: bool = False
+    back: bool = False
     planes: int = 2
     settle: int = 0
     hold: int = 1
@@ -82,8 +84,10 @@ class SimSettings:
     @classmethod
     def from_params(cls, params: Params) -> SimSettings:
         """Read ``?rate=...``; raises InputError for what is out of range or unknown."""
+        rate = params.number("rate", cls.rate, low=0.01, high=10_000)
+        focus = params.choice("focus", ("fixed", "alternate", "back"))
         settings = cls(
-            rate=params.number("rate", cls.rate, low=0.01, high=10_000),
+            rate=rate,
             defocus=params.number("defocus", cls.defocus, high=200),
             size=params.size("size") or cls.size,
             speed=params.whole("speed", cls.speed),
@@ -94,7 +98,8 @@ class SimSettings:
             lost=params.spans("lost"),
             resize=params.sizes("resize"),
             count=params.whole("count", cls.count),
-            alternate=params.choice("focus", ("fixed", "alternate")) == "alternate",
+            alternate=focus != "fixed",
+            back=focus == "back",
             planes=params.whole("planes", cls.planes, low=2),
             settle=params.whole("settle", cls.settle),
             hold=params.whole("hold", cls.hold, low=1),
@@ -193,7 +198,7 @@ class SimSource(Source):
         window = np.s_[:, left : left + size[1]]
         plane, moving = self._focus(number)
         if moving:  # between the last setting and this one
-            before = strips[plane - 1][window]
+            before = strips[self._focus(number - self._settings.settle - self._settings.hold)[0]][window]
             image = cv2.GaussianBlur(cv2.addWeighted(before, 0.5, strips[plane][window], 0.5, 0), (0, 0), 1.5)
         else:
             image = strips[plane][window].copy()
@@ -231,7 +236,10 @@ class SimSource(Source):
         if not settings.alternate:
             return self._side, False
         step, place = divmod(number, settings.settle + settings.hold)
-        return step % settings.planes, place < settings.settle
+        if not settings.back:
+            return step % settings.planes, place < settings.settle
+        way = step % (2 * (settings.planes - 1))
+        return min(way, 2 * (settings.planes - 1) - way), place < settings.settle
 
     def _strip(self, size: tuple[int, int]) -> tuple[list[Array], int]:
         """The line as each focus setting sees it, long enough for every position of the window, and its period in pixels."""

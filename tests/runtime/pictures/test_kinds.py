@@ -245,7 +245,7 @@ def test_what_was_changed_is_said(tmp_path, name):
 def test_nothing_is_said_where_nothing_was_changed(tmp_path, name):
     path = tmp_path / "x"
     path.write_bytes(READ[name][0]())
-    assert read_picture(path, inside=True).warnings == ()
+    assert read_picture(path, inside="thoroughly").warnings == ()
 
 
 def test_bits_that_a_file_states_are_its_white(tmp_path):

@@ -16,9 +16,9 @@ from ufafuse.runtime.registration.align import (
     chained,
     estimate,
     moved_like,
-    unaligned_by,
     valid_crop,
 )
+from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.stack import StackOptions, fuse_stack
 
 SIZE = 300, 360

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.frames import BGR_BYTES
-from ufafuse.runtime.registration.conflict import WORTH_A_WORD, Conflicts
+from ufafuse.runtime.registration.conflict import WORTH_A_WORD, Conflicts, disagreement
 
 SIZE = (360, 480)
 
@@ -94,3 +94,21 @@ def test_a_light_that_blooms_did_not_move(picture):
         np.clip(dark + light[..., None], 0, 255).astype(np.uint8) for light in (lamp, cv2.filter2D(lamp, -1, disc / disc.sum()))
     )
     assert compared(near, far).share < 0.005
+
+
+def test_what_agrees_well_enough_is_not_looked_at_any_further(picture):
+    near, far = focused(picture, 3)
+    moved = far.copy()
+    moved[100:180, 100:180] = picture[:80, :80]
+    for other in (far, moved):
+        shares = []
+        for mapped in (True, False):
+            conflicts = Conflicts(SIZE, BGR_BYTES, mapped=mapped)
+            for frame in (near, other):
+                conflicts.add(frame)
+            shares.append(conflicts.share)
+        assert shares[0] == shares[1]
+    a, b = (cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)[::2, ::2].astype(np.float32) / 255 for frame in (near, far))
+    whole, enough = disagreement(a, b), disagreement(a, b, enough=0.3)
+    assert (enough >= whole - 1e-6).all()
+    assert enough.max() <= 0.7

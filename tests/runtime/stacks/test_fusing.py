@@ -4,10 +4,11 @@ import pytest
 
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.pictures.source import ArrayFrame, of_arrays
-from ufafuse.runtime.stacks.fusing import by_one_rule, fuse_sources
+from ufafuse.runtime.stacks.fusing import fuse_sources
 from ufafuse.runtime.stacks.options import StackOptions
 from ufafuse.runtime.stacks.preparing import Passing
 from ufafuse.runtime.stacks.registering import outwards
+from ufafuse.runtime.stacks.rule import by_one_rule
 
 
 def psnr(a, b):

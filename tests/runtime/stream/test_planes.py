@@ -26,10 +26,11 @@ def scene(planes, seed=0):
     return sharp, [np.where((depth == plane)[np.newaxis, :, np.newaxis], sharp, blurred) for plane in range(planes)]
 
 
-def recorded(shown, settle, hold, count, *, lost=0.0, seed=1):
+def recorded(shown, settle, hold, count, *, lost=0.0, seed=1, back=False):
     """What such a camera gives: each setting in turn, frames between two of them first; some get lost."""
     rng = np.random.default_rng(seed)
     frames = []
+    shown = [*shown, *shown[-2:0:-1]] if back else shown
     for number in range(count):
         step, place = divmod(number, settle + hold)
         now, before = shown[step % len(shown)], shown[(step - 1) % len(shown)]
@@ -78,6 +79,46 @@ def test_as_good_as_paired_by_hand_though_frames_get_lost(planes, settle, hold, 
     assert summary["planes"] == planes
     assert summary["cycle"] == {"frames": planes * (settle + hold), "frames_a_plane": settle + hold}
     assert_adds_up(summary, len(frames))
+
+
+@pytest.mark.parametrize("lost", [0.0, 0.02])
+@pytest.mark.parametrize("wanted", [None, "auto"])
+@pytest.mark.parametrize(("planes", "settle", "hold", "start"), [(3, 0, 1, 1), (3, 1, 1, 0), (3, 1, 2, 7), (4, 1, 1, 5)])
+def test_a_focus_that_goes_there_and_back_gives_one_result_a_way(planes, settle, hold, start, wanted, lost):
+    _, shown = scene(planes)
+    cycle = 2 * (planes - 1) * (settle + hold)
+    frames = recorded(shown, settle, hold, 40 * cycle, lost=lost, back=True)[start:]
+    items, summary, pipeline = run(IterableSource(frames), planes=planes, settle=wanted)
+    assert summary["cycle"] == {"frames": cycle, "frames_a_plane": settle + hold, "back": True}
+    assert "there and back" in next(event.text for event in pipeline.events if event.kind == "cycle")
+    assert len(items) >= 0.8 * 39
+    assert min(psnr(item.fused, fuse_sharpest(*shown)) for item in items) > 100
+    order = [
+        [next(k for k in range(planes) if np.array_equal(it.array, shown[k])) for it in item.pair.frames] for item in items
+    ]
+    assert order[0] in (list(range(planes)), list(range(planes))[::-1])
+    assert all(of == order[0] for of in order)
+    assert_adds_up(summary, len(frames))
+
+
+@pytest.mark.parametrize(("settle", "hold", "least"), [(1, 1, 0.7), (1, 2, 0.5)])
+def test_where_the_scene_moves_and_frames_get_lost_no_setting_is_taken_for_another(settle, hold, least):
+    """The sharp parts of the picture move by a quarter of themselves in one cycle."""
+    step, count = settle + hold, 400
+    settings = SimSettings(size=(96, 192), rate=100, alternate=True, planes=3, settle=settle, hold=hold, speed=1)
+    camera = SimSource(None, 0, settings)
+    shown = [camera.picture_of(number) for number in range(count)]
+    found = 0
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        pairing = PlanePairing(3, sorter_for(3, "auto", "order", live=True, by_index=False, tell=lambda text: None))
+        for number in np.flatnonzero(rng.random(count) >= 0.02).tolist():
+            for pair in pairing.add(0, Frame(shown[number], number, number / 100, 0.0)):
+                numbers = [frame.index for frame in pair.frames]
+                assert all(number % step >= settle for number in numbers), numbers
+                assert [number // step % 3 for number in numbers] in ([0, 1, 2], [1, 2, 0], [2, 0, 1]), numbers
+                found += 1
+    assert found >= least * 4 * count / (3 * step)
 
 
 def test_what_was_decided_is_told_and_where_nothing_is_to_be_said_nothing_is():
@@ -185,7 +226,7 @@ def _assert_none_moving():
             planes = [number // 2 % 3 for number in numbers]
             settled = all(number % (settings.settle + settings.hold) >= settings.settle for number in numbers)
             wrong += not (settled and planes in ([0, 1, 2], [1, 2, 0], [2, 0, 1]))
-        assert wrong <= 2
+        assert not wrong
 
     return check
 

@@ -53,7 +53,9 @@ class Stormy(SimSource):
         draw = self.chance.random()
         if draw < 0.0007:
             self.until = time.monotonic() + self.chance.uniform(0, 2)
-            raise self.chance.choice([SourceLost("went away"), *ERRORS])
+            error = self.chance.choice([SourceLost("went away"), *ERRORS])
+            self.damaged += not isinstance(error, SourceLost)  # what else is raised instead of a frame counts as broken
+            raise error
         if draw < 0.001:
             time.sleep(self.chance.uniform(0.2, 1.5))
         try:

@@ -1,0 +1,29 @@
+"""Whether a stack is fused by one rule over all of its frames, or folded pair by pair."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ufafuse.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from ufafuse.runtime.fuser import Fuser
+    from ufafuse.runtime.stacks.options import StackOptions
+
+
+def by_one_rule(fuser: Fuser, count: int, options: StackOptions) -> bool:
+    """Whether `count` frames are fused by one rule over all of them, and so may be read one after the other.
+
+    Raises:
+        InputError: Something is wanted that only such a rule gives, of a network that has none.
+    """
+    more = options.want_height or options.on_aligned is not None
+    if options.method == "pyramid":
+        if options.want_height:
+            raise InputError("the pyramid gives no heights: take `method=network`.")
+        return True
+    if more and not fuser.gathers:
+        raise InputError(
+            f"{fuser.model.name} folds a stack pair by pair, without heights or aligned frames: take `model=ufa-stack`."
+        )
+    return fuser.gathers and (count > 2 or more)

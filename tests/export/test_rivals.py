@@ -1,0 +1,39 @@
+"""The networks that the paper compares with, exported like any other."""
+
+import pytest
+
+from ufafuse.export.graphs import RivalGraph
+from ufafuse.export.onnx_export import onnx_from_weights
+from ufafuse.export.signatures import graph_kind
+from ufafuse.network.spec import RIVALS, find_spec
+from ufafuse.network.weights import build_model, save_weights
+from ufafuse.runtime.artefact import read_manifest
+from ufafuse.runtime.errors import ModelError
+
+
+@pytest.fixture
+def weights(tmp_path, request):
+    path = tmp_path / "rival.safetensors"
+    save_weights(build_model(getattr(request, "param", "rival-pcnn"), seed=0), path)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", RIVALS, indirect=True)
+@pytest.mark.parametrize("io", ["float", "uint8"])
+def test_each_comes_out_as_pytorchs_twin(weights, tmp_path, io):
+    assert onnx_from_weights(weights, tmp_path / "rival.onnx", io=io)["ok"]
+    manifest = read_manifest(tmp_path / "rival.onnx")
+    spec = find_spec(manifest.variant)
+    assert (manifest.extra["halo"], manifest.extra["stride"]) == (spec.halo, spec.stride)
+
+
+def test_it_has_a_graph_of_its_own():
+    assert graph_kind("whole", find_spec("rival-cnn")) is RivalGraph
+
+
+@pytest.mark.parametrize("asked", [{"precision": "fp16"}, {"tiles": True}])
+def test_half_precision_and_tiles_are_refused(weights, tmp_path, asked):
+    with pytest.raises(ModelError, match="exported whole and in fp32"):
+        onnx_from_weights(weights, tmp_path / "rival.onnx", **asked)
+    assert not (tmp_path / "rival.onnx").exists()
