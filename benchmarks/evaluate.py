@@ -66,15 +66,15 @@ class Evaluation:
 
     Args:
         rows: In the order of contestants and pairs.
-        networks: Of each contestant that is a network, the ``backend`` and the ``precision`` that it ran in; of a rival
-            also the ``weights``: ``"ours"``, or the file's name.
+        networks: Of each contestant that is a network, the ``backend`` and the ``precision`` that it ran in, and its
+            ``parameters``; of a rival also the ``weights``: ``"ours"``, or the file's name.
         what: What was fused: "pair" or "stack".
         bounds: Methods that are no contestants but what could be had at best.
         kinds: What each contestant's row is, a key of `published.KINDS`.
     """
 
     rows: list[EvalRow]
-    networks: dict[str, dict[str, str]] = field(default_factory=dict)
+    networks: dict[str, dict[str, Any]] = field(default_factory=dict)
     what: str = "pair"
     bounds: tuple[str, ...] = ()
     kinds: dict[str, str] = field(default_factory=dict)
@@ -183,7 +183,7 @@ def evaluate(
     return Evaluation([rows[task[0].name, task[1].name] for task in tasks], _networks(contestants), kinds=kinds)
 
 
-def _networks(contestants: list[Contestant]) -> dict[str, dict[str, str]]:
+def _networks(contestants: list[Contestant]) -> dict[str, dict[str, Any]]:
     return {contestant.name: facts for contestant in contestants if (facts := contestant.facts())}
 
 
