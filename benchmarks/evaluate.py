@@ -1,6 +1,7 @@
 """Scores of fused pictures over a folder of pairs; one pair that fails does not stop the others."""
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -193,12 +194,25 @@ def _executor(jobs: int) -> Iterator[Executor | None]:
         yield None
         return
     # spawn: a forked child of a process that holds an inference engine's threads may hang.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_single_threaded) as executor:
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_single_threaded)
+    with _one_blas_thread(), pool as executor:
         try:
             yield executor
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """What is started meanwhile has one thread for matrix products, which is read when NumPy is loaded; unless a user set it."""
+    names = [name for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS") if name not in os.environ]
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
 
 
 def _single_threaded() -> None:
