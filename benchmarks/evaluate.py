@@ -205,7 +205,7 @@ def _executor(jobs: int) -> Iterator[Executor | None]:
 
 @contextmanager
 def _one_blas_thread() -> Iterator[None]:
-    """What is started meanwhile has one thread for matrix products, which is read when NumPy is loaded; unless a user set it."""
+    """What is started meanwhile has one thread for matrix products, as NumPy reads when it is loaded; unless a user set it."""
     names = [name for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS") if name not in os.environ]
     os.environ.update(dict.fromkeys(names, "1"))
     try:
