@@ -46,6 +46,7 @@ LensSet = Annotated[list[str] | None, typer.Option(help="Change what they show: 
 PhotoShare = Annotated[
     float | None, typer.Option(min=0, max=1, help="Of a drawn scene's surfaces: photographs. [default: 0.45]")
 ]
+PairsAScene = Annotated[int | None, typer.Option(min=1, help="Pairs of each drawn scene, one after the other. [default: 1]")]
 PairShare = Annotated[float | None, typer.Option(min=0, max=1, help="Of ufa-stack's batches: pairs, not stacks. [default: 0]")]
 StackSet = Annotated[list[str] | None, typer.Option(help="Change what drawn stacks show: KEY=VALUE, as lights=0. Repeatable.")]
 ClipNorm = Annotated[float | None, typer.Option("--clip", min=0, help="Largest norm of the gradient; 0: any.")]
@@ -108,6 +109,7 @@ class TrainRequest:
     lens: Lens = None
     lens_set: LensSet = None
     photo_share: PhotoShare = None
+    pairs_a_scene: PairsAScene = None
     stack_set: StackSet = None
     pair_share: PairShare = None
     clip: ClipNorm = None
@@ -231,6 +233,9 @@ class EveryRequest:
     anew: Annotated[bool, typer.Option("--anew", help="From drawn weights, not from the bundled ones.")] = False
     images: Images = None
     photo_share: PhotoShare = None
+    pairs_a_scene: Annotated[
+        int | None, typer.Option(min=1, help="Pairs of each drawn scene, one after the other. [default: 1; on a GPU 4]")
+    ] = None
     crop: Crop = None
     batch: Annotated[int | None, typer.Option(min=1, help="Pairs in a batch. [default: the recipe's; on a GPU four times]")] = (
         None
@@ -255,7 +260,6 @@ def every(asked: EveryRequest) -> None:
 
         if asked.out is None:
             raise InputError("--out is missing: name a folder for the runs.")
-        shared.setdefault("images", Path("drawn:"))
         wanted = Every(asked.out, asked.minutes, shared, tuple(asked.variants or SHARES), asked.anew)
         result = train_every(wanted, begin=lambda name: console.err.print(f"training {name}"))
         if not asked.no_export and result["finished"]:
@@ -304,6 +308,7 @@ class LoaderRequest:
     variant: Variant = None
     crop: Crop = None
     batch: Batch = None
+    pairs_a_scene: PairsAScene = None
     workers: Workers = None
     seconds: Annotated[float, typer.Option(min=0.1, help="To count for.")] = 5.0
     as_json: Json = False

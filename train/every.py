@@ -21,11 +21,12 @@ from ufafuse.runtime.models import model_path
 from ufafuse.runtime.writing import make_folder
 from ufafuse.train.feed import Feed, Share
 from ufafuse.train.loop import OPTIONS, REPORT, feed_for, train
-from ufafuse.train.recipe import TrainOptions, options_from, resumed_options
+from ufafuse.train.recipe import DRAWN, TrainOptions, options_from, resumed_options
 
 SHARES = {"ufa": 0.35, "ufa-edge": 0.25, "ufa-nano": 0.12, "ufa-stack": 0.28}  # of the minutes: by the work of a step
 _BESIDE = 0.12  # of the minutes: for what comes between the runs, and their validations' overrun
 _LOADER_SECONDS = 3.0
+_LEAST_SECONDS = 1.0
 _BATCH_ON_GPU = 4  # times the recipe's batch: a small network leaves a large GPU waiting for launches
 
 
@@ -56,21 +57,31 @@ class Every:
         if self.minutes <= 0:
             raise InputError(f"`minutes` must be above 0, got {self.minutes:g}.")
 
-    def hours(self, variant: str) -> float:
-        """How long one of them is trained."""
-        share = SHARES[variant] / sum(SHARES[name] for name in self.variants)
-        return self.minutes * (1 - _BESIDE) * share / 60
+    def hours(self, variant: str, *, elapsed: float = 0.0, beside: float | None = None) -> float:
+        """How long one of them is trained.
 
-    def options(self, variant: str) -> TrainOptions:
+        Args:
+            variant: It, and those that come after it have what is left.
+            elapsed: Seconds that are gone.
+            beside: Seconds that a run took beside its training so far; None: not known yet.
+        """
+        coming = self.variants[list(self.variants).index(variant) :]
+        left = 60 * self.minutes - elapsed
+        left -= len(coming) * beside if beside is not None else _BESIDE * left
+        return max(_LEAST_SECONDS, left * SHARES[variant] / sum(SHARES[name] for name in coming)) / 3600
+
+    def options(self, variant: str, hours: float | None = None) -> TrainOptions:
         """The options of one run. Raises: InputError."""
-        out = self.out / variant
-        values = {**self.given, "variant": variant, "out": out, "hours": self.hours(variant)}
-        options = options_from(values)
-        if "batch" not in self.given and _on_gpu(options):
-            options = options_from({**values, "batch": _BATCH_ON_GPU * options.recipe.batch})
-        if not self.anew:
-            options = options_from({**values, "batch": options.recipe.batch, "init_from": bundled_weights(variant)})
-        return options
+        hours = self.hours(variant) if hours is None else hours
+        values = {"images": Path(DRAWN), **self.given, "variant": variant, "out": self.out / variant, "hours": hours}
+        options = options_from({key: value for key, value in values.items() if key != "pairs_a_scene"})
+        pairs = options.drawn and not options.spec.gathers
+        if _on_gpu(options):
+            # As many scenes in a batch as the recipe has: several pairs of each, or the drawing would hold the GPU up.
+            values = {"batch": _BATCH_ON_GPU * options.recipe.batch, "pairs_a_scene": _BATCH_ON_GPU, **values}
+        if not pairs:
+            values.pop("pairs_a_scene", None)
+        return options_from(values if self.anew else {**values, "init_from": bundled_weights(variant)})
 
 
 def _on_gpu(options: TrainOptions) -> bool:
@@ -97,13 +108,18 @@ def train_every(asked: Every, *, begin: Callable[[str], None] = ignored) -> dict
         InputError: As `options_from`; an unknown variant.
     """
     asked.check()
-    runs = {variant: asked.options(variant) for variant in asked.variants}  # what is wrong is said before the first minute
+    for variant in asked.variants:  # what is wrong is said before the first minute
+        asked.options(variant)
     make_folder(asked.out)
     began = time.monotonic()
     found: dict[str, Any] = {"ok": True, "out": str(asked.out), "finished": True, "networks": {}}
-    for variant, options in runs.items():
+    beside: float | None = None
+    for variant in asked.variants:
         begin(variant)
+        elapsed = time.monotonic() - began
+        options = asked.options(variant, asked.hours(variant, elapsed=elapsed, beside=beside))
         found["networks"][variant] = entry = _trained(options)
+        beside = max(0.0, time.monotonic() - began - elapsed - (entry.get("seconds") or 0.0))
         found["finished"] = entry.pop("finished")
         found["seconds"] = round(time.monotonic() - began, 1)
         write_json(asked.out / "every.json", found)

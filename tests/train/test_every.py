@@ -28,9 +28,12 @@ def few_validated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_minutes_are_shared_out_and_none_are_left_over() -> None:
     asked = Every(Path("o"), 10, TINY)
-    hours = [asked.hours(name) for name in asked.variants]
-    assert 8 < sum(hours) * 60 < 10
-    assert Every(Path("o"), 10, TINY, ("ufa-nano",)).hours("ufa-nano") == pytest.approx(sum(hours))
+    assert 8 < 60 * Every(Path("o"), 10, TINY, ("ufa-nano",)).hours("ufa-nano") < 10
+    elapsed = 0.0  # seconds; each run takes ten beside its training
+    for name in asked.variants:
+        elapsed += 3600 * asked.hours(name, elapsed=elapsed, beside=10.0) + 10
+    assert elapsed == pytest.approx(600)
+    assert asked.hours("ufa-stack", elapsed=700, beside=10.0) * 3600 == pytest.approx(1)
 
 
 def test_runs_start_from_the_bundled_weights_and_on_a_gpu_from_larger_batches() -> None:
@@ -41,12 +44,13 @@ def test_runs_start_from_the_bundled_weights_and_on_a_gpu_from_larger_batches() 
         assert options.recipe.batch == 4 * options_from({**given, "variant": name, "out": Path("o"), "hours": 1}).recipe.batch
         assert Every(Path("o"), 10, given, anew=True).options(name).init_from is None
     assert Every(Path("o"), 10, {**given, "batch": 6}).options("ufa").recipe.batch == 6
+    assert [Every(Path("o"), 10, given).options(name).pairs_a_scene for name in ("ufa-edge", "ufa-stack")] == [4, 1]
     assert Every(Path("o"), 10, {**given, "device": "cpu"}).options("ufa-edge").recipe.batch == 8
 
 
 @pytest.mark.usefixtures("few_validated")
 def test_networks_are_trained_judged_and_gone_on_with(tmp_path: Path) -> None:
-    asked = Every(tmp_path / "out", 0.05, TINY, ("ufa-nano",))
+    asked = Every(tmp_path / "out", 0.02, TINY, ("ufa-nano",))
     begun: list[str] = []
     found = train_every(asked, begin=begun.append)
     entry = found["networks"]["ufa-nano"]
