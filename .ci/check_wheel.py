@@ -19,7 +19,7 @@ NEEDED = (
     "ufafuse/benchmarks/py.typed",
     "licenses/LICENSE",
 )
-FORBIDDEN = ("/tests/", "/examples/", ".ci/")
+FORBIDDEN = ("/tests/", "/examples/", ".ci/", "ufafuse_rivals/")
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -150,6 +150,7 @@ def evaluate(
     *,
     jobs: int | None = None,
     pictures: Path | None = None,
+    perceptual: str | None = None,
     done: Callable[[EvalRow], None] = ignored,
 ) -> Evaluation:
     """Fuse (where needed) and score every pair of every contestant.
@@ -159,6 +160,7 @@ def evaluate(
         contestants: From `contestants.contestants`.
         jobs: Processes; None: as many as there are cores. With 1 everything runs in this process.
         pictures: Write each fused picture to ``pictures/CONTESTANT/PAIR.png``, replacing what is there.
+        perceptual: Also score by LPIPS, where the truth is known, with this one of `metrics.perceptual.NETS`.
         done: Called after each row.
 
     Returns:
@@ -172,7 +174,7 @@ def evaluate(
     rows: dict[tuple[str, str], EvalRow] = {}
     try:
         with _executor(jobs) as executor:
-            for row in _rows(executor, jobs, tasks, pictures):
+            for row in _rows(executor, jobs, tasks, _How(pictures, perceptual)):
                 rows[row.method, row.name] = row
                 done(row)
     except BrokenProcessPool as error:
@@ -206,12 +208,17 @@ def _single_threaded() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends them; a traceback from each would drown its one line
 
 
-def _rows(
-    executor: Executor | None, jobs: int, tasks: list[tuple[Contestant, PairPaths]], pictures: Path | None
-) -> Iterable[EvalRow]:
+class _How(NamedTuple):
+    """Where fused pictures go, and the network of LPIPS."""
+
+    pictures: Path | None = None
+    perceptual: str | None = None
+
+
+def _rows(executor: Executor | None, jobs: int, tasks: list[tuple[Contestant, PairPaths]], how: _How) -> Iterable[EvalRow]:
     if executor is None:
         for contestant, pair in tasks:
-            yield _fuse_and_score(contestant, pair, pictures)
+            yield _fuse_and_score(contestant, pair, how)
         return
     waiting: set[Future[EvalRow]] = set()
     for contestant, pair in tasks:
@@ -226,8 +233,8 @@ def _rows(
         except _PAIR_ERRORS as error:
             yield EvalRow(pair.name, contestant.name, error=_reason(error))
         else:
-            waiting.add(executor.submit(_score, contestant.name, pair, fused, pictures))
-    waiting |= {executor.submit(_fuse_and_score, *task, pictures) for task in tasks if task[0].in_worker}
+            waiting.add(executor.submit(_score, contestant.name, pair, fused, how))
+    waiting |= {executor.submit(_fuse_and_score, *task, how) for task in tasks if task[0].in_worker}
     for future in as_completed(waiting):
         yield future.result()
 
@@ -240,22 +247,22 @@ def _frames(pair: PairPaths) -> tuple[Any, Any]:
     return alike(read_image(pair.near), read_image(pair.far))
 
 
-def _fuse_and_score(contestant: Contestant, pair: PairPaths, pictures: Path | None) -> EvalRow:
+def _fuse_and_score(contestant: Contestant, pair: PairPaths, how: _How) -> EvalRow:
     try:
         fused = contestant.fused(pair, *_frames(pair))
     except _PAIR_ERRORS as error:
         return EvalRow(pair.name, contestant.name, error=_reason(error))
-    return _score(contestant.name, pair, fused, pictures)
+    return _score(contestant.name, pair, fused, how)
 
 
-def _score(method: str, pair: PairPaths, fused: FusedPair, pictures: Path | None) -> EvalRow:
+def _score(method: str, pair: PairPaths, fused: FusedPair, how: _How) -> EvalRow:
     try:
-        if pictures is not None:
-            path = picture_path(pictures, method, pair.name)
+        if how.pictures is not None:
+            path = picture_path(how.pictures, method, pair.name)
             make_folder(path.parent)
             write_image(path, as_levels(fused.picture), force=True)
         truth = read_image(pair.truth) if pair.truth else None
-        metrics = score(*_frames(pair), fused.picture, truth)
+        metrics = score(*_frames(pair), fused.picture, truth, perceptual=how.perceptual)
     except _PAIR_ERRORS as error:
         return EvalRow(pair.name, method, error=f"{pair.name}: {_reason(error)}")
     return EvalRow(pair.name, method, metrics, fused.ms)

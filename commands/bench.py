@@ -68,6 +68,9 @@ def evaluate(
     show: Annotated[
         str | None, typer.Option(help="With -o: the page shows only pairs whose name matches [default: all that were scored].")
     ] = None,
+    lpips: Annotated[
+        str | None, typer.Option(help="Where the truth is known also LPIPS: alex, vgg or squeeze (extra lpips).")
+    ] = None,
     backend: Backend = "auto",
     precision: Precision = None,
     threads: Threads = None,
@@ -90,7 +93,7 @@ def evaluate(
         limits = {"backend": backend, "precision": precision, "threads": threads}
         _checked_folder(out, force=force)
         if stacks is not None:
-            refuse_with_stacks(table=table, jobs=jobs, weights=weights, show=show)
+            refuse_with_stacks(table=table, jobs=jobs, weights=weights, show=show, lpips=lpips)
             evaluation = _evaluated_stacks(stacks, named | limits, align=align, out=out, only=only, as_json=as_json)
         else:
             assert pairs is not None
@@ -98,7 +101,7 @@ def evaluate(
                 raise InputError("--align is for stacks: register pairs with `ufa fuse --align` first.")
             chosen = named | limits | {"weights": weights}
             shown = _Shown(out, only, show)
-            evaluation = _evaluated_pairs(pairs, chosen, table=table, shown=shown, jobs=jobs, as_json=as_json)
+            evaluation = _evaluated_pairs(pairs, chosen, table=table, shown=shown, jobs=jobs, lpips=lpips, as_json=as_json)
     if evaluation.failed:
         raise typer.Exit(1)
 
@@ -142,6 +145,7 @@ def _evaluated_pairs(
     table: str | None,
     shown: "_Shown",
     jobs: int | None,
+    lpips: str | None,
     as_json: bool,
 ) -> "Evaluation":
     from ufafuse.benchmarks.contestants import contestants
@@ -153,9 +157,10 @@ def _evaluated_pairs(
     out, chosen = shown.out, chosen_pairs(pairs, shown.only)
     on_page = shown.on_page(chosen)
     beside = published_table(table) if table else None
+    _check_lpips(lpips, chosen)
     compared = contestants(**named)
     try:
-        evaluation = _evaluated(chosen, compared, out, jobs)
+        evaluation = _evaluated(chosen, compared, out, jobs, lpips)
     finally:
         for contestant in compared:
             contestant.close()
@@ -181,6 +186,17 @@ def _evaluated_pairs(
     if out is not None:
         console.hint(f"ufa bench --quality {out / 'eval.json'} --report DIR", as_json=as_json)
     return evaluation
+
+
+def _check_lpips(net: str | None, pairs: "list[PairPaths]") -> None:
+    """Raises: UfaError, where LPIPS is asked for and cannot be measured."""
+    if net is None:
+        return
+    from ufafuse.benchmarks.metrics.perceptual import check_lpips
+
+    if not any(pair.truth for pair in pairs):
+        raise InputError("--lpips compares with the truth, and no pair has one: put NAME_GT.* beside NAME_A.* and NAME_B.*.")
+    check_lpips(net)
 
 
 def left_out_of_all(method_names: list[str]) -> str:
@@ -221,13 +237,15 @@ def _checked_folder(out: Path | None, *, force: bool) -> None:
         raise OutputError(f"{out} is not empty: choose another folder, or add --force to write into it.")
 
 
-def _evaluated(pairs: "list[PairPaths]", compared: "list[Contestant]", out: Path | None, jobs: int | None) -> "Evaluation":
+def _evaluated(
+    pairs: "list[PairPaths]", compared: "list[Contestant]", out: Path | None, jobs: int | None, lpips: str | None
+) -> "Evaluation":
     from ufafuse.benchmarks.evaluate import evaluate as evaluate_pairs
 
     with console.progress() as bar:
         task = bar.add_task("scoring", total=len(pairs) * len(compared))
         pictures = out / "fused" if out else None
-        return evaluate_pairs(pairs, compared, jobs=jobs, pictures=pictures, done=lambda _: bar.advance(task))
+        return evaluate_pairs(pairs, compared, jobs=jobs, pictures=pictures, perceptual=lpips, done=lambda _: bar.advance(task))
 
 
 def bench(

@@ -15,7 +15,7 @@ from ufafuse.export.onnx_export import onnx_from_weights, report_path
 from ufafuse.export.profiles import Profile, Size
 from ufafuse.export.report import TIMED_RUNS, Row, write_report
 from ufafuse.export.verify import load_pairs, pack_reference, reference_cases
-from ufafuse.network.spec import Spec
+from ufafuse.network.spec import RivalSpec, Spec
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import manifest_path, read_manifest, sha256_of
 from ufafuse.runtime.backends.tensorrt import vendor
@@ -116,7 +116,7 @@ def _exported(
     """The ONNX files in every precision and io layout; the first, which all need, is the fp32 one with its companions."""
     for suffix, precision, io in _VARIANTS:
         out = folder / f"{spec.name}{suffix}.onnx"
-        tiles = spec.channel and suffix == ""
+        tiles = spec.channel and suffix == "" and not isinstance(spec, RivalSpec)
         ours, whole = _of_before(out, report_path(out), precision=precision, io=io, weights_sha256=sha256_of(weights))
         if whole and not force:
             yield Row(out, precision, io, kept=True)

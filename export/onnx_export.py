@@ -21,7 +21,7 @@ from ufafuse.network.spec import OCTAVES, RivalSpec, Spec
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import Manifest, atomic_write, sha256_of, tool_versions, write_json
 from ufafuse.runtime.callbacks import ignored
-from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.writing import check_new
 
 PRECISIONS = ("fp32", "fp16")
@@ -136,10 +136,10 @@ def _check_options(out: Path, precision: str, io: str) -> None:
 
 
 def _check_form(form: Form, spec: Spec, precision: str, *, tiles: bool) -> None:
-    """Raises: InputError for options that do not go together."""
+    """Raises: InputError for options that do not go together; ModelError where the network has no such form."""
     if isinstance(spec, RivalSpec) and (tiles or precision != "fp32"):
         option = "tiles" if tiles else f"precision={precision}"
-        raise InputError(f"`{option}`: {spec.name}, a network to compare with, is exported whole and in fp32: omit it.")
+        raise ModelError(f"`{option}`: {spec.name}, a network to compare with, is exported whole and in fp32: omit it.")
     if tiles and not spec.channel:
         raise InputError(f"`tiles`: {spec.name} has no global averages, its tiles are exact without companions.")
     if tiles and (form.size is not None or form.batch not in (None, 1)):

@@ -115,7 +115,7 @@ def _manifest_of(path: Path) -> Manifest:
     if path.stat().st_size == 0:
         raise ModelError(f"{path} is empty: make or copy it again.")
     if path.suffix == ".safetensors":
-        return Manifest.from_metadata(_safetensors_metadata(path), str(path))
+        return Manifest.from_metadata(safetensors_metadata(path), str(path))
     if path.suffix == ".onnx":
         return Manifest.from_metadata(_onnx_metadata(path), str(path))
     if path.suffix == ".engine":
@@ -138,8 +138,11 @@ def _engine_manifest(path: Path) -> Manifest:
         raise ModelError(f"{beside} cannot be read ({error}): run `ufa build` again.") from error
 
 
-def _safetensors_metadata(path: Path) -> dict[str, str]:
-    """Header of a safetensors file: 8 bytes of length, then JSON; the data's end is checked against the file's size."""
+def safetensors_metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself. Raises: ModelError where it is no such file, or truncated.
+
+    Its header is 8 bytes of length, then JSON; the data's end is checked against the file's size.
+    """
     size = path.stat().st_size
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")

@@ -11,7 +11,6 @@ import cv2
 import torch
 
 from ufafuse.network.base import Network
-from ufafuse.network.rivals.base import RivalNet
 from ufafuse.network.stacknet import StackNet
 from ufafuse.network.weights import build_model, load_weights, save_weights
 from ufafuse.runtime import console
@@ -28,7 +27,7 @@ from ufafuse.train.feed import Batch, Feed, Share
 from ufafuse.train.logs import RunLog
 from ufafuse.train.loss import FusionLoss
 from ufafuse.train.pairfeed import PairFeed
-from ufafuse.train.part import parameter_groups, trained_part
+from ufafuse.train.part import Taught, parameter_groups, trained_part
 from ufafuse.train.recipe import TrainOptions
 from ufafuse.train.stackfeed import StackFeed
 from ufafuse.train.stop import Stop
@@ -123,7 +122,7 @@ class Trainer:
         groups = parameter_groups(self.net, trained)
         self.model, self.optimizer = fabric.setup(trained, torch.optim.Adam(groups, self.recipe.lr))
         self.loss = FusionLoss(self.recipe.weight, self.recipe.square, self.recipe.gradient)
-        self.taught = isinstance(self.net, RivalNet)
+        self.taught = trained if isinstance(trained, Taught) else None
         if isinstance(self.net, StackNet):
             self.net.selection = self.recipe.selection
         self.progress = Progress()
@@ -221,7 +220,7 @@ class Trainer:
             group["lr"] = rate * group["pace"]
         frames, truth = self.feed.learn(batch, self._cut(batch), self.device)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.model(*frames, truth) if self.taught else self.loss(self.model(*frames), truth)
+        loss = self.taught.loss(self.model, *frames, truth) if self.taught else self.loss(self.model(*frames), truth)
         self.fabric.backward(loss)
         norm = self.fabric.clip_gradients(
             self.model, self.optimizer, max_norm=self.recipe.clip or math.inf, error_if_nonfinite=False

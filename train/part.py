@@ -37,7 +37,7 @@ def trained_part(net: Network, part: str) -> nn.Module:
         InputError: `part` is unknown, or `net` has no selection apart from its picture.
     """
     if isinstance(net, RivalNet) and part == "all":
-        return _Taught(net)
+        return Taught(net)
     if part == "all":
         return _Stacked(net) if isinstance(net, StackNet) else net
     if part not in PARTS:
@@ -88,16 +88,27 @@ class _Stacked(nn.Module):
         return self.net.forward_stack(frames, covered)[0]
 
 
-class _Taught(nn.Module):
-    """A rival as the loop calls it: by near, far and truth; it returns the loss of its own paper."""
+class Taught(nn.Module):
+    """A rival as the loop calls it: by near, far and truth; it returns the loss of its own paper.
+
+    They come as bytes, N x 3 x H x W: what is a float, Fabric hands on in bf16 where that is trained in, and a loss that
+    measures blur would measure its rounding.
+    """
 
     def __init__(self, net: RivalNet) -> None:
+        """Make it from the network that is to learn."""
         super().__init__()
         self.net, self.lesson = net, net.lessons()
 
     def forward(self, near: Tensor, far: Tensor, truth: Tensor) -> Tensor:
         """Return the loss, a scalar."""
-        return self.lesson(self.net, near, far, truth)
+        one, other, goal = (levels.float() / 255 for levels in (near, far, truth))
+        return self.lesson(self.net, one, other, goal)
+
+    def loss(self, called: nn.Module, *batch: Tensor) -> Tensor:
+        """Return the loss by way of ``called``, this module as Fabric set it up, of near, far and truth in [0, 1]."""
+        loss: Tensor = called(*((frames * 255).round().byte() for frames in batch))
+        return loss
 
 
 class _Selection(nn.Module):

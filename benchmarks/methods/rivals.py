@@ -32,7 +32,7 @@ _TABLE = (
     ("rival-ifcnn", "IFCNN-MAX", _ZHANG, "its first layer is learnt with the others; no perceptual loss"),
     ("rival-sesf", "SESF", _MA, ""),
     ("rival-drpl", "DRPL", _JINXING, "layers are ours where its abstract is silent"),
-    ("rival-mffgan", "MFF-GAN", _HAO, "what the paths exchange is ours"),
+    ("rival-mffgan", "MFF", _HAO, "what the paths exchange is ours"),
 )
 
 

@@ -13,13 +13,13 @@ METRICS = ("AVG", "STD", "SEN", "VIFF", "Qabf", "Qc", "Qm", "Qcb")
 JUDGES = ("Qmi", "Qncie", "Qs", "Qw")
 """Judges that the paper does not have and later comparisons do; more is better in each."""
 
-TRUTH_METRICS = ("PSNR", "SSIM")
-"""Only where the all-in-focus picture is known."""
+TRUTH_METRICS = ("PSNR", "SSIM", "LPIPS")
+"""Only where the all-in-focus picture is known; the last only where it is asked for."""
 
 STACK_METRICS = ("detail_sharp", "detail_low", "detail_added", "depth_error", "depth_known")
 """Of stacks, see `ufafuse.benchmarks.stacks`; less is better in `LESS_IS_BETTER`."""
 
-LESS_IS_BETTER = frozenset({"detail_added", "depth_error"})
+LESS_IS_BETTER = frozenset({"LPIPS", "detail_added", "depth_error"})
 
 SHARES = frozenset({"detail_sharp", "detail_low", "detail_added", "depth_known"})
 """Metrics from 0 to 1 that tables show in per cent."""
@@ -37,7 +37,9 @@ __all__ = [
 ]
 
 
-def score(near: Image, far: Image, fused: Image, reference: Image | None = None) -> dict[str, float]:
+def score(
+    near: Image, far: Image, fused: Image, reference: Image | None = None, *, perceptual: str | None = None
+) -> dict[str, float]:
     """All metrics of one fused pair.
 
     Args:
@@ -46,6 +48,7 @@ def score(near: Image, far: Image, fused: Image, reference: Image | None = None)
             own red channel.
         fused: The fused picture.
         reference: The all-in-focus picture, where it is known; adds PSNR (dB) and SSIM.
+        perceptual: One of `perceptual.NETS`: adds LPIPS where there is a reference.
 
     Returns:
         Name to value, in the order of `METRICS` and `JUDGES`; NaN where a metric is not defined on this
@@ -67,6 +70,10 @@ def score(near: Image, far: Image, fused: Image, reference: Image | None = None)
     values = {name: values[name] for name in (*METRICS, *JUDGES)}
     if reference is not None:
         values |= against_truth(eight_bit["reference"], eight_bit["fused"])
+        if perceptual is not None:
+            from ufafuse.benchmarks.metrics.perceptual import lpips
+
+            values["LPIPS"] = lpips(eight_bit["reference"], eight_bit["fused"], perceptual)
     return values
 
 

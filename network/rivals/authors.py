@@ -118,13 +118,13 @@ def _times(shape: Sequence[int]) -> str:
 
 
 def read_arrays(path: Path) -> Arrays:
-    """Every array of numbers in a `.pth`, `.pt`, `.npz` or `.mat` file, by where it lies, in the file's order.
+    """Every array of numbers in a `.pth`, `.pt`, `.npz`, `.mat` or `.safetensors` file, by where it lies, in the file's order.
 
     Raises:
         BackendError: A `.mat` file, and no SciPy.
         ModelError: The file is broken, holds no arrays, or more than arrays.
     """
-    readers: dict[str, Callable[[Path], Any]] = {".npz": _npz, ".mat": _mat}
+    readers: dict[str, Callable[[Path], Any]] = {".npz": _npz, ".mat": _mat, ".safetensors": _safetensors}
     found: Arrays = {}
     _collect(readers.get(path.suffix.lower(), _pth)(path), "", found, 0)
     if not found:
@@ -173,6 +173,15 @@ def _npz(path: Path) -> Any:  # noqa: ANN401 - as above
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
         raise ModelError(f"{path} is no .npz file of plain arrays: {error}.") from error
+
+
+def _safetensors(path: Path) -> Any:  # noqa: ANN401 - as above
+    from safetensors.torch import load
+
+    try:
+        return load(path.read_bytes())
+    except Exception as error:  # safetensors' own error has no base class but this
+        raise ModelError(f"{path} is no safetensors file: {error}.") from error
 
 
 def _mat(path: Path) -> Any:  # noqa: ANN401 - as above

@@ -8,7 +8,7 @@ from ufafuse.network.rivals.made import build_rival
 from ufafuse.network.rivals.places import OURS, rival_weights, weights_name
 from ufafuse.network.spec import RIVALS, Spec
 from ufafuse.network.weights import fill
-from ufafuse.runtime.artefact import read_manifest
+from ufafuse.runtime.artefact import METADATA_KEY, read_manifest, safetensors_metadata
 from ufafuse.runtime.errors import InputError, ModelError
 
 SUFFIXES = (OURS, ".pth", ".pt", ".npz", ".mat")
@@ -19,7 +19,8 @@ def load_rival(name: str, path: Path | None = None) -> RivalNet:
 
     Args:
         name: In `RIVALS`.
-        path: Our weights (.safetensors), or its authors' (.pth, .pt, .npz, .mat). None: our installed ones.
+        path: Our weights (.safetensors with our manifest), or its authors' (.pth, .pt, .npz, .mat, any other
+            .safetensors). None: our installed ones.
 
     Raises:
         InputError: There is no such rival or file, or the file is of another format.
@@ -32,7 +33,8 @@ def load_rival(name: str, path: Path | None = None) -> RivalNet:
         raise InputError(f"{path} has the suffix {path.suffix or 'none'!r}: weights are {', '.join(SUFFIXES)}.")
     if not path.is_file():
         raise InputError(f"{path} is not a file: give the weights of {name}.")
-    return _ours(name, path) if path.suffix == OURS else load_authors(RIVALS[name], path)
+    ours = path.suffix == OURS and METADATA_KEY in safetensors_metadata(path)
+    return _ours(name, path) if ours else load_authors(RIVALS[name], path)
 
 
 def _ours(name: str, path: Path) -> RivalNet:

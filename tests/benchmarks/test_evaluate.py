@@ -115,7 +115,7 @@ def test_pictures_of_a_fast_network_do_not_pile_up(pair_folder, fake_fuser, monk
     monkeypatch.setattr(evaluate_module, "wait", executor.wait)
     monkeypatch.setattr(evaluate_module, "as_completed", lambda futures: [*executor.wait(futures)[0]] * len(futures))
     pairs, compared = chosen_pairs(pair_folder) * 5, contestants.contestants(fused=[], models=["ufa"], method_names=[])
-    rows = evaluate_module._rows(executor, 2, [(compared[0], pair) for pair in pairs], None)
+    rows = evaluate_module._rows(executor, 2, [(compared[0], pair) for pair in pairs], evaluate_module._How())
     assert len(list(rows)) == len(pairs)
     assert executor.most == 4
 
@@ -133,7 +133,7 @@ def test_a_killed_process_is_one_clear_error(pair_folder, monkeypatch):
     ("raised", "reason"), [(MemoryError(), "MemoryError: a smaller picture"), (cv2.error("too big"), "too big")]
 )
 def test_a_pair_too_large_for_the_memory_is_a_failed_row(pair_folder, monkeypatch, raised, reason):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise raised
 
     monkeypatch.setattr(evaluate_module, "score", refuse)
@@ -286,6 +286,7 @@ def test_a_failed_pair_is_listed_and_the_command_ends_with_one(run, pair_folder,
         (["--fused", "nowhere"], "--fused nowhere is not a folder"),
         (["--methods", "lap", "--table", "XX"], "--table XX is not one of the paper's"),
         (["--methods", "lap", "--only", "zzz"], "no pair in"),
+        (["--methods", "lap", "--lpips", "resnet"], "--lpips resnet is not known: choose alex, vgg, squeeze"),
         (["--methods", "lap", "--show", "one"], "--show is about the page: add -o OUT"),
         (["--methods", "lap", "--show", "zzz", "-o", "new"], "no pair that is scored has a name like --show zzz"),
     ],

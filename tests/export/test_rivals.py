@@ -8,7 +8,7 @@ from ufafuse.export.signatures import graph_kind
 from ufafuse.network.spec import RIVALS, find_spec
 from ufafuse.network.weights import build_model, save_weights
 from ufafuse.runtime.artefact import read_manifest
-from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.errors import ModelError
 
 
 @pytest.fixture
@@ -34,6 +34,6 @@ def test_it_has_a_graph_of_its_own():
 
 @pytest.mark.parametrize("asked", [{"precision": "fp16"}, {"tiles": True}])
 def test_half_precision_and_tiles_are_refused(weights, tmp_path, asked):
-    with pytest.raises(InputError, match="exported whole and in fp32"):
+    with pytest.raises(ModelError, match="exported whole and in fp32"):
         onnx_from_weights(weights, tmp_path / "rival.onnx", **asked)
     assert not (tmp_path / "rival.onnx").exists()

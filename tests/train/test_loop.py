@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from ufafuse.network.spec import SPECS, Spec
+from ufafuse.network.rivals.base import Lesson, RivalNet
+from ufafuse.network.spec import RIVALS, SPECS, Spec
 from ufafuse.network.weights import build_model, load_weights, save_weights
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputError
@@ -126,7 +127,8 @@ RUN = """
 import sys
 from ufafuse.train.recipe import resumed_options
 from pathlib import Path
-from ufafuse.network.spec import SPECS, Spec
+from ufafuse.network.rivals.base import Lesson, RivalNet
+from ufafuse.network.spec import RIVALS, SPECS, Spec
 from ufafuse.train.loop import Trainer, train
 import ufafuse.train.loop, time
 SPECS["small"] = Spec.from_dict({spec})
@@ -324,3 +326,22 @@ def test_a_rival_learns_by_its_own_loss_and_goes_on_as_if_nothing_had_happened(
     train(options, resume=True)
     assert losses(options.out) == pytest.approx(losses(whole.out), abs=1e-6)
     assert load_weights(options.out / "last.safetensors").spec.name == "rival-ifcnn"
+
+
+@pytest.mark.parametrize("name", ["rival-mffgan", *(pytest.param(name, marks=pytest.mark.slow) for name in RIVALS)])
+def test_a_rivals_loss_sees_the_frames_unrounded_in_bf16(
+    options: TrainOptions, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    seen = set()
+
+    def watched(self: Lesson, net: RivalNet, *frames: torch.Tensor) -> torch.Tensor:
+        seen.update(frame.dtype for frame in frames)
+        seen.add(all(float((frame * 255 - (frame * 255).round()).abs().max()) < 1e-4 for frame in frames))
+        return lesson(self, net, *frames)
+
+    recipe = dataclasses.replace(options.recipe, steps=1, crop=48, lr=1e-4, precision="bf16")
+    kind = type(build_model(name).lessons())
+    lesson = kind.__call__
+    monkeypatch.setattr(kind, "__call__", watched)
+    assert train(dataclasses.replace(options, recipe=recipe, variant=name, validations=1))["finished"]
+    assert seen == {torch.float32, True}

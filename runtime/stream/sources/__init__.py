@@ -12,6 +12,7 @@ from ufafuse.runtime.stream.sources.mjpeg import HttpSource
 from ufafuse.runtime.stream.sources.opencv import DeviceSource, UrlSource, VideoFileSource, device_source
 from ufafuse.runtime.stream.sources.pace import PacedSource
 from ufafuse.runtime.stream.sources.push import IterableSource, PushSource
+from ufafuse.runtime.stream.sources.secrets import without_password
 from ufafuse.runtime.stream.sources.sim import SimSettings, SimSource, sim_source
 
 __all__ = [
@@ -64,7 +65,9 @@ def source_from_text(text: str, side: int, *, name: str | None = None, most: int
             return HttpSource(text, most=most)
         if scheme in _URL_SCHEMES:
             return UrlSource(text)
-        raise InputError(f"`{name}={text}` has the scheme {scheme}: known are http, https and {', '.join(_URL_SCHEMES)}.")
+        raise InputError(
+            f"`{name}={without_password(text)}` has the scheme {scheme}: known are http, https and {', '.join(_URL_SCHEMES)}."
+        )
     device = text.partition("?")[0]
     if device.isdecimal() or device.startswith("/dev/"):
         return device_source(text, name)
@@ -78,4 +81,4 @@ def _recorded(path: Path, name: str, most: int | None) -> Source:
         return VideoFileSource(path)
     if "*" in path.name and path.parent.is_dir():
         return FolderSource(path.parent, path.name, most=most)
-    raise InputError(f"`{name}={path}` is no file, folder, camera or URL: give {_KINDS}.")
+    raise InputError(f"`{name}={without_password(str(path))}` is no file, folder, camera or URL: give {_KINDS}.")

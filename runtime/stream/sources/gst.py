@@ -15,6 +15,7 @@ from ufafuse.runtime.pixels import check_pixels, most_pixels
 from ufafuse.runtime.stream.frames import Array, Frame
 from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source, SourceLost
 from ufafuse.runtime.stream.sources.clock import StreamClock
+from ufafuse.runtime.stream.sources.secrets import without_password
 
 _FORMATS = {
     "GRAY8": "Mono8",
@@ -34,8 +35,8 @@ _TAIL = (
     'caps="video/x-raw,format=(string){ BGR, GRAY8, GRAY16_LE }"'
 )
 _OPEN_SECONDS = 10
+_SILENT_SECONDS = 10.0  # without a picture from what is live: a camera that lost its power closes no connection
 _PLAUSIBLE = (-10.0, 0.05)  # seconds from arrival, that a buffer's moment on the machine's own clock may lie
-_PASSWORDS = re.compile(r"(://[^\s:@/]+:)[^\s@/]+(@)|((?:user-pw|password)=)\S+")
 _INSTALL = (
     "on Debian `apt install python3-gi gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-good` and an environment that sees "
     "the system's packages, elsewhere `pip install 'ufafuse[gst]'`"
@@ -60,7 +61,7 @@ class GstSource(Source):
     """
 
     def __init__(self, description: str, *, most: int | None = None) -> None:
-        self.name = "gst:" + _PASSWORDS.sub(r"\1\3***\2", description.strip())
+        self.name = "gst:" + without_password(description.strip(), ":***")
         self._gst, self._video = _libraries()
         text = description.strip()
         self._text = text if re.search(r"!\s*appsink\b[^!]*$", text) else text + _TAIL
@@ -72,6 +73,7 @@ class GstSource(Source):
         self._epoch = -math.inf
         self._clock = StreamClock()
         self._count = 0
+        self._heard = 0.0  # when the last picture came
 
     def open(self) -> None:
         """Raises: InputError when it is no pipeline, SourceLost when no picture comes within ten seconds."""
@@ -82,7 +84,7 @@ class GstSource(Source):
         try:
             self._pipeline = gst.parse_launch(self._text)
         except Exception as error:
-            raise InputError(f"{self.name} is no pipeline: {getattr(error, 'message', error)}.") from error
+            raise InputError(f"{self.name} is no pipeline: {self._said(getattr(error, 'message', str(error)))}.") from error
         self._sink = self._appsink()
         live = self._pipeline.set_state(gst.State.PAUSED) == gst.StateChangeReturn.NO_PREROLL
         for name, value in (("sync", not live), ("max-buffers", 4), ("drop", True)):
@@ -96,6 +98,7 @@ class GstSource(Source):
         monotonic = getattr(gst.ClockType, "MONOTONIC", None)
         self._on_machine_clock = isinstance(clock, gst.SystemClock) and clock.get_property("clock-type") == monotonic
         self._clock = StreamClock()
+        self._heard = time.monotonic()
         caps = first.get_caps().get_structure(0)
         self.size = (caps.get_value("height"), caps.get_value("width"))
 
@@ -112,13 +115,22 @@ class GstSource(Source):
             raise InputError(f"{self.name} does not end with an appsink: let it end with the pictures, one is added.")
         return found
 
+    @staticmethod
+    def _said(text: str) -> str:
+        return without_password(text, ":***")
+
     def _trouble(self) -> Exception | None:
-        """SourceLost with what the pipeline says of itself; EndOfSource when it has come to its end; None where all is well."""
+        """SourceLost with what the pipeline says of itself; EndOfSource when it has come to its end; None where all is well.
+
+        What is live has no end of its own: its camera, or the server behind it, has gone.
+        """
         message = self._pipeline.get_bus().pop_filtered(self._gst.MessageType.ERROR)
         if message is not None:
             error, _ = message.parse_error()
-            return SourceLost(f"{self.name} stopped: {error.message}")
-        return EndOfSource() if self._sink.is_eos() else None
+            return SourceLost(f"{self.name} stopped: {self._said(error.message)}")
+        if not self._sink.is_eos():
+            return None
+        return EndOfSource() if self._sink.get_property("sync") else SourceLost(f"{self.name} ended")
 
     def begin(self, epoch: float) -> None:
         """What came while the other source was opened is old."""
@@ -129,7 +141,7 @@ class GstSource(Source):
                 pass
 
     def read(self, timeout: float) -> Frame | None:
-        """The next picture."""
+        """The next picture; what is live and gives none for ten seconds is lost."""
         sample, self._first = self._first, None
         if sample is None:
             sample = self._sink.try_pull_sample(int(timeout * self._gst.SECOND))
@@ -138,7 +150,10 @@ class GstSource(Source):
             trouble = self._trouble()
             if trouble is not None:
                 raise trouble
+            if arrived - self._heard > _SILENT_SECONDS and not self._sink.get_property("sync"):
+                raise SourceLost(f"{self.name} has sent no picture for {_SILENT_SECONDS:.0f} s")
             return None
+        self._heard = arrived
         moment = self._moment(sample, arrived)
         if self._on_machine_clock and not self._sink.get_property("sync") and moment < self._epoch:
             return None

@@ -15,6 +15,7 @@ from ufafuse.runtime.stream.frames import Array, Frame
 from ufafuse.runtime.stream.sources.base import EndOfSource, Source, SourceLost
 from ufafuse.runtime.stream.sources.clock import Backlog, StreamClock
 from ufafuse.runtime.stream.sources.params import Params
+from ufafuse.runtime.stream.sources.secrets import without_password
 from ufafuse.runtime.texts import usable_by_c
 
 NETWORK_TIMEOUT_MS = 5000
@@ -206,13 +207,6 @@ class UrlSource(_Capture):
         if self._backlog.holds(moment, arrived):
             return None
         return self._frame(array, self._clock.exposed(moment, arrived), arrived)
-
-
-def without_password(url: str) -> str:
-    """``url`` with the user's password taken out, for reports."""
-    head, at, tail = url.rpartition("@")
-    scheme, _, credentials = head.partition("://")
-    return f"{scheme}://{credentials.partition(':')[0]}@{tail}" if at and credentials else url
 
 
 def device_source(text: str, name: str) -> DeviceSource:

@@ -68,6 +68,14 @@ def test_an_npz_may_lie_as_torch_or_tensorflow_has_it(net, tmp_path, laid):
     assert same(load_rival(net.spec.name, path), net)
 
 
+def test_safetensors_of_somebody_else_are_fitted_too(net, tmp_path):
+    from safetensors.torch import save_file
+
+    path = tmp_path / "published.safetensors"
+    save_file({name: value.contiguous() for name, value in net.state_dict().items()}, path)
+    assert same(load_rival(net.spec.name, path), net)
+
+
 def test_a_mat_file_of_cells_and_structures_is_walked_through(net, tmp_path):
     path = tmp_path / "net.mat"
     layers = np.empty(len(arrays_of(net)), object)

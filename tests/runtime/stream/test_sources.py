@@ -30,7 +30,7 @@ from ufafuse.runtime.stream.sources import (
     source_from_text,
 )
 from ufafuse.runtime.stream.sources.folder import number_in
-from ufafuse.runtime.stream.sources.opencv import without_password
+from ufafuse.runtime.stream.sources.secrets import without_password
 
 
 def read_all(source, timeout=0.2):
@@ -101,6 +101,34 @@ class TestText:
         assert without_password("rtsp://user:p@ss@camera:554/x") == "rtsp://user@camera:554/x"
         assert source_from_text("http://user:secret@camera/", NEAR).name == "http://user@camera/"
         assert without_password("http://camera/a@b") == "http://camera/a@b"
+        assert without_password("http://camera:80/a@b") == "http://camera:80/a@b"
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            "rtsp://user:{}@camera/1",
+            "rtsp://:{}@camera/1",
+            "rtsp://user:a/{}@camera/1",
+            "rtsp://user:x@{}@camera:554/1",
+            "rtsp://camera/1?user=admin&password={}&channel=1",
+            "http://camera/mjpg?Token={}",
+            "http://user@camera/;pwd={}#x",
+            "rtspx://user:{}@camera/1",
+            "gst:rtspsrc location=rtsp://user:{}@camera/1 latency=0 ! decodebin",
+            'gst:rtspsrc location="rtsp://camera/1?api_key={}" user-id=user user-pw="{}" ! decodebin',
+            "gst:rtspsrc user-pw={} proxy-pw={} ! nothing",
+        ],
+    )
+    def test_no_password_is_told_wherever_it_stands(self, given):
+        text = given.replace("{}", "hidden")
+        shown = without_password(text)
+        assert "hidden" not in shown
+        assert "camera" in shown or "nothing" in shown
+        try:
+            told = source_from_text(text, NEAR).name
+        except InputError as error:
+            told = str(error)
+        assert "hidden" not in told
 
 
 class TestSim:
