@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from ufafuse.benchmarks.methods import is_rival, method, methods
 from ufafuse.benchmarks.published import AUTHORS, GIVEN, MEASURED, OURS
-from ufafuse.runtime.errors import InputError
+from ufafuse.network.spec import Spec
+from ufafuse.runtime.artefact import read_manifest
+from ufafuse.runtime.errors import InputError, UfaError
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.models import DEFAULT, bundled
@@ -52,8 +54,8 @@ class Contestant(ABC):
     def fused(self, pair: PairPaths, near: Image, far: Image) -> FusedPair:
         """The fused picture of ``pair``, whose frames are ``near`` and ``far``. Raises: UfaError."""
 
-    def facts(self) -> dict[str, str]:
-        """Of a network, what it ran on; empty for anything else."""
+    def facts(self) -> dict[str, Any]:
+        """Of a network, what it ran on and its ``parameters``; empty for anything else."""
         return {}
 
     def close(self) -> None:
@@ -102,9 +104,13 @@ class MethodContestant(Contestant):
         """Of a network of the paper's tables: with our weights."""
         return OURS if is_rival(self.name) else MEASURED
 
-    def facts(self) -> dict[str, str]:
+    def facts(self) -> dict[str, Any]:
         """Of a network of the paper's tables: PyTorch, and that its weights are ours."""
-        return {"backend": "torch", "precision": "fp32", "weights": "ours"} if is_rival(self.name) else {}
+        if not is_rival(self.name):
+            return {}
+        from ufafuse.network.rivals.places import rival_weights
+
+        return {"backend": "torch", "precision": "fp32", "weights": "ours"} | _size(rival_weights(self.name))
 
     def fused(self, pair: PairPaths, near: Image, far: Image) -> FusedPair:  # noqa: ARG002 - all that counts are the frames
         """Run the method."""
@@ -127,7 +133,7 @@ class AuthorsContestant(Contestant):
             import torch
 
             torch.set_num_threads(threads)
-        self._method, self._weights = rival_method(rival, weights), weights
+        self._method, self._rival, self._weights = rival_method(rival, weights), rival, weights
         self.name = f"{rival}-{weights.stem}"
 
     @property
@@ -141,9 +147,12 @@ class AuthorsContestant(Contestant):
         picture = self._method.fuse(near, far)
         return FusedPair(picture, (time.perf_counter() - start) * 1e3)
 
-    def facts(self) -> dict[str, str]:
+    def facts(self) -> dict[str, Any]:
         """PyTorch, and whose weights."""
-        return {"backend": "torch", "precision": "fp32", "weights": self._weights.name}
+        from ufafuse.benchmarks.methods.rivals import loaded
+
+        count = loaded(self._rival, self._weights).spec.parameters
+        return {"backend": "torch", "precision": "fp32", "weights": self._weights.name, "parameters": count}
 
 
 class ModelContestant(Contestant):
@@ -161,9 +170,9 @@ class ModelContestant(Contestant):
         """Of a bundled network: with our weights. Who trained a file is not known."""
         return OURS if self.name in bundled() else MEASURED
 
-    def facts(self) -> dict[str, str]:
-        """The engine and its arithmetic."""
-        return {"backend": self.backend, "precision": self.precision}
+    def facts(self) -> dict[str, Any]:
+        """The engine, its arithmetic, and how many numbers the network has learnt where its file says."""
+        return {"backend": self.backend, "precision": self.precision} | _size(self._fuser.model)
 
     def fused(self, pair: PairPaths, near: Image, far: Image) -> FusedPair:  # noqa: ARG002 - all that counts are the frames
         """Run the network on the frames as they are."""
@@ -175,6 +184,15 @@ class ModelContestant(Contestant):
     def close(self) -> None:
         """Free the engine."""
         self._fuser.close()
+
+
+def _size(model: Path) -> dict[str, int]:
+    """``parameters`` of a model's file; empty where it does not describe its network."""
+    try:
+        described = read_manifest(model).spec
+    except UfaError:
+        return {}
+    return {"parameters": Spec.from_dict(described).parameters} if described else {}
 
 
 def alike(near: Image, far: Image) -> tuple[Image, Image]:

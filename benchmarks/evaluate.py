@@ -1,6 +1,7 @@
 """Scores of fused pictures over a folder of pairs; one pair that fails does not stop the others."""
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -66,15 +67,15 @@ class Evaluation:
 
     Args:
         rows: In the order of contestants and pairs.
-        networks: Of each contestant that is a network, the ``backend`` and the ``precision`` that it ran in; of a rival
-            also the ``weights``: ``"ours"``, or the file's name.
+        networks: Of each contestant that is a network, the ``backend`` and the ``precision`` that it ran in, and its
+            ``parameters``; of a rival also the ``weights``: ``"ours"``, or the file's name.
         what: What was fused: "pair" or "stack".
         bounds: Methods that are no contestants but what could be had at best.
         kinds: What each contestant's row is, a key of `published.KINDS`.
     """
 
     rows: list[EvalRow]
-    networks: dict[str, dict[str, str]] = field(default_factory=dict)
+    networks: dict[str, dict[str, Any]] = field(default_factory=dict)
     what: str = "pair"
     bounds: tuple[str, ...] = ()
     kinds: dict[str, str] = field(default_factory=dict)
@@ -183,7 +184,7 @@ def evaluate(
     return Evaluation([rows[task[0].name, task[1].name] for task in tasks], _networks(contestants), kinds=kinds)
 
 
-def _networks(contestants: list[Contestant]) -> dict[str, dict[str, str]]:
+def _networks(contestants: list[Contestant]) -> dict[str, dict[str, Any]]:
     return {contestant.name: facts for contestant in contestants if (facts := contestant.facts())}
 
 
@@ -193,12 +194,25 @@ def _executor(jobs: int) -> Iterator[Executor | None]:
         yield None
         return
     # spawn: a forked child of a process that holds an inference engine's threads may hang.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_single_threaded) as executor:
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_single_threaded)
+    with _one_blas_thread(), pool as executor:
         try:
             yield executor
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """What is started meanwhile has one thread for matrix products, as NumPy reads when it is loaded; unless a user set it."""
+    names = [name for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS") if name not in os.environ]
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
 
 
 def _single_threaded() -> None:

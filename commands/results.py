@@ -271,7 +271,7 @@ class Eval(_EvalKeys, total=False):
     """`ufa eval`."""
 
     failed: int
-    networks: dict[str, dict[str, str]]
+    networks: dict[str, dict[str, Any]]
     kinds: dict[str, str]
     table: EvalTable
     warnings: list[str]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -90,6 +91,14 @@ def test_several_processes_give_the_same_scores_as_one(pair_folder, fused_folder
     assert [row.metrics for row in several.rows] == [row.metrics for row in one.rows]
     assert not several.failed
     assert several.to_json()["networks"] == {"ufa": {"backend": "fake", "precision": "fp32"}}
+
+
+def test_processes_have_one_thread_for_matrix_products_each(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    with evaluate_module._one_blas_thread():
+        assert (os.environ["OPENBLAS_NUM_THREADS"], os.environ["OMP_NUM_THREADS"]) == ("1", "3")
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
 
 
 class LazyExecutor:
