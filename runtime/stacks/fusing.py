@@ -23,6 +23,7 @@ from ufafuse.runtime.memory.usage import available_bytes, resident_bytes
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import Crop
 from ufafuse.runtime.registration.conflict import Conflicts
+from ufafuse.runtime.registration.gain import exposure_words
 from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.sharpness import confidence
 from ufafuse.runtime.stacks.aside import Aside
@@ -44,7 +45,7 @@ _FRAME_COPIES = 4  # a frame as it is read, moved, looked at one ahead, and as f
 _SHARE_FOR_FRAMES = 0.5  # of the memory that the system has left, that frames may be kept in without a budget
 _BYTES_ASIDE = 48  # of each pixel: the results that wait while the network makes the next ones
 _SHARE_ASIDE = 0.1  # of the memory that the system has left
-_BRIGHTNESS_STEP = 0.04  # relative: from here on a change of exposure between frames is told
+_BRIGHTNESS_STEP = 1.04  # from here on a change of exposure between frames is told
 
 
 def fuse_sources(
@@ -311,11 +312,8 @@ class _Fusion:
         levels = [level for level in self._brightness.values() if level > 0]
         if self._options.match_gain or len(levels) < 2:
             return
-        jump = max(levels) / min(levels) - 1
-        if jump > _BRIGHTNESS_STEP:
-            result.warnings.append(
-                f"the exposure changes by up to {100 * jump:.0f} % between frames, which leaves patches: add `match_gain`."
-            )
+        if (step := max(levels) / min(levels)) > _BRIGHTNESS_STEP:
+            result.warnings.append(exposure_words(step))
 
 
 def _merge(seen: Seen, gathering: Gathering, sums: OctaveSums, scores: NDArray[np.float32] | None, aside: Aside) -> None:
