@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ufafuse.export.formats.known import NOT_HAD
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, REPORTS = ROOT / "docs" / "howto" / "formats.md", ROOT / "reports" / "formats"
 BEGIN, END = "<!-- formats -->\n", "<!-- /formats -->"
@@ -23,15 +25,25 @@ def reports() -> list[Report]:
     return [json.loads(path.read_text()) for path in found if path.is_file()]
 
 
-def lines(report: Report) -> list[str]:
-    """A row for each file, and for each engine that ran it."""
+def times(name: str) -> dict[tuple[str, str], float]:
+    """Median ms by file and engine, of `ufa bench` on the same files; in float32 where an engine has it."""
+    path = REPORTS / f"{name}.bench.json"
+    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
+    return {(row["artefact"], row["backend"]): row["p50_ms"] for row in rows}
+
+
+def lines(report: Report, measured: dict[tuple[str, str], float]) -> list[str]:
+    """A row for each file, and for each engine that ran it; of one that is not OpenVINO's own in OpenVINO none."""
     text = []
     for row in report["rows"]:
         head = [row["format"], f"`{row['argument']}`" if row["argument"] else "", row["artefact"], f"{row['bytes'] / 1e6:.2f}"]
         for engine, check in row["checks"].items():
             parity = f"{check['worst_psnr']:.1f} dB, {check['max_abs']:.2g} levels"
             parity = parity if check["ok"] else f"**{parity}: too far**"
-            text.append([*head, parity, f"{check['ms']:.1f} ms in {engine}", row["runs_on"]])
+            took = measured.get((row["artefact"], engine))
+            time = engine if took is None else f"{took:.2f} ms in {engine}"
+            where = "" if check["precision"] in (row["precision"], "fp32") else f" ({check['precision']})"
+            text.append([*head, parity + where, time, row["runs_on"]])
         if not row["checks"]:
             text.append([*head, row["note"] or "not run here", "", row["runs_on"]])
     return [f"| {' | '.join(cells)} |" for cells in text]
@@ -40,21 +52,23 @@ def lines(report: Report) -> list[str]:
 def table() -> str:
     """The block of the page."""
     found = reports()
-    text = ["| format | argument | file | MB | agrees with PyTorch | time | runs on |", "|---|---|---|---:|---|---:|---|"]
-    text += [line for report in found for line in lines(report)]
+    text = ["| format | argument | file | MB | agrees with PyTorch | time | runs on |", "|---|---|---|---:|---|---|---|"]
+    for report in found:
+        text += lines(report, times(Path(report["weights"]).stem))
     if found:
-        size, machine = found[0]["size"], found[0]["machine"]
+        (height, width), machine = found[0]["size"], found[0]["machine"]
         tools = ", ".join(f"{name} {version}" for name, version in found[0]["tools"].items() if name != "ufafuse")
         text += [
             "",
-            f"Worst of the pairs checked; 200 dB means equal. Times: medians of three runs at {size[0]} x {size[1]} on "
-            f"{machine['usable_cores']} cores of {machine['cpu']} that did other work too: only to see that nothing is wrong; "
-            f"`ufa bench` measures. With {tools}. Reports: `reports/formats/`.",
+            f"The worst of the pairs checked; 200 dB means equal. Times: `ufa bench --threads 1`, all files in turn, medians for "
+            f"a pair of {height} x {width} on {machine['cpu']}, float32. With {tools}. Reports: `reports/formats/`.",
         ]
-    left_out = dict.fromkeys(line for report in found for line in report["left_out"])
-    if left_out:
-        text += ["", "What could not be had:", "", *(f"- {line}" for line in left_out)]
-    return "\n".join(text) + "\n"
+    return "\n".join([*text, "", *not_had()]) + "\n"
+
+
+def not_had() -> list[str]:
+    """What is in no report, and why."""
+    return ["What could not be had:", "", *(f"- {line}" for line in NOT_HAD)]
 
 
 def with_table(page: str) -> str:

@@ -27,6 +27,8 @@ def test_a_row_that_fell_short_shows_and_one_that_was_not_run_says_why():
     module = load()
     row = {"format": "f", "argument": "--format f", "artefact": "x.f", "bytes": 1.5e6, "runs_on": "boards", "note": ""}
     check = {"worst_psnr": 30.0, "max_abs": 9.0, "ms": 2.0, "ok": False}
-    shown = module.lines({"rows": [row | {"checks": {"e": check}}, row | {"checks": {}, "note": "no such machine"}]})
-    assert shown[0] == "| f | `--format f` | x.f | 1.50 | **30.0 dB, 9 levels: too far** | 2.0 ms in e | boards |"
+    check["precision"], row["precision"] = "fp32", "fp32"
+    report = {"rows": [row | {"checks": {"e": check}}, row | {"checks": {}, "note": "no such machine"}]}
+    shown = module.lines(report, {("x.f", "e"): 2.0})
+    assert shown[0] == "| f | `--format f` | x.f | 1.50 | **30.0 dB, 9 levels: too far** | 2.00 ms in e | boards |"
     assert "| no such machine |" in shown[1]
