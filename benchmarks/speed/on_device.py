@@ -95,7 +95,7 @@ class TorchOnDevice(OnDevice):
         super().__init__(spec, names[spec.kind] + graphs)
         self.precision = spec.precision or "fp32"
         if self.device == "cuda" and not torch.cuda.is_available():
-            raise BackendError(f"{spec.kind} needs a GPU that PyTorch can use, and there is none: give --device cpu.")
+            raise BackendError(f"{spec.kind} needs a GPU that PyTorch can use, and there is none: give `device=cpu`.")
         weights = Path(spec.artefact).with_suffix(".safetensors")
         if not weights.is_file():
             raise InputError(f"{spec.kind} needs the weights {weights}: put them beside the ONNX file.")
