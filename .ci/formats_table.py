@@ -60,8 +60,9 @@ def table() -> str:
         tools = ", ".join(f"{name} {version}" for name, version in found[0]["tools"].items() if name != "ufafuse")
         text += [
             "",
-            "The worst of the pairs checked; 200 dB means equal. Times: `ufa bench --threads 1`, all files in turn, the least of "
-            f"the runs, for a pair of {height} x {width} on {machine['cpu']}, float32. With {tools}. Reports: `reports/formats/`.",
+            "The worst of the pairs checked; 200 dB means equal. Times: `ufa bench --threads 1`, all files in turn, the least "
+            f"of the runs, for a pair of {height} x {width} on {machine['cpu']}, float32. With {tools}. Reports: "
+            "`reports/formats/`.",
         ]
     return "\n".join([*text, "", *not_had()]) + "\n"
 
