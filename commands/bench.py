@@ -66,7 +66,8 @@ def evaluate(
     table: Annotated[str | None, typer.Option(help="Set the paper's table beside it: V, VI or VII.")] = None,
     only: Annotated[str | None, typer.Option(help="Only pairs or stacks whose name matches, such as 'lytro_0*'.")] = None,
     show: Annotated[
-        str | None, typer.Option(help="With -o: the page shows only pairs whose name matches [default: all that were scored].")
+        str | None,
+        typer.Option(help="With -o: show only pairs whose name matches, patterns by comma [default: all]."),
     ] = None,
     lpips: Annotated[
         str | None, typer.Option(help="Where the truth is known also LPIPS: alex, vgg or squeeze (extra lpips).")
@@ -132,7 +133,8 @@ class _Shown(NamedTuple):
             return pairs
         if self.out is None:
             raise InputError("--show is about the page: add -o OUT.")
-        found = [pair for pair in pairs if fnmatch(pair.name, self.show)]
+        patterns = self.show.split(",")
+        found = [pair for pair in pairs if any(fnmatch(pair.name, pattern.strip()) for pattern in patterns)]
         if not found:
             raise InputError(f"no pair that is scored has a name like --show {self.show}: they begin with {pairs[0].name}.")
         return found

@@ -264,7 +264,7 @@ def test_the_command_prints_one_json_object(run, pair_folder):
 def test_the_table_is_in_the_json_with_what_each_row_is(run, pair_folder, tmp_path):
     out = tmp_path / "out"
     command = ("eval", "--pairs", pair_folder, "--methods", "average", "--jobs", 1, "--table", "VI", "--json", "-o", out)
-    answer = json.loads(run(*command, "--show", "t*").stdout)
+    answer = json.loads(run(*command, "--show", "x, t*").stdout)
     assert answer["table"]["number"] == "VI"
     assert answer["table"]["same_pairs"] is False
     assert [row["what"] for row in answer["table"]["rows"][:2]] == ["run here", "printed, other pairs"]
