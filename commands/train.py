@@ -1,4 +1,4 @@
-"""`ufa train` and `ufa train ablation`."""
+"""`ufa train`, `ufa train ablation`, `ufa train every` and `ufa train loader`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,7 @@ LensSet = Annotated[list[str] | None, typer.Option(help="Change what they show: 
 PhotoShare = Annotated[
     float | None, typer.Option(min=0, max=1, help="Of a drawn scene's surfaces: photographs. [default: 0.45]")
 ]
+PairsAScene = Annotated[int | None, typer.Option(min=1, help="Pairs of each drawn scene, one after the other. [default: 1]")]
 PairShare = Annotated[float | None, typer.Option(min=0, max=1, help="Of ufa-stack's batches: pairs, not stacks. [default: 0]")]
 StackSet = Annotated[list[str] | None, typer.Option(help="Change what drawn stacks show: KEY=VALUE, as lights=0. Repeatable.")]
 ClipNorm = Annotated[float | None, typer.Option("--clip", min=0, help="Largest norm of the gradient; 0: any.")]
@@ -71,6 +72,8 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(invoke_without_command=True, no_args_is_help=True)
     group.callback()(as_command(train, TrainRequest, context=typer.Context))
     group.command("ablation")(as_command(ablation, AblationRequest))
+    group.command("every")(as_command(every, EveryRequest))
+    group.command("loader")(as_command(loader, LoaderRequest))
     app.add_typer(group, name="train")
 
 
@@ -106,6 +109,7 @@ class TrainRequest:
     lens: Lens = None
     lens_set: LensSet = None
     photo_share: PhotoShare = None
+    pairs_a_scene: PairsAScene = None
     stack_set: StackSet = None
     pair_share: PairShare = None
     clip: ClipNorm = None
@@ -214,3 +218,116 @@ def ablation(asked: AblationRequest) -> None:
         if not result["ok"]:
             console.fail(result["note"])
             raise typer.Exit(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EveryRequest:
+    """Train every bundled network within one budget, judge each beside the bundled weights, and export what was made.
+
+    One run after the other, on drawn scenes unless --images names photographs. The same command again goes on where it was.
+    """
+
+    out: Out = None
+    minutes: Annotated[float, typer.Option(min=0.01, help="For all of it, validations included.")] = 10.0
+    variants: Annotated[list[str] | None, typer.Option(help="Some of them only. Repeatable.")] = None
+    anew: Annotated[bool, typer.Option("--anew", help="From drawn weights, not from the bundled ones.")] = False
+    images: Images = None
+    photo_share: PhotoShare = None
+    pairs_a_scene: Annotated[
+        int | None, typer.Option(min=1, help="Pairs of each drawn scene, one after the other. [default: 1; on a GPU 4]")
+    ] = None
+    crop: Crop = None
+    batch: Annotated[int | None, typer.Option(min=1, help="Pairs in a batch. [default: the recipe's; on a GPU four times]")] = (
+        None
+    )
+    lr: LearningRate = None
+    precision: PrecisionOption = None
+    validations: Validations = None
+    seed: Seed = None
+    threads: Threads = None
+    workers: Workers = None
+    device: DeviceOption = None
+    no_export: Annotated[bool, typer.Option("--no-export", help="Leave it at the weights.")] = False
+    as_json: Json = False
+
+
+def every(asked: EveryRequest) -> None:
+    """Run `ufa train every`."""
+    shared = {key: value for key, value in given(asked).items() if key not in _OF_EVERY}
+    with console.run(asked.as_json):
+        from ufafuse.runtime.errors import InputError
+        from ufafuse.train.every import SHARES, Every, train_every
+
+        if asked.out is None:
+            raise InputError("--out is missing: name a folder for the runs.")
+        wanted = Every(asked.out, asked.minutes, shared, tuple(asked.variants or SHARES), asked.anew)
+        result = train_every(wanted, begin=lambda name: console.err.print(f"training {name}"))
+        if not asked.no_export and result["finished"]:
+            for name, entry in result["networks"].items():
+                entry["exported"] = _exported(Path(entry["weights"]), asked.out / f"{name}.onnx")
+        console.emit(result, as_json=asked.as_json)
+        if not asked.as_json:
+            _tell_every(result)
+        for entry in result["networks"].values():
+            console.wrote(Path(entry["weights"]), as_json=asked.as_json)
+        if not result["finished"]:
+            console.hint("the same command again goes on where it was", as_json=asked.as_json)
+
+
+_OF_EVERY = frozenset({"out", "minutes", "variants", "anew", "no_export", "as_json"})
+
+
+def _exported(weights: Path, out: Path) -> dict[str, Any]:
+    """The file, checked against PyTorch before it has its name."""
+    from ufafuse.export.onnx_export import onnx_from_weights
+
+    report = onnx_from_weights(weights, out, force=True)
+    return {"artefact": report["artefact"], "ok": report["ok"]}
+
+
+def _tell_every(result: dict[str, Any]) -> None:
+    for name, entry in result["networks"].items():
+        if "psnr" not in entry:
+            console.out.print(f"{name}: stopped after {entry['steps']} steps")
+            continue
+        bundled, rate = entry["bundled"], entry.get("images_per_second")
+        loader = entry.get("loader", {}).get("images_per_second")
+        console.out.print(
+            f"{name}: PSNR {entry['psnr']:.2f} dB, bundled {bundled['psnr']:.2f}, "
+            f"{'better' if entry['better'] else 'not better'}; {entry['steps']} steps of {entry['batch']}, {rate} images a "
+            f"second of {loader} that are drawn, {100 * (entry['waiting_share'] or 0):.0f} % of the time waiting for them"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderRequest:
+    """Measure how many images a second are drawn for a training, with nobody training on them."""
+
+    images: Images = None
+    masks: Masks = None
+    variant: Variant = None
+    crop: Crop = None
+    batch: Batch = None
+    pairs_a_scene: PairsAScene = None
+    workers: Workers = None
+    seconds: Annotated[float, typer.Option(min=0.1, help="To count for.")] = 5.0
+    as_json: Json = False
+
+
+def loader(asked: LoaderRequest) -> None:
+    """Run `ufa train loader`."""
+    values = {key: value for key, value in given(asked).items() if key not in ("seconds", "as_json")}
+    with console.run(asked.as_json):
+        from ufafuse.train.every import loader_rate
+        from ufafuse.train.loop import feed_for
+        from ufafuse.train.recipe import options_from
+
+        values.setdefault("images", Path("drawn:"))
+        options = options_from({**values, "out": Path("unused"), "steps": 1})
+        result = {"ok": True, "variant": options.variant} | loader_rate(
+            feed_for(options), options.workers, seconds=asked.seconds
+        )
+        console.emit(result, as_json=asked.as_json)
+        if not asked.as_json:
+            count = options.workers or "no"
+            console.out.print(f"{result['images_per_second']} {result['unit']} a second for {options.variant}, {count} workers")

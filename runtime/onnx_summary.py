@@ -64,11 +64,11 @@ def summary_of(path: Path) -> Summary:
     Raises:
         ModelError: It is truncated or no ONNX file.
     """
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        try:
+    try:
+        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _summary(data)
-        except (IndexError, ValueError) as error:
-            raise ModelError(f"{path} is truncated or no ONNX file ({error}): make or copy it again.") from error
+    except (IndexError, ValueError) as error:
+        raise ModelError(f"{path} is truncated or no ONNX file ({error}): make or copy it again.") from error
 
 
 def _summary(data: mmap.mmap) -> Summary:

@@ -19,6 +19,7 @@ class DrawnScenes:
     def __init__(self, textures: Textures, *, seed: int, side: int = SCENE) -> None:
         """Draw scenes of `side` x `side` pixels, with surfaces from `textures`."""
         self._textures, self._seed, self._side = textures, seed, side
+        self._last: tuple[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] | None = None
 
     def __len__(self) -> int:
         """Return a number that no run comes to the end of."""
@@ -26,6 +27,11 @@ class DrawnScenes:
 
     def __getitem__(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Return picture (uint8 H x W x 3, BGR) and label (uint8 H x W: 255 where the objects are) of scene `number`."""
+        if self._last is None or self._last[0] != number:  # several pairs of a scene come one after the other
+            self._last = number, self._drawn(number)
+        return self._last[1]
+
+    def _drawn(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         rng, texture = np.random.default_rng((self._seed, 3, number)), self._textures.at(number)
         light = surface(rng, self._side, texture)
         cover = drawn_cover(self._side, rng)
@@ -39,14 +45,18 @@ class DrawnScenes:
 
 
 class DrawnPairs(PairDataset):
-    """The sequence of pairs of drawn scenes: a new scene for every pair."""
+    """The sequence of pairs of drawn scenes: a new scene for every pair, or for every `of_each` pairs that follow each other.
 
-    def __init__(self, scenes: DrawnScenes, options: PairOptions, *, seed: int) -> None:
+    Drawing a scene takes ten times as long as making a pair of it.
+    """
+
+    def __init__(self, scenes: DrawnScenes, options: PairOptions, *, seed: int, of_each: int = 1) -> None:
         """Draw from `scenes`; see `PairDataset`."""
         super().__init__(scenes, options, seed=seed)
+        self._of_each = of_each
 
     def _photo(self, index: int) -> int:
-        return index
+        return index // self._of_each
 
     def _other_label(self, rng: Rng) -> Picture:
         return np.asarray(255 * (drawn_cover(SCENE, rng) > 0.5), np.uint8)

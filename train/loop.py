@@ -130,6 +130,7 @@ class Trainer:
         self.writes = fabric.is_global_zero
         self.resumed_from: dict[str, Any] | None = None
         self.warnings = list[str]()
+        self._waited, self._stepped, self._images = 0.0, 0.0, 0  # seconds for batches, seconds in all steps; of this process
         self._validating = (0.0, 0.0)  # seconds: all of this process, and the last one
 
     def resume(self) -> None:
@@ -184,8 +185,9 @@ class Trainer:
         for batch in self._batches():
             validated = self._validations_due()
             recent.append(self._step(batch))
-            count += self.feed.count(batch)
-            spent += time.monotonic() - mark
+            seen, passed = self.feed.count(batch), time.monotonic() - mark
+            count, spent = count + seen, spent + passed
+            self._images, self._stepped = self._images + seen, self._stepped + passed
             ending = self._agree(time.monotonic() - began) or self.share >= 1
             log.advance(self.progress.step if self.total else int(self.progress.seconds / 60))
             log.live(recent, f"{self.fabric.world_size * count / spent:.1f} {self.feed.unit}/s")
@@ -202,9 +204,14 @@ class Trainer:
             mark = time.monotonic()
 
     def _batches(self) -> Iterator[Batch]:
-        """Yield batches from the run's position on, without end."""
+        """Yield batches from the run's position on, without end; how long they were waited for is noted."""
         share = Share(self.progress.step, self.fabric.global_rank, self.fabric.world_size)
-        return self.feed.batches(share, workers=self.options.workers, pin=self.device.type == "cuda")
+        batches = self.feed.batches(share, workers=self.options.workers, pin=self.device.type == "cuda")
+        while True:
+            began = time.monotonic()
+            batch = next(batches)
+            self._waited += time.monotonic() - began
+            yield batch
 
     def _step(self, batch: Batch) -> float:
         """Train on one batch and return its loss; `CheckFailed`, before any weight is touched, where it is no number."""
@@ -338,6 +345,8 @@ class Trainer:
             "resumed_from": self.resumed_from,
             "options": self.options.to_dict(),
             "parameters": sum(p.numel() for p in self.net.parameters()),
+            "images_per_second": round(self.fabric.world_size * self._images / self._stepped, 2) if self._stepped else None,
+            "waiting_share": round(self._waited / self._stepped, 4) if self._stepped else None,
             "photographs": self.feed.photographs,
             "skipped": self.feed.skipped,
             **self.feed.report(),

@@ -102,4 +102,5 @@ def pair_options(options: TrainOptions) -> PairOptions:
 def drawn_pairs(textures: Textures, options: TrainOptions, stream: int) -> PairDataset:
     """Return pairs of drawn scenes; streams of different numbers have nothing in common."""
     seed = 2 * options.seed + stream
-    return DrawnPairs(DrawnScenes(textures, seed=seed), pair_options(options), seed=seed)
+    of_each = options.pairs_a_scene if stream == 0 else 1  # what is validated on is as various as it can be
+    return DrawnPairs(DrawnScenes(textures, seed=seed), pair_options(options), seed=seed, of_each=of_each)

@@ -147,6 +147,7 @@ class TrainOptions:
         photo_share: share of a drawn scene's surfaces that are photographs, where there are any.
         scene_options: what drawn stacks show.
         val_pairs: folder of pairs with their truth to validate on. None: photographs or drawn scenes are held out.
+        pairs_a_scene: how many pairs, that follow each other, are made of one drawn scene.
         val_stacks: as `val_pairs`, a folder of stacks with their truth, for a network over stacks.
         val_share: share of the photographs held out.
         validations: how often the run is validated.
@@ -170,6 +171,7 @@ class TrainOptions:
     lens_options: LensOptions = field(default_factory=LensOptions)
     drawn: bool = False
     photo_share: float = 0.45
+    pairs_a_scene: int = 1
     scene_options: SceneOptions = field(default_factory=SceneOptions)
     val_pairs: Path | None = None
     val_stacks: Path | None = None
@@ -191,8 +193,16 @@ class TrainOptions:
             raise InputError(f"attention {self.attention!r} is unknown. Known: {', '.join(ATTENTIONS)}.")
         if not 0 <= self.photo_share <= 1:
             raise InputError(f"the share of photographs must lie in [0, 1], got {self.photo_share}.")
+        if self.pairs_a_scene < 1 or (self.pairs_a_scene > 1 and not self._draws_pairs()):
+            raise InputError(
+                f"`pairs_a_scene={self.pairs_a_scene}`: give 1 or more, and more than 1 only for pairs of drawn scenes "
+                f"(`images={DRAWN}`, a network over pairs)."
+            )
         if problem := self._wrong_sources() or self._wrong_for_rivals():
             raise InputError(problem)
+
+    def _draws_pairs(self) -> bool:
+        return self.drawn and not find_spec(self.variant).gathers
 
     def _wrong_sources(self) -> str:
         stacks = find_spec(self.variant).gathers

@@ -79,3 +79,17 @@ def test_a_cover_marks_some_of_the_picture() -> None:
     assert all(0 <= cover.min() <= cover.max() <= 1 for cover in covers)
     assert all(cover.dtype == np.float32 for cover in covers)
     assert sum(0.02 < cover.mean() < 0.98 for cover in covers) >= 16
+
+
+def test_several_pairs_of_a_scene_follow_each_other_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = PairOptions(32, lens=0.5, flip=True, options=LensOptions(max_radius=6))
+    pairs, one = DrawnPairs(scenes(), options, seed=2, of_each=3), DrawnPairs(scenes(), options, seed=2)
+    drawn: list[int] = []
+    real = DrawnScenes._drawn
+    monkeypatch.setattr(DrawnScenes, "_drawn", lambda self, number: (drawn.append(number), real(self, number))[1])
+    found = [pairs.pair(number) for number in range(6)]
+    assert drawn == [0, 1]
+    assert [pairs.name(number) for number in range(6)] == ["drawn-0"] * 3 + ["drawn-1"] * 3
+    assert not np.array_equal(found[0].truth, found[1].truth)
+    np.testing.assert_array_equal(found[4].near, pairs.pair(4).near)
+    np.testing.assert_array_equal(found[0].near, one.pair(0).near)

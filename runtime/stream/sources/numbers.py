@@ -55,7 +55,7 @@ class Numbered(NamedTuple):
     seconds: float | None
 
 
-def fields_of(stem: str) -> tuple[str, list[Field]]:
+def fields_of(stem: str) -> tuple[tuple[str, ...], list[Field]]:
     """The name with its numbers taken out, and these from left to right; sizes are none of them."""
     shape, fields, end = [], [], 0
     for found in _NUMBERS.finditer(stem):
@@ -70,7 +70,7 @@ def fields_of(stem: str) -> tuple[str, list[Field]]:
         shape.append(stem[end : found.start()])
         fields.append(field)
         end = found.end()
-    return "\0".join([*shape, stem[end:]]), fields
+    return (*shape, stem[end:]), fields
 
 
 def _stamp(text: str, kind: str) -> Field | None:
@@ -91,11 +91,11 @@ class Numbers:
     """Finds the number of each file of one source, by what changes from name to name."""
 
     def __init__(self) -> None:
-        self._decided: dict[str, list[int]] = {}
+        self._decided: dict[tuple[str, ...], list[int]] = {}
 
     def learn(self, stems: Iterable[str]) -> None:
         """Look at all names that are there: of each shape, that has not been decided, the part that changes is the number."""
-        by_shape: dict[str, list[list[Field]]] = {}
+        by_shape: dict[tuple[str, ...], list[list[Field]]] = {}
         for stem in stems:
             shape, fields = fields_of(stem)
             if shape not in self._decided:
