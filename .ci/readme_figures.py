@@ -4,8 +4,8 @@ python .ci/readme_figures.py          exit code 1 when README says something els
 python .ci/readme_figures.py --write  put the reports' figures into README
 
 The reports: speed/bench.json of `ufa bench --report`, and eval.json of `ufa eval` on pairs with truth (pairs.json), on pairs of
-wide defocus with truth (lens.json, may be missing) and on Lytro (lytro.json); for the table of methods the same three under
-methods/, of which the two with truth may be made in several runs (pairs.json, pairs-*.json).
+wide defocus with truth (lens.json, may be missing) and on Lytro (lytro.json). For the table of methods: methods/lytro.json, and
+what methods/ and rivals/ have of the two sets with truth.
 """
 
 import json
@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from ufafuse.network.spec import RIVALS
 
 ROOT = Path(__file__).resolve().parents[1]
 README, REPORTS = ROOT / "README.md", ROOT / "reports"
@@ -149,8 +151,7 @@ def table() -> str:
 
 def known_truth(name: str) -> dict[str, float]:
     """PSNR of each method on pairs with truth, from every run on them."""
-    paths = [REPORTS / f"{name}.json", *sorted((REPORTS / "methods").glob(f"{name}*.json"))]
-    means = [json.loads(path.read_text())["mean"] for path in paths]
+    means = [report["mean"] for folder in ("", "methods/", "rivals/") if (report := load(f"{folder}{name}.json"))]
     return {method: values["PSNR"] for mean in means for method, values in mean.items() if "PSNR" in values}
 
 
@@ -164,12 +165,12 @@ def methods_table() -> str:
         times.setdefault(row["method"], []).append(row["ms"])
     text = ["| method | what it is | parameters | time, s | PSNR | PSNR, wide blur | Lytro Qabf |"]
     text.append("|---|---|---:|---:|---:|---:|---:|")
-    for name in sorted(run["mean"], key=lambda name: -pairs[name]):
-        count = run["networks"].get(name, {}).get("parameters")
-        what = KINDS[run["kinds"][name]]
-        size = "-" if count is None else f"{count:,}"
-        figures = f"{median(times[name]) / 1e3:.2f} | {pairs[name]:.1f} | {wide[name]:.1f} | {run['mean'][name]['Qabf']:.4f}"
-        text.append(f"| `{name}` | {what} | {size} | {figures} |")
+    for name in sorted(run["mean"], key=lambda name: -pairs.get(name, 0)):
+        count = RIVALS[name][0].parameters if name in RIVALS else run["networks"].get(name, {}).get("parameters")
+        truth = [f"{found[name]:.1f}" if name in found else "-" for found in (pairs, wide)]
+        cells = [f"`{name}`", KINDS[run["kinds"][name]], "-" if count is None else f"{count:,}"]
+        cells += [f"{median(times[name]) / 1e3:.2f}", *truth, f"{run['mean'][name]['Qabf']:.4f}"]
+        text.append("| " + " | ".join(cells) + " |")
     return "\n".join(text) + "\n"
 
 
