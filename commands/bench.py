@@ -9,6 +9,7 @@ import typer
 from ufafuse.commands.evalpairs import Shown, evaluate_pairs
 from ufafuse.commands.evalstacks import checked_align, evaluate_stacks, refuse_with_stacks
 from ufafuse.commands.fuse import Provider
+from ufafuse.commands.quantities import listed
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import BackendError, InputError, OutputError
 
@@ -91,7 +92,7 @@ def evaluate(
             raise InputError("--pairs is missing: see `ufa eval --help`. For focus stacks: --stacks DIR.")
         if pairs is not None and stacks is not None:
             raise InputError("both --pairs and --stacks were given: give one of them.")
-        named = {"fused": fused or [], "models": model or [], "method_names": list(_listed([methods]))}
+        named = {"fused": fused or [], "models": model or [], "method_names": list(listed([methods]))}
         limits = {"backend": backend, "precision": precision, "threads": threads}
         _checked_folder(out, force=force)
         if stacks is not None:
@@ -136,7 +137,9 @@ def _checked_folder(out: Path | None, *, force: bool) -> None:
 
 
 def bench(
-    artefacts: Annotated[list[Path] | None, typer.Argument(help=".onnx or .engine files [default: the bundled ones].")] = None,
+    artefacts: Annotated[
+        list[Path] | None, typer.Argument(help="Model files of any format [default: the bundled ones].")
+    ] = None,
     *,
     size: Annotated[list[str] | None, typer.Option(help=f"HxW, {_LISTED} [default: three common sizes].")] = None,
     backend: Annotated[list[str] | None, typer.Option(help=f"Engines, {_LISTED} [default: every one installed].")] = None,
@@ -201,12 +204,12 @@ def bench(
             report, measured_before=again is not None, chosen=bool(artefacts or size or backend or precision or profile)
         )
         methods = methods or ("none" if profile else _METHODS)
-        named = [name for name in _listed([methods]) if name != "none"]
+        named = [name for name in listed([methods]) if name != "none"]
         plan = Plan(
             artefacts=artefacts or _bundled_files(),
-            sizes=[size_from(text) for text in _listed(size)] or list(DEFAULT_SIZES),
-            backends=_listed(backend) or ("auto",),
-            precisions=_listed(precision),
+            sizes=[size_from(text) for text in listed(size)] or list(DEFAULT_SIZES),
+            backends=listed(backend) or ("auto",),
+            precisions=listed(precision),
             threads=threads,
             peers=not profile if peers is None else peers,
             methods=tuple(known()) if named == ["all"] else tuple(named),
@@ -215,9 +218,9 @@ def bench(
             cold=not profile if cold is None else cold,
             profile=profile,
             provider=provider,
-            streams=tuple(count_from("--streams", text) for text in _listed(streams)),
+            streams=tuple(count_from("--streams", text) for text in listed(streams)),
             device=device,
-            batches=tuple(count_from("--batch", text) for text in _listed(batch)) or (1,),
+            batches=tuple(count_from("--batch", text) for text in listed(batch)) or (1,),
         )
         scores = read_qualities(quality or [])
         result = _benched(plan) if again is None else read_result(again)
@@ -239,11 +242,6 @@ def _check_bench(report: Path | None, *, measured_before: bool, chosen: bool) ->
         raise InputError("--from measures nothing: omit the files, --size, --backend, --precision and --profile.")
     if report is not None and report.exists() and not report.is_dir():
         raise OutputError(f"{report} is a file: give --report a folder.")
-
-
-def _listed(values: list[str] | None) -> tuple[str, ...]:
-    """What an option that is repeatable, by comma, or both, was given, each once."""
-    return tuple(dict.fromkeys(name.strip() for value in values or [] for name in value.split(",") if name.strip()))
 
 
 def _bundled_files() -> list[Path]:

@@ -1,5 +1,6 @@
 """`ufa export --all`: from weights to a folder with every artefact this machine can make, and a table of them."""
 
+import functools
 import json
 import statistics
 import time
@@ -8,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ufafuse.calibration.calibrate import CalibrationOptions, int8_from_onnx
+from ufafuse.commands.otherformats import ENGINE, check_names, format_rows
 from ufafuse.export.build_options import BuildOptions
 from ufafuse.export.builder import TensorRt
 from ufafuse.export.engine import engine_from_onnx
+from ufafuse.export.formats.known import FORMATS
+from ufafuse.export.formats.opening import open_artefact
 from ufafuse.export.onnx_export import onnx_from_weights, report_path
 from ufafuse.export.profiles import Profile, Size
 from ufafuse.export.report import TIMED_RUNS, Row, write_report
@@ -22,11 +26,12 @@ from ufafuse.runtime.backends.tensorrt import vendor
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.cases import Case, load_reference, run_case, verify_cases
 from ufafuse.runtime.errors import BackendError, CheckFailed, ModelError
-from ufafuse.runtime.session import SessionOptions, installed, open_session
+from ufafuse.runtime.session import SessionOptions, installed
 from ufafuse.runtime.writing import make_folder
 
 RTX_TARGETS = ("sm75", "sm86", "sm89")  # the paper's own GTX 20 class, and the two after it
 _VARIANTS = (("", "fp32", "float"), ("-uint8", "fp32", "uint8"), ("-fp16", "fp16", "float"), ("-fp16-uint8", "fp16", "uint8"))
+_OWN_RUNTIME = frozenset(each.name for each in FORMATS if each.kind != "onnx")
 _CPU_BACKENDS = ("onnxruntime", "openvino")
 
 
@@ -37,6 +42,7 @@ def export_all(
     pairs: Path | None = None,
     size: Size = (256, 256),
     max_pairs: int = 4,
+    formats: Sequence[str] = (),
     force: bool = False,
     on_step: Callable[[str], None] = ignored,
     done: Callable[[str], None] = ignored,
@@ -51,6 +57,7 @@ def export_all(
         pairs: Real pairs to check (and to calibrate) with; None: synthetic ones.
         size: (height, width) of the frames that are checked and timed, and of the engines' one profile.
         max_pairs: How many pairs each artefact is checked on.
+        formats: Those to make, of `ufafuse.commands.otherformats.EVERY`; none named: all that can be made here.
         force: Replace what is there, instead of keeping it.
         on_step: Told what is begun.
         done: Told after each artefact.
@@ -64,20 +71,27 @@ def export_all(
         InputError, ModelError, OutputError: As the single steps.
         CheckFailed: An artefact misses its tolerance; the reports are written all the same.
     """
+    names = check_names(formats)
     make_folder(folder)
     net = load_weights(weights)
     left_out: list[str] = []
-    rows = list(_exported(weights, net.spec, folder, left_out, force=force, on_step=on_step, done=done))
-    rows += _calibrated(rows[0].artefact, pairs, left_out, force=force, on_step=on_step, done=done)
-    reference = folder / f"{net.spec.name}.reference.npz"
-    if force or not _packed_before(reference, weights):
-        pack_reference(weights, reference, pairs=pairs, force=force)
+    told: dict[str, Any] = {"force": force, "on_step": on_step, "done": done}
+    rows: list[Row] = []
+    if {"onnx", ENGINE} & set(names):  # engines are built from ONNX
+        rows += _exported(weights, net.spec, folder, left_out, **told)
+        rows += _calibrated(rows[0].artefact, pairs, left_out, **told)
+        reference = folder / f"{net.spec.name}.reference.npz"
+        if force or not _packed_before(reference, weights):
+            pack_reference(weights, reference, pairs=pairs, force=force)
+    made_of = list(rows)
+    rows += format_rows(weights, net.spec, folder, names, size, left_out, **told)
     on_step("PyTorch")
     cases = list(reference_cases(net, load_pairs(pairs, sizes=[size], max_pairs=max_pairs), noise=True))
     for row in rows:
         on_step(f"checking {row.artefact.name}")
         _check_on_cpu(row, weights, cases, left_out)
-    rows += _engines(rows, size, left_out, force=force, on_step=on_step, done=done)
+    if ENGINE in names:
+        rows += _engines(made_of, size, left_out, **told)
     report = write_report(folder, weights, rows, left_out, size)
     if not report["ok"]:
         raise CheckFailed(f"{', '.join(report['verified']['failed'])} missed the tolerance: see {folder / 'report.md'}.")
@@ -117,9 +131,13 @@ def _exported(
     for suffix, precision, io in _VARIANTS:
         out = folder / f"{spec.name}{suffix}.onnx"
         tiles = spec.channel and suffix == "" and not isinstance(spec, RivalSpec)
+        asked = [f"--precision {precision}"] if precision != "fp32" else []
+        row = functools.partial(
+            Row, out, precision, io, argument=" ".join([*asked, *(["--io uint8"] if io == "uint8" else [])])
+        )
         ours, whole = _of_before(out, report_path(out), precision=precision, io=io, weights_sha256=sha256_of(weights))
         if whole and not force:
-            yield Row(out, precision, io, kept=True)
+            yield row(kept=True)
             continue
         on_step(f"making {out.name}")
         try:
@@ -129,7 +147,7 @@ def _exported(
                 raise
             left_out.append(f"{out.name}: {error}")
             continue
-        yield Row(out, precision, io)
+        yield row(kept=False)
         done(out.name)
 
 
@@ -149,7 +167,7 @@ def _calibrated(
         return
     ours, whole = _of_before(out, report_path(out), precision="int8", source_sha256=sha256_of(source))
     if whole and not force:
-        yield Row(out, "int8", read_manifest(out).io, kept=True)
+        yield Row(out, "int8", read_manifest(out).io, argument="ufa calibrate", kept=True)
         return
     on_step(f"making {out.name}")
     try:
@@ -158,23 +176,27 @@ def _calibrated(
         left_out.append(f"{out.name}: {error}")
         return
     manifest = read_manifest(out)
-    yield Row(out, manifest.precision, manifest.io)
+    yield Row(out, manifest.precision, manifest.io, argument="ufa calibrate")
     done(out.name)
 
 
 def _check_on_cpu(row: Row, weights: Path, cases: Sequence[Case], left_out: list[str]) -> None:
-    """Parity and time of an ONNX file on each CPU engine that is installed."""
-    for backend in _CPU_BACKENDS:
-        if not installed(backend):
+    """Parity and time of a file on each CPU engine for its kind that is installed."""
+    if row.format in _OWN_RUNTIME and row.note:  # why it is not run here
+        return
+    for backend in ("auto",) if row.format in _OWN_RUNTIME else _CPU_BACKENDS:
+        if backend != "auto" and not installed(backend):
             left_out.append(f"{row.artefact.name} on {backend}: not installed (pip install 'ufafuse[cpu]')")
             continue
         # fp16 on OpenVINO's CPU plugin is computed in float32 (or bf16): it would say nothing about half precision.
         if backend == "openvino" and row.precision == "fp16":
             continue
-        with open_session(row.artefact, backend=backend, options=SessionOptions()) as session:
+        # OpenVINO's own files are judged as files; how fast bf16 is on this CPU the ONNX file's row tells.
+        precision = "fp32" if row.format == "openvino" else None
+        with open_artefact(row.artefact, backend=backend, options=SessionOptions(precision=precision)) as session:
             report = verify_cases(session, cases, artefact=row.artefact, reference=weights).report
             ms = _median_ms(lambda: run_case(session, cases[0]))
-        row.checks[backend] = {
+        row.checks[session.backend] = {
             "ok": report["ok"],
             "precision": report["precision"],
             "worst_psnr": round(report["worst"]["psnr"], 2),
@@ -231,4 +253,8 @@ def _engines(
 def _engine_row(out: Path, source: Row, facts: Mapping[str, Any], *, kept: bool = False) -> Row:
     share = facts["layers"]
     note = f"{share['half']} of {share['convolutions']} convolutions in half, {share['int8']} in int8; not run here"
-    return Row(out, source.precision, source.io, ", ".join(facts["compute_capability"]), note=note, kept=kept)
+    targets = ", ".join(facts["compute_capability"])
+    runs_on = f"NVIDIA GPUs: {targets}"
+    return Row(
+        out, source.precision, source.io, targets, format=ENGINE, argument="ufa build", runs_on=runs_on, note=note, kept=kept
+    )

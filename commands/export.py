@@ -7,6 +7,7 @@ import typer
 
 from ufafuse.commands.fitting import print_table
 from ufafuse.commands.fuse import Json
+from ufafuse.commands.quantities import listed
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from ufafuse.export.form import Form
+    from ufafuse.export.formats.base import Format
 
 ExportPrecision = Literal["fp32", "fp16"]  # types of an exported graph's tensors
+_OPSET = "20"  # `ufafuse.export.form.OPSET`, which it would take torch to ask
 Io = Literal["float", "uint8"]  # layouts of a graph's inputs and outputs
 Flavor = Literal["tensorrt", "tensorrt-rtx"]  # TensorRT's two kinds
 Hardware = Literal["none", "ampere+", "same-cc"]  # which other GPUs may load a classic engine
@@ -32,11 +35,19 @@ def register(app: typer.Typer) -> None:
 
 def export(
     weights: Weights,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The .onnx file; with --all a folder.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The .onnx file, or another format's; with --all a folder.")],
     *,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="onnx, openvino, ncnn, mnn, litert, torchscript, executorch, coreml, rknn, hailo [default: by the suffix of "
+            "--out]; with --all several, by comma, and engine [default: all].",
+        ),
+    ] = None,
     precision: Annotated[ExportPrecision, typer.Option(help="Types of the graph's tensors.")] = "fp32",
     io: Annotated[Io, typer.Option(help="float: N x 3 x H x W, RGB, [0, 1]; uint8: N x H x W x 3, BGR.")] = "float",
-    opset: Annotated[str, typer.Option(help="Of the operators: 13 to 23, or latest. TensorRT 8.5 reads 17.")] = "20",
+    opset: Annotated[str, typer.Option(help="Of the operators: 13 to 23, or latest. TensorRT 8.5 reads 17.")] = _OPSET,
     static: Annotated[str | None, typer.Option(help="HxW: frames of this size only, as NPUs and phones want it.")] = None,
     batch: Annotated[int | None, typer.Option(help="Pairs at once [default: free; 1 with --static].")] = None,
     opencv: Annotated[bool, typer.Option("--opencv", help="A graph for OpenCV's dnn, and run there; with --static.")] = False,
@@ -55,6 +66,7 @@ def export(
     """Export weights to ONNX, verified against PyTorch; with --all to everything that can be made here."""
     with console.run(as_json):
         from ufafuse.export.form import Form, opset_from
+        from ufafuse.export.formats.exporting import format_from_weights
         from ufafuse.export.onnx_export import onnx_from_weights
         from ufafuse.export.verify import REFERENCE_SIZES, pack_reference
         from ufafuse.runtime.parameters import size_from
@@ -62,22 +74,23 @@ def export(
         source = _weights_file(weights)
         sizes = [size_from(text, "reference_size") for text in reference_size or []] or REFERENCE_SIZES
         form = Form(opset_from(opset), None if static is None else size_from(static, "static"), batch, opencv=opencv)
+        names = listed(formats)
         if everything:
             _only_alone(form, triton)
-            report = _export_all(source, out, pairs, size_from(size), force=force)
+            report = _export_all(source, out, pairs, size_from(size), names, force=force)
         else:
+            chosen = _format_of(out, names, tiles=tiles, triton=triton, opset=opset)
             with console.progress() as bar:
                 task = bar.add_task("loading", total=None)
-                report = onnx_from_weights(
-                    source,
-                    out,
-                    precision=precision,
-                    io=io,
-                    tiles=tiles,
-                    form=form,
-                    force=force,
-                    on_step=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
-                )
+
+                def on_step(what: str, done: int, total: int) -> None:
+                    bar.update(task, description=what, completed=done, total=total)
+
+                given: dict[str, Any] = {"precision": precision, "io": io, "form": form, "force": force, "on_step": on_step}
+                if chosen is None:
+                    report = onnx_from_weights(source, out, tiles=tiles, **given)
+                else:
+                    report = format_from_weights(source, out, chosen, **given)
             if reference is not None:
                 pack_reference(source, reference, pairs=pairs, sizes=sizes, force=force)
                 report["reference"] = str(reference)
@@ -94,6 +107,22 @@ def _weights_file(weights: str) -> Path:
     from ufafuse.runtime.models import weights_path
 
     return rival_weights(weights) if weights in RIVALS else weights_path(weights)
+
+
+def _format_of(out: Path, names: tuple[str, ...], *, tiles: bool, triton: Path | None, opset: str) -> "Format | None":
+    """The format that one file is asked for in; None: ONNX. Raises: InputError."""
+    from ufafuse.export.formats.known import format_named, format_of
+
+    if len(names) > 1:
+        raise InputError(f"`formats={','.join(names)}`: one file has one format: give one, or add `everything`.")
+    name = names[0] if names else format_of(out)
+    if name == "onnx":
+        return None
+    chosen = format_named(name)
+    given = "tiles" if tiles else "triton" if triton is not None else "opset" if opset != _OPSET else ""
+    if given:
+        raise InputError(f"`{given}` is for ONNX files: omit it, or `formats={name}`.")
+    return chosen
 
 
 def _only_alone(form: "Form", triton: Path | None) -> None:
@@ -113,7 +142,9 @@ def _laid_out(files: list[Path], folder: Path, engine: Path | None = None) -> li
     return [str(path) for onnx in files for path in repository_from(onnx, folder, engine=engine)]
 
 
-def _export_all(source: Path, out: Path, pairs: Path | None, size: tuple[int, int], *, force: bool) -> dict[str, Any]:
+def _export_all(
+    source: Path, out: Path, pairs: Path | None, size: tuple[int, int], names: tuple[str, ...], *, force: bool
+) -> dict[str, Any]:
     from ufafuse.commands.everything import export_all
 
     with console.progress() as bar:
@@ -123,6 +154,7 @@ def _export_all(source: Path, out: Path, pairs: Path | None, size: tuple[int, in
             out,
             pairs=pairs,
             size=size,
+            formats=names,
             force=force,
             on_step=lambda what: bar.update(task, description=what),
             done=lambda name: bar.update(task, description=f"made {name}", advance=1),
@@ -137,11 +169,7 @@ def _tell_export(report: dict[str, Any], out: Path, source: Path, *, as_json: bo
             console.wrote(out / name, as_json=as_json)
         return
     if not as_json:
-        console.out.print(_told_form(report))
-        for name, check in report["verified"].items():
-            console.out.print(f"{name}: as PyTorch on {len(check['pairs'])} frames, worst {_measured(check['worst'])}")
-            if "opencv" in check:
-                console.out.print(f"{name} in OpenCV's dnn: the same frames, worst {_measured(check['opencv']['worst'])}")
+        _print_checks(report)
     for name in report["files"]:
         console.wrote(out.with_name(name), as_json=as_json)
     console.wrote(Path(report["report"]), as_json=as_json)
@@ -149,24 +177,35 @@ def _tell_export(report: dict[str, Any], out: Path, source: Path, *, as_json: bo
         console.wrote(Path(report["reference"]), as_json=as_json)
     for name in report.get("triton", ()):
         console.wrote(Path(name), as_json=as_json)
-    console.hint(f"ufa verify {out} --against {source}", as_json=as_json)
+    hint = report.get("next") or f"ufa verify {out} --against {source}"
+    console.hint(hint, as_json=as_json)
 
 
-_HEADS = ("artefact", "precision", "io", "GPUs", "MB", "on", "PSNR (dB)", "max (levels)", "ms", "")
+def _print_checks(report: dict[str, Any]) -> None:
+    console.out.print(_told_form(report))
+    if "not_run" in report:
+        console.out.print(f"not run here: {console.escape(report['not_run'])}")
+    for name, check in (report["verified"] or {}).items():
+        console.out.print(f"{name}: as PyTorch on {len(check['pairs'])} frames, worst {_measured(check['worst'])}")
+        if "opencv" in check:
+            console.out.print(f"{name} in OpenCV's dnn: the same frames, worst {_measured(check['opencv']['worst'])}")
+
+
+_HEADS = ("format", "artefact", "precision", "io", "GPUs", "MB", "on", "PSNR (dB)", "max (levels)", "ms", "")
 
 
 def _print_everything(report: dict[str, Any]) -> None:
     """The table of `ufa export --all`, as wide as the terminal; all of it is in report.md."""
     rows: list[tuple[list[str], bool]] = []
     for row in report["rows"]:
-        head = [row["artefact"], row["precision"], row["io"], row["targets"], f"{row['bytes'] / 1e6:.2f}"]
+        head = [row["format"], row["artefact"], row["precision"], row["io"], row["targets"], f"{row['bytes'] / 1e6:.2f}"]
         last = "kept" if row["kept"] else "made"
         for backend, check in row["checks"].items():
             figures = [f"{check['worst_psnr']:.1f}", f"{check['max_abs']:.2g}", f"{check['ms']:.1f}"]
             rows.append(([*head, f"{backend}, {check['precision']}", *figures, last], check["ok"]))
         if not row["checks"]:
             rows.append(([*head, "not run here", "", "", "", last], True))
-    print_table(_HEADS, rows, drop=("io", "GPUs", "max (levels)", "MB", "precision", ""))
+    print_table(_HEADS, rows, drop=("io", "GPUs", "max (levels)", "format", "MB", "precision", ""))
     for line in report["left_out"]:
         console.out.print(f"left out: {console.escape(line)}")
 
@@ -176,7 +215,8 @@ def _told_form(report: dict[str, Any]) -> str:
     size, batch = report.get("static"), report.get("batch")
     sizes = "any size" if size is None else f"{size[0]}x{size[1]} only"
     pairs = "any number of pairs" if batch is None else "one pair" if batch == 1 else f"{batch} pairs"
-    return f"{report['precision']}, {report['io']} io, opset {report['opset']}, {sizes}, {pairs} at once"
+    kind = f"opset {report['opset']}" if "opset" in report else report["format"]
+    return f"{report['precision']}, {report['io']} io, {kind}, {sizes}, {pairs} at once"
 
 
 def _measured(worst: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ufafuse.runtime.stack import StackOptions
 
 
-Backend = Literal["auto", "tensorrt", "onnxruntime", "openvino"]  # inference engines
+Backend = Literal["auto", "tensorrt", "onnxruntime", "openvino", "ncnn", "mnn", "litert"]  # inference engines
 Precision = Literal["fp32", "bf16", "fp16", "int8"]  # arithmetic of the network
 Prefer = Literal["quality", "speed"]  # what the choice of an arithmetic is to serve
 Provider = Literal["cpu", "cuda", "tensorrt"]  # oNNX Runtime's execution providers

@@ -69,3 +69,8 @@ def seconds_from(option: str, text: str) -> float:
     if value <= 0:
         raise InputError(f"{option} {text} is not a time: give seconds, such as 3, or 3s, 500ms, 2m.")
     return value
+
+
+def listed(values: list[str] | None) -> tuple[str, ...]:
+    """What an option that is repeatable, by comma, or both, was given, each once."""
+    return tuple(dict.fromkeys(name.strip() for value in values or [] for name in value.split(",") if name.strip()))

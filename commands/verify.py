@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    artefact: Annotated[Path, typer.Argument(help="A .onnx or .engine file.")],
+    artefact: Annotated[Path, typer.Argument(help="A model file of any format.")],
     *,
     against: Annotated[
         str | None,

@@ -106,7 +106,7 @@ def verify_graph(path: Path, net: Network, sizes: Iterable[Size] | None = None) 
         CheckFailed: The file differs by more than the tolerance, or is not finite somewhere.
     """
     manifest = read_manifest(path)
-    pairs = _pairs(net, manifest, sizes)
+    pairs = check_pairs(net, manifest, sizes)
     with open_session(path, backend="onnxruntime") as session:
         report = _verified(session, net, path, pairs)
     if manifest.extra.get("opencv"):
@@ -115,7 +115,7 @@ def verify_graph(path: Path, net: Network, sizes: Iterable[Size] | None = None) 
     return report
 
 
-def _pairs(net: Network, manifest: Manifest, sizes: Iterable[Size] | None) -> list[tuple[str, Bytes, Bytes]]:
+def check_pairs(net: Network, manifest: Manifest, sizes: Iterable[Size] | None) -> list[tuple[str, Bytes, Bytes]]:
     """(name, near, far) of what a graph is checked with."""
     only = fixed_size(manifest)
     if only is None:

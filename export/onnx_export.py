@@ -98,7 +98,7 @@ def onnx_from_weights(
     net = load_weights(weights)
     _check_form(form, net.spec, precision, tiles=tiles)
     islands = choose_islands(net) if precision == "fp16" else None
-    manifest = _manifest(net, weights, io, islands, form)
+    manifest = graph_manifest(net, weights, io, islands, form)
     roles = _roles(out, net.spec, tiles=tiles)
     verified = _write_verified(net, manifest, islands, roles, form, sizes, force=force, on_step=on_step)
     report = {
@@ -179,7 +179,8 @@ def _refuse_existing(paths: Iterable[Path], *, force: bool) -> None:
         check_new(path, force=force, beside=".json")
 
 
-def _manifest(net: Network, weights: Path, io: str, islands: Islands | None, form: Form) -> Manifest:
+def graph_manifest(net: Network, weights: Path, io: str, islands: Islands | None, form: Form) -> Manifest:
+    """What an exported file says of itself, but for its role."""
     spec = net.spec
     return Manifest(
         kind="onnx",

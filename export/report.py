@@ -7,9 +7,14 @@ from typing import Any
 
 from ufafuse.export.profiles import Size
 from ufafuse.runtime.artefact import atomic_write, tool_versions, write_json
+from ufafuse.runtime.kinds import kind_of
 from ufafuse.runtime.machine import machine
 
 TIMED_RUNS = 3
+_TOOLS = (
+    *("onnxruntime", "openvino", "tensorrt", "tensorrt-rtx", "ncnn", "pnnx", "MNN"),
+    *("ai-edge-litert", "litert-torch", "executorch", "coremltools"),
+)
 
 
 @dataclass
@@ -20,6 +25,9 @@ class Row:
         artefact: The file.
         precision, io: As its manifest.
         targets: GPUs it was built for; ``"any"`` for ONNX.
+        format: As ``--format`` takes it; ``"engine"`` of what `ufa build` makes.
+        argument: What `ufa export` (or another command) is told to make it.
+        runs_on: In words.
         checks: By backend: ``ok``, ``precision`` (the arithmetic in use), ``worst_psnr``, ``max_abs``, ``ms``.
         note: What stands in the table where nothing was run.
         kept: A run before this one made it.
@@ -29,6 +37,9 @@ class Row:
     precision: str
     io: str
     targets: str = "any"
+    format: str = "onnx"
+    argument: str = ""
+    runs_on: str = "ONNX Runtime, OpenVINO; source of engines"
     checks: dict[str, dict[str, Any]] = field(default_factory=dict)
     note: str = ""
     kept: bool = False
@@ -40,11 +51,20 @@ class Row:
             "precision": self.precision,
             "io": self.io,
             "targets": self.targets,
-            "bytes": self.artefact.stat().st_size,
+            "format": self.format,
+            "argument": self.argument,
+            "runs_on": self.runs_on,
+            "bytes": bytes_of(self.artefact),
             "checks": self.checks,
             "note": self.note,
             "kept": self.kept,
         }
+
+
+def bytes_of(path: Path) -> int:
+    """All that makes up a model file, in bytes."""
+    kind = kind_of(path)
+    return sum(each.stat().st_size for each in (kind.files(path) if kind else [path]))
 
 
 def write_report(folder: Path, weights: Path, rows: Sequence[Row], left_out: Sequence[str], size: Size) -> dict[str, Any]:
@@ -59,7 +79,7 @@ def write_report(folder: Path, weights: Path, rows: Sequence[Row], left_out: Seq
         "weights": str(weights),
         "size": list(size),
         "machine": machine(),
-        "tools": tool_versions("torch", "onnx", "onnxruntime", "openvino", "tensorrt", "tensorrt-rtx"),
+        "tools": tool_versions("torch", "onnx", *_TOOLS),
         "rows": [row.to_dict() for row in rows],
         "left_out": list(left_out),
     }
@@ -80,17 +100,20 @@ def markdown(report: dict[str, Any]) -> str:
         "PSNR is the worst pair's, of 255; 200 dB means equal. Times are medians of "
         f"{TIMED_RUNS} runs, to compare with each other: `ufa bench` measures properly.",
         "",
-        "| artefact | precision | io | GPUs | MB | on | worst PSNR (dB) | max. error (levels) | ms |",
-        "|---|---|---|---|---:|---|---:|---:|---:|",
+        "| format | argument | artefact | precision | io | MB | on | worst PSNR (dB) | max. error (levels) | ms | runs on |",
+        "|---|---|---|---|---|---:|---|---:|---:|---:|---|",
     ]
     for row in report["rows"]:
-        head = f"| {row['artefact']} | {row['precision']} | {row['io']} | {row['targets']} | {row['bytes'] / 1e6:.2f} |"
+        argument = f"`{row['argument']}`" if row["argument"] else ""
+        what = [row["format"], argument, row["artefact"], row["precision"], row["io"], f"{row['bytes'] / 1e6:.2f}"]
+        head = f"| {' | '.join(what)} |"
         for backend, check in row["checks"].items():
             where = backend if check["precision"] == row["precision"] else f"{backend} ({check['precision']})"
             psnr, top = f"{check['worst_psnr']:.1f}", f"{check['max_abs']:.2g}"
-            lines.append(f"{head} {where} | {psnr if check['ok'] else f'**{psnr}: too low**'} | {top} | {check['ms']:.1f} |")
+            psnr = psnr if check["ok"] else f"**{psnr}: too low**"
+            lines.append(f"{head} {where} | {psnr} | {top} | {check['ms']:.1f} | {row['runs_on']} |")
         if not row["checks"]:
-            lines.append(f"{head} {row['note'] or 'not checked'} | | | |")
+            lines.append(f"{head} {row['note'] or 'not checked'} | | | | {row['runs_on']} |")
     if report["left_out"]:
         lines += ["", "Left out:", "", *(f"- {line}" for line in report["left_out"])]
     return "\n".join(lines) + "\n"

@@ -33,7 +33,7 @@ from ufafuse.runtime.fixed import fixed_size
 from ufafuse.runtime.frames import check_pair, to_planes
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pairs import find_pairs
-from ufafuse.runtime.session import SessionOptions, open_session
+from ufafuse.runtime.session import SessionOptions
 
 Bytes = NDArray[np.uint8]
 
@@ -62,8 +62,10 @@ class Prepared:
     def on(
         self, backend: str, options: SessionOptions | None = None, done: Callable[[dict[str, Any]], None] = ignored
     ) -> Findings:
-        """Run the artefact on one engine and judge it. Raises: as `open_session`; BackendError."""
-        with open_session(self.artefact, backend=backend, options=options) as session:
+        """Run the artefact on one engine and judge it. Raises: as `open_artefact`; BackendError."""
+        from ufafuse.export.formats.opening import open_artefact
+
+        with open_artefact(self.artefact, backend=backend, options=options) as session:
             return verify_cases(session, self.cases, artefact=self.artefact, reference=self.weights, run=self.run, done=done)
 
 
@@ -106,7 +108,7 @@ def verify_against_weights(
     """Run an artefact and PyTorch in float32 on the same pairs and judge the distance by the table of tolerances.
 
     Args:
-        artefact: A ``.onnx`` or ``.engine`` file. Of a graph for stacks, the stack's fused picture is judged
+        artefact: A model file of any format that can be run here. Of a graph for stacks, the stack's fused picture is judged
             (`ufafuse.export.stack_check`).
         weights: The ``.safetensors`` file that it came from.
         pairs: A folder of pairs; None: synthetic ones.

@@ -1,8 +1,8 @@
 """Model files that say what they are.
 
-An artefact (``.safetensors``, ``.onnx``, ``.engine``) carries a `Manifest`: inside the file where its format has room
-for it, beside it (``X.engine.json``) where it has none. Reading one needs neither onnx nor safetensors, so a device can
-check a file before it loads it.
+An artefact (``.safetensors``, ``.onnx``, ``.engine`` and other formats' files) carries a `Manifest`: inside the file where its
+format has room for it, beside it (``X.engine.json``) where it has none. Reading one needs neither onnx nor safetensors, so a
+device can check a file before it loads it.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ufafuse.runtime.errors import InputError, ModelError
+from ufafuse.runtime.kinds import SUFFIXES, Kind, in_words, kind_of
 from ufafuse.runtime.manifest_entries import fault_in
 from ufafuse.runtime.onnx_walk import fields, has_external_data
 from ufafuse.runtime.writing import atomic_write as atomic_write  # noqa: PLC0414 - artefacts are written by them
@@ -40,7 +41,7 @@ class Manifest:
     """What a model file is and where it came from.
 
     Args:
-        kind: ``"weights"``, ``"onnx"`` or ``"engine"``.
+        kind: One of the names in `ufafuse.runtime.kinds`.
         variant: The network's name, such as ``"ufa"``.
         precision: ``"fp32"``, ``"fp16"``, ``"bf16"`` or ``"int8"``: what the file's tensors are.
         io: ``"float"`` (N x 3 x H x W, RGB, [0, 1]) or ``"uint8"`` (N x H x W x 3, BGR).
@@ -96,7 +97,7 @@ class Manifest:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest of a ``.safetensors``, ``.onnx`` or ``.engine`` file, without loading the model.
+    """The manifest of a model file, without loading the model.
 
     Raises:
         InputError: The file does not exist, cannot be read, or has another suffix.
@@ -110,32 +111,38 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _manifest_of(path: Path) -> Manifest:
-    if not path.is_file():
-        raise InputError(f"{path} is not a file: give a .safetensors, .onnx or .engine file.")
-    if path.stat().st_size == 0:
+    kind = kind_of(path)
+    if not path.exists() or (path.is_dir() and kind is None):
+        raise InputError(f"{path} is not a file: give a {in_words(SUFFIXES)} file.")
+    if kind is None:
+        raise InputError(f"{path} has the suffix {path.suffix or 'none'!r}: expected {in_words(SUFFIXES)}.")
+    if path.is_dir() != (kind.name == "coreml"):
+        raise InputError(f"{path} is a {'folder' if path.is_dir() else 'file'}, which {kind.suffix} is not: make it again.")
+    if path.is_file() and path.stat().st_size == 0:
         raise ModelError(f"{path} is empty: make or copy it again.")
-    if path.suffix == ".safetensors":
+    if kind.name == "weights":
         return Manifest.from_metadata(safetensors_metadata(path), str(path))
-    if path.suffix == ".onnx":
+    if kind.name == "onnx":
         return Manifest.from_metadata(_onnx_metadata(path), str(path))
-    if path.suffix == ".engine":
-        return _engine_manifest(path)
-    raise InputError(f"{path} has the suffix {path.suffix or 'none'!r}: expected .safetensors, .onnx or .engine.")
+    return _manifest_beside(path, kind)
 
 
-def manifest_path(engine: Path) -> Path:
-    """Where an engine's manifest lies: beside it, so that the plan stays one that trtexec loads."""
-    return engine.with_name(engine.name + ".json")
+def manifest_path(model: Path) -> Path:
+    """Where the manifest lies of a file that has no room for one: beside it, so that it stays one that others load."""
+    return model.with_name(model.name + ".json")
 
 
-def _engine_manifest(path: Path) -> Manifest:
+def _manifest_beside(path: Path, kind: Kind) -> Manifest:
     beside = manifest_path(path)
     if not beside.is_file():
-        raise ModelError(f"{path} has no manifest {beside.name} beside it: copy both, or run `ufa build` again.")
+        raise ModelError(f"{path} has no manifest {beside.name} beside it: copy both, or run `{kind.maker}` again.")
     try:
-        return Manifest.from_metadata({METADATA_KEY: beside.read_text()}, str(beside))
+        manifest = Manifest.from_metadata({METADATA_KEY: beside.read_text()}, str(beside))
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{beside} cannot be read ({error}): run `ufa build` again.") from error
+        raise ModelError(f"{beside} cannot be read ({error}): run `{kind.maker}` again.") from error
+    if kind.name not in ("engine", manifest.kind):  # an engine's is looked at by its session
+        raise ModelError(f"{beside} is the manifest of a file of another kind ({manifest.kind}): copy the right one.")
+    return manifest
 
 
 def safetensors_metadata(path: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ufafuse.runtime.cgroup import cpu_quota, memory_limit
 from ufafuse.runtime.cores import usable_cores
-from ufafuse.runtime.session import installed
+from ufafuse.runtime.session import MEND, installed
 
 # What the kernel calls the instruction sets that matter to a network, for each architecture.
 _X86_FLAGS = {
@@ -26,11 +26,9 @@ _PACKAGES = {
     "openvino": ("openvino",),
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
     "tensorrt": ("tensorrt", "tensorrt-rtx"),
-}
-_MEND = {
-    "openvino": "pip install 'ufafuse[cpu]'",
-    "onnxruntime": "pip install 'ufafuse[cpu]'",
-    "tensorrt": "pip install 'ufafuse[gpu]' or 'ufafuse[rtx]'",
+    "ncnn": ("ncnn",),
+    "mnn": ("MNN",),
+    "litert": ("ai-edge-litert",),
 }
 
 
@@ -116,7 +114,7 @@ def backends() -> dict[str, dict[str, Any]]:
     for name, packages in _PACKAGES.items():
         version = next((found for found in map(_version, packages) if found), None)
         if not installed(name):
-            table[name] = {"available": False, "why_not": f"not installed: {_MEND[name]}"}
+            table[name] = {"available": False, "why_not": f"not installed: {MEND[name].replace('`', '')}"}
         elif name == "tensorrt" and (why_not := _no_cuda()):
             table[name] = {"available": False, "version": version, "why_not": why_not}
         else:

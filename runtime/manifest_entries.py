@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-KINDS = ("weights", "onnx", "engine")
+from ufafuse.runtime.kinds import KINDS
+
+KIND_NAMES = tuple(kind.name for kind in KINDS)
 ARITHMETIC = ("fp32", "bf16", "fp16", "int8")
 IO = ("float", "uint8")
 ROLES = ("whole", "means", "tile", "encode", "score")
@@ -97,7 +99,7 @@ def _profiles(value: object) -> bool:
 _A_TEXT = (_text, "a text")
 _SEVERAL = f"1 to {_MOST} whole numbers above 0"
 _ENTRIES: dict[str, tuple[Check, str]] = {
-    "kind": _one_of(*KINDS),
+    "kind": _one_of(*KIND_NAMES),
     "variant": _A_TEXT,
     "precision": (_arithmetic, f"of {', '.join(ARITHMETIC)}"),
     "io": _one_of(*IO),
@@ -127,6 +129,9 @@ _EXTRA: dict[str, tuple[Check, str]] = {
     "hardware": _A_TEXT,
     "version_compatible": (_boolean, "true or false"),
     "plan_sha256": _A_TEXT,
+    "files_sha256": (_texts, "a list of hashes"),
+    "inputs": (_texts, "a list of names"),
+    "outputs": (_texts, "a list of names"),
     "onnx": _A_TEXT,
     "source_sha256": _A_TEXT,
 }

@@ -17,6 +17,7 @@ from ufafuse.runtime.artefact import Manifest, read_manifest
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import quota_bound
 from ufafuse.runtime.errors import BackendError, InputError, ModelError
+from ufafuse.runtime.kinds import check_files, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,18 +27,31 @@ if TYPE_CHECKING:
 
     from ufafuse.runtime.layers import Layer
 
-BACKENDS = ("auto", "tensorrt", "onnxruntime", "openvino")
+BACKENDS = ("auto", "tensorrt", "onnxruntime", "openvino", "ncnn", "mnn", "litert")
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
-_MODULES = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime",), "tensorrt": ("tensorrt", "tensorrt_rtx")}
+_MODULES = {
+    "openvino": ("openvino",),
+    "onnxruntime": ("onnxruntime",),
+    "tensorrt": ("tensorrt", "tensorrt_rtx"),
+    "ncnn": ("ncnn",),
+    "mnn": ("MNN",),
+    "litert": ("ai_edge_litert",),
+}
 _CLASSES = {
     "openvino": ("openvino", "OpenVinoSession"),
     "onnxruntime": ("onnxruntime", "OnnxRuntimeSession"),
     "tensorrt": ("tensorrt.session", "TensorRtSession"),
+    "ncnn": ("ncnn", "NcnnSession"),
+    "mnn": ("mnn", "MnnSession"),
+    "litert": ("litert", "LiteRtSession"),
 }
-_MEND = {
+MEND = {
     "openvino": "`pip install 'ufafuse[cpu]'`",
     "onnxruntime": "`pip install 'ufafuse[cpu]'`",
     "tensorrt": "`pip install 'ufafuse[gpu]'` (for a TensorRT-RTX engine 'ufafuse[rtx]')",
+    "ncnn": "`pip install ncnn`",
+    "mnn": "`pip install MNN`",
+    "litert": "`pip install ai-edge-litert`",
 }
 
 
@@ -224,25 +238,34 @@ def installed(backend: str) -> bool:
 def choose_backend(model: Path, backend: str) -> tuple[str, str]:
     """The engine for ``model`` and the reason in a few words.
 
-    ``auto`` takes TensorRT for an engine file; for ONNX it takes OpenVINO on x86-64 and ONNX Runtime on Arm, each where
-    installed, otherwise the other.
+    ``auto`` takes what runs this kind of file; for ONNX, which several do, it takes OpenVINO on x86-64 and ONNX Runtime on Arm,
+    each where installed, otherwise the other.
 
     Raises:
         InputError: The name is not one of `BACKENDS`.
-        BackendError: The engine is not installed, or cannot run this kind of file.
+        BackendError: The engine is not installed, or cannot run this kind of file; or none of the runtime's can.
     """
     if backend not in BACKENDS:
         raise InputError(f"`backend={backend}` is not known: choose one of {', '.join(BACKENDS)}.")
-    is_engine = model.suffix == ".engine"
+    kind = kind_of(model)
+    if kind is not None and kind.elsewhere:
+        raise BackendError(
+            f"{model.name} runs {kind.elsewhere}: fuse with an .onnx file of the same network"
+            f"{', and hold this one against PyTorch with `ufa verify`' if kind.name != 'coreml' else ''}."
+        )
+    engines = ("openvino", "onnxruntime") if kind is None else kind.engines
     if backend != "auto":
         _require(backend)
-        if is_engine != (backend == "tensorrt"):
-            mend = "omit `backend`" if is_engine else "run `ufa build` first, or choose onnxruntime or openvino"
+        if backend not in engines:
+            others = f"choose {' or '.join(sorted(engines))}"
+            mend = "omit `backend`" if len(engines) == 1 else others
+            if backend == "tensorrt":
+                mend = f"run `ufa build` first, or {others}"
             raise BackendError(f"{backend} cannot run {model.name}: {mend}.")
         return backend, "asked for"
-    if is_engine:
-        _require("tensorrt")
-        return "tensorrt", "an engine file"
+    if len(engines) == 1:
+        _require(engines[0])
+        return engines[0], f"{'an engine file' if engines[0] == 'tensorrt' else f'a file for {engines[0]}'}"
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     order = ("openvino", "onnxruntime") if x86 else ("onnxruntime", "openvino")
     if installed(order[0]):
@@ -254,14 +277,14 @@ def choose_backend(model: Path, backend: str) -> tuple[str, str]:
 
 def _require(backend: str) -> None:
     if not installed(backend):
-        raise BackendError(f"{backend} is not installed: run {_MEND[backend]}, or use `backend=auto`.")
+        raise BackendError(f"{backend} is not installed: run {MEND[backend]}, or use `backend=auto`.")
 
 
 def open_session(model: Path, *, backend: str = "auto", options: SessionOptions | None = None) -> Session:
     """Load a model file.
 
     Args:
-        model: A ``.onnx`` or ``.engine`` file with a manifest.
+        model: A file with a manifest, of a kind that the runtime runs (`ufafuse.runtime.kinds.RUNNABLE`).
         backend: One of `BACKENDS`.
         options: See `SessionOptions`.
 
@@ -281,6 +304,7 @@ def open_session(model: Path, *, backend: str = "auto", options: SessionOptions 
     if manifest.kind == "weights":
         raise InputError(f"{model} holds PyTorch weights: run `ufa export --weights {model} -o X.onnx`, and fuse with X.onnx.")
     name, why = choose_backend(model, backend)
+    check_files(model, manifest.extra.get("files_sha256"))
     module, class_name = _CLASSES[name]
     bound = quota_bound() if options.threads is None and name != "tensorrt" else None
     if bound is not None:  # engines take all cores, and are stopped by the kernel as soon as these have used the quota up

@@ -7,6 +7,7 @@ import fcntl
 import functools
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,30 @@ def atomic_write(path: Path, *, force: bool = False) -> Iterator[Path]:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
             os.close(handle)
+
+
+def put_folder(made: Path, out: Path, *, force: bool = False) -> None:
+    """Copy a finished folder to where it is to lie, whole or not at all.
+
+    Args:
+        made: The folder.
+        out: Its new name.
+        force: Replace a folder that is there.
+
+    Raises:
+        OutputError: ``out`` exists and ``force`` is not given, or it cannot be written.
+    """
+    check_new(out, force=force)
+    beside = out.with_name(f"{_MARK}{secrets.token_hex(8)}")
+    try:
+        shutil.copytree(made, beside)
+        if out.is_dir():
+            shutil.rmtree(out)
+        beside.rename(out)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def make_folder(folder: Path) -> None:

@@ -22,6 +22,7 @@ from ufafuse.runtime.artefact import read_manifest, tool_versions
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
+from ufafuse.runtime.kinds import stem_of
 from ufafuse.runtime.layers import Layer
 from ufafuse.runtime.machine import machine
 
@@ -308,8 +309,8 @@ def _floors(run: _Run, peaks: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _floor(run: _Run, row: dict[str, Any], peaks: dict[str, Any]) -> dict[str, Any]:
     path, size = Path(row["path"]), (row["size"][0], row["size"][1])
-    if path.suffix == ".engine":
-        path = path.with_suffix(".onnx")  # an engine has no graph to count; the ONNX that it was built from has
+    if path.suffix != ".onnx":  # other files have no graph that could be counted; the ONNX file of the same name has
+        path = path.with_name(f"{stem_of(path)}.onnx")
     key = (str(path), size)
     try:
         if key not in run.work:

@@ -103,15 +103,16 @@ class SessionContender(Contender):
     """One of the runtime's own sessions."""
 
     def __init__(self, spec: Spec) -> None:
+        from ufafuse.export.formats.opening import open_artefact
         from ufafuse.runtime.frames import BGR_BYTES
         from ufafuse.runtime.memory.tiled import layout_for
-        from ufafuse.runtime.session import SessionOptions, open_session
+        from ufafuse.runtime.session import SessionOptions
 
         self.spec = spec
         options = SessionOptions(
             precision=spec.precision, threads=spec.threads, provider=spec.provider, streams=spec.streams, cache=False
         )
-        self._session = open_session(Path(spec.artefact), backend=spec.backend, options=options)
+        self._session = open_artefact(Path(spec.artefact), backend=spec.backend, options=options)
         self.backend, self.precision = self._session.backend, self._session.precision
         if spec.provider != "cpu":
             self.backend += f" {spec.provider}"

@@ -20,7 +20,7 @@ class Plan:
     """What to measure.
 
     Args:
-        artefacts: ``.onnx`` or ``.engine`` files; graphs for tiles and stacks too (``X.encode.onnx``), each by itself.
+        artefacts: model files of any format; graphs for tiles and stacks too (``X.encode.onnx``), each by itself.
         sizes: (height, width) each.
         backends: Engines for the sessions; ``("auto",)`` takes every engine that can run the file.
         precisions: Arithmetic of the sessions; empty: the file's own, and bf16 beside fp32.
@@ -97,12 +97,18 @@ class Plan:
 
     def session_specs(self, path: Path) -> list[Spec]:
         """The runtime's own sessions that can run a file."""
-        if path.suffix == ".engine":
+        kind = read_manifest(path).kind
+        if kind == "engine":
             return [Spec("session", str(path), "tensorrt", None, self.threads)]
+        if kind not in ("onnx", "openvino"):  # one runtime runs it, in the file's own precision
+            return [Spec("session", str(path), "auto", None, self.threads)]
         own = read_manifest(path).precision
-        every = (("openvino", "onnxruntime") if backend == "auto" else (backend,) for backend in self.backends)
+        engines = ("openvino", "onnxruntime") if kind == "onnx" else ("openvino",)
+        every = (engines if backend == "auto" else (backend,) for backend in self.backends)
         backends = dict.fromkeys(backend for some in every for backend in some)
         precisions: tuple[str, ...] = self.precisions or ((own, "bf16") if own == "fp32" else (own,))
+        if kind == "openvino" and not self.precisions:  # halves are enlarged on a CPU
+            precisions = ("fp32", "bf16")
         return [
             Spec(
                 "session",

@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -48,9 +49,10 @@ _KEPT_CROWDED = 4  # each size for one run at a time, and for several
 _KEPT_SIZES_LEAN = 6  # the sizes of the tiles of one frame; they hold no activations between runs
 
 
-def cpu_capabilities() -> list[str]:
-    """What OpenVINO finds on this CPU, such as ``["FP32", "INT8", "BF16"]``."""
-    return list(ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+@lru_cache(maxsize=1)  # it loads the plugin anew each time
+def cpu_capabilities() -> tuple[str, ...]:
+    """What OpenVINO finds on this CPU, such as ``("FP32", "INT8", "BF16")``."""
+    return tuple(ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
 class _Request:

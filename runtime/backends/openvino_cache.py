@@ -11,7 +11,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class KeptNetworks:
         self._sha256 = ""
         self.trouble = ""
 
-    def name_for(self, task: Any, settings: Mapping[str, Any], capabilities: list[str]) -> str:  # noqa: ANN401 - JSON-ready
+    def name_for(self, task: Any, settings: Mapping[str, Any], capabilities: Sequence[str]) -> str:  # noqa: ANN401 - JSON-ready
         """The file's name for a task: a hash of all that the compiled network depends on."""
         if not self._sha256:
             self._sha256 = hashlib.sha256(self._model.read_bytes()).hexdigest()

@@ -63,6 +63,8 @@ def verify_everywhere(
     # A provider is ONNX Runtime's own, and an engine file's engine is known.
     every = _OF_ONNX if manifest.kind == "onnx" and options.provider == "cpu" else ("onnxruntime",)
     asked = [name for name in every if installed(name)] if backend == "auto" and manifest.kind == "onnx" else [backend]
+    if backend == "auto" and manifest.kind == "openvino":
+        asked = ["openvino"]
     found: dict[str, Findings] = {}
     left_out: dict[str, str] = {}
     for name in asked or [backend]:

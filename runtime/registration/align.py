@@ -378,14 +378,20 @@ def moved_like(frame: Frame, near: Frame, alignment: Alignment, kind: FrameKind)
     """
     if alignment.motion == "none":
         return frame
-    height, width = near.shape[:2]
-    flags = INTERPOLATION | cv2.WARP_INVERSE_MAP
-    source = np.ascontiguousarray(frame)
-    moved = cv2.warpPerspective(source, alignment.matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    moved = moved.reshape(near.shape)
-    if kind.dtype != np.uint8:  # the interpolation overshoots at edges; uint8 saturates by itself
-        np.clip(moved, kind.dtype.type(kind.low), kind.dtype.type(kind.white), out=moved)
+    moved = warped(frame, alignment, kind)
     top, bottom, left, right = alignment.crop
     for outside in (np.s_[:top], np.s_[bottom:], np.s_[top:bottom, :left], np.s_[top:bottom, right:]):
         moved[outside] = near[outside]
     return moved
+
+
+def warped(frame: Frame, alignment: Alignment, kind: FrameKind) -> Frame:
+    """A new frame in the other one's geometry, its last pixels repeated where it shows nothing, in the range of ``kind``."""
+    size = frame.shape[1], frame.shape[0]
+    flags = INTERPOLATION | cv2.WARP_INVERSE_MAP
+    source = np.ascontiguousarray(frame)
+    result = cv2.warpPerspective(source, alignment.matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    result = result.reshape(frame.shape)
+    if kind.dtype != np.uint8:  # the interpolation overshoots at edges; uint8 saturates by itself
+        np.clip(result, kind.dtype.type(kind.low), kind.dtype.type(kind.white), out=result)
+    return result

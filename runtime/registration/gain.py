@@ -59,6 +59,11 @@ def exposure_warning(frames: Sequence[Frame], kind: FrameKind) -> str:
     step = max(max(gain, 1 / gain) for gain in gains)
     if step < _STEADY:
         return ""
+    return exposure_words(step)
+
+
+def exposure_words(step: float) -> str:
+    """What the user is told of exposures, the greatest ``step`` times the least."""
     return f"the exposure changes by up to {100 * (step - 1):.0f} % between frames, which leaves patches: add `match_gain`."
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.bayer import demosaiced
+from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import Frame, FrameKind, check_frames, pack, to_grey, white_level
 from ufafuse.runtime.levels import white_of_mosaics
@@ -21,8 +23,10 @@ from ufafuse.runtime.memory.usage import available_bytes, resident_bytes
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import Crop
 from ufafuse.runtime.registration.conflict import Conflicts
+from ufafuse.runtime.registration.gain import exposure_words
 from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.sharpness import confidence
+from ufafuse.runtime.stacks.aside import Aside
 from ufafuse.runtime.stacks.height import ScorePeaks
 from ufafuse.runtime.stacks.model import Gathering, StackModel
 from ufafuse.runtime.stacks.octaves import OctaveSums
@@ -39,7 +43,9 @@ OnStep = Callable[[int, int], None]
 
 _FRAME_COPIES = 4  # a frame as it is read, moved, looked at one ahead, and as floats of strips
 _SHARE_FOR_FRAMES = 0.5  # of the memory that the system has left, that frames may be kept in without a budget
-_BRIGHTNESS_STEP = 0.04  # relative: from here on a change of exposure between frames is told
+_BYTES_ASIDE = 48  # of each pixel: the results that wait while the network makes the next ones
+_SHARE_ASIDE = 0.1  # of the memory that the system has left
+_BRIGHTNESS_STEP = 1.04  # from here on a change of exposure between frames is told
 
 
 def fuse_sources(
@@ -184,24 +190,26 @@ class _Fusion:
             stack.begin()
             engines.result()
         gathering = Gathering(model, stack.kind, grid)
-        for seen in stack.first_pass():
-            self._look_at(seen)
-            self._timed(lambda seen=seen: gathering.add(seen.frame, seen.covered))  # type: ignore[misc]
-            self._step()
+        with self._aside(grid) as aside:
+            for seen in stack.first_pass():
+                self._look_at(seen)
+                self._timed(lambda seen=seen: gathering.add(seen.frame, seen.covered, aside.do))  # type: ignore[misc]
+                self._step()
         gathering.finish()
         self._check_enough()
         sums = OctaveSums(size, stack.kind, model.octaves, stride=model.stride, threads=self._fuser.threads)
         peaks = ScorePeaks(size) if options.want_height or options.want_map else None
         scores = np.empty(size, np.float32) if peaks is not None else None
         sharp = np.zeros(size, np.float32) if options.want_confidence else None
-        for seen in stack.second_pass():
-            self._hand_on(seen)
-            self._compare(seen)
-            self._timed(lambda seen=seen: _merge(seen, gathering, sums, scores))  # type: ignore[misc]
-            if peaks is not None and scores is not None:
-                peaks.add(seen.index, scores, seen.covered, to_grey(seen.frame, stack.kind))
-            self._sharpen(sharp, seen)
-            self._step()
+        with self._aside(grid) as aside:
+            for seen in stack.second_pass():
+                self._hand_on(seen)
+                self._compare(seen)
+                self._timed(lambda seen=seen: _merge(seen, gathering, sums, scores, aside))  # type: ignore[misc]
+                if peaks is not None and scores is not None:
+                    peaks.add(seen.index, scores, seen.covered, to_grey(seen.frame, stack.kind))
+                self._sharpen(sharp, seen)
+                self._step()
         assert self._reference is not None
         result = self._result(sums.fused(self._reference))
         result.grid = grid if len(grid) > 1 else None
@@ -211,6 +219,12 @@ class _Fusion:
             result.map = (1 - peaks.winner().astype(np.float32) / np.float32(last)) if options.want_map else None
             result.height = peaks.height() if options.want_height else None
         return result
+
+    def _aside(self, grid: Grid) -> Aside:
+        """Where sums are made: beside the network, unless a bound of the memory or a large frame leaves no room for it."""
+        waiting = _BYTES_ASIDE * self._stack.size[0] * self._stack.size[1]
+        room = self._fuser.memory_limit is None and waiting < _SHARE_ASIDE * available_bytes()
+        return Aside(beside=room and len(grid) == 1 and usable_cores() > 1)
 
     def _with_pyramid(self) -> Stacked:
         stack = self._stack
@@ -298,20 +312,17 @@ class _Fusion:
         levels = [level for level in self._brightness.values() if level > 0]
         if self._options.match_gain or len(levels) < 2:
             return
-        jump = max(levels) / min(levels) - 1
-        if jump > _BRIGHTNESS_STEP:
-            result.warnings.append(
-                f"the exposure changes by up to {100 * jump:.0f} % between frames, which leaves patches: add `match_gain`."
-            )
+        if (step := max(levels) / min(levels)) > _BRIGHTNESS_STEP:
+            result.warnings.append(exposure_words(step))
 
 
-def _merge(seen: Seen, gathering: Gathering, sums: OctaveSums, scores: NDArray[np.float32] | None) -> None:
+def _merge(seen: Seen, gathering: Gathering, sums: OctaveSums, scores: NDArray[np.float32] | None, aside: Aside) -> None:
     """Score a frame, and add it to the sums; `scores` takes its weights in the middle octave, which heights are found by."""
-    sums.begin(seen.frame, seen.covered)
+    aside.do(partial(sums.begin, seen.frame, seen.covered))
     for area, weights in gathering.weights(seen.frame):
         if scores is not None:
             scores[area] = weights[min(1, len(weights) - 1)]
-        sums.add(area, weights)
+        aside.do(partial(sums.add, area, weights))
 
 
 def _report(result: Stacked, stack: Prepared, numbers: list[int]) -> None:

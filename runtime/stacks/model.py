@@ -8,8 +8,9 @@ pixel. Both run on windows of a frame where the memory asks for it; the results 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,16 +144,33 @@ class Gathering:
         attention = sum(1 / stride**2 for stride in model.strides)
         return 4.0 * (features + attention + 3) + 2, 2.0 * (features + 4)
 
-    def add(self, frame: Frame, covered: NDArray[np.uint8] | None) -> None:
-        """Gather one frame's features; ``covered`` (H x W) is 0 where it shows nothing. Raises: BackendError."""
+    def add(
+        self,
+        frame: Frame,
+        covered: NDArray[np.uint8] | None,
+        do: Callable[[Callable[[], None]], None] = lambda work: work(),
+    ) -> None:
+        """Gather one frame's features.
+
+        Args:
+            frame: H x W [x 1, 3 or 4].
+            covered: H x W: 0 where the frame shows nothing; None: it shows something everywhere.
+            do: What is left when the network has run is given to it, and done in that order before `finish`.
+
+        Raises:
+            BackendError: The engine failed.
+        """
         assert not self._finished
         layout = layout_for(self._model.encode, self._kind)
         masks = None if covered is None else self._masks(covered)
         for tile in self._grid:
             outputs = self._model.encode.infer({"frame": pack(frame[tile.window], self._kind, layout)})
-            for scale, stride in enumerate(self._model.strides):
-                self._gather(scale, stride, tile, outputs, None if masks is None else masks[scale])
-        self._add_light(frame, covered)
+            do(partial(self._gather_scales, tile, outputs, masks))
+        do(partial(self._add_light, frame, covered))
+
+    def _gather_scales(self, tile: Any, outputs: dict[str, Any], masks: list[Floats] | None) -> None:  # noqa: ANN401 - a Tile
+        for scale, stride in enumerate(self._model.strides):
+            self._gather(scale, stride, tile, outputs, None if masks is None else masks[scale])
 
     def _gather(self, scale: int, stride: int, tile: Any, outputs: dict[str, Any], mask: Floats | None) -> None:  # noqa: ANN401 - a Tile
         (rows, columns), (inner_rows, inner_columns) = (self._cells(area, stride) for area in (tile.core, tile.inner))

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.frames import Frame, FrameKind
 from ufafuse.runtime.registration.align import (
-    INTERPOLATION,
     Alignment,
     Crop,
     Picture,
@@ -24,6 +23,7 @@ from ufafuse.runtime.registration.align import (
     glance,
     inverse,
     unmoved,
+    warped,
 )
 
 Covered = NDArray[np.uint8]
@@ -210,13 +210,8 @@ def moved(frame: Frame, alignment: Alignment, kind: FrameKind) -> tuple[Frame, C
         covered = None
     if alignment.motion == "none":
         return frame, covered
+    result = warped(frame, alignment, kind)
     size = frame.shape[1], frame.shape[0]
-    flags = INTERPOLATION | cv2.WARP_INVERSE_MAP
-    source = np.ascontiguousarray(frame)
-    result = cv2.warpPerspective(source, alignment.matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    result = result.reshape(frame.shape)
-    if kind.dtype != np.uint8:  # the interpolation overshoots at edges; uint8 saturates by itself
-        np.clip(result, 0, kind.dtype.type(kind.white), out=result)
     mask: Any = np.full(frame.shape[:2], 255, np.uint8) if covered is None else covered * np.uint8(255)
     mask = cv2.warpPerspective(mask, alignment.matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     shown = (mask == 255).astype(np.uint8)

@@ -52,6 +52,15 @@ def synthetic():
     return np.where(left, truth, defocus(truth)), np.where(left, defocus(truth), truth), truth
 
 
+@pytest.fixture(scope="session")
+def photographic():
+    """(near, far, truth), 64 x 96 BGR: grey structures with a little colour, as photographs have it, sharp on one side each."""
+    grey, colour = textured(64, 96, 1, seed=7), textured(64, 96, 3, seed=8).astype(float) - 128
+    truth = np.clip(grey[..., None] + 0.15 * colour, 0, 255).round().astype(np.uint8)
+    left = (np.arange(96) < 48)[None, :, None]
+    return np.where(left, truth, defocus(truth)), np.where(left, defocus(truth), truth), truth
+
+
 @pytest.fixture
 def pair_folder(tmp_path, synthetic):
     """A folder of two pairs with truth, in the NAME_A/NAME_B/NAME_GT layout."""

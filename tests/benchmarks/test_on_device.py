@@ -18,7 +18,8 @@ from ufafuse.runtime.errors import BackendError, InputError
 
 SIZE = (32, 48)
 PARTS = {"h2d_ms", "compute_ms", "d2h_ms"}
-CUDA = pytest.param("cuda", marks=pytest.mark.gpu)
+NO_GPU = pytest.mark.skipif(on_device.found_device() is None, reason="PyTorch sees no GPU here")
+CUDA = pytest.param("cuda", marks=[pytest.mark.gpu, NO_GPU])
 ON_CPU = [pytest.param(*peer, marks=pytest.mark.slow if peer[0] == COMPILED else ()) for peer in peers_on("cpu")]
 
 
@@ -57,6 +58,7 @@ def test_each_peer_runs_on_the_cpu_and_tells_its_parts(network, kind, precision,
 
 
 @pytest.mark.gpu
+@NO_GPU
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize(("kind", "precision"), peers_on("cuda"))
 def test_each_peer_runs_on_a_gpu(network, kind, precision, batch):

@@ -241,7 +241,7 @@ def test_engines_are_given_one_by_one_by_comma_or_as_auto(tiny_onnx):
     assert engines("onnxruntime") == ["onnxruntime"]
     assert engines("onnxruntime", "openvino") == ["onnxruntime", "openvino", "openvino"]  # bf16 too, where there is one
     assert engines("auto", "onnxruntime") == engines("auto") == ["openvino", "onnxruntime", "openvino"]
-    assert commands._listed(["openvino", "onnxruntime, openvino"]) == ("openvino", "onnxruntime")
+    assert commands.listed(["openvino", "onnxruntime, openvino"]) == ("openvino", "onnxruntime")
 
 
 def test_a_peer_that_is_missing_or_breaks_is_a_note(tiny_onnx, quick_peaks, monkeypatch):

@@ -16,6 +16,7 @@ from ufafuse.export.engine import engine_from_onnx
 from ufafuse.export.profiles import Profile
 from ufafuse.runtime.artefact import METADATA_KEY, manifest_path, read_manifest, sha256_of
 from ufafuse.runtime.errors import BackendError, InputError, ModelError, OutputError, UfaError
+from ufafuse.runtime.machine import gpus
 
 RANGE = Profile((1, 1), (96, 128), (200, 300), (1, 1, 2))
 STATIC = (Profile.static((64, 96)),)
@@ -247,6 +248,7 @@ def _interrupt(self, builder, options, inputs):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not gpus(), reason="no NVIDIA GPU here (nvidia-smi finds none)")
 @pytest.mark.parametrize("name", ["small", "half"])
 def test_an_engine_of_this_machines_gpu_gives_what_pytorch_gives(name, exports, tmp_path):
     from ufafuse.export.verify import verify_against_weights

@@ -37,3 +37,16 @@ def test_half_precision_and_tiles_are_refused(weights, tmp_path, asked):
     with pytest.raises(ModelError, match="exported whole and in fp32"):
         onnx_from_weights(weights, tmp_path / "rival.onnx", **asked)
     assert not (tmp_path / "rival.onnx").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", ["rival-sesf"], indirect=True)
+def test_all_of_it_is_without_what_it_has_no_form_of(weights, tmp_path):
+    from ufafuse.commands.everything import _exported
+
+    left_out, steps = [], []
+    spec = find_spec("rival-sesf")
+    rows = list(_exported(weights, spec, tmp_path, left_out, force=False, on_step=steps.append, done=steps.append))
+    assert {row.precision for row in rows} == {"fp32"}
+    assert left_out
+    assert all("exported whole and in fp32" in line for line in left_out)

@@ -132,6 +132,16 @@ class TestText:
 
 
 class TestSim:
+    @pytest.mark.parametrize(("focus", "expected"), [("alternate", "01201201"), ("back", "01210121")])
+    def test_the_focus_of_one_camera_jumps_back_or_goes_back(self, focus, expected):
+        camera = source_from_text(f"sim:?focus={focus}&planes=3&settle=1&size=96x192&defocus=12&speed=0", NEAR)
+        settled = [camera.picture_of(number) for number in range(1, 16, 2)]
+        first = [settled[expected.index(plane)][30:60] for plane in "012"]
+        shown = "".join(str(next(at for at, it in enumerate(first) if np.array_equal(it, of[30:60]))) for of in settled)
+        assert shown == expected
+        moving = camera.picture_of(8)  # from setting 1 or 0, whichever came before, to the one after
+        assert not any(np.array_equal(moving[30:60], it) for it in first)
+
     def test_both_sides_show_the_same_line_at_different_focus(self):
         settings = SimSettings(size=(240, 320))
         near, far = (SimSource(None, side, settings).picture_of(7) for side in (NEAR, FAR))

@@ -1,0 +1,106 @@
+"""The formats besides ONNX in `ufa export --all`: each made, or kept from a run before, or left out with the reason."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from ufafuse.export.form import FREE, Form
+from ufafuse.export.formats.base import Format
+from ufafuse.export.formats.exporting import Cases, format_from_weights
+from ufafuse.export.formats.known import FORMATS, NOT_HAD
+from ufafuse.export.profiles import Size
+from ufafuse.export.report import Row
+from ufafuse.network.spec import Spec
+from ufafuse.runtime.artefact import read_manifest, sha256_of
+from ufafuse.runtime.errors import InputError, ModelError, UfaError
+from ufafuse.runtime.kinds import check_files
+
+ENGINE = "engine"  # TensorRT's, which `ufa build` makes
+EVERY = ("onnx", *(each.name for each in FORMATS), ENGINE)
+
+
+def check_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The formats that are asked for; all of them where none is named. Raises: InputError for one that is not known."""
+    strange = next((name for name in names if name not in EVERY), None)
+    if strange is not None:
+        raise InputError(f"`formats={strange}` is not known: choose from {', '.join(EVERY)}.")
+    return tuple(names) or EVERY
+
+
+def format_rows(
+    weights: Path,
+    spec: Spec,
+    folder: Path,
+    names: Sequence[str],
+    size: Size,
+    left_out: list[str],
+    *,
+    force: bool,
+    on_step: Callable[[str], None],
+    done: Callable[[str], None],
+) -> Iterator[Row]:
+    """A row for each file; of formats that want a size, for frames of this (height, width)."""
+    cases: Cases = {}
+    for chosen in FORMATS:
+        if chosen.name not in names:
+            continue
+        if chosen.missing:
+            left_out.append(f"{chosen.title}: {chosen.missing[0]} is not installed (pip install 'ufafuse[{chosen.extra}]')")
+            continue
+        form = FREE if chosen.free else Form(size=size)
+        for precision in chosen.precisions:
+            marks = ("" if precision == "fp32" else f"-{precision}", chosen.mark)
+            out = folder / f"{spec.name}{''.join(marks)}{chosen.suffix}"
+            row = Row(
+                out,
+                precision,
+                "float",
+                format=chosen.name,
+                argument=_argument(chosen, precision, form),
+                runs_on=chosen.runs_on,
+                note=chosen.why_not_run,
+            )
+            if _whole(out, weights, chosen, precision, form) and not force:
+                row.kept = True
+                yield row
+                continue
+            on_step(f"making {out.name}")
+            try:
+                replace = force or _ours(out, weights)
+                format_from_weights(weights, out, chosen, precision=precision, form=form, force=replace, cases=cases)
+            except UfaError as error:
+                left_out.append(f"{out.name}: {error}")
+                continue
+            yield row
+            done(out.name)
+    if tuple(names) == EVERY:
+        left_out += NOT_HAD
+
+
+def _argument(chosen: Format, precision: str, form: Form) -> str:
+    """What `ufa export` is told to make one file."""
+    parts = [f"--format {chosen.name}"]
+    parts += [] if precision == "fp32" else [f"--precision {precision}"]
+    parts += [] if form.size is None else [f"--static {form.size[0]}x{form.size[1]}"]
+    return " ".join(parts)
+
+
+def _ours(out: Path, weights: Path) -> bool:
+    """Whether a file is there that a run before made of the same weights; others' are not replaced unasked."""
+    try:
+        return out.exists() and read_manifest(out).weights_sha256 == sha256_of(weights)
+    except UfaError:
+        return False
+
+
+def _whole(out: Path, weights: Path, chosen: Format, precision: str, form: Form) -> bool:
+    """Whether a run before made exactly this, and all of it is there."""
+    if not _ours(out, weights):
+        return False
+    manifest = read_manifest(out)
+    facts = {key: manifest.extra.get(key) for key in ("static", "batch")}
+    wanted = {key: form.to_dict().get(key) for key in facts}
+    try:
+        check_files(out, manifest.extra.get("files_sha256"))
+    except ModelError:
+        return False
+    return facts == wanted and manifest.precision == precision and manifest.kind == chosen.kind

@@ -1,0 +1,73 @@
+"""ExecuTorch: PyTorch's own files for phones and boards, lowered to XNNPACK."""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from ufafuse.export.formats.base import Source
+from ufafuse.runtime.artefact import Manifest
+from ufafuse.runtime.backends.quietly import stdout_to_stderr
+from ufafuse.runtime.errors import BackendError, ModelError
+from ufafuse.runtime.session import Session, SessionOptions
+
+
+def convert(source: Source, out: Path) -> None:
+    """Write ``out``: what XNNPACK has runs there, the rest in ExecuTorch's own kernels."""
+    with _quiet():
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+
+        try:
+            lowered = to_edge_transform_and_lower(source.program(), partitioner=[XnnpackPartitioner()])
+            out.write_bytes(lowered.to_executorch().buffer)
+        except RuntimeError as error:
+            raise BackendError(f"ExecuTorch's converter failed: {str(error).splitlines()[0]}") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Its packages warn of what they do not have of each other."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()), stdout_to_stderr():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+class ExecuTorchSession(Session):
+    """A ``.pte`` file in ExecuTorch's runtime for Python, on the CPU; how many threads it takes is its own."""
+
+    backend = "executorch"
+
+    def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str = "asked for") -> None:
+        if options.precision not in (None, manifest.precision):
+            raise BackendError(f"ExecuTorch runs {model.name} as {manifest.precision}, not {options.precision}: export it so.")
+        self.manifest, self.precision, self.why = manifest, manifest.precision, why
+        self._inputs, self._outputs = manifest.extra["inputs"], manifest.extra["outputs"]
+        with _quiet():
+            from executorch.runtime import Runtime
+
+            try:
+                self._program: Any = Runtime.get().load_program(model)
+                self._method: Any = self._program.load_method("forward")
+            except (RuntimeError, ValueError) as error:
+                raise ModelError(f"ExecuTorch cannot load {model.name} ({error}): export it again.") from error
+
+    def infer(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run the graph; see `Session.infer`."""
+        try:
+            found = self._method.execute([torch.from_numpy(inputs[name]) for name in self._inputs])
+        except RuntimeError as error:
+            raise BackendError(f"ExecuTorch failed: {str(error).strip().splitlines()[-1]}") from error
+        # Its memory is overwritten by the next run.
+        return {name: tensor.numpy().copy() for name, tensor in zip(self._outputs, found, strict=True)}

@@ -1,0 +1,46 @@
+"""ONNX as compilers for NPUs take it: sizes fixed, no batch, an opset they know, and only operators of their published lists.
+
+The compilers want releases of NumPy and PyTorch of their own; what they do with the file is on the page about NPUs.
+"""
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ufafuse.export.formats.base import Source
+from ufafuse.export.formats.ncnn import with_slices
+from ufafuse.export.unbatched import batch_free, unbatched
+from ufafuse.runtime.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def convert(source: Source, out: Path) -> None:
+    """Write ``out``, whose every operator is on the list of the format that its manifest names."""
+    import onnx
+
+    graph = unbatched(source.onnx())
+    if not batch_free(graph):
+        raise ModelError("the graph has tensors of several items, which NPUs do not take: export it as plain ONNX.")
+    listed = operators_for(source.manifest.extra["format"])
+    strange = not_listed(graph, listed)
+    if "Split" in strange:
+        graph = with_slices(graph)
+        strange = not_listed(graph, listed)
+    if strange:
+        raise ModelError(f"{listed['title']} {listed['release']} does not list {', '.join(strange)}, which this network needs.")
+    onnx.checker.check_model(graph, full_check=True)
+    out.write_bytes(graph.SerializeToString())
+
+
+def operators_for(name: str) -> dict[str, Any]:
+    """A compiler's published list: ``title``, ``release``, ``source``, ``opset`` (at most), ``operators``."""
+    found: dict[str, Any] = json.loads((resources.files("ufafuse.export.formats") / "operators.json").read_text())[name]
+    return found
+
+
+def not_listed(model: "onnx.ModelProto", listed: dict[str, Any]) -> list[str]:
+    """Operators of a graph that a list does not have."""
+    return sorted({node.op_type for node in model.graph.node} - set(listed["operators"]))

@@ -1,0 +1,102 @@
+"""Model files by their suffix: what kind a file is, of which parts it consists, and what runs it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from ufafuse.runtime.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of model file.
+
+    Args:
+        name: As manifests name it.
+        suffix: What the file's name ends in.
+        engines: The runtime's engines that run it, see `ufafuse.runtime.session.BACKENDS`; none: what runs it is not the
+            runtime's (``elsewhere``).
+        part: The suffix of the second file it consists of, which takes the place of the last one; empty: there is none.
+        beside: Whether its manifest lies beside it, as ``X.json``, since its format has no room for one.
+        elsewhere: Where it runs, in words.
+        maker: The command that makes it.
+    """
+
+    name: str
+    suffix: str
+    engines: tuple[str, ...] = ()
+    part: str = ""
+    beside: bool = True
+    elsewhere: str = ""
+    maker: str = "ufa export"
+
+    def files(self, path: Path) -> list[Path]:
+        """The files that make up ``path``, itself first; of a folder all that is in it."""
+        if path.is_dir():
+            return sorted(inner for inner in path.rglob("*") if inner.is_file())
+        return [path, *([path.with_suffix(self.part)] if self.part else [])]
+
+
+KINDS = (
+    Kind("weights", ".safetensors", beside=False, maker="ufa train"),
+    Kind("onnx", ".onnx", ("openvino", "onnxruntime"), beside=False),
+    Kind("engine", ".engine", ("tensorrt",), maker="ufa build"),
+    Kind("openvino", ".xml", ("openvino",), part=".bin"),
+    Kind("ncnn", ".ncnn.param", ("ncnn",), part=".bin"),
+    Kind("mnn", ".mnn", ("mnn",)),
+    Kind("litert", ".tflite", ("litert",)),
+    Kind("torchscript", ".torchscript", elsewhere="in PyTorch"),
+    Kind("executorch", ".pte", elsewhere="in ExecuTorch, which needs PyTorch in Python"),
+    Kind("coreml", ".mlpackage", elsewhere="on a Mac or an iPhone"),
+)
+SUFFIXES = tuple(kind.suffix for kind in KINDS)
+RUNNABLE = tuple(kind.suffix for kind in KINDS if kind.engines)
+
+
+def kind_of(path: Path) -> Kind | None:
+    """The kind of a model file, by its name; None where the suffix is not known."""
+    return next((kind for kind in KINDS if path.name.endswith(kind.suffix)), None)
+
+
+def stem_of(path: Path) -> str:
+    """A model file's name without its suffix, which may have two parts."""
+    kind = kind_of(path)
+    return path.stem if kind is None else path.name[: -len(kind.suffix)]
+
+
+def in_words(suffixes: tuple[str, ...]) -> str:
+    """ ".a, .b or .c"."""
+    return f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
+
+
+def hashes_of(path: Path) -> list[str]:
+    """SHA-256 of each of the files that make up ``path``, as its manifest has them. Raises: OSError."""
+    kind = kind_of(path)
+    assert kind is not None
+    return [hashlib.sha256(each.read_bytes()).hexdigest() for each in kind.files(path)]
+
+
+def check_files(path: Path, wanted: list[str] | None) -> None:
+    """Refuse a file that is not the one, or not all of those, that the manifest beside it was written for.
+
+    Args:
+        path: The model file.
+        wanted: The manifest's ``files_sha256``; None: it has none, and nothing is checked.
+
+    Raises:
+        ModelError: A part is missing, or is another file.
+    """
+    kind = kind_of(path)
+    if kind is None or wanted is None:
+        return
+    files = kind.files(path)
+    missing = next((each.name for each in files if not each.is_file()), None)
+    if missing is not None:
+        raise ModelError(f"{path} needs {missing} beside it: copy both, or run `{kind.maker}` again.")
+    if hashes_of(path) != wanted:
+        raise ModelError(
+            f"{' and '.join(each.name for each in files[:2])} {'are' if len(files) > 1 else 'is'} not what {path.name}.json "
+            f"was written for: copy all of it again, or run `{kind.maker}` again."
+        )
