@@ -29,7 +29,7 @@ def convert(source: Source, out: Path) -> None:
 
 
 def _write(source: Source, out: Path) -> None:
-    import coremltools as ct
+    import coremltools as ct  # pyright: ignore[reportMissingImports]
 
     known, manifest = source.signature, source.manifest
     program = _without_aliases(source.program().run_decompositions({}))

@@ -21,8 +21,8 @@ from ufafuse.runtime.session import Session, SessionOptions
 def convert(source: Source, out: Path) -> None:
     """Write ``out``: what XNNPACK has runs there, the rest in ExecuTorch's own kernels."""
     with _quiet():
-        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-        from executorch.exir import to_edge_transform_and_lower
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner  # pyright: ignore[reportMissingImports]
+        from executorch.exir import to_edge_transform_and_lower  # pyright: ignore[reportMissingImports]
 
         try:
             lowered = to_edge_transform_and_lower(source.program(), partitioner=[XnnpackPartitioner()])
@@ -55,7 +55,7 @@ class ExecuTorchSession(Session):
         self.manifest, self.precision, self.why = manifest, manifest.precision, why
         self._inputs, self._outputs = manifest.extra["inputs"], manifest.extra["outputs"]
         with _quiet():
-            from executorch.runtime import Runtime
+            from executorch.runtime import Runtime  # pyright: ignore[reportMissingImports]
 
             try:
                 self._program: Any = Runtime.get().load_program(model)

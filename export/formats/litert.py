@@ -25,7 +25,7 @@ def convert(source: Source, out: Path) -> None:
             stdout_to_stderr(),
         ):
             warnings.simplefilter("ignore")
-            import litert_torch
+            import litert_torch  # pyright: ignore[reportMissingImports]
 
             with torch.no_grad():
                 litert_torch.convert(source.module, source.examples()).export(str(out))
