@@ -63,6 +63,7 @@ def copy_pictures(earlier: Path, pictures: Path, methods: Collection[str], pairs
 
 
 def _read(path: Path) -> dict[str, Any]:
+    found: Any = {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         known = all({"name", "method", "metrics"} <= set(entry) for entry in found["rows"])
