@@ -26,10 +26,10 @@ def reports() -> list[Report]:
 
 
 def times(name: str) -> dict[tuple[str, str], float]:
-    """Median ms by file and engine, of `ufa bench` on the same files; in float32 where an engine has it."""
+    """Least ms by file and engine, of `ufa bench` on the same files; in float32 where an engine has it."""
     path = REPORTS / f"{name}.bench.json"
     rows = json.loads(path.read_text())["rows"] if path.is_file() else []
-    return {(row["artefact"], row["backend"]): row["p50_ms"] for row in rows}
+    return {(row["artefact"], row["backend"]): row["min_ms"] for row in rows}
 
 
 def lines(report: Report, measured: dict[tuple[str, str], float]) -> list[str]:
@@ -60,8 +60,9 @@ def table() -> str:
         tools = ", ".join(f"{name} {version}" for name, version in found[0]["tools"].items() if name != "ufafuse")
         text += [
             "",
-            f"The worst of the pairs checked; 200 dB means equal. Times: `ufa bench --threads 1`, all files in turn, medians for "
-            f"a pair of {height} x {width} on {machine['cpu']}, float32. With {tools}. Reports: `reports/formats/`.",
+            "The worst of the pairs checked; 200 dB means equal. Times: `ufa bench --threads 1`, all files in turn, the least "
+            f"of the runs, for a pair of {height} x {width} on {machine['cpu']}, float32. With {tools}. Reports: "
+            "`reports/formats/`.",
         ]
     return "\n".join([*text, "", *not_had()]) + "\n"
 

@@ -28,7 +28,7 @@ class NcnnSession(Session):
         if options.precision not in (None, manifest.precision):
             raise BackendError(f"ncnn runs {model.name} as {manifest.precision}, not {options.precision}: export it so.")
         self.manifest, self.precision, self.why = manifest, manifest.precision, why
-        self._net: Any = ncnn.Net()  # pyright: ignore[reportAttributeAccessIssue]
+        self._net: Any = ncnn.Net()
         self._net.opt.num_threads = options.threads or usable_cores()
         half = manifest.precision == "fp16"
         for name in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
@@ -50,7 +50,7 @@ class NcnnSession(Session):
         # Arrays stay alive until they are copied: a Mat made of one does not hold it.
         arrays = {name: np.ascontiguousarray(_without_batch(name, value), np.float32) for name, value in inputs.items()}
         for name, array in arrays.items():
-            run.input(name, ncnn.Mat(array).clone())  # pyright: ignore[reportAttributeAccessIssue]
+            run.input(name, ncnn.Mat(array).clone())
         results = {}
         for name in self._outputs:
             failed, result = run.extract(name)
