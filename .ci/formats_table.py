@@ -68,8 +68,9 @@ def table() -> str:
 
 
 def not_had() -> list[str]:
-    """What is in no report, and why."""
-    return ["What could not be had:", "", *(f"- {line}" for line in NOT_HAD)]
+    """What the reports leave out, and what was not tried, and why."""
+    left_out = dict.fromkeys(line for report in reports() for line in report["left_out"])
+    return ["What could not be had:", "", *(f"- {line}" for line in [*left_out, *NOT_HAD])]
 
 
 def with_table(page: str) -> str:
