@@ -1,10 +1,11 @@
-"""README's table of measured figures, made from the committed reports: never typed.
+"""README's tables of measured figures, made from the committed reports: never typed.
 
 python .ci/readme_figures.py          exit code 1 when README says something else than the reports
 python .ci/readme_figures.py --write  put the reports' figures into README
 
 The reports: speed/bench.json of `ufa bench --report`, and eval.json of `ufa eval` on pairs with truth (pairs.json), on pairs of
-wide defocus with truth (lens.json, may be missing) and on Lytro (lytro.json).
+wide defocus with truth (lens.json, may be missing) and on Lytro (lytro.json). For the table of methods: methods/lytro.json, and
+what methods/ and rivals/ have of the two sets with truth.
 """
 
 import json
@@ -12,9 +13,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ufafuse.network.spec import RIVALS
+
 ROOT = Path(__file__).resolve().parents[1]
 README, REPORTS = ROOT / "README.md", ROOT / "reports"
 BEGIN, END = "<!-- measured -->\n", "<!-- /measured -->\n"
+BEGIN_METHODS, END_METHODS = "<!-- methods -->\n", "<!-- /methods -->\n"
+KINDS = {"measured": "no training", "ours": "our training", "authors": "authors' weights"}
 SIZE = [520, 520]
 CLASSICAL = ("gff", "dsift")
 PUBLISHED = ROOT / "benchmarks" / "published.json"
@@ -143,12 +148,45 @@ def table() -> str:
     return "\n".join(lines(speed, shown)) + f"\n\n{source_text(speed, shown)}\n"
 
 
+def known_truth(name: str) -> dict[str, float]:
+    """PSNR of each method on pairs with truth, from every run on them."""
+    means = [report["mean"] for folder in ("", "methods/", "rivals/") if (report := load(f"{folder}{name}.json"))]
+    return {method: values["PSNR"] for mean in means for method, values in mean.items() if "PSNR" in values}
+
+
+def methods_table() -> str:
+    """Every method of the run on Lytro: what it is, its size and time, and how near the truth it comes; the best first."""
+    run = load("methods/lytro.json")
+    assert run is not None, f"{REPORTS / 'methods/lytro.json'} is missing"
+    pairs, wide = known_truth("pairs"), known_truth("lens")
+    speed = load("speed/bench.json")
+    timed = {Path(row["artefact"]).stem for row in speed["rows"]} if speed else set()
+    times: dict[str, list[float]] = {}
+    for row in run["rows"]:
+        times.setdefault(row["method"], []).append(row["ms"])
+    text = ["| method | what it is | parameters | time, s | PSNR | PSNR, wide blur | Lytro Qabf |"]
+    text.append("|---|---|---:|---:|---:|---:|---:|")
+    for name in sorted(run["mean"], key=lambda name: -pairs.get(name, 0)):
+        count = RIVALS[name][0].parameters if name in RIVALS else run["networks"].get(name, {}).get("parameters")
+        truth = [f"{found[name]:.1f}" if name in found else "-" for found in (pairs, wide)]
+        cells = [f"`{name}`", KINDS[run["kinds"][name]], "-" if count is None else f"{count:,}"]
+        cells += ["above" if name in timed else f"{min(times[name]) / 1e3:.2f}", *truth, f"{run['mean'][name]['Qabf']:.4f}"]
+        text.append("| " + " | ".join(cells) + " |")
+    return "\n".join(text) + "\n"
+
+
+def replaced(text: str, begin: str, end: str, inner: str) -> str:
+    """``text`` with what stands between the two marks replaced."""
+    before, rest = text.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}{inner}{end}{after}"
+
+
 def main() -> int:
     """Compare, or with --write replace."""
     text = README.read_text()
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    wanted = f"{before}{BEGIN}{table()}{END}{after}"
+    wanted = replaced(text, BEGIN, END, table())
+    wanted = replaced(wanted, BEGIN_METHODS, END_METHODS, methods_table())
     if "--write" in sys.argv:
         README.write_text(wanted)
     elif wanted != text:

@@ -122,6 +122,8 @@ def _section(folder: Path, pair: PairPaths, evaluation: Evaluation) -> str:
         pictures[name] = (_link(folder, path), levels, "")
     for row in rows:
         path = picture_path(folder / FUSED_FOLDER, row.method, pair.name)
+        if not path.is_file():
+            continue  # of an earlier run that kept no pictures
         pictures[f"{row.method} "] = (_link(folder, path), as_levels(read_image(path)), _scores(row))
     every = [picture for _, picture, _ in pictures.values()]
     region = telling_region(every[0], every[1], every[len(sources) :])

@@ -90,8 +90,7 @@ def terminal_table(rows: list[TableRow], title: str, console: "rich.console.Cons
     heads = header(names)
     texts = [cells(row, names, short=console.width < _WIDE) for row in rows]
     kept = kept_columns(heads, texts, drop=_DROPPED_FIRST, width=console.width)
-    below = "\n".join(filter(None, (left_out(heads, kept), legend(rows))))
-    table = RichTable(title=title, box=None, padding=(0, 1, 0, 0), caption=below or None)
+    table = RichTable(title=title, box=None, padding=(0, 1, 0, 0), caption=left_out(heads, kept) or None)
     for number in kept:
         table.add_column(heads[number], justify="left" if number < 2 else "right", no_wrap=True)
     for row, found in zip(rows, texts, strict=True):

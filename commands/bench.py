@@ -2,10 +2,11 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ufafuse.commands.evalpairs import Shown, evaluate_pairs
 from ufafuse.commands.evalstacks import checked_align, evaluate_stacks, refuse_with_stacks
 from ufafuse.commands.fuse import Provider
 from ufafuse.commands.quantities import listed
@@ -13,11 +14,8 @@ from ufafuse.runtime import console
 from ufafuse.runtime.errors import BackendError, InputError, OutputError
 
 if TYPE_CHECKING:
-    from ufafuse.benchmarks.contestants import Contestant
     from ufafuse.benchmarks.evaluate import Evaluation
-    from ufafuse.benchmarks.published import TableRow
     from ufafuse.benchmarks.speed.plan import Plan
-    from ufafuse.runtime.pairs import PairPaths
 
 _NEEDED = ("scipy", "pywt", "psutil", "matplotlib")
 
@@ -67,7 +65,11 @@ def evaluate(
     table: Annotated[str | None, typer.Option(help="Set the paper's table beside it: V, VI or VII.")] = None,
     only: Annotated[str | None, typer.Option(help="Only pairs or stacks whose name matches, such as 'lytro_0*'.")] = None,
     show: Annotated[
-        str | None, typer.Option(help="With -o: the page shows only pairs whose name matches [default: all that were scored].")
+        str | None,
+        typer.Option(help="With -o: show only pairs whose name matches, patterns by comma [default: all]."),
+    ] = None,
+    join: Annotated[
+        list[Path] | None, typer.Option(help="eval.json of an earlier run on the same pairs: its rows join. Repeatable.")
     ] = None,
     lpips: Annotated[
         str | None, typer.Option(help="Where the truth is known also LPIPS: alex, vgg or squeeze (extra lpips).")
@@ -94,15 +96,15 @@ def evaluate(
         limits = {"backend": backend, "precision": precision, "threads": threads}
         _checked_folder(out, force=force)
         if stacks is not None:
-            refuse_with_stacks(table=table, jobs=jobs, weights=weights, show=show, lpips=lpips)
+            refuse_with_stacks(table=table, jobs=jobs, weights=weights, show=show, lpips=lpips, join=join or None)
             evaluation = _evaluated_stacks(stacks, named | limits, align=align, out=out, only=only, as_json=as_json)
         else:
             assert pairs is not None
             if align is not None:
                 raise InputError("--align is for stacks: register pairs with `ufa fuse --align` first.")
             chosen = named | limits | {"weights": weights}
-            shown = _Shown(out, only, show)
-            evaluation = _evaluated_pairs(pairs, chosen, table=table, shown=shown, jobs=jobs, lpips=lpips, as_json=as_json)
+            shown = Shown(out, only, show, join or [])
+            evaluation = evaluate_pairs(pairs, chosen, table=table, shown=shown, jobs=jobs, lpips=lpips, as_json=as_json)
     if evaluation.failed:
         raise typer.Exit(1)
 
@@ -116,110 +118,6 @@ def _evaluated_stacks(
     motion = checked_align(align)
     find_stacks(stacks, only)  # before models are loaded
     return evaluate_stacks(stacks, stack_contestants(**chosen), align=motion, out=out, only=only, as_json=as_json)
-
-
-class _Shown(NamedTuple):
-    """Where results go, and the patterns of the names of what is scored and what is shown."""
-
-    out: Path | None
-    only: str | None
-    show: str | None
-
-    def on_page(self, pairs: "list[PairPaths]") -> "list[PairPaths]":
-        """Those that the page shows. Raises: InputError, where ``--show`` cannot be."""
-        from fnmatch import fnmatch
-
-        if self.show is None:
-            return pairs
-        if self.out is None:
-            raise InputError("--show is about the page: add -o OUT.")
-        found = [pair for pair in pairs if fnmatch(pair.name, self.show)]
-        if not found:
-            raise InputError(f"no pair that is scored has a name like --show {self.show}: they begin with {pairs[0].name}.")
-        return found
-
-
-def _evaluated_pairs(
-    pairs: Path,
-    named: dict[str, Any],
-    *,
-    table: str | None,
-    shown: "_Shown",
-    jobs: int | None,
-    lpips: str | None,
-    as_json: bool,
-) -> "Evaluation":
-    from ufafuse.benchmarks.contestants import contestants
-    from ufafuse.benchmarks.evaluate import chosen_pairs
-    from ufafuse.benchmarks.lytro import Comparison, beside_table
-    from ufafuse.benchmarks.published import published_table
-    from ufafuse.benchmarks.tables import measured_rows, terminal_table, with_published
-
-    out, chosen = shown.out, chosen_pairs(pairs, shown.only)
-    on_page = shown.on_page(chosen)
-    beside = published_table(table) if table else None
-    _check_lpips(lpips, chosen)
-    compared = contestants(**named)
-    try:
-        evaluation = _evaluated(chosen, compared, out, jobs, lpips)
-    finally:
-        for contestant in compared:
-            contestant.close()
-    compares = beside_table(table, chosen) if table else Comparison(same=True)
-    rows = with_published(measured_rows(evaluation), beside, same=compares.same)
-    count = "1 pair" if len(chosen) == 1 else f"{len(chosen)} pairs"
-    title = f"{pairs.resolve().name}: fusion quality of {count}" + (f", beside Table {table.upper()}" if table else "")
-    result = evaluation.to_json()
-    if table:
-        title += "" if compares.same else " (of other pairs)"
-        result["table"] = {"number": table.upper(), "same_pairs": compares.same, "rows": [row.to_json() for row in rows]}
-    if warnings := [text for text in (compares.warning, left_out_of_all(named["method_names"])) if text]:
-        result["warnings"] = warnings
-    if out is not None:
-        from ufafuse.benchmarks.page import write_pages
-
-        written = write_pages(out, evaluation, rows, on_page, title=title, table=beside, warnings=warnings)
-        result["files"] = [str(path) for path in written]
-    console.emit(result, as_json=as_json)
-    if not as_json:
-        console.out.print(terminal_table(rows, title, console.out))
-    _tell_evaluation(evaluation, rows, result, as_json=as_json)
-    if out is not None:
-        console.hint(f"ufa bench --quality {out / 'eval.json'} --report DIR", as_json=as_json)
-    return evaluation
-
-
-def _check_lpips(net: str | None, pairs: "list[PairPaths]") -> None:
-    """Raises: UfaError, where LPIPS is asked for and cannot be measured."""
-    if net is None:
-        return
-    from ufafuse.benchmarks.metrics.perceptual import check_lpips
-
-    if not any(pair.truth for pair in pairs):
-        raise InputError("--lpips compares with the truth, and no pair has one: put NAME_GT.* beside NAME_A.* and NAME_B.*.")
-    check_lpips(net)
-
-
-def left_out_of_all(method_names: list[str]) -> str:
-    """Say which of all methods cannot run here; empty where all can, or all were not asked for."""
-    from ufafuse.benchmarks.methods import missing_rivals
-
-    if "all" not in method_names or not (missing := missing_rivals()):
-        return ""
-    return f"all is without {len(missing)} networks of the paper's tables: {next(iter(missing.values()))}"
-
-
-def _tell_evaluation(evaluation: "Evaluation", rows: "list[TableRow]", result: dict[str, Any], *, as_json: bool) -> None:
-    """What stands below the table: notes, warnings, failures, files."""
-    for entry in rows:
-        if entry.note and not as_json:
-            console.err.print(f"{entry.method}, {entry.what}: {entry.note}", markup=False)
-    for warning in result.get("warnings", []):
-        console.warn(warning)
-    for line in evaluation.failures():
-        console.fail(line)
-    for path in result.get("files", []):
-        console.wrote(path, as_json=as_json)
 
 
 def require_extra(command: str) -> None:
@@ -236,17 +134,6 @@ def _checked_folder(out: Path | None, *, force: bool) -> None:
         raise OutputError(f"{out} is a file: give -o a folder.")
     if out.is_dir() and any(out.iterdir()) and not force:
         raise OutputError(f"{out} is not empty: choose another folder, or add --force to write into it.")
-
-
-def _evaluated(
-    pairs: "list[PairPaths]", compared: "list[Contestant]", out: Path | None, jobs: int | None, lpips: str | None
-) -> "Evaluation":
-    from ufafuse.benchmarks.evaluate import evaluate as evaluate_pairs
-
-    with console.progress() as bar:
-        task = bar.add_task("scoring", total=len(pairs) * len(compared))
-        pictures = out / "fused" if out else None
-        return evaluate_pairs(pairs, compared, jobs=jobs, pictures=pictures, perceptual=lpips, done=lambda _: bar.advance(task))
 
 
 def bench(

@@ -168,6 +168,26 @@ class Ablation(_AblationKeys, total=False):
     note: str
 
 
+class Every(TypedDict):
+    """`ufa train every`: by network what was trained, how good it is beside the bundled weights, what it waited for."""
+
+    ok: bool
+    out: str
+    seconds: float
+    finished: bool
+    networks: dict[str, dict[str, Any]]
+
+
+class Loader(TypedDict):
+    """`ufa train loader`."""
+
+    ok: bool
+    variant: str
+    images_per_second: float
+    workers: int
+    unit: str
+
+
 class _DatasetKeys(TypedDict):
     ok: bool
     out: str
@@ -331,6 +351,8 @@ RESULTS: dict[str, type] = {
     "stream": Stream,
     "train": Train,
     "train ablation": Ablation,
+    "train every": Every,
+    "train loader": Loader,
     "dataset": Dataset,
     "export": Made,
     "calibrate": Made,

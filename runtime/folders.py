@@ -113,13 +113,13 @@ def fuse_folder(
 
 
 def pairs_at_once(fuser: Fuser, groups: Iterable[HasFiles]) -> int:
-    """How many of ``groups`` are fused at once: as many pairs as there are cores, and one more that waits for the disk.
+    """How many of ``groups`` are fused at once: twice as many pairs as there are cores, for each waits for the disk at its end.
 
     Stacks come one after the other, as do groups that are still arriving, and pairs under a memory budget.
     """
     if not isinstance(groups, Sequence) or fuser.memory_limit is not None or any(len(group.files) > _PAIR for group in groups):
         return 1
-    return max(1, min(fuser.threads + 1, len(groups)))
+    return max(1, min(2 * fuser.threads, len(groups)))
 
 
 def _memory_for(group: Group) -> float:

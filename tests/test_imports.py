@@ -29,8 +29,6 @@ BATCHES = "runtime/batches/"
 HOMES = {
     "onnxruntime": BACKENDS,
     "openvino": BACKENDS,
-    "ncnn": BACKENDS + "ncnn.py",
-    "ai_edge_litert": BACKENDS + "litert.py",
     "tensorrt": TENSORRT + "vendor.py",
     "tensorrt_rtx": TENSORRT + "vendor.py",
     "pycuda": TENSORRT + "pycuda.py",

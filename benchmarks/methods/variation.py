@@ -38,17 +38,17 @@ def smoothed_by_variation(plane: Plane, weight: float, *, steps: int = _STEPS) -
     """
     rows, columns = (2 - 2 * np.cos(np.pi * np.arange(side) / side) for side in plane.shape)
     spectrum = np.float32(_LEVEL_PENALTY + _GRADIENT_PENALTY * (rows[:, None] + columns))
-    plane = plane.astype(np.float32)  # a quarter of the time that float64 takes
-    zeros = np.zeros_like(plane)
-    off, off_debt = zeros, zeros  # y - plane by itself, and what it owes to y
+    given: Any = plane.astype(np.float32)  # a quarter of the time that float64 takes
+    zeros = np.zeros_like(given)
+    off, off_debt = zeros, zeros  # y - given by itself, and what it owes to y
     down, across, down_debt, across_debt = zeros, zeros, zeros, zeros  # the gradient of y by itself, likewise
-    found = plane
+    found = given
     for _ in range(steps):
-        right = _LEVEL_PENALTY * (plane + off - off_debt)
+        right = _LEVEL_PENALTY * (given + off - off_debt)
         right -= _GRADIENT_PENALTY * _divergence(down - down_debt, across - across_debt)
         transformed: Any = fft.dctn(right)
         found = np.asarray(fft.idctn(transformed / spectrum))
-        off_debt = off_debt + found - plane
+        off_debt = off_debt + found - given
         off = off_debt - np.clip(off_debt, -1 / _LEVEL_PENALTY, 1 / _LEVEL_PENALTY)
         off_debt = off_debt - off
         down_debt = down_debt + np.diff(found, axis=0, append=found[-1:])

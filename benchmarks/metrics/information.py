@@ -13,7 +13,7 @@ def shared_information(near: Plane, far: Plane, fused: Plane) -> float:
 
     Planes are H x W on any scale (each is stretched to 0..255 and rounded first). NaN where a source and the fused picture
     both have one level alone. It is the normalised form, of Hossny et al., that reference implementations have, and not the
-    plain sum of informations, which favours pictures with a large entropy. It rewards taking pixels over unchanged: the mean
+    plain sum of both, which favours pictures with a large entropy. It rewards taking pixels over unchanged: the mean
     of the sources, which has other levels than either, scores low however good it looks.
 
     Source: Hossny, Nahavandi and Creighton, "Comments on 'Information measure for performance of image fusion'", Electronics

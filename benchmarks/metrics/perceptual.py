@@ -78,7 +78,7 @@ def _weights(net: str) -> Path:
 
 @lru_cache(maxsize=1)
 def _measure(net: str) -> Any:  # noqa: ANN401 - a torch.nn.Module
-    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity  # pyright: ignore[reportMissingImports]
 
     return LearnedPerceptualImagePatchSimilarity(net_type=net, normalize=True).eval()
 

@@ -65,12 +65,13 @@ class OnDevice(Contender):
 
     def run(self, *given: Any) -> None:  # noqa: ANN401 - two batches of frames
         """Fuse one batch of pairs, from the host's memory to the host's memory."""
-        for _ in range(1 if self._warm else _WARM):
-            spent = self._timed(*given)
-        if self._warm:
-            for part, value in zip(_PARTS, spent, strict=True):
-                self._spent[part].append(value)
-        self._warm = True
+        if not self._warm:
+            for _ in range(_WARM):
+                self._timed(*given)
+            self._warm = True
+            return
+        for part, value in zip(_PARTS, self._timed(*given), strict=True):
+            self._spent[part].append(value)
 
     def _timed(self, near: Any, far: Any) -> tuple[float, float, float]:  # noqa: ANN401 - as above
         raise NotImplementedError
@@ -94,7 +95,7 @@ class TorchOnDevice(OnDevice):
         super().__init__(spec, names[spec.kind] + graphs)
         self.precision = spec.precision or "fp32"
         if self.device == "cuda" and not torch.cuda.is_available():
-            raise BackendError(f"{spec.kind} needs a GPU that PyTorch can use, and there is none: give --device cpu.")
+            raise BackendError(f"{spec.kind} needs a GPU that PyTorch can use, and there is none: give `device=cpu`.")
         weights = Path(spec.artefact).with_suffix(".safetensors")
         if not weights.is_file():
             raise InputError(f"{spec.kind} needs the weights {weights}: put them beside the ONNX file.")
@@ -199,22 +200,23 @@ class OnnxRuntimeBound(OnDevice):
         return self.host_arrays(size)
 
     def _timed(self, near: Any, far: Any) -> tuple[float, float, float]:  # noqa: ANN401 - arrays
-        if self._binding is None:
-            self._bind(near, far)
+        binding = self._bound(near, far)
         marks = _HostMarks()
         marks.set(0)
         for value, array in zip(self._there, (near, far), strict=False):
             value.update_inplace(array)
-        self._binding.synchronize_inputs()
+        binding.synchronize_inputs()
         marks.set(1)
-        self._session.run_with_iobinding(self._binding)
-        self._binding.synchronize_outputs()
+        self._session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
         marks.set(2)
         self._there[2].numpy()
         marks.set(3)
         return marks.parts()
 
-    def _bind(self, near: Any, far: Any) -> None:  # noqa: ANN401 - as above
+    def _bound(self, near: Any, far: Any) -> Any:  # noqa: ANN401 - as above; ONNX Runtime's
+        if self._binding is not None:
+            return self._binding
         of = self._ort.OrtValue
         self._there = [of.ortvalue_from_numpy(array, self.device, 0) for array in (near, far)]
         self._there.append(of.ortvalue_from_shape_and_type(list(near.shape), near.dtype, self.device, 0))
@@ -223,3 +225,4 @@ class OnnxRuntimeBound(OnDevice):
             binding.bind_ortvalue_input(name, value)
         binding.bind_ortvalue_output("fused", self._there[2])
         self._binding = binding
+        return binding

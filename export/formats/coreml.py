@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,7 @@ def convert(source: Source, out: Path) -> None:
 
 
 def _write(source: Source, out: Path) -> None:
-    import coremltools as ct
-
+    ct: Any = import_module("coremltools")
     known, manifest = source.signature, source.manifest
     program = _without_aliases(source.program().run_decompositions({}))
     try:

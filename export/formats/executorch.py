@@ -5,6 +5,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,10 @@ from ufafuse.runtime.session import Session, SessionOptions
 def convert(source: Source, out: Path) -> None:
     """Write ``out``: what XNNPACK has runs there, the rest in ExecuTorch's own kernels."""
     with _quiet():
-        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-        from executorch.exir import to_edge_transform_and_lower
-
+        partitioner = import_module("executorch.backends.xnnpack.partition.xnnpack_partitioner").XnnpackPartitioner
+        lower: Any = import_module("executorch.exir").to_edge_transform_and_lower
         try:
-            lowered = to_edge_transform_and_lower(source.program(), partitioner=[XnnpackPartitioner()])
+            lowered = lower(source.program(), partitioner=[partitioner()])
             out.write_bytes(lowered.to_executorch().buffer)
         except RuntimeError as error:
             raise BackendError(f"ExecuTorch's converter failed: {str(error).splitlines()[0]}") from error
@@ -55,10 +55,9 @@ class ExecuTorchSession(Session):
         self.manifest, self.precision, self.why = manifest, manifest.precision, why
         self._inputs, self._outputs = manifest.extra["inputs"], manifest.extra["outputs"]
         with _quiet():
-            from executorch.runtime import Runtime
-
+            runtime: Any = import_module("executorch.runtime").Runtime
             try:
-                self._program: Any = Runtime.get().load_program(model)
+                self._program: Any = runtime.get().load_program(model)
                 self._method: Any = self._program.load_method("forward")
             except (RuntimeError, ValueError) as error:
                 raise ModelError(f"ExecuTorch cannot load {model.name} ({error}): export it again.") from error

@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -25,8 +26,7 @@ def convert(source: Source, out: Path) -> None:
             stdout_to_stderr(),
         ):
             warnings.simplefilter("ignore")
-            import litert_torch
-
+            litert_torch = import_module("litert_torch")
             with torch.no_grad():
                 litert_torch.convert(source.module, source.examples()).export(str(out))
     except RuntimeError as error:

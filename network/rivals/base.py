@@ -40,7 +40,7 @@ class RivalNet(Network):
     def __init__(self, spec: RivalSpec) -> None:
         """Make what all rivals share."""
         super().__init__()
-        self.spec = spec
+        self.spec = spec  # pyright: ignore[reportIncompatibleVariableOverride] - narrower
         self.encoder = nn.ModuleList()
         self.detail = None
 

@@ -42,7 +42,7 @@ def guided(guide: Floats, plane: Floats, radius: int, epsilon: float) -> Floats:
 
 
 def _box(plane: NDArray[np.float64], radius: int) -> NDArray[np.float64]:
-    return np.asarray(cv2.blur(plane, (2 * radius + 1, 2 * radius + 1), borderType=cv2.BORDER_REFLECT))
+    return np.asarray(cv2.blur(plane, (2 * radius + 1, 2 * radius + 1), borderType=cv2.BORDER_REFLECT), np.float64)
 
 
 def taken_from(near: Floats, far: Floats, weight: Floats | Mask) -> Floats:

@@ -1,11 +1,11 @@
 """LiteRT, formerly TensorFlow Lite: the engine of Android, in ``.tflite`` files."""
 
 import threading
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest
@@ -25,7 +25,9 @@ class LiteRtSession(Session):
         self.manifest, self.precision, self.why = manifest, manifest.precision, why
         self._running = threading.Lock()
         try:
-            self._engine: Any = Interpreter(str(model), num_threads=options.threads or usable_cores())
+            self._engine: Any = import_module("ai_edge_litert.interpreter").Interpreter(
+                str(model), num_threads=options.threads or usable_cores()
+            )
             self._engine.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"LiteRT cannot load {model.name} ({error}): export it again.") from error

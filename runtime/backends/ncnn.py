@@ -3,10 +3,10 @@
 float32 files are computed in float32; of files of halves the arithmetic is left to ncnn, which takes half where the CPU has it.
 """
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import ncnn
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +15,8 @@ from ufafuse.runtime.backends.quietly import stdout_to_stderr
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, ModelError
 from ufafuse.runtime.session import Session, SessionOptions, check_tensors
+
+ncnn: Any = import_module("ncnn")  # its types know neither nets nor tensors
 
 
 class NcnnSession(Session):

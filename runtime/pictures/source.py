@@ -167,7 +167,8 @@ class FileFrame(FrameSource):
 
     def __init__(self, path: Path, *, most: int | None = None, inside: Inside = None) -> None:
         self.path, self.name = Path(path), str(path)
-        self._most, self._inside = most, inside
+        self._most = most
+        self._inside: Inside = inside
 
     def picture(self) -> Picture:
         """Decode the file."""

@@ -264,12 +264,23 @@ def test_the_command_prints_one_json_object(run, pair_folder):
 def test_the_table_is_in_the_json_with_what_each_row_is(run, pair_folder, tmp_path):
     out = tmp_path / "out"
     command = ("eval", "--pairs", pair_folder, "--methods", "average", "--jobs", 1, "--table", "VI", "--json", "-o", out)
-    answer = json.loads(run(*command, "--show", "t*").stdout)
+    answer = json.loads(run(*command, "--show", "x, t*").stdout)
     assert answer["table"]["number"] == "VI"
     assert answer["table"]["same_pairs"] is False
     assert [row["what"] for row in answer["table"]["rows"][:2]] == ["run here", "printed, other pairs"]
     assert (out / "closeups" / "two.jpg").is_file()
     assert not (out / "closeups" / "one.jpg").exists()
+
+
+def test_an_earlier_run_joins_with_its_pictures(run, pair_folder, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run("eval", "--pairs", pair_folder, "--methods", "average,sf", "--jobs", 1, "-o", first).exit_code == 0
+    command = ("eval", "--pairs", pair_folder, "--methods", "average", "--join", first / "eval.json", "--jobs", 1)
+    answer = json.loads(run(*command, "-o", second, "--json").stdout)
+    assert list(answer["mean"]) == ["average", "sf"]
+    assert answer["warnings"] == [f"sf: from {first / 'eval.json'}, an earlier evaluation of the same pairs."]
+    assert 'src="fused/sf/one.png"' in (second / "index.html").read_text()
+    assert (second / "fused" / "sf" / "one.png").is_file()
 
 
 def test_metrics_that_are_not_defined_are_null_in_json(run, tmp_path):

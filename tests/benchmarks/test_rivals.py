@@ -14,6 +14,7 @@ from ufafuse.benchmarks.methods import is_rival, method, methods, missing_rivals
 from ufafuse.benchmarks.metrics import score
 from ufafuse.benchmarks.stacks.contestants import stack_contestants
 from ufafuse.commands import bench as commands
+from ufafuse.commands import evalpairs
 from ufafuse.network.rivals import places
 from ufafuse.network.spec import RIVALS
 from ufafuse.network.weights import build_model
@@ -60,8 +61,8 @@ def test_weights_that_are_not_at_hand_are_said_by_name_and_left_out_of_all(nowhe
     assert not any(map(is_rival, methods()))
     with pytest.raises(InputError, match="weights of rival-sesf are not installed"):
         contestants(fused=[], models=[], method_names=["rival-sesf"])
-    assert "all is without 9 networks" in commands.left_out_of_all(["all"])
-    assert commands.left_out_of_all(["lap"]) == ""
+    assert "all is without 9 networks" in evalpairs.left_out_of_all(["all"])
+    assert evalpairs.left_out_of_all(["lap"]) == ""
 
 
 @pytest.mark.parametrize("name", NAMES)

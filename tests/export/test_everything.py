@@ -198,6 +198,7 @@ def test_the_real_thing_makes_engines_too(exports, tmp_path):
 class TestOtherFormats:
     """A list of formats, each verified in its own runtime; what a run before made is kept; what cannot be made has a reason."""
 
+    @pytest.mark.slow
     def test_a_list_is_made_and_then_kept(self, exports, tmp_path, monkeypatch):
         begun = []
         given = {"formats": ("openvino", "ncnn"), "size": (32, 32), "on_step": begun.append}

@@ -197,7 +197,7 @@ class TestInfo:
         result = json.loads(done.stdout)
         assert done.exit_code == 0
         assert result.keys() >= {"ok", "version", "machine", "backends"}
-        assert result["backends"].keys() == {"openvino", "onnxruntime", "tensorrt"}
+        assert result["backends"].keys() >= {"openvino", "onnxruntime", "tensorrt"}
         for state in result["backends"].values():
             assert "version" in state if state["available"] else "why_not" in state
 

@@ -216,7 +216,7 @@ class TestFolders:
     def test_how_many_at_once(self, write_model, folder, images, tmp_path):
         pairs = find_pairs(folder)
         with Fuser(write_model(), backend="onnxruntime", threads=2) as fuser:
-            assert pairs_at_once(fuser, pairs) == 3
+            assert pairs_at_once(fuser, pairs * 2) == 4
             assert pairs_at_once(fuser, pairs[:2]) == 2
             assert pairs_at_once(fuser, iter(pairs)) == 1  # they are still arriving
             stack = StackPaths("stack", tuple(images(3, folder=tmp_path / "stack")))

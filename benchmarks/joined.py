@@ -1,0 +1,102 @@
+"""Rows of an earlier evaluation of the same pairs: a method that takes an hour need not run again to stand beside a new one."""
+
+import json
+import math
+import shutil
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ufafuse.benchmarks.evaluate import EvalRow, Evaluation, picture_path
+from ufafuse.benchmarks.published import MEASURED
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.writing import make_folder
+
+_AGREES = 1e-5
+_NOISY = {"Qc": 1e-2, "Qcb": 1e-4}
+"""Metrics that rounding moves between machines, and by how much."""
+
+
+def joined(evaluation: Evaluation, earlier: Path) -> Evaluation:
+    """The evaluation with the rows of those methods of an earlier one that it does not have.
+
+    That both are of the same pictures, scored alike, is seen from a method without training that both have: all of its metrics
+    have to agree on every pair.
+
+    Args:
+        evaluation: Of pairs.
+        earlier: The ``eval.json`` that `page.write_pages` wrote, or what ``--json`` printed.
+
+    Raises:
+        InputError: The file is no evaluation, is of other pairs, has no such method in common or differs in it.
+    """
+    found = _read(earlier)
+    rows = [_row(entry) for entry in found["rows"]]
+    names, others = ({row.name for row in some} for some in (evaluation.rows, rows))
+    if names != others:
+        odd = sorted(names ^ others)[0]
+        where = "is not in it" if odd in names else "is only in it"
+        raise InputError(f"{earlier} is of other pairs ({odd} {where}): join evaluations of the same ones.")
+    _check_same(evaluation, rows, found.get("kinds", {}), earlier)
+    added = [row for row in rows if row.method not in evaluation.methods]
+    methods = {row.method for row in added}
+    networks = {name: facts for name, facts in found.get("networks", {}).items() if name in methods}
+    kinds = {name: kind for name, kind in found.get("kinds", {}).items() if name in methods}
+    return replace(
+        evaluation,
+        rows=[*evaluation.rows, *added],
+        networks=evaluation.networks | networks,
+        kinds=evaluation.kinds | kinds,
+    )
+
+
+def copy_pictures(earlier: Path, pictures: Path, methods: Collection[str], pairs: Collection[str]) -> None:
+    """Copy the fused pictures that lie beside an earlier evaluation, where they do, to where `evaluate` writes them."""
+    for method in methods:
+        for pair in pairs:
+            source = picture_path(earlier.parent / pictures.name, method, pair)
+            if source.is_file():
+                path = picture_path(pictures, method, pair)
+                make_folder(path.parent)
+                shutil.copyfile(source, path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: Any = {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        known = all({"name", "method", "metrics"} <= set(entry) for entry in found["rows"])
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, TypeError, KeyError, AttributeError):
+        known = False
+    if not known or not found["rows"] or "stacks" in found:
+        raise InputError(f"{path} is no evaluation of pairs: give the eval.json that `ufa eval --pairs DIR -o OUT` wrote.")
+    return dict(found)
+
+
+def _row(entry: dict[str, Any]) -> EvalRow:
+    metrics = {name: math.nan if value is None else float(value) for name, value in entry["metrics"].items()}
+    texts = {key: str(entry.get(key, "")) for key in ("error", "note")}
+    return EvalRow(str(entry["name"]), str(entry["method"]), metrics, entry.get("ms"), **texts)
+
+
+def _check_same(evaluation: Evaluation, rows: list[EvalRow], kinds: dict[str, str], earlier: Path) -> None:
+    """Raises: InputError, where no method shows that pictures and metrics are the same."""
+    ours = {(row.method, row.name): row.metrics for row in evaluation.rows if evaluation.kinds.get(row.method) == MEASURED}
+    both = [row for row in rows if (row.method, row.name) in ours and kinds.get(row.method) == MEASURED and not row.error]
+    both = [row for row in both if row.method not in evaluation.networks]
+    if not both:
+        raise InputError(
+            f"{earlier} shares no method without training with this run: have average in both, to see that they agree."
+        )
+    for row in both:
+        here = ours[row.method, row.name]
+        for name in row.metrics.keys() & here.keys():
+            one, other = row.metrics[name], here[name]
+            if not (math.isclose(one, other, abs_tol=_NOISY.get(name, _AGREES)) or (math.isnan(one) and math.isnan(other))):
+                raise InputError(
+                    f"{earlier} has {name} {one:.5f} for {row.method} on {row.name}, and this run {other:.5f}: these are other "
+                    "pictures or another version, so run its methods again."
+                )
