@@ -116,7 +116,7 @@ def resolution_in(found: ex.Exif) -> tuple[float, float] | None:
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """(marker, first byte of its content, end) of a JPEG's segments up to its scan."""
+    """(marker, first byte of its content, end) of a JPEG's segments up to its scan; what is cut off ends with the data."""
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
@@ -127,7 +127,7 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             position += 2
             continue
         end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-        yield marker, position + 4, end
+        yield marker, position + 4, min(end, len(data))
         if marker == 0xDA:
             return
         position = end

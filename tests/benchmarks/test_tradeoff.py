@@ -235,14 +235,19 @@ def test_readme_takes_a_second_validation_set_where_there_is_one(readme, tmp_pat
 
 
 def test_readme_is_compared_and_written(readme, tmp_path, monkeypatch, capsys):
+    (tmp_path / "methods").mkdir()
+    run = {"rows": [{"method": "gff", "ms": 250.0}, {"method": "gff", "ms": 310.0}], "mean": {"gff": {"Qabf": 0.75}}}
+    (tmp_path / "methods" / "lytro.json").write_text(json.dumps(run | {"kinds": {"gff": "measured"}, "networks": {}}))
     path = tmp_path / "README.md"
-    path.write_text(f"before\n{readme.BEGIN}old\n{readme.END}after\n")
+    marks = f"{readme.BEGIN}{{}}{readme.END}between\n{readme.BEGIN_METHODS}{{}}{readme.END_METHODS}after\n"
+    path.write_text(marks.format("old\n", "old\n"))
     monkeypatch.setattr(readme, "README", path)
     monkeypatch.setattr(readme.sys, "argv", ["readme_figures.py"])
     assert readme.main() == 1
     assert "--write" in capsys.readouterr().out
     monkeypatch.setattr(readme.sys, "argv", ["readme_figures.py", "--write"])
     assert readme.main() == 0
-    assert path.read_text() == f"before\n{readme.BEGIN}{readme.table()}{readme.END}after\n"
+    assert path.read_text() == marks.format(readme.table(), readme.methods_table())
+    assert "| `gff` | no training | - | above | 48.0 | - | 0.7500 |" in path.read_text()
     monkeypatch.setattr(readme.sys, "argv", ["readme_figures.py"])
     assert readme.main() == 0

@@ -135,6 +135,7 @@ class TestUnreadable:
     data=st.binary(max_size=200), suffix=st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF", b"II*\0"])
 )
 @example(data=b"\0\0\0\0IEND\xaeB`\x82", suffix=b"\x89PNG\r\n\x1a\n")
+@example(data=b"\xc0\x00\x08", suffix=b"\xff\xd8\xff")  # a JPEG's header, cut off
 @settings(max_examples=200, deadline=None)
 def test_any_bytes_are_refused_with_a_sentence(data, suffix):
     try:
