@@ -10,9 +10,8 @@ from ufafuse.export.formats.known import FORMATS, NOT_HAD
 from ufafuse.export.profiles import Size
 from ufafuse.export.report import Row
 from ufafuse.network.spec import Spec
-from ufafuse.runtime.artefact import read_manifest, sha256_of
+from ufafuse.runtime.artefact import check_files, read_manifest, sha256_of
 from ufafuse.runtime.errors import InputError, ModelError, UfaError
-from ufafuse.runtime.kinds import check_files
 
 ENGINE = "engine"  # TensorRT's, which `ufa build` makes
 EVERY = ("onnx", *(each.name for each in FORMATS), ENGINE)

@@ -232,6 +232,12 @@ def from_levels(levels: NDArray[Any], kind: FrameKind, near: Frame) -> Frame:
     return np.asarray(cv2.merge(channels)).reshape(near.shape)
 
 
+def reduced_size(size: tuple[int, ...], pixels: int) -> tuple[int, int]:
+    """(width, height), as OpenCV takes it, of a picture of at most about ``pixels`` pixels of a frame of (height, width)."""
+    factor = min(1.0, (pixels / (size[0] * size[1])) ** 0.5)
+    return max(1, round(size[1] * factor)), max(1, round(size[0] * factor))
+
+
 def luma(frame: Frame, kind: FrameKind) -> Frame:
     """The brightness of a frame, or of a window of one: H x W in the frame's own dtype and levels."""
     if kind.grey:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-
-from ufafuse.runtime.errors import ModelError
 
 
 @dataclass(frozen=True)
@@ -69,34 +66,3 @@ def stem_of(path: Path) -> str:
 def in_words(suffixes: tuple[str, ...]) -> str:
     """ ".a, .b or .c"."""
     return f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
-
-
-def hashes_of(path: Path) -> list[str]:
-    """SHA-256 of each of the files that make up ``path``, as its manifest has them. Raises: OSError."""
-    kind = kind_of(path)
-    assert kind is not None
-    return [hashlib.sha256(each.read_bytes()).hexdigest() for each in kind.files(path)]
-
-
-def check_files(path: Path, wanted: list[str] | None) -> None:
-    """Refuse a file that is not the one, or not all of those, that the manifest beside it was written for.
-
-    Args:
-        path: The model file.
-        wanted: The manifest's ``files_sha256``; None: it has none, and nothing is checked.
-
-    Raises:
-        ModelError: A part is missing, or is another file.
-    """
-    kind = kind_of(path)
-    if kind is None or wanted is None:
-        return
-    files = kind.files(path)
-    missing = next((each.name for each in files if not each.is_file()), None)
-    if missing is not None:
-        raise ModelError(f"{path} needs {missing} beside it: copy both, or run `{kind.maker}` again.")
-    if hashes_of(path) != wanted:
-        raise ModelError(
-            f"{' and '.join(each.name for each in files[:2])} {'are' if len(files) > 1 else 'is'} not what {path.name}.json "
-            f"was written for: copy all of it again, or run `{kind.maker}` again."
-        )

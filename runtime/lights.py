@@ -10,7 +10,7 @@ import functools
 import cv2
 import numpy as np
 
-from ufafuse.runtime.frames import Frame, FrameKind
+from ufafuse.runtime.frames import Frame, FrameKind, reduced_size
 
 _PIXELS = 524_288
 _WHITE, _DARK = 0.98, 0.63  # of white
@@ -37,8 +37,7 @@ def bloomed_share(near: Frame, far: Frame, kind: FrameKind) -> float:
 def _brightest(frame: Frame, kind: FrameKind) -> Frame:
     """The brightest channel of a reduced frame, in the frame's own dtype and levels: a blur of bytes takes half of the time."""
     height, width = frame.shape[:2]
-    factor = min(1.0, (_PIXELS / (height * width)) ** 0.5)
-    size = max(1, round(width * factor)), max(1, round(height * factor))
     channels = np.ascontiguousarray(frame.reshape(height, width, -1)[..., : 1 if kind.grey else 3])
-    small = channels if factor == 1 else cv2.resize(channels, size, interpolation=cv2.INTER_AREA)
+    enough = height * width <= _PIXELS
+    small = channels if enough else cv2.resize(channels, reduced_size(frame.shape, _PIXELS), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.GaussianBlur(functools.reduce(cv2.max, cv2.split(small)), (0, 0), _SMOOTH))

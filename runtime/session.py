@@ -13,14 +13,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ufafuse.runtime.artefact import Manifest, read_manifest
+from ufafuse.runtime.artefact import Manifest, check_files, read_manifest
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import quota_bound
 from ufafuse.runtime.errors import BackendError, InputError, ModelError
-from ufafuse.runtime.kinds import check_files, kind_of
+from ufafuse.runtime.kinds import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -207,6 +207,18 @@ def check_tensors(model: Path, manifest: Manifest, inputs: Iterable[str], output
     for what, missing in (("input", wanted_in - set(inputs)), ("output", wanted_out - set(outputs))):
         if missing:
             raise ModelError(f"{model} has no {what} {sorted(missing)[0]!r}, which its manifest promises: export it again.")
+
+
+def check_own_precision(title: str, model: Path, manifest: Manifest, options: SessionOptions) -> None:
+    """Refuse another arithmetic than the file's own, on an engine that has no other for it. Raises: BackendError."""
+    if options.precision not in (None, manifest.precision):
+        raise BackendError(f"{title} runs {model.name} as {manifest.precision}, not {options.precision}: export it so.")
+
+
+def check_given(inputs: Mapping[str, NDArray[Any]], wanted: Collection[str]) -> None:
+    """Refuse other inputs than those that are ``wanted``. Raises: BackendError."""
+    if inputs.keys() != set(wanted):
+        raise BackendError(f"the model takes {', '.join(wanted)}; {', '.join(inputs)} were given.")
 
 
 def check_fused(fused: NDArray[Any], near: NDArray[Any]) -> None:

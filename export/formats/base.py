@@ -1,9 +1,13 @@
 """What a format says of itself, and what its converter is given."""
 
+import contextlib
 import importlib
 import importlib.util
+import io
+import logging
 import subprocess
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +20,7 @@ from ufafuse.export.onnx_check import finished
 from ufafuse.export.signatures import Signature
 from ufafuse.export.tracing import program_of, trace
 from ufafuse.runtime.artefact import Manifest
+from ufafuse.runtime.backends.quietly import stdout_to_stderr
 from ufafuse.runtime.errors import BackendError
 
 if TYPE_CHECKING:
@@ -121,6 +126,25 @@ class Source:
         """Inputs of the form's size that are no constants, in their order."""
         generator = torch.Generator().manual_seed(0)
         return tuple(torch.rand(each.shape, generator=generator).to(each.dtype) for each in self.signature.inputs.values())
+
+
+@contextlib.contextmanager
+def hushed(level: int = logging.WARNING) -> Iterator[None]:
+    """While the block runs, what converters warn of, print, and log up to ``level`` in this process goes nowhere."""
+    before = logging.root.manager.disable
+    logging.disable(level)
+    printed = io.StringIO()
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(printed),
+            stdout_to_stderr(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def run_tool(title: str, command: Sequence[str], folder: Path) -> None:

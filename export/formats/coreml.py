@@ -1,9 +1,6 @@
 """Core ML: ``X.mlpackage``, a folder, for Macs and iPhones. It converts anywhere and predicts on Apple's systems only."""
 
-import contextlib
-import io
 import logging
-import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ufafuse.export.formats.base import Source
+from ufafuse.export.formats.base import Source, hushed
 from ufafuse.runtime.errors import BackendError, ModelError
 
 _FLOAT32 = 65568  # ArrayFeatureType.FLOAT32 of Core ML's messages
@@ -19,14 +16,8 @@ _FLOAT32 = 65568  # ArrayFeatureType.FLOAT32 of Core ML's messages
 
 def convert(source: Source, out: Path) -> None:
     """Write ``out``, an ML program, and check its description: that its tensors are the graph's."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            _write(source, out)
-    finally:
-        logging.disable(before)
+    with hushed(logging.ERROR):
+        _write(source, out)
 
 
 def _write(source: Source, out: Path) -> None:

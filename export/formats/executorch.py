@@ -1,10 +1,5 @@
 """ExecuTorch: PyTorch's own files for phones and boards, lowered to XNNPACK."""
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,16 +7,15 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from ufafuse.export.formats.base import Source
+from ufafuse.export.formats.base import Source, hushed
 from ufafuse.runtime.artefact import Manifest
-from ufafuse.runtime.backends.quietly import stdout_to_stderr
 from ufafuse.runtime.errors import BackendError, ModelError
-from ufafuse.runtime.session import Session, SessionOptions
+from ufafuse.runtime.session import Session, SessionOptions, check_own_precision
 
 
 def convert(source: Source, out: Path) -> None:
     """Write ``out``: what XNNPACK has runs there, the rest in ExecuTorch's own kernels."""
-    with _quiet():
+    with hushed():
         partitioner = import_module("executorch.backends.xnnpack.partition.xnnpack_partitioner").XnnpackPartitioner
         lower: Any = import_module("executorch.exir").to_edge_transform_and_lower
         try:
@@ -31,30 +25,16 @@ def convert(source: Source, out: Path) -> None:
             raise BackendError(f"ExecuTorch's converter failed: {str(error).splitlines()[0]}") from error
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Its packages warn of what they do not have of each other."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()), stdout_to_stderr():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-
-
 class ExecuTorchSession(Session):
     """A ``.pte`` file in ExecuTorch's runtime for Python, on the CPU; how many threads it takes is its own."""
 
     backend = "executorch"
 
     def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str = "asked for") -> None:
-        if options.precision not in (None, manifest.precision):
-            raise BackendError(f"ExecuTorch runs {model.name} as {manifest.precision}, not {options.precision}: export it so.")
+        check_own_precision("ExecuTorch", model, manifest, options)
         self.manifest, self.precision, self.why = manifest, manifest.precision, why
         self._inputs, self._outputs = manifest.extra["inputs"], manifest.extra["outputs"]
-        with _quiet():
+        with hushed():
             runtime: Any = import_module("executorch.runtime").Runtime
             try:
                 self._program: Any = runtime.get().load_program(model)

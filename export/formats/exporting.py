@@ -23,6 +23,7 @@ from ufafuse.runtime.artefact import (
     METADATA_KEY,
     Manifest,
     atomic_write,
+    hashes_of,
     manifest_path,
     read_manifest,
     tool_versions,
@@ -32,7 +33,7 @@ from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.cases import Case, verify_cases
 from ufafuse.runtime.checks.everywhere import own_precision
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.kinds import hashes_of, kind_of
+from ufafuse.runtime.kinds import kind_of
 from ufafuse.runtime.session import SessionOptions
 from ufafuse.runtime.writing import check_new, put_folder
 

@@ -4,9 +4,9 @@ import importlib
 from pathlib import Path
 
 from ufafuse.runtime import session as runtime
-from ufafuse.runtime.artefact import read_manifest
+from ufafuse.runtime.artefact import check_files, read_manifest
 from ufafuse.runtime.errors import BackendError
-from ufafuse.runtime.kinds import check_files, kind_of
+from ufafuse.runtime.kinds import kind_of
 from ufafuse.runtime.session import Session, SessionOptions
 
 _OF_TORCH = {

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ufafuse.export.formats.base import Source
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.errors import BackendError, ModelError
-from ufafuse.runtime.session import Session, SessionOptions
+from ufafuse.runtime.session import Session, SessionOptions, check_own_precision
 
 
 def convert(source: Source, out: Path) -> None:
@@ -27,8 +27,7 @@ class TorchScriptSession(Session):
     backend = "torchscript"
 
     def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str = "asked for") -> None:
-        if options.precision not in (None, manifest.precision):
-            raise BackendError(f"PyTorch runs {model.name} as {manifest.precision}, not {options.precision}: export it so.")
+        check_own_precision("PyTorch", model, manifest, options)
         self.manifest, self.precision, self.why = manifest, manifest.precision, why
         self._inputs, self._outputs = manifest.extra["inputs"], manifest.extra["outputs"]
         if options.threads is not None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, ModelError
-from ufafuse.runtime.session import Session, SessionOptions, check_tensors
+from ufafuse.runtime.session import Session, SessionOptions, check_given, check_own_precision, check_tensors
 
 
 class LiteRtSession(Session):
@@ -20,8 +20,7 @@ class LiteRtSession(Session):
     backend = "litert"
 
     def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:
-        if options.precision not in (None, manifest.precision):
-            raise BackendError(f"LiteRT runs {model.name} as {manifest.precision}, not {options.precision}: export it so.")
+        check_own_precision("LiteRT", model, manifest, options)
         self.manifest, self.precision, self.why = manifest, manifest.precision, why
         self._running = threading.Lock()
         try:
@@ -43,8 +42,7 @@ class LiteRtSession(Session):
 
     def infer(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run the graph; see `Session.infer`."""
-        if inputs.keys() != self._inputs.keys():
-            raise BackendError(f"the model takes {', '.join(self._inputs)}; {', '.join(inputs)} were given.")
+        check_given(inputs, self._inputs)
         with self._running:
             if self._run is None:
                 raise BackendError("the session was closed: open it again.")

@@ -12,7 +12,7 @@ from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.backends.quietly import stdout_to_stderr
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, ModelError
-from ufafuse.runtime.session import Session, SessionOptions, check_tensors
+from ufafuse.runtime.session import Session, SessionOptions, check_given, check_own_precision, check_tensors
 
 # Winograd's convolutions, which MNN takes by itself, lose three digits: 0.15 to 2 levels on noise, instead of 0.004.
 _WINOGRAD, _OFF = 3, 0
@@ -24,8 +24,7 @@ class MnnSession(Session):
     backend = "mnn"
 
     def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:
-        if options.precision not in (None, manifest.precision):
-            raise BackendError(f"MNN runs {model.name} as {manifest.precision}, not {options.precision}: export it so.")
+        check_own_precision("MNN", model, manifest, options)
         self.manifest, self.precision, self.why = manifest, manifest.precision, why
         self._running = threading.Lock()
         inputs, self._outputs = (list(manifest.extra.get(key, ())) for key in ("inputs", "outputs"))
@@ -43,8 +42,7 @@ class MnnSession(Session):
 
     def infer(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run the graph; see `Session.infer`."""
-        if inputs.keys() != set(self._inputs):
-            raise BackendError(f"the model takes {', '.join(self._inputs)}; {', '.join(inputs)} were given.")
+        check_given(inputs, self._inputs)
         with self._running:
             net, expr = self._net, self._mnn.expr
             if net is None:

@@ -14,7 +14,7 @@ from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.backends.quietly import stdout_to_stderr
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, ModelError
-from ufafuse.runtime.session import Session, SessionOptions, check_tensors
+from ufafuse.runtime.session import Session, SessionOptions, check_given, check_own_precision, check_tensors
 
 ncnn: Any = import_module("ncnn")  # its types know neither nets nor tensors
 
@@ -25,8 +25,7 @@ class NcnnSession(Session):
     backend = "ncnn"
 
     def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:
-        if options.precision not in (None, manifest.precision):
-            raise BackendError(f"ncnn runs {model.name} as {manifest.precision}, not {options.precision}: export it so.")
+        check_own_precision("ncnn", model, manifest, options)
         self.manifest, self.precision, self.why = manifest, manifest.precision, why
         self._net: Any = ncnn.Net()
         self._net.opt.num_threads = options.threads or usable_cores()
@@ -37,15 +36,14 @@ class NcnnSession(Session):
             if self._net.load_param(str(model)) or self._net.load_model(str(model.with_suffix(".bin"))):
                 raise ModelError(f"ncnn {ncnn.__version__} cannot load {model.name}: export it again with this release.")
         check_tensors(model, manifest, self._net.input_names(), self._net.output_names())
-        self._inputs, self._outputs = set(self._net.input_names()), list(self._net.output_names())
+        self._inputs, self._outputs = sorted(self._net.input_names()), list(self._net.output_names())
 
     def infer(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run the graph; see `Session.infer`."""
         net = self._net
         if net is None:
             raise BackendError("the session was closed: open it again.")
-        if inputs.keys() != self._inputs:
-            raise BackendError(f"the model takes {', '.join(sorted(self._inputs))}; {', '.join(inputs)} were given.")
+        check_given(inputs, self._inputs)
         run = net.create_extractor()
         # Arrays stay alive until they are copied: a Mat made of one does not hold it.
         arrays = {name: np.ascontiguousarray(_without_batch(name, value), np.float32) for name, value in inputs.items()}

@@ -19,7 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ufafuse.runtime.pictures.metadata import PNG
+from ufafuse.runtime.pictures.metadata import PNG, chunks
 from ufafuse.runtime.pictures.picture import Image
 
 _UP = 2  # the filter: each byte less the one above it
@@ -95,7 +95,7 @@ def without_deflate(data: bytes) -> bytes:
     if isal is None:
         return data
     before, packed, behind = list[bytes](), list[bytes](), list[bytes]()
-    for name, start, end in _chunks(data):
+    for name, start, end in chunks(data):
         if name == b"IDAT":
             packed.append(data[start:end])
         else:
@@ -112,16 +112,6 @@ def without_deflate(data: bytes) -> bytes:
         return data
     stored = b"".join(_stored(samples, isal.adler32(samples)))
     return b"".join((PNG, *before, *_chunk(b"IDAT", stored), *behind))
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, first and last byte of the content of each chunk of a whole PNG."""
-    at = len(PNG)
-    while at + 12 <= len(data):
-        start = at + 8
-        end = start + int.from_bytes(data[at : at + 4], "big")
-        yield data[at + 4 : start], start, end
-        at = end + 4
 
 
 def _declared_bytes(data: bytes) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame, FrameKind, luma, to_grey
+from ufafuse.runtime.frames import Frame, FrameKind, luma, reduced_size, to_grey
 from ufafuse.runtime.registration.refine import Compared, refined
 
 Matrix = NDArray[np.float64]
@@ -252,11 +252,9 @@ def unmoved(size: tuple[int, ...], correlation: float, why: str) -> Alignment:
 
 def comparable(frame: Frame, kind: FrameKind, pixels: int) -> Picture:
     """A grey picture of at most about ``pixels`` pixels, H x W float32 in [0, 1], to compare frames by."""
-    height, width = frame.shape[:2]
-    factor = min(1.0, (pixels / (height * width)) ** 0.5)
-    if factor == 1:
+    if frame.shape[0] * frame.shape[1] <= pixels:
         return to_grey(frame, kind)
-    side = max(1, round(width * factor)), max(1, round(height * factor))
+    side = reduced_size(frame.shape, pixels)
     reduced: Picture = np.asarray(cv2.resize(luma(frame, kind), side, interpolation=cv2.INTER_AREA))
     return np.multiply(reduced, np.float32(1 / kind.unit), dtype=np.float32)
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.frames import Frame, FrameKind
+from ufafuse.runtime.frames import Frame, FrameKind, reduced_size
 from ufafuse.runtime.registration.glance import halved
 
 _PIXELS = 65_536  # of the small pictures that are compared
@@ -68,9 +68,7 @@ def exposure_words(step: float) -> str:
 
 
 def _small(frame: Frame, kind: FrameKind, pixels: int) -> NDArray[np.float32]:
-    height, width = frame.shape[:2]
-    factor = min(1.0, (pixels / (height * width)) ** 0.5)
-    side = max(1, round(width * factor)), max(1, round(height * factor))
+    side = reduced_size(frame.shape, pixels)
     small = cv2.resize(np.ascontiguousarray(frame), side, interpolation=cv2.INTER_AREA)
     small = small.reshape(side[1], side[0], -1)[..., : 1 if kind.grey else 3].astype(np.float32) / np.float32(kind.unit)
     return np.asarray(cv2.GaussianBlur(small, (0, 0), _BLUR_SIGMA * pixels**0.5), np.float32).reshape(small.shape)

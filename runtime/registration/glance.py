@@ -13,7 +13,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from ufafuse.runtime.frames import Frame, FrameKind, luma
+from ufafuse.runtime.frames import Frame, FrameKind, luma, reduced_size
 from ufafuse.runtime.registration.align import (
     Matrix,
     Picture,
@@ -67,10 +67,8 @@ def glanced(frame: Frame, kind: FrameKind, pixels: int) -> Picture:
         pixels: How many the picture has, at most about.
     """
     grey = halved(luma(frame, kind), pixels)
-    height, width = grey.shape
-    factor = min(1.0, (pixels / (height * width)) ** 0.5)
-    side = max(1, round(width * factor)), max(1, round(height * factor))
-    reduced = grey if factor == 1 else cv2.resize(grey, side, interpolation=cv2.INTER_AREA)
+    enough = grey.size <= pixels
+    reduced = grey if enough else cv2.resize(grey, reduced_size(grey.shape, pixels), interpolation=cv2.INTER_AREA)
     return np.multiply(reduced, np.float32(1 / kind.unit), dtype=np.float32)
 
 

@@ -1,6 +1,8 @@
 """Helpers for the tests of live fusion; no network is needed by any of them."""
 
 import os
+import socket
+import threading
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
@@ -131,3 +133,24 @@ def _assert_adds_up() -> Callable:
 @pytest.fixture(name="kinds")
 def _kinds() -> Callable:
     return kinds
+
+
+def answering(talk: Callable[[socket.socket], None]) -> socket.socket:
+    """A listener on this machine; ``talk`` is called with each client, in a thread of its own, until it is closed."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=talk, args=(client,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    return listener
+
+
+@pytest.fixture(name="answering")
+def _answering() -> Callable:
+    return answering

@@ -29,14 +29,11 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=fr
 
 
 @pytest.fixture
-def hostile():
+def hostile(answering):
     """``hostile(pieces)`` sends the pieces of an iterator to whoever connects, and returns the address."""
     listeners, asked = [], []
 
     def start(pieces):
-        listener = socket.create_server(("127.0.0.1", 0))
-        listeners.append(listener)
-
         def answer(client):
             with client:
                 try:
@@ -49,15 +46,8 @@ def hostile():
                 except OSError:
                     pass
 
-        def accept():
-            while True:
-                try:
-                    client, _ = listener.accept()
-                except OSError:
-                    return
-                threading.Thread(target=answer, args=(client,), daemon=True).start()
-
-        threading.Thread(target=accept, daemon=True).start()
+        listener = answering(answer)
+        listeners.append(listener)
         return f"http://127.0.0.1:{listener.getsockname()[1]}/"
 
     start.asked = asked  # the requests until now

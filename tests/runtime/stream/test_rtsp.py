@@ -203,9 +203,7 @@ HOSTILE = {  # what is answered to DESCRIBE, to SETUP, and sent after PLAY
 }
 
 
-def hostile_server(answers):
-    listener = socket.create_server(("127.0.0.1", 0))
-
+def hostile_talk(answers):
     def talk(client):
         with client, contextlib.suppress(OSError):
             count = 0
@@ -217,21 +215,12 @@ def hostile_server(answers):
                 if verb == b"PLAY":
                     client.sendall(answers[2])
 
-    def accept():
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=talk, args=(client,), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    return listener
+    return talk
 
 
-def test_hostile_answers_are_a_lost_source_each():
+def test_hostile_answers_are_a_lost_source_each(answering):
     """In a process of its own, which FFmpeg could take with it."""
-    listeners = [hostile_server(answers) for answers in HOSTILE.values()]
+    listeners = [answering(hostile_talk(answers)) for answers in HOSTILE.values()]
     urls = [f"rtsp://127.0.0.1:{listener.getsockname()[1]}/x" for listener in listeners]
     program = f"""
 import threading
