@@ -41,7 +41,7 @@ def export(
         list[str] | None,
         typer.Option(
             "--format",
-            help="onnx, openvino, ncnn, mnn, litert, torchscript, executorch, coreml, rknn, hailo [default: by the suffix of "
+            help="onnx, openvino, ncnn, mnn, litert, torchscript, executorch, coreml, rknn [default: by the suffix of "
             "--out]; with --all several, by comma, and engine [default: all].",
         ),
     ] = None,
