@@ -27,6 +27,7 @@ from ufafuse.runtime.jobs import Outcome
 from ufafuse.runtime.models import FOLDER
 
 LOCAL = "local"
+_LAST_PORT = 65_535
 _ANSWER_SECONDS = 5.0
 _AHEAD = 2  # tasks that a worker holds: one in work, one that it begins at once
 _RETRIES = 3  # of a task whose worker was killed; then it is the task's fault
@@ -145,6 +146,8 @@ def _check_answers(address: str) -> None:
             )
         return
     try:
+        if int(found[2]) > _LAST_PORT:  # the system would take what is left of it, and may find somebody else there
+            raise OverflowError(f"ports end at {_LAST_PORT}")
         socket.create_connection((found[1].strip("[]"), int(found[2])), _ANSWER_SECONDS).close()
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -248,6 +249,20 @@ def test_a_cluster_that_does_not_answer_is_one_sentence(folder, tmp_path, monkey
     code, told, _ = ufa("--pairs", folder, "-o", tmp_path / "out", "--ray", address)
     assert code == 2
     assert text in told["error"]
+
+
+def test_a_port_that_does_not_exist_is_no_other_one(folder, tmp_path, monkeypatch):
+    """The system's own lookup takes 65,536 off, and somebody may listen there."""
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    with contextlib.ExitStack() as opened:
+        for port in range(20_000, 34_000, 7):  # one of which is free, as a rule the first
+            with contextlib.suppress(OSError):
+                opened.enter_context(socket.create_server(("127.0.0.1", port)))
+                break
+        address = f"127.0.0.1:{port + 65_536}"
+        code, told, _ = ufa("--pairs", folder, "-o", tmp_path / "out", "--ray", address)
+    assert code == 2
+    assert f"no Ray cluster answers at --ray {address} (ports end at 65535)" in told["error"]
 
 
 @pytest.fixture
