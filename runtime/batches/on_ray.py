@@ -145,13 +145,16 @@ def _check_answers(address: str) -> None:
                 f"`ray={address}` is no address: give ray://HOST:PORT, HOST:PORT, auto, or none for a local cluster."
             )
         return
-    try:
-        if int(found[2]) > _LAST_PORT:  # the system would take what is left of it, and may find somebody else there
-            raise OverflowError(f"ports end at {_LAST_PORT}")
-        socket.create_connection((found[1].strip("[]"), int(found[2])), _ANSWER_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"no Ray cluster answers at `ray={address}` ({reason}): omit the address for a local one.") from error
+    host, port, reason = found[1].strip("[]"), int(found[2]), ""
+    if port > _LAST_PORT:  # the system would take what is left of it, and may find somebody else there
+        reason = f"ports end at {_LAST_PORT}"
+    else:
+        try:
+            socket.create_connection((host, port), _ANSWER_SECONDS).close()
+        except OSError as error:
+            reason = error.strerror or str(error)
+    if reason:
+        raise InputError(f"no Ray cluster answers at `ray={address}` ({reason}): omit the address for a local one.")
 
 
 def fuse_on_ray(
