@@ -56,6 +56,13 @@ class EvalRow:
             entry["ms"] = round(self.ms, 3)
         return entry | {key: text for key, text in (("note", self.note), ("error", self.error)) if text}
 
+    @classmethod
+    def from_json(cls, entry: dict[str, Any]) -> "EvalRow":
+        """The row that `to_json` wrote as ``entry``."""
+        metrics = {name: math.nan if value is None else float(value) for name, value in entry["metrics"].items()}
+        texts = {key: str(entry.get(key, "")) for key in ("error", "note")}
+        return cls(str(entry["name"]), str(entry["method"]), metrics, entry.get("ms"), **texts)
+
 
 def _finite(metrics: dict[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
@@ -135,6 +142,12 @@ class Evaluation:
             "networks": self.networks,
             "kinds": self.kinds,
         }
+
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> "Evaluation":
+        """The evaluation that `to_json` wrote as ``found``, taken as one of pairs: ``what`` and ``bounds`` are not in it."""
+        rows = [EvalRow.from_json(entry) for entry in found["rows"]]
+        return cls(rows, dict(found.get("networks", {})), kinds=dict(found.get("kinds", {})))
 
 
 def chosen_pairs(folder: Path, pattern: str | None = None) -> list[PairPaths]:
