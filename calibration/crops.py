@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufafuse.export.verify import load_pairs
+from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.errors import InputError
 
-Bytes = NDArray[np.uint8]
 _HELD_OUT = 4  # every fourth pair is kept from calibration, to judge on
 
 

@@ -21,6 +21,7 @@ from ufafuse.calibration.ranges import Inputs, Method, layer_ranges
 from ufafuse.export.onnx_export import Companions
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.export.stack_check import scoring_inputs, weighed
+from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.artefact import Manifest, read_manifest
 from ufafuse.runtime.checks.tolerances import psnr
 from ufafuse.runtime.errors import ModelError
@@ -30,12 +31,11 @@ from ufafuse.runtime.session import Session, SessionOptions, open_session
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-Frames = NDArray[np.uint8]
 ROLES = ("encode", "score")
 _CALIBRATE, _JUDGE = (3, 6, 10), (3, 5, 9)  # frames of each stack
 
 
-def drawn_stacks(counts: Sequence[int], side: int, seed: int) -> list[Frames]:
+def drawn_stacks(counts: Sequence[int], side: int, seed: int) -> list[Bytes]:
     """Stacks of so many frames each, K x side x side x 3 uint8, BGR."""
     draw = np.random.default_rng(seed)
     return [drawn_frames(draw, side, count) for count in counts]
@@ -117,17 +117,17 @@ class Stacks:
             )
             yield encode, score
 
-    def _packed(self, frames: Frames) -> NDArray[Any]:
+    def _packed(self, frames: Bytes) -> NDArray[Any]:
         return np.concatenate([pack(frame, check_pair(frame, frame), self._io) for frame in frames])
 
-    def _scoring(self, encode: Session, frames: Frames) -> Inputs:
+    def _scoring(self, encode: Session, frames: Bytes) -> Inputs:
         """What the scoring graph takes for all frames of a stack, as one batch."""
         packed, planes = self._packed(frames), _planes(frames)
         outputs = encode.infer({"frame": packed})
         inputs = scoring_inputs(outputs, planes, torch.ones_like(planes[:, :1]), self._stride)
         return {"frame": packed, **{name: np.repeat(value, len(frames), 0) for name, value in inputs.items()}}
 
-    def _fused(self, encode: Session, score: Session, frames: Frames) -> NDArray[np.float32]:
+    def _fused(self, encode: Session, score: Session, frames: Bytes) -> NDArray[np.float32]:
         """The fused picture in levels, 1 x 3 x H x W."""
         weights = torch.from_numpy(score.infer(self._scoring(encode, frames))["weights"])
         planes = _planes(frames)
@@ -135,7 +135,7 @@ class Stacks:
         return fused * np.float32(255)
 
 
-def _planes(frames: Frames) -> torch.Tensor:
+def _planes(frames: Bytes) -> torch.Tensor:
     return torch.from_numpy(np.concatenate([to_planes(frame, check_pair(frame, frame)) for frame in frames]))
 
 

@@ -16,7 +16,7 @@ from ufafuse.export.engine import engine_from_onnx
 from ufafuse.export.formats.known import FORMATS
 from ufafuse.export.formats.opening import open_artefact
 from ufafuse.export.onnx_export import onnx_from_weights, report_path
-from ufafuse.export.profiles import Profile, Size
+from ufafuse.export.profiles import Profile
 from ufafuse.export.report import TIMED_RUNS, Row, write_report
 from ufafuse.export.verify import load_pairs, pack_reference, reference_cases
 from ufafuse.network.spec import RivalSpec, Spec
@@ -26,6 +26,7 @@ from ufafuse.runtime.backends.tensorrt import vendor
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.cases import Case, load_reference, run_case, verify_cases
 from ufafuse.runtime.errors import BackendError, CheckFailed, ModelError
+from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.session import SessionOptions, installed
 from ufafuse.runtime.writing import make_folder
 

@@ -7,11 +7,11 @@ from ufafuse.export.form import FREE, Form
 from ufafuse.export.formats.base import Format
 from ufafuse.export.formats.exporting import Cases, format_from_weights
 from ufafuse.export.formats.known import FORMATS, NOT_HAD
-from ufafuse.export.profiles import Size
 from ufafuse.export.report import Row
 from ufafuse.network.spec import Spec
 from ufafuse.runtime.artefact import check_files, read_manifest, sha256_of
 from ufafuse.runtime.errors import InputError, ModelError, UfaError
+from ufafuse.runtime.parameters import Size
 
 ENGINE = "engine"  # TensorRT's, which `ufa build` makes
 EVERY = ("onnx", *(each.name for each in FORMATS), ENGINE)

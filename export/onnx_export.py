@@ -13,7 +13,6 @@ from ufafuse.export.graphs import HALF_NOTE, Io
 from ufafuse.export.half import Islands
 from ufafuse.export.islands import choose_islands
 from ufafuse.export.onnx_check import finished, verify_graph
-from ufafuse.export.profiles import Size
 from ufafuse.export.signatures import graph_kind, signature
 from ufafuse.export.tracing import trace
 from ufafuse.network.base import Network
@@ -22,6 +21,7 @@ from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import Manifest, atomic_write, sha256_of, tool_versions, write_json
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError, ModelError
+from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.writing import check_new
 
 PRECISIONS = ("fp32", "fp16")

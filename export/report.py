@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ufafuse.export.profiles import Size
 from ufafuse.runtime.artefact import atomic_write, tool_versions, write_json
 from ufafuse.runtime.kinds import kind_of
 from ufafuse.runtime.machine import machine
+from ufafuse.runtime.parameters import Size
 
 TIMED_RUNS = 3
 _TOOLS = (

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ufafuse.export.frames import synthetic_pair
-from ufafuse.export.profiles import Size
 from ufafuse.export.stack_check import STACK_ROLES, StackRun, stack_cases
 from ufafuse.network.base import Network
 from ufafuse.network.weights import load_weights
+from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.artefact import Manifest, read_manifest, sha256_of
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.cases import (
@@ -33,9 +32,8 @@ from ufafuse.runtime.fixed import fixed_size
 from ufafuse.runtime.frames import check_pair, to_planes
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pairs import find_pairs
+from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.session import SessionOptions
-
-Bytes = NDArray[np.uint8]
 
 # Small, so that the package travels with a model; odd and unequal, so that a fixed size shows.
 REFERENCE_SIZES: tuple[Size, ...] = ((96, 128), (97, 131), (64, 64), (130, 97))

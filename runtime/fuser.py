@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.result import check_between
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.fixed import check_size, fixed_size, not_one_at_a_time
-from ufafuse.runtime.frames import Frame, FrameKind, check_frames, check_out, pack, unpack, with_beyond
+from ufafuse.runtime.frames import FrameKind, check_frames, check_out, pack, unpack, with_beyond
 from ufafuse.runtime.levels import Levels, kind_with_levels, white_of_mosaics
 from ufafuse.runtime.memory.budget import Budget, Tile, Trials
 from ufafuse.runtime.memory.malloc import return_freed
@@ -43,7 +44,7 @@ class Fusion(NamedTuple):
         levels: The level of white that was taken, and why; what the network was shown.
     """
 
-    fused: Frame
+    fused: Array
     map: NDArray[np.float32] | None
     grid: Grid | None
     levels: Levels | None = None
@@ -163,14 +164,14 @@ class Fuser:
 
     def fuse(
         self,
-        near: Frame,
-        far: Frame,
+        near: Array,
+        far: Array,
         *,
         order: str = "bgr",
         white: float | None = None,
         bayer: str | None = None,
-        out: Frame | None = None,
-    ) -> Frame:
+        out: Array | None = None,
+    ) -> Array:
         """Fuse one pair.
 
         Args:
@@ -192,21 +193,21 @@ class Fuser:
         return self.fuse_pair(near, far, order=order, white=white, bayer=bayer, out=out).fused
 
     def fuse_with_map(
-        self, near: Frame, far: Frame, *, order: str = "bgr", white: float | None = None
-    ) -> tuple[Frame, NDArray[np.float32] | None]:
+        self, near: Array, far: Array, *, order: str = "bgr", white: float | None = None
+    ) -> tuple[Array, NDArray[np.float32] | None]:
         """As `fuse`, and which frame won: H x W float32 in [0, 1], the near frame's weight (None if the model has no map)."""
         result = self.fuse_pair(near, far, order=order, white=white, want_map=True)
         return result.fused, result.map
 
     def fuse_pair(
         self,
-        near: Frame,
-        far: Frame,
+        near: Array,
+        far: Array,
         *,
         order: str = "bgr",
         white: float | None = None,
         bayer: str | None = None,
-        out: Frame | None = None,
+        out: Array | None = None,
         levels: Levels | None = None,
         want_map: bool = False,
         on_tile: OnTile = ignored,
@@ -252,7 +253,7 @@ class Fuser:
             out[...] = fused
         return Fusion(fused if out is None else out, weights, grid, levels)
 
-    def _whole(self, near: Frame, far: Frame, kind: FrameKind, out: Frame | None, *, want_map: bool) -> Fusion:
+    def _whole(self, near: Array, far: Array, kind: FrameKind, out: Array | None, *, want_map: bool) -> Fusion:
         session, layout = self.session, layout_for(self.session, kind)
         planes = pack(near, kind, layout), pack(far, kind, layout)
         result = session.run_with_map(*planes) if want_map or kind.beyond else Fused(session.run(*planes), None)
@@ -359,7 +360,7 @@ class _Trials:
     def __init__(self, fuser: Fuser, kind: FrameKind) -> None:
         self._fuser, self._kind = fuser, kind
 
-    def _frame(self, side: int) -> Frame:
+    def _frame(self, side: int) -> Array:
         return np.zeros((side, side, self._kind.channels) if self._kind.channels else (side, side), self._kind.dtype)
 
     def whole(self, side: int) -> None:

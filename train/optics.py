@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.train.drawing import Floats, Rng
+from ufafuse.runtime.arrays import Floats
+from ufafuse.train.drawing import Rng
 
 LEVELS_APART = 1.5  # a relief's blurs are mixed from radii that lie this far apart
 SHARP = 0.3  # pixels: a disc of this radius blurs nothing

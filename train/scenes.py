@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Floats
 from ufafuse.runtime.errors import InputError
 from ufafuse.train import drawing
 from ufafuse.train.degrade import to_bytes
-from ufafuse.train.drawing import SHIFT, Floats, Rng
+from ufafuse.train.drawing import SHIFT, Rng
 from ufafuse.train.optics import Layer
 
 Texture = Callable[[Rng], NDArray[np.uint8]]  # gives a picture, H x W x 3 of any size, from the generator's state

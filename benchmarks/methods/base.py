@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ufafuse.benchmarks.metrics.planes import Image, Plane, as_levels, grey
+from ufafuse.benchmarks.metrics.planes import Plane, as_levels, grey
+from ufafuse.runtime.arrays import Array, Mask
 from ufafuse.runtime.errors import InputError
 
 Stack = NDArray[np.float64]
 """H x W x C levels 0..255, C = 1 or 3 (BGR)."""
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Method:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
 
-    def fuse(self, near: Image, far: Image) -> NDArray[np.uint8]:
+    def fuse(self, near: Array, far: Array) -> NDArray[np.uint8]:
         """Fuse two pictures of one size.
 
         Args:

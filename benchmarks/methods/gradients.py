@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from scipy import fft, ndimage
 
-from ufafuse.benchmarks.methods.base import Mask, Method, Stack, grey_levels, without_small_regions
+from ufafuse.benchmarks.methods.base import Method, Stack, grey_levels, without_small_regions
 from ufafuse.benchmarks.metrics.planes import Plane
+from ufafuse.runtime.arrays import Mask
 
 _LARGE, _SMALL = 5.0, 1.0
 _SMALL_REGION = 0.01

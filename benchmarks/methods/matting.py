@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from scipy.sparse import linalg
 
-from ufafuse.benchmarks.methods.base import Mask, Method, Stack, grey_levels, without_small_regions
+from ufafuse.benchmarks.methods.base import Method, Stack, grey_levels, without_small_regions
+from ufafuse.runtime.arrays import Mask
 
 _DISK = 5
 _SMOOTHING = 11

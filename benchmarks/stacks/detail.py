@@ -30,10 +30,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Floats, Mask
 from ufafuse.runtime.registration.align import Crop
-
-Floats = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 FINE, MIDDLE = 2.0, 8.0  # pixels: sigma of the blurs between which structure is fine, and middle
 WINDOW = 3.75  # sigma of the window: of about 15 pixels

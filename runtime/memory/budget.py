@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Literal, Protocol
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.memory.tiling import Grid, Size, grid_of_step, grid_within
+from ufafuse.runtime.memory.tiling import Grid, grid_of_step, grid_within
 from ufafuse.runtime.memory.usage import Appetite, appetite_of, available_bytes, resident_bytes
+from ufafuse.runtime.parameters import Size
 
 Tile = Literal["auto", "off"] | int
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame, check_frames
+from ufafuse.runtime.frames import check_frames
 from ufafuse.runtime.serving.admission import Ticket
 from ufafuse.runtime.serving.asking import Asked, asked_from
 from ufafuse.runtime.serving.models import VERSION, Loaded
@@ -127,7 +128,7 @@ def _pairs(near: Tensor, far: Tensor, asked: Asked, loaded: Loaded) -> tuple[boo
         raise InputError(
             f"near is {near.datatype} {list(first.shape)}, far is {far.datatype} {list(second.shape)}: they have to be alike."
         )
-    pairs: list[tuple[Frame, Frame]] = list(zip(frames_of(first, "near"), frames_of(second, "far"), strict=True))
+    pairs: list[tuple[Array, Array]] = list(zip(frames_of(first, "near"), frames_of(second, "far"), strict=True))
     if len(pairs) > _MOST_PAIRS:
         raise InputError(f"{len(pairs)} pairs are in one request: send at most {_MOST_PAIRS}.")
     for pair in pairs:
@@ -151,7 +152,7 @@ async def _output(service: Service, name: str, made: list[Made], asked: Asked, *
     return Output(name, np.stack(found))
 
 
-def _as_asked(made: Made, asked: Asked) -> Frame:
+def _as_asked(made: Made, asked: Asked) -> Array:
     """The result in the colour order that was asked for: pictures are decoded as BGR."""
     fused = made.stacked.fused
     if made.brought.options.order == asked.options.order or fused.ndim == 2 or fused.shape[2] < 3:

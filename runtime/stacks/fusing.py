@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame, FrameKind, check_frames, pack, to_grey, white_level
+from ufafuse.runtime.frames import FrameKind, check_frames, pack, to_grey, white_level
 from ufafuse.runtime.levels import white_of_mosaics
 from ufafuse.runtime.memory.budget import MB, PLANNED_SHARE
 from ufafuse.runtime.memory.tiled import layout_for
@@ -109,7 +110,7 @@ def _prepared(fuser: Fuser, sources: list[FrameSource], options: StackOptions) -
     if options.bayer is not None and white is None:
         white = white_of_mosaics([source.read() for source in sources[:: max(1, len(sources) // 4)]], None)
 
-    def load(source: FrameSource) -> Frame:
+    def load(source: FrameSource) -> Array:
         frame = source.read()
         if options.bayer is not None:
             frame = demosaiced(frame, options.bayer, order=options.order, white=white, name=source.name)
@@ -164,7 +165,7 @@ class _Fusion:
         self._done = 0
         self._ms = 0.0
         self._brightness: dict[int, float] = {}
-        self._reference: Frame | None = None
+        self._reference: Array | None = None
         self._moved = 0.0
         self._before: Seen | None = None
         self._conflicts = Conflicts(stack.size, stack.kind, mapped=options.want_conflicts)
@@ -287,7 +288,7 @@ class _Fusion:
         if len(self._stack.numbers) < 2:
             raise InputError("no two of the frames can be registered to each other: they do not show one scene.")
 
-    def _result(self, fused: Frame) -> Stacked:
+    def _result(self, fused: Array) -> Stacked:
         stack = self._stack
         others = [index for index in stack.numbers if index != stack.reference]
         moves = [stack.moves[index].alignment for index in others]

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import BackendError, ModelError
-from ufafuse.runtime.frames import Frame, FrameKind, pack
+from ufafuse.runtime.frames import FrameKind, pack
 from ufafuse.runtime.memory.tiled import check_same_weights, layout_for
 from ufafuse.runtime.memory.tiling import Grid, grid_of_step, round_up
 from ufafuse.runtime.session import Session, SessionOptions, open_session
@@ -146,7 +147,7 @@ class Gathering:
 
     def add(
         self,
-        frame: Frame,
+        frame: Array,
         covered: NDArray[np.uint8] | None,
         do: Callable[[Callable[[], None]], None] = lambda work: work(),
     ) -> None:
@@ -199,7 +200,7 @@ class Gathering:
         sizes = [(self._padded[1] // stride, self._padded[0] // stride) for stride in self._model.strides]
         return [np.asarray(cv2.resize(padded, size, interpolation=cv2.INTER_AREA), np.float32) for size in sizes]
 
-    def _add_light(self, frame: Frame, covered: NDArray[np.uint8] | None) -> None:
+    def _add_light(self, frame: Array, covered: NDArray[np.uint8] | None) -> None:
         """Add to the sum of all frames, in the frames' own levels and layout."""
         picture = frame.reshape(*self._grid.size, -1)[..., : self._light.shape[2]]
         mask = None if covered is None else covered
@@ -227,7 +228,7 @@ class Gathering:
         self._attention.clear()
         self._finished = True
 
-    def weights(self, frame: Frame) -> Iterator[tuple[tuple[slice, slice], Floats]]:
+    def weights(self, frame: Array) -> Iterator[tuple[tuple[slice, slice], Floats]]:
         """Score one frame in the second pass, window by window.
 
         Args:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.bayer import demosaiced, pattern_from
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import check_frames
@@ -20,7 +21,6 @@ from ufafuse.runtime.registration.live import Registration
 from ufafuse.runtime.registration.live_gain import LiveGain
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
 from ufafuse.runtime.stacks.relief import HeightOptions, known_or_filled
-from ufafuse.runtime.stream.frames import Array
 
 COPY = "copy"
 OFF = "off"

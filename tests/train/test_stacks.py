@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from ufafuse.runtime.arrays import Floats
 from ufafuse.runtime.errors import InputError
 from ufafuse.train import drawing
-from ufafuse.train.drawing import Floats, Rng
+from ufafuse.train.drawing import Rng
 from ufafuse.train.optics import Layer, aperture, seen, visible_depth
 from ufafuse.train.scenes import MACRO_BOARDS, PRESETS, SceneOptions, draw_scene
 from ufafuse.train.stacks import Stack, draw_stack

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.backends.tensorrt.drivers import INSTALL, Bytes, Driver, Vendor, installed_bindings
+from ufafuse.runtime.arrays import Bytes
+from ufafuse.runtime.backends.tensorrt.drivers import INSTALL, Driver, Vendor, installed_bindings
 from ufafuse.runtime.errors import BackendError
 
 # The process has one primary context a GPU, whatever we do, and CUDA's runtime keeps it until the process ends. So do

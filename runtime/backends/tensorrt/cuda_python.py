@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ufafuse.runtime.backends.tensorrt.drivers import BINDINGS, Bytes, Driver, Vendor
+from ufafuse.runtime.arrays import Bytes
+from ufafuse.runtime.backends.tensorrt.drivers import BINDINGS, Driver, Vendor
 
 _NAME_BYTES = 256
 

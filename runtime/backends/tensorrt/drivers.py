@@ -8,11 +8,9 @@ import importlib.util
 from abc import ABC, abstractmethod
 from typing import Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+from ufafuse.runtime.arrays import Bytes
 
 Vendor: TypeAlias = Any  # an object of a binding, which has no types
-Bytes: TypeAlias = NDArray[np.uint8]
 
 # The modules, the first that is installed is taken.
 BINDINGS = {"PyCUDA": "pycuda.driver", "cuda-python": "cuda.bindings.driver"}

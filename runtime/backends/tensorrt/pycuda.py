@@ -8,7 +8,8 @@ Source: PyCUDA's src/cpp/cuda.hpp (classes context, primary_context, context_dep
 
 import numpy as np
 
-from ufafuse.runtime.backends.tensorrt.drivers import Bytes, Driver, Vendor
+from ufafuse.runtime.arrays import Bytes
+from ufafuse.runtime.backends.tensorrt.drivers import Driver, Vendor
 
 
 class PyCuda(Driver):

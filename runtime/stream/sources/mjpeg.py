@@ -8,9 +8,10 @@ import time
 import cv2
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pixels import check_pixels, declared_size
-from ufafuse.runtime.stream.frames import Array, Frame
+from ufafuse.runtime.stream.frames import Frame
 from ufafuse.runtime.stream.sources.base import BrokenFrame, Source, SourceLost
 from ufafuse.runtime.stream.sources.fetch import Link, Refused
 from ufafuse.runtime.stream.sources.opencv import UrlSource

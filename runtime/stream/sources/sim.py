@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pixels import check_pixels, most_pixels
-from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES, Array, Frame
+from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES, Frame
 from ufafuse.runtime.stream.marks import clear_numbers, draw_number
 from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source, SourceLost
 from ufafuse.runtime.stream.sources.params import Params
