@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.backends.tensorrt.cuda import Buffer, Gpu
+from ufafuse.runtime.backends.tensorrt.engine import Context, CountingContext, Engine, EngineTensor, Shape
 from ufafuse.runtime.backends.tensorrt.graphs import Graph
-from ufafuse.runtime.backends.tensorrt.engine import Context, CountingContext, Engine, Shape, EngineTensor
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 Stream: TypeAlias = Any  # bindings of CUDA have no types
