@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ufafuse.benchmarks.methods import methods
 from ufafuse.benchmarks.metrics import METRICS, TRUTH_METRICS
-from ufafuse.benchmarks.speed.contenders import CLASSICAL, OURS
+from ufafuse.benchmarks.speed.runners import CLASSICAL, OURS
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.backends.tensorrt.cuda import Buffer, Gpu
+from ufafuse.runtime.backends.tensorrt.engine import Context, CountingContext, Engine, EngineTensor, Shape
 from ufafuse.runtime.backends.tensorrt.graphs import Graph
-from ufafuse.runtime.backends.tensorrt.runner import Context, CountingContext, Engine, Shape, Tensor
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 Stream: TypeAlias = Any  # bindings of CUDA have no types
@@ -206,6 +206,6 @@ class Lane:
         captured.context.close()
 
 
-def _count(tensor: Tensor, shape: Shape) -> int:
+def _count(tensor: EngineTensor, shape: Shape) -> int:
     """Bytes of a tensor."""
     return int(np.prod(shape)) * tensor.dtype.itemsize

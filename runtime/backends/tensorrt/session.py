@@ -19,9 +19,9 @@ from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.backends.tensorrt import graphs
 from ufafuse.runtime.backends.tensorrt.counters import layers_from
 from ufafuse.runtime.backends.tensorrt.cuda import Buffer, Gpu
+from ufafuse.runtime.backends.tensorrt.engine import Engine, Shape, load_module
 from ufafuse.runtime.backends.tensorrt.lanes import Job, Lane
 from ufafuse.runtime.backends.tensorrt.manifest import EngineFacts, check_precision
-from ufafuse.runtime.backends.tensorrt.runner import Engine, Shape, load_module
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import BackendError
 from ufafuse.runtime.layers import Layer
