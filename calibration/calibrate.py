@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ufafuse.calibration.costs import shares_of_work
-from ufafuse.calibration.crops import Crop, CropOptions, crops_from_images, crops_from_pairs, hard_crops
+from ufafuse.calibration.crops import CropOptions, PairCrop, crops_from_images, crops_from_pairs, hard_crops
 from ufafuse.calibration.equalise import equalised, measure_factors
 from ufafuse.calibration.judge import Judge
 from ufafuse.calibration.layers import conv_layers
@@ -71,7 +71,7 @@ class CalibrationOptions:
         if (self.images is None) != (self.masks is None) or (self.pairs is None) != drawn:
             raise InputError("give either `pairs`, or `images` and `masks` to draw pairs from.")
 
-    def load(self) -> tuple[list[Crop], list[Crop]]:
+    def load(self) -> tuple[list[PairCrop], list[PairCrop]]:
         """(to calibrate, to judge)."""
         if self.images is not None and self.masks is not None:
             given = crops_from_images(self.images, self.masks, self.crops)
@@ -209,7 +209,7 @@ def _ranges(
     model: "ModelProto",
     manifest: Manifest,
     options: CalibrationOptions,
-    crops: Sequence[Crop],
+    crops: Sequence[PairCrop],
     names: Sequence[str],
     stacks: Stacks | None,
     on_step: Progress,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.calibration.crops import Crop
+from ufafuse.calibration.crops import PairCrop
 from ufafuse.calibration.layers import Layer, conv_layers
 from ufafuse.calibration.probe import Probe
 from ufafuse.calibration.ranges import model_inputs
@@ -69,7 +69,7 @@ def links(model: "onnx.ModelProto") -> dict[str, Link]:
 def measure_factors(
     model: "onnx.ModelProto",
     io: str,
-    crops: Sequence[Crop],
+    crops: Sequence[PairCrop],
     *,
     outputs: bool,
 ) -> dict[str, list[float]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.calibration.crops import Crop
+from ufafuse.calibration.crops import PairCrop
 from ufafuse.calibration.layers import Layer, conv_layers
 from ufafuse.calibration.quantizers import Range
 from ufafuse.runtime.artefact import Manifest, write_json
@@ -119,7 +119,7 @@ def _ends(values: Any) -> tuple[float, float]:  # noqa: ANN401 - whatever JSON h
 def measure_ranges(
     model: "onnx.ModelProto",
     manifest: Manifest,
-    crops: Sequence[Crop],
+    crops: Sequence[PairCrop],
     method: Method,
     *,
     done: Callable[[], None] = ignored,
@@ -174,7 +174,7 @@ def layer_ranges(model: "onnx.ModelProto", inputs: Iterable[Inputs], method: Met
     return {layer.name: _range(layer, seen) for layer in conv_layers(model)}
 
 
-def model_inputs(crop: Crop, io: str) -> dict[str, NDArray[Any]]:
+def model_inputs(crop: PairCrop, io: str) -> dict[str, NDArray[Any]]:
     """A window as a whole-frame graph takes it."""
     kind = check_pair(crop.near, crop.far)
     return {"near": pack(crop.near, kind, io), "far": pack(crop.far, kind, io)}
