@@ -13,7 +13,7 @@ from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.writing import make_folder
 from ufafuse.train.data import PairDataset, PairOptions, focus_map
-from ufafuse.train.degrade import PAPER_SIZES, LensOptions, Pair, paper_pair, paper_size
+from ufafuse.train.degrade import PAPER_SIZES, LensOptions, TrainingPair, paper_pair, paper_size
 from ufafuse.train.photos import Photos
 
 Progress = Callable[[int, int], None]
@@ -140,7 +140,7 @@ def make_set_folder(out: Path, *, force: bool) -> None:
     make_folder(out)
 
 
-def _write(stem: Path, pair: Pair, *, force: bool) -> None:
+def _write(stem: Path, pair: TrainingPair, *, force: bool) -> None:
     for suffix, frame in (("A", pair.near), ("B", pair.far), ("GT", pair.truth)):
         write_image(stem.with_name(f"{stem.name}_{suffix}.png"), frame, force=force)
 
