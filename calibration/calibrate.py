@@ -13,7 +13,7 @@ from ufafuse.calibration.equalise import equalised, measure_factors
 from ufafuse.calibration.judge import Judge
 from ufafuse.calibration.layers import conv_layers
 from ufafuse.calibration.quantizers import QuantizerOptions, with_quantizers
-from ufafuse.calibration.ranges import Method, Ranges, measure_ranges
+from ufafuse.calibration.ranges import RangeMethod, Ranges, measure_ranges
 from ufafuse.calibration.search import Choice, fewest_kept, sensitivity, without_slow
 from ufafuse.calibration.speed import SIZE, race
 from ufafuse.calibration.stacks import Stacks
@@ -57,7 +57,7 @@ class CalibrationOptions:
     images: Path | None = None
     masks: Path | None = None
     crops: CropOptions = field(default_factory=CropOptions)
-    method: Method = field(default_factory=Method)
+    method: RangeMethod = field(default_factory=RangeMethod)
     ranges: Path | None = None
     quantizers: QuantizerOptions = field(default_factory=QuantizerOptions)
     equalise: bool = True

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 Inputs = dict[str, NDArray[Any]]
 
-METHODS = ("minmax", "entropy", "percentile")
+RANGE_METHODS = ("minmax", "entropy", "percentile")
 SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Method:
+class RangeMethod:
     """How a range is drawn from what was seen.
 
     Args:
@@ -42,7 +42,7 @@ class Method:
 
     def __post_init__(self) -> None:
         """Raises: InputError for an unknown method or an impossible share."""
-        if self.name not in METHODS:
+        if self.name not in RANGE_METHODS:
             raise InputError(f"`method={self.name}` is not known: choose one of {', '.join(METHODS)}.")
         if not 50 < self.percentile <= 100:
             raise InputError(f"`percentile={self.percentile}` is out of range: give more than 50, at most 100.")
@@ -120,7 +120,7 @@ def measure_ranges(
     model: "onnx.ModelProto",
     manifest: Manifest,
     crops: Sequence[PairCrop],
-    method: Method,
+    method: RangeMethod,
     *,
     done: Callable[[], None] = ignored,
 ) -> Ranges:
@@ -150,7 +150,7 @@ def measure_ranges(
     return Ranges(layers, name, manifest.variant, manifest.weights_sha256, f"{len(crops)} windows of {shape}")
 
 
-def layer_ranges(model: "onnx.ModelProto", inputs: Iterable[Inputs], method: Method) -> dict[str, Range]:
+def layer_ranges(model: "onnx.ModelProto", inputs: Iterable[Inputs], method: RangeMethod) -> dict[str, Range]:
     """Run any graph of `ufa export` on inputs by tensor name, one set at a time; each convolution's ranges, by layer name."""
     import onnx
     from onnxruntime.quantization import CalibrationMethod, create_calibrator
