@@ -24,7 +24,7 @@ _GRID = 4
 _CLOSE = 2
 
 
-class Frame(NamedTuple):
+class Fingerprint(NamedTuple):
     """What a frame is known by: the mean levels of 4 x 4 fields of each channel, and the CRC-32 of its pixels."""
 
     fields: tuple[int, ...]
@@ -86,17 +86,17 @@ def _known(pair: PairPaths) -> tuple[int, bool] | None:
     return None
 
 
-def described(levels: NDArray[np.uint8]) -> Frame:
+def described(levels: NDArray[np.uint8]) -> Fingerprint:
     """What a frame (H x W x 3, BGR) is known by."""
     fields: Any = cv2.resize(levels.astype(np.float32), (_GRID, _GRID), interpolation=cv2.INTER_AREA)
-    return Frame(tuple(np.rint(fields).astype(int).ravel().tolist()), zlib.crc32(levels.tobytes()))
+    return Fingerprint(tuple(np.rint(fields).astype(int).ravel().tolist()), zlib.crc32(levels.tobytes()))
 
 
-def _alike(one: Frame, other: Frame) -> bool:
+def _alike(one: Fingerprint, other: Fingerprint) -> bool:
     return max(abs(a - b) for a, b in zip(one.fields, other.fields, strict=True)) <= _CLOSE
 
 
 @lru_cache(maxsize=1)
-def _lytro() -> list[tuple[Frame, Frame]]:
+def _lytro() -> list[tuple[Fingerprint, Fingerprint]]:
     pairs = json.loads(_FILE.read_text(encoding="utf-8"))["pairs"]
-    return [tuple(Frame(tuple(frame["fields"]), frame["crc"]) for frame in pair) for pair in pairs]  # type: ignore[misc]
+    return [tuple(Fingerprint(tuple(frame["fields"]), frame["crc"]) for frame in pair) for pair in pairs]  # type: ignore[misc]
