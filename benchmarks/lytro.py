@@ -32,7 +32,7 @@ class Fingerprint(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Comparison:
+class TableComparison:
     """How means over some pairs stand to a table of the paper.
 
     Args:
@@ -44,7 +44,7 @@ class Comparison:
     warning: str = ""
 
 
-def beside_table(number: str, pairs: Iterable[PairPaths]) -> Comparison:
+def beside_table(number: str, pairs: Iterable[PairPaths]) -> TableComparison:
     """Whether the pairs at hand are those that a table of the paper is of, by their pixels.
 
     Args:
@@ -53,7 +53,7 @@ def beside_table(number: str, pairs: Iterable[PairPaths]) -> Comparison:
     """
     if number.upper() != "V":
         warning = f"Table {number.upper()} is of the paper's own pairs: its rows compare with yours only if these are the same."
-        return Comparison(same=False, warning=warning)
+        return TableComparison(same=False, warning=warning)
     pairs = list(pairs)
     found = [known for pair in pairs if (known := _known(pair))]
     distinct = len({index for index, _ in found})
@@ -63,11 +63,11 @@ def beside_table(number: str, pairs: Iterable[PairPaths]) -> Comparison:
             f"{decoded} of the Lytro pairs differ from what their JPEG files give, as PNG copies of another decoder do: that "
             "moves Qabf by up to 0.02."
         )
-        return Comparison(same=True, warning=warning if decoded else "")
+        return TableComparison(same=True, warning=warning if decoded else "")
     what = f"{distinct} of them" if distinct else "other pairs"
     what += f" and {len(pairs) - distinct} others" if 0 < distinct < len(pairs) else ""
     text = f"Table V is of the {LYTRO_PAIRS} Lytro pairs and yours are {what}: its rows do not compare with these means."
-    return Comparison(same=False, warning=text)
+    return TableComparison(same=False, warning=text)
 
 
 def _known(pair: PairPaths) -> tuple[int, bool] | None:
