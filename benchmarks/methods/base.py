@@ -12,7 +12,7 @@ from ufafuse.benchmarks.metrics.planes import Plane, as_levels, grey
 from ufafuse.runtime.arrays import Array, Mask
 from ufafuse.runtime.errors import InputError
 
-Stack = NDArray[np.float64]
+Channels = NDArray[np.float64]
 """H x W x C levels 0..255, C = 1 or 3 (BGR)."""
 
 
@@ -32,7 +32,7 @@ class Method:
     name: str
     label: str
     citation: str
-    fuse_stacks: Callable[[Stack, Stack], Stack]
+    fuse_stacks: Callable[[Channels, Channels], Channels]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
 
@@ -59,32 +59,32 @@ class Method:
         return fused[..., 0] if channels == 1 else fused
 
 
-def _stack(levels: NDArray[np.uint8]) -> Stack:
+def _stack(levels: NDArray[np.uint8]) -> Channels:
     stack = levels.astype(np.float64)
     return stack[..., None] if stack.ndim == 2 else stack
 
 
-def by_channel(fuse_planes: Callable[[Plane, Plane], Plane]) -> Callable[[Stack, Stack], Stack]:
+def by_channel(fuse_planes: Callable[[Plane, Plane], Plane]) -> Callable[[Channels, Channels], Channels]:
     """Run a method for single planes on each colour channel by itself, as is usual for transforms."""
 
-    def fuse_stacks(near: Stack, far: Stack) -> Stack:
+    def fuse_stacks(near: Channels, far: Channels) -> Channels:
         channels = range(near.shape[2])
         return np.stack([fuse_planes(near[..., channel], far[..., channel]) for channel in channels], axis=-1)
 
     return fuse_stacks
 
 
-def by_weight(weight_of_near: Callable[[Plane, Plane], NDArray[Any]]) -> Callable[[Stack, Stack], Stack]:
+def by_weight(weight_of_near: Callable[[Plane, Plane], NDArray[Any]]) -> Callable[[Channels, Channels], Channels]:
     """Run a method that finds one H x W weight in [0, 1] from the grey planes and applies it to every channel."""
 
-    def fuse_stacks(near: Stack, far: Stack) -> Stack:
+    def fuse_stacks(near: Channels, far: Channels) -> Channels:
         weight = np.asarray(weight_of_near(grey_levels(near), grey_levels(far)), dtype=np.float64)[..., None]
         return weight * near + (1 - weight) * far
 
     return fuse_stacks
 
 
-def grey_levels(stack: Stack) -> Plane:
+def grey_levels(stack: Channels) -> Plane:
     """Grey plane H x W in levels 0..255."""
     return stack[..., 0] if stack.shape[2] == 1 else grey(stack.astype(np.uint8)) * 255
 
