@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.backends.tensorrt.cuda import Buffer, Gpu
 from ufafuse.runtime.backends.tensorrt.engine import Context, CountingContext, Engine, EngineTensor, Shape
-from ufafuse.runtime.backends.tensorrt.graphs import Graph
+from ufafuse.runtime.backends.tensorrt.graphs import CudaGraph
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 Stream: TypeAlias = Any  # bindings of CUDA have no types
@@ -35,7 +35,7 @@ class Job(NamedTuple):
 
 
 class _Captured(NamedTuple):
-    graph: Graph
+    graph: CudaGraph
     context: Context
     shapes: dict[str, Shape]
 
@@ -60,7 +60,7 @@ class Lane:
         self._buffers = {name: Buffer(gpu) for name in self._tensors}
         self._shapes: dict[str, Shape] = {}
         self._captured: OrderedDict[Job, _Captured] = OrderedDict()
-        self._graph: Graph | None = None
+        self._graph: CudaGraph | None = None
         self._context: Context = engine.context(scratch)
         self._stream: Stream = gpu.stream()
         self._begin: Event = gpu.event()
@@ -142,7 +142,7 @@ class Lane:
         context.enqueue(stream.handle)  # what a new shape changes is deferred to the first run, and cannot be captured
         stream.synchronize()
         try:
-            graph = Graph(stream.handle, lambda: context.enqueue(stream.handle))
+            graph = CudaGraph(stream.handle, lambda: context.enqueue(stream.handle))
         except BaseException:
             context.close()
             raise
