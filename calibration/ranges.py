@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.calibration.crops import PairCrop
-from ufafuse.calibration.layers import Layer, conv_layers
+from ufafuse.calibration.layers import ConvLayer, conv_layers
 from ufafuse.calibration.quantizers import Range
 from ufafuse.runtime.artefact import Manifest, write_json
 from ufafuse.runtime.callbacks import ignored
@@ -194,7 +194,7 @@ class _OneInput:
         return 1
 
 
-def _range(layer: Layer, seen: Mapping[str, Any]) -> Range:
+def _range(layer: ConvLayer, seen: Mapping[str, Any]) -> Range:
     ends = []
     for tensor in (layer.source, layer.result):
         low, high = (float(np.asarray(end).min()) for end in seen[tensor].range_value)
