@@ -116,7 +116,7 @@ class Gpu:
         return self._driver.locked_bytes(count)
 
 
-class Buffer:
+class DeviceBuffer:
     """One tensor's place: device memory, and page-locked host memory of the same size where it is copied.
 
     It grows when more is asked for than it holds, and never shrinks.

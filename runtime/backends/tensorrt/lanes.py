@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.backends.tensorrt.cuda import Buffer, Gpu
+from ufafuse.runtime.backends.tensorrt.cuda import DeviceBuffer, Gpu
 from ufafuse.runtime.backends.tensorrt.engine import Context, CountingContext, Engine, EngineTensor, Shape
 from ufafuse.runtime.backends.tensorrt.graphs import CudaGraph
 
@@ -57,7 +57,7 @@ class Lane:
         self._engine = engine
         self._scratch = scratch
         self._tensors = engine.tensors()
-        self._buffers = {name: Buffer(gpu) for name in self._tensors}
+        self._buffers = {name: DeviceBuffer(gpu) for name in self._tensors}
         self._shapes: dict[str, Shape] = {}
         self._captured: OrderedDict[Launch, _Captured] = OrderedDict()
         self._graph: CudaGraph | None = None

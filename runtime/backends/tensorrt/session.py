@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.backends.tensorrt import graphs
 from ufafuse.runtime.backends.tensorrt.counters import layers_from
-from ufafuse.runtime.backends.tensorrt.cuda import Buffer, Gpu
+from ufafuse.runtime.backends.tensorrt.cuda import DeviceBuffer, Gpu
 from ufafuse.runtime.backends.tensorrt.engine import Engine, Shape, load_module
 from ufafuse.runtime.backends.tensorrt.lanes import Lane, Launch
 from ufafuse.runtime.backends.tensorrt.manifest import EngineFacts, check_precision
@@ -66,7 +66,7 @@ class TensorRtSession(Session):
         self._count = max(_LANES, options.streams or 0)
         self._lanes: list[Lane] = []
         self._engine: Engine | None = None
-        self._scratch = Buffer(self._gpu, with_host=False)
+        self._scratch = DeviceBuffer(self._gpu, with_host=False)
         self._stream: Any = None
         try:
             with self._gpu.active():
