@@ -14,7 +14,7 @@ from ufafuse.calibration.judge import Judge
 from ufafuse.calibration.layers import conv_layers
 from ufafuse.calibration.quantizers import QuantizerOptions, with_quantizers
 from ufafuse.calibration.ranges import RangeMethod, Ranges, measure_ranges
-from ufafuse.calibration.search import Choice, fewest_kept, sensitivity, without_slow
+from ufafuse.calibration.search import LayerChoice, fewest_kept, sensitivity, without_slow
 from ufafuse.calibration.speed import SIZE, race
 from ufafuse.calibration.stacks import Stacks
 from ufafuse.calibration.table import plot
@@ -158,7 +158,7 @@ def _write(
     out: Path,
     goal: Manifest,
     ranges: Ranges,
-    choice: Choice,
+    choice: LayerChoice,
     judge: Judge,
     stacks: Stacks | None,
     options: CalibrationOptions,
@@ -245,7 +245,7 @@ def _searched(
     shares: Mapping[str, float],
     options: CalibrationOptions,
     on_step: Progress,
-) -> tuple[dict[str, float], Choice]:
+) -> tuple[dict[str, float], LayerChoice]:
     """The table of sensitivities, on the first engine, and the choice of layers, on all engines."""
     counted = iter(range(1, len(names) + 1))
     alone = sensitivity(
@@ -298,7 +298,7 @@ def _labelled(model: "ModelProto", manifest: Manifest) -> "ModelProto":
     return model
 
 
-def _goal(manifest: Manifest, onnx: Path, ranges: Ranges, options: CalibrationOptions, choice: Choice) -> Manifest:
+def _goal(manifest: Manifest, onnx: Path, ranges: Ranges, options: CalibrationOptions, choice: LayerChoice) -> Manifest:
     return replace(
         manifest,
         precision="int8",
@@ -340,7 +340,7 @@ def _report(
     manifest: Manifest,
     ranges: Ranges,
     alone: dict[str, float],
-    choice: Choice,
+    choice: LayerChoice,
     shares: dict[str, float],
     options: CalibrationOptions,
 ) -> dict[str, Any]:
