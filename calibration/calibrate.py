@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ufafuse.calibration.costs import shares_of_work
 from ufafuse.calibration.crops import CropOptions, PairCrop, crops_from_images, crops_from_pairs, hard_crops
 from ufafuse.calibration.equalise import equalised, measure_factors
-from ufafuse.calibration.judge import Judge
+from ufafuse.calibration.judge import GraphJudge
 from ufafuse.calibration.layers import conv_layers
 from ufafuse.calibration.quantizers import QuantizerOptions, with_quantizers
 from ufafuse.calibration.ranges import RangeMethod, Ranges, measure_ranges
@@ -113,7 +113,7 @@ def int8_from_onnx(
     shares = shares_of_work(model, int(manifest.extra["stride"]), manifest.io)
     stacks = _stacks(onnx, manifest, options)
     ranges = _ranges(model, manifest, options, to_calibrate, names, stacks, on_step)
-    judge = Judge(onnx, to_judge, threads=options.threads)
+    judge = GraphJudge(onnx, to_judge, threads=options.threads)
     candidates = _Candidates(model, manifest, ranges, options.quantizers)
     alone, choice = _searched(names, judge, stacks, candidates, shares, options, on_step)
     goal = _goal(manifest, onnx, ranges, options, choice)
@@ -159,7 +159,7 @@ def _write(
     goal: Manifest,
     ranges: Ranges,
     choice: LayerChoice,
-    judge: Judge,
+    judge: GraphJudge,
     stacks: Stacks | None,
     options: CalibrationOptions,
     *,
@@ -239,7 +239,7 @@ def _ranges(
 
 def _searched(
     names: Sequence[str],
-    judge: Judge,
+    judge: GraphJudge,
     stacks: Stacks | None,
     candidate: _Candidates,
     shares: Mapping[str, float],
@@ -274,7 +274,7 @@ def _searched(
     return alone, choice
 
 
-def _race_graphs(graphs: Mapping[str, Any], judge: Judge, options: CalibrationOptions) -> dict[str, float]:
+def _race_graphs(graphs: Mapping[str, Any], judge: GraphJudge, options: CalibrationOptions) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="ufafuse-") as folder:
         files = {name: Path(folder) / f"{name}.onnx" for name in graphs}
         for name, path in files.items():
@@ -282,7 +282,7 @@ def _race_graphs(graphs: Mapping[str, Any], judge: Judge, options: CalibrationOp
         return race(files, judge.engines[-1], threads=options.threads)
 
 
-def _speed(onnx: Path, out: Path, judge: Judge, options: CalibrationOptions) -> dict[str, Any]:
+def _speed(onnx: Path, out: Path, judge: GraphJudge, options: CalibrationOptions) -> dict[str, Any]:
     """The finished file's time beside its source's, on the engine that `auto` would take: the last of the judge's."""
     engine = judge.engines[-1]
     times = race({"source": onnx, "int8": out}, engine, threads=options.threads)

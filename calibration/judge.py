@@ -32,7 +32,7 @@ def cpu_engines() -> list[str]:
     return engines
 
 
-class Judge:
+class GraphJudge:
     """Compares graphs with one source graph on the same frames.
 
     Args:
