@@ -24,7 +24,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not a defect
     """The server answered with an error; the text is its status."""
 
 
-class Link:
+class Connection:
     """One connection to a server at a time, and whatever is read from it.
 
     No proxy is used, and a redirection to another host is followed without the password.
@@ -132,7 +132,7 @@ class Link:
 class _Wire(io.RawIOBase):
     """What an `http.client.HTTPResponse` reads from: a socket whose reads end at the link's deadline."""
 
-    def __init__(self, link: Link, channel: socket.socket) -> None:
+    def __init__(self, link: Connection, channel: socket.socket) -> None:
         self._link = link
         self._channel = channel
 
