@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ufafuse.runtime import console
 
 if TYPE_CHECKING:
-    from ufafuse.runtime.batches.task import Plan, Task
+    from ufafuse.runtime.batches.task import BatchPlan, Task
     from ufafuse.runtime.fuser import Fuser
     from ufafuse.runtime.jobs import Outcome
 
@@ -36,7 +36,7 @@ class Listed:
     pairs: bool
     ray: str | None
     out: Path
-    plan: Plan
+    plan: BatchPlan
     limits: dict[str, Any]
 
 

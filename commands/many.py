@@ -157,9 +157,9 @@ def fuse_many(
 
     if many.listed(results[0][0]):
         from ufafuse.commands.batches import Listed, fuse_listed
-        from ufafuse.runtime.batches.task import Plan
+        from ufafuse.runtime.batches.task import BatchPlan
 
-        target, plan = results[0][0], Plan(options, files, results[0][1:], force=force)
+        target, plan = results[0][0], BatchPlan(options, files, results[0][1:], force=force)
         listed = Listed(many.tasks(target, results[1]), many.pairs, many.ray, target, plan, limits)
         began = time.monotonic()
         found = fuse_listed(fuser, listed, skip_existing=skip_existing)
