@@ -14,7 +14,6 @@ from ufafuse.runtime.errors import InputError
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from ufafuse.export.verify import Prepared
     from ufafuse.runtime.checks.cases import Findings
     from ufafuse.runtime.session import SessionOptions
 
