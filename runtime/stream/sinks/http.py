@@ -9,7 +9,7 @@ from ufafuse.runtime.stream.frames import FusedPair
 from ufafuse.runtime.stream.sinks.base import Sink
 
 if TYPE_CHECKING:
-    from ufafuse.runtime.stream.web.server import Server
+    from ufafuse.runtime.stream.web.server import PageServer
 
 _FASTEST = 60.0
 
@@ -35,7 +35,7 @@ class HttpSink(Sink):
         self._address = address
         self._token = token
         self._broadcast = broadcast.Broadcast(quality=quality, white=white)
-        self._server: Server | None = None
+        self._server: PageServer | None = None
         self.name = f"http://{address[0]}:{address[1]}/"
 
     def open(self) -> None:

@@ -12,7 +12,7 @@ from ufafuse.runtime.stream.frames import FusedPair, size_of
 from ufafuse.runtime.stream.web.broadcast import Broadcast
 from ufafuse.runtime.stream.web.headers import policy_for
 from ufafuse.runtime.stream.web.metrics import CONTENT_TYPE, metrics_text
-from ufafuse.runtime.stream.web.server import Server, as_json, pictures, text
+from ufafuse.runtime.stream.web.server import PageServer, as_json, pictures, text
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -54,7 +54,7 @@ class View:
             "/metrics": self._metrics,
             "/health": self._health,
         }
-        self.server = Server(address, {**routes, **page}, token=token)
+        self.server = PageServer(address, {**routes, **page}, token=token)
 
     @property
     def url(self) -> str:
