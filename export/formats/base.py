@@ -85,12 +85,14 @@ class Format:
 
     def convert(self, source: "Source", out: Path) -> None:
         """Write the file (its parts beside it). Raises: BackendError, ModelError where the converter fails."""
-        converter: Callable[[Source, Path], None] = importlib.import_module(f"ufafuse.export.formats.{self.module}").convert
+        converter: Callable[[SourceGraph, Path], None] = importlib.import_module(
+            f"ufafuse.export.formats.{self.module}"
+        ).convert
         converter(source, out)
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceGraph:
     """A graph to be converted.
 
     Args:

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ufafuse.export.form import Form
-from ufafuse.export.formats.base import Format, Source
+from ufafuse.export.formats.base import Format, SourceGraph
 from ufafuse.export.formats.opening import open_artefact
 from ufafuse.export.graphs import Io
 from ufafuse.export.onnx_check import check_pairs
@@ -160,7 +160,7 @@ def _convert(net: Network, role: str, base: Manifest, chosen: Format, form: Form
     names = {"role": role, "inputs": list(known.inputs), "outputs": list(known.outputs)}
     names |= {"format": chosen.name} if chosen.kind == "onnx" else {}
     manifest = Manifest(**{**vars(base), "extra": {**base.extra, **names}})
-    chosen.convert(Source(graph_kind(role, net.spec)(net, io=io), known, form, manifest), out)
+    chosen.convert(SourceGraph(graph_kind(role, net.spec)(net, io=io), known, form, manifest), out)
     if chosen.kind == "onnx":  # it has room for its manifest
         return
     full = Manifest(**{**vars(manifest), "extra": {**manifest.extra, "files_sha256": hashes_of(out)}})
