@@ -99,7 +99,7 @@ class SharpestFrames:
         counted = shown & (self._fine >= _ABOVE_NOISE * noise) & (self._fine >= _SKIRT * self._beside)
         middle = np.float32(np.median(self._fine[counted])) if counted.any() else np.float32(0)
         sharp = counted & (self._fine >= middle)
-        return Detail(self._fine, self._fine, self._middle, noise, shown, sharp, counted & ~sharp)
+        return StackDetail(self._fine, self._fine, self._middle, noise, shown, sharp, counted & ~sharp)
 
 
 def _without_rim(shown: Mask) -> Mask:
@@ -112,7 +112,7 @@ def _without_rim(shown: Mask) -> Mask:
 
 
 @dataclass(frozen=True)
-class Detail:
+class StackDetail:
     """What the registered frames of a stack have to offer.
 
     Attributes:
