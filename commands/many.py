@@ -17,7 +17,7 @@ from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from ufafuse.runtime.batches.task import Task
-    from ufafuse.runtime.folders import Group
+    from ufafuse.runtime.folders import FileGroup
     from ufafuse.runtime.fuser import Fuser
     from ufafuse.runtime.jobs import FileOptions, Outcome
     from ufafuse.runtime.stack import StackOptions
@@ -89,7 +89,7 @@ class Many:
             except InputError as error:
                 raise InputError(str(error).replace(str(root), url)) from error
 
-    def groups(self) -> Iterable[Group]:
+    def groups(self) -> Iterable[FileGroup]:
         """The pairs or stacks; of a watched folder one after the other. Raises: InputError."""
         from ufafuse.runtime.pairs import find_pairs
         from ufafuse.runtime.pictures.arriving import arriving

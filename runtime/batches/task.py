@@ -14,7 +14,7 @@ from ufafuse.runtime.atonce import in_order
 from ufafuse.runtime.batches.storage import fetch, head, joined, present, put, url_of
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import OutputError, UfaError
-from ufafuse.runtime.folders import HEADER, SHARE_AT_ONCE, Group, memory_for_pair, pairs_at_once
+from ufafuse.runtime.folders import HEADER, SHARE_AT_ONCE, FileGroup, memory_for_pair, pairs_at_once
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.jobs import FileOptions, Outcome, fuse_files
 from ufafuse.runtime.memory.usage import available_bytes
@@ -55,7 +55,7 @@ class BatchPlan:
 
 
 def tasks_of(
-    groups: Iterable[Group], out: str | Path, *, suffix: str = ".png", mirror: tuple[Path, str] | None = None
+    groups: Iterable[FileGroup], out: str | Path, *, suffix: str = ".png", mirror: tuple[Path, str] | None = None
 ) -> list[Task]:
     """The pairs or stacks that `find_pairs` and `find_stacks` give.
 
