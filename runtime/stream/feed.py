@@ -60,7 +60,7 @@ class RetryPolicy:
             raise InputError(f"`give_up` {self.give_up} is no duration: give seconds, 0 or more.")
 
 
-class Feed(threading.Thread):
+class SourceReader(threading.Thread):
     """Reads ``source`` and hands its frames on until it ends or `stop` is called.
 
     Args:
