@@ -43,7 +43,7 @@ class RangeMethod:
     def __post_init__(self) -> None:
         """Raises: InputError for an unknown method or an impossible share."""
         if self.name not in RANGE_METHODS:
-            raise InputError(f"`method={self.name}` is not known: choose one of {', '.join(METHODS)}.")
+            raise InputError(f"`method={self.name}` is not known: choose one of {', '.join(RANGE_METHODS)}.")
         if not 50 < self.percentile <= 100:
             raise InputError(f"`percentile={self.percentile}` is out of range: give more than 50, at most 100.")
 
@@ -132,7 +132,7 @@ def measure_ranges(
         model: An ``onnx.ModelProto`` of `ufa export`.
         manifest: Its manifest.
         crops: What to run it on.
-        method: See `Method`.
+        method: See `RangeMethod`.
         done: Called after each window.
 
     Raises:

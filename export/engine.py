@@ -50,7 +50,7 @@ def engine_from_onnx(
         out: Ends in ``.engine``.
         options: See `BuildOptions`.
         force: Replace an existing engine.
-        on_phase: See `Progress`.
+        on_phase: See `BuildMonitor`.
 
     Returns:
         The manifest's facts, with ``ok``, ``artefact``, ``report`` (the manifest's path), ``precision``, ``verified``

@@ -76,7 +76,7 @@ def compare_layers(
         precision: As `tensors_of_file`.
 
     Returns:
-        ``backend``, ``size``, ``floor_db``, ``compared``, ``rows`` (see `Row`), ``first``: the first row below the floor (None
+        ``backend``, ``size``, ``floor_db``, ``compared``, ``rows`` (see `TensorRow`), ``first``: the first row below the floor (None
         where there is none), ``largest_loss``: the row that loses most.
 
     Raises:

@@ -35,14 +35,14 @@ __all__ = ["StackOptions", "Stacked", "Step", "fuse_stack", "middle_out"]
 _WORTH_A_WORD = 3.0  # times the frame's own work, from which on the user is told why it takes so long
 
 
-class FoldStep(NamedTuple):
+class Step(NamedTuple):
     """One fusion of a fold: which two of the pictures at hand (by number), the later results numbered on."""
 
     near: int
     far: int
 
 
-def middle_out(count: int) -> list[FoldStep]:
+def middle_out(count: int) -> list[Step]:
     """From the middle of the stack outwards, one frame at a time: of five ((((3 + 4) with 2 before) + 5) with 1 before).
 
     What a frame shows sharply has to outlive every later fusion, and the frames at the ends of a stack are the most unlike
@@ -51,14 +51,14 @@ def middle_out(count: int) -> list[FoldStep]:
     92.4 %. On made stacks of three to seven frames with known truth all four lie within 0.3 dB.
     """
     middle = (count - 1) // 2
-    steps: list[FoldStep] = []
+    steps: list[Step] = []
     made, low, high = middle, middle - 1, middle + 1
     while low >= 0 or high < count:
         if high < count:
-            steps.append(FoldStep(made, high))
+            steps.append(Step(made, high))
             made, high = count + len(steps) - 1, high + 1
         if low >= 0:
-            steps.append(FoldStep(low, made))
+            steps.append(Step(low, made))
             made, low = count + len(steps) - 1, low - 1
     return steps
 

@@ -92,7 +92,7 @@ class SharpestFrames:
             self._shown &= covered > 0
         return np.asarray(better)
 
-    def detail(self) -> "Detail":
+    def detail(self) -> "StackDetail":
         """What the frames have to offer, once all were added."""
         shown = _without_rim(self._shown)
         noise = np.maximum(self._lowest, np.float32(_LEAST_NOISE))
@@ -131,7 +131,7 @@ class StackDetail:
     sharp: Mask
     low: Mask
 
-    def confirmed(self, truth: Floats) -> "Detail":
+    def confirmed(self, truth: Floats) -> "StackDetail":
         """Without the detail that the truth (its luma, H x W in levels 0..255) does not have; its own is not added detail."""
         found = structure_of(truth)
         kept = self._kept(found)

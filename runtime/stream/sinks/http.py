@@ -41,7 +41,7 @@ class HttpSink(Sink):
     def open(self) -> None:
         """Begin to serve. Raises: InputError without a token where one is needed, OutputError when the port is taken."""
         stream = partial(self._web.pictures, self._broadcast, fastest=_FASTEST)
-        self._server = self._web.Server(self._address, {"/": stream, "/fused.mjpeg": stream}, token=self._token)
+        self._server = self._web.PageServer(self._address, {"/": stream, "/fused.mjpeg": stream}, token=self._token)
         self.name = self._server.url
         self._server.start()
 

@@ -30,7 +30,7 @@ class Connection:
     No proxy is used, and a redirection to another host is followed without the password.
 
     Example:
-        >>> link = Link()
+        >>> link = Connection()
         >>> answer = link.get("http://camera/video", seconds=10)
         >>> link.allow(10)
         >>> answer.read(1000)  # TimeoutError after ten seconds, even if a byte came in each of them

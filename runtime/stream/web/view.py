@@ -38,7 +38,7 @@ class View:
         fastest: Pictures a second that one viewer gets at most: each costs the machine an encoding.
 
     Raises:
-        InputError, OutputError: As `Server`.
+        InputError, OutputError: As `PageServer`.
     """
 
     def __init__(self, address: tuple[str, int], *, token: str = "", fastest: float = 10.0) -> None:
