@@ -76,8 +76,8 @@ def compare_layers(
         precision: As `tensors_of_file`.
 
     Returns:
-        ``backend``, ``size``, ``floor_db``, ``compared``, ``rows`` (see `TensorRow`), ``first``: the first row below the floor (None
-        where there is none), ``largest_loss``: the row that loses most.
+        ``backend``, ``size``, ``floor_db``, ``compared``, ``rows`` (see `TensorRow`), ``first``: the first row below the floor
+        (None where there is none), ``largest_loss``: the row that loses most.
 
     Raises:
         InputError: The file is an engine, or another graph than those for pairs or for a frame's features.

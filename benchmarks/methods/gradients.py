@@ -16,7 +16,7 @@ _ANCHOR = 1e-3
 
 def fuse_weighted_gradients(near: Channels, far: Channels) -> Channels:
     """Gradients of the frame with the larger structure saliency: at a large scale, and at a small one near borders."""
-    greys = [grey_levels(stack) for stack in (near, far)]
+    greys = [grey_levels(channels) for channels in (near, far)]
     large_near, large_far = (structure_saliency(plane, _LARGE) for plane in greys)
     from_near = without_small_regions(large_near > large_far, _SMALL_REGION * large_near.size)
     small_near, small_far = (structure_saliency(plane, _SMALL) for plane in greys)

@@ -22,16 +22,16 @@ _OFFSETS = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]
 
 def fuse_matting(near: Channels, far: Channels) -> Channels:
     """Sure near and far regions by top-hat and bottom-hat; between them an alpha by closed-form matting of the near frame."""
-    focus_near, focus_far = (_focus(stack) for stack in (near, far))
+    focus_near, focus_far = (_focus(channels) for channels in (near, far))
     from_near = without_small_regions(focus_near > focus_far, _SMALL_REGION * focus_near.size)
     unknown = _border(from_near)
     alpha = closed_form_alpha(near / 255, from_near.astype(np.float64), unknown)[..., None]
     return alpha * near + (1 - alpha) * far
 
 
-def _focus(stack: Channels) -> NDArray[np.float64]:
+def _focus(channels: Channels) -> NDArray[np.float64]:
     """Bright and dark details smaller than a disk, smoothed."""
-    plane = grey_levels(stack)
+    plane = grey_levels(channels)
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_DISK, _DISK))
     hats = [cv2.morphologyEx(plane, operation, disk) for operation in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT)]
     return ndimage.uniform_filter(np.maximum(*hats), _SMOOTHING)

@@ -64,7 +64,7 @@ def loaded(name: str, weights: Path | None = None) -> "RivalNet":
 
 
 def fuse_levels(near: Channels, far: Channels, *, name: str, weights: Path | None = None) -> Channels:
-    """Fuse two H x W x C stacks of levels 0..255 (BGR) by the whole method."""
+    """Fuse two pictures of H x W x C levels 0..255 (BGR) by the whole method."""
     net = loaded(name, weights)
     from ufafuse.network.rivals.base import fuse_pair
 

@@ -43,15 +43,15 @@ def _block_frequency(plane: Plane) -> Plane:
 
 def fuse_guided(near: Channels, far: Channels) -> Channels:
     """Base and detail layers, each weighted by a guided filter of the saliency's winner."""
-    greys = [grey_levels(stack) / 255 for stack in (near, far)]
+    greys = [grey_levels(channels) / 255 for channels in (near, far)]
     saliency = [_saliency(plane) for plane in greys]
     winner = (saliency[0] >= saliency[1]).astype(np.float64)
     base_weight, detail_weight = (
         _normalised(guided_filter(greys[0], winner, *guide), guided_filter(greys[1], 1 - winner, *guide))
         for guide in (_BASE_GUIDE, _DETAIL_GUIDE)
     )
-    bases = [_box(stack, _BASE_WINDOW) for stack in (near, far)]
-    details = [stack - base for stack, base in zip((near, far), bases, strict=True)]
+    bases = [_box(channels, _BASE_WINDOW) for channels in (near, far)]
+    details = [channels - base for channels, base in zip((near, far), bases, strict=True)]
     return base_weight * bases[0] + (1 - base_weight) * bases[1] + detail_weight * details[0] + (1 - detail_weight) * details[1]
 
 
