@@ -21,15 +21,13 @@ from ufafuse.calibration.table import plot
 from ufafuse.export.onnx_export import Companions, report_path
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.runtime.artefact import METADATA_KEY, Manifest, atomic_write, read_manifest, sha256_of, tool_versions, write_json
-from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.errors import CheckFailed, InputError
 from ufafuse.runtime.fixed import fixed_batch, fixed_size
 from ufafuse.runtime.writing import check_new
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class CalibrationOptions:
 
 
 def int8_from_onnx(
-    onnx: Path, out: Path, options: CalibrationOptions, *, force: bool = False, on_step: Progress = ignored
+    onnx: Path, out: Path, options: CalibrationOptions, *, force: bool = False, on_step: OnStep = ignored
 ) -> dict[str, Any]:
     """Calibrate, quantise and check a model, and its tiling companions where they lie beside it.
 
@@ -212,7 +210,7 @@ def _ranges(
     crops: Sequence[PairCrop],
     names: Sequence[str],
     stacks: Stacks | None,
-    on_step: Progress,
+    on_step: OnStep,
 ) -> Ranges:
     if options.ranges is not None:
         ranges = Ranges.load(options.ranges, manifest)
@@ -244,7 +242,7 @@ def _searched(
     candidate: _Candidates,
     shares: Mapping[str, float],
     options: CalibrationOptions,
-    on_step: Progress,
+    on_step: OnStep,
 ) -> tuple[dict[str, float], LayerChoice]:
     """The table of sensitivities, on the first engine, and the choice of layers, on all engines."""
     counted = iter(range(1, len(names) + 1))

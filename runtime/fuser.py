@@ -10,7 +10,7 @@ import numpy as np
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.bayer import demosaiced
-from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.checks.result import check_between
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError
@@ -19,7 +19,7 @@ from ufafuse.runtime.frames import FrameKind, check_frames, check_out, pack, unp
 from ufafuse.runtime.levels import Levels, kind_with_levels, white_of_mosaics
 from ufafuse.runtime.memory.budget import Budget, TileOption, Trials
 from ufafuse.runtime.memory.malloc import return_freed
-from ufafuse.runtime.memory.tiled import OnTile, TiledModel, layout_for
+from ufafuse.runtime.memory.tiled import TiledModel, layout_for
 from ufafuse.runtime.memory.tiling import Grid, grid_of_step
 from ufafuse.runtime.models import model_path
 from ufafuse.runtime.precision import preferred_precision
@@ -210,7 +210,7 @@ class Fuser:
         out: Array | None = None,
         levels: Levels | None = None,
         want_map: bool = False,
-        on_tile: OnTile = ignored,
+        on_tile: OnCount = ignored,
     ) -> Fusion:
         """As `fuse`, with all that is known about the result.
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,7 +28,7 @@ from ufafuse.runtime.artefact import (
     tool_versions,
     write_json,
 )
-from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.checks.cases import Case, verify_cases
 from ufafuse.runtime.checks.everywhere import own_precision
 from ufafuse.runtime.errors import InputError
@@ -37,7 +36,6 @@ from ufafuse.runtime.kinds import kind_of
 from ufafuse.runtime.session import SessionOptions
 from ufafuse.runtime.writing import check_new, put_folder
 
-OnStep = Callable[[str, int, int], None]
 Cases = dict[str, list[Case]]  # by what they depend on
 
 
