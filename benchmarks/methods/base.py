@@ -15,6 +15,9 @@ from ufafuse.runtime.errors import InputError
 Channels = NDArray[np.float64]
 """H x W x C levels 0..255, C = 1 or 3 (BGR)."""
 
+_LEAST_SIDE = 8
+"""Smaller frames are mirrored: no method needs a larger window than this whole."""
+
 
 @dataclass(frozen=True)
 class Method:
@@ -53,9 +56,12 @@ class Method:
             raise InputError(f"near is {near.shape[:2]}, far is {far.shape[:2]}: a pair must have one size.")
         both = [_channels(as_levels(image)) for image in (near, far)]
         count = max(channels.shape[2] for channels in both)
-        first, second = (np.broadcast_to(channels, (*channels.shape[:2], count)) for channels in both)
+        height, width = near.shape[:2]
+        first, second = (np.broadcast_to(channels, (height, width, count)) for channels in both)
+        if min(height, width) < _LEAST_SIDE:
+            first, second = padded(first, least=_LEAST_SIDE), padded(second, least=_LEAST_SIDE)
         # Halves go up: to the even level, as rint has it, they would leave the mean of two frames with every other level empty.
-        fused = np.clip(np.floor(self.fuse_channels(first, second) + 0.5), 0, 255).astype(np.uint8)
+        fused = np.clip(np.floor(self.fuse_channels(first, second)[:height, :width] + 0.5), 0, 255).astype(np.uint8)
         return fused[..., 0] if count == 1 else fused
 
 
@@ -89,10 +95,11 @@ def grey_levels(channels: Channels) -> Plane:
     return channels[..., 0] if channels.shape[2] == 1 else grey(channels.astype(np.uint8)) * 255
 
 
-def padded(plane: Plane, multiple: int) -> Plane:
-    """``plane`` mirrored at the bottom and the right to sides that are multiples of ``multiple``."""
-    height, width = plane.shape
-    return np.pad(plane, ((0, -height % multiple), (0, -width % multiple)), mode="symmetric")
+def padded(plane: Channels, multiple: int = 1, *, least: int = 1) -> Channels:
+    """``plane``, H x W [x C], mirrored at the bottom and the right to sides of ``least`` or more, multiples of ``multiple``."""
+    added = [max(least, side) - side for side in plane.shape[:2]]
+    added = [more + -(side + more) % multiple for side, more in zip(plane.shape[:2], added, strict=True)]
+    return np.pad(plane, [*((0, more) for more in added), *((0, 0) for _ in plane.shape[2:])], mode="symmetric")
 
 
 def choose_larger(near: NDArray[Any], far: NDArray[Any], *, window: int = 1, verify: bool = False) -> NDArray[Any]:
