@@ -17,9 +17,9 @@ from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from ufafuse.runtime.batches.task import Task
+    from ufafuse.runtime.files import FileOptions, Outcome
     from ufafuse.runtime.folders import FileGroup
     from ufafuse.runtime.fuser import Fuser
-    from ufafuse.runtime.jobs import FileOptions, Outcome
     from ufafuse.runtime.stack import StackOptions
 
 

@@ -8,8 +8,8 @@ from typing import Protocol
 from ufafuse.runtime.atonce import in_order
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import OutputError, UfaError
+from ufafuse.runtime.files import FileOptions, Outcome, fuse_files
 from ufafuse.runtime.fuser import Fuser
-from ufafuse.runtime.jobs import FileOptions, Outcome, fuse_files
 from ufafuse.runtime.memory.budget import SURELY_ENOUGH
 from ufafuse.runtime.memory.usage import available_bytes
 from ufafuse.runtime.outputs import Outputs

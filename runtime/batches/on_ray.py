@@ -22,8 +22,8 @@ from ufafuse.runtime.batches.task import BatchPlan, Task, failed, fuse_task
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
+from ufafuse.runtime.files import Outcome
 from ufafuse.runtime.fuser import Fuser
-from ufafuse.runtime.jobs import Outcome
 from ufafuse.runtime.models import FOLDER
 
 LOCAL = "local"

@@ -14,9 +14,9 @@ from ufafuse.runtime.atonce import in_order
 from ufafuse.runtime.batches.storage import fetch, head, joined, present, put, url_of
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import OutputError, UfaError
+from ufafuse.runtime.files import FileOptions, Outcome, fuse_files
 from ufafuse.runtime.folders import HEADER, SHARE_AT_ONCE, FileGroup, memory_for_pair, pairs_at_once
 from ufafuse.runtime.fuser import Fuser
-from ufafuse.runtime.jobs import FileOptions, Outcome, fuse_files
 from ufafuse.runtime.memory.usage import available_bytes
 from ufafuse.runtime.outputs import Outputs
 from ufafuse.runtime.stack import StackOptions

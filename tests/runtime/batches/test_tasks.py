@@ -7,8 +7,8 @@ import pytest
 from ufafuse.runtime.batches.storage import joined, mirrored, present, shown, url_of
 from ufafuse.runtime.batches.task import BatchPlan, Task, fuse_task, fuse_tasks, sort_out, tasks_of
 from ufafuse.runtime.errors import InputError, OutputError
+from ufafuse.runtime.files import FileOptions
 from ufafuse.runtime.folders import fuse_folder
-from ufafuse.runtime.jobs import FileOptions
 from ufafuse.runtime.pairs import find_pairs
 from ufafuse.runtime.pictures.write import WriteOptions
 
