@@ -18,8 +18,8 @@ from ufafuse.commands.cli import build_app
 from ufafuse.commands.stream import seconds_from
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fuser import Fusion
+from ufafuse.runtime.stream.drawn_numbers import read_number
 from ufafuse.runtime.stream.frames import NEAR, SIDES
-from ufafuse.runtime.stream.marks import read_number
 
 UFA = [sys.executable, "-c", "from ufafuse.commands.cli import main; main()", "stream"]
 COPY = ["--model", "copy"]

@@ -12,8 +12,8 @@ import pytest
 
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.images import read_image
+from ufafuse.runtime.stream.drawn_numbers import read_number
 from ufafuse.runtime.stream.frames import NEAR, Frame, FusedPair, Pair
-from ufafuse.runtime.stream.marks import read_number
 from ufafuse.runtime.stream.sinks import FolderSink, HttpSink, MatroskaSink, OpenCvSink, SinkOptions, sink_from_text
 from ufafuse.runtime.stream.sinks.matroska import MatroskaWriter
 from ufafuse.runtime.stream.sinks.video import EightBit
