@@ -14,8 +14,8 @@ from ufafuse.runtime.pixels import check_pixels, declared_size
 from ufafuse.runtime.stream.frames import Frame
 from ufafuse.runtime.stream.sources.base import BrokenFrame, Source, SourceLost
 from ufafuse.runtime.stream.sources.fetch import Connection, Refused
+from ufafuse.runtime.stream.sources.multipart import PartReader
 from ufafuse.runtime.stream.sources.opencv import UrlSource
-from ufafuse.runtime.stream.sources.parts import PartReader
 from ufafuse.runtime.stream.sources.secrets import without_password
 
 _OPEN_SECONDS = 10.0  # from asking to the answer's headers
