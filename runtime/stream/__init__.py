@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ufafuse.runtime.stream.feed import Event, RetryPolicy
-    from ufafuse.runtime.stream.frames import Frame, FusedPair, Pair
+    from ufafuse.runtime.stream.messages import Frame, FusedPair, Pair
     from ufafuse.runtime.stream.options import PipelineOptions
     from ufafuse.runtime.stream.pipeline import Pipeline
     from ufafuse.runtime.stream.sinks import FolderSink, HttpSink, MatroskaSink, OpenCvSink, Sink, sink_from_text
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "Event": "feed",
     "FolderSink": "sinks",
-    "Frame": "frames",
-    "FusedPair": "frames",
+    "Frame": "messages",
+    "FusedPair": "messages",
     "HttpSink": "sinks",
     "IterableSource": "sources",
     "MatroskaSink": "sinks",
     "OpenCvSink": "sinks",
-    "Pair": "frames",
+    "Pair": "messages",
     "Pipeline": "pipeline",
     "PipelineOptions": "options",
     "PushSource": "sources",

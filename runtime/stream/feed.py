@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError, UfaError
 from ufafuse.runtime.pfnc import BrokenBuffer
-from ufafuse.runtime.stream.frames import SIDES, Frame, fault_in, size_of
+from ufafuse.runtime.stream.messages import SIDES, Frame, fault_in, size_of
 from ufafuse.runtime.stream.moments import Moments
 from ufafuse.runtime.stream.opening import closed, trouble_of
 from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source, SourceLost

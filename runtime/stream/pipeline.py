@@ -12,8 +12,8 @@ from typing import Any
 
 from ufafuse.runtime.errors import InputError, OutputError, UfaError
 from ufafuse.runtime.stream.feed import Event, SourceReader
-from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES, FusedPair, Pair, fault_of
 from ufafuse.runtime.stream.judge import Judge
+from ufafuse.runtime.stream.messages import FAR, NEAR, SIDES, FusedPair, Pair, fault_of
 from ufafuse.runtime.stream.opening import OPEN_SECONDS, Opening, closed, trouble_of
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pairqueue import PairQueue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from ufafuse.runtime.stream.frames import SIDES
+from ufafuse.runtime.stream.messages import SIDES
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from ufafuse.runtime.stream.feed import SourceReader
-from ufafuse.runtime.stream.frames import SIDES
+from ufafuse.runtime.stream.messages import SIDES
 from ufafuse.runtime.stream.pairqueue import PairQueue
 
 

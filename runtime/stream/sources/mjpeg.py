@@ -11,7 +11,7 @@ import numpy as np
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pixels import check_pixels, declared_size
-from ufafuse.runtime.stream.frames import Frame
+from ufafuse.runtime.stream.messages import Frame
 from ufafuse.runtime.stream.sources.base import BrokenFrame, Source, SourceLost
 from ufafuse.runtime.stream.sources.fetch import Connection, Refused
 from ufafuse.runtime.stream.sources.multipart import PartReader

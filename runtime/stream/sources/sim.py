@@ -15,7 +15,7 @@ from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pixels import check_pixels, most_pixels
 from ufafuse.runtime.stream.drawn_numbers import clear_numbers, draw_number
-from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES, Frame
+from ufafuse.runtime.stream.messages import FAR, NEAR, SIDES, Frame
 from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source, SourceLost
 from ufafuse.runtime.stream.sources.params import Params
 

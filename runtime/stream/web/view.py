@@ -8,7 +8,7 @@ from http import HTTPStatus
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from ufafuse.runtime.stream.frames import FusedPair, size_of
+from ufafuse.runtime.stream.messages import FusedPair, size_of
 from ufafuse.runtime.stream.web.broadcast import Broadcast
 from ufafuse.runtime.stream.web.headers import policy_for
 from ufafuse.runtime.stream.web.metrics import CONTENT_TYPE, metrics_text

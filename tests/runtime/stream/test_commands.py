@@ -19,7 +19,7 @@ from ufafuse.commands.stream import seconds_from
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fuser import Fusion
 from ufafuse.runtime.stream.drawn_numbers import read_number
-from ufafuse.runtime.stream.frames import NEAR, SIDES
+from ufafuse.runtime.stream.messages import NEAR, SIDES
 
 UFA = [sys.executable, "-c", "from ufafuse.commands.cli import main; main()", "stream"]
 COPY = ["--model", "copy"]

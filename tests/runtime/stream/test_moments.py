@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ufafuse.runtime.stream.feed import RetryPolicy
-from ufafuse.runtime.stream.frames import FAR, NEAR, Frame, FusedPair, Pair
+from ufafuse.runtime.stream.messages import FAR, NEAR, Frame, FusedPair, Pair
 from ufafuse.runtime.stream.moments import Moments, Timeline
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pairing import NearestPairing

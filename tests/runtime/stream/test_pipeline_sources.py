@@ -11,7 +11,7 @@ import pytest
 
 from ufafuse.runtime.stream.drawn_numbers import read_number
 from ufafuse.runtime.stream.feed import RetryPolicy
-from ufafuse.runtime.stream.frames import FAR, NEAR
+from ufafuse.runtime.stream.messages import FAR, NEAR
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.sinks import MatroskaSink

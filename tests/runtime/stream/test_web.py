@@ -21,7 +21,7 @@ from uvicorn.protocols.http import h11_impl
 
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.stream.drawn_numbers import read_number
-from ufafuse.runtime.stream.frames import FAR, NEAR, Frame, FusedPair, Pair
+from ufafuse.runtime.stream.messages import FAR, NEAR, Frame, FusedPair, Pair
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.sinks import HttpSink
