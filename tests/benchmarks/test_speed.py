@@ -14,7 +14,7 @@ from ufafuse.benchmarks.speed import bench as bench_module
 from ufafuse.benchmarks.speed import fresh, opening, peaks, report, runners, timing, trtexec, work
 from ufafuse.benchmarks.speed.bench import bench
 from ufafuse.benchmarks.speed.floor import floor_entry
-from ufafuse.benchmarks.speed.frames import batch
+from ufafuse.benchmarks.speed.inputs import batch
 from ufafuse.benchmarks.speed.opening import open_runner
 from ufafuse.benchmarks.speed.plan import Plan
 from ufafuse.benchmarks.speed.runners import RunnerSpec
