@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ufafuse.export.frames import synthetic_pair
 from ufafuse.export.stack_check import STACK_ROLES, StackRun, stack_cases
+from ufafuse.export.synthetic import synthetic_pair
 from ufafuse.network.base import Network
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.arrays import Bytes
