@@ -16,8 +16,8 @@ from ufafuse.export.engine import engine_from_onnx
 from ufafuse.export.formats.known import FORMATS
 from ufafuse.export.formats.opening import open_artefact
 from ufafuse.export.onnx_export import onnx_from_weights, report_path
+from ufafuse.export.overview import TIMED_RUNS, ArtefactRow, write_report
 from ufafuse.export.profiles import Profile
-from ufafuse.export.report import TIMED_RUNS, ArtefactRow, write_report
 from ufafuse.export.verify import load_pairs, pack_reference, reference_cases
 from ufafuse.network.spec import RivalSpec, Spec
 from ufafuse.network.weights import load_weights

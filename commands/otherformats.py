@@ -7,7 +7,7 @@ from ufafuse.export.form import FREE, Form
 from ufafuse.export.formats.base import Format
 from ufafuse.export.formats.exporting import Cases, format_from_weights
 from ufafuse.export.formats.known import FORMATS, NOT_HAD
-from ufafuse.export.report import ArtefactRow
+from ufafuse.export.overview import ArtefactRow
 from ufafuse.network.spec import Spec
 from ufafuse.runtime.artefact import check_files, read_manifest, sha256_of
 from ufafuse.runtime.errors import InputError, ModelError, UfaError

@@ -12,7 +12,7 @@ from ufafuse.commands import everything, otherformats
 from ufafuse.commands.cli import build_app
 from ufafuse.commands.everything import export_all
 from ufafuse.export.onnx_export import report_path
-from ufafuse.export.report import ArtefactRow, markdown
+from ufafuse.export.overview import ArtefactRow, markdown
 from ufafuse.runtime import console
 from ufafuse.runtime.backends.tensorrt import vendor
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputError
