@@ -19,7 +19,7 @@ from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.backends.tensorrt import graphs
 from ufafuse.runtime.backends.tensorrt.counters import layers_from
 from ufafuse.runtime.backends.tensorrt.cuda import DeviceBuffer, Gpu
-from ufafuse.runtime.backends.tensorrt.engine import Engine, Shape, load_module
+from ufafuse.runtime.backends.tensorrt.execution import Engine, Shape, load_module
 from ufafuse.runtime.backends.tensorrt.lanes import Lane, Launch
 from ufafuse.runtime.backends.tensorrt.manifest import EngineFacts, check_precision
 from ufafuse.runtime.callbacks import ignored

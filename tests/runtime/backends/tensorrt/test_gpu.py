@@ -10,7 +10,7 @@ import pytest
 from ufafuse.runtime.artefact import manifest_path
 from ufafuse.runtime.backends.tensorrt import cuda
 from ufafuse.runtime.backends.tensorrt.drivers import BINDINGS, installed_bindings
-from ufafuse.runtime.backends.tensorrt.engine import cache_path
+from ufafuse.runtime.backends.tensorrt.execution import cache_path
 from ufafuse.runtime.checks.tolerances import tolerance_for
 from ufafuse.runtime.errors import BackendError, ModelError, UfaError
 from ufafuse.runtime.machine import gpus
