@@ -260,7 +260,7 @@ def _request(asked: LiveRequest) -> "StreamRequest":
     from ufafuse.runtime.bayer import pattern_from
     from ufafuse.runtime.stream.app import StreamRequest
     from ufafuse.runtime.stream.feed import RetryPolicy
-    from ufafuse.runtime.stream.fusing import LiveFuserOptions
+    from ufafuse.runtime.stream.live_fuser import LiveFuserOptions
     from ufafuse.runtime.stream.options import PipelineOptions
     from ufafuse.runtime.stream.sinks import SinkOptions
 

@@ -15,8 +15,8 @@ from ufafuse.runtime.pixels import most_pixels
 from ufafuse.runtime.signals import counted_signals
 from ufafuse.runtime.stream.alarms import AlarmEvent, alarms_from
 from ufafuse.runtime.stream.feed import Event
-from ufafuse.runtime.stream.fusing import LiveFuser, LiveFuserOptions
 from ufafuse.runtime.stream.judge import Judge
+from ufafuse.runtime.stream.live_fuser import LiveFuser, LiveFuserOptions
 from ufafuse.runtime.stream.messages import FAR, NEAR, plane_names
 from ufafuse.runtime.stream.notify import CommandNotifier, MqttNotifier
 from ufafuse.runtime.stream.options import PipelineOptions

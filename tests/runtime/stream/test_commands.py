@@ -170,7 +170,7 @@ def test_a_network_is_warm_before_the_first_frame_is_read():
             pass
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ufafuse.runtime.stream.fusing.Fuser", Network)
+        patch.setattr("ufafuse.runtime.stream.live_fuser.Fuser", Network)
         done = ufa(*sim(), "--frames", "2", "--json")
     assert done.exit_code == 0, done.stderr
     assert fused[0] == fused[1] == ((96, 192, 3), 0)
