@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.backends.tensorrt.cuda import DeviceBuffer, Gpu
+from ufafuse.runtime.backends.tensorrt.cuda_graphs import CudaGraph
 from ufafuse.runtime.backends.tensorrt.execution import Context, CountingContext, Engine, EngineTensor, Shape
-from ufafuse.runtime.backends.tensorrt.graphs import CudaGraph
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 Stream: TypeAlias = Any  # bindings of CUDA have no types
