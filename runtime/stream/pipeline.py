@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ufafuse.runtime.errors import InputError, OutputError, UfaError
-from ufafuse.runtime.stream.feed import Event, SourceReader
 from ufafuse.runtime.stream.judge import Judge
 from ufafuse.runtime.stream.messages import FAR, NEAR, SIDES, FusedPair, Pair, fault_of
 from ufafuse.runtime.stream.opening import OPEN_SECONDS, Opening, closed, trouble_of
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pairqueue import PairQueue
+from ufafuse.runtime.stream.reader import Event, SourceReader
 from ufafuse.runtime.stream.sinks.base import Sink
 from ufafuse.runtime.stream.sources.base import Source, SourceLost
 from ufafuse.runtime.stream.stats import Meter, resident_mib

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
 
-    from ufafuse.runtime.stream.feed import Event
+    from ufafuse.runtime.stream.reader import Event
 
 _PLAIN_EVERY = 30.0  # seconds between lines where stderr is no terminal, such as a journal
 

@@ -6,9 +6,9 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from ufafuse.runtime.stream.feed import SourceReader
 from ufafuse.runtime.stream.messages import SIDES
 from ufafuse.runtime.stream.pairqueue import PairQueue
+from ufafuse.runtime.stream.reader import SourceReader
 
 
 class Watcher:
