@@ -20,8 +20,8 @@ from ufafuse.runtime.backends.tensorrt import graphs
 from ufafuse.runtime.backends.tensorrt.counters import layers_from
 from ufafuse.runtime.backends.tensorrt.cuda import DeviceBuffer, Gpu
 from ufafuse.runtime.backends.tensorrt.execution import Engine, Shape, load_module
+from ufafuse.runtime.backends.tensorrt.facts import EngineFacts, check_precision
 from ufafuse.runtime.backends.tensorrt.lanes import Lane, Launch
-from ufafuse.runtime.backends.tensorrt.manifest import EngineFacts, check_precision
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import BackendError
 from ufafuse.runtime.layers import Layer
