@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ufafuse.calibration.convolutions import conv_layers
 from ufafuse.calibration.costs import shares_of_work
 from ufafuse.calibration.crops import CropOptions, PairCrop, crops_from_images, crops_from_pairs, hard_crops
 from ufafuse.calibration.equalise import equalised, measure_factors
 from ufafuse.calibration.judge import GraphJudge
-from ufafuse.calibration.layers import conv_layers
 from ufafuse.calibration.quantizers import QuantizerOptions, with_quantizers
 from ufafuse.calibration.ranges import RangeMethod, Ranges, measure_ranges
 from ufafuse.calibration.search import LayerChoice, fewest_kept, sensitivity, without_slow

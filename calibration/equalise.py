@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.calibration.convolutions import ConvLayer, conv_layers
 from ufafuse.calibration.crops import PairCrop
-from ufafuse.calibration.layers import ConvLayer, conv_layers
 from ufafuse.calibration.probe import Probe
 from ufafuse.calibration.ranges import model_inputs
 from ufafuse.runtime.errors import ModelError

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.calibration.layers import ConvLayer, conv_layers
+from ufafuse.calibration.convolutions import ConvLayer, conv_layers
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.calibration.convolutions import ConvLayer, conv_layers
 from ufafuse.calibration.crops import PairCrop
-from ufafuse.calibration.layers import ConvLayer, conv_layers
 from ufafuse.calibration.quantizers import Range
 from ufafuse.runtime.artefact import Manifest, write_json
 from ufafuse.runtime.callbacks import ignored
