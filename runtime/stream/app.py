@@ -21,11 +21,11 @@ from ufafuse.runtime.stream.notify import CommandNotifier, MqttNotifier
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.reader import Event
-from ufafuse.runtime.stream.service import Notifier
 from ufafuse.runtime.stream.sinks import Sink, SinkOptions, sink_from_text
 from ufafuse.runtime.stream.sinks.beside import BesideSink
 from ufafuse.runtime.stream.sources import FolderSource, PacedSource, Source, source_from_text
 from ufafuse.runtime.stream.status import StatusLine, line_of
+from ufafuse.runtime.stream.systemd import Notifier
 from ufafuse.runtime.stream.web.address import parse_address
 
 if TYPE_CHECKING:
