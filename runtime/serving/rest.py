@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from ufafuse.runtime.errors import InputError, UfaError
-from ufafuse.runtime.serving import plain
+from ufafuse.runtime.serving import forms
 from ufafuse.runtime.serving.admission import Refusal, Ticket
 from ufafuse.runtime.serving.guard import HEALTH, Guard
 from ufafuse.runtime.serving.infer import Inference, Inferred, infer
@@ -119,7 +119,7 @@ async def _index(request: Request) -> Response:
 
 
 async def _fuse(request: Request) -> Response:
-    return await served(request, "fuse", plain.fuse)
+    return await served(request, "fuse", forms.fuse)
 
 
 async def _infer(request: Request) -> Response:

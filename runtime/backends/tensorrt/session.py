@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest
-from ufafuse.runtime.backends.tensorrt import graphs
+from ufafuse.runtime.backends.tensorrt import cuda_graphs
 from ufafuse.runtime.backends.tensorrt.counters import layers_from
 from ufafuse.runtime.backends.tensorrt.cuda import DeviceBuffer, Gpu
 from ufafuse.runtime.backends.tensorrt.execution import Engine, Shape, load_module
@@ -135,7 +135,7 @@ class TensorRtSession(Session):
         """Deserialise, make the lanes and warm every profile, so that no frame pays for it."""
         self._engine = engine = Engine(module, self._facts, plan)
         self._inputs = {name: tensor for name, tensor in engine.tensors().items() if tensor.is_input}
-        self._captures = graphs.available() and not engine.captures_graphs_itself
+        self._captures = cuda_graphs.available() and not engine.captures_graphs_itself
         self._scratch.reserve(max(1, engine.scratch_bytes))
         self._stream = self._gpu.stream()
         for _ in range(self._count):
@@ -213,7 +213,7 @@ class TensorRtSession(Session):
         try:
             with self._queueing:
                 lane.capture(job, self._stream)
-        except graphs.CaptureError as error:
+        except cuda_graphs.CaptureError as error:
             self._captures = False
             self._tell(f"no CUDA graphs: {error}")
 
