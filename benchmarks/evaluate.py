@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from ufafuse.benchmarks.contestants import Contestant, FusedPair, alike
+from ufafuse.benchmarks.contestants import Contestant, FusedPicture, alike
 from ufafuse.benchmarks.metrics import JUDGES, METRICS, STACK_METRICS, TRUTH_METRICS, as_levels, score
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
@@ -282,7 +282,7 @@ def _fuse_and_score(contestant: Contestant, pair: PairPaths, how: _How) -> EvalR
     return _score(contestant.name, pair, fused, how)
 
 
-def _score(method: str, pair: PairPaths, fused: FusedPair, how: _How) -> EvalRow:
+def _score(method: str, pair: PairPaths, fused: FusedPicture, how: _How) -> EvalRow:
     try:
         if how.pictures is not None:
             path = picture_path(how.pictures, method, pair.name)

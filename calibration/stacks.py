@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ufafuse.calibration.crops import drawn_frames
 from ufafuse.calibration.equalise import Factors, equalised
 from ufafuse.calibration.quantizers import Range
-from ufafuse.calibration.ranges import Inputs, Method, layer_ranges
+from ufafuse.calibration.ranges import Inputs, RangeMethod, layer_ranges
 from ufafuse.export.onnx_export import Companions
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.export.stack_check import scoring_inputs, weighed
@@ -74,7 +74,7 @@ class Stacks:
         *first, last = (str(len(frames)) for frames in self._drawn)
         return f"{len(self._drawn)} drawn stacks of {', '.join(first)} and {last} frames"
 
-    def ranges(self, factors: Factors, method: Method) -> dict[str, Range]:
+    def ranges(self, factors: Factors, method: RangeMethod) -> dict[str, Range]:
         """What the layers of both graphs see, after `equalised` with these factors."""
         found: dict[str, Range] = {}
         inputs: dict[str, list[Inputs]] = {"encode": [], "score": []}

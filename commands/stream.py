@@ -259,9 +259,9 @@ def _request(asked: LiveRequest) -> "StreamRequest":
     from ufafuse.commands.quantities import megabytes_from
     from ufafuse.runtime.bayer import pattern_from
     from ufafuse.runtime.stream.app import StreamRequest
-    from ufafuse.runtime.stream.feed import RetryPolicy
-    from ufafuse.runtime.stream.fusing import LiveFuserOptions
+    from ufafuse.runtime.stream.live_fuser import LiveFuserOptions
     from ufafuse.runtime.stream.options import PipelineOptions
+    from ufafuse.runtime.stream.reader import RetryPolicy
     from ufafuse.runtime.stream.sinks import SinkOptions
 
     if asked.as_json and asked.out == "-":

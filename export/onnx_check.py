@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from ufafuse.export.describing import describe
 from ufafuse.export.form import FREE, Form
-from ufafuse.export.frames import check_sizes, stress_frames, synthetic_pair
 from ufafuse.export.opencv_graph import for_opencv
 from ufafuse.export.opencv_session import OpenCvSession
 from ufafuse.export.opsets import lowered
 from ufafuse.export.signatures import Signature
 from ufafuse.export.stack_check import STACK_ROLES, StackRun, stack_cases
+from ufafuse.export.synthetic import check_sizes, stress_frames, synthetic_pair
 from ufafuse.export.verify import reference_cases
 from ufafuse.network.base import Network
 from ufafuse.network.model import FusionNet

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ufafuse.export.frames import synthetic_pair
 from ufafuse.export.stack_check import STACK_ROLES, StackRun, stack_cases
+from ufafuse.export.synthetic import synthetic_pair
 from ufafuse.network.base import Network
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.arrays import Bytes
@@ -41,7 +41,7 @@ _SYNTHETIC_SIZES: tuple[Size, ...] = ((260, 260), (131, 97), (64, 320))
 
 
 @dataclass(frozen=True)
-class Prepared:
+class References:
     """What an artefact is held against, computed once for every engine.
 
     Args:
@@ -74,7 +74,7 @@ def prepared(
     pairs: Path | None = None,
     sizes: Sequence[Size] = (),
     max_pairs: int | None = None,
-) -> Prepared:
+) -> References:
     """Compute with PyTorch what an artefact is to give; arguments and errors as `verify_against_weights`."""
     manifest = read_manifest(artefact)
     check_lineage(artefact, manifest, weights)
@@ -89,7 +89,7 @@ def prepared(
     frames = load_pairs(pairs, sizes=sizes, max_pairs=max_pairs)
     of_stacks = role in STACK_ROLES
     cases = list((stack_cases if of_stacks else reference_cases)(net, frames, noise=manifest.precision == "fp32"))
-    return Prepared(artefact, weights, net, cases, StackRun(net) if of_stacks else None)
+    return References(artefact, weights, net, cases, StackRun(net) if of_stacks else None)
 
 
 def verify_against_weights(

@@ -10,16 +10,16 @@ import numpy as np
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.bayer import demosaiced
-from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.checks.result import check_between
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.fixed import check_size, fixed_size, not_one_at_a_time
 from ufafuse.runtime.frames import FrameKind, check_frames, check_out, pack, unpack, with_beyond
 from ufafuse.runtime.levels import Levels, kind_with_levels, white_of_mosaics
-from ufafuse.runtime.memory.budget import Budget, Tile, Trials
+from ufafuse.runtime.memory.budget import Budget, TileOption, Trials
 from ufafuse.runtime.memory.malloc import return_freed
-from ufafuse.runtime.memory.tiled import OnTile, TiledModel, layout_for
+from ufafuse.runtime.memory.tiled import TiledModel, layout_for
 from ufafuse.runtime.memory.tiling import Grid, grid_of_step
 from ufafuse.runtime.models import model_path
 from ufafuse.runtime.precision import preferred_precision
@@ -91,7 +91,7 @@ class Fuser:
         streams: int | None = None,
         provider: str = "cpu",
         max_memory: float | None = None,
-        tile: Tile = "auto",
+        tile: TileOption = "auto",
         cache: bool = True,
         self_test: bool = False,
     ) -> None:
@@ -210,7 +210,7 @@ class Fuser:
         out: Array | None = None,
         levels: Levels | None = None,
         want_map: bool = False,
-        on_tile: OnTile = ignored,
+        on_tile: OnCount = ignored,
     ) -> Fusion:
         """As `fuse`, with all that is known about the result.
 
@@ -301,7 +301,7 @@ class Fuser:
         """The windows in which frames of a stack are seen, beside ``state`` bytes; None: whole. Raises: as `Budget.planned`."""
         return self._budget.planned(size, int(state), trials)
 
-    def _leave_memory_to_the_engine(self, tile: Tile) -> None:
+    def _leave_memory_to_the_engine(self, tile: TileOption) -> None:
         """An engine's memory is the GPU's, and its profile says which frames it takes: nothing is measured or cut unasked."""
         if self._budget.limit is not None:
             self.session.close()
@@ -312,7 +312,7 @@ class Fuser:
         if tile == "auto":
             self._budget = Budget("off")
 
-    def _check_fixed(self, tile: Tile) -> None:
+    def _check_fixed(self, tile: TileOption) -> None:
         """A file of fixed sizes takes whole frames of its own size, one pair at a time: nothing is measured or cut."""
         problem = not_one_at_a_time(self.model, self.session.manifest)
         fixed = fixed_size(self.session.manifest) is not None

@@ -15,12 +15,12 @@ import numpy as np
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.bayer import demosaiced
+from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import FrameKind, frame_names
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.levels import kind_with_levels, white_of_mosaics
 from ufafuse.runtime.lights import BLOOMED, bloomed_share
-from ufafuse.runtime.memory.tiled import OnTile
 from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.registration.align import Crop, best_covered, chained, estimate_neighbours, moved_like
 from ufafuse.runtime.registration.conflict import Conflicts
@@ -67,7 +67,7 @@ def fuse_stack(
     fuser: Fuser,
     frames: Sequence[Array],
     options: StackOptions | None = None,
-    on_tile: OnTile = lambda _done, _total: None,
+    on_tile: OnCount = ignored,
 ) -> Stacked:
     """Fuse two frames or a whole focus stack, given in the order of focus.
 
@@ -137,7 +137,7 @@ def made_comparable(fuser: Fuser, frames: list[Array], options: StackOptions) ->
     return frames, result
 
 
-def folded(fuser: Fuser, frames: list[Array], options: StackOptions, result: Stacked, on_tile: OnTile) -> Stacked:
+def folded(fuser: Fuser, frames: list[Array], options: StackOptions, result: Stacked, on_tile: OnCount) -> Stacked:
     """What `fuse_stack` does with what `made_comparable` gave: the frames, let go one by one, become ``result``'s picture."""
     _fold(fuser, frames, options, result, on_tile)
     if result.grid is not None and result.grid.work > _WORTH_A_WORD:
@@ -198,7 +198,7 @@ def _confidence(frames: list[Array], kind: FrameKind) -> Weights:
     return best
 
 
-def _fold(fuser: Fuser, frames: list[Array], options: StackOptions, result: Stacked, on_tile: OnTile) -> None:
+def _fold(fuser: Fuser, frames: list[Array], options: StackOptions, result: Stacked, on_tile: OnCount) -> None:
     """Fuse pair by pair; each picture is let go as soon as it is fused."""
     count = len(frames)
     pictures: dict[int, Array] = dict(enumerate(frames))

@@ -13,7 +13,7 @@ from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pairs import find_pairs
-from ufafuse.train.degrade import LensOptions, Pair, drawn_focus, lens_pair, paper_pair, paper_size
+from ufafuse.train.degrade import LensOptions, TrainingPair, drawn_focus, lens_pair, paper_pair, paper_size
 from ufafuse.train.photos import colour
 
 THRESHOLD = 127  # labels above it are the near object
@@ -83,7 +83,7 @@ class PairDataset(Dataset[tuple[Array, Array, Array]]):
         pair = self.pair(index)
         return pair.near, pair.far, pair.truth
 
-    def pair(self, index: int) -> Pair:
+    def pair(self, index: int) -> TrainingPair:
         """Draw pair `index`."""
         rng = np.random.default_rng((self.seed, index))
         photo = self._photo(index)
@@ -94,7 +94,7 @@ class PairDataset(Dataset[tuple[Array, Array, Array]]):
         if self.options.flip:
             quarters, mirror = int(rng.integers(4)), rng.random() < 0.5
             near, far, truth = (_turned(frame, quarters, mirror=mirror) for frame in (near, far, truth))
-        return Pair(near, far, truth)
+        return TrainingPair(near, far, truth)
 
     def name(self, index: int) -> str:
         """Return the name of the photograph that pair `index` shows."""
@@ -106,16 +106,16 @@ class PairDataset(Dataset[tuple[Array, Array, Array]]):
             self._order = (epoch, np.random.default_rng((self.seed, epoch, 1)).permutation(len(self.photos)))
         return int(self._order[1][position])
 
-    def _paper(self, photo: int, rng: np.random.Generator) -> Pair:
+    def _paper(self, photo: int, rng: np.random.Generator) -> TrainingPair:
         picture, label = self.photos[photo]
         crop, size = self.options.crop, paper_size(rng)
         top, left = _corner(label, crop, rng)
         window = (top - PAPER_MARGIN, left - PAPER_MARGIN, crop + 2 * PAPER_MARGIN)
         pair = paper_pair(_window(picture, *window), focus_map(_window(label, *window)), size)
         inner = (slice(PAPER_MARGIN, -PAPER_MARGIN),) * 2
-        return Pair(pair.near[inner], pair.far[inner], pair.truth[inner])
+        return TrainingPair(pair.near[inner], pair.far[inner], pair.truth[inner])
 
-    def _lens(self, photo: int, rng: np.random.Generator) -> Pair:
+    def _lens(self, photo: int, rng: np.random.Generator) -> TrainingPair:
         options, (picture, label) = self.options.options, self.photos[photo]
         zoom = 1.0
         if rng.random() < options.zoom:
@@ -195,7 +195,7 @@ class NamedPair:
     """A pair to validate on, uint8 H x W x 3, BGR."""
 
     name: str
-    pair: Pair
+    pair: TrainingPair
 
 
 def read_pairs(folder: Path) -> list[NamedPair]:
@@ -211,7 +211,7 @@ def read_pairs(folder: Path) -> list[NamedPair]:
         near, far, truth = (colour(read_image(path)) for path in (paths.near, paths.far, paths.truth))
         if not near.shape == far.shape == truth.shape:
             raise InputError(f"{folder}: the pictures of pair {paths.name} differ in size.")
-        pairs.append(NamedPair(paths.name, Pair(near, far, truth)))
+        pairs.append(NamedPair(paths.name, TrainingPair(near, far, truth)))
     return pairs
 
 

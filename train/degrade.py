@@ -25,7 +25,7 @@ HALF_FROM = 6.0  # wider blurs are computed at half resolution: nothing fine is 
 
 
 @dataclass(frozen=True)
-class Pair:
+class TrainingPair:
     """Two frames and the all-in-focus picture they should fuse to, uint8 H x W x 3."""
 
     near: Array
@@ -125,15 +125,15 @@ def paper_size(rng: np.random.Generator, group: int | None = None) -> int:
     return int(rng.integers(low, high + 1))
 
 
-def paper_pair(picture: Array, focus: Floats, size: int) -> Pair:
+def paper_pair(picture: Array, focus: Floats, size: int) -> TrainingPair:
     """Make the paper's pair (Eq. 11) with a mean filter of `size` x `size`; the truth is the photograph itself."""
     sharp = _floats(picture)
     blurred = _floats(cv2.blur(sharp, (size, size), borderType=cv2.BORDER_REFLECT_101))
     near, far = mix(sharp, blurred, focus), mix(blurred, sharp, focus)
-    return Pair(to_bytes(near), to_bytes(far), np.array(picture))
+    return TrainingPair(to_bytes(near), to_bytes(far), np.array(picture))
 
 
-def lens_pair(picture: Array, focus: Floats, rng: np.random.Generator, options: LensOptions) -> Pair:
+def lens_pair(picture: Array, focus: Floats, rng: np.random.Generator, options: LensOptions) -> TrainingPair:
     """Make a pair as lenses and cameras do.
 
     `picture` and `focus` come with `options.margin` more pixels on every side than the pair will have, so that the
@@ -157,7 +157,7 @@ def lens_pair(picture: Array, focus: Floats, rng: np.random.Generator, options: 
         scene = _with_bars(scene, rng)
     near, far = _recorded(scene.near, scene.far, rng, options)
     added = mix(_floats(near) - scene.near.clip(0, 255), _floats(far) - scene.far.clip(0, 255), scene.weight)
-    return Pair(near, far, to_bytes(scene.truth + added))
+    return TrainingPair(near, far, to_bytes(scene.truth + added))
 
 
 @dataclass(frozen=True)

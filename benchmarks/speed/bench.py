@@ -19,7 +19,7 @@ from ufafuse.benchmarks.speed.timing import WIDE_SPREAD, Samples, interleaved
 from ufafuse.benchmarks.speed.trtexec import trtexec_row
 from ufafuse.benchmarks.speed.work import Work, count_work
 from ufafuse.runtime.artefact import read_manifest, tool_versions
-from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
 from ufafuse.runtime.kinds import stem_of
@@ -60,7 +60,6 @@ def _skipped_as(spec: RunnerSpec) -> str:
     return name + (f", batch {spec.batch}" if spec.batch > 1 else "")
 
 
-OnStep = Callable[[str, int, int], None]
 _STEPS = 3  # of each runner at each size: opened, timed, started cold
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ufafuse.benchmarks.speed.frames import batch
+from ufafuse.benchmarks.speed.inputs import batch
 from ufafuse.benchmarks.speed.runners import Runner, RunnerSpec, require
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import BackendError, InputError

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ufafuse.benchmarks.speed.frames import batch, graph_inputs
+from ufafuse.benchmarks.speed.inputs import batch, graph_inputs
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.layers import Layer
 

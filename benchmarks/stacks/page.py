@@ -16,7 +16,7 @@ from ufafuse.benchmarks.evaluate import EvalRow, Evaluation
 from ufafuse.benchmarks.metrics import SHARES
 from ufafuse.benchmarks.page import CLOSEUPS_FOLDER, Region, html_table
 from ufafuse.benchmarks.published import TableRow
-from ufafuse.benchmarks.stacks.crops import chosen_regions, strip
+from ufafuse.benchmarks.stacks.closeups import chosen_regions, strip
 from ufafuse.benchmarks.stacks.evaluate import BEST
 from ufafuse.benchmarks.stacks.folders import StackPaths
 from ufafuse.benchmarks.stacks.registered import Registered

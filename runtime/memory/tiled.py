@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.artefact import Manifest, read_manifest
-from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.errors import ModelError
 from ufafuse.runtime.frames import FrameKind, pack, unpack, with_beyond
 from ufafuse.runtime.memory.tiling import Grid, round_up
 from ufafuse.runtime.session import Fused, Session, SessionOptions, check_fused, open_session
-
-OnTile = Callable[[int, int], None]
 
 
 def layout_for(session: Session, kind: FrameKind) -> str:
@@ -98,7 +96,7 @@ class TiledModel:
         grid: Grid,
         out: Array,
         weights: NDArray[np.float32] | None = None,
-        on_tile: OnTile = ignored,
+        on_tile: OnCount = ignored,
     ) -> bool:
         """Fuse a pair tile by tile.
 

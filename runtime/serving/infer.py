@@ -18,7 +18,7 @@ from ufafuse.runtime.serving.asking import Asked, asked_from
 from ufafuse.runtime.serving.models import VERSION, Loaded
 from ufafuse.runtime.serving.pictures import Brought, Upload
 from ufafuse.runtime.serving.service import Made, Service
-from ufafuse.runtime.serving.tensors import Output, Tensor, frames_of
+from ufafuse.runtime.serving.tensors import Output, SentTensor, frames_of
 
 # Of Triton's clients, for schedulers that are not ours; `binary_data_output` is REST's.
 _PASSED_OVER = frozenset(
@@ -43,7 +43,7 @@ class Inference:
     model: str
     version: str = ""
     id: str = ""
-    inputs: list[Tensor] = field(default_factory=list)
+    inputs: list[SentTensor] = field(default_factory=list)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     wanted: list[str] = field(default_factory=list)
 
@@ -112,8 +112,8 @@ async def _all_fused(service: Service, loaded: Loaded, brought: list[Brought], u
             task.cancel()
 
 
-def _by_name(tensors: list[Tensor]) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+def _by_name(tensors: list[SentTensor]) -> dict[str, SentTensor]:
+    found: dict[str, SentTensor] = {}
     for tensor in tensors:
         if tensor.name in found:
             raise InputError(f"two inputs are called {tensor.name!r}.")
@@ -121,7 +121,7 @@ def _by_name(tensors: list[Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def _pairs(near: Tensor, far: Tensor, asked: Asked, loaded: Loaded) -> tuple[bool, list[Brought]]:
+def _pairs(near: SentTensor, far: SentTensor, asked: Asked, loaded: Loaded) -> tuple[bool, list[Brought]]:
     """Whether the tensors have an axis for pairs, and the pairs. Raises: InputError, also for what would fail when fused."""
     first, second = near.array(), far.array()
     if first.shape != second.shape or first.dtype != second.dtype:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.files import metadata_of_result
 from ufafuse.runtime.frames import frame_names
 from ufafuse.runtime.fuser import Fuser
-from ufafuse.runtime.jobs import metadata_of_result
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
 from ufafuse.runtime.pictures.decode import decode_picture
 from ufafuse.runtime.pictures.kinds import SNIFFED, kind_of

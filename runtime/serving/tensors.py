@@ -21,7 +21,7 @@ _MOST_AXES = 4
 
 
 @dataclass
-class Tensor:
+class SentTensor:
     """A tensor as a client sent it.
 
     Args:

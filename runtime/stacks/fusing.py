@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.bayer import demosaiced
+from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import FrameKind, check_frames, pack, to_grey, white_level
@@ -40,7 +41,6 @@ from ufafuse.runtime.stacks.registering import Chain, joint_crop
 if TYPE_CHECKING:
     from ufafuse.runtime.fuser import Fuser
 
-OnStep = Callable[[int, int], None]
 
 _FRAME_COPIES = 4  # a frame as it is read, moved, looked at one ahead, and as floats of strips
 _SHARE_FOR_FRAMES = 0.5  # of the memory that the system has left, that frames may be kept in without a budget
@@ -49,9 +49,7 @@ _SHARE_ASIDE = 0.1  # of the memory that the system has left
 _BRIGHTNESS_STEP = 1.04  # from here on a change of exposure between frames is told
 
 
-def fuse_sources(
-    fuser: Fuser, sources: Sequence[FrameSource], options: StackOptions, on_step: OnStep = lambda _done, _total: None
-) -> Stacked:
+def fuse_sources(fuser: Fuser, sources: Sequence[FrameSource], options: StackOptions, on_step: OnCount = ignored) -> Stacked:
     """Fuse a stack whose frames are read when they are needed.
 
     Args:
@@ -159,7 +157,7 @@ def _state_bytes(fuser: Fuser, size: tuple[int, int], kind: FrameKind, frame_byt
 class _Fusion:
     """One stack on its way."""
 
-    def __init__(self, fuser: Fuser, stack: Prepared, options: StackOptions, on_step: OnStep) -> None:
+    def __init__(self, fuser: Fuser, stack: Prepared, options: StackOptions, on_step: OnCount) -> None:
         self._fuser, self._stack, self._options, self._on_step = fuser, stack, options, on_step
         self._steps = 2 * len(stack.sources)
         self._done = 0

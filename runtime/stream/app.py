@@ -14,18 +14,18 @@ from ufafuse.runtime.memory.malloc import frames_in_memory, keep_heap, share_hea
 from ufafuse.runtime.pixels import most_pixels
 from ufafuse.runtime.signals import counted_signals
 from ufafuse.runtime.stream.alarms import AlarmEvent, alarms_from
-from ufafuse.runtime.stream.feed import Event
-from ufafuse.runtime.stream.frames import FAR, NEAR, plane_names
-from ufafuse.runtime.stream.fusing import LiveFuser, LiveFuserOptions
 from ufafuse.runtime.stream.judge import Judge
+from ufafuse.runtime.stream.live_fuser import LiveFuser, LiveFuserOptions
+from ufafuse.runtime.stream.messages import FAR, NEAR, plane_names
 from ufafuse.runtime.stream.notify import CommandNotifier, MqttNotifier
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
-from ufafuse.runtime.stream.service import Notifier
+from ufafuse.runtime.stream.reader import Event
 from ufafuse.runtime.stream.sinks import Sink, SinkOptions, sink_from_text
 from ufafuse.runtime.stream.sinks.beside import BesideSink
 from ufafuse.runtime.stream.sources import FolderSource, PacedSource, Source, source_from_text
 from ufafuse.runtime.stream.status import StatusLine, line_of
+from ufafuse.runtime.stream.systemd import Notifier
 from ufafuse.runtime.stream.web.address import parse_address
 
 if TYPE_CHECKING:

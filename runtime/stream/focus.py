@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from ufafuse.runtime.arrays import Array
-from ufafuse.runtime.stream.frames import FAR, NEAR, Frame
+from ufafuse.runtime.stream.messages import FAR, NEAR, Frame
 
 _GRID = 8
 _SMALL = 64

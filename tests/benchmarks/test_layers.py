@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from ufafuse.benchmarks.speed import bench as bench_module
 from ufafuse.benchmarks.speed import layer_tables, peaks
 from ufafuse.benchmarks.speed.bench import bench
-from ufafuse.benchmarks.speed.frames import graph_inputs
+from ufafuse.benchmarks.speed.inputs import graph_inputs
 from ufafuse.benchmarks.speed.layers import arithmetic_of, counted, group_of, profile_entry
 from ufafuse.benchmarks.speed.opening import open_runner
 from ufafuse.benchmarks.speed.plan import Plan

@@ -5,7 +5,7 @@ import pytest
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fuser import Fusion
 from ufafuse.runtime.registration.live import Registration
-from ufafuse.runtime.stream.fusing import LiveFuser, LiveFuserOptions
+from ufafuse.runtime.stream.live_fuser import LiveFuser, LiveFuserOptions
 from ufafuse.runtime.stream.sources.sim import SimSettings, SimSource
 
 SHIFT = 6
@@ -98,7 +98,7 @@ class StubFuser:
 
 
 def test_the_engine_gives_the_map_only_when_it_is_wanted(monkeypatch):
-    monkeypatch.setattr("ufafuse.runtime.stream.fusing.Fuser", StubFuser)
+    monkeypatch.setattr("ufafuse.runtime.stream.live_fuser.Fuser", StubFuser)
     wanted = [False]
     picture = np.zeros((8, 8, 3), np.uint8)
     with LiveFuser(

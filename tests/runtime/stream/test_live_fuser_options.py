@@ -13,9 +13,9 @@ from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.frames import FrameKind
 from ufafuse.runtime.registration.live_gain import LiveGain
-from ufafuse.runtime.stream.frames import Frame, FusedPair, Pair
-from ufafuse.runtime.stream.fusing import LiveFuser, LiveFuserOptions
 from ufafuse.runtime.stream.judge import Judge
+from ufafuse.runtime.stream.live_fuser import LiveFuser, LiveFuserOptions
+from ufafuse.runtime.stream.messages import Frame, FusedPair, Pair
 from ufafuse.runtime.stream.sinks import FolderSink
 from ufafuse.runtime.stream.sinks.beside import BesideSink
 

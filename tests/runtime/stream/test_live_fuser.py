@@ -3,7 +3,7 @@
 import pytest
 
 from ufafuse.runtime import precision
-from ufafuse.runtime.stream.fusing import LiveFuser, LiveFuserOptions
+from ufafuse.runtime.stream.live_fuser import LiveFuser, LiveFuserOptions
 
 
 @pytest.mark.parametrize("prefer", ["quality", "speed"])

@@ -32,7 +32,7 @@ import numpy as np
 
 from ufafuse.runtime.artefact import atomic_write
 from ufafuse.runtime.backends.tensorrt import counters, vendor
-from ufafuse.runtime.backends.tensorrt.manifest import EngineFacts
+from ufafuse.runtime.backends.tensorrt.facts import EngineFacts
 from ufafuse.runtime.backends.tensorrt.vendor import Vendor
 from ufafuse.runtime.errors import BackendError, ModelError, OutputError
 
