@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ufafuse.export.frames import synthetic_pair
 from ufafuse.export.profiles import Size
-from ufafuse.export.stack_check import STACK_ROLES, StackRun, stack_cases
+from ufafuse.export.stack_check import StackRun, stack_cases
 from ufafuse.network.base import Network
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import Manifest, read_manifest, sha256_of
@@ -32,6 +32,7 @@ from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.fixed import fixed_size
 from ufafuse.runtime.frames import check_pair, to_planes
 from ufafuse.runtime.images import read_image
+from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.pairs import find_pairs
 from ufafuse.runtime.session import SessionOptions
 
