@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.calibration.crops import Crop
-from ufafuse.calibration.layers import Layer, conv_layers
+from ufafuse.calibration.convolutions import ConvLayer, conv_layers
+from ufafuse.calibration.crops import PairCrop
 from ufafuse.calibration.probe import Probe
 from ufafuse.calibration.ranges import model_inputs
 from ufafuse.runtime.errors import ModelError
@@ -39,8 +39,8 @@ class Link:
         activated: LeakyReLU stands between them.
     """
 
-    firsts: tuple[Layer, ...]
-    second: Layer
+    firsts: tuple[ConvLayer, ...]
+    second: ConvLayer
     activated: bool
 
 
@@ -75,7 +75,7 @@ def links(model: "onnx.ModelProto") -> dict[str, Link | None]:
 def measure_factors(
     model: "onnx.ModelProto",
     io: str,
-    crops: Sequence[Crop],
+    crops: Sequence[PairCrop],
     *,
     outputs: bool,
 ) -> dict[str, list[float]]:
@@ -148,7 +148,7 @@ class _Editor:
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         self._biases = {node.name: list(node.input[2:3]) for node in model.graph.node if node.op_type == "Conv"}
 
-    def scale(self, layer: Layer, factors: NDArray[np.float64], *, axis: int) -> None:
+    def scale(self, layer: ConvLayer, factors: NDArray[np.float64], *, axis: int) -> None:
         """Multiply a weight along its output (0) or input (1) channels, the bias along with the former."""
         self._multiply(layer.weight, factors.reshape((-1, 1, 1, 1) if axis == 0 else (1, -1, 1, 1)))
         if axis == 0:

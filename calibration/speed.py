@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.calibration.crops import Crop
+from ufafuse.calibration.crops import PairCrop
 from ufafuse.calibration.ranges import model_inputs
 from ufafuse.runtime.session import Session, SessionOptions, open_session
 
@@ -30,7 +30,7 @@ def race(files: Mapping[str, Path], engine: str, *, threads: int | None = None, 
         The least time of each in ms, for one pair of `SIZE` that is noise.
     """
     frames = np.random.default_rng(0).integers(0, 256, (2, *SIZE, 3), np.uint8)
-    pair = Crop("noise", *frames)
+    pair = PairCrop("noise", *frames)
     with ExitStack() as open_files:
         sessions = {
             name: open_files.enter_context(open_session(path, backend=engine, options=SessionOptions(threads=threads)))

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from ufafuse.calibration.crops import drawn_frames
 from ufafuse.calibration.equalise import Factors, equalised
 from ufafuse.calibration.quantizers import Range
-from ufafuse.calibration.ranges import Inputs, Method, layer_ranges
+from ufafuse.calibration.ranges import Inputs, RangeMethod, layer_ranges
 from ufafuse.export.onnx_export import Companions
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.export.stack_check import channels_first, gathered_inputs, scoring_inputs, weighed
+from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.artefact import Manifest, read_manifest
 from ufafuse.runtime.checks.tolerances import psnr
 from ufafuse.runtime.errors import ModelError
@@ -32,12 +33,11 @@ from ufafuse.runtime.session import Session, SessionOptions, open_session
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-Frames = NDArray[np.uint8]
 ROLES = ("encode", "score")
 _CALIBRATE, _JUDGE = (3, 6, 10), (3, 5, 9)  # frames of each stack
 
 
-def drawn_stacks(counts: Sequence[int], side: int, seed: int) -> list[Frames]:
+def drawn_stacks(counts: Sequence[int], side: int, seed: int) -> list[Bytes]:
     """Stacks of so many frames each, K x side x side x 3 uint8, BGR."""
     draw = np.random.default_rng(seed)
     return [drawn_frames(draw, side, count) for count in counts]
@@ -77,7 +77,7 @@ class Stacks:
         *first, last = (str(len(frames)) for frames in self._drawn)
         return f"{len(self._drawn)} drawn stacks of {', '.join(first)} and {last} frames"
 
-    def ranges(self, factors: Factors, method: Method) -> dict[str, Range]:
+    def ranges(self, factors: Factors, method: RangeMethod) -> dict[str, Range]:
         """What the layers of the graphs that are quantised see, after `equalised` with these factors."""
         found: dict[str, Range] = {}
         inputs: dict[str, list[Inputs]] = {"encode": [], "score": []}
@@ -123,17 +123,17 @@ class Stacks:
                 if role in files
             )
 
-    def _packed(self, frames: Frames) -> NDArray[Any]:
+    def _packed(self, frames: Bytes) -> NDArray[Any]:
         return np.concatenate([pack(frame, check_pair(frame, frame), self._io) for frame in frames])
 
-    def _scoring(self, encode: Session, common: Session, frames: Frames) -> Inputs:
+    def _scoring(self, encode: Session, common: Session, frames: Bytes) -> Inputs:
         """What the scoring graph takes for all frames of a stack, as one batch."""
         packed, planes = self._packed(frames), _planes(frames)
         encoded = encode.infer({"frame": packed})
         gathered = gathered_inputs(encoded, planes, torch.ones_like(planes[:, :1]), self._stride)
         return {"frame": packed, **scoring_inputs(encoded, gathered, common.infer(gathered))}
 
-    def _fused(self, sessions: Sequence[Session], frames: Frames) -> NDArray[np.float32]:
+    def _fused(self, sessions: Sequence[Session], frames: Bytes) -> NDArray[np.float32]:
         """The fused picture in levels, 1 x 3 x H x W, of the three sessions."""
         encode, common, score = sessions
         weights = channels_first(score.infer(self._scoring(encode, common, frames))["weights"])
@@ -142,7 +142,7 @@ class Stacks:
         return fused * np.float32(255)
 
 
-def _planes(frames: Frames) -> torch.Tensor:
+def _planes(frames: Bytes) -> torch.Tensor:
     return torch.from_numpy(np.concatenate([to_planes(frame, check_pair(frame, frame)) for frame in frames]))
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ufafuse.runtime import console
 
 if TYPE_CHECKING:
-    from ufafuse.runtime.batches.task import Plan, Task
+    from ufafuse.runtime.batches.task import BatchPlan, Task
+    from ufafuse.runtime.files import Outcome
     from ufafuse.runtime.fuser import Fuser
-    from ufafuse.runtime.jobs import Outcome
 
 FAILED = "failed.csv"
 _THREADS = 1  # of a worker on a cluster: with as many workers as cores, files are read and written while others fuse
@@ -36,7 +36,7 @@ class Listed:
     pairs: bool
     ray: str | None
     out: Path
-    plan: Plan
+    plan: BatchPlan
     limits: dict[str, Any]
 
 

@@ -11,8 +11,8 @@ from ufafuse.runtime.batches.storage import shown
 
 if TYPE_CHECKING:
     from ufafuse.commands.many import Done
+    from ufafuse.runtime.files import Outcome
     from ufafuse.runtime.fuser import Fuser
-    from ufafuse.runtime.jobs import Outcome
 
 _EXISTS = "exists already"
 _SHOWN = 3  # examples of errors and warnings of one kind

@@ -1,7 +1,7 @@
 """From weights to ONNX files that are verified before they get their names."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,20 @@ from ufafuse.export.graphs import HALF_NOTE, Io
 from ufafuse.export.half import Islands
 from ufafuse.export.islands import choose_islands
 from ufafuse.export.onnx_check import finished, verify_graph
-from ufafuse.export.profiles import Size
 from ufafuse.export.signatures import graph_kind, signature
 from ufafuse.export.tracing import trace
 from ufafuse.network.base import Network
 from ufafuse.network.spec import OCTAVES, RivalSpec, Spec
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import Manifest, atomic_write, sha256_of, tool_versions, write_json
-from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.manifest_entries import STACK_ROLES
+from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.writing import check_new
 
 PRECISIONS = ("fp32", "fp16")
 IOS = ("float", "uint8")
-OnStep = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

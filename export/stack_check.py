@@ -17,13 +17,12 @@ from torch.nn import functional as F  # noqa: N812 - the name everybody knows it
 
 from ufafuse.network.base import Network
 from ufafuse.network.stacknet import StackNet, gather, log_weights, octaves
+from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.checks.cases import Case, bgr_levels
 from ufafuse.runtime.errors import ModelError
 from ufafuse.runtime.fixed import fixed_batch
 from ufafuse.runtime.frames import check_pair, pack, to_planes
 from ufafuse.runtime.session import Session
-
-Bytes = NDArray[np.uint8]
 
 
 def stack_cases(net: Network, pairs: Iterable[tuple[str, Bytes, Bytes]], *, noise: bool) -> Iterator[Case]:

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from ufafuse.network.base import Network
 from ufafuse.network.similarity import ssim
 from ufafuse.network.stacknet import StackNet
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pictures.inputs import natural_key, pictures_in
 from ufafuse.train.data import NamedPair
 from ufafuse.train.loss import psnr
-from ufafuse.train.photos import Picture, colour
+from ufafuse.train.photos import colour
 from ufafuse.train.stacks import Stack
 from ufafuse.train.validate import SAMPLES, Score, batch_from_frames, bytes_from_batch, middle
 
@@ -70,12 +71,12 @@ def _read_stack(folder: Path) -> NamedStack:
     return NamedStack(folder.name, Stack(frames, covered, truth, np.full(truth.shape[:2], np.nan, np.float32)))
 
 
-def _covered(picture: Picture) -> NDArray[np.uint8]:
+def _covered(picture: Array) -> NDArray[np.uint8]:
     shown = picture[..., 3] > 0 if picture.ndim == 3 and picture.shape[2] == 4 else np.ones(picture.shape[:2])
     return np.asarray(shown, np.uint8)
 
 
-def _size(picture: Picture) -> str:
+def _size(picture: Array) -> str:
     return f"{picture.shape[0]} x {picture.shape[1]}"
 
 
@@ -87,14 +88,14 @@ def named_pair(named: NamedPair) -> NamedStack:
 
 
 @torch.inference_mode()
-def validate_stacks(net: Network, stacks: Sequence[NamedStack], device: torch.device) -> tuple[list[Score], list[Picture]]:
+def validate_stacks(net: Network, stacks: Sequence[NamedStack], device: torch.device) -> tuple[list[Score], list[Array]]:
     """Fuse every stack in float32 and compare it with its truth, unrounded.
 
     Returns the scores, and the first few fused frames (uint8 H x W x 3, BGR) for `stack_sample`.
     """
     assert isinstance(net, StackNet)
     scores: list[Score] = []
-    fused_frames: list[Picture] = []
+    fused_frames: list[Array] = []
     for named in stacks:
         frames = batch_from_frames(torch.from_numpy(named.stack.frames), device)[None]
         covered = torch.from_numpy(named.stack.covered)[None, :, None].to(device).float()
@@ -121,7 +122,7 @@ def _decibels(error: float) -> float:
     return float(10 * np.log10(255**2 / max(error, 1e-10 * 255**2)))
 
 
-def stack_sample(stacks: Sequence[NamedStack], fused: Sequence[Picture]) -> Picture:
+def stack_sample(stacks: Sequence[NamedStack], fused: Sequence[Array]) -> Array:
     """Return rows of three frames | fused | truth, the middle of each, uint8 BGR."""
     rows = []
     for named, result in zip(stacks, fused, strict=False):  # the first few stacks have a fused frame

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from ufafuse.runtime.artefact import write_json
+from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.images import write_image
 from ufafuse.train import drawing
-from ufafuse.train.dataset import Progress, make_set_folder
+from ufafuse.train.dataset import make_set_folder
 from ufafuse.train.drawing import Rng
 from ufafuse.train.photos import Pictures
 from ufafuse.train.scenes import SceneOptions, Texture
@@ -60,7 +61,7 @@ def write_stacks(
     seed: int = 0,
     skip_bad: bool = False,
     force: bool = False,
-    done: Progress = lambda _count, _total: None,
+    done: OnCount = ignored,
 ) -> dict[str, Any]:
     """Write drawn stacks, a folder each: `00.png`, ..., `truth.png` and `depth.tif`.
 

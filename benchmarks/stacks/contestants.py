@@ -13,8 +13,8 @@ from ufafuse.benchmarks.contestants import FolderContestant, distinct, fused_fol
 from ufafuse.benchmarks.methods import is_rival, method, methods
 from ufafuse.benchmarks.published import GIVEN, MEASURED, OURS
 from ufafuse.benchmarks.stacks.registered import Placed, Registered, placed
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.models import DEFAULT, STACKS, bundled
@@ -124,7 +124,7 @@ class NetworkContestant(StackContestant):
     def fused(self, stack: Registered, *, want_height: bool) -> FusedStack:
         """Run the network."""
         if self.folds:
-            frames: list[Frame] = list(stack.frames)
+            frames: list[Array] = list(stack.frames)
             folded = fuse_stack(self._fuser, frames, StackOptions())
             return FusedStack(_made(folded.fused, stack, self.name), folded.ms)
         options = StackOptions(align=stack.align, want_height=want_height, reference=stack.pyramid.reference)

@@ -4,8 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+from ufafuse.runtime.arrays import Floats, Mask
 
 SMALL = 0.01  # of the picture: smaller regions of a map are mistakes (Liu 2017; SESF takes it over)
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.bayer import demosaiced
+from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame, FrameKind, check_frames, pack, to_grey, white_level
+from ufafuse.runtime.frames import FrameKind, check_frames, pack, to_grey, white_level
 from ufafuse.runtime.levels import white_of_mosaics
 from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.memory.budget import MB, PLANNED_SHARE
@@ -40,7 +42,6 @@ from ufafuse.runtime.stacks.registering import Chain, joint_crop
 if TYPE_CHECKING:
     from ufafuse.runtime.fuser import Fuser
 
-OnStep = Callable[[int, int], None]
 
 _FRAME_COPIES = 4  # a frame as it is read, moved, looked at one ahead, and as floats of strips
 _SHARE_FOR_FRAMES = 0.5  # of the memory that the system has left, that frames may be kept in without a budget
@@ -50,9 +51,7 @@ _SHARE_ASIDE = 0.1  # of the memory that the system has left
 _BRIGHTNESS_STEP = 1.04  # from here on a change of exposure between frames is told
 
 
-def fuse_sources(
-    fuser: Fuser, sources: Sequence[FrameSource], options: StackOptions, on_step: OnStep = lambda _done, _total: None
-) -> Stacked:
+def fuse_sources(fuser: Fuser, sources: Sequence[FrameSource], options: StackOptions, on_step: OnCount = ignored) -> Stacked:
     """Fuse a stack whose frames are read when they are needed.
 
     Args:
@@ -111,7 +110,7 @@ def _prepared(fuser: Fuser, sources: list[FrameSource], options: StackOptions) -
     if options.bayer is not None and white is None:
         white = white_of_mosaics([source.read() for source in sources[:: max(1, len(sources) // 4)]], None)
 
-    def load(source: FrameSource) -> Frame:
+    def load(source: FrameSource) -> Array:
         frame = source.read()
         if options.bayer is not None:
             frame = demosaiced(frame, options.bayer, order=options.order, white=white, name=source.name)
@@ -160,13 +159,13 @@ def _state_bytes(fuser: Fuser, size: tuple[int, int], kind: FrameKind, frame_byt
 class _Fusion:
     """One stack on its way."""
 
-    def __init__(self, fuser: Fuser, stack: Prepared, options: StackOptions, on_step: OnStep) -> None:
+    def __init__(self, fuser: Fuser, stack: Prepared, options: StackOptions, on_step: OnCount) -> None:
         self._fuser, self._stack, self._options, self._on_step = fuser, stack, options, on_step
         self._steps = 2 * len(stack.sources)
         self._done = 0
         self._ms = 0.0
         self._brightness: dict[int, float] = {}
-        self._reference: Frame | None = None
+        self._reference: Array | None = None
         self._moved = 0.0
         self._before: Seen | None = None
         self._conflicts = Conflicts(stack.size, stack.kind, mapped=options.want_conflicts)
@@ -308,7 +307,7 @@ class _Fusion:
         if len(self._stack.numbers) < 2:
             raise InputError("no two of the frames can be registered to each other: they do not show one scene.")
 
-    def _result(self, fused: Frame) -> Stacked:
+    def _result(self, fused: Array) -> Stacked:
         stack = self._stack
         others = [index for index in stack.numbers if index != stack.reference]
         moves = [stack.moves[index].alignment for index in others]

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import BackendError, ModelError
-from ufafuse.runtime.frames import Frame, FrameKind, pack
+from ufafuse.runtime.frames import FrameKind, pack
 from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.memory.tiled import check_same_weights, layout_for
 from ufafuse.runtime.memory.tiling import Grid, grid_of_step, round_up
@@ -171,7 +172,7 @@ class Gathering:
     def add(
         self,
         number: int,
-        frame: Frame,
+        frame: Array,
         covered: NDArray[np.uint8] | None,
         do: Callable[[Callable[[], None]], None] = lambda work: work(),
     ) -> None:
@@ -225,7 +226,7 @@ class Gathering:
         sizes = [(self._padded[1] // stride, self._padded[0] // stride) for stride in self._model.strides]
         return [np.asarray(cv2.resize(padded, size, interpolation=cv2.INTER_AREA), np.float32) for size in sizes]
 
-    def _add_light(self, frame: Frame, covered: NDArray[np.uint8] | None) -> None:
+    def _add_light(self, frame: Array, covered: NDArray[np.uint8] | None) -> None:
         """Add to the sum of all frames, in the frames' own levels and layout."""
         picture = frame.reshape(*self._grid.size, -1)[..., : self._light.shape[2]]
         mask = None if covered is None else covered
@@ -288,7 +289,7 @@ class Gathering:
                 part = found[name][(slice(None), *inner)]
                 stored[(slice(None), *core)] = part if stored.dtype == np.float32 else _halved(part)
 
-    def weights(self, number: int, frame: Frame) -> Iterator[tuple[tuple[slice, slice], Floats]]:
+    def weights(self, number: int, frame: Array) -> Iterator[tuple[tuple[slice, slice], Floats]]:
         """Score one frame in the second pass, window by window.
 
         Args:
@@ -314,7 +315,7 @@ class Gathering:
                 )
             yield tile.core, weights[tile.inner]
 
-    def _given(self, session: Session, frame: Frame) -> dict[str, NDArray[Any]]:
+    def _given(self, session: Session, frame: Array) -> dict[str, NDArray[Any]]:
         return {"frame": pack(frame, self._kind, layout_for(session, self._kind))}
 
     def _told_of(self, window: tuple[slice, slice]) -> dict[str, NDArray[Any]]:

@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.frames import Frame, FrameKind
+from ufafuse.runtime.arrays import Array, Floats
+from ufafuse.runtime.frames import FrameKind
 from ufafuse.runtime.memory.tiling import round_up
 
-Floats = NDArray[np.float32]
 Area = tuple[slice, slice]
 
 _STRIP_PIXELS = 65_536  # of a strip: its float arrays stay in the cache
@@ -50,7 +50,7 @@ class OctaveSums:
         channels = 1 if kind.grey else 3
         return 4.0 * (len(octaves) + 1) * (channels + 1) + 2 * channels * kind.dtype.itemsize
 
-    def begin(self, frame: Frame, covered: NDArray[np.uint8] | None) -> None:
+    def begin(self, frame: Array, covered: NDArray[np.uint8] | None) -> None:
         """Take the next frame; its weights follow, window by window.
 
         Args:
@@ -95,7 +95,7 @@ class OctaveSums:
                 product *= weights[band]
                 self._light[band, channel][area] += product
 
-    def _widen(self, area: Area, picture: Frame, covered: NDArray[np.uint8] | None) -> None:
+    def _widen(self, area: Area, picture: Array, covered: NDArray[np.uint8] | None) -> None:
         """Take what a frame shows into the range of what was seen."""
         low, high = self._low[area], self._high[area]
         if covered is None:
@@ -106,7 +106,7 @@ class OctaveSums:
         np.minimum(low, picture, out=low, where=shown)
         np.maximum(high, picture, out=high, where=shown)
 
-    def fused(self, reference: Frame) -> Frame:
+    def fused(self, reference: Array) -> Array:
         """The weighed mean: like ``reference``, whose pixels stand where no frame shows anything, and whose alpha is kept.
 
         Pixels that some frame shows are opaque. Rounded and clipped to the levels of the kind.
@@ -134,7 +134,7 @@ def _strips(size: tuple[int, int], multiple: int) -> Iterator[slice]:
     return (slice(top, min(top + rows, size[0])) for top in range(0, size[0], rows))
 
 
-def _reduced(picture: Frame, octaves: Sequence[int], stride: int) -> list[Floats]:
+def _reduced(picture: Array, octaves: Sequence[int], stride: int) -> list[Floats]:
     """The picture's averages over squares of the octaves' sizes; its last pixels are repeated up to the stride."""
     height, width = picture.shape[:2]
     down, right = round_up(height, stride) - height, round_up(width, stride) - width
@@ -147,7 +147,7 @@ def _reduced(picture: Frame, octaves: Sequence[int], stride: int) -> list[Floats
     return reduced
 
 
-def _reduced_by_strips(picture: Frame, size: int, down: int, right: int) -> Floats:
+def _reduced_by_strips(picture: Array, size: int, down: int, right: int) -> Floats:
     height, width = picture.shape[:2]
     result = np.empty(((height + down) // size, (width + right) // size, picture.shape[2]), np.float32)
     for rows in _strips((height, width), size):
@@ -172,7 +172,7 @@ def _enlarged(small: Floats, size: int, area: Area) -> Floats:
     return np.ascontiguousarray(np.asarray(whole, np.float32).reshape(*whole.shape[:2], -1)[tuple(inner)])
 
 
-def _levels(light: Floats, kind: FrameKind) -> Frame:
+def _levels(light: Floats, kind: FrameKind) -> Array:
     if kind.dtype == np.float32:
         return np.clip(light, np.float32(kind.low), np.float32(kind.white))
     return np.clip(light + np.float32(0.5), 0, kind.white).astype(kind.dtype)

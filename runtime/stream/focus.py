@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ufafuse.runtime.stream.frames import FAR, NEAR, Array, Frame
+from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.stream.messages import FAR, NEAR, Frame
 
 _GRID = 8
 _SMALL = 64

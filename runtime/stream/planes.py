@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.stream.cycle import MOST_PER_STEP, Cycle, CycleLearner, CycleTracker, settled_after
 from ufafuse.runtime.stream.focus import OrderSorter, SharpnessSorter, Steps, sharpness_of, small_of
-from ufafuse.runtime.stream.frames import Array, Frame
+from ufafuse.runtime.stream.messages import Frame
 
 AUTO = "auto"
 Settle = int | str | None

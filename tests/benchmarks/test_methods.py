@@ -68,6 +68,17 @@ def test_each_method_fuses_grey_frames_of_odd_sizes(synthetic, name):
     assert method(name).fuse(near, far).shape == (61, 67)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("error")
+def test_each_method_fuses_frames_smaller_than_its_windows(synthetic, name):
+    for size in ((1, 1), (1, 9), (5, 17), (7, 7), (33, 2)):
+        near, far, _ = (np.ascontiguousarray(picture[: size[0], : size[1]]) for picture in synthetic)
+        fused = method(name).fuse(near, far)
+        assert fused.shape == near.shape
+        even = np.full_like(near, 7)
+        assert np.abs(method(name).fuse(even, even).astype(int) - 7).max() <= 1
+
+
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"sr"}))
 def test_each_method_gives_a_frame_fused_with_itself_back(synthetic, name):
     _, _, truth = synthetic

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from ufafuse.commands.cli import build_app
 from ufafuse.export import onnx_check
 from ufafuse.export.form import LATEST, OPSET, Form, opset_from
-from ufafuse.export.frames import synthetic_pair
 from ufafuse.export.onnx_export import onnx_from_weights
 from ufafuse.export.opencv_session import OpenCvSession
 from ufafuse.export.opsets import lowered
+from ufafuse.export.synthetic import synthetic_pair
 from ufafuse.export.verify import verify_against_weights
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import read_manifest

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from ufafuse.commands.cli import build_app
 from ufafuse.export.build_options import BuildOptions
 from ufafuse.export.engine import engine_from_onnx
-from ufafuse.export.frames import synthetic_scene
 from ufafuse.export.onnx_export import Companions, onnx_from_weights
 from ufafuse.export.profiles import Profile
+from ufafuse.export.synthetic import synthetic_scene
 from ufafuse.export.verify import verify_against_weights
 from ufafuse.network.stacknet import STEEP, log_weights, octaves
 from ufafuse.network.weights import load_weights

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.stream.focus import OrderSorter, SharpnessSorter
-from ufafuse.runtime.stream.frames import FAR, NEAR, Frame
+from ufafuse.runtime.stream.messages import FAR, NEAR, Frame
 from ufafuse.runtime.stream.sources.sim import SimSettings, SimSource
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.stream.frames import Frame, plane_names
+from ufafuse.runtime.stream.messages import Frame, plane_names
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pairing import PlanePairing
 from ufafuse.runtime.stream.pipeline import Pipeline

@@ -1,4 +1,4 @@
-"""The pair that every contender fuses: fixed pictures with coarse and fine structure, each sharp in one half."""
+"""The pair that every runner fuses: fixed pictures with coarse and fine structure, each sharp in one half."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def pictures(height: int, width: int) -> tuple[NDArray[np.uint8], NDArray[np.uin
 
 
 def batch(layout: str, height: int, width: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The pair as a contender takes it.
+    """The pair as a runner takes it.
 
     Args:
         layout: ``"picture"`` (H x W x 3, BGR, uint8), ``"uint8"`` (1 x H x W x 3, BGR, uint8), ``"levels"`` (1 x 3 x H x W,
