@@ -39,7 +39,7 @@ HOMES = {
     "starlette": (WEB, SERVING),
     "uvicorn": (WEB, SERVING + "server.py"),
     "anyio": SERVING,  # comes with starlette
-    "python_multipart": SERVING + "plain.py",
+    "python_multipart": SERVING + "forms.py",
     "prometheus_client": SERVING + "metrics.py",
     "paho": "runtime/stream/notify.py",  # an extra, for alarms over MQTT
     "gi": "runtime/stream/sources/gst.py",  # an extra, or the system's
