@@ -167,7 +167,7 @@ def methods_table() -> str:
     speed = load("speed/bench.json")
     timed = {Path(row["artefact"]).stem for row in speed["rows"]} if speed else set()
     times: dict[str, list[float]] = {}
-    for row in run["rows"]:
+    for row in [row for report in (run, load("rivals/lytro.json")) if report for row in report["rows"]]:
         times.setdefault(row["method"], []).append(row["ms"])
     text = ["| method | what it is | parameters | time, s | PSNR | PSNR, wide blur | Lytro Qabf |"]
     text.append("|---|---|---:|---:|---:|---:|---:|")

@@ -153,6 +153,9 @@ class Session(ABC):
             BackendError: The engine failed.
         """
 
+    def release(self) -> None:
+        """Give back what memory the engine keeps for further runs, where it does: of a graph that is not run soon again."""
+
     def layers(
         self,
         inputs: dict[str, NDArray[Any]],  # noqa: ARG002 - these are for engines that have counters
@@ -192,9 +195,10 @@ _TENSORS = {
     "tile": ({"near", "far"}, {"fused"}),
     "means": ({"frame", "mask"}, {"sums"}),
     "encode": ({"frame"}, {"features", "attention"}),
-    "score": ({"frame", "mean", "count", "gathered"}, {"weights"}),
+    "common": ({"mean", "count", "gathered"}, {"common", "stands_out"}),
+    "score": ({"frame", "mean", "count", "stands_out", "features", "common"}, {"weights"}),
 }
-_A_SCALE_EACH = frozenset(("features", "attention", "gathered"))  # features_0, features_1, ...
+_A_SCALE_EACH = frozenset(("features", "attention", "gathered", "common"))  # features_0, features_1, ...
 
 
 def check_tensors(model: Path, manifest: Manifest, inputs: Iterable[str], outputs: Iterable[str]) -> None:

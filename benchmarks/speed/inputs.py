@@ -61,14 +61,29 @@ def graph_inputs(manifest: Manifest, layout: str, size: tuple[int, int]) -> dict
             means = np.full((1, sum(manifest.extra["widths"])), 0.1, np.float32)
             inputs |= {"means_near": means, "means_far": means}
         return inputs
-    inputs = {"frame": near}
+    inputs = {} if manifest.role == "common" else {"frame": near}
     if manifest.role == "means":
         inputs["mask"] = np.ones((1, 1, *size), np.float32)
-    if manifest.role == "score":
+    if manifest.role in ("common", "score"):
         inputs["mean"] = batch("float", *size)[0]
         inputs["count"] = np.full((1, 1, *size), _FRAMES, np.float32)
-        height, width = (round_up(side, int(manifest.extra["stride"])) for side in size)
-        rng = np.random.default_rng(_SEED)
-        for scale, (channels, stride) in enumerate(zip(manifest.extra["widths"], manifest.extra["strides"], strict=True)):
-            inputs[f"gathered_{scale}"] = rng.random((1, 2 * channels, height // stride, width // stride), np.float32)
+        inputs |= _features(manifest, size)
     return inputs
+
+
+def _features(manifest: Manifest, size: tuple[int, int]) -> dict[str, NDArray[Any]]:
+    """What two of the graphs for stacks are told of the frames, as noise."""
+    strides, widths = manifest.extra["strides"], manifest.extra["widths"]
+    height, width = (round_up(side, int(manifest.extra["stride"])) for side in size)
+    rng = np.random.default_rng(_SEED)
+
+    def noise(channels: int, stride: int) -> NDArray[np.float32]:
+        return rng.random((1, height // stride, width // stride, channels), np.float32)
+
+    scales = list(enumerate(zip(widths, strides, strict=True)))
+    if manifest.role == "common":
+        return {f"gathered_{scale}": noise(2 * channels, stride) for scale, (channels, stride) in scales}
+    told = {
+        f"{what}_{scale}": noise(channels, stride) for what in ("features", "common") for scale, (channels, stride) in scales
+    }
+    return {**told, "stands_out": noise(strides[0] ** 2, strides[0])}
