@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from ufafuse.benchmarks.speed import bench as bench_module
-from ufafuse.benchmarks.speed import fresh, opening, peaks, report, runners, timing, trtexec, work
+from ufafuse.benchmarks.speed import fresh, opening, peaks, report, runners, trtexec, work
 from ufafuse.benchmarks.speed.bench import bench
 from ufafuse.benchmarks.speed.floor import floor_entry
 from ufafuse.benchmarks.speed.inputs import batch
@@ -20,6 +20,7 @@ from ufafuse.benchmarks.speed.plan import Plan
 from ufafuse.benchmarks.speed.runners import RunnerSpec
 from ufafuse.benchmarks.speed.work import Work, count_work
 from ufafuse.commands import bench as commands
+from ufafuse.export import timing
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.models import model_path
