@@ -208,7 +208,7 @@ def test_a_sessions_own_split_of_the_time_is_taken_over(monkeypatch):
     class Session:
         backend, precision = "tensorrt", "fp16"
         manifest = type("Manifest", (), {"io": "float", "role": "whole"})
-        takes_levels = False
+        takes_byte_planes = False
 
         def __init__(self):
             self.last_timing = {"copy_in_ms": 0.1, "compute_ms": 2.0, "copy_out_ms": 0.2}
@@ -285,7 +285,7 @@ def test_a_row_names_the_provider_and_is_held_against_the_gpu(tiny_onnx, monkeyp
         opened.append(options)
         manifest = type("Manifest", (), {"io": "float", "role": "whole"})
         return type(
-            "Session", (), {"backend": "onnxruntime", "precision": "fp32", "manifest": manifest, "takes_levels": False}
+            "Session", (), {"backend": "onnxruntime", "precision": "fp32", "manifest": manifest, "takes_byte_planes": False}
         )()
 
     monkeypatch.setattr("ufafuse.runtime.session.open_session", open_session)
