@@ -24,6 +24,7 @@ from ufafuse.runtime.artefact import METADATA_KEY, Manifest, atomic_write, read_
 from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.errors import CheckFailed, InputError
 from ufafuse.runtime.fixed import fixed_batch, fixed_size
+from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.writing import check_new
 
 if TYPE_CHECKING:
@@ -169,9 +170,10 @@ def _write(
     with contextlib.ExitStack() as files:
         for source, target in _with_companions(onnx, out):
             temporary = files.enter_context(atomic_write(target, force=force))
-            graph = equalised(load_graph(source), ranges.factors)
-            graph = with_quantizers(graph, ranges.layers, choice.int8, options.quantizers)
             roles[target] = read_manifest(source).extra["role"]
+            graph = equalised(load_graph(source), ranges.factors)
+            chosen = () if roles[target] == "common" else choice.int8  # it runs once for a stack
+            graph = with_quantizers(graph, ranges.layers, chosen, options.quantizers)
             label = replace(goal, extra={**goal.extra, "role": roles[target]})
             temporary.write_bytes(_labelled(graph, label).SerializeToString())
             by_role[roles[target]] = temporary
@@ -318,7 +320,7 @@ def _with_companions(onnx: Path, out: Path) -> Iterator[tuple[Path, Path]]:
     """(source, target) of the model and of those of its companions that exist."""
     yield onnx, out
     sources, targets = Companions.of(onnx), Companions.of(out)
-    for roles in (("means", "tile"), ("encode", "score")):
+    for roles in (("means", "tile"), STACK_ROLES):
         paths = [(getattr(sources, role), getattr(targets, role)) for role in roles]
         if all(source.is_file() for source, _ in paths):
             yield from paths

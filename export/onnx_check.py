@@ -15,7 +15,7 @@ from ufafuse.export.opencv_graph import for_opencv
 from ufafuse.export.opencv_session import OpenCvSession
 from ufafuse.export.opsets import lowered
 from ufafuse.export.signatures import Signature
-from ufafuse.export.stack_check import STACK_ROLES, StackRun, stack_cases
+from ufafuse.export.stack_check import StackRun, stack_cases
 from ufafuse.export.synthetic import check_sizes, stress_frames, synthetic_pair
 from ufafuse.export.verify import reference_cases
 from ufafuse.network.base import Network
@@ -27,6 +27,7 @@ from ufafuse.runtime.checks.tolerances import compare, tolerance_for
 from ufafuse.runtime.errors import CheckFailed, ModelError
 from ufafuse.runtime.fixed import filled_up, fixed_batch, fixed_size
 from ufafuse.runtime.frames import check_pair, pack, to_planes
+from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.session import Session, open_session
 

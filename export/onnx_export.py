@@ -21,6 +21,7 @@ from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import Manifest, atomic_write, sha256_of, tool_versions, write_json
 from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.errors import InputError, ModelError
+from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.writing import check_new
 
@@ -34,18 +35,19 @@ class Companions:
 
     Args:
         means, tile: ``X.means.onnx`` and ``X.tile.onnx``.
-        encode, score: ``X.encode.onnx`` and ``X.score.onnx``.
+        encode, common, score: ``X.encode.onnx``, ``X.common.onnx`` and ``X.score.onnx``.
     """
 
     means: Path
     tile: Path
     encode: Path
+    common: Path
     score: Path
 
     @classmethod
     def of(cls, out: Path) -> "Companions":
         """Those beside ``out``."""
-        return cls(*(out.with_name(f"{out.stem}.{role}.onnx") for role in ("means", "tile", "encode", "score")))
+        return cls(*(out.with_name(f"{out.stem}.{role}.onnx") for role in ("means", "tile", *STACK_ROLES)))
 
 
 def report_path(artefact: Path) -> Path:
@@ -120,7 +122,7 @@ def _roles(out: Path, spec: Spec, *, tiles: bool) -> dict[str, Path]:
     """The graphs to write, the model's own first."""
     beside = Companions.of(out)
     if spec.gathers:
-        return {"whole": out, "encode": beside.encode, "score": beside.score}
+        return {"whole": out, **{role: getattr(beside, role) for role in STACK_ROLES}}
     return {"whole": out, "means": beside.means, "tile": beside.tile} if tiles else {"whole": out}
 
 

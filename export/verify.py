@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ufafuse.export.stack_check import STACK_ROLES, StackRun, stack_cases
+from ufafuse.export.stack_check import StackRun, stack_cases
 from ufafuse.export.synthetic import synthetic_pair
 from ufafuse.network.base import Network
 from ufafuse.network.weights import load_weights
@@ -31,6 +31,7 @@ from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.fixed import fixed_size
 from ufafuse.runtime.frames import check_pair, to_planes
 from ufafuse.runtime.images import read_image
+from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.pairs import find_pairs
 from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.session import SessionOptions

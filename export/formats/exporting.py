@@ -13,7 +13,7 @@ from ufafuse.export.graphs import Io
 from ufafuse.export.onnx_check import check_pairs
 from ufafuse.export.onnx_export import graph_manifest
 from ufafuse.export.signatures import graph_kind, signature
-from ufafuse.export.stack_check import STACK_ROLES, StackRun, stack_cases
+from ufafuse.export.stack_check import StackRun, stack_cases
 from ufafuse.export.verify import reference_cases
 from ufafuse.network.base import Network
 from ufafuse.network.spec import Spec
@@ -33,6 +33,7 @@ from ufafuse.runtime.checks.cases import Case, verify_cases
 from ufafuse.runtime.checks.everywhere import own_precision
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.kinds import kind_of
+from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.session import SessionOptions
 from ufafuse.runtime.writing import check_new, put_folder
 

@@ -66,27 +66,27 @@ class OctaveSums:
 
         Args:
             area: Its rows and columns, which begin at multiples of the largest octave's size.
-            weights: bands x h x w, above 0; changed.
+            weights: h x w x bands, above 0.
         """
 
         def add_strip(strip: slice) -> None:
             rows = slice(area[0].start + strip.start, area[0].start + strip.stop)
-            self._add_strip((rows, area[1]), weights[:, strip])
+            self._add_strip((rows, area[1]), cv2.split(weights[strip]))
 
         with ThreadPoolExecutor(self._threads) as pool:
-            list(pool.map(add_strip, _strips((weights.shape[1], weights.shape[2]), self._octaves[-1])))
+            list(pool.map(add_strip, _strips((weights.shape[0], weights.shape[1]), self._octaves[-1])))
 
-    def _add_strip(self, area: Area, weights: Floats) -> None:
+    def _add_strip(self, area: Area, weights: Sequence[Any]) -> None:
         picture, covered = self._picture[area], None if self._covered is None else self._covered[area]
         self._widen(area, picture, covered)
-        if covered is not None:
-            weights *= covered
         for band, weight in enumerate(weights):
+            if covered is not None:
+                np.multiply(weight, covered, out=weight)
             self._weight[band][area] += weight
         bases = [np.ascontiguousarray(picture, np.float32)]
         bases += [_enlarged(small, size, area) for small, size in zip(self._small, self._octaves, strict=True)]
         planes: list[Sequence[Any]] = [cv2.split(base) if self._channels > 1 else [base[..., 0]] for base in bases]
-        product = np.empty(weights.shape[1:], np.float32)
+        product = np.empty(weights[0].shape, np.float32)
         for band in range(len(weights)):
             for channel in range(self._channels):
                 np.copyto(product, planes[band][channel])

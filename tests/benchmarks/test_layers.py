@@ -21,6 +21,7 @@ from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import BackendError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.layers import Layer, Port, operations_of, type_named
+from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.models import model_path
 from ufafuse.runtime.session import SessionOptions, open_session
 
@@ -93,9 +94,9 @@ def test_onnx_runtimes_launches_on_a_gpu_are_not_sold_as_times(tiny_onnx, monkey
         session.layers(graph_inputs(session.manifest, "float", SIZE), runs=1)
 
 
-@pytest.mark.parametrize("role", ["encode", "score", "tile", "means"])
+@pytest.mark.parametrize("role", ["encode", "common", "score", "tile", "means"])
 def test_graphs_for_stacks_and_tiles_are_given_what_they_take(role, engine):
-    path = model_path("ufa-stack" if role in ("encode", "score") else "ufa-edge")
+    path = model_path("ufa-stack" if role in STACK_ROLES else "ufa-edge")
     path = path.with_name(f"{path.stem}.{role}.onnx")
     if not path.is_file():
         pytest.skip(f"{path.name} is not bundled here")

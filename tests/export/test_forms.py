@@ -150,7 +150,7 @@ STACKS = [Form(13), Form(17, SIZE), Form(OPSET, None, 4), Form(17, SIZE, opencv=
 def test_the_graphs_for_stacks_come_in_the_same_form(form, made):
     path = made(form, "gathering")
     report = json.loads(path.with_name(path.name + ".json").read_text())
-    assert {check["role"] for check in report["verified"].values()} == {"whole", "encode", "score"}
+    assert {check["role"] for check in report["verified"].values()} == {"whole", "encode", "common", "score"}
     for name, check in report["verified"].items():
         manifest = read_manifest(path.with_name(name))
         assert (manifest.extra["opset"], manifest.extra.get("batch")) == (form.opset, form.batch)
