@@ -284,13 +284,8 @@ class Fuser:
         return self._budget.limit
 
     def stack_model(self) -> StackModel:
-        """The model's graphs for stacks, opened on first use. Raises: as `StackModel.beside`; InputError: sizes are fixed."""
+        """The model's graphs for stacks, opened on first use. Raises: as `StackModel.beside`."""
         with self._opening:
-            if fixed_size(self.session.manifest) is not None:
-                raise InputError(
-                    f"{self.model.name} takes frames of one size only, and those of a stack are aligned and cut: take a model "
-                    "file that was exported without `static`."
-                )
             if self._stack is None:
                 from ufafuse.runtime.stacks.model import StackModel
 
