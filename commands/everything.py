@@ -3,7 +3,6 @@
 import functools
 import json
 import statistics
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from ufafuse.export.formats.opening import open_artefact
 from ufafuse.export.onnx_export import onnx_from_weights, report_path
 from ufafuse.export.overview import TIMED_RUNS, ArtefactRow, write_report
 from ufafuse.export.profiles import Profile
+from ufafuse.export.timing import timed
 from ufafuse.export.verify import load_pairs, pack_reference, reference_cases
 from ufafuse.network.spec import RivalSpec, Spec
 from ufafuse.network.weights import load_weights
@@ -206,14 +206,9 @@ def _check_on_cpu(row: ArtefactRow, weights: Path, cases: Sequence[Case], left_o
         }
 
 
-def _median_ms(run: Callable[[], Any]) -> float:
+def _median_ms(run: Callable[[], object]) -> float:
     """Median time of a few runs; the checks before it have warmed the engine."""
-    times = []
-    for _ in range(TIMED_RUNS):
-        start = time.perf_counter()
-        run()
-        times.append((time.perf_counter() - start) * 1e3)
-    return round(statistics.median(times), 2)
+    return round(statistics.median(timed(run) for _ in range(TIMED_RUNS)), 2)
 
 
 def _engines(

@@ -23,6 +23,10 @@ _WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.f
 _DARKEST_FLOAT_WHITE = 1e-6  # what is divided by it stays a finite float32
 COLOR_ORDERS = ("bgr", "rgb")
 
+# A model's ``io`` is "float" (1 x 3 x H x W, RGB, [0, 1]) or "uint8" (1 x H x W x 3, BGR, as cameras have it). This third
+# layout is no model's: bytes in planes, 1 x 3 x H x W, RGB, which some sessions take quicker. Reports call it by this name.
+BYTE_PLANES = "levels"
+
 
 @dataclass(frozen=True)
 class FrameKind:
@@ -217,18 +221,18 @@ def from_planes(planes: Planes, kind: FrameKind, near: Array) -> Array:
     if kind.grey:
         return _levels(planes[0].mean(axis=0), kind).reshape(near.shape)
     levels = _levels(planes[0].reshape(3 * height, width), kind)
-    return from_levels(levels.reshape(1, 3, height, width), kind, near)
+    return from_byte_planes(levels.reshape(1, 3, height, width), kind, near)
 
 
-def to_levels(frame: Array, kind: FrameKind) -> NDArray[np.uint8]:
+def to_byte_planes(frame: Array, kind: FrameKind) -> NDArray[np.uint8]:
     """A uint8 colour frame as 1 x 3 x H x W uint8, RGB; alpha left out."""
     levels = np.empty((1, 3, *frame.shape[:2]), np.uint8)
     _split(frame, kind, levels[0])
     return levels
 
 
-def from_levels(levels: NDArray[Any], kind: FrameKind, near: Array) -> Array:
-    """The inverse of `to_levels` (for levels of any dtype), alpha taken from ``near``."""
+def from_byte_planes(levels: NDArray[Any], kind: FrameKind, near: Array) -> Array:
+    """The inverse of `to_byte_planes` (for levels of any dtype), alpha taken from ``near``."""
     channels = [levels[0, plane] for plane in _rgb_channels(kind)]
     if kind.channels == 4:
         channels.append(np.ascontiguousarray(near[..., 3]))
@@ -335,17 +339,17 @@ def from_bgr_bytes(fused: NDArray[np.uint8], kind: FrameKind, near: Array) -> Ar
 _PACK: dict[str, Callable[[Array, FrameKind], NDArray[Any]]] = {
     "float": to_planes,
     "uint8": to_bgr_bytes,
-    "levels": to_levels,
+    BYTE_PLANES: to_byte_planes,
 }
 _UNPACK: dict[str, Callable[[NDArray[Any], FrameKind, Array], Array]] = {
     "float": from_planes,
     "uint8": from_bgr_bytes,
-    "levels": from_levels,
+    BYTE_PLANES: from_byte_planes,
 }
 
 
 def pack(frame: Array, kind: FrameKind, layout: str) -> NDArray[Any]:
-    """A frame, or a window of one, as a model takes it: in its io, or as ``"levels"`` where its session takes them."""
+    """A frame, or a window of one, as a model takes it: in its io, or as `BYTE_PLANES` where its session takes them."""
     return _PACK[layout](frame, kind)
 
 

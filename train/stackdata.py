@@ -13,6 +13,7 @@ from ufafuse.network.base import Network
 from ufafuse.network.similarity import ssim
 from ufafuse.network.stacknet import StackNet
 from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.checks.tolerances import psnr as psnr_of_error
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pictures.inputs import natural_key, pictures_in
@@ -113,13 +114,9 @@ def best_of_frames(stacks: Sequence[NamedStack]) -> tuple[float, float]:
     for named in stacks:
         truth = named.stack.truth.astype(np.float32)
         errors = np.stack([((frame - truth) ** 2).mean(2) for frame in named.stack.frames])
-        whole.append(_decibels(errors.mean((1, 2)).min()))
-        pixels.append(_decibels(np.where(named.stack.covered > 0, errors, np.inf).min(0).mean()))
+        whole.append(psnr_of_error(errors.mean((1, 2)).min()))
+        pixels.append(psnr_of_error(np.where(named.stack.covered > 0, errors, np.inf).min(0).mean()))
     return float(np.mean(whole)), float(np.mean(pixels))
-
-
-def _decibels(error: float) -> float:
-    return float(10 * np.log10(255**2 / max(error, 1e-10 * 255**2)))
 
 
 def stack_sample(stacks: Sequence[NamedStack], fused: Sequence[Array]) -> Array:

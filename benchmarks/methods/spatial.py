@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from ufafuse.benchmarks.methods.base import Channels, Method, by_weight, grey_levels, majority, without_small_regions
 from ufafuse.benchmarks.metrics.planes import Plane, gaussian
+from ufafuse.network.rivals.maps import guided_filter
 
 _BLOCK, _THRESHOLD = 32, 1.75
 _BASE_WINDOW, _SALIENCY_SIGMA, _SALIENCY_WINDOW = 31, 5.0, 11
@@ -72,15 +73,6 @@ def _normalised(first: Plane, second: Plane) -> Channels:
 def _box(planes: Channels, side: int) -> Channels:
     blurred = cv2.blur(np.ascontiguousarray(planes), (side, side), borderType=cv2.BORDER_REFLECT)
     return np.asarray(blurred, np.float64).reshape(planes.shape)
-
-
-def guided_filter(guide: Plane, plane: Plane, radius: int, epsilon: float) -> Plane:
-    """``plane`` smoothed along the edges of ``guide`` (He, Sun and Tang 2010); both H x W, guide in [0, 1]."""
-    side = 2 * radius + 1
-    mean_guide, mean_plane = _box(guide, side), _box(plane, side)
-    covariance = _box(guide * plane, side) - mean_guide * mean_plane
-    slope = covariance / (_box(guide * guide, side) - mean_guide**2 + epsilon)
-    return _box(slope, side) * guide + _box(mean_plane - slope * mean_guide, side)
 
 
 def weight_dense_sift(near: Plane, far: Plane) -> Plane:

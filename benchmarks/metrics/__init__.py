@@ -89,13 +89,14 @@ def _on_red(near: Plane, far: Plane, fused: Plane) -> dict[str, float]:
 
 def _on_grey(near: Plane, far: Plane, fused: Plane) -> dict[str, float]:
     unweighted, weighted = similarity.weighted_similarity(near, far, fused)
+    shared, correlated = information.shared_and_correlated(near, far, fused)
     return {
         "VIFF": fidelity.visual_fidelity(near, far, fused),
         "Qc": similarity.structural_transfer(near, far, fused),
         "Qm": wavelets.multiscale_edges(near, far, fused),
         "Qcb": contrast.contrast_preservation(near, far, fused),
-        "Qmi": information.shared_information(near, far, fused),
-        "Qncie": information.nonlinear_correlation(near, far, fused),
+        "Qmi": shared,
+        "Qncie": correlated,
         "Qs": unweighted,
         "Qw": weighted,
     }

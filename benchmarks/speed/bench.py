@@ -15,9 +15,9 @@ from ufafuse.benchmarks.speed.peaks import better, measure_peaks
 from ufafuse.benchmarks.speed.plan import Plan
 from ufafuse.benchmarks.speed.runners import CLASSICAL, OURS, Runner, RunnerSpec
 from ufafuse.benchmarks.speed.throughput import throughput
-from ufafuse.benchmarks.speed.timing import WIDE_SPREAD, Samples, interleaved
 from ufafuse.benchmarks.speed.trtexec import trtexec_row
 from ufafuse.benchmarks.speed.work import Work, count_work
+from ufafuse.export.timing import WIDE_SPREAD, Samples, interleaved
 from ufafuse.runtime.artefact import read_manifest, tool_versions
 from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.cores import usable_cores

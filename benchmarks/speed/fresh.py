@@ -14,7 +14,7 @@ from typing import Any
 
 from ufafuse.benchmarks.speed.opening import open_runner
 from ufafuse.benchmarks.speed.runners import RunnerSpec
-from ufafuse.benchmarks.speed.timing import timed
+from ufafuse.export.timing import timed
 from ufafuse.runtime.errors import BackendError, UfaError
 
 _TIMEOUT_S = 600

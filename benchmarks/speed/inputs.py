@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest
+from ufafuse.runtime.frames import BYTE_PLANES
 from ufafuse.runtime.memory.tiling import round_up
 
 _SEED = 20260
@@ -31,7 +32,7 @@ def batch(layout: str, height: int, width: int) -> tuple[NDArray[Any], NDArray[A
     """The pair as a runner takes it.
 
     Args:
-        layout: ``"picture"`` (H x W x 3, BGR, uint8), ``"uint8"`` (1 x H x W x 3, BGR, uint8), ``"levels"`` (1 x 3 x H x W,
+        layout: ``"picture"`` (H x W x 3, BGR, uint8), ``"uint8"`` (1 x H x W x 3, BGR, uint8), `BYTE_PLANES` (1 x 3 x H x W,
             RGB, uint8) or ``"float"`` (1 x 3 x H x W, RGB, float32 in [0, 1]).
         height, width: The size.
     """
@@ -41,7 +42,7 @@ def batch(layout: str, height: int, width: int) -> tuple[NDArray[Any], NDArray[A
     if layout == "uint8":
         return pair[0][None], pair[1][None]
     near, far = (np.ascontiguousarray(picture[None, ..., ::-1].transpose(0, 3, 1, 2)) for picture in pair)
-    if layout == "levels":
+    if layout == BYTE_PLANES:
         return near, far
     return near.astype(np.float32) / 255, far.astype(np.float32) / 255
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ufafuse.benchmarks.speed.timing import Samples, timed
+from ufafuse.export.timing import Samples, timed
 from ufafuse.runtime.layers import Layer, Port
 
 Peaks = Mapping[str, Any]

@@ -9,6 +9,7 @@ from ufafuse.benchmarks.speed.on_device import DEVICES, found_device, peers_on
 from ufafuse.benchmarks.speed.runners import RunnerSpec
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.kinds import engines_of
 from ufafuse.runtime.session import BACKENDS, PRECISIONS
 
 DEFAULT_SIZES = (PAPER_SIZE, (720, 1280), (1080, 1920))
@@ -98,12 +99,10 @@ class Plan:
     def session_specs(self, path: Path) -> list[RunnerSpec]:
         """The runtime's own sessions that can run a file."""
         kind = read_manifest(path).kind
-        if kind == "engine":
-            return [RunnerSpec("session", str(path), "tensorrt", None, self.threads)]
-        if kind not in ("onnx", "openvino"):  # one runtime runs it, in the file's own precision
-            return [RunnerSpec("session", str(path), "auto", None, self.threads)]
+        engines = engines_of(kind)
+        if "openvino" not in engines:  # one engine runs it, or others than the runtime's, in the file's own precision
+            return [RunnerSpec("session", str(path), engines[0] if engines else "auto", None, self.threads)]
         own = read_manifest(path).precision
-        engines = ("openvino", "onnxruntime") if kind == "onnx" else ("openvino",)
         every = (engines if backend == "auto" else (backend,) for backend in self.backends)
         backends = dict.fromkeys(backend for some in every for backend in some)
         precisions: tuple[str, ...] = self.precisions or ((own, "bf16") if own == "fp32" else (own,))

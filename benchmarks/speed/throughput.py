@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ufafuse.benchmarks.speed.runners import Runner, RunnerSpec
-from ufafuse.benchmarks.speed.timing import Samples, timed
+from ufafuse.export.timing import Samples, timed
 
 _ROUNDS = 4  # each gets its time in so many parts, in turn, so that a machine that slows down slows all of them down
 _FEWEST = 2  # runs of each thread in each part

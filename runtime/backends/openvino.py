@@ -156,7 +156,7 @@ class OpenVinoSession(Session):
         check_tensors(model, manifest, ports, [port.get_any_name() for port in self._network.outputs])
         self._inputs = {name: (port.get_element_type().to_dtype(), port.get_partial_shape()) for name, port in ports.items()}
         self._pictures = _PICTURES & set(ports) if manifest.io == "float" else frozenset()
-        self.takes_levels = bool(self._pictures)
+        self.takes_byte_planes = bool(self._pictures)
 
     def run(self, near: NDArray[Any], far: NDArray[Any]) -> NDArray[Any]:
         """Fuse one batch of pairs; the map is not made."""

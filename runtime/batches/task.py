@@ -20,7 +20,7 @@ from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.memory.usage import available_bytes
 from ufafuse.runtime.outputs import Outputs
 from ufafuse.runtime.stack import StackOptions
-from ufafuse.runtime.writing import make_folder
+from ufafuse.runtime.writing import already_there, make_folder
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,7 @@ def sort_out(tasks: list[Task], *, force: bool, skip_existing: bool) -> Sorted:
     due = [task for task in tasks if task.out not in there]
     if skip_existing:
         return Sorted(due, len(there), [])
-    told = "exists already: choose another name, or replace it with `force=True`."
-    refused = [failed(task, f"{task.out} {told}") for task in tasks if task.out in there]
+    refused = [failed(task, already_there(task.out)) for task in tasks if task.out in there]
     return Sorted(due, 0, refused)
 
 

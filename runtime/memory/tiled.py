@@ -18,14 +18,14 @@ from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.artefact import Manifest, read_manifest
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.errors import ModelError
-from ufafuse.runtime.frames import FrameKind, pack, unpack, with_beyond
+from ufafuse.runtime.frames import BYTE_PLANES, FrameKind, pack, unpack, with_beyond
 from ufafuse.runtime.memory.tiling import Grid, round_up
 from ufafuse.runtime.session import Fused, Session, SessionOptions, check_fused, open_session
 
 
 def layout_for(session: Session, kind: FrameKind) -> str:
-    """How the session best takes frames of this kind: ``"levels"``, or its manifest's io."""
-    return "levels" if session.takes_levels and kind.plain and not kind.grey else session.manifest.io
+    """How the session best takes frames of this kind: `BYTE_PLANES`, or its manifest's io."""
+    return BYTE_PLANES if session.takes_byte_planes and kind.plain and not kind.grey else session.manifest.io
 
 
 def companion_paths(model: Path) -> tuple[Path, Path]:

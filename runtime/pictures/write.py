@@ -14,7 +14,7 @@ from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.pictures import quick
 from ufafuse.runtime.pictures.metadata import Metadata, with_metadata
-from ufafuse.runtime.writing import atomic_write, check_name
+from ufafuse.runtime.writing import already_there, atomic_write, check_name
 
 _JPEG, _TIFF, _WEBP = frozenset((".jpg", ".jpeg")), frozenset((".tif", ".tiff")), frozenset((".webp",))
 WRITTEN = frozenset((".png", ".bmp")) | _JPEG | _TIFF | _WEBP
@@ -95,7 +95,7 @@ def check_output(
             if source.exists() and path.samefile(source):
                 raise OutputError(f"{path} is one of the frames that are read: name another file, outside of their folder.")
         if not force:
-            raise OutputError(f"{path} exists already: choose another name, or replace it with `force=True`.")
+            raise OutputError(already_there(path))
     if options is not None:
         options.check_for(path)
     if image is not None:

@@ -51,19 +51,6 @@ class Steps:
         return steps
 
 
-class OrderSorter:
-    """Every second frame is near, from the first on; frames that the timestamps show to be missing are counted in."""
-
-    def __init__(self) -> None:
-        self._steps = Steps()
-        self._side = FAR
-
-    def side_of(self, frame: Frame) -> int:
-        """`NEAR` or `FAR` for the camera's next frame."""
-        self._side = (self._side + self._steps.to(frame)) % 2
-        return self._side
-
-
 class SharpnessSorter:
     """Tells the two settings apart by where the frame is sharp, also when frames get lost at any rate.
 

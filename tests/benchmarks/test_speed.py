@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from ufafuse.benchmarks.speed import bench as bench_module
-from ufafuse.benchmarks.speed import fresh, opening, peaks, report, runners, timing, trtexec, work
+from ufafuse.benchmarks.speed import fresh, opening, peaks, report, runners, trtexec, work
 from ufafuse.benchmarks.speed.bench import bench
 from ufafuse.benchmarks.speed.floor import floor_entry
 from ufafuse.benchmarks.speed.inputs import batch
@@ -20,6 +20,7 @@ from ufafuse.benchmarks.speed.plan import Plan
 from ufafuse.benchmarks.speed.runners import RunnerSpec
 from ufafuse.benchmarks.speed.work import Work, count_work
 from ufafuse.commands import bench as commands
+from ufafuse.export import timing
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.models import model_path
@@ -207,7 +208,7 @@ def test_a_sessions_own_split_of_the_time_is_taken_over(monkeypatch):
     class Session:
         backend, precision = "tensorrt", "fp16"
         manifest = type("Manifest", (), {"io": "float", "role": "whole"})
-        takes_levels = False
+        takes_byte_planes = False
 
         def __init__(self):
             self.last_timing = {"copy_in_ms": 0.1, "compute_ms": 2.0, "copy_out_ms": 0.2}
@@ -284,7 +285,7 @@ def test_a_row_names_the_provider_and_is_held_against_the_gpu(tiny_onnx, monkeyp
         opened.append(options)
         manifest = type("Manifest", (), {"io": "float", "role": "whole"})
         return type(
-            "Session", (), {"backend": "onnxruntime", "precision": "fp32", "manifest": manifest, "takes_levels": False}
+            "Session", (), {"backend": "onnxruntime", "precision": "fp32", "manifest": manifest, "takes_byte_planes": False}
         )()
 
     monkeypatch.setattr("ufafuse.runtime.session.open_session", open_session)

@@ -20,6 +20,7 @@ from ufafuse.runtime.stream.moments import Timeline
 from ufafuse.runtime.stream.sinks.base import Sink
 from ufafuse.runtime.stream.sinks.matroska import MatroskaWriter
 from ufafuse.runtime.texts import usable_by_c
+from ufafuse.runtime.writing import already_there
 
 STDOUT = Path("-")
 _FOURCC = {".avi": "MJPG", ".mp4": "mp4v"}
@@ -98,7 +99,7 @@ class _VideoSink(Sink):
         if not path.parent.is_dir():
             raise OutputError(f"{path.parent} is not a folder: make it first (mkdir -p {path.parent}).")
         if path.exists() and not self._force:
-            raise OutputError(f"{path} exists already: choose another name, or replace it with `force=True`.")
+            raise OutputError(already_there(path))
         return path
 
 

@@ -27,7 +27,7 @@ def energy(planes):
 class Encode:
     """Stands in for an engine: features are averages of the detail's energy."""
 
-    takes_levels = False
+    takes_byte_planes = False
     backend = "fake"
     manifest = SimpleNamespace(io="float", extra={})
 

@@ -35,7 +35,7 @@ class Samples:
         }
 
 
-def timed(run: Callable[[], None]) -> float:
+def timed(run: Callable[[], object]) -> float:
     """One run, in ms."""
     start = time.perf_counter()
     run()
@@ -43,7 +43,7 @@ def timed(run: Callable[[], None]) -> float:
 
 
 def interleaved(
-    runs: Mapping[str, Callable[[], None]],
+    runs: Mapping[str, Callable[[], object]],
     *,
     seconds: float,
     most: int,
