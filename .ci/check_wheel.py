@@ -8,6 +8,7 @@ NEEDED = (
     "ufafuse/runtime/models/ufa.onnx",
     "ufafuse/runtime/models/ufa-stack.onnx",
     "ufafuse/runtime/models/ufa-stack.encode.onnx",
+    "ufafuse/runtime/models/ufa-stack.common.onnx",
     "ufafuse/runtime/models/ufa-stack.score.onnx",
     "ufafuse/__init__.py",
     "ufafuse/__main__.py",

@@ -1,24 +1,29 @@
-"""README's tables of measured figures, made from the committed reports: never typed.
+"""The tables of measured figures in README and rivals/README, made from the committed reports: never typed.
 
-python .ci/readme_figures.py          exit code 1 when README says something else than the reports
-python .ci/readme_figures.py --write  put the reports' figures into README
+python .ci/readme_figures.py          exit code 1 when one of them says something else than the reports
+python .ci/readme_figures.py --write  put the reports' figures into them
 
 The reports: speed/bench.json of `ufa bench --report`, and eval.json of `ufa eval` on pairs with truth (pairs.json), on pairs of
 wide defocus with truth (lens.json, may be missing) and on Lytro (lytro.json). For the table of methods: methods/lytro.json, and
-what methods/ and rivals/ have of the two sets with truth.
+what methods/ and rivals/ have of the two sets with truth. For the table in rivals/README: rivals/.
 """
 
 import json
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
+from ufafuse.network.rivals.places import PACKAGE, weights_name
 from ufafuse.network.spec import RIVALS
+from ufafuse.runtime.artefact import read_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 README, REPORTS = ROOT / "README.md", ROOT / "reports"
+RIVALS_README = ROOT / "rivals" / "README.md"
 BEGIN, END = "<!-- measured -->\n", "<!-- /measured -->\n"
 BEGIN_METHODS, END_METHODS = "<!-- methods -->\n", "<!-- /methods -->\n"
+BEGIN_RIVALS, END_RIVALS = "<!-- rivals -->\n", "<!-- /rivals -->\n"
 KINDS = {"measured": "no training", "ours": "our training", "authors": "authors' weights"}
 SIZE = [520, 520]
 CLASSICAL = ("gff", "dsift")
@@ -162,7 +167,7 @@ def methods_table() -> str:
     speed = load("speed/bench.json")
     timed = {Path(row["artefact"]).stem for row in speed["rows"]} if speed else set()
     times: dict[str, list[float]] = {}
-    for row in run["rows"]:
+    for row in [row for report in (run, load("rivals/lytro.json")) if report for row in report["rows"]]:
         times.setdefault(row["method"], []).append(row["ms"])
     text = ["| method | what it is | parameters | time, s | PSNR | PSNR, wide blur | Lytro Qabf |"]
     text.append("|---|---|---:|---:|---:|---:|---:|")
@@ -171,6 +176,26 @@ def methods_table() -> str:
         truth = [f"{found[name]:.1f}" if name in found else "-" for found in (pairs, wide)]
         cells = [f"`{name}`", KINDS[run["kinds"][name]], "-" if count is None else f"{count:,}"]
         cells += ["above" if name in timed else f"{min(times[name]) / 1e3:.2f}", *truth, f"{run['mean'][name]['Qabf']:.4f}"]
+        text.append("| " + " | ".join(cells) + " |")
+    return "\n".join(text) + "\n"
+
+
+def rivals_table() -> str:
+    """Each rival network with the weights we ship: what it had, and what it reached on all three sets."""
+    lytro, pairs, wide = (load(f"rivals/{name}.json") for name in ("lytro", "pairs", "lens"))
+    assert lytro and pairs and wide, f"{REPORTS / 'rivals'} lacks a report"
+    heads = ["method", "parameters", "trained", "520 x 520, one core", "PSNR", "SSIM", "wide blur", "Lytro Qabf", "AVG", "VIFF"]
+    text = ["| " + " | ".join(heads) + " |", "|---|---:|---|" + "---:|" * (len(heads) - 3)]
+    for name, judged in lytro["mean"].items():
+        size, had = "", ""
+        if name in RIVALS:
+            extra = read_manifest(ROOT / "rivals" / PACKAGE / weights_name(name)).extra
+            size = f"{RIVALS[name][0].parameters:,}"
+            had = f"{extra['step']:,} batches, {extra['seconds'] / 60:.0f} min"
+        took = statistics.median(row["ms"] for row in lytro["rows"] if row["method"] == name) / 1e3
+        truth = pairs["mean"][name]
+        cells = [f"`{name}`", size, had, f"{took:.2f} s", f"{truth['PSNR']:.1f}", f"{truth['SSIM']:.3f}"]
+        cells += [f"{wide['mean'][name]['PSNR']:.1f}", *(f"{judged[key]:.4f}" for key in ("Qabf", "AVG", "VIFF"))]
         text.append("| " + " | ".join(cells) + " |")
     return "\n".join(text) + "\n"
 
@@ -184,15 +209,16 @@ def replaced(text: str, begin: str, end: str, inner: str) -> str:
 
 def main() -> int:
     """Compare, or with --write replace."""
-    text = README.read_text()
-    wanted = replaced(text, BEGIN, END, table())
-    wanted = replaced(wanted, BEGIN_METHODS, END_METHODS, methods_table())
-    if "--write" in sys.argv:
-        README.write_text(wanted)
-    elif wanted != text:
-        print("README's figures are not those of reports/: run python .ci/readme_figures.py --write")
-        return 1
-    return 0
+    wanted = {README: replaced(README.read_text(), BEGIN, END, table())}
+    wanted[README] = replaced(wanted[README], BEGIN_METHODS, END_METHODS, methods_table())
+    wanted[RIVALS_README] = replaced(RIVALS_README.read_text(), BEGIN_RIVALS, END_RIVALS, rivals_table())
+    old = [path for path, text in wanted.items() if text != path.read_text()]
+    for path in old:
+        if "--write" in sys.argv:
+            path.write_text(wanted[path])
+        else:
+            print(f"{path}: the figures are not those of reports/: run python .ci/readme_figures.py --write")
+    return int(bool(old) and "--write" not in sys.argv)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufafuse.benchmarks.methods import is_rival, method, methods
 from ufafuse.benchmarks.published import AUTHORS, GIVEN, MEASURED, OURS
-from ufafuse.network.spec import Spec
+from ufafuse.network.spec import RIVALS, Spec
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import InputError, UfaError
 from ufafuse.runtime.fuser import Fuser
@@ -21,15 +21,13 @@ from ufafuse.runtime.images import read_image
 from ufafuse.runtime.models import DEFAULT, bundled
 from ufafuse.runtime.pairs import PairPaths, is_image
 
-Image = NDArray[Any]
-
 _ALL = "all"
 
 
-class FusedPair(NamedTuple):
+class FusedPicture(NamedTuple):
     """A fused picture and how long the fusion took, in ms; None where it was not made here."""
 
-    picture: Image
+    picture: Array
     ms: float | None
 
 
@@ -51,7 +49,7 @@ class Contestant(ABC):
         return MEASURED
 
     @abstractmethod
-    def fused(self, pair: PairPaths, near: Image, far: Image) -> FusedPair:
+    def fused(self, pair: PairPaths, near: Array, far: Array) -> FusedPicture:
         """The fused picture of ``pair``, whose frames are ``near`` and ``far``. Raises: UfaError."""
 
     def facts(self) -> dict[str, Any]:
@@ -74,9 +72,9 @@ class FolderContestant(Contestant):
         """Pictures that were given."""
         return GIVEN
 
-    def fused(self, pair: PairPaths, near: Image, far: Image) -> FusedPair:  # noqa: ARG002 - the picture is there already
+    def fused(self, pair: PairPaths, near: Array, far: Array) -> FusedPicture:  # noqa: ARG002 - the picture is there already
         """Read the pair's picture. Raises: InputError when there is none, or more than one."""
-        return FusedPair(read_image(self.find(pair.name, "pair")), None)
+        return FusedPicture(read_image(self.find(pair.name, "pair")), None)
 
     def find(self, name: str, what: str) -> Path:
         """The picture of the pair or stack (``what``) of this name. Raises: InputError when there is none, or more than one."""
@@ -112,12 +110,12 @@ class MethodContestant(Contestant):
 
         return {"backend": "torch", "precision": "fp32", "weights": "ours"} | _size(rival_weights(self.name))
 
-    def fused(self, pair: PairPaths, near: Image, far: Image) -> FusedPair:  # noqa: ARG002 - all that counts are the frames
+    def fused(self, pair: PairPaths, near: Array, far: Array) -> FusedPicture:  # noqa: ARG002 - all that counts are the frames
         """Run the method."""
         chosen = method(self.name)
         start = time.perf_counter()
         picture = chosen.fuse(near, far)
-        return FusedPair(picture, (time.perf_counter() - start) * 1e3)
+        return FusedPicture(picture, (time.perf_counter() - start) * 1e3)
 
 
 class AuthorsContestant(Contestant):
@@ -141,11 +139,11 @@ class AuthorsContestant(Contestant):
         """Its authors' weights, as a rule; but .safetensors, which `ufa train` writes, are not."""
         return OURS if self._weights.suffix == ".safetensors" else AUTHORS
 
-    def fused(self, pair: PairPaths, near: Image, far: Image) -> FusedPair:  # noqa: ARG002 - all that counts are the frames
+    def fused(self, pair: PairPaths, near: Array, far: Array) -> FusedPicture:  # noqa: ARG002 - all that counts are the frames
         """Run the network and what its paper does afterwards."""
         start = time.perf_counter()
         picture = self._method.fuse(near, far)
-        return FusedPair(picture, (time.perf_counter() - start) * 1e3)
+        return FusedPicture(picture, (time.perf_counter() - start) * 1e3)
 
     def facts(self) -> dict[str, Any]:
         """PyTorch, and whose weights."""
@@ -174,12 +172,12 @@ class ModelContestant(Contestant):
         """The engine, its arithmetic, and how many numbers the network has learnt where its file says."""
         return {"backend": self.backend, "precision": self.precision} | _size(self._fuser.model)
 
-    def fused(self, pair: PairPaths, near: Image, far: Image) -> FusedPair:  # noqa: ARG002 - all that counts are the frames
+    def fused(self, pair: PairPaths, near: Array, far: Array) -> FusedPicture:  # noqa: ARG002 - all that counts are the frames
         """Run the network on the frames as they are."""
         frames = alike(near, far)
         start = time.perf_counter()
         picture = self._fuser.fuse(*frames)
-        return FusedPair(picture, (time.perf_counter() - start) * 1e3)
+        return FusedPicture(picture, (time.perf_counter() - start) * 1e3)
 
     def close(self) -> None:
         """Free the engine."""
@@ -195,7 +193,7 @@ def _size(model: Path) -> dict[str, int]:
     return {"parameters": Spec.from_dict(described).parameters} if described else {}
 
 
-def alike(near: Image, far: Image) -> tuple[Image, Image]:
+def alike(near: Array, far: Array) -> tuple[Array, Array]:
     """Bring a grey and a colour frame (infrared and visible) to one shape, without their alpha."""
     frames = [frame[..., :3] if frame.ndim == 3 else frame for frame in (near, far)]
     if {frame.ndim for frame in frames} == {2, 3}:
@@ -213,7 +211,7 @@ def contestants(
     threads: int | None = None,
     weights: Path | None = None,
 ) -> list[Contestant]:
-    """Everything that the user asked to compare; the bundled network when nothing was asked for.
+    """Everything that the user asked to compare, once; the bundled network when nothing was asked for.
 
     Args:
         fused: Folders of pictures; one that only holds folders stands for all of those.
@@ -229,18 +227,17 @@ def contestants(
     found: list[Contestant] = []
     for folder in fused:
         found += [FolderContestant(part.name, part) for part in fused_folders(folder)]
-    networks = bundled()
+    networks, rivals = bundled(), _rivals_among(models, weights)
     names = [name for asked in method_names for name in (list(methods()) if asked == _ALL else [asked])]
+    names = once(names if weights else [*names, *rivals])
     for name in names:
         if is_rival(name):
             method(name)  # raises what it lacks
         elif name not in networks and name not in methods():
             raise InputError(f"`methods={name}` is not known: choose from {', '.join([*methods(), *networks])}, or all.")
-    models = models + [name for name in names if name in networks]
     found += [MethodContestant(name) for name in names if name not in networks]
-    rivals = _rivals_among(models, weights)
-    models = [model for model in models if model not in rivals]
-    found += [AuthorsContestant(name, weights, threads=threads) if weights else _rival(name) for name in rivals]
+    found += [AuthorsContestant(name, weights, threads=threads) for name in rivals if weights]
+    models = once([*(name for name in models if name not in rivals), *(name for name in names if name in networks)])
     if not found and not models:
         models = [DEFAULT]
     found += [ModelContestant(model, backend=backend, precision=precision, threads=threads) for model in models]
@@ -248,16 +245,14 @@ def contestants(
 
 
 def _rivals_among(models: list[str], weights: Path | None) -> list[str]:
-    """Raises: InputError where ``weights`` are not for exactly one of them."""
+    """Raises: InputError where one is not known, or ``weights`` are not for exactly one of them."""
     rivals = [model for model in models if is_rival(model)]
+    for model in models:
+        if model.startswith("rival-") and model not in rivals and not Path(model).suffix:
+            raise InputError(f"`model={model}` is not known: choose from {', '.join(RIVALS)}.")
     if weights is not None and len(rivals) != 1:
         raise InputError(f"`weights={weights}` is for one network of the paper's tables: name it, as in `model=rival-ifcnn`.")
     return rivals
-
-
-def _rival(name: str) -> MethodContestant:
-    method(name)  # raises what it lacks
-    return MethodContestant(name)
 
 
 def fused_folders(folder: Path, what: str = "pair") -> list[Path]:
@@ -284,6 +279,11 @@ class _Named(Protocol):
 
 
 Kind = TypeVar("Kind", bound=_Named)
+
+
+def once(names: Iterable[str]) -> list[str]:
+    """What was named, in order: a method named twice, as in ``all,lap``, is compared once."""
+    return list(dict.fromkeys(names))
 
 
 def distinct(found: Iterable[Kind]) -> Iterator[Kind]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from ufafuse.benchmarks.contestants import Contestant, FusedPair, alike
+from ufafuse.benchmarks.contestants import Contestant, FusedPicture, alike
 from ufafuse.benchmarks.metrics import JUDGES, METRICS, STACK_METRICS, TRUTH_METRICS, as_levels, score
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
@@ -55,6 +55,13 @@ class EvalRow:
         if self.ms is not None:
             entry["ms"] = round(self.ms, 3)
         return entry | {key: text for key, text in (("note", self.note), ("error", self.error)) if text}
+
+    @classmethod
+    def from_json(cls, entry: dict[str, Any]) -> "EvalRow":
+        """The row that `to_json` wrote as ``entry``."""
+        metrics = {name: math.nan if value is None else float(value) for name, value in entry["metrics"].items()}
+        texts = {key: str(entry.get(key, "")) for key in ("error", "note")}
+        return cls(str(entry["name"]), str(entry["method"]), metrics, entry.get("ms"), **texts)
 
 
 def _finite(metrics: dict[str, float]) -> dict[str, float | None]:
@@ -135,6 +142,12 @@ class Evaluation:
             "networks": self.networks,
             "kinds": self.kinds,
         }
+
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> "Evaluation":
+        """The evaluation that `to_json` wrote as ``found``, taken as one of pairs: ``what`` and ``bounds`` are not in it."""
+        rows = [EvalRow.from_json(entry) for entry in found["rows"]]
+        return cls(rows, dict(found.get("networks", {})), kinds=dict(found.get("kinds", {})))
 
 
 def chosen_pairs(folder: Path, pattern: str | None = None) -> list[PairPaths]:
@@ -269,7 +282,7 @@ def _fuse_and_score(contestant: Contestant, pair: PairPaths, how: _How) -> EvalR
     return _score(contestant.name, pair, fused, how)
 
 
-def _score(method: str, pair: PairPaths, fused: FusedPair, how: _How) -> EvalRow:
+def _score(method: str, pair: PairPaths, fused: FusedPicture, how: _How) -> EvalRow:
     try:
         if how.pictures is not None:
             path = picture_path(how.pictures, method, pair.name)

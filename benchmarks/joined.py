@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ufafuse.benchmarks.evaluate import EvalRow, Evaluation, picture_path
+from ufafuse.benchmarks.evaluate import Evaluation, picture_path
 from ufafuse.benchmarks.published import MEASURED
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.writing import make_folder
@@ -31,18 +31,17 @@ def joined(evaluation: Evaluation, earlier: Path) -> Evaluation:
     Raises:
         InputError: The file is no evaluation, is of other pairs, has no such method in common or differs in it.
     """
-    found = _read(earlier)
-    rows = [_row(entry) for entry in found["rows"]]
-    names, others = ({row.name for row in some} for some in (evaluation.rows, rows))
+    found = Evaluation.from_json(_read(earlier))
+    names, others = ({row.name for row in some} for some in (evaluation.rows, found.rows))
     if names != others:
         odd = sorted(names ^ others)[0]
         where = "is not in it" if odd in names else "is only in it"
         raise InputError(f"{earlier} is of other pairs ({odd} {where}): join evaluations of the same ones.")
-    _check_same(evaluation, rows, found.get("kinds", {}), earlier)
-    added = [row for row in rows if row.method not in evaluation.methods]
+    _check_same(evaluation, found, earlier)
+    added = [row for row in found.rows if row.method not in evaluation.methods]
     methods = {row.method for row in added}
-    networks = {name: facts for name, facts in found.get("networks", {}).items() if name in methods}
-    kinds = {name: kind for name, kind in found.get("kinds", {}).items() if name in methods}
+    networks = {name: facts for name, facts in found.networks.items() if name in methods}
+    kinds = {name: kind for name, kind in found.kinds.items() if name in methods}
     return replace(
         evaluation,
         rows=[*evaluation.rows, *added],
@@ -76,17 +75,11 @@ def _read(path: Path) -> dict[str, Any]:
     return dict(found)
 
 
-def _row(entry: dict[str, Any]) -> EvalRow:
-    metrics = {name: math.nan if value is None else float(value) for name, value in entry["metrics"].items()}
-    texts = {key: str(entry.get(key, "")) for key in ("error", "note")}
-    return EvalRow(str(entry["name"]), str(entry["method"]), metrics, entry.get("ms"), **texts)
-
-
-def _check_same(evaluation: Evaluation, rows: list[EvalRow], kinds: dict[str, str], earlier: Path) -> None:
+def _check_same(evaluation: Evaluation, found: Evaluation, earlier: Path) -> None:
     """Raises: InputError, where no method shows that pictures and metrics are the same."""
     ours = {(row.method, row.name): row.metrics for row in evaluation.rows if evaluation.kinds.get(row.method) == MEASURED}
-    both = [row for row in rows if (row.method, row.name) in ours and kinds.get(row.method) == MEASURED and not row.error]
-    both = [row for row in both if row.method not in evaluation.networks]
+    both = [row for row in found.rows if (row.method, row.name) in ours and found.kinds.get(row.method) == MEASURED]
+    both = [row for row in both if row.method not in evaluation.networks and not row.error]
     if not both:
         raise InputError(
             f"{earlier} shares no method without training with this run: have average in both, to see that they agree."

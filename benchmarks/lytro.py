@@ -24,7 +24,7 @@ _GRID = 4
 _CLOSE = 2
 
 
-class Frame(NamedTuple):
+class Fingerprint(NamedTuple):
     """What a frame is known by: the mean levels of 4 x 4 fields of each channel, and the CRC-32 of its pixels."""
 
     fields: tuple[int, ...]
@@ -32,7 +32,7 @@ class Frame(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Comparison:
+class TableComparison:
     """How means over some pairs stand to a table of the paper.
 
     Args:
@@ -44,7 +44,7 @@ class Comparison:
     warning: str = ""
 
 
-def beside_table(number: str, pairs: Iterable[PairPaths]) -> Comparison:
+def beside_table(number: str, pairs: Iterable[PairPaths]) -> TableComparison:
     """Whether the pairs at hand are those that a table of the paper is of, by their pixels.
 
     Args:
@@ -53,7 +53,7 @@ def beside_table(number: str, pairs: Iterable[PairPaths]) -> Comparison:
     """
     if number.upper() != "V":
         warning = f"Table {number.upper()} is of the paper's own pairs: its rows compare with yours only if these are the same."
-        return Comparison(same=False, warning=warning)
+        return TableComparison(same=False, warning=warning)
     pairs = list(pairs)
     found = [known for pair in pairs if (known := _known(pair))]
     distinct = len({index for index, _ in found})
@@ -63,11 +63,11 @@ def beside_table(number: str, pairs: Iterable[PairPaths]) -> Comparison:
             f"{decoded} of the Lytro pairs differ from what their JPEG files give, as PNG copies of another decoder do: that "
             "moves Qabf by up to 0.02."
         )
-        return Comparison(same=True, warning=warning if decoded else "")
+        return TableComparison(same=True, warning=warning if decoded else "")
     what = f"{distinct} of them" if distinct else "other pairs"
     what += f" and {len(pairs) - distinct} others" if 0 < distinct < len(pairs) else ""
     text = f"Table V is of the {LYTRO_PAIRS} Lytro pairs and yours are {what}: its rows do not compare with these means."
-    return Comparison(same=False, warning=text)
+    return TableComparison(same=False, warning=text)
 
 
 def _known(pair: PairPaths) -> tuple[int, bool] | None:
@@ -86,17 +86,17 @@ def _known(pair: PairPaths) -> tuple[int, bool] | None:
     return None
 
 
-def described(levels: NDArray[np.uint8]) -> Frame:
+def described(levels: NDArray[np.uint8]) -> Fingerprint:
     """What a frame (H x W x 3, BGR) is known by."""
     fields: Any = cv2.resize(levels.astype(np.float32), (_GRID, _GRID), interpolation=cv2.INTER_AREA)
-    return Frame(tuple(np.rint(fields).astype(int).ravel().tolist()), zlib.crc32(levels.tobytes()))
+    return Fingerprint(tuple(np.rint(fields).astype(int).ravel().tolist()), zlib.crc32(levels.tobytes()))
 
 
-def _alike(one: Frame, other: Frame) -> bool:
+def _alike(one: Fingerprint, other: Fingerprint) -> bool:
     return max(abs(a - b) for a, b in zip(one.fields, other.fields, strict=True)) <= _CLOSE
 
 
 @lru_cache(maxsize=1)
-def _lytro() -> list[tuple[Frame, Frame]]:
+def _lytro() -> list[tuple[Fingerprint, Fingerprint]]:
     pairs = json.loads(_FILE.read_text(encoding="utf-8"))["pairs"]
-    return [tuple(Frame(tuple(frame["fields"]), frame["crc"]) for frame in pair) for pair in pairs]  # type: ignore[misc]
+    return [tuple(Fingerprint(tuple(frame["fields"]), frame["crc"]) for frame in pair) for pair in pairs]  # type: ignore[misc]

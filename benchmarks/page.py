@@ -10,13 +10,13 @@ from urllib.parse import quote
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ufafuse.benchmarks.evaluate import EvalRow, Evaluation, picture_path
 from ufafuse.benchmarks.methods import method, methods
 from ufafuse.benchmarks.metrics.planes import as_levels, grey
 from ufafuse.benchmarks.published import HERE, Table, TableRow
 from ufafuse.benchmarks.tables import TIME, best, cells, columns, csv_text, header, is_best, legend, markdown_table
+from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.artefact import atomic_write, write_json
 from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.pairs import PairPaths
@@ -35,8 +35,6 @@ _LOOKING = (
     'min="120" max="700" value="210" oninput="document.body.style.setProperty(\'--tile\', this.value + \'px\')"></label></div>'
 )
 
-Levels = NDArray[np.uint8]
-
 
 @dataclass(frozen=True)
 class Region:
@@ -48,7 +46,7 @@ class Region:
     height: int
     width: int
 
-    def cut(self, picture: Levels) -> Levels:
+    def cut(self, picture: Bytes) -> Bytes:
         """The region of ``picture``."""
         return picture[self.top : self.top + self.side, self.left : self.left + self.side]
 
@@ -91,7 +89,7 @@ def write_pages(
     return [folder / "index.html", folder / "report.md", folder / "eval.csv", folder / "eval.json"]
 
 
-def telling_region(near: Levels, far: Levels, fused: list[Levels]) -> Region:
+def telling_region(near: Bytes, far: Bytes, fused: list[Bytes]) -> Region:
     """Where the fused pictures differ most from one another; with one alone, where it differs most from the sharper source."""
     height, width = near.shape[:2]
     side = max(16, min(height, width) // _SHARE_OF_SIDE)
@@ -113,7 +111,7 @@ def _section(folder: Path, pair: PairPaths, evaluation: Evaluation) -> str:
     sources = {"near": read_image(pair.near), "far": read_image(pair.far)} | (
         {"truth": read_image(pair.truth)} if pair.truth else {}
     )
-    pictures: dict[str, tuple[str, Levels, str]] = {}
+    pictures: dict[str, tuple[str, Bytes, str]] = {}
     for name, picture in sources.items():
         path = picture_path(folder / SOURCES_FOLDER, name, pair.name)
         make_folder(path.parent)
@@ -170,7 +168,7 @@ def _figure(name: str, link: str, scores: str, region: Region) -> str:
     )
 
 
-def closeup_strip(pictures: dict[str, Levels], region: Region) -> Levels:
+def closeup_strip(pictures: dict[str, Bytes], region: Region) -> Bytes:
     """The region of every picture in rows of six labelled tiles: H x W x 3, BGR."""
     tiles = []
     for name, picture in pictures.items():

@@ -7,29 +7,28 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ufafuse.calibration.convolutions import conv_layers
 from ufafuse.calibration.costs import shares_of_work
-from ufafuse.calibration.crops import Crop, CropOptions, crops_from_images, crops_from_pairs, hard_crops
+from ufafuse.calibration.crops import CropOptions, PairCrop, crops_from_images, crops_from_pairs, hard_crops
 from ufafuse.calibration.equalise import equalised, measure_factors
-from ufafuse.calibration.judge import Judge
-from ufafuse.calibration.layers import conv_layers
+from ufafuse.calibration.judge import GraphJudge
 from ufafuse.calibration.quantizers import QuantizerOptions, with_quantizers
-from ufafuse.calibration.ranges import Method, Ranges, measure_ranges
-from ufafuse.calibration.search import Choice, fewest_kept, sensitivity, without_slow
+from ufafuse.calibration.ranges import RangeMethod, Ranges, measure_ranges
+from ufafuse.calibration.search import LayerChoice, fewest_kept, sensitivity, without_slow
 from ufafuse.calibration.speed import SIZE, race
 from ufafuse.calibration.stacks import Stacks
 from ufafuse.calibration.table import plot
 from ufafuse.export.onnx_export import Companions, report_path
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.runtime.artefact import METADATA_KEY, Manifest, atomic_write, read_manifest, sha256_of, tool_versions, write_json
-from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.errors import CheckFailed, InputError
 from ufafuse.runtime.fixed import fixed_batch, fixed_size
+from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.writing import check_new
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class CalibrationOptions:
     images: Path | None = None
     masks: Path | None = None
     crops: CropOptions = field(default_factory=CropOptions)
-    method: Method = field(default_factory=Method)
+    method: RangeMethod = field(default_factory=RangeMethod)
     ranges: Path | None = None
     quantizers: QuantizerOptions = field(default_factory=QuantizerOptions)
     equalise: bool = True
@@ -71,7 +70,7 @@ class CalibrationOptions:
         if (self.images is None) != (self.masks is None) or (self.pairs is None) != drawn:
             raise InputError("give either `pairs`, or `images` and `masks` to draw pairs from.")
 
-    def load(self) -> tuple[list[Crop], list[Crop]]:
+    def load(self) -> tuple[list[PairCrop], list[PairCrop]]:
         """(to calibrate, to judge)."""
         if self.images is not None and self.masks is not None:
             given = crops_from_images(self.images, self.masks, self.crops)
@@ -83,7 +82,7 @@ class CalibrationOptions:
 
 
 def int8_from_onnx(
-    onnx: Path, out: Path, options: CalibrationOptions, *, force: bool = False, on_step: Progress = ignored
+    onnx: Path, out: Path, options: CalibrationOptions, *, force: bool = False, on_step: OnStep = ignored
 ) -> dict[str, Any]:
     """Calibrate, quantise and check a model, and its tiling companions where they lie beside it.
 
@@ -113,7 +112,7 @@ def int8_from_onnx(
     shares = shares_of_work(model, int(manifest.extra["stride"]), manifest.io)
     stacks = _stacks(onnx, manifest, options)
     ranges = _ranges(model, manifest, options, to_calibrate, names, stacks, on_step)
-    judge = Judge(onnx, to_judge, threads=options.threads)
+    judge = GraphJudge(onnx, to_judge, threads=options.threads)
     candidates = _Candidates(model, manifest, ranges, options.quantizers)
     alone, choice = _searched(names, judge, stacks, candidates, shares, options, on_step)
     goal = _goal(manifest, onnx, ranges, options, choice)
@@ -158,8 +157,8 @@ def _write(
     out: Path,
     goal: Manifest,
     ranges: Ranges,
-    choice: Choice,
-    judge: Judge,
+    choice: LayerChoice,
+    judge: GraphJudge,
     stacks: Stacks | None,
     options: CalibrationOptions,
     *,
@@ -171,9 +170,10 @@ def _write(
     with contextlib.ExitStack() as files:
         for source, target in _with_companions(onnx, out):
             temporary = files.enter_context(atomic_write(target, force=force))
-            graph = equalised(load_graph(source), ranges.factors)
-            graph = with_quantizers(graph, ranges.layers, choice.int8, options.quantizers)
             roles[target] = read_manifest(source).extra["role"]
+            graph = equalised(load_graph(source), ranges.factors)
+            chosen = () if roles[target] == "common" else choice.int8  # it runs once for a stack
+            graph = with_quantizers(graph, ranges.layers, chosen, options.quantizers)
             label = replace(goal, extra={**goal.extra, "role": roles[target]})
             temporary.write_bytes(_labelled(graph, label).SerializeToString())
             by_role[roles[target]] = temporary
@@ -209,10 +209,10 @@ def _ranges(
     model: "ModelProto",
     manifest: Manifest,
     options: CalibrationOptions,
-    crops: Sequence[Crop],
+    crops: Sequence[PairCrop],
     names: Sequence[str],
     stacks: Stacks | None,
-    on_step: Progress,
+    on_step: OnStep,
 ) -> Ranges:
     if options.ranges is not None:
         ranges = Ranges.load(options.ranges, manifest)
@@ -239,13 +239,13 @@ def _ranges(
 
 def _searched(
     names: Sequence[str],
-    judge: Judge,
+    judge: GraphJudge,
     stacks: Stacks | None,
     candidate: _Candidates,
     shares: Mapping[str, float],
     options: CalibrationOptions,
-    on_step: Progress,
-) -> tuple[dict[str, float], Choice]:
+    on_step: OnStep,
+) -> tuple[dict[str, float], LayerChoice]:
     """The table of sensitivities, on the first engine, and the choice of layers, on all engines."""
     counted = iter(range(1, len(names) + 1))
     alone = sensitivity(
@@ -274,7 +274,7 @@ def _searched(
     return alone, choice
 
 
-def _race_graphs(graphs: Mapping[str, Any], judge: Judge, options: CalibrationOptions) -> dict[str, float]:
+def _race_graphs(graphs: Mapping[str, Any], judge: GraphJudge, options: CalibrationOptions) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="ufafuse-") as folder:
         files = {name: Path(folder) / f"{name}.onnx" for name in graphs}
         for name, path in files.items():
@@ -282,7 +282,7 @@ def _race_graphs(graphs: Mapping[str, Any], judge: Judge, options: CalibrationOp
         return race(files, judge.engines[-1], threads=options.threads)
 
 
-def _speed(onnx: Path, out: Path, judge: Judge, options: CalibrationOptions) -> dict[str, Any]:
+def _speed(onnx: Path, out: Path, judge: GraphJudge, options: CalibrationOptions) -> dict[str, Any]:
     """The finished file's time beside its source's, on the engine that `auto` would take: the last of the judge's."""
     engine = judge.engines[-1]
     times = race({"source": onnx, "int8": out}, engine, threads=options.threads)
@@ -298,7 +298,7 @@ def _labelled(model: "ModelProto", manifest: Manifest) -> "ModelProto":
     return model
 
 
-def _goal(manifest: Manifest, onnx: Path, ranges: Ranges, options: CalibrationOptions, choice: Choice) -> Manifest:
+def _goal(manifest: Manifest, onnx: Path, ranges: Ranges, options: CalibrationOptions, choice: LayerChoice) -> Manifest:
     return replace(
         manifest,
         precision="int8",
@@ -320,7 +320,7 @@ def _with_companions(onnx: Path, out: Path) -> Iterator[tuple[Path, Path]]:
     """(source, target) of the model and of those of its companions that exist."""
     yield onnx, out
     sources, targets = Companions.of(onnx), Companions.of(out)
-    for roles in (("means", "tile"), ("encode", "score")):
+    for roles in (("means", "tile"), STACK_ROLES):
         paths = [(getattr(sources, role), getattr(targets, role)) for role in roles]
         if all(source.is_file() for source, _ in paths):
             yield from paths
@@ -340,7 +340,7 @@ def _report(
     manifest: Manifest,
     ranges: Ranges,
     alone: dict[str, float],
-    choice: Choice,
+    choice: LayerChoice,
     shares: dict[str, float],
     options: CalibrationOptions,
 ) -> dict[str, Any]:

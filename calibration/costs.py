@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ufafuse.calibration.layers import conv_layers
+from ufafuse.calibration.convolutions import conv_layers
 from ufafuse.calibration.probe import Probe
 
 if TYPE_CHECKING:

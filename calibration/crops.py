@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufafuse.export.verify import load_pairs
+from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.errors import InputError
 
-Bytes = NDArray[np.uint8]
 _HELD_OUT = 4  # every fourth pair is kept from calibration, to judge on
 
 
 @dataclass(frozen=True)
-class Crop:
+class PairCrop:
     """A square window of a pair: two H x W x 3 uint8 arrays, BGR."""
 
     name: str
@@ -54,13 +53,13 @@ class CropOptions:
             )
 
 
-def crops_from_pairs(folder: Path, options: CropOptions) -> tuple[list[Crop], list[Crop]]:
+def crops_from_pairs(folder: Path, options: CropOptions) -> tuple[list[PairCrop], list[PairCrop]]:
     """(to calibrate, to judge) from a folder of real pairs; no pair is in both.
 
     Raises:
         InputError: Fewer than two pairs, or one that is no 8-bit colour pair.
     """
-    pairs = [Crop(*pair) for pair in load_pairs(folder)]
+    pairs = [PairCrop(*pair) for pair in load_pairs(folder)]
     if len(pairs) < 2:
         raise InputError(f"{folder} holds {len(pairs)} pair: two are needed, one to calibrate with and one to judge on.")
     held_out = [pair for index, pair in enumerate(pairs) if index % _HELD_OUT == 1]
@@ -72,7 +71,7 @@ def crops_from_pairs(folder: Path, options: CropOptions) -> tuple[list[Crop], li
     )
 
 
-def crops_from_images(images: Path, masks: Path, options: CropOptions) -> tuple[list[Crop], list[Crop]]:
+def crops_from_images(images: Path, masks: Path, options: CropOptions) -> tuple[list[PairCrop], list[PairCrop]]:
     """(to calibrate, to judge) drawn from photographs with labels, half as the paper makes pairs and half as lenses do.
 
     Raises:
@@ -82,17 +81,17 @@ def crops_from_images(images: Path, masks: Path, options: CropOptions) -> tuple[
     from ufafuse.train.photos import Photos
 
     dataset = PairDataset(Photos(images, masks), PairOptions(options.size, lens=0.5), seed=options.seed)
-    drawn = [Crop(f"drawn {index}", *dataset[index][:2]) for index in range(options.calibrate + options.judge)]
+    drawn = [PairCrop(f"drawn {index}", *dataset[index][:2]) for index in range(options.calibrate + options.judge)]
     return drawn[: options.calibrate], drawn[options.calibrate :]
 
 
-def hard_crops(options: CropOptions) -> tuple[list[Crop], list[Crop]]:
+def hard_crops(options: CropOptions) -> tuple[list[PairCrop], list[PairCrop]]:
     """(to calibrate, to judge): pairs drawn as a lens sees deep scenes, `CropOptions.hard` of each."""
     deep = {"min_radius": 5.0, "max_radius": max(6.0, 0.375 * options.size)}
     drawn = []
     for index in range(2 * options.hard):
         near, far = drawn_frames(np.random.default_rng((options.seed, index)), options.size, 2, **deep)
-        drawn.append(Crop(f"drawn wide {index}", near, far))
+        drawn.append(PairCrop(f"drawn wide {index}", near, far))
     return drawn[: options.hard], drawn[options.hard :]
 
 
@@ -106,9 +105,9 @@ def drawn_frames(draw: np.random.Generator, side: int, count: int, **scene: floa
     return draw_stack(draw, side, options, lambda rng: drawing.picture(2 * side, rng), frames=count).frames
 
 
-def _windows(pairs: Sequence[Crop], count: int, size: int, draw: np.random.Generator) -> Iterator[Crop]:
+def _windows(pairs: Sequence[PairCrop], count: int, size: int, draw: np.random.Generator) -> Iterator[PairCrop]:
     for pair in itertools.islice(itertools.cycle(pairs), count):
         height, width = pair.near.shape[:2]
         top, left = int(draw.integers(max(0, height - size) + 1)), int(draw.integers(max(0, width - size) + 1))
         near, far = (np.ascontiguousarray(frame[top : top + size, left : left + size]) for frame in (pair.near, pair.far))
-        yield Crop(f"{pair.name} at {top}, {left}", near, far)
+        yield PairCrop(f"{pair.name} at {top}, {left}", near, far)

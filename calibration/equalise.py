@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.calibration.crops import Crop
-from ufafuse.calibration.layers import Layer, conv_layers
+from ufafuse.calibration.convolutions import ConvLayer, conv_layers
+from ufafuse.calibration.crops import PairCrop
 from ufafuse.calibration.probe import Probe
 from ufafuse.calibration.ranges import model_inputs
 from ufafuse.runtime.errors import ModelError
@@ -39,20 +39,24 @@ class Link:
         activated: LeakyReLU stands between them.
     """
 
-    firsts: tuple[Layer, ...]
-    second: Layer
+    firsts: tuple[ConvLayer, ...]
+    second: ConvLayer
     activated: bool
 
 
-def links(model: "onnx.ModelProto") -> dict[str, Link]:
-    """Every `Link` of an ``onnx.ModelProto``, by the name of its second convolution."""
+def links(model: "onnx.ModelProto") -> dict[str, Link | None]:
+    """Every `Link` of an ``onnx.ModelProto``, by the name of its second convolution.
+
+    None: the first ones are summed with what is given to the graph, which cannot be scaled in it.
+    """
     made_by = {output: node for node in model.graph.node for output in node.output}
     uses: dict[str, int] = {value.name: 1 for value in model.graph.output}
     for node in model.graph.node:
         for name in node.input:
             uses[name] = uses.get(name, 0) + 1
     by_result = {layer.result: layer for layer in conv_layers(model)}
-    found = {}
+    found: dict[str, Link | None] = {}
+    given = {value.name for value in model.graph.input}
     for second in by_result.values():
         tensor, node = second.source, made_by.get(second.source)
         activated = node is not None and node.op_type == "LeakyRelu"
@@ -63,13 +67,15 @@ def links(model: "onnx.ModelProto") -> dict[str, Link]:
         between = {tensor, before, *results}
         if all(name in by_result for name in results) and all(uses[name] == 1 for name in between):
             found[second.name] = Link(tuple(by_result[name] for name in results), second, activated)
+        elif any(name in given for name in results) and tensor not in given:
+            found[second.name] = None
     return found
 
 
 def measure_factors(
     model: "onnx.ModelProto",
     io: str,
-    crops: Sequence[Crop],
+    crops: Sequence[PairCrop],
     *,
     outputs: bool,
 ) -> dict[str, list[float]]:
@@ -84,7 +90,7 @@ def measure_factors(
     Returns:
         By the second convolution's name, one factor (a power of two from 1 to 64) for each of its input channels.
     """
-    found = links(model)
+    found = {name: link for name, link in links(model).items() if link is not None}
     tensors = {
         name: [first.result for first in link.firsts] if outputs else [link.second.source] for name, link in found.items()
     }
@@ -113,7 +119,8 @@ def equalised(model: "onnx.ModelProto", factors: Factors) -> "onnx.ModelProto":
 
     Args:
         model: The model that the factors were measured on, or one of its tiling companions.
-        factors: Of `measure_factors`; those of convolutions that a companion does not have are left out.
+        factors: Of `measure_factors`; those of convolutions that a companion does not have, or feeds with what is given to
+            it, are left out.
 
     Raises:
         ModelError: In this graph such a convolution is linked otherwise.
@@ -126,9 +133,11 @@ def equalised(model: "onnx.ModelProto", factors: Factors) -> "onnx.ModelProto":
             continue
         if name not in found:
             raise ModelError(f"layer {name} is linked otherwise than in the graph it was calibrated on: export both again.")
-        for first in found[name].firsts:
+        if (link := found[name]) is None:
+            continue
+        for first in link.firsts:
             editor.scale(first, np.asarray(values), axis=0)
-        editor.scale(found[name].second, 1 / np.asarray(values), axis=1)
+        editor.scale(link.second, 1 / np.asarray(values), axis=1)
     return changed
 
 
@@ -139,7 +148,7 @@ class _Editor:
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         self._biases = {node.name: list(node.input[2:3]) for node in model.graph.node if node.op_type == "Conv"}
 
-    def scale(self, layer: Layer, factors: NDArray[np.float64], *, axis: int) -> None:
+    def scale(self, layer: ConvLayer, factors: NDArray[np.float64], *, axis: int) -> None:
         """Multiply a weight along its output (0) or input (1) channels, the bias along with the former."""
         self._multiply(layer.weight, factors.reshape((-1, 1, 1, 1) if axis == 0 else (1, -1, 1, 1)))
         if axis == 0:

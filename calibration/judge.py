@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.calibration.crops import Crop
+from ufafuse.calibration.crops import PairCrop
 from ufafuse.calibration.ranges import model_inputs
 from ufafuse.runtime.checks.tolerances import psnr
 from ufafuse.runtime.errors import BackendError
@@ -32,7 +32,7 @@ def cpu_engines() -> list[str]:
     return engines
 
 
-class Judge:
+class GraphJudge:
     """Compares graphs with one source graph on the same frames.
 
     Args:
@@ -41,7 +41,7 @@ class Judge:
         threads: CPU threads; None: the engines choose.
     """
 
-    def __init__(self, source: Path, crops: Sequence[Crop], *, threads: int | None = None) -> None:
+    def __init__(self, source: Path, crops: Sequence[PairCrop], *, threads: int | None = None) -> None:
         self.engines = cpu_engines()
         self._threads = threads
         with open_session(source, backend=self.engines[0], options=self._options("fp32")) as session:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.calibration.layers import Layer, conv_layers
+from ufafuse.calibration.convolutions import ConvLayer, conv_layers
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class _Writer:
         self._after: dict[str, list[Any]] = {}
         self._sources: dict[str, str] = {}
 
-    def quantise(self, layer: Layer, seen: Range, options: QuantizerOptions) -> None:
+    def quantise(self, layer: ConvLayer, seen: Range, options: QuantizerOptions) -> None:
         """Quantise one layer's input, weights and, if asked, output."""
         node, weight = self._nodes[layer.node], self._weights[layer.weight]
         values = self._onnx.numpy_helper.to_array(weight)
@@ -134,7 +134,7 @@ class _Writer:
         nodes.append(make("DequantizeLinear", [f"{result}.int8", *names], [result], name=f"{result}.dequantize"))
         return nodes
 
-    def _weight(self, layer: Layer, values: NDArray[Any], bits: int) -> Any:  # noqa: ANN401
+    def _weight(self, layer: ConvLayer, values: NDArray[Any], bits: int) -> Any:  # noqa: ANN401
         """Replace a weight by int8 values and a DequantizeLinear over its output channels."""
         levels = 2 ** (bits - 1) - 1
         top = np.abs(values.astype(np.float32)).reshape(len(values), -1).max(axis=1)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.calibration.crops import Crop
-from ufafuse.calibration.layers import Layer, conv_layers
+from ufafuse.calibration.convolutions import ConvLayer, conv_layers
+from ufafuse.calibration.crops import PairCrop
 from ufafuse.calibration.quantizers import Range
 from ufafuse.runtime.artefact import Manifest, write_json
 from ufafuse.runtime.callbacks import ignored
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 Inputs = dict[str, NDArray[Any]]
 
-METHODS = ("minmax", "entropy", "percentile")
+RANGE_METHODS = ("minmax", "entropy", "percentile")
 SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Method:
+class RangeMethod:
     """How a range is drawn from what was seen.
 
     Args:
@@ -42,8 +42,8 @@ class Method:
 
     def __post_init__(self) -> None:
         """Raises: InputError for an unknown method or an impossible share."""
-        if self.name not in METHODS:
-            raise InputError(f"`method={self.name}` is not known: choose one of {', '.join(METHODS)}.")
+        if self.name not in RANGE_METHODS:
+            raise InputError(f"`method={self.name}` is not known: choose one of {', '.join(RANGE_METHODS)}.")
         if not 50 < self.percentile <= 100:
             raise InputError(f"`percentile={self.percentile}` is out of range: give more than 50, at most 100.")
 
@@ -119,8 +119,8 @@ def _ends(values: Any) -> tuple[float, float]:  # noqa: ANN401 - whatever JSON h
 def measure_ranges(
     model: "onnx.ModelProto",
     manifest: Manifest,
-    crops: Sequence[Crop],
-    method: Method,
+    crops: Sequence[PairCrop],
+    method: RangeMethod,
     *,
     done: Callable[[], None] = ignored,
 ) -> Ranges:
@@ -132,7 +132,7 @@ def measure_ranges(
         model: An ``onnx.ModelProto`` of `ufa export`.
         manifest: Its manifest.
         crops: What to run it on.
-        method: See `Method`.
+        method: See `RangeMethod`.
         done: Called after each window.
 
     Raises:
@@ -150,7 +150,7 @@ def measure_ranges(
     return Ranges(layers, name, manifest.variant, manifest.weights_sha256, f"{len(crops)} windows of {shape}")
 
 
-def layer_ranges(model: "onnx.ModelProto", inputs: Iterable[Inputs], method: Method) -> dict[str, Range]:
+def layer_ranges(model: "onnx.ModelProto", inputs: Iterable[Inputs], method: RangeMethod) -> dict[str, Range]:
     """Run any graph of `ufa export` on inputs by tensor name, one set at a time; each convolution's ranges, by layer name."""
     import onnx
     from onnxruntime.quantization import CalibrationMethod, create_calibrator
@@ -174,7 +174,7 @@ def layer_ranges(model: "onnx.ModelProto", inputs: Iterable[Inputs], method: Met
     return {layer.name: _range(layer, seen) for layer in conv_layers(model)}
 
 
-def model_inputs(crop: Crop, io: str) -> dict[str, NDArray[Any]]:
+def model_inputs(crop: PairCrop, io: str) -> dict[str, NDArray[Any]]:
     """A window as a whole-frame graph takes it."""
     kind = check_pair(crop.near, crop.far)
     return {"near": pack(crop.near, kind, io), "far": pack(crop.far, kind, io)}
@@ -194,7 +194,7 @@ class _OneInput:
         return 1
 
 
-def _range(layer: Layer, seen: Mapping[str, Any]) -> Range:
+def _range(layer: ConvLayer, seen: Mapping[str, Any]) -> Range:
     ends = []
     for tensor in (layer.source, layer.result):
         low, high = (float(np.asarray(end).min()) for end in seen[tensor].range_value)

@@ -10,7 +10,7 @@ Evaluate = Callable[[Collection[str]], float]
 
 
 @dataclass(frozen=True)
-class Choice:
+class LayerChoice:
     """What a search came to.
 
     Args:
@@ -43,7 +43,7 @@ def fewest_kept(
     min_psnr: float,
     keep: Collection[str] = (),
     shares: Mapping[str, float] | None = None,
-) -> Choice:
+) -> LayerChoice:
     """Leave out the most sensitive layers until the rest holds ``min_psnr``, then take back those that were not needed.
 
     Args:
@@ -70,7 +70,7 @@ def fewest_kept(
             f"no layer can be int8 at {min_psnr:g} dB: with every layer it is {psnr_all:.1f} dB, with {best} alone "
             f"{alone.get(best, 0):.1f} dB. Lower `min_psnr`, or train a network that is less sensitive."
         )
-    return Choice(
+    return LayerChoice(
         int8=tuple(name for name in names if name in chosen),
         kept=tuple(name for name in names if name not in chosen),
         psnr=reached,
@@ -110,14 +110,14 @@ def part_of(name: str) -> str:
 
 
 def without_slow(
-    choice: Choice,
+    choice: LayerChoice,
     shares: Mapping[str, float],
     gain: Callable[[Collection[str], Collection[str]], float],
     evaluate: Evaluate,
     *,
     min_psnr: float,
     least_gain: float = 0.01,
-) -> Choice:
+) -> LayerChoice:
     """Take back to high precision the parts whose int8 makes the file slower: converting to it costs more than it saves.
 
     Args:
@@ -137,4 +137,4 @@ def without_slow(
         if fewer and gain(int8, fewer) >= least_gain and (psnr := evaluate(fewer)) >= min_psnr:
             int8, reached = fewer, psnr
     names = sorted((*choice.int8, *choice.kept), key=list(shares).index)
-    return Choice(int8, tuple(name for name in names if name not in int8), reached, choice.psnr_all)
+    return LayerChoice(int8, tuple(name for name in names if name not in int8), reached, choice.psnr_all)

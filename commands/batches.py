@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ufafuse.runtime import console
 
 if TYPE_CHECKING:
-    from ufafuse.runtime.batches.task import Plan, Task
+    from ufafuse.runtime.batches.task import BatchPlan, Task
+    from ufafuse.runtime.files import Outcome
     from ufafuse.runtime.fuser import Fuser
-    from ufafuse.runtime.jobs import Outcome
 
 FAILED = "failed.csv"
 _THREADS = 1  # of a worker on a cluster: with as many workers as cores, files are read and written while others fuse
@@ -36,7 +36,7 @@ class Listed:
     pairs: bool
     ray: str | None
     out: Path
-    plan: Plan
+    plan: BatchPlan
     limits: dict[str, Any]
 
 
@@ -78,6 +78,7 @@ def _list_failed(out: Path, tasks: Sequence[Task], outcomes: Sequence[Outcome]) 
     """Write the manifest of those that failed; where none did, take away that of an earlier run."""
     from ufafuse.runtime.batches.manifest import write_failed
     from ufafuse.runtime.batches.storage import joined, put, remove, url_of
+    from ufafuse.runtime.writing import make_folder
 
     by_result = {str(Path(task.out)): task for task in tasks}
     failed = [(by_result[str(outcome.fused)], outcome.error) for outcome in outcomes if outcome.error]
@@ -87,7 +88,7 @@ def _list_failed(out: Path, tasks: Sequence[Task], outcomes: Sequence[Outcome]) 
         Path(place).unlink(missing_ok=True) if url is None else remove(url)
         return
     if url is None:
-        Path(out).mkdir(parents=True, exist_ok=True)
+        make_folder(Path(out))
         write_failed(Path(place), failed)
     else:
         with tempfile.TemporaryDirectory(prefix="ufafuse-") as folder:

@@ -175,7 +175,7 @@ def bench(
             help="Classical methods, at the first size, by comma; or all, none [default: lap,gff,dsift; none with --profile]."
         ),
     ] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Time for each contender at each size; three runs at least.")] = 10.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time for each at each size; three runs at least.")] = 10.0,
     runs: Annotated[int, typer.Option(min=3, help="At most so many runs of each.")] = 50,
     cold: Annotated[
         bool | None,

@@ -51,14 +51,14 @@ def calibrate(
         from ufafuse.calibration.calibrate import CalibrationOptions
         from ufafuse.calibration.crops import CropOptions
         from ufafuse.calibration.quantizers import QuantizerOptions
-        from ufafuse.calibration.ranges import Method
+        from ufafuse.calibration.ranges import RangeMethod
 
         options = CalibrationOptions(
             pairs=pairs,
             images=images,
             masks=masks,
             crops=CropOptions(crops, judge, hard, crop, seed),
-            method=Method(method, percentile),
+            method=RangeMethod(method, percentile),
             ranges=ranges,
             quantizers=QuantizerOptions(weight_bits, outputs),
             equalise=equalise,

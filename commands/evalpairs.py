@@ -75,7 +75,7 @@ def evaluate_pairs(
     """
     from ufafuse.benchmarks.contestants import contestants
     from ufafuse.benchmarks.evaluate import chosen_pairs
-    from ufafuse.benchmarks.lytro import Comparison, beside_table
+    from ufafuse.benchmarks.lytro import TableComparison, beside_table
     from ufafuse.benchmarks.published import published_table
     from ufafuse.benchmarks.tables import measured_rows, terminal_table, with_published
 
@@ -90,7 +90,7 @@ def evaluate_pairs(
         for contestant in compared:
             contestant.close()
     evaluation, told = shown.joined(evaluation, on_page)
-    compares = beside_table(table, chosen) if table else Comparison(same=True)
+    compares = beside_table(table, chosen) if table else TableComparison(same=True)
     rows = with_published(measured_rows(evaluation), beside, same=compares.same)
     count = "1 pair" if len(chosen) == 1 else f"{len(chosen)} pairs"
     title = f"{pairs.resolve().name}: fusion quality of {count}" + (f", beside Table {table.upper()}" if table else "")

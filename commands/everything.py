@@ -3,7 +3,6 @@
 import functools
 import json
 import statistics
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from ufafuse.export.engine import engine_from_onnx
 from ufafuse.export.formats.known import FORMATS
 from ufafuse.export.formats.opening import open_artefact
 from ufafuse.export.onnx_export import onnx_from_weights, report_path
-from ufafuse.export.profiles import Profile, Size
-from ufafuse.export.report import TIMED_RUNS, Row, write_report
+from ufafuse.export.overview import TIMED_RUNS, ArtefactRow, write_report
+from ufafuse.export.profiles import Profile
+from ufafuse.export.timing import timed
 from ufafuse.export.verify import load_pairs, pack_reference, reference_cases
 from ufafuse.network.spec import RivalSpec, Spec
 from ufafuse.network.weights import load_weights
@@ -26,6 +26,7 @@ from ufafuse.runtime.backends.tensorrt import vendor
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.cases import Case, load_reference, run_case, verify_cases
 from ufafuse.runtime.errors import BackendError, CheckFailed, ModelError
+from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.session import SessionOptions, installed
 from ufafuse.runtime.writing import make_folder
 
@@ -76,7 +77,7 @@ def export_all(
     net = load_weights(weights)
     left_out: list[str] = []
     told: dict[str, Any] = {"force": force, "on_step": on_step, "done": done}
-    rows: list[Row] = []
+    rows: list[ArtefactRow] = []
     if {"onnx", ENGINE} & set(names):  # engines are built from ONNX
         rows += _exported(weights, net.spec, folder, left_out, **told)
         rows += _calibrated(rows[0].artefact, pairs, left_out, **told)
@@ -126,14 +127,14 @@ def _exported(
     force: bool,
     on_step: Callable[[str], None],
     done: Callable[[str], None],
-) -> Iterator[Row]:
+) -> Iterator[ArtefactRow]:
     """The ONNX files in every precision and io layout; the first, which all need, is the fp32 one with its companions."""
     for suffix, precision, io in _VARIANTS:
         out = folder / f"{spec.name}{suffix}.onnx"
         tiles = spec.channel and suffix == "" and not isinstance(spec, RivalSpec)
         asked = [f"--precision {precision}"] if precision != "fp32" else []
         row = functools.partial(
-            Row, out, precision, io, argument=" ".join([*asked, *(["--io uint8"] if io == "uint8" else [])])
+            ArtefactRow, out, precision, io, argument=" ".join([*asked, *(["--io uint8"] if io == "uint8" else [])])
         )
         ours, whole = _of_before(out, report_path(out), precision=precision, io=io, weights_sha256=sha256_of(weights))
         if whole and not force:
@@ -159,7 +160,7 @@ def _calibrated(
     force: bool,
     on_step: Callable[[str], None],
     done: Callable[[str], None],
-) -> Iterator[Row]:
+) -> Iterator[ArtefactRow]:
     """The int8 file, which is made from real pairs; where it cannot be made this is noted."""
     out = source.with_name(f"{source.stem}-int8.onnx")
     if pairs is None:
@@ -167,7 +168,7 @@ def _calibrated(
         return
     ours, whole = _of_before(out, report_path(out), precision="int8", source_sha256=sha256_of(source))
     if whole and not force:
-        yield Row(out, "int8", read_manifest(out).io, argument="ufa calibrate", kept=True)
+        yield ArtefactRow(out, "int8", read_manifest(out).io, argument="ufa calibrate", kept=True)
         return
     on_step(f"making {out.name}")
     try:
@@ -176,11 +177,11 @@ def _calibrated(
         left_out.append(f"{out.name}: {error}")
         return
     manifest = read_manifest(out)
-    yield Row(out, manifest.precision, manifest.io, argument="ufa calibrate")
+    yield ArtefactRow(out, manifest.precision, manifest.io, argument="ufa calibrate")
     done(out.name)
 
 
-def _check_on_cpu(row: Row, weights: Path, cases: Sequence[Case], left_out: list[str]) -> None:
+def _check_on_cpu(row: ArtefactRow, weights: Path, cases: Sequence[Case], left_out: list[str]) -> None:
     """Parity and time of a file on each CPU engine for its kind that is installed."""
     if row.format in _OWN_RUNTIME and row.note:  # why it is not run here
         return
@@ -205,27 +206,22 @@ def _check_on_cpu(row: Row, weights: Path, cases: Sequence[Case], left_out: list
         }
 
 
-def _median_ms(run: Callable[[], Any]) -> float:
+def _median_ms(run: Callable[[], object]) -> float:
     """Median time of a few runs; the checks before it have warmed the engine."""
-    times = []
-    for _ in range(TIMED_RUNS):
-        start = time.perf_counter()
-        run()
-        times.append((time.perf_counter() - start) * 1e3)
-    return round(statistics.median(times), 2)
+    return round(statistics.median(timed(run) for _ in range(TIMED_RUNS)), 2)
 
 
 def _engines(
-    rows: Iterable[Row],
+    rows: Iterable[ArtefactRow],
     size: Size,
     left_out: list[str],
     *,
     force: bool,
     on_step: Callable[[str], None],
     done: Callable[[str], None],
-) -> list[Row]:
+) -> list[ArtefactRow]:
     """An engine from each ONNX file, of each flavour that builds here."""
-    engines: list[Row] = []
+    engines: list[ArtefactRow] = []
     for flavor, extra in vendor.EXTRAS.items():
         if not vendor.is_installed(flavor):
             left_out.append(f"{flavor} engines: not installed (pip install 'ufafuse[{extra}]')")
@@ -250,11 +246,11 @@ def _engines(
     return engines
 
 
-def _engine_row(out: Path, source: Row, facts: Mapping[str, Any], *, kept: bool = False) -> Row:
+def _engine_row(out: Path, source: ArtefactRow, facts: Mapping[str, Any], *, kept: bool = False) -> ArtefactRow:
     share = facts["layers"]
     note = f"{share['half']} of {share['convolutions']} convolutions in half, {share['int8']} in int8; not run here"
     targets = ", ".join(facts["compute_capability"])
     runs_on = f"NVIDIA GPUs: {targets}"
-    return Row(
+    return ArtefactRow(
         out, source.precision, source.io, targets, format=ENGINE, argument="ufa build", runs_on=runs_on, note=note, kept=kept
     )

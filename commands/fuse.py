@@ -12,8 +12,8 @@ from ufafuse.runtime.starting import unswept
 
 if TYPE_CHECKING:
     from ufafuse.commands.many import Done
+    from ufafuse.runtime.files import FileOptions, Outcome
     from ufafuse.runtime.fuser import Fuser
-    from ufafuse.runtime.jobs import FileOptions, Outcome
     from ufafuse.runtime.outputs import Outputs
     from ufafuse.runtime.pictures.source import FrameSource
     from ufafuse.runtime.stack import StackOptions
@@ -230,8 +230,8 @@ def fuse(
             from ufafuse.commands.many import Many, fuse_many
             from ufafuse.commands.quantities import megabytes_from
             from ufafuse.runtime.bayer import pattern_from
+            from ufafuse.runtime.files import FileOptions, reading
             from ufafuse.runtime.fuser import Fuser
-            from ufafuse.runtime.jobs import FileOptions, reading
             from ufafuse.runtime.opencv import within_quota
             from ufafuse.runtime.outputs import Outputs
             from ufafuse.runtime.pictures.inputs import expanded
@@ -296,7 +296,7 @@ def fuse(
 
 def _network(frames: "list[FrameSource] | None", options: "StackOptions", of_stack: bool, *, pairs: bool) -> tuple[str, float]:
     """The bundled network where none is named, and how much of a pair bloomed if that decided; no `frames`: of many groups."""
-    from ufafuse.runtime.jobs import bloomed
+    from ufafuse.runtime.files import bloomed
     from ufafuse.runtime.lights import BLOOMED
     from ufafuse.runtime.models import default_for
 
@@ -343,7 +343,7 @@ def _fuse_one(
     *,
     force: bool,
 ) -> "Outcome":
-    from ufafuse.runtime.jobs import fuse_files
+    from ufafuse.runtime.files import fuse_files
 
     if options.reference is not None and options.reference >= len(frames):
         raise InputError(f"--reference {options.reference + 1}: there are {len(frames)} frames, counted from 1.")

@@ -17,9 +17,9 @@ from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from ufafuse.runtime.batches.task import Task
-    from ufafuse.runtime.folders import Group
+    from ufafuse.runtime.files import FileOptions, Outcome
+    from ufafuse.runtime.folders import FileGroup
     from ufafuse.runtime.fuser import Fuser
-    from ufafuse.runtime.jobs import FileOptions, Outcome
     from ufafuse.runtime.stack import StackOptions
 
 
@@ -89,7 +89,7 @@ class Many:
             except InputError as error:
                 raise InputError(str(error).replace(str(root), url)) from error
 
-    def groups(self) -> Iterable[Group]:
+    def groups(self) -> Iterable[FileGroup]:
         """The pairs or stacks; of a watched folder one after the other. Raises: InputError."""
         from ufafuse.runtime.pairs import find_pairs
         from ufafuse.runtime.pictures.arriving import arriving
@@ -157,9 +157,9 @@ def fuse_many(
 
     if many.listed(results[0][0]):
         from ufafuse.commands.batches import Listed, fuse_listed
-        from ufafuse.runtime.batches.task import Plan
+        from ufafuse.runtime.batches.task import BatchPlan
 
-        target, plan = results[0][0], Plan(options, files, results[0][1:], force=force)
+        target, plan = results[0][0], BatchPlan(options, files, results[0][1:], force=force)
         listed = Listed(many.tasks(target, results[1]), many.pairs, many.ray, target, plan, limits)
         began = time.monotonic()
         found = fuse_listed(fuser, listed, skip_existing=skip_existing)

@@ -7,11 +7,11 @@ from ufafuse.export.form import FREE, Form
 from ufafuse.export.formats.base import Format
 from ufafuse.export.formats.exporting import Cases, format_from_weights
 from ufafuse.export.formats.known import FORMATS, NOT_HAD
-from ufafuse.export.profiles import Size
-from ufafuse.export.report import Row
+from ufafuse.export.overview import ArtefactRow
 from ufafuse.network.spec import Spec
 from ufafuse.runtime.artefact import check_files, read_manifest, sha256_of
 from ufafuse.runtime.errors import InputError, ModelError, UfaError
+from ufafuse.runtime.parameters import Size
 
 ENGINE = "engine"  # TensorRT's, which `ufa build` makes
 EVERY = ("onnx", *(each.name for each in FORMATS), ENGINE)
@@ -36,7 +36,7 @@ def format_rows(
     force: bool,
     on_step: Callable[[str], None],
     done: Callable[[str], None],
-) -> Iterator[Row]:
+) -> Iterator[ArtefactRow]:
     """A row for each file; of formats that want a size, for frames of this (height, width)."""
     cases: Cases = {}
     for chosen in FORMATS:
@@ -49,7 +49,7 @@ def format_rows(
         for precision in chosen.precisions:
             marks = ("" if precision == "fp32" else f"-{precision}", chosen.mark)
             out = folder / f"{spec.name}{''.join(marks)}{chosen.suffix}"
-            row = Row(
+            row = ArtefactRow(
                 out,
                 precision,
                 "float",

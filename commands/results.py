@@ -6,7 +6,7 @@ Keys may be added, never renamed. Times are in milliseconds, sizes (height, widt
 from types import UnionType
 from typing import Any, Literal, TypedDict, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-Size = tuple[int, int]
+from ufafuse.runtime.parameters import Size
 
 
 class Refused(TypedDict):

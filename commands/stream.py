@@ -259,9 +259,9 @@ def _request(asked: LiveRequest) -> "StreamRequest":
     from ufafuse.commands.quantities import megabytes_from
     from ufafuse.runtime.bayer import pattern_from
     from ufafuse.runtime.stream.app import StreamRequest
-    from ufafuse.runtime.stream.feed import RetryPolicy
-    from ufafuse.runtime.stream.fusing import EngineOptions
+    from ufafuse.runtime.stream.live_fuser import LiveFuserOptions
     from ufafuse.runtime.stream.options import PipelineOptions
+    from ufafuse.runtime.stream.reader import RetryPolicy
     from ufafuse.runtime.stream.sinks import SinkOptions
 
     if asked.as_json and asked.out == "-":
@@ -281,14 +281,14 @@ def _request(asked: LiveRequest) -> "StreamRequest":
         alarms=tuple(asked.alarm or ()),
         on_alarm=asked.on_alarm,
         mqtt=asked.mqtt,
-        engine=EngineOptions(
+        fuser=LiveFuserOptions(
             model=asked.model,
             align=asked.align,
             align_every=asked.align_every,
             white=asked.white,
             bayer=asked.bayer and pattern_from(asked.bayer),
             match_gain=asked.match_gain,
-            fuser={
+            arguments={
                 "backend": asked.backend,
                 "precision": asked.precision,
                 "prefer": asked.prefer,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from ufafuse.runtime import console
 from ufafuse.runtime.batches.storage import shown
+from ufafuse.runtime.writing import EXISTS
 
 if TYPE_CHECKING:
     from ufafuse.commands.many import Done
+    from ufafuse.runtime.files import Outcome
     from ufafuse.runtime.fuser import Fuser
-    from ufafuse.runtime.jobs import Outcome
 
-_EXISTS = "exists already"
 _SHOWN = 3  # examples of errors and warnings of one kind
 
 
@@ -51,14 +51,14 @@ def warn_and_fail(outcomes: Sequence[Outcome]) -> None:
             warned.setdefault(warning, []).append(outcome.fused.name)
     for warning, names in warned.items():
         console.warn(f"{_examples(names)}: {warning}")
-    there = [outcome.fused for outcome in outcomes if _EXISTS in outcome.error]
+    there = [outcome.fused for outcome in outcomes if EXISTS in outcome.error]
     if len(there) > 1:
         console.fail(
             f"{len(there)} results exist already ({_examples([path.name for path in there])}): add --skip-existing to fuse "
             "the others only, or --force to replace them."
         )
     for outcome in outcomes:
-        if outcome.error and not (len(there) > 1 and _EXISTS in outcome.error):
+        if outcome.error and not (len(there) > 1 and EXISTS in outcome.error):
             console.fail(outcome.error)
 
 

@@ -14,7 +14,7 @@ from ufafuse.runtime.errors import InputError
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from ufafuse.export.verify import Prepared
+    from ufafuse.export.verify import References
     from ufafuse.runtime.checks.cases import Findings
     from ufafuse.runtime.session import SessionOptions
 
@@ -132,7 +132,7 @@ def _against_weights(
     return findings
 
 
-def _layers(ready: "Prepared", report: dict[str, Any], backend: str, options: "SessionOptions") -> dict[str, Any]:
+def _layers(ready: "References", report: dict[str, Any], backend: str, options: "SessionOptions") -> dict[str, Any]:
     """Compare the tensors on the pair that came out worst."""
     from ufafuse.export.layerwise import compare_layers
 
@@ -141,13 +141,13 @@ def _layers(ready: "Prepared", report: dict[str, Any], backend: str, options: "S
     return compare_layers(ready.artefact, ready.net, case.near, case.far, backend=engine, precision=options.precision)
 
 
-def _worst(ready: "Prepared", report: dict[str, Any]) -> Any:  # noqa: ANN401 - a Case
+def _worst(ready: "References", report: dict[str, Any]) -> Any:  # noqa: ANN401 - a Case
     worst = report["worst"]
     same = (case for case in ready.cases if case.name == worst["name"] and list(case.near.shape[:2]) == worst["size"])
     return next(same)
 
 
-def _bisect(ready: "Prepared", report: dict[str, Any], bar: "Bar", task: Any) -> dict[str, Any]:  # noqa: ANN401 - rich's
+def _bisect(ready: "References", report: dict[str, Any], bar: "Bar", task: Any) -> dict[str, Any]:  # noqa: ANN401 - rich's
     from ufafuse.export.bisect import bisect_layers
 
     def told(what: str) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 
 from ufafuse.runtime import Fuser
 from ufafuse.runtime.stream import FusedPair, Pipeline, PipelineOptions, sink_from_text, source_from_text
-from ufafuse.runtime.stream.frames import FAR, NEAR
-from ufafuse.runtime.stream.marks import read_number
+from ufafuse.runtime.stream.drawn_numbers import read_number
+from ufafuse.runtime.stream.messages import FAR, NEAR
 
 LINE = "sim:?rate=20&defocus=10&jitter=5&drop=0.02"
 

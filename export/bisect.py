@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import onnx
 
 _DEQUANTISED = ".dequantized"
-Judge = Callable[[Collection[str]], tuple[bool, float]]
+Trial = Callable[[Collection[str]], tuple[bool, float]]
 
 
 def bisect_layers(
@@ -64,7 +64,7 @@ def bisect_layers(
         return _searched(exchange.names, judge)
 
 
-def _searched(names: Sequence[str], judge: Judge) -> dict[str, Any]:
+def _searched(names: Sequence[str], judge: Trial) -> dict[str, Any]:
     (all_ok, all_db), (none_ok, none_db) = judge(names), judge(())
     found: dict[str, Any] = {"ok": all_ok, "layers": [], "alone": {}, "psnr_all": all_db, "psnr_none": none_db}
     found |= {"psnr_set": all_db, "elsewhere": not none_ok}
@@ -78,7 +78,7 @@ def _searched(names: Sequence[str], judge: Judge) -> dict[str, Any]:
     return found
 
 
-def _fewest(costliest: Sequence[str], judge: Judge) -> list[str]:
+def _fewest(costliest: Sequence[str], judge: Trial) -> list[str]:
     """The shortest beginning of the list that breaks, by halving; then without each layer that it can spare."""
     low, high = 1, len(costliest)
     while low < high:

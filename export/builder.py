@@ -37,10 +37,10 @@ from ufafuse.runtime.errors import BackendError, InputError, ModelError
 
 _HARDWARE = {"ampere+": "AMPERE_PLUS", "same-cc": "SAME_COMPUTE_CAPABILITY"}
 
-Step = Callable[[str, int, int | None], None]
+OnPhase = Callable[[str, int, int | None], None]
 
 
-class Progress:
+class BuildMonitor:
     """Where a build tells how far it is, and learns that it is to stop.
 
     Args:
@@ -48,7 +48,7 @@ class Progress:
             from threads of their own.
     """
 
-    def __init__(self, on_phase: Step = ignored) -> None:
+    def __init__(self, on_phase: OnPhase = ignored) -> None:
         self.on_phase = on_phase
         self.cancelled = threading.Event()
 
@@ -133,7 +133,9 @@ class TensorRt:
             return f"`hardware={options.hardware}` is not known to this release. Use ampere+, or update TensorRT"
         return ""
 
-    def build(self, onnx: Path, options: BuildOptions, inputs: Mapping[str, Sequence[int | str]], progress: Progress) -> Built:
+    def build(
+        self, onnx: Path, options: BuildOptions, inputs: Mapping[str, Sequence[int | str]], progress: BuildMonitor
+    ) -> Built:
         """Parse ``onnx`` and build a plan.
 
         Args:
@@ -234,7 +236,7 @@ def _memory_hint(options: BuildOptions, told: str) -> str:
     return f" A layer was allowed {options.workspace_mib} MiB: give a greater `workspace_mib` or smaller frames at most."
 
 
-def _monitor(trt: Vendor, progress: Progress) -> Vendor:
+def _monitor(trt: Vendor, progress: BuildMonitor) -> Vendor:
     """The builder's progress monitor that feeds ``progress``."""
 
     class Monitor(trt.IProgressMonitor):

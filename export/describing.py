@@ -18,7 +18,8 @@ _ROLES = {
     "means": "{name}, first pass of exact tiling: the features of a tile of one frame, summed over a mask.",
     "tile": "{name}, second pass of exact tiling: one tile of two frames, with the means of the whole frames.",
     "encode": "{name}, first pass over a stack: the features of one frame.",
-    "score": "{name}, second pass over a stack: how much one frame weighs, given what all frames' features gathered.",
+    "common": "{name}, between the passes over a stack: what all frames' features gathered, as frames are compared with it.",
+    "score": "{name}, second pass over a stack: how much one frame weighs, given its features and what is common to all.",
 }
 _LAYOUTS = {"float": "N x 3 x H x W float32, RGB, 0 to 1", "uint8": "N x H x W x 3 uint8, BGR"}
 _VALUES = {
@@ -30,7 +31,10 @@ _VALUES = {
     "means_far": "N x C float32: the far frame's.",
     "mean": "N x 3 x H x W float32: the mean of all frames.",
     "count": "N x 1 x H x W float32: how many frames show each pixel.",
-    "gathered": "What the frames' features of this scale gathered: their sums and their maxima.",
+    "average": "The mean of all frames' features of this scale, weighed by their attention.",
+    "greatest": "The greatest of all frames' features of this scale, each.",
+    "common": "What is common to all frames, at this scale.",
+    "stands_out": "By how much each pixel of all frames together stands out from its surroundings.",
     "features": "This frame's features of this scale.",
     "attention": "This frame's attention at this scale.",
     "weights": "This frame's scores, for each octave.",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ufafuse.export.build_options import BuildOptions
-from ufafuse.export.builder import Built, Progress, TensorRt, choose_flavor
+from ufafuse.export.builder import BuildMonitor, Built, TensorRt, choose_flavor
 from ufafuse.export.onnx_file import graph_inputs
 from ufafuse.runtime.artefact import (
     METADATA_KEY,
@@ -50,7 +50,7 @@ def engine_from_onnx(
         out: Ends in ``.engine``.
         options: See `BuildOptions`.
         force: Replace an existing engine.
-        on_phase: See `Progress`.
+        on_phase: See `BuildMonitor`.
 
     Returns:
         The manifest's facts, with ``ok``, ``artefact``, ``report`` (the manifest's path), ``precision``, ``verified``
@@ -150,7 +150,7 @@ def _build_interruptibly(
     An exception must not pass through the builder's C++ frames (it ends the process), so the interrupt becomes a flag
     that the progress monitor answers with, and goes on once the builder has let go.
     """
-    progress = Progress(on_phase)
+    progress = BuildMonitor(on_phase)
     finished = threading.Event()
     done: list[Built] = []
     failed: list[BaseException] = []

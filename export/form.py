@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ufafuse.export.profiles import Size
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.parameters import Size
 
 # The newest opset that every reader knows: the parsers of TensorRT 10.3 (Jetson) and of TensorRT-RTX read up to 20.
 OPSET = 20

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ufafuse.export.frames import Bytes, stress_frames, synthetic_pair
 from ufafuse.export.graphs import Graph
 from ufafuse.export.half import Islands, convolutions
 from ufafuse.export.signatures import graph_kind
+from ufafuse.export.synthetic import stress_frames, synthetic_pair
 from ufafuse.network.base import Network
+from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.checks.tolerances import psnr
 from ufafuse.runtime.errors import ModelError
 from ufafuse.runtime.frames import check_pair, to_planes

@@ -33,7 +33,7 @@ _SUFFIX = re.compile(r"(\.dequantized|\.quantized)?$")
 
 
 @dataclass(frozen=True)
-class Row:
+class TensorRow:
     """One tensor.
 
     Args:
@@ -76,8 +76,8 @@ def compare_layers(
         precision: As `tensors_of_file`.
 
     Returns:
-        ``backend``, ``size``, ``floor_db``, ``compared``, ``rows`` (see `Row`), ``first``: the first row below the floor (None
-        where there is none), ``largest_loss``: the row that loses most.
+        ``backend``, ``size``, ``floor_db``, ``compared``, ``rows`` (see `TensorRow`), ``first``: the first row below the floor
+        (None where there is none), ``largest_loss``: the row that loses most.
 
     Raises:
         InputError: The file is an engine, or another graph than those for pairs or for a frame's features.
@@ -132,9 +132,9 @@ def _rows(
     wanted: Tensors,
     kinds: Mapping[str, str] | None,
     rounded_db: float,
-) -> list[Row]:
+) -> list[TensorRow]:
     graph = load_graph(artefact).graph
-    rows: dict[str, Row] = {}
+    rows: dict[str, TensorRow] = {}
     made_by = {name: node for node in graph.node for name in node.output}
     equalised = bool(manifest.extra.get("equalised"))
     for node in graph.node:
@@ -148,7 +148,7 @@ def _rows(
             finite = bool(np.isfinite(own).all() and np.isfinite(reference).all())
             ratio = snr_db(own, reference) if finite else -EQUAL_DB
             before = [rows[each].snr_db for each in _sources(node, made_by, rows)]
-            rows[name] = Row(
+            rows[name] = TensorRow(
                 name,
                 node.op_type,
                 _SUFFIX.sub("", node.input[1]).removesuffix(".weight") if node.op_type == "Conv" else "",
@@ -170,7 +170,7 @@ def _comparable(name: str, operator: str, kind: str, found: Tensors, wanted: Ten
     return _TWINS.get(kind) == operator and (not half or kind in _SURE)
 
 
-def _sources(node: Any, made_by: Mapping[str, Any], rows: Mapping[str, Row]) -> list[str]:  # noqa: ANN401 - protobuf's
+def _sources(node: Any, made_by: Mapping[str, Any], rows: Mapping[str, TensorRow]) -> list[str]:  # noqa: ANN401 - protobuf's
     """The nearest tensors before a node that were compared."""
     waiting, seen, nearest = list(node.input), set(), []
     while waiting:

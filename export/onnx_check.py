@@ -11,28 +11,29 @@ from numpy.typing import NDArray
 
 from ufafuse.export.describing import describe
 from ufafuse.export.form import FREE, Form
-from ufafuse.export.frames import check_sizes, stress_frames, synthetic_pair
 from ufafuse.export.opencv_graph import for_opencv
 from ufafuse.export.opencv_session import OpenCvSession
 from ufafuse.export.opsets import lowered
-from ufafuse.export.profiles import Size
 from ufafuse.export.signatures import Signature
-from ufafuse.export.stack_check import STACK_ROLES, StackRun, stack_cases
+from ufafuse.export.stack_check import StackRun, stack_cases
+from ufafuse.export.synthetic import check_sizes, stress_frames, synthetic_pair
 from ufafuse.export.verify import reference_cases
 from ufafuse.network.base import Network
 from ufafuse.network.model import FusionNet
+from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.artefact import Manifest, read_manifest
 from ufafuse.runtime.checks.cases import Case, bgr_levels, rounded, verify_cases
 from ufafuse.runtime.checks.tolerances import compare, tolerance_for
 from ufafuse.runtime.errors import CheckFailed, ModelError
 from ufafuse.runtime.fixed import filled_up, fixed_batch, fixed_size
 from ufafuse.runtime.frames import check_pair, pack, to_planes
+from ufafuse.runtime.manifest_entries import STACK_ROLES
+from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.session import Session, open_session
 
 if TYPE_CHECKING:
     import onnx
 
-Bytes = NDArray[np.uint8]
 
 _STRESS_SIZE = (67, 93)
 _LARGE = 1 << 18  # pixels: in PyTorch's float64 larger frames take seconds each

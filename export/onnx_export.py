@@ -1,7 +1,7 @@
 """From weights to ONNX files that are verified before they get their names."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,20 @@ from ufafuse.export.graphs import HALF_NOTE, Io
 from ufafuse.export.half import Islands
 from ufafuse.export.islands import choose_islands
 from ufafuse.export.onnx_check import finished, verify_graph
-from ufafuse.export.profiles import Size
 from ufafuse.export.signatures import graph_kind, signature
 from ufafuse.export.tracing import trace
 from ufafuse.network.base import Network
 from ufafuse.network.spec import OCTAVES, RivalSpec, Spec
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import Manifest, atomic_write, sha256_of, tool_versions, write_json
-from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.errors import InputError, ModelError
+from ufafuse.runtime.manifest_entries import STACK_ROLES
+from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.writing import check_new
 
 PRECISIONS = ("fp32", "fp16")
 IOS = ("float", "uint8")
-OnStep = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,19 @@ class Companions:
 
     Args:
         means, tile: ``X.means.onnx`` and ``X.tile.onnx``.
-        encode, score: ``X.encode.onnx`` and ``X.score.onnx``.
+        encode, common, score: ``X.encode.onnx``, ``X.common.onnx`` and ``X.score.onnx``.
     """
 
     means: Path
     tile: Path
     encode: Path
+    common: Path
     score: Path
 
     @classmethod
     def of(cls, out: Path) -> "Companions":
         """Those beside ``out``."""
-        return cls(*(out.with_name(f"{out.stem}.{role}.onnx") for role in ("means", "tile", "encode", "score")))
+        return cls(*(out.with_name(f"{out.stem}.{role}.onnx") for role in ("means", "tile", *STACK_ROLES)))
 
 
 def report_path(artefact: Path) -> Path:
@@ -121,7 +122,7 @@ def _roles(out: Path, spec: Spec, *, tiles: bool) -> dict[str, Path]:
     """The graphs to write, the model's own first."""
     beside = Companions.of(out)
     if spec.gathers:
-        return {"whole": out, "encode": beside.encode, "score": beside.score}
+        return {"whole": out, **{role: getattr(beside, role) for role in STACK_ROLES}}
     return {"whole": out, "means": beside.means, "tile": beside.tile} if tiles else {"whole": out}
 
 

@@ -9,9 +9,7 @@ from ufafuse.network.spec import Spec
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fixed import fixed_batch, fixed_size
-from ufafuse.runtime.parameters import size_from
-
-Size = tuple[int, int]
+from ufafuse.runtime.parameters import Size, size_from
 
 FREE_DIMS = ("batch", "height", "width")
 _REDUCED = re.compile(r"(height|width)_([1-9]\d*)_([1-9]\d*)")  # rounded up to a multiple of the first, over the second

@@ -8,7 +8,7 @@ from torch import Tensor
 from ufafuse.export.form import FREE, Form
 from ufafuse.export.graphs import Graph, Io, MeansGraph, RivalGraph, TileGraph, WholeGraph
 from ufafuse.export.profiles import reduced
-from ufafuse.export.stack_graphs import EncodeGraph, PairGraph, ScoreGraph
+from ufafuse.export.stack_graphs import CommonGraph, EncodeGraph, PairGraph, ScoreGraph
 from ufafuse.network.spec import RivalSpec, Spec
 
 # Odd, unequal and above one: a size that is like another, or one, is taken for a constant by the exporter.
@@ -37,7 +37,7 @@ def graph_kind(role: str, spec: Spec) -> type[Graph]:
     pairs: dict[str, type[Graph]] = {"whole": WholeGraph, "means": MeansGraph, "tile": TileGraph}
     if isinstance(spec, RivalSpec):
         pairs = {"whole": RivalGraph}
-    stacks: dict[str, type[Graph]] = {"whole": PairGraph, "encode": EncodeGraph, "score": ScoreGraph}
+    stacks: dict[str, type[Graph]] = {"whole": PairGraph, "encode": EncodeGraph, "common": CommonGraph, "score": ScoreGraph}
     return (stacks if spec.gathers else pairs)[role]
 
 
@@ -64,11 +64,20 @@ def _signature(role: str, io: Io, spec: Spec, batch: int, size: tuple[int, int])
         sizes = [("batch", *(reduced(side, spec, scale) for side in ("height", "width"))) for scale in scales]
         names = [f"{what}_{scale}" for what in ("features", "attention") for scale in scales]
         return Signature({"frame": frame}, {"frame": frame_dims}, dict(zip(names, 2 * sizes, strict=True)))
-    if role == "score":
+    if role in ("common", "score"):
         planes = {"mean": torch.zeros(batch, 3, height, width), "count": torch.ones(batch, 1, height, width)}
-        gathered, gathered_dims = _gathered(spec, batch, size)
-        free = {"frame": frame_dims, "mean": planes_dims, "count": planes_dims, **gathered_dims}
-        return Signature({"frame": frame, **planes, **gathered}, free, {"weights": sized})
+        free = {"mean": planes_dims, "count": planes_dims}
+        common, common_dims = _scales(spec, batch, size, "common")
+        apart, apart_dims = _a_scale(spec, batch, size, 0, spec.fold**2)
+        if role == "common":
+            average, average_dims = _scales(spec, batch, size, "average")
+            greatest, greatest_dims = _scales(spec, batch, size, "greatest")
+            results = {name: tuple(dims.values()) for name, dims in {**common_dims, "stands_out": apart_dims}.items()}
+            return Signature({**planes, **average, **greatest}, {**free, **average_dims, **greatest_dims}, results)
+        features, features_dims = _scales(spec, batch, size, "features")
+        given = {"frame": frame, **planes, "stands_out": apart, **features, **common}
+        free = {"frame": frame_dims, **free, "stands_out": apart_dims, **features_dims, **common_dims}
+        return Signature(given, free, {"weights": sized})
     if role == "means":
         mask = torch.ones(batch, 1, height, width)
         return Signature({"frame": frame, "mask": mask}, {"frame": frame_dims, "mask": planes_dims}, {"sums": ("batch",)})
@@ -85,11 +94,19 @@ def _example_size(spec: Spec) -> tuple[int, int]:
     return (2 * spec.stride + 3, 4 * spec.stride + 5) if spec.gathers else (_HEIGHT, _WIDTH)
 
 
-def _gathered(spec: Spec, batch: int, size: tuple[int, int]) -> tuple[dict[str, Tensor], dict[str, Dims]]:
+def _scales(spec: Spec, batch: int, size: tuple[int, int], name: str) -> tuple[dict[str, Tensor], dict[str, Dims]]:
+    """Features of every scale: examples, and which of their dimensions are free."""
     tensors, free = {}, {}
     for scale, channels in enumerate(spec.widths):
-        step = spec.fold * 2**scale
-        sides = [-(-side // spec.stride) * spec.stride // step for side in size]
-        tensors[f"gathered_{scale}"] = torch.zeros(batch, 2 * channels, *sides)
-        free[f"gathered_{scale}"] = {0: "batch", 2: reduced("height", spec, scale), 3: reduced("width", spec, scale)}
+        tensors[f"{name}_{scale}"], free[f"{name}_{scale}"] = _a_scale(spec, batch, size, scale, channels)
     return tensors, free
+
+
+def _a_scale(spec: Spec, batch: int, size: tuple[int, int], scale: int, channels: int) -> tuple[Tensor, Dims]:
+    step = spec.fold * 2**scale
+    sides = [-(-side // spec.stride) * spec.stride // step for side in size]
+    return torch.zeros(batch, *sides, channels), {
+        0: "batch",
+        1: reduced("height", spec, scale),
+        2: reduced("width", spec, scale),
+    }

@@ -1,6 +1,6 @@
-"""Holding the graphs for stacks against PyTorch: one of the two steps runs in the graph, all the rest in PyTorch.
+"""Holding the graphs for stacks against PyTorch: one of the three steps runs in the graph, all the rest in PyTorch.
 
-So an encoding or scoring graph is judged by the picture that comes of it, in levels and decibels, by the table that
+So each graph is judged by the picture that comes of it, in levels and decibels, by the table that
 whole graphs are judged by. The stack is a pair and a third frame, their mean, that covers two thirds of the picture:
 no pixel of it is sharper than both, and how many frames there are differs from place to place.
 """
@@ -17,15 +17,12 @@ from torch.nn import functional as F  # noqa: N812 - the name everybody knows it
 
 from ufafuse.network.base import Network
 from ufafuse.network.stacknet import StackNet, gather, log_weights, octaves
+from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.checks.cases import Case, bgr_levels
 from ufafuse.runtime.errors import ModelError
 from ufafuse.runtime.fixed import fixed_batch
 from ufafuse.runtime.frames import check_pair, pack, to_planes
 from ufafuse.runtime.session import Session
-
-Bytes = NDArray[np.uint8]
-
-STACK_ROLES = ("encode", "score")
 
 
 def stack_cases(net: Network, pairs: Iterable[tuple[str, Bytes, Bytes]], *, noise: bool) -> Iterator[Case]:
@@ -70,31 +67,79 @@ class StackRun:
         return bgr_levels(fused.numpy()), case.reference
 
     def _fused(self, session: Session, packed: NDArray[Any], planes: Tensor, covered: Tensor) -> Tensor:
-        net, count, (height, width) = self.net, len(planes), planes.shape[-2:]
-        if session.manifest.extra["role"] == "encode":
-            outputs = _in_portions(session, {"frame": packed})
+        role, steps = session.manifest.role, _Steps(self.net)
+        encoded = _in_portions(session, {"frame": packed}) if role == "encode" else steps.encoded(planes)
+        inputs = gathered_inputs(encoded, planes, covered, self.net.spec.stride)
+        common = _in_portions(session, inputs) if role == "common" else steps.common(inputs)
+        given = scoring_inputs(encoded, inputs, common)
+        if role == "score":
+            weights = channels_first(_in_portions(session, {"frame": packed, **given})["weights"])
         else:
-            features = net.encode(planes)
-            outputs = {f"features_{scale}": each.numpy() for scale, each in enumerate(features)}
-            outputs |= {f"attention_{scale}": each.exp().numpy() for scale, each in enumerate(net.attend(features))}
-        inputs = scoring_inputs(outputs, planes, covered, net.spec.stride)
-        repeated = {name: np.repeat(value, count, 0) for name, value in inputs.items()}
-        if session.manifest.extra["role"] == "score":
-            weights = torch.from_numpy(_in_portions(session, {"frame": packed, **repeated})["weights"])
-        else:
-            told = [torch.from_numpy(repeated[f"gathered_{scale}"]) for scale in range(len(net.spec.widths))]
-            common = [compare.common(each) for compare, each in zip(net.compare, told, strict=True)]  # type: ignore[operator]
-            whole = [net.pad(torch.from_numpy(repeated[name])) for name in ("mean", "count")]
-            features = net.encode(planes)
-            scores = torch.cat(net.score(net.pad(planes), features, common, *whole), 1)
-            weights = log_weights(scores[..., :height, :width]).exp()
-        return weighed(planes, covered, weights, net.spec.stride)
+            weights = steps.weights(planes, given)
+        return weighed(planes, covered, weights, self.net.spec.stride)
+
+
+class _Steps:
+    """The steps of a stack in PyTorch, with the graphs' inputs and outputs."""
+
+    def __init__(self, net: StackNet) -> None:
+        self._net, self._scales = net, range(len(net.spec.widths))
+
+    def encoded(self, planes: Tensor) -> dict[str, NDArray[Any]]:
+        features = self._net.encode(planes)
+        outputs = {f"features_{scale}": channels_last(each) for scale, each in enumerate(features)}
+        return outputs | {f"attention_{scale}": each.exp().numpy() for scale, each in enumerate(self._net.attend(features))}
+
+    def common(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        told = [
+            torch.cat([channels_first(inputs[f"{what}_{scale}"]) for what in ("average", "greatest")], 1)
+            for scale in self._scales
+        ]
+        found = [compare.common(each) for compare, each in zip(self._net.compare, told, strict=True)]  # type: ignore[operator]
+        mean, count = (self._net.pad(torch.from_numpy(inputs[name])) for name in ("mean", "count"))
+        outputs = {f"common_{scale}": channels_last(each) for scale, each in enumerate(found)}
+        return {**outputs, "stands_out": channels_last(self._net.stands_out(mean, count))}
+
+    def weights(self, planes: Tensor, given: Mapping[str, NDArray[Any]]) -> Tensor:
+        height, width = planes.shape[-2:]
+        features, common = (
+            [channels_first(given[f"{what}_{scale}"]) for scale in self._scales] for what in ("features", "common")
+        )
+        mean, count = (self._net.pad(torch.from_numpy(given[name])) for name in ("mean", "count"))
+        scores = self._net.score(self._net.pad(planes), features, common, mean, count, channels_first(given["stands_out"]))
+        return log_weights(torch.cat(scores, 1)[..., :height, :width]).exp()
+
+
+def channels_last(planes: Tensor) -> NDArray[Any]:
+    """Features as the graphs hand them on: N x h x w x C."""
+    return np.ascontiguousarray(planes.permute(0, 2, 3, 1).numpy())
+
+
+def channels_first(given: NDArray[Any]) -> Tensor:
+    """The inverse of `channels_last`."""
+    return torch.from_numpy(given).permute(0, 3, 1, 2)
 
 
 def scoring_inputs(
+    encoded: Mapping[str, NDArray[Any]], gathered: Mapping[str, NDArray[Any]], common: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """What the scoring graph takes besides the frames of a stack, for all K of them at once.
+
+    Args:
+        encoded: Of the encoding graph for all frames; their features are taken.
+        gathered: What the graph between was given, with one for N; mean and count are taken.
+        common: What it gave.
+    """
+    features = {name: value for name, value in encoded.items() if name.startswith("features")}
+    count = len(features["features_0"])
+    shared = {"mean": gathered["mean"], "count": gathered["count"], **common}
+    return {**features, **{name: np.repeat(value, count, 0) for name, value in shared.items()}}
+
+
+def gathered_inputs(
     outputs: Mapping[str, NDArray[Any]], planes: Tensor, covered: Tensor, stride: int
 ) -> dict[str, NDArray[Any]]:
-    """What the scoring graph takes besides a frame: the same for every frame of a stack, so with one for N.
+    """What the graph between the passes takes, with one for N: what K frames gathered.
 
     Args:
         outputs: Of the encoding graph for all K frames at once.
@@ -103,15 +148,17 @@ def scoring_inputs(
         stride: The network's.
     """
     count, scales = len(planes), range(len(outputs) // 2)
-    features, attention = (
-        [torch.from_numpy(outputs[f"{what}_{scale}"]) for scale in scales] for what in ("features", "attention")
-    )
+    features = [channels_first(outputs[f"features_{scale}"]) for scale in scales]
+    attention = [torch.from_numpy(outputs[f"attention_{scale}"]) for scale in scales]
     mask, (height, width) = _padded(covered, stride), planes.shape[-2:]
     gathered = gather(_padded(planes, stride), mask, features, [each.log() for each in attention], count)
     total = gathered.frames.clamp(min=1)
     inputs = {"mean": (gathered.light / total)[..., :height, :width], "count": total[..., :height, :width]}
-    inputs |= {f"gathered_{scale}": each for scale, each in enumerate(gathered.told())}
-    return {name: each.contiguous().numpy() for name, each in inputs.items()}
+    told: dict[str, NDArray[Any]] = {}
+    for scale, each in enumerate(gathered.told()):
+        average, greatest = each.chunk(2, 1)
+        told |= {f"average_{scale}": channels_last(average), f"greatest_{scale}": channels_last(greatest)}
+    return {**{name: each.contiguous().numpy() for name, each in inputs.items()}, **told}
 
 
 def weighed(planes: Tensor, covered: Tensor, weights: Tensor, stride: int) -> Tensor:
@@ -130,7 +177,7 @@ def weighed(planes: Tensor, covered: Tensor, weights: Tensor, stride: int) -> Te
 
 def _in_portions(session: Session, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Run K frames: at once, or as many at a time as the graph takes, the last portion filled up with its last frame."""
-    batch, count = fixed_batch(session.manifest), len(inputs["frame"])
+    batch, count = fixed_batch(session.manifest), len(next(iter(inputs.values())))
     if batch is None:
         return session.infer(dict(inputs))
     rows = np.minimum(np.arange(-(-count // batch) * batch), count - 1).reshape(-1, batch)

@@ -1,10 +1,12 @@
 """The graphs of a network that gathers (`ufafuse.network.stacknet.StackNet`): for two frames at once, and for any number.
 
 A stack goes through `EncodeGraph` frame by frame; what it gives is summed up and its maxima are taken (outside the graph,
-in memory that does not grow with the frames); then every frame goes through `ScoreGraph` together with what was gathered.
-`PairGraph` is the case of two frames, with what two frames make simpler.
+in memory that does not grow with the frames). What was gathered goes through `CommonGraph` once; then every frame's features
+go through `ScoreGraph` together with what that gave. `PairGraph` is the case of two frames, with what two frames make simpler.
 
-Octaves come finest first, scales likewise. Scores are bounded, in float32, and so are their exponentials.
+Octaves come finest first, scales likewise. Scores are bounded, in float32, and so are their exponentials. What passes from
+graph to graph has its channels last: that is how engines on a CPU hold features, and OpenVINO takes three times as long to
+bring them into another layout as to compute them (`encode`, 1536 x 2048: 99 of 132 ms).
 """
 
 from collections.abc import Sequence
@@ -47,7 +49,7 @@ class Enlarging(nn.Module):
 
 
 class _Gathering(Graph):
-    """What the three graphs share: features of the decoder to scores."""
+    """What the graphs share: features of the decoder to scores."""
 
     def __init__(self, net: Network, *, io: Io = "float", half: Islands | None = None) -> None:
         """As `Graph`."""
@@ -80,7 +82,7 @@ class PairGraph(_Gathering):
         apart = near - far
         features = self.encode(torch.cat([near, far]))
         decoded = self.net.decode(features, self.common(features, count))
-        likeness = self.net.detail.likeness(apart, total)
+        likeness = self.net.detail.likeness(apart, self.net.detail.stands_out(total))
         detail = self.net.detail.gate(decoded).to(torch.float32) * torch.cat([likeness, -likeness])
         scores = self.scores(decoded, detail)
         # A softmax over two is the sigmoid of a difference.
@@ -118,7 +120,7 @@ class PairGraph(_Gathering):
 class EncodeGraph(_Gathering):
     """(frame) -> (features_0 .. features_S-1, attention_0 .. attention_S-1).
 
-    Features are M x C x h x w float32; attention is M x 1 x h x w float32: exp of the bounded score, what the features are
+    Features are M x h x w x C float32; attention is M x 1 x h x w float32: exp of the bounded score, what the features are
     weighed by in the mean over the frames. h x w: the frame's size, padded to the stride, over the scale's stride.
     """
 
@@ -126,27 +128,78 @@ class EncodeGraph(_Gathering):
         """Encode frames."""
         features = self.encode(self.padded(self.planes(frame)))
         attention = [score.exp() for score in self.net.attend(features)]
-        return (*(f.to(torch.float32) for f in features), *attention)
+        return (*(_given(f) for f in features), *attention)
+
+
+class CommonGraph(_Gathering):
+    """(mean, count, average_0 .. average_S-1, greatest_0 .. greatest_S-1) -> (common_0 .. common_S-1, stands_out):
+    once for all frames of a stack.
+
+    ``mean`` is the mean of the frames that cover a pixel, M x 3 x H x W float32, RGB, [0, 1]; ``count`` how many these are,
+    M x 1 x H x W float32, at least 1. ``average`` is, of each scale, the attention-weighed mean of the features and
+    ``greatest`` their maximum, M x h x w x C float32. ``common`` is what the decoder is told of them, M x h x w x C float32;
+    ``stands_out``, M x h x w x fold^2 float32, by how much each pixel of all frames together does from its surroundings.
+    """
+
+    def forward(self, mean: Tensor, count: Tensor, *gathered: Tensor) -> tuple[Tensor, ...]:
+        """Bring what was gathered into the form that frames are compared with."""
+        # Before padding, which repeats: what comes of repeated pixels is repeated itself.
+        total = mean * count
+        average, greatest = gathered[: len(self.spec.widths)], gathered[len(self.spec.widths) :]
+        _sizes_follow(self.padded(total), average, self.spec.fold)
+        _sizes_alike(average, greatest)
+        stands_out = self.net.detail.stands_out(self.padded(total, AROUND))
+        told = (torch.cat(both, 3) for both in zip(average, greatest, strict=True))
+        common = [compare.common(_taken(each, self.dtype)) for compare, each in zip(self.net.compare, told, strict=True)]
+        return (*(_given(each) for each in common), _given(stands_out))
 
 
 class ScoreGraph(_Gathering):
-    """(frame, mean, count, gathered_0 .. gathered_S-1) -> weights, M x (1 + len(OCTAVES)) x H x W: the exponentials
-    of `ufafuse.network.stacknet.log_weights`.
+    """(frame, mean, count, stands_out, features_0 .. features_S-1, common_0 .. common_S-1) -> weights,
+    M x H x W x (1 + len(OCTAVES)): the exponentials of `ufafuse.network.stacknet.log_weights`.
 
-    ``mean`` is the mean of the frames that cover a pixel, M x 3 x H x W float32, RGB, [0, 1]; ``count`` how many these are,
-    M x 1 x H x W float32, at least 1. ``gathered`` is, of each scale, the attention-weighed mean of the features and
-    their maximum, M x 2C x h x w float32.
+    ``features`` are the frame's, of `EncodeGraph`; ``stands_out`` and ``common`` are of `CommonGraph`, whose ``mean`` and
+    ``count`` are given here too.
     """
 
-    def forward(self, frame: Tensor, mean: Tensor, count: Tensor, *gathered: Tensor) -> Tensor:
-        """Score frames beside what was gathered."""
-        frame = self.planes(frame)
+    def forward(self, frame: Tensor, mean: Tensor, count: Tensor, stands_out: Tensor, *told: Tensor) -> Tensor:
+        """Score frames beside what is common to all."""
+        frame, scales = self.planes(frame), len(self.spec.widths)
         height, width = frame.shape[-2:]
-        # Before padding, which repeats: what comes of repeated pixels is repeated itself.
-        apart, total = from_others(frame, mean, count), mean * count
-        features = self.encode(self.padded(frame))
-        common = [compare.common(each) for compare, each in zip(self.net.compare, gathered, strict=True)]
+        apart = self.padded(from_others(frame, mean, count))
+        _sizes_follow(apart, told[:scales], self.spec.fold)
+        _sizes_alike(told[:scales], told[scales:])
+        _sizes_alike(told[:1], [stands_out])
+        features, common = ([_taken(each, self.dtype) for each in part] for part in (told[:scales], told[scales:]))
         decoded = self.net.decode(features, common)
-        likeness = self.net.detail.likeness(self.padded(apart), self.padded(total, AROUND))
+        likeness = self.net.detail.likeness(apart, _taken(stands_out, torch.float32))
         scores = self.scores(decoded, self.net.detail.gate(decoded).to(torch.float32) * likeness)
-        return F.pixel_shuffle(log_weights(scores).exp(), self.spec.fold)[..., :height, :width]
+        return _given(F.pixel_shuffle(log_weights(scores).exp(), self.spec.fold)[..., :height, :width])
+
+
+def _given(planes: Tensor) -> Tensor:
+    """What a graph gives, with the channels last."""
+    return planes.permute(0, 2, 3, 1).to(torch.float32)
+
+
+def _taken(given: Tensor, dtype: torch.dtype) -> Tensor:
+    """The inverse of `_given`."""
+    return given.to(dtype).permute(0, 3, 1, 2)
+
+
+def _sizes_follow(padded: Tensor, scales: Sequence[Tensor], fold: int) -> None:
+    """Tell the exporter what nothing that is computed tells it: these are as many, and of these sizes, finest first."""
+    larger, factor = (padded.shape[0], *padded.shape[2:]), fold
+    for each in scales:
+        smaller = each.shape[:3]
+        torch._check(smaller[0] == larger[0])  # noqa: SLF001 - the way to say so
+        for side in (1, 2):
+            torch._check(larger[side] == factor * smaller[side])  # noqa: SLF001
+        larger, factor = smaller, 2
+
+
+def _sizes_alike(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> None:
+    """As `_sizes_follow`: each of the one is of the size of its fellow."""
+    for one, other in zip(tensors, others, strict=True):
+        for at in (0, 1, 2):
+            torch._check(other.shape[at] == one.shape[at])  # noqa: SLF001

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ufafuse.export.profiles import Size, dim_size, is_free
+from ufafuse.export.profiles import dim_size, is_free
 from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
 from ufafuse.runtime.fixed import fixed_size
 from ufafuse.runtime.onnx_summary import Port, summary_of
+from ufafuse.runtime.parameters import Size
 
 BACKENDS = ("onnxruntime", "openvino")  # of an ONNX file; an engine has its own
 MOST_PAIRS = 8  # that are put together

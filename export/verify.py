@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from ufafuse.export.frames import synthetic_pair
-from ufafuse.export.profiles import Size
-from ufafuse.export.stack_check import STACK_ROLES, StackRun, stack_cases
+from ufafuse.export.stack_check import StackRun, stack_cases
+from ufafuse.export.synthetic import synthetic_pair
 from ufafuse.network.base import Network
 from ufafuse.network.weights import load_weights
+from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.artefact import Manifest, read_manifest, sha256_of
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.cases import (
@@ -32,10 +31,10 @@ from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.fixed import fixed_size
 from ufafuse.runtime.frames import check_pair, to_planes
 from ufafuse.runtime.images import read_image
+from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.pairs import find_pairs
+from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.session import SessionOptions
-
-Bytes = NDArray[np.uint8]
 
 # Small, so that the package travels with a model; odd and unequal, so that a fixed size shows.
 REFERENCE_SIZES: tuple[Size, ...] = ((96, 128), (97, 131), (64, 64), (130, 97))
@@ -43,7 +42,7 @@ _SYNTHETIC_SIZES: tuple[Size, ...] = ((260, 260), (131, 97), (64, 320))
 
 
 @dataclass(frozen=True)
-class Prepared:
+class References:
     """What an artefact is held against, computed once for every engine.
 
     Args:
@@ -76,7 +75,7 @@ def prepared(
     pairs: Path | None = None,
     sizes: Sequence[Size] = (),
     max_pairs: int | None = None,
-) -> Prepared:
+) -> References:
     """Compute with PyTorch what an artefact is to give; arguments and errors as `verify_against_weights`."""
     manifest = read_manifest(artefact)
     check_lineage(artefact, manifest, weights)
@@ -91,7 +90,7 @@ def prepared(
     frames = load_pairs(pairs, sizes=sizes, max_pairs=max_pairs)
     of_stacks = role in STACK_ROLES
     cases = list((stack_cases if of_stacks else reference_cases)(net, frames, noise=manifest.precision == "fp32"))
-    return Prepared(artefact, weights, net, cases, StackRun(net) if of_stacks else None)
+    return References(artefact, weights, net, cases, StackRun(net) if of_stacks else None)
 
 
 def verify_against_weights(

@@ -88,13 +88,18 @@ class PlainStackDetail(nn.Module):
         self.level, self.local = (_conv(weight.detach(), None, 0, stride=fold) for weight in (level, blind))
         self.gate = gate
 
-    def forward(self, apart: Tensor, total: Tensor, decoded: Tensor) -> Tensor:
-        """Compare as `StackDetail.forward`."""
-        return self.gate(decoded) * self.likeness(apart, total)
+    def stands_out(self, total: Tensor) -> Tensor:
+        """As `StackDetail.stands_out`."""
+        found: Tensor = self.local(total)
+        return found
 
-    def likeness(self, apart: Tensor, total: Tensor) -> Tensor:
+    def forward(self, apart: Tensor, stands_out: Tensor, decoded: Tensor) -> Tensor:
+        """Compare as `StackDetail.forward`."""
+        return self.gate(decoded) * self.likeness(apart, stands_out)
+
+    def likeness(self, apart: Tensor, stands_out: Tensor) -> Tensor:
         """Return what the gate weighs; of ``-apart`` it is the negative."""
-        return likeness(self.level(apart), self.local(total))
+        return likeness(self.level(apart), stands_out)
 
 
 def plain_conv(tied: TiedConv | TiedHead) -> nn.Conv2d:

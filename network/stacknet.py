@@ -115,16 +115,19 @@ class StackDetail(nn.Module):
         """Weights of what stands out: however bright the surroundings are, they say nothing."""
         return self.local - self.local.mean((1, 2, 3), keepdim=True)
 
-    def forward(self, apart: Tensor, total: Tensor, decoded: Tensor) -> Tensor:
+    def stands_out(self, total: Tensor) -> Tensor:
+        """Return by how much each pixel of the sum of all frames, M x 3 x H + 4 x W + 4, stands out from its surroundings."""
+        return F.conv2d(total, self.blind, stride=self.fold)
+
+    def forward(self, apart: Tensor, stands_out: Tensor, decoded: Tensor) -> Tensor:
         """Return M x fold^2 x H/fold x W/fold, to be added to the scores of the frames.
 
         Args:
             apart: of the frames from the others, M x 3 x H x W (see `from_others`).
-            total: the sum of all frames with its surroundings, M x 3 x H + 4 x W + 4.
+            stands_out: of the sum of all frames, M x fold^2 x H/fold x W/fold (see `stands_out`).
             decoded: the decoder's features, M x width.
         """
-        distance = F.conv2d(apart, self.level, stride=self.fold)
-        return gated_detail(self.gate(decoded), distance, F.conv2d(total, self.blind, stride=self.fold))
+        return gated_detail(self.gate(decoded), F.conv2d(apart, self.level, stride=self.fold), stands_out)
 
 
 def from_others(frames: Tensor, mean: Tensor, count: Tensor) -> Tensor:
@@ -175,12 +178,23 @@ class StackNet(Network):
         assert x is not None
         return x
 
+    def stands_out(self, mean: Tensor, count: Tensor) -> Tensor:
+        """Return by how much each pixel of all frames together stands out, N x fold^2 x H/fold x W/fold, of padded frames."""
+        found: Tensor = self.detail.stands_out(with_surroundings(mean * count))
+        return found
+
     def score(
-        self, frames: Tensor, features: Sequence[Tensor], common: Sequence[Tensor], mean: Tensor, count: Tensor
+        self,
+        frames: Tensor,
+        features: Sequence[Tensor],
+        common: Sequence[Tensor],
+        mean: Tensor,
+        count: Tensor,
+        stands_out: Tensor,
     ) -> list[Tensor]:
         """Return the bounded score of padded frames at every pixel, M x 1 x H x W an octave, finest first."""
         x, fold = self.decode(features, common), self.spec.fold
-        detail = self.detail(from_others(frames, mean, count), with_surroundings(mean * count), x)
+        detail = self.detail(from_others(frames, mean, count), stands_out, x)
         fine = F.pixel_shuffle(self.head(x) + detail, fold)
         offsets = F.interpolate(self.apart(x), scale_factor=float(fold), mode="bilinear", align_corners=False)
         return [bounded(fine), *(bounded(fine + offset) for offset in offsets.split(1, 1))]
@@ -206,9 +220,10 @@ class StackNet(Network):
         features = self.encode(flat)
         gathered = gather(flat, mask, features, self.attend(features), count)
         total = gathered.frames.clamp(min=1)
-        mean = (gathered.light / total).repeat_interleave(count, 0)
-        common = [told.repeat_interleave(count, 0) for told in self.common(gathered)]
-        scores = self.score(flat, features, common, mean, total.repeat_interleave(count, 0))
+        mean = gathered.light / total
+        told = (mean, total, self.stands_out(mean, total))
+        common = [each.repeat_interleave(count, 0) for each in self.common(gathered)]
+        scores = self.score(flat, features, common, *(each.repeat_interleave(count, 0) for each in told))
         hidden = (mask - 1) * 1e4
         fused = torch.zeros_like(frames[:, 0], dtype=torch.float32)
         finest: Tensor | None = None

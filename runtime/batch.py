@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.checks.result import check_between
-from ufafuse.runtime.frames import Frame, check_frames, pack, unpack
+from ufafuse.runtime.frames import check_frames, pack, unpack
 from ufafuse.runtime.fuser import Fuser, Fusion
 from ufafuse.runtime.levels import Levels, kind_with_levels
 from ufafuse.runtime.memory.tiled import layout_for
@@ -32,7 +33,7 @@ def most_pairs(fuser: Fuser) -> int:
 
 def fuse_batch(
     fuser: Fuser,
-    pairs: Sequence[tuple[Frame, Frame]],
+    pairs: Sequence[tuple[Array, Array]],
     *,
     order: str = "bgr",
     white: float | None = None,
@@ -76,5 +77,5 @@ def fuse_batch(
     return made
 
 
-def _size(frame: Frame) -> tuple[int, int]:
+def _size(frame: Array) -> tuple[int, int]:
     return frame.shape[0], frame.shape[1]

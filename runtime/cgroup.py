@@ -20,7 +20,7 @@ _PROC = Path("/proc/self")
 _NO_LIMIT = 1 << 60  # v1 writes "no limit" as the largest multiple of a page; no machine has an exbibyte
 
 
-class Group(NamedTuple):
+class ControlGroup(NamedTuple):
     """One control group's folder, and whether it is of the second version."""
 
     folder: Path
@@ -53,7 +53,7 @@ def memory_left() -> int | None:
     return min(amounts, default=None)
 
 
-def _quota_of(group: Group) -> float | None:
+def _quota_of(group: ControlGroup) -> float | None:
     if group.v2:
         quota, _, period = (_text(group.folder / "cpu.max") or "").partition(" ")
     else:
@@ -64,13 +64,13 @@ def _quota_of(group: Group) -> float | None:
     return None
 
 
-def _limit_of(group: Group) -> int | None:
+def _limit_of(group: ControlGroup) -> int | None:
     names = ("memory.max", "memory.high") if group.v2 else ("memory.limit_in_bytes",)
     limits = [limit for name in names if (limit := _number(group.folder / name)) is not None and limit < _NO_LIMIT]
     return min(limits, default=None)
 
 
-def _droppable(group: Group) -> int:
+def _droppable(group: ControlGroup) -> int:
     key = "inactive_file" if group.v2 else "total_inactive_file"
     for line in (_text(group.folder / "memory.stat") or "").splitlines():
         name, _, value = line.partition(" ")
@@ -79,7 +79,7 @@ def _droppable(group: Group) -> int:
     return 0
 
 
-def _groups(controller: str) -> Iterator[Group]:
+def _groups(controller: str) -> Iterator[ControlGroup]:
     """The process's own group for ``controller`` and those above it, as far up as they are shown."""
     paths = _own_paths()
     for line in (_text(_PROC / "mountinfo") or "").splitlines():
@@ -93,7 +93,7 @@ def _groups(controller: str) -> Iterator[Group]:
         if ".." in below.parts:  # the process lies outside of what its namespace shows
             below = PurePosixPath()
         for part in (below, *below.parents) if below.parts else (below,):
-            yield Group(mount.point / part, mount.v2)
+            yield ControlGroup(mount.point / part, mount.v2)
 
 
 def _own_paths() -> dict[str, PurePosixPath]:

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.errors import InputError
-
-Size = tuple[int, int]
+from ufafuse.runtime.parameters import Size
 
 
 def fixed_size(manifest: Manifest) -> Size | None:

@@ -8,8 +8,8 @@ from typing import Protocol
 from ufafuse.runtime.atonce import in_order
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import OutputError, UfaError
+from ufafuse.runtime.files import FileOptions, Outcome, fuse_files
 from ufafuse.runtime.fuser import Fuser
-from ufafuse.runtime.jobs import FileOptions, Outcome, fuse_files
 from ufafuse.runtime.memory.budget import SURELY_ENOUGH
 from ufafuse.runtime.memory.usage import available_bytes
 from ufafuse.runtime.outputs import Outputs
@@ -31,7 +31,7 @@ class HasFiles(Protocol):
         ...
 
 
-class Group(Protocol):
+class FileGroup(Protocol):
     """The files of a pair or stack, and what its result is called: `PairPaths`, `StackPaths`."""
 
     @property
@@ -47,7 +47,7 @@ class Group(Protocol):
 
 def fuse_folder(
     fuser: Fuser,
-    groups: Iterable[Group],
+    groups: Iterable[FileGroup],
     folder: Path,
     options: StackOptions | None = None,
     *,
@@ -84,7 +84,7 @@ def fuse_folder(
         _check_apart(groups, folder, suffix)
     files = files or FileOptions()
 
-    def one(group: Group) -> Outcome | None:
+    def one(group: FileGroup) -> Outcome | None:
         name = f"{group.name}{suffix}"
         outputs = Outputs(
             folder / name,
@@ -122,7 +122,7 @@ def pairs_at_once(fuser: Fuser, groups: Iterable[HasFiles]) -> int:
     return max(1, min(2 * fuser.threads, len(groups)))
 
 
-def _memory_for(group: Group) -> float:
+def _memory_for(group: FileGroup) -> float:
     """Bytes that fusing a pair takes at most, as far as its first file tells; more than there are where it does not."""
     try:
         with group.files[0].open("rb") as file:
@@ -137,7 +137,7 @@ def memory_for_pair(head: bytes) -> float:
     return float("inf") if size is None else float(size[0] * size[1] * SURELY_ENOUGH)
 
 
-def _check_apart(groups: Sequence[Group], folder: Path, suffix: str) -> None:
+def _check_apart(groups: Sequence[FileGroup], folder: Path, suffix: str) -> None:
     """Refuse results that would replace what is read, for this pair or for another."""
     read = {path.resolve() for group in groups for path in group.files}
     for group in groups:

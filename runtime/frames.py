@@ -13,14 +13,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 
-Frame = NDArray[Any]
 Planes = NDArray[np.float32]
 
+_STRIP_PIXELS = 65_536
 _WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 _DARKEST_FLOAT_WHITE = 1e-6  # what is divided by it stays a finite float32
 COLOR_ORDERS = ("bgr", "rgb")
+
+# A model's ``io`` is "float" (1 x 3 x H x W, RGB, [0, 1]) or "uint8" (1 x H x W x 3, BGR, as cameras have it). This third
+# layout is no model's: bytes in planes, 1 x 3 x H x W, RGB, which some sessions take quicker. Reports call it by this name.
+BYTE_PLANES = "levels"
 
 
 @dataclass(frozen=True)
@@ -69,13 +74,13 @@ def frame_names(count: int) -> list[str]:
     return ["near frame", "far frame", *(f"frame {number}" for number in range(3, count + 1))][:count]
 
 
-def check_pair(near: Frame, far: Frame, *, order: str = "bgr", white: float | None = None) -> FrameKind:
+def check_pair(near: Array, far: Array, *, order: str = "bgr", white: float | None = None) -> FrameKind:
     """What both frames are; `check_frames` for two."""
     return check_frames((near, far), order=order, white=white)
 
 
 def check_frames(
-    frames: Sequence[Frame], *, order: str = "bgr", white: float | None = None, open_ended: bool = False
+    frames: Sequence[Array], *, order: str = "bgr", white: float | None = None, open_ended: bool = False
 ) -> FrameKind:
     """What the frames of a pair or stack are.
 
@@ -118,7 +123,7 @@ def white_level(dtype: np.dtype[Any], white: float | None) -> float:
     return white or top
 
 
-def _check_array(name: str, frame: Frame) -> None:
+def _check_array(name: str, frame: Array) -> None:
     if not isinstance(frame, np.ndarray):
         raise InputError(f"the {name} is a {type(frame).__name__}: give a NumPy array.")
     if frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] not in (1, 3, 4)):
@@ -129,7 +134,7 @@ def _check_array(name: str, frame: Frame) -> None:
         raise InputError(f"the {name} is {frame.dtype}: give uint8, uint16, or float32 in [0, 1].")
 
 
-def _check_alike(near: Frame, other: Frame, name: str) -> None:
+def _check_alike(near: Array, other: Array, name: str) -> None:
     if near.shape != other.shape:
         raise InputError(
             f"the frames differ in size: near is {_size(near)}, the {name} is {_size(other)}. Crop or align them to one size."
@@ -138,7 +143,7 @@ def _check_alike(near: Frame, other: Frame, name: str) -> None:
         raise InputError(f"the frames differ in dtype: near is {near.dtype}, the {name} is {other.dtype}. Convert one of them.")
 
 
-def _check_levels(name: str, frame: Frame, kind: FrameKind, *, open_ended: bool) -> None:
+def _check_levels(name: str, frame: Array, kind: FrameKind, *, open_ended: bool) -> None:
     if kind.dtype == np.float32:
         low, high = float(frame.min()), float(frame.max())
         if not (np.isfinite(low) and np.isfinite(high)):
@@ -149,11 +154,11 @@ def _check_levels(name: str, frame: Frame, kind: FrameKind, *, open_ended: bool)
         raise InputError(f"the {name} reaches {int(frame.max())}, above the white level {kind.white:g}.")
 
 
-def _size(frame: Frame) -> str:
+def _size(frame: Array) -> str:
     return " x ".join(str(side) for side in frame.shape)
 
 
-def check_out(out: Frame | None, kind: FrameKind, shape: tuple[int, ...]) -> None:
+def check_out(out: Array | None, kind: FrameKind, shape: tuple[int, ...]) -> None:
     """Refuse a frame that cannot take the result. Raises: InputError."""
     if out is None:
         return
@@ -164,7 +169,7 @@ def check_out(out: Frame | None, kind: FrameKind, shape: tuple[int, ...]) -> Non
         raise InputError("out= is read-only: give an array that can be written to.")
 
 
-def to_planes(frame: Frame, kind: FrameKind) -> Planes:
+def to_planes(frame: Array, kind: FrameKind) -> Planes:
     """A frame as 1 x 3 x H x W float32, RGB, [0, 1]; grey in all three channels, alpha left out."""
     height, width = frame.shape[:2]
     if kind.dtype == np.uint8 and not kind.grey:
@@ -175,9 +180,11 @@ def to_planes(frame: Frame, kind: FrameKind) -> Planes:
         np.multiply(frame.reshape(height, width), scale, out=planes[0, 0])
         planes[0, 1:] = planes[0, 0]
         return _within(planes, kind)
-    channels = cv2.split(_for_opencv(frame))
-    for plane, channel in enumerate(_rgb_channels(kind)):
-        np.multiply(channels[channel], scale, out=planes[0, plane])
+    rows = max(1, _STRIP_PIXELS // max(1, width))
+    for top in range(0, height, rows):  # what is split stays in the cache
+        channels = cv2.split(_for_opencv(frame[top : top + rows]))
+        for plane, channel in enumerate(_rgb_channels(kind)):
+            np.multiply(channels[channel], scale, out=planes[0, plane, top : top + rows])
     return _within(planes, kind)
 
 
@@ -186,7 +193,7 @@ def _within(planes: Planes, kind: FrameKind) -> Planes:
     return np.clip(planes, 0, 1, out=planes) if kind.beyond else planes
 
 
-def _byte_planes(frame: Frame, kind: FrameKind) -> Planes:
+def _byte_planes(frame: Array, kind: FrameKind) -> Planes:
     """`to_planes` of a uint8 colour frame, in two passes.
 
     Of what OpenCV has, dividing by the greatest level converts fastest, three times as fast as a weighted sum: so a row of
@@ -201,31 +208,31 @@ def _byte_planes(frame: Frame, kind: FrameKind) -> Planes:
     return _within(planes[:-1].reshape(1, 3, height, width), kind)
 
 
-def _split(frame: Frame, kind: FrameKind, out: NDArray[np.uint8]) -> None:
+def _split(frame: Array, kind: FrameKind, out: NDArray[np.uint8]) -> None:
     """Write a colour frame's red, green and blue into ``out``, 3 x H x W."""
     channels = [out[plane] for plane in _rgb_channels(kind)]
     alpha = [np.empty_like(channels[0])] * (kind.channels - 3)
     cv2.split(_for_opencv(frame), channels + alpha)
 
 
-def from_planes(planes: Planes, kind: FrameKind, near: Frame) -> Frame:
+def from_planes(planes: Planes, kind: FrameKind, near: Array) -> Array:
     """The inverse of `to_planes`: clipped, rounded to the nearest level, alpha taken from ``near``."""
     height, width = planes.shape[2:]
     if kind.grey:
         return _levels(planes[0].mean(axis=0), kind).reshape(near.shape)
     levels = _levels(planes[0].reshape(3 * height, width), kind)
-    return from_levels(levels.reshape(1, 3, height, width), kind, near)
+    return from_byte_planes(levels.reshape(1, 3, height, width), kind, near)
 
 
-def to_levels(frame: Frame, kind: FrameKind) -> NDArray[np.uint8]:
+def to_byte_planes(frame: Array, kind: FrameKind) -> NDArray[np.uint8]:
     """A uint8 colour frame as 1 x 3 x H x W uint8, RGB; alpha left out."""
     levels = np.empty((1, 3, *frame.shape[:2]), np.uint8)
     _split(frame, kind, levels[0])
     return levels
 
 
-def from_levels(levels: NDArray[Any], kind: FrameKind, near: Frame) -> Frame:
-    """The inverse of `to_levels` (for levels of any dtype), alpha taken from ``near``."""
+def from_byte_planes(levels: NDArray[Any], kind: FrameKind, near: Array) -> Array:
+    """The inverse of `to_byte_planes` (for levels of any dtype), alpha taken from ``near``."""
     channels = [levels[0, plane] for plane in _rgb_channels(kind)]
     if kind.channels == 4:
         channels.append(np.ascontiguousarray(near[..., 3]))
@@ -238,7 +245,7 @@ def reduced_size(size: tuple[int, ...], pixels: int) -> tuple[int, int]:
     return max(1, round(size[1] * factor)), max(1, round(size[0] * factor))
 
 
-def luma(frame: Frame, kind: FrameKind) -> Frame:
+def luma(frame: Array, kind: FrameKind) -> Array:
     """The brightness of a frame, or of a window of one: H x W in the frame's own dtype and levels."""
     if kind.grey:
         return np.ascontiguousarray(frame.reshape(frame.shape[:2]))
@@ -246,7 +253,7 @@ def luma(frame: Frame, kind: FrameKind) -> Frame:
     return np.asarray(cv2.cvtColor(_for_opencv(frame), codes[kind.channels][COLOR_ORDERS.index(kind.order)]))
 
 
-def to_grey(frame: Frame, kind: FrameKind) -> NDArray[np.float32]:
+def to_grey(frame: Array, kind: FrameKind) -> NDArray[np.float32]:
     """As `luma`, but float32, with the level that the network sees as 1 at 1."""
     return np.multiply(luma(frame, kind), np.float32(1 / kind.unit), dtype=np.float32)
 
@@ -256,14 +263,14 @@ def _rgb_channels(kind: FrameKind) -> tuple[int, int, int]:
     return (0, 1, 2) if kind.order == "rgb" else (2, 1, 0)
 
 
-def _for_opencv(frame: Frame) -> Frame:
+def _for_opencv(frame: Array) -> Array:
     """The frame itself where OpenCV can read it (rows may be apart), otherwise a copy."""
     rows, columns, samples = frame.strides
     fits = samples == frame.itemsize and columns == samples * frame.shape[2] and rows >= columns * frame.shape[1]
     return frame if fits else np.ascontiguousarray(frame)
 
 
-def _levels(plane: Planes, kind: FrameKind) -> Frame:
+def _levels(plane: Planes, kind: FrameKind) -> Array:
     if kind.dtype == np.float32:
         levels = plane if kind.unit == 1 else plane * np.float32(kind.unit)
         # Limits of its own type: NumPy before 2 makes the greatest float32, as a Python number, a float64, and all with it.
@@ -275,7 +282,7 @@ def _levels(plane: Planes, kind: FrameKind) -> Frame:
     return np.clip(scaled, 0, kind.white, out=scaled).astype(kind.dtype)
 
 
-def with_beyond(fused: Frame, near: Frame, far: Frame, weight: Planes, kind: FrameKind) -> Frame:
+def with_beyond(fused: Array, near: Array, far: Array, weight: Planes, kind: FrameKind) -> Array:
     """A result, with the frames' own samples, weighed, where the network could not see them: beyond ``kind.unit``, below 0.
 
     Args:
@@ -302,7 +309,7 @@ def _bytes(plane: Planes) -> NDArray[np.uint8]:
     return np.asarray(cv2.addWeighted(plane, 127.5, plane, 127.5, 0, dtype=cv2.CV_8U), np.uint8)
 
 
-def to_bgr_bytes(frame: Frame, kind: FrameKind) -> NDArray[np.uint8]:
+def to_bgr_bytes(frame: Array, kind: FrameKind) -> NDArray[np.uint8]:
     """A uint8 frame as 1 x H x W x 3, BGR, as models with uint8 io take it, as bright as `FrameKind.unit` makes it."""
     if not kind.plain:
         frame = cv2.convertScaleAbs(_for_opencv(frame), alpha=255 / kind.unit).reshape(frame.shape)
@@ -315,7 +322,7 @@ def to_bgr_bytes(frame: Frame, kind: FrameKind) -> NDArray[np.uint8]:
     return np.ascontiguousarray(frame, np.uint8)[np.newaxis]
 
 
-def from_bgr_bytes(fused: NDArray[np.uint8], kind: FrameKind, near: Frame) -> Frame:
+def from_bgr_bytes(fused: NDArray[np.uint8], kind: FrameKind, near: Array) -> Array:
     """The inverse of `to_bgr_bytes`, alpha taken from ``near``."""
     image = fused[0]
     if not kind.plain:
@@ -329,23 +336,23 @@ def from_bgr_bytes(fused: NDArray[np.uint8], kind: FrameKind, near: Frame) -> Fr
     return image
 
 
-_PACK: dict[str, Callable[[Frame, FrameKind], NDArray[Any]]] = {
+_PACK: dict[str, Callable[[Array, FrameKind], NDArray[Any]]] = {
     "float": to_planes,
     "uint8": to_bgr_bytes,
-    "levels": to_levels,
+    BYTE_PLANES: to_byte_planes,
 }
-_UNPACK: dict[str, Callable[[NDArray[Any], FrameKind, Frame], Frame]] = {
+_UNPACK: dict[str, Callable[[NDArray[Any], FrameKind, Array], Array]] = {
     "float": from_planes,
     "uint8": from_bgr_bytes,
-    "levels": from_levels,
+    BYTE_PLANES: from_byte_planes,
 }
 
 
-def pack(frame: Frame, kind: FrameKind, layout: str) -> NDArray[Any]:
-    """A frame, or a window of one, as a model takes it: in its io, or as ``"levels"`` where its session takes them."""
+def pack(frame: Array, kind: FrameKind, layout: str) -> NDArray[Any]:
+    """A frame, or a window of one, as a model takes it: in its io, or as `BYTE_PLANES` where its session takes them."""
     return _PACK[layout](frame, kind)
 
 
-def unpack(fused: NDArray[Any], kind: FrameKind, near: Frame, layout: str) -> Frame:
+def unpack(fused: NDArray[Any], kind: FrameKind, near: Array, layout: str) -> Array:
     """The inverse of `pack`, alpha taken from ``near``."""
     return _UNPACK[layout](fused, kind, near)

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.bayer import demosaiced
-from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.checks.result import check_between
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.fixed import check_size, fixed_size, not_one_at_a_time
-from ufafuse.runtime.frames import Frame, FrameKind, check_frames, check_out, pack, unpack, with_beyond
+from ufafuse.runtime.frames import FrameKind, check_frames, check_out, pack, unpack, with_beyond
 from ufafuse.runtime.levels import Levels, kind_with_levels, white_of_mosaics
-from ufafuse.runtime.memory.budget import Budget, Tile, Trials
+from ufafuse.runtime.memory.budget import Budget, TileOption, Trials
 from ufafuse.runtime.memory.malloc import return_freed
-from ufafuse.runtime.memory.tiled import OnTile, TiledModel, layout_for
+from ufafuse.runtime.memory.tiled import TiledModel, layout_for
 from ufafuse.runtime.memory.tiling import Grid, grid_of_step
 from ufafuse.runtime.models import model_path
 from ufafuse.runtime.precision import preferred_precision
@@ -43,7 +44,7 @@ class Fusion(NamedTuple):
         levels: The level of white that was taken, and why; what the network was shown.
     """
 
-    fused: Frame
+    fused: Array
     map: NDArray[np.float32] | None
     grid: Grid | None
     levels: Levels | None = None
@@ -90,7 +91,7 @@ class Fuser:
         streams: int | None = None,
         provider: str = "cpu",
         max_memory: float | None = None,
-        tile: Tile = "auto",
+        tile: TileOption = "auto",
         cache: bool = True,
         self_test: bool = False,
     ) -> None:
@@ -163,14 +164,14 @@ class Fuser:
 
     def fuse(
         self,
-        near: Frame,
-        far: Frame,
+        near: Array,
+        far: Array,
         *,
         order: str = "bgr",
         white: float | None = None,
         bayer: str | None = None,
-        out: Frame | None = None,
-    ) -> Frame:
+        out: Array | None = None,
+    ) -> Array:
         """Fuse one pair.
 
         Args:
@@ -192,24 +193,24 @@ class Fuser:
         return self.fuse_pair(near, far, order=order, white=white, bayer=bayer, out=out).fused
 
     def fuse_with_map(
-        self, near: Frame, far: Frame, *, order: str = "bgr", white: float | None = None
-    ) -> tuple[Frame, NDArray[np.float32] | None]:
+        self, near: Array, far: Array, *, order: str = "bgr", white: float | None = None
+    ) -> tuple[Array, NDArray[np.float32] | None]:
         """As `fuse`, and which frame won: H x W float32 in [0, 1], the near frame's weight (None if the model has no map)."""
         result = self.fuse_pair(near, far, order=order, white=white, want_map=True)
         return result.fused, result.map
 
     def fuse_pair(
         self,
-        near: Frame,
-        far: Frame,
+        near: Array,
+        far: Array,
         *,
         order: str = "bgr",
         white: float | None = None,
         bayer: str | None = None,
-        out: Frame | None = None,
+        out: Array | None = None,
         levels: Levels | None = None,
         want_map: bool = False,
-        on_tile: OnTile = ignored,
+        on_tile: OnCount = ignored,
     ) -> Fusion:
         """As `fuse`, with all that is known about the result.
 
@@ -252,7 +253,7 @@ class Fuser:
             out[...] = fused
         return Fusion(fused if out is None else out, weights, grid, levels)
 
-    def _whole(self, near: Frame, far: Frame, kind: FrameKind, out: Frame | None, *, want_map: bool) -> Fusion:
+    def _whole(self, near: Array, far: Array, kind: FrameKind, out: Array | None, *, want_map: bool) -> Fusion:
         session, layout = self.session, layout_for(self.session, kind)
         planes = pack(near, kind, layout), pack(far, kind, layout)
         result = session.run_with_map(*planes) if want_map or kind.beyond else Fused(session.run(*planes), None)
@@ -300,7 +301,7 @@ class Fuser:
         """The windows in which frames of a stack are seen, beside ``state`` bytes; None: whole. Raises: as `Budget.planned`."""
         return self._budget.planned(size, int(state), trials)
 
-    def _leave_memory_to_the_engine(self, tile: Tile) -> None:
+    def _leave_memory_to_the_engine(self, tile: TileOption) -> None:
         """An engine's memory is the GPU's, and its profile says which frames it takes: nothing is measured or cut unasked."""
         if self._budget.limit is not None:
             self.session.close()
@@ -311,7 +312,7 @@ class Fuser:
         if tile == "auto":
             self._budget = Budget("off")
 
-    def _check_fixed(self, tile: Tile) -> None:
+    def _check_fixed(self, tile: TileOption) -> None:
         """A file of fixed sizes takes whole frames of its own size, one pair at a time: nothing is measured or cut."""
         problem = not_one_at_a_time(self.model, self.session.manifest)
         fixed = fixed_size(self.session.manifest) is not None
@@ -359,7 +360,7 @@ class _Trials:
     def __init__(self, fuser: Fuser, kind: FrameKind) -> None:
         self._fuser, self._kind = fuser, kind
 
-    def _frame(self, side: int) -> Frame:
+    def _frame(self, side: int) -> Array:
         return np.zeros((side, side, self._kind.channels) if self._kind.channels else (side, side), self._kind.dtype)
 
     def whole(self, side: int) -> None:

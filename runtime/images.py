@@ -1,19 +1,15 @@
 """Image files in and out, as arrays; with all that files say and can do, see `ufafuse.runtime.pictures`."""
 
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
-
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.pictures.decode import decode_picture, read_picture
 from ufafuse.runtime.pictures.write import check_output, write_image
 
-__all__ = ["Image", "check_output", "decode_image", "read_image", "write_image"]
-
-Image = NDArray[Any]
+__all__ = ["check_output", "decode_image", "read_image", "write_image"]
 
 
-def read_image(path: Path, *, most: int | None = None) -> Image:
+def read_image(path: Path, *, most: int | None = None) -> Array:
     """Decode a picture file, upright; see `read_picture`, which also gives what stands beside it.
 
     Args:
@@ -29,6 +25,6 @@ def read_image(path: Path, *, most: int | None = None) -> Image:
     return read_picture(path, most=most).array
 
 
-def decode_image(data: bytes, name: str, *, most: int | None = None) -> Image:
+def decode_image(data: bytes, name: str, *, most: int | None = None) -> Array:
     """Decode a picture file's bytes, of ``most`` pixels at most; ``name`` stands in the errors. As `read_image`."""
     return decode_picture(data, name, most=most).array

@@ -57,6 +57,11 @@ def kind_of(path: Path) -> Kind | None:
     return next((kind for kind in KINDS if path.name.endswith(kind.suffix)), None)
 
 
+def engines_of(name: str) -> tuple[str, ...]:
+    """The runtime's engines for files of the kind that manifests call ``name``; empty where it has none."""
+    return next((kind.engines for kind in KINDS if kind.name == name), ())
+
+
 def stem_of(path: Path) -> str:
     """A model file's name without its suffix, which may have two parts."""
     kind = kind_of(path)

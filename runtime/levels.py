@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame, FrameKind, check_frames, frame_names
+from ufafuse.runtime.frames import FrameKind, check_frames, frame_names
 
 _BITS = (8, 10, 12, 14, 16)  # of sensors
 _SAMPLES = 16_384  # pixels in which a frame's brightest part is looked for
@@ -69,7 +70,7 @@ class Levels:
         return {"white": self.white, "white_found": self.why, "seen_as_white": self.unit}
 
 
-def peak_of(frame: Frame) -> Peak:
+def peak_of(frame: Array) -> Peak:
     """What a frame reaches; its alpha is not looked at."""
     colours = frame if frame.ndim == 2 or frame.shape[2] < 4 else frame[..., :3]
     step = max(1, int((colours.shape[0] * colours.shape[1] / _SAMPLES) ** 0.5))
@@ -124,7 +125,7 @@ def _white(peak: Peak, dtype: np.dtype[Any], white: float | None, headroom: floa
 
 
 def kind_with_levels(
-    frames: Sequence[Frame], *, order: str = "bgr", white: float | None = None, maps: bool = True, headroom: float = 1.0
+    frames: Sequence[Array], *, order: str = "bgr", white: float | None = None, maps: bool = True, headroom: float = 1.0
 ) -> tuple[FrameKind, Levels]:
     """What the frames of a pair or stack are, as `check_frames`, with the levels that they use.
 
@@ -143,7 +144,7 @@ def kind_with_levels(
     return levels.of(kind), levels
 
 
-def white_of_mosaics(frames: Sequence[Frame], white: float | None) -> float | None:
+def white_of_mosaics(frames: Sequence[Array], white: float | None) -> float | None:
     """The level of white of a sensor's frames: as given, or found before filters go beyond it."""
     found = [frame for frame in frames if isinstance(frame, np.ndarray) and frame.dtype == np.uint16 and frame.size]
     if white is not None or len(found) < len(frames):

@@ -10,7 +10,8 @@ import functools
 import cv2
 import numpy as np
 
-from ufafuse.runtime.frames import Frame, FrameKind, reduced_size
+from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.frames import FrameKind, reduced_size
 
 _PIXELS = 524_288
 _WHITE, _DARK = 0.98, 0.63  # of white
@@ -18,7 +19,7 @@ _SMOOTH = 1.5  # pixels: noise and single pixels are no disc
 BLOOMED = 0.0005  # share of the picture from which on lights bloom: of forty real and made pairs without them none has any
 
 
-def bloomed_share(near: Frame, far: Frame, kind: FrameKind) -> float:
+def bloomed_share(near: Array, far: Array, kind: FrameKind) -> float:
     """The share of the picture, 0 to 1, that is white in one frame and dark in the other.
 
     Args:
@@ -34,7 +35,7 @@ def bloomed_share(near: Frame, far: Frame, kind: FrameKind) -> float:
     return max(shares) / a.size
 
 
-def _brightest(frame: Frame, kind: FrameKind) -> Frame:
+def _brightest(frame: Array, kind: FrameKind) -> Array:
     """The brightest channel of a reduced frame, in the frame's own dtype and levels: a blur of bytes takes half of the time."""
     height, width = frame.shape[:2]
     channels = np.ascontiguousarray(frame.reshape(height, width, -1)[..., : 1 if kind.grey else 3])

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame, FrameKind, white_level
+from ufafuse.runtime.frames import FrameKind, white_level
 from ufafuse.runtime.pictures.write import WriteOptions, check_output, write_image
 from ufafuse.runtime.stacks.options import Stacked
 from ufafuse.runtime.stacks.registering import Covered
@@ -129,7 +130,7 @@ def _kind_of(result: Stacked, order: str) -> FrameKind:
     return kind if result.levels is None else result.levels.of(kind)
 
 
-def aligned_saver(folder: Path, frames: int, *, force: bool) -> Callable[[int, Frame, Covered | None], None]:
+def aligned_saver(folder: Path, frames: int, *, force: bool) -> Callable[[int, Array, Covered | None], None]:
     """What writes each registered frame, numbered in the order of focus, with what it covers as alpha.
 
     Raises:
@@ -138,7 +139,7 @@ def aligned_saver(folder: Path, frames: int, *, force: bool) -> Callable[[int, F
     make_folder(folder)
     digits = max(3, len(str(frames)))
 
-    def save(index: int, frame: Frame, covered: Covered | None) -> None:
+    def save(index: int, frame: Array, covered: Covered | None) -> None:
         top = 1.0 if frame.dtype == np.float32 else float(np.iinfo(frame.dtype).max)
         shown = np.ones(frame.shape[:2], np.uint8) if covered is None else covered
         grey = frame.ndim == 2 or frame.shape[2] == 1

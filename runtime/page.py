@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.artefact import atomic_write
 from ufafuse.runtime.errors import OutputError
-from ufafuse.runtime.frames import Frame
 from ufafuse.runtime.writing import check_new
 
 _LONGEST = 2400  # pixels of a side: larger pictures are shown smaller
@@ -47,7 +47,7 @@ def check_page(path: Path, *, force: bool) -> None:
 
 def write_page(
     path: Path,
-    pictures: Mapping[str, Frame],
+    pictures: Mapping[str, Array],
     *,
     title: str,
     engine: str,
@@ -96,11 +96,11 @@ def write_page(
         temporary.write_text(page)
 
 
-def _eight(picture: Frame, unit: float) -> NDArray[np.uint8]:
+def _eight(picture: Array, unit: float) -> NDArray[np.uint8]:
     """8 bits, without alpha (on grey where it is transparent), without dimensions of one."""
     image = picture.reshape(picture.shape[:2]) if picture.ndim == 3 and picture.shape[2] == 1 else picture
     scale = 255 / unit
-    eight: Frame = (
+    eight: Array = (
         image if image.dtype == np.uint8 and scale == 1 else np.clip(image * np.float32(scale), 0, 255).astype(np.uint8)
     )
     if eight.ndim == 3 and eight.shape[-1] == 4:

@@ -11,6 +11,9 @@ from typing import Any
 
 from ufafuse.runtime.errors import InputError
 
+Size = tuple[int, int]
+"""(height, width), in pixels."""
+
 _LARGEST_SIDE = 1 << 20  # pixels; what no frame has, a slip of the keyboard may
 _SIZE = re.compile(r"\s*(\d{1,7})\s*[xX]\s*(\d{1,7})\s*", re.ASCII)
 _NAMED = re.compile(r"`([a-z]\w*)(?:=([^`]*))?`")
@@ -44,7 +47,7 @@ def deep_as_options(values: Any, options: Mapping[str, str]) -> Any:  # noqa: AN
     return values
 
 
-def size_from(text: str, name: str = "size") -> tuple[int, int]:
+def size_from(text: str, name: str = "size") -> Size:
     """``"1080x1920"`` as (height, width), in pixels.
 
     Args:

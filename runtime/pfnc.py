@@ -16,17 +16,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Array, Bytes
 from ufafuse.runtime.bayer import demosaiced, pattern_from
 from ufafuse.runtime.errors import InputError
 
-Bytes = NDArray[np.uint8]
-Array = NDArray[Any]
 Buffer = bytes | bytearray | memoryview | Array
 
 _FAMILIES = "Mono8 to Mono16, Mono10p, Mono12Packed, BayerRG8, BayerRG12p, RGB8, BGR10, RGB8_Planar, YUV422_8, YCbCr601_422_8"

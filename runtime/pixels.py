@@ -10,6 +10,7 @@ import struct
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.memory.usage import total_bytes
+from ufafuse.runtime.parameters import Size
 
 MOST_PIXELS = 1 << 28  # 268 megapixels, where neither a budget nor the machine's memory says less or more
 _BYTES_A_PIXEL = 3
@@ -21,8 +22,6 @@ _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start-of-fram
 _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length
 _TIFF_WIDTHS, _TIFF_HEIGHTS = (256, 322), (257, 323)  # of the image, of a tile
 _TIFF_FORMATS = {1: "B", 3: "H", 4: "I", 16: "Q"}
-
-Size = tuple[int, int]
 
 
 def most_pixels(max_memory: float | None = None, *, pictures: int = _AT_ONCE) -> int:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PREFERENCES = ("quality", "speed")
 
 
-class Choice(NamedTuple):
+class PrecisionChoice(NamedTuple):
     """A precision to ask of the engine.
 
     Args:
@@ -31,7 +31,7 @@ class Choice(NamedTuple):
 
 def preferred_precision(
     model: str | Path | None, *, backend: str = "auto", asked: str | None = None, prefer: str = "quality"
-) -> Choice:
+) -> PrecisionChoice:
     """The precision that was asked for; else what the preference and this machine make of it.
 
     ``"quality"`` leaves the choice to the engine, which takes the fastest float arithmetic of the CPU. ``"speed"`` takes int8
@@ -50,11 +50,15 @@ def preferred_precision(
     if prefer not in PREFERENCES:
         raise InputError(f"prefer {prefer!r} is not known: choose {' or '.join(PREFERENCES)}.")
     if asked is not None:
-        return Choice(asked, f"{asked} asked for")
+        return PrecisionChoice(asked, f"{asked} asked for")
     against = _against_int8(model, backend)
     if prefer == "quality":
-        return Choice(None, faster=not against)
-    return Choice(None, f"speed preferred, but {against}") if against else Choice("int8", "speed preferred, int8 gains here")
+        return PrecisionChoice(None, faster=not against)
+    return (
+        PrecisionChoice(None, f"speed preferred, but {against}")
+        if against
+        else PrecisionChoice("int8", "speed preferred, int8 gains here")
+    )
 
 
 def _against_int8(model: str | Path | None, backend: str) -> str:

@@ -92,8 +92,8 @@ class Session(ABC):
     Layouts, by ``manifest.io``:
         float: near, far and fused are float32, N x 3 x H x W, RGB, [0, 1].
         uint8: near, far and fused are uint8, N x H x W x 3, BGR.
-    A session of a float model that ``takes_levels`` takes uint8 pictures too, N x 3 x H x W, RGB, all or none: fused is then
-    like them, rounded to the nearest level. A quarter of the bytes go in and out.
+    A session of a float model that ``takes_byte_planes`` takes uint8 pictures too, N x 3 x H x W, RGB, all or none: fused is
+    then like them, rounded to the nearest level. A quarter of the bytes go in and out.
     The map is float32, N x 1 x H x W, [0, 1]: the weight of the near frame.
 
     Attributes:
@@ -101,7 +101,7 @@ class Session(ABC):
         precision: The arithmetic in use, such as ``"fp32"`` or ``"int8+fp32"``.
         why: The reasons for this engine and this arithmetic in a few words.
         manifest: The model's.
-        takes_levels: See above.
+        takes_byte_planes: See above.
         on_device: What a frame takes lies in a GPU's memory and not in this process's.
         last_timing: Milliseconds of the last frame by part (``h2d_ms``, ``compute_ms``, ``d2h_ms``), where the engine tells.
     """
@@ -110,7 +110,7 @@ class Session(ABC):
     precision: str
     why: str
     manifest: Manifest
-    takes_levels: bool = False
+    takes_byte_planes: bool = False
     on_device: bool = False
     last_timing: Mapping[str, float] = MappingProxyType({})
 
@@ -153,6 +153,9 @@ class Session(ABC):
             BackendError: The engine failed.
         """
 
+    def release(self) -> None:
+        """Give back what memory the engine keeps for further runs, where it does: of a graph that is not run soon again."""
+
     def layers(
         self,
         inputs: dict[str, NDArray[Any]],  # noqa: ARG002 - these are for engines that have counters
@@ -192,9 +195,10 @@ _TENSORS = {
     "tile": ({"near", "far"}, {"fused"}),
     "means": ({"frame", "mask"}, {"sums"}),
     "encode": ({"frame"}, {"features", "attention"}),
-    "score": ({"frame", "mean", "count", "gathered"}, {"weights"}),
+    "common": ({"mean", "count", "average", "greatest"}, {"common", "stands_out"}),
+    "score": ({"frame", "mean", "count", "stands_out", "features", "common"}, {"weights"}),
 }
-_A_SCALE_EACH = frozenset(("features", "attention", "gathered"))  # features_0, features_1, ...
+_A_SCALE_EACH = frozenset(("features", "attention", "average", "greatest", "common"))  # features_0, features_1, ...
 
 
 def check_tensors(model: Path, manifest: Manifest, inputs: Iterable[str], outputs: Iterable[str]) -> None:

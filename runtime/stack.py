@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.bayer import demosaiced
+from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame, FrameKind, frame_names
+from ufafuse.runtime.frames import FrameKind, frame_names
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.levels import kind_with_levels, white_of_mosaics
 from ufafuse.runtime.lights import BLOOMED, bloomed_share
-from ufafuse.runtime.memory.tiled import OnTile
 from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.registration.align import Crop, best_covered, chained, estimate_neighbours, moved_like
 from ufafuse.runtime.registration.conflict import Conflicts
@@ -64,9 +65,9 @@ def middle_out(count: int) -> list[Step]:
 
 def fuse_stack(
     fuser: Fuser,
-    frames: Sequence[Frame],
+    frames: Sequence[Array],
     options: StackOptions | None = None,
-    on_tile: OnTile = lambda _done, _total: None,
+    on_tile: OnCount = ignored,
 ) -> Stacked:
     """Fuse two frames or a whole focus stack, given in the order of focus.
 
@@ -93,7 +94,7 @@ def fuse_stack(
     return folded(fuser, frames, options, result, on_tile)
 
 
-def made_comparable(fuser: Fuser, frames: list[Frame], options: StackOptions) -> tuple[list[Frame], Stacked]:
+def made_comparable(fuser: Fuser, frames: list[Array], options: StackOptions) -> tuple[list[Array], Stacked]:
     """What `fuse_stack` does before it folds: frames registered and matched as asked, and what was found of them.
 
     Args:
@@ -136,7 +137,7 @@ def made_comparable(fuser: Fuser, frames: list[Frame], options: StackOptions) ->
     return frames, result
 
 
-def folded(fuser: Fuser, frames: list[Frame], options: StackOptions, result: Stacked, on_tile: OnTile) -> Stacked:
+def folded(fuser: Fuser, frames: list[Array], options: StackOptions, result: Stacked, on_tile: OnCount) -> Stacked:
     """What `fuse_stack` does with what `made_comparable` gave: the frames, let go one by one, become ``result``'s picture."""
     _fold(fuser, frames, options, result, on_tile)
     if result.grid is not None and result.grid.work > _WORTH_A_WORD:
@@ -147,7 +148,7 @@ def folded(fuser: Fuser, frames: list[Frame], options: StackOptions, result: Sta
     return result.cut() if options.crop else result
 
 
-def _make_comparable(frames: list[Frame], kind: FrameKind, options: StackOptions, result: Stacked, threads: int) -> bool:
+def _make_comparable(frames: list[Array], kind: FrameKind, options: StackOptions, result: Stacked, threads: int) -> bool:
     """Register the frames and match their levels, in place of the list; say in ``result`` what was done.
 
     Returns whether they are shifted all the same.
@@ -171,7 +172,7 @@ def _make_comparable(frames: list[Frame], kind: FrameKind, options: StackOptions
     return moved > 0 or any(alignment.refused for alignment in result.alignments)
 
 
-def _register(frames: list[Frame], kind: FrameKind, motion: str, result: Stacked, threads: int) -> None:
+def _register(frames: list[Array], kind: FrameKind, motion: str, result: Stacked, threads: int) -> None:
     """Move the frames onto the reference, in place of the list."""
     # Neighbours in the stack differ least in focus; each is moved once, by the product of the steps to the reference.
     steps = estimate_neighbours(frames, kind, motion, threads=threads)
@@ -186,21 +187,21 @@ def _register(frames: list[Frame], kind: FrameKind, motion: str, result: Stacked
         result.crop = result.crop.within(alignment.crop)
 
 
-def _others(frames: list[Frame], reference: int) -> list[int]:
+def _others(frames: list[Array], reference: int) -> list[int]:
     return [index for index in range(len(frames)) if index != reference]
 
 
-def _confidence(frames: list[Frame], kind: FrameKind) -> Weights:
+def _confidence(frames: list[Array], kind: FrameKind) -> Weights:
     best = np.zeros(frames[0].shape[:2], np.float32)
     for left, right in pairwise(frames):
         np.maximum(best, confidence(left, right, kind), out=best)
     return best
 
 
-def _fold(fuser: Fuser, frames: list[Frame], options: StackOptions, result: Stacked, on_tile: OnTile) -> None:
+def _fold(fuser: Fuser, frames: list[Array], options: StackOptions, result: Stacked, on_tile: OnCount) -> None:
     """Fuse pair by pair; each picture is let go as soon as it is fused."""
     count = len(frames)
-    pictures: dict[int, Frame] = dict(enumerate(frames))
+    pictures: dict[int, Array] = dict(enumerate(frames))
     winners: dict[int, Weights | int] = {index: index for index in range(count)}
     frames.clear()
     for number, step in enumerate(middle_out(count), start=count):
@@ -219,7 +220,7 @@ def _fold(fuser: Fuser, frames: list[Frame], options: StackOptions, result: Stac
     result.fused = pictures.popitem()[1]
 
 
-def completed(frames: list[Frame]) -> list[Frame]:
+def completed(frames: list[Array]) -> list[Array]:
     """Frames whose pixels of alpha 0, which show nothing, are taken from the first other frame that shows something there.
 
     Such pixels are opaque then; those that no frame shows stay as they are. Frames without them are the same arrays.

@@ -16,6 +16,7 @@ from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.texts import json_text
 
 _MARK = ".ufafuse-"  # what files under way begin with: short, for a name may have 255 bytes in all
+EXISTS = "exists already"  # what commands know such an error by
 _LONGEST_NAME = 255
 _MODE = 0o666  # less what the umask takes, which only the kernel can ask without changing it for other threads
 
@@ -41,7 +42,7 @@ def atomic_write(path: Path, *, force: bool = False) -> Iterator[Path]:
         _sync(temporary)
         _put(temporary, path, force=force)
     except FileExistsError as error:
-        raise OutputError(_exists(path)) from error
+        raise OutputError(already_there(path)) from error
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
@@ -95,7 +96,7 @@ def check_new(path: Path, *, force: bool, beside: str = "") -> None:
     """
     check_name(path, beside=beside)
     if not force and os.path.lexists(path):
-        raise OutputError(_exists(path))
+        raise OutputError(already_there(path))
 
 
 def check_name(path: Path, *, beside: str = "") -> None:
@@ -178,5 +179,6 @@ def _put(temporary: Path, path: Path, *, force: bool) -> None:
         temporary.replace(path)
 
 
-def _exists(path: Path) -> str:
-    return f"{path} exists already: choose another name, or replace it with `force=True`."
+def already_there(path: object) -> str:
+    """The error's text for a file that may not be replaced."""
+    return f"{path} {EXISTS}: choose another name, or replace it with `force=True`."

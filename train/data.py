@@ -2,20 +2,19 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pairs import find_pairs
-from ufafuse.train.degrade import Floats, LensOptions, Pair, drawn_focus, lens_pair, paper_pair, paper_size
+from ufafuse.train.degrade import LensOptions, TrainingPair, drawn_focus, lens_pair, paper_pair, paper_size
 from ufafuse.train.photos import colour
-
-Picture = NDArray[Any]
 
 THRESHOLD = 127  # labels above it are the near object
 PAPER_MARGIN = 5  # reach of the paper's largest mean filter
@@ -30,7 +29,7 @@ class Labelled(Protocol):
         """Return how many there are."""
         ...
 
-    def __getitem__(self, index: int, /) -> tuple[Picture, Picture]:
+    def __getitem__(self, index: int, /) -> tuple[Array, Array]:
         """Return picture (uint8 H x W x 3, BGR) and label (uint8 H x W) number `index`."""
         ...
 
@@ -63,7 +62,7 @@ class PairOptions:
             raise InputError(f"crops must be at least 16 pixels wide, got {self.crop}.")
 
 
-class PairDataset(Dataset[tuple[Picture, Picture, Picture]]):
+class PairDataset(Dataset[tuple[Array, Array, Array]]):
     """An endless, repeatable sequence of pairs: pair `index` depends on the seed and the index alone.
 
     Each run through the photographs takes every one once, in an order of its own. Entries are uint8 H x W x 3 arrays,
@@ -79,12 +78,12 @@ class PairDataset(Dataset[tuple[Picture, Picture, Picture]]):
         """Return the number of photographs: how many pairs one run through them gives."""
         return len(self.photos)
 
-    def __getitem__(self, index: int) -> tuple[Picture, Picture, Picture]:
+    def __getitem__(self, index: int) -> tuple[Array, Array, Array]:
         """Return near, far and truth of pair `index` >= 0 (any: the sequence does not end with the photographs)."""
         pair = self.pair(index)
         return pair.near, pair.far, pair.truth
 
-    def pair(self, index: int) -> Pair:
+    def pair(self, index: int) -> TrainingPair:
         """Draw pair `index`."""
         rng = np.random.default_rng((self.seed, index))
         photo = self._photo(index)
@@ -95,7 +94,7 @@ class PairDataset(Dataset[tuple[Picture, Picture, Picture]]):
         if self.options.flip:
             quarters, mirror = int(rng.integers(4)), rng.random() < 0.5
             near, far, truth = (_turned(frame, quarters, mirror=mirror) for frame in (near, far, truth))
-        return Pair(near, far, truth)
+        return TrainingPair(near, far, truth)
 
     def name(self, index: int) -> str:
         """Return the name of the photograph that pair `index` shows."""
@@ -107,16 +106,16 @@ class PairDataset(Dataset[tuple[Picture, Picture, Picture]]):
             self._order = (epoch, np.random.default_rng((self.seed, epoch, 1)).permutation(len(self.photos)))
         return int(self._order[1][position])
 
-    def _paper(self, photo: int, rng: np.random.Generator) -> Pair:
+    def _paper(self, photo: int, rng: np.random.Generator) -> TrainingPair:
         picture, label = self.photos[photo]
         crop, size = self.options.crop, paper_size(rng)
         top, left = _corner(label, crop, rng)
         window = (top - PAPER_MARGIN, left - PAPER_MARGIN, crop + 2 * PAPER_MARGIN)
         pair = paper_pair(_window(picture, *window), focus_map(_window(label, *window)), size)
         inner = (slice(PAPER_MARGIN, -PAPER_MARGIN),) * 2
-        return Pair(pair.near[inner], pair.far[inner], pair.truth[inner])
+        return TrainingPair(pair.near[inner], pair.far[inner], pair.truth[inner])
 
-    def _lens(self, photo: int, rng: np.random.Generator) -> Pair:
+    def _lens(self, photo: int, rng: np.random.Generator) -> TrainingPair:
         options, (picture, label) = self.options.options, self.photos[photo]
         zoom = 1.0
         if rng.random() < options.zoom:
@@ -136,16 +135,16 @@ class PairDataset(Dataset[tuple[Picture, Picture, Picture]]):
             focus = focus_map(_resized(_window(label, top - reach, left - reach, whole), size))
         return lens_pair(cut, focus, rng, options)
 
-    def _other_label(self, rng: np.random.Generator) -> Picture:
+    def _other_label(self, rng: np.random.Generator) -> Array:
         return self.photos[int(rng.integers(len(self.photos)))][1]
 
 
-def focus_map(label: Picture) -> Floats:
+def focus_map(label: Array) -> Floats:
     """Turn a label (uint8 H x W) into the focus map: 1 where the object is, else 0."""
     return np.asarray(label > THRESHOLD, np.float32)
 
 
-def _corner(label: Picture, crop: int, rng: np.random.Generator) -> tuple[int, int]:
+def _corner(label: Array, crop: int, rng: np.random.Generator) -> tuple[int, int]:
     """Draw the corner of a crop; more than half of them touch the photograph's border.
 
     What is fused are whole photographs, and many have a border like no other place in them (the dark line of a scan): on four
@@ -158,7 +157,7 @@ def _corner(label: Picture, crop: int, rng: np.random.Generator) -> tuple[int, i
     return top, left
 
 
-def _mixed_corner(label: Picture, crop: int, rng: np.random.Generator) -> tuple[int, int]:
+def _mixed_corner(label: Array, crop: int, rng: np.random.Generator) -> tuple[int, int]:
     """Draw the corner of a crop that shows near and far, if a few tries find one."""
     top, left = 0, 0
     for _ in range(TRIES):
@@ -169,7 +168,7 @@ def _mixed_corner(label: Picture, crop: int, rng: np.random.Generator) -> tuple[
     return top, left
 
 
-def _window(picture: Picture, top: int, left: int, size: int) -> Picture:
+def _window(picture: Array, top: int, left: int, size: int) -> Array:
     """Cut a square that may reach beyond the picture, which is mirrored there."""
     height, width = picture.shape[:2]
     bottom, right = top + size, left + size
@@ -178,14 +177,14 @@ def _window(picture: Picture, top: int, left: int, size: int) -> Picture:
     return cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_REFLECT_101) if any(beyond) else inside
 
 
-def _resized(picture: Picture, size: int) -> Picture:
+def _resized(picture: Array, size: int) -> Array:
     if picture.shape[0] == size:
         return picture
     shrink = picture.shape[0] > size
     return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
 
 
-def _turned(frame: Picture, quarters: int, *, mirror: bool) -> Picture:
+def _turned(frame: Array, quarters: int, *, mirror: bool) -> Array:
     if quarters:
         frame = cv2.rotate(frame, (cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_COUNTERCLOCKWISE)[quarters - 1])
     return cv2.flip(frame, 1) if mirror else frame
@@ -196,7 +195,7 @@ class NamedPair:
     """A pair to validate on, uint8 H x W x 3, BGR."""
 
     name: str
-    pair: Pair
+    pair: TrainingPair
 
 
 def read_pairs(folder: Path) -> list[NamedPair]:
@@ -212,7 +211,7 @@ def read_pairs(folder: Path) -> list[NamedPair]:
         near, far, truth = (colour(read_image(path)) for path in (paths.near, paths.far, paths.truth))
         if not near.shape == far.shape == truth.shape:
             raise InputError(f"{folder}: the pictures of pair {paths.name} differ in size.")
-        pairs.append(NamedPair(paths.name, Pair(near, far, truth)))
+        pairs.append(NamedPair(paths.name, TrainingPair(near, far, truth)))
     return pairs
 
 

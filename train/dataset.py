@@ -1,6 +1,5 @@
 """Pairs written out: the paper's data set (Section III-C), or pairs as real lenses make them, to validate on and keep."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,15 +7,13 @@ from typing import Any
 import numpy as np
 
 from ufafuse.runtime.artefact import write_json
-from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.writing import make_folder
 from ufafuse.train.data import PairDataset, PairOptions, focus_map
-from ufafuse.train.degrade import PAPER_SIZES, LensOptions, Pair, paper_pair, paper_size
+from ufafuse.train.degrade import PAPER_SIZES, LensOptions, TrainingPair, paper_pair, paper_size
 from ufafuse.train.photos import Photos
-
-Progress = Callable[[int, int], None]
 
 LENS_SIZE = 320  # pixels
 
@@ -49,7 +46,7 @@ def write_dataset(
     seed: int = 0,
     skip_bad: bool = False,
     force: bool = False,
-    done: Progress = ignored,
+    done: OnCount = ignored,
 ) -> dict[str, Any]:
     """Write a pair for every photograph and blur group: `NAME-gN_A.png`, `_B.png` and the truth, `_GT.png`.
 
@@ -94,7 +91,7 @@ def write_lens_dataset(
     seed: int = 0,
     skip_bad: bool = False,
     force: bool = False,
-    done: Progress = ignored,
+    done: OnCount = ignored,
 ) -> dict[str, Any]:
     """Write pairs as `ufafuse.train.degrade.lens_pair` draws them: `NNNN-NAME_A.png`, `_B.png` and the truth, `_GT.png`.
 
@@ -140,7 +137,7 @@ def make_set_folder(out: Path, *, force: bool) -> None:
     make_folder(out)
 
 
-def _write(stem: Path, pair: Pair, *, force: bool) -> None:
+def _write(stem: Path, pair: TrainingPair, *, force: bool) -> None:
     for suffix, frame in (("A", pair.near), ("B", pair.far), ("GT", pair.truth)):
         write_image(stem.with_name(f"{stem.name}_{suffix}.png"), frame, force=force)
 

@@ -10,16 +10,13 @@ Pictures are float32 H x W x 3 in [0, 255] inside and uint8 H x W x 3 at the end
 """
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.errors import InputError
-
-Picture = NDArray[Any]
-Floats = NDArray[np.float32]
 
 PAPER_SIZES = ((2, 3), (4, 5), (5, 7), (8, 10))  # filter sizes of the paper's four groups
 BLURS = ("box", "disc", "gauss")
@@ -28,12 +25,12 @@ HALF_FROM = 6.0  # wider blurs are computed at half resolution: nothing fine is 
 
 
 @dataclass(frozen=True)
-class Pair:
+class TrainingPair:
     """Two frames and the all-in-focus picture they should fuse to, uint8 H x W x 3."""
 
-    near: Picture
-    far: Picture
-    truth: Picture
+    near: Array
+    far: Array
+    truth: Array
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ def blur(picture: Floats, kind: str, radius: float) -> Floats:
     return _blur(picture, kind, radius)
 
 
-def _blur(picture: Picture, kind: str, radius: float) -> Floats:
+def _blur(picture: Array, kind: str, radius: float) -> Floats:
     if kind == "gauss":
         # A disc of radius r has the variance of a Gaussian with sigma r / 2; lenses fall off a little slower.
         return _floats(cv2.GaussianBlur(picture, (0, 0), 0.6 * radius, borderType=cv2.BORDER_REFLECT_101))
@@ -102,11 +99,11 @@ def _blur(picture: Picture, kind: str, radius: float) -> Floats:
     return _floats(cv2.filter2D(picture, -1, disc / disc.sum(), borderType=cv2.BORDER_REFLECT_101))
 
 
-def _floats(picture: Picture) -> Floats:
+def _floats(picture: Array) -> Floats:
     return np.asarray(picture, np.float32)
 
 
-def to_bytes(picture: Floats) -> Picture:
+def to_bytes(picture: Floats) -> Array:
     """Round to the 8-bit levels a file has."""
     # OpenCV clips and rounds on the way to bytes, ten times as fast as numpy.
     return cv2.addWeighted(picture, 1, picture, 0, 0, dtype=cv2.CV_8U)
@@ -128,15 +125,15 @@ def paper_size(rng: np.random.Generator, group: int | None = None) -> int:
     return int(rng.integers(low, high + 1))
 
 
-def paper_pair(picture: Picture, focus: Floats, size: int) -> Pair:
+def paper_pair(picture: Array, focus: Floats, size: int) -> TrainingPair:
     """Make the paper's pair (Eq. 11) with a mean filter of `size` x `size`; the truth is the photograph itself."""
     sharp = _floats(picture)
     blurred = _floats(cv2.blur(sharp, (size, size), borderType=cv2.BORDER_REFLECT_101))
     near, far = mix(sharp, blurred, focus), mix(blurred, sharp, focus)
-    return Pair(to_bytes(near), to_bytes(far), np.array(picture))
+    return TrainingPair(to_bytes(near), to_bytes(far), np.array(picture))
 
 
-def lens_pair(picture: Picture, focus: Floats, rng: np.random.Generator, options: LensOptions) -> Pair:
+def lens_pair(picture: Array, focus: Floats, rng: np.random.Generator, options: LensOptions) -> TrainingPair:
     """Make a pair as lenses and cameras do.
 
     `picture` and `focus` come with `options.margin` more pixels on every side than the pair will have, so that the
@@ -160,7 +157,7 @@ def lens_pair(picture: Picture, focus: Floats, rng: np.random.Generator, options
         scene = _with_bars(scene, rng)
     near, far = _recorded(scene.near, scene.far, rng, options)
     added = mix(_floats(near) - scene.near.clip(0, 255), _floats(far) - scene.far.clip(0, 255), scene.weight)
-    return Pair(near, far, to_bytes(scene.truth + added))
+    return TrainingPair(near, far, to_bytes(scene.truth + added))
 
 
 @dataclass(frozen=True)
@@ -279,7 +276,7 @@ def _bars(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.bool_]
     return bars
 
 
-def _recorded(near: Floats, far: Floats, rng: np.random.Generator, options: LensOptions) -> tuple[Picture, Picture]:
+def _recorded(near: Floats, far: Floats, rng: np.random.Generator, options: LensOptions) -> tuple[Array, Array]:
     """Add the sensor's noise, round to 8 bits, and compress."""
     if rng.random() < options.noise:
         level = np.float32(rng.uniform(0, options.max_noise))
@@ -291,7 +288,7 @@ def _recorded(near: Floats, far: Floats, rng: np.random.Generator, options: Lens
     return taken
 
 
-def compressed(frame: Picture, quality: int) -> Picture:
+def compressed(frame: Array, quality: int) -> Array:
     """Return an 8-bit frame as JPEG of `quality` gives it back."""
     done, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)

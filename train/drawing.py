@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from ufafuse.runtime.arrays import Floats
+
 Rng = np.random.Generator
 
 FONTS = (

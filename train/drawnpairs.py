@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.train.data import PairDataset, PairOptions, Picture
-from ufafuse.train.drawing import Floats, Rng
+from ufafuse.runtime.arrays import Array, Floats
+from ufafuse.train.data import PairDataset, PairOptions
+from ufafuse.train.drawing import Rng
 from ufafuse.train.scenes import bodies, part, surface
 from ufafuse.train.textures import Textures
 
@@ -58,7 +59,7 @@ class DrawnPairs(PairDataset):
     def _photo(self, index: int) -> int:
         return index // self._of_each
 
-    def _other_label(self, rng: Rng) -> Picture:
+    def _other_label(self, rng: Rng) -> Array:
         return np.asarray(255 * (drawn_cover(SCENE, rng) > 0.5), np.uint8)
 
 

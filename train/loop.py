@@ -294,7 +294,7 @@ class Trainer:
             )
             log.picture(step, found.picture)
             samples = self.options.out / "samples"
-            samples.mkdir(exist_ok=True)
+            make_folder(samples)
             write_image(samples / f"step_{step:07d}.jpg", found.picture, force=True)
             if found.psnr > self.progress.best.get("psnr", -math.inf):
                 self.progress.best = {"psnr": found.psnr, "ssim": found.ssim, "step": step}

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.train.drawing import Floats, Rng
+from ufafuse.runtime.arrays import Floats
+from ufafuse.train.drawing import Rng
 
 LEVELS_APART = 1.5  # a relief's blurs are mixed from radii that lie this far apart
 SHARP = 0.3  # pixels: a disc of this radius blurs nothing
@@ -20,7 +21,7 @@ Aperture: TypeAlias = Callable[[float], Floats]  # the blur's kernel for a radiu
 
 
 @dataclass
-class Layer:
+class SceneLayer:
     """A part of the scene.
 
     Attributes:
@@ -56,7 +57,7 @@ def aperture(rng: Rng) -> Aperture:
     return kernel
 
 
-def seen(layers: list[Layer], plane: float | None, radius: float, kernel: Aperture, power: int, softness: float) -> Floats:
+def seen(layers: list[SceneLayer], plane: float | None, radius: float, kernel: Aperture, power: int, softness: float) -> Floats:
     """Put the layers together as the lens sees them.
 
     Args:
@@ -85,7 +86,7 @@ def seen(layers: list[Layer], plane: float | None, radius: float, kernel: Apertu
     return np.asarray(total, np.float32)
 
 
-def _blurred(layer: Layer, kernel: Aperture, radius: float) -> tuple[Floats, Floats | None]:
+def _blurred(layer: SceneLayer, kernel: Aperture, radius: float) -> tuple[Floats, Floats | None]:
     """Blur a layer's light times its cover, and its cover."""
     if layer.cover is None:
         return _blur(layer.light, kernel, radius), None
@@ -94,7 +95,7 @@ def _blurred(layer: Layer, kernel: Aperture, radius: float) -> tuple[Floats, Flo
     return np.ascontiguousarray(both[..., :3]), np.ascontiguousarray(both[..., 3])
 
 
-def _relief(layer: Layer, kernel: Aperture, radius: Floats | None) -> tuple[Floats, Floats | None]:
+def _relief(layer: SceneLayer, kernel: Aperture, radius: Floats | None) -> tuple[Floats, Floats | None]:
     """Blur a layer by a radius that changes from pixel to pixel: mixed from two evenly blurred ones at each."""
     if radius is None:
         return _blurred(layer, kernel, 0.0)
@@ -126,7 +127,7 @@ def _blur(picture: Floats, kernel: Aperture, radius: float) -> Floats:
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def visible_depth(layers: list[Layer], planes: NDArray[np.float64]) -> Floats:
+def visible_depth(layers: list[SceneLayer], planes: NDArray[np.float64]) -> Floats:
     """Say which frame has the surface in front in focus: H x W, in frames from the first, NaN where none has.
 
     Between two planes it is a fraction; a surface up to half a step beyond the first or last plane counts as theirs.

@@ -8,13 +8,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pairs import is_image
-
-Picture = NDArray[Any]
 
 MEMORY_MIB = 2048  # decoded photographs are kept while they fit into this
 SHOWN = 3  # names in an error
@@ -52,7 +50,7 @@ def find_photos(images: Path, masks: Path) -> tuple[list[PhotoFiles], list[str]]
     return found, problems
 
 
-def load_photo(files: PhotoFiles) -> tuple[Picture, Picture]:
+def load_photo(files: PhotoFiles) -> tuple[Array, Array]:
     """Read a photograph (uint8 H x W x 3, BGR) and its label (uint8 H x W).
 
     Raises:
@@ -67,7 +65,7 @@ def load_photo(files: PhotoFiles) -> tuple[Picture, Picture]:
     return picture, label
 
 
-def eight_bit(image: Picture) -> Picture:
+def eight_bit(image: Array) -> Array:
     """Return a picture's levels as bytes: of 16 bits the upper ones, of floats those of [0, 1]."""
     if image.dtype == np.uint16:
         return np.asarray(image >> 8, np.uint8)
@@ -76,7 +74,7 @@ def eight_bit(image: Picture) -> Picture:
     return image
 
 
-def colour(image: Picture) -> Picture:
+def colour(image: Array) -> Array:
     """Return a picture as uint8 H x W x 3, BGR, whatever it was read as; alpha is dropped."""
     image = eight_bit(image)
     return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else np.ascontiguousarray(image[..., :3])
@@ -102,7 +100,7 @@ class Photos:
                 named, all are counted). Or nothing is left.
         """
         found, problems = find_photos(images, masks)
-        self._kept: dict[str, tuple[Picture, Picture]] = {}
+        self._kept: dict[str, tuple[Array, Array]] = {}
         usable: list[PhotoFiles] = []
         room = memory_mib * 2**20
         with ThreadPoolExecutor(threads) as pool:
@@ -125,7 +123,7 @@ class Photos:
         """Return the number of photographs."""
         return len(self.files)
 
-    def __getitem__(self, index: int) -> tuple[Picture, Picture]:
+    def __getitem__(self, index: int) -> tuple[Array, Array]:
         """Return photograph and label number `index`."""
         files = self.files[index]
         return self._kept.get(files.name) or load_photo(files)
@@ -149,14 +147,14 @@ class Photos:
         return part
 
 
-class Pictures(Sequence[Picture]):
+class Pictures(Sequence[Array]):
     """The photographs of a folder, each checked once; decoded ones stay in memory while they fit."""
 
     def __init__(self, folder: Path, *, skip_bad: bool = False, memory_mib: float = MEMORY_MIB, threads: int = 2) -> None:
         """Read every photograph directly in `folder` once; see `Photos` for the arguments and errors."""
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder: give the one that holds the photographs.")
-        self._kept: dict[Path, Picture] = {}
+        self._kept: dict[Path, Array] = {}
         self._paths: list[Path] = []
         self.skipped: list[str] = []
         room = memory_mib * 2**20
@@ -196,14 +194,14 @@ class Pictures(Sequence[Picture]):
         return part
 
 
-def _try_read(path: Path) -> Picture | InputError:
+def _try_read(path: Path) -> Array | InputError:
     try:
         return colour(read_image(path))
     except InputError as error:
         return error
 
 
-def _try_load(files: PhotoFiles) -> tuple[Picture, Picture] | InputError:
+def _try_load(files: PhotoFiles) -> tuple[Array, Array] | InputError:
     try:
         return load_photo(files)
     except InputError as error:

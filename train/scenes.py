@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Floats
 from ufafuse.runtime.errors import InputError
 from ufafuse.train import drawing
 from ufafuse.train.degrade import to_bytes
-from ufafuse.train.drawing import SHIFT, Floats, Rng
-from ufafuse.train.optics import Layer
+from ufafuse.train.drawing import SHIFT, Rng
+from ufafuse.train.optics import SceneLayer
 
 Texture = Callable[[Rng], NDArray[np.uint8]]  # gives a picture, H x W x 3 of any size, from the generator's state
 
@@ -80,7 +81,7 @@ MACRO_BOARDS = SceneOptions(
 PRESETS = {"any": SceneOptions(), "macro-boards": MACRO_BOARDS}
 
 
-def draw_scene(rng: Rng, side: int, options: SceneOptions, texture: Texture) -> list[Layer]:
+def draw_scene(rng: Rng, side: int, options: SceneOptions, texture: Texture) -> list[SceneLayer]:
     """Draw the layers of a scene, from back to front."""
     if options.slides and rng.random() < options.slides:
         return _slide(rng, side, options, texture)
@@ -90,7 +91,7 @@ def draw_scene(rng: Rng, side: int, options: SceneOptions, texture: Texture) -> 
     ground = surface(rng, side, texture, faint=options.faint)
     if rng.random() < 0.15:  # a slide, lit from behind
         ground = 255 - np.float32(rng.uniform(0.02, 0.3)) * ground
-    layers = [Layer(ground, None, _depth(rng, side, far, options))]
+    layers = [SceneLayer(ground, None, _depth(rng, side, far, options))]
     for near in np.sort(rng.uniform(0, min(far, 1.0), int(rng.integers(1, 5))))[::-1]:
         kind = rng.random()
         if kind < 0.35:
@@ -103,12 +104,14 @@ def draw_scene(rng: Rng, side: int, options: SceneOptions, texture: Texture) -> 
     return layers
 
 
-def _slide(rng: Rng, side: int, options: SceneOptions, texture: Texture) -> list[Layer]:
+def _slide(rng: Rng, side: int, options: SceneOptions, texture: Texture) -> list[SceneLayer]:
     """Draw what a microscope sees of a body that is lit from behind: out of focus, its outline is eaten by the light."""
     tint = np.exp(rng.uniform(np.log(0.25), 0, 3)) if rng.random() < 0.6 else np.ones(3)
     level = np.exp(rng.uniform(np.log(170), np.log(900)))
     slope = 1 + rng.uniform(0, 0.5) * (np.mgrid[:side, :side][int(rng.integers(2))] / side - 0.5)
-    layers = [Layer(np.asarray(level * slope[..., None] * tint / tint.max(), np.float32), None, float(rng.uniform(1.2, 2)))]
+    layers = [
+        SceneLayer(np.asarray(level * slope[..., None] * tint / tint.max(), np.float32), None, float(rng.uniform(1.2, 2)))
+    ]
     for near in np.sort(rng.uniform(0, 1, int(rng.integers(1, 6))))[::-1]:
         if rng.random() < 0.3:
             body = _hairs(rng, side, float(near), texture, options)
@@ -120,25 +123,25 @@ def _slide(rng: Rng, side: int, options: SceneOptions, texture: Texture) -> list
     return layers
 
 
-def _hairs(rng: Rng, side: int, near: float, texture: Texture, options: SceneOptions) -> Layer:
+def _hairs(rng: Rng, side: int, near: float, texture: Texture, options: SceneOptions) -> SceneLayer:
     """Draw hairs, legs or wires at one depth."""
     cover = np.zeros((side, side), np.float32)
     widest = int(rng.integers(1, 6))
     for _ in range(int(rng.integers(3, 60))):
         drawing.hair(cover, 1.0, rng, widest=widest)
     if rng.random() < 0.6:
-        return Layer(drawing.flat(side, rng) * np.float32(rng.uniform(0.1, 1)), cover, near)
-    return Layer(surface(rng, side, texture, faint=options.faint), cover, near)
+        return SceneLayer(drawing.flat(side, rng) * np.float32(rng.uniform(0.1, 1)), cover, near)
+    return SceneLayer(surface(rng, side, texture, faint=options.faint), cover, near)
 
 
-def _bodies(rng: Rng, side: int, near: float, texture: Texture, options: SceneOptions) -> Layer:
+def _bodies(rng: Rng, side: int, near: float, texture: Texture, options: SceneOptions) -> SceneLayer:
     """Draw rounded bodies at one depth, of which some are silhouettes."""
     cover = np.zeros((side, side), np.float32)
     bodies(cover, rng)
     light = surface(rng, side, texture, faint=options.faint)
     if rng.random() < 0.2:
         light *= np.float32(rng.uniform(0.05, 0.5))
-    return Layer(light, cover, near)
+    return SceneLayer(light, cover, near)
 
 
 def bodies(cover: Floats, rng: Rng) -> None:
@@ -149,11 +152,11 @@ def bodies(cover: Floats, rng: Rng) -> None:
         cv2.fillPoly(cover, [outline], 1.0, cv2.LINE_AA, SHIFT)
 
 
-def _board(rng: Rng, side: int, options: SceneOptions, texture: Texture) -> list[Layer]:
+def _board(rng: Rng, side: int, options: SceneOptions, texture: Texture) -> list[SceneLayer]:
     """Draw a printed board with raised parts, whose tops are print, metal or plain."""
     far = 1 - rng.uniform(0, 0.35)
     ground = drawing.board(side, rng) if rng.random() < 0.7 else surface(rng, side, texture, faint=options.faint)
-    layers = [Layer(ground, None, _depth(rng, side, far, options))]
+    layers = [SceneLayer(ground, None, _depth(rng, side, far, options))]
     heights = np.sort(rng.uniform(0, far, int(rng.integers(1, 5))))[::-1]
     for near in heights:
         cover = np.zeros((side, side), np.float32)
@@ -162,7 +165,7 @@ def _board(rng: Rng, side: int, options: SceneOptions, texture: Texture) -> list
         light = drawing.flat(side, rng) if rng.random() < options.plain else surface(rng, side, texture, faint=options.faint)
         if rng.random() < 0.6:
             light = _printed(light, rng)
-        layers.append(Layer(light, cover, float(near)))
+        layers.append(SceneLayer(light, cover, float(near)))
     return layers
 
 
@@ -236,7 +239,7 @@ def _depth(rng: Rng, side: int, depth: float, options: SceneOptions) -> float | 
     return np.asarray(depth + np.float32(rng.uniform(0.1, 0.9)) * relief, np.float32)
 
 
-def add_lights(layers: list[Layer], rng: Rng) -> None:
+def add_lights(layers: list[SceneLayer], rng: Rng) -> None:
     """Set small lights beyond white upon some layers: lamps, and what metal mirrors."""
     for layer in layers:
         if rng.random() < 0.5:

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from ufafuse.network.base import Network
 from ufafuse.network.similarity import ssim
 from ufafuse.network.stacknet import StackNet
+from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.checks.tolerances import psnr as psnr_of_error
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pictures.inputs import natural_key, pictures_in
 from ufafuse.train.data import NamedPair
 from ufafuse.train.loss import psnr
-from ufafuse.train.photos import Picture, colour
+from ufafuse.train.photos import colour
 from ufafuse.train.stacks import Stack
 from ufafuse.train.validate import SAMPLES, Score, batch_from_frames, bytes_from_batch, middle
 
@@ -70,12 +72,12 @@ def _read_stack(folder: Path) -> NamedStack:
     return NamedStack(folder.name, Stack(frames, covered, truth, np.full(truth.shape[:2], np.nan, np.float32)))
 
 
-def _covered(picture: Picture) -> NDArray[np.uint8]:
+def _covered(picture: Array) -> NDArray[np.uint8]:
     shown = picture[..., 3] > 0 if picture.ndim == 3 and picture.shape[2] == 4 else np.ones(picture.shape[:2])
     return np.asarray(shown, np.uint8)
 
 
-def _size(picture: Picture) -> str:
+def _size(picture: Array) -> str:
     return f"{picture.shape[0]} x {picture.shape[1]}"
 
 
@@ -87,14 +89,14 @@ def named_pair(named: NamedPair) -> NamedStack:
 
 
 @torch.inference_mode()
-def validate_stacks(net: Network, stacks: Sequence[NamedStack], device: torch.device) -> tuple[list[Score], list[Picture]]:
+def validate_stacks(net: Network, stacks: Sequence[NamedStack], device: torch.device) -> tuple[list[Score], list[Array]]:
     """Fuse every stack in float32 and compare it with its truth, unrounded.
 
     Returns the scores, and the first few fused frames (uint8 H x W x 3, BGR) for `stack_sample`.
     """
     assert isinstance(net, StackNet)
     scores: list[Score] = []
-    fused_frames: list[Picture] = []
+    fused_frames: list[Array] = []
     for named in stacks:
         frames = batch_from_frames(torch.from_numpy(named.stack.frames), device)[None]
         covered = torch.from_numpy(named.stack.covered)[None, :, None].to(device).float()
@@ -112,16 +114,12 @@ def best_of_frames(stacks: Sequence[NamedStack]) -> tuple[float, float]:
     for named in stacks:
         truth = named.stack.truth.astype(np.float32)
         errors = np.stack([((frame - truth) ** 2).mean(2) for frame in named.stack.frames])
-        whole.append(_decibels(errors.mean((1, 2)).min()))
-        pixels.append(_decibels(np.where(named.stack.covered > 0, errors, np.inf).min(0).mean()))
+        whole.append(psnr_of_error(errors.mean((1, 2)).min()))
+        pixels.append(psnr_of_error(np.where(named.stack.covered > 0, errors, np.inf).min(0).mean()))
     return float(np.mean(whole)), float(np.mean(pixels))
 
 
-def _decibels(error: float) -> float:
-    return float(10 * np.log10(255**2 / max(error, 1e-10 * 255**2)))
-
-
-def stack_sample(stacks: Sequence[NamedStack], fused: Sequence[Picture]) -> Picture:
+def stack_sample(stacks: Sequence[NamedStack], fused: Sequence[Array]) -> Array:
     """Return rows of three frames | fused | truth, the middle of each, uint8 BGR."""
     rows = []
     for named, result in zip(stacks, fused, strict=False):  # the first few stacks have a fused frame

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ufafuse.network.base import Network
+from ufafuse.runtime.arrays import Bytes
 from ufafuse.train.data import PairDataset, read_pairs
 from ufafuse.train.feed import Batch, Feed, Share, Validation, begin_worker
 from ufafuse.train.pairfeed import drawn_pairs
@@ -22,10 +22,8 @@ from ufafuse.train.validate import batch_from_frames
 HELD_OUT = 16  # stacks that are drawn to validate on
 FRAMES_OF_A_PAIR = 2
 
-Numpy = NDArray[np.uint8]
 
-
-class StackBatches(Dataset[tuple[Numpy, Numpy, Numpy]]):
+class StackBatches(Dataset[tuple[Bytes, Bytes, Bytes]]):
     """An endless, repeatable sequence of batches: batch `step` depends on the seed and the step alone.
 
     Entries are frames (uint8 N x K x H x W x 3, BGR), what they cover (uint8 N x K x H x W of 0 and 1) and the truth (uint8
@@ -37,7 +35,7 @@ class StackBatches(Dataset[tuple[Numpy, Numpy, Numpy]]):
         self.options, self.textures, self.pairs, self.share = options, textures, pairs, share
         self.side = options.recipe.crop_for(options.spec)
 
-    def __getitem__(self, step: int) -> tuple[Numpy, Numpy, Numpy]:
+    def __getitem__(self, step: int) -> tuple[Bytes, Bytes, Bytes]:
         """Return batch `step`."""
         options, recipe, rank = self.options, self.options.recipe, self.share.rank
         rng = np.random.default_rng((options.seed, 8, step))  # the same for all processes: batches of one shape
@@ -150,7 +148,7 @@ def held_out_stacks(options: TrainOptions, textures: Textures) -> Sequence[Named
     ]
 
 
-def _of_pairs(pairs: Sequence[tuple[Any, Any, Any]]) -> tuple[Numpy, Numpy, Numpy]:
+def _of_pairs(pairs: Sequence[tuple[Any, Any, Any]]) -> tuple[Bytes, Bytes, Bytes]:
     """Turn pairs into a batch of stacks of two."""
     frames = np.stack([np.stack([near, far]) for near, far, _ in pairs])
     return frames, np.ones(frames.shape[:-1], np.uint8), np.stack([truth for _, _, truth in pairs])

@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Floats
 from ufafuse.runtime.errors import InputError
 from ufafuse.train.degrade import compressed, to_bytes
-from ufafuse.train.drawing import Floats, Rng
+from ufafuse.train.drawing import Rng
 from ufafuse.train.optics import aperture, seen, visible_depth
 from ufafuse.train.scenes import SceneOptions, Texture, add_lights, draw_scene
 

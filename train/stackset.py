@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from ufafuse.runtime.artefact import write_json
-from ufafuse.runtime.errors import InputError, OutputError
+from ufafuse.runtime.callbacks import OnCount, ignored
+from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import write_image
+from ufafuse.runtime.writing import make_folder
 from ufafuse.train import drawing
-from ufafuse.train.dataset import Progress, make_set_folder
+from ufafuse.train.dataset import make_set_folder
 from ufafuse.train.drawing import Rng
 from ufafuse.train.photos import Pictures
 from ufafuse.train.scenes import SceneOptions, Texture
@@ -60,7 +62,7 @@ def write_stacks(
     seed: int = 0,
     skip_bad: bool = False,
     force: bool = False,
-    done: Progress = lambda _count, _total: None,
+    done: OnCount = ignored,
 ) -> dict[str, Any]:
     """Write drawn stacks, a folder each: `00.png`, ..., `truth.png` and `depth.tif`.
 
@@ -121,10 +123,7 @@ def _middle(stack: Stack, size: tuple[int, int]) -> Stack:
 
 
 def _write(folder: Path, stack: Stack, *, force: bool) -> None:
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror}.") from error
+    make_folder(folder)
     digits = max(2, len(str(len(stack.frames) - 1)))
     names = [f"{number:0{digits}d}.png" for number in range(len(stack.frames))]
     for name, frame, covered in zip(names, stack.frames, stack.covered, strict=True):

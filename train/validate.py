@@ -2,19 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ufafuse.network.similarity import ssim
+from ufafuse.runtime.arrays import Array
 from ufafuse.train.data import NamedPair
 from ufafuse.train.loss import psnr
-
-Picture = NDArray[Any]
 
 SAMPLES, SAMPLE_SIDE = 4, 256  # a sample picture shows so many pairs, cut to so many pixels
 
@@ -33,18 +30,18 @@ def batch_from_frames(frames: Tensor, device: torch.device) -> Tensor:
     return frames.to(device).flip(-1).permute(0, 3, 1, 2).float().div_(255)
 
 
-def _batch(frame: Picture, device: torch.device) -> Tensor:
+def _batch(frame: Array, device: torch.device) -> Tensor:
     return batch_from_frames(torch.from_numpy(np.ascontiguousarray(frame))[None], device)
 
 
 @torch.inference_mode()
-def validate(net: nn.Module, pairs: Sequence[NamedPair], device: torch.device) -> tuple[list[Score], list[Picture]]:
+def validate(net: nn.Module, pairs: Sequence[NamedPair], device: torch.device) -> tuple[list[Score], list[Array]]:
     """Fuse every pair in float32 and compare it with its truth, unrounded.
 
     Returns the scores, and the first few fused frames (uint8 H x W x 3, BGR) for `sample_picture`.
     """
     scores: list[Score] = []
-    fused_frames: list[Picture] = []
+    fused_frames: list[Array] = []
     for named in pairs:
         near, far, truth = (_batch(frame, device) for frame in (named.pair.near, named.pair.far, named.pair.truth))
         fused = net(near, far)
@@ -55,14 +52,14 @@ def validate(net: nn.Module, pairs: Sequence[NamedPair], device: torch.device) -
 
 
 @torch.inference_mode()
-def fuse_frames(net: nn.Module, near: Picture, far: Picture, device: torch.device) -> Picture:
+def fuse_frames(net: nn.Module, near: Array, far: Array, device: torch.device) -> Array:
     """Fuse two frames, uint8 H x W x 3, BGR, with a network in PyTorch; returns the same kind."""
     return bytes_from_batch(net(_batch(near, device), _batch(far, device)))
 
 
-def bytes_from_batch(fused: Tensor) -> Picture:
+def bytes_from_batch(fused: Tensor) -> Array:
     """Turn the network's first picture, of N x 3 x H x W in [0, 1], into uint8 H x W x 3, BGR."""
-    frame: Picture = fused[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).flip(-1).cpu().numpy()
+    frame: Array = fused[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).flip(-1).cpu().numpy()
     return frame
 
 
@@ -77,7 +74,7 @@ def better_input(pairs: Sequence[NamedPair]) -> float:
     return sum(best) / len(best)
 
 
-def sample_picture(pairs: Sequence[NamedPair], fused: Sequence[Picture]) -> Picture:
+def sample_picture(pairs: Sequence[NamedPair], fused: Sequence[Array]) -> Array:
     """Return rows of near | far | fused | truth, the middle of each, uint8 BGR."""
     rows = [
         np.hstack([middle(frame) for frame in (named.pair.near, named.pair.far, result, named.pair.truth)])
@@ -87,7 +84,7 @@ def sample_picture(pairs: Sequence[NamedPair], fused: Sequence[Picture]) -> Pict
     return np.vstack([cv2.copyMakeBorder(row, 0, 0, 0, width - row.shape[1], cv2.BORDER_CONSTANT) for row in rows])
 
 
-def middle(frame: Picture) -> Picture:
+def middle(frame: Array) -> Array:
     """Cut the part of a picture that a sample shows."""
     top, left = (max(0, (side - SAMPLE_SIDE) // 2) for side in frame.shape[:2])
     return frame[top : top + SAMPLE_SIDE, left : left + SAMPLE_SIDE]

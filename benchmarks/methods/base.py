@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ufafuse.benchmarks.metrics.planes import Image, Plane, as_levels, grey
+from ufafuse.benchmarks.metrics.planes import Plane, as_levels, grey
+from ufafuse.runtime.arrays import Array, Mask
 from ufafuse.runtime.errors import InputError
 
-Stack = NDArray[np.float64]
+Channels = NDArray[np.float64]
 """H x W x C levels 0..255, C = 1 or 3 (BGR)."""
 
-Mask = NDArray[np.bool_]
+_LEAST_SIDE = 8
+"""Smaller frames are mirrored: no method needs a larger window than this whole."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +29,17 @@ class Method:
         citation: The paper that it follows.
         note: Where this differs from that paper, or what the paper leaves open; empty where nothing does.
         parameters: The defaults that it runs with.
-        fuse_stacks: Near and far stacks to the fused stack.
+        fuse_channels: Near and far channels to the fused ones.
     """
 
     name: str
     label: str
     citation: str
-    fuse_stacks: Callable[[Stack, Stack], Stack]
+    fuse_channels: Callable[[Channels, Channels], Channels]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
 
-    def fuse(self, near: Image, far: Image) -> NDArray[np.uint8]:
+    def fuse(self, near: Array, far: Array) -> NDArray[np.uint8]:
         """Fuse two pictures of one size.
 
         Args:
@@ -52,48 +54,52 @@ class Method:
         """
         if near.shape[:2] != far.shape[:2]:
             raise InputError(f"near is {near.shape[:2]}, far is {far.shape[:2]}: a pair must have one size.")
-        stacks = [_stack(as_levels(image)) for image in (near, far)]
-        channels = max(stack.shape[2] for stack in stacks)
-        first, second = (np.broadcast_to(stack, (*stack.shape[:2], channels)) for stack in stacks)
+        both = [_channels(as_levels(image)) for image in (near, far)]
+        count = max(channels.shape[2] for channels in both)
+        height, width = near.shape[:2]
+        first, second = (np.broadcast_to(channels, (height, width, count)) for channels in both)
+        if min(height, width) < _LEAST_SIDE:
+            first, second = padded(first, least=_LEAST_SIDE), padded(second, least=_LEAST_SIDE)
         # Halves go up: to the even level, as rint has it, they would leave the mean of two frames with every other level empty.
-        fused = np.clip(np.floor(self.fuse_stacks(first, second) + 0.5), 0, 255).astype(np.uint8)
-        return fused[..., 0] if channels == 1 else fused
+        fused = np.clip(np.floor(self.fuse_channels(first, second)[:height, :width] + 0.5), 0, 255).astype(np.uint8)
+        return fused[..., 0] if count == 1 else fused
 
 
-def _stack(levels: NDArray[np.uint8]) -> Stack:
-    stack = levels.astype(np.float64)
-    return stack[..., None] if stack.ndim == 2 else stack
+def _channels(levels: NDArray[np.uint8]) -> Channels:
+    channels = levels.astype(np.float64)
+    return channels[..., None] if channels.ndim == 2 else channels
 
 
-def by_channel(fuse_planes: Callable[[Plane, Plane], Plane]) -> Callable[[Stack, Stack], Stack]:
+def by_channel(fuse_planes: Callable[[Plane, Plane], Plane]) -> Callable[[Channels, Channels], Channels]:
     """Run a method for single planes on each colour channel by itself, as is usual for transforms."""
 
-    def fuse_stacks(near: Stack, far: Stack) -> Stack:
+    def fuse_channels(near: Channels, far: Channels) -> Channels:
         channels = range(near.shape[2])
         return np.stack([fuse_planes(near[..., channel], far[..., channel]) for channel in channels], axis=-1)
 
-    return fuse_stacks
+    return fuse_channels
 
 
-def by_weight(weight_of_near: Callable[[Plane, Plane], NDArray[Any]]) -> Callable[[Stack, Stack], Stack]:
+def by_weight(weight_of_near: Callable[[Plane, Plane], NDArray[Any]]) -> Callable[[Channels, Channels], Channels]:
     """Run a method that finds one H x W weight in [0, 1] from the grey planes and applies it to every channel."""
 
-    def fuse_stacks(near: Stack, far: Stack) -> Stack:
+    def fuse_channels(near: Channels, far: Channels) -> Channels:
         weight = np.asarray(weight_of_near(grey_levels(near), grey_levels(far)), dtype=np.float64)[..., None]
         return weight * near + (1 - weight) * far
 
-    return fuse_stacks
+    return fuse_channels
 
 
-def grey_levels(stack: Stack) -> Plane:
+def grey_levels(channels: Channels) -> Plane:
     """Grey plane H x W in levels 0..255."""
-    return stack[..., 0] if stack.shape[2] == 1 else grey(stack.astype(np.uint8)) * 255
+    return channels[..., 0] if channels.shape[2] == 1 else grey(channels.astype(np.uint8)) * 255
 
 
-def padded(plane: Plane, multiple: int) -> Plane:
-    """``plane`` mirrored at the bottom and the right to sides that are multiples of ``multiple``."""
-    height, width = plane.shape
-    return np.pad(plane, ((0, -height % multiple), (0, -width % multiple)), mode="symmetric")
+def padded(plane: Channels, multiple: int = 1, *, least: int = 1) -> Channels:
+    """``plane``, H x W [x C], mirrored at the bottom and the right to sides of ``least`` or more, multiples of ``multiple``."""
+    added = [max(least, side) - side for side in plane.shape[:2]]
+    added = [more + -(side + more) % multiple for side, more in zip(plane.shape[:2], added, strict=True)]
+    return np.pad(plane, [*((0, more) for more in added), *((0, 0) for _ in plane.shape[2:])], mode="symmetric")
 
 
 def choose_larger(near: NDArray[Any], far: NDArray[Any], *, window: int = 1, verify: bool = False) -> NDArray[Any]:

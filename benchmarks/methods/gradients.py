@@ -5,17 +5,18 @@ from typing import Any
 import numpy as np
 from scipy import fft, ndimage
 
-from ufafuse.benchmarks.methods.base import Mask, Method, Stack, grey_levels, without_small_regions
+from ufafuse.benchmarks.methods.base import Channels, Method, grey_levels, without_small_regions
 from ufafuse.benchmarks.metrics.planes import Plane
+from ufafuse.runtime.arrays import Mask
 
 _LARGE, _SMALL = 5.0, 1.0
 _SMALL_REGION = 0.01
 _ANCHOR = 1e-3
 
 
-def fuse_weighted_gradients(near: Stack, far: Stack) -> Stack:
+def fuse_weighted_gradients(near: Channels, far: Channels) -> Channels:
     """Gradients of the frame with the larger structure saliency: at a large scale, and at a small one near borders."""
-    greys = [grey_levels(stack) for stack in (near, far)]
+    greys = [grey_levels(channels) for channels in (near, far)]
     large_near, large_far = (structure_saliency(plane, _LARGE) for plane in greys)
     from_near = without_small_regions(large_near > large_far, _SMALL_REGION * large_near.size)
     small_near, small_far = (structure_saliency(plane, _SMALL) for plane in greys)

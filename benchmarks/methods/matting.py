@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from scipy.sparse import linalg
 
-from ufafuse.benchmarks.methods.base import Mask, Method, Stack, grey_levels, without_small_regions
+from ufafuse.benchmarks.methods.base import Channels, Method, grey_levels, without_small_regions
+from ufafuse.runtime.arrays import Mask
 
 _DISK = 5
 _SMOOTHING = 11
@@ -19,18 +20,18 @@ _SOLVER_STEPS = 2000
 _OFFSETS = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]
 
 
-def fuse_matting(near: Stack, far: Stack) -> Stack:
+def fuse_matting(near: Channels, far: Channels) -> Channels:
     """Sure near and far regions by top-hat and bottom-hat; between them an alpha by closed-form matting of the near frame."""
-    focus_near, focus_far = (_focus(stack) for stack in (near, far))
+    focus_near, focus_far = (_focus(channels) for channels in (near, far))
     from_near = without_small_regions(focus_near > focus_far, _SMALL_REGION * focus_near.size)
     unknown = _border(from_near)
     alpha = closed_form_alpha(near / 255, from_near.astype(np.float64), unknown)[..., None]
     return alpha * near + (1 - alpha) * far
 
 
-def _focus(stack: Stack) -> NDArray[np.float64]:
+def _focus(channels: Channels) -> NDArray[np.float64]:
     """Bright and dark details smaller than a disk, smoothed."""
-    plane = grey_levels(stack)
+    plane = grey_levels(channels)
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_DISK, _DISK))
     hats = [cv2.morphologyEx(plane, operation, disk) for operation in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT)]
     return ndimage.uniform_filter(np.maximum(*hats), _SMOOTHING)
@@ -42,7 +43,7 @@ def _border(mask: Mask) -> Mask:
     return cv2.dilate(levels, disk) != cv2.erode(levels, disk)
 
 
-def closed_form_alpha(image: Stack, known: NDArray[np.float64], unknown: Mask) -> NDArray[np.float64]:
+def closed_form_alpha(image: Channels, known: NDArray[np.float64], unknown: Mask) -> NDArray[np.float64]:
     """Alpha in [0, 1] that is ``known`` outside ``unknown`` and locally linear in the colours inside it.
 
     Args:
@@ -69,7 +70,7 @@ def closed_form_alpha(image: Stack, known: NDArray[np.float64], unknown: Mask) -
     return alpha
 
 
-def _matting_laplacian(image: Stack, region: Mask) -> sparse.csr_array:
+def _matting_laplacian(image: Channels, region: Mask) -> sparse.csr_array:
     """The matting Laplacian summed over the 3 x 3 windows whose centres lie in ``region``: (H W) x (H W), sparse."""
     height, width, channels = image.shape
     centres = region.copy()

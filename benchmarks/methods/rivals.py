@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ufafuse.benchmarks.methods.base import Method, Stack
+from ufafuse.benchmarks.methods.base import Channels, Method
 from ufafuse.runtime.errors import BackendError, InputError
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def loaded(name: str, weights: Path | None = None) -> "RivalNet":
     return load_rival(name, weights)
 
 
-def fuse_levels(near: Stack, far: Stack, *, name: str, weights: Path | None = None) -> Stack:
-    """Fuse two H x W x C stacks of levels 0..255 (BGR) by the whole method."""
+def fuse_levels(near: Channels, far: Channels, *, name: str, weights: Path | None = None) -> Channels:
+    """Fuse two pictures of H x W x C levels 0..255 (BGR) by the whole method."""
     net = loaded(name, weights)
     from ufafuse.network.rivals.base import fuse_pair
 

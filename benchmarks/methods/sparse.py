@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from ufafuse.benchmarks.methods.base import Method, by_channel
 from ufafuse.benchmarks.metrics.planes import Plane
+from ufafuse.runtime.arrays import Matrix
 
 _PATCH = 8
 _ATOMS_PER_SIDE = 16
@@ -12,8 +13,6 @@ _STEP = 2
 _TOLERANCE = 8.0
 _MOST_ATOMS = 24
 _CHUNK = 512
-
-_Matrix = NDArray[np.float64]
 
 
 def fuse_sparse(near: Plane, far: Plane) -> Plane:
@@ -38,31 +37,31 @@ def _starts(side: int) -> list[int]:
     return sorted({*range(0, last + 1, _STEP), last})
 
 
-def _patches(plane: Plane, places: list[tuple[int, int]]) -> _Matrix:
+def _patches(plane: Plane, places: list[tuple[int, int]]) -> Matrix:
     windows = np.lib.stride_tricks.sliding_window_view(plane, (_PATCH, _PATCH))
     rows, columns = np.array(places).T
     return windows[rows, columns].reshape(len(places), -1)
 
 
-def _approximated(patches: _Matrix, dictionary: _Matrix) -> tuple[_Matrix, NDArray[np.float64]]:
+def _approximated(patches: Matrix, dictionary: Matrix) -> tuple[Matrix, NDArray[np.float64]]:
     """(sparse approximation with the mean put back, L1 norm of the code) of each row."""
     means = patches.mean(axis=1, keepdims=True)
     approximation, norms = matching_pursuit(patches - means, dictionary, tolerance=_TOLERANCE, most_atoms=_MOST_ATOMS)
     return approximation + means, norms
 
 
-def cosine_dictionary(side: int, atoms_per_side: int) -> _Matrix:
+def cosine_dictionary(side: int, atoms_per_side: int) -> Matrix:
     """Overcomplete separable cosine dictionary: (atoms_per_side**2) x (side**2), rows of unit norm, zero mean but the first."""
     phases = np.outer(np.arange(side) + 0.5, np.arange(atoms_per_side)) * np.pi / atoms_per_side
-    atoms: _Matrix = np.cos(phases)
+    atoms: Matrix = np.cos(phases)
     atoms[:, 1:] -= atoms[:, 1:].mean(axis=0)
     atoms /= np.linalg.norm(atoms, axis=0)
     return np.ascontiguousarray(np.kron(atoms, atoms).T, np.float64)
 
 
 def matching_pursuit(
-    signals: _Matrix, dictionary: _Matrix, *, tolerance: float, most_atoms: int
-) -> tuple[_Matrix, NDArray[np.float64]]:
+    signals: Matrix, dictionary: Matrix, *, tolerance: float, most_atoms: int
+) -> tuple[Matrix, NDArray[np.float64]]:
     """Orthogonal matching pursuit of many signals at once.
 
     Args:
@@ -96,7 +95,7 @@ def matching_pursuit(
 
 
 def _code_norms(
-    signals: _Matrix, dictionary: _Matrix, basis: _Matrix, chosen: NDArray[np.intp], used: NDArray[np.intp]
+    signals: Matrix, dictionary: Matrix, basis: Matrix, chosen: NDArray[np.intp], used: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """L1 norms of the codes: the triangular system that expresses each approximation in its atoms, solved once per count."""
     norms = np.zeros(len(signals))

@@ -5,8 +5,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ufafuse.benchmarks.methods.base import Method, Stack, by_weight, grey_levels, majority, without_small_regions
+from ufafuse.benchmarks.methods.base import Channels, Method, by_weight, grey_levels, majority, without_small_regions
 from ufafuse.benchmarks.metrics.planes import Plane, gaussian
+from ufafuse.network.rivals.maps import guided_filter
 
 _BLOCK, _THRESHOLD = 32, 1.75
 _BASE_WINDOW, _SALIENCY_SIGMA, _SALIENCY_WINDOW = 31, 5.0, 11
@@ -41,17 +42,17 @@ def _block_frequency(plane: Plane) -> Plane:
     return np.sqrt(ndimage.mean(energy, labels, np.arange(height * width))).reshape(height, width)
 
 
-def fuse_guided(near: Stack, far: Stack) -> Stack:
+def fuse_guided(near: Channels, far: Channels) -> Channels:
     """Base and detail layers, each weighted by a guided filter of the saliency's winner."""
-    greys = [grey_levels(stack) / 255 for stack in (near, far)]
+    greys = [grey_levels(channels) / 255 for channels in (near, far)]
     saliency = [_saliency(plane) for plane in greys]
     winner = (saliency[0] >= saliency[1]).astype(np.float64)
     base_weight, detail_weight = (
         _normalised(guided_filter(greys[0], winner, *guide), guided_filter(greys[1], 1 - winner, *guide))
         for guide in (_BASE_GUIDE, _DETAIL_GUIDE)
     )
-    bases = [_box(stack, _BASE_WINDOW) for stack in (near, far)]
-    details = [stack - base for stack, base in zip((near, far), bases, strict=True)]
+    bases = [_box(channels, _BASE_WINDOW) for channels in (near, far)]
+    details = [channels - base for channels, base in zip((near, far), bases, strict=True)]
     return base_weight * bases[0] + (1 - base_weight) * bases[1] + detail_weight * details[0] + (1 - detail_weight) * details[1]
 
 
@@ -64,23 +65,14 @@ def _separable(plane: Plane, taps: NDArray[np.float64]) -> Plane:
     return ndimage.correlate1d(ndimage.correlate1d(plane, taps, axis=0), taps, axis=1)
 
 
-def _normalised(first: Plane, second: Plane) -> Stack:
+def _normalised(first: Plane, second: Plane) -> Channels:
     first, second = np.clip(first, 0, 1), np.clip(second, 0, 1)
     return ((first + 1e-12) / (first + second + 2e-12))[..., None]
 
 
-def _box(planes: Stack, side: int) -> Stack:
+def _box(planes: Channels, side: int) -> Channels:
     blurred = cv2.blur(np.ascontiguousarray(planes), (side, side), borderType=cv2.BORDER_REFLECT)
     return np.asarray(blurred, np.float64).reshape(planes.shape)
-
-
-def guided_filter(guide: Plane, plane: Plane, radius: int, epsilon: float) -> Plane:
-    """``plane`` smoothed along the edges of ``guide`` (He, Sun and Tang 2010); both H x W, guide in [0, 1]."""
-    side = 2 * radius + 1
-    mean_guide, mean_plane = _box(guide, side), _box(plane, side)
-    covariance = _box(guide * plane, side) - mean_guide * mean_plane
-    slope = covariance / (_box(guide * guide, side) - mean_guide**2 + epsilon)
-    return _box(slope, side) * guide + _box(mean_plane - slope * mean_guide, side)
 
 
 def weight_dense_sift(near: Plane, far: Plane) -> Plane:

@@ -25,7 +25,9 @@ _Bands = list[list[NDArray[Any]]]
 def fuse_dwt(near: Plane, far: Plane) -> Plane:
     """Decimated wavelets: larger activity in a 5 x 5 window with consistency verification; low pass averaged."""
     size = near.shape
-    first, second = (pywt.wavedec2(padded(plane, 2**LEVELS), _DWT_WAVELET, "periodization", LEVELS) for plane in (near, far))
+    shortest = 2**LEVELS * (pywt.Wavelet(_DWT_WAVELET).dec_len - 1)  # so that the coarsest band is as long as the filter
+    planes = (padded(plane, 2**LEVELS, least=shortest) for plane in (near, far))
+    first, second = (pywt.wavedec2(plane, _DWT_WAVELET, "periodization", LEVELS) for plane in planes)
     fused = [(first[0] + second[0]) / 2]
     fused += [
         tuple(choose_larger(a, b, window=_WINDOW, verify=True) for a, b in zip(*details, strict=True))

@@ -4,7 +4,8 @@
 """
 
 from ufafuse.benchmarks.metrics import contrast, edges, fidelity, information, levels, similarity, truth, wavelets
-from ufafuse.benchmarks.metrics.planes import Image, Plane, as_levels, grey, red
+from ufafuse.benchmarks.metrics.planes import Plane, as_levels, grey, red
+from ufafuse.runtime.arrays import Array, Bytes
 from ufafuse.runtime.errors import InputError
 
 METRICS = ("AVG", "STD", "SEN", "VIFF", "Qabf", "Qc", "Qm", "Qcb")
@@ -38,7 +39,7 @@ __all__ = [
 
 
 def score(
-    near: Image, far: Image, fused: Image, reference: Image | None = None, *, perceptual: str | None = None
+    near: Array, far: Array, fused: Array, reference: Array | None = None, *, perceptual: str | None = None
 ) -> dict[str, float]:
     """All metrics of one fused pair.
 
@@ -88,19 +89,20 @@ def _on_red(near: Plane, far: Plane, fused: Plane) -> dict[str, float]:
 
 def _on_grey(near: Plane, far: Plane, fused: Plane) -> dict[str, float]:
     unweighted, weighted = similarity.weighted_similarity(near, far, fused)
+    shared, correlated = information.shared_and_correlated(near, far, fused)
     return {
         "VIFF": fidelity.visual_fidelity(near, far, fused),
         "Qc": similarity.structural_transfer(near, far, fused),
         "Qm": wavelets.multiscale_edges(near, far, fused),
         "Qcb": contrast.contrast_preservation(near, far, fused),
-        "Qmi": information.shared_information(near, far, fused),
-        "Qncie": information.nonlinear_correlation(near, far, fused),
+        "Qmi": shared,
+        "Qncie": correlated,
         "Qs": unweighted,
         "Qw": weighted,
     }
 
 
-def against_truth(reference: truth.Levels, fused: truth.Levels) -> dict[str, float]:
+def against_truth(reference: Bytes, fused: Bytes) -> dict[str, float]:
     """PSNR and SSIM of a fused picture, H x W [x 3] uint8; where one of the two is grey, it stands in all channels."""
     if reference.ndim != fused.ndim:
         reference, fused = (picture if picture.ndim == 3 else picture[..., None].repeat(3, 2) for picture in (reference, fused))

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.errors import BackendError, InputError
 
 _FILES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth", "squeeze": "squeezenet1_1-b8a52dc0.pth"}
@@ -20,8 +20,6 @@ NETS = tuple(_FILES)
 _NEEDED = ("torch", "torchvision", "torchmetrics")
 _SMALLEST_SIDE = 64
 """Of the patches that LPIPS was fitted to; below about this the networks' last features have no place left."""
-
-Levels = NDArray[np.uint8]
 
 
 def check_lpips(net: str) -> None:
@@ -51,7 +49,7 @@ def check_lpips(net: str) -> None:
         ) from error
 
 
-def lpips(truth: Levels, fused: Levels, net: str) -> float:
+def lpips(truth: Bytes, fused: Bytes, net: str) -> float:
     """Learned perceptual distance, 0 or more, less is better.
 
     Args:
@@ -83,7 +81,7 @@ def _measure(net: str) -> Any:  # noqa: ANN401 - a torch.nn.Module
     return LearnedPerceptualImagePatchSimilarity(net_type=net, normalize=True).eval()
 
 
-def _tensor(levels: Levels) -> Any:  # noqa: ANN401 - a torch.Tensor
+def _tensor(levels: Bytes) -> Any:  # noqa: ANN401 - a torch.Tensor
     """1 x 3 x H x W in [0, 1], RGB."""
     import torch
 

@@ -4,22 +4,20 @@ AVG, STD, SEN and Qabf are taken on the red channel in levels 0..255; VIFF, Qc, 
 running the original MATLAB code on the fused pictures that the authors published: only so do their figures come out.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 
 Plane = NDArray[np.float64]
-Image = NDArray[Any]
 
 GREY_WEIGHTS_BGR = np.array([0.0721, 0.7154, 0.2125])
 """Weights of blue, green and red (scikit-image's ``rgb2gray``)."""
 
 
-def as_levels(image: Image) -> NDArray[np.uint8]:
+def as_levels(image: Array) -> NDArray[np.uint8]:
     """An image as 8-bit levels, which is what the metrics are defined on.
 
     Args:

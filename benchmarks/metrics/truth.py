@@ -1,18 +1,16 @@
 """PSNR and SSIM, where the all-in-focus picture is known."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufafuse.benchmarks.metrics.planes import Plane, filter_valid, gaussian
+from ufafuse.runtime.arrays import Bytes
 
 WINDOW = 11
 _TAPS = gaussian(WINDOW, 1.5)
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
-Levels = NDArray[np.uint8]
 
-
-def psnr(truth: Levels, fused: Levels) -> float:
+def psnr(truth: Bytes, fused: Bytes) -> float:
     """Peak signal to noise ratio in dB over all channels, peak 255; finite.
 
     Both H x W or H x W x 3, uint8. Equal pictures count as one level of error in one sample, so that a mean over pairs and a
@@ -22,7 +20,7 @@ def psnr(truth: Levels, fused: Levels) -> float:
     return float(10 * np.log10(255**2 / max(error, 1 / truth.size)))
 
 
-def ssim(truth: Levels, fused: Levels) -> float:
+def ssim(truth: Bytes, fused: Bytes) -> float:
     """Structural similarity, -1..1: 11 x 11 Gaussian window of sigma 1.5, 'valid' part, mean over pixels and channels.
 
     Both H x W or H x W x 3, uint8, sides of 11 or more (NaN otherwise).

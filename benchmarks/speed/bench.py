@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from ufafuse.benchmarks.published import PAPER_MACHINE, PAPER_MS, PAPER_SIZE
-from ufafuse.benchmarks.speed.contenders import CLASSICAL, OURS, Contender, Spec
 from ufafuse.benchmarks.speed.floor import floor_entry
 from ufafuse.benchmarks.speed.fresh import in_fresh_process
 from ufafuse.benchmarks.speed.layers import counted, profile_entry
-from ufafuse.benchmarks.speed.opening import open_contender
+from ufafuse.benchmarks.speed.opening import open_runner
 from ufafuse.benchmarks.speed.peaks import better, measure_peaks
 from ufafuse.benchmarks.speed.plan import Plan
+from ufafuse.benchmarks.speed.runners import CLASSICAL, OURS, Runner, RunnerSpec
 from ufafuse.benchmarks.speed.throughput import throughput
-from ufafuse.benchmarks.speed.timing import WIDE_SPREAD, Samples, interleaved
 from ufafuse.benchmarks.speed.trtexec import trtexec_row
 from ufafuse.benchmarks.speed.work import Work, count_work
+from ufafuse.export.timing import WIDE_SPREAD, Samples, interleaved
 from ufafuse.runtime.artefact import read_manifest, tool_versions
-from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
 from ufafuse.runtime.kinds import stem_of
@@ -40,10 +40,10 @@ class _Run:
     rows: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[dict[str, Any]] = field(default_factory=list)
     work: dict[tuple[str, tuple[int, int]], Work] = field(default_factory=dict)
-    hopeless: set[Spec] = field(default_factory=set)
+    hopeless: set[RunnerSpec] = field(default_factory=set)
     counted: list[tuple[dict[str, Any], list[Layer], dict[str, float]]] = field(default_factory=list)
 
-    def skip(self, spec: Spec, size: tuple[int, int] | None, reason: str) -> None:
+    def skip(self, spec: RunnerSpec, size: tuple[int, int] | None, reason: str) -> None:
         self.skipped.append(
             {
                 "artefact": spec.artefact,
@@ -55,13 +55,12 @@ class _Run:
         )
 
 
-def _skipped_as(spec: Spec) -> str:
+def _skipped_as(spec: RunnerSpec) -> str:
     name = spec.backend if spec.group == OURS else spec.kind
     return name + (f", batch {spec.batch}" if spec.batch > 1 else "")
 
 
-OnStep = Callable[[str, int, int], None]
-_STEPS = 3  # of each contender at each size: opened, timed, started cold
+_STEPS = 3  # of each runner at each size: opened, timed, started cold
 
 
 def bench(plan: Plan, *, on_step: OnStep = ignored) -> dict[str, Any]:
@@ -114,19 +113,19 @@ def bench(plan: Plan, *, on_step: OnStep = ignored) -> dict[str, Any]:
     return result
 
 
-def _measure_size(run: _Run, specs: list[Spec], size: tuple[int, int], step: Callable[[str, int], None]) -> None:
+def _measure_size(run: _Run, specs: list[RunnerSpec], size: tuple[int, int], step: Callable[[str, int], None]) -> None:
     text = f"{size[0]}x{size[1]}"
-    opened: dict[str, Contender] = {}
+    opened: dict[str, Runner] = {}
     for number, spec in enumerate(specs):
         step(f"{text}, opening {spec.backend or spec.kind}", number)
-        contender = _ready(run, spec, size)
-        if contender is None:
+        runner = _ready(run, spec, size)
+        if runner is None:
             continue
-        name = f"{spec.kind} {spec.artefact} {spec.backend} {contender.precision} {spec.batch}"
+        name = f"{spec.kind} {spec.artefact} {spec.backend} {runner.precision} {spec.batch}"
         if name in opened:  # an int8 file whose rest is bf16 is what both --precision int8 and bf16 ask for
-            contender.close()
+            runner.close()
             continue
-        opened[name] = contender
+        opened[name] = runner
     device: dict[str, dict[str, float]] = {name: {} for name in opened}
 
     timed: set[str] = set()
@@ -137,47 +136,47 @@ def _measure_size(run: _Run, specs: list[Spec], size: tuple[int, int], step: Cal
         step(f"{text}, timing", len(specs) + len(timed))
 
     given = _given(opened.values(), size)
-    calls = {name: _call(contender, given[contender.feed]) for name, contender in opened.items()}
+    calls = {name: _call(runner, given[runner.feed]) for name, runner in opened.items()}
     samples = interleaved(calls, seconds=run.plan.seconds, most=run.plan.most_runs, after=split)
-    for number, (name, contender) in enumerate(opened.items()):
-        if run.plan.profile and contender.spec.group == OURS:
-            step(f"{text}, counting the layers of {contender.backend}", 2 * len(specs) + number)
-            _count(run, contender, size, given[contender.feed])
-        contender.close()
-        step(f"{text}, cold start of {contender.backend}", 2 * len(specs) + number)
-        run.rows.append(_row(run, contender, size, samples[name], device[name]))
+    for number, (name, runner) in enumerate(opened.items()):
+        if run.plan.profile and runner.spec.group == OURS:
+            step(f"{text}, counting the layers of {runner.backend}", 2 * len(specs) + number)
+            _count(run, runner, size, given[runner.feed])
+        runner.close()
+        step(f"{text}, cold start of {runner.backend}", 2 * len(specs) + number)
+        run.rows.append(_row(run, runner, size, samples[name], device[name]))
     for path in run.plan.artefacts:
         if path.suffix == ".engine":
             _add_trtexec(run, path, size)
 
 
-def _given(opened: Iterable[Contender], size: tuple[int, int]) -> dict[str, tuple[Any, ...]]:
+def _given(opened: Iterable[Runner], size: tuple[int, int]) -> dict[str, tuple[Any, ...]]:
     """What each runs on, by its feed; made once for all of a feed."""
     given: dict[str, tuple[Any, ...]] = {}
-    for contender in opened:
-        if contender.feed not in given:
-            given[contender.feed] = contender.inputs(size)
+    for runner in opened:
+        if runner.feed not in given:
+            given[runner.feed] = runner.inputs(size)
     return given
 
 
-def _ready(run: _Run, spec: Spec, size: tuple[int, int]) -> Contender | None:
-    """A contender that has fused one pair; None, with the reason noted, where it cannot be loaded or fails on this size."""
+def _ready(run: _Run, spec: RunnerSpec, size: tuple[int, int]) -> Runner | None:
+    """A runner that has fused one pair; None, with the reason noted, where it cannot be loaded or fails on this size."""
     name = spec.backend if spec.group == OURS else spec.kind
     try:
         with _as_ours(name):
-            contender = open_contender(spec)
+            runner = open_runner(spec)
     except UfaError as error:
         run.skip(spec, None, str(error))
         run.hopeless.add(spec)
         return None
     try:
         with _as_ours(name):
-            contender.run(*contender.inputs(size))
+            runner.run(*runner.inputs(size))
     except UfaError as error:
         run.skip(spec, size, str(error))
-        contender.close()
+        runner.close()
         return None
-    return contender
+    return runner
 
 
 @contextmanager
@@ -196,20 +195,20 @@ def _in_short(error: Exception) -> str:
     return " ".join(lines[:2])[:200] or type(error).__name__
 
 
-def _call(contender: Contender, given: tuple[Any, ...]) -> Callable[[], None]:
-    return lambda: contender.run(*given)
+def _call(runner: Runner, given: tuple[Any, ...]) -> Callable[[], None]:
+    return lambda: runner.run(*given)
 
 
-def _count(run: _Run, contender: Contender, size: tuple[int, int], given: tuple[Any, ...]) -> None:
-    spec = contender.spec
+def _count(run: _Run, runner: Runner, size: tuple[int, int], given: tuple[Any, ...]) -> None:
+    spec = runner.spec
     try:
-        with _as_ours(contender.backend):
-            layers, plain = counted(contender, given, min(_COUNTED_MOST, run.plan.most_runs))
+        with _as_ours(runner.backend):
+            layers, plain = counted(runner, given, min(_COUNTED_MOST, run.plan.most_runs))
     except UfaError as error:
         run.skip(spec, size, f"layers: {error}")
         return
-    entry = {"artefact": Path(spec.artefact).name, "path": spec.artefact, "backend": contender.backend}
-    run.counted.append((entry | {"precision": contender.precision, "size": list(size)}, layers, plain))
+    entry = {"artefact": Path(spec.artefact).name, "path": spec.artefact, "backend": runner.backend}
+    run.counted.append((entry | {"precision": runner.precision, "size": list(size)}, layers, plain))
 
 
 def _throughput(run: _Run, on_step: OnStep) -> list[dict[str, Any]]:
@@ -228,17 +227,17 @@ def _profile(entry: dict[str, Any], layers: list[Layer], plain: dict[str, float]
     return entry | profile_entry(layers, plain, peaks["gpu"] if entry["backend"] == "tensorrt" else peaks)
 
 
-def _row(run: _Run, contender: Contender, size: tuple[int, int], samples: Samples, device: dict[str, float]) -> dict[str, Any]:
-    spec = contender.spec
+def _row(run: _Run, runner: Runner, size: tuple[int, int], samples: Samples, device: dict[str, float]) -> dict[str, Any]:
+    spec = runner.spec
     row: dict[str, Any] = {
         "artefact": Path(spec.artefact).name,
         "path": spec.artefact if spec.group != CLASSICAL else None,
         "group": spec.group,
-        "backend": contender.backend,
-        "precision": contender.precision,
+        "backend": runner.backend,
+        "precision": runner.precision,
         "size": list(size),
         **samples.statistics(),
-        "vs_paper": _vs_paper(samples.statistics()["p50_ms"] / spec.batch, size) if contender.fuses else None,
+        "vs_paper": _vs_paper(samples.statistics()["p50_ms"] / spec.batch, size) if runner.fuses else None,
         "of_floor": None,
         "cold_ms": None,
         "rss_mib": None,
@@ -267,7 +266,7 @@ def _add_trtexec(run: _Run, engine: Path, size: tuple[int, int]) -> None:
     try:
         figures = trtexec_row(engine, size)
     except BackendError as error:
-        run.skip(Spec("session", str(engine), "trtexec"), size, str(error))
+        run.skip(RunnerSpec("session", str(engine), "trtexec"), size, str(error))
         return
     run.rows.append(
         {

@@ -1,4 +1,4 @@
-"""One contender in a process of its own: cold start, first frame, and the peak of its memory.
+"""One runner in a process of its own: cold start, first frame, and the peak of its memory.
 
 Run as ``python -m ufafuse.benchmarks.speed.fresh JSON``; prints one JSON object.
 """
@@ -12,17 +12,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ufafuse.benchmarks.speed.contenders import Spec
-from ufafuse.benchmarks.speed.opening import open_contender
-from ufafuse.benchmarks.speed.timing import timed
+from ufafuse.benchmarks.speed.opening import open_runner
+from ufafuse.benchmarks.speed.runners import RunnerSpec
+from ufafuse.export.timing import timed
 from ufafuse.runtime.errors import BackendError, UfaError
 
 _TIMEOUT_S = 600
 _TOOL_TIMEOUT_S = 20
 
 
-def in_fresh_process(spec: Spec, size: tuple[int, int]) -> dict[str, float]:
-    """Start a process that loads the contender and fuses two pairs.
+def in_fresh_process(spec: RunnerSpec, size: tuple[int, int]) -> dict[str, float]:
+    """Start a process that loads the runner and fuses two pairs.
 
     Returns:
         ``cold_ms`` (from the start of the process to its first fused pair), its parts ``load_ms`` and ``first_ms``, and
@@ -47,14 +47,14 @@ def in_fresh_process(spec: Spec, size: tuple[int, int]) -> dict[str, float]:
 def _measured(request: dict[str, Any]) -> dict[str, float]:
     started, size = request["started"], request["size"]
     loading = time.time()
-    contender = open_contender(Spec(**request["spec"]))
+    runner = open_runner(RunnerSpec(**request["spec"]))
     loaded = time.time()
-    given = contender.inputs(size)
-    first_ms = timed(lambda: contender.run(*given))
+    given = runner.inputs(size)
+    first_ms = timed(lambda: runner.run(*given))
     cold_ms = (loaded - started) * 1e3 + first_ms  # the making of the test pair is left out
-    contender.run(*given)
+    runner.run(*given)
     device_mib = _device_mib()
-    contender.close()
+    runner.close()
     found = {
         "cold_ms": round(cold_ms, 1),
         "load_ms": round((loaded - loading) * 1e3, 1),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ufafuse.benchmarks.speed.timing import Samples, timed
+from ufafuse.export.timing import Samples, timed
 from ufafuse.runtime.layers import Layer, Port
 
 Peaks = Mapping[str, Any]
@@ -74,8 +74,8 @@ def arithmetic_of(layer: Layer) -> str | None:
     return "int8" if kind == "uint8" else kind
 
 
-def counted(contender: Any, inputs: Sequence[Any], runs: int) -> tuple[list[Layer], dict[str, float]]:  # noqa: ANN401 - a Contender
-    """A contender's layers, and beside them, in turn, its time without counters.
+def counted(runner: Any, inputs: Sequence[Any], runs: int) -> tuple[list[Layer], dict[str, float]]:  # noqa: ANN401 - a Runner
+    """A runner's layers, and beside them, in turn, its time without counters.
 
     Returns:
         The layers, and ``p50_ms`` and so on as `Samples.statistics` gives them.
@@ -84,8 +84,8 @@ def counted(contender: Any, inputs: Sequence[Any], runs: int) -> tuple[list[Laye
         BackendError: The engine has no counters here.
     """
     plain = Samples()
-    contender.run(*inputs)
-    layers = contender.layers(inputs, runs, lambda: plain.times_ms.append(timed(lambda: contender.run(*inputs))))
+    runner.run(*inputs)
+    layers = runner.layers(inputs, runs, lambda: plain.times_ms.append(timed(lambda: runner.run(*inputs))))
     return layers, plain.statistics()
 
 

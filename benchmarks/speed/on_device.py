@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ufafuse.benchmarks.speed.contenders import Contender, Spec, require
-from ufafuse.benchmarks.speed.frames import batch
+from ufafuse.benchmarks.speed.inputs import batch
+from ufafuse.benchmarks.speed.runners import Runner, RunnerSpec, require
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import BackendError, InputError
 
@@ -43,10 +43,10 @@ def found_device() -> str | None:
     return "cuda" if torch.cuda.is_available() else None
 
 
-class OnDevice(Contender):
+class OnDevice(Runner):
     """A peer whose run is three parts: frames to the device, the computation, the result back."""
 
-    def __init__(self, spec: Spec, name: str) -> None:
+    def __init__(self, spec: RunnerSpec, name: str) -> None:
         assert spec.device in DEVICES
         self.spec, self.device = spec, spec.device
         self.backend = f"{name} {self.device}"
@@ -84,7 +84,7 @@ class OnDevice(Contender):
 class TorchOnDevice(OnDevice):
     """PyTorch on the weights beside the ONNX file."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: RunnerSpec) -> None:
         require("torch")
         import torch
 
@@ -168,7 +168,7 @@ class _CudaMarks:
 class OnnxRuntimeBound(OnDevice):
     """ONNX Runtime with its inputs and its output bound to memory of the device; as CUDA graphs where asked for."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: RunnerSpec) -> None:
         require("onnxruntime")
         import onnxruntime as ort
 

@@ -1,16 +1,7 @@
-"""Contenders by their kinds."""
+"""Runners by their kinds."""
 
 from collections.abc import Callable
 
-from ufafuse.benchmarks.speed.contenders import (
-    Contender,
-    MethodContender,
-    OnnxRuntimeDefault,
-    OpenVinoDefault,
-    SessionContender,
-    Spec,
-    TorchContender,
-)
 from ufafuse.benchmarks.speed.on_device import (
     BOUND,
     CHANNELS_LAST,
@@ -20,14 +11,23 @@ from ufafuse.benchmarks.speed.on_device import (
     OnnxRuntimeBound,
     TorchOnDevice,
 )
+from ufafuse.benchmarks.speed.runners import (
+    MethodRunner,
+    OnnxRuntimeDefault,
+    OpenVinoDefault,
+    Runner,
+    RunnerSpec,
+    SessionRunner,
+    TorchRunner,
+)
 
-CLASSES: dict[str, Callable[[Spec], Contender]] = {
-    "session": SessionContender,
-    "torch": TorchContender,
-    "torch.compile": TorchContender,
+CLASSES: dict[str, Callable[[RunnerSpec], Runner]] = {
+    "session": SessionRunner,
+    "torch": TorchRunner,
+    "torch.compile": TorchRunner,
     "onnxruntime default": OnnxRuntimeDefault,
     "openvino default": OpenVinoDefault,
-    "method": MethodContender,
+    "method": MethodRunner,
     EAGER: TorchOnDevice,
     CHANNELS_LAST: TorchOnDevice,
     COMPILED: TorchOnDevice,
@@ -36,6 +36,6 @@ CLASSES: dict[str, Callable[[Spec], Contender]] = {
 }
 
 
-def open_contender(spec: Spec) -> Contender:
-    """Load a contender. Raises: UfaError, saying why it cannot be timed here."""
+def open_runner(spec: RunnerSpec) -> Runner:
+    """Load a runner. Raises: UfaError, saying why it cannot be timed here."""
     return CLASSES[spec.kind](spec)

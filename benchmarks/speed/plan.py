@@ -1,14 +1,15 @@
-"""What is to be measured: a plan, and the contenders that come of it."""
+"""What is to be measured: a plan, and the runners that come of it."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ufafuse.benchmarks.methods import methods
 from ufafuse.benchmarks.published import PAPER_SIZE
-from ufafuse.benchmarks.speed.contenders import Spec
 from ufafuse.benchmarks.speed.on_device import DEVICES, found_device, peers_on
+from ufafuse.benchmarks.speed.runners import RunnerSpec
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.kinds import engines_of
 from ufafuse.runtime.session import BACKENDS, PRECISIONS
 
 DEFAULT_SIZES = (PAPER_SIZE, (720, 1280), (1080, 1920))
@@ -27,9 +28,9 @@ class Plan:
         threads: CPU threads of everything; None: each engine chooses.
         peers: Also time the network in PyTorch and in the engines' default settings.
         methods: Classical methods, at the first size only.
-        seconds: Time for each contender at each size, three runs at least.
+        seconds: Time for each runner at each size, three runs at least.
         most_runs: ... and at most so many.
-        cold: Also start each contender in a process of its own.
+        cold: Also start each runner in a process of its own.
         profile: Also count the time of each layer.
         provider: ``"cuda"`` or ``"tensorrt"``: ONNX Runtime's sessions run on a GPU, beside OpenVINO's on the CPU.
         streams: Also measure the pairs a second with so many in flight.
@@ -73,7 +74,7 @@ class Plan:
         if strange:
             raise InputError(f"`backend={strange[0]}` is not known: choose from {', '.join(BACKENDS)}.")
 
-    def specs(self) -> list[Spec]:
+    def specs(self) -> list[RunnerSpec]:
         """Everything that is to be timed, ours first."""
         specs = [
             replace(spec, batch=count)
@@ -82,35 +83,33 @@ class Plan:
             for count in (self.batches if read_manifest(path).role == "whole" else self.batches[:1])
         ]
         if self.peers:
-            specs += [Spec(kind, str(path), threads=self.threads) for path in self._plain() for kind in _PEERS]
+            specs += [RunnerSpec(kind, str(path), threads=self.threads) for path in self._plain() for kind in _PEERS]
             specs += self._on_device()
-        return specs + [Spec("method", name) for name in self.methods]
+        return specs + [RunnerSpec("method", name) for name in self.methods]
 
-    def _on_device(self) -> list[Spec]:
+    def _on_device(self) -> list[RunnerSpec]:
         device = self.device or found_device()
         return [
-            Spec(kind, str(path), precision=precision, threads=self.threads, device=device, batch=count)
+            RunnerSpec(kind, str(path), precision=precision, threads=self.threads, device=device, batch=count)
             for path in self._plain()
             for kind, precision in (peers_on(device) if device else ())
             for count in self.batches
         ]
 
-    def session_specs(self, path: Path) -> list[Spec]:
+    def session_specs(self, path: Path) -> list[RunnerSpec]:
         """The runtime's own sessions that can run a file."""
         kind = read_manifest(path).kind
-        if kind == "engine":
-            return [Spec("session", str(path), "tensorrt", None, self.threads)]
-        if kind not in ("onnx", "openvino"):  # one runtime runs it, in the file's own precision
-            return [Spec("session", str(path), "auto", None, self.threads)]
+        engines = engines_of(kind)
+        if "openvino" not in engines:  # one engine runs it, or others than the runtime's, in the file's own precision
+            return [RunnerSpec("session", str(path), engines[0] if engines else "auto", None, self.threads)]
         own = read_manifest(path).precision
-        engines = ("openvino", "onnxruntime") if kind == "onnx" else ("openvino",)
         every = (engines if backend == "auto" else (backend,) for backend in self.backends)
         backends = dict.fromkeys(backend for some in every for backend in some)
         precisions: tuple[str, ...] = self.precisions or ((own, "bf16") if own == "fp32" else (own,))
         if kind == "openvino" and not self.precisions:  # halves are enlarged on a CPU
             precisions = ("fp32", "bf16")
         return [
-            Spec(
+            RunnerSpec(
                 "session",
                 str(path),
                 backend,

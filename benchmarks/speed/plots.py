@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ufafuse.benchmarks.speed.contenders import CLASSICAL, OURS
+from ufafuse.benchmarks.speed.runners import CLASSICAL, OURS
 from ufafuse.benchmarks.speed.tradeoff import leading
 from ufafuse.runtime.artefact import atomic_write
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ufafuse.benchmarks.speed import device_table as on_device
 from ufafuse.benchmarks.speed import layer_tables, tradeoff
-from ufafuse.benchmarks.speed.contenders import OURS
 from ufafuse.benchmarks.speed.plots import latency_plot, layers_plot, rows_of, size_text, sizes, tradeoff_plot
+from ufafuse.benchmarks.speed.runners import OURS
 from ufafuse.runtime.artefact import atomic_write, write_json
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.tables import kept_columns, left_out

@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ufafuse.benchmarks.speed.contenders import Contender, Spec
-from ufafuse.benchmarks.speed.timing import Samples, timed
+from ufafuse.benchmarks.speed.runners import Runner, RunnerSpec
+from ufafuse.export.timing import Samples, timed
 
 _ROUNDS = 4  # each gets its time in so many parts, in turn, so that a machine that slows down slows all of them down
 _FEWEST = 2  # runs of each thread in each part
 
-Open = Callable[[Spec, tuple[int, int]], Contender | None]
+Open = Callable[[RunnerSpec, tuple[int, int]], Runner | None]
 
 
 def throughput(
-    specs: Sequence[Spec],
+    specs: Sequence[RunnerSpec],
     sizes: Sequence[tuple[int, int]],
     streams: Sequence[int],
     *,
@@ -31,7 +31,7 @@ def throughput(
         sizes: (height, width) each.
         streams: Runs in flight; one is measured in any case, for comparison.
         seconds: Time for each.
-        opened: Opens a contender that has run once; None where it cannot (it has noted why).
+        opened: Opens a runner that has run once; None where it cannot (it has noted why).
         on_step: Told what is measured.
 
     Returns:
@@ -43,30 +43,30 @@ def throughput(
         for spec in specs:
             counts = sorted({1, *streams})
             ready = {count: opened(replace(spec, streams=count), size) for count in counts}
-            loaded = {count: contender for count, contender in ready.items() if contender is not None}
+            loaded = {count: runner for count, runner in ready.items() if runner is not None}
             try:
                 on_step(f"{size[0]}x{size[1]}, several at once on {spec.backend}")
                 rows += _compared(spec, size, loaded, seconds)
             finally:
-                for contender in loaded.values():
-                    contender.close()
+                for runner in loaded.values():
+                    runner.close()
     return rows
 
 
-def _compared(spec: Spec, size: tuple[int, int], loaded: dict[int, Contender], seconds: float) -> list[dict[str, Any]]:
+def _compared(spec: RunnerSpec, size: tuple[int, int], loaded: dict[int, Runner], seconds: float) -> list[dict[str, Any]]:
     samples = {count: Samples() for count in loaded}
     spent = dict.fromkeys(loaded, 0.0)
     for _ in range(_ROUNDS):
-        for count, contender in loaded.items():
-            times, wall = in_flight(contender, size, count, seconds / _ROUNDS)
+        for count, runner in loaded.items():
+            times, wall = in_flight(runner, size, count, seconds / _ROUNDS)
             samples[count].times_ms += times
             spent[count] += wall
     rates = {count: len(samples[count].times_ms) / spent[count] for count in loaded}
     return [
         {
             "artefact": spec.artefact.rpartition("/")[2],
-            "backend": contender.backend,
-            "precision": contender.precision,
+            "backend": runner.backend,
+            "precision": runner.precision,
             "size": list(size),
             "streams": count,
             "pairs_per_s": round(rates[count], 3),
@@ -77,17 +77,17 @@ def _compared(spec: Spec, size: tuple[int, int], loaded: dict[int, Contender], s
             },
             "vs_one": round(rates[count] / rates[1], 3) if 1 in rates else None,
         }
-        for count, contender in loaded.items()
+        for count, runner in loaded.items()
     ]
 
 
-def in_flight(contender: Contender, size: tuple[int, int], count: int, seconds: float) -> tuple[list[float], float]:
-    """Let ``count`` threads run a contender over and over: the time of each run in ms, and the seconds until all had ended.
+def in_flight(runner: Runner, size: tuple[int, int], count: int, seconds: float) -> tuple[list[float], float]:
+    """Let ``count`` threads run a runner over and over: the time of each run in ms, and the seconds until all had ended.
 
     Raises:
         Exception: What a run raised; the first one.
     """
-    given = contender.inputs(size)
+    given = runner.inputs(size)
     times: list[float] = []
     errors: list[Exception] = []
     barrier = threading.Barrier(count + 1)
@@ -97,7 +97,7 @@ def in_flight(contender: Contender, size: tuple[int, int], count: int, seconds: 
         mine: list[float] = []
         try:
             while len(mine) < _FEWEST or time.perf_counter() < until[0]:
-                mine.append(timed(lambda: contender.run(*given)))
+                mine.append(timed(lambda: runner.run(*given)))
         except Exception as error:  # noqa: BLE001 - raised again below, in the thread that asked
             errors.append(error)
         times.extend(mine)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ufafuse.benchmarks.methods import methods
 from ufafuse.benchmarks.metrics import METRICS, TRUTH_METRICS
-from ufafuse.benchmarks.speed.contenders import CLASSICAL, OURS
+from ufafuse.benchmarks.speed.runners import CLASSICAL, OURS
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _LEFT = ("what", "engine", "precision")
 
 
 @dataclass(frozen=True)
-class Quality:
+class Evaluation:
     """One evaluation.
 
     Args:
@@ -37,7 +37,7 @@ class Quality:
     networks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-def read_quality(path: Path) -> Quality:
+def read_quality(path: Path) -> Evaluation:
     """An ``eval.json`` of `ufa eval`. Raises: InputError."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -48,10 +48,10 @@ def read_quality(path: Path) -> Quality:
             f"`quality={path}` is not an eval.json: make one with `ufa eval --pairs DIR -o OUT` ({error})."
         ) from error
     label = path.resolve().parent.name if path.stem == "eval" else path.stem
-    return Quality(label, means, networks)
+    return Evaluation(label, means, networks)
 
 
-def read_qualities(paths: Sequence[Path]) -> list[Quality]:
+def read_qualities(paths: Sequence[Path]) -> list[Evaluation]:
     """Several of them. Raises: InputError, also where two have one label."""
     found = [read_quality(path) for path in paths]
     labels = [quality.label for quality in found]
@@ -61,7 +61,7 @@ def read_qualities(paths: Sequence[Path]) -> list[Quality]:
     return found
 
 
-def tradeoff_rows(result: Mapping[str, Any], qualities: Sequence[Quality]) -> list[dict[str, Any]]:
+def tradeoff_rows(result: Mapping[str, Any], qualities: Sequence[Evaluation]) -> list[dict[str, Any]]:
     """Every way to run each network at the first size, every classical method, and whatever was judged and not timed.
 
     Returns:
@@ -82,14 +82,14 @@ def _name(row: Mapping[str, Any]) -> str:
     return str(row["artefact"]) if row["group"] == CLASSICAL else Path(row["artefact"]).stem
 
 
-def _row(name: str, group: str, qualities: Sequence[Quality]) -> dict[str, Any]:
+def _row(name: str, group: str, qualities: Sequence[Evaluation]) -> dict[str, Any]:
     quality = {found.label: dict(found.means.get(name, {})) for found in qualities}
     judged = {found.label: " ".join(found.networks[name].values()) for found in qualities if name in found.networks}
     nothing = dict.fromkeys(("parameters", "gop", "backend", "precision", "p50_ms"))
     return {"name": name, "group": group, **nothing, "quality": quality, "judged": judged}
 
 
-def _timed_row(result: Mapping[str, Any], row: Mapping[str, Any], qualities: Sequence[Quality]) -> dict[str, Any]:
+def _timed_row(result: Mapping[str, Any], row: Mapping[str, Any], qualities: Sequence[Evaluation]) -> dict[str, Any]:
     networks = (entry for entry in result["floor"]["networks"] if entry["artefact"] == row["artefact"])
     work: Mapping[str, Any] = next((entry for entry in networks if entry["size"] == row["size"] and "gflop" in entry), {})
     figures = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ufafuse.benchmarks.speed.frames import graph_inputs
+from ufafuse.benchmarks.speed.inputs import graph_inputs
 from ufafuse.network.spec import Spec
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import InputError

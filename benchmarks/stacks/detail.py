@@ -30,10 +30,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Floats, Mask
 from ufafuse.runtime.registration.align import Crop
-
-Floats = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 FINE, MIDDLE = 2.0, 8.0  # pixels: sigma of the blurs between which structure is fine, and middle
 WINDOW = 3.75  # sigma of the window: of about 15 pixels
@@ -94,14 +92,14 @@ class SharpestFrames:
             self._shown &= covered > 0
         return np.asarray(better)
 
-    def detail(self) -> "Detail":
+    def detail(self) -> "StackDetail":
         """What the frames have to offer, once all were added."""
         shown = _without_rim(self._shown)
         noise = np.maximum(self._lowest, np.float32(_LEAST_NOISE))
         counted = shown & (self._fine >= _ABOVE_NOISE * noise) & (self._fine >= _SKIRT * self._beside)
         middle = np.float32(np.median(self._fine[counted])) if counted.any() else np.float32(0)
         sharp = counted & (self._fine >= middle)
-        return Detail(self._fine, self._fine, self._middle, noise, shown, sharp, counted & ~sharp)
+        return StackDetail(self._fine, self._fine, self._middle, noise, shown, sharp, counted & ~sharp)
 
 
 def _without_rim(shown: Mask) -> Mask:
@@ -114,7 +112,7 @@ def _without_rim(shown: Mask) -> Mask:
 
 
 @dataclass(frozen=True)
-class Detail:
+class StackDetail:
     """What the registered frames of a stack have to offer.
 
     Attributes:
@@ -133,7 +131,7 @@ class Detail:
     sharp: Mask
     low: Mask
 
-    def confirmed(self, truth: Floats) -> "Detail":
+    def confirmed(self, truth: Floats) -> "StackDetail":
         """Without the detail that the truth (its luma, H x W in levels 0..255) does not have; its own is not added detail."""
         found = structure_of(truth)
         kept = self._kept(found)

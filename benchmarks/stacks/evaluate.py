@@ -12,8 +12,9 @@ from ufafuse.benchmarks.evaluate import EvalRow, Evaluation, picture_path
 from ufafuse.benchmarks.metrics import against_truth
 from ufafuse.benchmarks.stacks.contestants import FusedStack, NetworkContestant, StackContestant
 from ufafuse.benchmarks.stacks.folders import StackPaths, read_depth
-from ufafuse.benchmarks.stacks.levels import Levels, luma
+from ufafuse.benchmarks.stacks.levels import luma
 from ufafuse.benchmarks.stacks.registered import Registered, registered
+from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import UfaError
 from ufafuse.runtime.images import read_image, write_image
@@ -27,7 +28,7 @@ _STACK_ERRORS = (UfaError, MemoryError, cv2.error)
 """What one stack may fail by, while the others go on; anything else is a defect of ours."""
 
 OnRow = Callable[[EvalRow], None]
-OnStack = Callable[[StackPaths, Registered, dict[str, Levels]], None]
+OnStack = Callable[[StackPaths, Registered, dict[str, Bytes]], None]
 
 
 def evaluate_stacks(
@@ -110,9 +111,9 @@ def _scored(
     contestants: list[StackContestant],
     pictures: Path | None,
     add: OnRow,
-) -> dict[str, Levels]:
+) -> dict[str, Bytes]:
     """A row for each contestant, and their pictures."""
-    scoring, made = _Scoring(frames, depth), dict[str, Levels]()
+    scoring, made = _Scoring(frames, depth), dict[str, Bytes]()
     for contestant in contestants:
         try:
             result = contestant.fused(frames, want_height=depth is not None)
@@ -130,7 +131,7 @@ def _scored(
     return made
 
 
-def _write(pictures: Path, method: str, name: str, levels: Levels) -> None:
+def _write(pictures: Path, method: str, name: str, levels: Bytes) -> None:
     path = picture_path(pictures, method, name)
     make_folder(path.parent)
     write_image(path, levels, force=True)
@@ -154,7 +155,7 @@ class _Scoring:
                 metrics |= self._heights(result.height.position, result.height.confidence, self._depth)
         return EvalRow(self._frames.name, method, metrics, result.ms, note="; ".join(notes))
 
-    def metrics(self, levels: Levels, crop: Crop) -> dict[str, float]:
+    def metrics(self, levels: Bytes, crop: Crop) -> dict[str, float]:
         truth = self._frames.truth
         found = {} if truth is None else against_truth(truth[crop.slices], levels[crop.slices])
         return found | self._detail.kept(luma(levels), crop)

@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.benchmarks.metrics.planes import as_levels
+from ufafuse.runtime.arrays import Bytes, Floats
 from ufafuse.runtime.levels import levels_from, peak_of
 from ufafuse.runtime.pictures.source import FrameSource
-
-Floats = NDArray[np.float32]
-Levels = NDArray[np.uint8]
 
 _WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 
@@ -50,7 +48,7 @@ class White:
         """As `luma`."""
         return luma(picture, self.of(picture))
 
-    def bytes(self, picture: NDArray[Any]) -> Levels:
+    def bytes(self, picture: NDArray[Any]) -> Bytes:
         """H x W (grey) or H x W x 3 uint8, rounded."""
         white = self.of(picture)
         if white == _WHITE[picture.dtype]:

@@ -14,13 +14,14 @@ import numpy as np
 
 from ufafuse.benchmarks.evaluate import EvalRow, Evaluation
 from ufafuse.benchmarks.metrics import SHARES
-from ufafuse.benchmarks.page import CLOSEUPS_FOLDER, Levels, Region, html_table
+from ufafuse.benchmarks.page import CLOSEUPS_FOLDER, Region, html_table
 from ufafuse.benchmarks.published import TableRow
-from ufafuse.benchmarks.stacks.crops import chosen_regions, strip
+from ufafuse.benchmarks.stacks.closeups import chosen_regions, strip
 from ufafuse.benchmarks.stacks.evaluate import BEST
 from ufafuse.benchmarks.stacks.folders import StackPaths
 from ufafuse.benchmarks.stacks.registered import Registered
 from ufafuse.benchmarks.tables import cell, csv_text, legend, markdown_table
+from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.artefact import atomic_write, write_json
 from ufafuse.runtime.writing import make_folder
 
@@ -47,7 +48,7 @@ class StackPages:
     folder: Path
     sections: dict[str, str] = field(default_factory=dict)
 
-    def add(self, stack: StackPaths, frames: Registered, made: Mapping[str, Levels]) -> None:
+    def add(self, stack: StackPaths, frames: Registered, made: Mapping[str, Bytes]) -> None:
         """Choose the parts of a stack's pictures and keep them. Raises: OutputError."""
         shown = {"near": frames.near, "far": frames.far, "sharpest": frames.sharpest}
         shown |= {name: picture for name, picture in made.items() if name != BEST}
@@ -126,17 +127,17 @@ def _scores_html(evaluation: Evaluation, name: str) -> str:
     return "<ul>" + "".join(f"<li><b>{escape(row.method)}</b> {escape(_scores(row))}</li>" for row in rows) + "</ul>"
 
 
-def _jpeg(picture: Levels) -> bytes:
+def _jpeg(picture: Bytes) -> bytes:
     done, data = cv2.imencode(".jpg", picture, _JPEG)
     assert done
     return bytes(data.tobytes())
 
 
-def _embedded(picture: Levels) -> str:
+def _embedded(picture: Bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(_jpeg(picture)).decode("ascii")
 
 
-def _whole(picture: Levels, regions: Mapping[str, Region]) -> str:
+def _whole(picture: Bytes, regions: Mapping[str, Region]) -> str:
     """The whole picture, small, with the parts drawn on it."""
     height, width = picture.shape[:2]
     factor = min(1.0, _WHOLE_SIDE / max(height, width))
@@ -150,7 +151,7 @@ def _whole(picture: Levels, regions: Mapping[str, Region]) -> str:
     return f'<div class="whole"><img src="{_embedded(small)}" alt="the whole picture">{boxes}</div>'
 
 
-def _parts(pictures: Mapping[str, Levels], regions: Mapping[str, Region]) -> str:
+def _parts(pictures: Mapping[str, Bytes], regions: Mapping[str, Region]) -> str:
     """A table of 1:1 parts: a row for each region, a column for each picture."""
     head = "<tr><th></th>" + "".join(f"<th>{escape(name)}</th>" for name in pictures) + "</tr>"
     rows = [head]

@@ -9,20 +9,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.benchmarks.stacks.detail import Detail, SharpestFrames
-from ufafuse.benchmarks.stacks.levels import Levels, White, alike
+from ufafuse.benchmarks.stacks.detail import SharpestFrames, StackDetail
+from ufafuse.benchmarks.stacks.levels import White, alike
+from ufafuse.runtime.arrays import Array, Bytes
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame, FrameKind
+from ufafuse.runtime.frames import FrameKind
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import Crop, comparable, compared_pixels, estimate_pictures
 from ufafuse.runtime.stacks.fusing import fuse_sources
 from ufafuse.runtime.stacks.options import Stacked, StackOptions
+from ufafuse.runtime.stacks.registering import Covered
 
 if TYPE_CHECKING:
     from ufafuse.runtime.fuser import Fuser
-
-Covered = NDArray[np.uint8]
 
 
 @dataclass
@@ -48,16 +48,16 @@ class Registered:
     name: str
     sources: Sequence[FrameSource]
     align: str
-    near: Levels
-    far: Levels
-    sharpest: Levels
-    detail: Detail
+    near: Bytes
+    far: Bytes
+    sharpest: Bytes
+    detail: StackDetail
     pyramid: Stacked
     crop: Crop
     white: White
-    frames: list[Frame] = field(default_factory=list)
-    best: Levels | None = None
-    truth: Levels | None = None
+    frames: list[Array] = field(default_factory=list)
+    best: Bytes | None = None
+    truth: Bytes | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -66,7 +66,7 @@ class Registered:
         return self.near.shape[0], self.near.shape[1]
 
     @property
-    def target(self) -> Levels:
+    def target(self) -> Bytes:
         """A picture sharp everywhere in the frames' geometry, to register others to."""
         return self.truth if self.truth is not None else self.white.bytes(self.pyramid.fused)
 
@@ -77,13 +77,13 @@ class _Looking:
     def __init__(self, size: tuple[int, int], white: White, *, keep: bool) -> None:
         self._white = white
         self.sharpest = SharpestFrames(size)
-        self.near: Levels | None = None
-        self.far: Levels | None = None
-        self.best: Levels | None = None
-        self.kept: list[tuple[Frame, Covered | None]] = []
+        self.near: Bytes | None = None
+        self.far: Bytes | None = None
+        self.best: Bytes | None = None
+        self.kept: list[tuple[Array, Covered | None]] = []
         self._keep = keep
 
-    def __call__(self, _: int, frame: Frame, covered: Covered | None) -> None:
+    def __call__(self, _: int, frame: Array, covered: Covered | None) -> None:
         self.far = self._white.bytes(frame).copy()
         self.near = self.far if self.near is None else self.near
         better = self.sharpest.add(self._white.luma(frame), covered)
@@ -130,7 +130,7 @@ def registered(
     return found
 
 
-def _best(kept: list[tuple[Frame, Covered | None]], truth: Levels, white: White) -> Levels:
+def _best(kept: list[tuple[Array, Covered | None]], truth: Bytes, white: White) -> Bytes:
     """Of each pixel the frame closest to the truth."""
     best = white.bytes(kept[0][0]).copy()
     least = np.full(truth.shape[:2], np.inf, np.float32)
@@ -146,7 +146,7 @@ def _best(kept: list[tuple[Frame, Covered | None]], truth: Levels, white: White)
     return best
 
 
-def _filled(kept: list[tuple[Frame, Covered | None]], reference: FrameSource) -> list[Frame]:
+def _filled(kept: list[tuple[Array, Covered | None]], reference: FrameSource) -> list[Array]:
     """The frames; where one shows nothing, the reference's pixels, as a fold takes them."""
     behind = reference.read() if any(covered is not None for _, covered in kept) else None
     for frame, covered in kept:
@@ -164,12 +164,12 @@ class Placed(NamedTuple):
         note: What was done; empty where it lay there already.
     """
 
-    levels: Levels
+    levels: Bytes
     crop: Crop
     note: str
 
 
-def placed(picture: NDArray[Any], target: Levels, name: str, *, white: White, move: bool = True) -> Placed:
+def placed(picture: NDArray[Any], target: Bytes, name: str, *, white: White, move: bool = True) -> Placed:
     """Bring a picture that was made elsewhere into the frames' geometry.
 
     Args:
@@ -203,5 +203,5 @@ def placed(picture: NDArray[Any], target: Levels, name: str, *, white: White, mo
     return Placed(np.asarray(moved, np.uint8), found.crop, note)
 
 
-def _kind(levels: Levels) -> FrameKind:
+def _kind(levels: Bytes) -> FrameKind:
     return FrameKind(levels.dtype, levels.shape[2] if levels.ndim == 3 else 0, 255.0, "bgr")

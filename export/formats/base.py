@@ -83,14 +83,16 @@ class Format:
         if self.missing:
             raise BackendError(f"{self.title} needs {' and '.join(self.missing)}: pip install 'ufafuse[{self.extra}]'.")
 
-    def convert(self, source: "Source", out: Path) -> None:
+    def convert(self, source: "SourceGraph", out: Path) -> None:
         """Write the file (its parts beside it). Raises: BackendError, ModelError where the converter fails."""
-        converter: Callable[[Source, Path], None] = importlib.import_module(f"ufafuse.export.formats.{self.module}").convert
+        converter: Callable[[SourceGraph, Path], None] = importlib.import_module(
+            f"ufafuse.export.formats.{self.module}"
+        ).convert
         converter(source, out)
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceGraph:
     """A graph to be converted.
 
     Args:

@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from ufafuse.export.formats.base import Source, hushed
+from ufafuse.export.formats.base import SourceGraph, hushed
 from ufafuse.runtime.errors import BackendError, ModelError
 
 _FLOAT32 = 65568  # ArrayFeatureType.FLOAT32 of Core ML's messages
 
 
-def convert(source: Source, out: Path) -> None:
+def convert(source: SourceGraph, out: Path) -> None:
     """Write ``out``, an ML program, and check its description: that its tensors are the graph's."""
     with hushed(logging.ERROR):
         _write(source, out)
 
 
-def _write(source: Source, out: Path) -> None:
+def _write(source: SourceGraph, out: Path) -> None:
     ct: Any = import_module("coremltools")
     known, manifest = source.signature, source.manifest
     program = _without_aliases(source.program().run_decompositions({}))
@@ -53,7 +53,7 @@ def _without_aliases(program: torch.export.ExportedProgram) -> torch.export.Expo
     return program
 
 
-def check_spec(spec: Any, source: Source) -> None:  # noqa: ANN401 - protobuf's
+def check_spec(spec: Any, source: SourceGraph) -> None:  # noqa: ANN401 - protobuf's
     """Hold what the file says of itself against the graph. Raises: ModelError."""
     found = {each.name: each.type.multiArrayType for each in spec.description.input}
     wanted = {name: list(each.shape) for name, each in source.signature.inputs.items()}

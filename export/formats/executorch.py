@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from ufafuse.export.formats.base import Source, hushed
+from ufafuse.export.formats.base import SourceGraph, hushed
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.errors import BackendError, ModelError
 from ufafuse.runtime.session import Session, SessionOptions, check_own_precision
 
 
-def convert(source: Source, out: Path) -> None:
+def convert(source: SourceGraph, out: Path) -> None:
     """Write ``out``: what XNNPACK has runs there, the rest in ExecuTorch's own kernels."""
     with hushed():
         partitioner = import_module("executorch.backends.xnnpack.partition.xnnpack_partitioner").XnnpackPartitioner

@@ -2,19 +2,18 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from ufafuse.export.form import Form
-from ufafuse.export.formats.base import Format, Source
+from ufafuse.export.formats.base import Format, SourceGraph
 from ufafuse.export.formats.opening import open_artefact
 from ufafuse.export.graphs import Io
 from ufafuse.export.onnx_check import check_pairs
 from ufafuse.export.onnx_export import graph_manifest
 from ufafuse.export.signatures import graph_kind, signature
-from ufafuse.export.stack_check import STACK_ROLES, StackRun, stack_cases
+from ufafuse.export.stack_check import StackRun, stack_cases
 from ufafuse.export.verify import reference_cases
 from ufafuse.network.base import Network
 from ufafuse.network.spec import Spec
@@ -29,15 +28,15 @@ from ufafuse.runtime.artefact import (
     tool_versions,
     write_json,
 )
-from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.checks.cases import Case, verify_cases
 from ufafuse.runtime.checks.everywhere import own_precision
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.kinds import kind_of
+from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.session import SessionOptions
 from ufafuse.runtime.writing import check_new, put_folder
 
-OnStep = Callable[[str, int, int], None]
 Cases = dict[str, list[Case]]  # by what they depend on
 
 
@@ -160,7 +159,7 @@ def _convert(net: Network, role: str, base: Manifest, chosen: Format, form: Form
     names = {"role": role, "inputs": list(known.inputs), "outputs": list(known.outputs)}
     names |= {"format": chosen.name} if chosen.kind == "onnx" else {}
     manifest = Manifest(**{**vars(base), "extra": {**base.extra, **names}})
-    chosen.convert(Source(graph_kind(role, net.spec)(net, io=io), known, form, manifest), out)
+    chosen.convert(SourceGraph(graph_kind(role, net.spec)(net, io=io), known, form, manifest), out)
     if chosen.kind == "onnx":  # it has room for its manifest
         return
     full = Manifest(**{**vars(manifest), "extra": {**manifest.extra, "files_sha256": hashes_of(out)}})

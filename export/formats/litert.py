@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from ufafuse.export.formats.base import Source, hushed
+from ufafuse.export.formats.base import SourceGraph, hushed
 from ufafuse.runtime.errors import BackendError
 
 
-def convert(source: Source, out: Path) -> None:
+def convert(source: SourceGraph, out: Path) -> None:
     """Write ``out``; its one signature has the graph's tensors in their order."""
     try:
         with hushed(), torch.no_grad():

@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ufafuse.export.formats.base import Source, run_tool
+from ufafuse.export.formats.base import SourceGraph, run_tool
 from ufafuse.export.unbatched import unbatched
 from ufafuse.runtime.errors import BackendError
 
 _CONVERT = "import sys, _tools; _tools.mnnconvert(['mnnconvert', *sys.argv[1:]])"
 
 
-def convert(source: Source, out: Path) -> None:
+def convert(source: SourceGraph, out: Path) -> None:
     """Write ``out``; tensors keep their names."""
     import onnx
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ufafuse.export.formats.base import Source, run_tool
+from ufafuse.export.formats.base import SourceGraph, run_tool
 from ufafuse.export.unbatched import unbatched
 from ufafuse.runtime.errors import BackendError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _COUNTS = 2  # where a layer's line has the numbers of its inputs and outputs; their names follow
 
 
-def convert(source: Source, out: Path) -> None:
+def convert(source: SourceGraph, out: Path) -> None:
     """Write ``out`` and its weights; tensors keep their names."""
     import onnx
 

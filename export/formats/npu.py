@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ufafuse.export.formats.base import Source
+from ufafuse.export.formats.base import SourceGraph
 from ufafuse.export.formats.ncnn import with_slices
 from ufafuse.export.unbatched import batch_free, unbatched
 from ufafuse.runtime.errors import ModelError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import onnx
 
 
-def convert(source: Source, out: Path) -> None:
+def convert(source: SourceGraph, out: Path) -> None:
     """Write ``out``, whose every operator is on the list of the format that its manifest names."""
     import onnx
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ufafuse.export.formats.base import Source
+from ufafuse.export.formats.base import SourceGraph
 from ufafuse.runtime.errors import BackendError
 
 
-def convert(source: Source, out: Path) -> None:
+def convert(source: SourceGraph, out: Path) -> None:
     """Write ``out`` and its weights; the graph is the float32 one, halves are made of its constants."""
     import onnx
 

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from ufafuse.export.formats.base import Source
+from ufafuse.export.formats.base import SourceGraph
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.errors import BackendError, ModelError
 from ufafuse.runtime.session import Session, SessionOptions, check_own_precision
 
 
-def convert(source: Source, out: Path) -> None:
+def convert(source: SourceGraph, out: Path) -> None:
     """Trace the module; sizes that its steps are computed from stay free."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of what a trace could fix: the checks run other sizes

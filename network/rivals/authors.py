@@ -20,7 +20,7 @@ from ufafuse.network.rivals.made import build_rival
 from ufafuse.network.spec import RivalSpec
 from ufafuse.runtime.errors import BackendError, ModelError
 
-Arrays = dict[str, NDArray[Any]]
+NamedArrays = dict[str, NDArray[Any]]
 _COUNTER = "num_batches_tracked"  # says nothing
 _MOST = 10_000  # arrays, and how deep they may lie
 _DEEPEST = 20
@@ -50,7 +50,7 @@ class _Misfit(Exception):  # noqa: N818 - caught here
     """Why a file does not fit."""
 
 
-def fitted(net: RivalNet, arrays: Arrays) -> dict[str, Tensor]:
+def fitted(net: RivalNet, arrays: NamedArrays) -> dict[str, Tensor]:
     """The state of ``net`` out of a file's arrays: by name where all names are there, else by shape, in the file's order.
 
     Convolutions may lie as out x in x height x width (PyTorch) or height x width x in x out (TensorFlow, MATLAB), matrices
@@ -117,7 +117,7 @@ def _times(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape)) or "one number"
 
 
-def read_arrays(path: Path) -> Arrays:
+def read_arrays(path: Path) -> NamedArrays:
     """Every array of numbers in a `.pth`, `.pt`, `.npz`, `.mat` or `.safetensors` file, by where it lies, in the file's order.
 
     Raises:
@@ -125,14 +125,14 @@ def read_arrays(path: Path) -> Arrays:
         ModelError: The file is broken, holds no arrays, or more than arrays.
     """
     readers: dict[str, Callable[[Path], Any]] = {".npz": _npz, ".mat": _mat, ".safetensors": _safetensors}
-    found: Arrays = {}
+    found: NamedArrays = {}
     _collect(readers.get(path.suffix.lower(), _pth)(path), "", found, 0)
     if not found:
         raise ModelError(f"{path} holds no array of numbers: give a file of weights.")
     return found
 
 
-def _collect(value: Any, where: str, found: Arrays, depth: int) -> None:  # noqa: ANN401 - whatever lies in a file
+def _collect(value: Any, where: str, found: NamedArrays, depth: int) -> None:  # noqa: ANN401 - whatever lies in a file
     """Walk through what dictionaries, lists and MATLAB's cells and structures hold."""
     if depth > _DEEPEST or len(found) > _MOST:
         raise ModelError("the file holds too many arrays, or too deep ones, to be weights.")

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from ufafuse.network.base import Network
 from ufafuse.network.spec import RivalSpec
+from ufafuse.runtime.arrays import Floats
 from ufafuse.runtime.errors import ModelError
 
 DECIDED = 100.0  # slope of a decision in the exported graph: a step would let engines differ by a whole frame at a tie
-Floats = NDArray[np.float32]
 
 
 class Lesson:

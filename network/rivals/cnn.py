@@ -26,10 +26,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
 from ufafuse.network.rivals import maps
-from ufafuse.network.rivals.base import Floats, RivalNet, decided, exactly, mixed, seeded
+from ufafuse.network.rivals.base import RivalNet, decided, exactly, mixed, seeded
 from ufafuse.network.rivals.blurring import gaussian
 from ufafuse.network.rivals.colour import luma
 from ufafuse.network.spec import RivalSpec
+from ufafuse.runtime.arrays import Floats
 
 PATCH, STEP, AROUND = 16, 2, 8
 SIGMA, SIDE, LEVELS = 2.0, 7, 5

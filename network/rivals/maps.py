@@ -2,10 +2,8 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+from ufafuse.runtime.arrays import Floats, Mask, Matrix
 
 SMALL = 0.01  # of the picture: smaller regions of a map are mistakes (Liu 2017; SESF takes it over)
 
@@ -33,15 +31,19 @@ def majority(mask: Mask, side: int) -> Mask:
 
 
 def guided(guide: Floats, plane: Floats, radius: int, epsilon: float) -> Floats:
-    """``plane`` smoothed along the edges of ``guide`` (He, Sun and Tang 2013); both H x W, in [0, 1]."""
-    one, other = guide.astype(np.float64), plane.astype(np.float64)  # variances are differences of large numbers
-    mean_guide, mean_plane = _box(one, radius), _box(other, radius)
-    slope = (_box(one * other, radius) - mean_guide * mean_plane) / (_box(one * one, radius) - mean_guide**2 + epsilon)
-    smooth = _box(slope, radius) * one + _box(mean_plane - slope * mean_guide, radius)
-    return np.clip(smooth, 0, 1).astype(np.float32)
+    """`guided_filter` of maps: what comes out is kept in [0, 1]."""
+    # In float64: variances are differences of large numbers.
+    return np.clip(guided_filter(guide.astype(np.float64), plane.astype(np.float64), radius, epsilon), 0, 1).astype(np.float32)
 
 
-def _box(plane: NDArray[np.float64], radius: int) -> NDArray[np.float64]:
+def guided_filter(guide: Matrix, plane: Matrix, radius: int, epsilon: float) -> Matrix:
+    """``plane`` smoothed along the edges of ``guide`` (He, Sun and Tang 2010); both H x W, guide in [0, 1]."""
+    mean_guide, mean_plane = _box(guide, radius), _box(plane, radius)
+    slope = (_box(guide * plane, radius) - mean_guide * mean_plane) / (_box(guide * guide, radius) - mean_guide**2 + epsilon)
+    return _box(slope, radius) * guide + _box(mean_plane - slope * mean_guide, radius)
+
+
+def _box(plane: Matrix, radius: int) -> Matrix:
     return np.asarray(cv2.blur(plane, (2 * radius + 1, 2 * radius + 1), borderType=cv2.BORDER_REFLECT), np.float64)
 
 

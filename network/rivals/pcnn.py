@@ -24,10 +24,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
 from ufafuse.network.rivals import maps
-from ufafuse.network.rivals.base import Floats, RivalNet, decided, exactly, mixed, seeded
+from ufafuse.network.rivals.base import RivalNet, decided, exactly, mixed, seeded
 from ufafuse.network.rivals.blurring import gaussian
 from ufafuse.network.rivals.colour import luma
 from ufafuse.network.spec import RivalSpec
+from ufafuse.runtime.arrays import Floats
 
 PATCH, MASKS = 32, 12
 FAINT, LEAST, MOST = 0.7, 0.4, 5.0  # sigma of the blur

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
 from ufafuse.network.rivals import maps
-from ufafuse.network.rivals.base import Floats, RivalNet, decided, exactly, mixed
+from ufafuse.network.rivals.base import RivalNet, decided, exactly, mixed
 from ufafuse.network.rivals.blurring import box
 from ufafuse.network.rivals.colour import luma
 from ufafuse.network.rivals.densefuse import WIDTH, Decoder, conv
 from ufafuse.network.similarity import ssim
 from ufafuse.network.spec import RivalSpec
+from ufafuse.runtime.arrays import Floats
 
 LAMBDA = 3.0
 REDUCTION = 2

@@ -156,7 +156,7 @@ class OpenVinoSession(Session):
         check_tensors(model, manifest, ports, [port.get_any_name() for port in self._network.outputs])
         self._inputs = {name: (port.get_element_type().to_dtype(), port.get_partial_shape()) for name, port in ports.items()}
         self._pictures = _PICTURES & set(ports) if manifest.io == "float" else frozenset()
-        self.takes_levels = bool(self._pictures)
+        self.takes_byte_planes = bool(self._pictures)
 
     def run(self, near: NDArray[Any], far: NDArray[Any]) -> NDArray[Any]:
         """Fuse one batch of pairs; the map is not made."""
@@ -179,17 +179,22 @@ class OpenVinoSession(Session):
         """Compile the network for one 8-bit pair of this size."""
         shape = (1, *size, 3) if self.manifest.io == "uint8" else (1, 3, *size)
         try:
-            self._compiled_for(((("near", shape, "uint8"), ("far", shape, "uint8")), not want_map, self._crowd.at_first))
+            self._compiled_for(((("far", shape, "uint8"), ("near", shape, "uint8")), not want_map, self._crowd.at_first))
         except RuntimeError as error:
             raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
 
     def prepare_inputs(self, inputs: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
         """Compile the network for these shapes and dtypes."""
         try:
-            kinds = tuple((name, shape, dtype) for name, (shape, dtype) in inputs.items())
+            kinds = tuple((name, shape, dtype) for name, (shape, dtype) in sorted(inputs.items()))
             self._compiled_for((kinds, False, self._crowd.at_first))
         except RuntimeError as error:
             raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
+
+    def release(self) -> None:
+        """Forget what was compiled; frames under way are finished first."""
+        with self._compiling:
+            self._by_task.clear()
 
     def layers(
         self, inputs: dict[str, NDArray[Any]], *, runs: int, only_fused: bool = False, before: Callable[[], None] = ignored
@@ -277,11 +282,12 @@ class OpenVinoSession(Session):
     def _narrow(self, inputs: Inputs) -> bool:
         """Whether the pictures have fewer columns or rows than bf16 kernels are safe with."""
         first = 1 if self.manifest.io == "uint8" else 2
-        return any(min(shape[first : first + 2]) < _NARROW for _, shape, _ in inputs if len(shape) == 4)
+        return any(min(shape[first : first + 2]) < _NARROW for name, shape, _ in inputs if name in _PICTURES)
 
 
 def _kinds(inputs: Mapping[str, NDArray[Any]]) -> Inputs:
-    return tuple((name, array.shape, array.dtype.name) for name, array in inputs.items())
+    # In one order, or a task that is given in another would be compiled for itself.
+    return tuple((name, array.shape, array.dtype.name) for name, array in sorted(inputs.items()))
 
 
 def _leave_only_fused(network: Any) -> None:  # noqa: ANN401 - openvino's types are its own

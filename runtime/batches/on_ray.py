@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ufafuse.runtime.batches.task import Plan, Task, failed, fuse_task
+from ufafuse.runtime.batches.task import BatchPlan, Task, failed, fuse_task
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
+from ufafuse.runtime.files import Outcome
 from ufafuse.runtime.fuser import Fuser
-from ufafuse.runtime.jobs import Outcome
 from ufafuse.runtime.models import FOLDER
 
 LOCAL = "local"
@@ -53,11 +53,11 @@ class Setup:
     arithmetic: str
     threads: int
     gpus: int
-    plan: Plan
+    plan: BatchPlan
     fuser: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def like(cls, fuser: Fuser, plan: Plan, *, threads: int, **more: Any) -> Setup:  # noqa: ANN401 - options of `Fuser`
+    def like(cls, fuser: Fuser, plan: BatchPlan, *, threads: int, **more: Any) -> Setup:  # noqa: ANN401 - options of `Fuser`
         """Workers whose pictures are those of ``fuser``, with ``threads`` threads each."""
         found = fuser.precision
         precision = "int8" if found.startswith("int8") else found

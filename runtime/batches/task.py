@@ -14,13 +14,13 @@ from ufafuse.runtime.atonce import in_order
 from ufafuse.runtime.batches.storage import fetch, head, joined, present, put, url_of
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import OutputError, UfaError
-from ufafuse.runtime.folders import HEADER, SHARE_AT_ONCE, Group, memory_for_pair, pairs_at_once
+from ufafuse.runtime.files import FileOptions, Outcome, fuse_files
+from ufafuse.runtime.folders import HEADER, SHARE_AT_ONCE, FileGroup, memory_for_pair, pairs_at_once
 from ufafuse.runtime.fuser import Fuser
-from ufafuse.runtime.jobs import FileOptions, Outcome, fuse_files
 from ufafuse.runtime.memory.usage import available_bytes
 from ufafuse.runtime.outputs import Outputs
 from ufafuse.runtime.stack import StackOptions
-from ufafuse.runtime.writing import make_folder
+from ufafuse.runtime.writing import already_there, make_folder
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     """How all of them are fused.
 
     Args:
@@ -55,7 +55,7 @@ class Plan:
 
 
 def tasks_of(
-    groups: Iterable[Group], out: str | Path, *, suffix: str = ".png", mirror: tuple[Path, str] | None = None
+    groups: Iterable[FileGroup], out: str | Path, *, suffix: str = ".png", mirror: tuple[Path, str] | None = None
 ) -> list[Task]:
     """The pairs or stacks that `find_pairs` and `find_stacks` give.
 
@@ -114,8 +114,7 @@ def sort_out(tasks: list[Task], *, force: bool, skip_existing: bool) -> Sorted:
     due = [task for task in tasks if task.out not in there]
     if skip_existing:
         return Sorted(due, len(there), [])
-    told = "exists already: choose another name, or replace it with `force=True`."
-    refused = [failed(task, f"{task.out} {told}") for task in tasks if task.out in there]
+    refused = [failed(task, already_there(task.out)) for task in tasks if task.out in there]
     return Sorted(due, 0, refused)
 
 
@@ -125,7 +124,7 @@ def failed(task: Task, error: str) -> Outcome:
     return Outcome(Path(first), Path(second), Path(task.out), error=error)
 
 
-def fuse_task(fuser: Fuser, task: Task, plan: Plan) -> Outcome:
+def fuse_task(fuser: Fuser, task: Task, plan: BatchPlan) -> Outcome:
     """Fuse one of many; whatever is wrong with it is an `Outcome` with an error.
 
     Args:
@@ -140,7 +139,7 @@ def fuse_task(fuser: Fuser, task: Task, plan: Plan) -> Outcome:
         return failed(task, str(error))
 
 
-def _fused(fuser: Fuser, task: Task, plan: Plan, opened: ExitStack) -> Outcome:
+def _fused(fuser: Fuser, task: Task, plan: BatchPlan, opened: ExitStack) -> Outcome:
     here: dict[str, str] = {}  # copies of what lies behind URLs, and the URLs
     urls = [url_of(place) for place in (*task.files, task.out)]
     folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="ufafuse-"))) if any(urls) else Path()
@@ -164,7 +163,7 @@ def _fused(fuser: Fuser, task: Task, plan: Plan, opened: ExitStack) -> Outcome:
     return outcome
 
 
-def _outputs(task: Task, out: Path, plan: Plan) -> Outputs:
+def _outputs(task: Task, out: Path, plan: BatchPlan) -> Outputs:
     maps, confidences, conflicts = (folder and folder / f"{task.name}{out.suffix}" for folder in plan.beside)
     outputs = Outputs(out, map=maps, confidence=confidences, conflicts=conflicts)
     for path in outputs.all():
@@ -172,7 +171,7 @@ def _outputs(task: Task, out: Path, plan: Plan) -> Outputs:
     return outputs
 
 
-def _files(task: Task, plan: Plan) -> FileOptions:
+def _files(task: Task, plan: BatchPlan) -> FileOptions:
     if plan.files.report is None:
         return plan.files
     page = plan.files.report / f"{task.name}.html"
@@ -188,7 +187,12 @@ def _with_names(text: str, here: dict[str, str]) -> str:
 
 
 def fuse_tasks(
-    fuser: Fuser, tasks: Sequence[Task], plan: Plan, *, at_once: int | None = None, done: Callable[[Outcome], None] = ignored
+    fuser: Fuser,
+    tasks: Sequence[Task],
+    plan: BatchPlan,
+    *,
+    at_once: int | None = None,
+    done: Callable[[Outcome], None] = ignored,
 ) -> list[Outcome]:
     """Fuse them on this machine; several pairs at once, so that files are read and written while others are fused.
 

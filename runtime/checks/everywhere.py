@@ -7,9 +7,8 @@ from typing import Any
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.checks.cases import Findings
 from ufafuse.runtime.errors import BackendError
+from ufafuse.runtime.kinds import engines_of
 from ufafuse.runtime.session import SessionOptions, installed
-
-_OF_ONNX = ("openvino", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -60,11 +59,11 @@ def verify_everywhere(
     Raises:
         BackendError: The engine that was asked for, or every one, is missing or refuses.
     """
-    # A provider is ONNX Runtime's own, and an engine file's engine is known.
-    every = _OF_ONNX if manifest.kind == "onnx" and options.provider == "cpu" else ("onnxruntime",)
-    asked = [name for name in every if installed(name)] if backend == "auto" and manifest.kind == "onnx" else [backend]
-    if backend == "auto" and manifest.kind == "openvino":
-        asked = ["openvino"]
+    asked = [backend]
+    if backend == "auto":
+        engines = engines_of(manifest.kind)
+        known = [name for name in engines if options.provider == "cpu" or name == "onnxruntime"]  # providers are its own
+        asked = [name for name in known if len(engines) == 1 or installed(name)]
     found: dict[str, Findings] = {}
     left_out: dict[str, str] = {}
     for name in asked or [backend]:

@@ -8,15 +8,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import BackendError
-from ufafuse.runtime.frames import Frame, FrameKind
+from ufafuse.runtime.frames import FrameKind
 from ufafuse.runtime.session import check_finite as check_finite  # noqa: PLC0414 - one of the checks of a result
 
 _WEIGHED, _MADE = 12, 128  # levels of 255 by which a result may leave its frames' range, of a model that weighs and of another
 _MEND = "the engine computed wrong: take another precision (fp32) or backend (onnxruntime), and report it"
 
 
-def check_between(fused: Frame, near: Frame, far: Frame, kind: FrameKind, *, weighs: bool) -> None:
+def check_between(fused: Array, near: Array, far: Array, kind: FrameKind, *, weighs: bool) -> None:
     """Refuse a result that leaves the frames' range: at each sample for a model that weighs them (`BackendError`).
 
     Args:

@@ -27,8 +27,8 @@ def why_not_here(path: Path, manifest: Manifest) -> str | None:
 def _check_engine(path: Path, manifest: Manifest) -> None:
     """The checks that a session makes before it loads the plan, in its order. Raises: ModelError, BackendError."""
     from ufafuse.runtime.backends.tensorrt.cuda import Gpu
-    from ufafuse.runtime.backends.tensorrt.manifest import EngineFacts
-    from ufafuse.runtime.backends.tensorrt.runner import load_module
+    from ufafuse.runtime.backends.tensorrt.execution import load_module
+    from ufafuse.runtime.backends.tensorrt.facts import EngineFacts
 
     facts = EngineFacts.from_manifest(path, manifest)
     facts.check_plan(path.read_bytes())

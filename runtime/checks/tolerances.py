@@ -5,11 +5,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
-
-Image = NDArray[Any]
 
 # Two float32 results, each that far from the exact one, and not at the same pixel: of all pixels at which two frames are as
 # good as each other, the one that rounding moves farthest is another one in each.
@@ -80,7 +78,7 @@ def tolerance_for(precision: str, io: str) -> Tolerance:
     return table[coarsest]
 
 
-def compare(result: Image, reference: Image) -> dict[str, Any]:
+def compare(result: Array, reference: Array) -> dict[str, Any]:
     """How far ``result`` lies from ``reference``.
 
     Args:
@@ -111,11 +109,11 @@ def psnr(mean_square: float) -> float:
     return min(IDENTICAL_DB, 10 * float(np.log10(255**2 / mean_square))) if mean_square > 0 else IDENTICAL_DB
 
 
-def ssim(result: Image, reference: Image) -> float:
+def ssim(result: Array, reference: Array) -> float:
     """Mean structural similarity of two H x W x 3 images in 8-bit levels (Wang et al. 2004)."""
     x, y = result.astype(np.float64), reference.astype(np.float64)
 
-    def blur(image: Image) -> Image:
+    def blur(image: Array) -> Array:
         return cv2.GaussianBlur(image, _WINDOW, _SIGMA, borderType=cv2.BORDER_REPLICATE)
 
     mean_x, mean_y = blur(x), blur(y)

@@ -14,19 +14,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.artefact import Manifest, read_manifest
-from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.errors import ModelError
-from ufafuse.runtime.frames import Frame, FrameKind, pack, unpack, with_beyond
+from ufafuse.runtime.frames import BYTE_PLANES, FrameKind, pack, unpack, with_beyond
 from ufafuse.runtime.memory.tiling import Grid, round_up
 from ufafuse.runtime.session import Fused, Session, SessionOptions, check_fused, open_session
 
-OnTile = Callable[[int, int], None]
-
 
 def layout_for(session: Session, kind: FrameKind) -> str:
-    """How the session best takes frames of this kind: ``"levels"``, or its manifest's io."""
-    return "levels" if session.takes_levels and kind.plain and not kind.grey else session.manifest.io
+    """How the session best takes frames of this kind: `BYTE_PLANES`, or its manifest's io."""
+    return BYTE_PLANES if session.takes_byte_planes and kind.plain and not kind.grey else session.manifest.io
 
 
 def companion_paths(model: Path) -> tuple[Path, Path]:
@@ -91,13 +90,13 @@ class TiledModel:
 
     def fuse(
         self,
-        near: Frame,
-        far: Frame,
+        near: Array,
+        far: Array,
         kind: FrameKind,
         grid: Grid,
-        out: Frame,
+        out: Array,
         weights: NDArray[np.float32] | None = None,
-        on_tile: OnTile = ignored,
+        on_tile: OnCount = ignored,
     ) -> bool:
         """Fuse a pair tile by tile.
 
@@ -142,7 +141,7 @@ class TiledModel:
             advance()
         return has_map
 
-    def _averages(self, frame: Frame, kind: FrameKind, grid: Grid, advance: Callable[[], None]) -> NDArray[np.float32]:
+    def _averages(self, frame: Array, kind: FrameKind, grid: Grid, advance: Callable[[], None]) -> NDArray[np.float32]:
         """The channel attention's averages over the whole frame, 1 x C, summed in float64 from each tile's float32 sums."""
         assert self._means is not None
         layout = layout_for(self._means, kind)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-Size = tuple[int, int]
+from ufafuse.runtime.parameters import Size
 
 
 class Span(NamedTuple):

@@ -50,7 +50,7 @@ def total_bytes() -> int:
     return min(amounts) if limit is None else min(limit, *amounts)
 
 
-class Peak:
+class MemoryPeak:
     """The most that this process held while it was watched, in ``bytes``."""
 
     def __init__(self) -> None:
@@ -62,12 +62,12 @@ class Peak:
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[Peak]:
+def watched() -> Iterator[MemoryPeak]:
     """Watch this process's memory from a thread of its own.
 
     The kernel's own peak could be set back instead and read again, but that would spoil it for whoever measures us.
     """
-    peak, stop = Peak(), threading.Event()
+    peak, stop = MemoryPeak(), threading.Event()
 
     def watch() -> None:
         while not stop.wait(_SAMPLE_SECONDS):

@@ -13,10 +13,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.levels import levels_from, peak_of
 from ufafuse.runtime.pictures.metadata import Metadata
-from ufafuse.runtime.pictures.picture import Image, Picture
+from ufafuse.runtime.pictures.picture import Picture
 from ufafuse.runtime.pictures.source import FrameSource
 
 _SAME_SHAPE = 0.02  # by which width over height may differ between sizes of one scene
@@ -50,7 +51,7 @@ class Common:
         """Of every frame."""
         return (*self.size, self.channels) if self.channels else self.size
 
-    def of(self, array: Image, metadata: Metadata, name: str) -> Image:
+    def of(self, array: Array, metadata: Metadata, name: str) -> Array:
         """A frame of this kind; the same array where nothing is to be done. Raises: InputError."""
         if self.profile is not None and not same_profile(metadata.icc, self.profile):
             array = converted(array, metadata.icc, self.profile, name)
@@ -163,7 +164,7 @@ def _common_dtype(sources: Sequence[FrameSource], notes: list[str]) -> tuple[np.
     return np.dtype(np.uint16), white
 
 
-def _with_channels(array: Image, channels: int) -> Image:
+def _with_channels(array: Array, channels: int) -> Array:
     have = array.shape[2] if array.ndim == 3 else 0
     if have == channels:
         return array
@@ -206,7 +207,7 @@ def _common_profile(sources: Sequence[FrameSource], notes: list[str], *, convert
     return first.icc
 
 
-def converted(array: Image, profile: bytes | None, wanted: bytes, name: str) -> Image:
+def converted(array: Array, profile: bytes | None, wanted: bytes, name: str) -> Array:
     """A frame from one colour profile to another (relative colorimetric), by LittleCMS. Raises: InputError."""
     try:
         import imagecodecs

@@ -12,6 +12,7 @@ from typing import IO, Literal, TypeAlias
 import cv2
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.filebytes import bytes_of
 from ufafuse.runtime.filebytes import kind_of as path_kind
@@ -20,7 +21,7 @@ from ufafuse.runtime.pictures import quick
 from ufafuse.runtime.pictures.damage import damage_in
 from ufafuse.runtime.pictures.kinds import OPENCV, RAW_SUFFIXES, SNIFFED, kind_of
 from ufafuse.runtime.pictures.metadata import Metadata, metadata_of, segments
-from ufafuse.runtime.pictures.picture import Image, Picture, upright
+from ufafuse.runtime.pictures.picture import Picture, upright
 from ufafuse.runtime.pictures.sizes import size_of
 from ufafuse.runtime.pixels import check_pixels, most_bytes, most_pixels
 
@@ -150,7 +151,7 @@ def _by_opencv(data: bytes, name: str, kind: str, most: int | None, *, inside: I
     return Picture(array, metadata, tuple(warnings), damage, kind=kind)
 
 
-def _stored(data: bytes, name: str, kind: str, most: int | None, *, components: int) -> tuple[Image, str]:
+def _stored(data: bytes, name: str, kind: str, most: int | None, *, components: int) -> tuple[Array, str]:
     """The samples as they lie in the file, once its size and its ends were found good; and what libjpeg noticed inside.
 
     That is looked for in a JPEG of so many `components`; 0: it is not.
@@ -183,7 +184,7 @@ def _stored(data: bytes, name: str, kind: str, most: int | None, *, components: 
     return np.asarray(stored), inside
 
 
-def _without_false_alpha(stored: Image, data: bytes, kind: str) -> Image:
+def _without_false_alpha(stored: Array, data: bytes, kind: str) -> Array:
     """A fourth channel is alpha only where the file says so: a BMP of 32 bits mostly just pads its pixels."""
     if stored.ndim == 3 and stored.shape[2] == 4 and kind == "BMP" and not _bmp_has_alpha(data):
         return np.ascontiguousarray(stored[..., :3])

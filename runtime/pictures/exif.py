@@ -30,7 +30,7 @@ _OF_PIXELS = frozenset((0x00FE, 0x0100, 0x0101, 0x0102, 0x0103, 0x0106, 0x0111, 
                         0x02BC, 0x8773, 0x83BB, 0x8649, 0x828D, 0x828E, 0x010A))  # fmt: skip
 
 
-class Bytes(Protocol):
+class ByteSource(Protocol):
     """Bytes, or a file that is read like bytes."""
 
     def __len__(self) -> int:
@@ -146,7 +146,7 @@ def _directory_bytes(directory: dict[int, Entry], start: int) -> bytes:
     return b"".join((*rows, bytes(4), *beside))
 
 
-def parse_exif(data: Bytes) -> Exif:
+def parse_exif(data: ByteSource) -> Exif:
     """The entries of a TIFF-like block; what is broken is left out, a block that is none gives an empty `Exif`."""
     if data[:6] == b"Exif\0\0":
         data = data[6:]
@@ -168,7 +168,7 @@ def parse_exif(data: Bytes) -> Exif:
     return found
 
 
-def read_directory(data: Bytes, order: str, start: int) -> dict[int, Entry]:
+def read_directory(data: ByteSource, order: str, start: int) -> dict[int, Entry]:
     """The entries of the directory at ``start``; ``order`` is ``"<"`` or ``">"``."""
     directory: dict[int, Entry] = {}
     if not 8 <= start <= len(data) - 2:
@@ -188,7 +188,7 @@ def read_directory(data: Bytes, order: str, start: int) -> dict[int, Entry]:
     return directory
 
 
-def _unpacked(form: str, data: Bytes, at: int) -> tuple[Any, ...]:
+def _unpacked(form: str, data: ByteSource, at: int) -> tuple[Any, ...]:
     return struct.unpack(form, data[at : at + struct.calcsize(form)])
 
 

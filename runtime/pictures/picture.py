@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.pictures.metadata import Metadata
-
-Image = NDArray[Any]
 
 # What has to be done to stored rows and columns so that they stand upright, by EXIF's orientation.
 _TURNS: dict[int, tuple[int | None, int | None]] = {
@@ -39,7 +36,7 @@ class Picture:
         kind: The format's name, such as ``"PNG"``.
     """
 
-    array: Image
+    array: Array
     metadata: Metadata = field(default_factory=Metadata)
     warnings: tuple[str, ...] = ()
     damage: str = ""
@@ -47,7 +44,7 @@ class Picture:
     kind: str = ""
 
 
-def upright(array: Image, orientation: int) -> Image:
+def upright(array: Array, orientation: int) -> Array:
     """Stored rows and columns turned as EXIF's orientation (1 to 8) says."""
     turn, flip = _TURNS.get(orientation, (None, None))
     if turn is not None:

@@ -19,8 +19,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.pictures.metadata import PNG, chunks
-from ufafuse.runtime.pictures.picture import Image
 
 _UP = 2  # the filter: each byte less the one above it
 _LEVEL = 1  # of ISA-L's 0 to 3: the higher ones win 1 % of the size
@@ -58,7 +58,7 @@ def reads_jpeg() -> bool:
     return _simplejpeg() is not None
 
 
-def png_bytes(image: Image) -> bytes:
+def png_bytes(image: Array) -> bytes:
     """A picture as a PNG without anything beside its pixels.
 
     Args:
@@ -133,7 +133,7 @@ def _stored(samples: bytes, checksum: int) -> Iterator[bytes | memoryview]:
     yield struct.pack(">I", checksum)
 
 
-def jpeg_pixels(data: bytes, *, grey: bool) -> tuple[Image | None, str]:
+def jpeg_pixels(data: bytes, *, grey: bool) -> tuple[Array | None, str]:
     """A JPEG's pixels, H x W x 3 (BGR) or H x W, uint8, as stored; None, and what libjpeg noticed, where it did.
 
     Args:

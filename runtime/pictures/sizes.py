@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import struct
 
+from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.pixels import declared_size
-
-Size = tuple[int, int]
 
 _HEAD = 1 << 16
 _PNM = re.compile(rb"P[1-6]\s(?:\s*#[^\n]*\n)*\s*(\d{1,9})\s(?:\s*#[^\n]*\n)*\s*(\d{1,9})\s")

@@ -28,11 +28,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pictures.decode import Inside, opened, read_picture
 from ufafuse.runtime.pictures.kinds import RAW_SUFFIXES, SNIFFED, is_video, kind_of
 from ufafuse.runtime.pictures.metadata import Metadata, metadata_of
-from ufafuse.runtime.pictures.picture import Image, Picture
+from ufafuse.runtime.pictures.picture import Picture
 from ufafuse.runtime.pictures.shapes import shape_of
 from ufafuse.runtime.pixels import check_pixels, most_pixels
 
@@ -81,7 +82,7 @@ class FrameSource(ABC):
         """What the file says beside the pixels, without decoding them. Raises: InputError."""
         return Metadata()
 
-    def read(self) -> Image:
+    def read(self) -> Array:
         """The frame: H x W (grey), H x W x 3 (BGR) or H x W x 4 (BGRA), upright; a new array each time.
 
         Raises:
@@ -101,7 +102,7 @@ class FrameSource(ABC):
 class ArrayFrame(FrameSource):
     """A frame that is in memory already: an array, or what was read from a file."""
 
-    def __init__(self, picture: Picture | Image, name: str, path: Path | None = None) -> None:
+    def __init__(self, picture: Picture | Array, name: str, path: Path | None = None) -> None:
         self._picture = picture if isinstance(picture, Picture) else Picture(picture)
         self.name, self.path = name, path
 
@@ -258,7 +259,7 @@ class _Video:
             self._open()
         return count
 
-    def frame(self, index: int) -> Image:
+    def frame(self, index: int) -> Array:
         """One frame, BGR. Raises: InputError where it cannot be decoded."""
         with self._lock:
             capture = self._open() if index < self._next or self._capture is None else self._capture
@@ -291,7 +292,7 @@ class VideoFrame(FrameSource):
         return (*self._video.size, 3), np.dtype(np.uint8)
 
 
-def of_arrays(arrays: Sequence[Image], names: Sequence[str] | None = None) -> list[FrameSource]:
+def of_arrays(arrays: Sequence[Array], names: Sequence[str] | None = None) -> list[FrameSource]:
     """Frames that are in memory already, so that the same code takes them; ``names`` for the messages."""
     names = names or [f"frame {number}" for number in range(1, len(arrays) + 1)]
     return [ArrayFrame(array, name) for array, name in zip(arrays, names, strict=True)]

@@ -17,10 +17,11 @@ from typing import IO, Any
 import cv2
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures.metadata import Metadata, resolution_in
-from ufafuse.runtime.pictures.picture import Image, Picture, upright
+from ufafuse.runtime.pictures.picture import Picture, upright
 from ufafuse.runtime.pixels import check_pixels
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _MASK, _CMYK, _YCBCR, _CFA, _LINEAR_RAW = 0, 1, 2, 3, 4, 5, 6, 32803, 34892
@@ -155,7 +156,7 @@ class TiffFile:
             return self._metadata(self._pages[index])
         return Metadata()
 
-    def _samples(self, page: Any, name: str) -> Image:  # noqa: ANN401 - tifffile's page
+    def _samples(self, page: Any, name: str) -> Array:  # noqa: ANN401 - tifffile's page
         """The stored samples: rows x columns, or rows x columns x samples."""
         compression = int(page.compression)
         if int(page.photometric) == _YCBCR and compression != 7:
@@ -175,7 +176,7 @@ class TiffFile:
             raise InputError(f"{name} has the axes {page.axes} of {page.shape}: save it as a flat picture or a stack.")
         return np.asarray(samples)
 
-    def _through_libtiff(self, page: Any, name: str) -> Image:  # noqa: ANN401 - as above
+    def _through_libtiff(self, page: Any, name: str) -> Array:  # noqa: ANN401 - as above
         """By OpenCV: RGB or grey, as tifffile would give them."""
         self._stream.seek(0)
         data = np.frombuffer(self._stream.read(), np.uint8)
@@ -257,7 +258,7 @@ def _alpha_of(page: Any) -> tuple[int | None, bool, int]:  # noqa: ANN401 - as a
     return None, False, max(0, extra)
 
 
-def _interpreted(page: Any, samples: Image, name: str) -> Picture:  # noqa: ANN401 - as above
+def _interpreted(page: Any, samples: Array, name: str) -> Picture:  # noqa: ANN401 - as above
     """Stored samples as a picture: BGR or grey, black is zero, 8 or 16 bits or float32."""
     photometric, warnings = int(page.photometric), list[str]()
     samples, white = _as_levels(page, samples, name)
@@ -288,11 +289,11 @@ def _interpreted(page: Any, samples: Image, name: str) -> Picture:  # noqa: ANN4
     return Picture(_joined(colour, alpha), warnings=tuple(warnings), white=white)
 
 
-def _rounded(values: Image, dtype: np.dtype[Any]) -> Image:
+def _rounded(values: Array, dtype: np.dtype[Any]) -> Array:
     return np.asarray(values, np.float32) if dtype == np.float32 else np.rint(values).astype(dtype)
 
 
-def _joined(colour: Image, alpha: Image | None) -> Image:
+def _joined(colour: Array, alpha: Array | None) -> Array:
     """RGB or grey, with or without alpha, in the order that the rest of this package takes."""
     if colour.shape[2] == 3:
         colour = colour[..., ::-1]
@@ -303,7 +304,7 @@ def _joined(colour: Image, alpha: Image | None) -> Image:
     return np.ascontiguousarray(np.dstack([colour, alpha.astype(colour.dtype)]))
 
 
-def _as_levels(page: Any, samples: Image, name: str) -> tuple[Image, float | None]:  # noqa: ANN401 - tifffile's page
+def _as_levels(page: Any, samples: Array, name: str) -> tuple[Array, float | None]:  # noqa: ANN401 - tifffile's page
     """Samples as uint8, uint16 or float32, and the level of white where fewer bits are in use than the dtype has."""
     bits = page.bitspersample
     bits = int(bits) if isinstance(bits, int) else int(max(bits))
@@ -325,7 +326,7 @@ def _as_levels(page: Any, samples: Image, name: str) -> tuple[Image, float | Non
     return native, float(2**bits - 1) if 8 < bits < 16 else None
 
 
-def _colours_of(page: Any) -> Image:  # noqa: ANN401 - as above
+def _colours_of(page: Any) -> Array:  # noqa: ANN401 - as above
     """The palette, n x 3: uint8 where 8 bits say all of it."""
     table = page.colormap
     if table is None:
@@ -338,7 +339,7 @@ def _colours_of(page: Any) -> Image:  # noqa: ANN401 - as above
     return high.astype(np.uint8) if whole else table
 
 
-def tiff_bytes(image: Image, metadata: Metadata | None, *, compression: str, level: int | None = None) -> bytes:
+def tiff_bytes(image: Array, metadata: Metadata | None, *, compression: str, level: int | None = None) -> bytes:
     """A TIFF of ``image`` (as `Picture.array`), with ``metadata`` in it.
 
     Args:

@@ -10,11 +10,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.pictures import quick
 from ufafuse.runtime.pictures.metadata import Metadata, with_metadata
-from ufafuse.runtime.pictures.picture import Image
-from ufafuse.runtime.writing import atomic_write, check_name
+from ufafuse.runtime.writing import already_there, atomic_write, check_name
 
 _JPEG, _TIFF, _WEBP = frozenset((".jpg", ".jpeg")), frozenset((".tif", ".tiff")), frozenset((".webp",))
 WRITTEN = frozenset((".png", ".bmp")) | _JPEG | _TIFF | _WEBP
@@ -65,7 +65,7 @@ def check_output(
     path: Path,
     *,
     force: bool,
-    image: Image | None = None,
+    image: Array | None = None,
     inputs: Iterable[Path] = (),
     options: WriteOptions | None = None,
 ) -> None:
@@ -95,7 +95,7 @@ def check_output(
             if source.exists() and path.samefile(source):
                 raise OutputError(f"{path} is one of the frames that are read: name another file, outside of their folder.")
         if not force:
-            raise OutputError(f"{path} exists already: choose another name, or replace it with `force=True`.")
+            raise OutputError(already_there(path))
     if options is not None:
         options.check_for(path)
     if image is not None:
@@ -120,7 +120,7 @@ def check_holds(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Non
 
 def write_image(
     path: Path,
-    image: Image,
+    image: Array,
     *,
     force: bool = False,
     metadata: Metadata | None = None,
@@ -147,7 +147,7 @@ def write_image(
         temporary.write_bytes(data)
 
 
-def encoded(path: Path, image: Image, metadata: Metadata | None, options: WriteOptions) -> bytes:
+def encoded(path: Path, image: Array, metadata: Metadata | None, options: WriteOptions) -> bytes:
     """A picture as the bytes of a file of this name; nothing is written.
 
     Args:
@@ -177,7 +177,7 @@ def encoded(path: Path, image: Image, metadata: Metadata | None, options: WriteO
     return _beside(data.tobytes(), image, metadata)
 
 
-def _beside(data: bytes, image: Image, metadata: Metadata | None) -> bytes:
+def _beside(data: bytes, image: Array, metadata: Metadata | None) -> bytes:
     """An encoded picture with what belongs beside its pixels."""
     if metadata is None:
         return data

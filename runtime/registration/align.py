@@ -2,7 +2,8 @@
 
 The estimate is OpenCV's enhanced correlation coefficient (Evangelidis and Psarakis, "Parametric image alignment using
 enhanced correlation coefficient maximization", PAMI 2008), which no gain or offset between the frames disturbs, on a pyramid
-that begins with a phase correlation. It is believed only where the frames agree clearly better after it than before.
+that begins with a phase correlation. It is believed only where the frames agree clearly better after it than before. The
+pictures that are compared are H x W float32, grey, white = 1.
 """
 
 from collections.abc import Sequence
@@ -13,14 +14,11 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Array, Matrix
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame, FrameKind, luma, reduced_size, to_grey
+from ufafuse.runtime.frames import FrameKind, luma, reduced_size, to_grey
 from ufafuse.runtime.registration.refine import Compared, refined
-
-Matrix = NDArray[np.float64]
-Picture = NDArray[Any]  # H x W float32, grey, white = 1
 
 MOTIONS = {
     "translation": cv2.MOTION_TRANSLATION,
@@ -105,7 +103,7 @@ def check_motion(motion: str) -> None:
         raise InputError(f"`align={motion}` is not known: choose off, {', '.join(MOTIONS)}.")
 
 
-def estimate(near: Frame, other: Frame, kind: FrameKind, motion: str) -> Alignment:
+def estimate(near: Array, other: Array, kind: FrameKind, motion: str) -> Alignment:
     """How ``other`` lies to ``near``.
 
     Args:
@@ -119,7 +117,7 @@ def estimate(near: Frame, other: Frame, kind: FrameKind, motion: str) -> Alignme
     return estimate_neighbours([near, other], kind, motion)[0]
 
 
-def estimate_neighbours(frames: Sequence[Frame], kind: FrameKind, motion: str, *, threads: int = 1) -> list[Alignment]:
+def estimate_neighbours(frames: Sequence[Array], kind: FrameKind, motion: str, *, threads: int = 1) -> list[Alignment]:
     """How each frame of a stack but the first lies to the one before it.
 
     Args:
@@ -146,8 +144,8 @@ def compared_pixels(size: tuple[int, ...]) -> int:
 
 
 def estimate_pictures(
-    a: Picture,
-    b: Picture,
+    a: Array,
+    b: Array,
     size: tuple[int, ...],
     motion: str,
     *,
@@ -250,16 +248,16 @@ def unmoved(size: tuple[int, ...], correlation: float, why: str) -> Alignment:
     return Alignment("none", np.eye(3), correlation, correlation, 0.0, Crop(0, size[0], 0, size[1]), why)
 
 
-def comparable(frame: Frame, kind: FrameKind, pixels: int) -> Picture:
+def comparable(frame: Array, kind: FrameKind, pixels: int) -> Array:
     """A grey picture of at most about ``pixels`` pixels, H x W float32 in [0, 1], to compare frames by."""
     if frame.shape[0] * frame.shape[1] <= pixels:
         return to_grey(frame, kind)
     side = reduced_size(frame.shape, pixels)
-    reduced: Picture = np.asarray(cv2.resize(luma(frame, kind), side, interpolation=cv2.INTER_AREA))
+    reduced: Array = np.asarray(cv2.resize(luma(frame, kind), side, interpolation=cv2.INTER_AREA))
     return np.multiply(reduced, np.float32(1 / kind.unit), dtype=np.float32)
 
 
-def glance(frame: Frame, kind: FrameKind) -> Picture:
+def glance(frame: Array, kind: FrameKind) -> Array:
     """What tells which frames of a stack are alike: their scalar product is the correlation of small pictures of the two.
 
     Those are not made equally sharp, as `Alignment.confidence` is of: frames near each other in focus agree best.
@@ -278,7 +276,7 @@ def scaling(size: tuple[int, ...], reduced: tuple[int, ...]) -> Matrix:
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1.0]])
 
 
-def _pyramid(a: Picture, b: Picture, motion: str) -> Matrix | None:
+def _pyramid(a: Array, b: Array, motion: str) -> Matrix | None:
     """The motion between two pictures, from coarse to fine; None where the two do not converge."""
     levels = [(a, b)]
     while min(levels[-1][0].shape) >= 2 * _COARSEST_SIDE:
@@ -298,14 +296,14 @@ def _pyramid(a: Picture, b: Picture, motion: str) -> Matrix | None:
     return matrix
 
 
-def phase_shift(a: Picture, b: Picture) -> Matrix:
+def phase_shift(a: Array, b: Array) -> Matrix:
     """The shift between two pictures by their phases: takes a pixel of ``a`` to its place in ``b``."""
     window = cv2.createHanningWindow(a.shape[::-1], cv2.CV_32F)
     (x, y), _ = cv2.phaseCorrelate(a, b, window)
     return np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]])
 
 
-def _ecc(a: Picture, b: Picture, start: Matrix, motion: str) -> Matrix | None:
+def _ecc(a: Array, b: Array, start: Matrix, motion: str) -> Matrix | None:
     rows = 3 if motion == "homography" else 2
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, _ITERATIONS, _EPSILON)
     everywhere = np.full(a.shape, 255, np.uint8)
@@ -363,7 +361,7 @@ def valid_crop(matrix: Matrix, size: tuple[int, ...]) -> Crop | None:
     return Crop(top, bottom, left, right) if top < bottom and left < right else None
 
 
-def moved_like(frame: Frame, near: Frame, alignment: Alignment, kind: FrameKind) -> Frame:
+def moved_like(frame: Array, near: Array, alignment: Alignment, kind: FrameKind) -> Array:
     """``frame`` in the near frame's geometry; where it shows nothing, the near frame's pixels.
 
     Args:
@@ -383,7 +381,7 @@ def moved_like(frame: Frame, near: Frame, alignment: Alignment, kind: FrameKind)
     return moved
 
 
-def warped(frame: Frame, alignment: Alignment, kind: FrameKind) -> Frame:
+def warped(frame: Array, alignment: Alignment, kind: FrameKind) -> Array:
     """A new frame in the other one's geometry, its last pixels repeated where it shows nothing, in the range of ``kind``."""
     size = frame.shape[1], frame.shape[0]
     flags = INTERPOLATION | cv2.WARP_INVERSE_MAP

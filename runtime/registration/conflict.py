@@ -16,11 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.frames import Frame, FrameKind
+from ufafuse.runtime.arrays import Array, Floats
+from ufafuse.runtime.frames import FrameKind
 from ufafuse.runtime.registration.glance import glanced
 from ufafuse.runtime.registration.refine import detail_energy, share_of_near
-
-Floats = NDArray[np.float32]
 
 _PIXELS = 32_768
 _SMOOTH = 0.8  # sigma in pixels of the reduced pictures, as all below
@@ -49,7 +48,7 @@ class Conflicts:
         self._before: tuple[Floats, Any] | None = None
         self._found: Floats | None = None
 
-    def add(self, frame: Frame, covered: NDArray[np.uint8] | None = None) -> None:
+    def add(self, frame: Array, covered: NDArray[np.uint8] | None = None) -> None:
         """Take the next frame.
 
         Args:

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.frames import Frame, FrameKind, reduced_size
+from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.frames import FrameKind, reduced_size
 from ufafuse.runtime.registration.glance import halved
 
 _PIXELS = 65_536  # of the small pictures that are compared
@@ -21,7 +22,7 @@ _LIMITS = (1 / MOST_GAIN, MOST_GAIN)
 _STEADY = 1.06  # from one frame to the next: another focus under a steady light (real pairs: 1.013, stacks: 1.05)
 
 
-def gains_to(near: Frame, other: Frame, kind: FrameKind, *, pixels: int = _PIXELS) -> tuple[float, ...]:
+def gains_to(near: Array, other: Array, kind: FrameKind, *, pixels: int = _PIXELS) -> tuple[float, ...]:
     """What ``other`` is to be multiplied by, channel by channel, to match ``near``.
 
     The median of the ratios of small, blurred pictures: focus and a pixel of misalignment do not disturb it.
@@ -52,7 +53,7 @@ def _median(values: NDArray[Any]) -> float:
     return float(np.partition(values, middle)[list(middle)].mean())
 
 
-def exposure_warning(frames: Sequence[Frame], kind: FrameKind) -> str:
+def exposure_warning(frames: Sequence[Array], kind: FrameKind) -> str:
     """What to tell the user where the exposure jumps from one frame to the next; empty where it is steady."""
     small = [halved(np.ascontiguousarray(frame), _GLANCED) for frame in frames]
     gains = [_median(np.array(gains_to(before, frame, kind, pixels=_GLANCED))) for before, frame in pairwise(small)]
@@ -67,14 +68,14 @@ def exposure_words(step: float) -> str:
     return f"the exposure changes by up to {100 * (step - 1):.0f} % between frames, which leaves patches: add `match_gain`."
 
 
-def _small(frame: Frame, kind: FrameKind, pixels: int) -> NDArray[np.float32]:
+def _small(frame: Array, kind: FrameKind, pixels: int) -> NDArray[np.float32]:
     side = reduced_size(frame.shape, pixels)
     small = cv2.resize(np.ascontiguousarray(frame), side, interpolation=cv2.INTER_AREA)
     small = small.reshape(side[1], side[0], -1)[..., : 1 if kind.grey else 3].astype(np.float32) / np.float32(kind.unit)
     return np.asarray(cv2.GaussianBlur(small, (0, 0), _BLUR_SIGMA * pixels**0.5), np.float32).reshape(small.shape)
 
 
-def multiplied(frame: Frame, gains: tuple[float, ...], kind: FrameKind) -> Frame:
+def multiplied(frame: Array, gains: tuple[float, ...], kind: FrameKind) -> Array:
     """A new frame, each channel multiplied by its factor, rounded and clipped at white; alpha as it was."""
     result = np.array(frame, order="C")
     channels: NDArray[Any] = result.reshape(*frame.shape[:2], -1)

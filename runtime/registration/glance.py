@@ -13,16 +13,9 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from ufafuse.runtime.frames import Frame, FrameKind, luma, reduced_size
-from ufafuse.runtime.registration.align import (
-    Matrix,
-    Picture,
-    agreement,
-    estimate_pictures,
-    farthest_move,
-    phase_shift,
-    scaling,
-)
+from ufafuse.runtime.arrays import Array, Matrix
+from ufafuse.runtime.frames import FrameKind, luma, reduced_size
+from ufafuse.runtime.registration.align import agreement, estimate_pictures, farthest_move, phase_shift, scaling
 from ufafuse.runtime.registration.refine import Compared, first_step, without_doubt
 
 PIXELS = 65_536
@@ -37,7 +30,7 @@ _FAR = 4.0  # pixels of the picture that is glanced at: a first step beyond it m
 _LEAST_SIDE = 64
 
 
-def unaligned_by(near: Frame, other: Frame, kind: FrameKind) -> float:
+def unaligned_by(near: Array, other: Array, kind: FrameKind) -> float:
     """Pixels that the farthest corner would have to move, by a glance at small pictures; 0 where no shift is seen.
 
     Args:
@@ -59,7 +52,7 @@ def unaligned_by(near: Frame, other: Frame, kind: FrameKind) -> float:
     return found.moved if found.moved >= seen else 0.0
 
 
-def glanced(frame: Frame, kind: FrameKind, pixels: int) -> Picture:
+def glanced(frame: Array, kind: FrameKind, pixels: int) -> Array:
     """As `align.comparable`, in a third of the time: halved as often as that goes, and then reduced.
 
     Args:
@@ -72,7 +65,7 @@ def glanced(frame: Frame, kind: FrameKind, pixels: int) -> Picture:
     return np.multiply(reduced, np.float32(1 / kind.unit), dtype=np.float32)
 
 
-def halved(frame: Frame, pixels: int) -> Frame:
+def halved(frame: Array, pixels: int) -> Array:
     """A frame of half of the sides, as often as ``pixels`` of them are left; an odd row or column at the end is cut off."""
     while (frame.shape[0] // 2) * (frame.shape[1] // 2) >= pixels:
         height, width = frame.shape[0] // 2, frame.shape[1] // 2
@@ -80,7 +73,7 @@ def halved(frame: Frame, pixels: int) -> Frame:
     return frame
 
 
-def _first_guess(a: Picture, b: Picture) -> tuple[Matrix | None, Callable[[], bool]]:
+def _first_guess(a: Array, b: Array) -> tuple[Matrix | None, Callable[[], bool]]:
     """How ``b`` lies to ``a``, where that is a small motion (None: it may be a large one, or nothing tells), and a question.
 
     That is whether the two surely agree no better after any small motion.

@@ -8,14 +8,13 @@ Measured on ten made pairs with box blur, the farthest corner's error fell from 
 to 0.5 (affine); on pairs with a wide Gaussian blur from 0.3 to 0.15 (affine).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Picture = NDArray[Any]  # H x W float32
-Matrix = NDArray[np.float64]
+from ufafuse.runtime.arrays import Array, Matrix
 
 _STEPS = 8
 _ENOUGH = 0.01  # pixels: a step below it is the last
@@ -155,9 +154,9 @@ class Alike(NamedTuple):
         share: 1 where the near frame was the sharper one, 0 where the other was.
     """
 
-    near: Picture
-    other: Picture
-    share: Picture
+    near: Array
+    other: Array
+    share: Array
 
 
 class Compared:
@@ -167,12 +166,12 @@ class Compared:
     a ramp a ramp, loses little, in a tenth of the time of Lanczos's eight taps.
     """
 
-    def __init__(self, near: Picture, other: Picture) -> None:
+    def __init__(self, near: Array, other: Array) -> None:
         """Take ``near`` and ``other``, H x W float32, grey, white = 1."""
         self.shape = near.shape
         self._near, self._other = _smooth(near), _smooth(other)
         self._details = detail_energy(near), detail_energy(other)
-        self._softer_near: Picture | None = None
+        self._softer_near: Array | None = None
         self._blur_of_other = 0.0
 
     def at(self, matrix: Matrix) -> Alike:
@@ -190,7 +189,7 @@ class Compared:
         return Alike(near, softer_other + share * (other - softer_other), share)
 
 
-def _warped(picture: Picture, matrix: Matrix) -> Picture:
+def _warped(picture: Array, matrix: Matrix) -> Array:
     """The picture in the geometry that ``matrix`` comes from; its last pixels are repeated beyond its borders."""
     if np.array_equal(matrix, np.eye(3)):
         return picture
@@ -198,26 +197,26 @@ def _warped(picture: Picture, matrix: Matrix) -> Picture:
     return cv2.warpPerspective(picture, matrix, picture.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _smooth(picture: Picture) -> Picture:
+def _smooth(picture: Array) -> Array:
     return cv2.GaussianBlur(picture, (0, 0), _SMOOTH_SIGMA)
 
 
-def _blurred(picture: Picture, sigma: float) -> Picture:
+def _blurred(picture: Array, sigma: float) -> Array:
     return cv2.GaussianBlur(picture, (0, 0), sigma) if sigma else picture
 
 
-def detail_energy(picture: Picture) -> Picture:
+def detail_energy(picture: Array) -> Array:
     """How much fine detail stands around each pixel, H x W, of white squared."""
     fine = picture - cv2.GaussianBlur(picture, (0, 0), _DETAIL_SIGMA)
     return cv2.GaussianBlur(fine * fine, (0, 0), _AROUND_SIGMA) + _TINY
 
 
-def share_of_near(near: Picture, other: Picture) -> Picture:
+def share_of_near(near: Array, other: Array) -> Array:
     """1 where the near frame shows more detail, 0 where the other does."""
     return (1 + np.tanh(_STEEPNESS * np.log(near / other))) / 2
 
 
-def _blur_between(sharp: Picture, soft: Picture, weight: Picture) -> float:
+def _blur_between(sharp: Array, soft: Array, weight: Array) -> float:
     """The blur (0: none) that makes ``sharp`` most like ``soft``, by ``weight``: the first that a wider one does not better."""
     best, least = 0.0, np.inf
     for sigma in (0.0, *_BLURS):
@@ -230,7 +229,7 @@ def _blur_between(sharp: Picture, soft: Picture, weight: Picture) -> float:
     return best
 
 
-def _displacements(shape: tuple[int, ...], motion: str) -> list[tuple[Picture, Picture]]:
+def _displacements(shape: tuple[int, ...], motion: str) -> list[tuple[Array, Array]]:
     """How far each parameter moves each pixel, (x, y); all in pixels at the frame's longer sides' ends."""
     y, x = (_centred(shape)[axis] for axis in (0, 1))
     one, zero = np.ones_like(x), np.zeros_like(x)
@@ -244,13 +243,13 @@ def _displacements(shape: tuple[int, ...], motion: str) -> list[tuple[Picture, P
     return fields
 
 
-def _centred(shape: tuple[int, ...]) -> tuple[Picture, Picture]:
+def _centred(shape: tuple[int, ...]) -> tuple[Array, Array]:
     rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     scale = np.float32(2 / max(shape))
     return (rows - np.float32((shape[0] - 1) / 2)) * scale, (columns - np.float32((shape[1] - 1) / 2)) * scale
 
 
-def _equations(alike: Alike, fields: list[tuple[Picture, Picture]], *, parts: int = _PARTS) -> Equations:
+def _equations(alike: Alike, fields: list[tuple[Array, Array]], *, parts: int = _PARTS) -> Equations:
     """What determines the change of the parameters that takes the other frame to the near one."""
     a, b = alike.near, alike.other
     across, down = (cv2.Scharr(a + b, cv2.CV_32F, *order)[_SAMPLED] / np.float32(64) for order in ((1, 0), (0, 1)))

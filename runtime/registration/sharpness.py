@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.frames import Frame, FrameKind, to_grey
+from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.frames import FrameKind, to_grey
 from ufafuse.runtime.memory.tiling import grid_of_step
 
 _DETAIL_SIGMA = 2.0  # finer structure than this is detail
@@ -19,7 +20,7 @@ _NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 _QUANTILE, _OF_NORMAL = 0.2, 0.2533  # the quietest fifth of the picture; that quantile of |N(0, 1)|
 
 
-def confidence(near: Frame, other: Frame, kind: FrameKind) -> NDArray[np.float32]:
+def confidence(near: Array, other: Array, kind: FrameKind) -> NDArray[np.float32]:
     """How clearly at least one frame shows detail, pixel by pixel.
 
     Args:
@@ -40,14 +41,14 @@ def confidence(near: Frame, other: Frame, kind: FrameKind) -> NDArray[np.float32
     return result
 
 
-def _detail(window: Frame, kind: FrameKind) -> NDArray[np.float32]:
+def _detail(window: Array, kind: FrameKind) -> NDArray[np.float32]:
     """Mean square of the fine structure round each pixel."""
     grey = to_grey(window, kind)
     fine = grey - cv2.GaussianBlur(grey, (0, 0), _DETAIL_SIGMA, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(cv2.boxFilter(fine * fine, -1, (_AROUND, _AROUND), borderType=cv2.BORDER_REFLECT_101), np.float32)
 
 
-def _noise(frame: Frame, kind: FrameKind) -> float:
+def _noise(frame: Array, kind: FrameKind) -> float:
     """Standard deviation of the noise, of white = 1."""
     top, left = (max(0, (side - _SAMPLE) // 2) for side in frame.shape[:2])
     response = cv2.filter2D(to_grey(frame[top : top + _SAMPLE, left : left + _SAMPLE], kind), -1, _NOISE_KERNEL)

@@ -9,7 +9,7 @@ from typing import Any
 from ufafuse.runtime import console
 from ufafuse.runtime.serving.options import ServeOptions
 from ufafuse.runtime.signals import counted_signals
-from ufafuse.runtime.stream.service import Notifier
+from ufafuse.runtime.stream.systemd import Notifier
 
 _TICK = 0.2
 

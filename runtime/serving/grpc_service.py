@@ -18,7 +18,7 @@ from ufafuse.runtime.serving.infer import Inference, Inferred, infer
 from ufafuse.runtime.serving.models import server_metadata
 from ufafuse.runtime.serving.options import ServeOptions
 from ufafuse.runtime.serving.service import Service, status_of
-from ufafuse.runtime.serving.tensors import Tensor
+from ufafuse.runtime.serving.tensors import SentTensor
 
 # Generated code, whose names no tool sees.
 pb: Any = service_pb2
@@ -127,7 +127,7 @@ def inference_from(request: Any) -> Inference:  # noqa: ANN401 - a ModelInferReq
         raise InputError(f"{len(request.inputs)} inputs have {len(raw)} raw contents: send one for each, or none.")
     inputs = []
     for index, entry in enumerate(request.inputs):
-        tensor = Tensor(entry.name, entry.datatype, tuple(entry.shape), raw=raw[index] if raw else None)
+        tensor = SentTensor(entry.name, entry.datatype, tuple(entry.shape), raw=raw[index] if raw else None)
         if not raw:
             field = _CONTENTS.get(entry.datatype, "uint_contents")
             tensor.values = list(getattr(entry.contents, field))

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame, check_frames
+from ufafuse.runtime.frames import check_frames
 from ufafuse.runtime.serving.admission import Ticket
 from ufafuse.runtime.serving.asking import Asked, asked_from
 from ufafuse.runtime.serving.models import VERSION, Loaded
 from ufafuse.runtime.serving.pictures import Brought, Upload
 from ufafuse.runtime.serving.service import Made, Service
-from ufafuse.runtime.serving.tensors import Output, Tensor, frames_of
+from ufafuse.runtime.serving.tensors import Output, SentTensor, frames_of
 
 # Of Triton's clients, for schedulers that are not ours; `binary_data_output` is REST's.
 _PASSED_OVER = frozenset(
@@ -42,7 +43,7 @@ class Inference:
     model: str
     version: str = ""
     id: str = ""
-    inputs: list[Tensor] = field(default_factory=list)
+    inputs: list[SentTensor] = field(default_factory=list)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     wanted: list[str] = field(default_factory=list)
 
@@ -111,8 +112,8 @@ async def _all_fused(service: Service, loaded: Loaded, brought: list[Brought], u
             task.cancel()
 
 
-def _by_name(tensors: list[Tensor]) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+def _by_name(tensors: list[SentTensor]) -> dict[str, SentTensor]:
+    found: dict[str, SentTensor] = {}
     for tensor in tensors:
         if tensor.name in found:
             raise InputError(f"two inputs are called {tensor.name!r}.")
@@ -120,14 +121,14 @@ def _by_name(tensors: list[Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def _pairs(near: Tensor, far: Tensor, asked: Asked, loaded: Loaded) -> tuple[bool, list[Brought]]:
+def _pairs(near: SentTensor, far: SentTensor, asked: Asked, loaded: Loaded) -> tuple[bool, list[Brought]]:
     """Whether the tensors have an axis for pairs, and the pairs. Raises: InputError, also for what would fail when fused."""
     first, second = near.array(), far.array()
     if first.shape != second.shape or first.dtype != second.dtype:
         raise InputError(
             f"near is {near.datatype} {list(first.shape)}, far is {far.datatype} {list(second.shape)}: they have to be alike."
         )
-    pairs: list[tuple[Frame, Frame]] = list(zip(frames_of(first, "near"), frames_of(second, "far"), strict=True))
+    pairs: list[tuple[Array, Array]] = list(zip(frames_of(first, "near"), frames_of(second, "far"), strict=True))
     if len(pairs) > _MOST_PAIRS:
         raise InputError(f"{len(pairs)} pairs are in one request: send at most {_MOST_PAIRS}.")
     for pair in pairs:
@@ -151,7 +152,7 @@ async def _output(service: Service, name: str, made: list[Made], asked: Asked, *
     return Output(name, np.stack(found))
 
 
-def _as_asked(made: Made, asked: Asked) -> Frame:
+def _as_asked(made: Made, asked: Asked) -> Array:
     """The result in the colour order that was asked for: pictures are decoded as BGR."""
     fused = made.stacked.fused
     if made.brought.options.order == asked.options.order or fused.ndim == 2 or fused.shape[2] < 3:

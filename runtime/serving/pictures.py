@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame, frame_names
+from ufafuse.runtime.files import metadata_of_result
+from ufafuse.runtime.frames import frame_names
 from ufafuse.runtime.fuser import Fuser
-from ufafuse.runtime.jobs import metadata_of_result
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
 from ufafuse.runtime.pictures.decode import decode_picture
 from ufafuse.runtime.pictures.kinds import SNIFFED, kind_of
@@ -46,7 +47,7 @@ class Brought:
         names: What messages call the frames.
     """
 
-    frames: list[Frame]
+    frames: list[Array]
     options: StackOptions
     sources: list[FrameSource] = field(default_factory=list)
     told: dict[str, None] = field(default_factory=dict)
@@ -110,7 +111,7 @@ def decoded(uploads: Sequence[Upload], asked: Asked, most: int) -> Brought:
     return Brought(frames, options, list(taken), told)
 
 
-def format_for(asked: Asked, frame: Frame) -> str:
+def format_for(asked: Asked, frame: Array) -> str:
     """The format of the answer: as asked, or one that holds the frame. Raises: OutputError when the asked one does not."""
     found = asked.format or ("tif" if frame.dtype == "float32" else "png")
     check_holds(Path(f"image.{found}"), frame.shape, frame.dtype)

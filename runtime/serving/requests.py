@@ -21,7 +21,7 @@ from ufafuse.runtime.serving.service import ClientGone, Service, status_of
 _DRAIN_SECONDS = 10.0
 _GONE = 499  # nobody reads it
 
-Work = Callable[[Request, Ticket, dict[str, Any], float], Awaitable[Response]]
+Handler = Callable[[Request, Ticket, dict[str, Any], float], Awaitable[Response]]
 
 
 def error(text: str, status: int, *, retry_after: int | None = None) -> Response:
@@ -30,7 +30,7 @@ def error(text: str, status: int, *, retry_after: int | None = None) -> Response
     return JSONResponse({"error": text}, status, headers=headers)
 
 
-async def served(request: Request, protocol: str, work: Work) -> Response:
+async def served(request: Request, protocol: str, work: Handler) -> Response:
     """Answer a request that brings frames: let it in, do ``work`` within the deadline, count it.
 
     Args:

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from ufafuse.runtime.errors import InputError, UfaError
-from ufafuse.runtime.serving import plain
+from ufafuse.runtime.serving import forms
 from ufafuse.runtime.serving.admission import Refusal, Ticket
 from ufafuse.runtime.serving.guard import HEALTH, Guard
 from ufafuse.runtime.serving.infer import Inference, Inferred, infer
@@ -23,7 +23,7 @@ from ufafuse.runtime.serving.metrics import CONTENT_TYPE
 from ufafuse.runtime.serving.models import server_metadata
 from ufafuse.runtime.serving.requests import body, error, json_object, served, unless_gone
 from ufafuse.runtime.serving.service import Service, status_of
-from ufafuse.runtime.serving.tensors import Tensor
+from ufafuse.runtime.serving.tensors import SentTensor
 from ufafuse.runtime.stream.web.headers import Headers
 
 _JSON_LENGTH = "Inference-Header-Content-Length"
@@ -119,7 +119,7 @@ async def _index(request: Request) -> Response:
 
 
 async def _fuse(request: Request) -> Response:
-    return await served(request, "fuse", plain.fuse)
+    return await served(request, "fuse", forms.fuse)
 
 
 async def _infer(request: Request) -> Response:
@@ -184,11 +184,11 @@ def inference_from(values: dict[str, Any], binary: memoryview, model: str) -> In
             raise InputError("each of `inputs` needs a name, a datatype and a shape.")
         size = _mapping(entry, "parameters").get("binary_data_size")
         if size is None:
-            inputs.append(Tensor(name, datatype, tuple(shape or ()), values=entry.get("data")))
+            inputs.append(SentTensor(name, datatype, tuple(shape or ()), values=entry.get("data")))
             continue
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(binary) - at:
             raise InputError(f"{name} is to have {size} bytes, {len(binary) - at} are left.")
-        inputs.append(Tensor(name, datatype, tuple(shape or ()), raw=binary[at : at + size]))
+        inputs.append(SentTensor(name, datatype, tuple(shape or ()), raw=binary[at : at + size]))
         at += size
     if at != len(binary):
         raise InputError(f"{len(binary) - at} bytes behind the JSON belong to no input.")

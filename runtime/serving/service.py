@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError, OutputError, UfaError
-from ufafuse.runtime.jobs import details_of
+from ufafuse.runtime.files import details_of
 from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.serving.admission import Admission, Refusal, Ticket
 from ufafuse.runtime.serving.asking import Asked

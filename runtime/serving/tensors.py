@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame
 
 DTYPES: dict[str, np.dtype[Any]] = {"UINT8": np.dtype(np.uint8), "UINT16": np.dtype("<u2"), "FP32": np.dtype("<f4")}
 _NAMES = {np.dtype(np.uint8): "UINT8", np.dtype(np.uint16): "UINT16", np.dtype(np.float32): "FP32"}
@@ -21,7 +21,7 @@ _MOST_AXES = 4
 
 
 @dataclass
-class Tensor:
+class SentTensor:
     """A tensor as a client sent it.
 
     Args:
@@ -107,7 +107,7 @@ def _of_lengths(raw: bytes | memoryview, name: str) -> list[bytes]:
     return found
 
 
-def frames_of(array: NDArray[Any], name: str) -> list[Frame]:
+def frames_of(array: NDArray[Any], name: str) -> list[Array]:
     """The frames of a tensor: N x H x W x C is N of them; H x W and H x W x C are one. Raises: InputError."""
     if array.ndim == 4:
         return list(array)

@@ -8,9 +8,9 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.batch import fuse_batch
 from ufafuse.runtime.errors import UfaError
-from ufafuse.runtime.frames import Frame
 from ufafuse.runtime.fuser import Fusion
 from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.registration.align import Crop
@@ -48,7 +48,7 @@ class Job:
     """
 
     loaded: Loaded
-    frames: list[Frame]
+    frames: list[Array]
     names: list[str]
     options: StackOptions
     until: float

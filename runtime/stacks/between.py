@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from ufafuse.runtime.arrays import Floats
+
 Halves = NDArray[np.float16]
 
 _SCALES = (1.0, 3.0)  # pixels: sigma of the blur before the second derivative

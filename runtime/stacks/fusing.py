@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.bayer import demosaiced
+from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame, FrameKind, check_frames, pack, to_grey, white_level
+from ufafuse.runtime.frames import FrameKind, check_frames, pack, to_grey, white_level
 from ufafuse.runtime.levels import white_of_mosaics
+from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.memory.budget import MB, PLANNED_SHARE
 from ufafuse.runtime.memory.tiled import layout_for
 from ufafuse.runtime.memory.tiling import Grid, round_up
@@ -39,18 +42,16 @@ from ufafuse.runtime.stacks.registering import Chain, joint_crop
 if TYPE_CHECKING:
     from ufafuse.runtime.fuser import Fuser
 
-OnStep = Callable[[int, int], None]
 
 _FRAME_COPIES = 4  # a frame as it is read, moved, looked at one ahead, and as floats of strips
 _SHARE_FOR_FRAMES = 0.5  # of the memory that the system has left, that frames may be kept in without a budget
+_SHARE_FOR_FEATURES = 0.3  # of that memory, beside the frames, that features may be kept in between the passes
 _BYTES_ASIDE = 48  # of each pixel: the results that wait while the network makes the next ones
 _SHARE_ASIDE = 0.1  # of the memory that the system has left
 _BRIGHTNESS_STEP = 1.04  # from here on a change of exposure between frames is told
 
 
-def fuse_sources(
-    fuser: Fuser, sources: Sequence[FrameSource], options: StackOptions, on_step: OnStep = lambda _done, _total: None
-) -> Stacked:
+def fuse_sources(fuser: Fuser, sources: Sequence[FrameSource], options: StackOptions, on_step: OnCount = ignored) -> Stacked:
     """Fuse a stack whose frames are read when they are needed.
 
     Args:
@@ -109,7 +110,7 @@ def _prepared(fuser: Fuser, sources: list[FrameSource], options: StackOptions) -
     if options.bayer is not None and white is None:
         white = white_of_mosaics([source.read() for source in sources[:: max(1, len(sources) // 4)]], None)
 
-    def load(source: FrameSource) -> Frame:
+    def load(source: FrameSource) -> Array:
         frame = source.read()
         if options.bayer is not None:
             frame = demosaiced(frame, options.bayer, order=options.order, white=white, name=source.name)
@@ -158,13 +159,13 @@ def _state_bytes(fuser: Fuser, size: tuple[int, int], kind: FrameKind, frame_byt
 class _Fusion:
     """One stack on its way."""
 
-    def __init__(self, fuser: Fuser, stack: Prepared, options: StackOptions, on_step: OnStep) -> None:
+    def __init__(self, fuser: Fuser, stack: Prepared, options: StackOptions, on_step: OnCount) -> None:
         self._fuser, self._stack, self._options, self._on_step = fuser, stack, options, on_step
         self._steps = 2 * len(stack.sources)
         self._done = 0
         self._ms = 0.0
         self._brightness: dict[int, float] = {}
-        self._reference: Frame | None = None
+        self._reference: Array | None = None
         self._moved = 0.0
         self._before: Seen | None = None
         self._conflicts = Conflicts(stack.size, stack.kind, mapped=options.want_conflicts)
@@ -178,25 +179,44 @@ class _Fusion:
         state = _state_bytes(self._fuser, size, stack.kind, frame_bytes, self._options)
         if isinstance(stack, Held):
             state += frame_bytes * len(stack.sources)
+        room = self._room_for_features(state)
+        if self._fuser.memory_limit is not None:
+            state += room
         with self._fuser.planned_stack(size, state, _StackTrials(self._fuser, stack.kind)) as grid:
             model = self._fuser.stack_model()
-            return self._with_network(model, grid or model.whole(size))
+            return self._with_network(model, grid or model.whole(size), room)
 
-    def _with_network(self, model: StackModel, grid: Grid) -> Stacked:
+    def _room_for_features(self, state: float) -> float:
+        """Bytes that features may be kept in between the passes; with a bound of the memory those of all frames, or none."""
+        stack, limit = self._stack, self._fuser.memory_limit
+        if not isinstance(stack, Held):
+            return 0.0
+        if limit is None:
+            return _SHARE_FOR_FEATURES * available_bytes()
+        stride = self._fuser.stack_model().stride
+        pixels = round_up(stack.size[0], stride) * round_up(stack.size[1], stride)
+        whole = self._fuser.stack_model().feature_bytes_per_pixel * pixels * len(stack.sources)
+        return whole if 2 * (state + whole) < limit * PLANNED_SHARE - resident_bytes() else 0.0
+
+    def _with_network(self, model: StackModel, grid: Grid, room: float) -> Stacked:
         stack, size, options = self._stack, self._stack.size, self._options
         with ThreadPoolExecutor(1) as pool:
-            # Compiled beside reading, and before the sums take their memory.
-            engines = pool.submit(model.prepare, grid.window, stack.kind)
+            # Compiled beside all that comes before they are needed; with a bound of the memory before the sums take theirs.
+            engines = {role: pool.submit(model.prepare, role, grid.window, stack.kind) for role in STACK_ROLES}
             stack.begin()
-            engines.result()
-        gathering = Gathering(model, stack.kind, grid)
-        with self._aside(grid) as aside:
-            for seen in stack.first_pass():
-                self._look_at(seen)
-                self._timed(lambda seen=seen: gathering.add(seen.frame, seen.covered, aside.do))  # type: ignore[misc]
-                self._step()
-        gathering.finish()
-        self._check_enough()
+            if self._fuser.memory_limit is not None:
+                wait(engines.values())
+            gathering = Gathering(model, stack.kind, grid, room=room)
+            with self._aside(grid) as aside:
+                for seen in stack.first_pass():
+                    self._look_at(seen)
+                    engines["encode"].result()
+                    self._timed(lambda seen=seen: gathering.add(seen.index, seen.frame, seen.covered, aside.do))  # type: ignore[misc]
+                    self._step()
+            self._check_enough()
+            for engine in engines.values():
+                engine.result()
+            self._timed(gathering.finish)
         sums = OctaveSums(size, stack.kind, model.octaves, stride=model.stride, threads=self._fuser.threads)
         peaks = ScorePeaks(size) if options.want_height or options.want_map else None
         scores = np.empty(size, np.float32) if peaks is not None else None
@@ -287,7 +307,7 @@ class _Fusion:
         if len(self._stack.numbers) < 2:
             raise InputError("no two of the frames can be registered to each other: they do not show one scene.")
 
-    def _result(self, fused: Frame) -> Stacked:
+    def _result(self, fused: Array) -> Stacked:
         stack = self._stack
         others = [index for index in stack.numbers if index != stack.reference]
         moves = [stack.moves[index].alignment for index in others]
@@ -319,9 +339,9 @@ class _Fusion:
 def _merge(seen: Seen, gathering: Gathering, sums: OctaveSums, scores: NDArray[np.float32] | None, aside: Aside) -> None:
     """Score a frame, and add it to the sums; `scores` takes its weights in the middle octave, which heights are found by."""
     aside.do(partial(sums.begin, seen.frame, seen.covered))
-    for area, weights in gathering.weights(seen.frame):
+    for area, weights in gathering.weights(seen.index, seen.frame):
         if scores is not None:
-            scores[area] = weights[min(1, len(weights) - 1)]
+            scores[area] = weights[..., min(1, weights.shape[2] - 1)]
         aside.do(partial(sums.add, area, weights))
 
 
@@ -355,14 +375,13 @@ class _StackTrials:
     def whole(self, side: int) -> None:
         model = self._fuser.stack_model()
         frame = np.zeros((side, side, self._kind.channels) if self._kind.channels else (side, side), self._kind.dtype)
-        padded = round_up(side, model.stride)
+        gathered, told = model.between((side, side))
         model.encode.infer({"frame": pack(frame, self._kind, layout_for(model.encode, self._kind))})
-        inputs: dict[str, Any] = {"frame": pack(frame, self._kind, layout_for(model.score, self._kind))}
-        inputs["mean"] = np.zeros((1, 3, side, side), np.float32)
-        inputs["count"] = np.ones((1, 1, side, side), np.float32)
-        for scale, (width, stride) in enumerate(zip(model.widths, model.strides, strict=True)):
-            inputs[f"gathered_{scale}"] = np.zeros((1, 2 * width, padded // stride, padded // stride), np.float32)
-        model.score.infer(inputs)
+        model.common.infer({name: np.zeros(shape, np.float32) for name, shape in gathered.items()})
+        given = {"frame": pack(frame, self._kind, layout_for(model.score, self._kind))}
+        model.score.infer({**given, **{name: np.zeros(shape, np.float32) for name, shape in told.items()}})
+        for session in (model.encode, model.common, model.score):
+            session.release()  # no window has this size
 
     def tiled(self, side: int) -> None:
         self.whole(side)

@@ -12,9 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Floats
 from ufafuse.runtime.stacks.between import EnergyPeaks
-
-Floats = NDArray[np.float32]
 
 _SMOOTHING = 2.0  # pixels: a score is noisier than the surface is rough
 _SURE = 12.0  # by how much the best frame's score stands above the average one's, where it is surely the sharp one

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.frames import Frame, FrameKind, luma
+from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.frames import FrameKind, luma
 
 FEWEST_FRAMES = 3
 _STICKS_OUT = 0.08  # of white, above (or below) each of its eight neighbours
@@ -24,7 +25,7 @@ def looked_at(count: int) -> list[int]:
     return sorted({0, count // 4, count // 2, 3 * count // 4, count - 1}) if count >= FEWEST_FRAMES else []
 
 
-def find_hot_pixels(frames: Sequence[Frame], kind: FrameKind) -> NDArray[np.intp]:
+def find_hot_pixels(frames: Sequence[Array], kind: FrameKind) -> NDArray[np.intp]:
     """The pixels that stick out of their surroundings in each frame.
 
     Args:
@@ -50,7 +51,7 @@ def find_hot_pixels(frames: Sequence[Frame], kind: FrameKind) -> NDArray[np.intp
     return np.argwhere(hot)
 
 
-def without_hot_pixels(frame: Frame, pixels: NDArray[np.intp]) -> Frame:
+def without_hot_pixels(frame: Array, pixels: NDArray[np.intp]) -> Array:
     """A copy of ``frame`` (H x W [x C]) whose pixels N x 2 are the medians of their eight neighbours; itself where N is 0."""
     if not len(pixels):
         return frame

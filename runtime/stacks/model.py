@@ -1,8 +1,10 @@
-"""A gathering network's two graphs, and what is kept of the frames between the first pass over them and the second.
+"""A gathering network's three graphs, and what is kept of the frames between the first pass over them and the second.
 
 ``X.encode.onnx`` gives one frame's features and how much attention each deserves; their weighed mean and maximum over all
-frames is gathered. ``X.score.onnx`` compares one frame with what was gathered, and gives its weight in every octave at every
-pixel. Both run on windows of a frame where the memory asks for it; the results are those of the whole frame.
+frames is gathered. ``X.common.onnx`` brings that, once, into the form that frames are compared with. ``X.score.onnx``
+compares one frame's features with it, and gives the frame's weight in every octave at every pixel. All run on windows of a
+frame where the memory asks for it; the results are those of the whole frame. Where there is room, features are kept between
+the passes; elsewhere a frame is encoded again.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import BackendError, ModelError
-from ufafuse.runtime.frames import Frame, FrameKind, pack
+from ufafuse.runtime.frames import FrameKind, pack
+from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.memory.tiled import check_same_weights, layout_for
 from ufafuse.runtime.memory.tiling import Grid, grid_of_step, round_up
 from ufafuse.runtime.session import Session, SessionOptions, open_session
@@ -29,26 +33,28 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
+Shape = tuple[int, ...]
+
 _HALF_MOST = 60_000.0  # half precision ends at 65,504
 
 
-def stack_paths(model: Path) -> tuple[Path, Path]:
-    """Where the graphs for stacks of ``X.onnx`` lie: ``X.encode.onnx`` and ``X.score.onnx``, or ``.engine``."""
-    return tuple(model.with_name(f"{model.stem}.{role}{model.suffix}") for role in ("encode", "score"))  # type: ignore[return-value]
+def stack_paths(model: Path) -> list[Path]:
+    """Where the graphs for stacks of ``X.onnx`` (``.engine``) lie: ``X.encode.onnx``, ``X.common.onnx``, ``X.score.onnx``."""
+    return [model.with_name(f"{model.stem}.{role}{model.suffix}") for role in STACK_ROLES]
 
 
 class StackModel:
     """A gathering network's graphs for any number of frames.
 
     Args:
-        encode, score: The two graphs.
+        encode, common, score: The three graphs.
 
     Raises:
         ModelError: A manifest says too little about the network's reach and scales.
     """
 
-    def __init__(self, encode: Session, score: Session) -> None:
-        self.encode, self.score = encode, score
+    def __init__(self, encode: Session, common: Session, score: Session) -> None:
+        self.encode, self.common, self.score = encode, common, score
         try:
             extra = score.manifest.extra
             self.stride = int(extra["stride"])
@@ -61,7 +67,7 @@ class StackModel:
 
     @classmethod
     def beside(cls, model: Path, session: Session, *, backend: str, options: SessionOptions) -> StackModel:
-        """Open the two graphs of ``model``.
+        """Open the graphs of ``model``.
 
         Args:
             model: The file of the network's graph for pairs.
@@ -77,7 +83,7 @@ class StackModel:
         if missing := [path.name for path in paths if not path.is_file()]:
             build = " and `ufa build` on each" if model.suffix == ".engine" else ""
             raise ModelError(
-                f"a stack needs {' and '.join(missing)} beside {model}: run `ufa export`{build}, or choose another `model`."
+                f"a stack needs {', '.join(missing)} beside {model}: run `ufa export`{build}, or choose another `model`."
             )
         for path in paths:
             check_same_weights(path, read_manifest(path), model, session.manifest)
@@ -87,18 +93,34 @@ class StackModel:
             opened.pop_all()
         return made
 
-    def prepare(self, size: tuple[int, int], kind: FrameKind) -> None:
-        """Make both engines ready for windows of this (height, width). Raises: BackendError."""
-        height, width = (round_up(side, self.stride) for side in size)
-        for session, more in ((self.encode, False), (self.score, True)):
+    def prepare(self, role: str, size: tuple[int, int], kind: FrameKind) -> None:
+        """Make the engine of a graph ready for windows of this (height, width). Raises: BackendError."""
+        gathered, told = self.between(size)
+        session = {"encode": self.encode, "common": self.common, "score": self.score}[role]
+        shapes: dict[str, Shape] = {"encode": {}, "common": gathered, "score": told}[role]
+        inputs = {name: (shape, "float32") for name, shape in shapes.items()}
+        if role != "common":
             layout = layout_for(session, kind)
             frame = (1, *size, 3) if layout == "uint8" else (1, 3, *size)
-            inputs = {"frame": (frame, "float32" if layout == "float" else "uint8")}
-            if more:
-                inputs |= {"mean": ((1, 3, *size), "float32"), "count": ((1, 1, *size), "float32")}
-                for scale, (channels, stride) in enumerate(zip(self.widths, self.strides, strict=True)):
-                    inputs[f"gathered_{scale}"] = ((1, 2 * channels, height // stride, width // stride), "float32")
-            session.prepare_inputs(inputs)
+            inputs["frame"] = (frame, "float32" if layout == "float" else "uint8")
+        session.prepare_inputs(inputs)
+
+    def between(self, size: tuple[int, int]) -> tuple[dict[str, Shape], dict[str, Shape]]:
+        """The shapes of what the graph between the passes takes, and of what a frame is scored beside; all float32."""
+        height, width = (round_up(side, self.stride) for side in size)
+        planes: dict[str, Shape] = {"mean": (1, 3, *size), "count": (1, 1, *size)}
+        gathered, told = dict(planes), dict(planes)
+        told["stands_out"] = (1, height // self.strides[0], width // self.strides[0], self.strides[0] ** 2)
+        for scale, (channels, stride) in enumerate(zip(self.widths, self.strides, strict=True)):
+            cells = height // stride, width // stride
+            gathered |= {f"{what}_{scale}": (1, *cells, channels) for what in ("average", "greatest")}
+            told |= {f"{what}_{scale}": (1, *cells, channels) for what in ("features", "common")}
+        return gathered, told
+
+    @property
+    def feature_bytes_per_pixel(self) -> float:
+        """What one frame's features take for each of its pixels, in bytes."""
+        return 4.0 * sum(width / stride**2 for width, stride in zip(self.widths, self.strides, strict=True))
 
     def whole(self, size: tuple[int, int]) -> Grid:
         """One window, the frame itself."""
@@ -106,7 +128,7 @@ class StackModel:
 
     def close(self) -> None:
         """Free the engines; may be called twice."""
-        for session in (self.encode, self.score):
+        for session in (self.encode, self.common, self.score):
             session.close()
 
 
@@ -117,42 +139,47 @@ class Gathering:
         model: The network.
         kind: What the frames are.
         grid: The windows in which frames are seen.
+        room: Bytes that frames' features may be kept in until the second pass; of frames seen in several windows none are.
     """
 
-    def __init__(self, model: StackModel, kind: FrameKind, grid: Grid) -> None:
+    def __init__(self, model: StackModel, kind: FrameKind, grid: Grid, *, room: float = 0.0) -> None:
         self._model, self._kind, self._grid = model, kind, grid
+        each = model.feature_bytes_per_pixel * round_up(grid.size[0], model.stride) * round_up(grid.size[1], model.stride)
+        self._most_kept = int(room / each) if len(grid) == 1 else 0
+        self._kept: dict[int, dict[str, NDArray[Any]]] = {}
         self._padded = round_up(grid.size[0], model.stride), round_up(grid.size[1], model.stride)
         sizes = [(self._padded[0] // stride, self._padded[1] // stride) for stride in model.strides]
-        # Of each scale the weighed sum (later the mean) of the features, then their maximum: as the score graph takes them.
-        self._gathered: list[NDArray[Any]] = []
-        for width, size in zip(model.widths, sizes, strict=True):
-            self._gathered.append(np.zeros((1, 2 * width, *size), np.float32))
-        for gathered, width in zip(self._gathered, model.widths, strict=True):
-            gathered[:, width:] = -np.inf
-        self._attention = [np.zeros((1, 1, *size), np.float32) for size in sizes]
+        # Of each scale the weighed sum (later the mean) of the features, their maximum, and the sum of the weights.
+        shapes = [(*size, width) for width, size in zip(model.widths, sizes, strict=True)]
+        self._weighed: list[NDArray[Any]] = [np.zeros(shape, np.float32) for shape in shapes]
+        self._greatest: list[NDArray[Any]] = [np.full(shape, -np.inf, np.float32) for shape in shapes]
+        self._attention = [np.zeros((*size, 1), np.float32) for size in sizes]
         self._light = np.zeros((*grid.size, 1 if kind.grey else 3), np.float32)
         self._mean: NDArray[Any] = self._light
         self._everywhere = 0  # frames that cover all
         self._here: NDArray[np.uint16] | None = None  # how many of the others cover each pixel
-        self._whole: dict[str, NDArray[Any]] | None = None
+        self._common: list[NDArray[Any]] = []  # a scale each, then what stands out
+        self._whole: dict[str, NDArray[Any]] = {}  # what a frame is scored beside, where that is one window
         self._finished = False
 
     @staticmethod
     def bytes_per_pixel(model: StackModel) -> tuple[float, float]:
         """What an object of this class takes for each pixel of a frame, in bytes: in the first pass and in the second."""
-        features = sum(2 * width / stride**2 for width, stride in zip(model.widths, model.strides, strict=True))
+        features = sum(width / stride**2 for width, stride in zip(model.widths, model.strides, strict=True))
         attention = sum(1 / stride**2 for stride in model.strides)
-        return 4.0 * (features + attention + 3) + 2, 2.0 * (features + 4)
+        return 4.0 * (2 * features + attention + 3) + 2, 2.0 * (features + 2 + 4)
 
     def add(
         self,
-        frame: Frame,
+        number: int,
+        frame: Array,
         covered: NDArray[np.uint8] | None,
         do: Callable[[Callable[[], None]], None] = lambda work: work(),
     ) -> None:
         """Gather one frame's features.
 
         Args:
+            number: The frame's own.
             frame: H x W [x 1, 3 or 4].
             covered: H x W: 0 where the frame shows nothing; None: it shows something everywhere.
             do: What is left when the network has run is given to it, and done in that order before `finish`.
@@ -161,10 +188,11 @@ class Gathering:
             BackendError: The engine failed.
         """
         assert not self._finished
-        layout = layout_for(self._model.encode, self._kind)
         masks = None if covered is None else self._masks(covered)
         for tile in self._grid:
-            outputs = self._model.encode.infer({"frame": pack(frame[tile.window], self._kind, layout)})
+            outputs = self._model.encode.infer(self._given(self._model.encode, frame[tile.window]))
+            if len(self._kept) < self._most_kept:
+                self._kept[number] = _features_of(outputs)
             do(partial(self._gather_scales, tile, outputs, masks))
         do(partial(self._add_light, frame, covered))
 
@@ -174,17 +202,16 @@ class Gathering:
 
     def _gather(self, scale: int, stride: int, tile: Any, outputs: dict[str, Any], mask: Floats | None) -> None:  # noqa: ANN401 - a Tile
         (rows, columns), (inner_rows, inner_columns) = (self._cells(area, stride) for area in (tile.core, tile.inner))
-        features = outputs[f"features_{scale}"][0][:, inner_rows, inner_columns]
-        attention = outputs[f"attention_{scale}"][0][:, inner_rows, inner_columns]
-        width, gathered = self._model.widths[scale], self._gathered[scale][0]
-        weighed, greatest = gathered[:width, rows, columns], gathered[width:, rows, columns]
+        features = outputs[f"features_{scale}"][0][inner_rows, inner_columns]
+        attention = outputs[f"attention_{scale}"][0][0, inner_rows, inner_columns, None]
+        weighed, greatest = self._weighed[scale][rows, columns], self._greatest[scale][rows, columns]
         if mask is not None:
-            shown = mask[rows, columns]
+            shown = mask[rows, columns, None]
             attention = attention * shown
             np.maximum(greatest, features * shown, out=greatest)
         else:
             np.maximum(greatest, features, out=greatest)
-        self._attention[scale][0][:, rows, columns] += attention
+        self._attention[scale][rows, columns] += attention
         weighed += features * attention
 
     def _cells(self, area: tuple[slice, slice], stride: int) -> tuple[slice, slice]:
@@ -199,7 +226,7 @@ class Gathering:
         sizes = [(self._padded[1] // stride, self._padded[0] // stride) for stride in self._model.strides]
         return [np.asarray(cv2.resize(padded, size, interpolation=cv2.INTER_AREA), np.float32) for size in sizes]
 
-    def _add_light(self, frame: Frame, covered: NDArray[np.uint8] | None) -> None:
+    def _add_light(self, frame: Array, covered: NDArray[np.uint8] | None) -> None:
         """Add to the sum of all frames, in the frames' own levels and layout."""
         picture = frame.reshape(*self._grid.size, -1)[..., : self._light.shape[2]]
         mask = None if covered is None else covered
@@ -211,58 +238,109 @@ class Gathering:
             self._here += covered
 
     def finish(self) -> None:
-        """Turn sums into means, in half precision: after the last frame of the first pass."""
-        for scale, width in enumerate(self._model.widths):
-            gathered = self._gathered[scale]
-            gathered[:, :width] /= np.maximum(self._attention[scale], 1e-12)
-            np.clip(gathered, -_HALF_MOST, _HALF_MOST, out=gathered)
-            self._gathered[scale] = gathered.astype(np.float16)
+        """Turn sums into means, and bring them into the form that frames are compared with: after the first pass's last frame.
+
+        Raises:
+            BackendError: The engine failed.
+        """
+        for scale, weighed in enumerate(self._weighed):
+            np.divide(weighed, np.maximum(self._attention[scale], 1e-12), out=weighed)
+            if len(self._grid) > 1:  # or what comes of it would stand beside it in full
+                self._weighed[scale], self._greatest[scale] = _halved(weighed), _halved(self._greatest[scale])
         if self._here is not None:
             count = np.maximum(self._here + np.float32(self._everywhere), 1)
             self._light /= count[..., None]
         else:
             self._light /= np.float32(max(1, self._everywhere))
-        self._mean = self._light.astype(np.float16 if self._kind.dtype == np.uint8 else np.float32)
+        half = len(self._grid) > 1 and self._kind.dtype == np.uint8
+        self._mean = self._light.astype(np.float16) if half else self._light
         self._light = np.empty((0, 0, 0), np.float32)
         self._attention.clear()
+        self._run_between()
+        self._model.common.release()
+        if self._kept:
+            self._model.encode.release()
+        self._weighed.clear()
+        self._greatest.clear()
         self._finished = True
 
-    def weights(self, frame: Frame) -> Iterator[tuple[tuple[slice, slice], Floats]]:
+    def _run_between(self) -> None:
+        """Run the graph between the passes."""
+        scales = range(len(self._model.strides))
+        names = [*(f"common_{scale}" for scale in scales), "stands_out"]
+        strides = [*self._model.strides, self._model.strides[0]]
+        for tile in self._grid:
+            planes = self._planes_of(tile.window)
+            given = dict(planes)
+            for scale, stride in enumerate(self._model.strides):
+                cells = self._cells(tile.window, stride)
+                for what, kept in (("average", self._weighed), ("greatest", self._greatest)):
+                    given[f"{what}_{scale}"] = np.ascontiguousarray(kept[scale][cells], np.float32)[None]
+            found = self._model.common.infer(given)
+            if len(self._grid) == 1:
+                self._whole, self._mean = {**planes, **found}, np.empty((0, 0, 0), np.float32)
+                break
+            if not self._common:
+                shapes = self._model.between(self._grid.size)[1]
+                self._common = [np.empty(shapes[name], np.float16) for name in names[:-1]]
+                self._common.append(np.empty(shapes[names[-1]], np.float32))
+            for stored, name, stride in zip(self._common, names, strides, strict=True):
+                core, inner = self._cells(tile.core, stride), self._cells(tile.inner, stride)
+                part = found[name][(slice(None), *inner)]
+                stored[(slice(None), *core)] = part if stored.dtype == np.float32 else _halved(part)
+
+    def weights(self, number: int, frame: Array) -> Iterator[tuple[tuple[slice, slice], Floats]]:
         """Score one frame in the second pass, window by window.
 
         Args:
-            frame: As `add`.
+            number, frame: As `add`.
 
         Yields:
-            Rows and columns of the frame, and its weights there, octaves x h x w float32, above 0.
+            Rows and columns of the frame, and its weights there, h x w x octaves float32, above 0.
 
         Raises:
             BackendError: The engine failed.
         """
         assert self._finished
-        layout = layout_for(self._model.score, self._kind)
         for tile in self._grid:
-            common = self._common_of(tile.window) if len(self._grid) > 1 else self._whole
-            if common is None:
-                common = self._whole = self._common_of(tile.window)  # the same for every frame
-            inputs = {"frame": pack(frame[tile.window], self._kind, layout), **common}
-            weights = self._model.score.infer(inputs)["weights"][0]
+            told = self._whole or self._told_of(tile.window)
+            features = self._kept.pop(number, None)
+            if features is None:
+                features = _features_of(self._model.encode.infer(self._given(self._model.encode, frame[tile.window])))
+            given = self._given(self._model.score, frame[tile.window])
+            weights = self._model.score.infer({**given, **told, **features})["weights"][0]
             if not np.isfinite(weights.sum()):  # sums of exponentials that float32 holds
                 raise BackendError(
                     f"{self._model.score.backend} computed weights that are no numbers: choose another precision."
                 )
-            yield tile.core, weights[(slice(None), *tile.inner)]
+            yield tile.core, weights[tile.inner]
 
-    def _common_of(self, window: tuple[slice, slice]) -> dict[str, NDArray[Any]]:
-        """What the score graph is given beside a window of a frame, float32."""
+    def _given(self, session: Session, frame: Array) -> dict[str, NDArray[Any]]:
+        return {"frame": pack(frame, self._kind, layout_for(session, self._kind))}
+
+    def _told_of(self, window: tuple[slice, slice]) -> dict[str, NDArray[Any]]:
+        """What a window of a frame is scored beside, float32."""
+        told, strides = self._planes_of(window), self._model.strides
+        for scale, stride in enumerate(strides):
+            told[f"common_{scale}"] = self._common[scale][(slice(None), *self._cells(window, stride))]
+        told["stands_out"] = self._common[-1][(slice(None), *self._cells(window, strides[0]))]
+        return {name: each.astype(np.float32, order="C") for name, each in told.items()}
+
+    def _planes_of(self, window: tuple[slice, slice]) -> dict[str, NDArray[Any]]:
+        """The frames' mean, and how many frames cover each pixel, float32."""
         rows, columns = window
-        mean = self._mean[rows, columns].astype(np.float32)
-        inputs = {"mean": pack(mean, replace(self._kind, dtype=np.dtype(np.float32), channels=mean.shape[2]), "float")}
+        mean = self._mean[rows, columns].astype(np.float32, copy=False)
+        planes = {"mean": pack(mean, replace(self._kind, dtype=np.dtype(np.float32), channels=mean.shape[2]), "float")}
         if self._here is None:
-            inputs["count"] = np.full((1, 1, *mean.shape[:2]), max(1, self._everywhere), np.float32)
+            planes["count"] = np.full((1, 1, *mean.shape[:2]), max(1, self._everywhere), np.float32)
         else:
-            inputs["count"] = np.maximum(self._here[rows, columns] + np.float32(self._everywhere), 1)[None, None]
-        for scale, stride in enumerate(self._model.strides):
-            down, right = self._cells(window, stride)
-            inputs[f"gathered_{scale}"] = self._gathered[scale][:, :, down, right].astype(np.float32, order="C")
-        return inputs
+            planes["count"] = np.maximum(self._here[rows, columns] + np.float32(self._everywhere), 1)[None, None]
+        return planes
+
+
+def _features_of(outputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name: value for name, value in outputs.items() if name.startswith("features")}
+
+
+def _halved(values: NDArray[Any]) -> NDArray[np.float16]:
+    return np.clip(values, -_HALF_MOST, _HALF_MOST).astype(np.float16)

@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.frames import Frame, FrameKind
+from ufafuse.runtime.arrays import Array, Floats
+from ufafuse.runtime.frames import FrameKind
 from ufafuse.runtime.memory.tiling import round_up
 
-Floats = NDArray[np.float32]
 Area = tuple[slice, slice]
 
 _STRIP_PIXELS = 65_536  # of a strip: its float arrays stay in the cache
@@ -50,7 +50,7 @@ class OctaveSums:
         channels = 1 if kind.grey else 3
         return 4.0 * (len(octaves) + 1) * (channels + 1) + 2 * channels * kind.dtype.itemsize
 
-    def begin(self, frame: Frame, covered: NDArray[np.uint8] | None) -> None:
+    def begin(self, frame: Array, covered: NDArray[np.uint8] | None) -> None:
         """Take the next frame; its weights follow, window by window.
 
         Args:
@@ -66,27 +66,27 @@ class OctaveSums:
 
         Args:
             area: Its rows and columns, which begin at multiples of the largest octave's size.
-            weights: bands x h x w, above 0; changed.
+            weights: h x w x bands, above 0.
         """
 
         def add_strip(strip: slice) -> None:
             rows = slice(area[0].start + strip.start, area[0].start + strip.stop)
-            self._add_strip((rows, area[1]), weights[:, strip])
+            self._add_strip((rows, area[1]), cv2.split(weights[strip]))
 
         with ThreadPoolExecutor(self._threads) as pool:
-            list(pool.map(add_strip, _strips((weights.shape[1], weights.shape[2]), self._octaves[-1])))
+            list(pool.map(add_strip, _strips((weights.shape[0], weights.shape[1]), self._octaves[-1])))
 
-    def _add_strip(self, area: Area, weights: Floats) -> None:
+    def _add_strip(self, area: Area, weights: Sequence[Any]) -> None:
         picture, covered = self._picture[area], None if self._covered is None else self._covered[area]
         self._widen(area, picture, covered)
-        if covered is not None:
-            weights *= covered
         for band, weight in enumerate(weights):
+            if covered is not None:
+                np.multiply(weight, covered, out=weight)
             self._weight[band][area] += weight
         bases = [np.ascontiguousarray(picture, np.float32)]
         bases += [_enlarged(small, size, area) for small, size in zip(self._small, self._octaves, strict=True)]
         planes: list[Sequence[Any]] = [cv2.split(base) if self._channels > 1 else [base[..., 0]] for base in bases]
-        product = np.empty(weights.shape[1:], np.float32)
+        product = np.empty(weights[0].shape, np.float32)
         for band in range(len(weights)):
             for channel in range(self._channels):
                 np.copyto(product, planes[band][channel])
@@ -95,7 +95,7 @@ class OctaveSums:
                 product *= weights[band]
                 self._light[band, channel][area] += product
 
-    def _widen(self, area: Area, picture: Frame, covered: NDArray[np.uint8] | None) -> None:
+    def _widen(self, area: Area, picture: Array, covered: NDArray[np.uint8] | None) -> None:
         """Take what a frame shows into the range of what was seen."""
         low, high = self._low[area], self._high[area]
         if covered is None:
@@ -106,7 +106,7 @@ class OctaveSums:
         np.minimum(low, picture, out=low, where=shown)
         np.maximum(high, picture, out=high, where=shown)
 
-    def fused(self, reference: Frame) -> Frame:
+    def fused(self, reference: Array) -> Array:
         """The weighed mean: like ``reference``, whose pixels stand where no frame shows anything, and whose alpha is kept.
 
         Pixels that some frame shows are opaque. Rounded and clipped to the levels of the kind.
@@ -134,7 +134,7 @@ def _strips(size: tuple[int, int], multiple: int) -> Iterator[slice]:
     return (slice(top, min(top + rows, size[0])) for top in range(0, size[0], rows))
 
 
-def _reduced(picture: Frame, octaves: Sequence[int], stride: int) -> list[Floats]:
+def _reduced(picture: Array, octaves: Sequence[int], stride: int) -> list[Floats]:
     """The picture's averages over squares of the octaves' sizes; its last pixels are repeated up to the stride."""
     height, width = picture.shape[:2]
     down, right = round_up(height, stride) - height, round_up(width, stride) - width
@@ -147,7 +147,7 @@ def _reduced(picture: Frame, octaves: Sequence[int], stride: int) -> list[Floats
     return reduced
 
 
-def _reduced_by_strips(picture: Frame, size: int, down: int, right: int) -> Floats:
+def _reduced_by_strips(picture: Array, size: int, down: int, right: int) -> Floats:
     height, width = picture.shape[:2]
     result = np.empty(((height + down) // size, (width + right) // size, picture.shape[2]), np.float32)
     for rows in _strips((height, width), size):
@@ -172,7 +172,7 @@ def _enlarged(small: Floats, size: int, area: Area) -> Floats:
     return np.ascontiguousarray(np.asarray(whole, np.float32).reshape(*whole.shape[:2], -1)[tuple(inner)])
 
 
-def _levels(light: Floats, kind: FrameKind) -> Frame:
+def _levels(light: Floats, kind: FrameKind) -> Array:
     if kind.dtype == np.float32:
         return np.clip(light, np.float32(kind.low), np.float32(kind.white))
     return np.clip(light + np.float32(0.5), 0, kind.white).astype(kind.dtype)

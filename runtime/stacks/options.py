@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame
 from ufafuse.runtime.levels import Levels
 from ufafuse.runtime.memory.tiling import Grid
 from ufafuse.runtime.registration.align import MOTIONS, Alignment, Crop, check_motion
@@ -56,7 +56,7 @@ class StackOptions:
     method: str = "network"
     reference: int | None = None
     keep_unregistered: bool = False
-    on_aligned: Callable[[int, Frame, Covered | None], None] | None = None
+    on_aligned: Callable[[int, Array, Covered | None], None] | None = None
 
     def __post_init__(self) -> None:
         """Refuse options that do not go together (`InputError`)."""
@@ -99,7 +99,7 @@ class Stacked:
         height: The height map; None where it was not asked for.
     """
 
-    fused: Frame
+    fused: Array
     crop: Crop
     reference: int = 0
     map: Weights | None = None

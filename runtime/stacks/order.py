@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.frames import Frame, FrameKind, luma
+from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.frames import FrameKind, luma
 from ufafuse.runtime.pictures.inputs import natural_name
 
 _CELLS = 16  # along the longer side of the maps of sharpness that frames are told apart by
@@ -33,7 +34,7 @@ def by_number(names: Sequence[str]) -> list[int] | None:
     return order if order != list(range(len(names))) else None
 
 
-def by_sharpness(frames: Sequence[Frame], kind: FrameKind) -> list[int] | None:
+def by_sharpness(frames: Sequence[Array], kind: FrameKind) -> list[int] | None:
     """The order in which the sharp part moves through the picture in small steps; None where the order given is one.
 
     Args:
@@ -54,7 +55,7 @@ def by_sharpness(frames: Sequence[Frame], kind: FrameKind) -> list[int] | None:
     return best
 
 
-def _sharpness_map(frame: Frame, kind: FrameKind) -> NDArray[np.float32]:
+def _sharpness_map(frame: Array, kind: FrameKind) -> NDArray[np.float32]:
     """The logarithm of the energy of every octave of detail, cell by cell: a shift of the camera hardly changes it.
 
     The finest octave alone does not tell frames apart that have it nowhere, or in the same few places.

@@ -14,7 +14,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.frames import Frame, FrameKind
+from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.frames import FrameKind
 from ufafuse.runtime.levels import Levels, kind_with_levels
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import (
@@ -53,7 +54,7 @@ class Seen:
     """One frame as the network sees it: its number in the order of focus, itself, and where it shows something (None: all)."""
 
     index: int
-    frame: Frame
+    frame: Array
     covered: Covered | None
 
 
@@ -72,7 +73,7 @@ class Wishes:
         threads: How many frames are worked on side by side.
     """
 
-    load: Callable[[FrameSource], Frame]
+    load: Callable[[FrameSource], Array]
     order: str = "bgr"
     white: float | None = None
     align: str = "off"
@@ -126,7 +127,7 @@ class Prepared(ABC):
     def second_pass(self) -> Iterator[Seen]:
         """Every frame that takes part, in the order of focus."""
 
-    def _find_levels(self, frames: Sequence[Frame]) -> None:
+    def _find_levels(self, frames: Sequence[Array]) -> None:
         headroom = MOST_GAIN if self.wishes.match_gain else 1.0
         self.kind, self.levels = kind_with_levels(frames, order=self.wishes.order, white=self.wishes.white, headroom=headroom)
 
@@ -173,7 +174,7 @@ class Held(Prepared):
             if seen is not None:
                 yield seen
 
-    def _in_order(self, frames: list[Frame]) -> list[Frame]:
+    def _in_order(self, frames: list[Array]) -> list[Array]:
         order = None if self.reordered else by_sharpness(frames, self.kind)
         if order is None:
             return frames
@@ -183,13 +184,13 @@ class Held(Prepared):
             self.wishes.reference = order.index(self.wishes.reference)
         return [frames[index] for index in order]
 
-    def _mended(self, frames: list[Frame]) -> list[Frame]:
+    def _mended(self, frames: list[Array]) -> list[Array]:
         looked = looked_at(len(frames))
         if looked:
             self.hot = find_hot_pixels([frames[index] for index in looked], self.kind)
         return [without_hot_pixels(frame, self.hot) for frame in frames]
 
-    def _register(self, frames: list[Frame]) -> None:
+    def _register(self, frames: list[Array]) -> None:
         asked = self.wishes.reference
         if len(frames) <= _MOST_COMPARED_WITH_ALL:
             order, in_line = along_agreement(frames, self.kind, asked)
@@ -211,7 +212,7 @@ class Held(Prepared):
         for index, alignment in found.items():
             self.moves[index] = Move(alignment, beside=index + 1 if index < self.reference else index - 1)
 
-    def _along(self, order: list[tuple[int, int | None]], frames: list[Frame], reference: int | None) -> None:
+    def _along(self, order: list[tuple[int, int | None]], frames: list[Array], reference: int | None) -> None:
         """Register the frames in this order; without a `reference`, into the geometry of the one that is covered best."""
         chain = Chain(self.size, self.kind, self.wishes.align, keep=self.wishes.keep_unregistered, most=None)
         moves = {index: chain.add(index, partner, frames[index]) for index, partner in order}
@@ -250,7 +251,7 @@ class Passing(Prepared):
         else:
             order = list(outwards(count, self.reference))
         chain = Chain(self.size, self.kind, self.wishes.align, keep=self.wishes.keep_unregistered)
-        reference: Frame | None = None
+        reference: Array | None = None
         for (index, neighbour), frame in zip(order, _ahead(self._read, [index for index, _ in order]), strict=True):
             if self.wishes.align != "off":
                 self.moves[index] = chain.add(index, neighbour, frame)
@@ -271,7 +272,7 @@ class Passing(Prepared):
 
         yield from _ahead(again, self.numbers)
 
-    def _read(self, index: int) -> Frame:
+    def _read(self, index: int) -> Array:
         return without_hot_pixels(self.wishes.load(self.sources[index]), self.hot)
 
     def _step(self, index: int) -> Alignment:
@@ -280,7 +281,7 @@ class Passing(Prepared):
         return estimate_pictures(a, b, self.size, self.wishes.align)
 
 
-def _matched(stack: Prepared, index: int, frame: Frame, reference: Frame | None) -> Frame:
+def _matched(stack: Prepared, index: int, frame: Array, reference: Array | None) -> Array:
     if not stack.wishes.match_gain or index == stack.reference or reference is None:
         return frame
     stack.gains[index] = gains_to(reference, frame, stack.kind)

@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.frames import Frame, FrameKind
-
-Floats = NDArray[np.float32]
+from ufafuse.runtime.arrays import Array, Floats
+from ufafuse.runtime.frames import FrameKind
 
 _COARSEST_SIDE = 16  # pixels: the base is the average of the frames
 _AROUND = 2.0  # pixels: detail is compared by its energy around each coefficient
@@ -34,7 +33,7 @@ class PyramidMaximum:
         self._base: Floats | None = None
         self._count = 0
 
-    def add(self, frame: Frame, covered: NDArray[np.uint8] | None) -> None:
+    def add(self, frame: Array, covered: NDArray[np.uint8] | None) -> None:
         """Add a frame; where it shows nothing (``covered`` is 0) it does not win."""
         picture = frame.reshape(*self._size, -1)
         current = np.asarray(picture[..., : 1 if self._kind.grey else 3], np.float32)
@@ -60,7 +59,7 @@ class PyramidMaximum:
         np.copyto(self._energy[level], energy, where=stronger)
         np.copyto(self._detail[level], band, where=stronger[..., None])
 
-    def fused(self, reference: Frame) -> Frame:
+    def fused(self, reference: Array) -> Array:
         """Put the octaves together: like ``reference``, with its alpha."""
         assert self._base is not None, "at least one frame was added"
         current = np.asarray(self._base / self._count, np.float32)

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.frames import Frame, FrameKind
+from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.frames import FrameKind
 from ufafuse.runtime.registration.align import (
     Alignment,
     Crop,
-    Picture,
     best_covered,
     comparable,
     compared_pixels,
@@ -59,7 +59,7 @@ def outwards(count: int, reference: int) -> Iterator[tuple[int, int | None]]:
         yield index, index + 1
 
 
-def along_agreement(frames: Sequence[Frame], kind: FrameKind, start: int | None) -> tuple[list[tuple[int, int | None]], bool]:
+def along_agreement(frames: Sequence[Array], kind: FrameKind, start: int | None) -> tuple[list[tuple[int, int | None]], bool]:
     """An order to register frames in, each with the earlier one that it agrees with best (a minimum spanning tree).
 
     Neighbours in the order given are preferred unless another frame agrees clearly better.
@@ -106,8 +106,8 @@ class Chain:
         self, size: tuple[int, int], kind: FrameKind, motion: str, *, keep: bool = False, most: int | None = KEPT_PICTURES
     ) -> None:
         self._size, self._kind, self._motion, self._keep = size, kind, motion, keep
-        self._pictures: dict[int, Picture] = {}
-        self._glances: dict[int, Picture] = {}
+        self._pictures: dict[int, Array] = {}
+        self._glances: dict[int, Array] = {}
         self._moves: dict[int, Move] = {}
         self._instead: dict[int, int] = {}  # of frames that were left out: the one they were compared with
         self._most = most
@@ -117,7 +117,7 @@ class Chain:
         """What is kept of `KEPT_PICTURES` earlier frames, in bytes."""
         return 4.0 * KEPT_PICTURES * compared_pixels(size)
 
-    def add(self, index: int, neighbour: int | None, frame: Frame) -> Move:
+    def add(self, index: int, neighbour: int | None, frame: Array) -> Move:
         """Find how frame `index` lies, from the place of one before it; in the order of `outwards`.
 
         A frame that shows something else is left out, and the next one is compared with its neighbour.
@@ -137,20 +137,20 @@ class Chain:
             self._keep_of(index, picture, seen)
         return move
 
-    def _nearest(self, seen: Picture, neighbour: int) -> int:
+    def _nearest(self, seen: Array, neighbour: int) -> int:
         """The frame before that agrees best with this one; its neighbour unless another one is clearly nearer."""
         apart = {index: 1 - float(before @ seen) for index, before in self._glances.items()}
         best = min(apart, key=lambda index: apart[index])
         return best if apart[best] < _CLEARLY_NEARER * apart[neighbour] else neighbour
 
-    def _keep_of(self, index: int, picture: Picture, seen: Picture) -> None:
+    def _keep_of(self, index: int, picture: Array, seen: Array) -> None:
         self._pictures[index], self._glances[index] = picture, seen
         if self._most is not None and len(self._pictures) > self._most:
             # The first is the reference, from which the frames on its other side begin.
             oldest = list(self._pictures)[1]
             del self._pictures[oldest], self._glances[oldest]
 
-    def _next(self, before: Picture, picture: Picture, neighbour: Move) -> Move:
+    def _next(self, before: Array, picture: Array, neighbour: Move) -> Move:
         step = estimate_pictures(before, picture, self._size, self._motion)
         if step.refused and step.before < _BELONGS and not self._keep:
             why = f"it cannot be registered ({step.refused}) and agrees with its neighbour by {step.before:.2f} only"
@@ -193,7 +193,7 @@ def _seen_from(reference: Move, move: Move, size: tuple[int, int]) -> Alignment:
     return followed(inverse(reference.alignment, size), move.alignment, size)
 
 
-def moved(frame: Frame, alignment: Alignment, kind: FrameKind) -> tuple[Frame, Covered | None]:
+def moved(frame: Array, alignment: Alignment, kind: FrameKind) -> tuple[Array, Covered | None]:
     """A frame in the reference's geometry, and where it shows something.
 
     Args:

@@ -10,13 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.artefact import atomic_write
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import Frame, FrameKind, to_grey
+from ufafuse.runtime.frames import FrameKind, to_grey
 from ufafuse.runtime.pictures.write import write_image
 from ufafuse.runtime.stacks.height import Height, filled, shaded
-
-Floats = NDArray[np.float32]
 
 SURE = 0.35  # confidence from which on a height is taken as known
 _MOST_VERTICES = 1_000_000
@@ -61,7 +60,7 @@ def check_height_path(path: Path) -> None:
         raise InputError(f"{path}: heights are written as .png (16 bit) or .tif (32-bit floats).")
 
 
-def known_or_filled(height: Height, fused: Frame, kind: FrameKind, options: HeightOptions) -> Floats:
+def known_or_filled(height: Height, fused: Array, kind: FrameKind, options: HeightOptions) -> Floats:
     """The heights in units: filled, or NaN where they are not sure."""
     if options.fill:
         position = filled(height, to_grey(fused, kind), least=SURE)
@@ -96,13 +95,13 @@ def write_heights(path: Path, heights: Floats, *, frames: int, options: HeightOp
     return told
 
 
-def write_view(path: Path, height: Height, fused: Frame, kind: FrameKind, *, force: bool) -> None:
+def write_view(path: Path, height: Height, fused: Array, kind: FrameKind, *, force: bool) -> None:
     """Write a shaded view of the relief, filled."""
     write_image(path, shaded(filled(height, to_grey(fused, kind), least=SURE)), force=force)
 
 
 def write_mesh(
-    path: Path, height: Height, fused: Frame, kind: FrameKind, *, frames: int, options: HeightOptions, force: bool
+    path: Path, height: Height, fused: Array, kind: FrameKind, *, frames: int, options: HeightOptions, force: bool
 ) -> None:
     """Write the relief as a mesh with the picture's colours: a binary PLY file.
 
@@ -151,7 +150,7 @@ def _faces(rows: int, columns: int) -> NDArray[Any]:
     return faces
 
 
-def _bytes(fused: Frame, kind: FrameKind) -> NDArray[np.uint8]:
+def _bytes(fused: Array, kind: FrameKind) -> NDArray[np.uint8]:
     """The picture as 8-bit BGR."""
     picture = np.clip(fused.astype(np.float32) * np.float32(255 / kind.white), 0, 255).astype(np.uint8)
     if kind.grey:

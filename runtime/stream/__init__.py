@@ -9,28 +9,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ufafuse.runtime.stream.feed import Event, RetryPolicy
-    from ufafuse.runtime.stream.frames import Frame, FusedPair, Pair
+    from ufafuse.runtime.stream.messages import Frame, FusedPair, Pair
     from ufafuse.runtime.stream.options import PipelineOptions
     from ufafuse.runtime.stream.pipeline import Pipeline
+    from ufafuse.runtime.stream.reader import Event, RetryPolicy
     from ufafuse.runtime.stream.sinks import FolderSink, HttpSink, MatroskaSink, OpenCvSink, Sink, sink_from_text
     from ufafuse.runtime.stream.sources import IterableSource, PushSource, SimSource, Source, source_from_text
     from ufafuse.runtime.stream.web.view import View
 
 _HOMES = {
-    "Event": "feed",
+    "Event": "reader",
     "FolderSink": "sinks",
-    "Frame": "frames",
-    "FusedPair": "frames",
+    "Frame": "messages",
+    "FusedPair": "messages",
     "HttpSink": "sinks",
     "IterableSource": "sources",
     "MatroskaSink": "sinks",
     "OpenCvSink": "sinks",
-    "Pair": "frames",
+    "Pair": "messages",
     "Pipeline": "pipeline",
     "PipelineOptions": "options",
     "PushSource": "sources",
-    "RetryPolicy": "feed",
+    "RetryPolicy": "reader",
     "SimSource": "sources",
     "Sink": "sinks",
     "Source": "sources",

@@ -14,18 +14,18 @@ from ufafuse.runtime.memory.malloc import frames_in_memory, keep_heap, share_hea
 from ufafuse.runtime.pixels import most_pixels
 from ufafuse.runtime.signals import counted_signals
 from ufafuse.runtime.stream.alarms import AlarmEvent, alarms_from
-from ufafuse.runtime.stream.feed import Event
-from ufafuse.runtime.stream.frames import FAR, NEAR, plane_names
-from ufafuse.runtime.stream.fusing import Engine, EngineOptions
 from ufafuse.runtime.stream.judge import Judge
+from ufafuse.runtime.stream.live_fuser import LiveFuser, LiveFuserOptions
+from ufafuse.runtime.stream.messages import FAR, NEAR, plane_names
 from ufafuse.runtime.stream.notify import CommandNotifier, MqttNotifier
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
-from ufafuse.runtime.stream.service import Notifier
+from ufafuse.runtime.stream.reader import Event
 from ufafuse.runtime.stream.sinks import Sink, SinkOptions, sink_from_text
 from ufafuse.runtime.stream.sinks.beside import BesideSink
 from ufafuse.runtime.stream.sources import FolderSource, PacedSource, Source, source_from_text
 from ufafuse.runtime.stream.status import StatusLine, line_of
+from ufafuse.runtime.stream.systemd import Notifier
 from ufafuse.runtime.stream.web.address import parse_address
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class StreamRequest:
         alarms: What to look for, such as ``"sharp<0.6 for 2s"``; see `alarms_from`.
         on_alarm: Command that is run for each alarm; empty runs none.
         mqtt: Broker and topic that alarms are published to; empty for none.
-        engine, pipeline, sink: Options of these.
+        fuser, pipeline, sink: Options of these.
     """
 
     near: str | None = None
@@ -69,7 +69,7 @@ class StreamRequest:
     alarms: tuple[str, ...] = ()
     on_alarm: str = ""
     mqtt: str = ""
-    engine: EngineOptions = field(default_factory=EngineOptions)
+    fuser: LiveFuserOptions = field(default_factory=LiveFuserOptions)
     pipeline: PipelineOptions = field(default_factory=PipelineOptions)
     sink: SinkOptions = field(default_factory=SinkOptions)
 
@@ -94,12 +94,12 @@ def stream(request: StreamRequest) -> dict[str, Any]:
         view = _view(request)
         if view is not None:
             stack.callback(view.stop)
-        engine = Engine(
-            replace(request.engine, planes=request.pipeline.planes, depth=bool(request.depth)),
+        fuser = LiveFuser(
+            replace(request.fuser, planes=request.pipeline.planes, depth=bool(request.depth)),
             wants_map=lambda: bool(request.map) or (view is not None and view.wants_map),
             report=lambda text: pipeline.report("registered", "", text),
         )
-        stack.enter_context(engine)
+        stack.enter_context(fuser)
         heard = _listeners(request, stack, lambda text: pipeline.report("caution", "", text))
 
         def on_alarm(event: AlarmEvent) -> None:
@@ -110,31 +110,31 @@ def stream(request: StreamRequest) -> dict[str, Any]:
         pipeline = Pipeline(
             near,
             far,
-            engine.fuse,
+            fuser.fuse,
             sink,
             options=request.pipeline,
             on_frame=view.show if view is not None else None,
             on_event=status.event,
-            prepare=lambda size: _settle(engine, request.pipeline.most_frames, size),
+            prepare=lambda size: _settle(fuser, request.pipeline.most_frames, size),
             judge=Judge(
                 alarms=alarms,
                 on_alarm=on_alarm,
                 log=request.log,
                 force=request.sink.force,
-                white=request.engine.white,
-                bayer=request.engine.bayer,
+                white=request.fuser.white,
+                bayer=request.fuser.bayer,
             ),
         )
         # From the first frame on a signal must not kill: the video would stay open.
         asked = stack.enter_context(counted_signals())
         pipeline.start(unless=lambda: bool(asked))
         if view is not None and not pipeline.wait(0):
-            view.start(pipeline, engine.about())
+            view.start(pipeline, fuser.about())
             console.err.print(f"live at {view.url}")
         stopped = _until_done(pipeline, status, asked)
     if pipeline.error is not None and not isinstance(pipeline.error, UfaError):
         raise pipeline.error
-    return _judged({**pipeline.summary(), **engine.to_json()}, stopped=stopped, rang=pipeline.judge.rang)
+    return _judged({**pipeline.summary(), **fuser.to_json()}, stopped=stopped, rang=pipeline.judge.rang)
 
 
 def _listeners(
@@ -151,19 +151,19 @@ def _listeners(
     return list(heard)
 
 
-def _settle(engine: Engine, frames: int, size: tuple[int, int] | None) -> None:
+def _settle(fuser: LiveFuser, frames: int, size: tuple[int, int] | None) -> None:
     """What the first pairs would else wait for, and the memory that full queues take, before the first frame is read."""
     if size is not None:
-        engine.warm(size)
+        fuser.warm(size)
     keep_heap()
     if size is not None:
         waiting = frames_in_memory(frames, size)
-        engine.warm(size)
+        fuser.warm(size)
         del waiting  # freed and kept: not before the second run, whose memory lies beside theirs
 
 
 def _sources(request: StreamRequest) -> tuple[Source, Source | None]:
-    most = most_pixels(request.engine.fuser.get("max_memory"), pictures=request.pipeline.most_frames)
+    most = most_pixels(request.fuser.arguments.get("max_memory"), pictures=request.pipeline.most_frames)
     if request.alternating is not None:
         if request.near is not None or request.far is not None:
             raise InputError("`alternating` was given together with `near` or `far`: it stands for both.")

@@ -15,7 +15,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from ufafuse.runtime.stream.frames import Array
+from ufafuse.runtime.arrays import Array
 
 MOST_PER_STEP = 8  # frames of one setting, those that settle among them
 _COMES_AGAIN = 0.35  # of what frames of other moments differ by: so much may those differ that a cycle lies between

@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ufafuse.runtime.stream.frames import FAR, NEAR, Array, Frame
+from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.stream.messages import FAR, NEAR, Frame
 
 _GRID = 8
 _SMALL = 64
@@ -48,19 +49,6 @@ class Steps:
                 self._interval += (gap - self._interval) * (1 if shorter or not self._interval else _FOLLOW)
         self._last = frame.timestamp
         return steps
-
-
-class OrderSorter:
-    """Every second frame is near, from the first on; frames that the timestamps show to be missing are counted in."""
-
-    def __init__(self) -> None:
-        self._steps = Steps()
-        self._side = FAR
-
-    def side_of(self, frame: Frame) -> int:
-        """`NEAR` or `FAR` for the camera's next frame."""
-        self._side = (self._side + self._steps.to(frame)) % 2
-        return self._side
 
 
 class SharpnessSorter:

@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.bayer import pattern_from
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.stream.alarms import LATENCY, Alarm, AlarmEvent, Alarms
-from ufafuse.runtime.stream.frames import Array, FusedPair
+from ufafuse.runtime.stream.messages import FusedPair
 from ufafuse.runtime.stream.moments import Timeline
 from ufafuse.runtime.stream.quality import FIGURES, Quality, QualityMeter
 from ufafuse.runtime.texts import json_text

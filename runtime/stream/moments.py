@@ -5,7 +5,7 @@ Clocks are set, drivers and cameras send a wrong stamp now and then: one such ti
 
 from __future__ import annotations
 
-from ufafuse.runtime.stream.frames import Frame
+from ufafuse.runtime.stream.messages import Frame
 
 _LEAP_SECONDS = 3600.0  # back, or ahead of what passed here: no network holds frames up that long
 _AGREE = 3  # frames in a row that leapt together: the clock was set

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.stream.feed import RetryPolicy
 from ufafuse.runtime.stream.pairing import NearestPairing, Pairing, PlanePairing
 from ufafuse.runtime.stream.pairqueue import BLOCK, DROP_OLDEST, WHEN_LATE
 from ufafuse.runtime.stream.planes import AUTO, sorter_for
+from ufafuse.runtime.stream.reader import RetryPolicy
 from ufafuse.runtime.stream.sources.base import Source
 
 PAIR_BY = (AUTO, "time", "number")

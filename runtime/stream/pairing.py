@@ -8,9 +8,8 @@ from bisect import insort
 from collections.abc import Iterable
 from typing import Any
 
-from ufafuse.runtime.stream.focus import OrderSorter, SharpnessSorter
-from ufafuse.runtime.stream.frames import FAR, NEAR, Frame, Pair
-from ufafuse.runtime.stream.planes import OfTwo, Sorter
+from ufafuse.runtime.stream.messages import FAR, NEAR, Frame, Pair
+from ufafuse.runtime.stream.planes import Sorter
 
 _SURE = 0.4  # of a side's frame interval: no later frame of it can be nearer than this
 _FOLLOW = 0.2
@@ -289,16 +288,3 @@ class PlanePairing(Pairing):
         for plane in range(len(self._open)):
             self.unmatched[self._shown(plane)] += 1
         self._open = []
-
-
-class AlternatingPairing(PlanePairing):
-    """Two settings in turn, told apart by nothing but the order or each frame's own sharpness.
-
-    Args:
-        by_sharpness: Tell them apart by where the frame is sharp, and not by the order.
-        swap: The first frame is far.
-        max_skew: Greatest time between the two, in seconds.
-    """
-
-    def __init__(self, *, by_sharpness: bool = False, swap: bool = False, max_skew: float = math.inf) -> None:
-        super().__init__(2, OfTwo(SharpnessSorter() if by_sharpness else OrderSorter()), swap=swap, max_skew=max_skew)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ufafuse.runtime.callbacks import ignored
-from ufafuse.runtime.stream.frames import FAR, NEAR, Frame, Pair, plane_names, size_of
+from ufafuse.runtime.stream.messages import FAR, NEAR, Frame, Pair, plane_names, size_of
 from ufafuse.runtime.stream.pairing import Pairing
 
 DROP_OLDEST, BLOCK = "drop-oldest", "block"

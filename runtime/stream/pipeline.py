@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ufafuse.runtime.errors import InputError, OutputError, UfaError
-from ufafuse.runtime.stream.feed import Event, Feed
-from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES, FusedPair, Pair, fault_of
 from ufafuse.runtime.stream.judge import Judge
+from ufafuse.runtime.stream.messages import FAR, NEAR, SIDES, FusedPair, Pair, fault_of
 from ufafuse.runtime.stream.opening import OPEN_SECONDS, Opening, closed, trouble_of
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pairqueue import PairQueue
+from ufafuse.runtime.stream.reader import Event, SourceReader
 from ufafuse.runtime.stream.sinks.base import Sink
 from ufafuse.runtime.stream.sources.base import Source, SourceLost
 from ufafuse.runtime.stream.stats import Meter, resident_mib
@@ -91,7 +91,9 @@ class Pipeline:
         self._outputs: queue.Queue[FusedPair | None] = queue.Queue(self.options.queue)
         self._meter = Meter(self.options.late_after)
         self._feeds = [
-            Feed(source, side, put=self._pairs.put, done=self._source_done, report=self.report, retry=self.options.retry)
+            SourceReader(
+                source, side, put=self._pairs.put, done=self._source_done, report=self.report, retry=self.options.retry
+            )
             for side, source in enumerate(self._sources)
         ]
         self._watcher = Watcher(self._feeds, self._pairs, self.options.stall_after, self.report)
@@ -355,7 +357,7 @@ class Pipeline:
             self.report("stopping", "", f"no source sent a frame for {self.options.idle:g} s (`idle`)")
             self._end()
 
-    def _watch_given_up(self, feed: Feed) -> None:
+    def _watch_given_up(self, feed: SourceReader) -> None:
         limit, away = self.options.retry.give_up, feed.seconds_away()
         if limit is None or away <= limit or self._stopping_since is not None:
             return
@@ -377,7 +379,7 @@ class Pipeline:
             self._fail(OutputError(f"{name} has taken nothing for {patience:.0f} s: what waits for it is given up."))
         return True
 
-    def _state(self, feed: Feed) -> dict[str, Any]:
+    def _state(self, feed: SourceReader) -> dict[str, Any]:
         return {"name": feed.source.name, "state": self._watcher.state_of(feed)}
 
     def _by_side(self, name: str) -> list[int]:

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.stream.cycle import MOST_PER_STEP, Cycle, CycleLearner, CycleTracker, settled_after
-from ufafuse.runtime.stream.focus import OrderSorter, SharpnessSorter, Steps, sharpness_of, small_of
-from ufafuse.runtime.stream.frames import Array, Frame
+from ufafuse.runtime.stream.focus import SharpnessSorter, Steps, sharpness_of, small_of
+from ufafuse.runtime.stream.messages import Frame
 
 AUTO = "auto"
 Settle = int | str | None
@@ -77,15 +78,11 @@ class InTurn(Sorter):
 
 
 class OfTwo(Sorter):
-    """Two settings, whatever cycle they come in.
+    """Two settings, whatever cycle they come in, by where the frames are sharp."""
 
-    Args:
-        sorter: Says of each frame whether it is the near or the far one.
-    """
-
-    def __init__(self, sorter: SharpnessSorter | OrderSorter) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._sorter = sorter
+        self._sorter = SharpnessSorter()
 
     def take(self, frame: Frame) -> Sorted:
         """Settled at once."""
@@ -369,7 +366,7 @@ def sorter_for(planes: int, settle: Settle, by: str, *, live: bool, by_index: bo
     assumed = settle if isinstance(settle, int) else 0
     by_index = by_index or by == "number"
     two = by == "sharpness" and planes == 2 and not assumed
-    until: Sorter = OfTwo(SharpnessSorter()) if two else InTurn(planes, assumed, by_index=by_index)
+    until: Sorter = OfTwo() if two else InTurn(planes, assumed, by_index=by_index)
     if by == "number" and settle != AUTO:
         return ByNumber(planes, assumed, without=until, tell=tell)
     sorter: Sorter = ByCycle(

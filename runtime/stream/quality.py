@@ -13,9 +13,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ufafuse.runtime.arrays import Array
 
 _GRID, _PATCH = 6, 32
 _MARGIN = 10  # the part of a side that is left out at each end: registration and vignetting show there first

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections import deque
-from pathlib import Path
 from typing import Any
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.memory.usage import resident_bytes
 
 _LOWEST_MS, _STEP, _BUCKETS = 0.01, 1.02, 1000  # up to 0.01 * 1.02**1000 ms: over an hour
 _RECENT = 5.0
@@ -113,7 +114,6 @@ def _rounded(value: float | None) -> float | None:
 def resident_mib() -> float | None:
     """Memory of this process in MiB; None where /proc does not tell."""
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
+        return round(resident_bytes() / 2**20, 1)
+    except InputError:
         return None
-    return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from ufafuse.runtime.stream.frames import SIDES
+from ufafuse.runtime.stream.messages import SIDES
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
 
-    from ufafuse.runtime.stream.feed import Event
+    from ufafuse.runtime.stream.reader import Event
 
 _PLAIN_EVERY = 30.0  # seconds between lines where stderr is no terminal, such as a journal
 

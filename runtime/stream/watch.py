@@ -6,9 +6,9 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from ufafuse.runtime.stream.feed import Feed
-from ufafuse.runtime.stream.frames import SIDES
+from ufafuse.runtime.stream.messages import SIDES
 from ufafuse.runtime.stream.pairqueue import PairQueue
+from ufafuse.runtime.stream.reader import SourceReader
 
 
 class Watcher:
@@ -22,7 +22,7 @@ class Watcher:
     """
 
     def __init__(
-        self, feeds: Sequence[Feed], pairs: PairQueue, stall_after: float, report: Callable[[str, str, str], None]
+        self, feeds: Sequence[SourceReader], pairs: PairQueue, stall_after: float, report: Callable[[str, str, str], None]
     ) -> None:
         self._feeds = feeds
         self._pairs = pairs
@@ -41,7 +41,7 @@ class Watcher:
             self._look_at(feed, now)
         self._look_at_pairs(now)
 
-    def state_of(self, feed: Feed) -> str:
+    def state_of(self, feed: SourceReader) -> str:
         """``"lost"``, ``"stalled"``, ``"reading"`` or ``"ended"``."""
         if feed.lost_at is not None:
             return "lost"
@@ -49,7 +49,7 @@ class Watcher:
             return "stalled"
         return "reading" if feed.is_alive() else "ended"
 
-    def _look_at(self, feed: Feed, now: float) -> None:
+    def _look_at(self, feed: SourceReader, now: float) -> None:
         if feed.held_back or feed.lost_at is not None or not feed.is_alive():
             return
         name = feed.source.name

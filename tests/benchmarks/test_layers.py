@@ -10,17 +10,18 @@ from typer.testing import CliRunner
 from ufafuse.benchmarks.speed import bench as bench_module
 from ufafuse.benchmarks.speed import layer_tables, peaks
 from ufafuse.benchmarks.speed.bench import bench
-from ufafuse.benchmarks.speed.contenders import Spec
-from ufafuse.benchmarks.speed.frames import graph_inputs
+from ufafuse.benchmarks.speed.inputs import graph_inputs
 from ufafuse.benchmarks.speed.layers import arithmetic_of, counted, group_of, profile_entry
-from ufafuse.benchmarks.speed.opening import open_contender
+from ufafuse.benchmarks.speed.opening import open_runner
 from ufafuse.benchmarks.speed.plan import Plan
+from ufafuse.benchmarks.speed.runners import RunnerSpec
 from ufafuse.benchmarks.speed.work import count_work
 from ufafuse.commands import bench as commands
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import BackendError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.layers import Layer, Port, operations_of, type_named
+from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.models import model_path
 from ufafuse.runtime.session import SessionOptions, open_session
 
@@ -48,9 +49,9 @@ def layer(kind="Conv", ms=1.0, inputs=(), outputs=(), operations=0.0):
 
 
 def test_the_operations_of_a_network_are_those_counted_from_its_graph(tiny_onnx, engine):
-    contender = open_contender(Spec("session", str(tiny_onnx), engine, "fp32", threads=1))
-    layers, plain = counted(contender, contender.inputs(SIZE), 3)
-    contender.close()
+    runner = open_runner(RunnerSpec("session", str(tiny_onnx), engine, "fp32", threads=1))
+    layers, plain = counted(runner, runner.inputs(SIZE), 3)
+    runner.close()
     assert all(len(found.times_ms) == 3 for found in layers)
     assert plain["runs"] == 3
     # ONNX Runtime pads channels to what its kernels take, and computes the padding too.
@@ -93,17 +94,17 @@ def test_onnx_runtimes_launches_on_a_gpu_are_not_sold_as_times(tiny_onnx, monkey
         session.layers(graph_inputs(session.manifest, "float", SIZE), runs=1)
 
 
-@pytest.mark.parametrize("role", ["encode", "score", "tile", "means"])
+@pytest.mark.parametrize("role", ["encode", "common", "score", "tile", "means"])
 def test_graphs_for_stacks_and_tiles_are_given_what_they_take(role, engine):
-    path = model_path("ufa-stack" if role in ("encode", "score") else "ufa-edge")
+    path = model_path("ufa-stack" if role in STACK_ROLES else "ufa-edge")
     path = path.with_name(f"{path.stem}.{role}.onnx")
     if not path.is_file():
         pytest.skip(f"{path.name} is not bundled here")
     assert read_manifest(path).role == role
-    contender = open_contender(Spec("session", str(path), engine, "fp32", threads=1))
-    layers, _ = counted(contender, contender.inputs((64, 50)), 1)
-    contender.close()
-    assert not contender.fuses
+    runner = open_runner(RunnerSpec("session", str(path), engine, "fp32", threads=1))
+    layers, _ = counted(runner, runner.inputs((64, 50)), 1)
+    runner.close()
+    assert not runner.fuses
     work = count_work(path, (64, 50))
     assert sum(found.operations for found in layers) >= 0.99 * work.flop > 0
     assert work.io_bytes > 64 * 50 * 3 * 4
@@ -220,7 +221,7 @@ def test_an_engine_without_counters_is_a_note(tiny_onnx, quick_peaks, monkeypatc
     def refuse(*_, **__):
         raise BackendError("no counters here.")
 
-    monkeypatch.setattr("ufafuse.benchmarks.speed.contenders.SessionContender.layers", refuse)
+    monkeypatch.setattr("ufafuse.benchmarks.speed.runners.SessionRunner.layers", refuse)
     plan = Plan([tiny_onnx], [SIZE], ("onnxruntime",), peers=False, seconds=0.01, most_runs=3, cold=False, profile=True)
     found = bench(plan)
     assert found["profiles"] == []

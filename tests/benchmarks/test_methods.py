@@ -14,12 +14,12 @@ from ufafuse.benchmarks.methods import (
     methods,
     pyramid,
     sparse,
-    spatial,
     variation,
     wavelets,
 )
 from ufafuse.benchmarks.methods.base import choose_larger, without_small_regions
 from ufafuse.benchmarks.metrics import score, truth
+from ufafuse.network.rivals.maps import guided_filter
 from ufafuse.runtime.errors import InputError
 
 NAMES = ("average", "sf", "gff", "dsift", "lap", "mp", "dwt", "swt", "dtcwt", "cvt", "nsct", "sr", "imf", "mwgf", "gtf")
@@ -66,6 +66,17 @@ def test_each_method_returns_eight_bit_pictures_of_the_pairs_size(fused, name):
 def test_each_method_fuses_grey_frames_of_odd_sizes(synthetic, name):
     near, far, _ = (picture[:61, :67, 1] for picture in synthetic)
     assert method(name).fuse(near, far).shape == (61, 67)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("error")
+def test_each_method_fuses_frames_smaller_than_its_windows(synthetic, name):
+    for size in ((1, 1), (1, 9), (5, 17), (7, 7), (33, 2)):
+        near, far, _ = (np.ascontiguousarray(picture[: size[0], : size[1]]) for picture in synthetic)
+        fused = method(name).fuse(near, far)
+        assert fused.shape == near.shape
+        even = np.full_like(near, 7)
+        assert np.abs(method(name).fuse(even, even).astype(int) - 7).max() <= 1
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"sr"}))
@@ -156,7 +167,7 @@ def test_matting_moves_a_misplaced_border_to_the_edge_of_the_image():
 
 def test_the_guided_filter_keeps_a_plane_that_is_linear_in_its_guide():
     guide = np.random.default_rng(3).random((30, 30))
-    assert spatial.guided_filter(guide, 2 * guide + 1, 3, 1e-9) == pytest.approx(2 * guide + 1, abs=1e-4)
+    assert guided_filter(guide, 2 * guide + 1, 3, 1e-9) == pytest.approx(2 * guide + 1, abs=1e-4)
 
 
 def test_choose_larger_compares_magnitudes_in_a_window_and_by_vote():

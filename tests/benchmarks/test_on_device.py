@@ -10,10 +10,10 @@ import pytest
 from ufafuse.benchmarks.speed import bench as bench_module
 from ufafuse.benchmarks.speed import device_table, on_device, peaks, report
 from ufafuse.benchmarks.speed.bench import bench
-from ufafuse.benchmarks.speed.contenders import PEER, Spec
 from ufafuse.benchmarks.speed.on_device import BOUND, COMPILED, EAGER, GRAPHS, peers_on
-from ufafuse.benchmarks.speed.opening import open_contender
+from ufafuse.benchmarks.speed.opening import open_runner
 from ufafuse.benchmarks.speed.plan import Plan
+from ufafuse.benchmarks.speed.runners import PEER, RunnerSpec
 from ufafuse.runtime.errors import BackendError, InputError
 
 SIZE = (32, 48)
@@ -36,7 +36,7 @@ def network(tiny_onnx, tmp_path_factory):
 
 
 def opened(kind, path, precision, *, batch=1, device="cpu"):
-    return open_contender(Spec(kind, str(path), precision=precision, threads=1, device=device, batch=batch))
+    return open_runner(RunnerSpec(kind, str(path), precision=precision, threads=1, device=device, batch=batch))
 
 
 @pytest.mark.parametrize("batch", [1, 3])

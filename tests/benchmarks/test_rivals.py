@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 import typer
@@ -11,7 +12,7 @@ pytest.importorskip("torch")
 
 from ufafuse.benchmarks.contestants import contestants
 from ufafuse.benchmarks.methods import is_rival, method, methods, missing_rivals, rivals
-from ufafuse.benchmarks.metrics import score
+from ufafuse.benchmarks.metrics import score, truth
 from ufafuse.benchmarks.stacks.contestants import stack_contestants
 from ufafuse.commands import bench as commands
 from ufafuse.commands import evalpairs
@@ -21,8 +22,8 @@ from ufafuse.network.weights import build_model
 from ufafuse.runtime.errors import InputError
 
 NAMES = tuple(RIVALS)
-# dB above the mean of the frames. Both DenseFuse blend rather than choose: the paper's Table V has their Qabf where plain
-# averaging's is.
+# dB above the mean of the frames. Both DenseFuse blend two focus settings rather than choose: the paper's Table V has their
+# Qabf where plain averaging's is. What their L1 rule is for has a test of its own.
 MARGINS = {"rival-deepfuse": 2.5, "rival-densefuse-add": -0.3, "rival-densefuse-l1": -0.3, "rival-mffgan": 3.0}
 CHOOSES = 5.0
 
@@ -67,9 +68,21 @@ def test_weights_that_are_not_at_hand_are_said_by_name_and_left_out_of_all(nowhe
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_beats_the_mean_of_its_frames_by_what_its_kind_can(photographic, name):
-    near, far, truth = photographic
-    floor, found = (score(near, far, method(which).fuse(near, far), truth)["PSNR"] for which in ("average", name))
+    near, far, sought = photographic
+    floor, found = (score(near, far, method(which).fuse(near, far), sought)["PSNR"] for which in ("average", name))
     assert found > floor + MARGINS.get(name, CHOOSES)
+
+
+def test_densefuse_l1_takes_the_warm_and_the_visible_where_the_mean_takes_half_of_each():
+    rows, columns = np.mgrid[:48, :48]
+    warm = (columns - 20) ** 2 + (rows - 22) ** 2 < 12**2
+    detail = cv2.GaussianBlur(np.random.default_rng(4).normal(size=(48, 48)), (0, 0), 1.2)
+    seen = 70 + 12 * detail / detail.std()
+    infrared, visible, sought = (
+        np.clip(plane, 0, 255).round().astype(np.uint8) for plane in (np.where(warm, 220, 10), seen, np.where(warm, 220, seen))
+    )
+    mean, chosen = (truth.psnr(sought, method(name).fuse(infrared, visible)) for name in ("average", "rival-densefuse-l1"))
+    assert chosen > mean + 3
 
 
 def test_published_weights_are_a_row_of_their_own(run, pair_folder, weights):
@@ -99,6 +112,13 @@ def test_ours_are_told_from_theirs(weights):
         "rival-pcnn-published": "published.npz",
     }
     assert [entry.name for entry in contestants(fused=[], models=["rival-sesf"], method_names=[])] == ["rival-sesf"]
+
+
+def test_a_rival_named_both_ways_is_one_row_and_an_unknown_one_is_answered_with_those_there_are():
+    found = contestants(fused=[], models=["rival-sesf"], method_names=["rival-sesf"])
+    assert [entry.name for entry in found] == ["rival-sesf"]
+    with pytest.raises(InputError, match="model=rival-nope` is not known: choose from rival-cnn, "):
+        contestants(fused=[], models=["rival-nope"], method_names=[])
 
 
 def test_rivals_fold_stacks():

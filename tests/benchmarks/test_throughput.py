@@ -15,7 +15,7 @@ from ufafuse.commands import bench as commands
 
 
 class Meeting:
-    """A contender whose runs end only when ``count`` of them are under way."""
+    """A runner whose runs end only when ``count`` of them are under way."""
 
     def __init__(self, count):
         self.barrier = threading.Barrier(count, timeout=10)
@@ -35,10 +35,10 @@ def test_so_many_are_in_flight_at_once():
 
 
 def test_what_a_run_raises_is_told():
-    contender = Meeting(1)
-    contender.run = lambda size: 1 / 0
+    runner = Meeting(1)
+    runner.run = lambda size: 1 / 0
     with pytest.raises(ZeroDivisionError):
-        in_flight(contender, (4, 6), 2, 0.01)
+        in_flight(runner, (4, 6), 2, 0.01)
 
 
 @pytest.fixture

@@ -149,7 +149,7 @@ def test_names_of_dots_that_lie_together_do_not_overlap(result, tmp_path, monkey
     names = [f"method{number}" for number in range(5)]
     result["rows"] = [timed(name, "numpy", "fp64", 70.0 + number, "classical") for number, name in enumerate(names)]
     result["rows"].append(timed("far", "numpy", "fp64", 9000.0, "classical"))
-    quality = tradeoff.Quality("here", {name: {"Qabf": 0.7} for name in names} | {"far": {"Qabf": 0.2}})
+    quality = tradeoff.Evaluation("here", {name: {"Qabf": 0.7} for name in names} | {"far": {"Qabf": 0.2}})
     result["tradeoff"] = tradeoff.tradeoff_rows(result, [quality])
     plots.tradeoff_plot(tmp_path / "plot.png", result)
     figures[0].draw_without_rendering()
@@ -238,16 +238,28 @@ def test_readme_is_compared_and_written(readme, tmp_path, monkeypatch, capsys):
     (tmp_path / "methods").mkdir()
     run = {"rows": [{"method": "gff", "ms": 250.0}, {"method": "gff", "ms": 310.0}], "mean": {"gff": {"Qabf": 0.75}}}
     (tmp_path / "methods" / "lytro.json").write_text(json.dumps(run | {"kinds": {"gff": "measured"}, "networks": {}}))
+    (tmp_path / "rivals").mkdir()
+    for name, value in (
+        ("lytro", {"Qabf": 0.75, "AVG": 8.0, "VIFF": 0.9}),
+        ("pairs", {"PSNR": 40, "SSIM": 0.99}),
+        ("lens", {"PSNR": 35}),
+    ):
+        rows = [{"method": "average", "ms": 500.0}, {"method": "average", "ms": 700.0}]
+        (tmp_path / "rivals" / f"{name}.json").write_text(json.dumps({"rows": rows, "mean": {"average": value}}))
+    rivals = tmp_path / "rivals" / "README.md"
+    rivals.write_text(f"above\n{readme.BEGIN_RIVALS}{readme.END_RIVALS}below\n")
+    monkeypatch.setattr(readme, "RIVALS_README", rivals)
     path = tmp_path / "README.md"
     marks = f"{readme.BEGIN}{{}}{readme.END}between\n{readme.BEGIN_METHODS}{{}}{readme.END_METHODS}after\n"
     path.write_text(marks.format("old\n", "old\n"))
     monkeypatch.setattr(readme, "README", path)
     monkeypatch.setattr(readme.sys, "argv", ["readme_figures.py"])
     assert readme.main() == 1
-    assert "--write" in capsys.readouterr().out
+    assert capsys.readouterr().out.count("--write") == 2
     monkeypatch.setattr(readme.sys, "argv", ["readme_figures.py", "--write"])
     assert readme.main() == 0
     assert path.read_text() == marks.format(readme.table(), readme.methods_table())
     assert "| `gff` | no training | - | above | 48.0 | - | 0.7500 |" in path.read_text()
+    assert "| `average` |  |  | 0.60 s | 40.0 | 0.990 | 35.0 | 0.7500 | 8.0000 | 0.9000 |" in rivals.read_text()
     monkeypatch.setattr(readme.sys, "argv", ["readme_figures.py"])
     assert readme.main() == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from ufafuse.export.frames import synthetic_pair
+from ufafuse.export.synthetic import synthetic_pair
 
 
 def _load(path):

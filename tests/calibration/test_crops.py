@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ufafuse.calibration.crops import CropOptions, crops_from_images, crops_from_pairs, hard_crops
-from ufafuse.export.frames import synthetic_scene
+from ufafuse.export.synthetic import synthetic_scene
 from ufafuse.runtime.errors import InputError
 
 

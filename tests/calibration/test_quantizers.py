@@ -5,7 +5,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from ufafuse.calibration.layers import conv_layers
+from ufafuse.calibration.convolutions import conv_layers
 from ufafuse.calibration.quantizers import QuantizerOptions, Range, with_quantizers
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.runtime.errors import InputError, ModelError

@@ -6,7 +6,7 @@ import pytest
 
 from ufafuse.calibration.crops import CropOptions, crops_from_pairs
 from ufafuse.calibration.quantizers import Range
-from ufafuse.calibration.ranges import METHODS, Method, Ranges, measure_ranges
+from ufafuse.calibration.ranges import RANGE_METHODS, RangeMethod, Ranges, measure_ranges
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import InputError, ModelError
@@ -17,7 +17,7 @@ def measured(exports, pairs):
     manifest = read_manifest(exports / "small.onnx")
     crops, _ = crops_from_pairs(pairs, CropOptions(calibrate=3, judge=1, size=48))
     model = load_graph(exports / "small.onnx")
-    return {name: measure_ranges(model, manifest, crops, Method(name, 99.0)) for name in METHODS}
+    return {name: measure_ranges(model, manifest, crops, RangeMethod(name, 99.0)) for name in RANGE_METHODS}
 
 
 def test_every_method_gives_every_layer_a_range(measured):
@@ -41,7 +41,7 @@ def test_percentiles_cut_what_is_rare(measured):
 
 def test_uint8_graphs_are_measured_on_bytes(exports, pairs):
     crops, _ = crops_from_pairs(pairs, CropOptions(calibrate=1, judge=1, size=32))
-    ranges = measure_ranges(load_graph(exports / "half.onnx"), read_manifest(exports / "half.onnx"), crops, Method())
+    ranges = measure_ranges(load_graph(exports / "half.onnx"), read_manifest(exports / "half.onnx"), crops, RangeMethod())
     assert ranges.layers["encoder.0.0.0"].source[1] <= 1
 
 
@@ -76,4 +76,4 @@ def test_ranges_of_other_weights_or_none_are_refused(measured, exports, tmp_path
 @pytest.mark.parametrize("method", [("median", 99.0), ("percentile", 40.0), ("percentile", 101.0)])
 def test_unknown_methods_are_refused(method):
     with pytest.raises(InputError, match=r"method=|percentile="):
-        Method(*method)
+        RangeMethod(*method)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ufafuse.calibration.search import Choice, fewest_kept, part_of, sensitivity, without_slow
+from ufafuse.calibration.search import LayerChoice, fewest_kept, part_of, sensitivity, without_slow
 from ufafuse.runtime.checks.tolerances import psnr
 from ufafuse.runtime.errors import CheckFailed
 
@@ -84,7 +84,7 @@ def faster_by(saved):
 
 def test_parts_that_int8_makes_slower_go_back_whole():
     saved = dict.fromkeys(LAYERS, 5.0) | {"merge.0.near": -2.0, "merge.0.far": -1.0, "head": -0.2}
-    choice = Choice((*LAYERS[:-2], "head"), ("decoder.0.1",), 50.0, 44.0)
+    choice = LayerChoice((*LAYERS[:-2], "head"), ("decoder.0.1",), 50.0, 44.0)
     faster = without_slow(choice, SHARES, faster_by(saved), lambda _: 51.0, min_psnr=45)
     assert faster.int8 == ("encoder.0.0.0", "encoder.0.1.0", "head")  # the head's loss is too small to be seen
     assert faster.kept == ("merge.0.near", "merge.0.far", "decoder.0.1")
@@ -92,13 +92,13 @@ def test_parts_that_int8_makes_slower_go_back_whole():
 
 
 def test_what_is_faster_but_not_good_enough_is_not_taken():
-    choice = Choice(LAYERS, (), 50.0, 50.0)
+    choice = LayerChoice(LAYERS, (), 50.0, 50.0)
     faster = without_slow(choice, SHARES, faster_by(dict.fromkeys(LAYERS, -5.0)), lambda _: 44.9, min_psnr=45)
     assert faster == choice
 
 
 def test_something_stays_int8_where_all_of_it_is_slow():
-    choice = Choice(("head",), LAYERS[:-1], 50.0, 40.0)
+    choice = LayerChoice(("head",), LAYERS[:-1], 50.0, 40.0)
     assert without_slow(choice, SHARES, faster_by({"head": -5.0}), lambda _: 60.0, min_psnr=45).int8 == ("head",)
 
 

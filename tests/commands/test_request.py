@@ -37,7 +37,7 @@ def test_a_dataclass_becomes_a_command() -> None:
 
 def choices() -> list[tuple[Any, tuple[str, ...]]]:
     """What a command offers, and what the library takes."""
-    from ufafuse.calibration.ranges import METHODS
+    from ufafuse.calibration.ranges import RANGE_METHODS
     from ufafuse.export import build_options, onnx_export
     from ufafuse.network.init import INITS
     from ufafuse.network.spec import ATTENTIONS
@@ -58,7 +58,7 @@ def choices() -> list[tuple[Any, tuple[str, ...]]]:
         (export.Io, onnx_export.IOS),
         (export.Flavor, FLAVORS),
         (export.Hardware, build_options.HARDWARE),
-        (calibrate.Calibrator, METHODS),
+        (calibrate.Calibrator, RANGE_METHODS),
         (stream.PairBy, options.PAIR_BY),
         (stream.AlternateBy, options.ALTERNATE_BY),
         (stream.WhenLate, (options.AUTO, *options.WHEN_LATE)),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ufafuse.commands import telling
 from ufafuse.runtime import console
-from ufafuse.runtime.jobs import Outcome
+from ufafuse.runtime.files import Outcome
 
 
 def outcome(**details):

@@ -3,7 +3,7 @@
 import pytest
 
 from ufafuse.export.build_options import BuildOptions
-from ufafuse.export.builder import Progress, TensorRt, choose_flavor
+from ufafuse.export.builder import BuildMonitor, TensorRt, choose_flavor
 from ufafuse.export.profiles import Profile
 from ufafuse.runtime.errors import BackendError, InputError, ModelError
 
@@ -20,7 +20,7 @@ def onnx(tmp_path):
 
 
 def build(vendor, onnx, progress=None, **options):
-    return vendor.build(onnx, BuildOptions(PROFILES, **options), INPUTS, progress or Progress())
+    return vendor.build(onnx, BuildOptions(PROFILES, **options), INPUTS, progress or BuildMonitor())
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -139,7 +139,7 @@ def test_a_stale_timing_cache_is_refused(fake, install, onnx, tmp_path):
 def test_progress_is_told_step_by_step(fake, install, onnx):
     install(fake.make_tensorrt("11.1.0", steps=2))
     heard = []
-    build(TensorRt("tensorrt"), onnx, Progress(lambda *step: heard.append(step)))
+    build(TensorRt("tensorrt"), onnx, BuildMonitor(lambda *step: heard.append(step)))
     assert heard == [("building", 0, 2), ("building", 1, 2), ("building", 2, 2), ("building", 2, None)]
 
 
@@ -152,7 +152,7 @@ def test_a_cancelled_build_stops_at_the_next_step(fake, install, onnx):
         if step == 3:
             progress.cancelled.set()
 
-    progress = Progress(on_phase)
+    progress = BuildMonitor(on_phase)
     with pytest.raises(BackendError, match="cancelled"):
         build(TensorRt("tensorrt"), onnx, progress)
     assert max(heard) == 3

@@ -6,10 +6,10 @@ import torch
 
 from ufafuse.export.build_options import BuildOptions
 from ufafuse.export.engine import engine_from_onnx
-from ufafuse.export.frames import stress_frames
 from ufafuse.export.islands import choose_islands
 from ufafuse.export.onnx_export import onnx_from_weights
 from ufafuse.export.profiles import Profile
+from ufafuse.export.synthetic import stress_frames
 from ufafuse.export.verify import verify_against_weights
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.models import DEFAULT, FOLDER, bundled, weights_path

@@ -7,6 +7,7 @@ from ufafuse.export.describing import describe
 from ufafuse.export.signatures import signature
 from ufafuse.network.spec import SPECS
 from ufafuse.runtime.artefact import METADATA_KEY, Manifest, read_manifest
+from ufafuse.runtime.manifest_entries import STACK_ROLES
 
 
 def test_an_exported_file_says_what_it_is(exports):
@@ -22,7 +23,7 @@ def test_an_exported_file_says_what_it_is(exports):
         assert value.doc_string
 
 
-ROLES = [(name, role) for name, spec in SPECS.items() for role in (("encode", "score") if spec.gathers else ("means", "tile"))]
+ROLES = [(name, role) for name, spec in SPECS.items() for role in (STACK_ROLES if spec.gathers else ("means", "tile"))]
 
 
 @pytest.mark.parametrize("io", ["float", "uint8"])

@@ -12,7 +12,7 @@ from ufafuse.commands import everything, otherformats
 from ufafuse.commands.cli import build_app
 from ufafuse.commands.everything import export_all
 from ufafuse.export.onnx_export import report_path
-from ufafuse.export.report import Row, markdown
+from ufafuse.export.overview import ArtefactRow, markdown
 from ufafuse.runtime import console
 from ufafuse.runtime.backends.tensorrt import vendor
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputError
@@ -172,7 +172,7 @@ def test_a_folder_that_cannot_be_made_is_refused(quick, tmp_path):
 def test_the_table_shows_engines_that_were_not_run(tmp_path):
     engine = tmp_path / "x.rtx.engine"
     engine.write_bytes(b"12")
-    row = Row(engine, "int8", "float", "sm75, sm86", note="3 of 9 convolutions in half, 6 in int8; not run here")
+    row = ArtefactRow(engine, "int8", "float", "sm75, sm86", note="3 of 9 convolutions in half, 6 in int8; not run here")
     text = markdown(
         {
             "weights": "w.safetensors",

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from ufafuse.commands.cli import build_app
 from ufafuse.export import onnx_check
 from ufafuse.export.form import LATEST, OPSET, Form, opset_from
-from ufafuse.export.frames import synthetic_pair
 from ufafuse.export.onnx_export import onnx_from_weights
 from ufafuse.export.opencv_session import OpenCvSession
 from ufafuse.export.opsets import lowered
+from ufafuse.export.synthetic import synthetic_pair
 from ufafuse.export.verify import verify_against_weights
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import read_manifest
@@ -150,7 +150,7 @@ STACKS = [Form(13), Form(17, SIZE), Form(OPSET, None, 4), Form(17, SIZE, opencv=
 def test_the_graphs_for_stacks_come_in_the_same_form(form, made):
     path = made(form, "gathering")
     report = json.loads(path.with_name(path.name + ".json").read_text())
-    assert {check["role"] for check in report["verified"].values()} == {"whole", "encode", "score"}
+    assert {check["role"] for check in report["verified"].values()} == {"whole", "encode", "common", "score"}
     for name, check in report["verified"].items():
         manifest = read_manifest(path.with_name(name))
         assert (manifest.extra["opset"], manifest.extra.get("batch")) == (form.opset, form.batch)

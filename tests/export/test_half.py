@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ufafuse.export.frames import stress_frames
 from ufafuse.export.graphs import WholeGraph
 from ufafuse.export.half import Islands, cast_inputs
+from ufafuse.export.synthetic import stress_frames
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.session import open_session
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from ufafuse.export.frames import synthetic_pair
 from ufafuse.export.graphs import WholeGraph
 from ufafuse.export.half import Islands, convolutions
 from ufafuse.export.islands import choose_islands, half_graph
+from ufafuse.export.synthetic import synthetic_pair
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.errors import ModelError
 

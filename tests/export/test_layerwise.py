@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from ufafuse.commands.cli import build_app
 from ufafuse.export.bisect import _searched, bisect_layers
-from ufafuse.export.frames import synthetic_pair
 from ufafuse.export.layerwise import compare_layers, snr_db
+from ufafuse.export.synthetic import synthetic_pair
 from ufafuse.export.verify import prepared
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.errors import InputError

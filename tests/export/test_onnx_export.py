@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from ufafuse.export import onnx_export
-from ufafuse.export.frames import synthetic_pair
 from ufafuse.export.onnx_export import Companions, onnx_from_weights, report_path
+from ufafuse.export.synthetic import synthetic_pair
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import read_manifest, sha256_of
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputError

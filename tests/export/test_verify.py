@@ -5,7 +5,7 @@ import numpy as np
 import onnx
 import pytest
 
-from ufafuse.export.frames import synthetic_pair
+from ufafuse.export.synthetic import synthetic_pair
 from ufafuse.export.verify import load_pairs, pack_reference, verify_against_weights
 from ufafuse.runtime.artefact import sha256_of
 from ufafuse.runtime.checks.cases import load_reference, verify_against_reference

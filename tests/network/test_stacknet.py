@@ -197,7 +197,8 @@ def test_with_what_was_gathered_a_pixel_reaches_as_far_as_score_halo(spec: Spec)
         with torch.no_grad():
             common = [compare.common(torch.cat([f, f], 1)) for compare, f in zip(net.compare, features, strict=True)]
             mean, count = flat.flip(0), torch.full_like(flat[:, :1], 2)
-        return torch.cat(net.score(flat, features, common, mean, count), 1)
+            stands_out = net.stands_out(mean, count)
+        return torch.cat(net.score(flat, features, common, mean, count, stands_out), 1)
 
     assert reach(spec, scores) == spec.score_halo
 

@@ -21,6 +21,7 @@ from ufafuse.runtime.checks.selftest import find_reference
 from ufafuse.runtime.checks.tolerances import Tolerance, compare, psnr, tolerance_for
 from ufafuse.runtime.errors import BackendError, ModelError, UfaError
 from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.manifest_entries import ROLES
 from ufafuse.runtime.models import FOLDER
 from ufafuse.runtime.onnx_walk import has_external_data
 from ufafuse.runtime.session import open_session
@@ -63,7 +64,7 @@ def test_a_reader_of_any_extra_entry_meets_its_type(small, name, value):
         return
     found = manifest.extra[name]
     assert {
-        "role": lambda: found in ("whole", "means", "tile", "encode", "score"),
+        "role": lambda: found in ROLES,
         "halo": lambda: 0 <= int(found) <= 4096,
         "stride": lambda: 1 <= int(found) <= 1024,
         "strides": lambda: all(stride >= 1 for stride in found),
@@ -79,7 +80,7 @@ def test_a_reader_of_any_extra_entry_meets_its_type(small, name, value):
     }.get(name, lambda: isinstance(found, str))()
 
 
-@pytest.mark.parametrize("role", ["whole", "means", "tile", "encode", "score"])
+@pytest.mark.parametrize("role", ROLES)
 def test_the_manifest_of_every_graph_that_is_exported_is_read(small, role):
     about = {"gathers": True, "encode_halo": 62, "score_halo": 126, "octaves": [2, 8], "widths": [4, 6], "strides": [4, 8]}
     extra = {**json.loads(small.edited_manifest())["extra"], **about, "role": role}

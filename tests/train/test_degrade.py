@@ -11,7 +11,7 @@ from ufafuse.train.degrade import (
     BLURS,
     PAPER_SIZES,
     LensOptions,
-    Pair,
+    TrainingPair,
     blur,
     drawn_focus,
     lens_pair,
@@ -48,7 +48,7 @@ def half_focus(shape: tuple[int, ...]) -> np.ndarray:
     return focus
 
 
-def taken(picture: np.ndarray, options: LensOptions, seed: int = 0) -> tuple[Pair, np.ndarray, np.ndarray]:
+def taken(picture: np.ndarray, options: LensOptions, seed: int = 0) -> tuple[TrainingPair, np.ndarray, np.ndarray]:
     """The pair, and the sharp picture and focus map where the pair is."""
     focus, inner = half_focus(picture.shape), (slice(options.margin, -options.margin),) * 2
     pair = lens_pair(picture, focus, np.random.default_rng(seed), options)

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
+from ufafuse.runtime.arrays import Floats
 from ufafuse.train import drawing
-from ufafuse.train.drawing import KINDS, SHARES, SHIFT, Floats, Rng
+from ufafuse.train.drawing import KINDS, SHARES, SHIFT, Rng
 
 SIDE = 96
 

@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
+from ufafuse.runtime.arrays import Floats
 from ufafuse.runtime.errors import InputError
 from ufafuse.train import drawing
-from ufafuse.train.drawing import Floats, Rng
-from ufafuse.train.optics import Layer, aperture, seen, visible_depth
+from ufafuse.train.drawing import Rng
+from ufafuse.train.optics import SceneLayer, aperture, seen, visible_depth
 from ufafuse.train.scenes import MACRO_BOARDS, PRESETS, SceneOptions, draw_scene
 from ufafuse.train.stacks import Stack, draw_stack
 
@@ -44,12 +45,12 @@ def kernel(radius: float) -> Floats:
     return aperture(np.random.default_rng(0))(radius)
 
 
-def look(layers: list[Layer], plane: float | None, radius: float = 10.0, power: int = 1) -> Floats:
+def look(layers: list[SceneLayer], plane: float | None, radius: float = 10.0, power: int = 1) -> Floats:
     return seen(layers, plane, radius, aperture(np.random.default_rng(0)), power, 0.0)
 
 
-def even(level: float, cover: Floats | None = None, depth: float | Floats = 0.5) -> Layer:
-    return Layer(np.full((64, 64, 3), level, np.float32), cover, depth)
+def even(level: float, cover: Floats | None = None, depth: float | Floats = 0.5) -> SceneLayer:
+    return SceneLayer(np.full((64, 64, 3), level, np.float32), cover, depth)
 
 
 def test_the_same_seed_draws_the_same_stack_and_another_seed_another() -> None:
@@ -119,18 +120,20 @@ def test_what_stands_in_front_hides_what_lies_behind() -> None:
 
 def test_only_the_plane_in_focus_is_sharp_and_blur_grows_with_the_distance() -> None:
     light = drawing.dead_leaves(64, np.random.default_rng(1))
-    contrasts = [float(np.diff(look([Layer(light, None, 0.5)], plane), axis=0).std()) for plane in (0.5, 0.3, 0.0)]
-    np.testing.assert_array_equal(look([Layer(light, None, 0.5)], 0.5), light)
+    contrasts = [float(np.diff(look([SceneLayer(light, None, 0.5)], plane), axis=0).std()) for plane in (0.5, 0.3, 0.0)]
+    np.testing.assert_array_equal(look([SceneLayer(light, None, 0.5)], 0.5), light)
     assert contrasts[0] > 1.3 * contrasts[1] > 1.3 * 1.3 * contrasts[2]
 
 
 def test_a_relief_is_in_focus_where_the_plane_meets_it() -> None:
     light = drawing.dead_leaves(64, np.random.default_rng(1))
     slope = np.broadcast_to(np.linspace(0, 1, 64, dtype=np.float32), (64, 64))
-    error = np.abs(look([Layer(light, None, slope)], 0.25, radius=16) - light).mean((0, 2))
+    error = np.abs(look([SceneLayer(light, None, slope)], 0.25, radius=16) - light).mean((0, 2))
     assert 10 <= int(np.argmin(cv2.blur(error[None], (5, 1)))) <= 22
-    np.testing.assert_array_equal(look([Layer(light, None, slope)], None), light)
-    np.testing.assert_allclose(visible_depth([Layer(light, None, slope)], np.linspace(0, 1, 5))[0], 4 * slope[0], atol=1e-5)
+    np.testing.assert_array_equal(look([SceneLayer(light, None, slope)], None), light)
+    np.testing.assert_allclose(
+        visible_depth([SceneLayer(light, None, slope)], np.linspace(0, 1, 5))[0], 4 * slope[0], atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -148,7 +151,7 @@ def test_a_lens_neither_adds_light_nor_takes_it(seed: int, radius: float) -> Non
 def test_lights_bloom_into_discs_out_of_focus_and_clip() -> None:
     light = np.full((64, 64, 3), 20, np.float32)
     light[31:34, 31:34] = 4000
-    sharp, blurred = (look([Layer(light, None, 0.5)], plane, radius=16) for plane in (0.5, 0.0))
+    sharp, blurred = (look([SceneLayer(light, None, 0.5)], plane, radius=16) for plane in (0.5, 0.0))
     assert int((sharp[..., 0] > 250).sum()) == 9
     assert int((blurred[..., 0] > 120).sum()) > 100
     options = dataclasses.replace(CLEAN, lights=1, boards=0)

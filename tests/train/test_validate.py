@@ -7,7 +7,7 @@ import torch
 
 from ufafuse.network.weights import build_model
 from ufafuse.train.data import NamedPair
-from ufafuse.train.degrade import Pair
+from ufafuse.train.degrade import TrainingPair
 from ufafuse.train.validate import batch_from_frames, better_input, sample_picture, validate
 
 
@@ -24,7 +24,8 @@ def test_frames_become_the_networks_batch() -> None:
 def pairs(picture: np.ndarray) -> list[NamedPair]:
     blurred = cv2.blur(picture, (5, 5))
     return [
-        NamedPair(str(size), Pair(picture[:size, :size], blurred[:size, :size], picture[:size, :size])) for size in (30, 41)
+        NamedPair(str(size), TrainingPair(picture[:size, :size], blurred[:size, :size], picture[:size, :size]))
+        for size in (30, 41)
     ]
 
 
@@ -42,7 +43,7 @@ def test_scores_are_those_of_each_pair(pairs: list[NamedPair]) -> None:
 
 def test_the_better_input_is_the_one_that_is_closer(pairs: list[NamedPair]) -> None:
     assert better_input(pairs) == pytest.approx(100)
-    swapped = [NamedPair(p.name, Pair(p.pair.far, p.pair.far, p.pair.truth)) for p in pairs]
+    swapped = [NamedPair(p.name, TrainingPair(p.pair.far, p.pair.far, p.pair.truth)) for p in pairs]
     assert 10 < better_input(swapped) < 40
 
 

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.backends.tensorrt.drivers import INSTALL, Bytes, Driver, Vendor, installed_bindings
+from ufafuse.runtime.arrays import Bytes
+from ufafuse.runtime.backends.tensorrt.drivers import INSTALL, Binding, Driver, installed_bindings
 from ufafuse.runtime.errors import BackendError
 
 # The process has one primary context a GPU, whatever we do, and CUDA's runtime keeps it until the process ends. So do
 # we: PyCUDA cannot release it in a thread other than the one that retained it.
-_retained: dict[int, Vendor] = {}
+_retained: dict[int, Binding] = {}
 _retaining = threading.Lock()
 
 
@@ -90,23 +91,23 @@ class Gpu:
         except self._driver.error as error:
             raise BackendError(f"the {self.name} failed ({error}): check `nvidia-smi`, then start again.") from error
 
-    def stream(self) -> Vendor:
+    def stream(self) -> Binding:
         """A new stream."""
         return self._driver.stream()
 
-    def event(self) -> Vendor:
+    def event(self) -> Binding:
         """A new event with a time stamp."""
         return self._driver.event()
 
-    def copy_in(self, device: int, host: Bytes, stream: Vendor) -> None:
+    def copy_in(self, device: int, host: Bytes, stream: Binding) -> None:
         """Queue a copy of page-locked bytes to the address ``device``."""
         self._driver.copy_in(device, host, stream)
 
-    def copy_out(self, host: Bytes, device: int, stream: Vendor) -> None:
+    def copy_out(self, host: Bytes, device: int, stream: Binding) -> None:
         """Queue a copy from the address ``device`` into page-locked bytes."""
         self._driver.copy_out(host, device, stream)
 
-    def device_bytes(self, count: int) -> Vendor:
+    def device_bytes(self, count: int) -> Binding:
         """``count`` bytes of device memory: ``int(it)`` is the address, ``it.free()`` gives it back."""
         return self._driver.device_bytes(count)
 
@@ -115,7 +116,7 @@ class Gpu:
         return self._driver.locked_bytes(count)
 
 
-class Buffer:
+class DeviceBuffer:
     """One tensor's place: device memory, and page-locked host memory of the same size where it is copied.
 
     It grows when more is asked for than it holds, and never shrinks.
@@ -124,7 +125,7 @@ class Buffer:
     def __init__(self, gpu: Gpu, *, with_host: bool = True) -> None:
         self._gpu = gpu
         self._with_host = with_host
-        self._device: Vendor = None
+        self._device: Binding = None
         self._host: Bytes | None = None
         self.capacity = 0
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ufafuse.runtime.backends.tensorrt.drivers import BINDINGS, Bytes, Driver, Vendor
+from ufafuse.runtime.arrays import Bytes
+from ufafuse.runtime.backends.tensorrt.drivers import BINDINGS, Binding, Driver
 
 _NAME_BYTES = 256
 
@@ -48,7 +49,7 @@ class CudaPython(Driver):
         _, text = self._cuda.cuGetErrorString(code)
         return text.decode() if text else str(code)
 
-    def retained(self, ordinal: int) -> Vendor:
+    def retained(self, ordinal: int) -> Binding:
         """See `Driver.retained`."""
         self.call("cuInit", 0)
         return _Context(self, self.call("cuDeviceGet", ordinal))
@@ -62,23 +63,23 @@ class CudaPython(Driver):
         minor = self.call("cuDeviceGetAttribute", kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device)
         return name.split(b"\0")[0].decode(), (int(major), int(minor))
 
-    def stream(self) -> Vendor:
+    def stream(self) -> Binding:
         """See `Driver.stream`."""
         return _Stream(self)
 
-    def event(self) -> Vendor:
+    def event(self) -> Binding:
         """See `Driver.event`."""
         return _Event(self)
 
-    def copy_in(self, device: int, host: Bytes, stream: Vendor) -> None:
+    def copy_in(self, device: int, host: Bytes, stream: Binding) -> None:
         """See `Driver.copy_in`."""
         self.call("cuMemcpyHtoDAsync", device, host.ctypes.data, host.nbytes, stream.handle)
 
-    def copy_out(self, host: Bytes, device: int, stream: Vendor) -> None:
+    def copy_out(self, host: Bytes, device: int, stream: Binding) -> None:
         """See `Driver.copy_out`."""
         self.call("cuMemcpyDtoHAsync", host.ctypes.data, device, host.nbytes, stream.handle)
 
-    def device_bytes(self, count: int) -> Vendor:
+    def device_bytes(self, count: int) -> Binding:
         """See `Driver.device_bytes`."""
         return _DeviceBytes(self, count)
 

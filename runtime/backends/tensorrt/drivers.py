@@ -8,11 +8,9 @@ import importlib.util
 from abc import ABC, abstractmethod
 from typing import Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+from ufafuse.runtime.arrays import Bytes
 
-Vendor: TypeAlias = Any  # an object of a binding, which has no types
-Bytes: TypeAlias = NDArray[np.uint8]
+Binding: TypeAlias = Any  # an object of a binding, which has no types
 
 # The modules, the first that is installed is taken.
 BINDINGS = {"PyCUDA": "pycuda.driver", "cuda-python": "cuda.bindings.driver"}
@@ -33,7 +31,7 @@ class Driver(ABC):
     memory_error: type[Exception]
 
     @abstractmethod
-    def retained(self, ordinal: int) -> Vendor:
+    def retained(self, ordinal: int) -> Binding:
         """A GPU's primary context, retained: ``push()`` makes it current in this thread; ``pop()``; ``detach()`` lets it go."""
 
     @abstractmethod
@@ -41,23 +39,23 @@ class Driver(ABC):
         """A GPU's name and compute capability, such as (8, 6)."""
 
     @abstractmethod
-    def stream(self) -> Vendor:
+    def stream(self) -> Binding:
         """A new stream: ``handle``, ``synchronize()``, ``wait_for_event(event)``."""
 
     @abstractmethod
-    def event(self) -> Vendor:
+    def event(self) -> Binding:
         """A new event with a time stamp: ``record(stream)``, ``synchronize()``, ``time_till(event)`` in ms."""
 
     @abstractmethod
-    def copy_in(self, device: int, host: Bytes, stream: Vendor) -> None:
+    def copy_in(self, device: int, host: Bytes, stream: Binding) -> None:
         """Queue a copy of page-locked bytes to the address ``device``."""
 
     @abstractmethod
-    def copy_out(self, host: Bytes, device: int, stream: Vendor) -> None:
+    def copy_out(self, host: Bytes, device: int, stream: Binding) -> None:
         """Queue a copy from the address ``device`` into page-locked bytes."""
 
     @abstractmethod
-    def device_bytes(self, count: int) -> Vendor:
+    def device_bytes(self, count: int) -> Binding:
         """``count`` bytes of device memory: ``int(it)`` is the address, ``it.free()`` gives it back."""
 
     @abstractmethod

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.backends.tensorrt.cuda import Buffer, Gpu
-from ufafuse.runtime.backends.tensorrt.graphs import Graph
-from ufafuse.runtime.backends.tensorrt.runner import Context, CountingContext, Engine, Shape, Tensor
+from ufafuse.runtime.backends.tensorrt.cuda import DeviceBuffer, Gpu
+from ufafuse.runtime.backends.tensorrt.cuda_graphs import CudaGraph
+from ufafuse.runtime.backends.tensorrt.execution import Context, CountingContext, Engine, EngineTensor, Shape
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 Stream: TypeAlias = Any  # bindings of CUDA have no types
@@ -27,7 +27,7 @@ Event: TypeAlias = Any
 MOST_GRAPHS = 4
 
 
-class Job(NamedTuple):
+class Launch(NamedTuple):
     """What is to run: a profile of the engine and the inputs' shapes, which are within it."""
 
     profile: int
@@ -35,7 +35,7 @@ class Job(NamedTuple):
 
 
 class _Captured(NamedTuple):
-    graph: Graph
+    graph: CudaGraph
     context: Context
     shapes: dict[str, Shape]
 
@@ -57,10 +57,10 @@ class Lane:
         self._engine = engine
         self._scratch = scratch
         self._tensors = engine.tensors()
-        self._buffers = {name: Buffer(gpu) for name in self._tensors}
+        self._buffers = {name: DeviceBuffer(gpu) for name in self._tensors}
         self._shapes: dict[str, Shape] = {}
-        self._captured: OrderedDict[Job, _Captured] = OrderedDict()
-        self._graph: Graph | None = None
+        self._captured: OrderedDict[Launch, _Captured] = OrderedDict()
+        self._graph: CudaGraph | None = None
         self._context: Context = engine.context(scratch)
         self._stream: Stream = gpu.stream()
         self._begin: Event = gpu.event()
@@ -68,13 +68,13 @@ class Lane:
         self._started: Event = gpu.event()
         self._computed: Event = gpu.event()
         self._end: Event = gpu.event()
-        self.last_job: Job | None = None
+        self.last_job: Launch | None = None
 
-    def has_graph(self, job: Job) -> bool:
+    def has_graph(self, job: Launch) -> bool:
         """Whether this job is captured."""
         return job in self._captured
 
-    def prepare(self, job: Job, stream: Stream) -> None:
+    def prepare(self, job: Launch, stream: Stream) -> None:
         """Make room for a job and point its context to that room. Raises: BackendError."""
         captured = self._captured.get(job)
         self._graph = captured.graph if captured else None
@@ -131,7 +131,7 @@ class Lane:
             "d2h_ms": self._computed.time_till(self._end),
         }
 
-    def capture(self, job: Job, stream: Stream) -> None:
+    def capture(self, job: Launch, stream: Stream) -> None:
         """Make the job that has just run a CUDA graph, for the next time.
 
         It gets a context of its own: a graph stays valid only while its context keeps its shapes. Raises: CaptureError.
@@ -142,7 +142,7 @@ class Lane:
         context.enqueue(stream.handle)  # what a new shape changes is deferred to the first run, and cannot be captured
         stream.synchronize()
         try:
-            graph = Graph(stream.handle, lambda: context.enqueue(stream.handle))
+            graph = CudaGraph(stream.handle, lambda: context.enqueue(stream.handle))
         except BaseException:
             context.close()
             raise
@@ -150,7 +150,7 @@ class Lane:
         while len(self._captured) > MOST_GRAPHS:
             self._forget(self._captured.popitem(last=False)[1])
 
-    def count(self, job: Job, inputs: Arrays, context: CountingContext, stream: Stream) -> dict[str, float]:
+    def count(self, job: Launch, inputs: Arrays, context: CountingContext, stream: Stream) -> dict[str, float]:
         """Run a job in a context that counts, and wait for it: the milliseconds of each layer. Raises: BackendError."""
         self.prepare(job, stream)
         context.set_shapes(job.profile, dict(job.shapes), stream.handle)
@@ -175,7 +175,7 @@ class Lane:
             last_first.callback(self._context.close)
             self._forget_graphs()
 
-    def _shape_all(self, context: Context, job: Job, stream: Stream) -> dict[str, Shape]:
+    def _shape_all(self, context: Context, job: Launch, stream: Stream) -> dict[str, Shape]:
         context.set_shapes(job.profile, dict(job.shapes), stream.handle)
         return {**dict(job.shapes), **{name: context.shape(name) for name in self._outputs()}}
 
@@ -206,6 +206,6 @@ class Lane:
         captured.context.close()
 
 
-def _count(tensor: Tensor, shape: Shape) -> int:
+def _count(tensor: EngineTensor, shape: Shape) -> int:
     """Bytes of a tensor."""
     return int(np.prod(shape)) * tensor.dtype.itemsize

@@ -8,7 +8,8 @@ Source: PyCUDA's src/cpp/cuda.hpp (classes context, primary_context, context_dep
 
 import numpy as np
 
-from ufafuse.runtime.backends.tensorrt.drivers import Bytes, Driver, Vendor
+from ufafuse.runtime.arrays import Bytes
+from ufafuse.runtime.backends.tensorrt.drivers import Binding, Driver
 
 
 class PyCuda(Driver):
@@ -22,7 +23,7 @@ class PyCuda(Driver):
         self._cuda = cuda
         self.error, self.memory_error = cuda.Error, cuda.MemoryError
 
-    def retained(self, ordinal: int) -> Vendor:
+    def retained(self, ordinal: int) -> Binding:
         """See `Driver.retained`."""
         self._cuda.init()
         return self._cuda.Device(ordinal).retain_primary_context()
@@ -32,23 +33,23 @@ class PyCuda(Driver):
         device = self._cuda.Device(ordinal)
         return device.name(), device.compute_capability()
 
-    def stream(self) -> Vendor:
+    def stream(self) -> Binding:
         """See `Driver.stream`."""
         return self._cuda.Stream()
 
-    def event(self) -> Vendor:
+    def event(self) -> Binding:
         """See `Driver.event`."""
         return self._cuda.Event()
 
-    def copy_in(self, device: int, host: Bytes, stream: Vendor) -> None:
+    def copy_in(self, device: int, host: Bytes, stream: Binding) -> None:
         """See `Driver.copy_in`."""
         self._cuda.memcpy_htod_async(device, host, stream)
 
-    def copy_out(self, host: Bytes, device: int, stream: Vendor) -> None:
+    def copy_out(self, host: Bytes, device: int, stream: Binding) -> None:
         """See `Driver.copy_out`."""
         self._cuda.memcpy_dtoh_async(host, device, stream)
 
-    def device_bytes(self, count: int) -> Vendor:
+    def device_bytes(self, count: int) -> Binding:
         """See `Driver.device_bytes`."""
         return self._cuda.mem_alloc(count)
 

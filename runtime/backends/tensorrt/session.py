@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest
-from ufafuse.runtime.backends.tensorrt import graphs
+from ufafuse.runtime.backends.tensorrt import cuda_graphs
 from ufafuse.runtime.backends.tensorrt.counters import layers_from
-from ufafuse.runtime.backends.tensorrt.cuda import Buffer, Gpu
-from ufafuse.runtime.backends.tensorrt.lanes import Job, Lane
-from ufafuse.runtime.backends.tensorrt.manifest import EngineFacts, check_precision
-from ufafuse.runtime.backends.tensorrt.runner import Engine, Shape, load_module
+from ufafuse.runtime.backends.tensorrt.cuda import DeviceBuffer, Gpu
+from ufafuse.runtime.backends.tensorrt.execution import Engine, Shape, load_module
+from ufafuse.runtime.backends.tensorrt.facts import EngineFacts, check_precision
+from ufafuse.runtime.backends.tensorrt.lanes import Lane, Launch
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import BackendError
 from ufafuse.runtime.layers import Layer
@@ -66,7 +66,7 @@ class TensorRtSession(Session):
         self._count = max(_LANES, options.streams or 0)
         self._lanes: list[Lane] = []
         self._engine: Engine | None = None
-        self._scratch = Buffer(self._gpu, with_host=False)
+        self._scratch = DeviceBuffer(self._gpu, with_host=False)
         self._stream: Any = None
         try:
             with self._gpu.active():
@@ -135,7 +135,7 @@ class TensorRtSession(Session):
         """Deserialise, make the lanes and warm every profile, so that no frame pays for it."""
         self._engine = engine = Engine(module, self._facts, plan)
         self._inputs = {name: tensor for name, tensor in engine.tensors().items() if tensor.is_input}
-        self._captures = graphs.available() and not engine.captures_graphs_itself
+        self._captures = cuda_graphs.available() and not engine.captures_graphs_itself
         self._scratch.reserve(max(1, engine.scratch_bytes))
         self._stream = self._gpu.stream()
         for _ in range(self._count):
@@ -150,12 +150,12 @@ class TensorRtSession(Session):
     def _profiles(self) -> range:
         return range(min(len(tensor.ranges) for tensor in self._inputs.values()))
 
-    def _best_jobs(self) -> list[Job]:
+    def _best_jobs(self) -> list[Launch]:
         """Each profile at the size that it is fastest at."""
         inputs = self._inputs.items()
-        return [Job(i, tuple((name, tensor.ranges[i][1]) for name, tensor in inputs)) for i in self._profiles()]
+        return [Launch(i, tuple((name, tensor.ranges[i][1]) for name, tensor in inputs)) for i in self._profiles()]
 
-    def _job(self, inputs: dict[str, NDArray[Any]]) -> Job:
+    def _job(self, inputs: dict[str, NDArray[Any]]) -> Launch:
         """The first profile that holds the inputs' shapes."""
         if inputs.keys() != self._inputs.keys():
             given = ", ".join(inputs)
@@ -166,7 +166,7 @@ class TensorRtSession(Session):
         shapes = {name: tuple(map(int, array.shape)) for name, array in inputs.items()}
         for profile in self._profiles():
             if all(_within(shape, *self._inputs[name].ranges[profile]) for name, shape in shapes.items()):
-                return Job(profile, tuple(shapes.items()))
+                return Launch(profile, tuple(shapes.items()))
         raise self._outside(shapes)
 
     def _outside(self, shapes: dict[str, Shape]) -> BackendError:
@@ -183,7 +183,9 @@ class TensorRtSession(Session):
             f"run `{self._facts.command_for(size)}`, or give a `tile` that fits."
         )
 
-    def _run(self, lane: Lane, job: Job, inputs: dict[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], dict[str, float]]:
+    def _run(
+        self, lane: Lane, job: Launch, inputs: dict[str, NDArray[Any]]
+    ) -> tuple[dict[str, NDArray[Any]], dict[str, float]]:
         try:
             with self._queueing:
                 lane.prepare(job, self._stream)
@@ -201,7 +203,7 @@ class TensorRtSession(Session):
         self._capture(lane, job)
         return results, timing
 
-    def _capture(self, lane: Lane, job: Job) -> None:
+    def _capture(self, lane: Lane, job: Launch) -> None:
         """Make a job that came twice in succession a CUDA graph."""
         if not self._captures or lane.has_graph(job):
             return
@@ -211,7 +213,7 @@ class TensorRtSession(Session):
         try:
             with self._queueing:
                 lane.capture(job, self._stream)
-        except graphs.CaptureError as error:
+        except cuda_graphs.CaptureError as error:
             self._captures = False
             self._tell(f"no CUDA graphs: {error}")
 
@@ -245,7 +247,7 @@ def _within(shape: Shape, low: Shape, _best: Shape, high: Shape) -> bool:
     return len(shape) == len(low) and all(a <= size <= b for a, size, b in zip(low, shape, high, strict=True))
 
 
-def _volume(job: Job) -> int:
+def _volume(job: Launch) -> int:
     return sum(math.prod(shape) for _, shape in job.shapes)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ufafuse.runtime.stream.frames import FusedPair
+    from ufafuse.runtime.stream.messages import FusedPair
 
 
 class Sink(ABC):

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ufafuse.runtime.stream.frames import Array, FusedPair
+from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.stream.messages import FusedPair
 from ufafuse.runtime.stream.sinks.base import Sink
 
 _PICTURES: Mapping[str, Callable[[FusedPair], Array | None]] = {"map": lambda item: item.map, "depth": lambda item: item.depth}

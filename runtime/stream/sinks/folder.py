@@ -8,7 +8,7 @@ from pathlib import Path
 from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.pairs import IMAGE_SUFFIXES
-from ufafuse.runtime.stream.frames import FusedPair
+from ufafuse.runtime.stream.messages import FusedPair
 from ufafuse.runtime.stream.sinks.base import Sink
 from ufafuse.runtime.writing import make_folder
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ufafuse.runtime.stream.frames import FusedPair
+from ufafuse.runtime.stream.messages import FusedPair
 from ufafuse.runtime.stream.sinks.base import Sink
 
 if TYPE_CHECKING:
-    from ufafuse.runtime.stream.web.server import Server
+    from ufafuse.runtime.stream.web.server import PageServer
 
 _FASTEST = 60.0
 
@@ -35,13 +35,13 @@ class HttpSink(Sink):
         self._address = address
         self._token = token
         self._broadcast = broadcast.Broadcast(quality=quality, white=white)
-        self._server: Server | None = None
+        self._server: PageServer | None = None
         self.name = f"http://{address[0]}:{address[1]}/"
 
     def open(self) -> None:
         """Begin to serve. Raises: InputError without a token where one is needed, OutputError when the port is taken."""
         stream = partial(self._web.pictures, self._broadcast, fastest=_FASTEST)
-        self._server = self._web.Server(self._address, {"/": stream, "/fused.mjpeg": stream}, token=self._token)
+        self._server = self._web.PageServer(self._address, {"/": stream, "/fused.mjpeg": stream}, token=self._token)
         self.name = self._server.url
         self._server.start()
 

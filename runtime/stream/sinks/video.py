@@ -12,13 +12,15 @@ from typing import IO, Any
 import cv2
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.levels import levels_from, peak_of
-from ufafuse.runtime.stream.frames import Array, FusedPair, size_of
+from ufafuse.runtime.stream.messages import FusedPair, size_of
 from ufafuse.runtime.stream.moments import Timeline
 from ufafuse.runtime.stream.sinks.base import Sink
 from ufafuse.runtime.stream.sinks.matroska import MatroskaWriter
 from ufafuse.runtime.texts import usable_by_c
+from ufafuse.runtime.writing import already_there
 
 STDOUT = Path("-")
 _FOURCC = {".avi": "MJPG", ".mp4": "mp4v"}
@@ -97,7 +99,7 @@ class _VideoSink(Sink):
         if not path.parent.is_dir():
             raise OutputError(f"{path.parent} is not a folder: make it first (mkdir -p {path.parent}).")
         if path.exists() and not self._force:
-            raise OutputError(f"{path} exists already: choose another name, or replace it with `force=True`.")
+            raise OutputError(already_there(path))
         return path
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.stream.frames import SIDES
+from ufafuse.runtime.stream.messages import SIDES
 from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source, SourceLost
 from ufafuse.runtime.stream.sources.folder import FolderSource
 from ufafuse.runtime.stream.sources.mjpeg import HttpSource

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ufafuse.runtime.stream.frames import Frame
+    from ufafuse.runtime.stream.messages import Frame
 
 
 class SourceLost(Exception):  # noqa: N818 - a state of the world, not a defect

@@ -13,7 +13,7 @@ from ufafuse.runtime.filebytes import NoFile, bytes_of
 from ufafuse.runtime.images import decode_image
 from ufafuse.runtime.pairs import is_image
 from ufafuse.runtime.pixels import most_bytes, most_pixels
-from ufafuse.runtime.stream.frames import Frame
+from ufafuse.runtime.stream.messages import Frame
 from ufafuse.runtime.stream.sources import numbers
 from ufafuse.runtime.stream.sources.base import BrokenFrame, Source
 

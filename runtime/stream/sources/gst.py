@@ -9,10 +9,11 @@ import re
 import time
 from typing import Any
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pfnc import picture_from
 from ufafuse.runtime.pixels import check_pixels, most_pixels
-from ufafuse.runtime.stream.frames import Array, Frame
+from ufafuse.runtime.stream.messages import Frame
 from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source, SourceLost
 from ufafuse.runtime.stream.sources.clock import StreamClock
 from ufafuse.runtime.stream.sources.secrets import without_password

@@ -8,13 +8,14 @@ import time
 import cv2
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pixels import check_pixels, declared_size
-from ufafuse.runtime.stream.frames import Array, Frame
+from ufafuse.runtime.stream.messages import Frame
 from ufafuse.runtime.stream.sources.base import BrokenFrame, Source, SourceLost
-from ufafuse.runtime.stream.sources.fetch import Link, Refused
+from ufafuse.runtime.stream.sources.fetch import Connection, Refused
+from ufafuse.runtime.stream.sources.multipart import PartReader
 from ufafuse.runtime.stream.sources.opencv import UrlSource
-from ufafuse.runtime.stream.sources.parts import PartReader
 from ufafuse.runtime.stream.sources.secrets import without_password
 
 _OPEN_SECONDS = 10.0  # from asking to the answer's headers
@@ -38,7 +39,7 @@ class HttpSource(Source):
         self._url = url
         self._most = most
         self._other = UrlSource(url)
-        self._link = Link()
+        self._link = Connection()
         self._parts: PartReader | None = None
         self._count = 0
         self._stale = False

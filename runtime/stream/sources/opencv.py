@@ -9,9 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pfnc import PixelFormat, format_of_fourcc, picture_from
-from ufafuse.runtime.stream.frames import Array, Frame
+from ufafuse.runtime.stream.messages import Frame
 from ufafuse.runtime.stream.sources.base import EndOfSource, Source, SourceLost
 from ufafuse.runtime.stream.sources.clock import Backlog, StreamClock
 from ufafuse.runtime.stream.sources.params import Params

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from ufafuse.runtime.stream.frames import Frame
+from ufafuse.runtime.stream.messages import Frame
 from ufafuse.runtime.stream.sources.base import Source
 
 

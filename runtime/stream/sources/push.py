@@ -7,7 +7,8 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from ufafuse.runtime.stream.frames import Array, Frame
+from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.stream.messages import Frame
 from ufafuse.runtime.stream.sources.base import EndOfSource, Source
 
 

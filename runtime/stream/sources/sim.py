@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pixels import check_pixels, most_pixels
-from ufafuse.runtime.stream.frames import FAR, NEAR, SIDES, Array, Frame
-from ufafuse.runtime.stream.marks import clear_numbers, draw_number
+from ufafuse.runtime.stream.drawn_numbers import clear_numbers, draw_number
+from ufafuse.runtime.stream.messages import FAR, NEAR, SIDES, Frame
 from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source, SourceLost
 from ufafuse.runtime.stream.sources.params import Params
 
@@ -115,7 +116,7 @@ class SimSettings:
 
 
 class SimSource(Source):
-    """Frames of a simulated line; each carries its number (`ufafuse.runtime.stream.marks`).
+    """Frames of a simulated line; each carries its number (`ufafuse.runtime.stream.drawn_numbers`).
 
     Two of them with the same rate show the same line at the same moments, one in focus where the other is not.
 

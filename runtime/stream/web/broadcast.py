@@ -7,7 +7,7 @@ import time
 
 import cv2
 
-from ufafuse.runtime.stream.frames import Array
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.stream.sinks.video import EightBit
 
 

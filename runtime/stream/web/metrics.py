@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ufafuse.runtime.stream.frames import SIDES, plane_names
+from ufafuse.runtime.stream.messages import SIDES, plane_names
 
 if TYPE_CHECKING:
     from ufafuse.runtime.stream.pipeline import Pipeline

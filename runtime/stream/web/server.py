@@ -106,7 +106,7 @@ async def _endless_parts(broadcast: Broadcast, pause: float) -> AsyncIterator[by
         await asyncio.sleep(max(0.0, pause - (time.monotonic() - begun)))
 
 
-class Server:
+class PageServer:
     """Serves ``routes`` (path to function) in a thread of its own.
 
     Args:

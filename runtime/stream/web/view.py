@@ -8,11 +8,11 @@ from http import HTTPStatus
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from ufafuse.runtime.stream.frames import FusedPair, size_of
+from ufafuse.runtime.stream.messages import FusedPair, size_of
 from ufafuse.runtime.stream.web.broadcast import Broadcast
 from ufafuse.runtime.stream.web.headers import policy_for
 from ufafuse.runtime.stream.web.metrics import CONTENT_TYPE, metrics_text
-from ufafuse.runtime.stream.web.server import Server, as_json, pictures, text
+from ufafuse.runtime.stream.web.server import PageServer, as_json, pictures, text
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -38,7 +38,7 @@ class View:
         fastest: Pictures a second that one viewer gets at most: each costs the machine an encoding.
 
     Raises:
-        InputError, OutputError: As `Server`.
+        InputError, OutputError: As `PageServer`.
     """
 
     def __init__(self, address: tuple[str, int], *, token: str = "", fastest: float = 10.0) -> None:
@@ -54,7 +54,7 @@ class View:
             "/metrics": self._metrics,
             "/health": self._health,
         }
-        self.server = Server(address, {**routes, **page}, token=token)
+        self.server = PageServer(address, {**routes, **page}, token=token)
 
     @property
     def url(self) -> str:

@@ -78,7 +78,7 @@ def test_a_network_that_gathers_has_its_three_graphs(chosen, gathering, tmp_path
     need(chosen)
     out = tmp_path / f"g{chosen.suffix}"
     report = format_from_weights(gathering / "gathering.safetensors", out, chosen, form=Form(size=(32, 48)))
-    assert [check["role"] for check in report["verified"].values()] == ["whole", "encode", "score"]
+    assert [check["role"] for check in report["verified"].values()] == ["whole", "encode", "common", "score"]
     assert all(check["ok"] for check in report["verified"].values())
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.artefact import METADATA_KEY, Manifest
-from ufafuse.runtime.backends.tensorrt import cuda, graphs
+from ufafuse.runtime.backends.tensorrt import cuda, cuda_graphs
 
 RELEASES = {
     "tensorrt 10.3": ("tensorrt", "10.3.0.26"),
@@ -83,7 +83,7 @@ def world(request, monkeypatch):
         _make_findable(monkeypatch, world.driver)
     else:
         _put_cuda_python(monkeypatch, world)
-        monkeypatch.setattr(graphs, "available", lambda: False)  # unless a test is about graphs
+        monkeypatch.setattr(cuda_graphs, "available", lambda: False)  # unless a test is about graphs
     monkeypatch.setattr(cuda, "_retained", {})
     with _fake_cuda.balanced(world):
         yield world
@@ -120,7 +120,7 @@ def rtx(world, monkeypatch):
 def with_graphs(world, monkeypatch):
     """cuda-python, installed."""
     if world.binding == "cuda-python":
-        monkeypatch.setattr(graphs, "available", lambda: True)
+        monkeypatch.setattr(cuda_graphs, "available", lambda: True)
         return sys.modules["cuda.bindings.driver"]
     return _put_cuda_python(monkeypatch, world)
 

@@ -96,7 +96,7 @@ def levels_of(planes):
 def test_levels_give_what_planes_give_rounded(tiny_onnx, frames, lean):
     options = SessionOptions(threads=1, precision="fp32", lean=lean)
     with open_session(tiny_onnx, backend="openvino", options=options) as session:
-        assert session.takes_levels
+        assert session.takes_byte_planes
         levels = levels_of(frames(21, 35, seed=3))
         expected = session.run_with_map(**{name: np.float32(array) / 255 for name, array in levels.items()})
         found = session.run_with_map(**levels)

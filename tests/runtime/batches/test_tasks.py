@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.batches.storage import joined, mirrored, present, shown, url_of
-from ufafuse.runtime.batches.task import Plan, Task, fuse_task, fuse_tasks, sort_out, tasks_of
+from ufafuse.runtime.batches.task import BatchPlan, Task, fuse_task, fuse_tasks, sort_out, tasks_of
 from ufafuse.runtime.errors import InputError, OutputError
+from ufafuse.runtime.files import FileOptions
 from ufafuse.runtime.folders import fuse_folder
-from ufafuse.runtime.jobs import FileOptions
 from ufafuse.runtime.pairs import find_pairs
 from ufafuse.runtime.pictures.write import WriteOptions
 
@@ -27,7 +27,7 @@ def test_a_list_gives_the_files_that_a_folder_gives(fuser, folder, tmp_path):
     fuse_folder(fuser, find_pairs(folder), tmp_path / "plain")
     tasks = tasks_of(find_pairs(folder), tmp_path / "listed")
     told = []
-    outcomes = fuse_tasks(fuser, tasks, Plan(), done=told.append)
+    outcomes = fuse_tasks(fuser, tasks, BatchPlan(), done=told.append)
     assert told == outcomes
     assert not any(outcome.error for outcome in outcomes)
     for index in range(3):
@@ -37,9 +37,9 @@ def test_a_list_gives_the_files_that_a_folder_gives(fuser, folder, tmp_path):
 def test_behind_urls_the_files_are_the_same(fuser, folder, tmp_path, bucket):
     for path in folder.iterdir():
         bucket.put_file(str(path), f"/bucket/{path.name}")
-    local = fuse_task(fuser, tasks_of(find_pairs(folder), tmp_path)[0], Plan())
+    local = fuse_task(fuser, tasks_of(find_pairs(folder), tmp_path)[0], BatchPlan())
     task = Task("p0", ("memory://bucket/p0_A.png", "memory://bucket/p0_B.png"), "memory://bucket/out/p0.png")
-    outcome = fuse_task(fuser, task, Plan())
+    outcome = fuse_task(fuser, task, BatchPlan())
     assert not outcome.error
     assert bucket.cat_file("/bucket/out/p0.png") == (tmp_path / "p0.png").read_bytes()
     told = outcome.to_json()
@@ -51,11 +51,11 @@ def test_what_is_wrong_behind_a_url_is_told_by_that_name(fuser, folder, bucket):
     bucket.pipe_file("/bucket/bad.png", b"no picture")
     bucket.put_file(str(folder / "p0_A.png"), "/bucket/a.png")
     good, result = "memory://bucket/a.png", "memory://bucket/x.png"
-    missing = fuse_task(fuser, Task("x", (good, "memory://bucket/none.png"), result), Plan())
+    missing = fuse_task(fuser, Task("x", (good, "memory://bucket/none.png"), result), BatchPlan())
     assert missing.error == "memory://bucket/none.png cannot be read: there is no such file."
-    bad = fuse_task(fuser, Task("x", ("memory://bucket/bad.png", good), result), Plan())
+    bad = fuse_task(fuser, Task("x", ("memory://bucket/bad.png", good), result), BatchPlan())
     assert bad.error.startswith("memory://bucket/bad.png is no image")
-    unknown = fuse_task(fuser, Task("x", ("nowhere://a.png", good), result), Plan())
+    unknown = fuse_task(fuser, Task("x", ("nowhere://a.png", good), result), BatchPlan())
     assert unknown.error.startswith("nowhere://a.png cannot be read")
     assert not bucket.exists("/bucket/x.png")
 
@@ -85,7 +85,7 @@ def test_a_result_never_replaces_a_frame(folder):
 
 
 def test_what_goes_beside_the_pictures_and_how_they_are_stored(fuser, folder, tmp_path):
-    plan = Plan(
+    plan = BatchPlan(
         files=FileOptions(store=WriteOptions(quality=50), report=tmp_path / "pages"), beside=(tmp_path / "maps", None, None)
     )
     task = tasks_of(find_pairs(folder), tmp_path / "out", suffix=".jpg")[0]

@@ -6,7 +6,7 @@ import types
 import pytest
 
 from ufafuse.runtime.artefact import METADATA_KEY, Manifest, manifest_path, read_manifest
-from ufafuse.runtime.backends.tensorrt import cuda, runner
+from ufafuse.runtime.backends.tensorrt import cuda, execution
 from ufafuse.runtime.checks import runnable
 from ufafuse.runtime.checks.runnable import why_not_here
 
@@ -17,7 +17,7 @@ PLAN = b"a plan"
 def engine(tmp_path, monkeypatch):
     """An engine file of TensorRT 11.4 for sm86, on a machine that has both unless a test says otherwise."""
     monkeypatch.setattr(runnable, "choose_backend", lambda *_: ("tensorrt", "an engine file"))
-    monkeypatch.setattr(runner, "load_module", lambda facts: types.SimpleNamespace(__version__="11.4.0"))
+    monkeypatch.setattr(execution, "load_module", lambda facts: types.SimpleNamespace(__version__="11.4.0"))
     monkeypatch.setattr(cuda, "Gpu", lambda: types.SimpleNamespace(name="RTX 3080", capability=(8, 6)))
     extra = {"flavor": "tensorrt-rtx", "version": "11.4.0", "compute_capability": ["sm86"], "profiles": []}
     extra["plan_sha256"] = hashlib.sha256(PLAN).hexdigest()
@@ -39,7 +39,7 @@ def test_an_engine_of_this_release_and_gpu_runs(engine):
 def test_another_release_gpu_or_file_is_named_with_its_mend(engine, monkeypatch):
     monkeypatch.setattr(cuda, "Gpu", lambda: types.SimpleNamespace(name="RTX 4080", capability=(8, 9)))
     assert "here is a RTX 4080, which is sm89: run `ufa build" in why_not(engine)
-    monkeypatch.setattr(runner, "load_module", lambda facts: types.SimpleNamespace(__version__="11.5.0"))
+    monkeypatch.setattr(execution, "load_module", lambda facts: types.SimpleNamespace(__version__="11.5.0"))
     assert "built by tensorrt-rtx 11.4.0, here is 11.5.0: run `ufa build" in why_not(engine)
     engine.write_bytes(b"another plan")
     assert "not the engine that its manifest describes" in why_not(engine)

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from ufafuse.runtime.memory.malloc import frames_in_memory
-from ufafuse.runtime.stream.frames import FAR, NEAR
+from ufafuse.runtime.stream.messages import FAR, NEAR
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.sources import SimSettings, SimSource
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, TiffImagePlugin
 
 from ufafuse.runtime import Fuser
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.jobs import FileOptions, Outputs, fuse_files
+from ufafuse.runtime.files import FileOptions, Outputs, fuse_files
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures.decode import read_picture
 from ufafuse.runtime.pictures.metadata import Metadata, metadata_of, with_metadata

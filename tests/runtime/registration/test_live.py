@@ -5,7 +5,7 @@ import pytest
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fuser import Fusion
 from ufafuse.runtime.registration.live import Registration
-from ufafuse.runtime.stream.fusing import Engine, EngineOptions
+from ufafuse.runtime.stream.live_fuser import LiveFuser, LiveFuserOptions
 from ufafuse.runtime.stream.sources.sim import SimSettings, SimSource
 
 SHIFT = 6
@@ -98,25 +98,27 @@ class StubFuser:
 
 
 def test_the_engine_gives_the_map_only_when_it_is_wanted(monkeypatch):
-    monkeypatch.setattr("ufafuse.runtime.stream.fusing.Fuser", StubFuser)
+    monkeypatch.setattr("ufafuse.runtime.stream.live_fuser.Fuser", StubFuser)
     wanted = [False]
     picture = np.zeros((8, 8, 3), np.uint8)
-    with Engine(EngineOptions(fuser={"threads": 1, "precision": "fp32"}), wants_map=lambda: wanted[0], report=print) as engine:
-        assert isinstance(engine.fuse(picture, picture), np.ndarray)
+    with LiveFuser(
+        LiveFuserOptions(arguments={"threads": 1, "precision": "fp32"}), wants_map=lambda: wanted[0], report=print
+    ) as fuser:
+        assert isinstance(fuser.fuse(picture, picture), np.ndarray)
         wanted[0] = True
-        assert engine.fuse(picture, picture)[1].shape == (8, 8)
-        assert engine.to_json() == {"backend": "stub", "precision": "fp32", "why": "asked for", "model": "stub.onnx"}
-        stub = engine._fuser
+        assert fuser.fuse(picture, picture)[1].shape == (8, 8)
+        assert fuser.to_json() == {"backend": "stub", "precision": "fp32", "why": "asked for", "model": "stub.onnx"}
+        stub = fuser._fuser
         assert stub.options == {"threads": 1, "precision": "fp32"}
     assert stub.closed
 
 
 def test_the_engine_registers_before_it_fuses(line):
     near, far = pair(line, 50)
-    options = EngineOptions(model="copy", align="translation")
-    with Engine(options, wants_map=lambda: False, report=lambda text: None) as engine:
-        assert engine.to_json()["alignment"] is None
-        fused = engine.fuse(near, far)
+    options = LiveFuserOptions(model="copy", align="translation")
+    with LiveFuser(options, wants_map=lambda: False, report=lambda text: None) as fuser:
+        assert fuser.to_json()["alignment"] is None
+        fused = fuser.fuse(near, far)
         assert np.array_equal(fused, near)
         assert fused is not near
-        assert engine.to_json()["alignment"]["moved_px"] == pytest.approx(6, abs=0.2)
+        assert fuser.to_json()["alignment"]["moved_px"] == pytest.approx(6, abs=0.2)

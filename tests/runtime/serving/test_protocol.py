@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ufafuse.runtime.errors import UfaError
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.serving.rest import inference_from
-from ufafuse.runtime.serving.tensors import Output, Tensor
+from ufafuse.runtime.serving.tensors import Output, SentTensor
 from ufafuse.runtime.stack import StackOptions, fuse_stack
 
 
@@ -259,9 +259,9 @@ def test_any_json_is_a_request_or_a_sentence(values, tail):
 @given(st.lists(st.binary(max_size=20), min_size=1, max_size=5), st.binary(max_size=6))
 def test_elements_come_back_and_any_bytes_end_in_a_sentence(elements, noise):
     raw = Output("images", elements).raw()
-    assert Tensor("images", "BYTES", (len(elements),), raw=raw).elements() == elements
+    assert SentTensor("images", "BYTES", (len(elements),), raw=raw).elements() == elements
     try:
-        Tensor("images", "BYTES", (len(elements),), raw=raw + noise).elements()
+        SentTensor("images", "BYTES", (len(elements),), raw=raw + noise).elements()
     except UfaError:
         assert noise
     else:

@@ -27,7 +27,7 @@ def energy(planes):
 class Encode:
     """Stands in for an engine: features are averages of the detail's energy."""
 
-    takes_levels = False
+    takes_byte_planes = False
     backend = "fake"
     manifest = SimpleNamespace(io="float", extra={})
 
@@ -41,15 +41,27 @@ class Encode:
         for scale, stride in enumerate(STRIDES):
             size = fine.shape[1] // stride, fine.shape[0] // stride
             small = cv2.resize(fine, size, interpolation=cv2.INTER_AREA)
-            outputs[f"features_{scale}"] = np.stack([small, 1 - small])[None]
+            outputs[f"features_{scale}"] = np.stack([small, 1 - small], 2)[None]
             outputs[f"attention_{scale}"] = np.exp(small)[None, None]
         return outputs
 
     def prepare_inputs(self, inputs):
         pass
 
+    def release(self):
+        pass
+
     def close(self):
         pass
+
+
+class Common(Encode):
+    """Hands on the greatest of what was gathered."""
+
+    def infer(self, inputs):
+        self.seen.append({name: value.copy() for name, value in inputs.items()})
+        outputs = {f"common_{scale}": inputs[f"greatest_{scale}"] for scale in range(len(WIDTHS))}
+        return {**outputs, "stands_out": np.zeros((*outputs["common_0"].shape[:3], STRIDES[0] ** 2), np.float32)}
 
 
 class Score(Encode):
@@ -71,10 +83,10 @@ class Score(Encode):
         frame = inputs["frame"]
         self.seen.append({name: value.copy() for name, value in inputs.items()})
         height, width = frame.shape[-2:]
-        greatest = inputs["gathered_0"][0, WIDTHS[0]]
+        greatest = inputs["common_0"][0, ..., 0]
         most = np.repeat(np.repeat(greatest, STRIDES[0], 0), STRIDES[0], 1)[:height, :width]
         weight = np.exp(np.clip(4 * np.log((energy(frame) + 1e-5) / (most + 1e-5)), -10, 10))
-        return {"weights": np.repeat(weight[None, None], 3, 1).astype(np.float32)}
+        return {"weights": np.repeat(weight[None, ..., None], 3, 3).astype(np.float32)}
 
 
 class FakeFuser:
@@ -87,7 +99,7 @@ class FakeFuser:
     model = SimpleNamespace(name="fake.onnx", stem="fake")
 
     def __init__(self, tile=None):
-        self.stack = StackModel(Encode(), Score())
+        self.stack = StackModel(Encode(), Common(), Score())
         self._tile = tile
 
     def stack_model(self):

@@ -4,7 +4,7 @@ import pytest
 
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.pictures.source import ArrayFrame, of_arrays
-from ufafuse.runtime.stacks.fusing import fuse_sources
+from ufafuse.runtime.stacks.fusing import _Fusion, fuse_sources
 from ufafuse.runtime.stacks.options import StackOptions
 from ufafuse.runtime.stacks.preparing import Passing
 from ufafuse.runtime.stacks.registering import outwards
@@ -51,6 +51,29 @@ def test_windows_are_the_whole(make_fuser, make_stack, tile):
     assert np.abs(whole.astype(int) - tiled.fused).max() <= 1
 
 
+def test_features_are_kept_where_there_is_room_and_computed_again_elsewhere(make_fuser, make_stack, monkeypatch):
+    frames, _ = make_stack(5)
+    pictures = []
+    each = 4 * 2 * (1 / 16 + 1 / 64)  # bytes for a pixel of a padded frame
+    for room, runs in ((1e9, 5), (2.5 * each * 152 * 208, 8), (0.0, 10)):
+        monkeypatch.setattr(_Fusion, "_room_for_features", lambda _self, _state, room=room: room)
+        fuser = make_fuser()
+        pictures.append(fuse_sources(fuser, of_arrays(frames), StackOptions()).fused)
+        assert len(fuser.stack.encode.seen) == runs
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+    np.testing.assert_array_equal(pictures[0], pictures[2])
+
+
+def test_under_a_bound_of_the_memory_features_are_kept_only_where_all_have_room(make_fuser, make_stack, monkeypatch):
+    frames, _ = make_stack(5)
+    monkeypatch.setattr("ufafuse.runtime.stacks.fusing.resident_bytes", lambda: 0)
+    for limit, runs in ((200e6, 5), (3e6, 10)):
+        fuser = make_fuser()
+        fuser.memory_limit = limit
+        fuse_sources(fuser, of_arrays(frames), StackOptions())
+        assert len(fuser.stack.encode.seen) == runs
+
+
 def test_frames_that_are_read_twice_give_the_same(fuser, make_stack):
     frames, _ = make_stack(6)
     counts = {}
@@ -92,7 +115,7 @@ def test_a_result_that_is_no_number_is_an_error(fuser, make_stack):
 
     def broken(inputs):
         outputs = infer(inputs)
-        outputs["weights"][0, 0, 3, 3] = np.nan
+        outputs["weights"][0, 3, 3, 0] = np.nan
         return outputs
 
     fuser.stack.score.infer = broken

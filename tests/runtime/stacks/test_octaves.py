@@ -18,7 +18,7 @@ def fused(frames, weights, kind, covered=None, reference=0):
         height, width = frame.shape[:2]
         for top in range(0, height, 64):  # as windows of the network
             rows = slice(top, min(top + 64, height))
-            sums.add((rows, slice(0, width)), weights[index][:, rows].copy())
+            sums.add((rows, slice(0, width)), np.ascontiguousarray(np.moveaxis(weights[index][:, rows], 0, 2)))
     return sums.fused(frames[reference])
 
 

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from ufafuse.runtime.stream.frames import FAR, NEAR, Frame, FusedPair
-from ufafuse.runtime.stream.marks import _row_height, _tops, draw_number, read_number
+from ufafuse.runtime.stream.drawn_numbers import _row_height, _tops, draw_number, read_number
+from ufafuse.runtime.stream.messages import FAR, NEAR, Frame, FusedPair
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.sources import SimSettings, SimSource
 

@@ -13,7 +13,7 @@ import pytest
 from ufafuse.commands.results import schema_of
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.stream.alarms import AlarmEvent, Alarms, alarms_from
-from ufafuse.runtime.stream.frames import FAR, NEAR
+from ufafuse.runtime.stream.messages import FAR, NEAR
 from ufafuse.runtime.stream.notify import CommandNotifier, MqttNotifier
 from ufafuse.runtime.stream.quality import FIGURES, QualityMeter
 from ufafuse.runtime.stream.sources import SimSettings, SimSource

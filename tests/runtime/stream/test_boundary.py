@@ -9,10 +9,10 @@ import pytest
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pfnc import raw_from
-from ufafuse.runtime.stream.feed import RetryPolicy
-from ufafuse.runtime.stream.frames import FAR, NEAR, Frame, fault_in
+from ufafuse.runtime.stream.messages import FAR, NEAR, Frame, fault_in
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
+from ufafuse.runtime.stream.reader import RetryPolicy
 from ufafuse.runtime.stream.sources import IterableSource, PushSource, SimSettings, SimSource, Source
 
 TROUBLES = [

@@ -18,8 +18,8 @@ from ufafuse.commands.cli import build_app
 from ufafuse.commands.stream import seconds_from
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fuser import Fusion
-from ufafuse.runtime.stream.frames import NEAR, SIDES
-from ufafuse.runtime.stream.marks import read_number
+from ufafuse.runtime.stream.drawn_numbers import read_number
+from ufafuse.runtime.stream.messages import NEAR, SIDES
 
 UFA = [sys.executable, "-c", "from ufafuse.commands.cli import main; main()", "stream"]
 COPY = ["--model", "copy"]
@@ -170,7 +170,7 @@ def test_a_network_is_warm_before_the_first_frame_is_read():
             pass
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ufafuse.runtime.stream.fusing.Fuser", Network)
+        patch.setattr("ufafuse.runtime.stream.live_fuser.Fuser", Network)
         done = ufa(*sim(), "--frames", "2", "--json")
     assert done.exit_code == 0, done.stderr
     assert fused[0] == fused[1] == ((96, 192, 3), 0)

@@ -5,7 +5,7 @@ import pytest
 
 from ufafuse.runtime.stream import planes as sorting
 from ufafuse.runtime.stream.cycle import CycleLearner, CycleTracker, settled_after
-from ufafuse.runtime.stream.frames import Frame
+from ufafuse.runtime.stream.messages import Frame
 from ufafuse.runtime.stream.planes import sorter_for
 from ufafuse.runtime.stream.sources import SimSettings, SimSource
 

@@ -16,10 +16,10 @@ import pytest
 
 from ufafuse.runtime.errors import InputError, UfaError
 from ufafuse.runtime.stream import pipeline as pipeline_module
-from ufafuse.runtime.stream.feed import RetryPolicy
-from ufafuse.runtime.stream.frames import FAR, NEAR
+from ufafuse.runtime.stream.messages import FAR, NEAR
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
+from ufafuse.runtime.stream.reader import RetryPolicy
 from ufafuse.runtime.stream.sinks.base import Sink
 from ufafuse.runtime.stream.sinks.matroska import MatroskaWriter
 from ufafuse.runtime.stream.sources import BrokenFrame, HttpSource, PushSource, Source, SourceLost, UrlSource, mjpeg, opencv

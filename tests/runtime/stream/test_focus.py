@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from ufafuse.runtime.stream.focus import OrderSorter, SharpnessSorter
-from ufafuse.runtime.stream.frames import FAR, NEAR, Frame
+from ufafuse.runtime.stream.focus import SharpnessSorter
+from ufafuse.runtime.stream.messages import FAR, NEAR, Frame
+from ufafuse.runtime.stream.planes import InTurn
 from ufafuse.runtime.stream.sources.sim import SimSettings, SimSource
 
 
@@ -14,9 +15,9 @@ def sides_of(pictures):
 def test_order_counts_the_frames_that_the_timestamps_show_to_be_missing():
     rng = np.random.default_rng(2)
     numbers = [0, 1, 2, *(number for number in range(3, 300) if rng.random() > 0.2)]
-    sorter = OrderSorter()
+    sorter = InTurn(2, 0, by_index=False)
     frames = [Frame(np.zeros((2, 2)), 0, (number + rng.uniform(-0.1, 0.1)) / 30, 0.0) for number in numbers]
-    assert [sorter.side_of(frame) for frame in frames] == [number % 2 for number in numbers]
+    assert [plane for frame in frames for _, plane in sorter.take(frame)] == [number % 2 for number in numbers]
 
 
 @pytest.mark.parametrize("speed", [0, 4, 20])

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.stream.frames import FAR, NEAR
-from ufafuse.runtime.stream.marks import read_number
+from ufafuse.runtime.stream.drawn_numbers import read_number
+from ufafuse.runtime.stream.messages import FAR, NEAR
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.sources import EndOfSource, SourceLost, source_from_text

@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import cv2
 import pytest
 
-from ufafuse.runtime.stream.frames import NEAR
-from ufafuse.runtime.stream.marks import read_number
+from ufafuse.runtime.stream.drawn_numbers import read_number
+from ufafuse.runtime.stream.messages import NEAR
 from ufafuse.runtime.stream.sources import BrokenFrame, HttpSource, SourceLost
 
 

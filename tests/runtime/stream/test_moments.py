@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ufafuse.runtime.stream.feed import RetryPolicy
-from ufafuse.runtime.stream.frames import FAR, NEAR, Frame, FusedPair, Pair
+from ufafuse.runtime.stream.messages import FAR, NEAR, Frame, FusedPair, Pair
 from ufafuse.runtime.stream.moments import Moments, Timeline
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pairing import NearestPairing
 from ufafuse.runtime.stream.pipeline import Pipeline
+from ufafuse.runtime.stream.reader import RetryPolicy
 from ufafuse.runtime.stream.sinks import FolderSink, MatroskaSink
 from ufafuse.runtime.stream.sources import BrokenFrame, FolderSource, IterableSource, PushSource, Source, folder
 

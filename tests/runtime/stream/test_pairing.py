@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ufafuse.runtime.stream.frames import FAR, NEAR, Frame
-from ufafuse.runtime.stream.pairing import AlternatingPairing, NearestPairing
+from ufafuse.runtime.stream.messages import FAR, NEAR, Frame
+from ufafuse.runtime.stream.pairing import NearestPairing, PlanePairing
+from ufafuse.runtime.stream.planes import InTurn, OfTwo
 from ufafuse.runtime.stream.sources.sim import SimSettings, SimSource
 
 
@@ -176,7 +177,7 @@ def test_recordings_pair_alike_however_they_are_read(near, far, seed):
 
 
 def test_an_alternating_camera_gives_consecutive_pairs(frame_at):
-    pairing = AlternatingPairing()
+    pairing = PlanePairing(2, InTurn(2, 0, by_index=False))
     pairs = [pair for number in range(5) for pair in pairing.add(NEAR, frame_at(number / 30, number))]
     pairing.end(NEAR)
     assert [(pair.near.index, pair.far.index) for pair in pairs] == [(0, 1), (2, 3)]
@@ -185,13 +186,13 @@ def test_an_alternating_camera_gives_consecutive_pairs(frame_at):
 
 
 def test_the_first_frame_may_be_the_far_one(frame_at):
-    pairing = AlternatingPairing(swap=True)
+    pairing = PlanePairing(2, InTurn(2, 0, by_index=False), swap=True)
     pairs = [pair for number in range(5) for pair in pairing.add(NEAR, frame_at(number / 30, number))]
     assert [(pair.near.index, pair.far.index) for pair in pairs] == [(1, 2), (3, 4)]
 
 
 def test_an_alternating_pair_may_not_be_too_far_apart(frame_at):
-    pairing = AlternatingPairing(max_skew=0.05)
+    pairing = PlanePairing(2, InTurn(2, 0, by_index=False), max_skew=0.05)
     pairs = [pair for moment in (0.0, 0.03, 0.06, 0.5, 0.53, 0.56) for pair in pairing.add(NEAR, frame_at(moment))]
     assert [pair.far.timestamp for pair in pairs] == [0.03, 0.56]
     assert pairing.unmatched == [1, 1]
@@ -201,7 +202,7 @@ def test_sharpness_keeps_the_sides_apart_when_frames_get_lost():
     line = SimSource(None, NEAR, SimSettings(alternate=True, speed=3))
     rng = np.random.default_rng(5)
     numbers = [number for number in range(200) if rng.random() > 0.15]
-    pairing = AlternatingPairing(by_sharpness=True, max_skew=1.5 / 30)
+    pairing = PlanePairing(2, OfTwo(), max_skew=1.5 / 30)
     pairs = []
     for number in numbers:
         pairs += pairing.add(NEAR, Frame(line.picture_of(number), number, number / 30, 0.0))
@@ -214,4 +215,4 @@ def test_sharpness_keeps_the_sides_apart_when_frames_get_lost():
 
 
 def test_any_time_apart_is_allowed_by_default():
-    assert AlternatingPairing().max_skew == math.inf
+    assert PlanePairing(2, InTurn(2, 0, by_index=False)).max_skew == math.inf

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ufafuse.runtime.stream.frames import FAR, NEAR, Frame
+from ufafuse.runtime.stream.messages import FAR, NEAR, Frame
 from ufafuse.runtime.stream.pairing import NearestPairing
 from ufafuse.runtime.stream.pairqueue import BLOCK, DROP_OLDEST, PairQueue
 

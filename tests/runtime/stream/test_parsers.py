@@ -9,10 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.stream.frames import NEAR
+from ufafuse.runtime.stream.messages import NEAR
 from ufafuse.runtime.stream.sinks.matroska import MatroskaWriter
 from ufafuse.runtime.stream.sources import source_from_text
-from ufafuse.runtime.stream.sources.parts import LARGEST_PART, PartReader
+from ufafuse.runtime.stream.sources.multipart import LARGEST_PART, PartReader
 
 LINES = st.sampled_from(
     [

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.errors import InputError, OutputError, UfaError
-from ufafuse.runtime.stream.feed import RetryPolicy
-from ufafuse.runtime.stream.frames import FAR, NEAR
+from ufafuse.runtime.stream.messages import FAR, NEAR
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
+from ufafuse.runtime.stream.reader import RetryPolicy
 from ufafuse.runtime.stream.sinks.base import Sink
 from ufafuse.runtime.stream.sources import IterableSource, PushSource, SimSettings, SimSource, Source, source_from_text
 

@@ -9,11 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import cv2
 import pytest
 
-from ufafuse.runtime.stream.feed import RetryPolicy
-from ufafuse.runtime.stream.frames import FAR, NEAR
-from ufafuse.runtime.stream.marks import read_number
+from ufafuse.runtime.stream.drawn_numbers import read_number
+from ufafuse.runtime.stream.messages import FAR, NEAR
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
+from ufafuse.runtime.stream.reader import RetryPolicy
 from ufafuse.runtime.stream.sinks import MatroskaSink
 from ufafuse.runtime.stream.sources import SimSettings, SimSource, source_from_text
 

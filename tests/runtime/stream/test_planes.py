@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.stream.frames import Frame, plane_names
+from ufafuse.runtime.stream.messages import Frame, plane_names
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pairing import PlanePairing
 from ufafuse.runtime.stream.pipeline import Pipeline
@@ -104,7 +104,7 @@ def test_a_focus_that_goes_there_and_back_gives_one_result_a_way(planes, settle,
 @pytest.mark.parametrize("told", [True, False])
 @pytest.mark.parametrize(("settle", "hold", "least"), [(1, 1, 0.7), (1, 2, 0.45)])
 def test_where_the_scene_moves_and_frames_get_lost_no_setting_is_taken_for_another(settle, hold, least, told):
-    """The sharp parts of the picture move by a quarter of themselves in one cycle, and the times tell what is lost or do not."""
+    """The sharp parts of the picture move by a quarter of themselves in a cycle, and the times tell what is lost or do not."""
     step, count = settle + hold, 400
     settings = SimSettings(size=(96, 192), rate=100, alternate=True, planes=3, settle=settle, hold=hold, speed=1)
     camera = SimSource(None, 0, settings)

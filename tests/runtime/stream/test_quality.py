@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.errors import OutputError
-from ufafuse.runtime.stream.frames import Frame, FusedPair, Pair
 from ufafuse.runtime.stream.judge import CURVES, Judge
+from ufafuse.runtime.stream.messages import Frame, FusedPair, Pair
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.quality import FIGURES, QualityMeter

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ufafuse.runtime.stream.feed import RetryPolicy
-from ufafuse.runtime.stream.frames import FAR, NEAR
+from ufafuse.runtime.stream.messages import FAR, NEAR
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
+from ufafuse.runtime.stream.reader import RetryPolicy
 from ufafuse.runtime.stream.sources import SourceLost, UrlSource, gst, opencv, source_from_text
 
 SERVER = Path(__file__).with_name("rtsp_server.py")

@@ -12,8 +12,8 @@ import pytest
 
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.images import read_image
-from ufafuse.runtime.stream.frames import NEAR, Frame, FusedPair, Pair
-from ufafuse.runtime.stream.marks import read_number
+from ufafuse.runtime.stream.drawn_numbers import read_number
+from ufafuse.runtime.stream.messages import NEAR, Frame, FusedPair, Pair
 from ufafuse.runtime.stream.sinks import FolderSink, HttpSink, MatroskaSink, OpenCvSink, SinkOptions, sink_from_text
 from ufafuse.runtime.stream.sinks.matroska import MatroskaWriter
 from ufafuse.runtime.stream.sinks.video import EightBit
@@ -214,7 +214,7 @@ import numpy as np
 from pathlib import Path
 from types import SimpleNamespace
 from ufafuse.runtime.errors import OutputError
-from ufafuse.runtime.stream.frames import Frame, FusedPair, Pair
+from ufafuse.runtime.stream.messages import Frame, FusedPair, Pair
 from ufafuse.runtime.stream.sinks import MatroskaSink
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 sink = MatroskaSink(Path(sys.argv[1]))
@@ -327,7 +327,7 @@ def test_standard_output_carries_a_stream_and_its_reader_may_go(tmp_path):
     script = (
         "import sys, numpy as np\n"
         "from ufafuse.runtime.errors import OutputError\n"
-        "from ufafuse.runtime.stream.frames import Frame, FusedPair, Pair\n"
+        "from ufafuse.runtime.stream.messages import Frame, FusedPair, Pair\n"
         "from ufafuse.runtime.stream.sinks import sink_from_text\n"
         "sink = sink_from_text('-')\n"
         "sink.open()\n"

@@ -18,10 +18,10 @@ import pytest
 
 from ufafuse.runtime.errors import UfaError
 from ufafuse.runtime.memory.malloc import keep_heap
-from ufafuse.runtime.stream.feed import RetryPolicy
-from ufafuse.runtime.stream.frames import FAR, NEAR
+from ufafuse.runtime.stream.messages import FAR, NEAR
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
+from ufafuse.runtime.stream.reader import RetryPolicy
 from ufafuse.runtime.stream.sinks import MatroskaSink
 from ufafuse.runtime.stream.sources import IterableSource, SimSettings, SimSource
 from ufafuse.runtime.stream.stats import resident_mib

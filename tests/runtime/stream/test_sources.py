@@ -10,8 +10,8 @@ import pytest
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pfnc import BrokenBuffer
-from ufafuse.runtime.stream.frames import FAR, NEAR
-from ufafuse.runtime.stream.marks import read_number
+from ufafuse.runtime.stream.drawn_numbers import read_number
+from ufafuse.runtime.stream.messages import FAR, NEAR
 from ufafuse.runtime.stream.sources import (
     BrokenFrame,
     DeviceSource,

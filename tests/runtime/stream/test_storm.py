@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 import pytest
 
-from ufafuse.runtime.stream.feed import RetryPolicy
-from ufafuse.runtime.stream.frames import FAR, NEAR, Frame
+from ufafuse.runtime.stream.messages import FAR, NEAR, Frame
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
+from ufafuse.runtime.stream.reader import RetryPolicy
 from ufafuse.runtime.stream.sinks import MatroskaSink
 from ufafuse.runtime.stream.sources import BrokenFrame, SimSettings, SimSource, SourceLost
 from ufafuse.runtime.stream.stats import resident_mib

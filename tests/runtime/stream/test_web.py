@@ -20,15 +20,15 @@ import uvicorn
 from uvicorn.protocols.http import h11_impl
 
 from ufafuse.runtime.errors import InputError, OutputError
-from ufafuse.runtime.stream.frames import FAR, NEAR, Frame, FusedPair, Pair
-from ufafuse.runtime.stream.marks import read_number
+from ufafuse.runtime.stream.drawn_numbers import read_number
+from ufafuse.runtime.stream.messages import FAR, NEAR, Frame, FusedPair, Pair
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.sinks import HttpSink
 from ufafuse.runtime.stream.sources import HttpSource, SimSettings, SimSource
 from ufafuse.runtime.stream.web import connection, server
 from ufafuse.runtime.stream.web.address import is_loopback, parse_address
-from ufafuse.runtime.stream.web.server import Server
+from ufafuse.runtime.stream.web.server import PageServer
 from ufafuse.runtime.stream.web.view import View
 
 SIZE = (96, 192)
@@ -122,17 +122,17 @@ class TestAddresses:
 
     def test_another_address_needs_a_token(self):
         with pytest.raises(InputError, match="`token`"):
-            Server(("0.0.0.0", 0), {})
-        Server(("0.0.0.0", 0), {}, token="secret").stop()
+            PageServer(("0.0.0.0", 0), {})
+        PageServer(("0.0.0.0", 0), {}, token="secret").stop()
 
     def test_a_token_that_no_address_can_carry_is_refused(self):
         with pytest.raises(InputError, match="letters"):
-            Server(("127.0.0.1", 0), {}, token="a b\r\n")
+            PageServer(("127.0.0.1", 0), {}, token="a b\r\n")
 
     def test_a_port_in_use_is_a_clear_line(self):
-        first = Server(("127.0.0.1", 0), {})
+        first = PageServer(("127.0.0.1", 0), {})
         with pytest.raises(OutputError, match="Choose another port"):
-            Server(("127.0.0.1", first.address[1]), {})
+            PageServer(("127.0.0.1", first.address[1]), {})
         first.stop()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.backends.tensorrt import cuda
-from ufafuse.runtime.backends.tensorrt.cuda import Buffer, Gpu
+from ufafuse.runtime.backends.tensorrt.cuda import DeviceBuffer, Gpu
 from ufafuse.runtime.backends.tensorrt.cuda_python import CudaError, CudaPython
 from ufafuse.runtime.backends.tensorrt.drivers import BINDINGS, installed_bindings
 from ufafuse.runtime.errors import BackendError
@@ -93,7 +93,7 @@ def test_what_is_let_go_of_outside_of_the_context_is_given_back(world):
 def test_a_buffer_grows_when_needed_and_frees_once(world):
     gpu = Gpu()
     with gpu.active():
-        buffer = Buffer(gpu)
+        buffer = DeviceBuffer(gpu)
         assert buffer.reserve(100)
         assert not buffer.reserve(40)
         view = buffer.host((5, 5), np.dtype(np.float32))
@@ -109,7 +109,7 @@ def test_a_buffer_grows_when_needed_and_frees_once(world):
 def test_device_only_buffers_lock_no_host_memory(world):
     gpu = Gpu()
     with gpu.active():
-        buffer = Buffer(gpu, with_host=False)
+        buffer = DeviceBuffer(gpu, with_host=False)
         buffer.reserve(100)
         assert "pagelocked_empty" not in world.calls
         buffer.free()
@@ -119,7 +119,7 @@ def test_out_of_memory_names_the_way_out(world):
     gpu = Gpu()
     world.fail("mem_alloc", world.driver.MemoryError("cuMemAlloc failed: out of memory"))
     with pytest.raises(BackendError, match="`tile`"), gpu.active():
-        Buffer(gpu).reserve(100)
+        DeviceBuffer(gpu).reserve(100)
 
 
 @pytest.mark.parametrize("call", ["init", "Device", "retain_primary_context"])

@@ -10,7 +10,7 @@ import pytest
 from ufafuse.runtime.artefact import manifest_path
 from ufafuse.runtime.backends.tensorrt import cuda
 from ufafuse.runtime.backends.tensorrt.drivers import BINDINGS, installed_bindings
-from ufafuse.runtime.backends.tensorrt.runner import cache_path
+from ufafuse.runtime.backends.tensorrt.execution import cache_path
 from ufafuse.runtime.checks.tolerances import tolerance_for
 from ufafuse.runtime.errors import BackendError, ModelError, UfaError
 from ufafuse.runtime.machine import gpus
@@ -87,10 +87,10 @@ def test_sizes_in_both_profiles_agree_with_numpy(engine, frames):
 
 
 def test_repeated_sizes_stay_right_with_and_without_graphs(engine, frames, monkeypatch):
-    from ufafuse.runtime.backends.tensorrt import graphs
+    from ufafuse.runtime.backends.tensorrt import cuda_graphs
 
-    for with_graphs in (graphs.available(), False):
-        monkeypatch.setattr(graphs, "available", lambda: with_graphs)  # noqa: B023 - used within the turn
+    for with_graphs in (cuda_graphs.available(), False):
+        monkeypatch.setattr(cuda_graphs, "available", lambda: with_graphs)  # noqa: B023 - used within the turn
         with open_session(engine) as session:
             for seed in range(24):
                 inputs = frames(*SIZES[seed // 3 % len(SIZES)], seed=seed)

@@ -3,7 +3,7 @@
 import pytest
 
 from ufafuse.runtime.artefact import read_manifest
-from ufafuse.runtime.backends.tensorrt.manifest import EngineFacts
+from ufafuse.runtime.backends.tensorrt.facts import EngineFacts
 from ufafuse.runtime.errors import BackendError, ModelError
 from ufafuse.runtime.machine import gpus
 from ufafuse.runtime.session import open_session

@@ -13,9 +13,9 @@ from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.frames import FrameKind
 from ufafuse.runtime.registration.live_gain import LiveGain
-from ufafuse.runtime.stream.frames import Frame, FusedPair, Pair
-from ufafuse.runtime.stream.fusing import Engine, EngineOptions
 from ufafuse.runtime.stream.judge import Judge
+from ufafuse.runtime.stream.live_fuser import LiveFuser, LiveFuserOptions
+from ufafuse.runtime.stream.messages import Frame, FusedPair, Pair
 from ufafuse.runtime.stream.sinks import FolderSink
 from ufafuse.runtime.stream.sinks.beside import BesideSink
 
@@ -27,8 +27,8 @@ def scene(seed=0, size=(120, 160)):
     return cv2.GaussianBlur(rng.integers(20, 236, (*size, 3), np.uint8), (0, 0), 2)
 
 
-def engine(**options):
-    return Engine(EngineOptions(model="copy", **options), wants_map=lambda: False, report=print)
+def fuser(**options):
+    return LiveFuser(LiveFuserOptions(model="copy", **options), wants_map=lambda: False, report=print)
 
 
 class TestGain:
@@ -78,20 +78,20 @@ class TestGain:
 
 def test_raw_frames_become_colour_before_anything_else():
     raw = np.random.default_rng(2).integers(0, 256, (32, 40), np.uint8)
-    with engine(bayer="BayerGB8") as made:
+    with fuser(bayer="BayerGB8") as made:
         np.testing.assert_array_equal(made.fuse(raw, raw), demosaiced(raw, "gbrg"))
     twelve = np.random.default_rng(3).integers(0, 4096, (32, 40)).astype(np.uint16)
-    with engine(bayer="rggb", white=4095) as made:
+    with fuser(bayer="rggb", white=4095) as made:
         np.testing.assert_array_equal(made.fuse(twelve, twelve), demosaiced(twelve, "rggb", white=4095))
-    with engine(bayer="rggb") as made:
+    with fuser(bayer="rggb") as made:
         assert made.fuse(twelve, twelve).max() <= 4095
-    with engine(bayer="rggb") as made, pytest.raises(InputError, match="no Bayer mosaic"):
+    with fuser(bayer="rggb") as made, pytest.raises(InputError, match="no Bayer mosaic"):
         made.fuse(scene(), scene())
 
 
 def test_matched_frames_reach_the_network_and_the_report(monkeypatch):
     near = scene()
-    with engine(match_gain=True) as made:
+    with fuser(match_gain=True) as made:
         _, other = made._comparable([near, cv2.convertScaleAbs(near, alpha=0.8)])
         assert np.abs(other.astype(int) - near).mean() < 1.5
         assert made.to_json()["gains"] == [pytest.approx([1.25] * 3, rel=0.02)]
@@ -99,7 +99,7 @@ def test_matched_frames_reach_the_network_and_the_report(monkeypatch):
 
 def test_heights_need_a_network_that_has_them():
     with pytest.raises(InputError, match="`depth` needs a network that sees all frames at once, and copy does not"):
-        engine(depth=True)
+        fuser(depth=True)
 
 
 def test_mosaics_are_judged_by_their_green_pixels():

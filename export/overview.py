@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ufafuse.export.profiles import Size
 from ufafuse.runtime.artefact import atomic_write, tool_versions, write_json
 from ufafuse.runtime.kinds import kind_of
 from ufafuse.runtime.machine import machine
+from ufafuse.runtime.parameters import Size
 
 TIMED_RUNS = 3
 _TOOLS = (
@@ -18,7 +18,7 @@ _TOOLS = (
 
 
 @dataclass
-class Row:
+class ArtefactRow:
     """One artefact.
 
     Args:
@@ -67,7 +67,9 @@ def bytes_of(path: Path) -> int:
     return sum(each.stat().st_size for each in (kind.files(path) if kind else [path]))
 
 
-def write_report(folder: Path, weights: Path, rows: Sequence[Row], left_out: Sequence[str], size: Size) -> dict[str, Any]:
+def write_report(
+    folder: Path, weights: Path, rows: Sequence[ArtefactRow], left_out: Sequence[str], size: Size
+) -> dict[str, Any]:
     """Write ``report.json`` and ``report.md`` into ``folder`` and return the former. Raises: OutputError."""
     failed = [f"{row.artefact.name} on {name}" for row in rows for name, check in row.checks.items() if not check["ok"]]
     report = {

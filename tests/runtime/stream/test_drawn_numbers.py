@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.stream.frames import FAR, NEAR
-from ufafuse.runtime.stream.marks import LEAST_HEIGHT, LEAST_WIDTH, draw_number, read_number
+from ufafuse.runtime.stream.drawn_numbers import LEAST_HEIGHT, LEAST_WIDTH, draw_number, read_number
+from ufafuse.runtime.stream.messages import FAR, NEAR
 
 
 @settings(deadline=None)

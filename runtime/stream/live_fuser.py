@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.bayer import demosaiced, pattern_from
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import check_frames
@@ -20,21 +21,20 @@ from ufafuse.runtime.registration.live import Registration
 from ufafuse.runtime.registration.live_gain import LiveGain
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
 from ufafuse.runtime.stacks.relief import HeightOptions, known_or_filled
-from ufafuse.runtime.stream.frames import Array
 
 COPY = "copy"
 OFF = "off"
 
 
 @dataclass(frozen=True)
-class EngineOptions:
+class LiveFuserOptions:
     """What to fuse with.
 
     Args:
         model: As `Fuser` takes it, or ``"copy"``: no network, the near frame passes through. None: the default network for so
             many ``planes``.
         planes: Frames that are fused into one.
-        fuser: Backend, precision, threads, memory, ...: `Fuser`'s other arguments.
+        arguments: Backend, precision, threads, memory, ...: `Fuser`'s other arguments.
         align: ``"off"``, or how the other frames may lie to the near ones (`ufafuse.runtime.registration.align.MOTIONS`).
         align_every: Seconds after which that is estimated anew; None keeps the first estimate.
         white: Level of white of 16-bit frames, such as 4095 for 12 bits; None: it is found in each pair.
@@ -45,7 +45,7 @@ class EngineOptions:
 
     model: str | None = None
     planes: int = 2
-    fuser: dict[str, Any] = field(default_factory=dict)
+    arguments: dict[str, Any] = field(default_factory=dict)
     align: str = OFF
     align_every: float | None = None
     white: float | None = None
@@ -54,7 +54,7 @@ class EngineOptions:
     depth: bool = False
 
 
-class Engine:
+class LiveFuser:
     """A loaded network (or none), with registration before it where asked for.
 
     Args:
@@ -66,7 +66,7 @@ class Engine:
         InputError, ModelError, BackendError: As `Fuser`.
     """
 
-    def __init__(self, options: EngineOptions, *, wants_map: Callable[[], bool], report: Callable[[str], None]) -> None:
+    def __init__(self, options: LiveFuserOptions, *, wants_map: Callable[[], bool], report: Callable[[str], None]) -> None:
         self._wants_map = wants_map
         self._report = report
         others = options.planes - 1 if options.align != OFF else 0
@@ -80,7 +80,7 @@ class Engine:
         self._planes = options.planes
         self._warned: set[str] = set()
         model = options.model or default_for(options.planes, of_stack=options.depth)
-        self._fuser = None if options.model == COPY else Fuser(model, **options.fuser)
+        self._fuser = None if options.model == COPY else Fuser(model, **options.arguments)
         if options.depth and (self._fuser is None or not self._fuser.gathers):
             self.close()
             raise InputError(
@@ -186,7 +186,7 @@ class Engine:
         if self._fuser is not None:
             self._fuser.close()
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> LiveFuser:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -6,10 +6,10 @@ import pytest
 
 from ufafuse.runtime import folders
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
+from ufafuse.runtime.files import fuse_files, reading
 from ufafuse.runtime.folders import fuse_folder, pairs_at_once
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import read_image, write_image
-from ufafuse.runtime.jobs import fuse_files, reading
 from ufafuse.runtime.memory.budget import SURELY_ENOUGH
 from ufafuse.runtime.outputs import Outputs, as_levels
 from ufafuse.runtime.pairs import PairPaths, find_pairs

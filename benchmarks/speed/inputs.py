@@ -1,4 +1,4 @@
-"""The pair that every contender fuses: fixed pictures with coarse and fine structure, each sharp in one half."""
+"""The pair that every runner fuses: fixed pictures with coarse and fine structure, each sharp in one half."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest
+from ufafuse.runtime.frames import BYTE_PLANES
 from ufafuse.runtime.memory.tiling import round_up
 
 _SEED = 20260
@@ -28,10 +29,10 @@ def pictures(height: int, width: int) -> tuple[NDArray[np.uint8], NDArray[np.uin
 
 
 def batch(layout: str, height: int, width: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The pair as a contender takes it.
+    """The pair as a runner takes it.
 
     Args:
-        layout: ``"picture"`` (H x W x 3, BGR, uint8), ``"uint8"`` (1 x H x W x 3, BGR, uint8), ``"levels"`` (1 x 3 x H x W,
+        layout: ``"picture"`` (H x W x 3, BGR, uint8), ``"uint8"`` (1 x H x W x 3, BGR, uint8), `BYTE_PLANES` (1 x 3 x H x W,
             RGB, uint8) or ``"float"`` (1 x 3 x H x W, RGB, float32 in [0, 1]).
         height, width: The size.
     """
@@ -41,7 +42,7 @@ def batch(layout: str, height: int, width: int) -> tuple[NDArray[Any], NDArray[A
     if layout == "uint8":
         return pair[0][None], pair[1][None]
     near, far = (np.ascontiguousarray(picture[None, ..., ::-1].transpose(0, 3, 1, 2)) for picture in pair)
-    if layout == "levels":
+    if layout == BYTE_PLANES:
         return near, far
     return near.astype(np.float32) / 255, far.astype(np.float32) / 255
 
@@ -61,14 +62,28 @@ def graph_inputs(manifest: Manifest, layout: str, size: tuple[int, int]) -> dict
             means = np.full((1, sum(manifest.extra["widths"])), 0.1, np.float32)
             inputs |= {"means_near": means, "means_far": means}
         return inputs
-    inputs = {"frame": near}
+    inputs = {} if manifest.role == "common" else {"frame": near}
     if manifest.role == "means":
         inputs["mask"] = np.ones((1, 1, *size), np.float32)
-    if manifest.role == "score":
+    if manifest.role in ("common", "score"):
         inputs["mean"] = batch("float", *size)[0]
         inputs["count"] = np.full((1, 1, *size), _FRAMES, np.float32)
-        height, width = (round_up(side, int(manifest.extra["stride"])) for side in size)
-        rng = np.random.default_rng(_SEED)
-        for scale, (channels, stride) in enumerate(zip(manifest.extra["widths"], manifest.extra["strides"], strict=True)):
-            inputs[f"gathered_{scale}"] = rng.random((1, 2 * channels, height // stride, width // stride), np.float32)
+        inputs |= _features(manifest, size)
     return inputs
+
+
+def _features(manifest: Manifest, size: tuple[int, int]) -> dict[str, NDArray[Any]]:
+    """What two of the graphs for stacks are told of the frames, as noise."""
+    strides, widths = manifest.extra["strides"], manifest.extra["widths"]
+    height, width = (round_up(side, int(manifest.extra["stride"])) for side in size)
+    rng = np.random.default_rng(_SEED)
+
+    def noise(channels: int, stride: int) -> NDArray[np.float32]:
+        return rng.random((1, height // stride, width // stride, channels), np.float32)
+
+    names = ("average", "greatest") if manifest.role == "common" else ("features", "common")
+    scales = list(enumerate(zip(widths, strides, strict=True)))
+    told = {f"{what}_{scale}": noise(channels, stride) for what in names for scale, (channels, stride) in scales}
+    if manifest.role == "common":
+        return told
+    return {**told, "stands_out": noise(strides[0] ** 2, strides[0])}

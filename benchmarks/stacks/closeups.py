@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 
 from ufafuse.benchmarks.metrics.planes import as_levels
-from ufafuse.benchmarks.page import Levels, Region
-from ufafuse.benchmarks.stacks.levels import Floats, luma
+from ufafuse.benchmarks.page import Region
+from ufafuse.benchmarks.stacks.levels import luma
+from ufafuse.runtime.arrays import Bytes, Floats
 from ufafuse.runtime.registration.align import Crop
 
 SIDE = 160
@@ -17,7 +18,7 @@ _CAPTION = 20
 _GAP = 4
 
 
-def chosen_regions(pictures: Sequence[Levels], sharpest: Levels, crop: Crop) -> dict[str, Region]:
+def chosen_regions(pictures: Sequence[Bytes], sharpest: Bytes, crop: Crop) -> dict[str, Region]:
     """Squares of at most `SIDE` pixels, by what they are.
 
     Args:
@@ -44,7 +45,7 @@ def chosen_regions(pictures: Sequence[Levels], sharpest: Levels, crop: Crop) -> 
 
 
 def _where_they_differ(
-    pictures: Sequence[Levels], crop: Crop, side: int, shown: Sequence[tuple[int, int]]
+    pictures: Sequence[Bytes], crop: Crop, side: int, shown: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int]]:
     """The corners of the squares where the pictures differ most, apart from one another and mostly from those shown anyway."""
     planes = np.stack([luma(picture)[crop.slices] for picture in pictures])
@@ -67,7 +68,7 @@ def _take(score: Floats, top: int, left: int, apart: int) -> None:
     score[max(0, top - apart + 1) : top + apart, max(0, left - apart + 1) : left + apart] = 0
 
 
-def strip(pictures: Mapping[str, Levels], regions: Mapping[str, Region]) -> Levels:
+def strip(pictures: Mapping[str, Bytes], regions: Mapping[str, Region]) -> Bytes:
     """The regions as rows, the pictures as columns with their names above, 1:1: H x W x 3, BGR."""
     side = next(iter(regions.values())).side
     width = max(side, 88)

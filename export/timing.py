@@ -1,4 +1,4 @@
-"""Interleaved timing: every contender runs once in each round, so that a machine that slows down slows all of them down."""
+"""Interleaved timing: every runner runs once in each round, so that a machine that slows down slows all of them down."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ WIDE_SPREAD = 0.25
 
 @dataclass
 class Samples:
-    """The runs of one contender at one size, in ms, after warm-up."""
+    """The runs of one runner at one size, in ms, after warm-up."""
 
     times_ms: list[float] = field(default_factory=list)
 
@@ -35,7 +35,7 @@ class Samples:
         }
 
 
-def timed(run: Callable[[], None]) -> float:
+def timed(run: Callable[[], object]) -> float:
     """One run, in ms."""
     start = time.perf_counter()
     run()
@@ -43,7 +43,7 @@ def timed(run: Callable[[], None]) -> float:
 
 
 def interleaved(
-    runs: Mapping[str, Callable[[], None]],
+    runs: Mapping[str, Callable[[], object]],
     *,
     seconds: float,
     most: int,
@@ -51,11 +51,11 @@ def interleaved(
     warm_up: int = 1,
     after: Callable[[str], None] = ignored,
 ) -> dict[str, Samples]:
-    """Time several contenders in turn: A B C, A B C, ...
+    """Time several runners in turn: A B C, A B C, ...
 
     Args:
         runs: Name to a call that fuses one pair and waits for it.
-        seconds: A contender leaves the rounds when it has used this much time, but not before ``fewest`` runs.
+        seconds: A runner leaves the rounds when it has used this much time, but not before ``fewest`` runs.
         most: ... or when it has this many runs.
         fewest: Runs that even the slowest makes.
         warm_up: Runs of each before the rounds, not counted.

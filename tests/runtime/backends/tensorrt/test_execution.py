@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from ufafuse.runtime.artefact import read_manifest
-from ufafuse.runtime.backends.tensorrt.manifest import EngineFacts
-from ufafuse.runtime.backends.tensorrt.runner import cache_path, load_module
+from ufafuse.runtime.backends.tensorrt.execution import cache_path, load_module
+from ufafuse.runtime.backends.tensorrt.facts import EngineFacts
 from ufafuse.runtime.errors import BackendError
 from ufafuse.runtime.session import open_session
 

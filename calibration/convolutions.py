@@ -19,7 +19,7 @@ _EXACT = (".mean.weight", "detail.level.weight", "detail.local.weight", ".enlarg
 
 
 @dataclass(frozen=True)
-class Layer:
+class ConvLayer:
     """One convolution.
 
     Args:
@@ -37,7 +37,7 @@ class Layer:
     joined: bool
 
 
-def conv_layers(model: "onnx.ModelProto") -> list[Layer]:
+def conv_layers(model: "onnx.ModelProto") -> list[ConvLayer]:
     """The network's convolutions in an ``onnx.ModelProto`` that may be quantised, in order.
 
     Raises:
@@ -47,7 +47,7 @@ def conv_layers(model: "onnx.ModelProto") -> list[Layer]:
     if any(node.op_type == "DequantizeLinear" for node in model.graph.node):
         raise ModelError("the graph has quantisers already: calibrate the fp32 or fp16 file it was made from.")
     layers = [
-        Layer(
+        ConvLayer(
             name=node.input[1].removeprefix(_PREFIX).removesuffix(_SUFFIX),
             node=node.name,
             source=node.input[0],

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ufafuse.runtime.arrays import Array
 
 if TYPE_CHECKING:
     from ufafuse.runtime.stream.quality import Quality
 
-Array = NDArray[Any]
 
 NEAR, FAR = 0, 1
 SIDES = ("near", "far")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ufafuse.benchmarks.speed.frames import batch, graph_inputs
+from ufafuse.benchmarks.speed.inputs import batch, graph_inputs
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.layers import Layer
 
@@ -21,8 +21,8 @@ _GROUPS = {
 
 
 @dataclass(frozen=True)
-class Spec:
-    """A contender before it is loaded; can be handed to another process as JSON.
+class RunnerSpec:
+    """A runner before it is loaded; can be handed to another process as JSON.
 
     Args:
         kind: ``"session"``, ``"method"``, or a peer: ``"torch"``, ``"torch.compile"``, ``"onnxruntime default"`` or
@@ -53,12 +53,12 @@ class Spec:
         return _GROUPS.get(self.kind, PEER)
 
     def to_json(self) -> dict[str, Any]:
-        """For `Spec(**...)` in another process."""
+        """For `RunnerSpec(**...)` in another process."""
         return asdict(self)
 
 
-class Contender(ABC):
-    """A loaded contender.
+class Runner(ABC):
+    """A loaded runner.
 
     Attributes:
         spec: What it was made from.
@@ -68,7 +68,7 @@ class Contender(ABC):
         fuses: Whether a run gives a fused frame; graphs for tiles and stacks are a step of that.
     """
 
-    spec: Spec
+    spec: RunnerSpec
     backend: str
     precision: str
     layout: str = "float"
@@ -80,7 +80,7 @@ class Contender(ABC):
 
     @property
     def feed(self) -> str:
-        """Contenders of one feed take the same `inputs`."""
+        """Runners of one feed take the same `inputs`."""
         return self.layout
 
     def inputs(self, size: tuple[int, int]) -> tuple[Any, ...]:
@@ -99,10 +99,10 @@ class Contender(ABC):
         """Free what it holds."""
 
 
-class SessionContender(Contender):
+class SessionRunner(Runner):
     """One of the runtime's own sessions."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: RunnerSpec) -> None:
         from ufafuse.export.formats.opening import open_artefact
         from ufafuse.runtime.frames import BGR_BYTES
         from ufafuse.runtime.memory.tiled import layout_for
@@ -154,10 +154,10 @@ class SessionContender(Contender):
         self._session.close()
 
 
-class TorchContender(Contender):
+class TorchRunner(Runner):
     """PyTorch on the weights beside the ONNX file: eager, or through ``torch.compile``; float32, as it comes."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: RunnerSpec) -> None:
         require("torch")
         import torch
 
@@ -183,10 +183,10 @@ class TorchContender(Contender):
             self._net(self._torch.from_numpy(near), self._torch.from_numpy(far)).numpy()
 
 
-class OnnxRuntimeDefault(Contender):
+class OnnxRuntimeDefault(Runner):
     """ONNX Runtime as its documentation's first example uses it."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: RunnerSpec) -> None:
         require("onnxruntime")
         import onnxruntime as ort
 
@@ -206,10 +206,10 @@ class OnnxRuntimeDefault(Contender):
         self._session.run(None, {"near": near, "far": far})
 
 
-class OpenVinoDefault(Contender):
+class OpenVinoDefault(Runner):
     """OpenVINO as its documentation's first example uses it, on the CPU."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: RunnerSpec) -> None:
         require("openvino")
         from ufafuse.runtime.artefact import read_manifest
         from ufafuse.runtime.backends.openvino_api import ov
@@ -228,12 +228,12 @@ class OpenVinoDefault(Contender):
         self._compiled({"near": near, "far": far})
 
 
-class MethodContender(Contender):
+class MethodRunner(Runner):
     """A method that is no session: a classical one, mostly on one core, or a rival in PyTorch with what follows it."""
 
     layout = "picture"
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: RunnerSpec) -> None:
         from ufafuse.benchmarks.methods import is_rival, method
 
         self.spec = spec

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError, UfaError
 from ufafuse.runtime.pfnc import BrokenBuffer
-from ufafuse.runtime.stream.frames import SIDES, Array, Frame, fault_in, size_of
+from ufafuse.runtime.stream.messages import SIDES, Frame, fault_in, size_of
 from ufafuse.runtime.stream.moments import Moments
 from ufafuse.runtime.stream.opening import closed, trouble_of
 from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source, SourceLost
@@ -59,7 +60,7 @@ class RetryPolicy:
             raise InputError(f"`give_up` {self.give_up} is no duration: give seconds, 0 or more.")
 
 
-class Feed(threading.Thread):
+class SourceReader(threading.Thread):
     """Reads ``source`` and hands its frames on until it ends or `stop` is called.
 
     Args:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ufafuse.export.frames import check_sizes, stress_frames, synthetic_pair, synthetic_scene
+from ufafuse.export.synthetic import check_sizes, stress_frames, synthetic_pair, synthetic_scene
 
 
 def test_scenes_are_repeatable_and_differ_by_seed():

@@ -11,8 +11,8 @@ import binascii
 import cv2
 import numpy as np
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.stream.frames import Array
 
 CELLS = 32 + 8
 LEAST_WIDTH, LEAST_HEIGHT = 4 * CELLS, 48

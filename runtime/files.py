@@ -9,13 +9,12 @@ from typing import Any
 
 from ufafuse.runtime.artefact import tool_versions
 from ufafuse.runtime.batches.storage import shown
-from ufafuse.runtime.callbacks import ignored
+from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError, ModelError, UfaError
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.levels import kind_with_levels
 from ufafuse.runtime.lights import bloomed_share
-from ufafuse.runtime.memory.tiled import OnTile
 from ufafuse.runtime.outputs import Outputs, aligned_saver, write_beside
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
 from ufafuse.runtime.pictures.metadata import Metadata
@@ -125,7 +124,7 @@ def fuse_files(
     files: FileOptions | None = None,
     frames: Sequence[FrameSource] | None = None,
     force: bool = False,
-    on_tile: OnTile = ignored,
+    on_tile: OnCount = ignored,
 ) -> Outcome:
     """Fuse two or more frames from image files.
 
@@ -195,7 +194,7 @@ def _fused(
     frames: Sequence[ConformedFrame],
     outputs: Outputs,
     options: StackOptions,
-    on_tile: OnTile,
+    on_tile: OnCount,
     *,
     want_all: bool,
     force: bool,

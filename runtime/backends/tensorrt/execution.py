@@ -32,7 +32,7 @@ import numpy as np
 
 from ufafuse.runtime.artefact import atomic_write
 from ufafuse.runtime.backends.tensorrt import counters, vendor
-from ufafuse.runtime.backends.tensorrt.manifest import EngineFacts
+from ufafuse.runtime.backends.tensorrt.facts import EngineFacts
 from ufafuse.runtime.backends.tensorrt.vendor import Vendor
 from ufafuse.runtime.errors import BackendError, ModelError, OutputError
 
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Tensor:
+class EngineTensor:
     """One input or output of an engine.
 
     Args:
@@ -104,25 +104,25 @@ class Engine:
         if self._is_rtx:
             self._configure()
 
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> dict[str, EngineTensor]:
         """Inputs and outputs by name. Raises: ModelError, for a type that NumPy does not know."""
         names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
         return {name: self._tensor(name) for name in names}
 
-    def _tensor(self, name: str) -> Tensor:
+    def _tensor(self, name: str) -> EngineTensor:
         kind = self._engine.get_tensor_dtype(name)
         try:
             dtype = np.dtype(self._trt.nptype(kind))
         except TypeError as error:
             raise ModelError(f"{self.facts.path}: tensor {name} is {kind}, which cannot be handed over.") from error
         if self._engine.get_tensor_mode(name) != self._trt.TensorIOMode.INPUT:
-            return Tensor(name, dtype, is_input=False)
+            return EngineTensor(name, dtype, is_input=False)
         # Outputs must not be asked for: the binding makes a tuple of a shape of -1 dimensions.
         profiles = range(self._engine.num_optimization_profiles)
         shapes = [[tuple(shape) for shape in self._engine.get_tensor_profile_shape(name, i)] for i in profiles]
         if not all(len(three) == 3 for three in shapes):
             raise self.failed(f"{self.facts.path} does not tell the sizes it was built for")
-        return Tensor(name, dtype, is_input=True, ranges=tuple((low, best, high) for low, best, high in shapes))
+        return EngineTensor(name, dtype, is_input=True, ranges=tuple((low, best, high) for low, best, high in shapes))
 
     @property
     def scratch_bytes(self) -> int:

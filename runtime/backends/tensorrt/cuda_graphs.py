@@ -26,7 +26,7 @@ class CaptureError(BackendError):
     """This network cannot be captured; it runs without a graph all the same."""
 
 
-class Graph:
+class CudaGraph:
     """One captured run: fixed shapes, fixed addresses."""
 
     def __init__(self, stream: int, enqueue: Callable[[], None]) -> None:

@@ -5,7 +5,7 @@ import types
 import pytest
 
 from ufafuse.runtime.artefact import Manifest, manifest_path
-from ufafuse.runtime.backends.tensorrt.manifest import EngineFacts
+from ufafuse.runtime.backends.tensorrt.facts import EngineFacts
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.session import open_session
 
