@@ -12,7 +12,7 @@ import numpy as np
 
 from ufafuse.benchmarks.methods import is_rival, method, methods
 from ufafuse.benchmarks.published import AUTHORS, GIVEN, MEASURED, OURS
-from ufafuse.network.spec import Spec
+from ufafuse.network.spec import RIVALS, Spec
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import InputError, UfaError
@@ -211,7 +211,7 @@ def contestants(
     threads: int | None = None,
     weights: Path | None = None,
 ) -> list[Contestant]:
-    """Everything that the user asked to compare; the bundled network when nothing was asked for.
+    """Everything that the user asked to compare, once; the bundled network when nothing was asked for.
 
     Args:
         fused: Folders of pictures; one that only holds folders stands for all of those.
@@ -227,18 +227,17 @@ def contestants(
     found: list[Contestant] = []
     for folder in fused:
         found += [FolderContestant(part.name, part) for part in fused_folders(folder)]
-    networks = bundled()
+    networks, rivals = bundled(), _rivals_among(models, weights)
     names = [name for asked in method_names for name in (list(methods()) if asked == _ALL else [asked])]
+    names = once(names if weights else [*names, *rivals])
     for name in names:
         if is_rival(name):
             method(name)  # raises what it lacks
         elif name not in networks and name not in methods():
             raise InputError(f"`methods={name}` is not known: choose from {', '.join([*methods(), *networks])}, or all.")
-    models = models + [name for name in names if name in networks]
     found += [MethodContestant(name) for name in names if name not in networks]
-    rivals = _rivals_among(models, weights)
-    models = [model for model in models if model not in rivals]
-    found += [AuthorsContestant(name, weights, threads=threads) if weights else _rival(name) for name in rivals]
+    found += [AuthorsContestant(name, weights, threads=threads) for name in rivals if weights]
+    models = once([*(name for name in models if name not in rivals), *(name for name in names if name in networks)])
     if not found and not models:
         models = [DEFAULT]
     found += [ModelContestant(model, backend=backend, precision=precision, threads=threads) for model in models]
@@ -246,16 +245,14 @@ def contestants(
 
 
 def _rivals_among(models: list[str], weights: Path | None) -> list[str]:
-    """Raises: InputError where ``weights`` are not for exactly one of them."""
+    """Raises: InputError where one is not known, or ``weights`` are not for exactly one of them."""
     rivals = [model for model in models if is_rival(model)]
+    for model in models:
+        if model.startswith("rival-") and model not in rivals and not Path(model).suffix:
+            raise InputError(f"`model={model}` is not known: choose from {', '.join(RIVALS)}.")
     if weights is not None and len(rivals) != 1:
         raise InputError(f"`weights={weights}` is for one network of the paper's tables: name it, as in `model=rival-ifcnn`.")
     return rivals
-
-
-def _rival(name: str) -> MethodContestant:
-    method(name)  # raises what it lacks
-    return MethodContestant(name)
 
 
 def fused_folders(folder: Path, what: str = "pair") -> list[Path]:
@@ -282,6 +279,11 @@ class _Named(Protocol):
 
 
 Kind = TypeVar("Kind", bound=_Named)
+
+
+def once(names: Iterable[str]) -> list[str]:
+    """What was named, in order: a method named twice, as in ``all,lap``, is compared once."""
+    return list(dict.fromkeys(names))
 
 
 def distinct(found: Iterable[Kind]) -> Iterator[Kind]:

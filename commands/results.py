@@ -119,6 +119,7 @@ class Stream(_StreamKeys, total=False):
     events: list[str]
     unmatched_by_side: list[int]
     passed_over: int
+    in_doubt: int
     broken: list[int]
     planes: int
     cycle: dict[str, int]

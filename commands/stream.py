@@ -370,12 +370,13 @@ def _table(summary: dict[str, Any]) -> Any:  # noqa: ANN401 - rich is imported h
 
     table = Table(show_header=False)
     latency = ", ".join(f"{name} {value:.1f}" for name, value in summary["latency_ms"].items() if value is not None)
+    doubt = f", of them {summary['in_doubt']} in doubt" if summary["in_doubt"] else ""
     rows = {
         "frames in": " / ".join(map(str, summary["frames_in"])),
         "fused": summary["fused"],
         "dropped": summary["dropped"],
         "unmatched": " / ".join(map(str, summary["unmatched_by_side"])),
-        "passed over": summary["passed_over"],
+        "passed over": f"{summary['passed_over']}{doubt}",
         "broken": " / ".join(map(str, summary["broken"])),
         "late": summary["late"],
         **{name: value for name, value in (summary["quality"] or {}).items() if name in ("sharp", "wins", "shift")},

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from ufafuse.benchmarks.contestants import FolderContestant, distinct, fused_folders
+from ufafuse.benchmarks.contestants import FolderContestant, distinct, fused_folders, once
 from ufafuse.benchmarks.methods import is_rival, method, methods
 from ufafuse.benchmarks.published import GIVEN, MEASURED, OURS
 from ufafuse.benchmarks.stacks.registered import Placed, Registered, placed
@@ -173,7 +173,7 @@ def stack_contestants(
     precision: str | None = None,
     threads: int | None = None,
 ) -> list[StackContestant]:
-    """Everything that the user asked to compare; the network for stacks when nothing was asked for.
+    """Everything that the user asked to compare, once; the network for stacks when nothing was asked for.
 
     Args:
         fused: Folders of pictures; one that only holds folders stands for all of those.
@@ -187,7 +187,7 @@ def stack_contestants(
     """
     networks, classical = bundled(), list(methods())
     names = [name for asked in method_names for name in ([PYRAMID, *classical] if asked == _ALL else [asked])]
-    names += [model for model in models if is_rival(model)]
+    names = once([*names, *(model for model in models if is_rival(model))])
     models = [model for model in models if not is_rival(model)]
     for name in names:
         if is_rival(name):
@@ -199,7 +199,7 @@ def stack_contestants(
     found: list[StackContestant] = [PicturesContestant(part.name, part) for f in fused for part in fused_folders(f, "stack")]
     found += [PyramidContestant() for name in names if name == PYRAMID]
     found += [FoldContestant(name) for name in names if name in classical]
-    models = models + [name for name in names if name in networks]
+    models = once([*models, *(name for name in names if name in networks)])
     if not found and not models:
         models = [STACKS if STACKS in networks else DEFAULT]
     for model in models:

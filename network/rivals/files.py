@@ -29,10 +29,10 @@ def load_rival(name: str, path: Path | None = None) -> RivalNet:
     path = rival_weights(name) if path is None else Path(path)
     if name not in RIVALS:
         raise InputError(f"there is no rival {name!r}: choose from {', '.join(RIVALS)}.")
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path} has the suffix {path.suffix or 'none'!r}: weights are {', '.join(SUFFIXES)}.")
     if not path.is_file():
         raise InputError(f"{path} is not a file: give the weights of {name}.")
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path} has the suffix {path.suffix or 'none'!r}: weights are {', '.join(SUFFIXES)}.")
     ours = path.suffix == OURS and METADATA_KEY in safetensors_metadata(path)
     return _ours(name, path) if ours else load_authors(RIVALS[name], path)
 

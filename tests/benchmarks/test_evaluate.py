@@ -205,6 +205,12 @@ def test_the_bundled_network_is_taken_when_nothing_is_named(fake_fuser):
     assert [found.name for found in contestants.contestants(fused=[], models=[], method_names=[])] == [DEFAULT]
 
 
+def test_what_is_named_twice_is_compared_once(fake_fuser):
+    every = [found.name for found in contestants.contestants(fused=[], models=[], method_names=["all"])]
+    twice = contestants.contestants(fused=[], models=["ufa", "ufa"], method_names=["all", "lap", "ufa"])
+    assert [found.name for found in twice] == [*every, "ufa"]
+
+
 def test_two_contestants_of_one_name_are_refused(fake_fuser):
     with pytest.raises(InputError, match="two things to compare have the name ufa"):
         contestants.contestants(fused=[], models=["ufa", "ufa.onnx"], method_names=[])

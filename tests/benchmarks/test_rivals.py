@@ -114,6 +114,13 @@ def test_ours_are_told_from_theirs(weights):
     assert [entry.name for entry in contestants(fused=[], models=["rival-sesf"], method_names=[])] == ["rival-sesf"]
 
 
+def test_a_rival_named_both_ways_is_one_row_and_an_unknown_one_is_answered_with_those_there_are():
+    found = contestants(fused=[], models=["rival-sesf"], method_names=["rival-sesf"])
+    assert [entry.name for entry in found] == ["rival-sesf"]
+    with pytest.raises(InputError, match="model=rival-nope` is not known: choose from rival-cnn, "):
+        contestants(fused=[], models=["rival-nope"], method_names=[])
+
+
 def test_rivals_fold_stacks():
     found = stack_contestants(fused=[], models=["rival-sesf"], method_names=["rival-pcnn"])
     assert [(entry.name, entry.folds) for entry in found] == [("rival-pcnn", True), ("rival-sesf", True)]

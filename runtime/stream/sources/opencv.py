@@ -205,10 +205,13 @@ class UrlSource(_Capture):
 
     def read(self, timeout: float) -> Frame | None:  # noqa: ARG002 - FFmpeg waits by its own clock
         """The next frame; a stream that gives none for five seconds is lost."""
+        asked = time.monotonic()
         array = self._grabbed()
-        if array is None:
+        arrived = time.monotonic()
+        # What comes after the silence is what the decoder still held, one picture for each thread of it, at a silence each.
+        if array is None or arrived - asked >= NETWORK_TIMEOUT_MS / 1000:
             raise SourceLost(f"{self.name} ended or gives no picture")
-        arrived, moment = time.monotonic(), self._moment()
+        moment = self._moment()
         if self._backlog.holds(moment, arrived):
             return None
         return self._frame(array, self._clock.exposed(moment, arrived), arrived)
