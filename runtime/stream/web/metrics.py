@@ -1,4 +1,8 @@
-"""The run's figures in Prometheus' text format (version 0.0.4)."""
+"""The run's figures in Prometheus' text format (version 0.0.4).
+
+Written here and not by prometheus_client, which the server of requests counts with: the pipeline counts by itself, so that
+families would only be filled to be printed, which took 0.15 ms a scrape instead of 0.01, for another package on the device.
+"""
 
 from __future__ import annotations
 
