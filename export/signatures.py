@@ -67,13 +67,14 @@ def _signature(role: str, io: Io, spec: Spec, batch: int, size: tuple[int, int])
     if role in ("common", "score"):
         planes = {"mean": torch.zeros(batch, 3, height, width), "count": torch.ones(batch, 1, height, width)}
         free = {"mean": planes_dims, "count": planes_dims}
-        common, common_dims = _scales(spec, batch, size, "common", 1)
+        common, common_dims = _scales(spec, batch, size, "common")
         apart, apart_dims = _a_scale(spec, batch, size, 0, spec.fold**2)
         if role == "common":
-            gathered, gathered_dims = _scales(spec, batch, size, "gathered", 2)
+            average, average_dims = _scales(spec, batch, size, "average")
+            greatest, greatest_dims = _scales(spec, batch, size, "greatest")
             results = {name: tuple(dims.values()) for name, dims in {**common_dims, "stands_out": apart_dims}.items()}
-            return Signature({**planes, **gathered}, {**free, **gathered_dims}, results)
-        features, features_dims = _scales(spec, batch, size, "features", 1)
+            return Signature({**planes, **average, **greatest}, {**free, **average_dims, **greatest_dims}, results)
+        features, features_dims = _scales(spec, batch, size, "features")
         given = {"frame": frame, **planes, "stands_out": apart, **features, **common}
         free = {"frame": frame_dims, **free, "stands_out": apart_dims, **features_dims, **common_dims}
         return Signature(given, free, {"weights": sized})
@@ -93,11 +94,11 @@ def _example_size(spec: Spec) -> tuple[int, int]:
     return (2 * spec.stride + 3, 4 * spec.stride + 5) if spec.gathers else (_HEIGHT, _WIDTH)
 
 
-def _scales(spec: Spec, batch: int, size: tuple[int, int], name: str, times: int) -> tuple[dict[str, Tensor], dict[str, Dims]]:
-    """Features of every scale, ``times`` the network's widths: examples, and which of their dimensions are free."""
+def _scales(spec: Spec, batch: int, size: tuple[int, int], name: str) -> tuple[dict[str, Tensor], dict[str, Dims]]:
+    """Features of every scale: examples, and which of their dimensions are free."""
     tensors, free = {}, {}
     for scale, channels in enumerate(spec.widths):
-        tensors[f"{name}_{scale}"], free[f"{name}_{scale}"] = _a_scale(spec, batch, size, scale, times * channels)
+        tensors[f"{name}_{scale}"], free[f"{name}_{scale}"] = _a_scale(spec, batch, size, scale, channels)
     return tensors, free
 
 

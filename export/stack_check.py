@@ -91,7 +91,10 @@ class _Steps:
         return outputs | {f"attention_{scale}": each.exp().numpy() for scale, each in enumerate(self._net.attend(features))}
 
     def common(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        told = [channels_first(inputs[f"gathered_{scale}"]) for scale in self._scales]
+        told = [
+            torch.cat([channels_first(inputs[f"{what}_{scale}"]) for what in ("average", "greatest")], 1)
+            for scale in self._scales
+        ]
         found = [compare.common(each) for compare, each in zip(self._net.compare, told, strict=True)]  # type: ignore[operator]
         mean, count = (self._net.pad(torch.from_numpy(inputs[name])) for name in ("mean", "count"))
         outputs = {f"common_{scale}": channels_last(each) for scale, each in enumerate(found)}
@@ -151,7 +154,10 @@ def gathered_inputs(
     gathered = gather(_padded(planes, stride), mask, features, [each.log() for each in attention], count)
     total = gathered.frames.clamp(min=1)
     inputs = {"mean": (gathered.light / total)[..., :height, :width], "count": total[..., :height, :width]}
-    told = {f"gathered_{scale}": channels_last(each) for scale, each in enumerate(gathered.told())}
+    told: dict[str, NDArray[Any]] = {}
+    for scale, each in enumerate(gathered.told()):
+        average, greatest = each.chunk(2, 1)
+        told |= {f"average_{scale}": channels_last(average), f"greatest_{scale}": channels_last(greatest)}
     return {**{name: each.contiguous().numpy() for name, each in inputs.items()}, **told}
 
 

@@ -132,11 +132,12 @@ class EncodeGraph(_Gathering):
 
 
 class CommonGraph(_Gathering):
-    """(mean, count, gathered_0 .. gathered_S-1) -> (common_0 .. common_S-1, stands_out): once for all frames of a stack.
+    """(mean, count, average_0 .. average_S-1, greatest_0 .. greatest_S-1) -> (common_0 .. common_S-1, stands_out):
+    once for all frames of a stack.
 
     ``mean`` is the mean of the frames that cover a pixel, M x 3 x H x W float32, RGB, [0, 1]; ``count`` how many these are,
-    M x 1 x H x W float32, at least 1. ``gathered`` is, of each scale, the attention-weighed mean of the features and
-    their maximum, M x h x w x 2C float32. ``common`` is what the decoder is told of them, M x h x w x C float32;
+    M x 1 x H x W float32, at least 1. ``average`` is, of each scale, the attention-weighed mean of the features and
+    ``greatest`` their maximum, M x h x w x C float32. ``common`` is what the decoder is told of them, M x h x w x C float32;
     ``stands_out``, M x h x w x fold^2 float32, by how much each pixel of all frames together does from its surroundings.
     """
 
@@ -144,9 +145,12 @@ class CommonGraph(_Gathering):
         """Bring what was gathered into the form that frames are compared with."""
         # Before padding, which repeats: what comes of repeated pixels is repeated itself.
         total = mean * count
-        _sizes_follow(self.padded(total), gathered, self.spec.fold)
+        average, greatest = gathered[: len(self.spec.widths)], gathered[len(self.spec.widths) :]
+        _sizes_follow(self.padded(total), average, self.spec.fold)
+        _sizes_alike(average, greatest)
         stands_out = self.net.detail.stands_out(self.padded(total, AROUND))
-        common = [compare.common(_taken(each, self.dtype)) for compare, each in zip(self.net.compare, gathered, strict=True)]
+        told = (torch.cat(both, 3) for both in zip(average, greatest, strict=True))
+        common = [compare.common(_taken(each, self.dtype)) for compare, each in zip(self.net.compare, told, strict=True)]
         return (*(_given(each) for each in common), _given(stands_out))
 
 

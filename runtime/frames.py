@@ -18,6 +18,7 @@ from ufafuse.runtime.errors import InputError
 
 Planes = NDArray[np.float32]
 
+_STRIP_PIXELS = 65_536
 _WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 _DARKEST_FLOAT_WHITE = 1e-6  # what is divided by it stays a finite float32
 COLOR_ORDERS = ("bgr", "rgb")
@@ -179,9 +180,11 @@ def to_planes(frame: Array, kind: FrameKind) -> Planes:
         np.multiply(frame.reshape(height, width), scale, out=planes[0, 0])
         planes[0, 1:] = planes[0, 0]
         return _within(planes, kind)
-    channels = cv2.split(_for_opencv(frame))
-    for plane, channel in enumerate(_rgb_channels(kind)):
-        np.multiply(channels[channel], scale, out=planes[0, plane])
+    rows = max(1, _STRIP_PIXELS // max(1, width))
+    for top in range(0, height, rows):  # what is split stays in the cache
+        channels = cv2.split(_for_opencv(frame[top : top + rows]))
+        for plane, channel in enumerate(_rgb_channels(kind)):
+            np.multiply(channels[channel], scale, out=planes[0, plane, top : top + rows])
     return _within(planes, kind)
 
 

@@ -195,10 +195,10 @@ _TENSORS = {
     "tile": ({"near", "far"}, {"fused"}),
     "means": ({"frame", "mask"}, {"sums"}),
     "encode": ({"frame"}, {"features", "attention"}),
-    "common": ({"mean", "count", "gathered"}, {"common", "stands_out"}),
+    "common": ({"mean", "count", "average", "greatest"}, {"common", "stands_out"}),
     "score": ({"frame", "mean", "count", "stands_out", "features", "common"}, {"weights"}),
 }
-_A_SCALE_EACH = frozenset(("features", "attention", "gathered", "common"))  # features_0, features_1, ...
+_A_SCALE_EACH = frozenset(("features", "attention", "average", "greatest", "common"))  # features_0, features_1, ...
 
 
 def check_tensors(model: Path, manifest: Manifest, inputs: Iterable[str], outputs: Iterable[str]) -> None:

@@ -81,10 +81,9 @@ def _features(manifest: Manifest, size: tuple[int, int]) -> dict[str, NDArray[An
     def noise(channels: int, stride: int) -> NDArray[np.float32]:
         return rng.random((1, height // stride, width // stride, channels), np.float32)
 
+    names = ("average", "greatest") if manifest.role == "common" else ("features", "common")
     scales = list(enumerate(zip(widths, strides, strict=True)))
+    told = {f"{what}_{scale}": noise(channels, stride) for what in names for scale, (channels, stride) in scales}
     if manifest.role == "common":
-        return {f"gathered_{scale}": noise(2 * channels, stride) for scale, (channels, stride) in scales}
-    told = {
-        f"{what}_{scale}": noise(channels, stride) for what in ("features", "common") for scale, (channels, stride) in scales
-    }
+        return told
     return {**told, "stands_out": noise(strides[0] ** 2, strides[0])}

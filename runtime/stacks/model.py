@@ -114,8 +114,8 @@ class StackModel:
         told["stands_out"] = (1, height // self.strides[0], width // self.strides[0], self.strides[0] ** 2)
         for scale, (channels, stride) in enumerate(zip(self.widths, self.strides, strict=True)):
             cells = height // stride, width // stride
-            gathered[f"gathered_{scale}"] = (1, *cells, 2 * channels)
-            told |= {f"features_{scale}": (1, *cells, channels), f"common_{scale}": (1, *cells, channels)}
+            gathered |= {f"{what}_{scale}": (1, *cells, channels) for what in ("average", "greatest")}
+            told |= {f"{what}_{scale}": (1, *cells, channels) for what in ("features", "common")}
         return gathered, told
 
     @property
@@ -275,8 +275,8 @@ class Gathering:
             given = dict(planes)
             for scale, stride in enumerate(self._model.strides):
                 cells = self._cells(tile.window, stride)
-                both = self._weighed[scale][cells], self._greatest[scale][cells]
-                given[f"gathered_{scale}"] = np.concatenate(both, 2, dtype=np.float32)[None]
+                for what, kept in (("average", self._weighed), ("greatest", self._greatest)):
+                    given[f"{what}_{scale}"] = np.ascontiguousarray(kept[scale][cells], np.float32)[None]
             found = self._model.common.infer(given)
             if len(self._grid) == 1:
                 self._whole, self._mean = {**planes, **found}, np.empty((0, 0, 0), np.float32)

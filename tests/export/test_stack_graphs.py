@@ -115,7 +115,11 @@ def fused_by_hand(sessions, frames, covered):
 def beside(sessions, frame, mean, count, told, own):
     """All that a frame is scored with, of its own features too."""
     planes = {"mean": mean, "count": count}
-    common = run(sessions["common"], {**planes, **{f"gathered_{scale}": last(each) for scale, each in enumerate(told)}})
+    given = dict(planes)
+    for scale, each in enumerate(told):
+        average, greatest = np.split(each, 2, 1)
+        given |= {f"average_{scale}": last(average), f"greatest_{scale}": last(greatest)}
+    common = run(sessions["common"], given)
     return {"frame": frame, **planes, **common, **{f"features_{scale}": last(each) for scale, each in enumerate(own)}}
 
 
@@ -143,7 +147,13 @@ def test_names_types_and_free_dimensions(gathering):
     common = {"common_0": ["batch", *fine, 4], "common_1": ["batch", *coarse, 6]}
     stands_out, planes = {"stands_out": ["batch", *fine, 16]}, {"mean": frame, "count": one}
     assert found["common"] == [
-        {**planes, "gathered_0": ["batch", *fine, 8], "gathered_1": ["batch", *coarse, 12]},
+        {
+            **planes,
+            "average_0": ["batch", *fine, 4],
+            "average_1": ["batch", *coarse, 6],
+            "greatest_0": ["batch", *fine, 4],
+            "greatest_1": ["batch", *coarse, 6],
+        },
         {**common, **stands_out},
     ]
     features = {"features_0": ["batch", *fine, 4], "features_1": ["batch", *coarse, 6]}
@@ -229,17 +239,17 @@ def test_every_engine_names_all_results(size, backend, gathering):
     frame = draw.random((1, 3, *size), np.float32)
     cells = [[-(-side // 8) * 8 // step for side in size] for step in (4, 8)]
 
-    def drawn(name, times):
+    def drawn(name):
         scales = enumerate(zip((4, 6), cells, strict=True))
-        return {f"{name}_{scale}": draw.random((1, *sides, times * width), np.float32) for scale, (width, sides) in scales}
+        return {f"{name}_{scale}": draw.random((1, *sides, width), np.float32) for scale, (width, sides) in scales}
 
     planes = {"mean": frame, "count": np.full((1, 1, *size), 2, np.float32)}
     stands_out = {"stands_out": draw.random((1, *cells[0], 16), np.float32)}
     inputs = {
         "whole": {"near": frame, "far": frame},
         "encode": {"frame": frame},
-        "common": {**planes, **drawn("gathered", 2)},
-        "score": {"frame": frame, **planes, **stands_out, **drawn("features", 1), **drawn("common", 1)},
+        "common": {**planes, **drawn("average"), **drawn("greatest")},
+        "score": {"frame": frame, **planes, **stands_out, **drawn("features"), **drawn("common")},
     }
     for role, path in files(gathering).items():
         with open_session(path, backend=backend) as opened:

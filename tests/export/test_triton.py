@@ -48,13 +48,13 @@ def test_a_model_that_is_there_gets_another_version(exports, tmp_path):
 
 
 def test_the_graphs_for_stacks_are_served_each(gathering, tmp_path):
-    for role in ("", ".encode", ".score"):
+    for role in ("", ".encode", ".common", ".score"):
         repository_from(gathering / f"gathering{role}.onnx", tmp_path)
-    config = read(tmp_path / "gathering-score-onnxruntime")
+    config = read(tmp_path / "gathering-common-onnxruntime")
     dims = {port.name: list(port.dims) for port in config.input}
-    assert dims["gathered_0"] == [8, -1, -1]
+    assert dims["greatest_0"] == [-1, -1, 4]
     (warm,) = config.model_warmup
-    assert list(warm.inputs["gathered_1"].dims) == [12, 32, 32]
+    assert list(warm.inputs["average_1"].dims) == [32, 32, 6]
 
 
 def test_an_engine_is_for_tensorrt(exports, tmp_path):

@@ -60,7 +60,7 @@ class Common(Encode):
 
     def infer(self, inputs):
         self.seen.append({name: value.copy() for name, value in inputs.items()})
-        outputs = {f"common_{scale}": inputs[f"gathered_{scale}"][..., width:] for scale, width in enumerate(WIDTHS)}
+        outputs = {f"common_{scale}": inputs[f"greatest_{scale}"] for scale in range(len(WIDTHS))}
         return {**outputs, "stands_out": np.zeros((*outputs["common_0"].shape[:3], STRIDES[0] ** 2), np.float32)}
 
 
