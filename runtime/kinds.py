@@ -69,7 +69,7 @@ def stem_of(path: Path) -> str:
 
 
 def beside(path: Path, mark: str) -> Path:
-    """Where a companion of a model file lies: ``X.encode.onnx`` for ``X.onnx``, ``X.encode.ncnn.param`` for ``X.ncnn.param``."""
+    """Where a companion of a model file lies: ``X.encode.onnx`` beside ``X.onnx``, whatever parts the suffix has."""
     stem = stem_of(path)
     return path.with_name(f"{stem}.{mark}{path.name[len(stem) :]}")
 
