@@ -12,6 +12,10 @@ What the three demand, found by trying:
   `QuantizerOptions.outputs`, which is off by default.
 - A CPU without VNNI adds two products in 16 bits: 2 x 255 x 127 is too much, and OpenVINO then saturates (2 % RMS a layer).
   Weights of 7 bits cannot overflow: `QuantizerOptions.weight_bits`.
+
+NNCF and ModelOpt, which do this too, were tried with their defaults on 32 windows of the Lytro pairs: `ufa-edge` came out at
+35 to 47 dB of float32 (NNCF 3.4) and 46 to 54 dB (ModelOpt 0.47) on four whole pairs, where the file that is made here has 65
+to 72 dB, and on one core of ONNX Runtime they took 1.3 times (NNCF) and 2.8 times its time.
 """
 
 import copy

@@ -94,6 +94,7 @@ def test_arrows_point_one_way(folder: str) -> None:
                 "frames",
                 "fuser",
                 "images",
+                "kinds",
                 "memory",
                 "models",
                 "session",

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import python_multipart  # noqa: F401 - what Starlette reads forms with; it would miss it only when one comes
+from python_multipart.exceptions import FormParserError  # of what Starlette reads forms with, and lets through
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -75,7 +75,7 @@ async def _form(request: Request, ticket: Ticket, limit: int) -> tuple[list[Uplo
         raise Refusal(f"the request is no form: {_FORM}.", 415)
     try:
         form = await _Form(request.headers, chunks(request, ticket, limit), largest=limit).parse()
-    except (MultiPartException, KeyError, AssertionError) as fault:
+    except (MultiPartException, FormParserError, KeyError, AssertionError) as fault:
         reason = getattr(fault, "message", "") or "its parts cannot be told apart"
         raise Refusal(f"the form cannot be read ({reason}): {_FORM}.", 400) from fault
     uploads, values = [], dict[str, Any]()

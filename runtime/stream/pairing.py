@@ -29,6 +29,7 @@ class Pairing(ABC):
         max_skew: Greatest distance within a pair, in seconds (or numbers).
         received, unmatched: Frames by side (of one camera: by focus setting).
         passed_over: Frames of one camera that are of no setting: the lens was moving, or they come again.
+        in_doubt: How many of those may be of one, but it was not sure of which.
         nearest_miss: Seconds between the two frames that came closest without being a pair; infinite where there were none,
             or no times.
     """
@@ -38,6 +39,7 @@ class Pairing(ABC):
         self.received = [0] * planes
         self.unmatched = [0] * planes
         self.passed_over = 0
+        self.in_doubt = 0
         self.nearest_miss = math.inf
 
     @property
@@ -224,6 +226,8 @@ class PlanePairing(Pairing):
         self._planes = planes
         self._swap = swap
         self._open: list[Frame] = []
+        self._came = 0  # frames of the camera
+        self._opened_at = 0  # of those, the last one that was taken into the open moment
 
     @property
     def cycle(self) -> dict[str, Any]:
@@ -243,17 +247,22 @@ class PlanePairing(Pairing):
     def _joined(self, entries: Iterable[tuple[Frame, int | None]]) -> list[Pair]:
         pairs = []
         for frame, plane in entries:
+            self._came += 1
             if plane is None:
                 self.passed_over += 1
             elif (pair := self._with(frame, plane)) is not None:
                 pairs.append(pair)
+        self.in_doubt = self._sorter.in_doubt
         return pairs
 
     def _with(self, frame: Frame, plane: int) -> Pair | None:
         if self._swap and self._planes == 2:
             plane = 1 - plane
         self.received[self._shown(plane)] += 1
-        if plane == 0:
+        # Lost frames bring two settings nearer to each other, nothing takes them farther apart: one was taken for another.
+        torn = self._sorter.step is not None and self._came - self._opened_at > self._sorter.step
+        self._opened_at = self._came
+        if plane == 0 or torn:
             self._give_up()
         if plane != len(self._open):
             self._give_up()

@@ -22,6 +22,7 @@ class PairCounts:
     Args:
         frames_in, unmatched: Frames by side, or by focus setting of one camera.
         passed_over: Frames of one camera that are of no setting.
+        in_doubt: Of those, frames of which it was not sure.
         taken, dropped, waiting: Pairs.
         nearest_miss, max_skew: As `Pairing`'s, in seconds.
     """
@@ -29,6 +30,7 @@ class PairCounts:
     frames_in: list[int]
     unmatched: list[int]
     passed_over: int
+    in_doubt: int
     taken: int
     dropped: int
     waiting: int
@@ -126,6 +128,7 @@ class PairQueue:
                 frames_in=list(self._pairing.received),
                 unmatched=[count + self._mismatched for count in self._pairing.unmatched],
                 passed_over=self._pairing.passed_over,
+                in_doubt=self._pairing.in_doubt,
                 taken=self._taken,
                 dropped=self._dropped,
                 waiting=len(self._pairs),

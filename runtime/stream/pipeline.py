@@ -223,6 +223,7 @@ class Pipeline:
             "unmatched": sum(counts.unmatched),
             "unmatched_by_side": counts.unmatched,
             "passed_over": counts.passed_over,
+            "in_doubt": counts.in_doubt,
             "broken": self._by_side("broken"),
             "reconnects": self._by_side("reconnects"),
             "waiting": counts.waiting + under_way,

@@ -23,10 +23,20 @@ _GIVE_UP_AFTER = 400  # frames after which nobody looks any more for a cycle tha
 
 
 class Sorter(ABC):
-    """Says of each frame at which of the camera's focus settings, in the order of time, it was taken."""
+    """Says of each frame at which of the camera's focus settings, in the order of time, it was taken.
+
+    Attributes:
+        in_doubt: Frames passed over because it was not sure whether they were settled frames of the setting that seemed likely.
+    """
 
     def __init__(self) -> None:
         self._told: dict[str, Any] = {}
+        self.in_doubt = 0
+
+    @property
+    def step(self) -> int | None:
+        """Frames from one setting's to the next one's where none gets lost; None where that is not known."""
+        return None
 
     @property
     def told(self) -> dict[str, Any]:
@@ -55,6 +65,11 @@ class InTurn(Sorter):
         self._planes, self._step = planes, settle + 1
         self._steps = Steps(by_index=by_index)
         self._place = -1
+
+    @property
+    def step(self) -> int | None:
+        """As it was asked for."""
+        return self._step
 
     def take(self, frame: Frame) -> Sorted:
         """Settled at once."""
@@ -103,10 +118,17 @@ class ByNumber(Sorter):
         """What was found out, for the summary."""
         return self._told or self._without.told
 
+    @property
+    def step(self) -> int | None:
+        """Of frames without a number: those that have one need not come evenly."""
+        return self._without.step if self._plane < 0 else None
+
     def take(self, frame: Frame) -> Sorted:
         """Settled at once."""
         if frame.plane is None:
-            return self._without.take(frame)
+            sorted_ = self._without.take(frame)
+            self.in_doubt = self._without.in_doubt
+            return sorted_
         stepped = frame.plane != self._plane
         self._since = 0 if stepped else self._since + 1
         self._plane = frame.plane
@@ -172,6 +194,11 @@ class ByCycle(Sorter):
         self._kept: deque[tuple[Frame, Array, int]] = deque()
         self._kept_bytes = 0
 
+    @property
+    def step(self) -> int | None:
+        """Of the cycle that was found, and until then of how frames are sorted."""
+        return self._until.step if self._tracker is None else self._tracker.cycle.step
+
     def take(self, frame: Frame) -> Sorted:
         """Settled at once where the cycle is known."""
         steps = self._steps.to(frame)
@@ -179,8 +206,10 @@ class ByCycle(Sorter):
             return self._until.take(frame)
         sharpness = sharpness_of(frame.array)
         if self._tracker is not None:
-            place = self._tracker.place_of(sharpness, steps)
-            plane = self._plane(place) if self._tracker.sure else None
+            plane = self._plane(self._tracker.place_of(sharpness, steps))
+            if plane is not None and not self._tracker.sure:
+                plane = None
+                self.in_doubt += 1
             if self._tracker.astray or self._learner is not None:
                 self._learn_anew(frame, sharpness, plane)
             return [(frame, plane)]

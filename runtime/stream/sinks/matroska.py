@@ -1,8 +1,10 @@
 """Motion JPEG in Matroska, written so that a killed process or a full disk leaves a file that plays.
 
-OpenCV's writer keeps up to 256 KiB back, says nothing when the disk is full, and gives every frame the same duration.
-Here each frame reaches the operating system before the next one is taken, errors are errors, and each frame carries the
-time it was captured at, so that a line that ran at 7 frames a second plays at 7.
+OpenCV's writer keeps up to 256 KiB back, says nothing when the disk is full, and gives every frame the same duration. Here
+each frame reaches the operating system before the next one is taken, errors are errors, and each frame carries the time it
+was captured at, so that a line that ran at 7 frames a second plays at 7. PyAV 18, told to flush every packet, left a file
+that plays too when it was killed, but its Motion JPEG took 2.6 times the CPU time of OpenCV's (1080 x 1920; 43 dB where this
+has 49, in three quarters of the bytes), and the package is 104 MB.
 
 Layout (RFC 9559): EBML header, Segment of unknown size, Info, Tracks, then a Cluster every two seconds with one SimpleBlock a
 frame. When the file is closed, Cues for seeking are appended and the sizes and the duration are filled in, if it can be

@@ -1,4 +1,8 @@
-"""Cameras, video files and network streams that OpenCV reads."""
+"""Cameras, video files and network streams that OpenCV reads.
+
+PyAV 18 was tried: of H.264 and Motion JPEG at 1080 x 1920 it gave the same times of frames for 0.96 to 1.09 of the CPU time,
+for it is FFmpeg as OpenCV's reader is, and takes 104 MB on the device.
+"""
 
 from __future__ import annotations
 
@@ -201,10 +205,13 @@ class UrlSource(_Capture):
 
     def read(self, timeout: float) -> Frame | None:  # noqa: ARG002 - FFmpeg waits by its own clock
         """The next frame; a stream that gives none for five seconds is lost."""
+        asked = time.monotonic()
         array = self._grabbed()
-        if array is None:
+        arrived = time.monotonic()
+        # What comes after the silence is what the decoder still held, one picture for each thread of it, at a silence each.
+        if array is None or arrived - asked >= NETWORK_TIMEOUT_MS / 1000:
             raise SourceLost(f"{self.name} ended or gives no picture")
-        arrived, moment = time.monotonic(), self._moment()
+        moment = self._moment()
         if self._backlog.holds(moment, arrived):
             return None
         return self._frame(array, self._clock.exposed(moment, arrived), arrived)

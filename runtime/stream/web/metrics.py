@@ -1,4 +1,8 @@
-"""The run's figures in Prometheus' text format (version 0.0.4)."""
+"""The run's figures in Prometheus' text format (version 0.0.4).
+
+Written here and not by prometheus_client, which the server of requests counts with: the pipeline counts by itself, so that
+families would only be filled to be printed, which took 0.15 ms a scrape instead of 0.01, for another package on the device.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +38,7 @@ def metrics_text(pipeline: Pipeline) -> str:
     _by_side(lines, "ufafuse_frames_in_total", "Frames received.", figures["frames_in"])
     _by_side(lines, "ufafuse_frames_unmatched_total", "Frames without a partner.", figures["unmatched_by_side"])
     _one(lines, "ufafuse_frames_passed_over_total", "counter", "Frames of a moving focus.", figures["passed_over"])
+    _one(lines, "ufafuse_frames_in_doubt_total", "counter", "Of those, whose setting was not sure.", figures["in_doubt"])
     _by_side(lines, "ufafuse_frames_broken_total", "Frames that arrived damaged.", figures["broken"])
     _by_side(lines, "ufafuse_source_reconnects_total", "Times that a lost source came back.", figures["reconnects"])
     _one(lines, "ufafuse_pairs_fused_total", "counter", "Pairs fused.", figures["fused"])

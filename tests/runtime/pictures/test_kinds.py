@@ -75,7 +75,10 @@ def packed(data, **options):
 
     def write():
         pytest.importorskip("imagecodecs")
-        return tiff(data, **options)()
+        try:
+            return tiff(data, **options)()
+        except NotImplementedError as fault:
+            pytest.skip(f"this imagecodecs only reads them ({fault})")
 
     return write
 

@@ -401,7 +401,8 @@ class TestDevice:
         moments = iter([number / 10 for number in range(16)])
         positions = {cv2.CAP_PROP_POS_MSEC: lambda: 1000 * next(moments)}
         monkeypatch.setattr(FakeCapture, "get", lambda self, key: positions.get(key, lambda: 480)())
-        clock = iter([0.0, *(3 + number / 100 for number in range(4)), *(3.03 + number / 10 for number in range(1, 13))])
+        arrivals = [*(3 + number / 100 for number in range(4)), *(3.03 + number / 10 for number in range(1, 13))]
+        clock = iter([0.0, *(arrival for arrival in arrivals for _ in ("asked", "came"))])
         monkeypatch.setattr(opencv, "time", SimpleNamespace(monotonic=lambda: next(clock)))
         source = UrlSource("rtsp://camera/live")
         source.open()
