@@ -15,6 +15,7 @@ from typing import Any
 from ufafuse.benchmarks.evaluate import Evaluation
 from ufafuse.benchmarks.published import TableRow, published_table
 from ufafuse.benchmarks.tables import markdown_table, measured_rows, with_published
+from ufafuse.runtime.texts import json_text
 
 DIGITS = 6
 
@@ -22,20 +23,6 @@ DIGITS = 6
 def rounded(number: str) -> float:
     """A float of a JSON file, with few digits."""
     return round(float(number), DIGITS)
-
-
-def compact(report: dict[str, Any]) -> str:
-    """JSON with one line for each row, and for each method in the other parts."""
-    parts = []
-    for key, value in report.items():
-        if isinstance(value, list) and value:
-            text = "[\n" + ",\n".join(f"  {json.dumps(entry)}" for entry in value) + "\n]"
-        elif isinstance(value, dict) and value:
-            text = "{\n" + ",\n".join(f"  {json.dumps(name)}: {json.dumps(entry)}" for name, entry in value.items()) + "\n}"
-        else:
-            text = json.dumps(value)
-        parts.append(f"{json.dumps(key)}: {text}")
-    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def table_of(report: dict[str, Any], number: str | None) -> str:
@@ -54,7 +41,7 @@ def main() -> None:
     asked = parser.parse_args()
     figures = (asked.out / "eval.json").read_text(encoding="utf-8")
     exact, kept = json.loads(figures), json.loads(figures, parse_float=rounded)
-    asked.report.write_text(compact(kept), encoding="utf-8")
+    asked.report.write_text(json_text(kept, lines=True) + "\n", encoding="utf-8")
     if asked.figures:
         return
     text, table = (asked.out / "report.md").read_text(encoding="utf-8"), table_of(exact, asked.table)

@@ -1,11 +1,13 @@
 """`ufa fuse`."""
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.starting import unswept
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 Backend = Literal["auto", "tensorrt", "onnxruntime", "openvino", "ncnn", "mnn", "litert"]  # inference engines
 Precision = Literal["fp32", "bf16", "fp16", "int8"]  # arithmetic of the network
 Prefer = Literal["quality", "speed"]  # what the choice of an arithmetic is to serve
-Provider = Literal["cpu", "cuda", "tensorrt"]  # oNNX Runtime's execution providers
+Provider = Literal["cpu", "cuda", "tensorrt"]  # ONNX Runtime's execution providers
 Compression = Literal["none", "fast", "small", "lzw", "zstd"]  # how results are packed
 Method = Literal["network", "pyramid"]  # how a stack is fused
 Align = Literal["off", "translation", "euclidean", "affine", "homography"]  # how the frames may have moved
@@ -83,24 +85,26 @@ Force = Annotated[bool, typer.Option("--force", help="Replace existing results."
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
-    app.command("fuse")(fuse)
+    app.command("fuse")(as_command(fuse, FuseRequest))
 
 
-def fuse(
+@dataclass(frozen=True)
+class FuseRequest:
+    """Fuse frames at different focus into one that is sharp everywhere: a pair, a focus stack, or a folder of pairs."""
+
     images: Annotated[
         list[Path] | None,
         typer.Argument(
             metavar="[NEAR FAR [MORE...] | DIR | STACK]",
             help="Images of one scene, in the order of focus; or their folder, a quoted pattern, a TIFF with pages, a video.",
         ),
-    ] = None,
-    *,
+    ] = None
     out: Annotated[
         Path | None,
         typer.Option(
             "-o", "--out", help="The fused image [default: fused.png]; with --pairs or --stacks a folder, or 'DIR/*.tif'."
         ),
-    ] = None,
+    ] = None
     pairs: Annotated[
         Path | None,
         typer.Option(
@@ -109,13 +113,13 @@ def fuse(
             ".csv or .parquet.",
             rich_help_panel=_MANY,
         ),
-    ] = None,
+    ] = None
     stacks: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR", help="A folder of stacks: folders of images, TIFFs of several pages, videos.", rich_help_panel=_MANY
         ),
-    ] = None,
+    ] = None
     ray: Annotated[
         str | None,
         typer.Option(
@@ -123,7 +127,7 @@ def fuse(
             help="With --pairs or --stacks: on a Ray cluster; without an address on one that this machine starts.",
             rich_help_panel=_MANY,
         ),
-    ] = None,
+    ] = None
     gap: Annotated[
         str | None,
         typer.Option(
@@ -131,7 +135,7 @@ def fuse(
             help="With --stacks: cut the images in DIR itself where such a time (3s) lies between.",
             rich_help_panel=_MANY,
         ),
-    ] = None,
+    ] = None
     every: Annotated[
         int | None,
         typer.Option(
@@ -140,7 +144,7 @@ def fuse(
             help="With --stacks: cut the images in DIR itself into stacks of N; see --watch.",
             rich_help_panel=_MANY,
         ),
-    ] = None,
+    ] = None
     watch: Annotated[
         bool,
         typer.Option(
@@ -148,150 +152,191 @@ def fuse(
             help="With --stacks: fuse each folder that appears: when it is quiet, or has --every images.",
             rich_help_panel=_MANY,
         ),
-    ] = False,
+    ] = False
     quiet: Annotated[
         str, typer.Option(metavar="TIME", help="With --watch: how long a folder has to stay as it is.", rich_help_panel=_MANY)
-    ] = "5s",
+    ] = "5s"
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="With --watch: end after N stacks.", rich_help_panel=_MANY)
-    ] = None,
-    model: Model = None,
-    backend: BackendOption = "auto",
-    precision: PrecisionOption = None,
-    prefer: PreferOption = "quality",
-    threads: Threads = None,
-    pin: Pin = False,
-    provider: ProviderOption = "cpu",
-    cache: CacheOption = True,
-    max_memory: MaxMemory = None,
-    tile: TileOption = "auto",
-    align: AlignOption = "off",
-    match_gain: Annotated[bool, typer.Option("--match-gain", help="Undo a jump of exposure or white balance.")] = False,
-    crop: Annotated[bool, typer.Option("--crop", help="With --align: cut to what all frames show.")] = False,
-    map_out: Annotated[Path | None, typer.Option("--map", help="Also write which frame won (white: the first).")] = None,
-    confidence: Annotated[Path | None, typer.Option(help="Also write where any frame is sharp (white: surely).")] = None,
+    ] = None
+    model: Model = None
+    backend: BackendOption = "auto"
+    precision: PrecisionOption = None
+    prefer: PreferOption = "quality"
+    threads: Threads = None
+    pin: Pin = False
+    provider: ProviderOption = "cpu"
+    cache: CacheOption = True
+    max_memory: MaxMemory = None
+    tile: TileOption = "auto"
+    align: AlignOption = "off"
+    match_gain: Annotated[bool, typer.Option("--match-gain", help="Undo a jump of exposure or white balance.")] = False
+    crop: Annotated[bool, typer.Option("--crop", help="With --align: cut to what all frames show.")] = False
+    map_out: Annotated[Path | None, typer.Option("--map", help="Also write which frame won (white: the first).")] = None
+    confidence: Annotated[Path | None, typer.Option(help="Also write where any frame is sharp (white: surely).")] = None
     conflicts: Annotated[
         Path | None, typer.Option(help="Also write where frames show different things, as if something moved (white: surely).")
-    ] = None,
+    ] = None
     method: Annotated[
         Method, typer.Option(help="Of a stack: the network, or the classical choice of the strongest detail in every octave.")
-    ] = "network",
+    ] = "network"
     reference: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="With --align: the frame, from 1, whose geometry a stack takes.")
-    ] = None,
+    ] = None
     keep_unregistered: Annotated[
         bool, typer.Option("--keep-unregistered", help="Frames of a stack that cannot be registered take part all the same.")
-    ] = False,
+    ] = False
     save_aligned: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also write a stack's registered frames; alpha: what they cover.")
-    ] = None,
-    depth: Annotated[Path | None, typer.Option(help="Also write a stack's height map: 16-bit .png or float .tif.")] = None,
-    depth_view: Annotated[Path | None, typer.Option(help="Also write a shaded view of the heights.")] = None,
+    ] = None
+    depth: Annotated[Path | None, typer.Option(help="Also write a stack's height map: 16-bit .png or float .tif.")] = None
+    depth_view: Annotated[Path | None, typer.Option(help="Also write a shaded view of the heights.")] = None
     depth_fill: Annotated[
         bool, typer.Option("--depth-fill", help="Fill in heights where no frame is sharp, along the picture's edges.")
-    ] = False,
-    mesh: Annotated[Path | None, typer.Option(help="Also write the relief as a coloured mesh, .ply.")] = None,
-    z_step: Annotated[float | None, typer.Option(help="What lies between two frames: heights are then in this unit.")] = None,
-    z_unit: Annotated[str, typer.Option(help="The name of that unit, such as mm.")] = "",
-    pixel_size: Annotated[float | None, typer.Option(help="The side of a pixel in that unit, for the mesh.")] = None,
+    ] = False
+    mesh: Annotated[Path | None, typer.Option(help="Also write the relief as a coloured mesh, .ply.")] = None
+    z_step: Annotated[float | None, typer.Option(help="What lies between two frames: heights are then in this unit.")] = None
+    z_unit: Annotated[str, typer.Option(help="The name of that unit, such as mm.")] = ""
+    pixel_size: Annotated[float | None, typer.Option(help="The side of a pixel in that unit, for the mesh.")] = None
     white: Annotated[
         float | None, typer.Option(help="Level of white, such as 4095 for 12 bits in 16 [default: found in the images].")
-    ] = None,
+    ] = None
     bayer: Annotated[
         str | None, typer.Option(metavar="PATTERN", help="The images are raw: rggb, bggr, grbg, gbrg, or a name like BayerRG8.")
-    ] = None,
+    ] = None
     convert_profile: Annotated[
         bool, typer.Option("--convert-profile", help="Convert images with another colour profile to the first one's.")
-    ] = False,
+    ] = False
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse images that are damaged inside; otherwise that is a warning.")
-    ] = False,
+    ] = False
     quality: Annotated[
         int | None, typer.Option(min=1, max=100, help="Of a .jpg (default 97) or .webp result (default: no loss).")
-    ] = None,
-    compression: Annotated[Compression | None, typer.Option(help="Of a .png or .tif result.")] = None,
+    ] = None
+    compression: Annotated[Compression | None, typer.Option(help="Of a .png or .tif result.")] = None
     report: Annotated[
         Path | None,
         typer.Option(metavar="PAGE.html", help="Also write a page to look at; with --pairs or --stacks a folder of them."),
-    ] = None,
-    self_test: Annotated[bool, typer.Option("--self-test", help="First check the model on a packed pair.")] = False,
-    force: Force = False,
+    ] = None
+    self_test: Annotated[bool, typer.Option("--self-test", help="First check the model on a packed pair.")] = False
+    force: Force = False
     skip_existing: Annotated[
         bool,
         typer.Option(
             "--skip-existing", help="With --pairs or --stacks: go on where an earlier run stopped.", rich_help_panel=_MANY
         ),
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Fuse frames at different focus into one that is sharp everywhere: a pair, a focus stack, or a folder of pairs."""
-    with console.run(as_json):
+    ] = False
+    as_json: Json = False
+
+
+def fuse(asked: FuseRequest) -> None:
+    """Run `ufa fuse`."""
+    with console.run(asked.as_json):
         with unswept():
             from ufafuse.commands.many import Many, fuse_many
-            from ufafuse.commands.quantities import megabytes_from
-            from ufafuse.runtime.bayer import pattern_from
-            from ufafuse.runtime.files import FileOptions, reading
+            from ufafuse.runtime.files import reading
             from ufafuse.runtime.fuser import Fuser
             from ufafuse.runtime.opencv import within_quota
-            from ufafuse.runtime.outputs import Outputs
             from ufafuse.runtime.pictures.inputs import expanded
-            from ufafuse.runtime.pictures.write import WriteOptions
             from ufafuse.runtime.pixels import most_pixels
-            from ufafuse.runtime.stack import StackOptions
-            from ufafuse.runtime.stacks.relief import HeightOptions
-
         within_quota()
-        named = _checked_names(images or [], pairs, stacks)
-        many = Many.checked(pairs, stacks, gap=gap, every=every, watch=watch, quiet=quiet, limit=limit, ray=ray)
-        target, suffix = _checked_out(out, many is not None)
-        paths, order = ([], "") if many else expanded(named)
-        options = StackOptions(
-            white=white,
-            bayer=bayer and pattern_from(bayer),
-            align=align,
-            match_gain=match_gain,
-            crop=crop,
-            method=method,
-            reference=None if reference is None else reference - 1,
-            keep_unregistered=keep_unregistered,
+        named = _checked_names(asked.images or [], asked.pairs, asked.stacks)
+        many = Many.checked(
+            asked.pairs,
+            asked.stacks,
+            gap=asked.gap,
+            every=asked.every,
+            watch=asked.watch,
+            quiet=asked.quiet,
+            limit=asked.limit,
+            ray=asked.ray,
         )
-        store = WriteOptions(quality, compression)
-        files = FileOptions(strict, convert_profile, store, report)
-        heights = HeightOptions(fill=depth_fill, z_step=z_step, z_unit=z_unit, pixel_size=pixel_size)
-        outputs = Outputs(target, map_out, confidence, conflicts, depth, depth_view, mesh, save_aligned, height=heights)
-        if many is None:
-            outputs.check(force=force, inputs=paths, store=store)
-            if report is not None:
-                from ufafuse.runtime.page import check_page
-
-                check_page(report, force=force)
-        elif outputs.of_stack:
-            raise InputError("heights and aligned frames are for one stack: omit them with --pairs and --stacks.")
-        limits: dict[str, Any] = {
-            "threads": threads,
-            "pin": pin,
-            "provider": provider,
-            "cache": cache,
-            "max_memory": megabytes_from("--max-memory", max_memory),
-            "tile": _parsed_tile(tile),
-            "self_test": self_test,
-        }
+        target, suffix = _checked_out(asked.out, many is not None)
+        paths, order = ([], "") if many else expanded(named)
+        options, files, limits = _stack_options(asked), _file_options(asked), _limits(asked)
+        outputs = _checked_outputs(asked, target, None if many else paths, files)
         done: Done | None = None
-        with reading(paths, threads, most=most_pixels(limits["max_memory"]), strict=strict) as frames, ExitStack() as opened:
-            of_stack = outputs.of_stack
-            name, lights = (model, 0.0) if model else _network(None if many else frames, options, of_stack, pairs=bool(pairs))
-            fuser = opened.enter_context(Fuser(name, backend=backend, precision=precision, prefer=prefer, **limits))
+        with (
+            reading(paths, asked.threads, most=most_pixels(limits["max_memory"]), strict=asked.strict) as frames,
+            ExitStack() as opened,
+        ):
+            name, lights = (
+                (asked.model, 0.0)
+                if asked.model
+                else _network(None if many else frames, options, outputs.of_stack, pairs=bool(asked.pairs))
+            )
+            fuser = opened.enter_context(
+                Fuser(name, backend=asked.backend, precision=asked.precision, prefer=asked.prefer, **limits)
+            )
             if many is None:
-                outcomes = [_fuse_one(fuser, paths, frames, outputs, options, files, force=force)]
+                outcomes = [_fuse_one(fuser, paths, frames, outputs, options, files, force=asked.force)]
                 outcomes[0].details |= {"order": order} if order else {}
                 outcomes[0].details |= {"lights": round(lights, 4)} if lights else {}
             else:
-                results = (target, map_out, confidence, conflicts), suffix
-                done = fuse_many(fuser, many, results, options, files, force=force, skip_existing=skip_existing, limits=limits)
+                results = (target, asked.map_out, asked.confidence, asked.conflicts), suffix
+                again = {"force": asked.force, "skip_existing": asked.skip_existing}
+                done = fuse_many(fuser, many, results, options, files, **again, limits=limits)
                 outcomes = done.outcomes
-            _report(fuser, outcomes, as_json=as_json, done=done)
+            _report(fuser, outcomes, as_json=asked.as_json, done=done)
     if any(outcome.error for outcome in outcomes):
         raise typer.Exit(1)
+
+
+def _stack_options(asked: FuseRequest) -> "StackOptions":
+    from ufafuse.runtime.bayer import pattern_from
+    from ufafuse.runtime.stack import StackOptions
+
+    return StackOptions(
+        white=asked.white,
+        bayer=asked.bayer and pattern_from(asked.bayer),
+        align=asked.align,
+        match_gain=asked.match_gain,
+        crop=asked.crop,
+        method=asked.method,
+        reference=None if asked.reference is None else asked.reference - 1,
+        keep_unregistered=asked.keep_unregistered,
+    )
+
+
+def _file_options(asked: FuseRequest) -> "FileOptions":
+    from ufafuse.runtime.files import FileOptions
+    from ufafuse.runtime.pictures.write import WriteOptions
+
+    return FileOptions(asked.strict, asked.convert_profile, WriteOptions(asked.quality, asked.compression), asked.report)
+
+
+def _limits(asked: FuseRequest) -> dict[str, Any]:
+    """What the fuser may take, and how it is to run."""
+    from ufafuse.commands.quantities import megabytes_from
+
+    return {
+        "threads": asked.threads,
+        "pin": asked.pin,
+        "provider": asked.provider,
+        "cache": asked.cache,
+        "max_memory": megabytes_from("--max-memory", asked.max_memory),
+        "tile": _parsed_tile(asked.tile),
+        "self_test": asked.self_test,
+    }
+
+
+def _checked_outputs(asked: FuseRequest, target: Path, paths: list[Path] | None, files: "FileOptions") -> "Outputs":
+    """What is to be written of one pair or stack (``paths``; None: of many). Raises: OutputError, InputError."""
+    from ufafuse.runtime.outputs import Outputs
+    from ufafuse.runtime.stacks.relief import HeightOptions
+
+    heights = HeightOptions(fill=asked.depth_fill, z_step=asked.z_step, z_unit=asked.z_unit, pixel_size=asked.pixel_size)
+    maps = asked.map_out, asked.confidence, asked.conflicts
+    outputs = Outputs(target, *maps, asked.depth, asked.depth_view, asked.mesh, asked.save_aligned, height=heights)
+    if paths is not None:
+        outputs.check(force=asked.force, inputs=paths, store=files.store)
+        if asked.report is not None:
+            from ufafuse.runtime.page import check_page
+
+            check_page(asked.report, force=asked.force)
+    elif outputs.of_stack:
+        raise InputError("heights and aligned frames are for one stack: omit them with --pairs and --stacks.")
+    return outputs
 
 
 def _network(frames: "list[FrameSource] | None", options: "StackOptions", of_stack: bool, *, pairs: bool) -> tuple[str, float]:

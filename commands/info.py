@@ -197,7 +197,8 @@ def schema(
     with console.run():
         import json
 
-        from ufafuse.commands.results import RESULTS, schema_of
+        from ufafuse.commands.results import RESULTS
+        from ufafuse.commands.schema import schema_of
         from ufafuse.runtime.errors import InputError
 
         names = (*RESULTS, "bench")

@@ -71,6 +71,22 @@ def seconds_from(option: str, text: str) -> float:
     return value
 
 
+def duration_from(option: str, text: str, *, negative: bool = False) -> float:
+    """Seconds from ``20`` (milliseconds), ``20ms`` or ``0.02s``; `seconds_from` takes a number without a unit for seconds.
+
+    Raises:
+        InputError: It is no such time, or below zero where it cannot be.
+    """
+    unit = 1.0 if text.endswith("s") and not text.endswith("ms") else 1e-3
+    try:
+        value = float(text.removesuffix("s").removesuffix("m")) * unit
+    except ValueError:
+        value = float("nan")
+    if not (value >= 0 or (negative and value < 0)):
+        raise InputError(f"{option} {text} is no time: give milliseconds, such as 20, 20ms or 0.02s.")
+    return value
+
+
 def listed(values: list[str] | None) -> tuple[str, ...]:
     """What an option that is repeatable, by comma, or both, was given, each once."""
     return tuple(dict.fromkeys(name.strip() for value in values or [] for name in value.split(",") if name.strip()))

@@ -27,6 +27,9 @@ from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from ufafuse.runtime.stream.app import StreamRequest
+    from ufafuse.runtime.stream.live_fuser import LiveFuserOptions
+    from ufafuse.runtime.stream.options import PipelineOptions
+    from ufafuse.runtime.stream.sinks import SinkOptions
 
 
 WhenLate = Literal["auto", "drop-oldest", "block"]  # what happens to pairs that the fusion has no time for
@@ -256,13 +259,7 @@ def stream(asked: LiveRequest) -> None:
 
 
 def _request(asked: LiveRequest) -> "StreamRequest":
-    from ufafuse.commands.quantities import megabytes_from
-    from ufafuse.runtime.bayer import pattern_from
     from ufafuse.runtime.stream.app import StreamRequest
-    from ufafuse.runtime.stream.live_fuser import LiveFuserOptions
-    from ufafuse.runtime.stream.options import PipelineOptions
-    from ufafuse.runtime.stream.reader import RetryPolicy
-    from ufafuse.runtime.stream.sinks import SinkOptions
 
     if asked.as_json and asked.out == "-":
         raise InputError("--json and --out - both want standard output: write to a file, or omit --json.")
@@ -281,68 +278,74 @@ def _request(asked: LiveRequest) -> "StreamRequest":
         alarms=tuple(asked.alarm or ()),
         on_alarm=asked.on_alarm,
         mqtt=asked.mqtt,
-        fuser=LiveFuserOptions(
-            model=asked.model,
-            align=asked.align,
-            align_every=asked.align_every,
-            white=asked.white,
-            bayer=asked.bayer and pattern_from(asked.bayer),
-            match_gain=asked.match_gain,
-            arguments={
-                "backend": asked.backend,
-                "precision": asked.precision,
-                "prefer": asked.prefer,
-                "threads": asked.threads,
-                "pin": asked.pin,
-                "provider": asked.provider,
-                "cache": asked.cache,
-                "self_test": asked.self_test,
-                "tile": int(asked.tile) if asked.tile.isdecimal() else asked.tile,
-                "max_memory": megabytes_from("--max-memory", asked.max_memory),
-            },
-        ),
-        pipeline=PipelineOptions(
-            max_skew=None if asked.max_skew is None else seconds_from("--max-skew", asked.max_skew),
-            far_offset=seconds_from("--far-offset", asked.far_offset, negative=True),
-            pair_by=asked.pair_by,
-            planes=asked.planes,
-            settle=int(asked.settle) if asked.settle is not None and asked.settle.isdecimal() else asked.settle,
-            alternate_by=asked.alternate_by,
-            swap=asked.swap,
-            when_late=asked.when_late,
-            queue=asked.queue,
-            late_after=seconds_from("--late-after", asked.late_after),
-            stall_after=asked.stall_after,
-            idle=asked.idle,
-            frames=asked.frames,
-            seconds=asked.seconds,
-            retry=RetryPolicy(give_up=asked.give_up),
-        ),
-        sink=SinkOptions(
-            rate=asked.fps,
-            quality=asked.quality,
-            segment=asked.segment,
-            token=asked.token,
-            force=asked.force,
-            white=asked.white,
-        ),
+        fuser=_fuser_options(asked),
+        pipeline=_pipeline_options(asked),
+        sink=_sink_options(asked),
     )
 
 
-def seconds_from(option: str, text: str, *, negative: bool = False) -> float:
-    """Seconds from ``20`` (milliseconds), ``20ms`` or ``0.02s``.
+def _fuser_options(asked: LiveRequest) -> "LiveFuserOptions":
+    from ufafuse.commands.quantities import megabytes_from
+    from ufafuse.runtime.bayer import pattern_from
+    from ufafuse.runtime.stream.live_fuser import LiveFuserOptions
 
-    Raises:
-        InputError: It is no such time, or below zero where it cannot be.
-    """
-    unit = 1.0 if text.endswith("s") and not text.endswith("ms") else 1e-3
-    try:
-        value = float(text.removesuffix("s").removesuffix("m")) * unit
-    except ValueError:
-        value = float("nan")
-    if not (value >= 0 or (negative and value < 0)):
-        raise InputError(f"{option} {text} is no time: give milliseconds, such as 20, 20ms or 0.02s.")
-    return value
+    return LiveFuserOptions(
+        model=asked.model,
+        align=asked.align,
+        align_every=asked.align_every,
+        white=asked.white,
+        bayer=asked.bayer and pattern_from(asked.bayer),
+        match_gain=asked.match_gain,
+        arguments={
+            "backend": asked.backend,
+            "precision": asked.precision,
+            "prefer": asked.prefer,
+            "threads": asked.threads,
+            "pin": asked.pin,
+            "provider": asked.provider,
+            "cache": asked.cache,
+            "self_test": asked.self_test,
+            "tile": int(asked.tile) if asked.tile.isdecimal() else asked.tile,
+            "max_memory": megabytes_from("--max-memory", asked.max_memory),
+        },
+    )
+
+
+def _pipeline_options(asked: LiveRequest) -> "PipelineOptions":
+    from ufafuse.commands.quantities import duration_from
+    from ufafuse.runtime.stream.options import PipelineOptions
+    from ufafuse.runtime.stream.reader import RetryPolicy
+
+    return PipelineOptions(
+        max_skew=None if asked.max_skew is None else duration_from("--max-skew", asked.max_skew),
+        far_offset=duration_from("--far-offset", asked.far_offset, negative=True),
+        pair_by=asked.pair_by,
+        planes=asked.planes,
+        settle=int(asked.settle) if asked.settle is not None and asked.settle.isdecimal() else asked.settle,
+        alternate_by=asked.alternate_by,
+        swap=asked.swap,
+        when_late=asked.when_late,
+        queue=asked.queue,
+        late_after=duration_from("--late-after", asked.late_after),
+        stall_after=asked.stall_after,
+        idle=asked.idle,
+        frames=asked.frames,
+        seconds=asked.seconds,
+        retry=RetryPolicy(give_up=asked.give_up),
+    )
+
+
+def _sink_options(asked: LiveRequest) -> "SinkOptions":
+    from ufafuse.runtime.stream.sinks import SinkOptions
+
+    return SinkOptions(
+        rate=asked.fps,
+        quality=asked.quality,
+        segment=asked.segment,
+        token=asked.token,
+        force=asked.force,
+        white=asked.white,
+    )
 
 
 def _quiet_libraries() -> None:

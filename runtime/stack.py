@@ -32,7 +32,7 @@ from ufafuse.runtime.stacks.rule import by_one_rule
 
 __all__ = ["StackOptions", "Stacked", "Step", "fuse_stack", "middle_out"]
 
-_WORTH_A_WORD = 3.0  # times the frame's own work, from which on the user is told why it takes so long
+_MUCH_OVERLAP = 3.0  # times the frame's own work, from which on the user is told why it takes so long
 
 
 class Step(NamedTuple):
@@ -140,7 +140,7 @@ def made_comparable(fuser: Fuser, frames: list[Array], options: StackOptions) ->
 def folded(fuser: Fuser, frames: list[Array], options: StackOptions, result: Stacked, on_tile: OnCount) -> Stacked:
     """What `fuse_stack` does with what `made_comparable` gave: the frames, let go one by one, become ``result``'s picture."""
     _fold(fuser, frames, options, result, on_tile)
-    if result.grid is not None and result.grid.work > _WORTH_A_WORD:
+    if result.grid is not None and result.grid.work > _MUCH_OVERLAP:
         result.warnings.append(
             f"the tiles overlap so much that the network saw every pixel {result.grid.work:.1f} times: with more memory "
             "(`max_memory`) it is faster."

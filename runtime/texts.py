@@ -29,9 +29,36 @@ def written_out(text: str, keep: str = "\n\t") -> str:
     return "".join(character if character in keep else _shown(character) for character in text)
 
 
-def json_text(values: Mapping[str, Any], *, indent: int | None = None) -> str:
-    """``values`` as JSON that every reader takes: a number that is not finite, which JSON has no word for, becomes null."""
-    return json.dumps(_finite(values), indent=indent, allow_nan=False)
+def json_text(values: Mapping[str, Any], *, lines: bool = False) -> str:
+    """``values`` as JSON that every reader takes: a number that is not finite, which JSON has no word for, becomes null.
+
+    Args:
+        values: What to write.
+        lines: A line for each entry, and for each row of a list or a mapping of rows; otherwise all is one line.
+    """
+    finite = _finite(values)
+    return _in_lines(finite, "") if lines else json.dumps(finite, allow_nan=False)
+
+
+def _in_lines(values: Any, margin: str) -> str:  # noqa: ANN401 - whatever JSON can hold
+    inner = margin + "  "
+    if isinstance(values, Mapping) and (not margin or any(map(_holds_more, values.values()))):
+        entries = [
+            f"{json.dumps(key if isinstance(key, str) else json.dumps(key))}: {_in_lines(value, inner)}"
+            for key, value in values.items()
+        ]
+        begin, end = "{}"
+    elif isinstance(values, list) and any(isinstance(value, Mapping | list) for value in values):
+        entries = [json.dumps(value, allow_nan=False) for value in values]
+        begin, end = "[]"
+    else:
+        return json.dumps(values, allow_nan=False)
+    return f"{begin}\n{inner}" + f",\n{inner}".join(entries) + f"\n{margin}{end}"
+
+
+def _holds_more(value: Any) -> bool:  # noqa: ANN401 - whatever JSON can hold
+    """Whether a value is more than a number, a text or a list of these."""
+    return isinstance(value, Mapping) or (isinstance(value, list) and any(isinstance(each, Mapping | list) for each in value))
 
 
 def usable_by_c(text: str, name: str = "") -> str:

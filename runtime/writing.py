@@ -118,9 +118,9 @@ def check_name(path: Path, *, beside: str = "") -> None:
 
 
 def write_json(path: Path, values: Mapping[str, Any], *, force: bool = True) -> None:
-    """Write ``values`` as indented JSON (`json_text`), whole or not at all. Raises: OutputError, as `atomic_write`."""
+    """Write ``values`` as JSON in lines (`json_text`), whole or not at all. Raises: OutputError, as `atomic_write`."""
     with atomic_write(path, force=force) as temporary:
-        temporary.write_text(json_text(values, indent=2) + "\n")
+        temporary.write_text(json_text(values, lines=True) + "\n")
 
 
 def sweep(folder: Path) -> None:

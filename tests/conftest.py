@@ -78,7 +78,8 @@ def _results_fit_their_schemas(monkeypatch):
         return
     import jsonschema
 
-    from ufafuse.commands.results import RESULTS, schema_of
+    from ufafuse.commands.results import RESULTS
+    from ufafuse.commands.schema import schema_of
     from ufafuse.runtime import console
     from ufafuse.runtime.texts import json_text
 

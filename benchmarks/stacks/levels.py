@@ -73,7 +73,7 @@ def luma(picture: NDArray[Any], white: float | None = None) -> Floats:
 
 
 def alike(picture: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
-    """``picture`` with three channels where ``other`` has colour, and grey where it has not."""
+    """``picture`` with three channels where ``other`` has colour, and grey where it does not."""
     if picture.ndim == other.ndim:
         return picture
     return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from ufafuse.runtime.errors import InputError, UfaError
 from ufafuse.runtime.memory.malloc import frames_in_memory, keep_heap, share_heap
 from ufafuse.runtime.pixels import most_pixels
 from ufafuse.runtime.signals import counted_signals
-from ufafuse.runtime.stream.alarms import AlarmEvent, alarms_from
+from ufafuse.runtime.stream.alarms import Alarm, AlarmEvent, alarms_from
 from ufafuse.runtime.stream.judge import Judge
 from ufafuse.runtime.stream.live_fuser import LiveFuser, LiveFuserOptions
 from ufafuse.runtime.stream.messages import FAR, NEAR, plane_names
@@ -116,25 +116,34 @@ def stream(request: StreamRequest) -> dict[str, Any]:
             on_frame=view.show if view is not None else None,
             on_event=status.event,
             prepare=lambda size: _settle(fuser, request.pipeline.most_frames, size),
-            judge=Judge(
-                alarms=alarms,
-                on_alarm=on_alarm,
-                log=request.log,
-                force=request.sink.force,
-                white=request.fuser.white,
-                bayer=request.fuser.bayer,
-            ),
+            judge=_judge(request, alarms, on_alarm),
         )
         # From the first frame on a signal must not kill: the video would stay open.
         asked = stack.enter_context(counted_signals())
         pipeline.start(unless=lambda: bool(asked))
-        if view is not None and not pipeline.wait(0):
-            view.start(pipeline, fuser.about())
-            console.err.print(f"live at {view.url}")
+        _show(pipeline, view, fuser)
         stopped = _until_done(pipeline, status, asked)
     if pipeline.error is not None and not isinstance(pipeline.error, UfaError):
         raise pipeline.error
     return _judged({**pipeline.summary(), **fuser.to_json()}, stopped=stopped, rang=pipeline.judge.rang)
+
+
+def _show(pipeline: Pipeline, view: View | None, fuser: LiveFuser) -> None:
+    """Begin to serve the page, where there is one and the run is not over yet."""
+    if view is not None and not pipeline.wait(0):
+        view.start(pipeline, fuser.about())
+        console.err.print(f"live at {view.url}")
+
+
+def _judge(request: StreamRequest, alarms: Sequence[Alarm], on_alarm: Callable[[AlarmEvent], None]) -> Judge:
+    return Judge(
+        alarms=alarms,
+        on_alarm=on_alarm,
+        log=request.log,
+        force=request.sink.force,
+        white=request.fuser.white,
+        bayer=request.fuser.bayer,
+    )
 
 
 def _listeners(

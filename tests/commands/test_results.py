@@ -7,7 +7,8 @@ import typer
 from typer.testing import CliRunner
 
 from ufafuse.commands.cli import build_app
-from ufafuse.commands.results import RESULTS, schema_of
+from ufafuse.commands.results import RESULTS
+from ufafuse.commands.schema import schema_of
 from ufafuse.runtime import console
 
 jsonschema = pytest.importorskip("jsonschema")

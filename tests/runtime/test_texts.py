@@ -82,6 +82,27 @@ class TestJson:
         values = {"a": [math.nan, 1.5, {"b": math.inf}], "c": (np.float64("-inf"), np.float64(2), True, None, "nan"), "d": 3}
         assert json.loads(json_text(values)) == {"a": [None, 1.5, {"b": None}], "c": [None, 2.0, True, None, "nan"], "d": 3}
 
+    def test_files_have_a_line_for_each_row(self):
+        values = {
+            "ok": True,
+            "size": [2, 3],
+            "of": {"x": {"y": [1]}, 3: {}},
+            "rows": [{"a": {"b": [1]}}, {"a": None}],
+            "no": [],
+        }
+        text = json_text(values, lines=True)
+        assert json.loads(text) == {**values, "of": {"x": {"y": [1]}, "3": {}}}
+        assert text.splitlines()[1:9] == [
+            '  "ok": true,',
+            '  "size": [2, 3],',
+            '  "of": {',
+            '    "x": {"y": [1]},',
+            '    "3": {}',
+            "  },",
+            '  "rows": [',
+            '    {"a": {"b": [1]}},',
+        ]
+
     def test_every_reader_takes_it(self, tmp_path):
         write_json(tmp_path / "x.json", {"psnr": math.nan})
         assert json.loads((tmp_path / "x.json").read_text(), parse_constant=pytest.fail) == {"psnr": None}

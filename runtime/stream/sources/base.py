@@ -49,7 +49,7 @@ class Source(ABC):
 
         Raises:
             SourceLost: It cannot be reached now.
-            InputError: It can never work (no such file, a size that the camera has not).
+            InputError: It can never work (no such file, a size that the camera does not have).
         """
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 Stricter than the real ones: work on a stream runs only when somebody waits for it (so a missing wait shows as a wrong
 result), memory that pending work needs cannot be freed, everything asks for a current context, and a name that the real
-module has not raises AttributeError. `World.live` tells what was not given back.
+module does not have raises AttributeError. `World.live` tells what was not given back.
 """
 
 import collections

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from ufafuse.commands.results import schema_of
+from ufafuse.commands.schema import schema_of
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.stream.alarms import AlarmEvent, Alarms, alarms_from
 from ufafuse.runtime.stream.messages import FAR, NEAR

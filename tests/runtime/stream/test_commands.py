@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ufafuse.commands.cli import build_app
-from ufafuse.commands.stream import seconds_from
+from ufafuse.commands.quantities import duration_from
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fuser import Fusion
 from ufafuse.runtime.stream.drawn_numbers import read_number
@@ -250,14 +250,14 @@ def test_systemd_hears_of_it(tmp_path):
 
 @pytest.mark.parametrize(("text", "seconds"), [("20", 0.02), ("20ms", 0.02), ("0.02s", 0.02), ("0", 0.0), ("1e1", 0.01)])
 def test_times_are_milliseconds_unless_they_say_otherwise(text, seconds):
-    assert seconds_from("--max-skew", text) == pytest.approx(seconds)
+    assert duration_from("--max-skew", text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("text", ["", "s", "-5", "nan", "20 min"])
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(InputError, match="is no time"):
-        seconds_from("--max-skew", text)
+        duration_from("--max-skew", text)
 
 
 def test_an_offset_may_be_negative():
-    assert seconds_from("--far-offset", "-40", negative=True) == pytest.approx(-0.04)
+    assert duration_from("--far-offset", "-40", negative=True) == pytest.approx(-0.04)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ufafuse.commands.results import schema_of
+from ufafuse.commands.schema import schema_of
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.frames import FrameKind

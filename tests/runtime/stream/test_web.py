@@ -492,7 +492,9 @@ def test_the_page_shows_the_fused_picture_first_and_says_what_it_fuses_with(runn
     text = get(view.url).read().decode()
     panes = [text.index(f'data-src="{pane}.mjpeg"') for pane in ("fused", "near", "far", "map")]
     assert panes == sorted(panes)
-    figures = json.load(get(view.url + "figures"))
+    deadline = time.monotonic() + 20
+    while not (figures := json.load(get(view.url + "figures")))["quality"] and time.monotonic() < deadline:
+        time.sleep(0.05)  # until the first pair was fused and judged
     assert figures["about"]["size"] == "96x192"
     assert set(figures["quality"]) >= {"sharp", "wins", "exposure", "shift", "disagreement"}
     history = json.load(get(view.url + "history"))
