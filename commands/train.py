@@ -23,7 +23,9 @@ Out = Annotated[Path | None, typer.Option(help="Folder of the run.")]
 RecipeOption = Annotated[
     RecipeName | None, typer.Option(help="What is not given below. [default: fast; ufa-stack: stack; rival-...: rival]")
 ]
-Variant = Annotated[str | None, typer.Option(help="ufa (the paper's), ufa-edge, ufa-nano, ufa-stack, rival-... [default: ufa]")]
+Variant = Annotated[
+    str | None, typer.Option(help="ufa (the paper's), ufa-edge, -nano, -free, -stack, rival-... [default: ufa]")
+]
 AttentionOption = Annotated[AttentionName | None, typer.Option(help="Leave out parts of the attention.")]
 Init = Annotated[InitName | None, typer.Option(help="How the weights start.")]
 InitFrom = Annotated[Path | None, typer.Option(help="Weights (.safetensors) to start from.")]
