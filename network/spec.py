@@ -282,6 +282,19 @@ SPECS: dict[str, Spec] = {
             residual=False,
             detail=True,
         ),
+        # Trained on nothing but what is free for any use: three scales from a quarter, of widths that fill a CPU's vectors.
+        Spec(
+            "ufa-free",
+            widths=(32, 48, 64),
+            fold=4,
+            encoder_blocks=(2, 2, 2),
+            decoder_blocks=(2, 1, 1),
+            head="select",
+            attention="no_channel",
+            symmetric=True,
+            residual=False,
+            detail=True,
+        ),
         # For stacks: sees 300 pixels, all frames at once, in two passes over them.
         Spec(
             "ufa-stack",

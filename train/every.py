@@ -23,7 +23,8 @@ from ufafuse.train.feed import Feed, Share
 from ufafuse.train.loop import OPTIONS, REPORT, feed_for, train
 from ufafuse.train.recipe import DRAWN, TrainOptions, options_from, resumed_options
 
-SHARES = {"ufa": 0.35, "ufa-edge": 0.25, "ufa-nano": 0.12, "ufa-stack": 0.28}  # of the minutes: by the work of a step
+# of the minutes: by the work of a step
+SHARES = {"ufa": 0.3, "ufa-edge": 0.22, "ufa-nano": 0.1, "ufa-free": 0.14, "ufa-stack": 0.24}
 _BESIDE = 0.12  # of the minutes: for what comes between the runs, and their validations' overrun
 _LOADER_SECONDS = 3.0
 _LEAST_SECONDS = 1.0

@@ -24,6 +24,7 @@ _BITS = 1024  # of a part: long enough that most guesses are right at its end, s
 _MOST_PASSES = 24  # after which nothing is claimed
 _END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
+_MOST_BLOCKS = 10  # in a unit, by the standard: a header that says more wants a gigabyte of states
 _BLOCK = 64
 _BAD, _EOB = 254, 255  # instead of a number of coefficients: no such code, the rest of the block
 _FEW = 48  # parts that are walked through one by one: for these NumPy's calls take longer
@@ -116,6 +117,8 @@ def _scan(
         name, selector = content[1 + 2 * index], content[2 + 2 * index]
         count = parts[name][0] * parts[name][1] if len(parts) > 1 else 1
         blocks += [(selector >> 4, selector & 15)] * count
+    if len(blocks) > _MOST_BLOCKS:
+        raise _Unknown
     if len(parts) == 1:
         across = down = 1
     units = -(-height // (8 * down)) * -(-width // (8 * across))

@@ -11,7 +11,9 @@ from ufafuse.network.weights import build_model
 from ufafuse.runtime.errors import InputError, ModelError
 
 
-@pytest.mark.parametrize(("name", "stride", "halo"), [("ufa", 1, 14), ("ufa-edge", 8, 93), ("ufa-nano", 8, 77)])
+@pytest.mark.parametrize(
+    ("name", "stride", "halo"), [("ufa", 1, 14), ("ufa-edge", 8, 93), ("ufa-nano", 8, 77), ("ufa-free", 16, 153)]
+)
 def test_stride_and_halo_of_the_variants_are_frozen(name: str, stride: int, halo: int) -> None:
     assert (SPECS[name].stride, SPECS[name].halo) == (stride, halo)
 

@@ -1,6 +1,7 @@
 """JPEGs that lost or changed bytes inside, which decoders pass over."""
 
 import io
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -81,3 +82,16 @@ def test_any_damage_ends():
         for at in rng.integers(0, len(data), 5):
             broken[at] = rng.integers(256)
         fault_in_scan(bytes(broken[: rng.integers(2, len(broken))]))
+
+
+def test_a_header_of_more_blocks_than_a_unit_has_is_not_walked_through():
+    """Each component by 4 x 4: what states would be made for takes a gigabyte, in a file of some hundred bytes."""
+    data = bytearray(WHOLE["plain"]())
+    frame = data.index(b"\xff\xc0")
+    for component in range(3):
+        data[frame + 11 + 3 * component] = 0x44
+    tracemalloc.start()
+    assert fault_in_scan(bytes(data)) == ""
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 8 << 20
