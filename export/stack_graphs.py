@@ -207,5 +207,5 @@ def _sizes_alike(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> None:
 
 def _equal(one: int, other: int) -> None:
     """Tell the exporter that two sizes are one; TorchScript's trace, where sizes are tensors, takes no such word."""
-    if not torch.jit.is_tracing():
+    if not torch.jit.is_tracing():  # type: ignore[attr-defined]  # it is documented all the same
         torch._check(one == other)  # noqa: SLF001 - the way to say so
