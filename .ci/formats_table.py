@@ -65,7 +65,8 @@ def table() -> str:
         text += [
             "",
             "The worst of the pairs checked; 200 dB means equal. Times: `ufa bench --threads 1`, all files in turn, the least "
-            f"of the runs, for a pair of {height} x {width} on {machine['cpu']}, float32; a row without a time was not timed. With {tools}. Reports: "
+            f"of the runs, for a pair of {height} x {width} on {machine['cpu']}, float32; "
+            f"a row without a time was not timed. With {tools}. Reports: "
             "`reports/formats/`.",
         ]
     return "\n".join([*text, "", *not_had()]) + "\n"
