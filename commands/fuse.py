@@ -26,7 +26,7 @@ Precision = Literal["fp32", "bf16", "fp16", "int8"]  # arithmetic of the network
 Prefer = Literal["quality", "speed"]  # what the choice of an arithmetic is to serve
 Provider = Literal["cpu", "cuda", "tensorrt"]  # ONNX Runtime's execution providers
 Compression = Literal["none", "fast", "small", "lzw", "zstd"]  # how results are packed
-Method = Literal["network", "pyramid"]  # how a stack is fused
+StackMethod = Literal["network", "pyramid"]  # how a stack is fused
 Align = Literal["off", "translation", "euclidean", "affine", "homography"]  # how the frames may have moved
 _ENGINE, _MANY = "Network and engine", "Many at once"
 
@@ -178,7 +178,8 @@ class FuseRequest:
         Path | None, typer.Option(help="Also write where frames show different things, as if something moved (white: surely).")
     ] = None
     method: Annotated[
-        Method, typer.Option(help="Of a stack: the network, or the classical choice of the strongest detail in every octave.")
+        StackMethod,
+        typer.Option(help="Of a stack: the network, or the classical choice of the strongest detail in every octave."),
     ] = "network"
     reference: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="With --align: the frame, from 1, whose geometry a stack takes.")

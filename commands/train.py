@@ -33,7 +33,7 @@ PartOption = Annotated[PartName | None, typer.Option(help="all, or (ufa) only th
 Steps = Annotated[int | None, typer.Option(min=1, help="Batches to train on.")]
 Hours = Annotated[float | None, typer.Option(min=0.001, help="Time to train for.")]
 Epochs = Annotated[float | None, typer.Option(min=0.001, help="Runs through the photographs.")]
-Crop = Annotated[int | None, typer.Option(min=16, help="Side of the frames in pixels.")]
+CropSide = Annotated[int | None, typer.Option(min=16, help="Side of the frames in pixels.")]
 Batch = Annotated[int | None, typer.Option(min=1, help="Pairs in a batch, over all devices; of stacks, twice as many frames.")]
 LearningRate = Annotated[float | None, typer.Option("--lr", min=0, help="Learning rate (the peak of a one-cycle run).")]
 Lambda = Annotated[float | None, typer.Option("--lambda", min=0, max=1, help="Share of the L1 term in the loss.")]
@@ -101,7 +101,7 @@ class TrainRequest:
     steps: Steps = None
     hours: Hours = None
     epochs: Epochs = None
-    crop: Crop = None
+    crop: CropSide = None
     batch: Batch = None
     lr: LearningRate = None
     weight: Lambda = None
@@ -181,7 +181,7 @@ class AblationRequest:
     steps: Steps = None
     hours: Hours = None
     epochs: Epochs = None
-    crop: Crop = None
+    crop: CropSide = None
     batch: Batch = None
     lr: LearningRate = None
     lens: Lens = None
@@ -238,7 +238,7 @@ class EveryRequest:
     pairs_a_scene: Annotated[
         int | None, typer.Option(min=1, help="Pairs of each drawn scene, one after the other. [default: 1; on a GPU 4]")
     ] = None
-    crop: Crop = None
+    crop: CropSide = None
     batch: Annotated[int | None, typer.Option(min=1, help="Pairs in a batch. [default: the recipe's; on a GPU four times]")] = (
         None
     )
@@ -308,7 +308,7 @@ class LoaderRequest:
     images: Images = None
     masks: Masks = None
     variant: Variant = None
-    crop: Crop = None
+    crop: CropSide = None
     batch: Batch = None
     pairs_a_scene: PairsAScene = None
     workers: Workers = None

@@ -192,9 +192,9 @@ def _sizes_follow(padded: Tensor, scales: Sequence[Tensor], fold: int) -> None:
     larger, factor = (padded.shape[0], *padded.shape[2:]), fold
     for each in scales:
         smaller = each.shape[:3]
-        torch._check(smaller[0] == larger[0])  # noqa: SLF001 - the way to say so
+        _equal(smaller[0], larger[0])
         for side in (1, 2):
-            torch._check(larger[side] == factor * smaller[side])  # noqa: SLF001
+            _equal(larger[side], factor * smaller[side])
         larger, factor = smaller, 2
 
 
@@ -202,4 +202,10 @@ def _sizes_alike(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> None:
     """As `_sizes_follow`: each of the one is of the size of its fellow."""
     for one, other in zip(tensors, others, strict=True):
         for at in (0, 1, 2):
-            torch._check(other.shape[at] == one.shape[at])  # noqa: SLF001
+            _equal(other.shape[at], one.shape[at])
+
+
+def _equal(one: int, other: int) -> None:
+    """Tell the exporter that two sizes are one; TorchScript's trace, where sizes are tensors, takes no such word."""
+    if not torch.jit.is_tracing():  # type: ignore[attr-defined]  # it is documented all the same
+        torch._check(one == other)  # noqa: SLF001 - the way to say so

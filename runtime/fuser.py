@@ -17,7 +17,7 @@ from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.fixed import check_size, fixed_size, not_one_at_a_time
 from ufafuse.runtime.frames import FrameKind, check_frames, check_out, pack, unpack, with_beyond
 from ufafuse.runtime.levels import Levels, kind_with_levels, white_of_mosaics
-from ufafuse.runtime.memory.budget import Budget, TileOption, Trials
+from ufafuse.runtime.memory.budget import Budget, TilingChoice, Trials
 from ufafuse.runtime.memory.malloc import return_freed
 from ufafuse.runtime.memory.tiled import TiledModel, layout_for
 from ufafuse.runtime.memory.tiling import Grid, grid_of_step
@@ -91,7 +91,7 @@ class Fuser:
         streams: int | None = None,
         provider: str = "cpu",
         max_memory: float | None = None,
-        tile: TileOption = "auto",
+        tile: TilingChoice = "auto",
         cache: bool = True,
         self_test: bool = False,
     ) -> None:
@@ -284,13 +284,8 @@ class Fuser:
         return self._budget.limit
 
     def stack_model(self) -> StackModel:
-        """The model's graphs for stacks, opened on first use. Raises: as `StackModel.beside`; InputError: sizes are fixed."""
+        """The model's graphs for stacks, opened on first use. Raises: as `StackModel.beside`."""
         with self._opening:
-            if fixed_size(self.session.manifest) is not None:
-                raise InputError(
-                    f"{self.model.name} takes frames of one size only, and those of a stack are aligned and cut: take a model "
-                    "file that was exported without `static`."
-                )
             if self._stack is None:
                 from ufafuse.runtime.stacks.model import StackModel
 
@@ -301,7 +296,7 @@ class Fuser:
         """The windows in which frames of a stack are seen, beside ``state`` bytes; None: whole. Raises: as `Budget.planned`."""
         return self._budget.planned(size, int(state), trials)
 
-    def _leave_memory_to_the_engine(self, tile: TileOption) -> None:
+    def _leave_memory_to_the_engine(self, tile: TilingChoice) -> None:
         """An engine's memory is the GPU's, and its profile says which frames it takes: nothing is measured or cut unasked."""
         if self._budget.limit is not None:
             self.session.close()
@@ -312,7 +307,7 @@ class Fuser:
         if tile == "auto":
             self._budget = Budget("off")
 
-    def _check_fixed(self, tile: TileOption) -> None:
+    def _check_fixed(self, tile: TilingChoice) -> None:
         """A file of fixed sizes takes whole frames of its own size, one pair at a time: nothing is measured or cut."""
         problem = not_one_at_a_time(self.model, self.session.manifest)
         fixed = fixed_size(self.session.manifest) is not None

@@ -68,6 +68,12 @@ def stem_of(path: Path) -> str:
     return path.stem if kind is None else path.name[: -len(kind.suffix)]
 
 
+def beside(path: Path, mark: str) -> Path:
+    """Where a companion of a model file lies: ``X.encode.onnx`` beside ``X.onnx``, whatever parts the suffix has."""
+    stem = stem_of(path)
+    return path.with_name(f"{stem}.{mark}{path.name[len(stem) :]}")
+
+
 def in_words(suffixes: tuple[str, ...]) -> str:
     """ ".a, .b or .c"."""
     return f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"

@@ -25,7 +25,8 @@ _Bands = list[list[NDArray[Any]]]
 def fuse_dwt(near: Plane, far: Plane) -> Plane:
     """Decimated wavelets: larger activity in a 5 x 5 window with consistency verification; low pass averaged."""
     size = near.shape
-    shortest = 2**LEVELS * (pywt.Wavelet(_DWT_WAVELET).dec_len - 1)  # so that the coarsest band is as long as the filter
+    wavelet = pywt.Wavelet(_DWT_WAVELET)  # pyright: ignore[reportAttributeAccessIssue] - of a compiled module
+    shortest = 2**LEVELS * (wavelet.dec_len - 1)  # so that the coarsest band is as long as the filter
     planes = (padded(plane, 2**LEVELS, least=shortest) for plane in (near, far))
     first, second = (pywt.wavedec2(plane, _DWT_WAVELET, "periodization", LEVELS) for plane in planes)
     fused = [(first[0] + second[0]) / 2]

@@ -17,15 +17,15 @@ _LONGEST_NAME, _LONGEST_WORDS = 44, 34
 _MOST_LAYERS = 25  # in the Markdown; all are in bench.json
 _SLOWED = 1.15  # counters that cost more than this make the shares doubtful
 
-Profile = Mapping[str, Any]
+CountedLayers = Mapping[str, Any]
 
 
-def title(profile: Profile) -> str:
+def title(profile: CountedLayers) -> str:
     """Which network, on what, at which size."""
     return f"{profile['artefact']} on {profile['backend']} ({profile['precision']}), {size_text(profile['size'])}"
 
 
-def summary(profile: Profile) -> str:
+def summary(profile: CountedLayers) -> str:
     """The whole time, what of it the layers are, and the share of the limit, in a sentence."""
     outside = profile["p50_ms"] - profile["layers_ms"]
     text = f"{profile['p50_ms']:.2f} ms without counters; the layers take {profile['layers_ms']:.2f} ms"
@@ -38,7 +38,7 @@ def summary(profile: Profile) -> str:
     return text
 
 
-def terminal_table(profile: Profile, console: "rich.console.Console") -> "rich.table.Table":
+def terminal_table(profile: CountedLayers, console: "rich.console.Console") -> "rich.table.Table":
     """The kinds of layers, the longest first; columns are left out where ``console`` is narrow."""
     from rich.table import Table
 
@@ -53,7 +53,7 @@ def terminal_table(profile: Profile, console: "rich.console.Console") -> "rich.t
     return table
 
 
-def markdown(profiles: Sequence[Profile]) -> list[str]:
+def markdown(profiles: Sequence[CountedLayers]) -> list[str]:
     """A heading and two tables for each profile, and how to read them."""
     parts = ["## Where the time goes"]
     for profile in profiles:

@@ -23,7 +23,7 @@ _LEFT = ("what", "engine", "precision")
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class MeanScores:
     """One evaluation.
 
     Args:
@@ -37,7 +37,7 @@ class Evaluation:
     networks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-def read_quality(path: Path) -> Evaluation:
+def read_quality(path: Path) -> MeanScores:
     """An ``eval.json`` of `ufa eval`. Raises: InputError."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -48,10 +48,10 @@ def read_quality(path: Path) -> Evaluation:
             f"`quality={path}` is not an eval.json: make one with `ufa eval --pairs DIR -o OUT` ({error})."
         ) from error
     label = path.resolve().parent.name if path.stem == "eval" else path.stem
-    return Evaluation(label, means, networks)
+    return MeanScores(label, means, networks)
 
 
-def read_qualities(paths: Sequence[Path]) -> list[Evaluation]:
+def read_qualities(paths: Sequence[Path]) -> list[MeanScores]:
     """Several of them. Raises: InputError, also where two have one label."""
     found = [read_quality(path) for path in paths]
     labels = [quality.label for quality in found]
@@ -61,7 +61,7 @@ def read_qualities(paths: Sequence[Path]) -> list[Evaluation]:
     return found
 
 
-def tradeoff_rows(result: Mapping[str, Any], qualities: Sequence[Evaluation]) -> list[dict[str, Any]]:
+def tradeoff_rows(result: Mapping[str, Any], qualities: Sequence[MeanScores]) -> list[dict[str, Any]]:
     """Every way to run each network at the first size, every classical method, and whatever was judged and not timed.
 
     Returns:
@@ -82,14 +82,14 @@ def _name(row: Mapping[str, Any]) -> str:
     return str(row["artefact"]) if row["group"] == CLASSICAL else Path(row["artefact"]).stem
 
 
-def _row(name: str, group: str, qualities: Sequence[Evaluation]) -> dict[str, Any]:
+def _row(name: str, group: str, qualities: Sequence[MeanScores]) -> dict[str, Any]:
     quality = {found.label: dict(found.means.get(name, {})) for found in qualities}
     judged = {found.label: " ".join(found.networks[name].values()) for found in qualities if name in found.networks}
     nothing = dict.fromkeys(("parameters", "gop", "backend", "precision", "p50_ms"))
     return {"name": name, "group": group, **nothing, "quality": quality, "judged": judged}
 
 
-def _timed_row(result: Mapping[str, Any], row: Mapping[str, Any], qualities: Sequence[Evaluation]) -> dict[str, Any]:
+def _timed_row(result: Mapping[str, Any], row: Mapping[str, Any], qualities: Sequence[MeanScores]) -> dict[str, Any]:
     networks = (entry for entry in result["floor"]["networks"] if entry["artefact"] == row["artefact"])
     work: Mapping[str, Any] = next((entry for entry in networks if entry["size"] == row["size"] and "gflop" in entry), {})
     figures = {

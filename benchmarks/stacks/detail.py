@@ -92,14 +92,14 @@ class SharpestFrames:
             self._shown &= covered > 0
         return np.asarray(better)
 
-    def detail(self) -> "StackDetail":
+    def detail(self) -> "ShownDetail":
         """What the frames have to offer, once all were added."""
         shown = _without_rim(self._shown)
         noise = np.maximum(self._lowest, np.float32(_LEAST_NOISE))
         counted = shown & (self._fine >= _ABOVE_NOISE * noise) & (self._fine >= _SKIRT * self._beside)
         middle = np.float32(np.median(self._fine[counted])) if counted.any() else np.float32(0)
         sharp = counted & (self._fine >= middle)
-        return StackDetail(self._fine, self._fine, self._middle, noise, shown, sharp, counted & ~sharp)
+        return ShownDetail(self._fine, self._fine, self._middle, noise, shown, sharp, counted & ~sharp)
 
 
 def _without_rim(shown: Mask) -> Mask:
@@ -112,7 +112,7 @@ def _without_rim(shown: Mask) -> Mask:
 
 
 @dataclass(frozen=True)
-class StackDetail:
+class ShownDetail:
     """What the registered frames of a stack have to offer.
 
     Attributes:
@@ -131,7 +131,7 @@ class StackDetail:
     sharp: Mask
     low: Mask
 
-    def confirmed(self, truth: Floats) -> "StackDetail":
+    def confirmed(self, truth: Floats) -> "ShownDetail":
         """Without the detail that the truth (its luma, H x W in levels 0..255) does not have; its own is not added detail."""
         found = structure_of(truth)
         kept = self._kept(found)

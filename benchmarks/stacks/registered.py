@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.benchmarks.stacks.detail import SharpestFrames, StackDetail
+from ufafuse.benchmarks.stacks.detail import SharpestFrames, ShownDetail
 from ufafuse.benchmarks.stacks.levels import White, alike
 from ufafuse.runtime.arrays import Array, Bytes
 from ufafuse.runtime.cores import usable_cores
@@ -51,7 +51,7 @@ class Registered:
     near: Bytes
     far: Bytes
     sharpest: Bytes
-    detail: StackDetail
+    detail: ShownDetail
     pyramid: Stacked
     crop: Crop
     white: White

@@ -19,10 +19,27 @@ def convert(source: SourceGraph, out: Path) -> None:
         partitioner = import_module("executorch.backends.xnnpack.partition.xnnpack_partitioner").XnnpackPartitioner
         lower: Any = import_module("executorch.exir").to_edge_transform_and_lower
         try:
-            lowered = lower(source.program(), partitioner=[partitioner()])
+            lowered = lower(_in_order(source), partitioner=[partitioner()])
             out.write_bytes(lowered.to_executorch().buffer)
         except RuntimeError as error:
             raise BackendError(f"ExecuTorch's converter failed: {str(error).splitlines()[0]}") from error
+
+
+def _in_order(source: SourceGraph) -> torch.export.ExportedProgram:
+    """The graph with each permuted tensor brought into its new order in memory too.
+
+    Else its order is handed on to what is computed from it; XNNPACK's results have their channels first all the same, and the
+    kernels in between refuse to mix the two.
+    """
+    module = source.program().module()
+    assert isinstance(module, torch.fx.GraphModule)
+    for node in list(module.graph.nodes):
+        if node.target == torch.ops.aten.permute.default:
+            with module.graph.inserting_after(node):
+                ordered = module.graph.call_function(torch.ops.aten.contiguous.default, (node,))
+            node.replace_all_uses_with(ordered, delete_user_cb=lambda user, own=ordered: user is not own)
+    module.recompile()
+    return torch.export.export(module, source.examples())
 
 
 class ExecuTorchSession(Session):

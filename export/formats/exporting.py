@@ -32,7 +32,7 @@ from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.checks.cases import Case, verify_cases
 from ufafuse.runtime.checks.everywhere import own_precision
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.kinds import kind_of
+from ufafuse.runtime.kinds import beside, kind_of
 from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.session import SessionOptions
 from ufafuse.runtime.writing import check_new, put_folder
@@ -57,7 +57,7 @@ def format_from_weights(
     Args:
         weights: A ``.safetensors`` file of `ufa train`.
         out: Ends in the format's suffix. Of a network that gathers, the graphs for stacks lie beside it (``X.encode``,
-            ``X.score``). The manifest of each lies beside it too (``X.json``).
+            ``X.common``, ``X.score``). The manifest of each lies beside it too (``X.json``).
         chosen: One of `ufafuse.export.formats.known.FORMATS`.
         precision: What the stored tensors are; inputs and outputs keep the types of the io layout.
         io: As `ufafuse.export.onnx_export.onnx_from_weights`.
@@ -80,7 +80,7 @@ def format_from_weights(
     _check(out, chosen, precision, io, form)
     chosen.require()
     net = load_weights(weights)
-    roles = _roles(out, chosen, net.spec)
+    roles = _roles(out, net.spec)
     for path in roles.values():
         for each in (*_files(path), manifest_path(path)):
             check_new(each, force=force)
@@ -133,11 +133,9 @@ def _check(out: Path, chosen: Format, precision: str, io: str, form: Form) -> No
         raise InputError(f"{problem}.")
 
 
-def _roles(out: Path, chosen: Format, spec: Spec) -> dict[str, Path]:
+def _roles(out: Path, spec: Spec) -> dict[str, Path]:
     """The graphs to write, the model's own first; `Companions` of a network that gathers."""
-    stem = out.name[: -len(chosen.suffix)]
-    beside = {role: out.with_name(f"{stem}.{role}{chosen.suffix}") for role in STACK_ROLES}
-    return {"whole": out, **(beside if spec.gathers else {})}
+    return {"whole": out, **({role: beside(out, role) for role in STACK_ROLES} if spec.gathers else {})}
 
 
 def _fixed(form: Form) -> dict[str, Any]:

@@ -4,9 +4,12 @@ The compilers want releases of NumPy and PyTorch of their own; what they do with
 """
 
 import json
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ufafuse.export.formats.base import SourceGraph
 from ufafuse.export.formats.ncnn import with_slices
@@ -15,6 +18,8 @@ from ufafuse.runtime.errors import ModelError
 
 if TYPE_CHECKING:
     import onnx
+
+_MINUS_ONE = "minus_one"
 
 
 def convert(source: SourceGraph, out: Path) -> None:
@@ -25,14 +30,29 @@ def convert(source: SourceGraph, out: Path) -> None:
     if not batch_free(graph):
         raise ModelError("the graph has tensors of several items, which NPUs do not take: export it as plain ONNX.")
     listed = operators_for(source.manifest.extra["format"])
-    strange = not_listed(graph, listed)
-    if "Split" in strange:
-        graph = with_slices(graph)
-        strange = not_listed(graph, listed)
-    if strange:
+    for operator, otherwise in _OTHERWISE.items():
+        if operator in not_listed(graph, listed):
+            graph = otherwise(graph)
+    if strange := not_listed(graph, listed):
         raise ModelError(f"{listed['title']} {listed['release']} does not list {', '.join(strange)}, which this network needs.")
     onnx.checker.check_model(graph, full_check=True)
     out.write_bytes(graph.SerializeToString())
+
+
+def with_products(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """Write each Neg of a float32 graph as a product with -1, in place."""
+    import onnx
+
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1], np.float32), _MINUS_ONE))
+    for node in model.graph.node:
+        if node.op_type == "Neg":
+            node.op_type = "Mul"
+            node.input.append(_MINUS_ONE)
+    return model
+
+
+# What does the work of operators that a list may lack.
+_OTHERWISE: dict[str, "Callable[[onnx.ModelProto], onnx.ModelProto]"] = {"Split": with_slices, "Neg": with_products}
 
 
 def operators_for(name: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from ufafuse.runtime.layers import Layer
 from ufafuse.runtime.session import Session, SessionOptions, check_tensors
 
 Inputs: TypeAlias = tuple[tuple[str, tuple[int, ...], str], ...]  # names, shapes and dtypes
-Task: TypeAlias = tuple[Inputs, bool, int]  # and whether only the fused picture is wanted, and the streams
+RunKey: TypeAlias = tuple[Inputs, bool, int]  # and whether only the fused picture is wanted, and the streams
 
 _PICTURES = frozenset(("near", "far", "frame"))
 _FUSED = "fused"
@@ -147,7 +147,7 @@ class OpenVinoSession(Session):
         self._kept_networks = KeptNetworks(model) if options.cache and not options.lean else None
         self._core = ov.Core()
         self._compiling = threading.Lock()
-        self._by_task: OrderedDict[Task, _Compiled] = OrderedDict()
+        self._by_task: OrderedDict[RunKey, _Compiled] = OrderedDict()
         try:
             self._network: Any = self._core.read_model(str(model))
         except RuntimeError as error:
@@ -230,7 +230,7 @@ class OpenVinoSession(Session):
             self._network = None
             self._by_task.clear()
 
-    def _compiled_for(self, task: Task) -> _Compiled:
+    def _compiled_for(self, task: RunKey) -> _Compiled:
         """The network for this task; compiles it, and forgets those that were not used for longest."""
         with self._compiling:
             if self._network is None:
@@ -244,7 +244,7 @@ class OpenVinoSession(Session):
             self._by_task[task] = compiled
             return compiled
 
-    def _kept_or_compiled(self, task: Task) -> tuple[Any, list[str]]:
+    def _kept_or_compiled(self, task: RunKey) -> tuple[Any, list[str]]:
         """The network as it was kept by an earlier process, or compiled and kept; and its results' names."""
         kept, settings = self._kept_networks, self._settings_for(task)
         if kept is None:
@@ -260,15 +260,15 @@ class OpenVinoSession(Session):
                 self.why += f"; the compiled network is not kept: {kept.trouble}"
         return network, names
 
-    def _names(self, task: Task) -> list[str]:
+    def _names(self, task: RunKey) -> list[str]:
         return [_FUSED] if task[1] else [port.get_any_name() for port in self._network.outputs]
 
-    def _settings_for(self, task: Task) -> dict[str, Any]:
+    def _settings_for(self, task: RunKey) -> dict[str, Any]:
         inputs, _, streams = task
         settings = self._settings | ({"INFERENCE_PRECISION_HINT": "f32"} if self._narrow(inputs) else {})
         return settings | ({"NUM_STREAMS": streams} if streams > 1 else {})
 
-    def _compile(self, task: Task, more: Mapping[str, Any]) -> tuple[Any, list[str]]:
+    def _compile(self, task: RunKey, more: Mapping[str, Any]) -> tuple[Any, list[str]]:
         """The network compiled for this task, with ``more`` settings, and its results' names."""
         inputs, only_fused, _ = task
         network, names = self._network.clone(), self._names(task)

@@ -11,7 +11,7 @@ from ufafuse.runtime.memory.tiling import Grid, grid_of_step, grid_within
 from ufafuse.runtime.memory.usage import Appetite, appetite_of, available_bytes, resident_bytes
 from ufafuse.runtime.parameters import Size
 
-TileOption = Literal["auto", "off"] | int
+TilingChoice = Literal["auto", "off"] | int
 
 MB = 10**6
 PLANNED_SHARE = 0.95  # of the budget: what is planned for, the rest is for what the line through two peaks misses
@@ -54,12 +54,12 @@ class Budget:
         InputError: An option is out of range.
     """
 
-    def __init__(self, tile: TileOption = "auto", max_memory: float | None = None) -> None:
+    def __init__(self, tile: TilingChoice = "auto", max_memory: float | None = None) -> None:
         if tile not in ("auto", "off") and not (type(tile) is int and tile > 0):
             raise InputError(f"`tile={tile}` is not known: give auto, off, or the side of a tile in pixels.")
         if max_memory is not None and not max_memory > 0:
             raise InputError(f"`max_memory={max_memory}` is too little: give megabytes above 0.")
-        self.tile: TileOption = tile
+        self.tile: TilingChoice = tile
         self.limit = None if max_memory is None else max_memory * MB
         self._lock = threading.Lock()
         self._appetites: dict[str, Appetite] = {}

@@ -19,6 +19,7 @@ from ufafuse.runtime.artefact import Manifest, read_manifest
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.errors import ModelError
 from ufafuse.runtime.frames import BYTE_PLANES, FrameKind, pack, unpack, with_beyond
+from ufafuse.runtime.kinds import beside
 from ufafuse.runtime.memory.tiling import Grid, round_up
 from ufafuse.runtime.session import Fused, Session, SessionOptions, check_fused, open_session
 
@@ -30,7 +31,7 @@ def layout_for(session: Session, kind: FrameKind) -> str:
 
 def companion_paths(model: Path) -> tuple[Path, Path]:
     """Where the means graph and the tile graph of a model lie: ``X.means.onnx`` and ``X.tile.onnx``, or ``.engine``."""
-    return model.with_name(f"{model.stem}.means{model.suffix}"), model.with_name(f"{model.stem}.tile{model.suffix}")
+    return beside(model, "means"), beside(model, "tile")
 
 
 class TiledModel:

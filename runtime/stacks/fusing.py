@@ -16,6 +16,7 @@ from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.fixed import check_size
 from ufafuse.runtime.frames import FrameKind, check_frames, pack, to_grey, white_level
 from ufafuse.runtime.levels import white_of_mosaics
 from ufafuse.runtime.manifest_entries import STACK_ROLES
@@ -175,6 +176,7 @@ class _Fusion:
         if self._options.method == "pyramid":
             return self._with_pyramid()
         stack, size = self._stack, self._stack.size
+        check_size(self._fuser.model, self._fuser.session.manifest, size)
         frame_bytes = int(np.prod((*size, max(1, stack.kind.channels)))) * stack.kind.dtype.itemsize
         state = _state_bytes(self._fuser, size, stack.kind, frame_bytes, self._options)
         if isinstance(stack, Held):

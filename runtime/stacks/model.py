@@ -23,6 +23,7 @@ from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import BackendError, ModelError
 from ufafuse.runtime.frames import FrameKind, pack
+from ufafuse.runtime.kinds import beside
 from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.memory.tiled import check_same_weights, layout_for
 from ufafuse.runtime.memory.tiling import Grid, grid_of_step, round_up
@@ -39,8 +40,8 @@ _HALF_MOST = 60_000.0  # half precision ends at 65,504
 
 
 def stack_paths(model: Path) -> list[Path]:
-    """Where the graphs for stacks of ``X.onnx`` (``.engine``) lie: ``X.encode.onnx``, ``X.common.onnx``, ``X.score.onnx``."""
-    return [model.with_name(f"{model.stem}.{role}{model.suffix}") for role in STACK_ROLES]
+    """Where the graphs for stacks of ``X.onnx`` lie: ``X.encode.onnx``, ``X.common.onnx``, ``X.score.onnx``; of any format."""
+    return [beside(model, role) for role in STACK_ROLES]
 
 
 class StackModel:

@@ -17,7 +17,7 @@ from ufafuse.runtime.stream.messages import Frame
 
 AUTO = "auto"
 Settle = int | str | None
-Sorted = list[tuple[Frame, int | None]]
+SettledFrames = list[tuple[Frame, int | None]]
 _KEPT_BYTES = 128 << 20  # of a recording's frames that wait until its cycle is known
 _GIVE_UP_AFTER = 400  # frames after which nobody looks any more for a cycle that nobody spoke of
 
@@ -44,10 +44,10 @@ class Sorter(ABC):
         return self._told
 
     @abstractmethod
-    def take(self, frame: Frame) -> Sorted:
+    def take(self, frame: Frame) -> SettledFrames:
         """Take the camera's next frame; the frames that are decided by it, with their setting, or None for one passed over."""
 
-    def end(self) -> Sorted:
+    def end(self) -> SettledFrames:
         """No more will come; the frames that waited."""
         return []
 
@@ -71,7 +71,7 @@ class InTurn(Sorter):
         """As it was asked for."""
         return self._step
 
-    def take(self, frame: Frame) -> Sorted:
+    def take(self, frame: Frame) -> SettledFrames:
         """Settled at once."""
         self._place = (self._place + self._steps.to(frame)) % (self._planes * self._step)
         return [(frame, self._place // self._step if self._place % self._step == self._step - 1 else None)]
@@ -84,7 +84,7 @@ class OfTwo(Sorter):
         super().__init__()
         self._sorter = SharpnessSorter()
 
-    def take(self, frame: Frame) -> Sorted:
+    def take(self, frame: Frame) -> SettledFrames:
         """Settled at once."""
         return [(frame, self._sorter.side_of(frame))]
 
@@ -123,7 +123,7 @@ class ByNumber(Sorter):
         """Of frames without a number: those that have one need not come evenly."""
         return self._without.step if self._plane < 0 else None
 
-    def take(self, frame: Frame) -> Sorted:
+    def take(self, frame: Frame) -> SettledFrames:
         """Settled at once."""
         if frame.plane is None:
             sorted_ = self._without.take(frame)
@@ -150,7 +150,7 @@ class ByNumber(Sorter):
             self._told = {"settle": self._settle}
             self._tell(f"the first {self._settle} frames of each focus setting are passed over: they are not settled")
 
-    def end(self) -> Sorted:
+    def end(self) -> SettledFrames:
         """What waited without a number."""
         return self._without.end()
 
@@ -199,7 +199,7 @@ class ByCycle(Sorter):
         """Of the cycle that was found, and until then of how frames are sorted."""
         return self._until.step if self._tracker is None else self._tracker.cycle.step
 
-    def take(self, frame: Frame) -> Sorted:
+    def take(self, frame: Frame) -> SettledFrames:
         """Settled at once where the cycle is known."""
         steps = self._steps.to(frame)
         if self._learner is None and self._tracker is None:
@@ -215,9 +215,9 @@ class ByCycle(Sorter):
             return [(frame, plane)]
         return self._learning(frame, sharpness, steps)
 
-    def _learning(self, frame: Frame, sharpness: Array, steps: int) -> Sorted:
+    def _learning(self, frame: Frame, sharpness: Array, steps: int) -> SettledFrames:
         assert self._learner is not None
-        out: Sorted = []
+        out: SettledFrames = []
         if self._keep:
             out = self._kept_with(frame, sharpness, steps)
         elif self._wait:
@@ -230,10 +230,10 @@ class ByCycle(Sorter):
             return self._begin(found, sharpness, out)
         return out + self._patiently()
 
-    def _patiently(self) -> Sorted:
+    def _patiently(self) -> SettledFrames:
         """What is sorted because nobody waits for a cycle any more."""
         assert self._learner is not None
-        out: Sorted = []
+        out: SettledFrames = []
         if self._learner.looked_at == self._learner.patience:
             if self._settle == AUTO:
                 self._tell(
@@ -246,7 +246,7 @@ class ByCycle(Sorter):
             self._learner = None
         return out
 
-    def _begin(self, found: Cycle, sharpness: Array, out: Sorted) -> Sorted:
+    def _begin(self, found: Cycle, sharpness: Array, out: SettledFrames) -> SettledFrames:
         """Go on by the cycle that was found; what was kept is sorted by it too, ``out`` is what was sorted before."""
         kept = list(self._kept)
         self._kept.clear()
@@ -299,17 +299,17 @@ class ByCycle(Sorter):
         plane = self._tracker.cycle.plane_at(place)
         return None if plane is None else (plane - self._first) % self._planes
 
-    def _kept_with(self, frame: Frame, sharpness: Array, steps: int) -> Sorted:
+    def _kept_with(self, frame: Frame, sharpness: Array, steps: int) -> SettledFrames:
         self._kept.append((frame, sharpness, steps))
         self._kept_bytes += frame.array.nbytes
-        out: Sorted = []
+        out: SettledFrames = []
         while self._kept_bytes > _KEPT_BYTES and len(self._kept) > 1:
             oldest = self._kept.popleft()[0]
             self._kept_bytes -= oldest.array.nbytes
             out += self._until.take(oldest)
         return out
 
-    def _replayed(self, by: Sorter) -> Sorted:
+    def _replayed(self, by: Sorter) -> SettledFrames:
         frames = [frame for frame, _, _ in self._kept]
         self._kept.clear()
         return [entry for frame in frames for entry in by.take(frame)]
@@ -338,7 +338,7 @@ class ByCycle(Sorter):
                 + (", and all on the way back" if found.back else "")
             )
 
-    def end(self) -> Sorted:
+    def end(self) -> SettledFrames:
         """What was kept is taken in turn where no cycle was found."""
         return self._replayed(self._until)
 

@@ -149,7 +149,7 @@ def test_names_of_dots_that_lie_together_do_not_overlap(result, tmp_path, monkey
     names = [f"method{number}" for number in range(5)]
     result["rows"] = [timed(name, "numpy", "fp64", 70.0 + number, "classical") for number, name in enumerate(names)]
     result["rows"].append(timed("far", "numpy", "fp64", 9000.0, "classical"))
-    quality = tradeoff.Evaluation("here", {name: {"Qabf": 0.7} for name in names} | {"far": {"Qabf": 0.2}})
+    quality = tradeoff.MeanScores("here", {name: {"Qabf": 0.7} for name in names} | {"far": {"Qabf": 0.2}})
     result["tradeoff"] = tradeoff.tradeoff_rows(result, [quality])
     plots.tradeoff_plot(tmp_path / "plot.png", result)
     figures[0].draw_without_rendering()

@@ -23,6 +23,9 @@ from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import BackendError, InputError, ModelError
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.onnx_summary import summary_of
+from ufafuse.runtime.pictures.source import of_arrays
+from ufafuse.runtime.stacks.fusing import fuse_sources
+from ufafuse.runtime.stacks.options import StackOptions
 
 SIZE = (20, 28)
 
@@ -189,9 +192,14 @@ def test_a_fixed_file_is_not_cut_into_tiles(option, made):
         Fuser(made(Form(13, SIZE)), backend="onnxruntime", **option)
 
 
-def test_a_fixed_file_fuses_no_stack(made):
-    with Fuser(made(STACKS[-1], "gathering"), backend="onnxruntime") as fuser, pytest.raises(InputError, match="stack"):
-        fuser.stack_model()
+def test_a_fixed_file_fuses_stacks_of_its_own_size(made, gathering):
+    frames = [*synthetic_pair(*SIZE), synthetic_pair(*SIZE)[0][:, ::-1].copy()]
+    with Fuser(gathering / "gathering.onnx", backend="onnxruntime") as free:
+        wanted = fuse_sources(free, of_arrays(frames), StackOptions()).fused
+    with Fuser(made(STACKS[-1], "gathering"), backend="onnxruntime") as fixed:
+        assert np.abs(fuse_sources(fixed, of_arrays(frames), StackOptions()).fused.astype(int) - wanted).max() <= 1
+        with pytest.raises(InputError, match=r"takes frames of 20x28 only, these are 19x28"):
+            fuse_sources(fixed, of_arrays([frame[1:] for frame in frames]), StackOptions())
 
 
 def test_an_engine_has_the_files_own_size(made, tmp_path):

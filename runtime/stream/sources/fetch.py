@@ -24,13 +24,13 @@ class Refused(Exception):  # noqa: N818 - an answer, not a defect
     """The server answered with an error; the text is its status."""
 
 
-class Connection:
+class SourceConnection:
     """One connection to a server at a time, and whatever is read from it.
 
     No proxy is used, and a redirection to another host is followed without the password.
 
     Example:
-        >>> link = Connection()
+        >>> link = SourceConnection()
         >>> answer = link.get("http://camera/video", seconds=10)
         >>> link.allow(10)
         >>> answer.read(1000)  # TimeoutError after ten seconds, even if a byte came in each of them
@@ -132,7 +132,7 @@ class Connection:
 class _Wire(io.RawIOBase):
     """What an `http.client.HTTPResponse` reads from: a socket whose reads end at the link's deadline."""
 
-    def __init__(self, link: Connection, channel: socket.socket) -> None:
+    def __init__(self, link: SourceConnection, channel: socket.socket) -> None:
         self._link = link
         self._channel = channel
 

@@ -13,7 +13,7 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pixels import check_pixels, declared_size
 from ufafuse.runtime.stream.messages import Frame
 from ufafuse.runtime.stream.sources.base import BrokenFrame, Source, SourceLost
-from ufafuse.runtime.stream.sources.fetch import Connection, Refused
+from ufafuse.runtime.stream.sources.fetch import Refused, SourceConnection
 from ufafuse.runtime.stream.sources.multipart import PartReader
 from ufafuse.runtime.stream.sources.opencv import UrlSource
 from ufafuse.runtime.stream.sources.secrets import without_password
@@ -39,7 +39,7 @@ class HttpSource(Source):
         self._url = url
         self._most = most
         self._other = UrlSource(url)
-        self._link = Connection()
+        self._link = SourceConnection()
         self._parts: PartReader | None = None
         self._count = 0
         self._stale = False
