@@ -202,23 +202,7 @@ class _Fusion:
 
     def _with_network(self, model: StackModel, grid: Grid, room: float) -> Stacked:
         stack, size, options = self._stack, self._stack.size, self._options
-        with ThreadPoolExecutor(1) as pool:
-            # Compiled beside all that comes before they are needed; with a bound of the memory before the sums take theirs.
-            engines = {role: pool.submit(model.prepare, role, grid.window, stack.kind) for role in STACK_ROLES}
-            stack.begin()
-            if self._fuser.memory_limit is not None:
-                wait(engines.values())
-            gathering = Gathering(model, stack.kind, grid, room=room)
-            with self._aside(grid) as aside:
-                for seen in stack.first_pass():
-                    self._look_at(seen)
-                    engines["encode"].result()
-                    self._timed(lambda seen=seen: gathering.add(seen.index, seen.frame, seen.covered, aside.do))  # type: ignore[misc]
-                    self._step()
-            self._check_enough()
-            for engine in engines.values():
-                engine.result()
-            self._timed(gathering.finish)
+        gathering = self._gathered(model, grid, room)
         sums = OctaveSums(size, stack.kind, model.octaves, stride=model.stride, threads=self._fuser.threads)
         peaks = ScorePeaks(size) if options.want_height or options.want_map else None
         scores = np.empty(size, np.float32) if peaks is not None else None
@@ -241,6 +225,28 @@ class _Fusion:
             result.map = (1 - peaks.winner().astype(np.float32) / np.float32(last)) if options.want_map else None
             result.height = peaks.height() if options.want_height else None
         return result
+
+    def _gathered(self, model: StackModel, grid: Grid, room: float) -> Gathering:
+        """The first pass."""
+        stack = self._stack
+        with ThreadPoolExecutor(1) as pool:
+            # Compiled beside all that comes before they are needed; with a bound of the memory before the sums take theirs.
+            engines = {role: pool.submit(model.prepare, role, grid.window, stack.kind) for role in STACK_ROLES}
+            stack.begin()
+            if self._fuser.memory_limit is not None:
+                wait(engines.values())
+            gathering = Gathering(model, stack.kind, grid, room=room)
+            with self._aside(grid) as aside:
+                for seen in stack.first_pass():
+                    self._look_at(seen)
+                    engines["encode"].result()
+                    self._timed(lambda seen=seen: gathering.add(seen.index, seen.frame, seen.covered, aside.do))  # type: ignore[misc]
+                    self._step()
+            self._check_enough()
+            for engine in engines.values():
+                engine.result()
+            self._timed(gathering.finish)
+        return gathering
 
     def _aside(self, grid: Grid) -> Aside:
         """Where sums are made: beside the network, unless a bound of the memory or a large frame leaves no room for it."""
