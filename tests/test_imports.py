@@ -80,7 +80,7 @@ def test_arrows_point_one_way(folder: str) -> None:
 @pytest.mark.parametrize(
     ("room", "below"),
     [
-        ("memory", {"artefact", "callbacks", "cgroup", "errors", "frames", "session"}),
+        ("memory", {"artefact", "callbacks", "cgroup", "errors", "frames", "kinds", "session"}),
         ("registration", {"errors", "frames", "memory"}),
         ("backends", {"artefact", "callbacks", "cgroup", "cores", "errors", "layers", "machine", "session", "texts"}),
         (
