@@ -1,5 +1,7 @@
 """What ships: every bundled graph builds a real engine, and half precision holds on the bundled weights."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -31,6 +33,19 @@ def test_every_bundled_graph_builds_engines_for_three_generations(path, tmp_path
         assert report["layers"]["int8"] == 0
     elif manifest.extra["role"] == "whole":  # a companion may have none of the layers that became int8
         assert report["layers"]["int8"] > 0
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.json")), ids=lambda path: path.name)
+def test_what_is_written_beside_a_bundled_file_names_no_folder(path):
+    def texts(value):
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, (dict, list)):
+            for each in value.values() if isinstance(value, dict) else value:
+                yield from texts(each)
+
+    folders = [text for text in texts(json.loads(path.read_text())) if text.startswith(("/", "~")) or "models/" in text]
+    assert not folders
 
 
 @pytest.mark.parametrize(("precision", "io"), [("fp16", "float"), ("fp32", "uint8")])
