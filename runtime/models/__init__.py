@@ -16,7 +16,7 @@ STACKS = "ufa-stack"  # the default for more than two frames
 FOLDER = Path(__file__).resolve().parent
 PURPOSES = {
     "ufa": "The paper's network, to compare with the paper: one scale, 344,229 parameters. Slow.",
-    "ufa-edge": "A line camera, a focus stack: three scales, a fiftieth of the arithmetic, the best quality.",
+    "ufa-edge": "A line camera: three scales, a fiftieth of the arithmetic, the best quality of pairs.",
     "ufa-free": "A pair in a product: learnt from nothing but what is free for any use; less exact at edges than ufa-edge.",
     "ufa-stack": "A focus stack: all frames at once, whatever their number, with heights.",
     "ufa-nano": "A rate that ufa-edge does not reach: two scales, a hundred-and-fiftieth of the arithmetic.",
