@@ -44,19 +44,15 @@ class Link:
     activated: bool
 
 
-def links(model: "onnx.ModelProto") -> dict[str, Link | None]:
-    """Every `Link` of an ``onnx.ModelProto``, by the name of its second convolution.
-
-    None: the first ones are summed with what is given to the graph, which cannot be scaled in it.
-    """
+def links(model: "onnx.ModelProto") -> dict[str, Link]:
+    """Every `Link` of an ``onnx.ModelProto``, by the name of its second convolution."""
     made_by = {output: node for node in model.graph.node for output in node.output}
     uses: dict[str, int] = {value.name: 1 for value in model.graph.output}
     for node in model.graph.node:
         for name in node.input:
             uses[name] = uses.get(name, 0) + 1
     by_result = {layer.result: layer for layer in conv_layers(model)}
-    found: dict[str, Link | None] = {}
-    given = {value.name for value in model.graph.input}
+    found = {}
     for second in by_result.values():
         tensor, node = second.source, made_by.get(second.source)
         activated = node is not None and node.op_type == "LeakyRelu"
@@ -67,8 +63,6 @@ def links(model: "onnx.ModelProto") -> dict[str, Link | None]:
         between = {tensor, before, *results}
         if all(name in by_result for name in results) and all(uses[name] == 1 for name in between):
             found[second.name] = Link(tuple(by_result[name] for name in results), second, activated)
-        elif any(name in given for name in results) and tensor not in given:
-            found[second.name] = None
     return found
 
 
@@ -90,7 +84,7 @@ def measure_factors(
     Returns:
         By the second convolution's name, one factor (a power of two from 1 to 64) for each of its input channels.
     """
-    found = {name: link for name, link in links(model).items() if link is not None}
+    found = links(model)
     tensors = {
         name: [first.result for first in link.firsts] if outputs else [link.second.source] for name, link in found.items()
     }
@@ -119,8 +113,7 @@ def equalised(model: "onnx.ModelProto", factors: Factors) -> "onnx.ModelProto":
 
     Args:
         model: The model that the factors were measured on, or one of its tiling companions.
-        factors: Of `measure_factors`; those of convolutions that a companion does not have, or feeds with what is given to
-            it, are left out.
+        factors: Of `measure_factors`; those of convolutions that a companion does not have are left out.
 
     Raises:
         ModelError: In this graph such a convolution is linked otherwise.
@@ -133,11 +126,9 @@ def equalised(model: "onnx.ModelProto", factors: Factors) -> "onnx.ModelProto":
             continue
         if name not in found:
             raise ModelError(f"layer {name} is linked otherwise than in the graph it was calibrated on: export both again.")
-        if (link := found[name]) is None:
-            continue
-        for first in link.firsts:
+        for first in found[name].firsts:
             editor.scale(first, np.asarray(values), axis=0)
-        editor.scale(link.second, 1 / np.asarray(values), axis=1)
+        editor.scale(found[name].second, 1 / np.asarray(values), axis=1)
     return changed
 
 

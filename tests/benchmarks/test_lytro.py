@@ -27,7 +27,7 @@ def twenty(tmp_path, monkeypatch):
 
 
 def test_the_papers_pairs_are_known_under_any_name(twenty):
-    assert beside_table("v", twenty) == known.Comparison(same=True)
+    assert beside_table("v", twenty) == known.TableComparison(same=True)
 
 
 def test_fewer_of_them_others_and_ones_given_twice_are_told_apart(twenty, tmp_path):
@@ -63,4 +63,4 @@ def test_pairs_that_nobody_lists_never_count_as_the_same(twenty, number):
 
 
 def test_the_real_pairs_are_known(lytro):
-    assert beside_table("V", chosen_pairs(lytro)) == known.Comparison(same=True)
+    assert beside_table("V", chosen_pairs(lytro)) == known.TableComparison(same=True)

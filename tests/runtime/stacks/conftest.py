@@ -97,6 +97,7 @@ class FakeFuser:
     memory_limit = None
     backend = "fake"
     model = SimpleNamespace(name="fake.onnx", stem="fake")
+    session = SimpleNamespace(manifest=SimpleNamespace(extra={}))
 
     def __init__(self, tile=None):
         self.stack = StackModel(Encode(), Common(), Score())
