@@ -35,6 +35,13 @@ def test_every_bundled_graph_builds_engines_for_three_generations(path, tmp_path
         assert report["layers"]["int8"] > 0
 
 
+@pytest.mark.parametrize("name", bundled())
+def test_bundled_weights_say_what_they_learnt_from(name):
+    """Whoever wants to use them in a product has to know."""
+    said = read_manifest(weights_path(name)).extra["data"]
+    assert "free for any use" in said or "terms" in said
+
+
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.json")), ids=lambda path: path.name)
 def test_what_is_written_beside_a_bundled_file_names_no_folder(path):
     def texts(value):
