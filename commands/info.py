@@ -8,7 +8,7 @@ import typer
 from ufafuse.commands.fuse import BackendOption, Json
 from ufafuse.runtime import console
 
-_LONGEST = 48  # characters of a manifest's value in the table; all of it is in --json
+_LONGEST = 48  # characters of a list in the table; all of it is in --json
 _LAYOUTS = {"float": "float: N x 3 x H x W, RGB, 0 to 1", "uint8": "uint8: N x H x W x 3, BGR"}
 
 
@@ -127,6 +127,8 @@ def _print_graph(graph: dict[str, Any]) -> None:
 
 def _short(value: Any) -> str:  # noqa: ANN401 - whatever a manifest holds
     """A value of a manifest in a few words."""
+    if isinstance(value, str):
+        return value  # somebody's words, such as what weights learnt from and its terms
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
