@@ -233,7 +233,7 @@ def look(url):
         for _ in range(3):
             source.read(0.2)
     except SourceLost as error:
-        print("lost", flush=True)
+        print("lost\\n", end="", flush=True)  # in one piece: another thread prints too
     source.close()
 threads = [threading.Thread(target=look, args=(url,)) for url in {urls!r}]
 for thread in threads: thread.start()
