@@ -234,6 +234,7 @@ def fuse(asked: FuseRequest) -> None:
     """Run `ufa fuse`."""
     with console.run(asked.as_json):
         with unswept():
+            from ufafuse.commands.engine import fuser_arguments
             from ufafuse.commands.many import Many, fuse_many
             from ufafuse.runtime.files import reading
             from ufafuse.runtime.fuser import Fuser
@@ -254,11 +255,12 @@ def fuse(asked: FuseRequest) -> None:
         )
         target, suffix = _checked_out(asked.out, many is not None)
         paths, order = ([], "") if many else expanded(named)
-        options, files, limits = _stack_options(asked), _file_options(asked), _limits(asked)
+        options, files = _stack_options(asked), _file_options(asked)
+        engine: dict[str, Any] = {**fuser_arguments(asked), "pin": asked.pin}
         outputs = _checked_outputs(asked, target, None if many else paths, files)
         done: Done | None = None
         with (
-            reading(paths, asked.threads, most=most_pixels(limits["max_memory"]), strict=asked.strict) as frames,
+            reading(paths, asked.threads, most=most_pixels(engine["max_memory"]), strict=asked.strict) as frames,
             ExitStack() as opened,
         ):
             name, lights = (
@@ -266,9 +268,7 @@ def fuse(asked: FuseRequest) -> None:
                 if asked.model
                 else _network(None if many else frames, options, outputs.of_stack, pairs=bool(asked.pairs))
             )
-            fuser = opened.enter_context(
-                Fuser(name, backend=asked.backend, precision=asked.precision, prefer=asked.prefer, **limits)
-            )
+            fuser = opened.enter_context(Fuser(name, **engine))
             if many is None:
                 outcomes = [_fuse_one(fuser, paths, frames, outputs, options, files, force=asked.force)]
                 outcomes[0].details |= {"order": order} if order else {}
@@ -276,7 +276,7 @@ def fuse(asked: FuseRequest) -> None:
             else:
                 results = (target, asked.map_out, asked.confidence, asked.conflicts), suffix
                 again = {"force": asked.force, "skip_existing": asked.skip_existing}
-                done = fuse_many(fuser, many, results, options, files, **again, limits=limits)
+                done = fuse_many(fuser, many, results, options, files, **again, limits=engine)
                 outcomes = done.outcomes
             _report(fuser, outcomes, as_json=asked.as_json, done=done)
     if any(outcome.error for outcome in outcomes):
@@ -304,21 +304,6 @@ def _file_options(asked: FuseRequest) -> "FileOptions":
     from ufafuse.runtime.pictures.write import WriteOptions
 
     return FileOptions(asked.strict, asked.convert_profile, WriteOptions(asked.quality, asked.compression), asked.report)
-
-
-def _limits(asked: FuseRequest) -> dict[str, Any]:
-    """What the fuser may take, and how it is to run."""
-    from ufafuse.commands.quantities import megabytes_from
-
-    return {
-        "threads": asked.threads,
-        "pin": asked.pin,
-        "provider": asked.provider,
-        "cache": asked.cache,
-        "max_memory": megabytes_from("--max-memory", asked.max_memory),
-        "tile": _parsed_tile(asked.tile),
-        "self_test": asked.self_test,
-    }
 
 
 def _checked_outputs(asked: FuseRequest, target: Path, paths: list[Path] | None, files: "FileOptions") -> "Outputs":
@@ -373,10 +358,6 @@ def _checked_out(out: Path | None, many: bool) -> tuple[Path, str]:
     if out.suffix and not out.is_dir():
         raise InputError(f"--out {out} looks like a file, and many are written: give a folder, or 'DIR/*{out.suffix}'.")
     return out, ".png"
-
-
-def _parsed_tile(text: str) -> Any:  # noqa: ANN401 - a `Tile`, or a word that `Budget` refuses
-    return int(text) if text.isdecimal() else text
 
 
 def _fuse_one(

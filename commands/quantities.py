@@ -21,6 +21,11 @@ def sides_from(text: str, name: str = "size") -> tuple[int, int]:
     return size_from(f"{text}x{text}" if text.strip().isdecimal() else text, name)
 
 
+def number_or_word(text: str) -> int | str:
+    """A whole number where it is one; else the word, which whoever takes it knows or refuses."""
+    return int(text) if text.isdecimal() else text
+
+
 def megabytes_from(option: str, text: str | None) -> float | None:
     """MB (10^6 bytes) from ``800``, ``800MB``, ``2GB``, ``1.5G`` or ``2GiB``; None stays None.
 

@@ -139,6 +139,7 @@ def serve(asked: ServeRequest) -> None:
 
 
 def _options(asked: ServeRequest) -> "ServeOptions":
+    from ufafuse.commands.engine import fuser_arguments
     from ufafuse.commands.quantities import megabytes_from, seconds_from, sides_from
     from ufafuse.runtime.serving.options import ServeOptions
     from ufafuse.runtime.stream.web.address import parse_address
@@ -157,15 +158,5 @@ def _options(asked: ServeRequest) -> "ServeOptions":
         grace=0.0 if asked.grace.strip() in ("0", "0s") else seconds_from("--grace", asked.grace),
         max_request=megabytes_from("--max-request", asked.max_request) or 0.0,
         warm=tuple(sides_from(size, "warm") for size in asked.warm or ()),
-        fuser={
-            "backend": asked.backend,
-            "precision": asked.precision,
-            "prefer": asked.prefer,
-            "provider": asked.provider,
-            "threads": asked.threads,
-            "cache": asked.cache,
-            "max_memory": megabytes_from("--max-memory", asked.max_memory),
-            "tile": int(asked.tile) if asked.tile.isdecimal() else asked.tile,
-            "self_test": asked.self_test,
-        },
+        fuser=fuser_arguments(asked),
     )

@@ -285,7 +285,7 @@ def _request(asked: LiveRequest) -> "StreamRequest":
 
 
 def _fuser_options(asked: LiveRequest) -> "LiveFuserOptions":
-    from ufafuse.commands.quantities import megabytes_from
+    from ufafuse.commands.engine import fuser_arguments
     from ufafuse.runtime.bayer import pattern_from
     from ufafuse.runtime.stream.live_fuser import LiveFuserOptions
 
@@ -296,23 +296,12 @@ def _fuser_options(asked: LiveRequest) -> "LiveFuserOptions":
         white=asked.white,
         bayer=asked.bayer and pattern_from(asked.bayer),
         match_gain=asked.match_gain,
-        arguments={
-            "backend": asked.backend,
-            "precision": asked.precision,
-            "prefer": asked.prefer,
-            "threads": asked.threads,
-            "pin": asked.pin,
-            "provider": asked.provider,
-            "cache": asked.cache,
-            "self_test": asked.self_test,
-            "tile": int(asked.tile) if asked.tile.isdecimal() else asked.tile,
-            "max_memory": megabytes_from("--max-memory", asked.max_memory),
-        },
+        arguments={**fuser_arguments(asked), "pin": asked.pin},
     )
 
 
 def _pipeline_options(asked: LiveRequest) -> "PipelineOptions":
-    from ufafuse.commands.quantities import duration_from
+    from ufafuse.commands.quantities import duration_from, number_or_word
     from ufafuse.runtime.stream.options import PipelineOptions
     from ufafuse.runtime.stream.reader import RetryPolicy
 
@@ -321,7 +310,7 @@ def _pipeline_options(asked: LiveRequest) -> "PipelineOptions":
         far_offset=duration_from("--far-offset", asked.far_offset, negative=True),
         pair_by=asked.pair_by,
         planes=asked.planes,
-        settle=int(asked.settle) if asked.settle is not None and asked.settle.isdecimal() else asked.settle,
+        settle=None if asked.settle is None else number_or_word(asked.settle),
         alternate_by=asked.alternate_by,
         swap=asked.swap,
         when_late=asked.when_late,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.frames import BYTE_PLANES
-from ufafuse.runtime.memory.tiling import round_up
+from ufafuse.runtime.stacks.model import shapes_between
 
 _SEED = 20260
 _FRAMES = 2.0  # in the stack that a graph is given the middle of
@@ -68,22 +68,14 @@ def graph_inputs(manifest: Manifest, layout: str, size: tuple[int, int]) -> dict
     if manifest.role in ("common", "score"):
         inputs["mean"] = batch("float", *size)[0]
         inputs["count"] = np.full((1, 1, *size), _FRAMES, np.float32)
-        inputs |= _features(manifest, size)
+        inputs |= _told(manifest, size)
     return inputs
 
 
-def _features(manifest: Manifest, size: tuple[int, int]) -> dict[str, NDArray[Any]]:
-    """What two of the graphs for stacks are told of the frames, as noise."""
-    strides, widths = manifest.extra["strides"], manifest.extra["widths"]
-    height, width = (round_up(side, int(manifest.extra["stride"])) for side in size)
+def _told(manifest: Manifest, size: tuple[int, int]) -> dict[str, NDArray[Any]]:
+    """What two of the graphs for stacks are told of the frames beside their mean and number, as noise."""
+    stride, strides, widths = (manifest.extra[key] for key in ("stride", "strides", "widths"))
+    gathered, told = shapes_between(size, stride, strides, widths)
     rng = np.random.default_rng(_SEED)
-
-    def noise(channels: int, stride: int) -> NDArray[np.float32]:
-        return rng.random((1, height // stride, width // stride, channels), np.float32)
-
-    names = ("average", "greatest") if manifest.role == "common" else ("features", "common")
-    scales = list(enumerate(zip(widths, strides, strict=True)))
-    told = {f"{what}_{scale}": noise(channels, stride) for what in names for scale, (channels, stride) in scales}
-    if manifest.role == "common":
-        return told
-    return {**told, "stands_out": noise(strides[0] ** 2, strides[0])}
+    shapes = gathered if manifest.role == "common" else told
+    return {name: rng.random(shape, np.float32) for name, shape in shapes.items() if name not in ("mean", "count")}

@@ -22,7 +22,7 @@ from ufafuse.runtime.levels import white_of_mosaics
 from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.memory.budget import MB, PLANNED_SHARE
 from ufafuse.runtime.memory.tiled import layout_for
-from ufafuse.runtime.memory.tiling import Grid, round_up
+from ufafuse.runtime.memory.tiling import Grid
 from ufafuse.runtime.memory.usage import available_bytes, resident_bytes
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import Crop
@@ -195,10 +195,8 @@ class _Fusion:
             return 0.0
         if limit is None:
             return _SHARE_FOR_FEATURES * available_bytes()
-        stride = self._fuser.stack_model().stride
-        pixels = round_up(stack.size[0], stride) * round_up(stack.size[1], stride)
-        whole = self._fuser.stack_model().feature_bytes_per_pixel * pixels * len(stack.sources)
-        return whole if 2 * (state + whole) < limit * PLANNED_SHARE - resident_bytes() else 0.0
+        whole = self._fuser.stack_model().feature_bytes(stack.size) * len(stack.sources)
+        return float(whole) if 2 * (state + whole) < limit * PLANNED_SHARE - resident_bytes() else 0.0
 
     def _with_network(self, model: StackModel, grid: Grid, room: float) -> Stacked:
         stack, size, options = self._stack, self._stack.size, self._options

@@ -10,6 +10,7 @@ the passes; elsewhere a frame is encoded again.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -42,6 +43,26 @@ _HALF_MOST = 60_000.0  # half precision ends at 65,504
 def stack_paths(model: Path) -> list[Path]:
     """Where the graphs for stacks of ``X.onnx`` lie: ``X.encode.onnx``, ``X.common.onnx``, ``X.score.onnx``; of any format."""
     return [beside(model, role) for role in STACK_ROLES]
+
+
+def shapes_between(
+    size: tuple[int, int], stride: int, strides: Sequence[int], widths: Sequence[int]
+) -> tuple[dict[str, Shape], dict[str, Shape]]:
+    """The shapes of what the graph between the passes takes, and of what a frame is scored beside; all float32.
+
+    Args:
+        size: (height, width) of a frame, or of a window of it.
+        stride, strides, widths: As the graphs' manifests have them.
+    """
+    height, width = (round_up(side, stride) for side in size)
+    planes: dict[str, Shape] = {"mean": (1, 3, *size), "count": (1, 1, *size)}
+    gathered, told = dict(planes), dict(planes)
+    told["stands_out"] = (1, height // strides[0], width // strides[0], strides[0] ** 2)
+    for scale, (channels, step) in enumerate(zip(widths, strides, strict=True)):
+        cells = height // step, width // step
+        gathered |= {f"{what}_{scale}": (1, *cells, channels) for what in ("average", "greatest")}
+        told |= {f"{what}_{scale}": (1, *cells, channels) for what in ("features", "common")}
+    return gathered, told
 
 
 class StackModel:
@@ -107,21 +128,12 @@ class StackModel:
         session.prepare_inputs(inputs)
 
     def between(self, size: tuple[int, int]) -> tuple[dict[str, Shape], dict[str, Shape]]:
-        """The shapes of what the graph between the passes takes, and of what a frame is scored beside; all float32."""
-        height, width = (round_up(side, self.stride) for side in size)
-        planes: dict[str, Shape] = {"mean": (1, 3, *size), "count": (1, 1, *size)}
-        gathered, told = dict(planes), dict(planes)
-        told["stands_out"] = (1, height // self.strides[0], width // self.strides[0], self.strides[0] ** 2)
-        for scale, (channels, stride) in enumerate(zip(self.widths, self.strides, strict=True)):
-            cells = height // stride, width // stride
-            gathered |= {f"{what}_{scale}": (1, *cells, channels) for what in ("average", "greatest")}
-            told |= {f"{what}_{scale}": (1, *cells, channels) for what in ("features", "common")}
-        return gathered, told
+        """As `shapes_between`, of this network."""
+        return shapes_between(size, self.stride, self.strides, self.widths)
 
-    @property
-    def feature_bytes_per_pixel(self) -> float:
-        """What one frame's features take for each of its pixels, in bytes."""
-        return 4.0 * sum(width / stride**2 for width, stride in zip(self.widths, self.strides, strict=True))
+    def feature_bytes(self, size: tuple[int, int]) -> int:
+        """What the features of one frame of this (height, width) take."""
+        return sum(4 * math.prod(shape) for name, shape in self.between(size)[1].items() if name.startswith("features"))
 
     def whole(self, size: tuple[int, int]) -> Grid:
         """One window, the frame itself."""
@@ -145,8 +157,7 @@ class Gathering:
 
     def __init__(self, model: StackModel, kind: FrameKind, grid: Grid, *, room: float = 0.0) -> None:
         self._model, self._kind, self._grid = model, kind, grid
-        each = model.feature_bytes_per_pixel * round_up(grid.size[0], model.stride) * round_up(grid.size[1], model.stride)
-        self._most_kept = int(room / each) if len(grid) == 1 else 0
+        self._most_kept = int(room / model.feature_bytes(grid.size)) if len(grid) == 1 else 0
         self._kept: dict[int, dict[str, NDArray[Any]]] = {}
         self._padded = round_up(grid.size[0], model.stride), round_up(grid.size[1], model.stride)
         sizes = [(self._padded[0] // stride, self._padded[1] // stride) for stride in model.strides]
