@@ -37,8 +37,9 @@ def repository_from(onnx: Path, folder: Path, *, engine: Path | None = None) -> 
     """Lay a model out for Triton; a model that is there already gets one version more.
 
     Args:
-        onnx: A file of `ufa export`. Batches are free in it: Triton puts up to `MOST_PAIRS` pairs of one size together; where
-            they are fixed, a request is such a batch.
+        onnx: A file of `ufa export`. Where batches are free in it, Triton puts up to `MOST_PAIRS` pairs of one size together,
+            but not for OpenVINO, whose backend takes ``max_batch_size`` for the only batch that it runs; where they are fixed,
+            a request is such a batch.
         folder: The repository; made if missing.
         engine: An engine built from ``onnx``: then the one model is this, for the ``tensorrt`` backend; None: one model for
             each of `BACKENDS`.
@@ -86,7 +87,7 @@ def _config(name: str, backend: str, onnx: Path, manifest: Manifest, engine: Pat
     """The text of ``config.pbtxt``."""
     summary = summary_of(onnx)
     profile = read_manifest(engine).extra["profiles"][0] if engine is not None else None
-    most = _most_pairs(summary.inputs, profile)
+    most = 0 if backend == "openvino" else _most_pairs(summary.inputs, profile)
     fixed = None if profile is None or profile["min"] != profile["max"] else (profile["opt"][0], profile["opt"][1])
     warm = fixed_size(manifest) or (_WARM_SIZE if profile is None else (profile["opt"][0], profile["opt"][1]))
     about = manifest.variant, manifest.precision, manifest.io, manifest.weights_sha256[:12]
@@ -100,6 +101,8 @@ def _config(name: str, backend: str, onnx: Path, manifest: Manifest, engine: Pat
         *_ports("output", summary.outputs, most, fixed),
         "version_policy { latest { num_versions: 1 } }",
     ]
+    if backend == "openvino":  # on a machine with a GPU Triton would ask for that, and the backend refuses
+        lines.append("instance_group { count: 1 kind: KIND_CPU }")
     if most > 1:
         lines.append(f"dynamic_batching {{ max_queue_delay_microseconds: {_DELAY_US} }}")
     return "\n".join([*lines, *_warmup(summary.inputs, most, warm)]) + "\n"
