@@ -1,11 +1,13 @@
 """`ufa info`, `ufa models` and `ufa schema`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ufafuse.commands.fuse import BackendOption, Json
+from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 
 _LONGEST = 48  # characters of a list in the table; all of it is in --json
@@ -14,21 +16,26 @@ _LAYOUTS = {"float": "float: N x 3 x H x W, RGB, 0 to 1", "uint8": "uint8: N x H
 
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
-    app.command("info")(info)
+    app.command("info")(as_command(info, InfoRequest))
     app.command("models")(models)
     app.command("schema")(schema)
 
 
-def info(
-    artefact: Annotated[Path | None, typer.Argument(help="A .safetensors, .onnx or .engine file.")] = None,
+@dataclass(frozen=True, kw_only=True)
+class InfoRequest:
+    """Show this machine and what it can run; or a model file's manifest. Check a model on this machine."""
+
+    artefact: Annotated[Path | None, typer.Argument(help="A .safetensors, .onnx or .engine file.")] = None
     self_test: Annotated[
         bool, typer.Option("--self-test", help="Run the model (the default one, or ARTEFACT) on a packed pair.")
-    ] = False,
-    backend: BackendOption = "auto",
-    as_json: Json = False,
-) -> None:
-    """Show this machine and what it can run; or a model file's manifest. Check a model on this machine."""
-    with console.run(as_json):
+    ] = False
+    backend: BackendOption = "auto"
+    as_json: Json = False
+
+
+def info(asked: InfoRequest) -> None:
+    """Run `ufa info`."""
+    with console.run(asked.as_json):
         from dataclasses import asdict
 
         from ufafuse.runtime import opencv
@@ -43,18 +50,18 @@ def info(
             "opencv": opencv.state(),
             "backends": backends(),
         }
-        if artefact is not None:
-            manifest = read_manifest(artefact)
-            why_not = why_not_here(artefact, manifest)
+        if asked.artefact is not None:
+            manifest = read_manifest(asked.artefact)
+            why_not = why_not_here(asked.artefact, manifest)
             here = {"runs_here": why_not is None, "why_not": why_not}
-            result["artefact"] = {"path": str(artefact), **asdict(manifest), **here, **_graph(artefact)}
-        if self_test:
-            result["self_test"] = _tested(artefact, backend)
+            result["artefact"] = {"path": str(asked.artefact), **asdict(manifest), **here, **_graph(asked.artefact)}
+        if asked.self_test:
+            result["self_test"] = _tested(asked.artefact, asked.backend)
             result["ok"] = result["self_test"]["ok"]
-        console.emit(result, as_json=as_json)
-        if not as_json:
+        console.emit(result, as_json=asked.as_json)
+        if not asked.as_json:
             _print_info(result)
-        if self_test and not result["ok"]:
+        if asked.self_test and not result["ok"]:
             raise typer.Exit(1)
 
 

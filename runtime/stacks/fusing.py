@@ -201,7 +201,13 @@ class _Fusion:
     def _with_network(self, model: StackModel, grid: Grid, room: float) -> Stacked:
         stack, size, options = self._stack, self._stack.size, self._options
         gathering = self._gathered(model, grid, room)
-        sums = OctaveSums(size, stack.kind, model.octaves, stride=model.stride, threads=self._fuser.threads)
+        with ThreadPoolExecutor(1) as pool:
+            # Setting up 54 bytes for each pixel takes a core about as long as the graph between the passes leaves one idle.
+            made = pool.submit(
+                OctaveSums, size, stack.kind, model.octaves, stride=model.stride, threads=self._fuser.threads
+            )
+            self._timed(gathering.finish)
+            sums = made.result()
         peaks = ScorePeaks(size) if options.want_height or options.want_map else None
         scores = np.empty(size, np.float32) if peaks is not None else None
         sharp = np.zeros(size, np.float32) if options.want_confidence else None
@@ -243,7 +249,6 @@ class _Fusion:
             self._check_enough()
             for engine in engines.values():
                 engine.result()
-            self._timed(gathering.finish)
         return gathering
 
     def _aside(self, grid: Grid) -> Aside:
