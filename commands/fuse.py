@@ -181,6 +181,10 @@ class FuseRequest:
         StackMethod,
         typer.Option(help="Of a stack: the network, or the classical choice of the strongest detail in every octave."),
     ] = "network"
+    smoothing: Annotated[
+        float,
+        typer.Option(help="Of a stack, 1 to 10: average more where frames show the same: less noise, softer grain."),
+    ] = 1.0
     reference: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="With --align: the frame, from 1, whose geometry a stack takes.")
     ] = None
@@ -266,7 +270,9 @@ def fuse(asked: FuseRequest) -> None:
             name, lights = (
                 (asked.model, 0.0)
                 if asked.model
-                else _network(None if many else frames, options, outputs.of_stack, pairs=bool(asked.pairs))
+                else _network(
+                    None if many else frames, options, outputs.of_stack or asked.smoothing != 1, pairs=bool(asked.pairs)
+                )
             )
             fuser = opened.enter_context(Fuser(name, **engine))
             if many is None:
@@ -294,6 +300,7 @@ def _stack_options(asked: FuseRequest) -> "StackOptions":
         match_gain=asked.match_gain,
         crop=asked.crop,
         method=asked.method,
+        smoothing=asked.smoothing,
         reference=None if asked.reference is None else asked.reference - 1,
         keep_unregistered=asked.keep_unregistered,
     )

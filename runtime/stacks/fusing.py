@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -203,9 +204,7 @@ class _Fusion:
         gathering = self._gathered(model, grid, room)
         with ThreadPoolExecutor(1) as pool:
             # Setting up 54 bytes for each pixel takes a core about as long as the graph between the passes leaves one idle.
-            made = pool.submit(
-                OctaveSums, size, stack.kind, model.octaves, stride=model.stride, threads=self._fuser.threads
-            )
+            made = pool.submit(OctaveSums, size, stack.kind, model.octaves, stride=model.stride, threads=self._fuser.threads)
             self._timed(gathering.finish)
             sums = made.result()
         peaks = ScorePeaks(size) if options.want_height or options.want_map else None
@@ -215,7 +214,7 @@ class _Fusion:
             for seen in stack.second_pass():
                 self._hand_on(seen)
                 self._compare(seen)
-                self._timed(lambda seen=seen: _merge(seen, gathering, sums, scores, aside))  # type: ignore[misc]
+                self._timed(lambda seen=seen: _merge(seen, gathering, sums, scores, aside, options.smoothing))  # type: ignore[misc]
                 if peaks is not None and scores is not None:
                     peaks.add(seen.index, scores, seen.covered, to_grey(seen.frame, stack.kind))
                 self._sharpen(sharp, seen)
@@ -347,13 +346,21 @@ class _Fusion:
             result.warnings.append(exposure_words(step))
 
 
-def _merge(seen: Seen, gathering: Gathering, sums: OctaveSums, scores: NDArray[np.float32] | None, aside: Aside) -> None:
+def _merge(
+    seen: Seen,
+    gathering: Gathering,
+    sums: OctaveSums,
+    scores: NDArray[np.float32] | None,
+    aside: Aside,
+    smoothing: float,
+) -> None:
     """Score a frame, and add it to the sums; `scores` takes its weights in the middle octave, which heights are found by."""
     aside.do(partial(sums.begin, seen.frame, seen.covered))
     for area, weights in gathering.weights(seen.index, seen.frame):
         if scores is not None:
             scores[area] = weights[..., min(1, weights.shape[2] - 1)]
-        aside.do(partial(sums.add, area, weights))
+        smoothed = weights if smoothing == 1 else np.asarray(cv2.pow(weights, 1 / smoothing), np.float32)
+        aside.do(partial(sums.add, area, smoothed))
 
 
 def _report(result: Stacked, stack: Prepared, numbers: list[int]) -> None:
