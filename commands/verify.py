@@ -8,7 +8,7 @@ import typer
 
 from ufafuse.commands.export import PairsDir
 from ufafuse.commands.fitting import print_table
-from ufafuse.commands.fuse import Backend, Json, Provider
+from ufafuse.commands.options import Backend, Json, Provider
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
