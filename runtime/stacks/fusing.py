@@ -203,9 +203,7 @@ class _Fusion:
         gathering = self._gathered(model, grid, room)
         with ThreadPoolExecutor(1) as pool:
             # Setting up 54 bytes for each pixel takes a core about as long as the graph between the passes leaves one idle.
-            made = pool.submit(
-                OctaveSums, size, stack.kind, model.octaves, stride=model.stride, threads=self._fuser.threads
-            )
+            made = pool.submit(OctaveSums, size, stack.kind, model.octaves, stride=model.stride, threads=self._fuser.threads)
             self._timed(gathering.finish)
             sums = made.result()
         peaks = ScorePeaks(size) if options.want_height or options.want_map else None
