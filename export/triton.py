@@ -13,7 +13,7 @@ from ufafuse.export.profiles import dim_size, is_free
 from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
 from ufafuse.runtime.fixed import fixed_size
-from ufafuse.runtime.onnx_summary import Port, summary_of
+from ufafuse.runtime.onnx_summary import GraphPort, summary_of
 from ufafuse.runtime.parameters import Size
 
 BACKENDS = ("onnxruntime", "openvino")  # of an ONNX file; an engine has its own
@@ -108,14 +108,14 @@ def _config(name: str, backend: str, onnx: Path, manifest: Manifest, engine: Pat
     return "\n".join([*lines, *_warmup(summary.inputs, most, warm)]) + "\n"
 
 
-def _most_pairs(inputs: Sequence[Port], profile: Mapping[str, Sequence[int]] | None) -> int:
+def _most_pairs(inputs: Sequence[GraphPort], profile: Mapping[str, Sequence[int]] | None) -> int:
     """Triton's ``max_batch_size``: 0 where the first size is no batch that may vary."""
     if any(port.shape[:1] != ("batch",) for port in inputs):
         return 0
     return MOST_PAIRS if profile is None else profile["batch"][2]
 
 
-def _ports(kind: str, ports: Sequence[Port], most: int, fixed: Size | None) -> Iterator[str]:
+def _ports(kind: str, ports: Sequence[GraphPort], most: int, fixed: Size | None) -> Iterator[str]:
     for port in ports:
         dims = ", ".join(str(_dim(each, fixed)) for each in (port.shape[1:] if most else port.shape))
         yield f'{kind} {{ name: "{port.name}" data_type: {_type(port)} dims: [ {dims} ] }}'
@@ -129,7 +129,7 @@ def _dim(size: int | str, fixed: Size | None) -> int:
     return -1 if fixed is None or size == "batch" else dim_size(size, 1, *fixed)
 
 
-def _warmup(inputs: Sequence[Port], most: int, size: Size) -> Iterator[str]:
+def _warmup(inputs: Sequence[GraphPort], most: int, size: Size) -> Iterator[str]:
     """A request of noise, before the first real one: engines compile and measure with it."""
     yield "model_warmup {"
     yield f'  name: "{size[0]}x{size[1]}"'
@@ -141,7 +141,7 @@ def _warmup(inputs: Sequence[Port], most: int, size: Size) -> Iterator[str]:
     yield "}"
 
 
-def _type(port: Port) -> str:
+def _type(port: GraphPort) -> str:
     if port.type not in _TYPES:
         raise ModelError(f"{port.name} is {port.type}, which is not served: export the file again.")
     return _TYPES[port.type]

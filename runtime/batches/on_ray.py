@@ -138,7 +138,7 @@ def _connected(ray: Any, address: str) -> Iterator[Any]:  # noqa: ANN401 - Ray's
 
 
 def _end_scaling(ray: Any) -> None:  # noqa: ANN401 - Ray's types are its own
-    """Kill what would add machines to a cluster of our own: `ray.shutdown` waits a second for it in vain, for it asks what has ended.
+    """Kill what would add machines to a cluster of our own: `ray.shutdown` waits a second for it, which asks what has ended.
 
     Ray has no call for that; where its inside is another one day, that second is all that it costs.
     """
