@@ -9,7 +9,7 @@ import typer
 
 from ufafuse.commands.evalpairs import Shown, evaluate_pairs
 from ufafuse.commands.evalstacks import checked_align, evaluate_stacks, refuse_with_stacks
-from ufafuse.commands.fuse import Provider
+from ufafuse.commands.options import Provider
 from ufafuse.commands.quantities import listed
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console

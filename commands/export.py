@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ufafuse.commands.fitting import print_table
-from ufafuse.commands.fuse import Json
+from ufafuse.commands.options import Json
 from ufafuse.commands.quantities import listed
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console

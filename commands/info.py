@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ufafuse.commands.fuse import BackendOption, Json
+from ufafuse.commands.options import BackendOption, Json
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 

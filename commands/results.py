@@ -41,6 +41,7 @@ class OutputJson(_OutputKeysJson, total=False):
     mesh: str
     report: str
     method: str
+    smoothing: float
     heights: dict[str, Any]
     order_of_focus: list[str]
     left_out: dict[str, str]

@@ -8,7 +8,7 @@ import typer
 
 from ufafuse.commands.export import PairsDir
 from ufafuse.commands.fitting import print_table
-from ufafuse.commands.fuse import Backend, Json, Provider
+from ufafuse.commands.options import Backend, Json, Provider
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
@@ -226,15 +226,17 @@ def _print_layers(found: dict[str, Any]) -> None:
         f"{found['compared']} tensors on {found['backend']} at {size}, those that lose most in the order of the computation."
     )
     if first is None:
-        console.out.print(f"none is below {found['floor_db']:g} dB: the difference is rounding")
+        most = found["largest_loss"]
+        lost = f"; most is lost at {_place(most)}: {most['lost_db']:.1f} dB, to {most['snr_db']:.1f}" if most else ""
+        console.out.print(f"none is below {found['floor_db']:g} dB, which rounding may explain{lost}")
     else:
-        where = f", layer {first['layer']}" if first["layer"] else ""
         level = f"{first['snr_db']:.1f} dB" if first["finite"] else "NaN or infinity"
-        console.out.print(f"the difference begins at {console.escape(first['tensor'])} ({first['operator']}{where}): {level}")
+        console.out.print(f"the difference begins at {_place(first)}: {level}")
 
 
-def _figures(row: dict[str, Any]) -> tuple[str, str, str]:
-    return f"{row['snr_db']:.1f}", f"{row['lost_db']:.1f}", f"{row['max_abs']:.2g}"
+def _place(row: dict[str, Any]) -> str:
+    where = f", layer {row['layer']}" if row["layer"] else ""
+    return f"{console.escape(row['tensor'])} ({row['operator']}{where})"
 
 
 def _print_bisect(found: dict[str, Any]) -> None:

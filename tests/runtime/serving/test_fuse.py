@@ -68,6 +68,15 @@ def test_options_in_the_form_and_in_the_address(small_engine, serve, post, files
     assert decoded(map_of.body).std() > 0
 
 
+def test_an_option_that_the_network_has_not_is_a_sentence(small_engine, serve, post, files):
+    server = serve()
+    for query, text in (("?smoothing=3", "take `model=ufa-stack`"), ("?smoothing=nan", "`smoothing=nan`")):
+        answer = post(server, files, query)
+        assert answer.status == 400
+        assert text in json.loads(answer.body)["error"]
+    assert post(server, files, "?smoothing=1").status == 200
+
+
 def test_sixteen_bits_stay_sixteen(small_engine, serve, post, rng, encode):
     frames = [rng.integers(0, 65536, (24, 32), np.uint16) for _ in range(2)]
     answer = post(serve(), [("a.png", encode(frames[0])), ("b.png", encode(frames[1]))])
