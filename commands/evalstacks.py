@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ufafuse.benchmarks.evaluate import Evaluation
     from ufafuse.benchmarks.stacks.contestants import StackContestant
     from ufafuse.benchmarks.stacks.evaluate import OnStack
-    from ufafuse.benchmarks.stacks.folders import StackPaths
+    from ufafuse.benchmarks.stacks.folders import StackToScore
     from ufafuse.benchmarks.stacks.registered import Registered
 
 
@@ -72,7 +72,7 @@ def _telling(told: list[dict[str, Any]], out: Path | None) -> "tuple[OnStack, An
 
     pages = None if out is None else StackPages(out)
 
-    def on_stack(stack: "StackPaths", frames: "Registered", made: dict[str, Any]) -> None:
+    def on_stack(stack: "StackToScore", frames: "Registered", made: dict[str, Any]) -> None:
         entry: dict[str, Any] = {"name": stack.name, "frames": len(frames.sources), "size": list(frames.size)}
         entry |= {"align": frames.align, "reference": frames.sources[frames.pyramid.reference].name}
         told.append(entry | ({"warnings": frames.notes} if frames.notes else {}))
@@ -83,7 +83,7 @@ def _telling(told: list[dict[str, Any]], out: Path | None) -> "tuple[OnStack, An
 
 
 def _evaluated(
-    stacks: "list[StackPaths]", compared: "list[StackContestant]", align: str | None, out: Path | None, on_stack: "OnStack"
+    stacks: "list[StackToScore]", compared: "list[StackContestant]", align: str | None, out: Path | None, on_stack: "OnStack"
 ) -> "Evaluation":
     from ufafuse.benchmarks.stacks.evaluate import evaluate_stacks as evaluate
 

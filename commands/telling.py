@@ -80,6 +80,7 @@ def done_to(outcome: Outcome) -> list[str]:
     count = 2 + len(details.get("more", []))
     told = [f"{count} frames" if count > 2 else ""]
     told += ["chosen by detail alone (--method pyramid)" if details.get("method") == "pyramid" else ""]
+    told += [f"smoothing {details['smoothing']:g}" if "smoothing" in details else ""]
     left_out = [Path(name).name for name in details.get("left_out", {})]
     told += [f"{_examples(left_out)} took no part" if left_out else ""]
     told += [f"reference {Path(str(details['reference'])).name}" if "reference" in details else ""]

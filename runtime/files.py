@@ -283,6 +283,8 @@ def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOpt
         details["more"] = [frame.name for frame in frames[2:]]
     if len(frames) > 2:
         details["method"] = options.method
+    if options.smoothing != 1:
+        details["smoothing"] = options.smoothing
     if options.align != "off":
         details["alignment"] = [alignment.to_json() for alignment in result.alignments]
         details["crop"] = list(result.crop)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from ufafuse.commands.cli import build_app
 from ufafuse.export import onnx_check
 from ufafuse.export.form import LATEST, OPSET, Form, opset_from
+from ufafuse.export.formats.npu import not_listed, operators_for
 from ufafuse.export.onnx_export import onnx_from_weights
 from ufafuse.export.opencv_session import OpenCvSession
 from ufafuse.export.opsets import lowered
@@ -112,6 +113,16 @@ def test_every_form_passes_tensorrts_parser(form, made):
     parser = trt.OnnxParser(network, logger)
     assert parser.parse(made(form).read_bytes()), [parser.get_error(i).desc() for i in range(parser.num_errors)]
     assert {network.get_input(i).name for i in range(network.num_inputs)} == {"near", "far"}
+
+
+@pytest.mark.parametrize(
+    ("form", "which"), [(QUICK[0], "small"), (QUICK[1], "small"), (Form(17, SIZE, opencv=True), "gathering")]
+)
+def test_older_opsets_have_what_older_parsers_list(form, which, made):
+    """JetPack 5 has TensorRT 8.5, which cannot be had here: its list of operators can."""
+    path = made(form, which)
+    for graph in path.parent.glob(f"{path.stem}*.onnx"):
+        assert not_listed(onnx.load(graph), operators_for("tensorrt-8")) == []
 
 
 @pytest.mark.parametrize("form", quick(FORMS, QUICK))
