@@ -9,7 +9,7 @@ import typer
 
 from ufafuse.commands.evalpairs import Shown, evaluate_pairs
 from ufafuse.commands.evalstacks import checked_align, evaluate_stacks, refuse_with_stacks
-from ufafuse.commands.fuse import Provider
+from ufafuse.commands.options import Provider
 from ufafuse.commands.quantities import listed
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
@@ -154,9 +154,9 @@ def _checked_folder(out: Path | None, *, force: bool) -> None:
 class BenchRequest:
     """Time one fusion: against the paper's 0.26 s, this machine's own limit, and other ways to run the network."""
 
-    artefacts: Annotated[list[Path] | None, typer.Argument(help="Model files of any format [default: the bundled ones].")] = (
-        None
-    )
+    artefacts: Annotated[
+        list[Path] | None, typer.Argument(help="Model files, or bundled names [default: all bundled ones].")
+    ] = None
     size: Annotated[list[str] | None, typer.Option(help=f"HxW, {_LISTED} [default: three common sizes].")] = None
     backend: Annotated[list[str] | None, typer.Option(help=f"Engines, {_LISTED} [default: every one installed].")] = None
     precision: Annotated[
@@ -235,12 +235,13 @@ def _bench_plan(asked: BenchRequest) -> "Plan":
     from ufafuse.benchmarks.methods import methods as known
     from ufafuse.benchmarks.speed.plan import DEFAULT_SIZES, Plan
     from ufafuse.commands.quantities import count_from
+    from ufafuse.runtime.models import file_named
     from ufafuse.runtime.parameters import size_from
 
     methods = asked.methods or ("none" if asked.profile else _METHODS)
     named = [name for name in listed([methods]) if name != "none"]
     return Plan(
-        artefacts=asked.artefacts or _bundled_files(),
+        artefacts=[file_named(path) for path in asked.artefacts or ()] or _bundled_files(),
         sizes=[size_from(text) for text in listed(asked.size)] or list(DEFAULT_SIZES),
         backends=listed(asked.backend) or ("auto",),
         precisions=listed(asked.precision),

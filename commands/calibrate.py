@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 class CalibrateRequest:
     """Quantise to INT8 with real pairs: as many layers as keep the quality asked for."""
 
-    onnx: Annotated[Path, typer.Argument(help="An fp32 or fp16 file of `ufa export`; companions beside it go along.")]
+    onnx: Annotated[Path, typer.Argument(help="An fp32 or fp16 .onnx, or a bundled name; companions beside it go along.")]
     out: Annotated[Path, typer.Option("-o", "--out", help="The .onnx file.")]
     pairs: Annotated[Path | None, typer.Option(help="A folder of real pairs; a quarter is kept to judge on.")] = None
     images: Annotated[Path | None, typer.Option(help="Instead: photographs to draw pairs from.")] = None
@@ -58,6 +58,7 @@ def calibrate(asked: CalibrateRequest) -> None:
         from ufafuse.calibration.crops import CropOptions
         from ufafuse.calibration.quantizers import QuantizerOptions
         from ufafuse.calibration.ranges import RangeMethod
+        from ufafuse.runtime.models import file_named
 
         options = CalibrationOptions(
             pairs=asked.pairs,
@@ -73,7 +74,7 @@ def calibrate(asked: CalibrateRequest) -> None:
             only_faster=asked.only_faster,
             threads=asked.threads,
         )
-        report = _calibrated(asked.onnx, asked.out, options, force=asked.force)
+        report = _calibrated(file_named(asked.onnx), asked.out, options, force=asked.force)
         console.emit(report, as_json=asked.as_json)
         if not asked.as_json:
             _print_table(report)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ufafuse.commands.fitting import print_table
-from ufafuse.commands.fuse import Json
+from ufafuse.commands.options import Json
 from ufafuse.commands.quantities import listed
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
@@ -114,7 +114,7 @@ def export(asked: ExportRequest) -> None:
         if asked.triton is not None:
             report["triton"] = _laid_out([asked.out.with_name(name) for name in report["files"]], asked.triton)
         console.emit(report, as_json=asked.as_json)
-        _tell_export(report, asked.out, source, as_json=asked.as_json)
+        _tell_export(report, asked.out, asked.weights, as_json=asked.as_json)
 
 
 def _weights_file(weights: str) -> Path:
@@ -178,7 +178,7 @@ def _export_all(
         )
 
 
-def _tell_export(report: dict[str, Any], out: Path, source: Path, *, as_json: bool) -> None:
+def _tell_export(report: dict[str, Any], out: Path, weights: str, *, as_json: bool) -> None:
     if report["precision"] == "all":
         if not as_json:
             _print_everything(report)
@@ -194,7 +194,7 @@ def _tell_export(report: dict[str, Any], out: Path, source: Path, *, as_json: bo
         console.wrote(Path(report["reference"]), as_json=as_json)
     for name in report.get("triton", ()):
         console.wrote(Path(name), as_json=as_json)
-    hint = report.get("next") or f"ufa verify {out} --against {source}"
+    hint = report.get("next") or f"ufa verify {out} --against {weights}"
     console.hint(hint, as_json=as_json)
 
 
@@ -246,7 +246,7 @@ def _measured(worst: dict[str, Any]) -> str:
 class BuildRequest:
     """Build a TensorRT or TensorRT-RTX engine from ONNX (the latter without a GPU)."""
 
-    onnx: Annotated[Path, typer.Argument(help="A file of `ufa export` or `ufa calibrate`; its precision is the engine's.")]
+    onnx: Annotated[Path, typer.Argument(help="An .onnx file, or a bundled name; its precision is the engine's.")]
     out: Annotated[Path, typer.Option("-o", "--out", help="The .engine file.")]
     minima: Annotated[list[str] | None, typer.Option("--min", help="HxW; --min, --opt, --max make a profile; repeatable.")] = (
         None
@@ -261,11 +261,11 @@ class BuildRequest:
     targets: Annotated[str, typer.Option("--target", help="sm75,sm86,...: GPUs to build for, with tensorrt-rtx only.")] = ""
     workspace_mib: Annotated[int | None, typer.Option("--workspace", help="MiB of scratch memory a layer may use.")] = None
     optimization_level: Annotated[int | None, typer.Option("--level", help="0 (fast build) to 5 (fast engine).")] = None
-    timing_cache: Annotated[Path | None, typer.Option(help="File that keeps tactic timings; classic only.")] = None
+    timing_cache: Annotated[Path | None, typer.Option(help="File that keeps tactic timings; with tensorrt only.")] = None
     version_compatible: Annotated[
-        bool, typer.Option("--version-compatible", help="Newer releases can load it; classic only.")
+        bool, typer.Option("--version-compatible", help="Newer releases can load it; with tensorrt only.")
     ] = False
-    hardware: Annotated[Hardware, typer.Option(help="Other GPUs that can load it; classic only.")] = "none"
+    hardware: Annotated[Hardware, typer.Option(help="Other GPUs that can load it; with tensorrt only.")] = "none"
     triton: Annotated[Path | None, typer.Option(help="Also lay it out in this model repository for Triton.")] = None
     force: Force = False
     as_json: Json = False
@@ -277,9 +277,11 @@ def build(asked: BuildRequest) -> None:
         from ufafuse.export.build_options import BuildOptions
         from ufafuse.export.engine import engine_from_onnx
         from ufafuse.export.profiles import profiles_from_options, profiles_of
+        from ufafuse.runtime.models import file_named
 
+        onnx = file_named(asked.onnx)
         own = (
-            profiles_of(asked.onnx)
+            profiles_of(onnx)
             if not (asked.minima or asked.optima or asked.maxima or asked.statics) and asked.batch is None
             else ()
         )
@@ -297,9 +299,9 @@ def build(asked: BuildRequest) -> None:
             hardware=asked.hardware,
         )
         with console.progress() as bar:
-            report = engine_from_onnx(asked.onnx, asked.out, options, force=asked.force, on_phase=_phases(bar))
+            report = engine_from_onnx(onnx, asked.out, options, force=asked.force, on_phase=_phases(bar))
         if asked.triton is not None:
-            report["triton"] = _laid_out([asked.onnx], asked.triton, asked.out)
+            report["triton"] = _laid_out([onnx], asked.triton, asked.out)
         console.emit(report, as_json=asked.as_json)
         if not asked.as_json:
             _print_build(report)

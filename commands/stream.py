@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ufafuse.commands.fuse import (
+from ufafuse.commands.options import (
     AlignOption,
     BackendOption,
     CacheOption,

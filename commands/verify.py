@@ -1,6 +1,6 @@
 """`ufa verify`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,7 +8,7 @@ import typer
 
 from ufafuse.commands.export import PairsDir
 from ufafuse.commands.fitting import print_table
-from ufafuse.commands.fuse import Backend, Json, Provider
+from ufafuse.commands.options import Backend, Json, Provider
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 class VerifyRequest:
     """Hold an artefact against PyTorch, or against packed results of it; exit code 1 when it falls short."""
 
-    artefact: Annotated[Path, typer.Argument(help="A model file of any format.")]
+    artefact: Annotated[Path, typer.Argument(help="A model file of any format, or a bundled name.")]
     against: Annotated[
         str | None,
         typer.Option(help="The weights it came from, or a bundled name; with --layers also another .onnx."),
@@ -58,10 +58,12 @@ class VerifyRequest:
 def verify(asked: VerifyRequest) -> None:
     """Run `ufa verify`."""
     with console.run(asked.as_json):
+        from ufafuse.runtime.models import beside_or_here, file_named
         from ufafuse.runtime.parameters import size_from
         from ufafuse.runtime.session import SessionOptions
         from ufafuse.runtime.writing import make_folder
 
+        asked = replace(asked, artefact=file_named(asked.artefact))
         if (asked.against is None) == (asked.reference is None):
             raise InputError("give either `against` WEIGHTS, or `reference` X.npz where PyTorch is not installed.")
         if (asked.layers or asked.bisect) and asked.against is None:
@@ -80,7 +82,7 @@ def verify(asked: VerifyRequest) -> None:
             findings = _against_weights(asked, sizes, options)
         if asked.out is not None:
             make_folder(asked.out)
-        written = findings.write(asked.out or asked.artefact.parent)
+        written = findings.write(asked.out or beside_or_here(asked.artefact))
         console.emit(findings.report, as_json=asked.as_json)
         if not asked.as_json:
             _print_findings(findings.report)

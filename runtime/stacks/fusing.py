@@ -18,11 +18,10 @@ from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fixed import check_size
-from ufafuse.runtime.frames import FrameKind, check_frames, pack, to_grey, white_level
+from ufafuse.runtime.frames import FrameKind, check_frames, to_grey, white_level
 from ufafuse.runtime.levels import white_of_mosaics
 from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.memory.budget import MB, PLANNED_SHARE
-from ufafuse.runtime.memory.tiled import layout_for
 from ufafuse.runtime.memory.tiling import Grid
 from ufafuse.runtime.memory.usage import available_bytes, resident_bytes
 from ufafuse.runtime.pictures.source import FrameSource
@@ -40,6 +39,7 @@ from ufafuse.runtime.stacks.order import by_number
 from ufafuse.runtime.stacks.preparing import Held, Passing, Prepared, Seen, Wishes
 from ufafuse.runtime.stacks.pyramid import PyramidMaximum
 from ufafuse.runtime.stacks.registering import Chain, joint_crop
+from ufafuse.runtime.stacks.trials import StackTrials
 
 if TYPE_CHECKING:
     from ufafuse.runtime.fuser import Fuser
@@ -185,7 +185,7 @@ class _Fusion:
         room = self._room_for_features(state)
         if self._fuser.memory_limit is not None:
             state += room
-        with self._fuser.planned_stack(size, state, _StackTrials(self._fuser, stack.kind)) as grid:
+        with self._fuser.planned_stack(size, state, StackTrials(self._fuser, stack.kind)) as grid:
             model = self._fuser.stack_model()
             return self._with_network(model, grid or model.whole(size), room)
 
@@ -380,30 +380,3 @@ def _report(result: Stacked, stack: Prepared, numbers: list[int]) -> None:
             result.beside[numbers[index]] = numbers[move.beside]
     if result.hot_pixels:
         result.warnings.append(f"{result.hot_pixels} pixels of the sensor that stand still in all frames were mended.")
-
-
-class _StackTrials:
-    """Runs the graphs for stacks on empty frames of any side; see `ufafuse.runtime.memory.budget.Trials`."""
-
-    tiles_alike = True
-
-    def __init__(self, fuser: Fuser, kind: FrameKind) -> None:
-        self._fuser, self._kind = fuser, kind
-
-    def whole(self, side: int) -> None:
-        model = self._fuser.stack_model()
-        frame = np.zeros((side, side, self._kind.channels) if self._kind.channels else (side, side), self._kind.dtype)
-        gathered, told = model.between((side, side))
-        model.encode.infer({"frame": pack(frame, self._kind, layout_for(model.encode, self._kind))})
-        model.common.infer({name: np.zeros(shape, np.float32) for name, shape in gathered.items()})
-        given = {"frame": pack(frame, self._kind, layout_for(model.score, self._kind))}
-        model.score.infer({**given, **{name: np.zeros(shape, np.float32) for name, shape in told.items()}})
-        for session in (model.encode, model.common, model.score):
-            session.release()  # no window has this size
-
-    def tiled(self, side: int) -> None:
-        self.whole(side)
-
-    def reach(self) -> tuple[int, int]:
-        model = self._fuser.stack_model()
-        return max(model.score_halo, model.encode_halo), model.stride

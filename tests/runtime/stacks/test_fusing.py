@@ -261,12 +261,11 @@ def test_smoothing_takes_noise_away_and_leaves_heights_alone(fuser, make_stack):
 
 @pytest.mark.parametrize("smoothing", [0.5, 11, -1, float("nan"), float("inf")])
 def test_a_smoothing_that_is_none_is_refused(smoothing):
-    with pytest.raises(InputError, match="`smoothing=.*give 1"):
+    with pytest.raises(InputError, match=r"`smoothing=.*give 1"):
         StackOptions(smoothing=smoothing)
 
 
-def test_what_cannot_smooth_says_so(fuser, make_stack):
-    frames, _ = make_stack(3)
+def test_what_cannot_smooth_says_so(fuser):
     with pytest.raises(InputError, match="has no `smoothing`"):
         by_one_rule(fuser, 3, StackOptions(method="pyramid", smoothing=2))
     fuser.gathers = False
