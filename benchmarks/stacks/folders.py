@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
-from ufafuse.runtime.pictures.inputs import natural_key, pictures_in
+from ufafuse.runtime.pictures.inputs import pictures_in
+from ufafuse.runtime.pictures.naming import natural_key
 
 LAYOUT = "a folder for each stack, the frames in the order of their names, with truth.* and depth.tif where they are known"
 _NO_FRAMES = ("truth", "depth")
