@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.arrays import Floats, Brief
+from ufafuse.runtime.arrays import Brief, Floats
 from ufafuse.runtime.stacks.between import EnergyPeaks
 
 _SMOOTHING = 2.0  # pixels: a score is noisier than the surface is rough
