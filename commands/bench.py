@@ -14,6 +14,7 @@ from ufafuse.commands.quantities import listed
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import BackendError, InputError, OutputError
+from ufafuse.runtime.texts import few_of_a_kind
 
 if TYPE_CHECKING:
     from ufafuse.benchmarks.evaluate import Evaluation
@@ -303,5 +304,5 @@ def _print_bench(result: "dict[str, Any]") -> None:
     for entry in result["skipped"]:
         where = f"{Path(entry['artefact']).name} on {entry['backend']} {entry['precision'] or ''}".strip()
         console.err.print(f"not measured: {where}: {entry['reason']}", markup=False)
-    for text in result["warnings"]:
+    for text in few_of_a_kind(result["warnings"]):
         console.err.print(f"warning: {text}", markup=False)

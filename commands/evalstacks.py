@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.texts import few_of_a_kind
 
 if TYPE_CHECKING:
     from ufafuse.benchmarks.evaluate import Evaluation
@@ -96,9 +97,8 @@ def _evaluated(
 
 def _tell(evaluation: "Evaluation", told: list[dict[str, Any]], result: dict[str, Any], *, as_json: bool) -> None:
     """What stands below the table."""
-    for entry in told:
-        for warning in entry.get("warnings", []):
-            console.warn(f"{entry['name']}: {warning}")
+    for warning in few_of_a_kind(f"{entry['name']}: {warning}" for entry in told for warning in entry.get("warnings", [])):
+        console.warn(warning)
     for row in evaluation.rows:
         if row.note:
             console.warn(f"{row.name}, {row.method}: {row.note}.")
