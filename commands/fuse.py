@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ufafuse.commands.limits import MOST, MOST_THREADS
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
@@ -47,7 +48,8 @@ PrecisionOption = Annotated[
     Precision | None, typer.Option(help="Arithmetic [default: as --prefer has it].", rich_help_panel=_ENGINE)
 ]
 Threads = Annotated[
-    int | None, typer.Option(min=1, help="CPU threads [default: the backend chooses].", rich_help_panel=_ENGINE)
+    int | None,
+    typer.Option(min=1, max=MOST_THREADS, help="CPU threads [default: the backend chooses].", rich_help_panel=_ENGINE),
 ]
 Pin = Annotated[bool, typer.Option("--pin", help="Bind each thread to a core.", rich_help_panel=_ENGINE)]
 ProviderOption = Annotated[Provider, typer.Option(help="With --backend onnxruntime: what it runs on.", rich_help_panel=_ENGINE)]
@@ -140,6 +142,7 @@ class FuseRequest:
         int | None,
         typer.Option(
             min=2,
+            max=MOST,
             metavar="N",
             help="With --stacks: cut the images in DIR itself into stacks of N; see --watch.",
             rich_help_panel=_MANY,
@@ -157,7 +160,7 @@ class FuseRequest:
         str, typer.Option(metavar="TIME", help="With --watch: how long a folder has to stay as it is.", rich_help_panel=_MANY)
     ] = "5s"
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="With --watch: end after N stacks.", rich_help_panel=_MANY)
+        int | None, typer.Option(min=1, max=MOST, metavar="N", help="With --watch: end after N stacks.", rich_help_panel=_MANY)
     ] = None
     model: Model = None
     backend: BackendOption = "auto"
@@ -182,7 +185,8 @@ class FuseRequest:
         typer.Option(help="Of a stack: the network, or the classical choice of the strongest detail in every octave."),
     ] = "network"
     reference: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="With --align: the frame, from 1, whose geometry a stack takes.")
+        int | None,
+        typer.Option(metavar="N", min=1, max=MOST, help="With --align: the frame, from 1, whose geometry a stack takes."),
     ] = None
     keep_unregistered: Annotated[
         bool, typer.Option("--keep-unregistered", help="Frames of a stack that cannot be registered take part all the same.")
