@@ -60,6 +60,11 @@ def _refuse_no_file(path: Path, mode: int, give: str = "an image file") -> None:
         raise NoFile(f"{path} is {kind_of(mode)}: give {give}.")
 
 
+def real_path(path: Path) -> Path:
+    """``Path.resolve``, which before Python 3.13 fails for links that go round in a circle: those end where they began."""
+    return Path(os.path.realpath(path))
+
+
 def kind_of(mode: int) -> str:
     """What a path is that is no regular file, for the errors."""
     kinds = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}

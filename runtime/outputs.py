@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.frames import FrameKind, white_level
 from ufafuse.runtime.pictures.write import WriteOptions, check_output, write_image
 from ufafuse.runtime.stacks.options import Stacked
@@ -57,7 +58,7 @@ class Outputs:
     height: HeightOptions = field(default_factory=HeightOptions)
 
     def __post_init__(self) -> None:
-        paths = [path.resolve() for path in self.all()]
+        paths = [real_path(path) for path in self.all()]
         if len(set(paths)) < len(paths):
             raise InputError(f"two results would be written to {self.fused}: give each a name of its own.")
         if self.depth is not None:
