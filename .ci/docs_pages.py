@@ -1,8 +1,8 @@
 """mkdocs hook: the pages of the site that are made from what lies elsewhere in the repository.
 
 The command line's reference comes from the commands themselves, each folder's page is its README, changes and contributing are
-the files at the top. Links between these files become links between pages; links to other files of the repository become their
-paths, since the site does not hold them.
+the files at the top. Links lead to files of the repository, so that they work where it is read as it is; here those between
+pages become links between pages, and those to other files their paths, since the site does not hold them.
 """
 
 import os
@@ -43,6 +43,12 @@ def on_files(files: Files, *, config: Any) -> Files:  # noqa: ANN401 - mkdocs' o
     return files
 
 
+def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:  # noqa: ANN401 - mkdocs' own types are not exported
+    """The links of the pages that lie in docs/ themselves; the others have theirs already."""
+    source = ROOT / "docs" / page.file.src_uri
+    return linked(markdown, source, page.file.src_uri) if source.is_file() else markdown
+
+
 def linked(text: str, source: Path, page: str) -> str:
     """The text of ``source`` with its links as they are from ``page``."""
 
@@ -65,8 +71,8 @@ def linked(text: str, source: Path, page: str) -> str:
 
 
 def command_line() -> str:
-    """Every command's help, as the terminal shows it at 100 columns."""
-    os.environ["COLUMNS"] = "100"
+    """Every command's help, as a terminal of 76 columns shows it: what the page has room for."""
+    os.environ["COLUMNS"] = "76"
     parts = [
         "# Command line",
         "What each command says with `--help`, made from the commands themselves. `--json` prints "

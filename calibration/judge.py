@@ -64,7 +64,7 @@ class GraphJudge:
         """Worst PSNR in dB of a file on one engine."""
         with open_session(path, backend=engine, options=SessionOptions(threads=self._threads)) as session:
             return min(
-                _psnr(_levels(session.infer(inputs)["fused"]), expected)
+                agreement(_levels(session.infer(inputs)["fused"]), expected)
                 for inputs, expected in zip(self._inputs, self._expected, strict=True)
             )
 
@@ -73,5 +73,6 @@ def _levels(fused: NDArray[Any]) -> NDArray[np.float32]:
     return fused.astype(np.float32) if fused.dtype == np.uint8 else fused * np.float32(255)
 
 
-def _psnr(result: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+def agreement(result: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """PSNR in dB of results in 8-bit levels; 0 where one is no number."""
     return psnr(float(np.square(result - expected, dtype=np.float64).mean())) if np.isfinite(result).all() else 0.0

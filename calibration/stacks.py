@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ufafuse.calibration.crops import drawn_frames
 from ufafuse.calibration.equalise import Factors, equalised
+from ufafuse.calibration.judge import agreement
 from ufafuse.calibration.quantizers import Range
 from ufafuse.calibration.ranges import Inputs, RangeMethod, layer_ranges
 from ufafuse.export.onnx_export import Companions
@@ -24,7 +25,6 @@ from ufafuse.export.onnx_file import load_graph
 from ufafuse.export.stack_check import channels_first, gathered_inputs, scoring_inputs, weighed
 from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.artefact import Manifest, read_manifest
-from ufafuse.runtime.checks.tolerances import psnr
 from ufafuse.runtime.errors import ModelError
 from ufafuse.runtime.frames import check_pair, pack, to_planes
 from ufafuse.runtime.manifest_entries import STACK_ROLES
@@ -110,7 +110,7 @@ class Stacks:
                 self._expected = [self._fused(sessions, frames) for frames in self.judged]
         with self._opened(paths, engine) as sessions:
             results = [self._fused(sessions, frames) for frames in self.judged]
-        return min(_psnr(result, expected) for result, expected in zip(results, self._expected, strict=True))
+        return min(agreement(result, expected) for result, expected in zip(results, self._expected, strict=True))
 
     @contextlib.contextmanager
     def _opened(self, paths: dict[str, Path], engine: str) -> Iterator[tuple[Session, ...]]:
@@ -144,7 +144,3 @@ class Stacks:
 
 def _planes(frames: Bytes) -> torch.Tensor:
     return torch.from_numpy(np.concatenate([to_planes(frame, check_pair(frame, frame)) for frame in frames]))
-
-
-def _psnr(result: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    return psnr(float(np.square(result - expected, dtype=np.float64).mean())) if np.isfinite(result).all() else 0.0

@@ -1,5 +1,6 @@
 """`ufa eval` and `ufa bench`."""
 
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -8,11 +9,13 @@ import typer
 
 from ufafuse.commands.evalpairs import Shown, evaluate_pairs
 from ufafuse.commands.evalstacks import checked_align, evaluate_stacks, refuse_with_stacks
-from ufafuse.commands.fuse import Provider
 from ufafuse.commands.limits import MOST, MOST_THREADS
+from ufafuse.commands.options import Provider
 from ufafuse.commands.quantities import listed
+from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import BackendError, InputError, OutputError
+from ufafuse.runtime.texts import few_of_a_kind
 
 if TYPE_CHECKING:
     from ufafuse.benchmarks.evaluate import Evaluation
@@ -35,94 +38,106 @@ Threads = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add this folder's commands to ``app``."""
-    app.command("eval")(evaluate)
-    app.command("bench")(bench)
+    app.command("eval")(as_command(evaluate, EvalRequest))
+    app.command("bench")(as_command(bench, BenchRequest))
 
 
-def evaluate(
-    *,
+@dataclass(frozen=True, kw_only=True)
+class EvalRequest:
+    """Score fused pictures of pairs or stacks (with PSNR and SSIM where the truth is known).
+
+    Pairs by the paper's seven metrics, stacks by the share of their frames' detail that is kept. The pictures come from
+    folders, networks or classical methods; with none of them named, from the bundled network.
+    """
+
     pairs: Annotated[
         Path | None, typer.Option(help="A folder of pairs: NAME_A.* + NAME_B.* [+ NAME_GT.*], or near/ + far/ [+ gt/].")
-    ] = None,
+    ] = None
     stacks: Annotated[
         Path | None, typer.Option(help="A folder of stacks: one folder of frames each [+ truth.*] [+ depth.tif].")
-    ] = None,
-    fused: Annotated[list[Path] | None, typer.Option(help="A folder of fused pictures, or of such. Repeatable.")] = None,
-    model: Annotated[list[str] | None, typer.Option(help="A network: a bundled name or a file. Repeatable.")] = None,
+    ] = None
+    fused: Annotated[list[Path] | None, typer.Option(help="A folder of fused pictures, or of such. Repeatable.")] = None
+    model: Annotated[list[str] | None, typer.Option(help="A network: a bundled name or a file. Repeatable.")] = None
     weights: Annotated[
         Path | None,
         typer.Option(help="Of --model rival-...: its authors' weights (.pth, .npz, .mat), or a training's (.safetensors)."),
-    ] = None,
+    ] = None
     methods: Annotated[
         str,
         typer.Option(help="Methods (classical, or rival-...), bundled networks, pyramid (of stacks), by comma; or all."),
-    ] = "",
+    ] = ""
     align: Annotated[
         str | None,
         typer.Option(
             help="How a stack's frames are registered: off, translation, euclidean, affine, homography [default: affine; off "
             "where there is a truth]."
         ),
-    ] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write a page, CSV, JSON and the pictures here.")] = None,
-    table: Annotated[str | None, typer.Option(help="Set the paper's table beside it: V, VI or VII.")] = None,
-    only: Annotated[str | None, typer.Option(help="Only pairs or stacks whose name matches, such as 'lytro_0*'.")] = None,
+    ] = None
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write a page, CSV, JSON and the pictures here.")] = None
+    table: Annotated[str | None, typer.Option(help="Set the paper's table beside it: V, VI or VII.")] = None
+    only: Annotated[str | None, typer.Option(help="Only pairs or stacks whose name matches, such as 'lytro_0*'.")] = None
     show: Annotated[
         str | None,
         typer.Option(help="With -o: show only pairs whose name matches, patterns by comma [default: all]."),
-    ] = None,
+    ] = None
     join: Annotated[
         list[Path] | None, typer.Option(help="eval.json of an earlier run on the same pairs: its rows join. Repeatable.")
-    ] = None,
+    ] = None
     lpips: Annotated[
         str | None, typer.Option(help="Where the truth is known also LPIPS: alex, vgg or squeeze (extra lpips).")
-    ] = None,
-    backend: Backend = "auto",
-    precision: Precision = None,
-    threads: Threads = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, max=MOST_THREADS, help="Processes, for pairs [default: one a core].")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Score fused pictures of pairs or stacks (with PSNR and SSIM where the truth is known).
+    ] = None
+    backend: Backend = "auto"
+    precision: Precision = None
+    threads: Threads = None
+    jobs: Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="Processes, for pairs [default: one a core].")] = (
+        None
+    )
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False
+    as_json: Json = False
 
-    Pairs by the paper's seven metrics, stacks by the share of their frames' detail that is kept. The pictures come from
-    folders, networks or classical methods; with none of them named, from the bundled network.
-    """
-    with console.run(as_json):
+
+def evaluate(asked: EvalRequest) -> None:
+    """Run `ufa eval`."""
+    with console.run(asked.as_json):
         require_extra("ufa eval")
-        if pairs is None and stacks is None:
+        if asked.pairs is None and asked.stacks is None:
             raise InputError("--pairs is missing: see `ufa eval --help`. For focus stacks: --stacks DIR.")
-        if pairs is not None and stacks is not None:
+        if asked.pairs is not None and asked.stacks is not None:
             raise InputError("both --pairs and --stacks were given: give one of them.")
-        named = {"fused": fused or [], "models": model or [], "method_names": list(listed([methods]))}
-        limits = {"backend": backend, "precision": precision, "threads": threads}
-        _checked_folder(out, force=force)
-        if stacks is not None:
-            refuse_with_stacks(table=table, jobs=jobs, weights=weights, show=show, lpips=lpips, join=join or None)
-            evaluation = _evaluated_stacks(stacks, named | limits, align=align, out=out, only=only, as_json=as_json)
+        named = {"fused": asked.fused or [], "models": asked.model or [], "method_names": list(listed([asked.methods]))}
+        limits = {"backend": asked.backend, "precision": asked.precision, "threads": asked.threads}
+        _checked_folder(asked.out, force=asked.force)
+        if asked.stacks is not None:
+            refuse_with_stacks(
+                table=asked.table,
+                jobs=asked.jobs,
+                weights=asked.weights,
+                show=asked.show,
+                lpips=asked.lpips,
+                join=asked.join or None,
+            )
+            evaluation = _evaluated_stacks(asked.stacks, named | limits, asked)
         else:
-            assert pairs is not None
-            if align is not None:
+            assert asked.pairs is not None
+            if asked.align is not None:
                 raise InputError("--align is for stacks: register pairs with `ufa fuse --align` first.")
-            chosen = named | limits | {"weights": weights}
-            shown = Shown(out, only, show, join or [])
-            evaluation = evaluate_pairs(pairs, chosen, table=table, shown=shown, jobs=jobs, lpips=lpips, as_json=as_json)
+            chosen = named | limits | {"weights": asked.weights}
+            shown = Shown(asked.out, asked.only, asked.show, asked.join or [])
+            evaluation = evaluate_pairs(
+                asked.pairs, chosen, table=asked.table, shown=shown, jobs=asked.jobs, lpips=asked.lpips, as_json=asked.as_json
+            )
     if evaluation.failed:
         raise typer.Exit(1)
 
 
-def _evaluated_stacks(
-    stacks: Path, chosen: dict[str, Any], *, align: str | None, out: Path | None, only: str | None, as_json: bool
-) -> "Evaluation":
+def _evaluated_stacks(stacks: Path, chosen: dict[str, Any], asked: EvalRequest) -> "Evaluation":
     from ufafuse.benchmarks.stacks.contestants import stack_contestants
     from ufafuse.benchmarks.stacks.folders import find_stacks
 
-    motion = checked_align(align)
-    find_stacks(stacks, only)  # before models are loaded
-    return evaluate_stacks(stacks, stack_contestants(**chosen), align=motion, out=out, only=only, as_json=as_json)
+    motion = checked_align(asked.align)
+    find_stacks(stacks, asked.only)  # before models are loaded
+    compared = stack_contestants(**chosen)
+    return evaluate_stacks(stacks, compared, align=motion, out=asked.out, only=asked.only, as_json=asked.as_json)
 
 
 def require_extra(command: str) -> None:
@@ -141,112 +156,121 @@ def _checked_folder(out: Path | None, *, force: bool) -> None:
         raise OutputError(f"{out} is not empty: choose another folder, or add --force to write into it.")
 
 
-def bench(
+@dataclass(frozen=True, kw_only=True)
+class BenchRequest:
+    """Time one fusion: against the paper's 0.26 s, this machine's own limit, and other ways to run the network."""
+
     artefacts: Annotated[
-        list[Path] | None, typer.Argument(help="Model files of any format [default: the bundled ones].")
-    ] = None,
-    *,
-    size: Annotated[list[str] | None, typer.Option(help=f"HxW, {_LISTED} [default: three common sizes].")] = None,
-    backend: Annotated[list[str] | None, typer.Option(help=f"Engines, {_LISTED} [default: every one installed].")] = None,
+        list[Path] | None, typer.Argument(help="Model files, or bundled names [default: all bundled ones].")
+    ] = None
+    size: Annotated[list[str] | None, typer.Option(help=f"HxW, {_LISTED} [default: three common sizes].")] = None
+    backend: Annotated[list[str] | None, typer.Option(help=f"Engines, {_LISTED} [default: every one installed].")] = None
     precision: Annotated[
         list[str] | None, typer.Option(help=f"Arithmetic, {_LISTED} [default: each file's own, and bf16 beside fp32].")
-    ] = None,
-    threads: Threads = None,
-    provider: Annotated[Provider, typer.Option(help="What ONNX Runtime's sessions run on.")] = "cpu",
+    ] = None
+    threads: Threads = None
+    provider: Annotated[Provider, typer.Option(help="What ONNX Runtime's sessions run on.")] = "cpu"
     device: Annotated[
         Device | None,
         typer.Option(
             help="Where PyTorch and ONNX Runtime also run as well as they can: half precision, channels last, compiled with "
             "CUDA graphs, bound [default: cuda where PyTorch sees a GPU, else nowhere]."
         ),
-    ] = None,
-    batch: Annotated[list[str] | None, typer.Option(metavar="N", help=f"Pairs in a run, {_LISTED} [default: 1].")] = None,
+    ] = None
+    batch: Annotated[list[str] | None, typer.Option(metavar="N", help=f"Pairs in a run, {_LISTED} [default: 1].")] = None
     profile: Annotated[
         bool, typer.Option("--profile", help="Also where the time goes: layer by layer, grouped by kind, beside the limit.")
-    ] = False,
+    ] = False
     streams: Annotated[
         list[str] | None,
         typer.Option(metavar="N", help=f"Also pairs a second with N in flight, and the latency beside it; {_LISTED}."),
-    ] = None,
+    ] = None
     peers: Annotated[
         bool | None,
         typer.Option(
             "--peers/--no-peers", help="Also time PyTorch and the engines' default settings [default: unless --profile]."
         ),
-    ] = None,
+    ] = None
     methods: Annotated[
         str | None,
         typer.Option(
             help="Classical methods, at the first size, by comma; or all, none [default: lap,gff,dsift; none with --profile]."
         ),
-    ] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Time for each at each size; three runs at least.")] = 10.0,
-    runs: Annotated[int, typer.Option(min=3, max=MOST, help="At most so many runs of each.")] = 50,
+    ] = None
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time for each at each size; three runs at least.")] = 10.0
+    runs: Annotated[int, typer.Option(min=3, max=MOST, help="At most so many runs of each.")] = 50
     cold: Annotated[
         bool | None,
         typer.Option("--cold/--no-cold", help="Also start each in a process of its own [default: unless --profile]."),
-    ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write Markdown, plots and JSON into this folder.")] = None,
+    ] = None
+    report: Annotated[Path | None, typer.Option(help="Write Markdown, plots and JSON into this folder.")] = None
     quality: Annotated[
         list[Path] | None, typer.Option(help="eval.json of `ufa eval`, for time against quality. Repeatable.")
-    ] = None,
+    ] = None
     again: Annotated[
         Path | None, typer.Option("--from", help="Measure nothing: take the times of this bench.json of an earlier report.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Time one fusion: against the paper's 0.26 s, this machine's own limit, and other ways to run the network."""
-    with console.run(as_json):
+    ] = None
+    as_json: Json = False
+
+
+def bench(asked: BenchRequest) -> None:
+    """Run `ufa bench`."""
+    with console.run(asked.as_json):
         require_extra("ufa bench")
-        from ufafuse.benchmarks.methods import methods as known
-        from ufafuse.benchmarks.speed.plan import DEFAULT_SIZES, Plan
         from ufafuse.benchmarks.speed.report import read_result, write_report
         from ufafuse.benchmarks.speed.tradeoff import read_qualities, tradeoff_rows
-        from ufafuse.commands.quantities import count_from
-        from ufafuse.runtime.parameters import size_from
 
-        _check_bench(
-            report, measured_before=again is not None, chosen=bool(artefacts or size or backend or precision or profile)
-        )
-        methods = methods or ("none" if profile else _METHODS)
-        named = [name for name in listed([methods]) if name != "none"]
-        plan = Plan(
-            artefacts=artefacts or _bundled_files(),
-            sizes=[size_from(text) for text in listed(size)] or list(DEFAULT_SIZES),
-            backends=listed(backend) or ("auto",),
-            precisions=listed(precision),
-            threads=threads,
-            peers=not profile if peers is None else peers,
-            methods=tuple(known()) if named == ["all"] else tuple(named),
-            seconds=seconds,
-            most_runs=runs,
-            cold=not profile if cold is None else cold,
-            profile=profile,
-            provider=provider,
-            streams=tuple(count_from("--streams", text) for text in listed(streams)),
-            device=device,
-            batches=tuple(count_from("--batch", text) for text in listed(batch)) or (1,),
-        )
-        scores = read_qualities(quality or [])
-        result = _benched(plan) if again is None else read_result(again)
+        _check_bench(asked)
+        plan = _bench_plan(asked)
+        scores = read_qualities(asked.quality or [])
+        result = _benched(plan) if asked.again is None else read_result(asked.again)
         if scores:
             result["tradeoff"] = tradeoff_rows(result, scores)
-        if report is not None:
-            result["files"] = [str(path) for path in write_report(report, result)]
-        console.emit(result, as_json=as_json)
-        if not as_json:
+        if asked.report is not None:
+            result["files"] = [str(path) for path in write_report(asked.report, result)]
+        console.emit(result, as_json=asked.as_json)
+        if not asked.as_json:
             _print_bench(result)
         for path in result.get("files", []):
-            console.wrote(path, as_json=as_json)
-        console.hint("ufa eval --pairs DIR -o OUT", as_json=as_json)
+            console.wrote(path, as_json=asked.as_json)
+        console.hint("ufa eval --pairs DIR -o OUT", as_json=asked.as_json)
 
 
-def _check_bench(report: Path | None, *, measured_before: bool, chosen: bool) -> None:
+def _bench_plan(asked: BenchRequest) -> "Plan":
+    """What is timed, and how. Raises: InputError."""
+    from ufafuse.benchmarks.methods import methods as known
+    from ufafuse.benchmarks.speed.plan import DEFAULT_SIZES, Plan
+    from ufafuse.commands.quantities import count_from
+    from ufafuse.runtime.models import file_named
+    from ufafuse.runtime.parameters import size_from
+
+    methods = asked.methods or ("none" if asked.profile else _METHODS)
+    named = [name for name in listed([methods]) if name != "none"]
+    return Plan(
+        artefacts=[file_named(path) for path in asked.artefacts or ()] or _bundled_files(),
+        sizes=[size_from(text) for text in listed(asked.size)] or list(DEFAULT_SIZES),
+        backends=listed(asked.backend) or ("auto",),
+        precisions=listed(asked.precision),
+        threads=asked.threads,
+        peers=not asked.profile if asked.peers is None else asked.peers,
+        methods=tuple(known()) if named == ["all"] else tuple(named),
+        seconds=asked.seconds,
+        most_runs=asked.runs,
+        cold=not asked.profile if asked.cold is None else asked.cold,
+        profile=asked.profile,
+        provider=asked.provider,
+        streams=tuple(count_from("--streams", text) for text in listed(asked.streams)),
+        device=asked.device,
+        batches=tuple(count_from("--batch", text) for text in listed(asked.batch)) or (1,),
+    )
+
+
+def _check_bench(asked: BenchRequest) -> None:
     """Before minutes of measuring. Raises: InputError, OutputError."""
-    if measured_before and chosen:
+    if asked.again is not None and (asked.artefacts or asked.size or asked.backend or asked.precision or asked.profile):
         raise InputError("--from measures nothing: omit the files, --size, --backend, --precision and --profile.")
-    if report is not None and report.exists() and not report.is_dir():
-        raise OutputError(f"{report} is a file: give --report a folder.")
+    if asked.report is not None and asked.report.exists() and not asked.report.is_dir():
+        raise OutputError(f"{asked.report} is a file: give --report a folder.")
 
 
 def _bundled_files() -> list[Path]:
@@ -285,5 +309,5 @@ def _print_bench(result: "dict[str, Any]") -> None:
     for entry in result["skipped"]:
         where = f"{Path(entry['artefact']).name} on {entry['backend']} {entry['precision'] or ''}".strip()
         console.err.print(f"not measured: {where}: {entry['reason']}", markup=False)
-    for text in result["warnings"]:
+    for text in few_of_a_kind(result["warnings"]):
         console.err.print(f"warning: {text}", markup=False)

@@ -1,11 +1,13 @@
 """`ufa calibrate`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ufafuse.commands.limits import MOST_CROPS, MOST_SEED, MOST_SIDE, MOST_THREADS
+from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 
 if TYPE_CHECKING:
@@ -17,71 +19,76 @@ Calibrator = Literal["minmax", "entropy", "percentile"]  # how ranges are drawn 
 
 def register(app: typer.Typer) -> None:
     """Add this folder's commands to ``app``."""
-    app.command("calibrate")(calibrate)
+    app.command("calibrate")(as_command(calibrate, CalibrateRequest))
 
 
-def calibrate(
-    onnx: Annotated[Path, typer.Argument(help="An fp32 or fp16 file of `ufa export`; companions beside it go along.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The .onnx file.")],
-    *,
-    pairs: Annotated[Path | None, typer.Option(help="A folder of real pairs; a quarter is kept to judge on.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Instead: photographs to draw pairs from.")] = None,
-    masks: Annotated[Path | None, typer.Option(help="Their labels.")] = None,
-    method: Annotated[Calibrator, typer.Option(help="How ranges are drawn.")] = "minmax",
-    percentile: Annotated[float, typer.Option(help="With --method percentile: the share that lies within.")] = 99.99,
-    ranges: Annotated[Path | None, typer.Option(help="Ranges of an earlier run, X.ranges.json, instead of measuring.")] = None,
-    min_psnr: Annotated[float, typer.Option(help="Worst PSNR (dB) against the source, on pairs kept back.")] = 45.0,
-    keep: Annotated[list[str] | None, typer.Option(help="A layer to leave as it is; repeatable.")] = None,
+@dataclass(frozen=True, kw_only=True)
+class CalibrateRequest:
+    """Quantise to INT8 with real pairs: as many layers as keep the quality asked for."""
+
+    onnx: Annotated[Path, typer.Argument(help="An fp32 or fp16 .onnx, or a bundled name; companions beside it go along.")]
+    out: Annotated[Path, typer.Option("-o", "--out", help="The .onnx file.")]
+    pairs: Annotated[Path | None, typer.Option(help="A folder of real pairs; a quarter is kept to judge on.")] = None
+    images: Annotated[Path | None, typer.Option(help="Instead: photographs to draw pairs from.")] = None
+    masks: Annotated[Path | None, typer.Option(help="Their labels.")] = None
+    method: Annotated[Calibrator, typer.Option(help="How ranges are drawn.")] = "minmax"
+    percentile: Annotated[float, typer.Option(help="With --method percentile: the share that lies within.")] = 99.99
+    ranges: Annotated[Path | None, typer.Option(help="Ranges of an earlier run, X.ranges.json, instead of measuring.")] = None
+    min_psnr: Annotated[float, typer.Option(help="Worst PSNR (dB) against the source, on pairs kept back.")] = 45.0
+    keep: Annotated[list[str] | None, typer.Option(help="A layer to leave as it is; repeatable.")] = None
     weight_bits: Annotated[
         int, typer.Option(min=7, max=8, help="7: safe on CPUs without VNNI; 8: for GPUs and CPUs with it.")
-    ] = 7,
-    outputs: Annotated[bool, typer.Option(help="Quantise results too: for ONNX Runtime; slower elsewhere.")] = False,
-    only_faster: Annotated[bool, typer.Option("--only-faster", help="Keep float where int8 is measured to be slower.")] = False,
-    equalise: Annotated[bool, typer.Option(help="Bring channels to like sizes first; the float values stay the same.")] = True,
-    crops: Annotated[int, typer.Option(min=1, max=MOST_CROPS, help="Windows to calibrate on.")] = 32,
-    judge: Annotated[int, typer.Option(min=1, max=MOST_CROPS, help="Windows to judge on.")] = 6,
+    ] = 7
+    outputs: Annotated[bool, typer.Option(help="Quantise results too: for ONNX Runtime; slower elsewhere.")] = False
+    only_faster: Annotated[bool, typer.Option("--only-faster", help="Keep float where int8 is measured to be slower.")] = False
+    equalise: Annotated[bool, typer.Option(help="Bring channels to like sizes first; the float values stay the same.")] = True
+    crops: Annotated[int, typer.Option(min=1, max=MOST_CROPS, help="Windows to calibrate on.")] = 32
+    judge: Annotated[int, typer.Option(min=1, max=MOST_CROPS, help="Windows to judge on.")] = 6
     hard: Annotated[
         int,
         typer.Option(
             metavar="N", min=0, max=MOST_CROPS, help="Drawn windows with wide defocus, added to both: few real pairs have it."
         ),
-    ] = 24,
-    crop: Annotated[int, typer.Option(min=1, max=MOST_SIDE, help="Side of a window in pixels.")] = 128,
-    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Draws the windows.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="CPU threads.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
-) -> None:
-    """Quantise to INT8 with real pairs: as many layers as keep the quality asked for."""
-    with console.run(as_json):
+    ] = 24
+    crop: Annotated[int, typer.Option(min=1, max=MOST_SIDE, help="Side of a window in pixels.")] = 128
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Draws the windows.")] = 0
+    threads: Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="CPU threads.")] = None
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False
+
+
+def calibrate(asked: CalibrateRequest) -> None:
+    """Run `ufa calibrate`."""
+    with console.run(asked.as_json):
         from ufafuse.calibration.calibrate import CalibrationOptions
         from ufafuse.calibration.crops import CropOptions
         from ufafuse.calibration.quantizers import QuantizerOptions
         from ufafuse.calibration.ranges import RangeMethod
+        from ufafuse.runtime.models import file_named
 
         options = CalibrationOptions(
-            pairs=pairs,
-            images=images,
-            masks=masks,
-            crops=CropOptions(crops, judge, hard, crop, seed),
-            method=RangeMethod(method, percentile),
-            ranges=ranges,
-            quantizers=QuantizerOptions(weight_bits, outputs),
-            equalise=equalise,
-            min_psnr=min_psnr,
-            keep=tuple(keep or ()),
-            only_faster=only_faster,
-            threads=threads,
+            pairs=asked.pairs,
+            images=asked.images,
+            masks=asked.masks,
+            crops=CropOptions(asked.crops, asked.judge, asked.hard, asked.crop, asked.seed),
+            method=RangeMethod(asked.method, asked.percentile),
+            ranges=asked.ranges,
+            quantizers=QuantizerOptions(asked.weight_bits, asked.outputs),
+            equalise=asked.equalise,
+            min_psnr=asked.min_psnr,
+            keep=tuple(asked.keep or ()),
+            only_faster=asked.only_faster,
+            threads=asked.threads,
         )
-        report = _calibrated(onnx, out, options, force=force)
-        console.emit(report, as_json=as_json)
-        if not as_json:
+        report = _calibrated(file_named(asked.onnx), asked.out, options, force=asked.force)
+        console.emit(report, as_json=asked.as_json)
+        if not asked.as_json:
             _print_table(report)
         for name in report["files"]:
-            console.wrote(out.with_name(name), as_json=as_json)
+            console.wrote(asked.out.with_name(name), as_json=asked.as_json)
         for key in ("report", "ranges", "plot"):
-            console.wrote(Path(report[key]), as_json=as_json)
-        console.hint(f"ufa build {out} -o {out.with_suffix('.engine')} --static 520x520", as_json=as_json)
+            console.wrote(Path(report[key]), as_json=asked.as_json)
+        console.hint(f"ufa build {asked.out} -o {asked.out.with_suffix('.engine')} --static 520x520", as_json=asked.as_json)
 
 
 def _calibrated(onnx: Path, out: Path, options: "CalibrationOptions", *, force: bool) -> dict[str, Any]:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.filebytes import real_path
+from ufafuse.runtime.texts import few_of_a_kind
 
 if TYPE_CHECKING:
     from ufafuse.benchmarks.evaluate import Evaluation
     from ufafuse.benchmarks.stacks.contestants import StackContestant
     from ufafuse.benchmarks.stacks.evaluate import OnStack
-    from ufafuse.benchmarks.stacks.folders import StackPaths
+    from ufafuse.benchmarks.stacks.folders import StackToScore
     from ufafuse.benchmarks.stacks.registered import Registered
 
 
@@ -73,7 +74,7 @@ def _telling(told: list[dict[str, Any]], out: Path | None) -> "tuple[OnStack, An
 
     pages = None if out is None else StackPages(out)
 
-    def on_stack(stack: "StackPaths", frames: "Registered", made: dict[str, Any]) -> None:
+    def on_stack(stack: "StackToScore", frames: "Registered", made: dict[str, Any]) -> None:
         entry: dict[str, Any] = {"name": stack.name, "frames": len(frames.sources), "size": list(frames.size)}
         entry |= {"align": frames.align, "reference": frames.sources[frames.pyramid.reference].name}
         told.append(entry | ({"warnings": frames.notes} if frames.notes else {}))
@@ -84,7 +85,7 @@ def _telling(told: list[dict[str, Any]], out: Path | None) -> "tuple[OnStack, An
 
 
 def _evaluated(
-    stacks: "list[StackPaths]", compared: "list[StackContestant]", align: str | None, out: Path | None, on_stack: "OnStack"
+    stacks: "list[StackToScore]", compared: "list[StackContestant]", align: str | None, out: Path | None, on_stack: "OnStack"
 ) -> "Evaluation":
     from ufafuse.benchmarks.stacks.evaluate import evaluate_stacks as evaluate
 
@@ -97,9 +98,8 @@ def _evaluated(
 
 def _tell(evaluation: "Evaluation", told: list[dict[str, Any]], result: dict[str, Any], *, as_json: bool) -> None:
     """What stands below the table."""
-    for entry in told:
-        for warning in entry.get("warnings", []):
-            console.warn(f"{entry['name']}: {warning}")
+    for warning in few_of_a_kind(f"{entry['name']}: {warning}" for entry in told for warning in entry.get("warnings", [])):
+        console.warn(warning)
     for row in evaluation.rows:
         if row.note:
             console.warn(f"{row.name}, {row.method}: {row.note}.")

@@ -1,14 +1,16 @@
 """`ufa export` and `ufa build`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ufafuse.commands.fitting import print_table
-from ufafuse.commands.fuse import Json
 from ufafuse.commands.limits import MOST
+from ufafuse.commands.options import Json
 from ufafuse.commands.quantities import listed
+from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
@@ -30,14 +32,16 @@ PairsDir = Annotated[Path | None, typer.Option(help="A folder of real pairs [def
 
 def register(app: typer.Typer) -> None:
     """Add this folder's commands to ``app``."""
-    app.command("export")(export)
-    app.command("build")(build)
+    app.command("export")(as_command(export, ExportRequest))
+    app.command("build")(as_command(build, BuildRequest))
 
 
-def export(
-    weights: Weights,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The .onnx file, or another format's; with --all a folder.")],
-    *,
+@dataclass(frozen=True, kw_only=True)
+class ExportRequest:
+    """Export weights to ONNX, verified against PyTorch; with --all to everything that can be made here."""
+
+    weights: Weights
+    out: Annotated[Path, typer.Option("-o", "--out", help="The .onnx file, or another format's; with --all a folder.")]
     formats: Annotated[
         list[str] | None,
         typer.Option(
@@ -45,60 +49,73 @@ def export(
             help="onnx, openvino, ncnn, mnn, litert, torchscript, executorch, coreml, rknn [default: by the suffix of "
             "--out]; with --all several, by comma, and engine [default: all].",
         ),
-    ] = None,
-    precision: Annotated[ExportPrecision, typer.Option(help="Types of the graph's tensors.")] = "fp32",
-    io: Annotated[Io, typer.Option(help="float: N x 3 x H x W, RGB, [0, 1]; uint8: N x H x W x 3, BGR.")] = "float",
-    opset: Annotated[str, typer.Option(help="Of the operators: 13 to 23, or latest. TensorRT 8.5 reads 17.")] = _OPSET,
-    static: Annotated[str | None, typer.Option(help="HxW: frames of this size only, as NPUs and phones want it.")] = None,
-    batch: Annotated[int | None, typer.Option(max=MOST, help="Pairs at once [default: free; 1 with --static].")] = None,
-    opencv: Annotated[bool, typer.Option("--opencv", help="A graph for OpenCV's dnn, and run there; with --static.")] = False,
-    triton: Annotated[Path | None, typer.Option(help="Also lay it out in this model repository for Triton.")] = None,
-    tiles: Annotated[bool, typer.Option("--tiles", help="Also X.means.onnx and X.tile.onnx, for exact tiling.")] = False,
-    reference: Annotated[Path | None, typer.Option(help="Also pack PyTorch's results into this .npz, for the device.")] = None,
-    reference_size: Annotated[list[str] | None, typer.Option(help="HxW of a packed pair; repeatable.")] = None,
-    pairs: PairsDir = None,
+    ] = None
+    precision: Annotated[ExportPrecision, typer.Option(help="Types of the graph's tensors.")] = "fp32"
+    io: Annotated[Io, typer.Option(help="float: N x 3 x H x W, RGB, [0, 1]; uint8: N x H x W x 3, BGR.")] = "float"
+    opset: Annotated[str, typer.Option(help="Of the operators: 13 to 23, or latest. TensorRT 8.5 reads 17.")] = _OPSET
+    static: Annotated[str | None, typer.Option(help="HxW: frames of this size only, as NPUs and phones want it.")] = None
+    batch: Annotated[int | None, typer.Option(max=MOST, help="Pairs at once [default: free; 1 with --static].")] = None
+    opencv: Annotated[bool, typer.Option("--opencv", help="A graph for OpenCV's dnn, and run there; with --static.")] = False
+    triton: Annotated[Path | None, typer.Option(help="Also lay it out in this model repository for Triton.")] = None
+    tiles: Annotated[bool, typer.Option("--tiles", help="Also X.means.onnx and X.tile.onnx, for exact tiling.")] = False
+    reference: Annotated[Path | None, typer.Option(help="Also pack PyTorch's results into this .npz, for the device.")] = None
+    reference_size: Annotated[list[str] | None, typer.Option(help="HxW of a packed pair; repeatable.")] = None
+    pairs: PairsDir = None
     everything: Annotated[
         bool, typer.Option("--all", help="All that this machine can make, and a report; goes on after a cut.")
-    ] = False,
-    size: Annotated[str, typer.Option(help="With --all: HxW to check and time at, and the engines' size.")] = "256x256",
-    force: Force = False,
-    as_json: Json = False,
-) -> None:
-    """Export weights to ONNX, verified against PyTorch; with --all to everything that can be made here."""
-    with console.run(as_json):
+    ] = False
+    size: Annotated[str, typer.Option(help="With --all: HxW to check and time at, and the engines' size.")] = "256x256"
+    force: Force = False
+    as_json: Json = False
+
+
+def export(asked: ExportRequest) -> None:
+    """Run `ufa export`."""
+    with console.run(asked.as_json):
         from ufafuse.export.form import Form, opset_from
         from ufafuse.export.formats.exporting import format_from_weights
         from ufafuse.export.onnx_export import onnx_from_weights
         from ufafuse.export.verify import REFERENCE_SIZES, pack_reference
         from ufafuse.runtime.parameters import size_from
 
-        source = _weights_file(weights)
-        sizes = [size_from(text, "reference_size") for text in reference_size or []] or REFERENCE_SIZES
-        form = Form(opset_from(opset), None if static is None else size_from(static, "static"), batch, opencv=opencv)
-        names = listed(formats)
-        if everything:
-            _only_alone(form, triton)
-            report = _export_all(source, out, pairs, size_from(size), names, force=force)
+        source = _weights_file(asked.weights)
+        sizes = [size_from(text, "reference_size") for text in asked.reference_size or []] or REFERENCE_SIZES
+        form = Form(
+            opset_from(asked.opset),
+            None if asked.static is None else size_from(asked.static, "static"),
+            asked.batch,
+            opencv=asked.opencv,
+        )
+        names = listed(asked.formats)
+        if asked.everything:
+            _only_alone(form, asked.triton)
+            report = _export_all(source, asked.out, asked.pairs, size_from(asked.size), names, force=asked.force)
         else:
-            chosen = _format_of(out, names, tiles=tiles, triton=triton, opset=opset)
+            chosen = _format_of(asked.out, names, tiles=asked.tiles, triton=asked.triton, opset=asked.opset)
             with console.progress() as bar:
                 task = bar.add_task("loading", total=None)
 
                 def on_step(what: str, done: int, total: int) -> None:
                     bar.update(task, description=what, completed=done, total=total)
 
-                given: dict[str, Any] = {"precision": precision, "io": io, "form": form, "force": force, "on_step": on_step}
+                given: dict[str, Any] = {
+                    "precision": asked.precision,
+                    "io": asked.io,
+                    "form": form,
+                    "force": asked.force,
+                    "on_step": on_step,
+                }
                 if chosen is None:
-                    report = onnx_from_weights(source, out, tiles=tiles, **given)
+                    report = onnx_from_weights(source, asked.out, tiles=asked.tiles, **given)
                 else:
-                    report = format_from_weights(source, out, chosen, **given)
-            if reference is not None:
-                pack_reference(source, reference, pairs=pairs, sizes=sizes, force=force)
-                report["reference"] = str(reference)
-        if triton is not None:
-            report["triton"] = _laid_out([out.with_name(name) for name in report["files"]], triton)
-        console.emit(report, as_json=as_json)
-        _tell_export(report, out, source, as_json=as_json)
+                    report = format_from_weights(source, asked.out, chosen, **given)
+            if asked.reference is not None:
+                pack_reference(source, asked.reference, pairs=asked.pairs, sizes=sizes, force=asked.force)
+                report["reference"] = str(asked.reference)
+        if asked.triton is not None:
+            report["triton"] = _laid_out([asked.out.with_name(name) for name in report["files"]], asked.triton)
+        console.emit(report, as_json=asked.as_json)
+        _tell_export(report, asked.out, asked.weights, as_json=asked.as_json)
 
 
 def _weights_file(weights: str) -> Path:
@@ -162,7 +179,7 @@ def _export_all(
         )
 
 
-def _tell_export(report: dict[str, Any], out: Path, source: Path, *, as_json: bool) -> None:
+def _tell_export(report: dict[str, Any], out: Path, weights: str, *, as_json: bool) -> None:
     if report["precision"] == "all":
         if not as_json:
             _print_everything(report)
@@ -178,7 +195,7 @@ def _tell_export(report: dict[str, Any], out: Path, source: Path, *, as_json: bo
         console.wrote(Path(report["reference"]), as_json=as_json)
     for name in report.get("triton", ()):
         console.wrote(Path(name), as_json=as_json)
-    hint = report.get("next") or f"ufa verify {out} --against {source}"
+    hint = report.get("next") or f"ufa verify {out} --against {weights}"
     console.hint(hint, as_json=as_json)
 
 
@@ -226,65 +243,78 @@ def _measured(worst: dict[str, Any]) -> str:
     return f"{worst['psnr']:.1f} dB, {worst['max_abs']:.2g} levels ({worst['name']})"
 
 
-def build(
-    onnx: Annotated[Path, typer.Argument(help="A file of `ufa export` or `ufa calibrate`; its precision is the engine's.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The .engine file.")],
-    *,
-    minima: Annotated[
-        list[str] | None, typer.Option("--min", help="HxW; --min, --opt, --max make a profile; repeatable.")
-    ] = None,
-    optima: Annotated[list[str] | None, typer.Option("--opt", help="HxW the engine is fastest at.")] = None,
-    maxima: Annotated[list[str] | None, typer.Option("--max", help="HxW. A wide range makes a slower engine.")] = None,
+@dataclass(frozen=True, kw_only=True)
+class BuildRequest:
+    """Build a TensorRT or TensorRT-RTX engine from ONNX (the latter without a GPU)."""
+
+    onnx: Annotated[Path, typer.Argument(help="An .onnx file, or a bundled name; its precision is the engine's.")]
+    out: Annotated[Path, typer.Option("-o", "--out", help="The .engine file.")]
+    minima: Annotated[list[str] | None, typer.Option("--min", help="HxW; --min, --opt, --max make a profile; repeatable.")] = (
+        None
+    )
+    optima: Annotated[list[str] | None, typer.Option("--opt", help="HxW the engine is fastest at.")] = None
+    maxima: Annotated[list[str] | None, typer.Option("--max", help="HxW. A wide range makes a slower engine.")] = None
     statics: Annotated[
         list[str] | None, typer.Option("--static", help="HxW: a profile of one size, the fastest; repeatable.")
-    ] = None,
-    batch: Annotated[str | None, typer.Option(help="Pairs at once: N, or MIN,OPT,MAX [default: 1].")] = None,
-    flavor: Annotated[Flavor | None, typer.Option(help="TensorRT's kind [default: the installed one].")] = None,
-    targets: Annotated[str, typer.Option("--target", help="sm75,sm86,...: GPUs to build for, with tensorrt-rtx only.")] = "",
+    ] = None
+    batch: Annotated[str | None, typer.Option(help="Pairs at once: N, or MIN,OPT,MAX [default: 1].")] = None
+    flavor: Annotated[Flavor | None, typer.Option(help="TensorRT's kind [default: the installed one].")] = None
+    targets: Annotated[str, typer.Option("--target", help="sm75,sm86,...: GPUs to build for, with tensorrt-rtx only.")] = ""
     workspace_mib: Annotated[
         int | None, typer.Option("--workspace", max=MOST, help="MiB of scratch memory a layer may use.")
-    ] = None,
-    optimization_level: Annotated[
-        int | None, typer.Option("--level", max=MOST, help="0 (fast build) to 5 (fast engine).")
-    ] = None,
-    timing_cache: Annotated[Path | None, typer.Option(help="File that keeps tactic timings; classic only.")] = None,
+    ] = None
+    optimization_level: Annotated[int | None, typer.Option("--level", max=MOST, help="0 (fast build) to 5 (fast engine).")] = (
+        None
+    )
+    timing_cache: Annotated[Path | None, typer.Option(help="File that keeps tactic timings; with tensorrt only.")] = None
     version_compatible: Annotated[
-        bool, typer.Option("--version-compatible", help="Newer releases can load it; classic only.")
-    ] = False,
-    hardware: Annotated[Hardware, typer.Option(help="Other GPUs that can load it; classic only.")] = "none",
-    triton: Annotated[Path | None, typer.Option(help="Also lay it out in this model repository for Triton.")] = None,
-    force: Force = False,
-    as_json: Json = False,
-) -> None:
-    """Build a TensorRT or TensorRT-RTX engine from ONNX (the latter without a GPU)."""
-    with console.run(as_json):
+        bool, typer.Option("--version-compatible", help="Newer releases can load it; with tensorrt only.")
+    ] = False
+    hardware: Annotated[Hardware, typer.Option(help="Other GPUs that can load it; with tensorrt only.")] = "none"
+    triton: Annotated[Path | None, typer.Option(help="Also lay it out in this model repository for Triton.")] = None
+    force: Force = False
+    as_json: Json = False
+
+
+def build(asked: BuildRequest) -> None:
+    """Run `ufa build`."""
+    with console.run(asked.as_json):
         from ufafuse.export.build_options import BuildOptions
         from ufafuse.export.engine import engine_from_onnx
         from ufafuse.export.profiles import profiles_from_options, profiles_of
+        from ufafuse.runtime.models import file_named
 
-        own = profiles_of(onnx) if not (minima or optima or maxima or statics) and batch is None else ()
+        onnx = file_named(asked.onnx)
+        own = (
+            profiles_of(onnx)
+            if not (asked.minima or asked.optima or asked.maxima or asked.statics) and asked.batch is None
+            else ()
+        )
         options = BuildOptions(
-            own or profiles_from_options(minima or [], optima or [], maxima or [], statics or [], batch or "1"),
-            flavor=flavor,
-            targets=tuple(part.strip() for part in targets.split(",") if part.strip()),
-            workspace_mib=workspace_mib,
-            optimization_level=optimization_level,
-            timing_cache=timing_cache,
-            version_compatible=version_compatible,
-            hardware=hardware,
+            own
+            or profiles_from_options(
+                asked.minima or [], asked.optima or [], asked.maxima or [], asked.statics or [], asked.batch or "1"
+            ),
+            flavor=asked.flavor,
+            targets=tuple(part.strip() for part in asked.targets.split(",") if part.strip()),
+            workspace_mib=asked.workspace_mib,
+            optimization_level=asked.optimization_level,
+            timing_cache=asked.timing_cache,
+            version_compatible=asked.version_compatible,
+            hardware=asked.hardware,
         )
         with console.progress() as bar:
-            report = engine_from_onnx(onnx, out, options, force=force, on_phase=_phases(bar))
-        if triton is not None:
-            report["triton"] = _laid_out([onnx], triton, out)
-        console.emit(report, as_json=as_json)
-        if not as_json:
+            report = engine_from_onnx(onnx, asked.out, options, force=asked.force, on_phase=_phases(bar))
+        if asked.triton is not None:
+            report["triton"] = _laid_out([onnx], asked.triton, asked.out)
+        console.emit(report, as_json=asked.as_json)
+        if not asked.as_json:
             _print_build(report)
         for name in report.get("triton", ()):
-            console.wrote(Path(name), as_json=as_json)
-        console.wrote(out, as_json=as_json)
-        console.wrote(Path(report["report"]), as_json=as_json)
-        console.hint(f"ufa verify {out} --reference X.npz  (on the machine that will run it)", as_json=as_json)
+            console.wrote(Path(name), as_json=asked.as_json)
+        console.wrote(asked.out, as_json=asked.as_json)
+        console.wrote(Path(report["report"]), as_json=asked.as_json)
+        console.hint(f"ufa verify {asked.out} --reference X.npz  (on the machine that will run it)", as_json=asked.as_json)
 
 
 def _phases(bar: "Bar") -> Any:  # noqa: ANN401 - the callback of engine_from_onnx

@@ -3,11 +3,29 @@
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ufafuse.commands.limits import MOST, MOST_THREADS
+from ufafuse.commands.limits import MOST
+from ufafuse.commands.options import (
+    MANY,
+    AlignOption,
+    BackendOption,
+    CacheOption,
+    Compression,
+    Force,
+    Json,
+    MaxMemory,
+    Model,
+    Pin,
+    PrecisionOption,
+    PreferOption,
+    ProviderOption,
+    StackMethod,
+    Threads,
+    TileOption,
+)
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
@@ -20,69 +38,6 @@ if TYPE_CHECKING:
     from ufafuse.runtime.outputs import Outputs
     from ufafuse.runtime.pictures.source import FrameSource
     from ufafuse.runtime.stack import StackOptions
-
-
-Backend = Literal["auto", "tensorrt", "onnxruntime", "openvino", "ncnn", "mnn", "litert"]  # inference engines
-Precision = Literal["fp32", "bf16", "fp16", "int8"]  # arithmetic of the network
-Prefer = Literal["quality", "speed"]  # what the choice of an arithmetic is to serve
-Provider = Literal["cpu", "cuda", "tensorrt"]  # ONNX Runtime's execution providers
-Compression = Literal["none", "fast", "small", "lzw", "zstd"]  # how results are packed
-StackMethod = Literal["network", "pyramid"]  # how a stack is fused
-Align = Literal["off", "translation", "euclidean", "affine", "homography"]  # how the frames may have moved
-_ENGINE, _MANY = "Network and engine", "Many at once"
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Model = Annotated[
-    str | None,
-    typer.Option(help="A bundled network's name, or a .onnx or .engine file that you trust.", rich_help_panel=_ENGINE),
-]
-BackendOption = Annotated[Backend, typer.Option(help="Inference engine.", rich_help_panel=_ENGINE)]
-PreferOption = Annotated[
-    Prefer,
-    typer.Option(
-        help="quality: the machine's float arithmetic; speed: int8 where the network has it and it gains.",
-        rich_help_panel=_ENGINE,
-    ),
-]
-PrecisionOption = Annotated[
-    Precision | None, typer.Option(help="Arithmetic [default: as --prefer has it].", rich_help_panel=_ENGINE)
-]
-Threads = Annotated[
-    int | None,
-    typer.Option(min=1, max=MOST_THREADS, help="CPU threads [default: the backend chooses].", rich_help_panel=_ENGINE),
-]
-Pin = Annotated[bool, typer.Option("--pin", help="Bind each thread to a core.", rich_help_panel=_ENGINE)]
-ProviderOption = Annotated[Provider, typer.Option(help="With --backend onnxruntime: what it runs on.", rich_help_panel=_ENGINE)]
-CacheOption = Annotated[
-    bool,
-    typer.Option(
-        "--cache/--no-cache",
-        help="Keep what the engine compiles, in $UFAFUSE_CACHE or ~/.cache/ufafuse: the next start is faster.",
-        rich_help_panel=_ENGINE,
-    ),
-]
-MaxMemory = Annotated[
-    str | None,
-    typer.Option(
-        metavar="SIZE",
-        help="Most memory this process may take, such as 800MB or 2GB: larger frames are fused in tiles.",
-        rich_help_panel=_ENGINE,
-    ),
-]
-TileOption = Annotated[
-    str,
-    typer.Option(
-        metavar="auto|off|N", help="Tiles where memory asks for them, never, or of N pixels.", rich_help_panel=_ENGINE
-    ),
-]
-AlignOption = Annotated[
-    Align,
-    typer.Option(
-        help="Register the frames: a pair to its first, a stack to the one that the others cover best; affine undoes "
-        "focus breathing."
-    ),
-]
-Force = Annotated[bool, typer.Option("--force", help="Replace existing results.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -113,13 +68,13 @@ class FuseRequest:
             metavar="DIR|MANIFEST",
             help="A folder of pairs: NAME_A.* + NAME_B.* (or _1, _2), or near/ + far/ (or A/ + B/); or a table near,far,out: "
             ".csv or .parquet.",
-            rich_help_panel=_MANY,
+            rich_help_panel=MANY,
         ),
     ] = None
     stacks: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="A folder of stacks: folders of images, TIFFs of several pages, videos.", rich_help_panel=_MANY
+            metavar="DIR", help="A folder of stacks: folders of images, TIFFs of several pages, videos.", rich_help_panel=MANY
         ),
     ] = None
     ray: Annotated[
@@ -127,7 +82,7 @@ class FuseRequest:
         typer.Option(
             metavar="[ADDRESS]",
             help="With --pairs or --stacks: on a Ray cluster; without an address on one that this machine starts.",
-            rich_help_panel=_MANY,
+            rich_help_panel=MANY,
         ),
     ] = None
     gap: Annotated[
@@ -135,7 +90,7 @@ class FuseRequest:
         typer.Option(
             metavar="TIME",
             help="With --stacks: cut the images in DIR itself where such a time (3s) lies between.",
-            rich_help_panel=_MANY,
+            rich_help_panel=MANY,
         ),
     ] = None
     every: Annotated[
@@ -145,7 +100,7 @@ class FuseRequest:
             max=MOST,
             metavar="N",
             help="With --stacks: cut the images in DIR itself into stacks of N; see --watch.",
-            rich_help_panel=_MANY,
+            rich_help_panel=MANY,
         ),
     ] = None
     watch: Annotated[
@@ -153,14 +108,14 @@ class FuseRequest:
         typer.Option(
             "--watch",
             help="With --stacks: fuse each folder that appears: when it is quiet, or has --every images.",
-            rich_help_panel=_MANY,
+            rich_help_panel=MANY,
         ),
     ] = False
     quiet: Annotated[
-        str, typer.Option(metavar="TIME", help="With --watch: how long a folder has to stay as it is.", rich_help_panel=_MANY)
+        str, typer.Option(metavar="TIME", help="With --watch: how long a folder has to stay as it is.", rich_help_panel=MANY)
     ] = "5s"
     limit: Annotated[
-        int | None, typer.Option(min=1, max=MOST, metavar="N", help="With --watch: end after N stacks.", rich_help_panel=_MANY)
+        int | None, typer.Option(min=1, max=MOST, metavar="N", help="With --watch: end after N stacks.", rich_help_panel=MANY)
     ] = None
     model: Model = None
     backend: BackendOption = "auto"
@@ -184,6 +139,10 @@ class FuseRequest:
         StackMethod,
         typer.Option(help="Of a stack: the network, or the classical choice of the strongest detail in every octave."),
     ] = "network"
+    smoothing: Annotated[
+        float,
+        typer.Option(help="Of a stack, 1 to 10: average more where frames show the same: less noise, softer grain."),
+    ] = 1.0
     reference: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, max=MOST, help="With --align: the frame, from 1, whose geometry a stack takes."),
@@ -228,7 +187,7 @@ class FuseRequest:
     skip_existing: Annotated[
         bool,
         typer.Option(
-            "--skip-existing", help="With --pairs or --stacks: go on where an earlier run stopped.", rich_help_panel=_MANY
+            "--skip-existing", help="With --pairs or --stacks: go on where an earlier run stopped.", rich_help_panel=MANY
         ),
     ] = False
     as_json: Json = False
@@ -270,7 +229,9 @@ def fuse(asked: FuseRequest) -> None:
             name, lights = (
                 (asked.model, 0.0)
                 if asked.model
-                else _network(None if many else frames, options, outputs.of_stack, pairs=bool(asked.pairs))
+                else _network(
+                    None if many else frames, options, outputs.of_stack or asked.smoothing != 1, pairs=bool(asked.pairs)
+                )
             )
             fuser = opened.enter_context(Fuser(name, **engine))
             if many is None:
@@ -298,6 +259,7 @@ def _stack_options(asked: FuseRequest) -> "StackOptions":
         match_gain=asked.match_gain,
         crop=asked.crop,
         method=asked.method,
+        smoothing=asked.smoothing,
         reference=None if asked.reference is None else asked.reference - 1,
         keep_unregistered=asked.keep_unregistered,
     )

@@ -89,6 +89,8 @@ def page(command: Any, ctx: Any) -> str:  # noqa: ANN401
     for param in shown:
         if param.param_type_name == "option":
             panels.setdefault(getattr(param, "rich_help_panel", None) or "Options", []).append(param)
+    if next(iter(panels), "Options") != "Options" and "Options" in panels:
+        panels["Options"] = panels.pop("Options")  # what belongs to no group comes before all of them, or after
     for name, params in panels.items():
         blocks += _section(name, [(_option(param, ctx), _help(param)) for param in params], width)
     if isinstance(command, TyperGroup):
@@ -177,7 +179,7 @@ def _help(param: Any) -> str:  # noqa: ANN401
     if variable:
         notes.append(f"[env: {variable}]")
     default = _default(param)
-    if default:
+    if default and "[default:" not in (param.help or ""):  # where it depends on another option, the text says so
         notes.append(f"[default: {default}]")
     if param.required and param.param_type_name == "option":
         notes.append("[required]")

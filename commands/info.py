@@ -1,11 +1,13 @@
 """`ufa info`, `ufa models` and `ufa schema`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ufafuse.commands.fuse import BackendOption, Json
+from ufafuse.commands.options import BackendOption, Json
+from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 
 _LONGEST = 48  # characters of a list in the table; all of it is in --json
@@ -14,28 +16,35 @@ _LAYOUTS = {"float": "float: N x 3 x H x W, RGB, 0 to 1", "uint8": "uint8: N x H
 
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
-    app.command("info")(info)
+    app.command("info")(as_command(info, InfoRequest))
     app.command("models")(models)
     app.command("schema")(schema)
 
 
-def info(
-    artefact: Annotated[Path | None, typer.Argument(help="A .safetensors, .onnx or .engine file.")] = None,
+@dataclass(frozen=True, kw_only=True)
+class InfoRequest:
+    """Show this machine and what it can run; or a model file's manifest. Check a model on this machine."""
+
+    artefact: Annotated[Path | None, typer.Argument(help="A model file of any format, or a bundled name.")] = None
     self_test: Annotated[
         bool, typer.Option("--self-test", help="Run the model (the default one, or ARTEFACT) on a packed pair.")
-    ] = False,
-    backend: BackendOption = "auto",
-    as_json: Json = False,
-) -> None:
-    """Show this machine and what it can run; or a model file's manifest. Check a model on this machine."""
-    with console.run(as_json):
+    ] = False
+    backend: BackendOption = "auto"
+    as_json: Json = False
+
+
+def info(asked: InfoRequest) -> None:
+    """Run `ufa info`."""
+    with console.run(asked.as_json):
         from dataclasses import asdict
 
         from ufafuse.runtime import opencv
         from ufafuse.runtime.artefact import read_manifest, tool_versions
         from ufafuse.runtime.checks.runnable import why_not_here
         from ufafuse.runtime.machine import backends, machine
+        from ufafuse.runtime.models import file_named
 
+        artefact = None if asked.artefact is None else file_named(asked.artefact)
         result: dict[str, Any] = {
             "ok": True,
             "version": tool_versions()["ufafuse"],
@@ -48,13 +57,13 @@ def info(
             why_not = why_not_here(artefact, manifest)
             here = {"runs_here": why_not is None, "why_not": why_not}
             result["artefact"] = {"path": str(artefact), **asdict(manifest), **here, **_graph(artefact)}
-        if self_test:
-            result["self_test"] = _tested(artefact, backend)
+        if asked.self_test:
+            result["self_test"] = _tested(artefact, asked.backend)
             result["ok"] = result["self_test"]["ok"]
-        console.emit(result, as_json=as_json)
-        if not as_json:
+        console.emit(result, as_json=asked.as_json)
+        if not asked.as_json:
             _print_info(result)
-        if self_test and not result["ok"]:
+        if asked.self_test and not result["ok"]:
             raise typer.Exit(1)
 
 
@@ -133,6 +142,8 @@ def _short(value: Any) -> str:  # noqa: ANN401 - whatever a manifest holds
         return "yes" if value else "no"
     if isinstance(value, dict):
         value = [f"{key} {_short(inner)}" for key, inner in value.items()]
+    if isinstance(value, float):
+        return f"{value:.6g}"
     text = ", ".join(map(_short, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rstrip(', ')} ..."
 
@@ -181,12 +192,15 @@ def models(as_json: Json = False) -> None:
 def _print_models(found: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
-    table = Table("name", "files", "what for")
+    table = Table("name", "files", "what for, and what it learnt from")
     for network in found:
         files = "\n".join(f"{name} {size / 1e6:.1f} MB" for name, size in network["bytes"].items())
         name = f"{network['name']}\n[dim]the default[/dim]" if network["default"] else network["name"]
-        table.add_row(name, files, console.escape(network["purpose"]))
+        learnt = f"[{'green' if network['free'] else 'yellow'}]Learnt from {console.escape(network['data'])}.[/]"
+        table.add_row(name, files, f"{console.escape(network['purpose'])}\n{learnt}", end_section=True)
     console.out.print(table)
+    free = " and ".join(network["name"] for network in found if network["free"])
+    console.out.print(f"Free for any use, in a product too: {free}. Stacks take ufa-stack by themselves.")
 
 
 def schema(

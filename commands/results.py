@@ -8,14 +8,14 @@ from typing import Any, Literal, TypedDict
 from ufafuse.runtime.parameters import Size
 
 
-class Refused(TypedDict):
+class RefusedJson(TypedDict):
     """Of any command that could not begin (exit code 2)."""
 
     ok: Literal[False]
     error: str
 
 
-class _OutputKeys(TypedDict):
+class _OutputKeysJson(TypedDict):
     near: str
     far: str
     fused: str
@@ -23,7 +23,7 @@ class _OutputKeys(TypedDict):
     ms: float | None
 
 
-class Output(_OutputKeys, total=False):
+class OutputJson(_OutputKeysJson, total=False):
     """One pair or stack of `ufa fuse`."""
 
     error: str
@@ -41,6 +41,7 @@ class Output(_OutputKeys, total=False):
     mesh: str
     report: str
     method: str
+    smoothing: float
     heights: dict[str, Any]
     order_of_focus: list[str]
     left_out: dict[str, str]
@@ -48,16 +49,16 @@ class Output(_OutputKeys, total=False):
     hot_pixels: int
 
 
-class _FuseKeys(TypedDict):
+class _FuseKeysJson(TypedDict):
     ok: bool
     backend: str
     precision: str
     model: str
-    outputs: list[Output]
+    outputs: list[OutputJson]
     failed: int
 
 
-class Fuse(_FuseKeys, total=False):
+class FuseJson(_FuseKeysJson, total=False):
     """`ufa fuse`."""
 
     why: str
@@ -67,7 +68,7 @@ class Fuse(_FuseKeys, total=False):
     per_second: float
 
 
-class Percentiles(TypedDict):
+class PercentilesJson(TypedDict):
     """Of the latency, from capture to output; None before the first pair."""
 
     p50: float | None
@@ -75,7 +76,7 @@ class Percentiles(TypedDict):
     p99: float | None
 
 
-class StreamQuality(TypedDict):
+class StreamQualityJson(TypedDict):
     """How good the latest result is; lists have a value for each frame, from near to far."""
 
     sharp: float
@@ -88,7 +89,7 @@ class StreamQuality(TypedDict):
     brightness: list[float]
 
 
-class StreamAlarm(TypedDict):
+class StreamAlarmJson(TypedDict):
     """An alarm, whether it is on, and how often it began."""
 
     alarm: str
@@ -96,19 +97,19 @@ class StreamAlarm(TypedDict):
     count: int
 
 
-class _StreamKeys(TypedDict):
+class _StreamKeysJson(TypedDict):
     ok: bool
     backend: str
     frames_in: list[int]
     fused: int
     dropped: int
     unmatched: int
-    latency_ms: Percentiles
+    latency_ms: PercentilesJson
     fps: float
     seconds: float
 
 
-class Stream(_StreamKeys, total=False):
+class StreamJson(_StreamKeysJson, total=False):
     """`ufa stream`."""
 
     why: str
@@ -122,14 +123,14 @@ class Stream(_StreamKeys, total=False):
     broken: list[int]
     planes: int
     cycle: dict[str, int]
-    quality: StreamQuality | None
-    alarms: list[StreamAlarm]
+    quality: StreamQualityJson | None
+    alarms: list[StreamAlarmJson]
     white: float
     gains: list[list[float] | None]
     error: str
 
 
-class Best(TypedDict):
+class BestJson(TypedDict):
     """The weights that validated best."""
 
     psnr: float
@@ -137,23 +138,23 @@ class Best(TypedDict):
     step: int
 
 
-class _TrainKeys(TypedDict):
+class _TrainKeysJson(TypedDict):
     ok: bool
     run: str
     steps: int
     seconds: float
-    best: Best | None
+    best: BestJson | None
     weights: str
 
 
-class Train(_TrainKeys, total=False):
+class TrainJson(_TrainKeysJson, total=False):
     """`ufa train`."""
 
     finished: bool
     warnings: list[str]
 
 
-class _AblationKeys(TypedDict):
+class _AblationKeysJson(TypedDict):
     ok: bool
     over: str
     finished: bool
@@ -161,14 +162,14 @@ class _AblationKeys(TypedDict):
     files: list[str]
 
 
-class Ablation(_AblationKeys, total=False):
+class AblationJson(_AblationKeysJson, total=False):
     """`ufa train ablation`."""
 
     published: dict[str, Any]
     note: str
 
 
-class Every(TypedDict):
+class EveryJson(TypedDict):
     """`ufa train every`: by network what was trained, how good it is beside the bundled weights, what it waited for."""
 
     ok: bool
@@ -178,7 +179,7 @@ class Every(TypedDict):
     networks: dict[str, dict[str, Any]]
 
 
-class Loader(TypedDict):
+class LoaderJson(TypedDict):
     """`ufa train loader`."""
 
     ok: bool
@@ -188,14 +189,14 @@ class Loader(TypedDict):
     unit: str
 
 
-class _DatasetKeys(TypedDict):
+class _DatasetKeysJson(TypedDict):
     ok: bool
     out: str
     photographs: int
     skipped: list[str]
 
 
-class Dataset(_DatasetKeys, total=False):
+class DatasetJson(_DatasetKeysJson, total=False):
     """`ufa dataset`."""
 
     pairs: int
@@ -203,7 +204,7 @@ class Dataset(_DatasetKeys, total=False):
     frames: int
 
 
-class Made(TypedDict):
+class MadeJson(TypedDict):
     """`ufa export`, `ufa calibrate` and `ufa build`; each adds what it knows of the file."""
 
     ok: bool
@@ -213,7 +214,7 @@ class Made(TypedDict):
     verified: dict[str, Any] | None
 
 
-class Distance(TypedDict):
+class DistanceJson(TypedDict):
     """How far one result lies from PyTorch's: levels of 255 and dB."""
 
     name: str
@@ -225,16 +226,16 @@ class Distance(TypedDict):
     finite: bool
 
 
-class _VerifyKeys(TypedDict):
+class _VerifyKeysJson(TypedDict):
     ok: bool
     artefact: str
     reference: str
-    pairs: list[Distance]
+    pairs: list[DistanceJson]
     worst: dict[str, Any]
     tolerance: dict[str, Any]
 
 
-class Verify(_VerifyKeys, total=False):
+class VerifyJson(_VerifyKeysJson, total=False):
     """`ufa verify`; ``pairs``, ``worst`` and ``tolerance`` are those of ``backend``, all engines' are in ``backends``."""
 
     backend: str
@@ -246,77 +247,77 @@ class Verify(_VerifyKeys, total=False):
     pair: str
 
 
-class _ScoreKeys(TypedDict):
+class _ScoreKeysJson(TypedDict):
     name: str
     method: str
     metrics: dict[str, float | None]
 
 
-class Score(_ScoreKeys, total=False):
+class ScoreJson(_ScoreKeysJson, total=False):
     """One picture of `ufa eval`; a metric that is not defined is null."""
 
     ms: float
     error: str
 
 
-class _EvalKeys(TypedDict):
+class _EvalKeysJson(TypedDict):
     ok: bool
-    rows: list[Score]
+    rows: list[ScoreJson]
     mean: dict[str, dict[str, float | None]]
 
 
-class _TableRowKeys(TypedDict):
+class _TableRowKeysJson(TypedDict):
     method: str
     source: str
     what: str
     metrics: dict[str, float]
 
 
-class EvalTableRow(_TableRowKeys, total=False):
+class EvalTableRowJson(_TableRowKeysJson, total=False):
     """A row of one of the paper's tables, printed there or scored here."""
 
     time_s: float
     note: str
 
 
-class EvalTable(TypedDict):
+class EvalTableJson(TypedDict):
     """One of the paper's tables with what was scored, whether over the same pairs or others."""
 
     number: str
     same_pairs: bool
-    rows: list[EvalTableRow]
+    rows: list[EvalTableRowJson]
 
 
-class Eval(_EvalKeys, total=False):
+class EvalJson(_EvalKeysJson, total=False):
     """`ufa eval`."""
 
     failed: int
     networks: dict[str, dict[str, Any]]
     kinds: dict[str, str]
-    table: EvalTable
+    table: EvalTableJson
     warnings: list[str]
     files: list[str]
 
 
-class _BackendKeys(TypedDict):
+class _BackendKeysJson(TypedDict):
     available: bool
 
 
-class Backend(_BackendKeys, total=False):
+class BackendJson(_BackendKeysJson, total=False):
     """One engine of `ufa info`."""
 
     version: str | None
     why_not: str
 
 
-class _InfoKeys(TypedDict):
+class _InfoKeysJson(TypedDict):
     ok: bool
     version: str
     machine: dict[str, Any]
-    backends: dict[str, Backend]
+    backends: dict[str, BackendJson]
 
 
-class Info(_InfoKeys, total=False):
+class InfoJson(_InfoKeysJson, total=False):
     """`ufa info`."""
 
     opencv: dict[str, Any]
@@ -324,7 +325,7 @@ class Info(_InfoKeys, total=False):
     self_test: dict[str, Any]
 
 
-class _ServeKeys(TypedDict):
+class _ServeKeysJson(TypedDict):
     ok: bool
     url: str
     models: list[str]
@@ -332,13 +333,13 @@ class _ServeKeys(TypedDict):
     seconds: float
 
 
-class Serve(_ServeKeys, total=False):
+class ServeJson(_ServeKeysJson, total=False):
     """`ufa serve`, when it has ended."""
 
     error: str
 
 
-class Models(TypedDict):
+class ModelsJson(TypedDict):
     """`ufa models`."""
 
     ok: bool
@@ -347,19 +348,19 @@ class Models(TypedDict):
 
 # `ufa bench` has a schema of its own, which its file is held against: `benchmarks/speed/schema.json`.
 RESULTS: dict[str, type] = {
-    "fuse": Fuse,
-    "stream": Stream,
-    "train": Train,
-    "train ablation": Ablation,
-    "train every": Every,
-    "train loader": Loader,
-    "dataset": Dataset,
-    "export": Made,
-    "calibrate": Made,
-    "build": Made,
-    "verify": Verify,
-    "eval": Eval,
-    "info": Info,
-    "models": Models,
-    "serve": Serve,
+    "fuse": FuseJson,
+    "stream": StreamJson,
+    "train": TrainJson,
+    "train ablation": AblationJson,
+    "train every": EveryJson,
+    "train loader": LoaderJson,
+    "dataset": DatasetJson,
+    "export": MadeJson,
+    "calibrate": MadeJson,
+    "build": MadeJson,
+    "verify": VerifyJson,
+    "eval": EvalJson,
+    "info": InfoJson,
+    "models": ModelsJson,
+    "serve": ServeJson,
 }

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ufafuse.commands.fuse import (
+from ufafuse.commands.limits import MOST, MOST_THREADS
+from ufafuse.commands.options import (
+    ENGINE,
     BackendOption,
     CacheOption,
     Json,
@@ -17,14 +19,13 @@ from ufafuse.commands.fuse import (
     Threads,
     TileOption,
 )
-from ufafuse.commands.limits import MOST, MOST_THREADS
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 
 if TYPE_CHECKING:
     from ufafuse.runtime.serving.options import ServeOptions
 
-_WHERE, _LIMITS, _ENGINE = "Where, and for whom", "Limits", "Network and engine"
+_WHERE, _LIMITS = "Where, and for whom", "Limits"
 
 Port = Annotated[
     str, typer.Option("--port", metavar="[HOST:]PORT", help="Where HTTP is spoken; 0: any free port.", rich_help_panel=_WHERE)
@@ -82,18 +83,16 @@ Models = Annotated[
         metavar="[NAME=]MODEL[@PRECISION]",
         help="A network to offer, repeatable: fast=ufa-nano@int8, board=board.engine; the first is the default "
         "[default: ufa-edge, ufa-stack].",
-        rich_help_panel=_ENGINE,
+        rich_help_panel=ENGINE,
     ),
 ]
 Warm = Annotated[
     list[str] | None,
     typer.Option(
-        "--warm", metavar="HxW", help="Make the engines ready for this size before the first request.", rich_help_panel=_ENGINE
+        "--warm", metavar="HxW", help="Make the engines ready for this size before the first request.", rich_help_panel=ENGINE
     ),
 ]
-SelfTest = Annotated[
-    bool, typer.Option("--self-test", help="First check each model on a packed pair.", rich_help_panel=_ENGINE)
-]
+SelfTest = Annotated[bool, typer.Option("--self-test", help="First check each model on a packed pair.", rich_help_panel=ENGINE)]
 
 
 def register(app: typer.Typer) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ufafuse.commands.fuse import (
+from ufafuse.commands.limits import MOST, MOST_FRAMES
+from ufafuse.commands.options import (
     AlignOption,
     BackendOption,
     CacheOption,
@@ -21,7 +22,6 @@ from ufafuse.commands.fuse import (
     Threads,
     TileOption,
 )
-from ufafuse.commands.limits import MOST, MOST_FRAMES
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError

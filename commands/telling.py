@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ufafuse.runtime import console
 from ufafuse.runtime.batches.storage import shown
+from ufafuse.runtime.texts import few_of_a_kind
 from ufafuse.runtime.writing import EXISTS
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def warn_and_fail(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         for warning in outcome.warnings:
             warned.setdefault(warning, []).append(outcome.fused.name)
-    for warning, names in warned.items():
-        console.warn(f"{_examples(names)}: {warning}")
+    for line in few_of_a_kind(f"{_examples(names)}: {warning}" for warning, names in warned.items()):
+        console.warn(line)
     there = [outcome.fused for outcome in outcomes if EXISTS in outcome.error]
     if len(there) > 1:
         console.fail(
@@ -80,6 +81,7 @@ def done_to(outcome: Outcome) -> list[str]:
     count = 2 + len(details.get("more", []))
     told = [f"{count} frames" if count > 2 else ""]
     told += ["chosen by detail alone (--method pyramid)" if details.get("method") == "pyramid" else ""]
+    told += [f"smoothing {details['smoothing']:g}" if "smoothing" in details else ""]
     left_out = [Path(name).name for name in details.get("left_out", {})]
     told += [f"{_examples(left_out)} took no part" if left_out else ""]
     told += [f"reference {Path(str(details['reference'])).name}" if "reference" in details else ""]

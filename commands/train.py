@@ -20,7 +20,8 @@ Precision = Literal["auto", "fp32", "bf16"]  # arithmetic of the training
 _IMAGES = "Folder of photographs; drawn: for drawn scenes, drawn:FOLDER to have photographs among their surfaces."
 Images = Annotated[Path | None, typer.Option(metavar="PATH|drawn:[PATH]", help=_IMAGES)]
 Masks = Annotated[Path | None, typer.Option(help="Folder of their labels: same stems, bright where the object is.")]
-Out = Annotated[Path | None, typer.Option(help="Folder of the run.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the run. [required]")]
+NeededOut = Annotated[Path, typer.Option(help="Folder of the runs.")]  # without commands below it, the parser can ask for it
 RecipeOption = Annotated[
     RecipeName | None, typer.Option(help="What is not given below. [default: fast; ufa-stack: stack; rival-...: rival]")
 ]
@@ -29,7 +30,9 @@ Variant = Annotated[
 ]
 AttentionOption = Annotated[AttentionName | None, typer.Option(help="Leave out parts of the attention.")]
 Init = Annotated[InitName | None, typer.Option(help="How the weights start.")]
-InitFrom = Annotated[Path | None, typer.Option(help="Weights (.safetensors) to start from.")]
+InitFrom = Annotated[
+    Path | None, typer.Option(metavar="PATH|NAME", help="Weights (.safetensors) to start from, or a bundled network's.")
+]
 PartOption = Annotated[PartName | None, typer.Option(help="all, or (ufa) only the selection: the picture's path is kept.")]
 Steps = Annotated[int | None, typer.Option(min=1, max=MOST, help="Batches to train on.")]
 Hours = Annotated[float | None, typer.Option(min=0.001, help="Time to train for.")]
@@ -177,7 +180,7 @@ class AblationRequest:
 
     images: Images = None
     masks: Masks = None
-    out: Out = None
+    out: NeededOut
     over: Annotated[Over, typer.Option(help="What to vary: lambda (Table III) or attention (Table IV).")]
     pairs: Annotated[Path | None, typer.Option(help="Pairs for the table's metrics (the paper's: Lytro).")] = None
     recipe: RecipeOption = None
@@ -219,12 +222,25 @@ def ablation(asked: AblationRequest) -> None:
         for path in result["files"]:
             console.wrote(Path(path), as_json=as_json)
         if not as_json and result["finished"]:
-            console.plain(Path(result["files"][0]).read_text())
+            _tell_ablation(result)
         if not result["finished"]:
             console.hint("the same command again goes on where it was", as_json=as_json)
         if not result["ok"]:
             console.fail(result["note"])
             raise typer.Exit(1)
+
+
+def _tell_ablation(result: dict[str, Any]) -> None:
+    """The table, as wide as the terminal; all of it is in table.md."""
+    from ufafuse.commands.fitting import print_table
+    from ufafuse.train.ablation import SWEEPS, table_cells
+
+    sweep = SWEEPS[result["over"]]
+    heads, *rows = table_cells(sweep, result["rows"])
+    console.out.print(f"Table {sweep.table}: ours (the paper's)")
+    print_table(heads, [(row, True) for row in rows], drop=("loss", "SSIM", *reversed(sweep.metrics)))
+    if result["note"] and result["ok"]:
+        console.out.print(console.escape(result["note"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +250,7 @@ class EveryRequest:
     One run after the other, on drawn scenes unless --images names photographs. The same command again goes on where it was.
     """
 
-    out: Out = None
+    out: NeededOut
     minutes: Annotated[float, typer.Option(min=0.01, help="For all of it, validations included.")] = 10.0
     variants: Annotated[list[str] | None, typer.Option(help="Some of them only. Repeatable.")] = None
     anew: Annotated[bool, typer.Option("--anew", help="From drawn weights, not from the bundled ones.")] = False
@@ -263,11 +279,8 @@ def every(asked: EveryRequest) -> None:
     """Run `ufa train every`."""
     shared = {key: value for key, value in given(asked).items() if key not in _OF_EVERY}
     with console.run(asked.as_json):
-        from ufafuse.runtime.errors import InputError
         from ufafuse.train.every import SHARES, Every, train_every
 
-        if asked.out is None:
-            raise InputError("--out is missing: name a folder for the runs.")
         wanted = Every(asked.out, asked.minutes, shared, tuple(asked.variants or SHARES), asked.anew)
         result = train_every(wanted, begin=lambda name: console.err.print(f"training {name}"))
         if not asked.no_export and result["finished"]:

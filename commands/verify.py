@@ -1,5 +1,6 @@
 """`ufa verify`."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,8 +8,9 @@ import typer
 
 from ufafuse.commands.export import PairsDir
 from ufafuse.commands.fitting import print_table
-from ufafuse.commands.fuse import Backend, Json, Provider
 from ufafuse.commands.limits import MOST, MOST_THREADS
+from ufafuse.commands.options import Backend, Json, Provider
+from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
@@ -24,65 +26,71 @@ _SHOWN = 8  # tensors that lose most, in the table; all are in --json
 
 def register(app: typer.Typer) -> None:
     """Add this command to ``app``."""
-    app.command("verify")(verify)
+    app.command("verify")(as_command(verify, VerifyRequest))
 
 
-def verify(
-    artefact: Annotated[Path, typer.Argument(help="A model file of any format.")],
-    *,
+@dataclass(frozen=True, kw_only=True)
+class VerifyRequest:
+    """Hold an artefact against PyTorch, or against packed results of it; exit code 1 when it falls short."""
+
+    artefact: Annotated[Path, typer.Argument(help="A model file of any format, or a bundled name.")]
     against: Annotated[
         str | None,
         typer.Option(help="The weights it came from, or a bundled name; with --layers also another .onnx."),
-    ] = None,
-    reference: Annotated[Path | None, typer.Option(help="Packed results instead of weights: needs no PyTorch.")] = None,
-    pairs: PairsDir = None,
-    size: Annotated[list[str] | None, typer.Option(help="HxW to cut from the middle of each pair; repeatable.")] = None,
-    max_pairs: Annotated[
-        int | None, typer.Option(min=1, max=MOST, help="Take only so many pairs, spread over the folder.")
-    ] = None,
-    backend: Annotated[Backend, typer.Option(help="Inference engine; auto: every one that is installed.")] = "auto",
-    provider: Annotated[Provider, typer.Option(help="ONNX Runtime's execution provider.")] = "cpu",
-    precision: Annotated[str | None, typer.Option(help="Arithmetic [default: the file's own].")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="CPU threads.")] = None,
+    ] = None
+    reference: Annotated[Path | None, typer.Option(help="Packed results instead of weights: needs no PyTorch.")] = None
+    pairs: PairsDir = None
+    size: Annotated[list[str] | None, typer.Option(help="HxW to cut from the middle of each pair; repeatable.")] = None
+    max_pairs: Annotated[int | None, typer.Option(min=1, max=MOST, help="Take only so many pairs, spread over the folder.")] = (
+        None
+    )
+    backend: Annotated[Backend, typer.Option(help="Inference engine; auto: every one that is installed.")] = "auto"
+    provider: Annotated[Provider, typer.Option(help="ONNX Runtime's execution provider.")] = "cpu"
+    precision: Annotated[str | None, typer.Option(help="Arithmetic [default: the file's own].")] = None
+    threads: Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="CPU threads.")] = None
     layers: Annotated[
         bool, typer.Option("--layers", help="Also compare every tensor inside, and show where the difference begins.")
-    ] = False,
+    ] = False
     bisect: Annotated[
         bool, typer.Option("--bisect", help="Also find the fewest layers that break the tolerance; with --against weights.")
-    ] = False,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for report and heat map.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Hold an artefact against PyTorch, or against packed results of it; exit code 1 when it falls short."""
-    with console.run(as_json):
+    ] = False
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for report and heat map.")] = None
+    as_json: Json = False
+
+
+def verify(asked: VerifyRequest) -> None:
+    """Run `ufa verify`."""
+    with console.run(asked.as_json):
+        from ufafuse.runtime.models import beside_or_here, file_named
         from ufafuse.runtime.parameters import size_from
         from ufafuse.runtime.session import SessionOptions
         from ufafuse.runtime.writing import make_folder
 
-        if (against is None) == (reference is None):
+        asked = replace(asked, artefact=file_named(asked.artefact))
+        if (asked.against is None) == (asked.reference is None):
             raise InputError("give either `against` WEIGHTS, or `reference` X.npz where PyTorch is not installed.")
-        if (layers or bisect) and against is None:
+        if (asked.layers or asked.bisect) and asked.against is None:
             raise InputError("`layers` and `bisect` look into the network: give its weights as `against`.")
-        options = SessionOptions(precision=precision, threads=threads, provider=provider)
-        sizes = [size_from(text) for text in size or []]
-        if against is not None and against.endswith(".onnx"):
-            report = _beside(artefact, Path(against), pairs, sizes, backend, options, layers=layers, bisect=bisect)
-            console.emit(report, as_json=as_json)
-            if not as_json:
+        options = SessionOptions(precision=asked.precision, threads=asked.threads, provider=asked.provider)
+        sizes = [size_from(text) for text in asked.size or []]
+        if asked.against is not None and asked.against.endswith(".onnx"):
+            report = _beside(asked, Path(asked.against), sizes, options)
+            console.emit(report, as_json=asked.as_json)
+            if not asked.as_json:
                 _print_layers(report["layers"])
             return
-        if reference is not None:
-            findings = _against_reference(artefact, reference, backend, options)
+        if asked.reference is not None:
+            findings = _against_reference(asked.artefact, asked.reference, asked.backend, options)
         else:
-            findings = _against_weights(artefact, against, pairs, sizes, max_pairs, backend, options, layers, bisect)
-        if out is not None:
-            make_folder(out)
-        written = findings.write(out or artefact.parent)
-        console.emit(findings.report, as_json=as_json)
-        if not as_json:
+            findings = _against_weights(asked, sizes, options)
+        if asked.out is not None:
+            make_folder(asked.out)
+        written = findings.write(asked.out or beside_or_here(asked.artefact))
+        console.emit(findings.report, as_json=asked.as_json)
+        if not asked.as_json:
             _print_findings(findings.report)
         for path in written:
-            console.wrote(path, as_json=as_json)
+            console.wrote(path, as_json=asked.as_json)
     if not findings.report["ok"]:
         console.fail(findings.verdict)
         raise typer.Exit(1)
@@ -99,17 +107,7 @@ def _against_reference(artefact: Path, reference: Path, backend: str, options: "
     return verify_everywhere(read_manifest(artefact), backend, options, verified).told
 
 
-def _against_weights(
-    artefact: Path,
-    against: str | None,
-    pairs: Path | None,
-    sizes: "list[tuple[int, int]]",
-    max_pairs: int | None,
-    backend: str,
-    options: "SessionOptions",
-    layers: bool,
-    bisect: bool,
-) -> "Findings":
+def _against_weights(asked: VerifyRequest, sizes: "list[tuple[int, int]]", options: "SessionOptions") -> "Findings":
     from ufafuse.export.verify import prepared
     from ufafuse.runtime.artefact import read_manifest
     from ufafuse.runtime.checks.everywhere import verify_everywhere
@@ -117,8 +115,8 @@ def _against_weights(
 
     with console.progress() as bar:
         task = bar.add_task("PyTorch", total=None)
-        source = weights_path(against)
-        ready = prepared(artefact, source, pairs=pairs, sizes=sizes, max_pairs=max_pairs)
+        source = weights_path(asked.against)
+        ready = prepared(asked.artefact, source, pairs=asked.pairs, sizes=sizes, max_pairs=asked.max_pairs)
 
         def verified(engine: str, how: "SessionOptions") -> "Findings":
             def done(row: dict[str, Any]) -> None:
@@ -126,11 +124,11 @@ def _against_weights(
 
             return ready.on(engine, how, done)
 
-        findings = verify_everywhere(read_manifest(artefact), backend, options, verified).told
-        if layers:
+        findings = verify_everywhere(read_manifest(asked.artefact), asked.backend, options, verified).told
+        if asked.layers:
             bar.update(task, description="tensors inside")
-            findings.report["layers"] = _layers(ready, findings.report, backend, options)
-        if bisect:
+            findings.report["layers"] = _layers(ready, findings.report, asked.backend, options)
+        if asked.bisect:
             findings.report["bisect"] = _bisect(ready, findings.report, bar, task)
     return findings
 
@@ -159,27 +157,17 @@ def _bisect(ready: "References", report: dict[str, Any], bar: "Bar", task: Any) 
     return bisect_layers(ready.artefact, ready.net, [_worst(ready, report)], run=ready.run, on_step=told)
 
 
-def _beside(
-    artefact: Path,
-    other: Path,
-    pairs: Path | None,
-    sizes: "list[tuple[int, int]]",
-    backend: str,
-    options: "SessionOptions",
-    *,
-    layers: bool,
-    bisect: bool,
-) -> dict[str, Any]:
+def _beside(asked: VerifyRequest, other: Path, sizes: "list[tuple[int, int]]", options: "SessionOptions") -> dict[str, Any]:
     """Two artefacts, tensor by tensor. Raises: InputError unless that is what was asked."""
     from ufafuse.export.layerwise import compare_layers
     from ufafuse.export.verify import load_pairs
 
-    if not layers or bisect:
+    if not asked.layers or asked.bisect:
         raise InputError(f"`against={other}`: another artefact is compared by its tensors: add `layers`, and omit `bisect`.")
-    name, near, far = next(load_pairs(pairs, sizes=sizes[:1]))
-    engine = "onnxruntime" if backend == "auto" else backend
-    found = compare_layers(artefact, other, near, far, backend=engine, precision=options.precision)
-    told = {"ok": True, "artefact": str(artefact), "reference": str(other), "pairs": [], "worst": {}, "tolerance": {}}
+    name, near, far = next(load_pairs(asked.pairs, sizes=sizes[:1]))
+    engine = "onnxruntime" if asked.backend == "auto" else asked.backend
+    found = compare_layers(asked.artefact, other, near, far, backend=engine, precision=options.precision)
+    told = {"ok": True, "artefact": str(asked.artefact), "reference": str(other), "pairs": [], "worst": {}, "tolerance": {}}
     return {**told, "pair": name, "layers": found}
 
 
@@ -241,15 +229,17 @@ def _print_layers(found: dict[str, Any]) -> None:
         f"{found['compared']} tensors on {found['backend']} at {size}, those that lose most in the order of the computation."
     )
     if first is None:
-        console.out.print(f"none is below {found['floor_db']:g} dB: the difference is rounding")
+        most = found["largest_loss"]
+        lost = f"; most is lost at {_place(most)}: {most['lost_db']:.1f} dB, to {most['snr_db']:.1f}" if most else ""
+        console.out.print(f"none is below {found['floor_db']:g} dB, which rounding may explain{lost}")
     else:
-        where = f", layer {first['layer']}" if first["layer"] else ""
         level = f"{first['snr_db']:.1f} dB" if first["finite"] else "NaN or infinity"
-        console.out.print(f"the difference begins at {console.escape(first['tensor'])} ({first['operator']}{where}): {level}")
+        console.out.print(f"the difference begins at {_place(first)}: {level}")
 
 
-def _figures(row: dict[str, Any]) -> tuple[str, str, str]:
-    return f"{row['snr_db']:.1f}", f"{row['lost_db']:.1f}", f"{row['max_abs']:.2g}"
+def _place(row: dict[str, Any]) -> str:
+    where = f", layer {row['layer']}" if row["layer"] else ""
+    return f"{console.escape(row['tensor'])} ({row['operator']}{where})"
 
 
 def _print_bisect(found: dict[str, Any]) -> None:

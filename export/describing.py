@@ -45,12 +45,13 @@ _VALUES = {
 
 
 def describe(model: "onnx.ModelProto", manifest: Manifest) -> None:
-    """Write into ``model`` what it is, what goes in and out, and who made it under which licence."""
+    """Write into ``model`` what it is, what goes in and out, and who made it under which licence, from what."""
     what = _ROLES[manifest.extra["role"]].format(name=manifest.variant)
     model.producer_name, model.producer_version = "ufafuse", manifest.tools.get("ufafuse", "")
     model.doc_string, model.graph.doc_string = f"{what} {_ABOUT}", what
     for value in (*model.graph.input, *model.graph.output):
         name = re.sub(r"_\d+$", "", value.name)  # one for each scale
         value.doc_string = _VALUES[name].format(layout=_LAYOUTS[manifest.io])
-    for key, text in {"license": LICENCE, "author": AUTHOR, "paper": PAPER}.items():
+    learnt = {"trained_on": manifest.extra["data"]} if "data" in manifest.extra else {}
+    for key, text in {"license": LICENCE, "author": AUTHOR, "paper": PAPER, **learnt}.items():
         model.metadata_props.add(key=key, value=text)

@@ -22,7 +22,7 @@ from ufafuse.network.base import Network
 from ufafuse.network.model import FusionNet
 from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.artefact import Manifest, read_manifest
-from ufafuse.runtime.checks.cases import Case, bgr_levels, rounded, verify_cases
+from ufafuse.runtime.checks.cases import Case, bgr_levels, in_words, rounded, verify_cases
 from ufafuse.runtime.checks.tolerances import compare, tolerance_for
 from ufafuse.runtime.errors import CheckFailed, ModelError
 from ufafuse.runtime.fixed import filled_up, fixed_batch, fixed_size
@@ -149,8 +149,17 @@ def _verified(session: Session, net: Network, path: Path, pairs: Sequence[tuple[
     if not all(row["ok"] for row in rows):
         bad = next(row for row in rows if not row["ok"])
         where = "" if session.backend == "onnxruntime" else f" on {session.backend}"
-        raise CheckFailed(f"the exported {role} graph differs from PyTorch{where} at {bad['name']}: {bad}, allowed is {limit}.")
+        raise CheckFailed(f"the exported {role} graph differs from PyTorch{where} at {bad['name']}: {_in_words(bad, limit)}.")
     return {"ok": True, "backend": session.backend, "role": role, "pairs": rows, "worst": worst, "tolerance": limit}
+
+
+def _in_words(row: dict[str, Any], limit: dict[str, Any]) -> str:
+    """By how much a row differs, and what it may."""
+    if not row["finite"]:
+        return "it is not finite there"
+    if "relative" in row:
+        return f"{row['relative']:.1e} of the averages, allowed: {limit['relative']:g}"
+    return f"{row['psnr']:.1f} dB, {row['max_abs']:.3g} levels; allowed: {in_words(limit)}"
 
 
 def _fused_row(session: Session, net: Network, case: Case) -> dict[str, Any]:

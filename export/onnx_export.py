@@ -18,7 +18,7 @@ from ufafuse.export.tracing import trace
 from ufafuse.network.base import Network
 from ufafuse.network.spec import OCTAVES, RivalSpec, Spec
 from ufafuse.network.weights import load_weights
-from ufafuse.runtime.artefact import Manifest, atomic_write, sha256_of, tool_versions, write_json
+from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest, sha256_of, tool_versions, write_json
 from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.manifest_entries import STACK_ROLES
@@ -128,7 +128,9 @@ def _roles(out: Path, spec: Spec, *, tiles: bool) -> dict[str, Path]:
 
 def _check_options(out: Path, precision: str, io: str) -> None:
     if out.suffix != ".onnx":
-        raise InputError(f"-o {out} must end in .onnx.")
+        raise InputError(
+            f"{out} must end in .onnx, or as another of the `formats` does (`ufa export --help`); `ufa build` makes engines."
+        )
     if precision not in PRECISIONS:
         mend = "run `ufa calibrate` on an exported fp32 file" if precision == "int8" else f"choose {' or '.join(PRECISIONS)}"
         raise InputError(f"`precision={precision}` cannot be exported: {mend}.")
@@ -201,6 +203,7 @@ def graph_manifest(net: Network, weights: Path, io: str, islands: Islands | None
             "global_means": spec.channel,
             **(_gathering(spec) if spec.gathers else {}),
             **({} if islands is None else {"float32": {"always": HALF_NOTE, **islands.to_dict()}}),
+            **{key: value for key, value in read_manifest(weights).extra.items() if key == "data"},
         },
     )
 

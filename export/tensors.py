@@ -12,7 +12,7 @@ from ufafuse.export.form import Form
 from ufafuse.export.graphs import Io
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.export.signatures import graph_kind, signature
-from ufafuse.export.tracing import program_of
+from ufafuse.export.tracing import program_of, renumbered
 from ufafuse.network.base import Network
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.errors import BackendError
@@ -92,7 +92,7 @@ def tensors_of_network(net: Network, manifest: Manifest, inputs: Mapping[str, ND
     size = manifest.extra.get("static")
     form = Form(size=None if size is None else (size[0], size[1]), batch=manifest.extra.get("batch"))
     known = signature(role, layout, net.spec, form)
-    program = program_of(graph_kind(role, net.spec)(net, io=layout), known.inputs, known.free)
+    program = renumbered(program_of(graph_kind(role, net.spec)(net, io=layout), known.inputs, known.free))
     recorder = _Recorder(program.module())
     with torch.inference_mode():
         results = recorder.run(*(torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in known.inputs))

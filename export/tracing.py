@@ -75,6 +75,12 @@ def program_of(
     return program
 
 
+def renumbered(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """The steps with the numbers that the exporter gives them: those whose results nothing takes have none."""
+    with _quiet():
+        return program.run_decompositions({})
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """The exporter warns of every operator of packages that are not installed; none is ours."""

@@ -13,7 +13,7 @@ from ufafuse.export.profiles import dim_size, is_free
 from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
 from ufafuse.runtime.fixed import fixed_size
-from ufafuse.runtime.onnx_summary import Port, summary_of
+from ufafuse.runtime.onnx_summary import GraphPort, summary_of
 from ufafuse.runtime.parameters import Size
 
 BACKENDS = ("onnxruntime", "openvino")  # of an ONNX file; an engine has its own
@@ -37,8 +37,9 @@ def repository_from(onnx: Path, folder: Path, *, engine: Path | None = None) -> 
     """Lay a model out for Triton; a model that is there already gets one version more.
 
     Args:
-        onnx: A file of `ufa export`. Batches are free in it: Triton puts up to `MOST_PAIRS` pairs of one size together; where
-            they are fixed, a request is such a batch.
+        onnx: A file of `ufa export`. Where batches are free in it, Triton puts up to `MOST_PAIRS` pairs of one size together,
+            but not for OpenVINO, whose backend takes ``max_batch_size`` for the only batch that it runs; where they are fixed,
+            a request is such a batch.
         folder: The repository; made if missing.
         engine: An engine built from ``onnx``: then the one model is this, for the ``tensorrt`` backend; None: one model for
             each of `BACKENDS`.
@@ -86,7 +87,7 @@ def _config(name: str, backend: str, onnx: Path, manifest: Manifest, engine: Pat
     """The text of ``config.pbtxt``."""
     summary = summary_of(onnx)
     profile = read_manifest(engine).extra["profiles"][0] if engine is not None else None
-    most = _most_pairs(summary.inputs, profile)
+    most = 0 if backend == "openvino" else _most_pairs(summary.inputs, profile)
     fixed = None if profile is None or profile["min"] != profile["max"] else (profile["opt"][0], profile["opt"][1])
     warm = fixed_size(manifest) or (_WARM_SIZE if profile is None else (profile["opt"][0], profile["opt"][1]))
     about = manifest.variant, manifest.precision, manifest.io, manifest.weights_sha256[:12]
@@ -100,19 +101,21 @@ def _config(name: str, backend: str, onnx: Path, manifest: Manifest, engine: Pat
         *_ports("output", summary.outputs, most, fixed),
         "version_policy { latest { num_versions: 1 } }",
     ]
+    if backend == "openvino":  # on a machine with a GPU Triton would ask for that, and the backend refuses
+        lines.append("instance_group { count: 1 kind: KIND_CPU }")
     if most > 1:
         lines.append(f"dynamic_batching {{ max_queue_delay_microseconds: {_DELAY_US} }}")
     return "\n".join([*lines, *_warmup(summary.inputs, most, warm)]) + "\n"
 
 
-def _most_pairs(inputs: Sequence[Port], profile: Mapping[str, Sequence[int]] | None) -> int:
+def _most_pairs(inputs: Sequence[GraphPort], profile: Mapping[str, Sequence[int]] | None) -> int:
     """Triton's ``max_batch_size``: 0 where the first size is no batch that may vary."""
     if any(port.shape[:1] != ("batch",) for port in inputs):
         return 0
     return MOST_PAIRS if profile is None else profile["batch"][2]
 
 
-def _ports(kind: str, ports: Sequence[Port], most: int, fixed: Size | None) -> Iterator[str]:
+def _ports(kind: str, ports: Sequence[GraphPort], most: int, fixed: Size | None) -> Iterator[str]:
     for port in ports:
         dims = ", ".join(str(_dim(each, fixed)) for each in (port.shape[1:] if most else port.shape))
         yield f'{kind} {{ name: "{port.name}" data_type: {_type(port)} dims: [ {dims} ] }}'
@@ -126,7 +129,7 @@ def _dim(size: int | str, fixed: Size | None) -> int:
     return -1 if fixed is None or size == "batch" else dim_size(size, 1, *fixed)
 
 
-def _warmup(inputs: Sequence[Port], most: int, size: Size) -> Iterator[str]:
+def _warmup(inputs: Sequence[GraphPort], most: int, size: Size) -> Iterator[str]:
     """A request of noise, before the first real one: engines compile and measure with it."""
     yield "model_warmup {"
     yield f'  name: "{size[0]}x{size[1]}"'
@@ -138,7 +141,7 @@ def _warmup(inputs: Sequence[Port], most: int, size: Size) -> Iterator[str]:
     yield "}"
 
 
-def _type(port: Port) -> str:
+def _type(port: GraphPort) -> str:
     if port.type not in _TYPES:
         raise ModelError(f"{port.name} is {port.type}, which is not served: export the file again.")
     return _TYPES[port.type]

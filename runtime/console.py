@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import importlib
+import re
 import signal
 import threading
 import traceback
@@ -12,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
@@ -35,12 +37,35 @@ class _Console(Console):
         return super().render_str(written_out(as_options(text, _options)), **kwargs)
 
     def print(self, *objects: Any, **kwargs: Any) -> None:  # noqa: ANN401 - likewise
-        """As the library's; standard error that cannot be written is no reason to end differently. Raises: OutputError."""
+        """As the library's, sentences broken between words where a terminal would break them anywhere.
+
+        In a file or a pipe each stays a line. Standard error that cannot be written is no reason to end differently.
+
+        Raises:
+            OutputError: Standard output cannot be written.
+        """
+        if self.is_terminal and len(objects) == 1 and isinstance(objects[0], str) and "soft_wrap" not in kwargs:
+            text = self.render_str(objects[0], markup=kwargs.get("markup", True))
+            objects = (between_words(text, self.width),)
         try:
             super().print(*objects, **kwargs)
         except OSError as error:
             if not self.stderr:
                 raise _unwritten(error) from error
+
+
+def between_words(text: Text, width: int) -> Text:
+    """``text`` in lines of at most ``width`` columns; a word that is longer, such as a path, stays whole to be copied."""
+    breaks, column = [], 0
+    for word in re.finditer(r"\S+\s*", text.plain):
+        if column and column + cell_len(word[0].rstrip()) > width:
+            breaks.append(word.start())
+            column = 0
+        column = 0 if "\n" in word[0] else column + cell_len(word[0])
+    lines = text.divide(breaks)
+    for line in lines[:-1]:
+        line.rstrip()
+    return Text("\n").join(lines)
 
 
 out = _Console(highlight=False, soft_wrap=True, emoji=False)
@@ -220,12 +245,12 @@ def plain(text: str) -> None:
 
 def wrote(path: Path, *, as_json: bool = False) -> None:
     """Name a file that was written (on stderr when stdout belongs to JSON)."""
-    (err if as_json else out).print(f"wrote {escape(one_line(path))}")
+    (err if as_json else out).print(f"wrote {escape(one_line(path))}", soft_wrap=True)
 
 
 def hint(command: str, *, as_json: bool = False) -> None:
     """Name the next sensible command."""
-    (err if as_json else out).print(f"[dim]next: {escape(one_line(command))}[/dim]")
+    (err if as_json else out).print(f"[dim]next: {escape(one_line(command))}[/dim]", soft_wrap=True)
 
 
 def progress() -> "Bars":

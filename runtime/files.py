@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ufafuse.runtime.artefact import tool_versions
 from ufafuse.runtime.batches.storage import shown
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.cores import usable_cores
@@ -15,9 +14,10 @@ from ufafuse.runtime.errors import InputError, ModelError, UfaError
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.levels import kind_with_levels
 from ufafuse.runtime.lights import bloomed_share
-from ufafuse.runtime.outputs import Outputs, aligned_saver, write_beside
+from ufafuse.runtime.outputs import Outputs, aligned_saver, software, write_beside
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
-from ufafuse.runtime.pictures.metadata import Metadata
+from ufafuse.runtime.pictures.exif import SOFTWARE, parse_exif
+from ufafuse.runtime.pictures.metadata import OURS, Metadata
 from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
 from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_image
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
@@ -154,10 +154,11 @@ def fuse_files(
             raise InputError(f"{images[0]} holds one frame: fusing takes two or more.")
         common = common_kind(found, scale=options.align != "off", convert=files.convert_profile)
         check_holds(outputs.fused, common.shape, common.dtype)
-        told = dict.fromkeys(f"{note}." for note in common.notes)
+        told = dict.fromkeys(f"{note}." for note in common.notes) | _own_results(found)
         taken = [ConformedFrame(frame, common, strict=files.strict, told=told) for frame in found]
         result, chosen = _fused(fuser, taken, outputs, options, on_tile, want_all=files.report is not None, force=force)
         metadata = metadata_of_result(fuser, taken, result, told)
+        told.update(_lost(outputs.fused, metadata, taken[result.reference].name))
         ends = (taken[0].read(), taken[-1].read()) if files.report is not None else None
     if outputs.map is not None and result.map is None:
         raise ModelError(f"{fuser.model.name} gives no map: omit the map, or export the model again with `ufa export`.")
@@ -205,7 +206,7 @@ def _fused(
         want_confidence=outputs.confidence is not None or want_all,
         want_conflicts=outputs.conflicts is not None,
         want_height=outputs.wants_height,
-        on_aligned=None if outputs.aligned is None else aligned_saver(outputs.aligned, len(frames), force=force),
+        on_aligned=aligned_saver(outputs, frames, force=force) if outputs.aligned else None,
     )
     if by_one_rule(fuser, len(frames), chosen):
         from ufafuse.runtime.stacks.fusing import fuse_sources  # a pair does without, and starts faster
@@ -238,11 +239,21 @@ def metadata_of_result(fuser: Fuser, frames: Sequence[FrameSource], result: Stac
         told[f"{frame.name}: its profile {metadata.profile_name!r} is left out, the result is colour."] = None
         metadata = replace(metadata, icc=None)
     size = result.fused.shape[0], result.fused.shape[1]
-    return metadata.of_result(size, _software(), _history(fuser, [frame.name for frame in frames]))
+    return metadata.of_result(size, software(), _history(fuser, [frame.name for frame in frames]))
 
 
-def _software() -> str:
-    return f"ufafuse {tool_versions().get('ufafuse', '')}".strip()
+def _lost(path: Path, metadata: Metadata, name: str) -> dict[str, None]:
+    """What a result's format cannot hold of what the reference says, for the user."""
+    lost = metadata.lost_in(path.suffix.lower())
+    return {f"{path} cannot hold {' and '.join(lost)} of {name}: end it in .png or .tif.": None} if lost else {}
+
+
+def _own_results(frames: Sequence[FrameSource]) -> dict[str, None]:
+    """Which frames ufafuse made itself, where only some are: that is seldom meant."""
+    made = [frame.name for frame in frames if parse_exif(frame.metadata.exif or b"").text(SOFTWARE).startswith(OURS)]
+    several = "is a result of ufafuse and takes" if len(made) == 1 else "are results of ufafuse and take"
+    text = f"{', '.join(made)} {several} part as a frame: name only the camera's frames, if that is not meant."
+    return {text: None} if 0 < len(made) < len(frames) else {}
 
 
 def _history(fuser: Fuser, names: Sequence[str]) -> str:
@@ -272,6 +283,8 @@ def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOpt
         details["more"] = [frame.name for frame in frames[2:]]
     if len(frames) > 2:
         details["method"] = options.method
+    if options.smoothing != 1:
+        details["smoothing"] = options.smoothing
     if options.align != "off":
         details["alignment"] = [alignment.to_json() for alignment in result.alignments]
         details["crop"] = list(result.crop)

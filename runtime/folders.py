@@ -82,7 +82,7 @@ def fuse_folder(
         OutputError: A folder cannot be made, or a result would replace a file that is read.
     """
     if isinstance(groups, Sequence):
-        _check_apart(groups, folder, suffix)
+        _check_apart(groups, [path for path in (folder, maps, confidences, conflicts) if path is not None], suffix)
     files = files or FileOptions()
 
     def one(group: FileGroup) -> Outcome | None:
@@ -138,10 +138,9 @@ def memory_for_pair(head: bytes) -> float:
     return float("inf") if size is None else float(size[0] * size[1] * SURELY_ENOUGH)
 
 
-def _check_apart(groups: Sequence[FileGroup], folder: Path, suffix: str) -> None:
+def _check_apart(groups: Sequence[FileGroup], folders: Sequence[Path], suffix: str) -> None:
     """Refuse results that would replace what is read, for this pair or for another."""
     read = {real_path(path) for group in groups for path in group.files}
-    for group in groups:
-        result = folder / f"{group.name}{suffix}"
+    for result in (folder / f"{group.name}{suffix}" for group in groups for folder in folders):
         if real_path(result) in read:
             raise OutputError(f"{result} is one of the frames that are read: name another folder for the results.")

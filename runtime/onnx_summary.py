@@ -22,7 +22,7 @@ _KINDS = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool"
 
 
 @dataclass(frozen=True)
-class Port:
+class GraphPort:
     """An input or output of a graph.
 
     Args:
@@ -48,8 +48,8 @@ class Summary:
         operators: How many of each, the most frequent first.
     """
 
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
+    inputs: tuple[GraphPort, ...]
+    outputs: tuple[GraphPort, ...]
     opset: int
     operators: dict[str, int]
 
@@ -74,7 +74,7 @@ def summary_of(path: Path) -> Summary:
 def _summary(data: mmap.mmap) -> Summary:
     opset = 0
     operators: Counter[str] = Counter()
-    ports: dict[int, list[Port]] = {_GRAPH_INPUT: [], _GRAPH_OUTPUT: []}
+    ports: dict[int, list[GraphPort]] = {_GRAPH_INPUT: [], _GRAPH_OUTPUT: []}
     for start, end in _inner(data, 0, len(data), _MODEL_OPSET):
         entry = {field.number: field for field in fields(data, start, end)}
         domain = entry.get(_OPSET_DOMAIN)
@@ -102,7 +102,7 @@ def _text(data: mmap.mmap, start: int, end: int | None) -> str:
     return bytes(data[start:end]).decode()
 
 
-def _port(data: mmap.mmap, start: int, end: int) -> Port:
+def _port(data: mmap.mmap, start: int, end: int) -> GraphPort:
     texts, kind, shape = {}, 0, []
     for number, first, last in fields(data, start, end):
         if last is None:
@@ -115,7 +115,7 @@ def _port(data: mmap.mmap, start: int, end: int) -> Port:
                 for of in _inner(data, a, b, _TENSOR_SHAPE):
                     shape = [_dim(data, *dim) for dim in _inner(data, *of, _SHAPE_DIM)]
     name, about = (texts.get(number, "") for number in (_VALUE_NAME, _VALUE_ABOUT))
-    return Port(name, _KINDS.get(kind, f"type {kind}"), tuple(shape), about)
+    return GraphPort(name, _KINDS.get(kind, f"type {kind}"), tuple(shape), about)
 
 
 def _dim(data: mmap.mmap, start: int, end: int) -> int | str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _DEEPEST = 64  # graphs in graphs
 
-# Field numbers of onnx.proto that lead to tensors, by message.
+# WireField numbers of onnx.proto that lead to tensors, by message.
 _PATHS: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -22,7 +22,7 @@ _PATHS: dict[str, dict[int, str]] = {
 _EXTERNAL_DATA, _DATA_LOCATION, _LOCATION = 13, 14, b"location"
 
 
-class Field(NamedTuple):
+class WireField(NamedTuple):
     """One field of a message: its number, and where its bytes lie (or, of a number, ``start`` is the value)."""
 
     number: int
@@ -30,7 +30,7 @@ class Field(NamedTuple):
     end: int | None
 
 
-def fields(data: mmap.mmap | bytes, position: int, end: int) -> Iterator[Field]:
+def fields(data: mmap.mmap | bytes, position: int, end: int) -> Iterator[WireField]:
     """The fields of the message in ``data[position:end]`` that are bytes or whole numbers.
 
     Raises:
@@ -41,14 +41,14 @@ def fields(data: mmap.mmap | bytes, position: int, end: int) -> Iterator[Field]:
         wire = key & 7
         if wire == _VARINT:
             value, position = _varint(data, position)
-            yield Field(key >> 3, value, None)
+            yield WireField(key >> 3, value, None)
         elif wire in (_FIXED64, _FIXED32):
             position += 8 if wire == _FIXED64 else 4
         elif wire == _BYTES:
             length, position = _varint(data, position)
             if position + length > end:
                 raise ValueError("a field runs past the end")
-            yield Field(key >> 3, position, position + length)
+            yield WireField(key >> 3, position, position + length)
             position += length
         else:
             raise ValueError(f"wire type {wire}")

@@ -11,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array
-from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.artefact import tool_versions
+from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.frames import FrameKind, white_level
+from ufafuse.runtime.pictures.metadata import OURS, Metadata
+from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.pictures.write import WriteOptions, check_output, write_image
 from ufafuse.runtime.stacks.options import Stacked
 from ufafuse.runtime.stacks.registering import Covered
@@ -102,17 +105,19 @@ def write_beside(
     )
     for name, path, plane in planes:
         if path is not None and plane is not None:
-            write_image(path, as_levels(plane), force=force, inputs=inputs)
+            write_image(path, as_levels(plane), force=force, inputs=inputs, metadata=_noted(plane.shape))
             told[name] = str(path)
     if result.height is None:
         return told
     fused, kind = result.fused, _kind_of(result, order)
     if outputs.depth is not None:
         heights = known_or_filled(result.height, fused, kind, outputs.height)
-        told["heights"] = write_heights(outputs.depth, heights, frames=frames, options=outputs.height, force=force)
+        told["heights"] = write_heights(
+            outputs.depth, heights, frames=frames, options=outputs.height, force=force, metadata=_noted(heights.shape)
+        )
         told["depth"] = str(outputs.depth)
     if outputs.depth_view is not None:
-        write_view(outputs.depth_view, result.height, fused, kind, force=force)
+        write_view(outputs.depth_view, result.height, fused, kind, force=force, metadata=_noted(fused.shape))
         told["depth_view"] = str(outputs.depth_view)
     if outputs.mesh is not None:
         write_mesh(outputs.mesh, result.height, fused, kind, frames=frames, options=outputs.height, force=force)
@@ -131,14 +136,40 @@ def _kind_of(result: Stacked, order: str) -> FrameKind:
     return kind if result.levels is None else result.levels.of(kind)
 
 
-def aligned_saver(folder: Path, frames: int, *, force: bool) -> Callable[[int, Array, Covered | None], None]:
+def software() -> str:
+    """What results say that they were made with."""
+    return f"{OURS} {tool_versions().get('ufafuse', '')}".strip()
+
+
+def _noted(shape: tuple[int, ...]) -> Metadata:
+    """What pictures beside a result say: that they are no frames."""
+    return Metadata().of_result((shape[0], shape[1]), software(), "")
+
+
+def aligned_saver(
+    outputs: Outputs, frames: Sequence[FrameSource], *, force: bool
+) -> Callable[[int, Array, Covered | None], None]:
     """What writes each registered frame, numbered in the order of focus, with what it covers as alpha.
 
+    Args:
+        outputs: The folder is ``outputs.aligned``, made if need be.
+        frames: All of one shape and dtype.
+        force: Replace existing files (never a frame).
+
     Raises:
-        OutputError: The folder cannot be made, or (when called) a frame not be written.
+        OutputError: The folder cannot be made, a file in it exists, is a frame or another result, or (when called) cannot be
+            written.
     """
+    assert outputs.aligned is not None
+    folder, suffix = outputs.aligned, ".tif" if frames[0].dtype == np.float32 else ".png"
+    digits = max(3, len(str(len(frames))))
+    paths = [folder / f"{number:0{digits}d}{suffix}" for number in range(1, len(frames) + 1)]
+    others = {real_path(path) for path in outputs.all()}
+    for path in paths if folder.is_dir() else ():
+        if real_path(path) in others:
+            raise OutputError(f"{path} would be a registered frame and another result: give the frames a folder of their own.")
+        check_output(path, force=force, inputs=[frame.path for frame in frames if frame.path is not None])
     make_folder(folder)
-    digits = max(3, len(str(frames)))
 
     def save(index: int, frame: Array, covered: Covered | None) -> None:
         top = 1.0 if frame.dtype == np.float32 else float(np.iinfo(frame.dtype).max)
@@ -146,7 +177,6 @@ def aligned_saver(folder: Path, frames: int, *, force: bool) -> Callable[[int, A
         grey = frame.ndim == 2 or frame.shape[2] == 1
         colour = np.repeat(frame.reshape(*shown.shape, 1), 3, 2) if grey else frame[..., :3]
         alpha = (shown * np.float32(top)).astype(frame.dtype)
-        suffix = ".tif" if frame.dtype == np.float32 else ".png"
-        write_image(folder / f"{index + 1:0{digits}d}{suffix}", np.dstack([colour, alpha]), force=force)
+        write_image(paths[index], np.dstack([colour, alpha]), force=force)
 
     return save

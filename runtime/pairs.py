@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.pictures.frames_among import without_doubles
+from ufafuse.runtime.pictures.inputs import NO_FOLDERS
 from ufafuse.runtime.pictures.kinds import is_picture
 from ufafuse.runtime.pictures.write import WRITTEN
 
@@ -30,8 +32,8 @@ class PairPaths:
 
 
 def is_image(path: Path) -> bool:
-    """Whether the suffix is one that we read."""
-    return is_picture(path)
+    """Whether the suffix is one that we read, and no program's preview."""
+    return is_picture(path) and NO_FOLDERS.isdisjoint(path.parts)
 
 
 def find_pairs(folder: Path) -> list[PairPaths]:
@@ -111,6 +113,8 @@ def _by_folder(folder: Path, sides: tuple[str, str]) -> dict[str, dict[str, Path
 
 def _add(halves: dict[str, dict[str, Path]], name: str, side: str, path: Path) -> None:
     sides = halves.setdefault(name, {})
-    if side in sides:
+    if side in sides and len(without_doubles((path, sides[side]))) < 2:  # a raw file and its JPEG
+        path = without_doubles((path, sides[side]))[0]
+    elif side in sides:
         raise InputError(f"{path} and {sides[side]} are both the same half of pair {name}: remove one.")
     sides[side] = path

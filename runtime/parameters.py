@@ -14,6 +14,8 @@ from ufafuse.runtime.errors import InputError
 Size = tuple[int, int]
 """(height, width), in pixels."""
 
+# What a text says of another command's option, as the command line has it.
+_ELSEWHERE = {"static": "`ufa export --static`", "batch": "`ufa export --batch`", "conflicts": "`ufa fuse --conflicts`"}
 _LARGEST_SIDE = 1 << 20  # pixels; what no frame has, a slip of the keyboard may
 _SIZE = re.compile(r"\s*(\d{1,7})\s*[xX]\s*(\d{1,7})\s*", re.ASCII)
 _NAMED = re.compile(r"`([a-z]\w*)(?:=([^`]*))?`")
@@ -30,7 +32,7 @@ def as_options(text: str, options: Mapping[str, str]) -> str:
     def option(found: "re.Match[str]") -> str:
         name, value = found[1], found[2]
         if name not in options:
-            return found[0]
+            return _ELSEWHERE.get(name, found[0]) if options and value is None else found[0]
         return options[name] if value in (None, "True") else f"{options[name]} {value}"
 
     return _NAMED.sub(option, text)

@@ -8,6 +8,7 @@ import pytest
 import typer
 
 from ufafuse.commands.cli import build_app
+from ufafuse.runtime.models import described
 
 ROOT = Path(__file__).resolve().parents[1]
 LATER = {".venv", "build", "src"}
@@ -58,11 +59,44 @@ def test_the_check_finds_what_does_not_exist():
     assert list(command_lines("```sh\nufa fuse a b\n```\n    ufa info\nand `ufa eval --pairs x`"))
 
 
+# What `pip install 'ufafuse[...]'` a command needs; an alternative where several do.
+NEEDS = {"train": "train", "export": "export", "calibrate": "export", "bench": "bench", "eval": "bench", "serve": "serve"}
+NEEDS |= {"dataset": "train", "build": "gpu|rtx|dev", "fuse": "cpu|gpu", "stream": "cpu|gpu", "verify": "export|cpu|gpu"}
+HOWTOS = [*sorted((ROOT / "docs").glob("howto/*.md")), ROOT / "docs/serving.md", ROOT / "docs/index.md"]
+
+
+def extras_named(text):
+    """The extras that a page says to install."""
+    found = re.findall(r"ufafuse\[([a-z,]+)\]", text)
+    return {extra for names in found for extra in names.split(",")}
+
+
+def blocks(text):
+    """The code blocks: what a reader copies and runs."""
+    return "\n".join(re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL))
+
+
+@pytest.mark.parametrize("page", HOWTOS, ids=[path.name for path in HOWTOS])
+def test_a_howto_says_what_its_commands_need(page):
+    text = page.read_text(encoding="utf-8")
+    used = {line.split()[1] for line in command_lines(blocks(text))} & set(NEEDS)
+    named = extras_named(text)
+    assert {name for name in used if not named & set(NEEDS[name].split("|"))} == set()
+    assert "view" in named or not re.search(r"^ufa stream.* --view", blocks(text), re.MULTILINE)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=[path.relative_to(ROOT).as_posix() for path in PAGES])
 def test_a_page_links_to_what_is_there(page):
-    generated = {"folders", "changelog.md", "contributing.md", "cli.md"}
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)#\s]+)", text):
-        if "://" in target or (ROOT / "docs" in page.parents and generated & set(Path(target).parts)):
+        if "://" in target:
             continue
         assert (page.parent / target).exists(), target
+
+
+def test_the_readme_says_which_networks_are_free_and_how_to_take_them():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    answer = text[text.index("May I use them in a product?") :].split("\n\n")[0]
+    free = {network.name for network in described() if network.free}
+    assert set(re.findall(r"`(ufa-\w+)`", answer.split(": yes")[0])) == free
+    assert "--model ufa-free" in answer

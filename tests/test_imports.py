@@ -185,3 +185,14 @@ print(*sorted(name for name in sys.modules))
     unneeded = {"pydantic", "rich.progress", "rich._emoji_codes", "numpy.ma", "importlib.metadata", "email.parser", "tifffile"}
     unneeded |= {"ufafuse.runtime.stacks.fusing", "ufafuse.runtime.pictures.jpegscan", "ufafuse.runtime.pictures.tiff"}
     assert sorted(unneeded & set(told.stdout.splitlines()[-1].split())) == []
+
+
+def test_a_public_class_has_a_name_of_its_own() -> None:
+    """One word, one thing: whoever reads `Output` need not ask whose."""
+    homes: dict[str, list[str]] = {}
+    for path in (path for folder in ARROWS for path in sources(folder)):
+        for node in ast.parse(path.read_text(), str(path)).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert len(homes) > 100
+    assert {name: places for name, places in homes.items() if len(places) > 1} == {}

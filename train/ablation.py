@@ -199,14 +199,20 @@ def score(pairs: Path, fused: Path) -> tuple[dict[str, dict[str, float]], str]:
 
 def table_text(sweep: Sweep, rows: Mapping[str, Mapping[str, float]], note: str) -> str:
     """Return the table as Markdown, the paper's figures in brackets beside ours."""
-    head = [sweep.varied, *sweep.metrics, "PSNR", "SSIM", "loss"]
+    head, *cells = table_cells(sweep, rows)
     lines = [f"Table {sweep.table}: ours (the paper's)", "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    lines += [f"| {' | '.join(row)} |" for row in cells]
+    return "\n".join([*lines, "", note]).rstrip() + "\n"
+
+
+def table_cells(sweep: Sweep, rows: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
+    """Return the table's head, and a row of texts for each setting."""
+    cells = [[sweep.varied, *sweep.metrics, "PSNR", "SSIM", "loss"]]
     for name, published in sweep.published.items():
         ours = rows[name]
-        cells = [f"{_cell(ours, metric, 4)} ({published[metric]:.4f})" for metric in sweep.metrics]
-        cells += [_cell(ours, "psnr", 2), _cell(ours, "ssim", 5), _cell(ours, "loss", 5)]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", note]).rstrip() + "\n"
+        row = [f"{_cell(ours, metric, 4)} ({published[metric]:.4f})" for metric in sweep.metrics]
+        cells.append([name, *row, _cell(ours, "psnr", 2), _cell(ours, "ssim", 5), _cell(ours, "loss", 5)])
+    return cells
 
 
 def _cell(values: Mapping[str, float], key: str, digits: int) -> str:

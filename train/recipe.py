@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ufafuse.network.spec import ATTENTIONS, Attention, RivalSpec, Spec, find_spec
 from ufafuse.runtime.errors import InputError, ModelError
+from ufafuse.runtime.models import weights_path
 from ufafuse.train.degrade import LensOptions
 from ufafuse.train.loss import LAMBDA
 from ufafuse.train.part import PARTS, Part
@@ -296,6 +297,8 @@ def options_from(given: Mapping[str, Any]) -> TrainOptions:
     name = values.pop("recipe", _usual_recipe(variant))
     if name not in RECIPES:
         raise InputError(f"recipe {name!r} is unknown. Known recipes: {', '.join(RECIPES)}.")
+    if "init_from" in values:
+        values["init_from"] = weights_path(values["init_from"])
     values["lens_options"] = lens_options(values.pop("lens_set", ()))
     values["scene_options"] = scene_options(values.pop("stack_set", ()))
     recipe, rest = _split(values)

@@ -16,7 +16,8 @@ from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.checks.tolerances import psnr as psnr_of_error
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
-from ufafuse.runtime.pictures.inputs import natural_key, pictures_in
+from ufafuse.runtime.pictures.inputs import pictures_in
+from ufafuse.runtime.pictures.naming import natural_key
 from ufafuse.train.data import NamedPair
 from ufafuse.train.loss import psnr
 from ufafuse.train.photos import colour

@@ -4,6 +4,7 @@ import numpy as np
 
 from ufafuse.benchmarks.metrics.planes import Plane, filter_valid, gaussian
 from ufafuse.runtime.arrays import Bytes
+from ufafuse.runtime.checks.tolerances import psnr as psnr_of
 
 WINDOW = 11
 _TAPS = gaussian(WINDOW, 1.5)
@@ -17,7 +18,7 @@ def psnr(truth: Bytes, fused: Bytes) -> float:
     JSON file stay finite: 107 dB for 520 x 520 colour.
     """
     error = float(np.mean((truth.astype(np.float64) - fused) ** 2))
-    return float(10 * np.log10(255**2 / max(error, 1 / truth.size)))
+    return psnr_of(max(error, 1 / truth.size))
 
 
 def ssim(truth: Bytes, fused: Bytes) -> float:

@@ -9,13 +9,13 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from ufafuse.benchmarks.speed.opening import open_runner
 from ufafuse.benchmarks.speed.runners import RunnerSpec
 from ufafuse.export.timing import timed
 from ufafuse.runtime.errors import BackendError, UfaError
+from ufafuse.runtime.memory.usage import peak_bytes
 
 _TIMEOUT_S = 600
 _TOOL_TIMEOUT_S = 20
@@ -59,7 +59,7 @@ def _measured(request: dict[str, Any]) -> dict[str, float]:
         "cold_ms": round(cold_ms, 1),
         "load_ms": round((loaded - loading) * 1e3, 1),
         "first_ms": round(first_ms, 1),
-        "rss_mib": round(_peak_mib(), 1),
+        "rss_mib": round(peak_bytes() / 2**20, 1),
     }
     return found if device_mib is None else found | {"device_mib": device_mib}
 
@@ -74,19 +74,6 @@ def _device_mib() -> float | None:
     rows = [line.split(",") for line in answer.stdout.splitlines()]
     used = [float(row[1]) for row in rows if row[0].strip() == str(os.getpid()) and row[1].strip().isdigit()]
     return sum(used) if used else None
-
-
-def _peak_mib() -> float:
-    status = Path("/proc/self/status")
-    if (
-        status.is_file()
-    ):  # unlike getrusage's figure, this one does not begin with the peak of the process that started this one
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / 2**10
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ufafuse.benchmarks.evaluate import EvalRow, Evaluation, picture_path
 from ufafuse.benchmarks.metrics import against_truth
 from ufafuse.benchmarks.stacks.contestants import FusedStack, NetworkContestant, StackContestant
-from ufafuse.benchmarks.stacks.folders import StackPaths, read_depth
+from ufafuse.benchmarks.stacks.folders import StackToScore, read_depth
 from ufafuse.benchmarks.stacks.levels import luma
 from ufafuse.benchmarks.stacks.registered import Registered, registered
 from ufafuse.runtime.arrays import Bytes
@@ -28,11 +28,11 @@ _STACK_ERRORS = (UfaError, MemoryError, cv2.error)
 """What one stack may fail by, while the others go on; anything else is a defect of ours."""
 
 OnRow = Callable[[EvalRow], None]
-OnStack = Callable[[StackPaths, Registered, dict[str, Bytes]], None]
+OnStack = Callable[[StackToScore, Registered, dict[str, Bytes]], None]
 
 
 def evaluate_stacks(
-    stacks: list[StackPaths],
+    stacks: list[StackToScore],
     contestants: list[StackContestant],
     *,
     align: str | None = None,
@@ -79,7 +79,7 @@ def evaluate_stacks(
 
 
 def _one_stack(
-    stack: StackPaths,
+    stack: StackToScore,
     contestants: list[StackContestant],
     align: str | None,
     keep: bool,  # noqa: FBT001 - the registered frames, for those who fold

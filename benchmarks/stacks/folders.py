@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.images import read_image
-from ufafuse.runtime.pictures.inputs import natural_key, pictures_in
+from ufafuse.runtime.pictures.inputs import pictures_in
+from ufafuse.runtime.pictures.naming import natural_key
 
 LAYOUT = "a folder for each stack, the frames in the order of their names, with truth.* and depth.tif where they are known"
 _NO_FRAMES = ("truth", "depth")
@@ -19,7 +20,7 @@ _PAGES = frozenset({".tif", ".tiff"})
 
 
 @dataclass(frozen=True)
-class StackPaths:
+class StackToScore:
     """The files of one stack.
 
     Args:
@@ -35,7 +36,7 @@ class StackPaths:
     depth: Path | None = None
 
 
-def find_stacks(folder: Path, pattern: str | None = None) -> list[StackPaths]:
+def find_stacks(folder: Path, pattern: str | None = None) -> list[StackToScore]:
     """The stacks in ``folder``, in natural order: each folder below it that holds frames; where none does, itself.
 
     A stack's folder is not looked into any further. Its frames are pictures, or the pages of one TIFF.
@@ -74,7 +75,7 @@ def _frames(folder: Path) -> list[Path]:
     return [path for path in pictures_in(folder) if path.stem.lower() not in _NO_FRAMES]
 
 
-def _stack(folder: Path, name: str) -> StackPaths:
+def _stack(folder: Path, name: str) -> StackToScore:
     frames = _frames(folder)
     if len(frames) < 2 and frames[0].suffix.lower() not in _PAGES:
         raise InputError(f"{folder} holds a single frame, {frames[0].name}: a stack has two or more.")
@@ -83,7 +84,7 @@ def _stack(folder: Path, name: str) -> StackPaths:
         if len(paths) > 1:
             raise InputError(f"{folder} holds {' and '.join(path.name for path in paths)}: keep one {what}.")
     truth, depth = (next(iter(beside[what]), None) for what in _NO_FRAMES)
-    return StackPaths(name, tuple(frames), truth, depth)
+    return StackToScore(name, tuple(frames), truth, depth)
 
 
 def read_depth(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:

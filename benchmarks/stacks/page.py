@@ -18,7 +18,7 @@ from ufafuse.benchmarks.page import CLOSEUPS_FOLDER, Region, html_table
 from ufafuse.benchmarks.published import TableRow
 from ufafuse.benchmarks.stacks.closeups import chosen_regions, strip
 from ufafuse.benchmarks.stacks.evaluate import BEST
-from ufafuse.benchmarks.stacks.folders import StackPaths
+from ufafuse.benchmarks.stacks.folders import StackToScore
 from ufafuse.benchmarks.stacks.registered import Registered
 from ufafuse.benchmarks.tables import cell, csv_text, legend, markdown_table
 from ufafuse.runtime.arrays import Bytes
@@ -48,7 +48,7 @@ class StackPages:
     folder: Path
     sections: dict[str, str] = field(default_factory=dict)
 
-    def add(self, stack: StackPaths, frames: Registered, made: Mapping[str, Bytes]) -> None:
+    def add(self, stack: StackToScore, frames: Registered, made: Mapping[str, Bytes]) -> None:
         """Choose the parts of a stack's pictures and keep them. Raises: OutputError."""
         shown = {"near": frames.near, "far": frames.far, "sharpest": frames.sharpest}
         shown |= {name: picture for name, picture in made.items() if name != BEST}

@@ -21,7 +21,7 @@ from ufafuse.export.signatures import Signature
 from ufafuse.export.tracing import program_of, trace
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.backends.quietly import stdout_to_stderr
-from ufafuse.runtime.errors import BackendError
+from ufafuse.runtime.errors import BackendError, UfaError
 
 if TYPE_CHECKING:
     import onnx
@@ -88,7 +88,13 @@ class Format:
         converter: Callable[[SourceGraph, Path], None] = importlib.import_module(
             f"ufafuse.export.formats.{self.module}"
         ).convert
-        converter(source, out)
+        try:
+            converter(source, out)
+        except UfaError:
+            raise
+        except Exception as error:  # others' converters raise whatever they run into
+            said = next((line.strip() for line in str(error).splitlines() if line.strip()), "it does not say why")
+            raise BackendError(f"{self.title}'s converter failed ({type(error).__name__}): {said.rstrip('.')}.") from error
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ufafuse.export.formats.base import SourceGraph, hushed
-from ufafuse.runtime.errors import BackendError, ModelError
+from ufafuse.runtime.errors import ModelError
 
 _FLOAT32 = 65568  # ArrayFeatureType.FLOAT32 of Core ML's messages
 
@@ -24,17 +24,14 @@ def _write(source: SourceGraph, out: Path) -> None:
     ct: Any = import_module("coremltools")
     known, manifest = source.signature, source.manifest
     program = _without_aliases(source.program().run_decompositions({}))
-    try:
-        model: Any = ct.convert(
-            program,
-            convert_to="mlprogram",
-            inputs=[ct.TensorType(name, tuple(each.shape), dtype=np.float32) for name, each in known.inputs.items()],
-            outputs=[ct.TensorType(name, dtype=np.float32) for name in known.outputs],
-            compute_precision=ct.precision.FLOAT16 if source.half else ct.precision.FLOAT32,
-            minimum_deployment_target=ct.target.iOS16,
-        )
-    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-        raise BackendError(f"Core ML's converter failed: {(str(error).splitlines() or [''])[0]}") from error
+    model: Any = ct.convert(
+        program,
+        convert_to="mlprogram",
+        inputs=[ct.TensorType(name, tuple(each.shape), dtype=np.float32) for name, each in known.inputs.items()],
+        outputs=[ct.TensorType(name, dtype=np.float32) for name in known.outputs],
+        compute_precision=ct.precision.FLOAT16 if source.half else ct.precision.FLOAT32,
+        minimum_deployment_target=ct.target.iOS16,
+    )
     model.short_description = f"{manifest.variant}: multi-focus image fusion, {manifest.role} graph"
     model.user_defined_metadata.update(manifest.to_metadata())
     check_spec(model.get_spec(), source)

@@ -18,11 +18,8 @@ def convert(source: SourceGraph, out: Path) -> None:
     with hushed():
         partitioner = import_module("executorch.backends.xnnpack.partition.xnnpack_partitioner").XnnpackPartitioner
         lower: Any = import_module("executorch.exir").to_edge_transform_and_lower
-        try:
-            lowered = lower(_in_order(source), partitioner=[partitioner()])
-            out.write_bytes(lowered.to_executorch().buffer)
-        except RuntimeError as error:
-            raise BackendError(f"ExecuTorch's converter failed: {str(error).splitlines()[0]}") from error
+        lowered = lower(_in_order(source), partitioner=[partitioner()])
+        out.write_bytes(lowered.to_executorch().buffer)
 
 
 def _in_order(source: SourceGraph) -> torch.export.ExportedProgram:

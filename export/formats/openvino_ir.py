@@ -4,7 +4,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ufafuse.export.formats.base import SourceGraph
-from ufafuse.runtime.errors import BackendError
 
 
 def convert(source: SourceGraph, out: Path) -> None:
@@ -16,9 +15,6 @@ def convert(source: SourceGraph, out: Path) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
         onnx.save(source.onnx(), path)
-        try:
-            network = ov.Core().read_model(path)
-            network.set_rt_info(source.manifest.to_metadata()["ufafuse"], ["ufafuse"])
-            ov.save_model(network, str(out), compress_to_fp16=source.half)
-        except RuntimeError as error:
-            raise BackendError(f"OpenVINO's converter failed: {error}") from error
+        network = ov.Core().read_model(path)
+        network.set_rt_info(source.manifest.to_metadata()["ufafuse"], ["ufafuse"])
+        ov.save_model(network, str(out), compress_to_fp16=source.half)

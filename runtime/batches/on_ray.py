@@ -133,7 +133,19 @@ def _connected(ray: Any, address: str) -> Iterator[Any]:  # noqa: ANN401 - Ray's
     try:
         yield ray
     finally:
+        _end_scaling(ray)
         ray.shutdown()
+
+
+def _end_scaling(ray: Any) -> None:  # noqa: ANN401 - Ray's types are its own
+    """Kill what would add machines to a cluster of our own: `ray.shutdown` waits a second for it, which asks what has ended.
+
+    Ray has no call for that; where its inside is another one day, that second is all that it costs.
+    """
+    with contextlib.suppress(Exception):
+        node = ray._private.worker._global_node  # noqa: SLF001
+        if node is not None:  # a cluster that was here before has none
+            node.kill_monitor(check_alive=False)
 
 
 def _check_answers(address: str) -> None:

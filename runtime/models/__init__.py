@@ -14,6 +14,7 @@ from ufafuse.runtime.errors import InputError
 DEFAULT = "ufa-edge"
 STACKS = "ufa-stack"  # the default for more than two frames
 FOLDER = Path(__file__).resolve().parent
+FREE = "free for any use"  # how a manifest says that nothing learnt from stands in the way of a product
 PURPOSES = {
     "ufa": "The paper's network, to compare with the paper: one scale, 344,229 parameters. Slow.",
     "ufa-edge": "A line camera: three scales, a fiftieth of the arithmetic, the best quality of pairs.",
@@ -84,6 +85,32 @@ def weights_path(model: str | Path | None = None) -> Path:
     return path
 
 
+def file_named(model: str | Path) -> Path:
+    """The file that a command is given by its path, or by a bundled name (its ONNX file).
+
+    Raises:
+        InputError: It is neither; a path with a suffix is left to whoever reads it.
+    """
+    path = Path(model)
+    if path.suffix or path.exists():
+        return path
+    if not (found := FOLDER / f"{model}.onnx").is_file():
+        raise InputError(f"{model} is neither a file nor a bundled network: give a file, or one of {_names()}.")
+    return found
+
+
+def beside_or_here(model: Path) -> Path:
+    """The folder for what is written about a model file: its own, or for a bundled one the working folder."""
+    return Path() if model.parent == FOLDER else model.parent
+
+
+def learnt_from(name: str) -> str:
+    """What a bundled network has learnt from, and its terms; empty where its weights do not say."""
+    from ufafuse.runtime.artefact import read_manifest
+
+    return str(read_manifest(weights_path(name)).extra.get("data", ""))
+
+
 def _names() -> str:
     return ", ".join(bundled()) or "(none bundled)"
 
@@ -96,12 +123,16 @@ class Described:
         name: What to give to ``--model``.
         default: Whether it is taken where none is named.
         purpose: What it is for.
+        data: What it has learnt from, and its terms.
+        free: Whether all of that is free for any use, in a product too.
         bytes: Size of its ONNX file for each precision that has one.
     """
 
     name: str
     default: bool
     purpose: str
+    data: str = ""
+    free: bool = False
     bytes: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -112,7 +143,10 @@ class Described:
 def described() -> list[Described]:
     """Every bundled network, the default one first."""
     names = sorted(bundled(), key=lambda name: (name != DEFAULT, name))
-    return [Described(name, name == DEFAULT, PURPOSES.get(name, ""), _sizes(name)) for name in names]
+    return [
+        Described(name, name == DEFAULT, PURPOSES.get(name, ""), data := learnt_from(name), FREE in data, _sizes(name))
+        for name in names
+    ]
 
 
 def _sizes(name: str) -> dict[str, int]:

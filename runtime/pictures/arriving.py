@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.pictures.inputs import StackPaths, frames_in, natural_key, pictures_in
+from ufafuse.runtime.pictures.inputs import StackPaths, frames_in
+from ufafuse.runtime.pictures.naming import natural_key
 
 _POLL = 0.25  # seconds
 
@@ -56,7 +57,7 @@ def _folders(folder: Path) -> list[Path]:
 
 def _state(folder: Path) -> _Snapshot:
     try:
-        stats = [(path.name, path.stat()) for path in pictures_in(folder)]
+        stats = [(path.name, path.stat()) for path in frames_in(folder)]
     except OSError:  # a file went away while it was looked at
         return ()
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)

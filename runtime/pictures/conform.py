@@ -193,6 +193,10 @@ def _common_profile(sources: Sequence[FrameSource], notes: list[str], *, convert
     alike = [
         source for source in sources[1:] if (len(source.shape) < 3) == (len(sources[0].shape) < 3)
     ]  # grey and colour differ
+    for source in alike:
+        if source.metadata.colour_space != first.colour_space:
+            one, other = (space or "sRGB" for space in (first.colour_space, source.metadata.colour_space))
+            raise InputError(f"{sources[0].name} has the colour space {one}, {source.name} has {other}: save them alike.")
     others = [source for source in alike if not same_profile(source.metadata.icc, first.icc)]
     if not others:
         return None

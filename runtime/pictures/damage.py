@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from ufafuse.runtime.pictures.metadata import JPEG, PNG
+from ufafuse.runtime.pictures.metadata import JPEG, PNG, segments
 
 
 def damage_in(data: bytes) -> str:
@@ -23,16 +23,10 @@ def damage_in(data: bytes) -> str:
 
 
 def _jpeg_damage(data: bytes) -> str:
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:
-            position += 1
-            continue
+    for marker, start, _ in segments(data):
         if marker == 0xDA:
             # In entropy-coded data 0xFF is always followed by a stuffed 0 or a restart marker, so this is the real end.
-            return "" if data.find(b"\xff\xd9", position) >= 0 else "truncated, no end marker"
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+            return "" if data.find(b"\xff\xd9", start) >= 0 else "truncated, no end marker"
     return "truncated inside its header"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import stat
 from collections.abc import Callable
@@ -18,16 +19,18 @@ from ufafuse.runtime.filebytes import bytes_of
 from ufafuse.runtime.filebytes import kind_of as path_kind
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures import quick
+from ufafuse.runtime.pictures.boxes import read_boxes
 from ufafuse.runtime.pictures.damage import damage_in
 from ufafuse.runtime.pictures.kinds import OPENCV, RAW_SUFFIXES, SNIFFED, kind_of
-from ufafuse.runtime.pictures.metadata import Metadata, metadata_of, segments
+from ufafuse.runtime.pictures.metadata import Metadata, chunks, metadata_of, segments
 from ufafuse.runtime.pictures.picture import Picture, upright
 from ufafuse.runtime.pictures.sizes import size_of
 from ufafuse.runtime.pixels import check_pixels, most_bytes, most_pixels
 
 READ = "PNG, JPEG, TIFF, BMP, WebP, AVIF, or with an extra a raw file (raw), HEIC (heif) or OpenEXR (exr)"
 _AS_STORED = cv2.IMREAD_UNCHANGED  # EXIF's orientation is applied here, alpha or not
-_TURNED_BY_EXIF = frozenset(("JPEG", "PNG", "WebP"))  # an AVIF's own turns are applied by its decoder
+_TURNED_BY_EXIF = frozenset(("JPEG", "PNG", "WebP"))  # of an AVIF its own turns count
+_UNUSUAL = {0xC3: "a lossless", 0xC9: "an arithmetically coded", 0xCA: "an arithmetically coded", 0xCB: "a lossless"}
 _DEPTHS = frozenset((np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32)))
 
 Inside: TypeAlias = Literal["quickly", "thoroughly"] | None
@@ -122,6 +125,10 @@ def decode_picture(
 
         readers: dict[str, _Extra] = {"raw": extras.read_raw, "HEIF": extras.read_heif, "OpenEXR": extras.read_exr}
         return readers[kind](data, name, most)
+    if kind == "PNM":
+        from ufafuse.runtime.pictures.pnm import read_pnm
+
+        return read_pnm(data, name, most)
     if kind in OPENCV:
         return _by_opencv(data, name, kind, most, inside=inside)
     if kind == "video":
@@ -144,9 +151,13 @@ def _by_opencv(data: bytes, name: str, kind: str, most: int | None, *, inside: I
         from ufafuse.runtime.pictures.jpegscan import fault_in_scan
 
         damage = fault_in_scan(data)
-    if kind == "GIF":
-        warnings.append("of a GIF the first picture is read")
-    if kind in _TURNED_BY_EXIF and metadata.exif is not None:
+    if kind == "GIF" or _moves(data, kind):
+        warnings.append(f"of {'a GIF' if kind == 'GIF' else 'an animation'} the first picture is read")
+    if kind == "AVIF":
+        boxes = read_boxes(data)
+        array = upright(array, boxes.orientation)
+        warnings += [boxes.note] if boxes.note else []
+    elif kind in _TURNED_BY_EXIF and metadata.exif is not None:
         array = upright(array, ex.parse_exif(metadata.exif).orientation)
     return Picture(array, metadata, tuple(warnings), damage, kind=kind)
 
@@ -178,6 +189,8 @@ def _stored(data: bytes, name: str, kind: str, most: int | None, *, components: 
                 f"{name} is a GIF file, which OpenCV {cv2.__version__} does not read: "
                 "pip install 'opencv-python-headless>=4.11'."
             )
+        if kind == "JPEG" and (unusual := _unusual_jpeg(data)):
+            raise InputError(f"{name} is {unusual} JPEG, which is not read: save it as PNG or TIFF.")
         raise InputError(f"{name} is a {kind} file that cannot be decoded: record or copy it again.")
     if stored.dtype not in _DEPTHS:
         raise InputError(f"{name} has {stored.dtype} samples: give an image of 8 or 16 bit integers, or of float32.")
@@ -185,14 +198,51 @@ def _stored(data: bytes, name: str, kind: str, most: int | None, *, components: 
 
 
 def _without_false_alpha(stored: Array, data: bytes, kind: str) -> Array:
-    """A fourth channel is alpha only where the file says so: a BMP of 32 bits mostly just pads its pixels."""
+    """A fourth channel is alpha only where the file says so: a BMP of 32 bits mostly just pads its pixels.
+
+    A grey PNG that names one level as clear has alpha, too, which OpenCV passes over.
+    """
     if stored.ndim == 3 and stored.shape[2] == 4 and kind == "BMP" and not _bmp_has_alpha(data):
         return np.ascontiguousarray(stored[..., :3])
     if stored.ndim == 3 and stored.shape[2] == 2:  # grey and alpha
         return np.ascontiguousarray(stored[..., [0, 0, 0, 1]])
     if stored.ndim == 3 and stored.shape[2] == 1:
-        return np.ascontiguousarray(stored[..., 0])
+        stored = np.ascontiguousarray(stored[..., 0])
+    if stored.ndim == 2 and kind == "PNG" and (clear := _clear_grey(data)) is not None:
+        opaque = np.iinfo(stored.dtype).max
+        alpha = np.where(stored == clear, 0, opaque).astype(stored.dtype)
+        return np.dstack([stored, stored, stored, alpha])
     return stored
+
+
+def _clear_grey(data: bytes) -> int | None:
+    """The level of a grey PNG that is clear, as it is read; None where none is."""
+    depth, colour = data[24], data[25]
+    for name, start, end in chunks(data) if colour == 0 else ():
+        if name == b"tRNS" and end - start >= 2:
+            level = int.from_bytes(data[start : start + 2], "big") & (2**depth - 1)
+            return level * 255 // (2**depth - 1) if depth < 8 else level
+        if name == b"IDAT":
+            break
+    return None
+
+
+def _moves(data: bytes, kind: str) -> bool:
+    """Whether it is an animation."""
+    if kind == "PNG":
+        before = itertools.takewhile(lambda chunk: chunk[0] != b"IDAT", chunks(data))
+        return any(name == b"acTL" for name, _, _ in before)
+    if kind == "WebP":
+        return data[12:16] == b"VP8X" and bool(data[20] & 2)
+    return kind == "AVIF" and data[8:12] == b"avis"
+
+
+def _unusual_jpeg(data: bytes) -> str:
+    """The kind of a JPEG that decoders mostly do not know, with its article; empty for usual ones."""
+    for marker, start, end in segments(data):
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and end > start:
+            return _UNUSUAL.get(marker, "" if data[start] == 8 else f"a {data[start]}-bit")
+    return ""
 
 
 def _bmp_has_alpha(data: bytes) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 ORIENTATION, SOFTWARE, DATETIME = 0x0112, 0x0131, 0x0132
 DATETIME_ORIGINAL, OFFSET_ORIGINAL, SUBSEC_ORIGINAL = 0x9003, 0x9011, 0x9291
@@ -22,6 +22,8 @@ _POINTERS = frozenset((EXIF_IFD, GPS_IFD, INTEROP_IFD))
 _ASCII, _SHORT, _LONG = 2, 3, 4
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 129: 1}
 _WORDS = {3: "H", 8: "h", 4: "I", 9: "i", 5: "I", 10: "i", 11: "f", 12: "d"}  # what changes with the order of bytes
+_LONG8 = frozenset((13, 16, 18))  # kinds of BigTIFF's pointers
+_ORDERS = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
 _RAW = 0xC500  # from here on: DNG's and makers' own, which would make a raw file of a result
 _MOST_ENTRIES, _DEEPEST, _LARGEST = 512, 3, 1 << 20
 # Where pixels lie and how they are packed: true of the file that was read, not of the one that is written.
@@ -40,6 +42,22 @@ class ByteSource(Protocol):
     def __getitem__(self, part: slice, /) -> bytes:
         """Some of them."""
         ...
+
+
+class FileBytes:
+    """A file as the bytes that `parse_exif` slices, without reading all of it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._length = stream.seek(0, 2)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self._length)
+        self._stream.seek(start)
+        return self._stream.read(max(0, stop - start))
 
 
 class Entry(NamedTuple):
@@ -150,39 +168,48 @@ def parse_exif(data: ByteSource) -> Exif:
     """The entries of a TIFF-like block; what is broken is left out, a block that is none gives an empty `Exif`."""
     if data[:6] == b"Exif\0\0":
         data = data[6:]
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(data[:4]))
-    if order is None or len(data) < 8:
+    order, big = _ORDERS.get(bytes(data[:4]), ("", False))
+    if not order or len(data) < (16 if big else 8):
         return Exif()
     found = Exif()
-    found.main = read_directory(data, order, _unpacked(f"{order}I", data, 4)[0])
+    found.main = read_directory(data, order, _unpacked(f"{order}Q" if big else f"{order}I", data, 8 if big else 4)[0], big=big)
     pending = [(tag, found.main, 1) for tag in _POINTERS]
     while pending:
         tag, parent, depth = pending.pop()
         pointer = parent.pop(tag, None)
         if pointer is None or len(pointer.data) < 4 or depth > _DEEPEST:
             continue
-        part = read_directory(data, order, _unpacked("<I", pointer.data, 0)[0])
+        wide = len(pointer.data) >= 8
+        part = read_directory(data, order, _unpacked("<Q" if wide else "<I", pointer.data, 0)[0], big=big)
         pending += [(inner, part, depth + 1) for inner in _POINTERS & part.keys()]
         if part:
             found.parts.setdefault(tag, part)
     return found
 
 
-def read_directory(data: ByteSource, order: str, start: int) -> dict[int, Entry]:
-    """The entries of the directory at ``start``; ``order`` is ``"<"`` or ``">"``."""
+def read_directory(data: ByteSource, order: str, start: int, *, big: bool = False) -> dict[int, Entry]:
+    """The entries of the directory at ``start``; ``order`` is ``"<"`` or ``">"``, ``big`` those of a BigTIFF."""
     directory: dict[int, Entry] = {}
     if not 8 <= start <= len(data) - 2:
         return directory
-    (count,) = _unpacked(f"{order}H", data, start)
+    size, word, first = (20, f"{order}Q", 8) if big else (12, f"{order}I", 2)
+    if start + first > len(data):
+        return directory
+    (count,) = _unpacked(word if big else f"{order}H", data, start)
     for index in range(min(count, _MOST_ENTRIES)):
-        position = start + 2 + 12 * index
-        if position + 12 > len(data):
+        position = start + first + size * index
+        if position + size > len(data):
             break
-        tag, kind, values = _unpacked(f"{order}HHI", data, position)
-        length = _SIZES.get(kind, 0) * values
+        tag, kind, values = _unpacked(f"{order}HH{word[1]}", data, position)
+        pointer = big and kind in _LONG8 and tag in _POINTERS
+        length = 8 if pointer else _SIZES.get(kind, 0) * values
         if not 0 < length <= _LARGEST:
             continue
-        at = position + 8 if length <= 4 else _unpacked(f"{order}I", data, position + 8)[0]
+        beside = position + (12 if big else 8)
+        at = beside if length <= size // 2 - 2 else _unpacked(word, data, beside)[0]
+        if pointer:
+            directory[tag] = Entry(_LONG, 1, struct.pack("<Q", _unpacked(word, data, at)[0]))
+            continue
         if at + length <= len(data):
             directory[tag] = Entry(kind, values, _little(bytes(data[at : at + length]), kind, order))
     return directory

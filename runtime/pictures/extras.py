@@ -10,7 +10,8 @@ import numpy as np
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pictures import exif as ex
-from ufafuse.runtime.pictures.metadata import Metadata, resolution_in
+from ufafuse.runtime.pictures.boxes import read_boxes
+from ufafuse.runtime.pictures.metadata import Metadata, metadata_of, resolution_in
 from ufafuse.runtime.pictures.picture import Picture
 from ufafuse.runtime.pixels import check_pixels
 
@@ -61,10 +62,13 @@ def read_heif(data: bytes, name: str, most: int | None = None) -> Picture:
     exif = found.info.get("exif")
     exif = exif.removeprefix(b"Exif\0\0") if exif else None
     metadata = Metadata(found.info.get("icc_profile") or None, exif, found.info.get("xmp") or None)
-    metadata = Metadata(metadata.icc, exif, metadata.xmp, resolution_in(ex.parse_exif(exif or b"")))
+    resolution, colour = resolution_in(ex.parse_exif(exif or b"")), metadata_of(data).colour
+    metadata = Metadata(metadata.icc, exif, metadata.xmp, resolution, colour)
+    warnings = [f"of the {len(found)} pictures in it the primary one is read"] if len(found) > 1 else []
+    warnings += [note] if (note := read_boxes(data).note) else []
     if array.ndim == 3:
         array = array[..., [2, 1, 0, 3][: array.shape[2]]] if array.shape[2] >= 3 else array[..., 0]
-    return Picture(np.ascontiguousarray(array), metadata, kind="HEIF")  # libheif turned it upright
+    return Picture(np.ascontiguousarray(array), metadata, tuple(warnings), kind="HEIF")  # libheif turned it upright
 
 
 def read_exr(data: bytes, name: str, most: int | None = None) -> Picture:

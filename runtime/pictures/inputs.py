@@ -11,12 +11,15 @@ from pathlib import Path
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pictures import exif as ex
+from ufafuse.runtime.pictures.frames_among import is_result, without_doubles, without_results
 from ufafuse.runtime.pictures.kinds import is_picture, is_video
+from ufafuse.runtime.pictures.naming import in_natural_order, natural_key
 from ufafuse.runtime.pictures.source import FileFrame
 
-_DIGITS = re.compile(r"(\d+)")
 _PATTERN = re.compile(r"[*?\[]")
 _NO_FRAMES = frozenset(("truth", "depth"))  # stems of what is known of a stack, which may stand beside its frames
+NO_FOLDERS = frozenset(("__MACOSX", "@eaDir"))  # of archives and network drives: previews, no pictures
+_NAMED = 3  # files in a note
 _TIFF = frozenset((".tif", ".tiff", ".btf", ".tf8"))
 
 
@@ -28,31 +31,25 @@ class StackPaths:
     files: tuple[Path, ...]
 
 
-def natural_key(path: Path) -> tuple[tuple[tuple[int, int, str], ...], str]:
-    """Sorts numbers by their value: 2 before 10; letters without regard to their case."""
-    return natural_name(path.name), path.name
-
-
-def natural_name(name: str) -> tuple[tuple[int, int, str], ...]:
-    """As `natural_key`, of a name."""
-    parts = _DIGITS.split(name.casefold())
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part)
-
-
 def pictures_in(folder: Path) -> list[Path]:
     """The picture files of a folder, in natural order."""
-    return sorted((path for path in folder.iterdir() if path.is_file() and is_picture(path)), key=natural_key)
+    return in_natural_order(path for path in folder.iterdir() if path.is_file() and is_picture(path))
 
 
 def frames_in(folder: Path) -> list[Path]:
-    """The frames of a stack's folder, in natural order: its pictures but for ``truth.*`` and ``depth.*`` beside two or more."""
-    found = pictures_in(folder)
+    """The frames of a stack's folder, in natural order: its pictures but for ``truth.*`` and ``depth.*`` beside two or more.
+
+    Of a raw file and a JPEG of the same name the raw file is taken.
+    """
+    found = without_doubles(pictures_in(folder))
     frames = [path for path in found if path.stem.casefold() not in _NO_FRAMES]
     return frames if len(frames) > 1 else found
 
 
 def expanded(names: Sequence[Path]) -> tuple[list[Path], str]:
     """The files behind what was named, in the order of the stack, and a note on that order (empty: as they were named).
+
+    In folders and behind patterns, earlier results of ufafuse and what is no picture are no frames; that is in the note.
 
     Args:
         names: Files, or one folder, or one pattern (``"dir/*.png"``).
@@ -61,6 +58,7 @@ def expanded(names: Sequence[Path]) -> tuple[list[Path], str]:
         InputError: There is no such file, nothing in the folder, or a folder among files.
     """
     found: list[Path] = []
+    left_out: list[Path] = []
     for name in names:
         if name.is_dir():
             if len(names) > 1:
@@ -68,16 +66,33 @@ def expanded(names: Sequence[Path]) -> tuple[list[Path], str]:
                     f"{name} is a folder: give one folder alone for a stack; for pairs in near/ and far/ `pairs`, for many "
                     "stacks `stacks`."
                 )
-            frames = _folder(name)
-            others = [path.name for path in pictures_in(name) if path not in frames]
-            return frames, f"taken without {' and '.join(others)}" if others else ""
-        matches = [] if name.exists() or not _PATTERN.search(str(name)) else _matching(name)
-        found += matches or [name]
-    if len(found) > 2 and found == sorted(found) and found != sorted(found, key=lambda path: (path.parent, natural_key(path))):
-        return sorted(
-            found, key=lambda path: (path.parent, natural_key(path))
-        ), "taken in the order of their numbers (2 before 10)"
-    return found, ""
+            frames = without_results(_folder(name))
+            return frames, _without([path for path in pictures_in(name) if path not in frames])
+        if name.exists() or not _PATTERN.search(str(name)):
+            found.append(name)
+            continue
+        matches = _matching(name)
+        frames = without_results(without_doubles(_pictures_of(matches)))
+        left_out += [path for path in matches if path not in frames]
+        found += frames
+    counted = in_natural_order(found)
+    if len(found) > 2 and found == sorted(found) and found != counted:
+        return counted, "taken in the order of their numbers (2 before 10)"
+    return found, _without(left_out)
+
+
+def _without(paths: Sequence[Path]) -> str:
+    """What was no frame, for the note."""
+    shown = [path.name for path in paths[:_NAMED]]
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    last = f" and {shown.pop()}" if len(shown) > 1 and not more else ""
+    return f"taken without {', '.join(shown)}{last}{more}" if paths else ""
+
+
+def _pictures_of(paths: Sequence[Path]) -> list[Path]:
+    """Those that are called pictures or videos; all where fewer than two are."""
+    found = [path for path in paths if is_picture(path) or is_video(path)]
+    return found if len(found) > 1 else list(paths)
 
 
 def _folder(folder: Path) -> list[Path]:
@@ -93,13 +108,20 @@ def _folder(folder: Path) -> list[Path]:
 
 
 def _matching(pattern: Path) -> list[Path]:
+    """The files behind a pattern, hidden ones only where it begins with a point; brackets of real folders are no pattern."""
     parts = pattern.parts
-    first = next(index for index, part in enumerate(parts) if _PATTERN.search(part))
-    root = Path(*parts[:first]) if first else Path()
-    found = [path for path in root.glob(str(Path(*parts[first:]))) if path.is_file()]
+    patterns = (n for n, part in enumerate(parts) if _PATTERN.search(part) and not Path(*parts[: n + 1]).exists())
+    index = next(patterns)  # for the whole is no file
+    root = Path(*parts[:index])
+    try:
+        found = [path for path in root.glob(str(Path(*parts[index:]))) if path.is_file()]
+    except (ValueError, NotImplementedError) as error:
+        raise InputError(f"{pattern} is no pattern ({error}): write it as DIR/*.png.") from error
+    if not pattern.name.startswith("."):
+        found = [path for path in found if not path.name.startswith(".")]
     if not found:
         raise InputError(f"{pattern} matches no file: check the folder and the pattern.")
-    return sorted(found, key=lambda path: (path.parent, natural_key(path)))
+    return in_natural_order(found)
 
 
 def find_stacks(folder: Path, *, gap: float | None = None, every: int | None = None) -> list[StackPaths]:
@@ -131,8 +153,11 @@ def find_stacks(folder: Path, *, gap: float | None = None, every: int | None = N
 def _stacks_below(folder: Path) -> Iterator[StackPaths]:
     inner = sorted(folder.iterdir(), key=natural_key)
     for path in inner:
-        if path.is_dir() and not path.name.startswith("."):
+        if path.is_dir() and not path.name.startswith(".") and path.name not in NO_FOLDERS:
             files = frames_in(path)
+            if files and all(map(is_result, files)):
+                continue  # where an earlier run put its results
+            files = without_results(files)
             if len(files) > 1 or (len(files) == 1 and files[0].suffix.lower() in _TIFF):
                 yield StackPaths(path.name, tuple(files))
         elif path.is_file() and (path.suffix.lower() in _TIFF or is_video(path)) and _several(path):
@@ -153,7 +178,7 @@ def _several(path: Path) -> bool:
 
 
 def _cut(folder: Path, gap: float | None, every: int | None) -> list[StackPaths]:
-    files = pictures_in(folder)
+    files = without_results(without_doubles(pictures_in(folder)))
     if every is not None:
         if every < 2:
             raise InputError(f"a stack of {every} frames is none: give 2 or more.")

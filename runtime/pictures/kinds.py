@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SNIFFED = 64  # bytes
+SNIFFED = 132  # bytes
 
 # Of these, each is decoded by one reader; see `decode`.
-OPENCV = frozenset(("PNG", "JPEG", "BMP", "WebP", "GIF", "AVIF", "Radiance HDR", "PFM", "PNM", "JPEG 2000", "Sun raster"))
+OPENCV = frozenset(("PNG", "JPEG", "BMP", "WebP", "GIF", "AVIF", "Radiance HDR", "PFM", "JPEG 2000", "Sun raster"))
 RAW_SUFFIXES = frozenset((
     ".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".srf", ".sr2", ".orf", ".rw2", ".raf", ".pef", ".srw", ".x3f",
     ".3fr", ".erf", ".kdc", ".dcr", ".mef", ".mos", ".iiq", ".rwl", ".raw", ".gpr",
@@ -22,6 +22,7 @@ PICTURE_SUFFIXES = frozenset((
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff\xf7", "a JPEG-LS picture"),
     (b"\xff\xd8\xff", "JPEG"),
     (b"II*\0", "TIFF"),
     (b"MM\0*", "TIFF"),
@@ -54,6 +55,15 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"7z\xbc\xaf", "a 7z archive"),
     (b"gimp xcf", "a GIMP image (XCF)"),
     (b"SIMPLE  =", "a FITS file"),
+    (b"ZISRAWFILE", "a Zeiss microscope's file (CZI)"),
+    (b"\xda\xce\xbe\x0a", "a Nikon microscope's file (ND2)"),
+    (b"II\xbc\x01", "a JPEG XR picture"),
+    (b"\0\0\1\0", "an icon (ICO)"),
+    (b"qoif", "a QOI picture"),
+    (b"SDPX", "a DPX picture"),
+    (b"XPDS", "a DPX picture"),
+    (b"DDS ", "a DDS texture"),
+    (b"\xabKTX ", "a KTX texture"),
     (b"\x89HDF", "an HDF5 file"),
     (b"\x93NUMPY", "a NumPy array (.npy)"),
     (b"version https://git-lfs", "a Git LFS pointer and not the file itself (git lfs pull)"),
@@ -88,7 +98,8 @@ def kind_of(head: bytes) -> str:
         return "video"
     if len(head) > 2 and head[:1] == b"P" and head[1:2] in b"1234567" and head[2:3] in b" \t\r\n":
         return "PNM"
-    return next((kind for magic, kind in _MAGIC if head.startswith(magic)), "")
+    found = next((kind for magic, kind in _MAGIC if head.startswith(magic)), "")
+    return "a DICOM file" if not found and head[128:132] == b"DICM" else found
 
 
 def is_video(path: Path) -> bool:

@@ -14,11 +14,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ufafuse.runtime.pictures import exif as ex
+from ufafuse.runtime.pictures.boxes import read_boxes
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _EXIF, _XMP, _ICC = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
 _PNG_XMP = b"XML:com.adobe.xmp"
+OURS = "ufafuse"  # what the software tag of results begins with
 _LARGEST = 16 << 20  # bytes of a profile or of notes; a larger one is left out
+_SEGMENT = 65_533  # bytes in one JPEG segment
+_SRGB_GAMMA = 0.45455  # as PNG's gAMA says it
+_COLOUR_CHUNKS = frozenset((b"cICP", b"gAMA", b"cHRM", b"mDCV", b"cLLI"))
+_TRANSFERS = {4: "gamma 2.2", 5: "gamma 2.8", 8: "linear", 16: "PQ", 17: "SMPTE 428", 18: "HLG"}
+_PRIMARIES = {4: "BT.470M", 5: "BT.470BG", 9: "BT.2020", 10: "XYZ", 11: "DCI-P3", 12: "Display P3"}
 _PART = 65_519  # bytes of a profile in one JPEG segment
 _METRES = 0.0254  # in an inch
 _XMP_TURN = re.compile(rb"(tiff:Orientation(?:=[\"']|>)\s*)\d")  # the result is upright
@@ -33,12 +40,36 @@ class Metadata:
         exif: As a TIFF of its own (without ``Exif\\0\\0``).
         xmp: The packet.
         dpi: Pixels an inch, across and down.
+        colour: What a PNG says of its colours beside a profile, as the names and contents of its chunks (``cICP``, ``gAMA``,
+            ``cHRM``, ``mDCV``, ``cLLI``); AVIF's and HEIC's codes in the same form.
     """
 
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
+    colour: tuple[tuple[bytes, bytes], ...] = ()
+
+    @property
+    def colour_space(self) -> str:
+        """The colours that are said without a profile, in words; empty for sRGB, or where a profile says them."""
+        said = dict(self.colour)
+        if len(said.get(b"cICP", b"")) == 4:
+            return coded_space(said[b"cICP"][0], said[b"cICP"][1])
+        if self.icc is None and len(said.get(b"gAMA", b"")) == 4:
+            gamma = int.from_bytes(said[b"gAMA"], "big") / 1e5
+            return "" if not gamma or abs(gamma - _SRGB_GAMMA) < 0.01 else f"gamma {1 / gamma:.3g}"
+        return ""
+
+    def lost_in(self, suffix: str) -> list[str]:
+        """What a file of this suffix cannot hold of it, in words."""
+        lost = [f"the colour space {self.colour_space}"] if self.colour_space and suffix != ".png" else []
+        if suffix in (".bmp", ".dib"):
+            return [*lost, *([f"the profile {self.profile_name!r}"] if self.icc else [])]
+        if suffix in (".jpg", ".jpeg"):
+            large = (("EXIF", self.exif, len(_EXIF)), ("XMP", self.xmp, len(_XMP)))
+            lost += [f"{name} of {len(note)} bytes" for name, note, head in large if note and head + len(note) > _SEGMENT]
+        return lost
 
     @property
     def profile_name(self) -> str:
@@ -55,16 +86,23 @@ class Metadata:
         Args:
             size: Of the result.
             software: For the software tag.
-            history: For EXIF's image history.
+            history: For EXIF's image history; empty: none.
         """
         found = ex.parse_exif(self.exif or b"").without_pixels()
         found.put_short(ex.ORIENTATION, 1)
         found.put_text(ex.SOFTWARE, software)
-        found.put_text(ex.IMAGE_HISTORY, history, ex.EXIF_IFD)
+        if history:
+            found.put_text(ex.IMAGE_HISTORY, history, ex.EXIF_IFD)
         found.put_long(ex.PIXELS_X, size[1], ex.EXIF_IFD)
         found.put_long(ex.PIXELS_Y, size[0], ex.EXIF_IFD)
         xmp = None if self.xmp is None else _XMP_TURN.sub(rb"\g<1>1", self.xmp)
         return replace(self, exif=found.to_bytes(), xmp=xmp)
+
+
+def coded_space(primaries: int, transfer: int) -> str:
+    """The colours behind two codes of ISO/IEC 23091-2, in words; empty for sRGB and what is like it."""
+    names = [_TRANSFERS.get(transfer, ""), _PRIMARIES.get(primaries, "")]
+    return ", ".join(name for name in names if name)
 
 
 def profile_name(icc: bytes | None) -> str:
@@ -93,7 +131,7 @@ def _description(data: bytes) -> str:
 
 
 def metadata_of(data: bytes) -> Metadata:
-    """What a JPEG, PNG or WebP file says beside its pixels; what cannot be understood is left out."""
+    """What a JPEG, PNG, WebP, AVIF or HEIF file says beside its pixels; what cannot be understood is left out."""
     try:
         if data.startswith(JPEG):
             found = _of_jpeg(data)
@@ -101,6 +139,8 @@ def metadata_of(data: bytes) -> Metadata:
             found = _of_png(data)
         elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
             found = _of_webp(data)
+        elif data[4:8] == b"ftyp":
+            found = _of_boxes(data)
         else:
             return Metadata()
     except (struct.error, IndexError, zlib.error):
@@ -172,9 +212,11 @@ def _inflated(data: bytes) -> bytes | None:
 def _of_png(data: bytes) -> Metadata:
     found = Metadata()
     for name, start, end in chunks(data):
-        if name not in (b"iCCP", b"eXIf", b"iTXt", b"pHYs"):
+        if name not in (b"iCCP", b"eXIf", b"iTXt", b"pHYs") and name not in _COLOUR_CHUNKS:
             continue
         content = data[start:end]
+        if name in _COLOUR_CHUNKS and len(content) <= 64:
+            found = replace(found, colour=(*found.colour, (name, content)))
         if name == b"iCCP":
             found = replace(found, icc=_inflated(content[content.index(0) + 2 :]) if 0 in content else None)
         elif name == b"eXIf":
@@ -202,6 +244,13 @@ def _of_webp(data: bytes) -> Metadata:
     found = {name: data[start:end] for name, start, end in riff_chunks(data) if name in (b"ICCP", b"EXIF", b"XMP ")}
     exif = found.get(b"EXIF")
     return Metadata(found.get(b"ICCP"), exif.removeprefix(_EXIF) if exif else None, found.get(b"XMP "))
+
+
+def _of_boxes(data: bytes) -> Metadata:
+    found = read_boxes(data)
+    said = found.nclx is not None and max(found.nclx) < 256 and coded_space(*found.nclx)
+    colour = ((b"cICP", bytes((*found.nclx, 0, 1))),) if found.nclx is not None and said else ()
+    return Metadata(found.icc, found.exif, found.xmp, colour=colour)
 
 
 def with_metadata(data: bytes, metadata: Metadata, *, size: tuple[int, int], alpha: bool) -> bytes:
@@ -248,7 +297,7 @@ def _into_jpeg(data: bytes, metadata: Metadata) -> bytes:
         head += bytes(first)
     blocks = []
     for prefix, content in ((_EXIF, metadata.exif), (_XMP, metadata.xmp)):
-        if content is not None and len(prefix) + len(content) <= 65_533:
+        if content is not None and len(prefix) + len(content) <= _SEGMENT:
             blocks.append(_segment(0xE1, prefix + content))
     icc = metadata.icc or b""
     parts = [icc[at : at + _PART] for at in range(0, len(icc), _PART)]
@@ -263,7 +312,7 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 def _into_png(data: bytes, metadata: Metadata) -> bytes:
     first = 8 + 25  # the signature and IHDR
-    blocks = []
+    blocks = [_chunk(name, content) for name, content in metadata.colour]
     if metadata.icc is not None:
         blocks.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
     if metadata.dpi is not None:

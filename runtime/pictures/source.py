@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ufafuse.runtime.pictures.tiff import TiffFile
 
 _HEADER = 1 << 20  # bytes in which a picture's header is looked for
+_NOTES_ANYWHERE = frozenset(("WebP", "AVIF", "HEIF"))  # formats whose notes may stand at their end
 
 
 class FrameSource(ABC):
@@ -185,7 +186,7 @@ class FileFrame(FrameSource):
             kind = kind_of(head[:SNIFFED])
             if kind == "TIFF":
                 return _tiff(stream, self.name).metadata(0)
-            return metadata_of(head + stream.read() if kind == "WebP" else head)
+            return metadata_of(head + stream.read() if kind in _NOTES_ANYWHERE else head)
 
     def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
         assert self.path is not None

@@ -29,6 +29,7 @@ _COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4
 _NAMES = {_MASK: "a transparency mask", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*", _CFA: "a sensor's mosaic",
           32844: "LogL", 32845: "LogLuv", _LINEAR_RAW: "linear raw samples"}  # fmt: skip
 _ASSOCIATED, _UNASSOCIATED = 1, 2
+_REDUCED = 2  # of the old tag for kinds of pages
 _LIBTIFF = frozenset((2, 3, 4, 5, 6, 7, 32773))  # compressions that OpenCV's libtiff knows and tifffile by itself does not
 _SIXTEEN = 65_535
 _DNG_VERSION, _ICC, _XMP = 50_706, 34_675, 700
@@ -83,7 +84,7 @@ class TiffFile:
         if not len(pages):
             raise InputError(f"{self._name} is a damaged TIFF (without a picture): write or copy it again.")
         self._check_axes()
-        kept = [page for page in map(pages.get, range(len(pages))) if not int(page.tags.valueof(254, 0) or 0) & 5]
+        kept = [page for page in map(pages.get, range(len(pages))) if not _is_no_frame(page)]
         return kept or [pages[0]]
 
     def _check_axes(self) -> None:
@@ -188,10 +189,7 @@ class TiffFile:
 
     def _metadata(self, page: Any) -> Metadata:  # noqa: ANN401 - as above
         icc, xmp = page.tags.valueof(_ICC), page.tags.valueof(_XMP)
-        found = ex.Exif()
-        if not self._file.is_bigtiff:
-            self._stream.seek(0)
-            found = ex.parse_exif(_Window(self._stream))
+        found = ex.parse_exif(ex.FileBytes(self._stream))
         icc, xmp = (bytes(value) if isinstance(value, (bytes, tuple)) else None for value in (icc, xmp))
         return Metadata(icc, found.to_bytes() if found.main else None, xmp, resolution_in(found))
 
@@ -200,6 +198,12 @@ class TiffFile:
         with self._lock:
             self._file.close()
             self._stream.close()
+
+
+def _is_no_frame(page: Any) -> bool:  # noqa: ANN401 - tifffile's page
+    """Whether a page is a smaller copy or a mask: by TIFF 6's tag, or by the older one."""
+    kind = page.tags.valueof(254)
+    return page.tags.valueof(255) == _REDUCED if kind is None else bool(int(kind) & 5)
 
 
 @contextlib.contextmanager
@@ -211,22 +215,6 @@ def _damage_told(name: str) -> Iterator[None]:
         yield
     except (*_BROKEN, tifffile.TiffFileError) as error:
         raise InputError(f"{name} is a damaged TIFF ({_short(error)}): write or copy it again.") from error
-
-
-class _Window:
-    """A file as the bytes that `exif.parse_exif` slices, without reading all of it."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self._length = stream.seek(0, 2)
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, part: slice) -> bytes:
-        start, stop, _ = part.indices(self._length)
-        self._stream.seek(start)
-        return self._stream.read(max(0, stop - start))
 
 
 def _short(error: Exception) -> str:

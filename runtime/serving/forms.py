@@ -86,7 +86,7 @@ async def _form(request: Request, ticket: Ticket, limit: int) -> tuple[list[Uplo
         else:
             values[name] = value
     if len(uploads) < 2:
-        raise InputError(f"{len(uploads)} pictures were sent: {_FORM}.")
+        raise InputError(f"too few pictures were sent ({len(uploads)}): {_FORM}.")
     return uploads, values
 
 

@@ -97,7 +97,7 @@ def decoded(uploads: Sequence[Upload], asked: Asked, most: int) -> Brought:
         InputError: Fewer than two, or one that cannot be read or does not belong to the others; the text names it.
     """
     if len(uploads) < 2:
-        raise InputError(f"{len(uploads)} pictures were sent: fusing takes two or more.")
+        raise InputError(f"too few pictures were sent ({len(uploads)}): fusing takes two or more.")
     pictures = [decode_picture(upload.data, upload.name, most=most, inside="quickly") for upload in uploads]
     sources = [ArrayFrame(picture, upload.name) for picture, upload in zip(pictures, uploads, strict=True)]
     options = replace(asked.options, order="bgr")  # as pictures are decoded

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,11 +18,10 @@ from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fixed import check_size
-from ufafuse.runtime.frames import FrameKind, check_frames, pack, to_grey, white_level
+from ufafuse.runtime.frames import FrameKind, check_frames, in_text, to_grey, white_level
 from ufafuse.runtime.levels import white_of_mosaics
 from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.memory.budget import MB, PLANNED_SHARE
-from ufafuse.runtime.memory.tiled import layout_for
 from ufafuse.runtime.memory.tiling import Grid
 from ufafuse.runtime.memory.usage import available_bytes, resident_bytes
 from ufafuse.runtime.pictures.source import FrameSource
@@ -39,6 +39,7 @@ from ufafuse.runtime.stacks.order import by_number
 from ufafuse.runtime.stacks.preparing import Held, Passing, Prepared, Seen, Wishes
 from ufafuse.runtime.stacks.pyramid import PyramidMaximum
 from ufafuse.runtime.stacks.registering import Chain, joint_crop
+from ufafuse.runtime.stacks.trials import StackTrials
 
 if TYPE_CHECKING:
     from ufafuse.runtime.fuser import Fuser
@@ -91,7 +92,8 @@ def _check_alike(sources: Sequence[FrameSource]) -> None:
     for source in sources[1:]:
         if source.shape != first.shape or source.dtype != first.dtype:
             raise InputError(
-                f"the frames differ: {first.name} is {_described(first)}, the {source.name} is {_described(source)}. "
+                f"the frames differ: {in_text(first.name)} is {_described(first)}, {in_text(source.name)} is "
+                f"{_described(source)}. "
                 "Convert them to one size and kind."
             )
 
@@ -184,7 +186,7 @@ class _Fusion:
         room = self._room_for_features(state)
         if self._fuser.memory_limit is not None:
             state += room
-        with self._fuser.planned_stack(size, state, _StackTrials(self._fuser, stack.kind)) as grid:
+        with self._fuser.planned_stack(size, state, StackTrials(self._fuser, stack.kind)) as grid:
             model = self._fuser.stack_model()
             return self._with_network(model, grid or model.whole(size), room)
 
@@ -201,7 +203,11 @@ class _Fusion:
     def _with_network(self, model: StackModel, grid: Grid, room: float) -> Stacked:
         stack, size, options = self._stack, self._stack.size, self._options
         gathering = self._gathered(model, grid, room)
-        sums = OctaveSums(size, stack.kind, model.octaves, stride=model.stride, threads=self._fuser.threads)
+        with ThreadPoolExecutor(1) as pool:
+            # Setting up 54 bytes for each pixel takes a core about as long as the graph between the passes leaves one idle.
+            made = pool.submit(OctaveSums, size, stack.kind, model.octaves, stride=model.stride, threads=self._fuser.threads)
+            self._timed(gathering.finish)
+            sums = made.result()
         peaks = ScorePeaks(size) if options.want_height or options.want_map else None
         scores = np.empty(size, np.float32) if peaks is not None else None
         sharp = np.zeros(size, np.float32) if options.want_confidence else None
@@ -209,7 +215,7 @@ class _Fusion:
             for seen in stack.second_pass():
                 self._hand_on(seen)
                 self._compare(seen)
-                self._timed(lambda seen=seen: _merge(seen, gathering, sums, scores, aside))  # type: ignore[misc]
+                self._timed(lambda seen=seen: _merge(seen, gathering, sums, scores, aside, options.smoothing))  # type: ignore[misc]
                 if peaks is not None and scores is not None:
                     peaks.add(seen.index, scores, seen.covered, to_grey(seen.frame, stack.kind))
                 self._sharpen(sharp, seen)
@@ -243,7 +249,6 @@ class _Fusion:
             self._check_enough()
             for engine in engines.values():
                 engine.result()
-            self._timed(gathering.finish)
         return gathering
 
     def _aside(self, grid: Grid) -> Aside:
@@ -342,13 +347,21 @@ class _Fusion:
             result.warnings.append(exposure_words(step))
 
 
-def _merge(seen: Seen, gathering: Gathering, sums: OctaveSums, scores: NDArray[np.float32] | None, aside: Aside) -> None:
+def _merge(
+    seen: Seen,
+    gathering: Gathering,
+    sums: OctaveSums,
+    scores: NDArray[np.float32] | None,
+    aside: Aside,
+    smoothing: float,
+) -> None:
     """Score a frame, and add it to the sums; `scores` takes its weights in the middle octave, which heights are found by."""
     aside.do(partial(sums.begin, seen.frame, seen.covered))
     for area, weights in gathering.weights(seen.index, seen.frame):
         if scores is not None:
             scores[area] = weights[..., min(1, weights.shape[2] - 1)]
-        aside.do(partial(sums.add, area, weights))
+        smoothed = weights if smoothing == 1 else np.asarray(cv2.pow(weights, 1 / smoothing), np.float32)
+        aside.do(partial(sums.add, area, smoothed))
 
 
 def _report(result: Stacked, stack: Prepared, numbers: list[int]) -> None:
@@ -360,38 +373,11 @@ def _report(result: Stacked, stack: Prepared, numbers: list[int]) -> None:
     for index, move in sorted(stack.moves.items()):
         if move.left_out:
             result.left_out[numbers[index]] = move.left_out
-            result.warnings.append(f"{stack.sources[index].name} was left out of the fusion: {move.left_out}.")
+            result.warnings.append(f"{in_text(stack.sources[index].name)} was left out of the fusion: {move.left_out}.")
         elif move.alignment.refused and stack.wishes.align != "off":
-            partner = stack.sources[move.beside].name if move.beside is not None else "its neighbour"
-            result.warnings.append(f"{stack.sources[index].name} was placed like {partner}: {move.alignment.refused}.")
+            partner = in_text(stack.sources[move.beside].name) if move.beside is not None else "its neighbour"
+            result.warnings.append(f"{in_text(stack.sources[index].name)} was placed like {partner}: {move.alignment.refused}.")
         elif move.beside is not None and abs(move.beside - index) > 1:
             result.beside[numbers[index]] = numbers[move.beside]
     if result.hot_pixels:
         result.warnings.append(f"{result.hot_pixels} pixels of the sensor that stand still in all frames were mended.")
-
-
-class _StackTrials:
-    """Runs the graphs for stacks on empty frames of any side; see `ufafuse.runtime.memory.budget.Trials`."""
-
-    tiles_alike = True
-
-    def __init__(self, fuser: Fuser, kind: FrameKind) -> None:
-        self._fuser, self._kind = fuser, kind
-
-    def whole(self, side: int) -> None:
-        model = self._fuser.stack_model()
-        frame = np.zeros((side, side, self._kind.channels) if self._kind.channels else (side, side), self._kind.dtype)
-        gathered, told = model.between((side, side))
-        model.encode.infer({"frame": pack(frame, self._kind, layout_for(model.encode, self._kind))})
-        model.common.infer({name: np.zeros(shape, np.float32) for name, shape in gathered.items()})
-        given = {"frame": pack(frame, self._kind, layout_for(model.score, self._kind))}
-        model.score.infer({**given, **{name: np.zeros(shape, np.float32) for name, shape in told.items()}})
-        for session in (model.encode, model.common, model.score):
-            session.release()  # no window has this size
-
-    def tiled(self, side: int) -> None:
-        self.whole(side)
-
-    def reach(self) -> tuple[int, int]:
-        model = self._fuser.stack_model()
-        return max(model.score_halo, model.encode_halo), model.stride

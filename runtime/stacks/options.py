@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.arrays import Array, Brief
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.levels import Levels
 from ufafuse.runtime.memory.tiling import Grid
@@ -18,6 +18,7 @@ from ufafuse.runtime.stacks.registering import Covered
 
 Weights = NDArray[np.float32]
 METHODS = ("network", "pyramid")
+MOST_SMOOTHING = 10.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class StackOptions:
         want_conflicts: Give the map of where frames disagree.
         want_height: Give the height map; for a network that gathers.
         method: ``"network"``, or ``"pyramid"``: the classical choice of the strongest detail in every octave.
+        smoothing: How readily frames that show a place much alike are averaged there, 1 to `MOST_SMOOTHING`: less noise, and
+            of a grain that many frames show less; for a network that gathers. The frames' weights are raised to one over it.
         reference: The number of the frame, from 0, whose geometry and exposure the others take; None: it is chosen.
         keep_unregistered: Frames that cannot be registered take part all the same.
         on_aligned: Called with each frame that takes part as the network sees it: its number from 0, the frame, and where it
@@ -54,6 +57,7 @@ class StackOptions:
     want_conflicts: bool = False
     want_height: bool = False
     method: str = "network"
+    smoothing: float = 1.0
     reference: int | None = None
     keep_unregistered: bool = False
     on_aligned: Callable[[int, Array, Covered | None], None] | None = None
@@ -66,12 +70,14 @@ class StackOptions:
             raise InputError(f"`crop` cuts to what aligned frames share: add `align={' or '.join(MOTIONS)}`.")
         if self.method not in METHODS:
             raise InputError(f"`method={self.method}` is not known: choose {' or '.join(METHODS)}.")
+        if not 1 <= self.smoothing <= MOST_SMOOTHING:  # nor NaN
+            raise InputError(f"`smoothing={self.smoothing:g}` is not possible: give 1 (none) to {MOST_SMOOTHING:g}.")
         if self.reference is not None and self.reference < 0:
             raise InputError(f"`reference={self.reference}` is no frame's number: they are counted from 0.")
 
 
-@dataclass
-class Stacked:
+@dataclass(repr=False)
+class Stacked(Brief):
     """A fused stack.
 
     Args:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.frames import FrameKind, luma
-from ufafuse.runtime.pictures.inputs import natural_name
+from ufafuse.runtime.pictures.naming import natural_order
 
 _CELLS = 16  # along the longer side of the maps of sharpness that frames are told apart by
 _OCTAVES = 5
@@ -30,7 +30,7 @@ def by_number(names: Sequence[str]) -> list[int] | None:
     """
     if list(names) != sorted(names):
         return None
-    order = sorted(range(len(names)), key=lambda index: natural_name(names[index]))
+    order = natural_order(names)
     return order if order != list(range(len(names))) else None
 
 

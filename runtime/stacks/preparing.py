@@ -155,17 +155,17 @@ class Held(Prepared):
             self.reference = self.wishes.reference or 0
             self.moves = {index: self._unmoved() for index in range(len(frames))}
         self._frames = frames
-        self._seen: list[Seen | None] = []
+        self._seen: list[Seen | None] = [None] * len(frames)
         reference = frames[self.reference]
-        for index in range(len(frames)):
+
+        def placed(index: int) -> Seen:
             frame, frames[index] = frames[index], np.empty(0, self.kind.dtype)
-            if self.moves[index].left_out:
-                self._seen.append(None)
-                continue
             frame, covered = moved(frame, self.moves[index].alignment, self.kind)
-            frame = _matched(self, index, frame, reference)
-            self._seen.append(Seen(index, frame, covered))
-            yield self._seen[-1]  # type: ignore[misc]
+            return Seen(index, _matched(self, index, frame, reference), covered)
+
+        for seen in _ahead(placed, self.numbers):  # moved beside the network's work on the one before
+            self._seen[seen.index] = seen
+            yield seen
 
     def second_pass(self) -> Iterator[Seen]:
         """Give the same frames again; each is let go afterwards."""

@@ -14,6 +14,7 @@ from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.artefact import atomic_write
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import FrameKind, to_grey
+from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.pictures.write import write_image
 from ufafuse.runtime.stacks.height import Height, filled, shaded
 
@@ -69,7 +70,9 @@ def known_or_filled(height: Height, fused: Array, kind: FrameKind, options: Heig
     return position if options.z_step is None else np.asarray(position * np.float32(options.z_step), np.float32)
 
 
-def write_heights(path: Path, heights: Floats, *, frames: int, options: HeightOptions, force: bool) -> dict[str, Any]:
+def write_heights(
+    path: Path, heights: Floats, *, frames: int, options: HeightOptions, force: bool, metadata: Metadata | None = None
+) -> dict[str, Any]:
     """Write a height map.
 
     Args:
@@ -79,6 +82,7 @@ def write_heights(path: Path, heights: Floats, *, frames: int, options: HeightOp
         frames: How many there are.
         options: See `HeightOptions`.
         force: Replace an existing file.
+        metadata: What to store beside them.
 
     Returns:
         For the report: ``unit``, ``first`` and ``last`` (the heights of the first and last frame), ``per_level``
@@ -89,15 +93,19 @@ def write_heights(path: Path, heights: Floats, *, frames: int, options: HeightOp
     told: dict[str, Any] = {"unit": options.unit, "first": 0.0, "last": last, "known": round(float(known.mean()), 4)}
     if path.suffix.lower() == ".png":
         levels = np.nan_to_num(heights) / max(last, 1e-12) * (_TOP - 1) + 1
-        write_image(path, np.where(known, np.clip(np.rint(levels), 1, _TOP), 0).astype(np.uint16), force=force)
+        write_image(
+            path, np.where(known, np.clip(np.rint(levels), 1, _TOP), 0).astype(np.uint16), force=force, metadata=metadata
+        )
         return told | {"per_level": last / (_TOP - 1)}
-    write_image(path, heights, force=force)
+    write_image(path, heights, force=force, metadata=metadata)
     return told
 
 
-def write_view(path: Path, height: Height, fused: Array, kind: FrameKind, *, force: bool) -> None:
+def write_view(
+    path: Path, height: Height, fused: Array, kind: FrameKind, *, force: bool, metadata: Metadata | None = None
+) -> None:
     """Write a shaded view of the relief, filled."""
-    write_image(path, shaded(filled(height, to_grey(fused, kind), least=SURE)), force=force)
+    write_image(path, shaded(filled(height, to_grey(fused, kind), least=SURE)), force=force, metadata=metadata)
 
 
 def write_mesh(

@@ -17,13 +17,17 @@ def by_one_rule(fuser: Fuser, count: int, options: StackOptions) -> bool:
     Raises:
         InputError: Something is wanted that only such a rule gives, of a network that has none.
     """
-    more = options.want_height or options.on_aligned is not None
+    smoothed = options.smoothing != 1
+    more = options.want_height or options.on_aligned is not None or smoothed
     if options.method == "pyramid":
         if options.want_height:
             raise InputError("the pyramid gives no heights: take `method=network`.")
+        if smoothed:
+            raise InputError(
+                "the pyramid takes one frame at each place, and has no `smoothing`: omit it, or take `method=network`."
+            )
         return True
     if more and not fuser.gathers:
-        raise InputError(
-            f"{fuser.model.name} folds a stack pair by pair, without heights or aligned frames: take `model=ufa-stack`."
-        )
+        without = "without `smoothing`" if smoothed else "without heights or aligned frames"
+        raise InputError(f"{fuser.model.name} folds a stack pair by pair, {without}: take `model=ufa-stack`.")
     return fuser.gathers and (count > 2 or more)

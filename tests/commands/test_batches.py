@@ -189,7 +189,7 @@ KILLER = """
 import os, signal, sys
 from dataclasses import replace
 from ufafuse.runtime.batches import on_ray
-from ufafuse.runtime.batches.task import Plan, Task
+from ufafuse.runtime.batches.task import BatchPlan, Task
 from ufafuse.runtime.errors import BackendError
 from ufafuse.runtime.fuser import Fuser
 
@@ -204,7 +204,7 @@ class Killer(on_ray.Worker):
 pair = tuple(sys.argv[1:3])
 tasks = [Task(name, pair, f"out/{name}.png") for name in ("one", "bad", "two")]
 with Fuser("ufa-nano", threads=1) as fuser:
-    setup = on_ray.Setup.like(fuser, Plan(force=True), threads=1)
+    setup = on_ray.Setup.like(fuser, BatchPlan(force=True), threads=1)
     own = on_ray.Worker
     on_ray.Worker = Killer
     outcomes, count = on_ray.fuse_on_ray(tasks, setup)

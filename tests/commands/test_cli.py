@@ -27,7 +27,7 @@ BAD = [
     (["fuse", "a", "b", "--out"], "option '--out' requires an argument"),
     (["calibrate"], "ONNX is missing: see `ufa calibrate --help`."),
     (["build"], "ONNX is missing: see `ufa build --help`."),
-    (["train", "ablation"], "--over is missing: see `ufa train ablation --help`."),
+    (["train", "ablation"], "--out is missing: see `ufa train ablation --help`."),
     (["nonsense"], "no such command 'nonsense'"),
     (["fuse", "a", "b", "--max-memory", "much"], "--max-memory much is not an amount of memory"),
     (["fuse", "a", "b", "--bayer", "xyz"], "the Bayer pattern 'xyz' is not known"),

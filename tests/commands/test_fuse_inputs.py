@@ -77,6 +77,45 @@ def test_an_input_is_never_overwritten(tmp_path, force):
     assert near.read_bytes() == before
 
 
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("in", "-o", "o.png", "--save-aligned", "in", "--force"), "in/001.png is one of the frames that are read"),
+        (("in", "-o", "o.png", "--save-aligned", "other"), "other/002.png exists already"),
+        (("in", "-o", "new/001.png", "--save-aligned", "new"), "new/001.png would be a registered frame and another result"),
+        (("--pairs", "pairs", "-o", "out", "--map", "pairs/near", "--force"), "pairs/near/x.png is one of the frames"),
+    ],
+)
+def test_no_result_beside_the_picture_replaces_what_is_read(tmp_path, monkeypatch, arguments, text):
+    put(tmp_path / "in", "001.png", "002.png", "003.png")
+    put(tmp_path / "other", "002.png")
+    (tmp_path / "new").mkdir()
+    for side in ("near", "far"):
+        put(tmp_path / "pairs" / side, "x.png")
+    monkeypatch.chdir(tmp_path)
+    before = contents(tmp_path)
+    model = ("--backend", "onnxruntime", "--threads", "1", *(() if "--pairs" in arguments else ("--align", "translation")))
+    done = CliRunner().invoke(build_app(), ["fuse", *arguments, *model])
+    assert done.exit_code == 2, done.stderr
+    assert text in done.stderr
+    assert contents(tmp_path) == before
+
+
+def test_earlier_results_are_left_out_of_a_folder_and_told_where_they_are_named(tmp_path):
+    near, far = put(tmp_path / "in", "a.png", "b.png")
+    beside = [name for kind in ("map", "confidence", "conflicts") for name in (f"--{kind}", tmp_path / "in" / f"x-{kind}.png")]
+    outputs(ufa(near, far, "-o", tmp_path / "in" / "x.png", *beside, "--json"))
+    (entry,) = outputs(ufa(tmp_path / "in", "-o", tmp_path / "o.png", "--json"))
+    assert entry["order"] == "taken without x-confidence.png, x-conflicts.png, x-map.png and 1 more"
+    assert "more" not in entry
+    (entry,) = outputs(ufa(near, far, tmp_path / "in" / "x.png", "-o", tmp_path / "p.png", "--json"))
+    assert any("x.png is a result of ufafuse and takes part as a frame" in warning for warning in entry["warnings"])
+
+
 def test_results_of_a_folder_never_replace_its_pairs(tmp_path):
     put(tmp_path, "x_A.png", "x_B.png", "x_1.png")
     (tmp_path / "x_A.png").rename(tmp_path / "y_A.png")

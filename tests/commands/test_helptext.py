@@ -6,6 +6,7 @@ import pytest
 import typer
 
 from ufafuse.commands.cli import ORDER, build_app
+from ufafuse.commands.helptext import _help
 
 COMMAND = typer.main.get_command(build_app())
 
@@ -38,6 +39,7 @@ def test_a_page_fits_and_is_whole(path, columns, monkeypatch):
             continue
         for name in param.opts if param.param_type_name == "option" else []:
             assert name in flat
+        assert _help(param).count("[default") <= max(1, (param.help or "").count("[default")), "two defaults of one option"
         for word in (param.help or "").split():  # broken between words only
             assert word in flat.split() or word in flat
 
@@ -53,6 +55,26 @@ def test_required_options_are_marked_and_in_the_usage(monkeypatch):
     _, text = help_of(("ufa", "build"), monkeypatch, 80)
     assert text.startswith("Usage: ufa build ONNX --out PATH [OPTIONS]")
     assert "[required]" in text
+
+
+def test_every_command_and_group_has_a_page():
+    found = {" ".join(path[1:]) for path in pages()}
+    assert set(ORDER) <= found | {""}
+    assert {"train ablation", "train every", "train loader", "eval", "export", "models", "schema", "info"} <= found
+
+
+@pytest.mark.parametrize("path", [("ufa", "train", "ablation"), ("ufa", "train", "every"), ("ufa", "train")], ids=" ".join)
+def test_the_folder_of_a_run_is_marked_as_needed(path, monkeypatch):
+    _, text = help_of(path, monkeypatch, 80)
+    assert re.search(r"^  --out PATH +Folder of the runs?\. \[required\]", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", [("ufa", "stream"), ("ufa", "serve"), ("ufa", "fuse")], ids=" ".join)
+def test_options_of_no_group_come_first_or_last(path, monkeypatch):
+    _, text = help_of(path, monkeypatch, 80)
+    groups = re.findall(r"^([A-Z][^:\n]*):$", text, re.MULTILINE)
+    groups = [group for group in groups if group != "Arguments"]
+    assert "Options" in (groups[0], groups[-1])
 
 
 def test_commands_come_in_the_order_of_the_work(monkeypatch):

@@ -1,5 +1,7 @@
 """The builder against four releases of classic TensorRT, acted out by a strict fake."""
 
+import types
+
 import pytest
 
 from ufafuse.export.build_options import BuildOptions
@@ -34,6 +36,13 @@ def test_a_plain_build_uses_only_names_that_the_release_has(release, fake, insta
     assert profiles[1]["far"] == ((1, 3, 256, 320),) * 3
     assert built.layers["share_half"] == 0.5
     assert ("clear", trt.BuilderFlag.TF32) in trt.calls  # or float32 would be computed with half's ten bits
+
+
+@pytest.mark.parametrize("release", ["8.5.2.2", "8.6.1"])
+def test_a_release_that_is_too_old_is_one_sentence(release, install):
+    install(types.ModuleType("tensorrt")).__version__ = release
+    with pytest.raises(BackendError, match=rf"tensorrt {release} is too old, 10 or newer is needed: its own trtexec"):
+        TensorRt("tensorrt")
 
 
 @pytest.mark.parametrize("release", RELEASES)

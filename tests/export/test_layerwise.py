@@ -14,7 +14,7 @@ from ufafuse.export.synthetic import synthetic_pair
 from ufafuse.export.verify import prepared
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.models import weights_path
+from ufafuse.runtime.models import FOLDER, weights_path
 
 SIZE = (40, 56)
 
@@ -94,6 +94,31 @@ def test_an_error_in_an_int8_file_is_found(tmp_path):
     ready = prepared(path, weights, sizes=[(64, 96)])
     found = bisect_layers(path, net, ready.cases)
     assert found["layers"] == [layer]
+
+
+BUNDLED = [path.name for path in sorted(FOLDER.glob("*.onnx")) if path.name.split(".")[1] in ("onnx", "encode")]
+
+
+# By default the one whose graph has steps that nothing takes, which the exporter does not count.
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=() if each == "ufa-free.onnx" else pytest.mark.slow) for each in BUNDLED]
+)
+def test_bundled_files_are_sound_and_five_percent_of_a_layer_are_found_in_it(name, tmp_path):
+    path, pair = FOLDER / name, synthetic_pair(48, 64)
+    net = load_weights(FOLDER / f"{name.split('.')[0].removesuffix('-int8')}.safetensors")
+    nodes, constants = onnx.load(path).graph.node, {tensor.name for tensor in onnx.load(path).graph.initializer}
+    found = compare_layers(path, net, *pair)
+    assert found["first"] is None
+    assert found["compared"] > 0.5 * sum(not node.op_type.endswith(("Shape", "QuantizeLinear")) for node in nodes)
+    floats = [node.input[1] for node in nodes if node.op_type == "Conv" and node.input[1] in constants]
+    for weight in [] if "-int8" in name else [floats[0], floats[len(floats) // 2], floats[-1]]:
+        bad = planted(path, tmp_path / name, weight, waving)
+        assert compare_layers(bad, net, *pair)["first"]["layer"] == weight.removesuffix(".weight")
+
+
+def waving(weights):
+    """Each weight changed by up to five percent."""
+    return weights * (1 + 0.05 * np.cos(np.arange(weights.size))).reshape(weights.shape)
 
 
 def test_an_error_outside_of_the_layers_is_told(exports, tmp_path):

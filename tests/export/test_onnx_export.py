@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from ufafuse.export import onnx_export
+from ufafuse.export import onnx_check, onnx_export
 from ufafuse.export.onnx_export import Companions, onnx_from_weights, report_path
 from ufafuse.export.synthetic import synthetic_pair
 from ufafuse.network.weights import load_weights
@@ -195,10 +195,19 @@ def test_a_file_that_fails_its_check_is_not_left_behind(traced, tmp_path, monkey
     assert not list(tmp_path.iterdir())
 
 
-def test_a_graph_of_other_weights_fails_its_check(traced, plain, tmp_path):
-    with pytest.raises((CheckFailed, ModelError)):
+def test_a_graph_of_other_weights_fails_its_check_and_says_by_how_much(traced, plain, tmp_path):
+    with pytest.raises(
+        CheckFailed, match=r"differs from PyTorch at .*: [\d.]+ dB, [\d.e+]+ levels; allowed: .* levels at most"
+    ) as told:
         onnx_from_weights(plain, tmp_path / "x.onnx")
+    assert "{" not in str(told.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_averages_that_differ_are_told_in_words():
+    row = {"relative": 0.25, "finite": True}
+    assert onnx_check._in_words(row, {"relative": 1e-5}) == "2.5e-01 of the averages, allowed: 1e-05"
+    assert onnx_check._in_words(row | {"finite": False}, {}) == "it is not finite there"
 
 
 def test_a_full_disk_leaves_nothing_behind(traced, tmp_path, monkeypatch):

@@ -1,10 +1,14 @@
 """Errors become exit codes; stdout belongs to results."""
 
+import io
 import json
+import re
 from pathlib import Path
 
 import pytest
 import typer
+from rich.cells import cell_len
+from rich.text import Text
 
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError
@@ -78,3 +82,26 @@ def test_no_progress_bar_where_nobody_looks(capsys):
     with console.progress() as bar:
         bar.advance(bar.add_task("work", total=2))
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("width", [12, 40, 80])
+def test_a_sentence_breaks_between_words(width):
+    text = "a sentence of many words, with /a/path/longer/than/twelve/columns.png in it, \u5199\u771f\u5199\u771f, and an end"
+    lines = console.between_words(Text(text), width).plain.split("\n")
+    assert " ".join(lines) == text
+    assert all(cell_len(line) <= width or " " not in line for line in lines)
+    assert len(lines) > 1
+
+
+def test_lines_that_are_there_stay_and_short_ones_are_not_touched():
+    assert console.between_words(Text("one\ntwo three"), 9).plain == "one\ntwo three"
+    assert console.between_words(Text(""), 9).plain == ""
+
+
+def test_a_pipe_gets_sentences_whole_and_a_terminal_in_lines(monkeypatch):
+    for terminal in (False, True):
+        printed = console._Console(highlight=False, soft_wrap=True, force_terminal=terminal, width=20, file=io.StringIO())
+        printed.print("[red]error:[/red] a sentence that is longer than that")
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", printed.file.getvalue()).splitlines()
+        expected = ["error: a sentence", "that is longer than", "that"]
+        assert lines == (expected if terminal else [" ".join(expected)])

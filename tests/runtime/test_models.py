@@ -65,3 +65,20 @@ def test_bundled_files_are_whole_and_of_one_family(path):
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.onnx") if "." not in path.stem))
 def test_every_bundled_file_can_be_named(name):
     assert model_path(name) == FOLDER / f"{name}.onnx"
+
+
+def test_a_file_by_a_bundled_name(folder, tmp_path, monkeypatch):
+    (folder / "ufa.onnx").touch()
+    assert models.file_named("ufa") == folder / "ufa.onnx"
+    assert models.file_named("there.engine") == Path("there.engine")  # for its reader to refuse
+    with pytest.raises(InputError, match="ufb is neither a file nor a bundled network: give a file, or one of ufa"):
+        models.file_named("ufb")
+    assert models.beside_or_here(folder / "ufa.onnx") == Path()
+    assert models.beside_or_here(Path("models/x.onnx")) == Path("models")
+
+
+def test_which_networks_are_free_for_any_use():
+    found = {network.name: network for network in models.described()}
+    assert {name for name, network in found.items() if network.free} == {"ufa-free", "ufa-stack"}
+    assert all(network.data for network in found.values())
+    assert all("terms are for research" in network.data for network in found.values() if not network.free)

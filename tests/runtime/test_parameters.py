@@ -101,3 +101,12 @@ def test_a_size(text: str, size: tuple[int, int]) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(InputError, match=re.escape(f"`optima={text}` is no size of frames")):
         size_from(text, "optima")
+
+
+def test_another_commands_option_is_named_with_its_command():
+    text = "take a file that was exported without `static`; `conflicts` shows where; `tile=5` and `unknown` stay"
+    told = as_options(text, {"max_memory": "--max-memory"})
+    assert told.startswith("take a file that was exported without `ufa export --static`; `ufa fuse --conflicts` shows where")
+    assert told.endswith("`tile=5` and `unknown` stay")
+    assert as_options(text, {}) == text  # in Python
+    assert as_options("`static`", {"static": "--static"}) == "--static"

@@ -99,9 +99,9 @@ def test_the_commands_print_one_object() -> None:
     run, tiny = CliRunner(), ["--variant", "ufa-nano", "--crop", "24", "--batch", "2"]
     rate = run.invoke(build_app("train"), ["train", "loader", *tiny, "--seconds", "0.1", "--json"])
     assert json.loads(rate.stdout)["images_per_second"] > 0
-    refused = run.invoke(build_app("train"), ["train", "every", "--json"])
+    refused = run.invoke(build_app("train"), ["train", "every"])
     assert refused.exit_code == 2
-    assert "--out is missing" in json.loads(refused.stdout)["error"]
+    assert "--out" in refused.output
 
 
 def test_the_script_names_what_it_lacks() -> None:

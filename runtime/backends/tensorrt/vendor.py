@@ -11,6 +11,7 @@ Vendor: TypeAlias = Any  # an object of the vendor's module, which has no types
 EXTRAS = {"tensorrt": "gpu", "tensorrt-rtx": "rtx"}  # what pip installs each with
 FLAVORS = tuple(EXTRAS)
 _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+_OLDEST = 10  # strong typing, and names for tensors instead of numbers
 _SHOWN_MESSAGES = 3
 
 
@@ -20,11 +21,18 @@ def is_installed(flavor: str) -> bool:
 
 
 def load(flavor: str) -> Vendor:
-    """Import a flavour's module, which is installed. Raises: BackendError, when it cannot be loaded."""
+    """Import a flavour's module, which is installed. Raises: BackendError, when it cannot be loaded, or is too old."""
     try:
-        return importlib.import_module(_MODULES[flavor])
+        module = importlib.import_module(_MODULES[flavor])
     except (ImportError, OSError) as error:
         raise BackendError(f"{flavor} is installed but cannot be loaded: {error}.") from error
+    major = str(module.__version__).split(".", maxsplit=1)[0]
+    if flavor == "tensorrt" and major.isdigit() and int(major) < _OLDEST:
+        raise BackendError(
+            f"tensorrt {module.__version__} is too old, {_OLDEST} or newer is needed: its own trtexec builds from a file of "
+            "`ufa export --opset 17`."
+        )
+    return module
 
 
 def recorder(module: Vendor) -> Vendor:

@@ -27,7 +27,7 @@ _NUMBERS = re.compile(
 _DEVICE = re.compile(r"(?:cam|camera|ch|channel|side|lens|line|sensor|dev|device|video|head|station)[-_]?$", re.IGNORECASE)
 
 
-class Field(NamedTuple):
+class NumberField(NamedTuple):
     """One number in a name.
 
     Args:
@@ -55,7 +55,7 @@ class Numbered(NamedTuple):
     seconds: float | None
 
 
-def fields_of(stem: str) -> tuple[tuple[str, ...], list[Field]]:
+def fields_of(stem: str) -> tuple[tuple[str, ...], list[NumberField]]:
     """The name with its numbers taken out, and these from left to right; sizes are none of them."""
     shape, fields, end = [], [], 0
     for found in _NUMBERS.finditer(stem):
@@ -66,14 +66,14 @@ def fields_of(stem: str) -> tuple[tuple[str, ...], list[Field]]:
         if field is None:
             digits = re.sub(r"\D", "", text)
             counts = len(digits) >= _LEAST_COUNTER or digits.startswith("0")
-            field = Field(int(digits), None, counts, _DEVICE.search(stem[: found.start()]) is not None)
+            field = NumberField(int(digits), None, counts, _DEVICE.search(stem[: found.start()]) is not None)
         shape.append(stem[end : found.start()])
         fields.append(field)
         end = found.end()
     return (*shape, stem[end:]), fields
 
 
-def _stamp(text: str, kind: str) -> Field | None:
+def _stamp(text: str, kind: str) -> NumberField | None:
     digits = re.sub(r"\D", "", text)
     whole, part = (digits[:10], digits[10:]) if kind == "epoch" else (digits[:14], digits[14:])
     if kind == "epoch":
@@ -84,7 +84,7 @@ def _stamp(text: str, kind: str) -> Field | None:
         except ValueError:  # no such day
             return None
     parts = part.ljust(9, "0")
-    return Field(int(whole + parts), seconds + int(parts) / 1e9, counts=True, device=False)
+    return NumberField(int(whole + parts), seconds + int(parts) / 1e9, counts=True, device=False)
 
 
 class Numbers:
@@ -95,7 +95,7 @@ class Numbers:
 
     def learn(self, stems: Iterable[str]) -> None:
         """Look at all names that are there: of each shape, that has not been decided, the part that changes is the number."""
-        by_shape: dict[tuple[str, ...], list[list[Field]]] = {}
+        by_shape: dict[tuple[str, ...], list[list[NumberField]]] = {}
         for stem in stems:
             shape, fields = fields_of(stem)
             if shape not in self._decided:
@@ -125,12 +125,12 @@ class Numbers:
         return Numbered(int("".join(str(fields[place].value).zfill(width) for place in places)), None)
 
 
-def _likeliest(fields: Sequence[Field]) -> int:
+def _likeliest(fields: Sequence[NumberField]) -> int:
     """The place of the number in a single name: the last one that looks like a counter, and is no device's."""
     return max(range(len(fields)), key=lambda at: (not fields[at].device, fields[at].counts, fields[at].seconds is None, at))
 
 
-def _changing(names: list[list[Field]]) -> list[int]:
+def _changing(names: list[list[NumberField]]) -> list[int]:
     """The places of the number in names of one shape; none where nothing changes."""
     columns = list(zip(*names, strict=True))
     changing = [place for place, column in enumerate(columns) if len({field.value for field in column}) > 1]

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from ufafuse.commands.cli import build_app
 from ufafuse.export.form import Form
+from ufafuse.export.formats import ncnn
 from ufafuse.export.formats.base import Format, run_tool
 from ufafuse.export.formats.exporting import format_from_weights
 from ufafuse.export.formats.known import FORMATS, NAMES, format_named, format_of
@@ -78,6 +79,16 @@ def test_halves_halve_the_file_and_keep_the_picture(chosen, exports, tmp_path):
     assert sizes["fp16"] < 0.8 * sizes["fp32"] or chosen.name not in ("openvino", "ncnn")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("chosen", FORMATS, ids=lambda f: f.name)
+def test_a_network_of_one_scale_and_a_reconstructing_head_too(chosen, plain, tmp_path):
+    """It has splits into a single part, and steps that the others lack."""
+    need(chosen)
+    out = tmp_path / f"x{chosen.suffix}"
+    report = format_from_weights(plain, out, chosen, form=FORM)
+    assert chosen.why_not_run or report["verified"][out.name]["ok"]
+
+
 def stack_fused(model):
     """What a file's graphs for stacks make of three frames of 32 x 48."""
     frames = [*synthetic_pair(32, 48), synthetic_pair(32, 48)[0][:, ::-1].copy()]
@@ -142,6 +153,22 @@ def test_a_converter_that_is_not_installed_is_named_with_its_extra(exports, tmp_
     absent = Format("ncnn", "ncnn", ".ncnn.param", "ncnn", ("no_such_module",), (), "ncnn", "nowhere")
     with pytest.raises(BackendError, match=r"ncnn needs no_such_module: pip install 'ufafuse\[ncnn\]'"):
         format_from_weights(exports / "small.safetensors", tmp_path / "x.ncnn.param", absent, form=FORM)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error", [AttributeError("'list' object has no attribute 'dtype'\nand more"), KeyError("x"), OSError(28, "full")]
+)
+def test_whatever_a_converter_raises_is_one_sentence(error, exports, tmp_path, monkeypatch):
+    def convert(source, out):
+        raise error
+
+    chosen = format_named("ncnn")
+    need(chosen)
+    monkeypatch.setattr(ncnn, "convert", convert)
+    with pytest.raises(BackendError, match=rf"ncnn's converter failed \({type(error).__name__}\): .*\.$") as told:
+        format_from_weights(exports / "small.safetensors", tmp_path / "x.ncnn.param", chosen, form=FORM)
+    assert "\n" not in str(told.value)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.memory import usage as memory
-from ufafuse.runtime.memory.usage import Appetite, appetite_of, available_bytes, resident_bytes, watched
+from ufafuse.runtime.memory.usage import Appetite, appetite_of, available_bytes, peak_bytes, resident_bytes, watched
 
 MB = 10**6
 
@@ -107,3 +107,15 @@ def test_windows_for_an_amount():
     appetite = Appetite(once=10e6, per_pixel=100, kept=0)
     assert appetite.pixels_within(20e6) == 100_000
     assert appetite.pixels_within(5e6) == 0
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_the_peak_is_of_all_that_ever_was_held(tmp_path, monkeypatch, told):
+    """From the kernel's file, and where there is none from the system's call."""
+    if not told:
+        monkeypatch.setattr(memory, "_STATUS", tmp_path / "none")
+    block = taken(64 * MB)
+    held = resident_bytes()
+    block.close()
+    assert resident_bytes() < held - 32 * MB
+    assert peak_bytes() > held - 8 * MB

@@ -12,9 +12,13 @@ import tifffile
 from PIL import Image
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.outputs import software
 from ufafuse.runtime.pairs import find_pairs
 from ufafuse.runtime.pictures.arriving import arriving
-from ufafuse.runtime.pictures.inputs import cut_by_time, expanded, find_stacks, frames_in, natural_key, taken_at
+from ufafuse.runtime.pictures.inputs import cut_by_time, expanded, find_stacks, frames_in, taken_at
+from ufafuse.runtime.pictures.metadata import Metadata
+from ufafuse.runtime.pictures.naming import in_natural_order, natural_key, natural_order
+from ufafuse.runtime.pictures.write import write_image
 
 
 def put(folder, *names):
@@ -29,6 +33,37 @@ class TestNames:
         names = ["f10.png", "f2.png", "F1.PNG", "f02.png", "g1.png", "f1_3.png", "f1_12.png"]
         ordered = sorted((tmp_path / name for name in names), key=natural_key)
         assert [path.name for path in ordered] == ["F1.PNG", "f1_3.png", "f1_12.png", "f02.png", "f2.png", "f10.png", "g1.png"]
+
+    @pytest.mark.parametrize(
+        "ordered",
+        [
+            ["z0.25mm.png", "z0.5mm.png", "z0.75mm.png", "z1.0mm.png"],
+            ["z-10.png", "z-5.png", "z0.png", "z5.png"],
+            ["z-1.5um.png", "z-0.25um.png", "z+0.5um.png", "z+2um.png"],
+            ["f1.9.png", "f1.10.png", "f1.11.png", "f2.1.png"],
+            ["img-1.png", "img-2.png", "img-10.png"],
+            ["2024-01-02.png", "2024-01-10.png", "2024-02-01.png"],
+            ["01.png", "1.png", "2.png"],
+            ["f\u0661.png", "f\u0662.png", "f\u0661\u0660.png"],
+            ["a\u00b2.png", "b\u00b2.png", "c\u00b2.png"],
+            ["x" + "9" * 60 + ".png", "x1" + "0" * 60 + ".png"],
+        ],
+    )
+    def test_decimals_and_minus_signs(self, tmp_path, ordered):
+        names = [path.name for path in in_natural_order(tmp_path / name for name in sorted(ordered, key=hash))]
+        assert names == ordered
+        assert natural_order(ordered) == list(range(len(ordered)))
+
+    def test_a_pattern_takes_pictures_that_are_not_hidden(self, tmp_path):
+        folder = tmp_path / "run [1]"
+        put(folder, "1.png", "2.png", "._1.png", "._2.png")
+        (folder / "Thumbs.db").touch()
+        for pattern in ("*", "*.png", "[12].p?g"):
+            files, note = expanded([folder / pattern])
+            assert [path.name for path in files] == ["1.png", "2.png"]
+            assert note == ("taken without Thumbs.db" if pattern == "*" else "")
+        with pytest.raises(InputError, match="is no pattern"):
+            expanded([folder / "**x.png"])
 
     def test_a_folder(self, tmp_path):
         put(tmp_path, "f10.png", "f9.png", ".hidden.png")
@@ -130,6 +165,55 @@ class TestStacks:
             find_stacks(tmp_path / "no")
         with pytest.raises(InputError, match="give one of the two"):
             find_stacks(tmp_path, gap=1, every=2)
+
+
+class TestNoFrames:
+    """Pictures in a folder that are no frames: the JPEG beside a raw file, results of earlier fusions, previews."""
+
+    def result(self, path):
+        picture = np.zeros((4, 5, 3), np.uint8)
+        write_image(path, picture, metadata=Metadata().of_result((4, 5), software(), "x"), force=True)
+
+    def test_a_raw_files_jpeg(self, tmp_path):
+        names = [f"IMG_{number}{suffix}" for number in (1, 2) for suffix in (".JPG", ".CR2")]
+        tmp_path.joinpath("in").mkdir()
+        for name in (*names, "IMG_3.JPG"):
+            (tmp_path / "in" / name).write_bytes(b"x")
+        frames = ["IMG_1.CR2", "IMG_2.CR2", "IMG_3.JPG"]
+        files, note = expanded([tmp_path / "in"])
+        assert [path.name for path in files] == frames
+        assert note == "taken without IMG_1.JPG and IMG_2.JPG"
+        assert [path.name for path in expanded([tmp_path / "in" / "*"])[0]] == frames
+        (stack,) = find_stacks(tmp_path / "in", every=3)
+        assert [path.name for path in stack.files] == frames
+
+    def test_a_raw_files_jpeg_among_pairs(self, tmp_path):
+        for name in ("b_A.JPG", "b_A.DNG", "b_B.DNG", "b_B.JPG"):
+            (tmp_path / name).write_bytes(b"x")
+        (pair,) = find_pairs(tmp_path)
+        assert (pair.near.name, pair.far.name) == ("b_A.DNG", "b_B.DNG")
+
+    @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
+    def test_an_earlier_result(self, tmp_path, suffix):
+        put(tmp_path, "1.png", "2.png")
+        self.result(tmp_path / f"fused{suffix}")
+        for named in (tmp_path, tmp_path / "*"):
+            files, note = expanded([named])
+            assert [path.name for path in files] == ["1.png", "2.png"]
+            assert note == f"taken without fused{suffix}"
+
+    def test_results_alone_are_frames(self, tmp_path):
+        for name in ("1.png", "2.png"):
+            self.result(tmp_path / name)
+        assert len(expanded([tmp_path])[0]) == 2
+
+    def test_folders_of_results_and_previews_are_no_stacks(self, tmp_path):
+        for folder in ("a", "b", "__MACOSX"):
+            put(tmp_path / folder, "1.png", "2.png")
+        (tmp_path / "fused").mkdir()
+        for name in ("a.png", "b.png"):
+            self.result(tmp_path / "fused" / name)
+        assert [stack.name for stack in find_stacks(tmp_path)] == ["a", "b"]
 
 
 class TestArriving:

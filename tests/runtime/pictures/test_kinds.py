@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, features
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.pictures.decode import read_picture
+from ufafuse.runtime.pictures.decode import decode_picture, read_picture
 from ufafuse.runtime.pictures.source import FileFrame, stack_of
 
 HEIGHT, WIDTH = 24, 36
@@ -120,6 +120,51 @@ def turned(kind, orientation):
     return pil(kind, lambda: Image.fromarray(RGB8), exif=exif, **({"quality": 100, "subsampling": 0} if kind == "JPEG" else {}))
 
 
+def avif(orientation, **options):
+    """An AVIF that says in its own boxes how it is turned; Pillow takes EXIF's number for it."""
+
+    def write():
+        if not (features.check("avif") and cv2.haveImageWriter(".avif")):
+            pytest.skip("no AVIF here")
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        return pil("AVIF", Image.fromarray(RGB8), quality=100, subsampling="4:4:4", exif=exif, **options)()
+
+    return write
+
+
+def grey_png(depth, level):
+    """A grey PNG of which one level is clear."""
+    levels = (GREY16 >> (16 - depth)).astype(np.uint32)
+    levels[3, 4] = level
+    bits = (levels[..., np.newaxis] >> np.arange(depth)[::-1]) & 1
+    rows = np.packbits(bits.reshape(HEIGHT, -1).astype(np.uint8), axis=1)
+    top, dtype = (65535, np.uint16) if depth == 16 else (255, np.uint8)
+    grey = (levels * (top // (2**depth - 1))).astype(dtype)
+    clear = np.where(levels == level, 0, top).astype(dtype)
+    return (lambda: png(0, depth, rows, (b"tRNS", struct.pack(">H", level)))), grey_alpha(grey, clear), 0
+
+
+def moving(kind, **options):
+    """An animation, whose second picture is another one."""
+    return pil(kind, Image.fromarray(RGB8), save_all=True, append_images=[Image.fromarray(255 - RGB8)], duration=100, **options)
+
+
+def pam(*planes):
+    samples = np.dstack(planes)
+    head = f"P7\nWIDTH {WIDTH}\nHEIGHT {HEIGHT}\n# a remark\nDEPTH {samples.shape[2]}\nMAXVAL 255\nENDHDR\n"
+    return lambda: head.encode() + samples.tobytes()
+
+
+def reduced_page():
+    """A TIFF of before version 6, with a smaller copy on its second page."""
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as file:
+        file.write(RGB16, photometric="rgb", extratags=[(255, "H", 1, 1, True)], metadata=None)
+        file.write(RGB16[::3, ::3], photometric="rgb", extratags=[(255, "H", 1, 2, True)], metadata=None)
+    return stream.getvalue()
+
+
 def palette_tiff():
     table = np.zeros((3, 256), np.uint16)
     table[:, :] = np.stack([np.arange(256), np.arange(256)[::-1], np.arange(256) // 2]) * 257
@@ -134,6 +179,9 @@ PAL = Image.fromarray(RGB8).quantize(64)
 CMYK8 = np.asarray(Image.fromarray(RGB8).convert("CMYK"))
 BITS12 = scene(np.uint16, 3, 4095)
 BIT1 = GREY8 > 128
+TEN, HUNDRED = scene(np.uint16, 0, 1023), scene(np.uint8, 0, 100)
+TRANSPOSED = (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.TRANSPOSE,
+              Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90)  # fmt: skip
 NIBBLES = GREY8 >> 4
 PREMULTIPLIED = np.dstack([np.rint(RGB16 * (ALPHA16[..., None] / 65535.0)).astype(np.uint16), ALPHA16])
 ROTATED = np.ascontiguousarray(np.rot90(bgr(RGB8), -1))
@@ -148,6 +196,18 @@ READ = {
     "png 16 grey": (cv(".png", GREY16), GREY16, 0),
     "png 8 grey alpha": (pil("PNG", Image.fromarray(np.dstack([GREY8, ALPHA8]), "LA")), grey_alpha(GREY8, ALPHA8), 0),
     "png 16 grey alpha": (lambda: png(4, 16, np.dstack([GREY16, ALPHA16]).astype(">u2")), grey_alpha(GREY16, ALPHA16), 0),
+    **{f"png {depth} grey with a clear level": grey_png(depth, level) for depth, level in ((1, 1), (2, 2), (4, 9), (8, 77), (16, 30000))},
+    "png animated": (moving("PNG"), bgr(RGB8), 0),
+    "webp animated": (moving("WEBP", lossless=True), bgr(RGB8), 0),
+    **{f"avif turned {n}": (avif(n), bgr(np.asarray(Image.fromarray(RGB8).transpose(how))), 8) for n, how in enumerate(TRANSPOSED, 2)},
+    "pam rgba": (pam(RGB8, ALPHA8), bgr(RGBA8), 0),
+    "pam grey alpha": (pam(GREY8, ALPHA8), grey_alpha(GREY8, ALPHA8), 0),
+    "ppm in text with a remark": (f"P3\n# by hand\n{WIDTH} {HEIGHT}\n255\n{' '.join(map(str, RGB8.ravel()))}".encode, bgr(RGB8), 0),
+    "pgm 10 bit": (lambda: f"P5 {WIDTH} {HEIGHT} 1023\n".encode() + TEN.astype(">u2").tobytes(), TEN, 0),
+    "pgm white 100": (lambda: f"P5 {WIDTH} {HEIGHT} 100\n".encode() + HUNDRED.tobytes(), np.rint(HUNDRED * 2.55).astype(np.uint8), 1),
+    "pbm": (lambda: f"P4 {WIDTH} {HEIGHT}\n".encode() + np.packbits(~BIT1, axis=1).tobytes(), BIT1.astype(np.uint8) * 255, 0),
+    "pbm in text": (lambda: f"P1 {WIDTH} {HEIGHT}\n".encode() + b"".join(b"01"[not v : 2 - v] for v in BIT1.ravel().tolist()), BIT1.astype(np.uint8) * 255, 0),
+    "tiff reduced page": (reduced_page, bgr(RGB16), 0),
     "png palette": (pil("PNG", PAL), bgr(np.asarray(PAL.convert("RGB"))), 0),
     "png palette with a clear colour": (pil("PNG", PAL, transparency=0), bgr(np.asarray(PAL.convert("RGB"))), 0),
     "png 1 bit": (pil("PNG", Image.fromarray(BIT1)), BIT1.astype(np.uint8) * 255, 0),
@@ -234,6 +294,8 @@ WARNED = {
     "tiff cmyk": "CMYK inks were brought to RGB without their profile",
     "tiff fourth channel unexplained": "1 more sample a pixel, which the file does not call alpha, is left out",
     "gif": "of a GIF the first picture is read",
+    "png animated": "of an animation the first picture is read",
+    "webp animated": "of an animation the first picture is read",
 }
 
 
@@ -257,6 +319,25 @@ def test_bits_that_a_file_states_are_its_white(tmp_path):
     assert read_picture(path).white == 4095
 
 
+def test_a_picture_that_only_its_exif_calls_turned_stays_and_that_is_said():
+    pytest.importorskip("pillow_heif").register_heif_opener()  # which writes no turn into the container
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = decode_picture(pil("HEIF", Image.fromarray(RGB8), quality=-1, chroma=444, exif=exif)(), "x")
+    assert picture.array.shape == (HEIGHT, WIDTH, 3)
+    assert picture.warnings == ("its EXIF calls it turned (6), its container does not, which counts: it stays as it is",)
+
+
+def test_of_several_pictures_in_a_heic_the_primary_one_is_read():
+    heif = pytest.importorskip("pillow_heif").from_pillow(Image.fromarray(RGB8))
+    heif.add_from_pillow(Image.fromarray(255 - RGB8))
+    stream = io.BytesIO()
+    heif.save(stream, quality=-1, chroma=444, primary_index=1)
+    picture = decode_picture(stream.getvalue(), "x")
+    assert np.abs(picture.array.astype(int) - bgr(255 - RGB8)).max() < 8
+    assert picture.warnings == ("of the 2 pictures in it the primary one is read",)
+
+
 def complex_tiff():
     return tiff(np.ones((8, 8), np.complex64), photometric="minisblack")()
 
@@ -265,6 +346,12 @@ def ome(axes, shape):
     stream = io.BytesIO()
     tifffile.imwrite(stream, np.zeros(shape, np.uint16), ome=True, metadata={"axes": axes}, photometric="minisblack")
     return stream.getvalue()
+
+
+def odd_jpeg(marker, depth):
+    """The beginning of a JPEG of a kind that nothing here decodes."""
+    frame = struct.pack(">BBHBHHB3s", 0xFF, marker, 11, depth, HEIGHT, WIDTH, 1, b"\1\x11\0")
+    return b"\xff\xd8" + frame + b"\xff\xda\0\x08\1\1\0\0?\0" + bytes(50) + b"\xff\xd9"
 
 
 def lab():
@@ -283,6 +370,15 @@ REFUSED = {
     "numpy": (lambda: b"\x93NUMPY\1\0" + bytes(100), r"is a NumPy array"),
     "jpeg xl": (lambda: b"\xff\x0a" + bytes(100), r"is a JPEG XL picture"),
     "video": (lambda: b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" + bytes(80), r"is a video: give it alone to fuse its frames"),
+    "jpeg-ls": (lambda: b"\xff\xd8\xff\xf7" + bytes(100), r"is a JPEG-LS picture"),
+    "jpeg lossless": (lambda: odd_jpeg(0xC3, 16), r"is a lossless JPEG, which is not read: save it as PNG or TIFF"),
+    "jpeg 12 bit": (lambda: odd_jpeg(0xC1, 12), r"is a 12-bit JPEG, which is not read: save it as PNG or TIFF"),
+    "dicom": (lambda: bytes(128) + b"DICM" + bytes(100), r"is a DICOM file"),
+    "czi": (lambda: b"ZISRAWFILE" + bytes(200), r"is a Zeiss microscope's file \(CZI\)"),
+    "nd2": (lambda: b"\xda\xce\xbe\x0a" + bytes(200), r"is a Nikon microscope's file \(ND2\)"),
+    "jpeg xr": (lambda: b"II\xbc\1" + bytes(200), r"is a JPEG XR picture"),
+    "pgm cut off": (lambda: b"P5 20 20 255\n" + bytes(300), r"is damaged \(truncated, 300 of 400 samples\)"),
+    "pnm without levels": (lambda: b"P5 20 20 0\n" + bytes(400), r"its header says no size or levels"),
     "tiff stack": (tiff(np.zeros((3, 8, 8), np.uint8), photometric="minisblack"), r"holds 3 pictures, a stack: give it alone"),
     "tiff complex": (complex_tiff, r"samples of complex64: save it with 8 or 16 bits, or float32"),
     "tiff negative": (tiff(np.full((8, 8), -5, np.int16), photometric="minisblack"), r"negative levels \(int16\): shift them to 0"),

@@ -3,18 +3,21 @@
 import io
 import struct
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, TiffImagePlugin
+from PIL import Image, ImageCms, TiffImagePlugin, features
 
 from ufafuse.runtime import Fuser
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.files import FileOptions, Outputs, fuse_files
 from ufafuse.runtime.pictures import exif as ex
+from ufafuse.runtime.pictures.boxes import read_boxes
 from ufafuse.runtime.pictures.decode import read_picture
-from ufafuse.runtime.pictures.metadata import Metadata, metadata_of, with_metadata
+from ufafuse.runtime.pictures.metadata import Metadata, _chunk, metadata_of, with_metadata
 from ufafuse.runtime.pictures.write import write_image
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -178,6 +181,115 @@ def test_damaged_notes_cost_nobody_the_picture(place, junk, suffix):
     plain = io.BytesIO()
     Image.new("RGB", (8, 8)).save(plain, "JPEG")
     Image.open(io.BytesIO(with_metadata(plain.getvalue(), made, size=(8, 8), alpha=False))).load()
+
+
+def coloured(path, seed, *chunks):
+    """A PNG with chunks about its colours."""
+    frame(path, seed)
+    data = path.read_bytes()
+    path.write_bytes(data[:33] + b"".join(_chunk(*chunk) for chunk in chunks) + data[33:])
+    return path
+
+
+PQ, LINEAR = (b"cICP", bytes((9, 16, 0, 1))), (b"gAMA", (100_000).to_bytes(4, "big"))
+
+
+@pytest.mark.parametrize(("chunk", "words"), [(PQ, "PQ, BT.2020"), (LINEAR, "gamma 1")])
+def test_colours_that_a_png_says_without_a_profile(fuser, tmp_path, chunk, words):
+    near, far = (coloured(tmp_path / f"{name}.png", seed, chunk) for seed, name in enumerate("ab"))
+    outcome = fuse_files(fuser, (near, far), Outputs(tmp_path / "f.png"))
+    assert read_picture(tmp_path / "f.png").metadata.colour == (chunk,)
+    assert not any("colour space" in warning for warning in outcome.warnings)
+    outcome = fuse_files(fuser, (near, far), Outputs(tmp_path / "f.tif"))
+    assert any(f"f.tif cannot hold the colour space {words} of" in warning for warning in outcome.warnings)
+    plain = frame(tmp_path / "c.png", 3)
+    with pytest.raises(InputError, match=rf"a\.png has the colour space {words}, .*c\.png has sRGB: save them alike"):
+        fuse_files(fuser, (near, plain), Outputs(tmp_path / "g.png"))
+
+
+def test_what_is_usual_of_colours_is_not_told():
+    assert Metadata(colour=((b"gAMA", (45_455).to_bytes(4, "big")),)).colour_space == ""
+    assert Metadata(colour=((b"cICP", bytes((1, 13, 0, 1))),)).colour_space == ""
+    assert Metadata(icc=PROFILE, colour=(LINEAR,)).colour_space == ""
+
+
+def test_what_a_format_cannot_hold_is_told(fuser, tmp_path):
+    exif = camera_exif(1)
+    exif.get_ifd(0x8769)[0x927C] = bytes(70_000)
+    near, far = (frame(tmp_path / f"{name}.png", seed, icc_profile=PROFILE, exif=exif) for seed, name in enumerate("ab"))
+    outcome = fuse_files(fuser, (near, far), Outputs(tmp_path / "f.jpg"))
+    assert any("f.jpg cannot hold EXIF of 7" in warning for warning in outcome.warnings)
+    outcome = fuse_files(fuser, (near, far), Outputs(tmp_path / "f.bmp"))
+    assert any("f.bmp cannot hold the profile 'sRGB built-in' of" in warning for warning in outcome.warnings)
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_a_big_tiff(fuser, tmp_path, byteorder):
+    paths = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    tags = [(0x010F, 2, 0, "Maker", True), (34675, 7, len(PROFILE), PROFILE, True)]
+    for seed, path in enumerate(paths):
+        data = np.random.default_rng(seed).integers(0, 256, (40, 60, 3)).astype(f"{byteorder}u2")
+        tifffile.imwrite(
+            path, data, bigtiff=True, byteorder=byteorder, photometric="rgb", extratags=tags, resolution=(300, 240),
+            resolutionunit=2, datetime="2026:01:01 10:00:00",
+        )  # fmt: skip
+    fuse_files(fuser, paths, Outputs(tmp_path / "f.png"))
+    found = read_picture(tmp_path / "f.png").metadata
+    said = ex.parse_exif(found.exif)
+    assert found.icc == PROFILE
+    assert found.dpi == pytest.approx((300, 240), abs=0.02)
+    assert (said.text(0x010F), said.text(ex.DATETIME)) == ("Maker", "2026:01:01 10:00:00")
+
+
+def test_an_avif(fuser, tmp_path):
+    if not (features.check("avif") and cv2.haveImageWriter(".avif")):
+        pytest.skip("no AVIF here")
+    paths = [tmp_path / "a.avif", tmp_path / "b.avif"]
+    for seed, path in enumerate(paths):
+        frame(path, seed, icc_profile=PROFILE, exif=camera_exif(6), xmp=XMP)
+    fuse_files(fuser, paths, Outputs(tmp_path / "f.png"))
+    picture = read_picture(tmp_path / "f.png")
+    assert picture.array.shape == (60, 40, 3)
+    assert picture.metadata.icc == PROFILE
+    assert b'dc:title="bolt"' in picture.metadata.xmp
+    said = ex.parse_exif(picture.metadata.exif)
+    assert (said.text(0x010F), said.orientation) == ("Maker", 1)
+
+
+@given(data=st.binary(max_size=200), place=st.floats(0, 1, exclude_max=True), junk=st.binary(min_size=1, max_size=6))
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_as_boxes(data, place, junk):
+    read_boxes(b"\0\0\0\x10ftypavif\0\0\0\0" + data)
+    whole = bytearray(BOXES)
+    start = int(place * len(whole))
+    whole[start : start + len(junk)] = junk
+    found = read_boxes(bytes(whole))
+    assert 1 <= found.orientation <= 8
+
+
+def box(kind, content):
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+# A picture that is turned and coded as PQ, with EXIF in the box itself: ids, kinds, places and properties as short as can be.
+BOXES = box(b"ftyp", b"avif\0\0\0\0") + box(
+    b"meta",
+    bytes(4)
+    + box(b"pitm", bytes(4) + b"\0\1")
+    + box(b"iinf", bytes(4) + b"\0\2" + box(b"infe", b"\2\0\0\0\0\1\0\0av01\0") + box(b"infe", b"\2\0\0\0\0\2\0\0Exif\0"))
+    + box(b"iloc", b"\1\0\0\0\x44\0\0\1" + b"\0\2\0\1\0\0\0\1" + struct.pack(">II", 0, 12))
+    + box(b"iprp", box(b"ipco", box(b"irot", b"\3") + box(b"imir", b"\0") + box(b"colr", b"nclx\0\x09\0\x10\0\x09\x80"))
+          + box(b"ipma", bytes(4) + b"\0\0\0\1\0\1\3\1\2\3"))
+    + box(b"idat", b"\0\0\0\0II*\0\x08\0\0\0"),
+)  # fmt: skip
+
+
+def test_boxes():
+    found = read_boxes(BOXES)
+    assert (found.turns, found.mirror, found.orientation) == (3, 0, 7)
+    assert found.nclx == (9, 16)
+    assert found.exif == b"II*\0\x08\0\0\0"
+    assert metadata_of(BOXES).colour_space == "PQ, BT.2020"
 
 
 def test_a_result_of_raw_files_is_none(tmp_path):

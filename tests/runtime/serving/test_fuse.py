@@ -68,6 +68,15 @@ def test_options_in_the_form_and_in_the_address(small_engine, serve, post, files
     assert decoded(map_of.body).std() > 0
 
 
+def test_an_option_that_the_network_has_not_is_a_sentence(small_engine, serve, post, files):
+    server = serve()
+    for query, text in (("?smoothing=3", "take `model=ufa-stack`"), ("?smoothing=nan", "`smoothing=nan`")):
+        answer = post(server, files, query)
+        assert answer.status == 400
+        assert text in json.loads(answer.body)["error"]
+    assert post(server, files, "?smoothing=1").status == 200
+
+
 def test_sixteen_bits_stay_sixteen(small_engine, serve, post, rng, encode):
     frames = [rng.integers(0, 65536, (24, 32), np.uint16) for _ in range(2)]
     answer = post(serve(), [("a.png", encode(frames[0])), ("b.png", encode(frames[1]))])
@@ -98,7 +107,7 @@ def test_a_bomb_is_refused_by_its_header(small_engine, serve, post, files, monke
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"files": 1}, "1 pictures were sent"),
+        ({"files": 1}, "too few pictures were sent (1)"),
         ({"files": 0}, "send two or more pictures as a form"),  # an older python-multipart refuses an empty form before
         ({"query": "?format=gif"}, "`format=gif` is not known"),
         ({"query": "?align=wild"}, "`align=wild` is not known"),

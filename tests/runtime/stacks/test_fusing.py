@@ -4,6 +4,7 @@ import pytest
 
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.pictures.source import ArrayFrame, of_arrays
+from ufafuse.runtime.stack import fuse_stack
 from ufafuse.runtime.stacks.fusing import _Fusion, fuse_sources
 from ufafuse.runtime.stacks.options import StackOptions
 from ufafuse.runtime.stacks.preparing import Passing
@@ -241,3 +242,64 @@ def test_too_little_memory_is_refused_before_anything_is_read(fuser):
     fuser.memory_limit = 2e8
     with pytest.raises(InputError, match="MB are needed"):
         fuse_sources(fuser, sources, StackOptions())
+
+
+def test_smoothing_takes_noise_away_and_leaves_heights_alone(fuser, make_stack):
+    _, truth = make_stack(6)
+    rng = np.random.default_rng(3)  # the noise is all that a frame is chosen by
+    noisy = [np.clip(truth + rng.normal(0, 12, truth.shape), 0, 255).round().astype(np.uint8) for _ in range(6)]
+    found = {
+        smoothing: fuse_sources(fuser, of_arrays(noisy), StackOptions(smoothing=smoothing, want_height=True))
+        for smoothing in (1.0, 3.0, 10.0)
+    }
+    plain = fuse_sources(fuser, of_arrays(noisy), StackOptions(want_height=True))
+    np.testing.assert_array_equal(found[1.0].fused, plain.fused)
+    qualities = [psnr(found[smoothing].fused, truth) for smoothing in (1.0, 3.0, 10.0)]
+    assert qualities == sorted(qualities)
+    assert qualities[-1] > qualities[0] + 0.5
+    np.testing.assert_array_equal(found[10.0].height.position, plain.height.position)
+
+
+@pytest.mark.parametrize("smoothing", [0.5, 11, -1, float("nan"), float("inf")])
+def test_a_smoothing_that_is_none_is_refused(smoothing):
+    with pytest.raises(InputError, match=r"`smoothing=.*give 1"):
+        StackOptions(smoothing=smoothing)
+
+
+def test_what_cannot_smooth_says_so(fuser):
+    with pytest.raises(InputError, match="has no `smoothing`"):
+        by_one_rule(fuser, 3, StackOptions(method="pyramid", smoothing=2))
+    fuser.gathers = False
+    with pytest.raises(InputError, match="without `smoothing`: take `model=ufa-stack`"):
+        by_one_rule(fuser, 2, StackOptions(smoothing=2))
+
+
+NO_FRAMES = {
+    "a list": [[1, 2], [3, 4]],
+    "None": None,
+    "a name": "a.png",
+    "float64": np.zeros((40, 50, 3)),
+    "int32": np.zeros((40, 50, 3), np.int32),
+    "bool": np.zeros((40, 50, 3), bool),
+    "half": np.zeros((40, 50, 3), np.float16),
+    "big-endian": np.zeros((40, 50, 3), ">u2"),
+    "objects": np.zeros((40, 50, 3), object),
+    "two channels": np.zeros((40, 50, 2), np.uint8),
+    "a row": np.zeros(50, np.uint8),
+    "a batch": np.zeros((1, 40, 50, 3), np.uint8),
+    "empty": np.zeros((0, 50, 3), np.uint8),
+    "masked": np.ma.zeros((40, 50, 3), np.uint8),
+}
+
+
+@pytest.mark.parametrize("what", NO_FRAMES)
+@pytest.mark.parametrize("method", ["network", "pyramid"])
+@pytest.mark.parametrize("gathers", [True, False])
+def test_what_is_no_frame_is_a_sentence(fuser, what, method, gathers):
+    """Given from Python, in any place, to any network."""
+    fuser.gathers = gathers
+    frames = [np.zeros((40, 50, 3), np.uint8) for _ in range(2)]
+    for place, name in enumerate(("the near frame", "the far frame", "frame 3")):
+        given = [*frames[:place], NO_FRAMES[what], *frames[place:]]
+        with pytest.raises(InputError, match=f"^{name} (is|has) .*: give|^{name} is empty"):
+            fuse_stack(fuser, given, StackOptions(method=method))

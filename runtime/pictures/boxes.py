@@ -1,0 +1,213 @@
+"""What an AVIF or HEIF file says of its picture in boxes: turns, colours, notes.
+
+Sources: ISO/IEC 14496-12 (boxes, items), 23008-12 (properties of pictures, EXIF), 23091-2 (codes of colours).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ufafuse.runtime.pictures import exif as ex
+
+_LARGEST = 16 << 20  # bytes of a note; a larger one is left out
+_IN_FILE, _IN_BOX = 0, 1  # where an item's bytes lie
+
+
+@dataclass
+class Boxes:
+    """What was found; what is broken is left out.
+
+    Attributes:
+        icc, exif, xmp: As `ufafuse.runtime.pictures.metadata.Metadata`.
+        nclx: The codes of primaries and transfer; None: not said.
+        turns: Quarter turns anti-clockwise, before `mirror`; None: not said.
+        mirror: 0: top and bottom change places, 1: left and right; None: not mirrored.
+        sequence: Whether it is a sequence of pictures.
+    """
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    nclx: tuple[int, int] | None = None
+    turns: int | None = None
+    mirror: int | None = None
+    sequence: bool = False
+
+    @property
+    def orientation(self) -> int:
+        """EXIF's number for turns and mirror together, 1 to 8."""
+        if self.mirror is None:
+            return (1, 8, 3, 6)[self.turns or 0]
+        return ((4, 5, 2, 7), (2, 7, 4, 5))[self.mirror][self.turns or 0]
+
+    @property
+    def note(self) -> str:
+        """What to tell of a picture that only its EXIF calls turned; empty for others."""
+        turned = self.turns is not None or self.mirror is not None
+        number = 1 if turned or self.exif is None else ex.parse_exif(self.exif).orientation
+        return f"its EXIF calls it turned ({number}), its container does not, which counts: it stays as it is" * (number > 1)
+
+
+class _Box(NamedTuple):
+    kind: bytes
+    start: int
+    end: int
+
+
+@dataclass
+class _Items:
+    """The tables of the ``meta`` box."""
+
+    primary: int = 0
+    kinds: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)  # and for "mime" the type of content
+    places: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict)  # (where, offset, length) of each part
+    properties: list[_Box] = field(default_factory=list)
+    of_primary: list[int] = field(default_factory=list)  # numbers of properties, from 1
+    box: _Box | None = None  # what holds items that lie in no file
+
+
+def read_boxes(data: bytes) -> Boxes:
+    """Read what stands beside the primary picture."""
+    found = Boxes(sequence=data[8:12] in (b"avis", b"msf1", b"hevc"))
+    try:
+        meta = next((box for box in _boxes(data, 0, len(data)) if box.kind == b"meta"), None)
+        if meta is not None:
+            items = _items(data, meta)
+            _take_properties(data, items, found)
+            _take_notes(data, items, found)
+    except (struct.error, IndexError, ValueError):
+        pass
+    return found
+
+
+def _boxes(data: bytes, at: int, end: int) -> Iterator[_Box]:
+    while at + 8 <= end:
+        size, kind = struct.unpack_from(">I4s", data, at)
+        head = 8
+        if size == 1:
+            (size,), head = struct.unpack_from(">Q", data, at + 8), 16
+        stop = end if size == 0 else at + size
+        if size and size < head:
+            return
+        yield _Box(kind, at + head, min(stop, end))
+        at = stop
+
+
+def _number(data: bytes, at: int, size: int) -> int:
+    if at + size > len(data):
+        raise ValueError("cut off")
+    return int.from_bytes(data[at : at + size], "big")
+
+
+def _items(data: bytes, meta: _Box) -> _Items:
+    items = _Items()
+    readers = {
+        b"pitm": _set_primary,
+        b"iinf": _add_kinds,
+        b"iloc": _add_places,
+        b"iprp": _add_properties,
+        b"idat": _set_box,
+    }
+    for box in _boxes(data, meta.start + 4, meta.end):
+        if box.kind in readers:
+            readers[box.kind](data, box, items)
+    return items
+
+
+def _set_primary(data: bytes, box: _Box, items: _Items) -> None:
+    items.primary = _number(data, box.start + 4, 2 if data[box.start] == 0 else 4)
+
+
+def _set_box(_: bytes, box: _Box, items: _Items) -> None:
+    items.box = box
+
+
+def _add_kinds(data: bytes, box: _Box, items: _Items) -> None:
+    for entry in _boxes(data, box.start + 4 + (2 if data[box.start] == 0 else 4), box.end):
+        _add_kind(data, entry, items)
+
+
+def _add_properties(data: bytes, box: _Box, items: _Items) -> None:
+    for part in _boxes(data, box.start, box.end):
+        if part.kind == b"ipco":
+            items.properties = list(_boxes(data, part.start, part.end))
+        elif part.kind == b"ipma":
+            _add_numbers(data, part, items)
+
+
+def _add_kind(data: bytes, entry: _Box, items: _Items) -> None:
+    version = data[entry.start]
+    if entry.kind != b"infe" or version < 2:
+        return
+    wide = 2 if version == 2 else 4
+    at = entry.start + 4 + wide + 2
+    _, content, *_ = (data[at + 4 : entry.end] + b"\0\0").split(b"\0")
+    items.kinds[_number(data, entry.start + 4, wide)] = data[at : at + 4], content
+
+
+def _add_places(data: bytes, box: _Box, items: _Items) -> None:
+    version, sizes = data[box.start], _number(data, box.start + 4, 2)
+    offset, length, base, index = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
+    wide, at = (2 if version < 2 else 4), box.start + 6
+    count, at = _number(data, at, wide), at + wide
+    for _ in range(count):
+        item, at = _number(data, at, wide), at + wide
+        where = _IN_FILE
+        if version > 0:
+            where, at = _number(data, at, 2) & 15, at + 2
+        start, at = _number(data, at + 2, base), at + 2 + base
+        parts, at = _number(data, at, 2), at + 2
+        items.places[item] = []
+        for _ in range(parts):
+            at += index if version > 0 else 0
+            items.places[item].append((where, start + _number(data, at, offset), _number(data, at + offset, length)))
+            at += offset + length
+
+
+def _add_numbers(data: bytes, box: _Box, items: _Items) -> None:
+    version, wide = data[box.start], 2 if data[box.start + 3] & 1 else 1
+    count, at = _number(data, box.start + 4, 4), box.start + 8
+    for _ in range(count):
+        size = 2 if version == 0 else 4
+        item, many = _number(data, at, size), data[at + size]
+        at += size + 1
+        numbers = [_number(data, at + wide * each, wide) & (0x7FFF if wide == 2 else 0x7F) for each in range(many)]
+        at += wide * many
+        if item == items.primary:
+            items.of_primary += numbers
+
+
+def _take_properties(data: bytes, items: _Items, found: Boxes) -> None:
+    for number in items.of_primary:
+        if not 1 <= number <= len(items.properties):
+            continue
+        kind, start, end = items.properties[number - 1]
+        if kind == b"irot":
+            found.turns = data[start] & 3
+        elif kind == b"imir":
+            found.mirror = data[start] & 1
+        elif kind == b"colr" and data[start : start + 4] in (b"prof", b"rICC"):
+            found.icc = data[start + 4 : end] or None
+        elif kind == b"colr" and data[start : start + 4] == b"nclx":
+            found.nclx = _number(data, start + 4, 2), _number(data, start + 6, 2)
+
+
+def _take_notes(data: bytes, items: _Items, found: Boxes) -> None:
+    for item, (kind, content) in items.kinds.items():
+        if kind == b"Exif" and found.exif is None:
+            note = _bytes_of(data, items, item)
+            start = 4 + int.from_bytes(note[:4], "big")  # where its TIFF begins
+            found.exif = note[start:].removeprefix(b"Exif\0\0") or None
+        elif kind == b"mime" and content == b"application/rdf+xml" and found.xmp is None:
+            found.xmp = _bytes_of(data, items, item) or None
+
+
+def _bytes_of(data: bytes, items: _Items, item: int) -> bytes:
+    parts = items.places.get(item, [])
+    if sum(length for _, _, length in parts) > _LARGEST:
+        return b""
+    base = {_IN_FILE: 0, _IN_BOX: items.box.start if items.box else len(data)}
+    return b"".join(data[base.get(where, len(data)) + at :][:length] for where, at, length in parts)
