@@ -112,8 +112,11 @@ class FuseRequest:
         ),
     ] = False
     quiet: Annotated[
-        str, typer.Option(metavar="TIME", help="With --watch: how long a folder has to stay as it is.", rich_help_panel=MANY)
-    ] = "5s"
+        str | None,
+        typer.Option(
+            metavar="TIME", help="With --watch: how long a folder has to stay as it is. [default: 5s]", rich_help_panel=MANY
+        ),
+    ] = None
     limit: Annotated[
         int | None, typer.Option(min=1, max=MOST, metavar="N", help="With --watch: end after N stacks.", rich_help_panel=MANY)
     ] = None
@@ -197,6 +200,7 @@ def fuse(asked: FuseRequest) -> None:
     """Run `ufa fuse`."""
     with console.run(asked.as_json):
         with unswept():
+            from ufafuse.commands.effects import check_effects
             from ufafuse.commands.engine import fuser_arguments
             from ufafuse.commands.many import Many, fuse_many
             from ufafuse.runtime.files import reading
@@ -205,6 +209,7 @@ def fuse(asked: FuseRequest) -> None:
             from ufafuse.runtime.pictures.inputs import expanded
             from ufafuse.runtime.pixels import most_pixels
         within_quota()
+        check_effects(asked)
         named = _checked_names(asked.images or [], asked.pairs, asked.stacks)
         many = Many.checked(
             asked.pairs,
@@ -212,7 +217,7 @@ def fuse(asked: FuseRequest) -> None:
             gap=asked.gap,
             every=asked.every,
             watch=asked.watch,
-            quiet=asked.quiet,
+            quiet=asked.quiet or "5s",
             limit=asked.limit,
             ray=asked.ray,
         )

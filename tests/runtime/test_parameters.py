@@ -8,9 +8,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from ufafuse.commands.cli import build_app
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.parameters import as_options, deep_as_options, size_from
+from ufafuse.runtime.parameters import as_options, deep_as_options, options_of, size_from
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ("runtime", "network", "train", "export", "calibration", "benchmarks")
@@ -110,3 +111,8 @@ def test_another_commands_option_is_named_with_its_command():
     assert told.endswith("`tile=5` and `unknown` stay")
     assert as_options(text, {}) == text  # in Python
     assert as_options("`static`", {"static": "--static"}) == "--static"
+
+
+def test_an_option_is_known_by_its_own_name_too():
+    command = typer.main.get_command(build_app("serve")).commands["serve"]
+    assert as_options("`model=nope` and `max_memory=5`", options_of(command)) == "--model nope and --max-memory 5"
