@@ -1,6 +1,7 @@
 """From an exported graph and real pairs to an INT8 graph that was measured before it got its name."""
 
 import contextlib
+import math
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -49,7 +50,7 @@ class CalibrationOptions:
         threads: CPU threads.
 
     Raises:
-        InputError: Neither or both sources of pairs.
+        InputError: Neither or both sources of pairs, or a PSNR that is no number.
     """
 
     pairs: Path | None = None
@@ -69,6 +70,8 @@ class CalibrationOptions:
         drawn = self.images is not None and self.masks is not None
         if (self.images is None) != (self.masks is None) or (self.pairs is None) != drawn:
             raise InputError("give either `pairs`, or `images` and `masks` to draw pairs from.")
+        if not math.isfinite(self.min_psnr):
+            raise InputError(f"`min_psnr={self.min_psnr}` is no number that a result could be held to: give decibels.")
 
     def load(self) -> tuple[list[PairCrop], list[PairCrop]]:
         """(to calibrate, to judge)."""
