@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ufafuse.commands.effects import refuse_idle
+from ufafuse.commands.limits import MOST_CROPS, MOST_SEED, MOST_SIDE, MOST_THREADS
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 
@@ -38,18 +39,23 @@ class CalibrateRequest:
     ranges: Annotated[Path | None, typer.Option(help="Ranges of an earlier run, X.ranges.json, instead of measuring.")] = None
     min_psnr: Annotated[float, typer.Option(help="Worst PSNR (dB) against the source, on pairs kept back.")] = 45.0
     keep: Annotated[list[str] | None, typer.Option(help="A layer to leave as it is; repeatable.")] = None
-    weight_bits: Annotated[int, typer.Option(help="7: safe on CPUs without VNNI; 8: for GPUs and CPUs with it.")] = 7
+    weight_bits: Annotated[
+        int, typer.Option(min=7, max=8, help="7: safe on CPUs without VNNI; 8: for GPUs and CPUs with it.")
+    ] = 7
     outputs: Annotated[bool, typer.Option(help="Quantise results too: for ONNX Runtime; slower elsewhere.")] = False
     only_faster: Annotated[bool, typer.Option("--only-faster", help="Keep float where int8 is measured to be slower.")] = False
     equalise: Annotated[bool, typer.Option(help="Bring channels to like sizes first; the float values stay the same.")] = True
-    crops: Annotated[int, typer.Option(help="Windows to calibrate on.")] = 32
-    judge: Annotated[int, typer.Option(help="Windows to judge on.")] = 6
+    crops: Annotated[int, typer.Option(min=1, max=MOST_CROPS, help="Windows to calibrate on.")] = 32
+    judge: Annotated[int, typer.Option(min=1, max=MOST_CROPS, help="Windows to judge on.")] = 6
     hard: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Drawn windows with wide defocus, added to both: few real pairs have it.")
+        int,
+        typer.Option(
+            metavar="N", min=0, max=MOST_CROPS, help="Drawn windows with wide defocus, added to both: few real pairs have it."
+        ),
     ] = 24
-    crop: Annotated[int, typer.Option(help="Side of a window in pixels.")] = 128
-    seed: Annotated[int, typer.Option(help="Draws the windows.")] = 0
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None
+    crop: Annotated[int, typer.Option(min=1, max=MOST_SIDE, help="Side of a window in pixels.")] = 128
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Draws the windows.")] = 0
+    threads: Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="CPU threads.")] = None
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False
 

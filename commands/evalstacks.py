@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.texts import few_of_a_kind
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def evaluate_stacks(
             contestant.close()
     rows = measured_rows(evaluation)
     count = "1 stack" if len(stacks) == 1 else f"{len(stacks)} stacks"
-    title = f"{folder.resolve().name}: fusion quality of {count}"
+    title = f"{real_path(folder).name}: fusion quality of {count}"
     result = evaluation.to_json() | {"stacks": told}
     if pages is not None:
         result["files"] = [str(path) for path in pages.write(evaluation, rows, title=title)]

@@ -8,6 +8,7 @@ import typer
 
 from ufafuse.commands.effects import refuse_idle
 from ufafuse.commands.fitting import print_table
+from ufafuse.commands.limits import MOST
 from ufafuse.commands.options import Json
 from ufafuse.commands.quantities import listed
 from ufafuse.commands.request import as_command
@@ -54,7 +55,7 @@ class ExportRequest:
     io: Annotated[Io, typer.Option(help="float: N x 3 x H x W, RGB, [0, 1]; uint8: N x H x W x 3, BGR.")] = "float"
     opset: Annotated[str, typer.Option(help="Of the operators: 13 to 23, or latest. TensorRT 8.5 reads 17.")] = _OPSET
     static: Annotated[str | None, typer.Option(help="HxW: frames of this size only, as NPUs and phones want it.")] = None
-    batch: Annotated[int | None, typer.Option(help="Pairs at once [default: free; 1 with --static].")] = None
+    batch: Annotated[int | None, typer.Option(max=MOST, help="Pairs at once [default: free; 1 with --static].")] = None
     opencv: Annotated[bool, typer.Option("--opencv", help="A graph for OpenCV's dnn, and run there; with --static.")] = False
     triton: Annotated[Path | None, typer.Option(help="Also lay it out in this model repository for Triton.")] = None
     tiles: Annotated[bool, typer.Option("--tiles", help="Also X.means.onnx and X.tile.onnx, for exact tiling.")] = False
@@ -267,8 +268,12 @@ class BuildRequest:
     batch: Annotated[str | None, typer.Option(help="Pairs at once: N, or MIN,OPT,MAX [default: 1].")] = None
     flavor: Annotated[Flavor | None, typer.Option(help="TensorRT's kind [default: the installed one].")] = None
     targets: Annotated[str, typer.Option("--target", help="sm75,sm86,...: GPUs to build for, with tensorrt-rtx only.")] = ""
-    workspace_mib: Annotated[int | None, typer.Option("--workspace", help="MiB of scratch memory a layer may use.")] = None
-    optimization_level: Annotated[int | None, typer.Option("--level", help="0 (fast build) to 5 (fast engine).")] = None
+    workspace_mib: Annotated[
+        int | None, typer.Option("--workspace", max=MOST, help="MiB of scratch memory a layer may use.")
+    ] = None
+    optimization_level: Annotated[int | None, typer.Option("--level", max=MOST, help="0 (fast build) to 5 (fast engine).")] = (
+        None
+    )
     timing_cache: Annotated[Path | None, typer.Option(help="File that keeps tactic timings; with tensorrt only.")] = None
     version_compatible: Annotated[
         bool, typer.Option("--version-compatible", help="Newer releases can load it; with tensorrt only.")

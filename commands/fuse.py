@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ufafuse.commands.limits import MOST
 from ufafuse.commands.options import (
     MANY,
     AlignOption,
@@ -96,6 +97,7 @@ class FuseRequest:
         int | None,
         typer.Option(
             min=2,
+            max=MOST,
             metavar="N",
             help="With --stacks: cut the images in DIR itself into stacks of N; see --watch.",
             rich_help_panel=MANY,
@@ -116,7 +118,7 @@ class FuseRequest:
         ),
     ] = None
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="With --watch: end after N stacks.", rich_help_panel=MANY)
+        int | None, typer.Option(min=1, max=MOST, metavar="N", help="With --watch: end after N stacks.", rich_help_panel=MANY)
     ] = None
     model: Model = None
     backend: BackendOption = "auto"
@@ -145,7 +147,8 @@ class FuseRequest:
         typer.Option(help="Of a stack, 1 to 10: average more where frames show the same: less noise, softer grain."),
     ] = 1.0
     reference: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="With --align: the frame, from 1, whose geometry a stack takes.")
+        int | None,
+        typer.Option(metavar="N", min=1, max=MOST, help="With --align: the frame, from 1, whose geometry a stack takes."),
     ] = None
     keep_unregistered: Annotated[
         bool, typer.Option("--keep-unregistered", help="Frames of a stack that cannot be registered take part all the same.")

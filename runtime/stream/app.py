@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError, UfaError
+from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.memory.malloc import frames_in_memory, keep_heap, share_heap
 from ufafuse.runtime.pixels import most_pixels
 from ufafuse.runtime.signals import counted_signals
@@ -197,7 +198,7 @@ def _sink(request: StreamRequest) -> Sink | None:
         sink = sink_from_text(text, replace(request.sink, white=65_535.0), name=name) if text else None
         if sink is not None:
             beside[name] = sink
-    wanted = [Path(text).resolve() for text in (request.out, request.map, request.depth) if text not in ("", "none", "-")]
+    wanted = [real_path(Path(text)) for text in (request.out, request.map, request.depth) if text not in ("", "none", "-")]
     if len(set(wanted)) < len(wanted):
         raise InputError(f"two results would be written to {wanted[-1]}: give each a place of its own.")
     return BesideSink(main, beside) if beside else main
