@@ -41,7 +41,7 @@ def check_size(model: Path, manifest: Manifest, size: tuple[int, ...]) -> None:
     if only not in (None, tuple(size)):
         raise InputError(
             f"{model.name} takes frames of {only[0]}x{only[1]} only, these are {size[0]}x{size[1]}: bring them to that size, "
-            "or take a model file of free sizes (`ufa export` without --static)."
+            "or take a model file of free sizes, exported without `static`."
         )
 
 

@@ -321,7 +321,7 @@ class Fuser:
             option = "tile" if isinstance(tile, int) else "max_memory"
             problem = (
                 f"`{option}` cuts frames into tiles, and {self.model.name} takes frames of one size only: omit it, or take a "
-                "model file of free sizes (`ufa export` without --static)."
+                "model file of free sizes, exported without `static`."
             )
         if problem:
             self.session.close()
