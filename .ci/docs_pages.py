@@ -71,8 +71,8 @@ def linked(text: str, source: Path, page: str) -> str:
 
 
 def command_line() -> str:
-    """Every command's help, as the terminal shows it at 100 columns."""
-    os.environ["COLUMNS"] = "100"
+    """Every command's help, as a terminal of 76 columns shows it: what the page has room for."""
+    os.environ["COLUMNS"] = "76"
     parts = [
         "# Command line",
         "What each command says with `--help`, made from the commands themselves. `--json` prints "

@@ -1,6 +1,7 @@
 """From an exported graph and real pairs to an INT8 graph that was measured before it got its name."""
 
 import contextlib
+import math
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -49,7 +50,7 @@ class CalibrationOptions:
         threads: CPU threads.
 
     Raises:
-        InputError: Neither or both sources of pairs.
+        InputError: Neither or both sources of pairs, or a PSNR that is no number.
     """
 
     pairs: Path | None = None
@@ -69,6 +70,8 @@ class CalibrationOptions:
         drawn = self.images is not None and self.masks is not None
         if (self.images is None) != (self.masks is None) or (self.pairs is None) != drawn:
             raise InputError("give either `pairs`, or `images` and `masks` to draw pairs from.")
+        if not math.isfinite(self.min_psnr):
+            raise InputError(f"`min_psnr={self.min_psnr}` is no number that a result could be held to: give decibels.")
 
     def load(self) -> tuple[list[PairCrop], list[PairCrop]]:
         """(to calibrate, to judge)."""
@@ -192,7 +195,7 @@ def _source(onnx: Path, out: Path, *, force: bool) -> tuple[Manifest, Any]:
     if manifest.extra.get("role", "whole") != "whole":
         raise InputError(f"{onnx} is the companion of a model: calibrate that, its companions are quantised with it.")
     if fixed_size(manifest) is not None or fixed_batch(manifest) is not None:
-        raise InputError(f"{onnx} has fixed sizes: calibrate a file that was exported without `static` and `batch`.")
+        raise InputError(f"{onnx} has fixed sizes: calibrate a file of free sizes, exported without `static` and `batch`.")
     if out.suffix != ".onnx":
         raise InputError(f"{out} must end in .onnx.")
     check_new(out, force=force, beside=".json")

@@ -9,11 +9,13 @@ import typer
 
 from ufafuse.commands.evalpairs import Shown, evaluate_pairs
 from ufafuse.commands.evalstacks import checked_align, evaluate_stacks, refuse_with_stacks
+from ufafuse.commands.limits import MOST, MOST_THREADS
 from ufafuse.commands.options import Provider
 from ufafuse.commands.quantities import listed
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import BackendError, InputError, OutputError
+from ufafuse.runtime.texts import few_of_a_kind
 
 if TYPE_CHECKING:
     from ufafuse.benchmarks.evaluate import Evaluation
@@ -29,7 +31,9 @@ Device = Literal["cuda", "cpu"]  # where peers run
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Backend = Annotated[str, typer.Option(help="Engine of the models: auto, tensorrt, onnxruntime or openvino.")]
 Precision = Annotated[str | None, typer.Option(help="Arithmetic of the models [default: the backend chooses].")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of a model [default: the backend chooses].")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=MOST_THREADS, help="CPU threads of a model [default: the backend chooses].")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -85,7 +89,9 @@ class EvalRequest:
     backend: Backend = "auto"
     precision: Precision = None
     threads: Threads = None
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes, for pairs [default: one a core].")] = None
+    jobs: Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="Processes, for pairs [default: one a core].")] = (
+        None
+    )
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False
     as_json: Json = False
 
@@ -192,7 +198,7 @@ class BenchRequest:
         ),
     ] = None
     seconds: Annotated[float, typer.Option(min=0.1, help="Time for each at each size; three runs at least.")] = 10.0
-    runs: Annotated[int, typer.Option(min=3, help="At most so many runs of each.")] = 50
+    runs: Annotated[int, typer.Option(min=3, max=MOST, help="At most so many runs of each.")] = 50
     cold: Annotated[
         bool | None,
         typer.Option("--cold/--no-cold", help="Also start each in a process of its own [default: unless --profile]."),
@@ -303,5 +309,5 @@ def _print_bench(result: "dict[str, Any]") -> None:
     for entry in result["skipped"]:
         where = f"{Path(entry['artefact']).name} on {entry['backend']} {entry['precision'] or ''}".strip()
         console.err.print(f"not measured: {where}: {entry['reason']}", markup=False)
-    for text in result["warnings"]:
+    for text in few_of_a_kind(result["warnings"]):
         console.err.print(f"warning: {text}", markup=False)

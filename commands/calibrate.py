@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ufafuse.commands.effects import refuse_idle
+from ufafuse.commands.limits import MOST_CROPS, MOST_SEED, MOST_SIDE, MOST_THREADS
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 
@@ -31,22 +33,29 @@ class CalibrateRequest:
     images: Annotated[Path | None, typer.Option(help="Instead: photographs to draw pairs from.")] = None
     masks: Annotated[Path | None, typer.Option(help="Their labels.")] = None
     method: Annotated[Calibrator, typer.Option(help="How ranges are drawn.")] = "minmax"
-    percentile: Annotated[float, typer.Option(help="With --method percentile: the share that lies within.")] = 99.99
+    percentile: Annotated[
+        float | None, typer.Option(help="With --method percentile: the share that lies within. [default: 99.99]")
+    ] = None
     ranges: Annotated[Path | None, typer.Option(help="Ranges of an earlier run, X.ranges.json, instead of measuring.")] = None
     min_psnr: Annotated[float, typer.Option(help="Worst PSNR (dB) against the source, on pairs kept back.")] = 45.0
     keep: Annotated[list[str] | None, typer.Option(help="A layer to leave as it is; repeatable.")] = None
-    weight_bits: Annotated[int, typer.Option(help="7: safe on CPUs without VNNI; 8: for GPUs and CPUs with it.")] = 7
+    weight_bits: Annotated[
+        int, typer.Option(min=7, max=8, help="7: safe on CPUs without VNNI; 8: for GPUs and CPUs with it.")
+    ] = 7
     outputs: Annotated[bool, typer.Option(help="Quantise results too: for ONNX Runtime; slower elsewhere.")] = False
     only_faster: Annotated[bool, typer.Option("--only-faster", help="Keep float where int8 is measured to be slower.")] = False
     equalise: Annotated[bool, typer.Option(help="Bring channels to like sizes first; the float values stay the same.")] = True
-    crops: Annotated[int, typer.Option(help="Windows to calibrate on.")] = 32
-    judge: Annotated[int, typer.Option(help="Windows to judge on.")] = 6
+    crops: Annotated[int, typer.Option(min=1, max=MOST_CROPS, help="Windows to calibrate on.")] = 32
+    judge: Annotated[int, typer.Option(min=1, max=MOST_CROPS, help="Windows to judge on.")] = 6
     hard: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Drawn windows with wide defocus, added to both: few real pairs have it.")
+        int,
+        typer.Option(
+            metavar="N", min=0, max=MOST_CROPS, help="Drawn windows with wide defocus, added to both: few real pairs have it."
+        ),
     ] = 24
-    crop: Annotated[int, typer.Option(help="Side of a window in pixels.")] = 128
-    seed: Annotated[int, typer.Option(help="Draws the windows.")] = 0
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None
+    crop: Annotated[int, typer.Option(min=1, max=MOST_SIDE, help="Side of a window in pixels.")] = 128
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Draws the windows.")] = 0
+    threads: Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="CPU threads.")] = None
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False
 
@@ -60,12 +69,15 @@ def calibrate(asked: CalibrateRequest) -> None:
         from ufafuse.calibration.ranges import RangeMethod
         from ufafuse.runtime.models import file_named
 
+        refuse_idle(
+            ("--percentile", asked.percentile is not None, asked.method == "percentile", "is for --method percentile: add that")
+        )
         options = CalibrationOptions(
             pairs=asked.pairs,
             images=asked.images,
             masks=asked.masks,
             crops=CropOptions(asked.crops, asked.judge, asked.hard, asked.crop, asked.seed),
-            method=RangeMethod(asked.method, asked.percentile),
+            method=RangeMethod(asked.method, 99.99 if asked.percentile is None else asked.percentile),
             ranges=asked.ranges,
             quantizers=QuantizerOptions(asked.weight_bits, asked.outputs),
             equalise=asked.equalise,

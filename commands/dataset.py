@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ufafuse.commands.limits import MOST, MOST_FRAMES, MOST_SEED
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 
@@ -38,17 +39,19 @@ class DatasetRequest:
     lens: Annotated[bool, typer.Option("--lens", help="Pairs as real lenses and cameras make them, not the paper's.")] = False
     stacks: Annotated[bool, typer.Option("--stacks", help="Drawn focus stacks, with their truth and depth.")] = False
     count: Annotated[
-        int | None, typer.Option(min=0, help="Lens pairs (0: of every photograph), or stacks. [default: 0; 12]")
+        int | None, typer.Option(min=0, max=MOST, help="Lens pairs (0: of every photograph), or stacks. [default: 0; 12]")
     ] = None
     size: Annotated[str | None, typer.Option(metavar="HxW", help=_SIZE)] = None
     lens_set: Annotated[list[str] | None, typer.Option(help="With --lens: KEY=VALUE, such as noise=0. Repeatable.")] = None
-    frames: Annotated[int | None, typer.Option(min=2, help="With --stacks: of each stack [default: 2 to 12].")] = None
+    frames: Annotated[
+        int | None, typer.Option(min=2, max=MOST_FRAMES, help="With --stacks: of each stack [default: 2 to 12].")
+    ] = None
     preset: Annotated[Preset | None, typer.Option(help="With --stacks: what they show. [default: any]")] = None
     stack_set: Annotated[list[str] | None, typer.Option(help="With --stacks: KEY=VALUE, as lights=0. Repeatable.")] = None
     photo_share: Annotated[
         float | None, typer.Option(min=0, max=1, help="With --stacks: surfaces that are photographs. [default: 0.45]")
     ] = None
-    seed: Annotated[int, typer.Option(min=0, help="Draws what is random.")] = 0
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Draws what is random.")] = 0
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out photographs that cannot be used.")] = False
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False

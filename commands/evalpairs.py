@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.filebytes import real_path
 
 if TYPE_CHECKING:
     from ufafuse.benchmarks.contestants import Contestant
@@ -93,7 +94,7 @@ def evaluate_pairs(
     compares = beside_table(table, chosen) if table else TableComparison(same=True)
     rows = with_published(measured_rows(evaluation), beside, same=compares.same)
     count = "1 pair" if len(chosen) == 1 else f"{len(chosen)} pairs"
-    title = f"{pairs.resolve().name}: fusion quality of {count}" + (f", beside Table {table.upper()}" if table else "")
+    title = f"{real_path(pairs).name}: fusion quality of {count}" + (f", beside Table {table.upper()}" if table else "")
     result = evaluation.to_json()
     if table:
         title += "" if compares.same else " (of other pairs)"

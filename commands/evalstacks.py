@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.filebytes import real_path
+from ufafuse.runtime.texts import few_of_a_kind
 
 if TYPE_CHECKING:
     from ufafuse.benchmarks.evaluate import Evaluation
@@ -52,7 +54,7 @@ def evaluate_stacks(
             contestant.close()
     rows = measured_rows(evaluation)
     count = "1 stack" if len(stacks) == 1 else f"{len(stacks)} stacks"
-    title = f"{folder.resolve().name}: fusion quality of {count}"
+    title = f"{real_path(folder).name}: fusion quality of {count}"
     result = evaluation.to_json() | {"stacks": told}
     if pages is not None:
         result["files"] = [str(path) for path in pages.write(evaluation, rows, title=title)]
@@ -96,9 +98,8 @@ def _evaluated(
 
 def _tell(evaluation: "Evaluation", told: list[dict[str, Any]], result: dict[str, Any], *, as_json: bool) -> None:
     """What stands below the table."""
-    for entry in told:
-        for warning in entry.get("warnings", []):
-            console.warn(f"{entry['name']}: {warning}")
+    for warning in few_of_a_kind(f"{entry['name']}: {warning}" for entry in told for warning in entry.get("warnings", [])):
+        console.warn(warning)
     for row in evaluation.rows:
         if row.note:
             console.warn(f"{row.name}, {row.method}: {row.note}.")

@@ -25,7 +25,7 @@ from ufafuse.runtime.artefact import manifest_path, read_manifest, sha256_of
 from ufafuse.runtime.backends.tensorrt import vendor
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.cases import Case, load_reference, run_case, verify_cases
-from ufafuse.runtime.errors import BackendError, CheckFailed, ModelError
+from ufafuse.runtime.errors import BackendError, CheckFailed, ModelError, OutputError
 from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.session import SessionOptions, installed
 from ufafuse.runtime.writing import make_folder
@@ -143,7 +143,7 @@ def _exported(
         on_step(f"making {out.name}")
         try:
             onnx_from_weights(weights, out, precision=precision, io=io, tiles=tiles, force=force or ours)
-        except (CheckFailed, ModelError) as error:
+        except (CheckFailed, ModelError, OutputError) as error:  # also where another file of that name is in the way
             if suffix == "":
                 raise
             left_out.append(f"{out.name}: {error}")
@@ -173,7 +173,7 @@ def _calibrated(
     on_step(f"making {out.name}")
     try:
         int8_from_onnx(source, out, CalibrationOptions(pairs), force=force or ours)
-    except CheckFailed as error:
+    except (CheckFailed, OutputError) as error:
         left_out.append(f"{out.name}: {error}")
         return
     manifest = read_manifest(out)
@@ -238,7 +238,7 @@ def _engines(
             on_step(f"building {out.name}")
             try:
                 report = engine_from_onnx(row.artefact, out, options, force=force or ours)
-            except (BackendError, ModelError) as error:
+            except (BackendError, ModelError, OutputError) as error:
                 left_out.append(f"{out.name}: {error}")
                 continue
             engines.append(_engine_row(out, row, report))

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ufafuse.commands.effects import refuse_idle
 from ufafuse.commands.fitting import print_table
+from ufafuse.commands.limits import MOST
 from ufafuse.commands.options import Json
 from ufafuse.commands.quantities import listed
 from ufafuse.commands.request import as_command
@@ -53,7 +55,7 @@ class ExportRequest:
     io: Annotated[Io, typer.Option(help="float: N x 3 x H x W, RGB, [0, 1]; uint8: N x H x W x 3, BGR.")] = "float"
     opset: Annotated[str, typer.Option(help="Of the operators: 13 to 23, or latest. TensorRT 8.5 reads 17.")] = _OPSET
     static: Annotated[str | None, typer.Option(help="HxW: frames of this size only, as NPUs and phones want it.")] = None
-    batch: Annotated[int | None, typer.Option(help="Pairs at once [default: free; 1 with --static].")] = None
+    batch: Annotated[int | None, typer.Option(max=MOST, help="Pairs at once [default: free; 1 with --static].")] = None
     opencv: Annotated[bool, typer.Option("--opencv", help="A graph for OpenCV's dnn, and run there; with --static.")] = False
     triton: Annotated[Path | None, typer.Option(help="Also lay it out in this model repository for Triton.")] = None
     tiles: Annotated[bool, typer.Option("--tiles", help="Also X.means.onnx and X.tile.onnx, for exact tiling.")] = False
@@ -63,7 +65,9 @@ class ExportRequest:
     everything: Annotated[
         bool, typer.Option("--all", help="All that this machine can make, and a report; goes on after a cut.")
     ] = False
-    size: Annotated[str, typer.Option(help="With --all: HxW to check and time at, and the engines' size.")] = "256x256"
+    size: Annotated[
+        str | None, typer.Option(help="With --all: HxW to check and time at, and the engines' size. [default: 256x256]")
+    ] = None
     force: Force = False
     as_json: Json = False
 
@@ -77,6 +81,11 @@ def export(asked: ExportRequest) -> None:
         from ufafuse.export.verify import REFERENCE_SIZES, pack_reference
         from ufafuse.runtime.parameters import size_from
 
+        refuse_idle(
+            ("--reference-size", asked.reference_size, asked.reference, "is of packed pairs: add --reference X.npz"),
+            ("--pairs", asked.pairs, asked.reference or asked.everything, "are for --reference and --all: add one of them"),
+            ("--size", asked.size is not None, asked.everything, "is for --all; one size only: --static HxW"),
+        )
         source = _weights_file(asked.weights)
         sizes = [size_from(text, "reference_size") for text in asked.reference_size or []] or REFERENCE_SIZES
         form = Form(
@@ -88,7 +97,7 @@ def export(asked: ExportRequest) -> None:
         names = listed(asked.formats)
         if asked.everything:
             _only_alone(form, asked.triton)
-            report = _export_all(source, asked.out, asked.pairs, size_from(asked.size), names, force=asked.force)
+            report = _export_all(source, asked.out, asked.pairs, size_from(asked.size or "256x256"), names, force=asked.force)
         else:
             chosen = _format_of(asked.out, names, tiles=asked.tiles, triton=asked.triton, opset=asked.opset)
             with console.progress() as bar:
@@ -259,8 +268,12 @@ class BuildRequest:
     batch: Annotated[str | None, typer.Option(help="Pairs at once: N, or MIN,OPT,MAX [default: 1].")] = None
     flavor: Annotated[Flavor | None, typer.Option(help="TensorRT's kind [default: the installed one].")] = None
     targets: Annotated[str, typer.Option("--target", help="sm75,sm86,...: GPUs to build for, with tensorrt-rtx only.")] = ""
-    workspace_mib: Annotated[int | None, typer.Option("--workspace", help="MiB of scratch memory a layer may use.")] = None
-    optimization_level: Annotated[int | None, typer.Option("--level", help="0 (fast build) to 5 (fast engine).")] = None
+    workspace_mib: Annotated[
+        int | None, typer.Option("--workspace", max=MOST, help="MiB of scratch memory a layer may use.")
+    ] = None
+    optimization_level: Annotated[int | None, typer.Option("--level", max=MOST, help="0 (fast build) to 5 (fast engine).")] = (
+        None
+    )
     timing_cache: Annotated[Path | None, typer.Option(help="File that keeps tactic timings; with tensorrt only.")] = None
     version_compatible: Annotated[
         bool, typer.Option("--version-compatible", help="Newer releases can load it; with tensorrt only.")

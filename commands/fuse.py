@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ufafuse.commands.limits import MOST
 from ufafuse.commands.options import (
     MANY,
     AlignOption,
@@ -96,6 +97,7 @@ class FuseRequest:
         int | None,
         typer.Option(
             min=2,
+            max=MOST,
             metavar="N",
             help="With --stacks: cut the images in DIR itself into stacks of N; see --watch.",
             rich_help_panel=MANY,
@@ -110,10 +112,13 @@ class FuseRequest:
         ),
     ] = False
     quiet: Annotated[
-        str, typer.Option(metavar="TIME", help="With --watch: how long a folder has to stay as it is.", rich_help_panel=MANY)
-    ] = "5s"
+        str | None,
+        typer.Option(
+            metavar="TIME", help="With --watch: how long a folder has to stay as it is. [default: 5s]", rich_help_panel=MANY
+        ),
+    ] = None
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="With --watch: end after N stacks.", rich_help_panel=MANY)
+        int | None, typer.Option(min=1, max=MOST, metavar="N", help="With --watch: end after N stacks.", rich_help_panel=MANY)
     ] = None
     model: Model = None
     backend: BackendOption = "auto"
@@ -142,7 +147,8 @@ class FuseRequest:
         typer.Option(help="Of a stack, 1 to 10: average more where frames show the same: less noise, softer grain."),
     ] = 1.0
     reference: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="With --align: the frame, from 1, whose geometry a stack takes.")
+        int | None,
+        typer.Option(metavar="N", min=1, max=MOST, help="With --align: the frame, from 1, whose geometry a stack takes."),
     ] = None
     keep_unregistered: Annotated[
         bool, typer.Option("--keep-unregistered", help="Frames of a stack that cannot be registered take part all the same.")
@@ -194,6 +200,7 @@ def fuse(asked: FuseRequest) -> None:
     """Run `ufa fuse`."""
     with console.run(asked.as_json):
         with unswept():
+            from ufafuse.commands.effects import check_effects
             from ufafuse.commands.engine import fuser_arguments
             from ufafuse.commands.many import Many, fuse_many
             from ufafuse.runtime.files import reading
@@ -202,6 +209,7 @@ def fuse(asked: FuseRequest) -> None:
             from ufafuse.runtime.pictures.inputs import expanded
             from ufafuse.runtime.pixels import most_pixels
         within_quota()
+        check_effects(asked)
         named = _checked_names(asked.images or [], asked.pairs, asked.stacks)
         many = Many.checked(
             asked.pairs,
@@ -209,7 +217,7 @@ def fuse(asked: FuseRequest) -> None:
             gap=asked.gap,
             every=asked.every,
             watch=asked.watch,
-            quiet=asked.quiet,
+            quiet=asked.quiet or "5s",
             limit=asked.limit,
             ray=asked.ray,
         )

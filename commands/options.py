@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from ufafuse.commands.limits import MOST_THREADS
+
 Backend = Literal["auto", "tensorrt", "onnxruntime", "openvino", "ncnn", "mnn", "litert"]  # inference engines
 Precision = Literal["fp32", "bf16", "fp16", "int8"]  # arithmetic of the network
 Prefer = Literal["quality", "speed"]  # what the choice of an arithmetic is to serve
@@ -29,7 +31,10 @@ PreferOption = Annotated[
 PrecisionOption = Annotated[
     Precision | None, typer.Option(help="Arithmetic [default: as --prefer has it].", rich_help_panel=ENGINE)
 ]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads [default: the backend chooses].", rich_help_panel=ENGINE)]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, max=MOST_THREADS, help="CPU threads [default: the backend chooses].", rich_help_panel=ENGINE),
+]
 Pin = Annotated[bool, typer.Option("--pin", help="Bind each thread to a core.", rich_help_panel=ENGINE)]
 ProviderOption = Annotated[Provider, typer.Option(help="With --backend onnxruntime: what it runs on.", rich_help_panel=ENGINE)]
 CacheOption = Annotated[

@@ -23,7 +23,7 @@ def sides_from(text: str, name: str = "size") -> tuple[int, int]:
 
 def number_or_word(text: str) -> int | str:
     """A whole number where it is one; else the word, which whoever takes it knows or refuses."""
-    return int(text) if text.isdecimal() else text
+    return int(text) if text.isdecimal() and len(text) < 19 else text
 
 
 def megabytes_from(option: str, text: str | None) -> float | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ufafuse.commands.limits import MOST, MOST_THREADS
 from ufafuse.commands.options import (
     ENGINE,
     BackendOption,
@@ -46,13 +47,21 @@ Certificate = Annotated[
 ]
 Key = Annotated[Path | None, typer.Option("--tls-key", metavar="PEM", help="The certificate's key.", rich_help_panel=_WHERE)]
 Queue = Annotated[
-    int, typer.Option(min=0, help="Requests that may wait; more are told 503 and when to come again.", rich_help_panel=_LIMITS)
+    int,
+    typer.Option(
+        min=0, max=MOST, help="Requests that may wait; more are told 503 and when to come again.", rich_help_panel=_LIMITS
+    ),
 ]
-Workers = Annotated[int, typer.Option(min=1, help="Requests that are fused at once.", rich_help_panel=_LIMITS)]
+Workers = Annotated[
+    int, typer.Option(min=1, max=MOST_THREADS, help="Requests that are fused at once.", rich_help_panel=_LIMITS)
+]
 Batch = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Pairs of one size fused in one run [default: 1 on a CPU, else the engine's].", rich_help_panel=_LIMITS
+        min=1,
+        max=MOST,
+        help="Pairs of one size fused in one run [default: 1 on a CPU, else the engine's].",
+        rich_help_panel=_LIMITS,
     ),
 ]
 Deadline = Annotated[

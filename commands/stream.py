@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ufafuse.commands.limits import MOST, MOST_FRAMES
 from ufafuse.commands.options import (
     AlignOption,
     BackendOption,
@@ -48,7 +49,10 @@ Alternating = Annotated[
     typer.Option(metavar="SRC", help="One camera that moves its focus.", rich_help_panel=_SOURCES),
 ]
 Planes = Annotated[
-    int, typer.Option(metavar="N", min=2, help="Its focus settings; more than 2 are a stack.", rich_help_panel=_SOURCES)
+    int,
+    typer.Option(
+        metavar="N", min=2, max=MOST_FRAMES, help="Its focus settings; more than 2 are a stack.", rich_help_panel=_SOURCES
+    ),
 ]
 Settle = Annotated[
     str | None,
@@ -84,7 +88,7 @@ PairByOption = Annotated[PairBy, typer.Option(help="auto: by number for two fold
 Late = Annotated[
     WhenLate, typer.Option(help="auto: block for recordings, drop-oldest for what is live.", rich_help_panel=_QUEUES)
 ]
-Queue = Annotated[int, typer.Option(min=1, help="Pairs that may wait for the fusion.", rich_help_panel=_QUEUES)]
+Queue = Annotated[int, typer.Option(min=1, max=MOST, help="Pairs that may wait for the fusion.", rich_help_panel=_QUEUES)]
 LateAfter = Annotated[
     str, typer.Option(metavar="MS", help="Latency from which a pair counts as late.", rich_help_panel=_QUEUES)
 ]
@@ -126,9 +130,15 @@ Bayer = Annotated[
 MatchGain = Annotated[
     bool, typer.Option("--match-gain", help="Make the frames equally bright, by factors that are held steady.")
 ]
-Quality = Annotated[int, typer.Option(min=1, max=100, help="JPEG quality of video and HTTP.", rich_help_panel=_OUTPUT)]
+Quality = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=100, help="JPEG quality of video, HTTP and images [default: 95; of images 97].", rich_help_panel=_OUTPUT
+    ),
+]
 Fps = Annotated[
-    float, typer.Option(min=0.1, help="Rate that .avi and .mp4 claim; .mkv has true times.", rich_help_panel=_OUTPUT)
+    float | None,
+    typer.Option(min=0.1, help="Rate that .avi and .mp4 claim; .mkv has true times. [default: 25]", rich_help_panel=_OUTPUT),
 ]
 Segment = Annotated[
     float | None, typer.Option(metavar="S", min=1, help="Begin a new video file every S seconds.", rich_help_panel=_OUTPUT)
@@ -164,7 +174,7 @@ Token = Annotated[
     str, typer.Option(envvar="UFAFUSE_TOKEN", help="Needed to serve on any address but loopback.", rich_help_panel=_OUTPUT)
 ]
 
-Frames = Annotated[int | None, typer.Option(min=1, help="End after so many fused pairs.", rich_help_panel=_LIMITS)]
+Frames = Annotated[int | None, typer.Option(min=1, max=MOST, help="End after so many fused pairs.", rich_help_panel=_LIMITS)]
 Seconds = Annotated[float | None, typer.Option(min=0, help="End after so many seconds.", rich_help_panel=_LIMITS)]
 Idle = Annotated[
     float | None, typer.Option(metavar="S", min=0, help="End after so many seconds without a frame.", rich_help_panel=_LIMITS)
@@ -215,8 +225,8 @@ class LiveRequest:
     out: Out = "none"
     map: MapSink = ""
     depth: DepthSink = ""
-    quality: Quality = 95
-    fps: Fps = 25.0
+    quality: Quality = None
+    fps: Fps = None
     segment: Segment = None
     force: Force = False
     view: ViewOption = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ufafuse.runtime import console
 from ufafuse.runtime.batches.storage import shown
+from ufafuse.runtime.texts import few_of_a_kind
 from ufafuse.runtime.writing import EXISTS
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def warn_and_fail(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         for warning in outcome.warnings:
             warned.setdefault(warning, []).append(outcome.fused.name)
-    for warning, names in warned.items():
-        console.warn(f"{_examples(names)}: {warning}")
+    for line in few_of_a_kind(f"{_examples(names)}: {warning}" for warning, names in warned.items()):
+        console.warn(line)
     there = [outcome.fused for outcome in outcomes if EXISTS in outcome.error]
     if len(there) > 1:
         console.fail(

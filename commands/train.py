@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from ufafuse.commands.limits import MOST, MOST_CROPS, MOST_SEED, MOST_SIDE, MOST_THREADS
 from ufafuse.commands.request import as_command, given
 from ufafuse.runtime import console
 
@@ -33,11 +34,13 @@ InitFrom = Annotated[
     Path | None, typer.Option(metavar="PATH|NAME", help="Weights (.safetensors) to start from, or a bundled network's.")
 ]
 PartOption = Annotated[PartName | None, typer.Option(help="all, or (ufa) only the selection: the picture's path is kept.")]
-Steps = Annotated[int | None, typer.Option(min=1, help="Batches to train on.")]
+Steps = Annotated[int | None, typer.Option(min=1, max=MOST, help="Batches to train on.")]
 Hours = Annotated[float | None, typer.Option(min=0.001, help="Time to train for.")]
 Epochs = Annotated[float | None, typer.Option(min=0.001, help="Runs through the photographs.")]
-CropSide = Annotated[int | None, typer.Option(min=16, help="Side of the frames in pixels.")]
-Batch = Annotated[int | None, typer.Option(min=1, help="Pairs in a batch, over all devices; of stacks, twice as many frames.")]
+CropSide = Annotated[int | None, typer.Option(min=16, max=MOST_SIDE, help="Side of the frames in pixels.")]
+Batch = Annotated[
+    int | None, typer.Option(min=1, max=MOST_CROPS, help="Pairs in a batch, over all devices; of stacks, twice as many frames.")
+]
 LearningRate = Annotated[float | None, typer.Option("--lr", min=0, help="Learning rate (the peak of a one-cycle run).")]
 Lambda = Annotated[float | None, typer.Option("--lambda", min=0, max=1, help="Share of the L1 term in the loss.")]
 Square = Annotated[float | None, typer.Option(min=0, help="Weight of the squared error, beside the paper's two terms.")]
@@ -51,7 +54,9 @@ LensSet = Annotated[list[str] | None, typer.Option(help="Change what they show: 
 PhotoShare = Annotated[
     float | None, typer.Option(min=0, max=1, help="Of a drawn scene's surfaces: photographs. [default: 0.45]")
 ]
-PairsAScene = Annotated[int | None, typer.Option(min=1, help="Pairs of each drawn scene, one after the other. [default: 1]")]
+PairsAScene = Annotated[
+    int | None, typer.Option(min=1, max=MOST, help="Pairs of each drawn scene, one after the other. [default: 1]")
+]
 PairShare = Annotated[float | None, typer.Option(min=0, max=1, help="Of ufa-stack's batches: pairs, not stacks. [default: 0]")]
 StackSet = Annotated[list[str] | None, typer.Option(help="Change what drawn stacks show: KEY=VALUE, as lights=0. Repeatable.")]
 ClipNorm = Annotated[float | None, typer.Option("--clip", min=0, help="Largest norm of the gradient; 0: any.")]
@@ -59,13 +64,13 @@ AverageOption = Annotated[float | None, typer.Option(min=0, max=0.99999, help="D
 PrecisionOption = Annotated[Precision | None, typer.Option(help="auto: bf16 where the device computes in it.")]
 ValPairs = Annotated[Path | None, typer.Option(help="Pairs with truth (*_A, *_B, *_GT) to validate on.")]
 ValStacks = Annotated[Path | None, typer.Option(help="Stacks with truth (a folder each, truth.*) to validate on.")]
-Validations = Annotated[int | None, typer.Option(min=1, help="How often to validate over the run. [default: 20]")]
-Seed = Annotated[int | None, typer.Option(min=0, help="Of the pairs or stacks, and the weights. [default: 0]")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads. [default: torch's choice]")]
-Workers = Annotated[int | None, typer.Option(min=0, help="Processes that draw. [default: 0, in between]")]
+Validations = Annotated[int | None, typer.Option(min=1, max=MOST, help="How often to validate over the run. [default: 20]")]
+Seed = Annotated[int | None, typer.Option(min=0, max=MOST_SEED, help="Of the pairs or stacks, and the weights. [default: 0]")]
+Threads = Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="CPU threads. [default: torch's choice]")]
+Workers = Annotated[int | None, typer.Option(min=0, max=MOST_THREADS, help="Processes that draw. [default: 0, in between]")]
 DeviceOption = Annotated[Device | None, typer.Option(help="Where to train. [default: auto]")]
-Devices = Annotated[int | None, typer.Option(min=1, help="How many GPUs (or CPU processes). [default: 1]")]
-Nodes = Annotated[int | None, typer.Option(min=1, help="On how many machines. [default: 1]")]
+Devices = Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="How many GPUs (or CPU processes). [default: 1]")]
+Nodes = Annotated[int | None, typer.Option(min=1, max=MOST, help="On how many machines. [default: 1]")]
 Minutes = Annotated[float | None, typer.Option(min=0, help="Between checkpoints. [default: 10]")]
 SkipBad = Annotated[bool | None, typer.Option("--skip-bad", help="Leave out photographs that cannot be used.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
@@ -252,12 +257,13 @@ class EveryRequest:
     images: Images = None
     photo_share: PhotoShare = None
     pairs_a_scene: Annotated[
-        int | None, typer.Option(min=1, help="Pairs of each drawn scene, one after the other. [default: 1; on a GPU 4]")
+        int | None,
+        typer.Option(min=1, max=MOST, help="Pairs of each drawn scene, one after the other. [default: 1; on a GPU 4]"),
     ] = None
     crop: CropSide = None
-    batch: Annotated[int | None, typer.Option(min=1, help="Pairs in a batch. [default: the recipe's; on a GPU four times]")] = (
-        None
-    )
+    batch: Annotated[
+        int | None, typer.Option(min=1, max=MOST_CROPS, help="Pairs in a batch. [default: the recipe's; on a GPU four times]")
+    ] = None
     lr: LearningRate = None
     precision: PrecisionOption = None
     validations: Validations = None

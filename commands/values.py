@@ -7,6 +7,7 @@ its readers elsewhere, all go to it.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable
@@ -58,12 +59,21 @@ class _Plainly:
             return plain(value, descriptor.annotation, descriptor.parameter_info, many=param.multiple or param.nargs == -1)
         except NotPlain:
             param._runtime_param = None  # noqa: SLF001
-            return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
+            return _finite(param.get_runtime_param().coerce(value, param=param, ctx=ctx), param, ctx)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         """Whatever else typer asks of its reader."""
         self._param._runtime_param = None  # noqa: SLF001
         return getattr(self._param.get_runtime_param(), name)
+
+
+def _finite(value: Any, param: Any, ctx: Any) -> Any:  # noqa: ANN401
+    """Refuse NaN, which is below and above no bound, and infinity: no option takes either."""
+    if isinstance(value, float) and not math.isfinite(value):
+        import typer
+
+        raise typer.BadParameter("must be a finite number", ctx=ctx, param=param)
+    return value
 
 
 def plain(value: Any, annotation: Any, asked: Any, *, many: bool) -> Any:  # noqa: ANN401 - whatever a command line holds

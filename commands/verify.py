@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ufafuse.commands.effects import refuse_idle
 from ufafuse.commands.export import PairsDir
 from ufafuse.commands.fitting import print_table
+from ufafuse.commands.limits import MOST, MOST_THREADS
 from ufafuse.commands.options import Backend, Json, Provider
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
@@ -40,11 +42,13 @@ class VerifyRequest:
     reference: Annotated[Path | None, typer.Option(help="Packed results instead of weights: needs no PyTorch.")] = None
     pairs: PairsDir = None
     size: Annotated[list[str] | None, typer.Option(help="HxW to cut from the middle of each pair; repeatable.")] = None
-    max_pairs: Annotated[int | None, typer.Option(min=1, help="Take only so many pairs, spread over the folder.")] = None
+    max_pairs: Annotated[int | None, typer.Option(min=1, max=MOST, help="Take only so many pairs, spread over the folder.")] = (
+        None
+    )
     backend: Annotated[Backend, typer.Option(help="Inference engine; auto: every one that is installed.")] = "auto"
     provider: Annotated[Provider, typer.Option(help="ONNX Runtime's execution provider.")] = "cpu"
     precision: Annotated[str | None, typer.Option(help="Arithmetic [default: the file's own].")] = None
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None
+    threads: Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="CPU threads.")] = None
     layers: Annotated[
         bool, typer.Option("--layers", help="Also compare every tensor inside, and show where the difference begins.")
     ] = False
@@ -68,6 +72,12 @@ def verify(asked: VerifyRequest) -> None:
             raise InputError("give either `against` WEIGHTS, or `reference` X.npz where PyTorch is not installed.")
         if (asked.layers or asked.bisect) and asked.against is None:
             raise InputError("`layers` and `bisect` look into the network: give its weights as `against`.")
+        packed = "is about pairs that are fused here, and --reference has its own: omit it"
+        refuse_idle(
+            ("--pairs", asked.pairs, asked.against, packed),
+            ("--size", asked.size, asked.against, packed),
+            ("--max-pairs", asked.max_pairs, asked.against, packed),
+        )
         options = SessionOptions(precision=asked.precision, threads=asked.threads, provider=asked.provider)
         sizes = [size_from(text) for text in asked.size or []]
         if asked.against is not None and asked.against.endswith(".onnx"):

@@ -31,6 +31,8 @@ class Graph(nn.Module):
     levels alone would round to 77 dB, and with them every fused pixel).
     """
 
+    reversed: Tensor  # read as an attribute: torch before 2.8 cannot trace `get_buffer`
+
     def __init__(self, net: Network, *, io: Io = "float", half: Islands | None = None) -> None:
         """Make the graph from a trained network, which is left as it is; with ``half`` all but these islands is float16."""
         super().__init__()
@@ -51,7 +53,7 @@ class Graph(nn.Module):
         if self.io == "float":
             return frames
         # The cast comes first: TensorRT takes uint8 as an input of nothing but a cast.
-        planes = frames.to(torch.float32).permute(0, 3, 1, 2).index_select(1, self.get_buffer("reversed"))
+        planes = frames.to(torch.float32).permute(0, 3, 1, 2).index_select(1, self.reversed)
         return planes * (1 / 255)
 
     def frames(self, planes: Tensor) -> Tensor:
@@ -59,7 +61,7 @@ class Graph(nn.Module):
         planes = planes.to(torch.float32)
         if self.io == "float":
             return planes
-        levels = (planes * 255).clamp(0, 255).round().index_select(1, self.get_buffer("reversed"))
+        levels = (planes * 255).clamp(0, 255).round().index_select(1, self.reversed)
         return levels.permute(0, 2, 3, 1).to(torch.uint8)
 
     def padded(self, planes: Tensor, around: int = 0) -> Tensor:

@@ -128,9 +128,7 @@ def _roles(out: Path, spec: Spec, *, tiles: bool) -> dict[str, Path]:
 
 def _check_options(out: Path, precision: str, io: str) -> None:
     if out.suffix != ".onnx":
-        raise InputError(
-            f"{out} must end in .onnx, or as another of the `formats` does (`ufa export --help`); `ufa build` makes engines."
-        )
+        raise InputError(f"{out} must end in .onnx, or as the format that `formats` names does; `ufa build` makes engines.")
     if precision not in PRECISIONS:
         mend = "run `ufa calibrate` on an exported fp32 file" if precision == "int8" else f"choose {' or '.join(PRECISIONS)}"
         raise InputError(f"`precision={precision}` cannot be exported: {mend}.")

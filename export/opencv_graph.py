@@ -1,6 +1,7 @@
 """Writing a graph of fixed sizes as OpenCV's dnn module computes it, found by trying (4.9 to 5.0).
 
 - Its classic importer takes no Unsqueeze of several axes: a Reshape says the same.
+- Before 5.0 it does not look at a convolution's weights for its size, which torch before 2.8 leaves to them.
 - Its new engine (5.0) keeps features in blocks of channels, and fails where such a tensor meets one of a single channel: a
   convolution of ones repeats the one channel, which is exact.
 """
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import onnx
 
 _ELEMENTWISE = ("Add", "Sub", "Mul", "Div")
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
 def for_opencv(model: "onnx.ModelProto") -> "onnx.ModelProto":
@@ -24,10 +26,13 @@ def for_opencv(model: "onnx.ModelProto") -> "onnx.ModelProto":
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in (*inferred.input, *inferred.output, *inferred.value_info)
     }
+    weights = {tensor.name: tensor.dims for tensor in model.graph.initializer}
     nodes: list[Any] = []
     for node in model.graph.node:
         if node.op_type == "Unsqueeze":
             _as_reshape(node, shapes, model.graph)
+        elif node.op_type in _CONVOLUTIONS and all(entry.name != "kernel_shape" for entry in node.attribute):
+            node.attribute.append(onnx.helper.make_attribute("kernel_shape", weights[node.input[1]][2:]))
         elif node.op_type in _ELEMENTWISE:
             nodes += _repeating(node, shapes, model.graph)
         nodes.append(node)

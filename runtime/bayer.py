@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import check_order, white_level
+from ufafuse.runtime.frames import check_order, in_text, white_level
 
 # The first two pixels of the first row, then of the second.
 PATTERNS = ("rggb", "bggr", "grbg", "gbrg")
@@ -87,7 +87,7 @@ def _mosaic(frame: NDArray[Any], name: str) -> NDArray[Any]:
     fits = isinstance(frame, np.ndarray) and (frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] == 1))
     if not fits or frame.dtype not in (np.uint8, np.uint16) or min(frame.shape[:2]) < _LEAST:
         found = f"{frame.shape} of {frame.dtype}" if isinstance(frame, np.ndarray) else type(frame).__name__
-        raise InputError(f"the {name} is {found} and no Bayer mosaic: give H x W of uint8 or uint16, or omit the pattern.")
+        raise InputError(f"{in_text(name)} is {found} and no Bayer mosaic: give H x W of uint8 or uint16, or omit the pattern.")
     return np.ascontiguousarray(frame).reshape(frame.shape[:2])
 
 

@@ -28,7 +28,7 @@ def bytes_of(path: Path, most: int) -> bytes:
         InputError: It is empty, or too large.
         OSError: It cannot be opened or read.
     """
-    _refuse_no_file(path, path.stat().st_mode)
+    check_file(path)
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO without a writer opens at once
     with os.fdopen(handle, "rb", buffering=0) as stream:
         status = os.fstat(handle)
@@ -45,9 +45,24 @@ def bytes_of(path: Path, most: int) -> bytes:
     return bytes(data)
 
 
-def _refuse_no_file(path: Path, mode: int) -> None:
+def check_file(path: Path, *, give: str = "an image file") -> None:
+    """Refuse what is no regular file before a library opens it by its name, and waits for it or reads it for ever.
+
+    Raises:
+        NoFile: It is something else; ``give`` says what is wanted.
+        OSError: It is not there.
+    """
+    _refuse_no_file(path, path.stat().st_mode, give)
+
+
+def _refuse_no_file(path: Path, mode: int, give: str = "an image file") -> None:
     if not stat.S_ISREG(mode):
-        raise NoFile(f"{path} is {kind_of(mode)}: give an image file.")
+        raise NoFile(f"{path} is {kind_of(mode)}: give {give}.")
+
+
+def real_path(path: Path) -> Path:
+    """``Path.resolve``, which before Python 3.13 fails for links that go round in a circle: those end where they began."""
+    return Path(os.path.realpath(path))
 
 
 def kind_of(mode: int) -> str:

@@ -32,7 +32,7 @@ def not_one_at_a_time(model: Path, manifest: Manifest) -> str:
     batch = fixed_batch(manifest)
     if batch in (None, 1):
         return ""
-    return f"{model.name} takes {batch} pairs at once, and pairs are fused one by one: export it with `batch=1`."
+    return f"{model.name} takes {batch} pairs at once, pairs are fused one by one: export it again with `ufa export --batch 1`."
 
 
 def check_size(model: Path, manifest: Manifest, size: tuple[int, ...]) -> None:
@@ -41,7 +41,7 @@ def check_size(model: Path, manifest: Manifest, size: tuple[int, ...]) -> None:
     if only not in (None, tuple(size)):
         raise InputError(
             f"{model.name} takes frames of {only[0]}x{only[1]} only, these are {size[0]}x{size[1]}: bring them to that size, "
-            "or take a model file that was exported without `static`."
+            "or take a model file of free sizes, exported without `static`."
         )
 
 

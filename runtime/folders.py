@@ -8,6 +8,7 @@ from typing import Protocol
 from ufafuse.runtime.atonce import in_order
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import OutputError, UfaError
+from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.files import FileOptions, Outcome, fuse_files
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.memory.budget import SURELY_ENOUGH
@@ -139,7 +140,7 @@ def memory_for_pair(head: bytes) -> float:
 
 def _check_apart(groups: Sequence[FileGroup], folders: Sequence[Path], suffix: str) -> None:
     """Refuse results that would replace what is read, for this pair or for another."""
-    read = {path.resolve() for group in groups for path in group.files}
+    read = {real_path(path) for group in groups for path in group.files}
     for result in (folder / f"{group.name}{suffix}" for group in groups for folder in folders):
-        if result.resolve() in read:
+        if real_path(result) in read:
             raise OutputError(f"{result} is one of the frames that are read: name another folder for the results.")

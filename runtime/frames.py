@@ -74,6 +74,11 @@ def frame_names(count: int) -> list[str]:
     return ["near frame", "far frame", *(f"frame {number}" for number in range(3, count + 1))][:count]
 
 
+def in_text(name: str) -> str:
+    """A frame's name as it stands in a sentence: with the article that near and far have, and numbers and files do not."""
+    return f"the {name}" if name in ("frame", "near frame", "far frame") else name
+
+
 def check_pair(near: Array, far: Array, *, order: str = "bgr", white: float | None = None) -> FrameKind:
     """What both frames are; `check_frames` for two."""
     return check_frames((near, far), order=order, white=white)
@@ -98,7 +103,7 @@ def check_frames(
     check_order(order)
     names = frame_names(len(frames))
     for name, frame in zip(names, frames, strict=True):
-        _check_array(name, frame)
+        check_array(name, frame)
     first = frames[0]
     for name, frame in zip(names[1:], frames[1:], strict=True):
         _check_alike(first, frame, name)
@@ -123,35 +128,41 @@ def white_level(dtype: np.dtype[Any], white: float | None) -> float:
     return white or top
 
 
-def _check_array(name: str, frame: Array) -> None:
+def check_array(name: str, frame: Array) -> None:
+    """Refuse what is no frame, whatever its levels are. Raises: InputError."""
     if not isinstance(frame, np.ndarray):
-        raise InputError(f"the {name} is a {type(frame).__name__}: give a NumPy array.")
+        raise InputError(f"{in_text(name)} is a {type(frame).__name__}: give a NumPy array.")
+    if isinstance(frame, np.ma.MaskedArray):
+        raise InputError(f"{in_text(name)} is a masked array: give an alpha channel that is 0 where it shows nothing.")
     if frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] not in (1, 3, 4)):
-        raise InputError(f"the {name} has shape {frame.shape}: give H x W, H x W x 3 or H x W x 4.")
+        raise InputError(f"{in_text(name)} has shape {frame.shape}: give H x W, H x W x 3 or H x W x 4.")
     if frame.size == 0:
-        raise InputError(f"the {name} is empty, its shape is {frame.shape}.")
+        raise InputError(f"{in_text(name)} is empty, its shape is {frame.shape}.")
     if frame.dtype not in _WHITE:
-        raise InputError(f"the {name} is {frame.dtype}: give uint8, uint16, or float32 in [0, 1].")
+        raise InputError(f"{in_text(name)} is {frame.dtype}: give uint8, uint16, or float32 in [0, 1].")
 
 
 def _check_alike(near: Array, other: Array, name: str) -> None:
     if near.shape != other.shape:
         raise InputError(
-            f"the frames differ in size: near is {_size(near)}, the {name} is {_size(other)}. Crop or align them to one size."
+            f"the frames differ in size: near is {_size(near)}, {in_text(name)} is {_size(other)}. "
+            "Crop or align them to one size."
         )
     if near.dtype != other.dtype:
-        raise InputError(f"the frames differ in dtype: near is {near.dtype}, the {name} is {other.dtype}. Convert one of them.")
+        raise InputError(
+            f"the frames differ in dtype: near is {near.dtype}, {in_text(name)} is {other.dtype}. Convert one of them."
+        )
 
 
 def _check_levels(name: str, frame: Array, kind: FrameKind, *, open_ended: bool) -> None:
     if kind.dtype == np.float32:
         low, high = float(frame.min()), float(frame.max())
         if not (np.isfinite(low) and np.isfinite(high)):
-            raise InputError(f"the {name} holds NaN or infinity: repair it before fusing.")
+            raise InputError(f"{in_text(name)} holds NaN or infinity: repair it before fusing.")
         if not open_ended and (low < 0 or high > kind.white):
-            raise InputError(f"the {name} spans [{low:.3g}, {high:.3g}]: scale float frames to [0, {kind.white:g}].")
+            raise InputError(f"{in_text(name)} spans [{low:.3g}, {high:.3g}]: scale float frames to [0, {kind.white:g}].")
     elif kind.white < _WHITE[kind.dtype] and int(frame.max()) > kind.white:
-        raise InputError(f"the {name} reaches {int(frame.max())}, above the white level {kind.white:g}.")
+        raise InputError(f"{in_text(name)} reaches {int(frame.max())}, above the white level {kind.white:g}.")
 
 
 def _size(frame: Array) -> str:

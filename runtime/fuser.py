@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.arrays import Array, in_short
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.checks.result import check_between
@@ -48,6 +48,11 @@ class Fusion(NamedTuple):
     map: NDArray[np.float32] | None
     grid: Grid | None
     levels: Levels | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"Fusion({', '.join(f'{name}={in_short(value)}' for name, value in self._asdict().items() if value is not None)})"
+        )
 
 
 class Fuser:
@@ -315,7 +320,7 @@ class Fuser:
             option = "tile" if isinstance(tile, int) else "max_memory"
             problem = (
                 f"`{option}` cuts frames into tiles, and {self.model.name} takes frames of one size only: omit it, or take a "
-                "model file that was exported without `static`."
+                "model file of free sizes, exported without `static`."
             )
         if problem:
             self.session.close()

@@ -16,7 +16,7 @@ import numpy as np
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import FrameKind, check_frames, frame_names
+from ufafuse.runtime.frames import FrameKind, check_frames, frame_names, in_text
 
 _BITS = (8, 10, 12, 14, 16)  # of sensors
 _SAMPLES = 16_384  # pixels in which a frame's brightest part is looked for
@@ -136,7 +136,7 @@ def kind_with_levels(
     peaks = [peak_of(frame) for frame in frames]
     for name, peak in zip(frame_names(len(frames)), peaks, strict=True):
         if peak.low < -_NEGATIVE * max(peak.top, 0.0):
-            raise InputError(f"the {name} spans [{peak.low:.3g}, {peak.top:.3g}]: shift float frames to 0 or more.")
+            raise InputError(f"{in_text(name)} spans [{peak.low:.3g}, {peak.top:.3g}]: shift float frames to 0 or more.")
     peak = peaks[0]
     for other in peaks[1:]:
         peak = peak.joined(other)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.artefact import tool_versions
 from ufafuse.runtime.errors import InputError, OutputError
+from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.frames import FrameKind, white_level
 from ufafuse.runtime.pictures.metadata import OURS, Metadata
 from ufafuse.runtime.pictures.source import FrameSource
@@ -60,7 +61,7 @@ class Outputs:
     height: HeightOptions = field(default_factory=HeightOptions)
 
     def __post_init__(self) -> None:
-        paths = [path.resolve() for path in self.all()]
+        paths = [real_path(path) for path in self.all()]
         if len(set(paths)) < len(paths):
             raise InputError(f"two results would be written to {self.fused}: give each a name of its own.")
         if self.depth is not None:
@@ -163,9 +164,9 @@ def aligned_saver(
     folder, suffix = outputs.aligned, ".tif" if frames[0].dtype == np.float32 else ".png"
     digits = max(3, len(str(len(frames))))
     paths = [folder / f"{number:0{digits}d}{suffix}" for number in range(1, len(frames) + 1)]
-    others = {path.resolve() for path in outputs.all()}
+    others = {real_path(path) for path in outputs.all()}
     for path in paths if folder.is_dir() else ():
-        if path.resolve() in others:
+        if real_path(path) in others:
             raise OutputError(f"{path} would be a registered frame and another result: give the frames a folder of their own.")
         check_output(path, force=force, inputs=[frame.path for frame in frames if frame.path is not None])
     make_folder(folder)

@@ -15,7 +15,7 @@ Size = tuple[int, int]
 """(height, width), in pixels."""
 
 # What a text says of another command's option, as the command line has it.
-_ELSEWHERE = {"static": "`ufa export --static`", "batch": "`ufa export --batch`", "conflicts": "`ufa fuse --conflicts`"}
+_ELSEWHERE = {"static": "--static", "batch": "--batch", "conflicts": "`ufa fuse --conflicts`"}
 _LARGEST_SIDE = 1 << 20  # pixels; what no frame has, a slip of the keyboard may
 _SIZE = re.compile(r"\s*(\d{1,7})\s*[xX]\s*(\d{1,7})\s*", re.ASCII)
 _NAMED = re.compile(r"`([a-z]\w*)(?:=([^`]*))?`")
@@ -67,8 +67,12 @@ def size_from(text: str, name: str = "size") -> Size:
 
 
 def options_of(command: Any) -> dict[str, str]:  # noqa: ANN401 - click's, wherever typer keeps it
-    """A command's options, and its arguments by their names in the usage line."""
-    return {
-        param.name: max(param.opts, key=len) if param.param_type_name == "option" else str(param.metavar or param.name.upper())
-        for param in command.params
+    """A command's options, and its arguments as the usage line has them, by the parameters' names.
+
+    An option is there by what itself is called, too: a command may have a repeatable ``--model`` as ``models``.
+    """
+    longest = {param.name: max(param.opts, key=len) for param in command.params if param.param_type_name == "option"}
+    arguments = {
+        param.name: str(param.metavar or param.name.upper()) for param in command.params if param.param_type_name != "option"
     }
+    return {option.lstrip("-").replace("-", "_"): option for option in longest.values()} | longest | arguments

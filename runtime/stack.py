@@ -17,7 +17,7 @@ from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import FrameKind, frame_names
+from ufafuse.runtime.frames import FrameKind, check_array, frame_names, in_text
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.levels import kind_with_levels, white_of_mosaics
 from ufafuse.runtime.lights import BLOOMED, bloomed_share
@@ -86,6 +86,8 @@ def fuse_stack(
     frames = list(frames)
     if len(frames) < 2:
         raise InputError(f"{len(frames)} frames were given: fusing takes two or more.")
+    for name, frame in zip(frame_names(len(frames)), frames, strict=True):
+        check_array(name, frame)
     if by_one_rule(fuser, len(frames), options):
         from ufafuse.runtime.stacks.fusing import fuse_sources  # a pair does without, and starts faster
 
@@ -182,7 +184,7 @@ def _register(frames: list[Array], kind: FrameKind, motion: str, result: Stacked
     reference = frames[result.reference]
     for index, alignment in zip(_others(frames, result.reference), result.alignments, strict=True):
         if alignment.refused:
-            result.warnings.append(f"the {names[index]} was not moved: {alignment.refused}.")
+            result.warnings.append(f"{in_text(names[index])} was not moved: {alignment.refused}.")
         frames[index] = moved_like(frames[index], reference, alignment, kind)  # OpenCV takes all cores by itself
         result.crop = result.crop.within(alignment.crop)
 

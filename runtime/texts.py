@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ufafuse.runtime.errors import InputError
 
+_PARTICULARS = re.compile(r"\([^)]*\)|\S*[\d/]\S*|\S+\.\w{2,4}\b")
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # Unicode's control, format, surrogate, ... categories
 
 
@@ -27,6 +29,23 @@ def written_out(text: str, keep: str = "\n\t") -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(character if character in keep else _shown(character) for character in text)
+
+
+def few_of_a_kind(texts: Iterable[str], *, most: int = 3) -> list[str]:
+    """``texts`` in their order, without those of a kind beyond the first ``most``, whose number the last one of them tells.
+
+    Of a kind are texts that differ in what stands before the first colon, in names and numbers, and between brackets.
+    """
+    kinds: dict[str, list[str]] = {}
+    for text in texts:
+        kinds.setdefault(_PARTICULARS.sub("", text.partition(": ")[2] or text), []).append(text)
+    found: list[str] = []
+    for alike in kinds.values():
+        more = len(alike) - most
+        found += (
+            alike if more <= 0 else [*alike[: most - 1], f"{alike[most - 1]} ({more} more of this kind: all are in --json)"]
+        )
+    return found
 
 
 def json_text(values: Mapping[str, Any], *, lines: bool = False) -> str:

@@ -90,6 +90,7 @@ def test_arrows_point_one_way(folder: str) -> None:
                 "backends",
                 "callbacks",
                 "errors",
+                "filebytes",
                 "fixed",
                 "frames",
                 "fuser",

@@ -10,6 +10,7 @@ from ufafuse.benchmarks.methods import methods
 from ufafuse.benchmarks.metrics import METRICS, TRUTH_METRICS
 from ufafuse.benchmarks.speed.runners import CLASSICAL, OURS
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.filebytes import real_path
 
 if TYPE_CHECKING:
     import rich.console
@@ -47,7 +48,7 @@ def read_quality(path: Path) -> MeanScores:
         raise InputError(
             f"`quality={path}` is not an eval.json: make one with `ufa eval --pairs DIR -o OUT` ({error})."
         ) from error
-    label = path.resolve().parent.name if path.stem == "eval" else path.stem
+    label = real_path(path).parent.name if path.stem == "eval" else path.stem
     return MeanScores(label, means, networks)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pictures.inputs import pictures_in
 from ufafuse.runtime.pictures.naming import natural_key
@@ -51,7 +52,7 @@ def find_stacks(folder: Path, pattern: str | None = None) -> list[StackToScore]:
     if not folder.is_dir():
         raise InputError(f"`stacks={folder}` is not a folder: give one that holds {LAYOUT}.")
     below = {part.relative_to(folder).as_posix(): part for part in _holding_frames(folder)}
-    found = below or ({folder.resolve().name: folder} if _frames(folder) else {})
+    found = below or ({real_path(folder).name: folder} if _frames(folder) else {})
     if not found:
         raise InputError(f"`stacks={folder}` holds no stack: give {LAYOUT}.")
     chosen = [_stack(part, name) for name, part in found.items() if pattern is None or fnmatch(name, pattern)]

@@ -36,6 +36,9 @@ def _conv(channels_in: int, channels_out: int, side: int, *, bias: bool = False)
 class Ifcnn(RivalNet):
     """Features, their maximum, the picture."""
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, spec: RivalSpec) -> None:
         """Make it with random weights."""
         super().__init__(spec)
@@ -46,9 +49,8 @@ class Ifcnn(RivalNet):
 
     def forward_with_map(self, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
         """Fuse all features by their maximum."""
-        mean, deviation = self.get_buffer("mean"), self.get_buffer("deviation")
-        one, other = (self.features((frame - mean) / deviation) for frame in (near, far))
-        picture = self.picture(torch.maximum(one, other)).float() * deviation + mean
+        one, other = (self.features((frame - self.mean) / self.deviation) for frame in (near, far))
+        picture = self.picture(torch.maximum(one, other)).float() * self.deviation + self.mean
         share = (0.5 + 0.5 * torch.sign(one - other).float().mean(1, keepdim=True)).clamp(0, 1)
         return (picture if self.training else picture.clamp(0, 1)), share
 

@@ -13,6 +13,7 @@ from typing import Any
 from ufafuse.runtime.batches.storage import fetch, joined, url_of
 from ufafuse.runtime.batches.task import Task
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.filebytes import check_file
 
 SUFFIXES = (".csv", ".parquet")
 _COLUMNS = ("near", "far", "out")
@@ -92,9 +93,10 @@ def _rows(path: Path, *, name: str = "") -> Iterator[tuple[int, dict[str, str]]]
     name = name or str(path)
     reader = _parquet if path.suffix.lower() == ".parquet" else _csv
     try:
+        check_file(path, give="a manifest, .csv or .parquet")
         yield from reader(path, name)
     except OSError as error:
-        raise InputError(f"{name} cannot be read: {error.strerror or error}.") from error
+        raise InputError(f"{name} cannot be read: {' '.join((error.strerror or str(error)).split())}.") from error
 
 
 def _csv(path: Path, name: str) -> Iterator[tuple[int, dict[str, str]]]:
@@ -127,7 +129,7 @@ def _parquet(path: Path, name: str) -> Iterator[tuple[int, dict[str, str]]]:
                 for row in batch.to_pylist():
                     number += 1
                     yield number, {column: _text(row[column]) for column in columns}
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise InputError(f"{name} is no Parquet file that can be read: {' '.join(str(error).split())}.") from error
 
 

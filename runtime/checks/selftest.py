@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ufafuse.runtime.checks.cases import Case, Findings, describe_profiles, load_reference, serves, verify_cases
 from ufafuse.runtime.errors import ModelError
+from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.models import FOLDER
 from ufafuse.runtime.session import Session
 
@@ -52,7 +53,7 @@ def find_reference(model: Path, weights_sha256: str) -> tuple[Path, list[Case]]:
     Raises:
         ModelError: There are none, or a file is broken.
     """
-    for folder in (model.resolve().parent, FOLDER):
+    for folder in (real_path(model).parent, FOLDER):
         for path in sorted(folder.glob(PATTERN)):
             about, cases = load_reference(path)
             if about["weights_sha256"] == weights_sha256:

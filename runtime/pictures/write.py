@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,8 +107,8 @@ def check_output(
         for source in inputs:
             if source.exists() and path.samefile(source):
                 raise OutputError(f"{path} is one of the frames that are read: name another file, outside of their folder.")
-        if not force:
-            raise OutputError(already_there(path))
+    if not force and os.path.lexists(path):  # a link to nowhere is something
+        raise OutputError(already_there(path))
     if options is not None:
         options.check_for(path)
     if image is not None:

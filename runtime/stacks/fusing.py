@@ -18,7 +18,7 @@ from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fixed import check_size
-from ufafuse.runtime.frames import FrameKind, check_frames, to_grey, white_level
+from ufafuse.runtime.frames import FrameKind, check_frames, in_text, to_grey, white_level
 from ufafuse.runtime.levels import white_of_mosaics
 from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.memory.budget import MB, PLANNED_SHARE
@@ -92,7 +92,8 @@ def _check_alike(sources: Sequence[FrameSource]) -> None:
     for source in sources[1:]:
         if source.shape != first.shape or source.dtype != first.dtype:
             raise InputError(
-                f"the frames differ: {first.name} is {_described(first)}, the {source.name} is {_described(source)}. "
+                f"the frames differ: {in_text(first.name)} is {_described(first)}, {in_text(source.name)} is "
+                f"{_described(source)}. "
                 "Convert them to one size and kind."
             )
 
@@ -372,10 +373,10 @@ def _report(result: Stacked, stack: Prepared, numbers: list[int]) -> None:
     for index, move in sorted(stack.moves.items()):
         if move.left_out:
             result.left_out[numbers[index]] = move.left_out
-            result.warnings.append(f"{stack.sources[index].name} was left out of the fusion: {move.left_out}.")
+            result.warnings.append(f"{in_text(stack.sources[index].name)} was left out of the fusion: {move.left_out}.")
         elif move.alignment.refused and stack.wishes.align != "off":
-            partner = stack.sources[move.beside].name if move.beside is not None else "its neighbour"
-            result.warnings.append(f"{stack.sources[index].name} was placed like {partner}: {move.alignment.refused}.")
+            partner = in_text(stack.sources[move.beside].name) if move.beside is not None else "its neighbour"
+            result.warnings.append(f"{in_text(stack.sources[index].name)} was placed like {partner}: {move.alignment.refused}.")
         elif move.beside is not None and abs(move.beside - index) > 1:
             result.beside[numbers[index]] = numbers[move.beside]
     if result.hot_pixels:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.arrays import Floats
+from ufafuse.runtime.arrays import Brief, Floats
 from ufafuse.runtime.stacks.between import EnergyPeaks
 
 _SMOOTHING = 2.0  # pixels: a score is noisier than the surface is rough
@@ -21,8 +21,8 @@ _LEAST_SCORE = -80.0
 _EPSILON = 4e-4  # of white squared: what the filling takes for the same surface
 
 
-@dataclass(frozen=True)
-class Height:
+@dataclass(frozen=True, repr=False)
+class Height(Brief):
     """A height map.
 
     Attributes:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.arrays import Array, Brief
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.levels import Levels
 from ufafuse.runtime.memory.tiling import Grid
@@ -76,8 +76,8 @@ class StackOptions:
             raise InputError(f"`reference={self.reference}` is no frame's number: they are counted from 0.")
 
 
-@dataclass
-class Stacked:
+@dataclass(repr=False)
+class Stacked(Brief):
     """A fused stack.
 
     Args:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError, UfaError
+from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.memory.malloc import frames_in_memory, keep_heap, share_heap
 from ufafuse.runtime.pixels import most_pixels
 from ufafuse.runtime.signals import counted_signals
@@ -21,7 +22,7 @@ from ufafuse.runtime.stream.notify import CommandNotifier, MqttNotifier
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.reader import Event
-from ufafuse.runtime.stream.sinks import Sink, SinkOptions, sink_from_text
+from ufafuse.runtime.stream.sinks import Sink, SinkOptions, check_used, sink_from_text
 from ufafuse.runtime.stream.sinks.beside import BesideSink
 from ufafuse.runtime.stream.sources import FolderSource, PacedSource, Source, source_from_text
 from ufafuse.runtime.stream.status import StatusLine, line_of
@@ -87,7 +88,7 @@ def stream(request: StreamRequest) -> dict[str, Any]:
     near, far = _sources(request)
     alarms = alarms_from(request.alarms)
     if (request.on_alarm or request.mqtt) and not alarms:
-        raise InputError("`on_alarm` and `mqtt` tell of alarms: say with `alarm` which, such as alarm=usual.")
+        raise InputError("`on_alarm` and `mqtt` tell of alarms: say with `alarm` which, such as `alarm=usual`.")
     sink = _sink(request)
     status = StatusLine(console.err, quiet=request.quiet)
     with contextlib.ExitStack() as stack:
@@ -190,13 +191,14 @@ def _sources(request: StreamRequest) -> tuple[Source, Source | None]:
 
 
 def _sink(request: StreamRequest) -> Sink | None:
+    check_used([request.out, request.map, request.depth], request.sink)
     main = sink_from_text(request.out, request.sink)
     beside = {}
     for name, text in (("map", request.map), ("depth", request.depth)):
         sink = sink_from_text(text, replace(request.sink, white=65_535.0), name=name) if text else None
         if sink is not None:
             beside[name] = sink
-    wanted = [Path(text).resolve() for text in (request.out, request.map, request.depth) if text not in ("", "none", "-")]
+    wanted = [real_path(Path(text)) for text in (request.out, request.map, request.depth) if text not in ("", "none", "-")]
     if len(set(wanted)) < len(wanted):
         raise InputError(f"two results would be written to {wanted[-1]}: give each a place of its own.")
     return BesideSink(main, beside) if beside else main

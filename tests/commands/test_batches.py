@@ -246,9 +246,12 @@ def test_a_pair_that_kills_its_workers_is_listed_and_workers_that_differ_are_ref
 def test_a_cluster_that_does_not_answer_is_one_sentence(folder, tmp_path, monkeypatch, address, text):
     """Whatever Ray would make of it: it is not asked."""
     monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    begun = time.monotonic()
     code, told, _ = ufa("--pairs", folder, "-o", tmp_path / "out", "--ray", address)
+    assert time.monotonic() - begun < 15
     assert code == 2
     assert text in told["error"]
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_port_that_does_not_exist_is_no_other_one(folder, tmp_path, monkeypatch):

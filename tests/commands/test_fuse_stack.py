@@ -99,6 +99,18 @@ def test_the_pyramid(run, folder, tmp_path):
         (["--depth", "h.png", "--model", "ufa-edge"], "--model ufa-stack"),
         (["--reference", "9", "--align", "affine"], "--reference"),
         (["--z-step", "0", "--depth", "h.png"], "--z-step"),
+        (["--smoothing", "30"], "--smoothing 30 is not possible: give 1 (none) to 10"),
+        (["--smoothing", "2", "--method", "pyramid"], "has no --smoothing"),
+        # What would do nothing.
+        (["--z-step", "0.05"], "--z-step is about heights: add --depth"),
+        (["--depth-fill"], "--depth-fill is about heights: add --depth"),
+        (["--z-unit", "mm", "--depth", "h.png"], "--z-unit names the unit of --z-step"),
+        (["--pixel-size", "0.1", "--z-step", "1", "--depth", "h.png"], "--pixel-size is about meshes"),
+        (["--pixel-size", "0.1", "--mesh", "m.ply"], "--pixel-size is in the unit of --z-step"),
+        (["--keep-unregistered"], "--keep-unregistered is about registered frames: add --align"),
+        (["--reference", "2"], "--reference is what others are registered to: add --align"),
+        (["--quiet", "3s"], "--quiet is for a folder that is watched: add --watch"),
+        (["--skip-existing"], "--skip-existing goes on with many: add --pairs or --stacks"),
     ],
 )
 def test_what_cannot_be_given_is_one_sentence(run, folder, tmp_path, arguments, words, monkeypatch):

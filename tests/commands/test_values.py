@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
+from ufafuse.commands.cli import build_app
 from ufafuse.commands.helptext import HelpCommand
 from ufafuse.commands.values import NotPlain, plain
 
@@ -62,7 +64,6 @@ LINES = [
     ["--count", "9" * 30],
     ["--share", "1e3"],
     ["--share", ".5"],
-    ["--share", "nan"],
     ["--share", "-0.25"],
     ["--words", "a", "--words", "b"],
     ["--there", "surely-missing"],
@@ -89,3 +90,25 @@ def test_a_file_that_may_not_be_read_is_typers(tmp_path):
 def test_what_is_asked_for_beside_the_kind_is_typers(asked):
     with pytest.raises(NotPlain):
         plain("x", str, SimpleNamespace(**asked), many=False)
+
+
+def number_options(command, words=()):
+    """(words of the command, option, kind) of each number that any command takes."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from number_options(inner, (*words, name))
+    for param in command.params:
+        descriptor = getattr(param, "type_descriptor", None)
+        if descriptor is not None and descriptor.annotation in (int, float):
+            yield words, max(param.opts, key=len), descriptor.annotation
+
+
+def test_no_number_is_beyond_all_bounds():
+    """Libraries below take neither 10^40 threads nor a limit of NaN, which no figure ever misses."""
+    app = build_app()
+    found = list(number_options(typer.main.get_command(app)))
+    assert len(found) > 60
+    for words, option, kind in found:
+        for value in ("9" * 40,) if kind is int else ("nan", "inf", "-inf", "1e400"):
+            done = CliRunner().invoke(app, [*words, option, value])
+            assert done.exit_code == 2, (words, option, value, done.exception)
+            assert f"Invalid value for '{option}'" in done.stderr.replace("\n", " "), done.stderr

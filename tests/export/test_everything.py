@@ -120,27 +120,31 @@ def test_int8_is_made_from_real_pairs(quick, exports, tmp_path, monkeypatch):
     assert "small-int8.onnx" in {row["artefact"] for row in report["rows"]}
 
 
-def test_int8_that_is_not_good_enough_is_left_out_and_told(quick, tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [CheckFailed("not good enough"), OutputError("another's file is in the way")])
+def test_int8_that_cannot_be_made_is_left_out_and_told(error, quick, tmp_path, monkeypatch):
     def fail(*_, **__):
-        raise CheckFailed("not good enough")
+        raise error
 
     monkeypatch.setattr(everything, "int8_from_onnx", fail)
     report = export_all(quick, tmp_path, formats=ONNX, pairs=PAIRS, size=(48, 64), max_pairs=1)
-    assert "small-int8.onnx: not good enough" in report["left_out"]
+    assert f"small-int8.onnx: {error}" in report["left_out"]
 
 
 def test_what_cannot_be_half_is_left_out_and_the_rest_is_made(quick, tmp_path, monkeypatch):
     export = everything.onnx_from_weights
 
     def refuse(weights, out, *, precision, **options):
-        if precision == "fp16":
+        if out.name == "small-fp16.onnx":
             raise ModelError("it cannot be exported in half precision")
+        if precision == "fp16":
+            raise OutputError("another's file is in the way")
         export(weights, out, precision=precision, **options)
 
     monkeypatch.setattr(everything, "onnx_from_weights", refuse)
     report = export_all(quick, tmp_path, formats=ONNX, size=(48, 64))
     assert [row["artefact"] for row in report["rows"]] == ["small.onnx", "small-uint8.onnx"]
     assert "small-fp16.onnx: it cannot be exported in half precision" in report["left_out"]
+    assert "small-fp16-uint8.onnx: another's file is in the way" in report["left_out"]
 
 
 def test_without_the_fp32_file_there_is_nothing(quick, tmp_path, monkeypatch):

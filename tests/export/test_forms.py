@@ -184,7 +184,7 @@ def test_a_fixed_file_is_verified_and_fused_at_its_own_size(made, exports):
     with Fuser(path, backend="onnxruntime") as fuser:
         near, far = synthetic_pair(*SIZE)
         assert fuser.fuse(near, far).shape == near.shape
-        with pytest.raises(InputError, match=r"takes frames of 20x28 only, these are 21x28"):
+        with pytest.raises(InputError, match=r"20x28 only, these are 21x28.*of free sizes, exported without `static`"):
             fuser.fuse(*synthetic_pair(21, 28))
     with pytest.raises(InputError, match="20x28"):
         verify_against_weights(path, exports / "small.safetensors", sizes=[(8, 8)])
@@ -193,13 +193,13 @@ def test_a_fixed_file_is_verified_and_fused_at_its_own_size(made, exports):
 def test_a_file_for_several_pairs_is_verified_and_not_fused_with(made, exports):
     path = made(Form(17, None, 4))
     verify_against_weights(path, exports / "small.safetensors", sizes=[(24, 31)], backend="onnxruntime").require()
-    with pytest.raises(InputError, match="takes 4 pairs at once"):
+    with pytest.raises(InputError, match=r"takes 4 pairs at once.*`ufa export --batch 1`"):
         Fuser(path, backend="onnxruntime")
 
 
 @pytest.mark.parametrize("option", [{"tile": 16}, {"max_memory": 4000.0}])
 def test_a_fixed_file_is_not_cut_into_tiles(option, made):
-    with pytest.raises(InputError, match="frames of one size only"):
+    with pytest.raises(InputError, match=r"frames of one size only.*of free sizes, exported without `static`"):
         Fuser(made(Form(13, SIZE)), backend="onnxruntime", **option)
 
 
@@ -286,6 +286,6 @@ def test_latest_is_what_torch_and_onnx_can():
 def test_opencvs_refusal_leaves_no_file(exports, tmp_path, monkeypatch):
     """A file that OpenCV cannot run is none for OpenCV, whatever ONNX Runtime says."""
     monkeypatch.setattr(onnx_check, "for_opencv", lambda model: model)
-    with pytest.raises(BackendError, match="OpenCV"):
+    with pytest.raises((BackendError, ModelError), match="OpenCV"):  # when it runs, or already when it reads
         onnx_from_weights(exports / "small.safetensors", tmp_path / "x.onnx", form=Form(size=SIZE, opencv=True))
     assert not list(tmp_path.iterdir())

@@ -136,7 +136,7 @@ def test_too_few(fuser, count, told):
 
 def test_a_bad_frame_is_named(fuser):
     good = np.zeros((4, 4), np.uint8)
-    with pytest.raises(InputError, match="the frame 3 is int64"):
+    with pytest.raises(InputError, match=r"^frame 3 is int64"):
         fuse_stack(fuser, [good, good, good.astype(np.int64)])
 
 

@@ -22,7 +22,7 @@ from ufafuse.runtime import console
 from ufafuse.runtime.artefact import write_json
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.models import FOLDER
-from ufafuse.runtime.texts import json_text, one_line, usable_by_c, written_out
+from ufafuse.runtime.texts import few_of_a_kind, json_text, one_line, usable_by_c, written_out
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -220,3 +220,36 @@ def test_a_name_that_no_file_can_have_is_one_sentence(tmp_path, monkeypatch, arg
     assert done.exit_code == 2, done.exception
     assert len(done.stderr.strip().splitlines()) == 1
     assert "name too long" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fuse", "loop.png", "{b}", "-o", "o.png"],
+        ["fuse", "{a}", "{b}", "-o", "loop.png"],
+        ["fuse", "{a}", "{b}", "-o", "o.png", "--map", "loop.png"],
+        ["fuse", "{a}", "{b}", "-o", "o.png", "--model", "loop.onnx"],
+        ["fuse", "--pairs", "loop.csv", "-o", "out"],
+        ["stream", *SIM, "--out", "loop.mkv", "--log", "loop.jsonl"],
+        ["info", "loop.onnx"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("target", ["", "nowhere"])
+def test_links_that_go_round_in_a_circle_or_nowhere_are_one_sentence(tmp_path, monkeypatch, arguments, target):
+    monkeypatch.chdir(tmp_path)
+    for suffix in ("png", "onnx", "csv", "mkv", "jsonl"):
+        (tmp_path / f"loop.{suffix}").symlink_to(target or f"loop.{suffix}")
+    frames = {side.lower(): EXAMPLES / f"sample_{side}.png" for side in "AB"}
+    done = CliRunner().invoke(build_app(), [argument.format(**frames) for argument in arguments])
+    assert done.exit_code == 2, done.exception
+    assert [line.startswith("error: ") for line in done.stderr.strip().splitlines()].count(True) == 1, done.stderr
+    assert all(path.is_symlink() for path in tmp_path.iterdir()), "nothing was written, nor where a link leads"
+
+
+def test_warnings_of_a_kind_do_not_bury_the_others():
+    left_out = [f"board: /shots/{n:02}.jpg was left out: it cannot be registered (by {n} pixels)." for n in range(20)]
+    spread = [f"{engine} at 64x64: its runs spread by {n} %." for n, engine in enumerate(("a", "b (fp32)", "c"))]
+    found = few_of_a_kind([left_out[0], *spread, *left_out[1:], "the end"])
+    assert found == [*left_out[:2], f"{left_out[2]} (17 more of this kind: all are in --json)", *spread, "the end"]
+    assert few_of_a_kind([]) == []

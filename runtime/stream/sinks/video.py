@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import sys
 import time
@@ -91,14 +92,14 @@ class _VideoSink(Sink):
             return path
         numbers = itertools.count(len(self.outputs) + 1)
         first = path
-        while path in self.outputs or path == self._path or (path.exists() and not self._force):
+        while path in self.outputs or path == self._path or (os.path.lexists(path) and not self._force):
             path = first.with_stem(f"{first.stem}-{next(numbers)}")
         return path
 
     def _checked(self, path: Path) -> Path:
         if not path.parent.is_dir():
             raise OutputError(f"{path.parent} is not a folder: make it first (mkdir -p {path.parent}).")
-        if path.exists() and not self._force:
+        if os.path.lexists(path) and not self._force:  # OpenCV would write to where a link leads
             raise OutputError(already_there(path))
         return path
 

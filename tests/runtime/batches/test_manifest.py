@@ -97,3 +97,21 @@ def test_any_bytes_are_pairs_or_a_sentence(tmp_path_factory, data):
         assert read_manifest(path, "out")
     except InputError as error:
         assert "\n" not in str(error)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_a_parquet_file_of_any_damage_is_pairs_or_a_sentence(tmp_path_factory, data):
+    pa = pytest.importorskip("pyarrow", reason="needs the extra remote")
+    import pyarrow.parquet as pq
+
+    path = tmp_path_factory.getbasetemp() / "any.parquet"
+    pq.write_table(pa.table({"near": ["a.png", "c.png"], "far": ["b.png", "d.png"]}), path)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content)
+    try:
+        assert read_manifest(path, "out")
+    except InputError as error:
+        assert "\n" not in str(error)

@@ -79,6 +79,18 @@ def test_nan_is_said_to_be_nan(tmp_path):
     findings.write(tmp_path)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_reference_that_is_no_number_passes_nowhere(value, tmp_path):
+    """What `ufa verify` and the self-test both ask: the same number on either side is no agreement."""
+    reference = case()
+    reference.reference[3, 3, 1] = value
+    for error in (0.0, value):
+        findings = verify(Average(error=error), [reference], tmp_path)
+        assert not findings.report["ok"]
+        with pytest.raises(CheckFailed):
+            findings.require()
+
+
 def test_no_pair_is_an_error(tmp_path):
     with pytest.raises(InputError, match="no pair"):
         verify(Average(), [], tmp_path)

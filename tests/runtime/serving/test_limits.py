@@ -5,8 +5,10 @@ import socket
 import threading
 import time
 
+import numpy as np
 import pytest
 
+from ufafuse.runtime.batch import fuse_batch
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.serving import server as server_module
 from ufafuse.runtime.serving import workers
@@ -162,19 +164,37 @@ def test_pairs_of_one_size_are_fused_together(gate, serve, post, files, pair, en
     assert '"together": 2' in together.headers["Ufafuse-Report"]
 
 
-def test_one_bad_pair_of_a_batch_does_not_spoil_the_others(gate, serve, post, files, behind, monkeypatch):
+def test_one_bad_pair_of_a_batch_does_not_spoil_the_others(gate, serve, post, files, behind, encode, monkeypatch):
     server = serve(batch=2, queue=8)
     first = behind(lambda: post(server, files))
     gate.wait_entered()
+    fused, together = server.service.models.named("small").fuser, []
 
-    def fails(*_, **__):
-        raise InputError("the batch cannot be fused")
+    def refused_if_bad(near):
+        if not near.any():
+            raise InputError("a black frame cannot be fused")
 
-    monkeypatch.setattr("ufafuse.runtime.serving.workers.fuse_batch", fails)
-    waiting = [behind(lambda: post(server, files)) for _ in range(2)]
+    def batch(fuser, pairs, **options):
+        together.append(len(pairs))
+        for near, _ in pairs:
+            refused_if_bad(near)
+        return fuse_batch(fuser, pairs, **options)
+
+    def alone(near, far, **options):
+        refused_if_bad(near)
+        return whole(near, far, **options)
+
+    whole = fused.fuse_pair
+    monkeypatch.setattr("ufafuse.runtime.serving.workers.fuse_batch", batch)
+    monkeypatch.setattr(fused, "fuse_pair", alone)
+    black = [("near.png", encode(np.zeros((24, 32, 3), np.uint8))), files[1]]
+    waiting = [behind(lambda sent=sent: post(server, sent)) for sent in (files, black)]
     wait_for(lambda: server.service._workers.waiting == 2)
     gate.open.set()
-    assert first().body == waiting[0]().body == waiting[1]().body
+    assert first().body == waiting[0]().body
+    bad = waiting[1]()
+    assert (bad.status, bad.json()["error"]) == (400, "a black frame cannot be fused")
+    assert together == [2]
 
 
 def test_the_end_finishes_what_is_under_way(gate, serve, post, ask, files, behind):

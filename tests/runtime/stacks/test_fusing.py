@@ -4,6 +4,7 @@ import pytest
 
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.pictures.source import ArrayFrame, of_arrays
+from ufafuse.runtime.stack import fuse_stack
 from ufafuse.runtime.stacks.fusing import _Fusion, fuse_sources
 from ufafuse.runtime.stacks.options import StackOptions
 from ufafuse.runtime.stacks.preparing import Passing
@@ -271,3 +272,34 @@ def test_what_cannot_smooth_says_so(fuser):
     fuser.gathers = False
     with pytest.raises(InputError, match="without `smoothing`: take `model=ufa-stack`"):
         by_one_rule(fuser, 2, StackOptions(smoothing=2))
+
+
+NO_FRAMES = {
+    "a list": [[1, 2], [3, 4]],
+    "None": None,
+    "a name": "a.png",
+    "float64": np.zeros((40, 50, 3)),
+    "int32": np.zeros((40, 50, 3), np.int32),
+    "bool": np.zeros((40, 50, 3), bool),
+    "half": np.zeros((40, 50, 3), np.float16),
+    "big-endian": np.zeros((40, 50, 3), ">u2"),
+    "objects": np.zeros((40, 50, 3), object),
+    "two channels": np.zeros((40, 50, 2), np.uint8),
+    "a row": np.zeros(50, np.uint8),
+    "a batch": np.zeros((1, 40, 50, 3), np.uint8),
+    "empty": np.zeros((0, 50, 3), np.uint8),
+    "masked": np.ma.zeros((40, 50, 3), np.uint8),
+}
+
+
+@pytest.mark.parametrize("what", NO_FRAMES)
+@pytest.mark.parametrize("method", ["network", "pyramid"])
+@pytest.mark.parametrize("gathers", [True, False])
+def test_what_is_no_frame_is_a_sentence(fuser, what, method, gathers):
+    """Given from Python, in any place, to any network."""
+    fuser.gathers = gathers
+    frames = [np.zeros((40, 50, 3), np.uint8) for _ in range(2)]
+    for place, name in enumerate(("the near frame", "the far frame", "frame 3")):
+        given = [*frames[:place], NO_FRAMES[what], *frames[place:]]
+        with pytest.raises(InputError, match=f"^{name} (is|has) .*: give|^{name} is empty"):
+            fuse_stack(fuser, given, StackOptions(method=method))

@@ -274,6 +274,27 @@ def test_an_output_that_takes_nothing_does_not_hold_up_the_end(fuse_marks, sim, 
     sink.release.set()
 
 
+@pytest.mark.parametrize("when", ["opening", "reading"])
+def test_a_wait_for_a_camera_ends_within_a_second_of_being_stopped(hostile, fuse_marks, monkeypatch, when):
+    """What a signal does, without what it takes Python to end: however long the deadlines are."""
+    for name in ("_OPEN_SECONDS", "_PART_SECONDS"):
+        monkeypatch.setattr(mjpeg, name, 60)
+    asked = threading.Event()
+    near = HttpSource(hostile((OPENING | READING)["nothing" if when == "opening" else "bytes of a picture one by one"]))
+    pipeline = Pipeline(near, PushSource("far"), fuse_marks)
+    if when == "opening":
+        threading.Timer(0.5, asked.set).start()
+        begun = time.monotonic() + 0.5
+        pipeline.start(unless=asked.is_set)
+    else:
+        pipeline.start()
+        time.sleep(0.5)
+        begun = time.monotonic()
+        pipeline.stop()
+    assert pipeline.wait(5)
+    assert time.monotonic() - begun < 1.5
+
+
 @pytest.mark.parametrize(
     ("when", "number"),
     [("opening", signal.SIGTERM), ("opening", signal.SIGHUP), ("reading", signal.SIGTERM), ("reading", signal.SIGINT)],
@@ -384,6 +405,7 @@ def test_the_password_does_not_follow_to_another_host(hostile):
     moved = f"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{listen()}/\r\nContent-Length: 0\r\n\r\n".encode()
     with pytest.raises(SourceLost):
         HttpSource(hostile(lambda: [moved]).replace("http://", "http://me:secret@")).open()
+    assert b"authorization: basic" in hostile.asked[0].lower(), "the camera itself is given it"
     assert asked[0].startswith(b"GET / HTTP/1.1\r\n")
     assert b"authorization" not in asked[0].lower()
 

@@ -1,6 +1,9 @@
 """The figures of each result: what they say of frames that are good, and of those that are not."""
 
 import json
+import resource
+import subprocess
+import sys
 import time
 
 import cv2
@@ -148,6 +151,26 @@ def test_a_log_on_a_full_disk_ends_the_run_with_one_sentence(pair):
     )
     with pytest.raises(OutputError, match="/dev/full cannot be written: No space left"):
         pipeline.run()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of a file's size stands for a disk that gets full")
+def test_where_a_log_ends_in_between_each_line_before_is_whole(tmp_path):
+    frames = "sim:?size=96x192"
+    command = [sys.executable, "-m", "ufafuse", "stream", "--near", frames, "--far", frames, "--model", "copy"]
+    done = subprocess.run(
+        [*command, "--seconds", "30", "--log", "frames.jsonl"],
+        cwd=tmp_path,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode in (1, 2)
+    assert done.stderr.strip().splitlines()[-1].endswith("error: frames.jsonl cannot be written: File too large.")
+    lines = (tmp_path / "frames.jsonl").read_text().splitlines()[:-1]
+    assert [json.loads(line)["number"] for line in lines] == list(range(len(lines)))
+    assert len(lines) > 3
 
 
 def test_judging_takes_its_share_and_no_more(pair):
