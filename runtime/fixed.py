@@ -45,6 +45,13 @@ def check_size(model: Path, manifest: Manifest, size: tuple[int, ...]) -> None:
         )
 
 
+def check_batch(model: Path, manifest: Manifest, batch: int) -> None:
+    """Refuse another number of pairs than a file takes at once. Raises: InputError."""
+    only = fixed_batch(manifest)
+    if only not in (None, batch):
+        raise InputError(f"{model.name} takes {only} pairs at once, not {batch}: give `batch={only}`.")
+
+
 def filled_up(inputs: dict[str, NDArray[Any]], batch: int | None) -> dict[str, NDArray[Any]]:
     """Inputs of one item each, as the last of a batch whose others are zero: what is not black shows where batches mix."""
     if batch in (None, 1):
