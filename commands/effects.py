@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ufafuse.runtime.errors import InputError
-
-if TYPE_CHECKING:
-    from ufafuse.commands.fuse import FuseRequest
 
 
 def refuse_idle(*rules: tuple[str, object, object, str]) -> None:
@@ -24,8 +21,8 @@ def refuse_idle(*rules: tuple[str, object, object, str]) -> None:
             raise InputError(f"{option} {needed}.")
 
 
-def check_effects(asked: FuseRequest) -> None:
-    """Of `ufa fuse`. Raises: InputError, naming the option and the one that it needs."""
+def check_effects(asked: Any) -> None:  # noqa: ANN401 - its class's module imports this one
+    """Of a `FuseRequest`. Raises: InputError, naming the option and the one that it needs."""
     heights = asked.depth or asked.depth_view or asked.mesh
     registered = asked.align != "off"
     refuse_idle(
