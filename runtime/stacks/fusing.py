@@ -124,7 +124,7 @@ def _prepared(fuser: Fuser, sources: list[FrameSource], options: StackOptions) -
         return frame
 
     wishes = Wishes(load, options.order, white, options.align, options.match_gain, options.reference, options.keep_unregistered)
-    wishes.threads = fuser.threads
+    wishes.threads, wishes.ahead = fuser.threads, fuser.memory_limit is None
     frame_bytes = size[0] * size[1] * max(1, channels) * first.dtype.itemsize
     kept = frame_bytes * len(sources)
     limit = fuser.memory_limit
