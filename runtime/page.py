@@ -93,7 +93,7 @@ def write_page(
         frames=_frames(names, details),
     )
     with atomic_write(path, force=force) as temporary:
-        temporary.write_text(page)
+        temporary.write_text(page, "utf-8", "replace")  # names of files need not be text
 
 
 def _eight(picture: Array, unit: float) -> NDArray[np.uint8]:
