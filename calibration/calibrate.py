@@ -195,7 +195,7 @@ def _source(onnx: Path, out: Path, *, force: bool) -> tuple[Manifest, Any]:
     if manifest.extra.get("role", "whole") != "whole":
         raise InputError(f"{onnx} is the companion of a model: calibrate that, its companions are quantised with it.")
     if fixed_size(manifest) is not None or fixed_batch(manifest) is not None:
-        raise InputError(f"{onnx} has fixed sizes: calibrate a file of free sizes (`ufa export` without --static and --batch).")
+        raise InputError(f"{onnx} has fixed sizes: calibrate a file of free sizes, exported without `static` and `batch`.")
     if out.suffix != ".onnx":
         raise InputError(f"{out} must end in .onnx.")
     check_new(out, force=force, beside=".json")

@@ -163,7 +163,9 @@ class BenchRequest:
     artefacts: Annotated[
         list[Path] | None, typer.Argument(help="Model files, or bundled names [default: all bundled ones].")
     ] = None
-    size: Annotated[list[str] | None, typer.Option(help=f"HxW, {_LISTED} [default: three common sizes].")] = None
+    size: Annotated[
+        list[str] | None, typer.Option(help=f"HxW, {_LISTED} [default: the files' own, or three common sizes].")
+    ] = None
     backend: Annotated[list[str] | None, typer.Option(help=f"Engines, {_LISTED} [default: every one installed].")] = None
     precision: Annotated[
         list[str] | None, typer.Option(help=f"Arithmetic, {_LISTED} [default: each file's own, and bf16 beside fp32].")
@@ -177,7 +179,9 @@ class BenchRequest:
             "CUDA graphs, bound [default: cuda where PyTorch sees a GPU, else nowhere]."
         ),
     ] = None
-    batch: Annotated[list[str] | None, typer.Option(metavar="N", help=f"Pairs in a run, {_LISTED} [default: 1].")] = None
+    batch: Annotated[
+        list[str] | None, typer.Option(metavar="N", help=f"Pairs in a run, {_LISTED} [default: the file's own number, or 1].")
+    ] = None
     profile: Annotated[
         bool, typer.Option("--profile", help="Also where the time goes: layer by layer, grouped by kind, beside the limit.")
     ] = False
@@ -239,16 +243,17 @@ def bench(asked: BenchRequest) -> None:
 def _bench_plan(asked: BenchRequest) -> "Plan":
     """What is timed, and how. Raises: InputError."""
     from ufafuse.benchmarks.methods import methods as known
-    from ufafuse.benchmarks.speed.plan import DEFAULT_SIZES, Plan
+    from ufafuse.benchmarks.speed.plan import Plan, sizes_for
     from ufafuse.commands.quantities import count_from
     from ufafuse.runtime.models import file_named
     from ufafuse.runtime.parameters import size_from
 
     methods = asked.methods or ("none" if asked.profile else _METHODS)
     named = [name for name in listed([methods]) if name != "none"]
+    artefacts = [file_named(path) for path in asked.artefacts or ()] or _bundled_files()
     return Plan(
-        artefacts=[file_named(path) for path in asked.artefacts or ()] or _bundled_files(),
-        sizes=[size_from(text) for text in listed(asked.size)] or list(DEFAULT_SIZES),
+        artefacts=artefacts,
+        sizes=[size_from(text) for text in listed(asked.size)] or sizes_for(artefacts),
         backends=listed(asked.backend) or ("auto",),
         precisions=listed(asked.precision),
         threads=asked.threads,
@@ -261,7 +266,7 @@ def _bench_plan(asked: BenchRequest) -> "Plan":
         provider=asked.provider,
         streams=tuple(count_from("--streams", text) for text in listed(asked.streams)),
         device=asked.device,
-        batches=tuple(count_from("--batch", text) for text in listed(asked.batch)) or (1,),
+        batches=tuple(count_from("--batch", text) for text in listed(asked.batch)),
     )
 
 

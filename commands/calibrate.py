@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ufafuse.commands.effects import refuse_idle
 from ufafuse.commands.limits import MOST_CROPS, MOST_SEED, MOST_SIDE, MOST_THREADS
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
@@ -32,7 +33,9 @@ class CalibrateRequest:
     images: Annotated[Path | None, typer.Option(help="Instead: photographs to draw pairs from.")] = None
     masks: Annotated[Path | None, typer.Option(help="Their labels.")] = None
     method: Annotated[Calibrator, typer.Option(help="How ranges are drawn.")] = "minmax"
-    percentile: Annotated[float, typer.Option(help="With --method percentile: the share that lies within.")] = 99.99
+    percentile: Annotated[
+        float | None, typer.Option(help="With --method percentile: the share that lies within. [default: 99.99]")
+    ] = None
     ranges: Annotated[Path | None, typer.Option(help="Ranges of an earlier run, X.ranges.json, instead of measuring.")] = None
     min_psnr: Annotated[float, typer.Option(help="Worst PSNR (dB) against the source, on pairs kept back.")] = 45.0
     keep: Annotated[list[str] | None, typer.Option(help="A layer to leave as it is; repeatable.")] = None
@@ -66,12 +69,15 @@ def calibrate(asked: CalibrateRequest) -> None:
         from ufafuse.calibration.ranges import RangeMethod
         from ufafuse.runtime.models import file_named
 
+        refuse_idle(
+            ("--percentile", asked.percentile is not None, asked.method == "percentile", "is for --method percentile: add that")
+        )
         options = CalibrationOptions(
             pairs=asked.pairs,
             images=asked.images,
             masks=asked.masks,
             crops=CropOptions(asked.crops, asked.judge, asked.hard, asked.crop, asked.seed),
-            method=RangeMethod(asked.method, asked.percentile),
+            method=RangeMethod(asked.method, 99.99 if asked.percentile is None else asked.percentile),
             ranges=asked.ranges,
             quantizers=QuantizerOptions(asked.weight_bits, asked.outputs),
             equalise=asked.equalise,

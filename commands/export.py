@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ufafuse.commands.effects import refuse_idle
 from ufafuse.commands.fitting import print_table
 from ufafuse.commands.limits import MOST
 from ufafuse.commands.options import Json
@@ -64,7 +65,9 @@ class ExportRequest:
     everything: Annotated[
         bool, typer.Option("--all", help="All that this machine can make, and a report; goes on after a cut.")
     ] = False
-    size: Annotated[str, typer.Option(help="With --all: HxW to check and time at, and the engines' size.")] = "256x256"
+    size: Annotated[
+        str | None, typer.Option(help="With --all: HxW to check and time at, and the engines' size. [default: 256x256]")
+    ] = None
     force: Force = False
     as_json: Json = False
 
@@ -78,6 +81,11 @@ def export(asked: ExportRequest) -> None:
         from ufafuse.export.verify import REFERENCE_SIZES, pack_reference
         from ufafuse.runtime.parameters import size_from
 
+        refuse_idle(
+            ("--reference-size", asked.reference_size, asked.reference, "is of packed pairs: add --reference X.npz"),
+            ("--pairs", asked.pairs, asked.reference or asked.everything, "are for --reference and --all: add one of them"),
+            ("--size", asked.size is not None, asked.everything, "is for --all; one size only: --static HxW"),
+        )
         source = _weights_file(asked.weights)
         sizes = [size_from(text, "reference_size") for text in asked.reference_size or []] or REFERENCE_SIZES
         form = Form(
@@ -89,7 +97,7 @@ def export(asked: ExportRequest) -> None:
         names = listed(asked.formats)
         if asked.everything:
             _only_alone(form, asked.triton)
-            report = _export_all(source, asked.out, asked.pairs, size_from(asked.size), names, force=asked.force)
+            report = _export_all(source, asked.out, asked.pairs, size_from(asked.size or "256x256"), names, force=asked.force)
         else:
             chosen = _format_of(asked.out, names, tiles=asked.tiles, triton=asked.triton, opset=asked.opset)
             with console.progress() as bar:

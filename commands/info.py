@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ufafuse.commands.effects import refuse_idle
 from ufafuse.commands.options import BackendOption, Json
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
@@ -45,6 +46,7 @@ def info(asked: InfoRequest) -> None:
         from ufafuse.runtime.models import file_named
 
         artefact = None if asked.artefact is None else file_named(asked.artefact)
+        refuse_idle(("--backend", asked.backend != "auto", asked.self_test, "is what --self-test runs on: add that"))
         result: dict[str, Any] = {
             "ok": True,
             "version": tool_versions()["ufafuse"],

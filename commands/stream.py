@@ -130,9 +130,15 @@ Bayer = Annotated[
 MatchGain = Annotated[
     bool, typer.Option("--match-gain", help="Make the frames equally bright, by factors that are held steady.")
 ]
-Quality = Annotated[int, typer.Option(min=1, max=100, help="JPEG quality of video and HTTP.", rich_help_panel=_OUTPUT)]
+Quality = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=100, help="JPEG quality of video, HTTP and images [default: 95; of images 97].", rich_help_panel=_OUTPUT
+    ),
+]
 Fps = Annotated[
-    float, typer.Option(min=0.1, help="Rate that .avi and .mp4 claim; .mkv has true times.", rich_help_panel=_OUTPUT)
+    float | None,
+    typer.Option(min=0.1, help="Rate that .avi and .mp4 claim; .mkv has true times. [default: 25]", rich_help_panel=_OUTPUT),
 ]
 Segment = Annotated[
     float | None, typer.Option(metavar="S", min=1, help="Begin a new video file every S seconds.", rich_help_panel=_OUTPUT)
@@ -219,8 +225,8 @@ class LiveRequest:
     out: Out = "none"
     map: MapSink = ""
     depth: DepthSink = ""
-    quality: Quality = 95
-    fps: Fps = 25.0
+    quality: Quality = None
+    fps: Fps = None
     segment: Segment = None
     force: Force = False
     view: ViewOption = None

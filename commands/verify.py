@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ufafuse.commands.effects import refuse_idle
 from ufafuse.commands.export import PairsDir
 from ufafuse.commands.fitting import print_table
 from ufafuse.commands.limits import MOST, MOST_THREADS
@@ -71,6 +72,12 @@ def verify(asked: VerifyRequest) -> None:
             raise InputError("give either `against` WEIGHTS, or `reference` X.npz where PyTorch is not installed.")
         if (asked.layers or asked.bisect) and asked.against is None:
             raise InputError("`layers` and `bisect` look into the network: give its weights as `against`.")
+        packed = "is about pairs that are fused here, and --reference has its own: omit it"
+        refuse_idle(
+            ("--pairs", asked.pairs, asked.against, packed),
+            ("--size", asked.size, asked.against, packed),
+            ("--max-pairs", asked.max_pairs, asked.against, packed),
+        )
         options = SessionOptions(precision=asked.precision, threads=asked.threads, provider=asked.provider)
         sizes = [size_from(text) for text in asked.size or []]
         if asked.against is not None and asked.against.endswith(".onnx"):

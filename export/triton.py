@@ -66,8 +66,13 @@ def repository_from(onnx: Path, folder: Path, *, engine: Path | None = None) -> 
 
 def _check(folder: Path, config: str) -> None:
     known = folder / "config.pbtxt"
-    if folder.exists() and (not known.is_file() or known.read_text(encoding="utf-8", errors="replace") != config):
+    if folder.exists() and (not known.is_file() or _said(known.read_text(encoding="utf-8", errors="replace")) != _said(config)):
         raise InputError(f"{folder} holds a model of another configuration: give another folder as `triton`, or remove it.")
+
+
+def _said(config: str) -> list[str]:
+    """What a configuration says, without its comments."""
+    return [line for line in config.splitlines() if not line.startswith("#")]
 
 
 def _written(folder: Path, model: _Model) -> Iterator[Path]:
@@ -90,9 +95,9 @@ def _config(name: str, backend: str, onnx: Path, manifest: Manifest, engine: Pat
     most = 0 if backend == "openvino" else _most_pairs(summary.inputs, profile)
     fixed = None if profile is None or profile["min"] != profile["max"] else (profile["opt"][0], profile["opt"][1])
     warm = fixed_size(manifest) or (_WARM_SIZE if profile is None else (profile["opt"][0], profile["opt"][1]))
-    about = manifest.variant, manifest.precision, manifest.io, manifest.weights_sha256[:12]
     lines = [
-        "# {}, {}, {} io, of the weights {}: made by ufafuse.".format(*about),
+        f"# {manifest.variant}, {manifest.precision}, {manifest.io} io; the newest version of the weights "
+        f"{manifest.weights_sha256[:12]}. Made by ufafuse.",
         f'name: "{name}"',
         f'backend: "{backend}"',
         f'default_model_filename: "{"model.plan" if engine else "model.onnx"}"',

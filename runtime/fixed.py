@@ -41,8 +41,15 @@ def check_size(model: Path, manifest: Manifest, size: tuple[int, ...]) -> None:
     if only not in (None, tuple(size)):
         raise InputError(
             f"{model.name} takes frames of {only[0]}x{only[1]} only, these are {size[0]}x{size[1]}: bring them to that size, "
-            "or take a model file of free sizes (`ufa export` without --static)."
+            "or take a model file of free sizes, exported without `static`."
         )
+
+
+def check_batch(model: Path, manifest: Manifest, batch: int) -> None:
+    """Refuse another number of pairs than a file takes at once. Raises: InputError."""
+    only = fixed_batch(manifest)
+    if only not in (None, batch):
+        raise InputError(f"{model.name} takes {only} pairs at once, not {batch}: give `batch={only}`.")
 
 
 def filled_up(inputs: dict[str, NDArray[Any]], batch: int | None) -> dict[str, NDArray[Any]]:

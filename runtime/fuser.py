@@ -241,7 +241,8 @@ class Fuser:
         check_out(out, kind, near.shape)
         check_size(self.model, self.session.manifest, near.shape[:2])
         if self.session.manifest.io == "uint8" and kind.dtype != np.uint8:
-            raise InputError(f"{self.model.name} takes 8-bit frames, these are {kind.dtype}: use a float-io model.")
+            name = self.model.name
+            raise InputError(f"{name} takes 8-bit frames, these are {kind.dtype}: take a file of `ufa export --io float`.")
         height, width = near.shape[:2]
         result_bytes = near.nbytes + (4 * height * width if want_map else 0)
         with self._budget.planned((height, width), result_bytes, _Trials(self, kind)) as grid:
@@ -320,7 +321,7 @@ class Fuser:
             option = "tile" if isinstance(tile, int) else "max_memory"
             problem = (
                 f"`{option}` cuts frames into tiles, and {self.model.name} takes frames of one size only: omit it, or take a "
-                "model file of free sizes (`ufa export` without --static)."
+                "model file of free sizes, exported without `static`."
             )
         if problem:
             self.session.close()

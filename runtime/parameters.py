@@ -15,7 +15,7 @@ Size = tuple[int, int]
 """(height, width), in pixels."""
 
 # What a text says of another command's option, as the command line has it.
-_ELSEWHERE = {"static": "`ufa export --static`", "batch": "`ufa export --batch`", "conflicts": "`ufa fuse --conflicts`"}
+_ELSEWHERE = {"static": "--static", "batch": "--batch", "conflicts": "`ufa fuse --conflicts`"}
 _LARGEST_SIDE = 1 << 20  # pixels; what no frame has, a slip of the keyboard may
 _SIZE = re.compile(r"\s*(\d{1,7})\s*[xX]\s*(\d{1,7})\s*", re.ASCII)
 _NAMED = re.compile(r"`([a-z]\w*)(?:=([^`]*))?`")

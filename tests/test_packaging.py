@@ -1,6 +1,7 @@
 """What pyproject says about the package is what lies in the folders."""
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,3 +70,18 @@ def test_the_top_imports_nothing_by_itself() -> None:
     code = "import sys, ufafuse; print([name for name in ('numpy', 'cv2', 'torch', 'typer') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_one_version_everywhere() -> None:
+    version = PYPROJECT["project"]["version"]
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## (\S+)(?: - (\S+))?$", changes, re.MULTILINE)
+    assert sections[0] == ("Unreleased", "")
+    assert sections[1][0] == version
+    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"version: {version}\n" in cited
+    assert f'date-released: "{sections[1][1]}"' in cited
+    images = re.findall(
+        r"ufafuse-serve\S*:(\S+)", "".join(path.read_text() for path in sorted((ROOT / "deploy").glob("*.yaml")))
+    )
+    assert images and set(images) == {version}

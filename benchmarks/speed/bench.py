@@ -22,6 +22,7 @@ from ufafuse.runtime.artefact import read_manifest, tool_versions
 from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
+from ufafuse.runtime.fixed import check_batch, check_size
 from ufafuse.runtime.kinds import stem_of
 from ufafuse.runtime.layers import Layer
 from ufafuse.runtime.machine import machine
@@ -163,6 +164,11 @@ def _ready(run: _Run, spec: RunnerSpec, size: tuple[int, int]) -> Runner | None:
     """A runner that has fused one pair; None, with the reason noted, where it cannot be loaded or fails on this size."""
     name = spec.backend if spec.group == OURS else spec.kind
     try:
+        _check_fixed(spec, size)
+    except InputError as error:
+        run.skip(spec, size, str(error))
+        return None
+    try:
         with _as_ours(name):
             runner = open_runner(spec)
     except UfaError as error:
@@ -177,6 +183,17 @@ def _ready(run: _Run, spec: RunnerSpec, size: tuple[int, int]) -> Runner | None:
         runner.close()
         return None
     return runner
+
+
+def _check_fixed(spec: RunnerSpec, size: tuple[int, int]) -> None:
+    """Refuse a size or a batch that the file does not take. Raises: InputError."""
+    if spec.group == CLASSICAL:
+        return
+    path = Path(spec.artefact)
+    manifest = read_manifest(path)
+    check_size(path, manifest, size)
+    if manifest.role == "whole":
+        check_batch(path, manifest, spec.batch)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What is to be measured: a plan, and the runners that come of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,11 +10,19 @@ from ufafuse.benchmarks.speed.on_device import DEVICES, found_device, peers_on
 from ufafuse.benchmarks.speed.runners import RunnerSpec
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.fixed import fixed_batch, fixed_size
 from ufafuse.runtime.kinds import engines_of
 from ufafuse.runtime.session import BACKENDS, PRECISIONS
 
 DEFAULT_SIZES = (PAPER_SIZE, (720, 1280), (1080, 1920))
 _PEERS = ("torch", "torch.compile", "onnxruntime default", "openvino default")
+
+
+def sizes_for(artefacts: Sequence[Path]) -> list[tuple[int, int]]:
+    """What is measured where no size is asked for: the files' own where they are fixed in all of them, else `DEFAULT_SIZES`."""
+    own = [fixed_size(read_manifest(path)) for path in artefacts]
+    sizes = list(dict.fromkeys(size for size in own if size is not None))
+    return sizes if sizes and None not in own else list(DEFAULT_SIZES)
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,7 @@ class Plan:
         provider: ``"cuda"`` or ``"tensorrt"``: ONNX Runtime's sessions run on a GPU, beside OpenVINO's on the CPU.
         streams: Also measure the pairs a second with so many in flight.
         device: Where the peers of `on_device` run; None: on a GPU where PyTorch sees one, else nowhere.
-        batches: Pairs in a run, of the sessions on whole networks and of those peers.
+        batches: Pairs in a run, of the sessions on whole networks and of those peers; none: as many as the file takes, or 1.
     """
 
     artefacts: list[Path]
@@ -52,7 +61,7 @@ class Plan:
     streams: tuple[int, ...] = ()
     provider: str = "cpu"
     device: str | None = None
-    batches: tuple[int, ...] = (1,)
+    batches: tuple[int, ...] = ()
 
     def check(self) -> None:
         """Before minutes of measuring. Raises: InputError, ModelError."""
@@ -80,7 +89,7 @@ class Plan:
             replace(spec, batch=count)
             for path in self.artefacts
             for spec in self.session_specs(path)
-            for count in (self.batches if read_manifest(path).role == "whole" else self.batches[:1])
+            for count in (self._batches(path) if read_manifest(path).role == "whole" else self._batches(path)[:1])
         ]
         if self.peers:
             specs += [RunnerSpec(kind, str(path), threads=self.threads) for path in self._plain() for kind in _PEERS]
@@ -93,8 +102,11 @@ class Plan:
             RunnerSpec(kind, str(path), precision=precision, threads=self.threads, device=device, batch=count)
             for path in self._plain()
             for kind, precision in (peers_on(device) if device else ())
-            for count in self.batches
+            for count in self._batches(path)
         ]
+
+    def _batches(self, path: Path) -> tuple[int, ...]:
+        return self.batches or (fixed_batch(read_manifest(path)) or 1,)
 
     def session_specs(self, path: Path) -> list[RunnerSpec]:
         """The runtime's own sessions that can run a file."""

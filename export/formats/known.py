@@ -103,7 +103,7 @@ FORMATS = (
 # What could not be had, and why: stands in the report of `ufa export --all`.
 NOT_HAD = (
     "Hailo (.hef): its Dataflow Compiler is behind an account, and so is its list of operators. It wants what "
-    "`--format rknn` writes, fixed sizes and no batch; nothing of it was tried",
+    "`ufa export --format rknn` writes, fixed sizes and no batch; nothing of it was tried",
     "TensorFlow SavedModel, TensorFlow.js, Edge TPU: the converter (onnx2tf) pins releases of NumPy, ONNX and TensorFlow that "
     "cannot be installed beside the others",
 )

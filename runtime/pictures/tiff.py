@@ -358,7 +358,7 @@ def tiff_bytes(image: Array, metadata: Metadata | None, *, compression: str, lev
         )  # fmt: skip
     except (ValueError, ImportError, KeyError) as error:
         raise InputError(f"TIFF with {compression} compression cannot be written ({_short(error)}): pip install "
-                         "'ufafuse[tiff]', or use `compression=deflate`.") from error  # fmt: skip
+                         "'ufafuse[tiff]', or omit the compression.") from error  # fmt: skip
     data = stream.getvalue()
     return data if metadata is None or data[2:3] != b"*" else _with_tags(data, metadata)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -60,6 +61,17 @@ class WriteOptions:
             raise OutputError(f"{path} has no compression to choose: end it in .png or .tif, or omit the compression.")
         if self.compression in ("lzw", "zstd") and suffix not in _TIFF:
             raise OutputError(f"{path} cannot be compressed with {self.compression}: that is for .tif.")
+        if self.compression in ("lzw", "zstd") and not _has_imagecodecs():
+            raise OutputError(
+                f"{path} cannot be compressed with {self.compression}: pip install 'ufafuse[tiff]', or omit the compression."
+            )
+
+
+def _has_imagecodecs() -> bool:
+    try:
+        return importlib.util.find_spec("imagecodecs") is not None
+    except ValueError:  # it was made unimportable
+        return False
 
 
 def check_output(

@@ -19,6 +19,7 @@ _LOW, _HIGH = 0.04, 0.94  # of white: darker levels are noise, lighter ones may 
 _LEAST_SHARE = 0.01  # of the small picture, that must be usable in both frames
 MOST_GAIN = 4.0
 _LIMITS = (1 / MOST_GAIN, MOST_GAIN)
+_ALIKE = 1.15  # of the channels, under a steady light (real pairs: 1.03, stacks: 1.09)
 _STEADY = 1.06  # from one frame to the next: another focus under a steady light (real pairs: 1.013, stacks: 1.05)
 
 
@@ -56,11 +57,23 @@ def _median(values: NDArray[Any]) -> float:
 def exposure_warning(frames: Sequence[Array], kind: FrameKind) -> str:
     """What to tell the user where the exposure jumps from one frame to the next; empty where it is steady."""
     small = [halved(np.ascontiguousarray(frame), _GLANCED) for frame in frames]
-    gains = [_median(np.array(gains_to(before, frame, kind, pixels=_GLANCED))) for before, frame in pairwise(small)]
+    gains = [step_between(before, frame, kind) for before, frame in pairwise(small)]
     step = max(max(gain, 1 / gain) for gain in gains)
     if step < _STEADY:
         return ""
     return exposure_words(step)
+
+
+def step_between(before: Array, frame: Array, kind: FrameKind) -> float:
+    """By what factor the light changes between two small frames: of all channels, or of the one that leaves the others most."""
+    found = gains_to(before, frame, kind, pixels=_GLANCED)
+    if set(found) == {1.0}:  # too light or too dark almost everywhere in one of them: its mean still tells
+        colours = (each if kind.grey else each[..., :3] for each in (before, frame))
+        means = [max(float(np.mean(each, dtype=np.float64)), _LOW * kind.unit) for each in colours]
+        return means[0] / means[1]
+    middle = _median(np.array(found))
+    apart = max(max(gain / middle, middle / gain) for gain in found)
+    return apart if apart > _ALIKE and apart > max(middle, 1 / middle) else middle
 
 
 def exposure_words(step: float) -> str:

@@ -124,7 +124,7 @@ def _prepared(fuser: Fuser, sources: list[FrameSource], options: StackOptions) -
         return frame
 
     wishes = Wishes(load, options.order, white, options.align, options.match_gain, options.reference, options.keep_unregistered)
-    wishes.threads = fuser.threads
+    wishes.threads, wishes.ahead = fuser.threads, fuser.memory_limit is None
     frame_bytes = size[0] * size[1] * max(1, channels) * first.dtype.itemsize
     kept = frame_bytes * len(sources)
     limit = fuser.memory_limit
@@ -203,11 +203,7 @@ class _Fusion:
     def _with_network(self, model: StackModel, grid: Grid, room: float) -> Stacked:
         stack, size, options = self._stack, self._stack.size, self._options
         gathering = self._gathered(model, grid, room)
-        with ThreadPoolExecutor(1) as pool:
-            # Setting up 54 bytes for each pixel takes a core about as long as the graph between the passes leaves one idle.
-            made = pool.submit(OctaveSums, size, stack.kind, model.octaves, stride=model.stride, threads=self._fuser.threads)
-            self._timed(gathering.finish)
-            sums = made.result()
+        sums = self._between(model, gathering)
         peaks = ScorePeaks(size) if options.want_height or options.want_map else None
         scores = np.empty(size, np.float32) if peaks is not None else None
         sharp = np.zeros(size, np.float32) if options.want_confidence else None
@@ -229,6 +225,24 @@ class _Fusion:
             result.map = (1 - peaks.winner().astype(np.float32) / np.float32(last)) if options.want_map else None
             result.height = peaks.height() if options.want_height else None
         return result
+
+    def _between(self, model: StackModel, gathering: Gathering) -> OctaveSums:
+        """End the first pass, and set up the sums of the second."""
+        stack = self._stack
+
+        def empty() -> OctaveSums:
+            return OctaveSums(stack.size, stack.kind, model.octaves, stride=model.stride, threads=self._fuser.threads)
+
+        taken = OctaveSums.bytes_per_pixel(stack.kind, model.octaves) * stack.size[0] * stack.size[1]
+        if self._fuser.memory_limit is not None or taken > _SHARE_ASIDE * available_bytes():
+            # What was gathered is to go before the sums come.
+            self._timed(gathering.finish)
+            return empty()
+        with ThreadPoolExecutor(1) as pool:
+            # Setting up 54 bytes for each pixel takes a core about as long as the graph between the passes leaves one idle.
+            sums = pool.submit(empty)
+            self._timed(gathering.finish)
+            return sums.result()
 
     def _gathered(self, model: StackModel, grid: Grid, room: float) -> Gathering:
         """The first pass."""

@@ -71,6 +71,7 @@ class Wishes:
         reference: The number of the reference; None: it is chosen.
         keep_unregistered: Frames that cannot be registered take part all the same.
         threads: How many frames are worked on side by side.
+        ahead: Frames that are held are moved one ahead, beside the network's work: where the memory has no bound.
     """
 
     load: Callable[[FrameSource], Array]
@@ -81,6 +82,7 @@ class Wishes:
     reference: int | None = None
     keep_unregistered: bool = False
     threads: int = 1
+    ahead: bool = True
 
 
 @dataclass
@@ -163,7 +165,7 @@ class Held(Prepared):
             frame, covered = moved(frame, self.moves[index].alignment, self.kind)
             return Seen(index, _matched(self, index, frame, reference), covered)
 
-        for seen in _ahead(placed, self.numbers):  # moved beside the network's work on the one before
+        for seen in (_ahead if self.wishes.ahead else map)(placed, self.numbers):
             self._seen[seen.index] = seen
             yield seen
 

@@ -22,7 +22,7 @@ from ufafuse.runtime.stream.notify import CommandNotifier, MqttNotifier
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.reader import Event
-from ufafuse.runtime.stream.sinks import Sink, SinkOptions, sink_from_text
+from ufafuse.runtime.stream.sinks import Sink, SinkOptions, check_used, sink_from_text
 from ufafuse.runtime.stream.sinks.beside import BesideSink
 from ufafuse.runtime.stream.sources import FolderSource, PacedSource, Source, source_from_text
 from ufafuse.runtime.stream.status import StatusLine, line_of
@@ -88,7 +88,7 @@ def stream(request: StreamRequest) -> dict[str, Any]:
     near, far = _sources(request)
     alarms = alarms_from(request.alarms)
     if (request.on_alarm or request.mqtt) and not alarms:
-        raise InputError("`on_alarm` and `mqtt` tell of alarms: say with `alarm` which, such as alarm=usual.")
+        raise InputError("`on_alarm` and `mqtt` tell of alarms: say with `alarm` which, such as `alarm=usual`.")
     sink = _sink(request)
     status = StatusLine(console.err, quiet=request.quiet)
     with contextlib.ExitStack() as stack:
@@ -191,6 +191,7 @@ def _sources(request: StreamRequest) -> tuple[Source, Source | None]:
 
 
 def _sink(request: StreamRequest) -> Sink | None:
+    check_used([request.out, request.map, request.depth], request.sink)
     main = sink_from_text(request.out, request.sink)
     beside = {}
     for name, text in (("map", request.map), ("depth", request.depth)):

@@ -67,6 +67,8 @@ class LiveFuser:
     """
 
     def __init__(self, options: LiveFuserOptions, *, wants_map: Callable[[], bool], report: Callable[[str], None]) -> None:
+        if options.align_every is not None and options.align == OFF:
+            raise InputError("`align_every` is about registered frames: add `align`.")
         self._wants_map = wants_map
         self._report = report
         others = options.planes - 1 if options.align != OFF else 0

@@ -109,9 +109,11 @@ class PipelineOptions:
             tell: Takes a sentence for people, from the thread that reads.
 
         Raises:
-            InputError: Pairs by number were asked of sources that have none.
+            InputError: Pairs by number were asked of sources that have none, or what only the other kind of source has.
         """
         if len(sources) == 1:
+            if self.pair_by != AUTO or self.far_offset:
+                raise InputError("`pair_by` and `far_offset` are for two sources, and `alternating` is one: omit them.")
             skew = math.inf if self.max_skew is None else self.max_skew
             source = sources[0]
             sorter = sorter_for(
@@ -123,8 +125,9 @@ class PipelineOptions:
                 tell=tell,
             )
             return PlanePairing(self.planes, sorter, swap=self.swap, max_skew=skew)
-        if self.planes != 2 or self.settle is not None:
-            raise InputError("`planes` and `settle` are for one camera that moves its focus: give it as `alternating`.")
+        for name, default in (("planes", 2), ("settle", None), ("alternate_by", ALTERNATE_BY[0]), ("swap", False)):
+            if getattr(self, name) != default:
+                raise InputError(f"`{name}` is for one camera that moves its focus: give it as `alternating`.")
         numbered = all(source.numbered for source in sources)
         if self.pair_by == "number" and not numbered:
             raise InputError("`pair_by=number` needs two folders of numbered files: omit it for other sources.")

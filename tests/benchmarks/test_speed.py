@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -16,11 +17,12 @@ from ufafuse.benchmarks.speed.bench import bench
 from ufafuse.benchmarks.speed.floor import floor_entry
 from ufafuse.benchmarks.speed.inputs import batch
 from ufafuse.benchmarks.speed.opening import open_runner
-from ufafuse.benchmarks.speed.plan import Plan
+from ufafuse.benchmarks.speed.plan import DEFAULT_SIZES, Plan, sizes_for
 from ufafuse.benchmarks.speed.runners import RunnerSpec
 from ufafuse.benchmarks.speed.work import Work, count_work
 from ufafuse.commands import bench as commands
 from ufafuse.export import timing
+from ufafuse.runtime.artefact import METADATA_KEY
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.models import model_path
@@ -314,6 +316,30 @@ def test_what_cannot_run_is_named_with_its_reason(tiny_onnx, quick_peaks):
     assert [row["precision"] for row in found["rows"]] == ["fp32"]
     assert [(entry["precision"], entry["backend"]) for entry in found["skipped"]] == [("bf16", "onnxruntime")]
     assert "bf16" in found["skipped"][0]["reason"]
+
+
+@pytest.fixture
+def fixed_onnx(tiny_onnx, tmp_path):
+    """The small network, whose manifest says that it takes two pairs of one size."""
+    model = onnx.load(tiny_onnx)
+    (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA_KEY)
+    told = json.loads(entry.value)
+    entry.value = json.dumps(told | {"extra": told["extra"] | {"static": list(SIZE), "batch": 2}})
+    onnx.save(model, tmp_path / "fixed.onnx")
+    return tmp_path / "fixed.onnx"
+
+
+def test_a_file_of_one_size_and_batch_is_measured_at_its_own(fixed_onnx, tiny_onnx, run):
+    assert sizes_for([fixed_onnx]) == [SIZE]
+    assert sizes_for([fixed_onnx, tiny_onnx]) == list(DEFAULT_SIZES)
+    words = ["--backend", "onnxruntime", "--no-peers", "--methods", "none", "--no-cold", "--seconds", "0.1", "--runs", "3"]
+    done = run("bench", fixed_onnx, *words, "--json")
+    assert done.exit_code == 0, done.output
+    assert [(row["size"], row["batch"]) for row in json.loads(done.stdout)["rows"]] == [(list(SIZE), 2)]
+    other = run("bench", fixed_onnx, *words, "--size", "24x24")
+    assert (other.exit_code, "takes frames of 32x48 only, these are 24x24" in " ".join(other.output.split())) == (2, True)
+    alone = run("bench", fixed_onnx, *words, "--batch", "1")
+    assert (alone.exit_code, "takes 2 pairs at once, not 1: give --batch 2" in " ".join(alone.output.split())) == (2, True)
 
 
 def test_nothing_at_all_to_measure_is_an_error(tiny_onnx, quick_peaks):

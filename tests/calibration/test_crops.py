@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from ufafuse.calibration import crops
 from ufafuse.calibration.crops import CropOptions, crops_from_images, crops_from_pairs, hard_crops
 from ufafuse.export.synthetic import synthetic_scene
 from ufafuse.runtime.errors import InputError
@@ -62,4 +63,13 @@ def test_hard_windows_are_drawn_and_none_is_in_both():
     assert not any(np.array_equal(a.near, b.near) for a in calibrate for b in judge)
     again, _ = hard_crops(options)
     np.testing.assert_array_equal(again[2].far, calibrate[2].far)
+    assert [crop.name.split()[1] for crop in calibrate + judge] == ["deep"] * 4 + ["lights", "inked"]
     assert hard_crops(CropOptions(hard=0)) == ([], [])
+
+
+def test_inked_pictures_have_channels_that_are_empty_or_full():
+    rng = np.random.default_rng(3)
+    for _ in range(4):
+        picture = crops._inked(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8), rng)
+        assert picture.dtype == np.uint8
+        assert set(np.unique(picture)) == {0, 255}

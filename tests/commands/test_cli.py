@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from ufafuse.commands.cli import MODULES, build_app, main
 
@@ -124,3 +125,25 @@ def test_a_full_disk_below_standard_output_is_told(tmp_path):
         told = subprocess.run(program, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert told.returncode != 0
     assert "No space left" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["export", "--weights", "ufa-nano", "-o", "x.onnx", "--reference-size", "64x64"],
+            "--reference-size is of packed pairs",
+        ),
+        (["export", "--weights", "ufa-nano", "-o", "x.onnx", "--pairs", "."], "--pairs are for --reference and --all"),
+        (["export", "--weights", "ufa-nano", "-o", "x.onnx", "--size", "64x64"], "--size is for --all"),
+        (["verify", "ufa-nano", "--reference", "x.npz", "--size", "64x64"], "--size is about pairs that are fused here"),
+        (["calibrate", "x.onnx", "-o", "y.onnx", "--percentile", "99"], "--percentile is for --method percentile"),
+        (["info", "--backend", "openvino"], "--backend is what --self-test runs on"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(build_app(), arguments)
+    assert done.exit_code == 2
+    assert said in " ".join(done.output.split())
+    assert not list(tmp_path.iterdir())

@@ -7,7 +7,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from ufafuse.commands import calibrate, export, fuse, stream, train
+from ufafuse.commands import calibrate, export, stream, train
+from ufafuse.commands import options as shared
 from ufafuse.commands.request import as_command, given
 
 
@@ -50,10 +51,10 @@ def choices() -> list[tuple[Any, tuple[str, ...]]]:
     from ufafuse.train.recipe import RECIPES
 
     return [
-        (fuse.Backend, BACKENDS),
-        (fuse.Precision, PRECISIONS),
-        (fuse.Provider, tuple(PROVIDERS)),
-        (fuse.Align, ("off", *MOTIONS)),
+        (shared.Backend, BACKENDS),
+        (shared.Precision, PRECISIONS),
+        (shared.Provider, tuple(PROVIDERS)),
+        (shared.Align, ("off", *MOTIONS)),
         (export.ExportPrecision, onnx_export.PRECISIONS),
         (export.Io, onnx_export.IOS),
         (export.Flavor, FLAVORS),

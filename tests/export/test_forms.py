@@ -184,7 +184,7 @@ def test_a_fixed_file_is_verified_and_fused_at_its_own_size(made, exports):
     with Fuser(path, backend="onnxruntime") as fuser:
         near, far = synthetic_pair(*SIZE)
         assert fuser.fuse(near, far).shape == near.shape
-        with pytest.raises(InputError, match=r"20x28 only, these are 21x28.*of free sizes \(`ufa export` without --static\)"):
+        with pytest.raises(InputError, match=r"20x28 only, these are 21x28.*of free sizes, exported without `static`"):
             fuser.fuse(*synthetic_pair(21, 28))
     with pytest.raises(InputError, match="20x28"):
         verify_against_weights(path, exports / "small.safetensors", sizes=[(8, 8)])
@@ -199,7 +199,7 @@ def test_a_file_for_several_pairs_is_verified_and_not_fused_with(made, exports):
 
 @pytest.mark.parametrize("option", [{"tile": 16}, {"max_memory": 4000.0}])
 def test_a_fixed_file_is_not_cut_into_tiles(option, made):
-    with pytest.raises(InputError, match=r"frames of one size only.*of free sizes .`ufa export` without --static."):
+    with pytest.raises(InputError, match=r"frames of one size only.*of free sizes, exported without `static`"):
         Fuser(made(Form(13, SIZE)), backend="onnxruntime", **option)
 
 

@@ -1,12 +1,15 @@
 """Triton's model repository: read with Triton's own messages, and true of the files in it."""
 
+import json
 import shutil
 
+import onnx
 import pytest
 from typer.testing import CliRunner
 
 from ufafuse.commands.cli import build_app
 from ufafuse.export.triton import repository_from
+from ufafuse.runtime.artefact import METADATA_KEY
 from ufafuse.runtime.errors import InputError
 
 KIND_CPU = 2  # of Triton's ModelInstanceGroup
@@ -47,10 +50,23 @@ def test_a_model_that_is_there_gets_another_version(exports, tmp_path):
     repository_from(exports / "small.onnx", tmp_path)
     folder = tmp_path / "small-openvino"
     assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "config.pbtxt"]
+    retrained = tmp_path / "small.onnx"
+    with_other_weights(exports / "small.onnx", retrained)
+    repository_from(retrained, tmp_path)
+    assert (folder / "3" / "model.onnx").read_bytes() == retrained.read_bytes()
+    assert "weights 0123456789ab" in (folder / "config.pbtxt").read_text()
     shutil.copy(exports / "half.onnx", tmp_path / "small.onnx")
     with pytest.raises(InputError, match="another configuration"):
         repository_from(tmp_path / "small.onnx", tmp_path)
-    assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "config.pbtxt"]
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "3", "config.pbtxt"]
+
+
+def with_other_weights(source, target):
+    """A copy whose manifest says that it came from other weights."""
+    model = onnx.load(source)
+    (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA_KEY)
+    entry.value = json.dumps({**json.loads(entry.value), "weights_sha256": "0123456789abcdef" * 4})
+    onnx.save(model, target)
 
 
 def test_the_graphs_for_stacks_are_served_each(gathering, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,22 +17,25 @@ from ufafuse.runtime.stream.web.address import parse_address
 
 __all__ = ["FolderSink", "HttpSink", "MatroskaSink", "OpenCvSink", "Sink", "SinkOptions", "sink_from_text"]
 
+_QUALITY, _RATE = 95, 25.0  # of video and HTTP
+_WITH_QUALITY = frozenset((".jpg", ".jpeg", ".webp"))  # images that have one
+
 
 @dataclass(frozen=True)
 class SinkOptions:
     """What the kinds of sinks need to know.
 
     Args:
-        quality: JPEG quality of video and HTTP, 1 to 100.
-        rate: Frames a second that AVI and MP4 files claim.
+        quality: JPEG quality of video, HTTP and images, 1 to 100; None: 95, of images 97.
+        rate: Frames a second that AVI and MP4 files claim; None: 25.
         segment: Seconds after which a new video file is begun; None writes one.
         token: For HTTP on any address but loopback.
         force: Replace files that exist.
         white: The level of 16-bit pictures that becomes 255 in video and HTTP; None: it is found.
     """
 
-    quality: int = 95
-    rate: float = 25.0
+    quality: int | None = None
+    rate: float | None = None
     segment: float | None = None
     token: str = ""
     force: bool = False
@@ -39,10 +43,30 @@ class SinkOptions:
 
     def __post_init__(self) -> None:
         """Raises: InputError for a rate or a time that is none."""
-        if not 0 < self.rate < math.inf:
+        if self.rate is not None and not 0 < self.rate < math.inf:
             raise InputError(f"`fps` {self.rate} is no rate: give frames a second, above 0.")
         if self.segment is not None and not 0 < self.segment < math.inf:
             raise InputError(f"`segment` {self.segment} is no duration: give seconds, above 0.")
+
+
+def check_used(texts: Iterable[str], options: SinkOptions) -> None:
+    """Refuse what none of the sinks would take.
+
+    Args:
+        texts: As `sink_from_text` takes them; empty ones are none.
+        options: What they are given.
+
+    Raises:
+        InputError: An option that would do nothing; the text names it.
+    """
+    kinds = {"http" if text.startswith("http:") else "-" if text == "-" else Path(text).suffix.lower() for text in texts}
+    for name, value, takers, told in (
+        ("quality", options.quality, {".mkv", "-", "http", *_WITH_QUALITY}, "JPEG in .mkv, HTTP, and images in .jpg or .webp"),
+        ("fps", options.rate, {".avi", ".mp4"}, "videos in .avi and .mp4"),
+        ("segment", options.segment, set(VIDEO_SUFFIXES), "videos in files"),
+    ):
+        if value is not None and not kinds & takers:
+            raise InputError(f"`{name}` is for {told}, and no such result is written: omit it, or name another with `out`.")
 
 
 def sink_from_text(text: str, options: SinkOptions | None = None, *, name: str = "out") -> Sink | None:
@@ -62,16 +86,17 @@ def sink_from_text(text: str, options: SinkOptions | None = None, *, name: str =
         return None
     if text.startswith("http://"):
         address = parse_address(text.removeprefix("http://").rstrip("/"), name)
-        return HttpSink(address, token=options.token, quality=options.quality, white=options.white)
+        return HttpSink(address, token=options.token, quality=options.quality or _QUALITY, white=options.white)
     path = Path(text)
     suffix = path.suffix.lower()
     common: dict[str, Any] = {"segment": options.segment, "force": options.force, "white": options.white}
     if path == STDOUT or suffix == ".mkv":
-        return MatroskaSink(path, quality=options.quality, **common)
+        return MatroskaSink(path, quality=options.quality or _QUALITY, **common)
     if suffix in VIDEO_SUFFIXES:
-        return OpenCvSink(path, rate=options.rate, **common)
+        return OpenCvSink(path, rate=options.rate or _RATE, **common)
     if path.stem == "*":
-        return FolderSink(path.parent, suffix, force=options.force)
+        quality = options.quality if suffix in _WITH_QUALITY else None
+        return FolderSink(path.parent, suffix, force=options.force, quality=quality)
     if suffix and not path.is_dir():
         known = ", ".join(VIDEO_SUFFIXES)
         raise InputError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.pairs import IMAGE_SUFFIXES
+from ufafuse.runtime.pictures.write import WriteOptions
 from ufafuse.runtime.stream.messages import FusedPair
 from ufafuse.runtime.stream.sinks.base import Sink
 from ufafuse.runtime.writing import make_folder
@@ -20,9 +21,10 @@ class FolderSink(Sink):
         folder: Made when it is not there.
         suffix: ``.png`` keeps every level, also 16-bit ones; ``.jpg`` is smaller.
         force: Replace files that exist.
+        quality: Of ``.jpg`` and ``.webp``, 1 to 100; None: as `WriteOptions` has it.
     """
 
-    def __init__(self, folder: Path, suffix: str = ".png", *, force: bool = False) -> None:
+    def __init__(self, folder: Path, suffix: str = ".png", *, force: bool = False, quality: int | None = None) -> None:
         super().__init__()
         if suffix not in IMAGE_SUFFIXES:
             raise OutputError(
@@ -33,6 +35,7 @@ class FolderSink(Sink):
         self._folder = folder
         self._suffix = suffix
         self._force = force
+        self._store = WriteOptions(quality=quality)
         self._highest = -1
 
     def open(self) -> None:
@@ -45,7 +48,7 @@ class FolderSink(Sink):
         path = self._folder / f"{number:08d}{self._suffix}"
         if number <= self._highest:
             path = self._free(path)
-        write_image(path, item.fused, force=self._force)
+        write_image(path, item.fused, force=self._force, options=self._store)
         self._highest = max(self._highest, number)
 
     def _free(self, path: Path) -> Path:

@@ -3,6 +3,8 @@
 import importlib.util
 from pathlib import Path
 
+from ufafuse.runtime.models import bundled
+
 SCRIPT = Path(__file__).parents[3] / ".ci" / "formats_table.py"
 
 
@@ -17,6 +19,8 @@ def test_the_page_is_made_from_the_reports():
     module = load()
     page = module.PAGE.read_text()
     assert module.with_table(page) == page
+    assert [Path(report["weights"]).stem for report in module.reports()] == list(module.NETWORKS)
+    assert sorted(module.NETWORKS) == bundled()
     for report in module.reports():
         assert report["ok"]
         for row in report["rows"]:
@@ -28,7 +32,9 @@ def test_a_row_that_fell_short_shows_and_one_that_was_not_run_says_why():
     row = {"format": "f", "argument": "--format f", "artefact": "x.f", "bytes": 1.5e6, "runs_on": "boards", "note": ""}
     check = {"worst_psnr": 30.0, "max_abs": 9.0, "ms": 2.0, "ok": False}
     check["precision"], row["precision"] = "fp32", "fp32"
-    report = {"rows": [row | {"checks": {"e": check}}, row | {"checks": {}, "note": "no such machine"}]}
-    shown = module.lines(report, {("x.f", "e"): 2.0})
-    assert shown[0] == "| f | `--format f` | x.f | 1.50 | **30.0 dB, 9 levels: too far** | 2.00 ms in e | boards |"
-    assert "| no such machine |" in shown[1]
+    rows = [row | {"checks": {"e": check}}, row | {"checks": {"g": check}}, row | {"checks": {}, "note": "no such machine"}]
+    timed = {("x.f", "e", "fp32"): 3.0, ("x.onnx", "onnxruntime", "fp32"): 2.0, ("x.f", "g", "bf16"): 1.0}
+    shown = module.lines({"weights": "x.safetensors", "rows": rows}, timed)
+    assert shown[0] == "| f | `--format f` | x.f | 1.50 | **30.0 dB, 9 levels: too far** | 3.00 ms in e (x 1.50) | boards |"
+    assert "| g |" in shown[1]  # timed in another arithmetic than it was checked in
+    assert "| no such machine |" in shown[2]

@@ -1,17 +1,18 @@
 """Quicker libraries for PNG and JPEG: the same pixels, the same refusals, and OpenCV's own way without them."""
 
 import struct
+import sys
 import zlib
 
 import cv2
 import numpy as np
 import pytest
 
-from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.pictures import quick
 from ufafuse.runtime.pictures.decode import decode_picture
 from ufafuse.runtime.pictures.metadata import Metadata
-from ufafuse.runtime.pictures.write import WriteOptions, encoded, write_image
+from ufafuse.runtime.pictures.write import WriteOptions, check_output, encoded, write_image
 
 SHAPES = [(7, 5), (40, 61, 3), (33, 20, 4), (1, 1, 3), (130, 200, 3)]
 
@@ -167,3 +168,22 @@ def test_encoded_bytes_are_those_of_the_file(tmp_path):
     image = picture((40, 61, 3))
     write_image(tmp_path / "x.png", image)
     assert (tmp_path / "x.png").read_bytes() == encoded(tmp_path / "x.png", image, None, WriteOptions())
+
+
+def test_looking_thoroughly_finds_what_libjpeg_notices_too():
+    """Of a progressive JPEG that lost its last scans nothing but libjpeg tells."""
+    if not quick.reads_jpeg():
+        pytest.skip("simplejpeg is not installed")
+    done = cv2.imencode(".jpg", picture((64, 96, 3)), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_QUALITY, 95])[
+        1
+    ].tobytes()
+    data = done[: int(0.9 * len(done))] + b"\xff\xd9"
+    for inside in ("quickly", "thoroughly"):
+        assert "Corrupt JPEG data" in decode_picture(data, "x", inside=inside).damage
+
+
+@pytest.mark.parametrize("compression", ["lzw", "zstd"])
+def test_a_compression_whose_extra_is_missing_is_refused_before_the_work(tmp_path, monkeypatch, compression):
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(OutputError, match=rf"with {compression}: pip install 'ufafuse\[tiff\]', or omit the compression"):
+        check_output(tmp_path / "x.tif", force=False, options=WriteOptions(compression=compression))

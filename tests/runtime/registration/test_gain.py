@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.frames import check_pair
-from ufafuse.runtime.registration.gain import gains_to, multiplied
+from ufafuse.runtime.registration.gain import exposure_warning, gains_to, multiplied
 
 
 @pytest.mark.parametrize("order", ["bgr", "rgb"])
@@ -21,6 +21,16 @@ def test_a_jump_is_found_and_undone(sample_pair, order):
 def test_nothing_to_undo(sample_pair):
     near, far = sample_pair[:2]
     np.testing.assert_allclose(gains_to(near, far, check_pair(near, far)), 1, atol=0.02)
+
+
+@pytest.mark.parametrize("factors", [(0.5,) * 3, (0.8,) * 3, (1.3,) * 3, (2.5,) * 3, (4,) * 3, (0.8, 1, 1.25), (1, 1, 1.3)])
+def test_a_jump_of_exposure_or_colour_is_told(sample_pair, factors):
+    near, far = sample_pair[:2]
+    kind = check_pair(near, far)
+    assert exposure_warning([near, far], kind) == ""
+    text = exposure_warning([near, multiplied(far, factors, kind)], kind)
+    assert "the exposure changes by up to" in text
+    assert "match_gain" in text
 
 
 @pytest.mark.parametrize("value", [0, 255])

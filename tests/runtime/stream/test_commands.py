@@ -91,6 +91,18 @@ def test_people_get_a_table_and_the_files_names(tmp_path):
         ([*sim(), "--give-up", "-1"], "--give-up -1"),
         ([*sim(), "--fps", "inf", "--out", "x.avi"], "--fps inf"),
         (["--near", ".", "--far", "sim:"], "folders for both sides"),
+        # What would do nothing.
+        ([*sim(), "--swap"], "--swap is for one camera"),
+        ([*sim(), "--alternate-by", "sharpness"], "--alternate-by is for one camera"),
+        ([*sim(), "--planes", "3"], "--planes is for one camera"),
+        (["--alternating", "sim:", "--pair-by", "number"], "are for two sources"),
+        (["--alternating", "sim:", "--far-offset", "3"], "are for two sources"),
+        ([*sim(), "--align-every", "2"], "--align-every is about registered frames: add --align"),
+        ([*sim(), "--quality", "80"], "--quality is for JPEG"),
+        ([*sim(), "--quality", "80", "--out", "x.avi"], "--quality is for JPEG"),
+        ([*sim(), "--fps", "10", "--out", "x.mkv"], "--fps is for videos in .avi and .mp4"),
+        ([*sim(), "--segment", "5", "--out", "pictures"], "--segment is for videos"),
+        ([*sim(), "--mqtt", "mqtt://localhost/x"], "such as --alarm usual"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_2(arguments, part, tmp_path, monkeypatch):

@@ -254,7 +254,7 @@ def test_what_cannot_be_asked_for():
     ]:
         with pytest.raises(InputError, match=said):
             run(IterableSource(frames), **options)
-    with pytest.raises(InputError, match="`planes` and `settle` are for one camera"):
+    with pytest.raises(InputError, match="`planes` is for one camera"):
         Pipeline(IterableSource(frames), IterableSource(frames), fuse_sharpest, options=PipelineOptions(planes=3))
 
 

@@ -372,3 +372,14 @@ class TestEightBit:
 def test_options_that_are_no_numbers_are_refused(options):
     with pytest.raises(InputError, match=r"is no (duration|rate)"):
         SinkOptions(**options)
+
+
+def test_images_take_the_quality_that_video_takes(tmp_path, item, rng):
+    picture = rng.integers(0, 256, (40, 60, 3), np.uint8)
+    sizes = []
+    for quality in (None, 90, 20):
+        place = tmp_path / str(quality)
+        write_all(sink_from_text(str(place / "*.jpg"), SinkOptions(quality=quality)), [item(1, picture=picture)])
+        sizes.append(next(place.iterdir()).stat().st_size)
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[2] < sizes[1] < sizes[0]
