@@ -92,8 +92,9 @@ def table() -> str:
 
 def not_had() -> list[str]:
     """What the reports leave out, and what was not tried, and why."""
-    left_out = dict.fromkeys(line for report in reports() for line in report["left_out"])
-    return ["What could not be had:", "", *(f"- {line}" for line in dict.fromkeys([*left_out, *NOT_HAD]))]
+    lines = [*(line for report in reports() for line in report["left_out"]), *NOT_HAD]
+    last = {line.split(":")[0]: line for line in lines}  # in today's words
+    return ["What could not be had:", "", *(f"- {line}" for line in last.values())]
 
 
 def with_table(page: str) -> str:

@@ -1,6 +1,7 @@
 """`ufa calibrate`."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ufafuse.calibration.calibrate import CalibrationOptions
 
 
+_A_DOZEN = 12  # pairs from which on a quarter of them says something
 Calibrator = Literal["minmax", "entropy", "percentile"]  # how ranges are drawn from what was seen
 
 
@@ -86,7 +88,9 @@ def calibrate(asked: CalibrateRequest) -> None:
             only_faster=asked.only_faster,
             threads=asked.threads,
         )
+        few = _too_few(asked.pairs)
         report = _calibrated(file_named(asked.onnx), asked.out, options, force=asked.force)
+        report["warnings"] = few
         console.emit(report, as_json=asked.as_json)
         if not asked.as_json:
             _print_table(report)
@@ -94,7 +98,27 @@ def calibrate(asked: CalibrateRequest) -> None:
             console.wrote(asked.out.with_name(name), as_json=asked.as_json)
         for key in ("report", "ranges", "plot"):
             console.wrote(Path(report[key]), as_json=asked.as_json)
-        console.hint(f"ufa build {asked.out} -o {asked.out.with_suffix('.engine')} --static 520x520", as_json=asked.as_json)
+        for warning in few:
+            console.warn(warning)
+        console.hint(_next(asked.out), as_json=asked.as_json)
+
+
+def _too_few(pairs: Path | None) -> list[str]:
+    """What to say of a folder in which hardly anything is left to judge on."""
+    from ufafuse.runtime.pairs import find_pairs
+
+    count = len(find_pairs(pairs)) if pairs is not None else _A_DOZEN
+    if count >= _A_DOZEN:
+        return []
+    judged = (count + 2) // 4
+    return [f"{count} pairs say little of a camera's pictures, {judged} of them to judge on: give a dozen or more."]
+
+
+def _next(out: Path) -> str:
+    """An engine where one can be built, else what runs the file as it is."""
+    if find_spec("tensorrt") or find_spec("tensorrt_rtx"):
+        return f"ufa build {out} -o {out.with_suffix('.engine')} --static 520x520"
+    return f"ufa fuse NEAR FAR --model {out}"
 
 
 def _calibrated(onnx: Path, out: Path, options: "CalibrationOptions", *, force: bool) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import IO, Any, NamedTuple, Protocol
 
 from ufafuse.runtime.texts import as_utf8
 
-ORIENTATION, SOFTWARE, DATETIME = 0x0112, 0x0131, 0x0132
+DESCRIPTION, ORIENTATION, SOFTWARE, DATETIME = 0x010E, 0x0112, 0x0131, 0x0132
 DATETIME_ORIGINAL, OFFSET_ORIGINAL, SUBSEC_ORIGINAL = 0x9003, 0x9011, 0x9291
 IMAGE_HISTORY, PIXELS_X, PIXELS_Y = 0x9213, 0xA002, 0xA003
 EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x8769, 0x8825, 0xA005
@@ -32,6 +32,10 @@ _MOST_ENTRIES, _DEEPEST, _LARGEST = 512, 3, 1 << 20
 _OF_PIXELS = frozenset((0x00FE, 0x0100, 0x0101, 0x0102, 0x0103, 0x0106, 0x0111, 0x0115, 0x0116, 0x0117, 0x011C, 0x013D, 0x0140,
                         0x0142, 0x0143, 0x0144, 0x0145, 0x014A, 0x0152, 0x0153, 0x015B, 0x0201, 0x0202, 0x0211, 0x0212, 0x0213,
                         0x02BC, 0x8773, 0x83BB, 0x8649, 0x828D, 0x828E, 0x010A))  # fmt: skip
+
+
+# Descriptions by which programs know a stack: ImageJ's, OME's, tifffile's, ScanImage's, Aperio's, MetaMorph's.
+_OF_STACKS = (b"ImageJ=", b"<?xml", b"<OME", b'{"shape"', b"shape=", b"SI.", b"state.", b"Aperio", b"<MetaData")
 
 
 class ByteSource(Protocol):
@@ -118,8 +122,10 @@ class Exif:
         return self.main if part is None else self.parts.setdefault(part, {})
 
     def without_pixels(self) -> Exif:
-        """A copy without the entries that describe how the pixels of the file lay."""
+        """A copy without the entries that describe how the pixels of the file lay, by tags or in microscopy's descriptions."""
         main = {tag: entry for tag, entry in self.main.items() if tag not in _OF_PIXELS and tag < _RAW}
+        if DESCRIPTION in main and main[DESCRIPTION].data.lstrip().startswith(_OF_STACKS):
+            del main[DESCRIPTION]
         return Exif(main, {tag: dict(part) for tag, part in self.parts.items()})
 
     def to_bytes(self) -> bytes:
@@ -187,6 +193,22 @@ def parse_exif(data: ByteSource) -> Exif:
         if part:
             found.parts.setdefault(tag, part)
     return found
+
+
+def whole_chain(data: ByteSource) -> bool:
+    """Whether the directories of a TIFF's pages, each of which names the next, all begin within the file."""
+    order, big = _ORDERS.get(bytes(data[:4]), ("", False))
+    count, word, first, size = ("Q", "Q", 8, 20) if big else ("H", "I", 2, 12)
+    at, seen = 8 if big else 4, set[int]()
+    while order and at + struct.calcsize(word) <= len(data):
+        start = _unpacked(f"{order}{word}", data, at)[0]
+        if start == 0 or start in seen:
+            return True
+        if start + first > len(data):
+            return False
+        seen.add(start)
+        at = start + first + size * _unpacked(f"{order}{count}", data, start)[0]
+    return not order
 
 
 def read_directory(data: ByteSource, order: str, start: int, *, big: bool = False) -> dict[int, Entry]:

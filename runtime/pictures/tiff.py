@@ -84,6 +84,8 @@ class TiffFile:
         if not len(pages):
             raise InputError(f"{self._name} is a damaged TIFF (without a picture): write or copy it again.")
         self._check_axes()
+        if not ex.whole_chain(ex.FileBytes(self._stream)):
+            raise InputError(f"{self._name} is a damaged TIFF (pages are missing at its end): write or copy it again.")
         kept = [page for page in map(pages.get, range(len(pages))) if not _is_no_frame(page)]
         return kept or [pages[0]]
 

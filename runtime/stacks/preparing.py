@@ -194,6 +194,7 @@ class Held(Prepared):
 
     def _register(self, frames: list[Array]) -> None:
         asked = self.wishes.reference
+        order: list[tuple[int, int | None]] | None = None
         if len(frames) <= _MOST_COMPARED_WITH_ALL:
             order, in_line = along_agreement(frames, self.kind, asked)
             if not in_line:
@@ -205,8 +206,12 @@ class Held(Prepared):
         else:
             self.reference = best_covered(steps, self.size) if len(frames) > 2 else 0
         if any(step.refused for step in steps):
-            # One that shows something else stands between two that belong together: compared anew, past it.
-            self._along(list(outwards(len(frames), self.reference)), frames, self.reference)
+            # One that shows something else stands between two that belong together: compared anew, past it. It must not be
+            # the first, for then the others would be left out: a black frame, for instance.
+            if order is not None:
+                self._along(order, frames, asked)
+            else:
+                self._along(list(outwards(len(frames), self.reference)), frames, self.reference)
             return
         others = [index for index in range(len(frames)) if index != self.reference]
         found = dict(zip(others, chained(steps, self.size, self.reference), strict=True))

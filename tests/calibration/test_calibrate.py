@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ufafuse.calibration.calibrate import CalibrationOptions, int8_from_onnx
 from ufafuse.calibration.costs import shares_of_work
 from ufafuse.calibration.crops import CropOptions
 from ufafuse.calibration.judge import cpu_engines
+from ufafuse.commands.calibrate import _too_few
 from ufafuse.commands.cli import build_app
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.export.verify import verify_against_weights
@@ -180,3 +182,18 @@ def test_the_command_prints_one_object(exports, pairs, tmp_path):
     assert result.exit_code == 0
     assert next(row for row in report["layers"] if row["name"] == "head")["precision"] == "fp32"
     assert "wrote" in result.stderr
+    assert report["warnings"] == [] or re.match(r"\d+ pairs say little .*: give a dozen or more\.$", report["warnings"][0])
+
+
+@pytest.mark.parametrize(("count", "judged"), [(2, 1), (5, 1), (6, 2), (11, 3), (12, 0)])
+def test_a_few_pairs_are_said_to_be_few(count, judged, tmp_path):
+    for number in range(count):
+        for side in "AB":
+            (tmp_path / f"{number:02}_{side}.png").touch()
+    told = _too_few(tmp_path)
+    assert told == (
+        []
+        if not judged
+        else [f"{count} pairs say little of a camera's pictures, {judged} of them to judge on: give a dozen or more."]
+    )
+    assert _too_few(None) == []

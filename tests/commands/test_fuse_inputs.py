@@ -1,6 +1,7 @@
 """`ufa fuse` on inputs as people name them, and what it never does to them."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from typer.testing import CliRunner
 
 from ufafuse.commands.cli import build_app
 from ufafuse.runtime.images import read_image
+from ufafuse.runtime.pictures.decode import read_picture
+from ufafuse.runtime.pictures.exif import IMAGE_HISTORY, parse_exif
 
 pytest.importorskip("onnxruntime")
 ENGINE = ("--model", "ufa-nano", "--backend", "onnxruntime", "--threads", "1")
@@ -114,6 +117,13 @@ def test_earlier_results_are_left_out_of_a_folder_and_told_where_they_are_named(
     assert "more" not in entry
     (entry,) = outputs(ufa(near, far, tmp_path / "in" / "x.png", "-o", tmp_path / "p.png", "--json"))
     assert any("x.png is a result of ufafuse and takes part as a frame" in warning for warning in entry["warnings"])
+
+
+def test_names_that_are_no_text(tmp_path):
+    for number, path in enumerate(put(tmp_path, "a.png", "b.png")):
+        path.rename(tmp_path / os.fsdecode(b"\xff%d.png" % number))
+    outputs(ufa(tmp_path, "-o", tmp_path / "f.png", "--json", "--report", tmp_path / "r.html"))
+    assert "?0.png" in parse_exif(read_picture(tmp_path / "f.png").metadata.exif).text(IMAGE_HISTORY)
 
 
 def test_results_of_a_folder_never_replace_its_pairs(tmp_path):

@@ -389,6 +389,8 @@ REFUSED = {
     "ome channels": (lambda: ome("CYX", (2, 16, 16)), r"an OME TIFF of several axes \(C: 2, .*: save one channel"),
     "ome time and depth": (lambda: ome("TZYX", (2, 3, 16, 16)), r"an OME TIFF of several axes \(T: 2, Z: 3"),
     "tiff cut off": (lambda: tiff(RGB16, photometric="rgb", compression="zlib")()[:-700], r"is a damaged TIFF"),
+    "tiff whose last pages are cut off": (lambda: tiff(np.stack([RGB8] * 3), photometric="rgb", metadata=None)()[:-5000], r"is a damaged TIFF \(pages are missing"),
+    "big tiff whose last pages are cut off": (lambda: tiff(np.stack([RGB8] * 3), photometric="rgb", metadata=None, bigtiff=True)()[:-5000], r"is a damaged TIFF \(pages are missing"),
     "jpeg cut off": (lambda: cv(".jpg", RGB8)()[:-60], r"is damaged \(truncated, no end marker\)"),
     "png with a wrong byte": (lambda: cv(".png", RGB8)()[:60] + b"?" + cv(".png", RGB8)()[61:], r"wrong checksum"),
     "webp cut off": (lambda: pil("WEBP", Image.fromarray(RGB8))()[:-20], r"is damaged \(truncated, \d+ of \d+ bytes\)"),

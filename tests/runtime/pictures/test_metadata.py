@@ -284,6 +284,22 @@ BOXES = box(b"ftyp", b"avif\0\0\0\0") + box(
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", [{"imagej": True}, {"ome": True}, {}])
+def test_a_result_of_a_microscopes_stack_is_one_picture(fuser, tmp_path, kind):
+    stack = np.random.default_rng(0).integers(0, 60_000, (3, 40, 60), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "s.tif", stack, photometric="minisblack", metadata={"axes": "ZYX"}, **kind)
+    fuse_files(fuser, (tmp_path / "s.tif",), Outputs(tmp_path / "f.tif"))
+    assert tifffile.imread(tmp_path / "f.tif").shape == (40, 60)
+    with tifffile.TiffFile(tmp_path / "f.tif") as result:
+        assert not (result.is_imagej or result.is_ome or result.is_shaped)
+
+
+def test_what_a_person_wrote_about_a_picture_stays():
+    found = ex.Exif()
+    found.put_text(ex.DESCRIPTION, "a bolt")
+    assert ex.parse_exif(Metadata(exif=found.to_bytes()).of_result((8, 8), "x", "y").exif).text(ex.DESCRIPTION) == "a bolt"
+
+
 def test_boxes():
     found = read_boxes(BOXES)
     assert (found.turns, found.mirror, found.orientation) == (3, 0, 7)

@@ -178,6 +178,14 @@ def test_a_frame_that_does_not_belong_is_left_out(fuser, make_stack, make_textur
     assert not kept.left_out
 
 
+@pytest.mark.parametrize("place", [0, 2, 4])
+def test_a_black_frame_is_left_out_wherever_it_stands(fuser, make_stack, place):
+    frames, _ = make_stack(4, height=300, width=400, blur=3)
+    frames.insert(place, np.zeros_like(frames[0]))
+    result = fuse_sources(fuser, of_arrays(frames), StackOptions(align="translation"))
+    assert list(result.left_out) == [place]
+
+
 def test_names_in_a_shells_order_are_put_right(fuser, make_stack):
     frames, _ = make_stack(11)
     names = [f"f{number}.png" for number in range(1, 12)]
