@@ -93,7 +93,7 @@ def _config(name: str, backend: str, onnx: Path, manifest: Manifest, engine: Pat
     summary = summary_of(onnx)
     profile = read_manifest(engine).extra["profiles"][0] if engine is not None else None
     most = 0 if backend == "openvino" else _most_pairs(summary.inputs, profile)
-    fixed = None if profile is None or profile["min"] != profile["max"] else (profile["opt"][0], profile["opt"][1])
+    fixed = _fixed(profile)
     warm = fixed_size(manifest) or (_WARM_SIZE if profile is None else (profile["opt"][0], profile["opt"][1]))
     lines = [
         f"# {manifest.variant}, {manifest.precision}, {manifest.io} io; the newest version of the weights "
@@ -110,37 +110,51 @@ def _config(name: str, backend: str, onnx: Path, manifest: Manifest, engine: Pat
         lines.append("instance_group { count: 1 kind: KIND_CPU }")
     if most > 1:
         lines.append(f"dynamic_batching {{ max_queue_delay_microseconds: {_DELAY_US} }}")
-    return "\n".join([*lines, *_warmup(summary.inputs, most, warm)]) + "\n"
+    pairs = 1 if most or profile is None else profile["batch"][1]
+    return "\n".join([*lines, *_warmup(summary.inputs, most, pairs, warm)]) + "\n"
 
 
 def _most_pairs(inputs: Sequence[GraphPort], profile: Mapping[str, Sequence[int]] | None) -> int:
-    """Triton's ``max_batch_size``: 0 where the first size is no batch that may vary."""
+    """Triton's ``max_batch_size``: 0 where the first size is no batch of 1 and more, as Triton then takes it to be."""
     if any(port.shape[:1] != ("batch",) for port in inputs):
         return 0
-    return MOST_PAIRS if profile is None else profile["batch"][2]
+    if profile is None:
+        return MOST_PAIRS
+    fewest, _, most = profile["batch"]
+    return most if fewest == 1 else 0
 
 
-def _ports(kind: str, ports: Sequence[GraphPort], most: int, fixed: Size | None) -> Iterator[str]:
+def _fixed(profile: Mapping[str, Sequence[int]] | None) -> dict[str, int]:
+    """The sizes that an engine takes only one of, by the names of dimensions."""
+    if profile is None:
+        return {}
+    least, most = ((*profile["min"], profile["batch"][0]), (*profile["max"], profile["batch"][2]))
+    return {name: low for name, low, high in zip(("height", "width", "batch"), least, most, strict=True) if low == high}
+
+
+def _ports(kind: str, ports: Sequence[GraphPort], most: int, fixed: Mapping[str, int]) -> Iterator[str]:
     for port in ports:
         dims = ", ".join(str(_dim(each, fixed)) for each in (port.shape[1:] if most else port.shape))
         yield f'{kind} {{ name: "{port.name}" data_type: {_type(port)} dims: [ {dims} ] }}'
 
 
-def _dim(size: int | str, fixed: Size | None) -> int:
+def _dim(size: int | str, fixed: Mapping[str, int]) -> int:
     if isinstance(size, int):
         return size
     if not is_free(size):
         raise ModelError(f"a dimension {size!r} is none of ours: export the file again.")
-    return -1 if fixed is None or size == "batch" else dim_size(size, 1, *fixed)
+    if size.split("_", maxsplit=1)[0] not in fixed:  # height_4 is a quarter of the height
+        return -1
+    return dim_size(size, fixed.get("batch", 1), fixed.get("height", 1), fixed.get("width", 1))
 
 
-def _warmup(inputs: Sequence[GraphPort], most: int, size: Size) -> Iterator[str]:
+def _warmup(inputs: Sequence[GraphPort], most: int, pairs: int, size: Size) -> Iterator[str]:
     """A request of noise, before the first real one: engines compile and measure with it."""
     yield "model_warmup {"
     yield f'  name: "{size[0]}x{size[1]}"'
-    yield f"  batch_size: {1 if most else 0}"
+    yield "  batch_size: 1"  # of models without batches too, says Triton
     for port in inputs:
-        shape = [each if isinstance(each, int) else dim_size(each, 1, *size) for each in port.shape]
+        shape = [each if isinstance(each, int) else dim_size(each, pairs, *size) for each in port.shape]
         dims = ", ".join(map(str, shape[1:] if most else shape))
         yield f'  inputs {{ key: "{port.name}" value {{ data_type: {_type(port)} dims: [ {dims} ] random_data: true }} }}'
     yield "}"

@@ -42,7 +42,7 @@ def test_a_model_of_bytes_is_laid_out_for_both_engines(exports, tmp_path):
         assert config.HasField("dynamic_batching") == together
         assert [group.kind for group in config.instance_group] == ([] if together else [KIND_CPU])
         (warm,) = config.model_warmup
-        assert (warm.batch_size, list(warm.inputs["near"].dims)) == ((1, [256, 256, 3]) if together else (0, [1, 256, 256, 3]))
+        assert (warm.batch_size, list(warm.inputs["near"].dims)) == (1, [*([] if together else [1]), 256, 256, 3])
 
 
 def test_a_model_that_is_there_gets_another_version(exports, tmp_path):
@@ -91,6 +91,23 @@ def test_an_engine_is_for_tensorrt(exports, tmp_path):
     assert (tmp_path / "repo" / "half-tensorrt" / "1" / "model.plan").read_bytes() == out.read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("batch", "free", "most", "first", "warm"),
+    [("2,3,4", ["--min", "32x32", "--opt", "64x96", "--max", "96x96"], 0, -1, 3), ("4", ["--static", "64x96"], 0, 4, 4)],
+)
+def test_an_engine_that_takes_no_pair_alone_is_asked_for_none(batch, free, most, first, warm, exports, tmp_path):
+    """Triton's batches begin with one: where the engine's do not, the number of pairs is a size like others."""
+    pytest.importorskip("tensorrt_rtx")
+    words = ["build", str(exports / "half.onnx"), "-o", str(tmp_path / "x.engine"), *free, "--batch", batch, "--target", "sm86"]
+    result = CliRunner().invoke(build_app(), [*words, "--triton", str(tmp_path / "repo")])
+    assert result.exit_code == 0, result.output
+    config = read(tmp_path / "repo" / "half-tensorrt")
+    size = [64, 96] if "--static" in free else [-1, -1]
+    assert (config.max_batch_size, [list(port.dims) for port in config.input]) == (most, [[first, *size, 3]] * 2)
+    (request,) = config.model_warmup
+    assert (request.batch_size, list(request.inputs["near"].dims)) == (1, [warm, 64, 96, 3])
+
+
 def test_the_command_lays_out_what_it_exports(exports, tmp_path):
     source, repo = str(exports / "small.safetensors"), tmp_path / "repo"
     words = ["export", "--weights", source, "-o", str(tmp_path / "line.onnx"), "--io", "uint8", "--static", "24x32"]
@@ -100,6 +117,7 @@ def test_the_command_lays_out_what_it_exports(exports, tmp_path):
     assert config.max_batch_size == 0
     assert [list(port.dims) for port in config.input] == [[1, 24, 32, 3]] * 2
     assert not config.HasField("dynamic_batching")
+    assert [warm.batch_size for warm in config.model_warmup] == [1]  # Triton's own rule, also without batches
     refused = CliRunner().invoke(
         build_app(), ["export", "--weights", source, "-o", str(tmp_path), "--all", "--triton", str(repo)]
     )
