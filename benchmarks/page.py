@@ -17,11 +17,11 @@ from ufafuse.benchmarks.metrics.planes import as_levels, grey
 from ufafuse.benchmarks.published import HERE, Table, TableRow
 from ufafuse.benchmarks.tables import TIME, best, cells, columns, csv_text, header, is_best, legend, markdown_table
 from ufafuse.runtime.arrays import Bytes
-from ufafuse.runtime.artefact import atomic_write, write_json
+from ufafuse.runtime.artefact import write_json
 from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.pairs import PairPaths
 from ufafuse.runtime.pictures.write import WriteOptions
-from ufafuse.runtime.writing import make_folder
+from ufafuse.runtime.writing import make_folder, write_text
 
 FUSED_FOLDER, SOURCES_FOLDER, CLOSEUPS_FOLDER = "fused", "sources", "closeups"
 _TEMPLATE = Path(__file__).with_name("page.html")
@@ -84,8 +84,7 @@ def write_pages(
         "index.html": _html(evaluation, rows, sections, title=title, head=head, table=table),
     }
     for name, text in texts.items():
-        with atomic_write(folder / name, force=True) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(folder / name, text, force=True)
     return [folder / "index.html", folder / "report.md", folder / "eval.csv", folder / "eval.json"]
 
 
@@ -139,7 +138,7 @@ def _strip_name(pair: str) -> str:
 
 
 def _link(folder: Path, path: Path) -> str:
-    return quote(path.relative_to(folder).as_posix())
+    return quote(path.relative_to(folder).as_posix(), errors="surrogateescape")
 
 
 def _scores(row: EvalRow) -> str:
@@ -257,5 +256,5 @@ def _markdown(
     if not shown:
         return "\n\n".join(parts) + "\n"
     parts.append("## Close-ups\n\nWhere the pictures of a pair differ most; `index.html` shows them whole.")
-    parts += [f"### {name}\n\n![{name}]({quote(_strip_name(name))})" for name in shown]
+    parts += [f"### {name}\n\n![{name}]({quote(_strip_name(name), errors='surrogateescape')})" for name in shown]
     return "\n\n".join(parts) + "\n"

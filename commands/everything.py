@@ -1,7 +1,6 @@
 """`ufa export --all`: from weights to a folder with every artefact this machine can make, and a table of them."""
 
 import functools
-import json
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ from ufafuse.runtime.checks.cases import Case, load_reference, run_case, verify_
 from ufafuse.runtime.errors import BackendError, CheckFailed, ModelError, OutputError
 from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.session import SessionOptions, installed
-from ufafuse.runtime.writing import make_folder
+from ufafuse.runtime.writing import make_folder, read_json
 
 RTX_TARGETS = ("sm75", "sm86", "sm89")  # the paper's own GTX 20 class, and the two after it
 _VARIANTS = (("", "fp32", "float"), ("-uint8", "fp32", "uint8"), ("-fp16", "fp16", "float"), ("-fp16-uint8", "fp16", "uint8"))
@@ -114,7 +113,7 @@ def _of_before(out: Path, report: Path, **facts: object) -> tuple[bool, bool]:
     known = {**manifest.extra, "precision": manifest.precision, "io": manifest.io, "weights_sha256": manifest.weights_sha256}
     if any(known.get(key) != value for key, value in facts.items()) or not report.is_file():
         return all(known.get(key) == value for key, value in facts.items()), False
-    files = json.loads(report.read_text()).get("files", {})
+    files = read_json(report).get("files", {})
     return True, all(out.with_name(name).is_file() for name in files)
 
 

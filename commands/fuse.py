@@ -228,7 +228,7 @@ def fuse(asked: FuseRequest) -> None:
         outputs = _checked_outputs(asked, target, None if many else paths, files)
         done: Done | None = None
         with (
-            reading(paths, asked.threads, most=most_pixels(engine["max_memory"]), strict=asked.strict) as frames,
+            reading(paths, asked.threads, most=most_pixels(engine["max_memory"]), strict=asked.strict, look=True) as frames,
             ExitStack() as opened,
         ):
             name, lights = (

@@ -18,7 +18,9 @@ def schema_of(command: str) -> dict[str, Any]:
         import json
         from importlib.resources import files
 
-        found: dict[str, Any] = json.loads(files("ufafuse.benchmarks.speed").joinpath("schema.json").read_text())
+        found: dict[str, Any] = json.loads(
+            files("ufafuse.benchmarks.speed").joinpath("schema.json").read_text(encoding="utf-8")
+        )
         return found
     title = f"What `ufa {command} --json` prints. Keys may be added; times in ms, sizes as [height, width]."
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **_schema(RESULTS[command])}

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ufafuse.runtime.artefact import atomic_write, tool_versions, write_json
+from ufafuse.runtime.artefact import tool_versions, write_json
 from ufafuse.runtime.kinds import kind_of
 from ufafuse.runtime.machine import machine
 from ufafuse.runtime.parameters import Size
+from ufafuse.runtime.writing import write_text
 
 TIMED_RUNS = 3
 _TOOLS = (
@@ -86,8 +87,7 @@ def write_report(
         "left_out": list(left_out),
     }
     write_json(folder / "report.json", report)
-    with atomic_write(folder / "report.md", force=True) as temporary:
-        temporary.write_text(markdown(report))
+    write_text(folder / "report.md", markdown(report), force=True)
     return report
 
 

@@ -66,7 +66,7 @@ def repository_from(onnx: Path, folder: Path, *, engine: Path | None = None) -> 
 
 def _check(folder: Path, config: str) -> None:
     known = folder / "config.pbtxt"
-    if folder.exists() and (not known.is_file() or _said(known.read_text()) != _said(config)):
+    if folder.exists() and (not known.is_file() or _said(known.read_text(encoding="utf-8", errors="replace")) != _said(config)):
         raise InputError(f"{folder} holds a model of another configuration: give another folder as `triton`, or remove it.")
 
 
@@ -84,7 +84,7 @@ def _written(folder: Path, model: _Model) -> Iterator[Path]:
         raise OutputError(f"{version} cannot be made: {error.strerror}.") from error
     with contextlib.ExitStack() as files:  # the configuration last: with it the model is there
         shutil.copyfile(model.source, files.enter_context(atomic_write(version / model.file, force=False)))
-        files.enter_context(atomic_write(folder / "config.pbtxt", force=True)).write_text(model.config)
+        files.enter_context(atomic_write(folder / "config.pbtxt", force=True)).write_text(model.config, encoding="utf-8")
     yield from (version / model.file, folder / "config.pbtxt")
 
 

@@ -1,7 +1,7 @@
 """Fusing the files of one pair or stack; see `ufafuse.runtime.folders` for many."""
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.levels import kind_with_levels
 from ufafuse.runtime.lights import bloomed_share
 from ufafuse.runtime.outputs import Outputs, aligned_saver, software, write_beside
-from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
+from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind, damage_words
 from ufafuse.runtime.pictures.exif import SOFTWARE, parse_exif
 from ufafuse.runtime.pictures.metadata import OURS, Metadata
 from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
@@ -78,7 +78,7 @@ class FileOptions:
 
 @contextmanager
 def reading(
-    images: Sequence[Path], threads: int | None = None, *, most: int | None = None, strict: bool = False
+    images: Sequence[Path], threads: int | None = None, *, most: int | None = None, strict: bool = False, look: bool = False
 ) -> Iterator[list[FrameSource]]:
     """The frames of image files, in their order; the first two are read in the background, while a model is opened.
 
@@ -87,6 +87,7 @@ def reading(
         threads: How many are read at once; None: as many as there are cores.
         most: Pixels that a frame may declare.
         strict: Damage inside is looked for as thoroughly as that goes; otherwise quickly, see `read_picture`.
+        look: What is looked at quickly is looked at thoroughly while it is fused (`FrameSource.looker`).
 
     Raises:
         InputError: A file is missing or cannot be opened.
@@ -94,7 +95,10 @@ def reading(
     pool = ThreadPoolExecutor(threads or usable_cores())
     try:
         with stack_of(images, most=most, inside="thoroughly" if strict else "quickly") as frames:
-            yield [AheadFrame(frame, pool) if index < _READ_AHEAD else frame for index, frame in enumerate(frames)]
+            begun = [AheadFrame(frame, pool) if index < _READ_AHEAD else frame for index, frame in enumerate(frames)]
+            for frame in begun if look and not strict else ():
+                frame.looker = pool
+            yield begun
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -156,8 +160,10 @@ def fuse_files(
         check_holds(outputs.fused, common.shape, common.dtype)
         told = dict.fromkeys(f"{note}." for note in common.notes) | _own_results(found)
         taken = [ConformedFrame(frame, common, strict=files.strict, told=told) for frame in found]
+        looking = {frame.name: frame.looker.submit(frame.look_inside) for frame in found if frame.looker is not None}
         result, chosen = _fused(fuser, taken, outputs, options, on_tile, want_all=files.report is not None, force=force)
         metadata = metadata_of_result(fuser, taken, result, told)
+        told.update(_found_meanwhile(looking, told))
         told.update(_lost(outputs.fused, metadata, taken[result.reference].name))
         ends = (taken[0].read(), taken[-1].read()) if files.report is not None else None
     if outputs.map is not None and result.map is None:
@@ -240,6 +246,13 @@ def metadata_of_result(fuser: Fuser, frames: Sequence[FrameSource], result: Stac
         metadata = replace(metadata, icc=None)
     size = result.fused.shape[0], result.fused.shape[1]
     return metadata.of_result(size, software(), _history(fuser, [frame.name for frame in frames]))
+
+
+def _found_meanwhile(looking: Mapping[str, Future[str]], told: Collection[str]) -> dict[str, None]:
+    """Which files were found to be damaged inside while their frames were fused, unless that is told already."""
+    known = " ".join(told)
+    found = {name: coming.result() for name, coming in looking.items()}
+    return {damage_words(name, damage): None for name, damage in found.items() if damage and name not in known}
 
 
 def _lost(path: Path, metadata: Metadata, name: str) -> dict[str, None]:

@@ -133,8 +133,9 @@ def check_array(name: str, frame: Array) -> None:
     """Refuse what is no frame, whatever its levels are. Raises: InputError."""
     if not isinstance(frame, np.ndarray):
         raise InputError(f"{in_text(name)} is a {type(frame).__name__}: give a NumPy array.")
-    masked = sys.modules.get("numpy.ma")  # naming it would import it; without it there is no masked array
-    if masked is not None and isinstance(frame, masked.MaskedArray):
+    # Naming it would import it; without it, or while another thread is still at that, there is no masked array.
+    masked = getattr(sys.modules.get("numpy.ma"), "MaskedArray", None)
+    if masked is not None and isinstance(frame, masked):
         raise InputError(f"{in_text(name)} is a masked array: give an alpha channel that is 0 where it shows nothing.")
     if frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] not in (1, 3, 4)):
         raise InputError(f"{in_text(name)} has shape {frame.shape}: give H x W, H x W x 3 or H x W x 4.")

@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array
-from ufafuse.runtime.artefact import atomic_write
 from ufafuse.runtime.errors import OutputError
-from ufafuse.runtime.writing import check_new
+from ufafuse.runtime.writing import check_new, write_text
 
 _LONGEST = 2400  # pixels of a side: larger pictures are shown smaller
 _QUALITY = 90
@@ -82,7 +81,7 @@ def write_page(
     fused = pictures["fused"]
     shown = {name: _embedded(_eight(picture, unit), _LONGEST) for name, picture in pictures.items()}
     size = f"{fused.shape[1]} x {fused.shape[0]} pixels, {fused.dtype}"
-    page = Template(files("ufafuse.runtime").joinpath("page.html").read_text()).substitute(
+    page = Template(files("ufafuse.runtime").joinpath("page.html").read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
         subtitle=html.escape(f"{len(names)} frames, {size}, fused in {ms:.0f} ms by {engine}"),
         warnings=_warnings(warnings),
@@ -92,8 +91,7 @@ def write_page(
         rows="".join(_row(*pair) for pair in _told(details)),
         frames=_frames(names, details),
     )
-    with atomic_write(path, force=force) as temporary:
-        temporary.write_text(page, "utf-8", "replace")  # names of files need not be text
+    write_text(path, page, force=force)
 
 
 def _eight(picture: Array, unit: float) -> NDArray[np.uint8]:

@@ -15,6 +15,12 @@ _PARTICULARS = re.compile(r"\([^)]*\)|\S*[\d/]\S*|\S+\.\w{2,4}\b")
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # Unicode's control, format, surrogate, ... categories
 
 
+_OBEYED = {  # controls but for line ends and tabs, and what turns the direction of writing
+    code: chr(code).encode("ascii", "backslashreplace").decode() if code > 127 else f"\\x{code:02x}"
+    for code in (*range(9), 11, 12, *range(14, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+
+
 def one_line(text: object) -> str:
     r"""``text`` as one line that a terminal and a journal can be given.
 
@@ -29,6 +35,11 @@ def written_out(text: str, keep: str = "\n\t") -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(character if character in keep else _shown(character) for character in text)
+
+
+def as_utf8(text: str) -> bytes:
+    """A text of several lines for a file: what would be obeyed is written out, and so are bytes of names that are no UTF-8."""
+    return text.translate(_OBEYED).encode("utf-8", "backslashreplace")
 
 
 def few_of_a_kind(texts: Iterable[str], *, most: int = 3) -> list[str]:

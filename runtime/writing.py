@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
+import json
 import os
 import secrets
 import shutil
@@ -12,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ufafuse.runtime.errors import OutputError
-from ufafuse.runtime.texts import json_text
+from ufafuse.runtime.errors import ModelError, OutputError
+from ufafuse.runtime.texts import as_utf8, json_text
 
 _MARK = ".ufafuse-"  # what files under way begin with: short, for a name may have 255 bytes in all
 EXISTS = "exists already"  # what commands know such an error by
@@ -117,10 +118,27 @@ def check_name(path: Path, *, beside: str = "") -> None:
         )
 
 
+def write_text(path: Path, text: str, *, force: bool = False) -> None:
+    """Write a text by `as_utf8`, in any locale, whole or not at all. Raises: OutputError, as `atomic_write`."""
+    with atomic_write(path, force=force) as temporary:
+        temporary.write_bytes(as_utf8(text))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote. Raises: ModelError where the file cannot be read, or holds something else."""
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} cannot be read ({error}): remove it, and run the command that made it again.") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path} holds no report: remove it, and run the command that made it again.")
+    return values
+
+
 def write_json(path: Path, values: Mapping[str, Any], *, force: bool = True) -> None:
     """Write ``values`` as JSON in lines (`json_text`), whole or not at all. Raises: OutputError, as `atomic_write`."""
     with atomic_write(path, force=force) as temporary:
-        temporary.write_text(json_text(values, lines=True) + "\n")
+        temporary.write_text(json_text(values, lines=True) + "\n", encoding="utf-8")
 
 
 def sweep(folder: Path) -> None:

@@ -18,7 +18,7 @@ from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.pairs import find_pairs
-from ufafuse.runtime.writing import make_folder
+from ufafuse.runtime.writing import make_folder, write_text
 from ufafuse.train.loop import LAST, OPTIONS, train
 from ufafuse.train.recipe import TrainOptions
 from ufafuse.train.validate import fuse_frames
@@ -154,8 +154,7 @@ def _written(
     scored: bool,
 ) -> dict[str, Any]:
     table, plot, report = (base.out / name for name in ("table.md", "ablation.png", "ablation.json"))
-    with atomic_write(table, force=True) as temporary:
-        temporary.write_text(table_text(SWEEPS[over], rows, note))
+    write_text(table, table_text(SWEEPS[over], rows, note), force=True)
     draw(SWEEPS[over], rows, {name: loss_curve(options.out) for name, options in runs.items()}, plot)
     result = {
         "ok": scored,

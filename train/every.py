@@ -4,7 +4,6 @@ What one GPU needs to be kept busy is images: how many the processes that draw g
 """
 
 import itertools
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from ufafuse.runtime.artefact import write_json
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.models import model_path
-from ufafuse.runtime.writing import make_folder
+from ufafuse.runtime.writing import make_folder, read_json
 from ufafuse.train.feed import Feed, Share
 from ufafuse.train.loop import OPTIONS, REPORT, feed_for, train
 from ufafuse.train.recipe import DRAWN, TrainOptions, options_from, resumed_options
@@ -133,12 +132,12 @@ def _trained(options: TrainOptions) -> dict[str, Any]:
     """One network: trained, or gone on with, and judged beside the bundled weights."""
     there = (options.out / OPTIONS).is_file()
     report = options.out / REPORT
-    done = json.loads(report.read_text()) if report.is_file() else {}
+    done = read_json(report) if report.is_file() else {}
     entry: dict[str, Any] = {}
     if not done.get("finished"):
         entry["loader"] = loader_rate(feed_for(options), options.workers)
         result = train(resumed_options(options.out, {}) if there else options, resume=there)
-        done = json.loads(report.read_text())
+        done = read_json(report)
         if not result["finished"]:
             return entry | {"finished": False, "weights": result["weights"], "steps": result["steps"]}
     keys = ("weights", "steps", "seconds", "images_per_second", "waiting_share")

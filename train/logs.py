@@ -82,10 +82,10 @@ def keep_rows(path: Path, step: int) -> None:
     """Drop the rows of a CSV beyond `step`: the resumed run writes them again."""
     if not path.exists():
         return
-    with path.open(newline="") as stream:
+    with path.open(encoding="utf-8", newline="") as stream:
         reader = csv.DictReader(stream)
         kept = [row for row in reader if (row["step"] or "").isdigit() and int(row["step"]) <= step]
-    with atomic_write(path, force=True) as temporary, temporary.open("w", newline="") as stream:
+    with atomic_write(path, force=True) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(kept)

@@ -1,7 +1,6 @@
 """What a training run is asked to do: recipes, the options of a run, the learning rate over its course."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,6 +10,7 @@ from typing import Any, Literal
 from ufafuse.network.spec import ATTENTIONS, Attention, RivalSpec, Spec, find_spec
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.models import weights_path
+from ufafuse.runtime.writing import read_json
 from ufafuse.train.degrade import LensOptions
 from ufafuse.train.loss import LAMBDA
 from ufafuse.train.part import PARTS, Part
@@ -84,6 +84,8 @@ class Recipe:
                 f"crop {self.crop}, clip {self.clip}, square {self.square} and gradient {self.gradient} at least 0, "
                 f"average {self.average} in [0, 1)."
             )
+        if not all(math.isfinite(value) for value in vars(self).values() if isinstance(value, float)):
+            raise InputError("numbers of a run must be finite: NaN is below and above no bound.")
         if not 0 <= self.pair_share <= 1:
             raise InputError(f"the share of batches of pairs must lie in [0, 1], got {self.pair_share}.")
         if self.part not in PARTS:
@@ -339,7 +341,7 @@ def resumed_options(out: Path, given: Mapping[str, Any]) -> TrainOptions:
     if not path.is_file():
         raise InputError(f"{out} holds no run to resume: start one without `resume`.")
     try:
-        options = TrainOptions.from_dict(json.loads(path.read_text()), str(path))
+        options = TrainOptions.from_dict(read_json(path), str(path))
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read ({error}).") from error
     before = options.to_dict()

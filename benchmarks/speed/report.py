@@ -9,10 +9,10 @@ from ufafuse.benchmarks.speed import device_table as on_device
 from ufafuse.benchmarks.speed import layer_tables, tradeoff
 from ufafuse.benchmarks.speed.plots import latency_plot, layers_plot, rows_of, size_text, sizes, tradeoff_plot
 from ufafuse.benchmarks.speed.runners import OURS
-from ufafuse.runtime.artefact import atomic_write, write_json
+from ufafuse.runtime.artefact import write_json
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.tables import kept_columns, left_out
-from ufafuse.runtime.writing import make_folder
+from ufafuse.runtime.writing import make_folder, write_text
 
 if TYPE_CHECKING:
     import rich.console
@@ -155,8 +155,7 @@ def write_report(folder: Path, result: Result) -> list[Path]:
     if result.get("profiles"):
         plots.append(layers_plot(folder / "layers.png", result["profiles"]))
     write_json(folder / "bench.json", dict(result))
-    with atomic_write(folder / "report.md", force=True) as temporary:
-        temporary.write_text(markdown(result, [path.name for path in plots]), encoding="utf-8")
+    write_text(folder / "report.md", markdown(result, [path.name for path in plots]), force=True)
     return [folder / "report.md", folder / "bench.json", *plots]
 
 

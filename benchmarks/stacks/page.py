@@ -23,7 +23,7 @@ from ufafuse.benchmarks.stacks.registered import Registered
 from ufafuse.benchmarks.tables import cell, csv_text, legend, markdown_table
 from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.artefact import atomic_write, write_json
-from ufafuse.runtime.writing import make_folder
+from ufafuse.runtime.writing import make_folder, write_text
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 _WHOLE_SIDE = 640
@@ -89,8 +89,7 @@ class StackPages:
         )
         texts = {"eval.csv": csv_text(evaluation), "report.md": self._markdown(evaluation, rows, title), "index.html": html}
         for name, text in texts.items():
-            with atomic_write(self.folder / name, force=True) as temporary:
-                temporary.write_text(text, encoding="utf-8")
+            write_text(self.folder / name, text, force=True)
         return [self.folder / name for name in ("index.html", "report.md", "eval.csv", "eval.json")]
 
     def _markdown(self, evaluation: Evaluation, rows: list[TableRow], title: str) -> str:
@@ -102,7 +101,7 @@ class StackPages:
             parts.append(f"## {name}")
             parts.append("\n".join(f"- {row.method}: {_scores(row)}" for row in scored))
             if name in self.sections:
-                parts.append(f"![{name}]({quote(f'{CLOSEUPS_FOLDER}/{name}.jpg')})")
+                parts.append(f"![{name}]({quote(f'{CLOSEUPS_FOLDER}/{name}.jpg', errors='surrogateescape')})")
         return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -161,7 +161,7 @@ def _convert(net: Network, role: str, base: Manifest, chosen: Format, form: Form
     if chosen.kind == "onnx":  # it has room for its manifest
         return
     full = Manifest(**{**vars(manifest), "extra": {**manifest.extra, "files_sha256": hashes_of(out)}})
-    manifest_path(out).write_text(full.to_metadata()[METADATA_KEY] + "\n")
+    manifest_path(out).write_text(full.to_metadata()[METADATA_KEY] + "\n", encoding="utf-8")
 
 
 def _verified(net: Network, path: Path, cases: Cases) -> dict[str, Any]:

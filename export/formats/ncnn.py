@@ -30,7 +30,7 @@ def convert(source: SourceGraph, out: Path) -> None:
             raise BackendError("ncnn's converter wrote no network: it knows an operator of this graph no more.")
         names = {f"in{index}": name for index, name in enumerate(source.signature.inputs)}
         names |= {f"out{index}": name for index, name in enumerate(source.signature.outputs)}
-        out.write_text(renamed(made[0].read_text(), names))
+        out.write_text(renamed(made[0].read_text(encoding="utf-8"), names), encoding="utf-8")
         out.with_suffix(".bin").write_bytes(made[1].read_bytes())
 
 

@@ -57,7 +57,9 @@ _OTHERWISE: dict[str, "Callable[[onnx.ModelProto], onnx.ModelProto]"] = {"Split"
 
 def operators_for(name: str) -> dict[str, Any]:
     """A compiler's published list: ``title``, ``release``, ``source``, ``opset`` (at most), ``operators``."""
-    found: dict[str, Any] = json.loads((resources.files("ufafuse.export.formats") / "operators.json").read_text())[name]
+    found: dict[str, Any] = json.loads(
+        (resources.files("ufafuse.export.formats") / "operators.json").read_text(encoding="utf-8")
+    )[name]
     return found
 
 

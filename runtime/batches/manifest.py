@@ -155,7 +155,10 @@ def write_failed(path: Path, failed: Iterable[tuple[Task, str]]) -> None:
     """
     from ufafuse.runtime.writing import atomic_write
 
-    with atomic_write(path, force=True) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+    with (
+        atomic_write(path, force=True) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
+    ):
         table = csv.writer(stream)
         table.writerow((*_COLUMNS, "error"))
         for task, error in failed:

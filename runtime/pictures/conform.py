@@ -90,15 +90,18 @@ class ConformedFrame(FrameSource):
         if picture.damage and self._strict:
             raise InputError(f"{self.name} is damaged inside ({picture.damage}): record or copy it again, or omit strict.")
         if picture.damage:
-            self._told[f"{self.name} is damaged inside ({picture.damage}): parts of it are wrong; record or copy it again."] = (
-                None
-            )
+            self._told[damage_words(self.name, picture.damage)] = None
         self._told.update(dict.fromkeys(f"{self.name}: {warning}." for warning in picture.warnings))
         self.white = picture.white
         return replace(picture, array=self._common.of(picture.array, picture.metadata, self.name))
 
     def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
         return self._common.shape, self._common.dtype
+
+
+def damage_words(name: str, damage: str) -> str:
+    """What the user is told of a file that is damaged inside."""
+    return f"{name} is damaged inside ({damage}): parts of it are wrong; record or copy it again."
 
 
 def common_kind(sources: Sequence[FrameSource], *, scale: bool = False, convert: bool = False) -> Common:

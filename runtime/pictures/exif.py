@@ -12,6 +12,8 @@ import struct
 from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple, Protocol
 
+from ufafuse.runtime.texts import as_utf8
+
 DESCRIPTION, ORIENTATION, SOFTWARE, DATETIME = 0x010E, 0x0112, 0x0131, 0x0132
 DATETIME_ORIGINAL, OFFSET_ORIGINAL, SUBSEC_ORIGINAL = 0x9003, 0x9011, 0x9291
 IMAGE_HISTORY, PIXELS_X, PIXELS_Y = 0x9213, 0xA002, 0xA003
@@ -105,7 +107,7 @@ class Exif:
 
     def put_text(self, tag: int, value: str, part: int | None = None) -> None:
         """Set a text entry, in the main directory or a part."""
-        data = value.encode("utf-8", "replace") + b"\0"  # names of files need not be text
+        data = as_utf8(value) + b"\0"
         self._directory(part)[tag] = Entry(_ASCII, len(data), data)
 
     def put_short(self, tag: int, value: int) -> None:

@@ -30,12 +30,13 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.filebytes import bytes_of
 from ufafuse.runtime.pictures.decode import Inside, opened, read_picture
 from ufafuse.runtime.pictures.kinds import RAW_SUFFIXES, SNIFFED, is_video, kind_of
 from ufafuse.runtime.pictures.metadata import Metadata, metadata_of
 from ufafuse.runtime.pictures.picture import Picture
 from ufafuse.runtime.pictures.shapes import shape_of
-from ufafuse.runtime.pixels import check_pixels, most_pixels
+from ufafuse.runtime.pixels import check_pixels, most_bytes, most_pixels
 
 if TYPE_CHECKING:
     from ufafuse.runtime.pictures.tiff import TiffFile
@@ -50,10 +51,12 @@ class FrameSource(ABC):
     Attributes:
         name: What messages and reports call it.
         path: The file it comes from; None for an array.
+        looker: What runs `look_inside` meanwhile; None: it is not wanted.
     """
 
     name: str
     path: Path | None = None
+    looker: Executor | None = None
 
     @functools.cached_property
     def _kind(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -94,6 +97,10 @@ class FrameSource(ABC):
     @abstractmethod
     def picture(self) -> Picture:
         """As `read`, with what the file says beside the pixels. Raises: as `read`."""
+
+    def look_inside(self) -> str:
+        """Damage inside the file that only its codes tell, see `read_picture`; empty where there is none."""
+        return ""
 
     def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
         array = self.read()
@@ -140,6 +147,10 @@ class AheadFrame(FrameSource):
         found, self._coming = self._known(self._coming.result()), None
         return found
 
+    def look_inside(self) -> str:
+        """As `FrameSource.look_inside`."""
+        return self._source.look_inside()
+
     def peek(self) -> NDArray[Any]:
         """The pixels, which stay to be read."""
         return self._source.picture().array if self._coming is None else self._coming.result().array
@@ -176,6 +187,16 @@ class FileFrame(FrameSource):
         """Decode the file."""
         assert self.path is not None
         return read_picture(self.path, most=self._most, inside=self._inside)
+
+    def look_inside(self) -> str:
+        """As `FrameSource.look_inside`; of a JPEG. What cannot be read is told where it is read."""
+        assert self.path is not None
+        with contextlib.suppress(InputError, OSError), opened(self.path) as stream:
+            if kind_of(stream.read(SNIFFED)) == "JPEG":
+                from ufafuse.runtime.pictures.jpegscan import fault_in_scan
+
+                return fault_in_scan(bytes_of(self.path, most_bytes(most_pixels() if self._most is None else self._most)))
+        return ""
 
     @functools.cached_property
     def metadata(self) -> Metadata:  # pyright: ignore[reportIncompatibleMethodOverride] - a property that is kept

@@ -106,10 +106,21 @@ async def _all_fused(service: Service, loaded: Loaded, brought: list[Brought], u
     """All pairs of a request wait together, so that they may be fused together; where one fails none is left behind."""
     tasks = [asyncio.ensure_future(service.fused(loaded, one, until, want_map=want_map)) for one in brought]
     try:
-        return list(await asyncio.gather(*tasks))
+        if tasks:  # not `gather`, see `unless_gone`
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+        return [task.result() for task in tasks]
     finally:
         for task in tasks:
             task.cancel()
+            task.add_done_callback(_seen)
+
+
+def _seen(task: asyncio.Task[Made]) -> None:
+    """Ask a task for its error, or its end is complained of."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _by_name(tensors: list[SentTensor]) -> dict[str, SentTensor]:

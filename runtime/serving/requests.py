@@ -116,7 +116,11 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Response]) -> 
     finally:
         gone.cancel()
         task.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
+        # Not `gather`: cancelled by the deadline at this moment, it hands on a child's cancellation, which nobody waits for.
+        await asyncio.wait({task, gone})
+        for each in (task, gone):
+            if not each.cancelled():
+                each.exception()  # or its end is complained of
 
 
 async def _gone(request: Request) -> None:

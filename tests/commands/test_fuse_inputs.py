@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from ufafuse.commands.cli import build_app
 from ufafuse.runtime.images import read_image
-from ufafuse.runtime.pictures.decode import read_picture
+from ufafuse.runtime.pictures.decode import decode_picture, read_picture
 from ufafuse.runtime.pictures.exif import IMAGE_HISTORY, parse_exif
 
 pytest.importorskip("onnxruntime")
@@ -123,7 +123,7 @@ def test_names_that_are_no_text(tmp_path):
     for number, path in enumerate(put(tmp_path, "a.png", "b.png")):
         path.rename(tmp_path / os.fsdecode(b"\xff%d.png" % number))
     outputs(ufa(tmp_path, "-o", tmp_path / "f.png", "--json", "--report", tmp_path / "r.html"))
-    assert "?0.png" in parse_exif(read_picture(tmp_path / "f.png").metadata.exif).text(IMAGE_HISTORY)
+    assert "0.png, " in parse_exif(read_picture(tmp_path / "f.png").metadata.exif).text(IMAGE_HISTORY)
 
 
 def test_results_of_a_folder_never_replace_its_pairs(tmp_path):
@@ -195,6 +195,19 @@ def test_damage_inside_is_a_warning_and_strict_makes_it_an_error(tmp_path):
     assert done.exit_code == 2
     assert "b.jpg is damaged inside" in done.stderr
     assert not (tmp_path / "g.png").exists()
+
+
+def test_damage_that_the_decoder_passes_over_is_told_too(tmp_path):
+    near, far = put(tmp_path, "a.jpg", "b.jpg", shape=(160, 200, 3))
+    whole = far.read_bytes()
+    for middle in range(len(whole) // 3, 2 * len(whole) // 3, 97):
+        data = whole[:middle] + bytes(40) + whole[middle + 40 :]
+        if not decode_picture(data, "x", inside="quickly").damage and decode_picture(data, "x", inside="thoroughly").damage:
+            break
+    far.write_bytes(data)
+    for frames in ((near, far), (near, near, far)):
+        (entry,) = outputs(ufa(*frames, "-o", tmp_path / "f.png", "--json", "--force"))
+        assert [warning for warning in entry["warnings"] if "b.jpg is damaged inside" in warning]
 
 
 def test_a_jump_of_exposure_is_told_and_matched(tmp_path):

@@ -97,9 +97,11 @@ def number_options(command, words=()):
     for name, inner in getattr(command, "commands", {}).items():
         yield from number_options(inner, (*words, name))
     for param in command.params:
-        descriptor = getattr(param, "type_descriptor", None)
-        if descriptor is not None and descriptor.annotation in (int, float):
-            yield words, max(param.opts, key=len), descriptor.annotation
+        descriptor = getattr(param, "type_descriptor", None)  # of typer that reads values by pydantic
+        name = {int: "int", float: "float"}.get(descriptor.annotation) if descriptor else str(param.type.name).split(" ")[0]
+        kind = {"int": int, "integer": int, "float": float}.get(name or "")
+        if kind is not None:
+            yield words, max(param.opts, key=len), kind
 
 
 def test_no_number_is_beyond_all_bounds():

@@ -1,5 +1,8 @@
 """Frames of every kind, there and back, and what is refused."""
 
+import sys
+from types import ModuleType
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import (
     FrameKind,
+    check_array,
     check_frames,
     check_out,
     check_pair,
@@ -221,3 +225,9 @@ def test_whatever_comes_is_refused_or_survives(near, far, white, same):
     back = from_planes(to_planes(near, kind), kind, near)
     assert back.shape == near.shape
     assert back.dtype == near.dtype
+
+
+def test_a_library_that_another_thread_is_just_importing_is_no_error(monkeypatch):
+    """`numpy.ma` is there by name before anything is in it; `ufa fuse --pairs` reads in several threads."""
+    monkeypatch.setitem(sys.modules, "numpy.ma", ModuleType("numpy.ma"))
+    check_array("near", np.zeros((4, 4), np.uint8))

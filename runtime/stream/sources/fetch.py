@@ -105,7 +105,9 @@ class SourceConnection:
         connection = http.client.HTTPConnection(host, port)
         connection.sock = self._connected(host, port, secure=parts.scheme == "https")
         named = f"[{host}]" if ":" in host else host
-        target = quote(parts._replace(scheme="", netloc="", fragment="").geturl() or "/", safe=_KEPT_IN_A_TARGET)
+        target = quote(
+            parts._replace(scheme="", netloc="", fragment="").geturl() or "/", safe=_KEPT_IN_A_TARGET, errors="surrogateescape"
+        )
         standard = {"Host": named if parts.port is None else f"{named}:{port}", "User-Agent": "ufafuse", "Connection": "close"}
         connection.request("GET", target, headers=standard | headers)
         answer = http.client.HTTPResponse(cast("socket.socket", _Wire(self, connection.sock)), method="GET")

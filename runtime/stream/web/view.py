@@ -107,5 +107,5 @@ class View:
 
 
 def _page(_request: Request) -> Response:
-    page = files("ufafuse.runtime.stream.web").joinpath("page.html").read_text()
+    page = files("ufafuse.runtime.stream.web").joinpath("page.html").read_text(encoding="utf-8")
     return text(page, kind="text/html; charset=utf-8", headers={"Content-Security-Policy": policy_for(page)})
