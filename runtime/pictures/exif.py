@@ -35,7 +35,7 @@ _OF_PIXELS = frozenset((0x00FE, 0x0100, 0x0101, 0x0102, 0x0103, 0x0106, 0x0111, 
 
 
 # Descriptions by which programs know a stack: ImageJ's, OME's, tifffile's, ScanImage's, Aperio's, MetaMorph's.
-_OF_STACKS = (b"ImageJ=", b"<?xml", b"<OME", b'{"shape"', b"shape=", b"SI.", b"state.", b"Aperio", b"<MetaData")
+_OF_STACKS = (b"ImageJ=", b"<?xml", b"<OME", b'{"shape"', b'{"axes"', b"shape=", b"SI.", b"state.", b"Aperio", b"<MetaData")
 
 
 class ByteSource(Protocol):
