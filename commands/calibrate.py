@@ -52,7 +52,10 @@ class CalibrateRequest:
     hard: Annotated[
         int,
         typer.Option(
-            metavar="N", min=0, max=MOST_CROPS, help="Drawn windows with wide defocus, added to both: few real pairs have it."
+            metavar="N",
+            min=0,
+            max=MOST_CROPS,
+            help="Drawn windows with wide defocus, added to both; to judge, also with clipped lights and pure colours.",
         ),
     ] = 24
     crop: Annotated[int, typer.Option(min=1, max=MOST_SIDE, help="Side of a window in pixels.")] = 128

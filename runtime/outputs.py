@@ -89,8 +89,10 @@ class Outputs:
         for path in self.all():
             if path != self.mesh:
                 check_output(path, force=force, inputs=inputs, options=store if path == self.fused else None)
-            else:
-                check_new(path, force=force)
+                continue
+            if not path.parent.is_dir():
+                raise OutputError(f"{path.parent} is not a folder: make it first (mkdir -p {path.parent}).")
+            check_new(path, force=force)
 
 
 def write_beside(
@@ -165,11 +167,12 @@ def aligned_saver(
     digits = max(3, len(str(len(frames))))
     paths = [folder / f"{number:0{digits}d}{suffix}" for number in range(1, len(frames) + 1)]
     others = {real_path(path) for path in outputs.all()}
+    if real_path(folder) in others or (folder.exists() and not folder.is_dir()):
+        raise OutputError(f"{folder} is no folder, or another result: give the registered frames a folder of their own.")
     for path in paths if folder.is_dir() else ():
         if real_path(path) in others:
             raise OutputError(f"{path} would be a registered frame and another result: give the frames a folder of their own.")
         check_output(path, force=force, inputs=[frame.path for frame in frames if frame.path is not None])
-    make_folder(folder)
 
     def save(index: int, frame: Array, covered: Covered | None) -> None:
         top = 1.0 if frame.dtype == np.float32 else float(np.iinfo(frame.dtype).max)
@@ -177,6 +180,7 @@ def aligned_saver(
         grey = frame.ndim == 2 or frame.shape[2] == 1
         colour = np.repeat(frame.reshape(*shown.shape, 1), 3, 2) if grey else frame[..., :3]
         alpha = (shown * np.float32(top)).astype(frame.dtype)
+        make_folder(folder)  # not before there is something to put in
         write_image(paths[index], np.dstack([colour, alpha]), force=force)
 
     return save

@@ -89,6 +89,8 @@ def contents(folder):
     [
         (("in", "-o", "o.png", "--save-aligned", "in", "--force"), "in/001.png is one of the frames that are read"),
         (("in", "-o", "o.png", "--save-aligned", "other"), "other/002.png exists already"),
+        (("in", "-o", "o.png", "--save-aligned", "o.png"), "o.png is no folder, or another result"),
+        (("in", "-o", "o.png", "--mesh", "missing/m.ply"), "missing is not a folder: make it first"),
         (("in", "-o", "new/001.png", "--save-aligned", "new"), "new/001.png would be a registered frame and another result"),
         (("--pairs", "pairs", "-o", "out", "--map", "pairs/near", "--force"), "pairs/near/x.png is one of the frames"),
     ],

@@ -1,4 +1,4 @@
-"""The page's program that runs a file without ufafuse does."""
+"""The page's programs that run a file without ufafuse do."""
 
 import re
 import shutil
@@ -8,17 +8,29 @@ import cv2
 import numpy as np
 import pytest
 
+from ufafuse.export.form import Form
+from ufafuse.export.onnx_export import onnx_from_weights
 from ufafuse.runtime import Fuser
 
+SIZE = (24, 40)
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "export.md"
 
 
-def test_the_program_on_the_page_fuses_as_ufafuse_does(exports, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def for_opencv(exports, tmp_path_factory):
+    """The small network, written for OpenCV's dnn."""
+    path = tmp_path_factory.mktemp("opencv") / "small.onnx"
+    onnx_from_weights(exports / "small.safetensors", path, form=Form(size=SIZE, opencv=True))
+    return path
+
+
+@pytest.mark.parametrize("name", ["plain", pytest.param("opencv", marks=pytest.mark.slow)])
+def test_the_program_on_the_page_fuses_as_ufafuse_does(name, exports, request, tmp_path, monkeypatch):
     pytest.importorskip("openvino")
-    [program] = re.findall(r"<!-- plain -->\n```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
-    near, far = np.random.default_rng(0).integers(0, 256, (2, 24, 40, 3), np.uint8)
+    [program] = re.findall(rf"<!-- {name} -->\n```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    near, far = np.random.default_rng(0).integers(0, 256, (2, *SIZE, 3), np.uint8)
     monkeypatch.chdir(tmp_path)
-    shutil.copy(exports / "small.onnx", "x.onnx")
+    shutil.copy(request.getfixturevalue("for_opencv") if name == "opencv" else exports / "small.onnx", "x.onnx")
     cv2.imwrite("near.png", near)
     cv2.imwrite("far.png", far)
     exec(compile(program, str(PAGE), "exec"), {})
