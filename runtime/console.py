@@ -5,6 +5,7 @@ import errno
 import importlib
 import re
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
@@ -166,15 +167,32 @@ def _ending_orderly() -> Iterator[None]:
         restore()
         raise _Ended(signal.Signals(number))
 
+    def lost(unraisable: Any) -> None:  # noqa: ANN401 - Python's
+        """It came while Python ran a callback, where no error goes any further: it is sent once more, outside of that."""
+        if isinstance(unraisable.exc_value, _Ended):
+            listen()
+            again = threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, unraisable.exc_value.number))
+            again.daemon = True
+            again.start()
+        else:
+            hook(unraisable)
+
+    def listen() -> None:
+        for number in numbers:
+            signal.signal(number, end)
+
     def restore() -> None:
         for number in numbers:
             signal.signal(number, signal.SIG_DFL)
 
-    for number in numbers:
-        signal.signal(number, end)
+    hook = sys.unraisablehook
+    if numbers:
+        sys.unraisablehook = lost
+    listen()
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         restore()
 
 

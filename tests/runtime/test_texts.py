@@ -201,6 +201,23 @@ def test_a_signal_that_ends_a_command_leaves_nothing_half_written(tmp_path, numb
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_signal_that_comes_while_something_is_taken_down_is_not_lost():
+    """Once in fifty tries it came while a library was imported, in a callback, and `ufa export` went on."""
+    program = (
+        "import os, signal, time\n"
+        "from ufafuse.runtime import console\n"
+        "class Going:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.01)\n"
+        "with console.run():\n"
+        "    Going(); time.sleep(60)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode != 0
+    assert "ended by SIGTERM" in done.stderr
+    assert "ignored" not in done.stderr
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES])
 def test_a_disk_that_fails_anywhere_is_one_sentence(capsys, code):
     with pytest.raises(typer.Exit) as ended, console.run():
