@@ -184,17 +184,21 @@ def _stored(data: bytes, name: str, kind: str, most: int | None, *, components: 
     except (cv2.error, MemoryError) as error:
         raise InputError(f"{name} cannot be decoded: {getattr(error, 'err', '') or error}.") from error
     if stored is None or stored.size == 0:
-        if kind == "GIF" and not cv2.haveImageWriter(".gif"):  # it came together with the reader, in OpenCV 4.11
-            raise InputError(
-                f"{name} is a GIF file, which OpenCV {cv2.__version__} does not read: "
-                "pip install 'opencv-python-headless>=4.11'."
-            )
-        if kind == "JPEG" and (unusual := _unusual_jpeg(data)):
-            raise InputError(f"{name} is {unusual} JPEG, which is not read: save it as PNG or TIFF.")
-        raise InputError(f"{name} is a {kind} file that cannot be decoded: record or copy it again.")
+        raise InputError(f"{name} is {_undecoded(data, kind)}")
     if stored.dtype not in _DEPTHS:
         raise InputError(f"{name} has {stored.dtype} samples: give an image of 8 or 16 bit integers, or of float32.")
     return np.asarray(stored), inside
+
+
+def _undecoded(data: bytes, kind: str) -> str:
+    """What a file is that OpenCV does not decode, and what to do."""
+    newer = cv2.haveImageWriter(".gif")  # from 4.11 on it reads GIF, and animated WebP too
+    if not newer and (kind == "GIF" or (kind == "WebP" and _moves(data, kind))):
+        what = "a GIF" if kind == "GIF" else "an animated WebP"
+        return f"{what} file, which OpenCV {cv2.__version__} does not read: pip install 'opencv-python-headless>=4.11'."
+    if kind == "JPEG" and (unusual := _unusual_jpeg(data)):
+        return f"{unusual} JPEG, which is not read: save it as PNG or TIFF."
+    return f"a {kind} file that cannot be decoded: record or copy it again."
 
 
 def _without_false_alpha(stored: Array, data: bytes, kind: str) -> Array:

@@ -35,7 +35,7 @@ _OF_PIXELS = frozenset((0x00FE, 0x0100, 0x0101, 0x0102, 0x0103, 0x0106, 0x0111, 
 
 
 # Descriptions by which programs know a stack: ImageJ's, OME's, tifffile's, ScanImage's, Aperio's, MetaMorph's.
-_OF_STACKS = (b"ImageJ=", b"<?xml", b"<OME", b'{"shape"', b'{"axes"', b"shape=", b"SI.", b"state.", b"Aperio", b"<MetaData")
+_OF_STACKS = (b"ImageJ=", b"<?xml", b"<OME", b"shape=", b"SI.", b"state.", b"Aperio", b"<MetaData")
 
 
 class ByteSource(Protocol):
@@ -124,7 +124,8 @@ class Exif:
     def without_pixels(self) -> Exif:
         """A copy without the entries that describe how the pixels of the file lay, by tags or in microscopy's descriptions."""
         main = {tag: entry for tag, entry in self.main.items() if tag not in _OF_PIXELS and tag < _RAW}
-        if DESCRIPTION in main and main[DESCRIPTION].data.lstrip().startswith(_OF_STACKS):
+        said = main[DESCRIPTION].data.lstrip() if DESCRIPTION in main else b""
+        if said.startswith(_OF_STACKS) or (said.startswith(b"{") and b'"shape":' in said):
             del main[DESCRIPTION]
         return Exif(main, {tag: dict(part) for tag, part in self.parts.items()})
 
