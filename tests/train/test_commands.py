@@ -56,7 +56,7 @@ def test_train_names_what_it_wrote_and_what_comes_next(photo_folders: tuple[Path
         (["train", "--resume", "--out", "gone"], "gone holds no run"),
         (["train", "--images", "gone", "--masks", "gone", "--out", "{out}"], "gone is not a folder"),
         (["train", "--images", "i", "--masks", "m", "--out", "{out}", "--variant", "ufo"], "'ufo' is unknown"),
-        (["train", "ablation", "--over", "lambda"], "a run needs"),
+        (["train", "ablation", "--over", "lambda", "--out", "{out}"], "a run needs --images"),
         (["dataset", "--images", "gone", "--masks", "gone", "--out", "{out}"], "gone is not a folder"),
         (["dataset", "--images", "i", "--masks", "m", "--out", "{out}", "--size", 64], "--size and --lens-set are about lens"),
         (["dataset", "--images", "i", "--masks", "m", "--out", "{out}", "--lens", "--size", "64x80"], "lens pairs are square"),

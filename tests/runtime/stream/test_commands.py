@@ -87,9 +87,7 @@ def test_people_get_a_table_and_the_files_names(tmp_path):
         ([*sim(), "--view", "port"], "no port"),
         ([*sim(), "--json", "--out", "-"], "standard output"),
         ([*sim(), "--pair-by", "number"], "two folders"),
-        ([*sim(), "--give-up", "nan"], "--give-up nan"),
         ([*sim(), "--give-up", "-1"], "--give-up -1"),
-        ([*sim(), "--fps", "inf", "--out", "x.avi"], "--fps inf"),
         (["--near", ".", "--far", "sim:"], "folders for both sides"),
         # What would do nothing.
         ([*sim(), "--swap"], "--swap is for one camera"),
