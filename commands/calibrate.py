@@ -82,7 +82,7 @@ def calibrate(asked: CalibrateRequest) -> None:
             images=asked.images,
             masks=asked.masks,
             crops=CropOptions(asked.crops, asked.judge, asked.hard, asked.crop, asked.seed),
-            method=RangeMethod(asked.method, 99.99 if asked.percentile is None else asked.percentile),
+            method=RangeMethod(asked.method, RangeMethod.percentile if asked.percentile is None else asked.percentile),
             ranges=asked.ranges,
             quantizers=QuantizerOptions(asked.weight_bits, asked.outputs),
             equalise=asked.equalise,

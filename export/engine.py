@@ -26,7 +26,7 @@ from ufafuse.runtime.artefact import (
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
 from ufafuse.runtime.fixed import fixed_batch, fixed_size
-from ufafuse.runtime.writing import check_new
+from ufafuse.runtime.writing import check_new, check_parent
 
 _POLL_S = 0.1
 _INHERITED = (
@@ -132,8 +132,7 @@ def _check_paths(onnx: Path, out: Path, *, force: bool) -> None:
     if out.suffix != ".engine":
         raise InputError(f"-o {out} must end in .engine.")
     check_new(out, force=force, beside=".json")
-    if not out.parent.is_dir():
-        raise OutputError(f"{out.parent} is not a folder: make it first (mkdir -p {out.parent}).")
+    check_parent(out)
     if not os.access(out.parent, os.W_OK):
         raise OutputError(f"{out.parent} may not be written to: name another -o, or change its permissions.")
 

@@ -28,7 +28,7 @@ from ufafuse.runtime.stacks.relief import (
     write_mesh,
     write_view,
 )
-from ufafuse.runtime.writing import check_new, make_folder
+from ufafuse.runtime.writing import check_new, check_parent, make_folder
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,7 @@ class Outputs:
             if path != self.mesh:
                 check_output(path, force=force, inputs=inputs, options=store if path == self.fused else None)
                 continue
-            if not path.parent.is_dir():
-                raise OutputError(f"{path.parent} is not a folder: make it first (mkdir -p {path.parent}).")
+            check_parent(path)
             check_new(path, force=force)
 
 

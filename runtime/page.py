@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import OutputError
-from ufafuse.runtime.writing import check_new, write_text
+from ufafuse.runtime.writing import check_new, check_parent, write_text
 
 _LONGEST = 2400  # pixels of a side: larger pictures are shown smaller
 _QUALITY = 90
@@ -39,8 +39,7 @@ def check_page(path: Path, *, force: bool) -> None:
     """Refuse a page that could not be written (`OutputError`)."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise OutputError(f"{path} has the suffix {path.suffix or 'none'!r}: a report ends in .html.")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path.parent} is not a folder: make it first (mkdir -p {path.parent}).")
+    check_parent(path)
     check_new(path, force=force)
 
 

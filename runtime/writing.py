@@ -100,6 +100,12 @@ def check_new(path: Path, *, force: bool, beside: str = "") -> None:
         raise OutputError(already_there(path))
 
 
+def check_parent(path: Path) -> None:
+    """Refuse a file in a folder that is not there, before any work is spent on it (`OutputError`)."""
+    if not path.parent.is_dir():
+        raise OutputError(f"{path.parent} is not a folder: make it first (mkdir -p {path.parent}).")
+
+
 def check_name(path: Path, *, beside: str = "") -> None:
     """Refuse a name longer than names may be.
 

@@ -16,10 +16,11 @@ from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.pictures import quick
 from ufafuse.runtime.pictures.metadata import Metadata, with_metadata
-from ufafuse.runtime.writing import already_there, atomic_write, check_name
+from ufafuse.runtime.writing import already_there, atomic_write, check_name, check_parent
 
 _JPEG, _TIFF, _WEBP = frozenset((".jpg", ".jpeg")), frozenset((".tif", ".tiff")), frozenset((".webp",))
 WRITTEN = frozenset((".png", ".bmp")) | _JPEG | _TIFF | _WEBP
+WITH_QUALITY = _JPEG | _WEBP
 _SIXTEEN_BIT = _TIFF | {".png"}
 _WITH_ALPHA = _TIFF | _WEBP | {".png"}
 _LONGEST_SIDE = {".jpg": 65_535, ".jpeg": 65_535, ".webp": 16_383}
@@ -55,7 +56,7 @@ class WriteOptions:
     def check_for(self, path: Path) -> None:
         """Refuse options that the format of ``path`` does not have (`OutputError`)."""
         suffix = path.suffix.lower()
-        if self.quality is not None and suffix not in _JPEG | _WEBP:
+        if self.quality is not None and suffix not in WITH_QUALITY:
             raise OutputError(f"{path} has no quality to choose: end it in .jpg or .webp, or omit the quality.")
         if self.compression is not None and suffix not in _TIFF | {".png"}:
             raise OutputError(f"{path} has no compression to choose: end it in .png or .tif, or omit the compression.")
@@ -98,8 +99,7 @@ def check_output(
     suffix = path.suffix.lower()
     if suffix not in WRITTEN:
         raise OutputError(f"{path} has the suffix {path.suffix or 'none'!r}: end it in .png, .jpg, .tif, .bmp or .webp.")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path.parent} is not a folder: make it first (mkdir -p {path.parent}).")
+    check_parent(path)
     check_name(path)
     if path.is_dir():
         raise OutputError(f"{path} is a folder: name an image file.")

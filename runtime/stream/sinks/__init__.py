@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.pictures.write import WITH_QUALITY
 from ufafuse.runtime.stream.sinks.base import Sink
 from ufafuse.runtime.stream.sinks.folder import FolderSink
 from ufafuse.runtime.stream.sinks.http import HttpSink
@@ -18,7 +19,6 @@ from ufafuse.runtime.stream.web.address import parse_address
 __all__ = ["FolderSink", "HttpSink", "MatroskaSink", "OpenCvSink", "Sink", "SinkOptions", "sink_from_text"]
 
 _QUALITY, _RATE = 95, 25.0  # of video and HTTP
-_WITH_QUALITY = frozenset((".jpg", ".jpeg", ".webp"))  # images that have one
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def check_used(texts: Iterable[str], options: SinkOptions) -> None:
     """
     kinds = {"http" if text.startswith("http:") else "-" if text == "-" else Path(text).suffix.lower() for text in texts}
     for name, value, takers, told in (
-        ("quality", options.quality, {".mkv", "-", "http", *_WITH_QUALITY}, "JPEG in .mkv, HTTP, and images in .jpg or .webp"),
-        ("fps", options.rate, {".avi", ".mp4"}, "videos in .avi and .mp4"),
+        ("quality", options.quality, {".mkv", "-", "http", *WITH_QUALITY}, "JPEG in .mkv, HTTP, and images in .jpg or .webp"),
+        ("fps", options.rate, {*VIDEO_SUFFIXES} - {".mkv"}, "videos in .avi and .mp4"),
         ("segment", options.segment, set(VIDEO_SUFFIXES), "videos in files"),
     ):
         if value is not None and not kinds & takers:
@@ -95,7 +95,7 @@ def sink_from_text(text: str, options: SinkOptions | None = None, *, name: str =
     if suffix in VIDEO_SUFFIXES:
         return OpenCvSink(path, rate=options.rate or _RATE, **common)
     if path.stem == "*":
-        quality = options.quality if suffix in _WITH_QUALITY else None
+        quality = options.quality if suffix in WITH_QUALITY else None
         return FolderSink(path.parent, suffix, force=options.force, quality=quality)
     if suffix and not path.is_dir():
         known = ", ".join(VIDEO_SUFFIXES)

@@ -21,7 +21,7 @@ from ufafuse.runtime.stream.moments import Timeline
 from ufafuse.runtime.stream.sinks.base import Sink
 from ufafuse.runtime.stream.sinks.matroska import MatroskaWriter
 from ufafuse.runtime.texts import usable_by_c
-from ufafuse.runtime.writing import already_there
+from ufafuse.runtime.writing import already_there, check_parent
 
 STDOUT = Path("-")
 _FOURCC = {".avi": "MJPG", ".mp4": "mp4v"}
@@ -97,8 +97,7 @@ class _VideoSink(Sink):
         return path
 
     def _checked(self, path: Path) -> Path:
-        if not path.parent.is_dir():
-            raise OutputError(f"{path.parent} is not a folder: make it first (mkdir -p {path.parent}).")
+        check_parent(path)
         if os.path.lexists(path) and not self._force:  # OpenCV would write to where a link leads
             raise OutputError(already_there(path))
         return path
