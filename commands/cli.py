@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import errno
 import importlib
 import json
 import os
@@ -15,6 +16,7 @@ import typer
 
 from ufafuse.commands.helptext import HelpCommand, HelpGroup
 from ufafuse.runtime import console
+from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.starting import unswept
 
 # The threads of a run that may be left behind, see `ufafuse.runtime.stream.pipeline`.
@@ -96,7 +98,7 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         from ufafuse.runtime.artefact import tool_versions
 
-        typer.echo(f"ufafuse {tool_versions()['ufafuse']}")
+        console.plain(f"ufafuse {tool_versions()['ufafuse']}")
         raise typer.Exit
 
 
@@ -123,9 +125,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(console.INTERRUPTED)
     except _ClickError as error:
         sys.exit(_refused(error, as_json="--json" in given))
-    except BrokenPipeError:  # whoever read our output has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    except OutputError as error:
+        sys.exit(_failed(error))
+    except OSError as error:
+        if error.filename is not None or error.errno not in console.SYSTEM_ERRORS | {errno.EPIPE}:
+            raise
+        # The command line library's own words, of help, could not be written.
+        sys.exit(_failed(console.unwritten(error)))
     code = code if isinstance(code, int) else 0
     if arguments is None and any(thread.name in LEFT_BEHIND for thread in threading.enumerate()):
         _leave_at_once(code)
@@ -153,6 +159,14 @@ def _leave_at_once(code: int) -> NoReturn:
     os._exit(code)
 
 
+def _failed(error: Exception) -> int:
+    """Say that standard output cannot be written; the exit code. Whoever read it may have left: that is no failure to tell."""
+    if isinstance(error, BrokenPipeError):
+        return 1
+    console.fail(str(error))
+    return OutputError.exit_code
+
+
 def _refused(error: Any, *, as_json: bool) -> int:  # noqa: ANN401 - click's, wherever typer keeps it
     """Say what is wrong with the command line; the exit code."""
     if type(error).__name__ == "NoArgsIsHelpError":
@@ -160,7 +174,8 @@ def _refused(error: Any, *, as_json: bool) -> int:  # noqa: ANN401 - click's, wh
         return 2
     text = usage_text(error)
     if as_json:
-        typer.echo(json.dumps({"ok": False, "error": text}))
+        with contextlib.suppress(OutputError):
+            console.plain(json.dumps({"ok": False, "error": text}))
     console.fail(text)
     return 2
 

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import importlib
+import os
 import re
 import signal
 import sys
@@ -11,7 +12,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 import typer
 from rich.cells import cell_len
@@ -52,7 +53,8 @@ class _Console(Console):
             super().print(*objects, **kwargs)
         except OSError as error:
             if not self.stderr:
-                raise _unwritten(error) from error
+                raise unwritten(error) from error
+            _give_up(sys.stderr)
 
 
 def between_words(text: Text, width: int) -> Text:
@@ -73,7 +75,7 @@ out = _Console(highlight=False, soft_wrap=True, emoji=False)
 err = _Console(highlight=False, soft_wrap=True, emoji=False, stderr=True)
 
 INTERRUPTED = 130
-_SYSTEM_ERRORS = frozenset(  # what a path or a disk does: nobody's defect
+SYSTEM_ERRORS = frozenset(  # what a path or a disk does: nobody's defect
     (
         errno.ENOSPC,
         errno.EDQUOT,
@@ -116,7 +118,7 @@ def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the 
             raise
         _end(text, BackendError.exit_code, as_json=as_json, cause=error)
     except OSError as error:
-        if error.errno not in _SYSTEM_ERRORS:
+        if error.errno not in SYSTEM_ERRORS:
             raise
         name = str(error.filename or "a file")
         what = f"{name if len(name) < 100 else name[:60] + '...'} cannot be written or read"
@@ -196,8 +198,17 @@ def _ending_orderly() -> Iterator[None]:
         restore()
 
 
-def _unwritten(error: OSError) -> Exception:
-    """What to raise where standard output takes nothing: a reader that has gone is the command line library's to handle."""
+def _give_up(stream: TextIO) -> None:
+    """Let what a stream still holds go nowhere: at the interpreter's end it would fail again, and change the exit code."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def unwritten(error: OSError) -> Exception:
+    """What to raise where standard output takes nothing: a reader that has gone is the command line's to handle."""
+    _give_up(sys.stdout)
     if error.errno == errno.EPIPE:
         return error
     return OutputError(f"standard output cannot be written: {error.strerror}.")
@@ -250,7 +261,7 @@ def _echo(values: Mapping[str, Any]) -> None:
     try:
         typer.echo(json_text(deep_as_options(values, _options)))
     except OSError as error:
-        raise _unwritten(error) from error
+        raise unwritten(error) from error
 
 
 def plain(text: str) -> None:
@@ -258,7 +269,7 @@ def plain(text: str) -> None:
     try:
         typer.echo(written_out(text.rstrip("\n")))
     except OSError as error:
-        raise _unwritten(error) from error
+        raise unwritten(error) from error
 
 
 def wrote(path: Path, *, as_json: bool = False) -> None:

@@ -141,7 +141,8 @@ class TestFuse:
         for word in ("3 frames", "reference x_", "not moved", "levels times", "tiles"):
             assert word in second
 
-    def test_a_folder_of_pairs_needs_a_folder_for_its_results(self, ufa, pair, tmp_path):
+    def test_a_folder_of_pairs_needs_a_folder_for_its_results(self, ufa, pair, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
         done = ufa("fuse", "--pairs", tmp_path)
         assert done.exit_code == 2
         assert "name a folder for them with -o OUTDIR" in done.stderr

@@ -163,13 +163,26 @@ def test_what_cannot_be_simulated_is_one_sentence(given):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
-@pytest.mark.parametrize("arguments", [["stream", *SIM, "--json"], ["stream", *SIM], ["info", "--json"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["stream", *SIM, "--json"], ["stream", *SIM], ["info", "--json"], ["models"], ["--version"], ["--help"], ["fuse", "--help"]],
+)
 def test_a_full_standard_output_is_one_sentence(arguments):
     with Path("/dev/full").open("wb") as full:
         done = ufa(*arguments, stdout=full)
     assert done.returncode == 2
     assert done.stderr.decode().strip().splitlines()[-1] == "error: standard output cannot be written: No space left on device."
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+@pytest.mark.parametrize("arguments", [["nosuch"], ["fuse", "--nosuch", "--json"], ["fuse", "no.png", "no.png", "--json"]])
+def test_an_error_is_told_where_standard_output_is_full(arguments):
+    with Path("/dev/full").open("wb") as full:
+        done = ufa(*arguments, stdout=full)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.startswith(b"error: no")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
