@@ -13,7 +13,7 @@ from ufafuse.benchmarks.metrics import against_truth
 from ufafuse.benchmarks.stacks.contestants import FusedStack, NetworkContestant, StackContestant
 from ufafuse.benchmarks.stacks.folders import StackToScore, read_depth
 from ufafuse.benchmarks.stacks.levels import luma
-from ufafuse.benchmarks.stacks.registered import Registered, registered
+from ufafuse.benchmarks.stacks.registered import BESTS, Registered, registered
 from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import UfaError
@@ -23,7 +23,6 @@ from ufafuse.runtime.registration.align import Crop
 from ufafuse.runtime.stacks.relief import SURE
 from ufafuse.runtime.writing import make_folder
 
-BEST = "best frame"
 _STACK_ERRORS = (UfaError, MemoryError, cv2.error)
 """What one stack may fail by, while the others go on; anything else is a defect of ours."""
 
@@ -52,7 +51,7 @@ def evaluate_stacks(
             geometry.
 
     Returns:
-        Rows in the order of contestants and stacks, with `BEST` where there is a truth: of each pixel the frame closest to
+        Rows in the order of contestants and stacks, with `BESTS` where there is a truth: of each pixel the frame closest to
         it. A stack that cannot be read, registered or scored has rows with errors. In the rows: ``PSNR`` and ``SSIM`` (with a
         truth), what `detail.Detail.kept` says, and with a depth ``depth_error`` (median absolute error in frames of the heights
         that a method is sure of, where there is detail) and ``depth_known`` (the share of that part where it is sure).
@@ -70,12 +69,12 @@ def evaluate_stacks(
         for contestant in contestants if failed else ():
             if contestant.name not in scored:
                 add(EvalRow(stack.name, contestant.name, error=failed))
-    order = [*(contestant.name for contestant in contestants), BEST]
+    order = [*(contestant.name for contestant in contestants), *BESTS]
     rows.sort(key=lambda row: order.index(row.method))
     networks = [contestant for contestant in contestants if isinstance(contestant, NetworkContestant)]
     told = {network.name: {"backend": network.backend, "precision": network.precision} for network in networks}
     kinds = {contestant.name: contestant.kind for contestant in contestants}
-    return Evaluation(rows, told, what="stack", bounds=(BEST,), kinds=kinds)
+    return Evaluation(rows, told, what="stack", bounds=tuple(BESTS), kinds=kinds)
 
 
 def _one_stack(
@@ -125,9 +124,9 @@ def _scored(
         else:
             made[contestant.name] = result.picture.levels
         add(row)
-    if frames.best is not None:
-        add(EvalRow(frames.name, BEST, scoring.metrics(frames.best, frames.crop)))
-        made[BEST] = frames.best
+    for name, picture in frames.bests.items():
+        add(EvalRow(frames.name, name, scoring.metrics(picture, frames.crop)))
+    made |= frames.bests
     return made
 
 

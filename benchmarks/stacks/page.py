@@ -17,9 +17,8 @@ from ufafuse.benchmarks.metrics import SHARES
 from ufafuse.benchmarks.page import CLOSEUPS_FOLDER, Region, html_table
 from ufafuse.benchmarks.published import TableRow
 from ufafuse.benchmarks.stacks.closeups import chosen_regions, strip
-from ufafuse.benchmarks.stacks.evaluate import BEST
 from ufafuse.benchmarks.stacks.folders import StackToScore
-from ufafuse.benchmarks.stacks.registered import Registered
+from ufafuse.benchmarks.stacks.registered import BESTS, Registered
 from ufafuse.benchmarks.tables import cell, csv_text, legend, markdown_table
 from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.artefact import atomic_write, write_json
@@ -33,7 +32,8 @@ _NOTE = (
     "registered frame has in its fine structure, in the half of more and in the half of less detail; places without detail "
     "above the noise take no part. detail_added: the share of the area with more structure than any frame has: speckle, rings, "
     "mottling; less is better. PSNR and SSIM against the truth, where there is one; best frame takes of each pixel the frame "
-    "closest to the truth, which is the most that choosing can give."
+    "closest to the truth, which is the most that choosing can give, luck with the noise of single pixels included; best window "
+    "the frame closest to it over the 7 x 7 pixels around."
 )
 
 
@@ -51,9 +51,9 @@ class StackPages:
     def add(self, stack: StackToScore, frames: Registered, made: Mapping[str, Bytes]) -> None:
         """Choose the parts of a stack's pictures and keep them. Raises: OutputError."""
         shown = {"near": frames.near, "far": frames.far, "sharpest": frames.sharpest}
-        shown |= {name: picture for name, picture in made.items() if name != BEST}
+        shown |= {name: picture for name, picture in made.items() if name not in BESTS}
         shown |= {} if frames.truth is None else {"truth": frames.truth}
-        fused = [picture for name, picture in made.items() if name != BEST]
+        fused = [picture for name, picture in made.items() if name not in BESTS]
         regions = chosen_regions(fused, frames.sharpest, frames.crop)
         path = self.folder / CLOSEUPS_FOLDER / f"{stack.name}.jpg"
         make_folder(path.parent)

@@ -24,6 +24,10 @@ from ufafuse.runtime.stacks.registering import Covered
 if TYPE_CHECKING:
     from ufafuse.runtime.fuser import Fuser
 
+BESTS = {"best frame": 1, "best window": 7}
+"""What could be had at best: of each pixel the frame closest to the truth in so many pixels around it. One pixel alone is
+close to the truth by luck too: of many frames one has the noise that ends a blur. A window leaves that out."""
+
 
 @dataclass
 class Registered:
@@ -40,7 +44,7 @@ class Registered:
         crop: What all frames, and the truth, show.
         white: The level of white.
         frames: All that take part, registered; what they do not show is the reference's. Empty unless asked for.
-        best: Of each pixel the frame closest to the truth, 8-bit levels; None without a truth.
+        bests: By the names of `BESTS`: of each pixel the frame closest to the truth, 8-bit levels; empty without a truth.
         truth: In the frames' geometry, 8-bit levels; None where there is none.
         notes: What the user should know.
     """
@@ -56,7 +60,7 @@ class Registered:
     crop: Crop
     white: White
     frames: list[Array] = field(default_factory=list)
-    best: Bytes | None = None
+    bests: dict[str, Bytes] = field(default_factory=dict)
     truth: Bytes | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -123,21 +127,21 @@ def registered(
     if truth is not None:
         place = placed(truth, found.target, f"the truth of {name}", white=white, move=align != "off")
         found.truth, found.crop = place.levels, found.crop.within(place.crop)
-        found.best = _best(looking.kept, found.truth, white)
+        found.bests = {name: _best(looking.kept, found.truth, white, side) for name, side in BESTS.items()}
         found.notes += [f"the truth was {place.note}"] if place.note else []
     if keep:
         found.frames = _filled(looking.kept, sources[pyramid.reference])
     return found
 
 
-def _best(kept: list[tuple[Array, Covered | None]], truth: Bytes, white: White) -> Bytes:
-    """Of each pixel the frame closest to the truth."""
+def _best(kept: list[tuple[Array, Covered | None]], truth: Bytes, white: White, side: int) -> Bytes:
+    """Of each pixel the frame closest to the truth in the side x side pixels around it."""
     best = white.bytes(kept[0][0]).copy()
     least = np.full(truth.shape[:2], np.inf, np.float32)
     for frame, covered in kept:
         levels = white.bytes(frame)
         apart = alike(levels, truth).astype(np.float32) - truth
-        error = (apart * apart).reshape(*truth.shape[:2], -1).sum(2)
+        error = cv2.boxFilter((apart * apart).reshape(*truth.shape[:2], -1).sum(2), -1, (side, side))
         if covered is not None:
             error[covered == 0] = np.inf
         closer = error < least
