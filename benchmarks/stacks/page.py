@@ -32,8 +32,8 @@ _NOTE = (
     "registered frame has in its fine structure, in the half of more and in the half of less detail; places without detail "
     "above the noise take no part. detail_added: the share of the area with more structure than any frame has: speckle, rings, "
     "mottling; less is better. PSNR and SSIM against the truth, where there is one; best frame takes of each pixel the frame "
-    "closest to the truth, which is the most that choosing can give, luck with the noise of single pixels included; best window "
-    "the frame closest to it over the 7 x 7 pixels around."
+    "closest to the truth, which is the most that choosing can give, luck with the noise of single pixels included; best "
+    "window the frame closest to it over the 7 x 7 pixels around."
 )
 
 

@@ -165,7 +165,15 @@ def test_what_cannot_be_simulated_is_one_sentence(given):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
 @pytest.mark.parametrize(
     "arguments",
-    [["stream", *SIM, "--json"], ["stream", *SIM], ["info", "--json"], ["models"], ["--version"], ["--help"], ["fuse", "--help"]],
+    [
+        ["stream", *SIM, "--json"],
+        ["stream", *SIM],
+        ["info", "--json"],
+        ["models"],
+        ["--version"],
+        ["--help"],
+        ["fuse", "--help"],
+    ],
 )
 def test_a_full_standard_output_is_one_sentence(arguments):
     with Path("/dev/full").open("wb") as full:
@@ -176,7 +184,9 @@ def test_a_full_standard_output_is_one_sentence(arguments):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
-@pytest.mark.parametrize("arguments", [["nosuch"], ["fuse", "--nosuch", "--json"], ["fuse", "no.png", "no.png", "--json"]])
+@pytest.mark.parametrize(
+    "arguments", [["nosuch"], ["fuse", "--nosuch", "--json"], ["fuse", "no.png", "no.png", "-o", "x.png", "--json"]]
+)
 def test_an_error_is_told_where_standard_output_is_full(arguments):
     with Path("/dev/full").open("wb") as full:
         done = ufa(*arguments, stdout=full)
