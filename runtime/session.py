@@ -75,6 +75,7 @@ class SessionOptions:
             are seen to run the session at once.
         cache: Take compiled networks from, and keep them in, ``$UFAFUSE_CACHE`` (``~/.cache/ufafuse``), where the engine can.
         lean: Give memory back after each run, where the engine would keep it for the next: under a memory budget.
+        carry: Give and take what passes between the graphs for stacks (see `is_carried`) as ``Session.carries`` says.
     """
 
     precision: str | None = None
@@ -84,6 +85,7 @@ class SessionOptions:
     lean: bool = False
     streams: int | None = None
     cache: bool = True
+    carry: bool = False
 
 
 class Session(ABC):
@@ -102,6 +104,8 @@ class Session(ABC):
         why: The reasons for this engine and this arithmetic in a few words.
         manifest: The model's.
         takes_byte_planes: See above.
+        carries: The dtype of what passes between the graphs for stacks: "float32"; or "uint16", the bits of bfloat16 numbers
+            (`ufafuse.runtime.bfloat16`), where that was asked for and the engine computes in them.
         on_device: What a frame takes lies in a GPU's memory and not in this process's.
         last_timing: Milliseconds of the last frame by part (``h2d_ms``, ``compute_ms``, ``d2h_ms``), where the engine tells.
     """
@@ -111,6 +115,7 @@ class Session(ABC):
     why: str
     manifest: Manifest
     takes_byte_planes: bool = False
+    carries: str = "float32"
     on_device: bool = False
     last_timing: Mapping[str, float] = MappingProxyType({})
 
@@ -199,6 +204,12 @@ _TENSORS = {
     "score": ({"frame", "mean", "count", "stands_out", "features", "common"}, {"weights"}),
 }
 _A_SCALE_EACH = frozenset(("features", "attention", "average", "greatest", "common"))  # features_0, features_1, ...
+_CARRIED = _A_SCALE_EACH - {"attention"}
+
+
+def is_carried(tensor: str) -> bool:
+    """Whether it is one of the large tensors that pass from one of the graphs for stacks to the next."""
+    return tensor == "stands_out" or tensor.rpartition("_")[0] in _CARRIED
 
 
 def check_tensors(model: Path, manifest: Manifest, inputs: Iterable[str], outputs: Iterable[str]) -> None:

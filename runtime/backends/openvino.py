@@ -19,7 +19,7 @@ from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, ModelError
 from ufafuse.runtime.layers import Layer
-from ufafuse.runtime.session import Session, SessionOptions, check_tensors
+from ufafuse.runtime.session import Session, SessionOptions, check_tensors, is_carried
 
 Inputs: TypeAlias = tuple[tuple[str, tuple[int, ...], str], ...]  # names, shapes and dtypes
 RunKey: TypeAlias = tuple[Inputs, bool, int]  # and whether only the fused picture is wanted, and the streams
@@ -44,6 +44,7 @@ _TYPES = {"fp32": "f32", "bf16": "bf16"}
 # Frames of a few columns or rows are computed in fp32 whatever was asked for: with bf16 on a CPU with AMX, frames of up to 8
 # columns came out as NaN (OpenVINO 2026.4). They are so small that it costs nothing.
 _NARROW = 32
+_CARRIED = np.dtype(np.uint16)  # of bfloat16's bits; no network of ours takes or gives such numbers otherwise
 _KEPT_SIZES = 2
 _KEPT_CROWDED = 4  # each size for one run at a time, and for several
 _KEPT_SIZES_LEAN = 6  # the sizes of the tiles of one frame; they hold no activations between runs
@@ -53,6 +54,19 @@ _KEPT_SIZES_LEAN = 6  # the sizes of the tiles of one frame; they hold no activa
 def cpu_capabilities() -> tuple[str, ...]:
     """What OpenVINO finds on this CPU, such as ``("FP32", "INT8", "BF16")``."""
     return tuple(ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
+def _tensor(array: NDArray[Any]) -> Any:  # noqa: ANN401 - openvino's types are its own
+    """The array's memory as OpenVINO sees it; bits of bfloat16 numbers as such."""
+    if array.dtype == _CARRIED:
+        return ov.Tensor(array, ov.Shape(array.shape), ov.Type.bf16)
+    return ov.Tensor(array, shared_memory=True)
+
+
+def _dtype(port: Any) -> np.dtype[Any]:  # noqa: ANN401 - openvino's types are its own
+    """Of the arrays that a port's tensors lie in."""
+    kind = port.get_element_type()
+    return _CARRIED if kind == ov.Type.bf16 else np.dtype(kind.to_dtype())
 
 
 class _Request:
@@ -70,9 +84,10 @@ class _Request:
     def infer(self, inputs: dict[str, NDArray[Any]], results: dict[str, NDArray[Any]]) -> None:
         for name, array in results.items():
             self._own.setdefault(name, self._request.get_tensor(name))
-            self._request.set_tensor(name, ov.Tensor(array, shared_memory=True))
+            self._request.set_tensor(name, _tensor(array))
+        given = {name: _tensor(array) if array.dtype == _CARRIED else array for name, array in inputs.items()}
         try:
-            self._request.infer(inputs, share_inputs=True, share_outputs=True)
+            self._request.infer(given, share_inputs=True, share_outputs=True)
         finally:
             for name in results:  # or the request would hold on to what is the caller's now
                 self._request.set_tensor(name, self._own[name])
@@ -84,10 +99,7 @@ class _Compiled:
     def __init__(self, compiled: Any, names: Sequence[str]) -> None:  # noqa: ANN401 - openvino's types are its own
         """Take the compiled network and its results' names: its own may be of what a fixed size has optimised away."""
         self._compiled = compiled
-        self._outputs = {
-            name: (tuple(port.shape), port.get_element_type().to_dtype())
-            for name, port in zip(names, compiled.outputs, strict=True)
-        }
+        self._outputs = {name: (tuple(port.shape), _dtype(port)) for name, port in zip(names, compiled.outputs, strict=True)}
         self._idle: list[_Request] = []
         self._releasing = threading.Lock()
 
@@ -139,6 +151,8 @@ class OpenVinoSession(Session):
         }
         if options.threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = options.threads
+        if options.carry and arithmetic == "bf16":
+            self.carries = _CARRIED.name
         self._lean = options.lean
         # Under a memory budget one frame is fused at a time, and a second network would not be within it.
         self._crowd = Crowd(1 if options.lean else options.streams, options.threads or usable_cores())
@@ -220,6 +234,8 @@ class OpenVinoSession(Session):
             dtype, shape = self._inputs[name]
             if levels and name in self._pictures:
                 dtype = np.dtype(np.uint8)
+            elif array.dtype == self.carries and is_carried(name):
+                dtype = array.dtype
             if array.dtype != dtype or not shape.compatible(ov.PartialShape(list(array.shape))):
                 given = f"{array.dtype} {list(array.shape)}"
                 raise BackendError(f"OpenVINO failed: {name} is {given}, the model takes {dtype} {shape.to_string()}.")
@@ -249,7 +265,7 @@ class OpenVinoSession(Session):
         kept, settings = self._kept_networks, self._settings_for(task)
         if kept is None:
             return self._compile(task, {})
-        name = kept.name_for(task, settings, self._capabilities)
+        name = kept.name_for([*task, self.carries], settings, self._capabilities)
         network = kept.load(self._core, name, settings)
         if network is not None:
             return network, self._names(task)
@@ -277,6 +293,8 @@ class OpenVinoSession(Session):
             _leave_only_fused(network)
         if self._pictures & {name for name, _, dtype in inputs if dtype == "uint8"}:
             network = _of_levels(network, self._pictures)
+        if self.carries == _CARRIED.name:
+            network = _carrying(network, [name for name, _, dtype in inputs if dtype == _CARRIED.name])
         return self._core.compile_model(network, "CPU", {**self._settings_for(task), **more}), names
 
     def _narrow(self, inputs: Inputs) -> bool:
@@ -305,6 +323,21 @@ def _of_levels(network: Any, pictures: Collection[str]) -> Any:  # noqa: ANN401 
     if any(_FUSED in port.get_names() for port in network.outputs):
         steps.output(_FUSED).postprocess().custom(_rounded)
         steps.output(_FUSED).tensor().set_element_type(ov.Type.u8)
+    return steps.build()
+
+
+def _carrying(network: Any, taken: Sequence[str]) -> Any:  # noqa: ANN401 - openvino's types are its own
+    """A network that takes these tensors, and gives what it hands on, in bfloat16, as it computes them.
+
+    Of the frame-sized tensors between the graphs for stacks that is half the memory, and a conversion less on either side:
+    encoding a frame of 3 megapixels takes 19 ms instead of 25 (two Zen 5 cores). The next graph would round them all the same.
+    """
+    steps = PrePostProcessor(network)
+    for name in taken:
+        steps.input(name).tensor().set_element_type(ov.Type.bf16)
+    for index, port in enumerate(network.outputs):
+        if any(map(is_carried, port.get_names())):
+            steps.output(index).tensor().set_element_type(ov.Type.bf16)
     return steps.build()
 
 

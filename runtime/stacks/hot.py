@@ -39,9 +39,10 @@ def find_hot_pixels(frames: Sequence[Array], kind: FrameKind) -> NDArray[np.intp
     for frame in frames:
         grey = luma(frame, kind)
         step = _STICKS_OUT * kind.white
-        above = grey.astype(np.float32) - cv2.dilate(grey, _RING, borderType=cv2.BORDER_REFLECT_101)
-        below = cv2.erode(grey, _RING, borderType=cv2.BORDER_REFLECT_101).astype(np.float32) - grey
-        found = (above > step) | (below > step)
+        # Of whole numbers OpenCV's differences end at 0, which sticks out of nothing.
+        above = cv2.subtract(grey, cv2.dilate(grey, _RING, borderType=cv2.BORDER_REFLECT_101))
+        below = cv2.subtract(cv2.erode(grey, _RING, borderType=cv2.BORDER_REFLECT_101), grey)
+        found = np.asarray(cv2.max(above, below) > step)
         hot = found if hot is None else hot & found
         if not hot.any():
             break

@@ -22,13 +22,14 @@ import numpy as np
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.artefact import read_manifest
+from ufafuse.runtime.bfloat16 import narrowed, strips, widened
 from ufafuse.runtime.errors import BackendError, ModelError
 from ufafuse.runtime.frames import FrameKind, pack
 from ufafuse.runtime.kinds import beside
 from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.memory.tiled import check_same_weights, layout_for
 from ufafuse.runtime.memory.tiling import Grid, grid_of_step, round_up
-from ufafuse.runtime.session import Session, SessionOptions, open_session
+from ufafuse.runtime.session import Session, SessionOptions, is_carried, open_session
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +49,7 @@ def stack_paths(model: Path) -> list[Path]:
 def shapes_between(
     size: tuple[int, int], stride: int, strides: Sequence[int], widths: Sequence[int]
 ) -> tuple[dict[str, Shape], dict[str, Shape]]:
-    """The shapes of what the graph between the passes takes, and of what a frame is scored beside; all float32.
+    """The shapes of what the graph between the passes takes, and of what a frame is scored beside.
 
     Args:
         size: (height, width) of a frame, or of a window of it.
@@ -110,6 +111,7 @@ class StackModel:
         for path in paths:
             check_same_weights(path, read_manifest(path), model, session.manifest)
         with contextlib.ExitStack() as opened:
+            options = replace(options, carry=True)
             sessions = [opened.enter_context(open_session(path, backend=backend, options=options)) for path in paths]
             made = cls(*sessions)
             opened.pop_all()
@@ -120,7 +122,7 @@ class StackModel:
         gathered, told = self.between(size)
         session = {"encode": self.encode, "common": self.common, "score": self.score}[role]
         shapes: dict[str, Shape] = {"encode": {}, "common": gathered, "score": told}[role]
-        inputs = {name: (shape, "float32") for name, shape in shapes.items()}
+        inputs = {name: (shape, self.dtype(name)) for name, shape in shapes.items()}
         if role != "common":
             layout = layout_for(session, kind)
             frame = (1, *size, 3) if layout == "uint8" else (1, 3, *size)
@@ -131,9 +133,22 @@ class StackModel:
         """As `shapes_between`, of this network."""
         return shapes_between(size, self.stride, self.strides, self.widths)
 
+    def dtype(self, tensor: str) -> str:
+        """Of what one graph takes from another; all graphs are run by one engine, in one arithmetic."""
+        return self.score.carries if is_carried(tensor) else "float32"
+
     def feature_bytes(self, size: tuple[int, int]) -> int:
         """What the features of one frame of this (height, width) take."""
-        return sum(4 * math.prod(shape) for name, shape in self.between(size)[1].items() if name.startswith("features"))
+        shapes = self.between(size)[1].items()
+        return sum(
+            np.dtype(self.dtype(name)).itemsize * math.prod(shape) for name, shape in shapes if name.startswith("features")
+        )
+
+    def carried(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Numbers as a graph takes those that another one gave."""
+        if self.score.carries == "float32":
+            return np.ascontiguousarray(values, np.float32)
+        return values if values.dtype == np.uint16 else narrowed(values)
 
     def whole(self, size: tuple[int, int]) -> Grid:
         """One window, the frame itself."""
@@ -214,17 +229,17 @@ class Gathering:
 
     def _gather(self, scale: int, stride: int, tile: Any, outputs: dict[str, Any], mask: Floats | None) -> None:  # noqa: ANN401 - a Tile
         (rows, columns), (inner_rows, inner_columns) = (self._cells(area, stride) for area in (tile.core, tile.inner))
-        features = outputs[f"features_{scale}"][0][inner_rows, inner_columns]
+        given = outputs[f"features_{scale}"][0][inner_rows, inner_columns]
         attention = outputs[f"attention_{scale}"][0][0, inner_rows, inner_columns, None]
         weighed, greatest = self._weighed[scale][rows, columns], self._greatest[scale][rows, columns]
-        if mask is not None:
-            shown = mask[rows, columns, None]
+        shown = None if mask is None else mask[rows, columns, None]
+        if shown is not None:
             attention = attention * shown
-            np.maximum(greatest, features * shown, out=greatest)
-        else:
-            np.maximum(greatest, features, out=greatest)
         self._attention[scale][rows, columns] += attention
-        weighed += features * attention
+        for strip in strips(given.shape):
+            features = widened(given[strip])
+            np.maximum(greatest[strip], features if shown is None else features * shown[strip], out=greatest[strip])
+            weighed[strip] += features * attention[strip]
 
     def _cells(self, area: tuple[slice, slice], stride: int) -> tuple[slice, slice]:
         """A part of the frame in cells of a scale; what ends with the frame ends with the padding."""
@@ -234,9 +249,13 @@ class Gathering:
     def _masks(self, covered: NDArray[np.uint8]) -> list[Floats]:
         """The share of each cell that a frame covers, a scale each."""
         down, right = (padded - side for padded, side in zip(self._padded, covered.shape, strict=True))
-        padded = cv2.copyMakeBorder(covered.astype(np.float32), 0, down, 0, right, cv2.BORDER_REPLICATE)
-        sizes = [(self._padded[1] // stride, self._padded[0] // stride) for stride in self._model.strides]
-        return [np.asarray(cv2.resize(padded, size, interpolation=cv2.INTER_AREA), np.float32) for size in sizes]
+        smaller = cv2.copyMakeBorder(covered, 0, down, 0, right, cv2.BORDER_REPLICATE).astype(np.float32)
+        shares = []
+        for stride in self._model.strides:  # each from the one before: shares of powers of two add up exactly
+            size = self._padded[1] // stride, self._padded[0] // stride
+            smaller = np.asarray(cv2.resize(smaller, size, interpolation=cv2.INTER_AREA), np.float32)
+            shares.append(smaller)
+        return shares
 
     def _add_light(self, frame: Array, covered: NDArray[np.uint8] | None) -> None:
         """Add to the sum of all frames, in the frames' own levels and layout."""
@@ -287,19 +306,23 @@ class Gathering:
             for scale, stride in enumerate(self._model.strides):
                 cells = self._cells(tile.window, stride)
                 for what, kept in (("average", self._weighed), ("greatest", self._greatest)):
-                    given[f"{what}_{scale}"] = np.ascontiguousarray(kept[scale][cells], np.float32)[None]
+                    given[f"{what}_{scale}"] = self._model.carried(kept[scale][cells])[None]
             found = self._model.common.infer(given)
             if len(self._grid) == 1:
                 self._whole, self._mean = {**planes, **found}, np.empty((0, 0, 0), np.float32)
                 break
             if not self._common:
                 shapes = self._model.between(self._grid.size)[1]
-                self._common = [np.empty(shapes[name], np.float16) for name in names[:-1]]
-                self._common.append(np.empty(shapes[names[-1]], np.float32))
+                self._common = [np.empty(shapes[name], self._stored_as(name)) for name in names]
             for stored, name, stride in zip(self._common, names, strides, strict=True):
                 core, inner = self._cells(tile.core, stride), self._cells(tile.inner, stride)
                 part = found[name][(slice(None), *inner)]
-                stored[(slice(None), *core)] = part if stored.dtype == np.float32 else _halved(part)
+                stored[(slice(None), *core)] = _halved(part) if stored.dtype == np.float16 else part
+
+    def _stored_as(self, name: str) -> np.dtype[Any]:
+        """Of what the graph between the passes gives, until windows are cut from it."""
+        given = np.dtype(self._model.dtype(name))
+        return np.dtype(np.float16) if given == np.float32 and name != "stands_out" else given
 
     def weights(self, number: int, frame: Array) -> Iterator[tuple[tuple[slice, slice], Floats]]:
         """Score one frame in the second pass, window by window.
@@ -331,12 +354,12 @@ class Gathering:
         return {"frame": pack(frame, self._kind, layout_for(session, self._kind))}
 
     def _told_of(self, window: tuple[slice, slice]) -> dict[str, NDArray[Any]]:
-        """What a window of a frame is scored beside, float32."""
+        """What a window of a frame is scored beside."""
         told, strides = self._planes_of(window), self._model.strides
         for scale, stride in enumerate(strides):
             told[f"common_{scale}"] = self._common[scale][(slice(None), *self._cells(window, stride))]
         told["stands_out"] = self._common[-1][(slice(None), *self._cells(window, strides[0]))]
-        return {name: each.astype(np.float32, order="C") for name, each in told.items()}
+        return {name: each.astype(self._model.dtype(name), order="C", copy=False) for name, each in told.items()}
 
     def _planes_of(self, window: tuple[slice, slice]) -> dict[str, NDArray[Any]]:
         """The frames' mean, and how many frames cover each pixel, float32."""

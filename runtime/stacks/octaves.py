@@ -40,9 +40,10 @@ class OctaveSums:
         self._light = np.zeros((bands, self._channels, *size), np.float32)
         self._weight = np.zeros((bands, *size), np.float32)
         # Octaves of several frames together can overshoot; the camera saw nothing beyond what the frames show.
-        lowest, highest = (-np.inf, np.inf) if kind.dtype == np.float32 else (0, np.iinfo(kind.dtype).max)
-        self._low = np.full((*size, self._channels), highest, kind.dtype)
-        self._high = np.full((*size, self._channels), lowest, kind.dtype)
+        ends = (-np.inf, np.inf) if kind.dtype == np.float32 else (0, np.iinfo(kind.dtype).max)
+        self._limits = np.array(ends, kind.dtype)
+        self._low = np.full((*size, self._channels), self._limits[1])
+        self._high = np.full((*size, self._channels), self._limits[0])
 
     @staticmethod
     def bytes_per_pixel(kind: FrameKind, octaves: Sequence[int]) -> float:
@@ -78,10 +79,13 @@ class OctaveSums:
 
     def _add_strip(self, area: Area, weights: Sequence[Any]) -> None:
         picture, covered = self._picture[area], None if self._covered is None else self._covered[area]
+        if covered is not None and covered.all():
+            covered = None
         self._widen(area, picture, covered)
+        if covered is not None:
+            shown = covered.astype(np.float32)
+            weights = [weight * shown for weight in weights]
         for band, weight in enumerate(weights):
-            if covered is not None:
-                np.multiply(weight, covered, out=weight)
             self._weight[band][area] += weight
         bases = [np.ascontiguousarray(picture, np.float32)]
         bases += [_enlarged(small, size, area) for small, size in zip(self._small, self._octaves, strict=True)]
@@ -89,22 +93,28 @@ class OctaveSums:
         product = np.empty(weights[0].shape, np.float32)
         for band in range(len(weights)):
             for channel in range(self._channels):
-                np.copyto(product, planes[band][channel])
                 if band + 1 < len(planes):
-                    product -= planes[band + 1][channel]
-                product *= weights[band]
+                    np.subtract(planes[band][channel], planes[band + 1][channel], out=product)
+                    product *= weights[band]
+                else:
+                    np.multiply(planes[band][channel], weights[band], out=product)
                 self._light[band, channel][area] += product
 
     def _widen(self, area: Area, picture: Array, covered: NDArray[np.uint8] | None) -> None:
         """Take what a frame shows into the range of what was seen."""
         low, high = self._low[area], self._high[area]
-        if covered is None:
-            np.minimum(low, picture, out=low)
-            np.maximum(high, picture, out=high)
-            return
-        shown = covered[..., None] > 0
-        np.minimum(low, picture, out=low, where=shown)
-        np.maximum(high, picture, out=high, where=shown)
+        least = most = picture
+        if covered is not None:
+            # What is not shown widens nothing: as large as can be for the one, as small as can be for the other.
+            lowest, highest = self._limits
+            if self._kind.dtype == np.float32:
+                shown = covered[..., None] > 0
+                least, most = np.where(shown, picture, highest), np.where(shown, picture, lowest)
+            else:
+                bits = cv2.merge([(covered > 0).astype(self._kind.dtype) * highest] * self._channels).reshape(picture.shape)
+                least, most = picture | ~bits, picture & bits
+        np.minimum(low, least, out=low)
+        np.maximum(high, most, out=high)
 
     def fused(self, reference: Array) -> Array:
         """The weighed mean: like ``reference``, whose pixels stand where no frame shows anything, and whose alpha is kept.

@@ -27,9 +27,9 @@ class StackTrials:
         frame = np.zeros((side, side, self._kind.channels) if self._kind.channels else (side, side), self._kind.dtype)
         gathered, told = model.between((side, side))
         model.encode.infer({"frame": pack(frame, self._kind, layout_for(model.encode, self._kind))})
-        model.common.infer({name: np.zeros(shape, np.float32) for name, shape in gathered.items()})
+        model.common.infer({name: np.zeros(shape, model.dtype(name)) for name, shape in gathered.items()})
         given = {"frame": pack(frame, self._kind, layout_for(model.score, self._kind))}
-        model.score.infer({**given, **{name: np.zeros(shape, np.float32) for name, shape in told.items()}})
+        model.score.infer({**given, **{name: np.zeros(shape, model.dtype(name)) for name, shape in told.items()}})
         for session in (model.encode, model.common, model.score):
             session.release()  # no window has this size
 

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.backends import openvino as backend
+from ufafuse.runtime.bfloat16 import widened
 from ufafuse.runtime.errors import BackendError
 from ufafuse.runtime.frames import check_pair, to_planes
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import read_image
-from ufafuse.runtime.session import SessionOptions, open_session
+from ufafuse.runtime.kinds import beside
+from ufafuse.runtime.models import bundled, model_path
+from ufafuse.runtime.session import SessionOptions, is_carried, open_session
 
 ONE = SessionOptions(threads=1)
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -163,6 +166,51 @@ def test_native_bf16_stays_within_50_db_of_fp32():
             results.append(session.run(near, far))
     error = float(np.mean((results[0] - results[1]) ** 2))
     assert -10 * np.log10(error) >= 50
+
+
+def handed_on(precision, *, carry=True, lean=False):
+    """What the bundled graphs for stacks hand on of one frame, of what dtype, and the logarithm of its weights."""
+    path = model_path("ufa-stack")
+    options = SessionOptions(precision=precision, threads=1, lean=lean, carry=carry, cache=False)
+    frame = np.random.default_rng(0).random((1, 3, 64, 96)).astype(np.float32)
+    with open_session(beside(path, "encode"), backend="openvino", options=options) as encode:
+        outputs = encode.infer({"frame": frame})
+    features = {name: value for name, value in outputs.items() if is_carried(name)}
+    assert {value.dtype.name for value in features.values()} == {encode.carries}
+    given = dict.fromkeys(("frame", "mean"), frame) | {"count": np.full((1, 1, 64, 96), 2, np.float32)}
+    given |= features | {name.replace("features", "common"): value for name, value in features.items()}
+    given["stands_out"] = np.zeros((1, 16, 24, 16), encode.carries)
+    with open_session(beside(path, "score"), backend="openvino", options=options) as score:
+        assert score.carries == encode.carries
+        weights = score.infer(given)["weights"]
+    return {name: widened(value) for name, value in features.items()}, encode.carries, np.log(weights)
+
+
+def apart(a, b):
+    return float(np.sqrt(np.mean((a - b) ** 2)))
+
+
+@pytest.mark.skipif("ufa-stack" not in bundled(), reason="ufa-stack is not bundled here")
+@pytest.mark.parametrize("lean", [False, True])
+def test_graphs_for_stacks_hand_on_bfloat16_where_they_compute_in_it(lean):
+    if "BF16" not in backend.cpu_capabilities():
+        pytest.skip("this CPU has no bf16 (it would emulate, 500 times slower)")
+    exact, _, expected = handed_on("fp32", lean=lean)
+    plain, before, without = handed_on("bf16", carry=False, lean=lean)
+    features, carries, weights = handed_on("bf16", lean=lean)
+    assert (before, carries) == ("float32", "uint16")
+    for name, values in exact.items():
+        assert apart(features[name], values) < 1.2 * apart(plain[name], values) + 2e-3 * values.std()
+    assert apart(weights, expected) < 1.2 * apart(without, expected)
+
+
+@pytest.mark.skipif("ufa-stack" not in bundled(), reason="ufa-stack is not bundled here")
+def test_graphs_for_stacks_hand_on_float32_otherwise():
+    features, carries, weights = handed_on("fp32")
+    plain, _, without = handed_on("fp32", carry=False)
+    assert carries == "float32"
+    assert all(np.array_equal(features[name], plain[name]) for name in plain)
+    assert np.array_equal(weights, without)
 
 
 @pytest.mark.parametrize("lean", [False, True])

@@ -28,6 +28,7 @@ class Encode:
     """Stands in for an engine: features are averages of the detail's energy."""
 
     takes_byte_planes = False
+    carries = "float32"
     backend = "fake"
     manifest = SimpleNamespace(io="float", extra={})
 
