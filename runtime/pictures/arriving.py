@@ -44,7 +44,7 @@ def arriving(
             elif _complete(state, time.monotonic() - before[1], quiet, every):
                 given.add(path.name)
                 del seen[path.name]
-                yield StackPaths(path.name, tuple(frames_in(path))[:every])
+                yield StackPaths(path.name, tuple(path / name for name, _, _ in state[:every]))
         time.sleep(_POLL)
 
 

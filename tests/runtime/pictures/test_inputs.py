@@ -1,6 +1,7 @@
 """What people name: files, folders, patterns, stacks; in the order in which one counts."""
 
 import os
+import shutil
 import threading
 import time
 from itertools import islice
@@ -14,6 +15,7 @@ from PIL import Image
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.outputs import software
 from ufafuse.runtime.pairs import find_pairs
+from ufafuse.runtime.pictures import arriving as watch
 from ufafuse.runtime.pictures.arriving import arriving
 from ufafuse.runtime.pictures.inputs import cut_by_time, expanded, find_stacks, frames_in, taken_at
 from ufafuse.runtime.pictures.metadata import Metadata
@@ -246,6 +248,23 @@ class TestArriving:
     def test_no_folder(self, tmp_path):
         with pytest.raises(InputError, match="is not a folder: make it first"):
             next(arriving(tmp_path / "no"))
+
+    def test_a_folder_that_goes_as_it_is_complete_does_not_end_the_watch(self, tmp_path, monkeypatch):
+        put(tmp_path / "gone", "1.png", "2.png")
+        put(tmp_path / "stays", "1.png", "2.png")
+        complete = watch._complete
+
+        def and_gone(*given):
+            found = complete(*given)
+            if found and (tmp_path / "gone").exists():
+                shutil.rmtree(tmp_path / "gone")
+            return found
+
+        monkeypatch.setattr(watch, "_complete", and_gone)
+        found = list(islice(arriving(tmp_path, quiet=0.1), 2))
+        assert [(stack.name, [path.name for path in stack.files]) for stack in found] == [
+            ("gone", ["1.png", "2.png"]), ("stays", ["1.png", "2.png"])
+        ]  # fmt: skip
 
 
 class TestPairs:
