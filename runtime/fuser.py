@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -136,9 +137,12 @@ class Fuser:
     def __repr__(self) -> str:
         return f"Fuser({self.model.name!r}, backend={self.backend!r}, precision={self.precision!r})"
 
-    @property
+    @cached_property
     def threads(self) -> int:
-        """How many threads the work beside the network may take: as many as were asked for, or the cores at hand."""
+        """How many threads the work beside the network may take: as many as were asked for, or the cores at hand.
+
+        Seen once, as the engine does: a look at the control groups takes as long as a hundredth of a pair.
+        """
         return self._options.threads or usable_cores()
 
     @property
