@@ -47,7 +47,6 @@ _WORTH_A_WARP = 0.3  # pixels: below it the interpolation costs more than the sh
 INTERPOLATION = cv2.INTER_CUBIC
 _FARTHEST = 0.15  # of the frame's diagonal, that a corner may move
 _LEAST_SIDE = 32
-_LIKENESS_PIXELS = 16_384
 
 
 class Crop(NamedTuple):
@@ -255,19 +254,6 @@ def comparable(frame: Array, kind: FrameKind, pixels: int) -> Array:
     side = reduced_size(frame.shape, pixels)
     reduced: Array = np.asarray(cv2.resize(luma(frame, kind), side, interpolation=cv2.INTER_AREA))
     return np.multiply(reduced, np.float32(1 / kind.unit), dtype=np.float32)
-
-
-def glance(frame: Array, kind: FrameKind) -> Array:
-    """What tells which frames of a stack are alike: their scalar product is the correlation of small pictures of the two.
-
-    Those are not made equally sharp, as `Alignment.confidence` is of: frames near each other in focus agree best.
-
-    Returns:
-        float32, one axis, of mean 0 and length 1 (all 0 where the frame is flat).
-    """
-    small = cv2.GaussianBlur(comparable(frame, kind, _LIKENESS_PIXELS), (0, 0), 1.0)
-    small = (small - small.mean()).ravel()
-    return np.asarray(small / max(float(np.linalg.norm(small)), 1e-12), np.float32)
 
 
 def scaling(size: tuple[int, ...], reduced: tuple[int, ...]) -> Matrix:

@@ -20,11 +20,11 @@ from ufafuse.runtime.registration.align import (
     compared_pixels,
     estimate_pictures,
     followed,
-    glance,
     inverse,
     unmoved,
     warped,
 )
+from ufafuse.runtime.registration.glance import fingerprint
 
 Covered = NDArray[np.uint8]
 
@@ -73,8 +73,8 @@ def along_agreement(frames: Sequence[Array], kind: FrameKind, start: int | None)
         Number and partner of each frame (None: the first has none), and whether all partners are neighbours.
     """
     count = len(frames)
-    glances = np.stack([glance(frame, kind) for frame in frames])
-    apart = 1 - np.asarray(glances @ glances.T, np.float64)
+    prints = np.stack([fingerprint(frame, kind) for frame in frames])
+    apart = 1 - np.asarray(prints @ prints.T, np.float64)
     first = int(apart.sum(0).argmin()) if start is None else start
     beside = np.abs(np.subtract.outer(np.arange(count), np.arange(count))) == 1
     apart[beside] *= _CLEARLY_NEARER
@@ -107,7 +107,7 @@ class Chain:
     ) -> None:
         self._size, self._kind, self._motion, self._keep = size, kind, motion, keep
         self._pictures: dict[int, Array] = {}
-        self._glances: dict[int, Array] = {}
+        self._prints: dict[int, Array] = {}
         self._moves: dict[int, Move] = {}
         self._instead: dict[int, int] = {}  # of frames that were left out: the one they were compared with
         self._most = most
@@ -123,7 +123,7 @@ class Chain:
         A frame that shows something else is left out, and the next one is compared with its neighbour.
         """
         picture = comparable(frame, self._kind, compared_pixels(self._size))
-        seen = glance(frame, self._kind)
+        seen = fingerprint(frame, self._kind)
         if neighbour is None:
             move = Move(unmoved(self._size, 1.0, ""))
         else:
@@ -139,16 +139,16 @@ class Chain:
 
     def _nearest(self, seen: Array, neighbour: int) -> int:
         """The frame before that agrees best with this one; its neighbour unless another one is clearly nearer."""
-        apart = {index: 1 - float(before @ seen) for index, before in self._glances.items()}
+        apart = {index: 1 - float(before @ seen) for index, before in self._prints.items()}
         best = min(apart, key=lambda index: apart[index])
         return best if apart[best] < _CLEARLY_NEARER * apart[neighbour] else neighbour
 
     def _keep_of(self, index: int, picture: Array, seen: Array) -> None:
-        self._pictures[index], self._glances[index] = picture, seen
+        self._pictures[index], self._prints[index] = picture, seen
         if self._most is not None and len(self._pictures) > self._most:
             # The first is the reference, from which the frames on its other side begin.
             oldest = list(self._pictures)[1]
-            del self._pictures[oldest], self._glances[oldest]
+            del self._pictures[oldest], self._prints[oldest]
 
     def _next(self, before: Array, picture: Array, neighbour: Move) -> Move:
         step = estimate_pictures(before, picture, self._size, self._motion)
