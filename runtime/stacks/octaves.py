@@ -111,7 +111,9 @@ class OctaveSums:
                 shown = covered[..., None] > 0
                 least, most = np.where(shown, picture, highest), np.where(shown, picture, lowest)
             else:
-                bits = cv2.merge([(covered > 0).astype(self._kind.dtype) * highest] * self._channels).reshape(picture.shape)
+                bits: Any = cv2.merge([(covered > 0).astype(self._kind.dtype) * highest] * self._channels).reshape(
+                    picture.shape
+                )
                 least, most = picture | ~bits, picture & bits
         np.minimum(low, least, out=low)
         np.maximum(high, most, out=high)
