@@ -14,8 +14,9 @@ What makes that honest:
 - **Halos**: around a blurred edge or light, the frame of largest RMS may be one that is out of focus. Blur leaves little in
   the finest band beside what it leaves in the next one (2 to 8 pixels); where the frame's fine structure is less than a fifth
   of that, it is the skirt of something coarser and no detail.
-  What shines through the blurred edge of something near cannot be told so; where a truth is known, only detail that the truth
-  has too takes part.
+  What shines through the blurred edge of something near cannot be told so, nor the rim of a light that blooms; where a truth is
+  known, only detail that the truth has too takes part. Of the places that ufa-stack loses on a real slide lit from behind, at
+  nine in ten the frame of largest RMS is more than 4 levels brighter or darker than the picture: of the others 94 % are kept.
 - **Misregistration**: contours of neighbouring frames lie a pixel apart, pictures of other programs too. The fused picture
   may have its detail up to 2 pixels aside.
 - **Uncovered margins** take no part: only what all frames show does.
