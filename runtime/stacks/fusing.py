@@ -203,14 +203,14 @@ class _Fusion:
     def _with_network(self, model: StackModel, grid: Grid, room: float) -> Stacked:
         stack, size, options = self._stack, self._stack.size, self._options
         gathering = self._gathered(model, grid, room)
-        sums = self._between(model, gathering)
+        sums = self._between(model, gathering, beside=self._works_aside(grid))
         peaks = ScorePeaks(size) if options.want_height or options.want_map else None
         scores = np.empty(size, np.float32) if peaks is not None else None
         sharp = np.zeros(size, np.float32) if options.want_confidence else None
-        with self._aside(grid) as aside:
+        with Aside(beside=self._works_aside(grid)) as aside:
             for seen in stack.second_pass():
                 self._hand_on(seen)
-                self._compare(seen)
+                aside.do(partial(self._compare, seen))
                 self._timed(lambda seen=seen: _merge(seen, gathering, sums, scores, aside, options.smoothing))  # type: ignore[misc]
                 if peaks is not None and scores is not None:
                     peaks.add(seen.index, scores, seen.covered, to_grey(seen.frame, stack.kind))
@@ -226,12 +226,12 @@ class _Fusion:
             result.height = peaks.height() if options.want_height else None
         return result
 
-    def _between(self, model: StackModel, gathering: Gathering) -> OctaveSums:
+    def _between(self, model: StackModel, gathering: Gathering, *, beside: bool) -> OctaveSums:
         """End the first pass, and set up the sums of the second."""
-        stack = self._stack
+        stack, threads = self._stack, self._fuser.threads
 
         def empty() -> OctaveSums:
-            return OctaveSums(stack.size, stack.kind, model.octaves, stride=model.stride, threads=self._fuser.threads)
+            return OctaveSums(stack.size, stack.kind, model.octaves, stride=model.stride, threads=threads, beside=beside)
 
         taken = OctaveSums.bytes_per_pixel(stack.kind, model.octaves) * stack.size[0] * stack.size[1]
         if self._fuser.memory_limit is not None or taken > _SHARE_ASIDE * available_bytes():
@@ -254,7 +254,7 @@ class _Fusion:
             if self._fuser.memory_limit is not None:
                 wait(engines.values())
             gathering = Gathering(model, stack.kind, grid, room=room)
-            with self._aside(grid) as aside:
+            with Aside(beside=self._works_aside(grid)) as aside:
                 for seen in stack.first_pass():
                     self._look_at(seen)
                     engines["encode"].result()
@@ -265,11 +265,11 @@ class _Fusion:
                 engine.result()
         return gathering
 
-    def _aside(self, grid: Grid) -> Aside:
-        """Where sums are made: beside the network, unless a bound of the memory or a large frame leaves no room for it."""
+    def _works_aside(self, grid: Grid) -> bool:
+        """Whether sums are made beside the network: unless a bound of the memory or a large frame leaves no room for it."""
         waiting = _BYTES_ASIDE * self._stack.size[0] * self._stack.size[1]
         room = self._fuser.memory_limit is None and waiting < _SHARE_ASIDE * available_bytes()
-        return Aside(beside=room and len(grid) == 1 and usable_cores() > 1)
+        return room and len(grid) == 1 and usable_cores() > 1
 
     def _with_pyramid(self) -> Stacked:
         stack = self._stack

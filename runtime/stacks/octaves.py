@@ -32,10 +32,14 @@ class OctaveSums:
         octaves: The sizes, in pixels, that part the bands; each a multiple of the one before.
         stride: Frames are continued to a multiple of it by their last pixels, as the network does.
         threads: How many strips are worked on side by side.
+        beside: Frames are added beside the network's work on the next ones, so by half of the threads.
     """
 
-    def __init__(self, size: tuple[int, int], kind: FrameKind, octaves: Sequence[int], *, stride: int, threads: int) -> None:
+    def __init__(
+        self, size: tuple[int, int], kind: FrameKind, octaves: Sequence[int], *, stride: int, threads: int, beside: bool = False
+    ) -> None:
         self._size, self._kind, self._octaves, self._stride, self._threads = size, kind, tuple(octaves), stride, threads
+        self._adding = max(1, threads // 2) if beside else threads
         bands, self._channels = len(octaves) + 1, 1 if kind.grey else 3
         self._light = np.zeros((bands, self._channels, *size), np.float32)
         self._weight = np.zeros((bands, *size), np.float32)
@@ -74,8 +78,9 @@ class OctaveSums:
             rows = slice(area[0].start + strip.start, area[0].start + strip.stop)
             self._add_strip((rows, area[1]), cv2.split(weights[strip]))
 
-        with ThreadPoolExecutor(self._threads) as pool:
-            list(pool.map(add_strip, _strips((weights.shape[0], weights.shape[1]), self._octaves[-1])))
+        strips = _strips((weights.shape[0], weights.shape[1]), self._octaves[-1])
+        with ThreadPoolExecutor(self._adding) as pool:
+            list(pool.map(add_strip, strips))
 
     def _add_strip(self, area: Area, weights: Sequence[Any]) -> None:
         picture, covered = self._picture[area], None if self._covered is None else self._covered[area]
