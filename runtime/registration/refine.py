@@ -231,7 +231,7 @@ def _blur_between(sharp: Array, soft: Array, weight: Array) -> float:
 
 def _displacements(shape: tuple[int, ...], motion: str) -> list[tuple[Array, Array]]:
     """How far each parameter moves each pixel, (x, y); all in pixels at the frame's longer sides' ends."""
-    y, x = (_centred(shape)[axis] for axis in (0, 1))
+    y, x = _centred(shape)
     one, zero = np.ones_like(x), np.zeros_like(x)
     fields = [(one, zero), (zero, one)]
     if motion == "euclidean":
@@ -244,9 +244,10 @@ def _displacements(shape: tuple[int, ...], motion: str) -> list[tuple[Array, Arr
 
 
 def _centred(shape: tuple[int, ...]) -> tuple[Array, Array]:
-    rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    """Each pixel's row and column from the centre, in units of the longer side's half; views of one column and one row."""
     scale = np.float32(2 / max(shape))
-    return (rows - np.float32((shape[0] - 1) / 2)) * scale, (columns - np.float32((shape[1] - 1) / 2)) * scale
+    rows, columns = ((np.arange(side, dtype=np.float32) - np.float32((side - 1) / 2)) * scale for side in shape[:2])
+    return np.broadcast_to(rows[:, None], shape), np.broadcast_to(columns, shape)
 
 
 def _equations(alike: Alike, fields: list[tuple[Array, Array]], *, parts: int = _PARTS) -> Equations:
