@@ -203,11 +203,12 @@ class _Fusion:
     def _with_network(self, model: StackModel, grid: Grid, room: float) -> Stacked:
         stack, size, options = self._stack, self._stack.size, self._options
         gathering = self._gathered(model, grid, room)
-        sums = self._between(model, gathering, beside=self._works_aside(grid))
+        beside = self._works_aside(grid)
+        sums = self._between(model, gathering, beside=beside)
         peaks = ScorePeaks(size) if options.want_height or options.want_map else None
         scores = np.empty(size, np.float32) if peaks is not None else None
         sharp = np.zeros(size, np.float32) if options.want_confidence else None
-        with Aside(beside=self._works_aside(grid)) as aside:
+        with Aside(beside=beside) as aside:
             for seen in stack.second_pass():
                 self._hand_on(seen)
                 aside.do(partial(self._compare, seen))

@@ -145,10 +145,8 @@ class StackModel:
         )
 
     def carried(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Numbers as a graph takes those that another one gave."""
-        if self.score.carries == "float32":
-            return np.ascontiguousarray(values, np.float32)
-        return values if values.dtype == np.uint16 else narrowed(values)
+        """Numbers, float, as a graph takes those that another one gave."""
+        return np.ascontiguousarray(values, np.float32) if self.score.carries == "float32" else narrowed(values)
 
     def whole(self, size: tuple[int, int]) -> Grid:
         """One window, the frame itself."""
