@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
 _AHEAD = 2
+
+
+class InThisThread(Executor):
+    """Does each piece of work when it is handed over: where many others are under way, threads of its own would only wait."""
+
+    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:  # noqa: ANN401 - as its own
+        """Run ``fn`` now; what it raises waits in the future, as from a thread."""
+        future = Future[Result]()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - all of them are raised where the result is asked for
+            future.set_exception(error)
+        return future
 
 
 def in_order(

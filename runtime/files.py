@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ufafuse.runtime.atonce import InThisThread
 from ufafuse.runtime.batches.storage import shown
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.cores import usable_cores
@@ -68,12 +69,14 @@ class FileOptions:
         convert_profile: Frames with another colour profile are converted to the reference's.
         store: Quality and compression of the results.
         report: Where a page about each result goes, see `ufafuse.runtime.page`; None: nowhere.
+        ahead: Frames are read in threads of their own, while others are compared; not where several pairs are under way.
     """
 
     strict: bool = False
     convert_profile: bool = False
     store: WriteOptions = field(default_factory=WriteOptions)
     report: Path | None = None
+    ahead: bool = True
 
 
 @contextmanager
@@ -84,7 +87,7 @@ def reading(
 
     Args:
         images: Pictures, TIFFs of several pages, videos; what is wrong inside them shows when they are read.
-        threads: How many are read at once; None: as many as there are cores.
+        threads: How many are read at once; None: as many as there are cores; 0: they are read in this thread.
         most: Pixels that a frame may declare.
         strict: Damage inside is looked for as thoroughly as that goes; otherwise quickly, see `read_picture`.
         look: What is looked at quickly is looked at thoroughly while it is fused (`FrameSource.looker`).
@@ -92,7 +95,7 @@ def reading(
     Raises:
         InputError: A file is missing or cannot be opened.
     """
-    pool = ThreadPoolExecutor(threads or usable_cores())
+    pool = InThisThread() if threads == 0 else ThreadPoolExecutor(threads or usable_cores())
     try:
         with stack_of(images, most=most, inside="thoroughly" if strict else "quickly") as frames:
             begun = [AheadFrame(frame, pool) if index < _READ_AHEAD else frame for index, frame in enumerate(frames)]
@@ -153,7 +156,8 @@ def fuse_files(
         from ufafuse.runtime.page import check_page
 
         check_page(files.report, force=force)
-    with reading(images, fuser.threads, strict=files.strict) if frames is None else nullcontext(frames) as found:
+    threads = fuser.threads if files.ahead else 0
+    with reading(images, threads, strict=files.strict) if frames is None else nullcontext(frames) as found:
         if len(found) < 2:
             raise InputError(f"{images[0]} holds one frame: fusing takes two or more.")
         common = common_kind(found, scale=options.align != "off", convert=files.convert_profile)

@@ -83,7 +83,8 @@ def fuse_folder(
     """
     if isinstance(groups, Sequence):
         _check_apart(groups, [path for path in (folder, maps, confidences, conflicts) if path is not None], suffix)
-    files = files or FileOptions()
+    workers = pairs_at_once(fuser, groups) if at_once is None else at_once
+    files = replace(files or FileOptions(), ahead=workers == 1)
 
     def one(group: FileGroup) -> Outcome | None:
         name = f"{group.name}{suffix}"
@@ -104,7 +105,6 @@ def fuse_folder(
             first, second = (*group.files, group.files[-1])[:2]
             return Outcome(first, second, outputs.fused, error=str(error))
 
-    workers = pairs_at_once(fuser, groups) if at_once is None else at_once
     outcomes = []
     for outcome in in_order(groups, one, workers=workers, cost=_memory_for, room=SHARE_AT_ONCE * available_bytes()):
         if outcome is not None:

@@ -196,7 +196,7 @@ def to_planes(frame: Array, kind: FrameKind) -> Planes:
         return _within(planes, kind)
     rows = max(1, _STRIP_PIXELS // max(1, width))
     for top in range(0, height, rows):  # what is split stays in the cache
-        channels = cv2.split(_for_opencv(frame[top : top + rows]))
+        channels = cv2.split(for_opencv(frame[top : top + rows]))
         for plane, channel in enumerate(_rgb_channels(kind)):
             np.multiply(channels[channel], scale, out=planes[0, plane, top : top + rows])
     return _within(planes, kind)
@@ -226,7 +226,7 @@ def _split(frame: Array, kind: FrameKind, out: NDArray[np.uint8]) -> None:
     """Write a colour frame's red, green and blue into ``out``, 3 x H x W."""
     channels = [out[plane] for plane in _rgb_channels(kind)]
     alpha = [np.empty_like(channels[0])] * (kind.channels - 3)
-    cv2.split(_for_opencv(frame), channels + alpha)
+    cv2.split(for_opencv(frame), channels + alpha)
 
 
 def from_planes(planes: Planes, kind: FrameKind, near: Array) -> Array:
@@ -264,7 +264,7 @@ def luma(frame: Array, kind: FrameKind) -> Array:
     if kind.grey:
         return np.ascontiguousarray(frame.reshape(frame.shape[:2]))
     codes = {3: (cv2.COLOR_BGR2GRAY, cv2.COLOR_RGB2GRAY), 4: (cv2.COLOR_BGRA2GRAY, cv2.COLOR_RGBA2GRAY)}
-    return np.asarray(cv2.cvtColor(_for_opencv(frame), codes[kind.channels][COLOR_ORDERS.index(kind.order)]))
+    return np.asarray(cv2.cvtColor(for_opencv(frame), codes[kind.channels][COLOR_ORDERS.index(kind.order)]))
 
 
 def to_grey(frame: Array, kind: FrameKind) -> NDArray[np.float32]:
@@ -277,10 +277,11 @@ def _rgb_channels(kind: FrameKind) -> tuple[int, int, int]:
     return (0, 1, 2) if kind.order == "rgb" else (2, 1, 0)
 
 
-def _for_opencv(frame: Array) -> Array:
+def for_opencv(frame: Array) -> Array:
     """The frame itself where OpenCV can read it (rows may be apart), otherwise a copy."""
-    rows, columns, samples = frame.strides
-    fits = samples == frame.itemsize and columns == samples * frame.shape[2] and rows >= columns * frame.shape[1]
+    rows, columns, *samples = frame.strides
+    within = samples[0] * frame.shape[2] if samples else frame.itemsize
+    fits = samples in ([], [frame.itemsize]) and columns == within and rows >= columns * frame.shape[1]
     return frame if fits else np.ascontiguousarray(frame)
 
 
@@ -326,13 +327,13 @@ def _bytes(plane: Planes) -> NDArray[np.uint8]:
 def to_bgr_bytes(frame: Array, kind: FrameKind) -> NDArray[np.uint8]:
     """A uint8 frame as 1 x H x W x 3, BGR, as models with uint8 io take it, as bright as `FrameKind.unit` makes it."""
     if not kind.plain:
-        frame = cv2.convertScaleAbs(_for_opencv(frame), alpha=255 / kind.unit).reshape(frame.shape)
+        frame = cv2.convertScaleAbs(for_opencv(frame), alpha=255 / kind.unit).reshape(frame.shape)
     if kind.grey:
         frame = cv2.cvtColor(np.ascontiguousarray(frame).reshape(frame.shape[:2]), cv2.COLOR_GRAY2BGR)
     elif kind.order == "rgb":
-        frame = cv2.cvtColor(_for_opencv(frame), cv2.COLOR_RGBA2BGR if kind.channels == 4 else cv2.COLOR_RGB2BGR)
+        frame = cv2.cvtColor(for_opencv(frame), cv2.COLOR_RGBA2BGR if kind.channels == 4 else cv2.COLOR_RGB2BGR)
     elif kind.channels == 4:
-        frame = cv2.cvtColor(_for_opencv(frame), cv2.COLOR_BGRA2BGR)
+        frame = cv2.cvtColor(for_opencv(frame), cv2.COLOR_BGRA2BGR)
     return np.ascontiguousarray(frame, np.uint8)[np.newaxis]
 
 

@@ -167,6 +167,10 @@ class Fuser:
         if self.surely_whole(size):
             self.session.prepare(size, want_map=want_map)
 
+    def prepared(self, size: tuple[int, int], *, want_map: bool = False) -> bool:
+        """Whether `prepare` would have nothing to do."""
+        return not self.surely_whole(size) or self.session.prepared(size, want_map=want_map)
+
     def surely_whole(self, size: tuple[int, int], *, frames: int = 1) -> bool:
         """Whether so many frames of this (height, width) are fused whole at once, as far as can be said without measuring."""
         return self._budget.surely_whole((size[0] * frames, size[1]))

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import FrameKind, check_frames, frame_names, in_text
+from ufafuse.runtime.frames import FrameKind, check_frames, for_opencv, frame_names, in_text
 
 _BITS = (8, 10, 12, 14, 16)  # of sensors
 _SAMPLES = 16_384  # pixels in which a frame's brightest part is looked for
@@ -72,15 +73,33 @@ class Levels:
 
 def peak_of(frame: Array) -> Peak:
     """What a frame reaches; its alpha is not looked at."""
-    colours = frame if frame.ndim == 2 or frame.shape[2] < 4 else frame[..., :3]
-    step = max(1, int((colours.shape[0] * colours.shape[1] / _SAMPLES) ** 0.5))
-    sample = colours[::step, ::step].ravel()
+    sample = _colours(_sampled(frame)).ravel()
     at = min(int(sample.size * _CROWD), sample.size - 1)
-    crowd = float(np.partition(sample, at)[at])
-    if frame.dtype == np.uint8 and crowd > 255 / _DARK_BYTES:  # nothing depends on the rest
-        return Peak(255.0, crowd)
+    if frame.dtype == np.uint8:  # counted in a tenth of the time that sorting takes
+        below = np.cumsum(cv2.calcHist([sample], [0], None, [256], [0, 256]))
+        crowd = float(np.searchsorted(below, at, side="right"))
+        if crowd > 255 / _DARK_BYTES:  # nothing depends on the rest
+            return Peak(255.0, crowd)
+    else:
+        crowd = float(np.partition(sample, at)[at])
+    colours = _colours(frame)
     low = min(0.0, float(colours.min())) if frame.dtype == np.float32 else 0.0
     return Peak(float(colours.max()), crowd, low)
+
+
+def _sampled(frame: Array) -> Array:
+    """About `_SAMPLES` of its pixels, every so many rows and columns."""
+    height, width = frame.shape[:2]
+    step = max(1, int((height * width / _SAMPLES) ** 0.5))
+    rows, columns = height // step, width // step
+    if step == 1 or not rows or not columns:
+        return frame[::step, ::step]
+    whole = for_opencv(frame)[: rows * step, : columns * step]
+    return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_NEAREST))
+
+
+def _colours(frame: Array) -> Array:
+    return frame if frame.ndim == 2 or frame.shape[2] < 4 else frame[..., :3]
 
 
 def levels_from(

@@ -151,6 +151,10 @@ class Session(ABC):
             BackendError: The engine failed.
         """
 
+    def prepared(self, size: tuple[int, int], *, want_map: bool = False) -> bool:  # noqa: ARG002 - as `prepare`
+        """Whether `prepare` would have nothing to do: the engine has no such work, or it is done."""
+        return True
+
     def prepare_inputs(self, inputs: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
         """Do now what the first run with inputs of these shapes and dtypes would wait for, where the engine has such work.
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.atonce import InThisThread
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.errors import InputError
@@ -120,7 +121,8 @@ def made_comparable(fuser: Fuser, frames: list[Array], options: StackOptions) ->
     kind, levels = kind_with_levels(frames, order=options.order, white=options.white, headroom=headroom)
     height, width = frames[0].shape[:2]
     result = Stacked(frames[0], Crop(0, height, 0, width), levels=levels)
-    with ThreadPoolExecutor(1) as pool:
+    ready = fuser.prepared((height, width), want_map=options.want_map)
+    with InThisThread() if ready else ThreadPoolExecutor(1) as pool:
         engine = pool.submit(fuser.prepare, (height, width), want_map=options.want_map)
         unaligned = _make_comparable(frames, kind, options, result, fuser.threads)
         engine.result()

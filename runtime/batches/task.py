@@ -204,6 +204,7 @@ def fuse_tasks(
         done: Called after each, in their order.
     """
     workers = pairs_at_once(fuser, tasks) if at_once is None else at_once
+    plan = replace(plan, files=replace(plan.files, ahead=workers == 1))
     room = SHARE_AT_ONCE * available_bytes()
     outcomes = []
     for outcome in in_order(tasks, lambda task: fuse_task(fuser, task, plan), workers=workers, cost=_memory_for, room=room):

@@ -14,6 +14,7 @@ from ufafuse.runtime.frames import FrameKind
 from ufafuse.runtime.session import check_finite as check_finite  # noqa: PLC0414 - one of the checks of a result
 
 _WEIGHED, _MADE = 12, 128  # levels of 255 by which a result may leave its frames' range, of a model that weighs and of another
+_BLOCK = 262_144  # bytes of a frame that are looked at in one go: what is made of them stays in the cache
 _MEND = "the engine computed wrong: take another precision (fp32) or backend (onnxruntime), and report it"
 
 
@@ -26,10 +27,18 @@ def check_between(fused: Array, near: Array, far: Array, kind: FrameKind, *, wei
         weighs: Whether the model only weighs the frames.
     """
     spare = (_WEIGHED if weighs else _MADE) * kind.unit / 255
-    low, high = cv2.min(near, far), cv2.max(near, far)
-    worst = max(_greatest(cv2.subtract(fused, high)), _greatest(cv2.subtract(low, fused)))
+    rows = max(1, _BLOCK // max(1, near[:1].nbytes))
+    worst = float(
+        np.max([_outside(*(each[top : top + rows] for each in (fused, near, far))) for top in range(0, len(near), rows)])
+    )
     if not worst <= spare:
         raise BackendError(f"the result lies {worst:.4g} levels outside of the frames' range; {_MEND}.")
+
+
+def _outside(fused: Array, near: Array, far: Array) -> float:
+    """By how much a result leaves its frames' range at most; NaN where one of its samples is none."""
+    low, high = cv2.min(near, far), cv2.max(near, far)
+    return float(np.max([_greatest(cv2.subtract(fused, high)), _greatest(cv2.subtract(low, fused))]))
 
 
 def _greatest(difference: NDArray[Any]) -> float:

@@ -13,7 +13,7 @@ from ufafuse.runtime.frames import FrameKind, reduced_size
 from ufafuse.runtime.registration.glance import halved
 
 _PIXELS = 65_536  # of the small pictures that are compared
-_GLANCED = 16_384  # where nothing depends on the last thousandth
+_GLANCED = 4_096  # where nothing depends on the last thousandth
 _BLUR_SIGMA = 2.0 / _PIXELS**0.5  # of their sides
 _LOW, _HIGH = 0.04, 0.94  # of white: darker levels are noise, lighter ones may be clipped
 _LEAST_SHARE = 0.01  # of the small picture, that must be usable in both frames

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from ufafuse.runtime.atonce import in_order
+from ufafuse.runtime.atonce import InThisThread, in_order
 
 NOTHING = {"cost": lambda _: 0.0, "room": 1.0}
 
@@ -70,3 +70,12 @@ def test_who_stops_listening_leaves_no_threads_behind():
     next(results)
     results.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ufafuse-work")]
+
+
+def test_in_this_thread_it_is_done_at_once_and_an_error_waits_to_be_asked_for():
+    where = InThisThread().submit(threading.current_thread)
+    assert where.done()
+    assert where.result() is threading.current_thread()
+    failed = InThisThread().submit(int, "no number")
+    with pytest.raises(ValueError, match="no number"):
+        failed.result()

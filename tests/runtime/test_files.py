@@ -1,5 +1,7 @@
 """Files in, files out; one bad pair does not stop a folder."""
 
+import threading
+
 import cv2
 import numpy as np
 import pytest
@@ -105,6 +107,15 @@ class TestReading:
             got = list(frames)
             for _ in range(2):
                 assert [frame.read().tobytes() for frame in got] == [read_image(path).tobytes() for path in paths]
+
+    def test_in_no_thread_of_their_own_where_many_are_under_way(self, images, tmp_path):
+        paths, before = images(2), threading.active_count()
+        (tmp_path / "broken.png").write_bytes(b"no picture")
+        with reading([*paths, tmp_path / "broken.png"], threads=0) as frames:
+            assert threading.active_count() == before
+            assert [frame.read().tobytes() for frame in frames[:2]] == [read_image(path).tobytes() for path in paths]
+        with reading([tmp_path / "broken.png", *paths], threads=0) as frames, pytest.raises(InputError, match=r"broken\.png"):
+            frames[0].read()
 
     def test_a_missing_file_speaks_at_once(self, images, tmp_path):
         with pytest.raises(InputError, match=r"no\.png"), reading([*images(1), tmp_path / "no.png"]):

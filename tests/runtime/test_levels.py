@@ -101,6 +101,24 @@ def test_alpha_is_not_looked_at():
     assert peak_of(frame).top == 100
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("shape", [(400, 600, 3), (401, 603), (399, 601, 4), (301, 300, 1), (3, 90_000, 3), (1, 200_000)])
+def test_two_in_a_thousand_samples_stand_above_the_crowd(dtype, shape):
+    white = 1.0 if dtype == np.float32 else float(np.iinfo(dtype).max)
+    light = np.random.default_rng(2).random(shape) ** 6
+    frame = (light * white / 3).astype(dtype)
+    if frame.ndim == 3 and shape[2] == 4:
+        frame[..., 3] = dtype(white)
+    frame[shape[0] // 2, 100:120] = dtype(white)  # sparks
+    for given in (frame, frame[:, ::-1], np.asfortranarray(frame)):
+        peak = peak_of(given)
+        colours = frame[..., :3] if frame.ndim == 3 else frame
+        above = (colours > peak.crowd).mean()
+        assert above < 0.004
+        assert (colours >= peak.crowd).mean() > 0.0005
+        assert peak.top == pytest.approx(white)
+
+
 def test_float_frames_a_little_below_black(fuser):
     near, far = scene()
     near[5, 5] = -0.02
@@ -128,6 +146,16 @@ class TestResults:
         fused[1, 1] = level
         with pytest.raises(BackendError, match=r"1\d\d levels outside of the frames' range"):
             check_between(fused, near, far, self.KIND, weighs=True)
+
+    @pytest.mark.parametrize("wrong", [np.nan, 9.0, -9.0])
+    @pytest.mark.parametrize("row", [0, 3000, 8999])
+    def test_in_whatever_part_it_is_wrong(self, wrong, row):
+        near = np.full((9000, 32, 3), 0.5, np.float32)
+        kind, fused = FrameKind(near.dtype, 3, 1.0, "bgr"), near.copy()
+        check_between(fused, near, near, kind, weighs=True)
+        fused[row, 31, 2] = wrong
+        with pytest.raises(BackendError, match="levels outside of the frames' range"):
+            check_between(fused, near, near, kind, weighs=True)
 
     def test_the_fuser_checks(self, monkeypatch):
         pytest.importorskip("onnxruntime")

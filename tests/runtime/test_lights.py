@@ -43,3 +43,13 @@ def test_a_single_white_pixel_is_no_disc():
     far = near.copy()
     far[::20, ::20] = 255
     assert bloomed_share(near, far, check_pair(near, far)) == 0
+
+
+@pytest.mark.parametrize("radius", [5, 6, 8])
+@pytest.mark.parametrize("start", range(4))
+def test_small_discs_count_too_wherever_they_lie_between_the_pixels_that_are_glanced_at(radius, start):
+    near = np.full((240, 320, 3), 60, np.uint8)
+    far = near.copy()
+    for number in range(30):
+        cv2.circle(far, (start + 12 + 31 * (number % 10), start + 20 + 70 * (number // 10)), radius, (255, 255, 255), -1)
+    assert bloomed_share(near, far, check_pair(near, far)) > BLOOMED

@@ -132,7 +132,11 @@ def test_levels_beside_planes_are_refused(tiny_onnx, frames):
 
 def test_a_prepared_size_is_not_compiled_again(tiny_onnx, frames, compiled_with):
     with open_session(tiny_onnx, backend="openvino", options=ONE) as session:
+        assert not session.prepared((20, 30))
         session.prepare((20, 30))
+        assert session.prepared((20, 30))
+        assert not session.prepared((20, 30), want_map=True)
+        assert not session.prepared((30, 20))
         assert len(compiled_with) == 1
         session.run(**levels_of(frames(20, 30)))
         assert len(compiled_with) == 1
