@@ -47,7 +47,7 @@ Square = Annotated[float | None, typer.Option(min=0, help="Weight of the squared
 Gradient = Annotated[float | None, typer.Option(min=0, help="Weight of the difference of gradients, likewise.")]
 Selection = Annotated[
     float | None,
-    typer.Option(help="Of ufa-stack: how decidedly it chooses while it trains; first 1, then 3 to 6. [default: 1]"),
+    typer.Option(min=0, help="Of ufa-stack: how decidedly it chooses as it trains: 1, then 3 to 6; 0: as in use. [default: 1]"),
 ]
 Lens = Annotated[float | None, typer.Option(min=0, max=1, help="Share of pairs degraded as by real lenses and cameras.")]
 LensSet = Annotated[list[str] | None, typer.Option(help="Change what they show: KEY=VALUE, such as noise=0. Repeatable.")]

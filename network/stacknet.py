@@ -142,7 +142,7 @@ class StackNet(Network):
         """Make the network that `spec` describes; its weights are not yet set (see `build_model`)."""
         super().__init__()
         self.spec = spec
-        self.selection = 1.0  # the factor on scores while it trains, instead of `log_weights`
+        self.selection = 1.0  # the factor on scores while it trains, instead of `log_weights`; 0: those
         widths, fold = spec.widths, spec.fold
         self.encoder = encoder_of(spec)
         pad = SPATIAL_KERNEL // 2
@@ -228,7 +228,7 @@ class StackNet(Network):
         fused = torch.zeros_like(frames[:, 0], dtype=torch.float32)
         finest: Tensor | None = None
         for band, score in zip(octaves(flat.float()), scores, strict=True):
-            decided = self.selection * score if self.training else log_weights(score)
+            decided = self.selection * score if self.training and self.selection else log_weights(score)
             weight = (decided + hidden).unflatten(0, (scenes, count)).softmax(1)
             fused = fused + (band.unflatten(0, (scenes, count)) * weight).sum(1)[..., :height, :width]
             finest = weight if finest is None else finest

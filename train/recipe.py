@@ -41,7 +41,7 @@ class Recipe:
         square: weight of the mean squared error in the loss, beside the paper's two terms.
         gradient: weight of the mean difference of gradients in the loss.
         selection: how decidedly a network over stacks chooses frames while it trains: the factor on its scores; 1 to learn from
-            averages first, more to learn choosing.
+            averages first, more to learn choosing; 0: exactly as when it is used.
         clip: largest norm of the gradient; 0 for any.
         average: decay of the running average of the weights that is validated and saved; 0 for the weights themselves.
         lens: share of pairs with the degradations of real lenses and cameras; 0 for the paper's pairs alone.
@@ -77,10 +77,10 @@ class Recipe:
         budgets = sum(budget > 0 for budget in (self.epochs, self.steps, self.hours))
         if budgets != 1:
             raise InputError(f"a run needs one of steps, hours and epochs, got {budgets} of them.")
-        least = min(self.clip, self.crop, self.square, self.gradient)
-        if min(self.batch, self.lr, self.selection) <= 0 or least < 0 or not 0 <= self.average < 1:
+        least = min(self.clip, self.crop, self.square, self.gradient, self.selection)
+        if min(self.batch, self.lr) <= 0 or least < 0 or not 0 <= self.average < 1:
             raise InputError(
-                f"batch {self.batch}, learning rate {self.lr} and selection {self.selection} must be above 0, "
+                f"batch {self.batch} and learning rate {self.lr} must be above 0, selection {self.selection}, "
                 f"crop {self.crop}, clip {self.clip}, square {self.square} and gradient {self.gradient} at least 0, "
                 f"average {self.average} in [0, 1)."
             )

@@ -141,7 +141,7 @@ def test_pairs_are_drawn_where_asked_for() -> None:
         ({"variant": "ufa-stack", "pair_share": 1.5}, "share of batches of pairs"),
         ({"variant": "ufa-stack", "square": -1.0}, "square -1.0"),
         ({"variant": "ufa-stack", "gradient": -1.0}, "gradient -1.0"),
-        ({"variant": "ufa-stack", "selection": 0.0}, "selection 0.0"),
+        ({"variant": "ufa-stack", "selection": -1.0}, "selection -1.0"),
         ({"selection": 6.0}, "`selection` is for a network over stacks"),
         ({"photo_share": 2.0}, "share of photographs"),
         ({"stack_set": ["lights"]}, "KEY=NUMBER"),
