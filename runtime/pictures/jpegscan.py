@@ -11,6 +11,7 @@ Source: ITU-T T.81 (baseline and extended sequential Huffman; others are not loo
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,10 @@ _MOST_BLOCKS = 10  # in a unit, by the standard: a header that says more wants a
 _BLOCK = 64
 _BAD, _EOB = 254, 255  # instead of a number of coefficients: no such code, the rest of the block
 _FEW = 48  # parts that are walked through one by one: for these NumPy's calls take longer
-_LONGEST = 27  # bits of a code and its value
+_LONGEST = 27  # bits of a code and its value; of several codes too, for only the last one's value may lie beyond 16 bits
+_LEAP = 31  # coefficients that several codes in one step may stand for; from twice as far on a block's codes come one by one
+_MOST_CODES = 5  # in one step
+_WORTH_LEAPS = 1 << 18  # bytes of a scan, from which on the larger tables are made up for
 _FINISHED, _WRONG = 1 << 16, 1 << 26  # beside a following state: it ends a block; no picture has it. A part has < 1024 blocks
 _MOST_ALONE = 1024  # parts that are walked through one by one before nothing is claimed
 
@@ -37,11 +41,15 @@ Ints = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class _Scan:
-    """One scan: for each block of its smallest unit the tables of its first and its other coefficients; how many units."""
+    """One scan: for each block of its smallest unit the tables of its first and its other coefficients; how many units.
+
+    `leaps` are tables for several codes in one step, two for each block of the unit (see `_leaps`); none: it is too small.
+    """
 
     tables: Ints
     first: Ints
     other: Ints
+    leaps: tuple[Ints, ...]
     units: int
     interval: int
     data: bytes
@@ -123,16 +131,21 @@ def _scan(
         across = down = 1
     units = -(-height // (8 * down)) * -(-width // (8 * across))
     numbers = sorted({(0, dc) for dc, _ in blocks} | {(1, ac) for _, ac in blocks})
-    tables = np.concatenate([_table(*huffman[kind << 4 | number], first=kind == 0) for kind, number in numbers])
+    tables = np.concatenate([_table(*huffman[kind << 4 | number], first=kind == 0)[0] for kind, number in numbers])
     where = {key: index << 16 for index, key in enumerate(numbers)}
     first = np.array([where[0, dc] for dc, _ in blocks], np.int32)
     other = np.array([where[1, ac] for _, ac in blocks], np.int32)
-    return _Scan(tables, first, other, units, interval, data)
+    large = len(data) >= _WORTH_LEAPS
+    leaps = [table for dc, ac in blocks for table in _leaps(*huffman[dc], *huffman[1 << 4 | ac])] if large else []
+    return _Scan(tables, first, other, tuple(leaps), units, interval, data)
 
 
-def _table(counts: bytes, symbols: bytes, *, first: bool) -> Ints:
-    """By the next 16 bits: how many bits the code and its value take (low 8 bits), and how many coefficients it stands for."""
-    table = np.full(1 << 16, _BAD << 8 | 1, np.int32)
+def _table(counts: bytes, symbols: bytes, *, first: bool) -> tuple[Ints, Ints]:
+    """By the next 16 bits: how many bits the code and its value take (low 8 bits), and how many coefficients it stands for.
+
+    And how many bits the code alone takes.
+    """
+    table, lengths = np.full(1 << 16, _BAD << 8 | 1, np.int32), np.full(1 << 16, 1, np.int32)
     at, position = 0, 0
     for length, count in enumerate(counts, 1):
         for symbol in symbols[position : position + count]:
@@ -144,8 +157,32 @@ def _table(counts: bytes, symbols: bytes, *, first: bool) -> Ints:
             else:
                 steps = run + 1 if size <= 10 else _BAD
             table[at : at + (1 << 16 - length)] = (length + size if steps != _BAD else 1) | steps << 8
+            lengths[at : at + (1 << 16 - length)] = length
             at += 1 << 16 - length
         position += count
+    return table, lengths
+
+
+@functools.lru_cache(maxsize=8)  # frames of a stack have the same tables most often
+def _leaps(dc_counts: bytes, dc_symbols: bytes, ac_counts: bytes, ac_symbols: bytes) -> tuple[Ints, Ints]:
+    """As `_table` of a block's first coefficient and of its others, but of as many codes in one step as 16 bits hold."""
+    other, lengths = _table(ac_counts, ac_symbols, first=False)
+    first = _table(dc_counts, dc_symbols, first=True)[0]
+    return _joined(first, other, lengths), _joined(other, other, lengths)
+
+
+def _joined(table: Ints, other: Ints, lengths: Ints) -> Ints:
+    """A table's codes with those that follow them within the same 16 bits and the same block."""
+    table = table.copy()
+    for _ in range(_MOST_CODES - 1):
+        at = np.flatnonzero((table & 255 < 16) & (table >> 8 <= _LEAP))
+        bits, steps = table[at] & 255, table[at] >> 8
+        rest = (at << bits) & 0xFFFF  # its last bits are not known: a code within the others is
+        more = other[rest]
+        ends = more >> 8 == _EOB
+        fits = (lengths[rest] <= 16 - bits) & (ends | (steps + (more >> 8) <= _LEAP))
+        at, bits, steps, more, ends = (values[fits] for values in (at, bits, steps, more, ends))
+        table[at] = bits + (more & 255) | np.where(ends, _EOB, steps + (more >> 8)) << 8
     return table
 
 
@@ -193,6 +230,12 @@ class _Walk:
         self._words, self._tables, self._following = words, scan.tables, _following(blocks)
         self._table_of = np.repeat(scan.other, _BLOCK)
         self._table_of[::_BLOCK] = scan.first
+        self._leaps, self._leap_of = self._tables, self._table_of
+        if scan.leaps:
+            self._leaps, self._leap_of = np.concatenate([*scan.leaps, scan.tables]), self._table_of + (len(scan.leaps) << 16)
+            by_state = self._leap_of.reshape(blocks, _BLOCK)
+            by_state[:, 0] = np.arange(0, 2 * blocks, 2) << 16
+            by_state[:, 1 : _LEAP + 1] = (np.arange(1, 2 * blocks, 2) << 16)[:, np.newaxis]
         edges = [np.arange(start, max(end, start + 1), _BITS) for start, end in zip(starts, ends, strict=True)]
         self._stops = np.concatenate([np.append(part[1:], end) for part, end in zip(edges, ends, strict=True)]).astype(np.int32)
         self._lasts = np.cumsum([len(part) for part in edges]) - 1  # the last part of each restart interval
@@ -233,7 +276,7 @@ class _Walk:
         surely = int((stops - at).min()) // _LONGEST
         while len(todo):
             window = (self._words[at >> 3] >> (8 - (at & 7))) & 0xFFFF
-            entry = self._tables[window + self._table_of[state]]
+            entry = self._leaps[window + self._leap_of[state]]
             at += entry & 255
             state = self._following[(state << 8) + (entry >> 8)]
             ended += state >> 16
@@ -258,7 +301,7 @@ class _Walk:
             while walked < _MOST_ALONE:
                 walked += 1
                 at, state = self._before[:, part].tolist()
-                at, state, ended = self._walked(at, state, int(self._stops[part]))
+                at, state, ended = self._walked(at, state, int(self._stops[part]), self._leaps, self._leap_of)
                 self._after[:, part], self._ended[part] = (at, state), ended
                 part += 1
                 if part == len(self._stops) or part in firsts or self._before[:, part].tolist() == [at, state]:
@@ -266,12 +309,14 @@ class _Walk:
                 self._before[:, part] = at, state
         return walked < _MOST_ALONE
 
-    def _walked(self, at: int, state: int, stop: int, blocks: int = 1 << 30) -> tuple[int, int, int]:
+    def _walked(
+        self, at: int, state: int, stop: int, tables: Ints, table_of: Ints, blocks: int = 1 << 30
+    ) -> tuple[int, int, int]:
         """From a bit and a state to ``stop``, or to the end of as many blocks: bit, state, what ended."""
         ended = 0
         while at < stop and ended < blocks:
             window = (int(self._words[at >> 3]) >> (8 - (at & 7))) & 0xFFFF
-            entry = int(self._tables[window + int(self._table_of[state])])
+            entry = int(tables[window + int(table_of[state])])
             at += entry & 255
             following = int(self._following[(state << 8) + (entry >> 8)])
             ended += following >> 16
@@ -284,7 +329,7 @@ class _Walk:
             return f"{-missing} blocks of 8 x 8 pixels too many"
         stop = int(self._stops[last])
         bit, state = self._before[:, last].tolist()
-        at, _, ended = self._walked(bit, state, stop, missing)
+        at, _, ended = self._walked(bit, state, stop, self._tables, self._table_of, missing)
         if ended >= _WRONG >> 16 and stop - at > 8:
             return "codes that no picture has"
         found = ended % (_WRONG >> 16)

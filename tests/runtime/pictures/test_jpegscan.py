@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ufafuse.runtime.pictures import jpegscan
 from ufafuse.runtime.pictures.jpegscan import fault_in_scan
+
+
+@pytest.fixture(autouse=True, params=[0, 1 << 40], ids=["leaps", "codes"])
+def least_scan(request, monkeypatch):
+    """From which size on several codes are walked over in one step: always, and never."""
+    monkeypatch.setattr(jpegscan, "_WORTH_LEAPS", request.param)
 
 
 def picture(size=(160, 200)):
@@ -95,3 +102,17 @@ def test_a_header_of_more_blocks_than_a_unit_has_is_not_walked_through():
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 8 << 20
+
+
+@pytest.mark.parametrize("name", ["plain", "best", "poor", "4:2:2", "restarts", "own tables", "grey"])
+def test_several_codes_in_one_step_tell_the_same(name, monkeypatch):
+    data, rng = WHOLE[name](), np.random.default_rng(3)
+    start = data.find(b"\xff\xda") + 20
+    for number in range(40):
+        at, length = int(rng.integers(start, len(data) - 2)), int(rng.integers(1, 60))
+        damaged = data[:at] + (rng.bytes(length) if number % 2 else b"") + data[at + length * (number % 3) :]
+        told = []
+        for least in (0, 1 << 40):
+            monkeypatch.setattr(jpegscan, "_WORTH_LEAPS", least)
+            told.append(fault_in_scan(damaged).lstrip("0123456789"))  # how many blocks too many is only a lower bound
+        assert told[0] == told[1], (at, length, number)
