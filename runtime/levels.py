@@ -20,10 +20,11 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import FrameKind, check_frames, for_opencv, frame_names, in_text
 
 _BITS = (8, 10, 12, 14, 16)  # of sensors
-_SAMPLES = 16_384  # pixels in which a frame's brightest part is looked for
+_SAMPLES, _SAMPLES_OF_BYTES = 16_384, 8_192  # pixels in which a frame's brightest part is looked for; bytes are dark or not
 _CROWD = 0.998  # of the samples: the brightest part without hot pixels and sparks
 _NEARLY = 1.01  # levels above a power of two by rounding
 _DARK_BYTES = 4  # bytes are shown as they are unless they stay below this part of white: less dark, their steps cost more
+_BRIGHT_BYTE = 255 // _DARK_BYTES + 1
 _LEAST_UNIT = 4.0  # levels of an integer: below, there is no picture to make brighter
 _SMALLEST_FLOAT = 2.0**-20
 _NEGATIVE = 0.1  # of the brightest level: what filters and interpolation leave below black in float frames
@@ -73,24 +74,20 @@ class Levels:
 
 def peak_of(frame: Array) -> Peak:
     """What a frame reaches; its alpha is not looked at."""
-    sample = _colours(_sampled(frame)).ravel()
+    sample = _colours(_sampled(frame))
     at = min(int(sample.size * _CROWD), sample.size - 1)
-    if frame.dtype == np.uint8:  # counted in a tenth of the time that sorting takes
-        below = np.cumsum(cv2.calcHist([sample], [0], None, [256], [0, 256]))
-        crowd = float(np.searchsorted(below, at, side="right"))
-        if crowd > 255 / _DARK_BYTES:  # nothing depends on the rest
-            return Peak(255.0, crowd)
-    else:
-        crowd = float(np.partition(sample, at)[at])
+    if frame.dtype == np.uint8 and sample.size - np.count_nonzero(sample >= _BRIGHT_BYTE) <= at:
+        return Peak(255.0, _BRIGHT_BYTE)  # nothing depends on the rest
+    crowd = float(np.partition(sample.ravel(), at)[at])
     colours = _colours(frame)
     low = min(0.0, float(colours.min())) if frame.dtype == np.float32 else 0.0
     return Peak(float(colours.max()), crowd, low)
 
 
 def _sampled(frame: Array) -> Array:
-    """About `_SAMPLES` of its pixels, every so many rows and columns."""
+    """About as many of its pixels as are looked at, every so many rows and columns."""
     height, width = frame.shape[:2]
-    step = max(1, int((height * width / _SAMPLES) ** 0.5))
+    step = max(1, int((height * width / (_SAMPLES_OF_BYTES if frame.dtype == np.uint8 else _SAMPLES)) ** 0.5))
     rows, columns = height // step, width // step
     if step == 1 or not rows or not columns:
         return frame[::step, ::step]

@@ -14,7 +14,7 @@ from ufafuse.runtime.frames import FrameKind
 from ufafuse.runtime.session import check_finite as check_finite  # noqa: PLC0414 - one of the checks of a result
 
 _WEIGHED, _MADE = 12, 128  # levels of 255 by which a result may leave its frames' range, of a model that weighs and of another
-_BLOCK = 262_144  # bytes of a frame that are looked at in one go: what is made of them stays in the cache
+_BLOCK = 131_072  # bytes of a frame that are looked at in one go: what is made of them stays in the cache
 _MEND = "the engine computed wrong: take another precision (fp32) or backend (onnxruntime), and report it"
 
 
@@ -28,17 +28,24 @@ def check_between(fused: Array, near: Array, far: Array, kind: FrameKind, *, wei
     """
     spare = (_WEIGHED if weighs else _MADE) * kind.unit / 255
     rows = max(1, _BLOCK // max(1, near[:1].nbytes))
-    worst = float(
-        np.max([_outside(*(each[top : top + rows] for each in (fused, near, far))) for top in range(0, len(near), rows)])
-    )
+    parts = [slice(top, top + rows) for top in range(0, len(near), rows)]
+    room = np.empty_like(near[parts[0]], order="C"), np.empty_like(near[parts[0]], order="C")
+    worst = float(np.max([_outside(fused[part], near[part], far[part], *room) for part in parts]))
     if not worst <= spare:
         raise BackendError(f"the result lies {worst:.4g} levels outside of the frames' range; {_MEND}.")
 
 
-def _outside(fused: Array, near: Array, far: Array) -> float:
-    """By how much a result leaves its frames' range at most; NaN where one of its samples is none."""
-    low, high = cv2.min(near, far), cv2.max(near, far)
-    return float(np.max([_greatest(cv2.subtract(fused, high)), _greatest(cv2.subtract(low, fused))]))
+def _outside(fused: Array, near: Array, far: Array, low: Array, high: Array) -> float:
+    """By how much a result leaves its frames' range at most; NaN where one of its samples is none.
+
+    `low` and `high` are room for as many rows or more: what is made stays in the cache.
+    """
+    low, high = cv2.min(near, far, dst=low[: len(near)]), cv2.max(near, far, dst=high[: len(near)])
+    if near.dtype.kind == "u" and near.ndim == 3 and near.shape[2] == 3:  # bytes and levels hold no NaN: one pass less
+        within = cv2.min(cv2.max(fused, low, dst=low), high, dst=low)
+        return float(cv2.norm(within, fused, cv2.NORM_INF))
+    below, above = cv2.subtract(low, fused, dst=low), cv2.subtract(fused, high, dst=high)
+    return float(np.max([_greatest(below), _greatest(above)]))
 
 
 def _greatest(difference: NDArray[Any]) -> float:
