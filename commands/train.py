@@ -45,6 +45,8 @@ LearningRate = Annotated[float | None, typer.Option("--lr", min=0, help="Learnin
 Lambda = Annotated[float | None, typer.Option("--lambda", min=0, max=1, help="Share of the L1 term in the loss.")]
 Square = Annotated[float | None, typer.Option(min=0, help="Weight of the squared error, beside the paper's two terms.")]
 Gradient = Annotated[float | None, typer.Option(min=0, help="Weight of the difference of gradients, likewise.")]
+Grain = Annotated[float | None, typer.Option(min=0, help="Weight of the difference of the grain's strength, likewise.")]
+Doubt = Annotated[float | None, typer.Option(min=0, help="Of ufa-stack: weight of how undecided it is, likewise.")]
 Selection = Annotated[
     float | None,
     typer.Option(min=0, help="Of ufa-stack: how decidedly it chooses as it trains: 1, then 3 to 6; 0: as in use. [default: 1]"),
@@ -115,6 +117,8 @@ class TrainRequest:
     weight: Lambda = None
     square: Square = None
     gradient: Gradient = None
+    grain: Grain = None
+    doubt: Doubt = None
     selection: Selection = None
     lens: Lens = None
     lens_set: LensSet = None

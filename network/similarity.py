@@ -1,4 +1,4 @@
-"""How alike two pictures are: SSIM, for the losses of the paper and of its rivals."""
+"""How alike two pictures are: SSIM, for the losses of the paper and of its rivals; how strong a picture's grain is."""
 
 import functools
 import math
@@ -11,15 +11,16 @@ from ufafuse.runtime.errors import InputError
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2  # for a range of [0, 1]
+GRAIN = 1 / 255  # added to the strength of fine structure: what is weaker than a level is none
 
 
-@functools.lru_cache(maxsize=1)
-def _window() -> Tensor:
+@functools.lru_cache(maxsize=4)
+def _window(sigma: float = SIGMA, side: int = WINDOW) -> Tensor:
     """The Gaussian window along one axis; it adds up to one."""
-    offsets = range(-(WINDOW // 2), WINDOW // 2 + 1)
+    offsets = range(-(side // 2), side // 2 + 1)
     # Kept from the first call on, which may be a validation: a tensor made in inference mode would not train.
     with torch.inference_mode(mode=False):
-        weights = torch.tensor([math.exp(-(offset**2) / (2 * SIGMA**2)) for offset in offsets], dtype=torch.float64)
+        weights = torch.tensor([math.exp(-(offset**2) / (2 * sigma**2)) for offset in offsets], dtype=torch.float64)
         return (weights / weights.sum()).float()
 
 
@@ -52,3 +53,24 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
     product, squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
     similarity = (2 * product + C1) * (2 * (xy - product) + C2) / ((squares + C1) * (xx + yy - squares + C2))
     return similarity.mean((1, 2, 3))
+
+
+def grain(x: Tensor) -> Tensor:
+    """Return the logarithm of how strong the fine structure is around each pixel, N x 1 x H x W.
+
+    Of the mean of the channels, what a Gaussian of sigma 2 takes away; its root mean square in a Gaussian of sigma 3.
+
+    Args:
+        x: N x C x H x W in [0, 1], of at least 10 x 10 pixels.
+    """
+    grey = x.float().mean(1, keepdim=True)
+    fine = grey - _blurred(grey, 2.0)
+    return 0.5 * torch.log(_blurred(fine.square(), 3.0) + GRAIN**2)
+
+
+def _blurred(plane: Tensor, sigma: float) -> Tensor:
+    """Blur N x 1 x H x W, mirrored at its borders."""
+    reach = int(3 * sigma)
+    window = _window(sigma, 2 * reach + 1).to(plane)
+    plane = F.conv2d(F.pad(plane, (reach, reach, 0, 0), mode="reflect"), window.view(1, 1, 1, -1))
+    return F.conv2d(F.pad(plane, (0, 0, reach, reach), mode="reflect"), window.view(1, 1, -1, 1))

@@ -143,6 +143,8 @@ class StackNet(Network):
         super().__init__()
         self.spec = spec
         self.selection = 1.0  # the factor on scores while it trains, instead of `log_weights`; 0: those
+        # How undecided it was in the last step of a training: 1 less the sum of the squared weights, of all pixels and octaves.
+        self.doubt: Tensor | None = None
         widths, fold = spec.widths, spec.fold
         self.encoder = encoder_of(spec)
         pad = SPATIAL_KERNEL // 2
@@ -227,12 +229,16 @@ class StackNet(Network):
         hidden = (mask - 1) * 1e4
         fused = torch.zeros_like(frames[:, 0], dtype=torch.float32)
         finest: Tensor | None = None
+        doubts: list[Tensor] = []
         for band, score in zip(octaves(flat.float()), scores, strict=True):
             decided = self.selection * score if self.training and self.selection else log_weights(score)
             weight = (decided + hidden).unflatten(0, (scenes, count)).softmax(1)
+            if self.training:
+                doubts.append(1 - weight.square().sum(1).mean())
             fused = fused + (band.unflatten(0, (scenes, count)) * weight).sum(1)[..., :height, :width]
             finest = weight if finest is None else finest
         assert finest is not None
+        self.doubt = torch.stack(doubts).mean() if doubts else None
         if not self.training:
             # Octaves of several frames together can overshoot; the camera saw nothing beyond what the frames show.
             unseen = hidden.unflatten(0, (scenes, count))[..., :height, :width]
@@ -241,6 +247,7 @@ class StackNet(Network):
 
     def for_inference(self) -> "StackNet":
         """Return a frozen copy in evaluation mode, of ordinary convolutions: what is exported."""
+        self.doubt = None  # what is part of a step's graph cannot be copied
         plain, detail, scales = copy.deepcopy(self), self.detail, len(self.spec.widths)
         plain.detail = PlainStackDetail(detail.level, detail.blind, plain.detail.gate, detail.fold)
         for scale, width in enumerate(self.spec.widths):

@@ -121,7 +121,7 @@ class Trainer:
         trained = trained_part(self.net, self.recipe.part)
         groups = parameter_groups(self.net, trained)
         self.model, self.optimizer = fabric.setup(trained, torch.optim.Adam(groups, self.recipe.lr))
-        self.loss = FusionLoss(self.recipe.weight, self.recipe.square, self.recipe.gradient)
+        self.loss = FusionLoss(self.recipe.weight, self.recipe.square, self.recipe.gradient, self.recipe.grain)
         self.taught = trained if isinstance(trained, Taught) else None
         if isinstance(self.net, StackNet):
             self.net.selection = self.recipe.selection
@@ -221,6 +221,8 @@ class Trainer:
         frames, truth = self.feed.learn(batch, self._cut(batch), self.device)
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.taught.loss(self.model, *frames, truth) if self.taught else self.loss(self.model(*frames), truth)
+        if self.recipe.doubt and isinstance(self.net, StackNet) and self.net.doubt is not None:
+            loss = loss + self.recipe.doubt * self.net.doubt
         self.fabric.backward(loss)
         norm = self.fabric.clip_gradients(
             self.model, self.optimizer, max_norm=self.recipe.clip or math.inf, error_if_nonfinite=False

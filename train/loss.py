@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from ufafuse.network.similarity import ssim
+from ufafuse.network.similarity import grain, ssim
 from ufafuse.runtime.errors import InputError
 
 LAMBDA = 0.2  # the paper's weight of the absolute error, Table III
@@ -17,18 +17,20 @@ def psnr(x: Tensor, y: Tensor) -> Tensor:
 class FusionLoss(nn.Module):
     """L = lambda * L1 + (1 - lambda) * (1 - SSIM), Eq. 1, and what is asked for beside it; in float32."""
 
-    def __init__(self, weight: float = LAMBDA, square: float = 0.0, gradient: float = 0.0) -> None:
+    def __init__(self, weight: float = LAMBDA, square: float = 0.0, gradient: float = 0.0, grain: float = 0.0) -> None:
         """Make the loss.
 
         Args:
             weight: lambda (`InputError` beyond [0, 1]).
             square: weight of the mean squared error.
             gradient: weight of the mean absolute difference of the horizontal and of the vertical gradients.
+            grain: weight of the mean absolute difference of `ufafuse.network.similarity.grain`: averaging frames takes noise
+                away and the grain of a matt surface too, which no other term minds.
         """
         super().__init__()
         if not 0 <= weight <= 1:
             raise InputError(f"the loss weighs its two terms with lambda and 1 - lambda: {weight} is not in [0, 1].")
-        self.weight, self.square, self.gradient = weight, square, gradient
+        self.weight, self.square, self.gradient, self.grain = weight, square, gradient, grain
 
     def forward(self, fused: Tensor, truth: Tensor) -> Tensor:
         """Return the loss of a batch, a scalar."""
@@ -40,4 +42,6 @@ class FusionLoss(nn.Module):
             # The gradient of the difference is the difference of the gradients.
             slopes = error[..., 1:] - error[..., :-1], error[..., 1:, :] - error[..., :-1, :]
             loss = loss + self.gradient * sum(slope.abs().mean() for slope in slopes)
+        if self.grain:
+            loss = loss + self.grain * (grain(fused) - grain(truth)).abs().mean()
         return loss

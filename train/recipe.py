@@ -40,6 +40,8 @@ class Recipe:
         weight: lambda of the loss.
         square: weight of the mean squared error in the loss, beside the paper's two terms.
         gradient: weight of the mean difference of gradients in the loss.
+        grain: weight of the mean difference of the fine structure's strength in the loss, see `FusionLoss`.
+        doubt: weight of how undecided a network over stacks is in the loss, see `StackNet.doubt`.
         selection: how decidedly a network over stacks chooses frames while it trains: the factor on its scores; 1 to learn from
             averages first, more to learn choosing; 0: exactly as when it is used.
         clip: largest norm of the gradient; 0 for any.
@@ -62,6 +64,8 @@ class Recipe:
     weight: float = LAMBDA
     square: float = 0.0
     gradient: float = 0.0
+    grain: float = 0.0
+    doubt: float = 0.0
     selection: float = 1.0
     clip: float = 1.0
     average: float = 0.999
@@ -77,12 +81,12 @@ class Recipe:
         budgets = sum(budget > 0 for budget in (self.epochs, self.steps, self.hours))
         if budgets != 1:
             raise InputError(f"a run needs one of steps, hours and epochs, got {budgets} of them.")
-        least = min(self.clip, self.crop, self.square, self.gradient, self.selection)
+        least = min(self.clip, self.crop, self.square, self.gradient, self.grain, self.doubt, self.selection)
         if min(self.batch, self.lr) <= 0 or least < 0 or not 0 <= self.average < 1:
             raise InputError(
                 f"batch {self.batch} and learning rate {self.lr} must be above 0, selection {self.selection}, "
-                f"crop {self.crop}, clip {self.clip}, square {self.square} and gradient {self.gradient} at least 0, "
-                f"average {self.average} in [0, 1)."
+                f"crop {self.crop}, clip {self.clip}, square {self.square}, gradient {self.gradient}, grain {self.grain} "
+                f"and doubt {self.doubt} at least 0, average {self.average} in [0, 1)."
             )
         if not all(math.isfinite(value) for value in vars(self).values() if isinstance(value, float)):
             raise InputError("numbers of a run must be finite: NaN is below and above no bound.")
@@ -219,6 +223,7 @@ class TrainOptions:
             "val_stacks": self.val_stacks is not None,
             "pair_share": self.recipe.pair_share > 0,
             "selection": self.recipe.selection != 1,
+            "doubt": self.recipe.doubt > 0,
         }
         if not stacks and any(of_stacks.values()):
             what = next(name for name, given in of_stacks.items() if given)
@@ -234,7 +239,7 @@ class TrainOptions:
         if 0 < self.recipe.crop < SMALLEST_FOR_RIVALS:
             return f"`crop` of {self.variant} must be at least {SMALLEST_FOR_RIVALS}: some learn from patches of 32 x 32."
         plain = {field.name: field.default for field in dataclasses.fields(Recipe)}
-        changed = [key for key in ("weight", "square", "gradient") if getattr(self.recipe, key) != plain[key]]
+        changed = [key for key in ("weight", "square", "gradient", "grain") if getattr(self.recipe, key) != plain[key]]
         changed += ["attention"] if self.attention is not None else []
         return f"`{changed[0]}` is not for {self.variant}, which learns by its own paper's loss: omit it." if changed else ""
 

@@ -268,6 +268,23 @@ def test_a_network_that_trains_chooses_as_decidedly_as_it_is_told(spec: Spec) ->
     assert learning.amax(1).mean() < decided.amax(1).mean()
 
 
+def test_what_trains_says_how_undecided_it_is(spec: Spec) -> None:
+    frames, net = stack(4, 24, 32), lively(spec)
+    net.forward_stack(frames)
+    assert net.doubt is None
+    net.train()
+    doubts = []
+    for net.selection in (0.0, 1e-6, 1.0, 6.0):
+        net.forward_stack(frames)
+        assert net.doubt is not None
+        doubts.append(float(net.doubt.detach()))
+    used, undecided, learning, decided = doubts
+    assert undecided == pytest.approx(0.75, abs=1e-3)  # four frames alike
+    assert undecided > learning > decided > 0
+    assert used > 0
+    assert net.for_inference().doubt is None
+
+
 def test_log_weights_rise_with_the_score_and_their_sums_fit_float32() -> None:
     scores = torch.linspace(-BOUND, BOUND, 1001)
     logs = log_weights(scores)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ufafuse.network.similarity import _window, ssim
+from ufafuse.network.similarity import _window, grain, ssim
 from ufafuse.runtime.errors import InputError
 from ufafuse.train.loss import FusionLoss, psnr
 
@@ -91,3 +91,16 @@ def test_the_difference_of_gradients_is_added_by_its_weight() -> None:
     assert more - plain == pytest.approx(2 * float(across + down), rel=1e-4)
     lighter = float(FusionLoss(1.0, gradient=1.0)(x + 0.1, x))
     assert lighter == pytest.approx(0.1, rel=1e-3)  # an even step has no gradient
+
+
+def test_the_strength_of_fine_structure_is_added_by_its_weight() -> None:
+    x, y = pictures(32, 40, seed=0)
+    plain, more = (float(FusionLoss(0.7, grain=weight)(x, y)) for weight in (0.0, 2.0))
+    assert more - plain == pytest.approx(2 * float((grain(x) - grain(y)).abs().mean()), rel=1e-4)
+    # Not where structure stands, but how much there is: the same noise elsewhere is nearly none, half of it is.
+    torch.manual_seed(3)
+    noise = 0.05 * torch.randn(1, 3, 64, 64).mean(1, keepdim=True).expand(1, 3, 64, 64) + 0.5
+    moved, halved = noise.roll((20, 20), (2, 3)), (noise - 0.5) / 2 + 0.5
+    assert float((grain(noise) - grain(halved)).mean()) == pytest.approx(np.log(2), abs=0.1)
+    assert float((grain(noise) - grain(moved)).abs().mean()) < 0.25
+    assert float(grain(torch.full((1, 3, 16, 16), 0.3)).mean()) == pytest.approx(-np.log(255), abs=1e-3)

@@ -142,6 +142,9 @@ def test_pairs_are_drawn_where_asked_for() -> None:
         ({"variant": "ufa-stack", "square": -1.0}, "square -1.0"),
         ({"variant": "ufa-stack", "gradient": -1.0}, "gradient -1.0"),
         ({"variant": "ufa-stack", "selection": -1.0}, "selection -1.0"),
+        ({"variant": "ufa-stack", "grain": -1.0}, "grain -1.0"),
+        ({"variant": "ufa-stack", "doubt": -1.0}, "doubt -1.0"),
+        ({"doubt": 0.1}, "`doubt` is for a network over stacks"),
         ({"selection": 6.0}, "`selection` is for a network over stacks"),
         ({"photo_share": 2.0}, "share of photographs"),
         ({"stack_set": ["lights"]}, "KEY=NUMBER"),
@@ -184,7 +187,7 @@ def test_options_of_a_run_before_there_were_drawn_scenes_can_be_read(run: tuple[
 def test_rivals_have_a_recipe_and_a_loss_of_their_own() -> None:
     given = {"images": "drawn:", "out": "run", "variant": "rival-sesf"}
     assert options_from(given).recipe == RECIPES["rival"]
-    for key, value in (("weight", 0.5), ("square", 1.0), ("gradient", 1.0), ("attention", "none")):
+    for key, value in (("weight", 0.5), ("square", 1.0), ("gradient", 1.0), ("grain", 1.0), ("attention", "none")):
         with pytest.raises(InputError, match=f"`{key}` is not for rival-sesf"):
             options_from({**given, key: value})
     with pytest.raises(InputError, match="must be at least 48"):
