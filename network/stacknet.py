@@ -26,10 +26,11 @@ from ufafuse.network.spec import OCTAVES, SPATIAL_KERNEL, Spec, seen
 
 # Frames are weighed by the exponential of their score. It is multiplied by STEEP, many times what it was trained with: without
 # that the grain of a matt surface that many frames show alike is averaged away, which costs no PSNR against a truth without
-# noise. What float32 can hold of exponentials is spent on scores above 4: at 98 % of all places the best frame has 7 or
-# more in every octave. Below that the slope is GENTLE.
-STEEP, GENTLE = 20.0, 0.3
-TOP, FLOOR = 8.0, 78.8
+# noise. What float32 can hold of exponentials is spent on high scores, from 4 to 6 on, below which the slope is GENTLE. The
+# coarsest octave has no grain: there frames that differ in brightness are better mixed than chosen between, which leaves the
+# outlines of the choice in even grounds.
+STEEP, GENTLE = (25.0, 20.0, 2.5), 0.3  # an octave, finest first
+TOP, FLOOR = (8.8, 8.0, 8.0), 78.7
 BOUND = 12.0  # scores lie within +-this
 
 
@@ -38,9 +39,15 @@ def bounded(score: Tensor) -> Tensor:
     return BOUND * torch.tanh(score.float() / BOUND)
 
 
-def log_weights(score: Tensor) -> Tensor:
-    """Turn bounded scores into the logarithms of weights, in (-85, 80): hundreds of their exponentials add up in float32."""
-    return torch.maximum(STEEP * (score - TOP), GENTLE * (score - TOP) - FLOOR)
+def log_weights(scores: Tensor) -> Tensor:
+    """Turn bounded scores, M x channels x H x W (as many for each octave, finest first), into the logarithms of weights.
+
+    They lie in (-85, 80): hundreds of their exponentials add up in float32.
+    """
+    cells = scores.shape[1] // len(STEEP)
+    steep, top = (scores.new_tensor(each).repeat_interleave(cells)[:, None, None] for each in (STEEP, TOP))
+    above = scores - top
+    return torch.maximum(steep * above, GENTLE * above - FLOOR)
 
 
 def octaves(frames: Tensor) -> list[Tensor]:
@@ -230,9 +237,10 @@ class StackNet(Network):
         fused = torch.zeros_like(frames[:, 0], dtype=torch.float32)
         finest: Tensor | None = None
         doubts: list[Tensor] = []
-        for band, score in zip(octaves(flat.float()), scores, strict=True):
-            decided = self.selection * score if self.training and self.selection else log_weights(score)
-            weight = (decided + hidden).unflatten(0, (scenes, count)).softmax(1)
+        joined = torch.cat(scores, 1)
+        decided = self.selection * joined if self.training and self.selection else log_weights(joined)
+        for band, logs in zip(octaves(flat.float()), decided.split(1, 1), strict=True):
+            weight = (logs + hidden).unflatten(0, (scenes, count)).softmax(1)
             if self.training:
                 doubts.append(1 - weight.square().sum(1).mean())
             fused = fused + (band.unflatten(0, (scenes, count)) * weight).sum(1)[..., :height, :width]
