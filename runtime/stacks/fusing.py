@@ -375,7 +375,11 @@ def _merge(
     for area, weights in gathering.weights(seen.index, seen.frame):
         if scores is not None:
             scores[area] = weights[..., min(1, weights.shape[2] - 1)]
-        smoothed = weights if smoothing == 1 else np.asarray(cv2.pow(weights, 1 / smoothing), np.float32)
+        smoothed = weights
+        if smoothing != 1:  # the coarsest octave has no noise worth it, and is mixed already
+            smoothed = np.asarray(cv2.pow(weights, 1 / smoothing), np.float32)
+            if weights.shape[2] > 1:
+                smoothed[..., -1] = weights[..., -1]
         aside.do(partial(sums.add, area, smoothed))
 
 
