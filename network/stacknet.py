@@ -26,11 +26,11 @@ from ufafuse.network.spec import OCTAVES, SPATIAL_KERNEL, Spec, seen
 
 # Frames are weighed by the exponential of their score. It is multiplied by STEEP, many times what it was trained with: without
 # that the grain of a matt surface that many frames show alike is averaged away, which costs no PSNR against a truth without
-# noise. What float32 can hold of exponentials is spent on high scores, from 4 to 6 on, below which the slope is GENTLE. The
-# coarsest octave has no grain: there frames that differ in brightness are better mixed than chosen between, which leaves the
-# outlines of the choice in even grounds.
-STEEP, GENTLE = (25.0, 20.0, 2.5), 0.3  # an octave, finest first
-TOP, FLOOR = (8.8, 8.0, 8.0), 78.7
+# noise. What float32 can hold of exponentials is spent on scores above 4 to 6, below which the slope is GENTLE. The coarsest
+# octave has no grain: there frames that differ in brightness are better mixed than chosen between, which leaves the outlines
+# of the choice in even grounds.
+STEEP, GENTLE = (26.0, 20.0, 2.5), 0.3  # an octave, finest first
+TOP, FLOOR = (8.93, 8.0, 8.0), 78.7
 BOUND = 12.0  # scores lie within +-this
 
 
