@@ -12,6 +12,7 @@ import numpy as np
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.frames import FrameKind, for_opencv, reduced_size
+from ufafuse.runtime.registration.glance import halved
 
 _PIXELS = 524_288
 _WHITE, _DARK = 0.98, 0.63  # of white
@@ -41,20 +42,13 @@ def bloomed_share(near: Array, far: Array, kind: FrameKind) -> float:
 
 def _may_bloom(near: Array, far: Array, kind: FrameKind) -> bool:
     """Whether means of 4 x 4 pixels leave it open, in a fifth of the time: discs that count are larger than those."""
-    if min(near.shape[:2]) < _LEAST_SIDE:
+    height, width = near.shape[:2]
+    if min(height, width) < _LEAST_SIDE:
         return True
-    a, b = (_highest(_quartered(frame), kind) for frame in (near, far))
+    a, b = (_highest(halved(for_opencv(frame), (height // 4) * (width // 4)), kind) for frame in (near, far))
     white, dark = _PERHAPS_WHITE * kind.white, _PERHAPS_DARK * kind.white
     shares = (np.count_nonzero((one >= white) & (other < dark)) / a.size for one, other in ((a, b), (b, a)))
     return any(share >= BLOOMED / 2 for share in shares)
-
-
-def _quartered(frame: Array) -> Array:
-    frame = for_opencv(frame)
-    for _ in range(2):  # each in one fast pass
-        height, width = frame.shape[0] // 2, frame.shape[1] // 2
-        frame = cv2.resize(frame[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
-    return frame
 
 
 def _highest(frame: Array, kind: FrameKind) -> Array:

@@ -43,13 +43,15 @@ Ints = NDArray[np.int32]
 class _Scan:
     """One scan: for each block of its smallest unit the tables of its first and its other coefficients; how many units.
 
-    `leaps` are tables for several codes in one step, two for each block of the unit (see `_leaps`); none: it is too small.
+    `leaps` are tables for several codes in one step (see `_leaps`), `leap` says for each block where its two begin; none: it is
+    too small.
     """
 
     tables: Ints
     first: Ints
     other: Ints
     leaps: tuple[Ints, ...]
+    leap: Ints
     units: int
     interval: int
     data: bytes
@@ -135,9 +137,10 @@ def _scan(
     where = {key: index << 16 for index, key in enumerate(numbers)}
     first = np.array([where[0, dc] for dc, _ in blocks], np.int32)
     other = np.array([where[1, ac] for _, ac in blocks], np.int32)
-    large = len(data) >= _WORTH_LEAPS
-    leaps = [table for dc, ac in blocks for table in _leaps(*huffman[dc], *huffman[1 << 4 | ac])] if large else []
-    return _Scan(tables, first, other, tuple(leaps), units, interval, data)
+    kinds = sorted(set(blocks)) if len(data) >= _WORTH_LEAPS else []
+    leaps = [table for dc, ac in kinds for table in _leaps(*huffman[dc], *huffman[1 << 4 | ac])]
+    leap = np.array([kinds.index(block) << 17 for block in blocks if kinds], np.int32)
+    return _Scan(tables, first, other, tuple(leaps), leap, units, interval, data)
 
 
 def _table(counts: bytes, symbols: bytes, *, first: bool) -> tuple[Ints, Ints]:
@@ -234,8 +237,8 @@ class _Walk:
         if scan.leaps:
             self._leaps, self._leap_of = np.concatenate([*scan.leaps, scan.tables]), self._table_of + (len(scan.leaps) << 16)
             by_state = self._leap_of.reshape(blocks, _BLOCK)
-            by_state[:, 0] = np.arange(0, 2 * blocks, 2) << 16
-            by_state[:, 1 : _LEAP + 1] = (np.arange(1, 2 * blocks, 2) << 16)[:, np.newaxis]
+            by_state[:, 0] = scan.leap
+            by_state[:, 1 : _LEAP + 1] = (scan.leap + (1 << 16))[:, np.newaxis]
         edges = [np.arange(start, max(end, start + 1), _BITS) for start, end in zip(starts, ends, strict=True)]
         self._stops = np.concatenate([np.append(part[1:], end) for part, end in zip(edges, ends, strict=True)]).astype(np.int32)
         self._lasts = np.cumsum([len(part) for part in edges]) - 1  # the last part of each restart interval

@@ -266,6 +266,7 @@ def test_a_network_that_trains_chooses_as_decidedly_as_it_is_told(spec: Spec) ->
         net.selection = 0.0
         torch.testing.assert_close(net.forward_stack(frames)[1], used)
     assert learning.amax(1).mean() < decided.amax(1).mean()
+    assert used.shape == learning.shape
 
 
 def test_what_trains_says_how_undecided_it_is(spec: Spec) -> None:
