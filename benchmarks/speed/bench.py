@@ -81,7 +81,7 @@ def bench(plan: Plan, *, on_step: OnStep = ignored) -> dict[str, Any]:
     run = _Run(plan, load_average=_load())
     specs = plan.specs()
     on_step("the machine's own limit", 0, 0)
-    peaks = measure_peaks()
+    peaks = measure_peaks(plan.threads)
     first, later = len(specs), sum(spec.group != CLASSICAL for spec in specs)
     total = _STEPS * (first + later * (len(plan.sizes) - 1))
     for number, size in enumerate(plan.sizes):
@@ -95,7 +95,7 @@ def bench(plan: Plan, *, on_step: OnStep = ignored) -> dict[str, Any]:
     if not run.rows:
         reasons = "; ".join(sorted({entry["reason"] for entry in run.skipped}))
         raise InputError(f"nothing could be measured: {reasons}")
-    peaks = better(peaks, measure_peaks())
+    peaks = better(peaks, measure_peaks(plan.threads))
     floors = _floors(run, peaks)
     result = {
         "ok": True,

@@ -15,22 +15,25 @@ _COPY_MIB = 192
 _REPEATS = 4
 
 
-def measure_peaks() -> dict[str, Any]:
+def measure_peaks(threads: int | None = None) -> dict[str, Any]:
     """Peaks of this CPU (and of its GPU, where torch sees one).
+
+    Args:
+        threads: On how many threads: as many as what is held against them runs on. None: on every core.
 
     Returns:
         ``gemm``: for each arithmetic ``{"gops", "by"}`` (10^9 operations a second, two per multiply-accumulate, and the library
-        that reached it) or ``{"why_not"}``; ``copy_gbs``: 10^9 bytes a second, read plus written, by all cores; ``gpu``: the
-        same on the GPU, or nothing.
+        that reached it) or ``{"why_not"}``; ``copy_gbs``: 10^9 bytes a second, read plus written, by these threads; ``gpu``:
+        the same on the GPU, or nothing.
     """
     features = machine()["features"]
-    gemm: dict[str, Any] = {"fp32": _best(_fp32_products()), "int8": _best(_int8_products())}
+    gemm: dict[str, Any] = {"fp32": _best(_fp32_products(threads)), "int8": _best(_int8_products(threads))}
     if features.get("BF16") or features.get("AMX"):
-        gemm["bf16"] = _best(_bf16_products())
+        gemm["bf16"] = _best(_bf16_products(threads))
     else:
         gemm["bf16"] = {"why_not": "this CPU has no bf16 instructions: it would be emulated, hundreds of times slower"}
     gemm["fp16"] = {"why_not": "float16 is computed in float32 by the engines here on a CPU"}
-    return {"gemm": gemm, "copy_gbs": round(_copy_gbs(), 2), "gpu": _gpu_peaks()}
+    return {"gemm": gemm, "copy_gbs": round(_copy_gbs(threads or usable_cores()), 2), "gpu": _gpu_peaks()}
 
 
 def better(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
@@ -62,28 +65,37 @@ def _seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _fp32_products() -> Iterator[_Product]:
+def _fp32_products(threads: int | None) -> Iterator[_Product]:
     square = np.random.default_rng(0).random((_SIDE, _SIDE), np.float32)
-    yield "numpy", lambda: square @ square
+    if threads is None:  # numpy's library takes what it was started with
+        yield "numpy", lambda: square @ square
+    yield from _torch_product("float32", threads)
+    yield from _onnx_product("MatMul", square, square, threads)
+    yield from _openvino_product("fp32", threads)
+
+
+def _torch_product(kind: str, threads: int | None) -> Iterator[_Product]:
     try:
         import torch
     except ImportError:
-        pass
-    else:
-        tensor = torch.from_numpy(square)
-        yield "torch", lambda: tensor @ tensor
-    yield from _onnx_product("MatMul", square, square)
-    yield from _openvino_product("fp32")
+        return
+    square = torch.rand(_SIDE, _SIDE).to(getattr(torch, kind))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield "torch", lambda: square @ square
+    finally:
+        torch.set_num_threads(before)
 
 
-def _int8_products() -> Iterator[_Product]:
+def _int8_products(threads: int | None) -> Iterator[_Product]:
     rng = np.random.default_rng(0)
     unsigned = rng.integers(0, 127, (_SIDE, _SIDE), np.uint8)
-    yield from _onnx_product("MatMulInteger", unsigned, unsigned.astype(np.int8))
-    yield from _openvino_product("int8")
+    yield from _onnx_product("MatMulInteger", unsigned, unsigned.astype(np.int8), threads)
+    yield from _openvino_product("int8", threads)
 
 
-def _openvino_product(arithmetic: str) -> Iterator[_Product]:
+def _openvino_product(arithmetic: str, threads: int | None) -> Iterator[_Product]:
     try:
         from ufafuse.runtime.backends.openvino_api import ops, ov
     except ImportError:
@@ -101,7 +113,9 @@ def _openvino_product(arithmetic: str) -> Iterator[_Product]:
     weights = ops.constant(rng.random((_SIDE, _SIDE), np.float32) - 0.5)
     # In int8 the result is quantised too: otherwise the write of a float32 square would be timed with the product.
     graph = model([rounded(ops.matmul(rounded(left), rounded(weights), False, False))], [left])  # noqa: FBT003
-    settings = {"PERFORMANCE_HINT": "LATENCY"}
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = threads
     if arithmetic != "int8":  # there the arithmetic is in the graph
         settings["INFERENCE_PRECISION_HINT"] = {"fp32": "f32", "bf16": "bf16"}[arithmetic]
     request = ov.Core().compile_model(graph, "CPU", settings).create_infer_request()
@@ -109,7 +123,12 @@ def _openvino_product(arithmetic: str) -> Iterator[_Product]:
     yield "openvino", lambda: request.infer([frame], share_inputs=True)
 
 
-def _onnx_product(operator: str, left: Any, right: Any) -> Iterator[_Product]:  # noqa: ANN401 - arrays of any type
+def _onnx_product(
+    operator: str,
+    left: Any,  # noqa: ANN401 - arrays of any type
+    right: Any,  # noqa: ANN401
+    threads: int | None,
+) -> Iterator[_Product]:
     try:
         import onnx
         import onnxruntime as ort
@@ -125,25 +144,20 @@ def _onnx_product(operator: str, left: Any, right: Any) -> Iterator[_Product]:  
         [onnx.numpy_helper.from_array(right, "right")],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or 0  # 0: all
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     yield "onnxruntime", lambda: session.run(None, {"left": left})
 
 
-def _bf16_products() -> Iterator[_Product]:
-    try:
-        import torch
-    except ImportError:
-        pass
-    else:
-        square = torch.rand(_SIDE, _SIDE).to(torch.bfloat16)
-        yield "torch", lambda: square @ square
-    yield from _openvino_product("bf16")
+def _bf16_products(threads: int | None) -> Iterator[_Product]:
+    yield from _torch_product("bfloat16", threads)
+    yield from _openvino_product("bf16", threads)
 
 
-def _copy_gbs() -> float:
+def _copy_gbs(count: int) -> float:
     size = _COPY_MIB << 20
     source, target = np.ones(size, np.uint8), np.zeros(size, np.uint8)
-    count = usable_cores()
     slices = [slice(size * part // count, size * (part + 1) // count) for part in range(count)]
     with ThreadPoolExecutor(count) as pool:
 

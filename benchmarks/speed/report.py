@@ -102,7 +102,9 @@ def peaks_text(result: Result) -> str:
         else f"{name} none ({entry['why_not']})"
         for name, entry in peaks["gemm"].items()
     ]
-    return f"Limits of this CPU, measured in this run: {'; '.join(reached)}; copy {peaks['copy_gbs']:.1f} GB/s"
+    threads = result["machine"]["threads"]
+    whose = "this CPU" if threads is None else f"{threads} thread{'s' if threads > 1 else ''} of this CPU"
+    return f"Limits of {whose}, measured in this run: {'; '.join(reached)}; copy {peaks['copy_gbs']:.1f} GB/s"
 
 
 def headline(result: Result) -> str:

@@ -151,11 +151,42 @@ def test_there_is_no_floor_without_a_peak():
 @pytest.mark.parametrize(("features", "native"), [({"BF16": False, "AMX": False}, False), ({"BF16": True}, True)])
 def test_bf16_is_measured_only_where_it_is_native(quick_peaks, monkeypatch, features, native):
     monkeypatch.setattr(peaks, "machine", lambda: {"features": features})
-    monkeypatch.setattr(peaks, "_bf16_products", lambda: iter([("torch", lambda: None)]))
+    monkeypatch.setattr(peaks, "_bf16_products", lambda threads: iter([("torch", lambda: None)]))
     found = peaks.measure_peaks()
     assert ("gops" in found["gemm"]["bf16"]) == native
     assert found["gemm"]["fp32"]["gops"] > 0
     assert found["copy_gbs"] > 0
+
+
+def test_peaks_are_those_of_the_threads_that_the_networks_take(tiny_onnx, quick_peaks, monkeypatch):
+    torch, ort = pytest.importorskip("torch"), pytest.importorskip("onnxruntime")
+    seen: dict[str, set[int]] = {"torch": set(), "onnxruntime": set(), "copy": set()}
+    made, copied, before = ort.InferenceSession, peaks._copy_gbs, torch.get_num_threads()
+    matmul = torch.Tensor.__matmul__
+
+    def session(model, options=None, **more):
+        seen["onnxruntime"].add(options.intra_op_num_threads)
+        return made(model, options, **more)
+
+    def copy(count):
+        seen["copy"].add(count)
+        return copied(count)
+
+    def product(left, right):
+        seen["torch"].add(torch.get_num_threads())
+        return matmul(left, right)
+
+    monkeypatch.setattr(peaks, "_copy_gbs", copy)
+    monkeypatch.setattr(torch.Tensor, "__matmul__", product)
+    with monkeypatch.context() as there:
+        there.setattr(ort, "InferenceSession", session)
+        found = peaks.measure_peaks(3)
+    assert seen == {"torch": {3}, "onnxruntime": {3}, "copy": {3}}
+    assert found["gemm"]["fp32"]["by"] != "numpy"  # whose threads cannot be set
+    assert torch.get_num_threads() == before
+    plan = Plan([tiny_onnx], sizes=[SIZE], peers=False, methods=(), seconds=0.01, most_runs=2, cold=False, threads=1)
+    assert "Limits of 1 thread of this CPU" in report.markdown(bench(plan), [])
+    assert seen["copy"] == {1, 3}
 
 
 def test_the_better_of_two_peaks_is_kept():
