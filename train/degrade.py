@@ -42,6 +42,7 @@ class LensOptions:
     spread: float = 0.6  # the blurred foreground spreads over its edge
     soft: float = 0.3  # the change from in focus to out of focus is gradual
     defocused: float = 0.3  # parts of the scene are in focus in neither frame, only less out of it in one
+    bands: float = 0.0  # the scene has even bands: in focus nothing is to be seen within them, out of it a gradient is
     highlights: float = 0.25  # bright spots were brighter than white: they bloom into discs
     gain: float = 0.3
     max_gain: float = 0.05
@@ -180,6 +181,8 @@ def _defocus(
     # Without the option no number is drawn: sets that were written before there was one can be written again.
     if options.defocused and rng.random() < options.defocused:
         sharp = _with_defocused_parts(sharp, rng, options)
+    if options.bands and rng.random() < options.bands:
+        sharp = _with_bands(sharp, rng)
     kind = BLURS[rng.integers(len(BLURS))]
     radius = _radius(rng, options)
     other = float(np.clip(radius * rng.uniform(0.6, 1.4), options.min_radius, options.max_radius))
@@ -215,6 +218,22 @@ def _with_defocused_parts(sharp: Floats, rng: np.random.Generator, options: Lens
     if rng.random() < 0.5:
         return blurred
     return mix(sharp, blurred, blur(drawn_focus(sharp.shape[:2], rng), "gauss", rng.uniform(6, 20)))
+
+
+def _with_bands(sharp: Floats, rng: np.random.Generator) -> Floats:
+    """Lay one to three even bands over a scene, straight or bent: a frame without detail in them is the one in focus."""
+    height, width = sharp.shape[:2]
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    for _ in range(rng.integers(1, 4)):
+        angle, bend = rng.uniform(0, np.pi), rng.uniform(-1, 1) / (height + width)
+        right, down = x - rng.uniform(0, width), y - rng.uniform(0, height)
+        along = right * np.cos(angle) + down * np.sin(angle)
+        across = down * np.cos(angle) - right * np.sin(angle) + bend * along**2
+        half = np.exp(rng.uniform(np.log(3), np.log(24)))
+        dark = rng.random() < 0.6
+        colour = np.full_like(sharp, rng.uniform(0, 40) + rng.uniform(0, 8, 3) if dark else rng.uniform(0, 255, 3))
+        sharp = mix(colour, sharp, _floats(np.clip(half + 0.5 - np.abs(across), 0, 1)))
+    return sharp
 
 
 def _with_highlights(sharp: Floats, rng: np.random.Generator) -> Floats:

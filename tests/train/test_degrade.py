@@ -23,6 +23,7 @@ EFFECTS = [
     "spread",
     "soft",
     "defocused",
+    "bands",
     "highlights",
     "gain",
     "shift",
@@ -163,6 +164,34 @@ def test_where_neither_frame_is_in_focus_the_truth_is_the_less_blurred(picture: 
         assert original > truth > other
         everywhere.add(bool((np.abs(pair.truth.astype(int) - sharp).max(2) > 2).mean() > 0.9))
     assert everywhere == {True, False}  # the whole scene, or a part of it
+
+
+def test_a_band_is_even_in_focus_and_has_a_gradient_out_of_it(picture: np.ndarray) -> None:
+    found = []
+    for seed in range(8):
+        pair, sharp, focus = taken(picture, only(bands=1.0, min_radius=6.0), seed)
+        np.testing.assert_array_equal(pair.truth[focus], pair.near[focus])
+        band = (np.abs(pair.truth.astype(int) - sharp).max(2) > 2) & focus
+        inner = cv2.erode(band.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        if inner.sum() >= 50:
+            slopes = [np.abs(cv2.Sobel(f.astype(np.float32), cv2.CV_32F, 1, 1)) for f in (pair.near, sharp, pair.far)]
+            found.append([np.median(slope[inner]) for slope in slopes])
+    in_focus, before, out_of_focus = np.transpose(found)
+    assert len(found) >= 4
+    assert (in_focus == 0).all()
+    assert np.median(before) > 0
+    assert np.median(out_of_focus) > 0
+
+
+def test_without_bands_no_number_is_drawn_for_them(picture: np.ndarray) -> None:
+    states = []
+    for share in (0.0, 1e-12):
+        rng = np.random.default_rng(5)
+        lens_pair(picture, half_focus(picture.shape), rng, only(bands=share))
+        states.append(rng.bit_generator.state["state"]["state"])
+    drawn = np.random.default_rng(5)
+    lens_pair(picture, half_focus(picture.shape), drawn, NOTHING)
+    assert states[0] == drawn.bit_generator.state["state"]["state"] != states[1]
 
 
 def test_highlights_bloom(picture: np.ndarray) -> None:
