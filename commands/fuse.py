@@ -241,7 +241,7 @@ def fuse(asked: FuseRequest) -> None:
             fuser = opened.enter_context(Fuser(name, **engine))
             if many is None:
                 outcomes = [_fuse_one(fuser, paths, frames, outputs, options, files, force=asked.force)]
-                outcomes[0].details |= {"order": order} if order else {}
+                outcomes[0].note(order)
                 outcomes[0].details |= {"lights": round(lights, 4)} if lights else {}
             else:
                 results = (target, asked.map_out, asked.confidence, asked.conflicts), suffix

@@ -18,6 +18,7 @@ from ufafuse.runtime.lights import bloomed_share
 from ufafuse.runtime.outputs import Outputs, aligned_saver, software, write_beside
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind, damage_words
 from ufafuse.runtime.pictures.exif import SOFTWARE, parse_exif
+from ufafuse.runtime.pictures.frames_among import uncounted
 from ufafuse.runtime.pictures.metadata import OURS, Metadata
 from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
 from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_image
@@ -44,6 +45,12 @@ class Outcome:
     error: str = ""
     details: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Say with the order what was decided of the files before they were read; nothing where ``text`` is empty."""
+        known = self.details.get("order")
+        if text:
+            self.details["order"] = f"{known}; {text}" if known else text
 
     def to_json(self) -> dict[str, Any]:
         """The entry of ``outputs`` in the command's JSON."""
@@ -162,7 +169,7 @@ def fuse_files(
             raise InputError(f"{images[0]} holds one frame: fusing takes two or more.")
         common = common_kind(found, scale=options.align != "off", convert=files.convert_profile)
         check_holds(outputs.fused, common.shape, common.dtype)
-        told = dict.fromkeys(f"{note}." for note in common.notes) | _own_results(found)
+        told = dict.fromkeys(f"{note}." for note in common.notes) | _no_frames(found)
         taken = [ConformedFrame(frame, common, strict=files.strict, told=told) for frame in found]
         looking = {frame.name: frame.looker.submit(frame.look_inside) for frame in found if frame.looker is not None}
         result, chosen = _fused(fuser, taken, outputs, options, on_tile, want_all=files.report is not None, force=force)
@@ -265,12 +272,16 @@ def _lost(path: Path, metadata: Metadata, name: str) -> dict[str, None]:
     return {f"{path} cannot hold {' and '.join(lost)} of {name}: end it in .png or .tif.": None} if lost else {}
 
 
-def _own_results(frames: Sequence[FrameSource]) -> dict[str, None]:
-    """Which frames ufafuse made itself, where only some are: that is seldom meant."""
+def _no_frames(frames: Sequence[FrameSource]) -> dict[str, None]:
+    """Which frames were made of frames, by ufafuse or, as their names say, by other programs: that is seldom meant."""
     made = [frame.name for frame in frames if parse_exif(frame.metadata.exif or b"").text(SOFTWARE).startswith(OURS)]
     several = "is a result of ufafuse and takes" if len(made) == 1 else "are results of ufafuse and take"
     text = f"{', '.join(made)} {several} part as a frame: name only the camera's frames, if that is not meant."
-    return {text: None} if 0 < len(made) < len(frames) else {}
+    told: dict[str, None] = {text: None} if 0 < len(made) < len(frames) else {}
+    if strange := [name for name in uncounted([Path(frame.name).name for frame in frames]) if name not in made]:
+        several = "is not called like the others and takes" if len(strange) == 1 else "are not called like the others and take"
+        told[f"{', '.join(strange)} {several} part: name only the camera's frames, if that is another program's result."] = None
+    return told
 
 
 def _history(fuser: Fuser, names: Sequence[str]) -> str:

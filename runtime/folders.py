@@ -45,6 +45,11 @@ class FileGroup(Protocol):
         """In the order of focus."""
         ...
 
+    @property
+    def note(self) -> str:
+        """Which pictures beside them are none of them; empty: nothing to say."""
+        ...
+
 
 def fuse_folder(
     fuser: Fuser,
@@ -100,10 +105,12 @@ def fuse_folder(
         for path in (*outputs.all(), *([page] if page else [])):
             make_folder(path.parent)
         try:
-            return fuse_files(fuser, group.files, outputs, options, files=replace(files, report=page), force=force)
+            outcome = fuse_files(fuser, group.files, outputs, options, files=replace(files, report=page), force=force)
         except UfaError as error:
             first, second = (*group.files, group.files[-1])[:2]
             return Outcome(first, second, outputs.fused, error=str(error))
+        outcome.note(group.note)
+        return outcome
 
     outcomes = []
     for outcome in in_order(groups, one, workers=workers, cost=_memory_for, room=SHARE_AT_ONCE * available_bytes()):

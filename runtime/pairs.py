@@ -30,6 +30,11 @@ class PairPaths:
         """Near and far."""
         return self.near, self.far
 
+    @property
+    def note(self) -> str:
+        """Nothing is left out of a pair."""
+        return ""
+
 
 def is_image(path: Path) -> bool:
     """Whether the suffix is one that we read, and no program's preview."""

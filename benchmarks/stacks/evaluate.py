@@ -92,6 +92,7 @@ def _one_stack(
             truth = read_image(stack.truth) if stack.truth else None
             motion = align or ("affine" if truth is None else "off")
             frames = registered(stack.name, sources, align=motion, truth=truth, keep=keep)
+            frames.notes += [f"{made} was taken for a result, not for a frame." for made in stack.left_out]
             depth = read_depth(stack.depth, frames.size) if stack.depth else None
             made = _scored(frames, depth, contestants, pictures, add)
             on_stack(stack, frames, made)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.images import read_image
+from ufafuse.runtime.pictures.frames_among import uncounted
 from ufafuse.runtime.pictures.inputs import pictures_in
 from ufafuse.runtime.pictures.naming import natural_key
 
@@ -28,18 +29,21 @@ class StackToScore:
         frames: In the natural order of their names (2 before 10).
         truth: The all-in-focus picture, where there is one.
         depth: Where each pixel is in focus, in frames from 0, where it is known.
+        left_out: Names of pictures beside them that were made of them (`uncounted`).
     """
 
     name: str
     frames: tuple[Path, ...]
     truth: Path | None = None
     depth: Path | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def find_stacks(folder: Path, pattern: str | None = None) -> list[StackToScore]:
     """The stacks in ``folder``, in natural order: each folder below it that holds frames; where none does, itself.
 
-    A stack's folder is not looked into any further. Its frames are pictures, or the pages of one TIFF.
+    A stack's folder is not looked into any further. Its frames are pictures, or the pages of one TIFF; what other programs
+    made of them is none (`uncounted`).
 
     Args:
         folder: Where they are.
@@ -72,7 +76,9 @@ def _holding_frames(folder: Path) -> Iterator[Path]:
 
 
 def _frames(folder: Path) -> list[Path]:
-    return [path for path in pictures_in(folder) if path.stem.lower() not in _NO_FRAMES]
+    found = [path for path in pictures_in(folder) if path.stem.lower() not in _NO_FRAMES]
+    made = set(uncounted([path.name for path in found]))
+    return [path for path in found if path.name not in made]
 
 
 def _stack(folder: Path, name: str) -> StackToScore:
@@ -84,7 +90,9 @@ def _stack(folder: Path, name: str) -> StackToScore:
         if len(paths) > 1:
             raise InputError(f"{folder} holds {' and '.join(path.name for path in paths)}: keep one {what}.")
     truth, depth = (next(iter(beside[what]), None) for what in _NO_FRAMES)
-    return StackToScore(name, tuple(frames), truth, depth)
+    known = {*frames, *(path for paths in beside.values() for path in paths)}
+    left_out = tuple(path.name for path in pictures_in(folder) if path not in known)
+    return StackToScore(name, tuple(frames), truth, depth, left_out)
 
 
 def read_depth(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:

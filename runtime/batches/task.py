@@ -31,11 +31,13 @@ class Task:
         name: What results beside the picture are called, without a suffix.
         files: Names or URLs of the frames, in the order of focus.
         out: Name or URL of the result.
+        note: Which pictures beside the frames are none of them; empty: nothing to say.
     """
 
     name: str
     files: tuple[str, ...]
     out: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ def tasks_of(
     def place(path: Path) -> str:
         return str(path) if mirror is None else joined(mirror[1], path.relative_to(mirror[0]).as_posix())
 
-    return [Task(group.name, tuple(map(place, group.files)), joined(out, f"{group.name}{suffix}")) for group in groups]
+    return [
+        Task(group.name, tuple(map(place, group.files)), joined(out, f"{group.name}{suffix}"), group.note) for group in groups
+    ]
 
 
 def check_apart(tasks: Iterable[Task]) -> None:
@@ -156,6 +160,7 @@ def _fused(fuser: Fuser, task: Task, plan: BatchPlan, opened: ExitStack) -> Outc
             put(out, urls[-1])
     except UfaError as error:
         return failed(task, _with_names(str(error), here))
+    outcome.note(task.note)
     outcome.warnings = [_with_names(text, here) for text in outcome.warnings]
     if any(urls):
         known = failed(task, "")

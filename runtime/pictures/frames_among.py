@@ -1,8 +1,9 @@
-"""Which of the pictures in a folder are frames: no raw file's JPEG, no result of an earlier fusion."""
+"""Which of the pictures in a folder are frames: no raw file's JPEG, nothing that was made of frames, by whatever program."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from ufafuse.runtime.pictures.metadata import OURS, metadata_of
 
 _HEAD = 1 << 18  # bytes in which a file says what made it
 _TIFF = (b"II*\0", b"MM\0*")
+# What Zerene Stacker and Helicon Focus call their results: "2011-04-23-15.37.40 ZS PMax", "1-9 (B,Radius8,Smoothing4)".
+_OF_OTHERS = re.compile(r" ZS (PMax|DMap|retouched)|\([ABC],(R(adius)?\d+,)?S(moothing)?\d+\)", re.IGNORECASE)
+_NUMBER = re.compile(r"\d+")
+_SERIES = 3  # frames that are counted make what has no number stand out
 
 
 def without_doubles(paths: Sequence[Path]) -> list[Path]:
@@ -23,9 +28,31 @@ def without_doubles(paths: Sequence[Path]) -> list[Path]:
 
 
 def without_results(paths: Sequence[Path]) -> list[Path]:
-    """Pictures without those that ufafuse made; all of them where fewer than two others are there."""
+    """Pictures without those that were made of them; all of them where fewer than two others are there.
+
+    That is what ufafuse made, as the files say, and what other programs seem to have made, as the names say (`uncounted`).
+    """
     found = [path for path in paths if not is_result(path)]
-    return found if len(found) > 1 else list(paths)
+    found = found if len(found) > 1 else list(paths)
+    made = set(uncounted([path.name for path in found]))
+    return [path for path in found if path.name not in made]
+
+
+def uncounted(names: Sequence[str]) -> list[str]:
+    """Names that stand out among frames: those of other programs' results, and those without a number in a counted series.
+
+    ``focus-stack.jpg`` among ``pcb_001.jpg`` to ``pcb_007.jpg``. None where fewer than two names are left.
+
+    Args:
+        names: Of files, without folders.
+    """
+    others = [name for name in names if _OF_OTHERS.search(Path(name).stem)]
+    rest = [name for name in names if name not in others]
+    around = [tuple(_NUMBER.split(Path(name).stem.casefold())) for name in rest]
+    counted = [parts for parts in around if len(parts) > 1]
+    if len(counted) >= _SERIES and len(set(counted)) == 1:
+        others += [name for name, parts in zip(rest, around, strict=True) if len(parts) == 1]
+    return others if len(names) - len(others) > 1 else []
 
 
 def is_result(path: Path) -> bool:

@@ -25,10 +25,11 @@ _TIFF = frozenset((".tif", ".tiff", ".btf", ".tf8"))
 
 @dataclass(frozen=True)
 class StackPaths:
-    """The files of one stack, and what its result is called."""
+    """The files of one stack, what its result is called, and which pictures beside them are no frames."""
 
     name: str
     files: tuple[Path, ...]
+    note: str = ""
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -159,7 +160,7 @@ def _stacks_below(folder: Path) -> Iterator[StackPaths]:
                 continue  # where an earlier run put its results
             files = without_results(files)
             if len(files) > 1 or (len(files) == 1 and files[0].suffix.lower() in _TIFF):
-                yield StackPaths(path.name, tuple(files))
+                yield StackPaths(path.name, tuple(files), _without([one for one in pictures_in(path) if one not in files]))
         elif path.is_file() and (path.suffix.lower() in _TIFF or is_video(path)) and _several(path):
             yield StackPaths(path.stem, (path,))
 

@@ -104,6 +104,16 @@ def test_frames_come_in_the_order_of_their_numbers(tmp_path, truth):
     assert (stack.name, stack.truth.name, stack.depth.name) == ("s", "truth.png", "depth.tif")
 
 
+def test_another_programs_result_is_no_frame_and_that_is_told(tmp_path, frames, truth):
+    write_stack(tmp_path / "s", frames, truth)
+    assert cv2.imwrite(str(tmp_path / "s" / "focus-stack.png"), np.zeros((*truth.shape[:2], 3), np.uint8))
+    (stack,) = find_stacks(tmp_path)
+    assert len(stack.frames) == len(frames)
+    told: list[list[str]] = []
+    evaluate_stacks([stack], compared(method_names=["average"]), on_stack=lambda _, seen, __: told.append(seen.notes))
+    assert told == [["focus-stack.png was taken for a result, not for a frame."]]
+
+
 def test_a_folder_of_frames_is_a_stack_itself(folder):
     assert [stack.name for stack in find_stacks(folder)] == ["known", "unknown"]
     assert [stack.name for stack in find_stacks(folder / "known")] == ["known"]

@@ -14,6 +14,7 @@ import tifffile
 from typer.testing import CliRunner
 
 from ufafuse.commands.cli import build_app
+from ufafuse.runtime.files import Outcome
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pictures.decode import decode_picture, read_picture
 from ufafuse.runtime.pictures.exif import IMAGE_HISTORY, parse_exif
@@ -119,6 +120,27 @@ def test_earlier_results_are_left_out_of_a_folder_and_told_where_they_are_named(
     assert "more" not in entry
     (entry,) = outputs(ufa(near, far, tmp_path / "in" / "x.png", "-o", tmp_path / "p.png", "--json"))
     assert any("x.png is a result of ufafuse and takes part as a frame" in warning for warning in entry["warnings"])
+
+
+def test_another_programs_result_is_left_out_of_a_folder_and_told_where_it_is_named(tmp_path):
+    frames = put(tmp_path / "in", "f1.png", "f2.png", "f3.png")
+    (stacked,) = put(tmp_path / "in", "stacked.png")
+    (entry,) = outputs(ufa(tmp_path / "in", "-o", tmp_path / "o.png", "--json"))
+    assert entry["order"] == "taken without stacked.png"
+    assert not any("stacked.png" in warning for warning in entry["warnings"])
+    (entry,) = outputs(ufa(*frames, stacked, "-o", tmp_path / "p.png", "--json"))
+    assert any("stacked.png is not called like the others and takes part" in warning for warning in entry["warnings"])
+    put(tmp_path / "b", "1.png", "2.png")
+    entries = outputs(ufa("--stacks", tmp_path, "-o", tmp_path / "out", "--json"))
+    assert [entry.get("order") for entry in entries] == [None, "taken without stacked.png"]
+
+
+def test_what_was_left_out_stands_beside_what_was_put_in_order(tmp_path):
+    outcome = Outcome(tmp_path / "a", tmp_path / "b", tmp_path / "o", details={"order": "by the numbers in their names"})
+    outcome.note("")
+    assert outcome.to_json()["order"] == "by the numbers in their names"
+    outcome.note("taken without stacked.png")
+    assert outcome.to_json()["order"] == "by the numbers in their names; taken without stacked.png"
 
 
 def test_names_that_are_no_text(tmp_path):

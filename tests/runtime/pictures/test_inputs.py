@@ -204,6 +204,43 @@ class TestNoFrames:
             assert [path.name for path in files] == ["1.png", "2.png"]
             assert note == f"taken without fused{suffix}"
 
+    @pytest.mark.parametrize(
+        ("frames", "results"),
+        [
+            (("pcb_001.jpg", "pcb_002.jpg", "pcb_010.jpg"), ("focus-stack.jpg",)),
+            (("1.png", "2.png", "3.png"), ("fused.tif", "Result.JPG")),
+            (("IMG_20260101_120001.jpg", "IMG_20260101_120002.jpg", "IMG_20260101_120003.jpg"), ("board.png",)),
+            (("DSC_1.tif", "DSC_2.tif"), ("2011-04-23-15.37.40 ZS PMax.tif", "2011-04-23-15.40.02 ZS DMap-1.tif")),
+            (("a.jpg", "b.jpg"), ("2022-02-27 11-19-53 (A,Radius8,Smoothing4).jpg", "a-b (C,S4).jpg")),
+        ],
+    )
+    def test_results_of_other_programs(self, tmp_path, frames, results):
+        put(tmp_path / "s", *frames, *results)
+        for named in (tmp_path / "s", tmp_path / "s" / "*"):
+            files, note = expanded([named])
+            assert [path.name for path in files] == list(frames)
+            assert all(name in note for name in results)
+        (stack,) = find_stacks(tmp_path)
+        assert [path.name for path in stack.files] == list(frames)
+        named = [tmp_path / "s" / name for name in (*frames, *results)]
+        assert set(expanded(named)[0]) == set(named)  # what is named is taken, and told where it is read
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ("far.png", "mid.png", "near.png"),
+            ("1.png", "2.png", "last.png"),  # two are no series
+            ("a1.png", "a2.png", "b3.png", "b4.png", "end.png"),  # nor are two of two
+            ("2011-04-23-15.37.40 ZS PMax.tif", "2011-04-23-15.40.02 ZS PMax.tif", "2011-04-23-15.42.02 ZS PMax.tif"),
+            ("1.png", "2011-04-23-15.37.40 ZS PMax.tif"),
+        ],
+    )
+    def test_names_that_tell_nothing_are_frames(self, tmp_path, names):
+        put(tmp_path, *names)
+        files, note = expanded([tmp_path])
+        assert {path.name for path in files} == set(names)
+        assert note == ""
+
     def test_results_alone_are_frames(self, tmp_path):
         for name in ("1.png", "2.png"):
             self.result(tmp_path / name)
