@@ -161,6 +161,8 @@ class FusionNet(Network):
         if self.spec.head == "reconstruct":
             return self._unfolded(torch.sigmoid(out), near), self._image_sized(weight, near)
         cells = self.spec.fold**2
+        if out.dtype != near.dtype:  # trained in bf16: a weight has to be finer than the levels that it mixes
+            out = out.to(near.dtype)
         q = self._unfolded(torch.sigmoid(out[:, -cells:] if self.spec.residual else out), near)
         fused = far + q * (near - far)
         if self.spec.residual:

@@ -1,7 +1,7 @@
 """The devices and processes that a run trains on."""
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -11,6 +11,7 @@ from ufafuse.train.recipe import TrainOptions
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins import MixedPrecision
 
 
 def is_first_process() -> bool:
@@ -29,6 +30,21 @@ def bf16_is_fast(device: torch.device) -> bool:
 def computes_in_bf16(options: TrainOptions, device: torch.device) -> bool:
     """Return whether the run's arithmetic is bf16 (autocast) on `device`."""
     return options.recipe.precision == "bf16" or (options.recipe.precision == "auto" and bf16_is_fast(device))
+
+
+def _unrounded(device: torch.device) -> "MixedPrecision":
+    """Return autocast to bf16 that hands on frames as they are.
+
+    Fabric's own rounds them to bf16 before the network sees them, by up to half a level of 255: what is fused of them is then
+    never the truth, and which frame is the sharp one is judged by the rounding.
+    """
+    from lightning_fabric.plugins import MixedPrecision
+
+    class Unrounded(MixedPrecision):
+        def convert_input(self, data: Any) -> Any:  # noqa: ANN401 - as Fabric has it
+            return data
+
+    return Unrounded("bf16-mixed", device.type)
 
 
 def launched_fabric(options: TrainOptions) -> "Fabric":
@@ -55,7 +71,7 @@ def launched_fabric(options: TrainOptions) -> "Fabric":
             devices=options.devices,
             num_nodes=options.nodes,
             strategy="ddp" if asked > 1 else "auto",
-            precision="bf16-mixed" if bf16 else "32-true",
+            plugins=[_unrounded(device)] if bf16 else [],
         )
         fabric.launch()
     except (RuntimeError, ValueError) as error:

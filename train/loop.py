@@ -122,7 +122,7 @@ class Trainer:
         groups = parameter_groups(self.net, trained)
         self.model, self.optimizer = fabric.setup(trained, torch.optim.Adam(groups, self.recipe.lr))
         self.loss = FusionLoss(self.recipe.weight, self.recipe.square, self.recipe.gradient, self.recipe.grain)
-        self.taught = trained if isinstance(trained, Taught) else None
+        self.taught = isinstance(trained, Taught)
         if isinstance(self.net, StackNet):
             self.net.selection = self.recipe.selection
         self.progress = Progress()
@@ -220,7 +220,7 @@ class Trainer:
             group["lr"] = rate * group["pace"]
         frames, truth = self.feed.learn(batch, self._cut(batch), self.device)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.taught.loss(self.model, *frames, truth) if self.taught else self.loss(self.model(*frames), truth)
+        loss = self.model(*frames, truth) if self.taught else self.loss(self.model(*frames), truth)
         if self.recipe.doubt and isinstance(self.net, StackNet) and self.net.doubt is not None:
             loss = loss + self.recipe.doubt * self.net.doubt
         self.fabric.backward(loss)

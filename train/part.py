@@ -89,11 +89,7 @@ class _Stacked(nn.Module):
 
 
 class Taught(nn.Module):
-    """A rival as the loop calls it: by near, far and truth; it returns the loss of its own paper.
-
-    They come as bytes, N x 3 x H x W: what is a float, Fabric hands on in bf16 where that is trained in, and a loss that
-    measures blur would measure its rounding.
-    """
+    """A rival as the loop calls it: by near, far and truth, N x 3 x H x W; it returns the loss of its own paper."""
 
     def __init__(self, net: RivalNet) -> None:
         """Make it from the network that is to learn."""
@@ -102,13 +98,7 @@ class Taught(nn.Module):
 
     def forward(self, near: Tensor, far: Tensor, truth: Tensor) -> Tensor:
         """Return the loss, a scalar."""
-        one, other, goal = (levels.float() / 255 for levels in (near, far, truth))
-        return self.lesson(self.net, one, other, goal)
-
-    def loss(self, called: nn.Module, *batch: Tensor) -> Tensor:
-        """Return the loss by way of ``called``, this module as Fabric set it up, of near, far and truth in [0, 1]."""
-        loss: Tensor = called(*((frames * 255).round().byte() for frames in batch))
-        return loss
+        return self.lesson(self.net, near, far, truth)
 
 
 class _Selection(nn.Module):
