@@ -356,7 +356,7 @@ def test_a_rivals_loss_sees_the_frames_unrounded_in_bf16(
 def test_frames_are_weighed_unrounded_in_bf16(
     options: TrainOptions, monkeypatch: pytest.MonkeyPatch, variant: str, part: str
 ) -> None:
-    """Half a level lost on the way is more than what a network is wrong by, and hides the grain that tells what is sharp."""
+    """Half a level lost on the way is as much as what a network is wrong by."""
     seen: list[tuple[bool, torch.Tensor]] = []
     real = loop.trained_part
 
