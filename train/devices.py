@@ -35,8 +35,8 @@ def computes_in_bf16(options: TrainOptions, device: torch.device) -> bool:
 def _unrounded(device: torch.device) -> "MixedPrecision":
     """Return autocast to bf16 that hands on frames as they are.
 
-    Fabric's own rounds them to bf16 before the network sees them, by up to half a level of 255, so that what is fused of them is
-    never the truth: of the loss of ufa-nano that was 8 %.
+    Fabric's own rounds them to bf16 before the network sees them, by up to half a level of 255, so that what is fused of
+    them is never the truth: of the loss of ufa-nano that was 8 %.
     """
     from lightning_fabric.plugins import MixedPrecision
 
