@@ -89,7 +89,7 @@ def test_a_few_steps_lower_the_loss(name):
     optimizer = torch.optim.Adam(net.parameters(), 5e-4)
     losses = []
     for _ in range(6):
-        loss = taught.loss(taught, near, far, truth)
+        loss = taught(near, far, truth)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -180,7 +180,7 @@ def test_the_discriminator_learns_beside_the_generator_and_is_not_saved():
     net = build_model("rival-mffgan", seed=0).train()
     taught = trained_part(net, "all")
     before = [weight.clone() for weight in taught.lesson.judge.parameters()]
-    taught.loss(taught, *(torch.cat(frames(2, 32, 32, seed)) for seed in range(3))).backward()
+    taught(*(torch.cat(frames(2, 32, 32, seed)) for seed in range(3))).backward()
     assert any((old != new).any() for old, new in zip(before, taught.lesson.judge.parameters(), strict=True))
     assert not any("judge" in name for name in taught.state_dict())
 
@@ -188,7 +188,7 @@ def test_the_discriminator_learns_beside_the_generator_and_is_not_saved():
 def test_ifcnn_keeps_the_statistics_of_its_normalisation():
     net = build_model("rival-ifcnn", seed=0).train()
     taught = trained_part(net, "all")
-    taught.loss(taught, *frames(3, 32, 32)).backward()
+    taught(*frames(3, 32, 32)).backward()
     assert all((net.get_buffer(name) == 0).all() for name, _ in net.named_buffers() if name.endswith("running_mean"))
 
 
