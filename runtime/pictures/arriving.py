@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.pictures.inputs import StackPaths, frames_in
+from ufafuse.runtime.pictures.frames_among import uncounted
+from ufafuse.runtime.pictures.inputs import StackPaths, frames_in, taken_without
 from ufafuse.runtime.pictures.naming import natural_key
 
 _POLL = 0.25  # seconds
@@ -44,7 +45,8 @@ def arriving(
             elif _complete(state, time.monotonic() - before[1], quiet, every):
                 given.add(path.name)
                 del seen[path.name]
-                yield StackPaths(path.name, tuple(path / name for name, _, _ in state[:every]))
+                files, made = _without_made(path / name for name, _, _ in state)
+                yield StackPaths(path.name, tuple(files[:every]), taken_without(made))
         time.sleep(_POLL)
 
 
@@ -63,8 +65,15 @@ def _state(folder: Path) -> _Snapshot:
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
 
+def _without_made(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """The frames among pictures, and what other programs made of them."""
+    found = list(paths)
+    made = set(uncounted([path.name for path in found]))
+    return [path for path in found if path.name not in made], [path for path in found if path.name in made]
+
+
 def _complete(state: _Snapshot, still: float, quiet: float, every: int | None) -> bool:
     """Whether a stack that did not change for ``still`` seconds is complete. An empty file is one that is being written."""
     if len(state) < 2 or not all(size for _, size, _ in state):
         return False
-    return still >= quiet or (every is not None and len(state) >= every)
+    return still >= quiet or (every is not None and len(_without_made(Path(name) for name, _, _ in state)[0]) >= every)

@@ -68,7 +68,7 @@ def expanded(names: Sequence[Path]) -> tuple[list[Path], str]:
                     "stacks `stacks`."
                 )
             frames = without_results(_folder(name))
-            return frames, _without([path for path in pictures_in(name) if path not in frames])
+            return frames, taken_without([path for path in pictures_in(name) if path not in frames])
         if name.exists() or not _PATTERN.search(str(name)):
             found.append(name)
             continue
@@ -79,11 +79,11 @@ def expanded(names: Sequence[Path]) -> tuple[list[Path], str]:
     counted = in_natural_order(found)
     if len(found) > 2 and found == sorted(found) and found != counted:
         return counted, "taken in the order of their numbers (2 before 10)"
-    return found, _without(left_out)
+    return found, taken_without(left_out)
 
 
-def _without(paths: Sequence[Path]) -> str:
-    """What was no frame, for the note."""
+def taken_without(paths: Sequence[Path]) -> str:
+    """The note on which pictures are no frames; empty: all are."""
     shown = [path.name for path in paths[:_NAMED]]
     more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
     last = f" and {shown.pop()}" if len(shown) > 1 and not more else ""
@@ -160,7 +160,7 @@ def _stacks_below(folder: Path) -> Iterator[StackPaths]:
                 continue  # where an earlier run put its results
             files = without_results(files)
             if len(files) > 1 or (len(files) == 1 and files[0].suffix.lower() in _TIFF):
-                yield StackPaths(path.name, tuple(files), _without([one for one in pictures_in(path) if one not in files]))
+                yield StackPaths(path.name, tuple(files), taken_without([one for one in pictures_in(path) if one not in files]))
         elif path.is_file() and (path.suffix.lower() in _TIFF or is_video(path)) and _several(path):
             yield StackPaths(path.stem, (path,))
 

@@ -276,6 +276,15 @@ class TestArriving:
         (stack,) = islice(arriving(tmp_path, quiet=600, every=3), 1)
         assert [path.name for path in stack.files] == ["1.png", "2.png", "3.png"]
 
+    def test_another_programs_result_is_no_frame(self, tmp_path):
+        put(tmp_path / "s", "1.png", "2.png", "3.png", "stacked.png")
+        for every in (None, 3):
+            (stack,) = islice(arriving(tmp_path, quiet=0.2, every=every), 1)
+            assert [path.name for path in stack.files] == ["1.png", "2.png", "3.png"]
+            assert stack.note == "taken without stacked.png"
+        until = time.monotonic() + 1.0
+        assert list(arriving(tmp_path, quiet=600, every=4, goes_on=lambda: time.monotonic() < until)) == []
+
     def test_a_file_that_is_being_written_is_waited_for(self, tmp_path):
         put(tmp_path / "s", "1.png", "2.png")
         (tmp_path / "s" / "3.png").touch()
