@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.images import read_image
-from ufafuse.runtime.pictures.frames_among import uncounted
+from ufafuse.runtime.pictures.frames_among import without_uncounted
 from ufafuse.runtime.pictures.inputs import pictures_in
 from ufafuse.runtime.pictures.naming import natural_key
 
@@ -76,9 +76,7 @@ def _holding_frames(folder: Path) -> Iterator[Path]:
 
 
 def _frames(folder: Path) -> list[Path]:
-    found = [path for path in pictures_in(folder) if path.stem.lower() not in _NO_FRAMES]
-    made = set(uncounted([path.name for path in found]))
-    return [path for path in found if path.name not in made]
+    return without_uncounted([path for path in pictures_in(folder) if path.stem.lower() not in _NO_FRAMES])
 
 
 def _stack(folder: Path, name: str) -> StackToScore:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.pictures.frames_among import uncounted
+from ufafuse.runtime.pictures.frames_among import without_uncounted
 from ufafuse.runtime.pictures.inputs import StackPaths, frames_in, taken_without
 from ufafuse.runtime.pictures.naming import natural_key
 
@@ -45,8 +45,9 @@ def arriving(
             elif _complete(state, time.monotonic() - before[1], quiet, every):
                 given.add(path.name)
                 del seen[path.name]
-                files, made = _without_made(path / name for name, _, _ in state)
-                yield StackPaths(path.name, tuple(files[:every]), taken_without(made))
+                there = [path / name for name, _, _ in state]
+                files = without_uncounted(there)
+                yield StackPaths(path.name, tuple(files[:every]), taken_without([one for one in there if one not in files]))
         time.sleep(_POLL)
 
 
@@ -65,15 +66,8 @@ def _state(folder: Path) -> _Snapshot:
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
 
-def _without_made(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """The frames among pictures, and what other programs made of them."""
-    found = list(paths)
-    made = set(uncounted([path.name for path in found]))
-    return [path for path in found if path.name not in made], [path for path in found if path.name in made]
-
-
 def _complete(state: _Snapshot, still: float, quiet: float, every: int | None) -> bool:
     """Whether a stack that did not change for ``still`` seconds is complete. An empty file is one that is being written."""
     if len(state) < 2 or not all(size for _, size, _ in state):
         return False
-    return still >= quiet or (every is not None and len(_without_made(Path(name) for name, _, _ in state)[0]) >= every)
+    return still >= quiet or (every is not None and len(without_uncounted([Path(name) for name, _, _ in state])) >= every)

@@ -33,9 +33,13 @@ def without_results(paths: Sequence[Path]) -> list[Path]:
     That is what ufafuse made, as the files say, and what other programs seem to have made, as the names say (`uncounted`).
     """
     found = [path for path in paths if not is_result(path)]
-    found = found if len(found) > 1 else list(paths)
-    made = set(uncounted([path.name for path in found]))
-    return [path for path in found if path.name not in made]
+    return without_uncounted(found if len(found) > 1 else list(paths))
+
+
+def without_uncounted(paths: Sequence[Path]) -> list[Path]:
+    """Pictures of one folder without those whose names stand out (`uncounted`)."""
+    made = set(uncounted([path.name for path in paths]))
+    return [path for path in paths if path.name not in made]
 
 
 def uncounted(names: Sequence[str]) -> list[str]:
