@@ -146,6 +146,10 @@ class FuseRequest:
         float,
         typer.Option(help="Of a stack, 1 to 10: average more where frames show the same: less noise, softer grain."),
     ] = 1.0
+    restore: Annotated[
+        float,
+        typer.Option(help="Of a stack, 1 to 2.2: raise detail between two planes of focus by up to this factor; 1: nowhere."),
+    ] = 2.2
     reference: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, max=MOST, help="With --align: the frame, from 1, whose geometry a stack takes."),
@@ -265,6 +269,7 @@ def _stack_options(asked: FuseRequest) -> "StackOptions":
         crop=asked.crop,
         method=asked.method,
         smoothing=asked.smoothing,
+        restore=asked.restore,
         reference=None if asked.reference is None else asked.reference - 1,
         keep_unregistered=asked.keep_unregistered,
     )

@@ -47,6 +47,7 @@ class OutputJson(_OutputKeysJson, total=False):
     left_out: dict[str, str]
     registered_to: dict[str, str]
     hot_pixels: int
+    restored: list[float]
 
 
 class _FuseKeysJson(TypedDict):

@@ -313,6 +313,9 @@ def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOpt
         details["method"] = options.method
     if options.smoothing != 1:
         details["smoothing"] = options.smoothing
+    if result.restored[0] > 0:
+        share, most = result.restored
+        details["restored"] = [round(share, 4), round(most, 3)]
     if options.align != "off":
         details["alignment"] = [alignment.to_json() for alignment in result.alignments]
         details["crop"] = list(result.crop)

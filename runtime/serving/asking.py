@@ -14,6 +14,7 @@ from ufafuse.runtime.frames import check_order
 from ufafuse.runtime.pictures.write import WriteOptions
 from ufafuse.runtime.registration.align import MOTIONS
 from ufafuse.runtime.stack import StackOptions
+from ufafuse.runtime.stacks.options import MOST_RESTORED
 
 FORMATS = {
     "png": "image/png",
@@ -74,6 +75,7 @@ def asked_from(values: Mapping[str, Any], *, timeout_unit: float = 1.0) -> Asked
         crop=read.get("crop", False),
         method=read.get("method", "network"),
         smoothing=read.get("smoothing", 1.0),
+        restore=read.get("restore", MOST_RESTORED),
         bayer=read.get("bayer"),
         keep_unregistered=read.get("keep_unregistered", False),
         reference=None if "reference" not in read else read["reference"] - 1,
@@ -155,6 +157,7 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
     "order": _order,
     "method": _text,
     "smoothing": _number,
+    "restore": _number,
     "reference": _whole,
     "keep_unregistered": _flag,
     "bayer": _bayer,

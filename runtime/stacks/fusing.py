@@ -31,6 +31,7 @@ from ufafuse.runtime.registration.gain import exposure_words
 from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.sharpness import confidence
 from ufafuse.runtime.stacks.aside import Aside
+from ufafuse.runtime.stacks.gaps import OCTAVES, FocusGaps
 from ufafuse.runtime.stacks.height import ScorePeaks
 from ufafuse.runtime.stacks.model import Gathering, StackModel
 from ufafuse.runtime.stacks.octaves import OctaveSums
@@ -39,6 +40,7 @@ from ufafuse.runtime.stacks.order import by_number
 from ufafuse.runtime.stacks.preparing import Held, Passing, Prepared, Seen, Wishes
 from ufafuse.runtime.stacks.pyramid import PyramidMaximum
 from ufafuse.runtime.stacks.registering import Chain, joint_crop
+from ufafuse.runtime.stacks.telling import tell
 from ufafuse.runtime.stacks.trials import StackTrials
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ _SHARE_FOR_FRAMES = 0.5  # of the memory that the system has left, that frames m
 _SHARE_FOR_FEATURES = 0.3  # of that memory, beside the frames, that features may be kept in between the passes
 _BYTES_ASIDE = 48  # of each pixel: the results that wait while the network makes the next ones
 _SHARE_ASIDE = 0.1  # of the memory that the system has left
+_WORTH_TELLING = 0.05  # more of the detail
 _BRIGHTNESS_STEP = 1.04  # from here on a change of exposure between frames is told
 
 
@@ -83,7 +86,7 @@ def fuse_sources(fuser: Fuser, sources: Sequence[FrameSource], options: StackOpt
             stack.wishes.reference = order.index(options.reference)
     result = _Fusion(fuser, stack, options, on_step).run()
     numbers = [given.index(source) for source in stack.sources]
-    _report(result, stack, numbers)
+    tell(result, stack, numbers)
     return result.cut() if options.crop else result
 
 
@@ -154,6 +157,8 @@ def _state_bytes(fuser: Fuser, size: tuple[int, int], kind: FrameKind, frame_byt
     second += OctaveSums.bytes_per_pixel(kind, model.octaves)
     if options.want_height or options.want_map:
         second += ScorePeaks.BYTES_PER_PIXEL
+    if options.restore > 1:
+        second += FocusGaps.BYTES_PER_PIXEL
     if options.align != "off":
         total += Chain.bytes_held(size)
     return total + pixels * max(first, second)
@@ -208,10 +213,13 @@ class _Fusion:
         peaks = ScorePeaks(size) if options.want_height or options.want_map else None
         scores = np.empty(size, np.float32) if peaks is not None else None
         sharp = np.zeros(size, np.float32) if options.want_confidence else None
+        gaps = FocusGaps(size, stack.kind) if options.restore > 1 and tuple(model.octaves) == OCTAVES else None
         with Aside(beside=beside) as aside:
             for seen in stack.second_pass():
                 self._hand_on(seen)
                 aside.do(partial(self._compare, seen))
+                if gaps is not None:
+                    aside.do(partial(gaps.add, seen.frame, seen.covered))
                 self._timed(lambda seen=seen: _merge(seen, gathering, sums, scores, aside, options.smoothing))  # type: ignore[misc]
                 if peaks is not None and scores is not None:
                     peaks.add(seen.index, scores, seen.covered, to_grey(seen.frame, stack.kind))
@@ -219,6 +227,8 @@ class _Fusion:
                 self._step()
         assert self._reference is not None
         result = self._result(sums.fused(self._reference))
+        if gaps is not None:
+            self._timed(partial(_restore, result, gaps, sums, options))
         result.grid = grid if len(grid) > 1 else None
         result.confidence = sharp
         if peaks is not None:
@@ -383,20 +393,8 @@ def _merge(
         aside.do(partial(sums.add, area, smoothed))
 
 
-def _report(result: Stacked, stack: Prepared, numbers: list[int]) -> None:
-    """Say in the numbers of the frames as they were given what was decided."""
-    if numbers != sorted(numbers):
-        result.order, result.reordered = numbers, stack.reordered
-        result.warnings.append(f"the frames were taken in another order than given, {stack.reordered}.")
-    result.reference = numbers[stack.reference]
-    for index, move in sorted(stack.moves.items()):
-        if move.left_out:
-            result.left_out[numbers[index]] = move.left_out
-            result.warnings.append(f"{in_text(stack.sources[index].name)} was left out of the fusion: {move.left_out}.")
-        elif move.alignment.refused and stack.wishes.align != "off":
-            partner = in_text(stack.sources[move.beside].name) if move.beside is not None else "its neighbour"
-            result.warnings.append(f"{in_text(stack.sources[index].name)} was placed like {partner}: {move.alignment.refused}.")
-        elif move.beside is not None and abs(move.beside - index) > 1:
-            result.beside[numbers[index]] = numbers[move.beside]
-    if result.hot_pixels:
-        result.warnings.append(f"{result.hot_pixels} pixels of the sensor that stand still in all frames were mended.")
+def _restore(result: Stacked, gaps: FocusGaps, sums: OctaveSums, options: StackOptions) -> None:
+    """Raise detail that lies between the planes of focus."""
+    more = gaps.more(result.fused if options.smoothing == 1 else None, options.restore)
+    sums.raise_detail(result.fused, more)
+    result.restored = float((more.max(2) >= _WORTH_TELLING).mean()), 1 + float(more.max())

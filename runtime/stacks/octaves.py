@@ -5,7 +5,7 @@ made. Sums of weighed bands and sums of weights are all that is kept between fra
 axis has three entries are gone through at a fifth of the pace.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -132,18 +132,50 @@ class OctaveSums:
         picture: Any = result.reshape(*self._size, -1)
 
         def put(rows: slice) -> None:
-            light: Any = np.zeros(self._light[0, :, rows].shape, np.float32)
-            for band in range(len(self._light)):
-                light += self._light[band, :, rows] / np.maximum(self._weight[band, rows], 1e-37)
             seen = self._weight[0, rows] > 0
-            colours = np.clip(np.moveaxis(light, 0, 2), self._low[rows], self._high[rows])
+            colours = self._within_seen(rows, sum(self._means(rows)))
             np.copyto(picture[rows, :, : self._channels], _levels(colours, self._kind), where=seen[..., None])
             if self._kind.channels == 4:
                 picture[rows, :, 3] = np.where(seen, _opaque(self._kind), picture[rows, :, 3])
 
-        with ThreadPoolExecutor(self._threads) as pool:
-            list(pool.map(put, _strips(self._size, self._octaves[-1])))
+        self._by_strips(put)
         return result
+
+    def raise_detail(self, fused: Array, more: Floats) -> None:
+        """Add some more of the octaves to the fused picture, in place; clipped to the levels of the kind.
+
+        Args:
+            fused: What `fused` gave. Where no frame shows anything, or nothing is added, it stays as it is.
+            more: How much, cells of the largest octave's size x octaves but for the coarsest band, 0 or above.
+        """
+        picture: Any = fused.reshape(*self._size, -1)
+
+        def put(rows: slice) -> None:
+            cell = self._octaves[-1]
+            if not more[rows.start // cell : -(-rows.stop // cell)].any():
+                return
+            added: Any = _enlarged(more, cell, (rows, slice(0, self._size[1])))
+            bands = list(self._means(rows))
+            light: Any = self._within_seen(rows, sum(bands))
+            for octave in range(added.shape[2]):
+                light += np.moveaxis(bands[octave], 0, 2) * added[..., octave : octave + 1]
+            here = (self._weight[0, rows] > 0) & (added.max(2) > 0)
+            np.copyto(picture[rows, :, : self._channels], _levels(light, self._kind), where=here[..., None])
+
+        self._by_strips(put)
+
+    def _means(self, rows: slice) -> Iterator[Any]:
+        """The weighed mean of each band, channels x h x w."""
+        for light, weight in zip(self._light, self._weight, strict=True):
+            yield light[:, rows] / np.maximum(weight[rows], 1e-37)
+
+    def _within_seen(self, rows: slice, light: Any) -> Floats:  # noqa: ANN401 - channels x h x w
+        """The light as a picture, h x w x channels, within the range of what was seen."""
+        return np.asarray(np.clip(np.moveaxis(light, 0, 2), self._low[rows], self._high[rows]))
+
+    def _by_strips(self, work: Callable[[slice], None]) -> None:
+        with ThreadPoolExecutor(self._threads) as pool:
+            list(pool.map(work, _strips(self._size, self._octaves[-1])))
 
 
 def _strips(size: tuple[int, int], multiple: int) -> Iterator[slice]:

@@ -19,6 +19,7 @@ from ufafuse.runtime.stacks.registering import Covered
 Weights = NDArray[np.float32]
 METHODS = ("network", "pyramid")
 MOST_SMOOTHING = 10.0
+MOST_RESTORED = 2.2
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class StackOptions:
         method: ``"network"``, or ``"pyramid"``: the classical choice of the strongest detail in every octave.
         smoothing: How readily frames that show a place much alike are averaged there, 1 to `MOST_SMOOTHING`: less noise, and
             of a grain that many frames show less; for a network that gathers. The frames' weights are raised to one over it.
+        restore: By what factor detail may be raised that lies between the planes of focus, 1 (not at all) to `MOST_RESTORED`;
+            for a network that gathers, of three frames or more. See `ufafuse.runtime.stacks.gaps`.
         reference: The number of the frame, from 0, whose geometry and exposure the others take; None: it is chosen.
         keep_unregistered: Frames that cannot be registered take part all the same.
         on_aligned: Called with each frame that takes part as the network sees it: its number from 0, the frame, and where it
@@ -58,6 +61,7 @@ class StackOptions:
     want_height: bool = False
     method: str = "network"
     smoothing: float = 1.0
+    restore: float = MOST_RESTORED
     reference: int | None = None
     keep_unregistered: bool = False
     on_aligned: Callable[[int, Array, Covered | None], None] | None = None
@@ -72,6 +76,8 @@ class StackOptions:
             raise InputError(f"`method={self.method}` is not known: choose {' or '.join(METHODS)}.")
         if not 1 <= self.smoothing <= MOST_SMOOTHING:  # nor NaN
             raise InputError(f"`smoothing={self.smoothing:g}` is not possible: give 1 (none) to {MOST_SMOOTHING:g}.")
+        if not 1 <= self.restore <= MOST_RESTORED:  # nor NaN
+            raise InputError(f"`restore={self.restore:g}` is not possible: give 1 (nothing is raised) to {MOST_RESTORED:g}.")
         if self.reference is not None and self.reference < 0:
             raise InputError(f"`reference={self.reference}` is no frame's number: they are counted from 0.")
 
@@ -102,6 +108,8 @@ class Stacked(Brief):
         left_out: Why a frame, by its number as it was given, took no part.
         beside: To which frame one was registered that agrees with its neighbours less, by their numbers as they were given.
         hot_pixels: How many faulty pixels of the sensor were mended.
+        restored: In which share of the picture detail that lies between the planes of focus was raised, and by what factor
+            at most.
         height: The height map; None where it was not asked for.
     """
 
@@ -123,6 +131,7 @@ class Stacked(Brief):
     left_out: dict[int, str] = field(default_factory=dict)
     beside: dict[int, int] = field(default_factory=dict)
     hot_pixels: int = 0
+    restored: tuple[float, float] = (0.0, 1.0)
     height: Height | None = None
 
     def tell_conflicts(self, conflicts: Conflicts, *, wanted: bool, unaligned: bool) -> None:

@@ -1,0 +1,59 @@
+"""Fit the small network that says how far detail between the planes of focus is raised, and write its numbers.
+
+python .ci/fit_gaps.py runtime/models/focus-gaps.json --images photos
+
+The photographs, those of train/DATA.md for what is bundled, are among the surfaces of the drawn stacks. A tenth of the stacks
+is held out; by how many dB they come nearer to their truth is printed, and kept in the file.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ufafuse.network.stacknet import StackNet
+from ufafuse.network.weights import load_weights
+from ufafuse.runtime.models import model_path
+from ufafuse.runtime.texts import json_text
+from ufafuse.train.gaps import drawn_examples, fit, gained
+from ufafuse.train.photos import Pictures
+
+DIGITS = 5
+
+
+def numbers(array: Any) -> list[Any]:  # noqa: ANN401 - floats, as deep as the array
+    """The array with few digits."""
+    return [numbers(each) if each.ndim else float(f"{each:.{DIGITS}g}") for each in np.asarray(array)]
+
+
+def main() -> None:
+    """Draw, fit, judge, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--images", type=Path, help="photographs among the surfaces of the drawn stacks")
+    parser.add_argument("--count", type=int, default=480, help="of stacks")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    net = load_weights(model_path("ufa-stack").with_suffix(".safetensors"))
+    assert isinstance(net, StackNet)
+    photos = Pictures(asked.images) if asked.images else ()
+    examples = []
+    for example in drawn_examples(net, asked.count, asked.seed, photos):
+        examples.append(example)
+        print(f"\r{len(examples)} of {asked.count} stacks", end="", flush=True)
+    held = examples[::10]
+    fitted = fit([each for number, each in enumerate(examples) if number % 10], seed=asked.seed)
+    better = gained(fitted, held)
+    told = {"stacks": asked.count, "seed": asked.seed, "photographs": len(photos)}
+    told |= {"gained_db": round(float(np.mean(better)), 3), "worst_db": round(float(np.min(better)), 3)}
+    print("\n" + json_text(told))
+    layers = [{"weight": numbers(weight), "bias": numbers(bias)} for weight, bias in fitted.numbers()]
+    asked.out.write_text(json_text({**told, "layers": layers}) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+import cv2
+import numpy as np
+import pytest
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.frames import BGR_BYTES, FrameKind
+from ufafuse.runtime.pictures.source import of_arrays
+from ufafuse.runtime.stacks.fusing import fuse_sources
+from ufafuse.runtime.stacks.gaps import CELL, TOLD, FocusGaps, cell_energies, decided, fitted
+from ufafuse.runtime.stacks.octaves import OctaveSums
+from ufafuse.runtime.stacks.options import MOST_RESTORED, StackOptions
+
+STEP = 2.2  # pixels: radius of the blur one frame away from the plane in focus
+
+
+def psnr(a, b):
+    return float(10 * np.log10(255**2 / max(np.square(a.astype(float) - b).mean(), 1e-12)))
+
+
+def disc(picture, radius):
+    """Blurred as a lens blurs; drawn eight times as large, for radii below a pixel."""
+    if radius == 0:
+        return picture
+    side = 2 * int(np.ceil(radius)) + 3
+    large = np.zeros((8 * side, 8 * side), np.float32)
+    cv2.circle(large, (4 * side, 4 * side), round(8 * radius), 1, -1)
+    kernel = cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA)
+    return cv2.filter2D(picture, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT)
+
+
+def plane(truth, offset, count=6, noise=1.0, step=STEP):
+    """Frames of an even plane that lies `offset` frames behind one of them."""
+    rng = np.random.default_rng(7)
+    away = [step * abs(number - count // 2 - offset) for number in range(count)]
+    frames = [disc(truth.astype(np.float32), radius) for radius in away]
+    return [np.clip(frame + rng.normal(0, noise, frame.shape), 0, 255).round().astype(np.uint8) for frame in frames]
+
+
+def more_of(frames, fused=None, kind=BGR_BYTES, covered=None):
+    gaps = FocusGaps(frames[0].shape[:2], kind)
+    for number, frame in enumerate(frames):
+        gaps.add(frame, None if covered is None else covered[number])
+    return gaps.more(frames[len(frames) // 2] if fused is None else fused)
+
+
+@pytest.fixture
+def truth(make_texture):
+    return make_texture(152, 200, seed=5).round().astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", [(64, 80), (61, 75), (1, 1), (8, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_energies_are_variances_within_squares(size, dtype):
+    grey = (np.random.default_rng(1).random(size) * 255).astype(dtype)
+    energies = cell_energies(grey)
+    padded = np.pad(grey.astype(float), [(0, -side % CELL) for side in size], mode="edge")
+    height, width = padded.shape
+    halves = padded.reshape(height // 2, 2, width // 2, 2).mean((1, 3))
+    cells = padded.reshape(height // CELL, CELL, width // CELL, CELL)
+    within = halves.reshape(height // CELL, 4, width // CELL, 4)
+    middle = (within**2).mean((1, 3))
+    expected = np.dstack([(cells**2).mean((1, 3)) - middle, middle - within.mean((1, 3)) ** 2])
+    np.testing.assert_allclose(energies, expected, rtol=1e-3, atol=0.05)
+
+
+@pytest.mark.parametrize(("offset", "step", "gain"), [(0.25, 3.3, 0.4), (0.5, 2.2, 0.2), (0.5, 3.3, 0.5), (0.5, 4.4, 0.2)])
+def test_a_plane_that_was_missed_comes_nearer_to_the_truth(fuser, truth, offset, step, gain):
+    frames = plane(truth, offset, step=step)
+    plain = fuse_sources(fuser, of_arrays(frames), StackOptions(restore=1))
+    restored = fuse_sources(fuser, of_arrays(frames), StackOptions())
+    assert psnr(restored.fused, truth) > psnr(plain.fused, truth) + gain
+    assert plain.restored == (0.0, 1.0)
+    share, most = restored.restored
+    assert share > 0.25
+    assert 1.2 < most <= MOST_RESTORED
+
+
+def test_a_plane_that_was_hit_stays_as_it_is(fuser, truth):
+    for step in (2 * STEP, STEP / 4):
+        frames = plane(truth, 0.0, step=step)
+        plain = fuse_sources(fuser, of_arrays(frames), StackOptions(restore=1))
+        restored = fuse_sources(fuser, of_arrays(frames), StackOptions())
+        assert psnr(restored.fused, truth) > psnr(plain.fused, truth) - 0.15
+        assert more_of(frames).mean() < 0.05
+
+
+def test_what_the_last_frame_has_sharp_stays_as_it_is(fuser, truth):
+    for step in (STEP, 2 * STEP):
+        for frames in (plane(truth, 0.0, step=step)[:4], plane(truth, 0.0, step=step)[3:]):
+            plain, restored = (fuse_sources(fuser, of_arrays(frames), StackOptions(restore=most)).fused for most in (1, 2.2))
+            assert psnr(restored, truth) > psnr(plain, truth) - 1
+
+
+@pytest.mark.parametrize("noise", [0, 0.5, 3, 12])
+def test_nothing_but_noise_is_not_raised(noise):
+    rng = np.random.default_rng(2)
+    frames = [np.clip(rng.normal(120, noise, (160, 160, 3)), 0, 255).round().astype(np.uint8) for _ in range(9)]
+    assert more_of(frames).max() < 0.1
+    averaged = np.mean(frames, axis=0).round().astype(np.uint8)
+    assert more_of(frames, averaged).max() < 0.1
+
+
+def test_the_order_of_the_frames_does_not_matter(truth):
+    frames = plane(truth, 0.4)
+    expected = more_of(frames, frames[3])
+    for order in ((5, 4, 3, 2, 1, 0), (2, 5, 0, 3, 1, 4)):
+        np.testing.assert_array_equal(more_of([frames[index] for index in order], frames[3]), expected)
+
+
+def test_two_frames_say_nothing_of_what_lies_between(fuser, truth):
+    frames = plane(truth, 0.5)[2:4]
+    assert not more_of(frames, frames[0]).any()
+    options = StackOptions(want_height=True)  # which takes two frames for a stack
+    np.testing.assert_array_equal(
+        fuse_sources(fuser, of_arrays(frames), options).fused,
+        fuse_sources(fuser, of_arrays(frames), StackOptions(want_height=True, restore=1)).fused,
+    )
+
+
+def test_what_fewer_than_three_frames_show_stays_as_it_is(fuser, truth):
+    frames = plane(truth, 0.5)
+    alpha = [np.full(truth.shape[:2], 255, np.uint8) for _ in frames]
+    for number in (0, 1, 4, 5):
+        alpha[number][:, :61] = 0
+    shown = [np.dstack([frame, mask]) for frame, mask in zip(frames, alpha, strict=True)]
+    plain, restored = (fuse_sources(fuser, of_arrays(shown), StackOptions(restore=most)) for most in (1, 2.2))
+    changed = (plain.fused != restored.fused).any(2)
+    assert not changed[:, :56].any()
+    assert changed[:, 72:].mean() > 0.3
+
+
+def test_what_a_frame_hides_does_not_matter(truth):
+    frames = plane(truth, 0.5)
+    covered = [np.ones(truth.shape[:2], np.uint8) for _ in frames]
+    covered[1][30:90, 40:120] = covered[4][:20] = 0
+    expected = more_of(frames, frames[3], covered=covered)
+    for value in (0, 255):
+        hidden = [frame.copy() for frame in frames]
+        for frame, mask in zip(hidden, covered, strict=True):
+            frame[mask == 0] = value
+        np.testing.assert_array_equal(more_of(hidden, frames[3], covered=covered), expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "channels", "white", "order"),
+    [(np.uint8, 0, 255, "bgr"), (np.uint16, 3, 65535, "bgr"), (np.uint16, 3, 4095, "rgb"), (np.float32, 3, 1, "bgr")],
+)
+def test_every_kind_of_frame_is_raised_alike(truth, dtype, channels, white, order):
+    frames = [cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) for frame in plane(truth, 0.5, step=3.3)]
+    expected = more_of([cv2.merge([frame] * 3) for frame in frames])
+    kind = FrameKind(np.dtype(dtype), channels, float(white), order)
+    scaled = [(frame.astype(float) * white / 255).astype(dtype) for frame in frames]
+    got = more_of([cv2.merge([frame] * 3) for frame in scaled] if channels else scaled, kind=kind)
+    np.testing.assert_allclose(got, expected, atol=0.08)
+    assert expected.mean() > 0.03
+
+
+def test_raised_detail_is_that_of_the_octaves(truth):
+    torch = pytest.importorskip("torch")
+    from ufafuse.network.stacknet import octaves
+
+    picture = truth[:128, :192]
+    sums = OctaveSums(picture.shape[:2], BGR_BYTES, (2, 8), stride=32, threads=2)
+    sums.begin(picture, None)
+    sums.add((slice(0, 128), slice(0, 192)), np.ones((128, 192, 3), np.float32))
+    fused = sums.fused(picture)
+    np.testing.assert_array_equal(fused, picture)
+    sums.raise_detail(fused, np.broadcast_to(np.float32([0.5, 0.25]), (16, 24, 2)))
+    planes = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
+    fine, middle, _ = octaves(planes)
+    expected = (planes + 0.5 * fine + 0.25 * middle)[0].permute(1, 2, 0).clamp(0, 255).numpy()
+    assert np.abs(fused - expected).max() <= 0.51
+
+
+def test_nothing_more_changes_not_a_bit(truth):
+    rng = np.random.default_rng(3)
+    for picture in (truth, rng.random((97, 131, 3)).astype(np.float32), rng.integers(0, 65536, (40, 33)).astype(np.uint16)):
+        white = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[picture.dtype.type]
+        kind = FrameKind(picture.dtype, 3 if picture.ndim == 3 else 0, float(white), "bgr")
+        height, width = picture.shape[:2]
+        sums = OctaveSums((height, width), kind, (2, 8), stride=32, threads=2)
+        sums.begin(picture, None)
+        sums.add((slice(0, height), slice(0, width)), np.ones((height, width, 3), np.float32))
+        fused = sums.fused(picture)
+        before = fused.copy()
+        more = np.zeros((-(-height // CELL), -(-width // CELL), 2), np.float32)
+        more[-1, -1] = 0.5  # so that something is done at all
+        sums.raise_detail(fused, more)
+        np.testing.assert_array_equal(fused[: -2 * CELL, : -2 * CELL], before[: -2 * CELL, : -2 * CELL])
+        assert (fused != before).any()
+
+
+def test_the_bundled_numbers_are_a_network_that_raises_and_never_lowers():
+    layers = fitted()
+    assert layers[0][0].shape[0] == TOLD
+    told = np.random.default_rng(4).normal(0.5, 1, (500, TOLD)).astype(np.float32)
+    more = decided(told, layers)
+    assert more.shape == (500, 2)
+    assert more.min() == 0
+    assert 0.2 < more.max() <= MOST_RESTORED - 1
+    shut = decided(np.zeros((1, TOLD), np.float32), layers)  # all frames alike
+    assert shut.max() < 0.2
+
+
+@pytest.mark.parametrize("restore", [0.5, 3, -1, float("nan"), float("inf")])
+def test_a_factor_that_is_none_is_refused(restore):
+    with pytest.raises(InputError, match=r"`restore=.*give 1"):
+        StackOptions(restore=restore)
+
+
+def test_the_factor_is_bounded_by_what_was_asked(truth):
+    frames = plane(truth, 0.5)
+    gaps = FocusGaps(truth.shape[:2], BGR_BYTES)
+    for frame in frames:
+        gaps.add(frame)
+    full, little = gaps.more(frames[3]), gaps.more(frames[3], 1.1)
+    np.testing.assert_array_equal(little, np.minimum(full, np.float32(0.1)))
+    assert full.max() > 0.1
+
+
+@pytest.mark.parametrize("count", [3, 4, 6, 12])
+@pytest.mark.parametrize("blur", [2.0, 5.0, 12.0])
+def test_what_two_frames_have_sharp_was_not_missed(fuser, make_stack, count, blur):
+    frames, truth = make_stack(count, blur=blur)
+    plain, restored = (fuse_sources(fuser, of_arrays(frames), StackOptions(restore=most)).fused for most in (1, 2.2))
+    assert np.square(restored - truth.astype(float)).mean() < np.square(plain - truth.astype(float)).mean() + 8
+
+
+@pytest.mark.parametrize("photo", [False, True])
+@pytest.mark.parametrize("sigma", [1.0, 2.5, 6.0])
+def test_parts_that_are_sharp_in_one_frame_each_stay_as_they_are(fuser, truth, photo, sigma):
+    if photo:
+        truth = np.random.default_rng(8).integers(0, 256, truth.shape).astype(np.uint8)
+    soft = cv2.GaussianBlur(truth, (0, 0), sigma)
+    frames = []
+    for part in range(4):
+        mask = np.zeros(truth.shape[:2], bool)
+        mask[(part // 2) * 76 : (part // 2 + 1) * 76, (part % 2) * 100 : (part % 2 + 1) * 100] = True
+        frames.append(np.where(mask[..., None], truth, soft))
+    assert more_of(frames, truth).mean() < 0.05
