@@ -31,8 +31,8 @@ from ufafuse.runtime.stacks.options import MOST_RESTORED
 OCTAVES = (2, 8)  # pixels: detail finer than the first, between the two; the bands of the networks that gather
 CELL = OCTAVES[-1]
 SURROUNDINGS = (0.0, 1.0, 2.5)  # cells: sigma over which energies are averaged
+FEWEST = 3  # frames that show a place: two do not say where between them the focus is best
 RANKS = 4  # of the strongest energies of a place
-FEWEST = 3  # frames that show a place: two do not say where the peak is
 LITTLE = 0.05  # that is not worth adding: what would be more by so much is not touched
 SLOPE = 0.1  # of the small network's leaky ReLU
 _LEVELS = 255.0  # energies are of levels with white at it

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.stacks.options import MOST_RESTORED
 
 if TYPE_CHECKING:
     from ufafuse.runtime.fuser import Fuser
@@ -18,6 +19,10 @@ def by_one_rule(fuser: Fuser, count: int, options: StackOptions) -> bool:
         InputError: Something is wanted that only such a rule gives, of a network that has none.
     """
     smoothed = options.smoothing != 1
+    if options.restore not in (1, MOST_RESTORED) and (options.method == "pyramid" or not fuser.gathers):
+        raise InputError(
+            "`restore` is for a network that sees the whole stack, of three frames or more: omit it, or take `model=ufa-stack`."
+        )
     more = options.want_height or options.on_aligned is not None or smoothed
     if options.method == "pyramid":
         if options.want_height:

@@ -84,6 +84,44 @@ def test_the_numbers_in_the_names_are_the_order(run, folder, tmp_path):
     assert "order" in output
 
 
+def test_what_was_raised_between_the_planes_is_said(run, tmp_path, make_board):
+    folder = make_board(tmp_path / "board")
+    said = run(folder, "-o", tmp_path / "f.png", "--json")
+    share, most = json.loads(said.stdout)["outputs"][0]["restored"]
+    assert 0 < share <= 1
+    assert 1.05 <= most <= 2.2
+    assert "detail between planes of focus raised in" in run(folder, "-o", tmp_path / "g.png").output.replace("\n", " ")
+    little = json.loads(run(folder, "-o", tmp_path / "h.png", "--restore", "1.1", "--json").stdout)["outputs"][0]
+    assert little["restored"][1] == pytest.approx(1.1)
+    without = json.loads(run(folder, "-o", tmp_path / "i.png", "--restore", "1", "--json").stdout)["outputs"][0]
+    assert "restored" not in without
+    pictures = [read_image(tmp_path / name) for name in ("f.png", "h.png", "i.png")]
+    assert (pictures[0] != pictures[2]).any()
+    assert (pictures[1] != pictures[2]).any()
+
+
+@pytest.fixture
+def make_board():
+    """Frames of an even plane that lies half way between two planes of focus."""
+
+    def make(folder):
+        folder.mkdir()
+        rng = np.random.default_rng(4)
+        board = np.full((160, 200), 90, np.uint8)
+        for _ in range(60):
+            top, left = rng.integers(0, 150), rng.integers(0, 190)
+            board[top : top + rng.integers(2, 9), left : left + rng.integers(2, 30)] = rng.integers(40, 220)
+        for number in range(6):
+            radius = 2.6 * abs(number - 2.5)
+            y, x = np.mgrid[-9:10, -9:10]
+            kernel = np.clip(radius - np.hypot(y, x) + 0.5, 0, 1)
+            frame = cv2.filter2D(board.astype(np.float64), -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT)
+            write_image(folder / f"{number}.png", (frame + rng.normal(0, 1, frame.shape)).clip(0, 255).round().astype(np.uint8))
+        return folder
+
+    return make
+
+
 def test_the_pyramid(run, folder, tmp_path):
     done = run(folder, "-o", tmp_path / "f.png", "--method", "pyramid", "--json")
     assert done.exit_code == 0
@@ -101,6 +139,9 @@ def test_the_pyramid(run, folder, tmp_path):
         (["--z-step", "0", "--depth", "h.png"], "--z-step"),
         (["--smoothing", "30"], "--smoothing 30 is not possible: give 1 (none) to 10"),
         (["--smoothing", "2", "--method", "pyramid"], "has no --smoothing"),
+        (["--restore", "3"], "--restore 3 is not possible: give 1 (nothing is raised) to 2.2"),
+        (["--restore", "1.5", "--method", "pyramid"], "--restore is for a network that sees the whole stack"),
+        (["--restore", "1.5", "--model", "ufa-edge"], "take --model ufa-stack"),
         # What would do nothing.
         (["--z-step", "0.05"], "--z-step is about heights: add --depth"),
         (["--depth-fill"], "--depth-fill is about heights: add --depth"),
