@@ -33,6 +33,7 @@ CELL = OCTAVES[-1]
 SURROUNDINGS = (0.0, 1.0, 2.5)  # cells: sigma over which energies are averaged
 FEWEST = 3  # frames that show a place: two do not say where between them the focus is best
 RANKS = 4  # of the strongest energies of a place
+_AT_ONCE = 8  # rows of cells
 LITTLE = 0.05  # that is not worth adding: what would be more by so much is not touched
 SLOPE = 0.1  # of the small network's leaky ReLU
 _LEVELS = 255.0  # energies are of levels with white at it
@@ -126,8 +127,10 @@ class FocusGaps:
             most: The greatest factor, 1 to `MOST_RESTORED`.
         """
         told, enough = self.known(fused)
-        more = decided(told, fitted()) * enough[..., None]
-        return np.minimum(more, np.float32(most - 1))
+        more = np.empty((*enough.shape, len(OCTAVES)), np.float32)
+        for top in range(0, len(told), _AT_ONCE):  # what comes between stays in the cache
+            more[top : top + _AT_ONCE] = decided(told[top : top + _AT_ONCE], fitted())
+        return np.minimum(more * enough[..., None], np.float32(most - 1))
 
 
 def decided(told: Floats, layers: Sequence[tuple[Floats, Floats]]) -> Floats:

@@ -126,20 +126,38 @@ class OctaveSums:
     def fused(self, reference: Array) -> Array:
         """The weighed mean: like ``reference``, whose pixels stand where no frame shows anything, and whose alpha is kept.
 
-        Pixels that some frame shows are opaque. Rounded and clipped to the levels of the kind.
+        Pixels that some frame shows are opaque. Rounded and clipped to the levels of the kind. To be called once, when all
+        frames are added.
         """
         result = np.ascontiguousarray(reference).copy()
         picture: Any = result.reshape(*self._size, -1)
 
         def put(rows: slice) -> None:
             seen = self._weight[0, rows] > 0
-            colours = self._within_seen(rows, sum(self._means(rows)))
-            np.copyto(picture[rows, :, : self._channels], _levels(colours, self._kind), where=seen[..., None])
+            light = self._finished(rows)
+            np.copyto(picture[rows, :, : self._channels], _levels(light, self._kind), where=seen[..., None])
             if self._kind.channels == 4:
                 picture[rows, :, 3] = np.where(seen, _opaque(self._kind), picture[rows, :, 3])
 
         self._by_strips(put)
         return result
+
+    def _finished(self, rows: slice) -> Floats:
+        """The bands together, within the range of what was seen, h x w x channels.
+
+        Where the coarsest band was they are kept, and of the other bands their means: what `raise_detail` goes on with.
+        """
+        weights = [np.maximum(weight[rows], 1e-37) for weight in self._weight]
+        low, high = cv2.split(self._low[rows]), cv2.split(self._high[rows])
+        for channel in range(self._channels):
+            bands = [light[channel, rows] for light in self._light]
+            for band, weight in zip(bands, weights, strict=True):
+                np.divide(band, weight, out=band)
+            np.clip(sum(bands), low[channel], high[channel], out=bands[-1])
+        return self._joined([plane[rows] for plane in self._light[-1]])
+
+    def _joined(self, planes: list[Any]) -> Floats:
+        return np.asarray(cv2.merge(planes), np.float32).reshape(*planes[0].shape, -1)
 
     def raise_detail(self, fused: Array, more: Floats) -> None:
         """Add some more of the octaves to the fused picture, in place; clipped to the levels of the kind.
@@ -148,30 +166,26 @@ class OctaveSums:
             fused: What `fused` gave. Where no frame shows anything, or nothing is added, it stays as it is.
             more: How much, cells of the largest octave's size x octaves but for the coarsest band, 0 or above.
         """
-        picture: Any = fused.reshape(*self._size, -1)
+        colours: Any = fused.reshape(*self._size, -1)[..., : self._channels]
+        cell = self._octaves[-1]
 
         def put(rows: slice) -> None:
-            cell = self._octaves[-1]
-            if not more[rows.start // cell : -(-rows.stop // cell)].any():
+            # Enlarged linearly, a cell reaches into the ones beside it.
+            cells = more[max(0, rows.start // cell - 1) : -(-rows.stop // cell) + 1]
+            touched = np.flatnonzero(cells.any((0, 2)))
+            if not len(touched):
                 return
-            added: Any = _enlarged(more, cell, (rows, slice(0, self._size[1])))
-            bands = list(self._means(rows))
-            light: Any = self._within_seen(rows, sum(bands))
-            for octave in range(added.shape[2]):
-                light += np.moveaxis(bands[octave], 0, 2) * added[..., octave : octave + 1]
-            here = (self._weight[0, rows] > 0) & (added.max(2) > 0)
-            np.copyto(picture[rows, :, : self._channels], _levels(light, self._kind), where=here[..., None])
+            left, right = max(0, (touched[0] - 1) * cell), min(self._size[1], (touched[-1] + 2) * cell)
+            area = rows, slice(left, right)
+            added = cv2.split(_enlarged(more, cell, area))
+            here = (self._weight[0][area] > 0) & (np.maximum.reduce(added) > 0)
+            planes = [self._light[-1, channel][area].copy() for channel in range(self._channels)]
+            for bands, share in zip(self._light, added, strict=False):
+                for plane, band in zip(planes, bands, strict=True):
+                    np.add(plane, band[area] * share, out=plane)
+            np.copyto(colours[area], _levels(self._joined(planes), self._kind), where=here[..., None])
 
         self._by_strips(put)
-
-    def _means(self, rows: slice) -> Iterator[Any]:
-        """The weighed mean of each band, channels x h x w."""
-        for light, weight in zip(self._light, self._weight, strict=True):
-            yield light[:, rows] / np.maximum(weight[rows], 1e-37)
-
-    def _within_seen(self, rows: slice, light: Any) -> Floats:  # noqa: ANN401 - channels x h x w
-        """The light as a picture, h x w x channels, within the range of what was seen."""
-        return np.asarray(np.clip(np.moveaxis(light, 0, 2), self._low[rows], self._high[rows]))
 
     def _by_strips(self, work: Callable[[slice], None]) -> None:
         with ThreadPoolExecutor(self._threads) as pool:

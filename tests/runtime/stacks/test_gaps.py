@@ -238,3 +238,20 @@ def test_parts_that_are_sharp_in_one_frame_each_stay_as_they_are(fuser, truth, p
         mask[(part // 2) * 76 : (part // 2 + 1) * 76, (part % 2) * 100 : (part % 2 + 1) * 100] = True
         frames.append(np.where(mask[..., None], truth, soft))
     assert more_of(frames, truth).mean() < 0.05
+
+
+def test_strips_and_columns_leave_no_seam(truth, monkeypatch):
+    """What is raised is the same whether the picture is gone through in one strip or in many."""
+    rng = np.random.default_rng(6)
+    more = np.where(rng.random((19, 25, 2)) < 0.06, 0.9, 0).astype(np.float32)  # here and there
+    results = []
+    for pixels in (10**6, 200 * CELL):
+        monkeypatch.setattr("ufafuse.runtime.stacks.octaves._STRIP_PIXELS", pixels)
+        sums = OctaveSums((152, 200), BGR_BYTES, (2, 8), stride=8, threads=2)
+        sums.begin(truth, None)
+        sums.add((slice(0, 152), slice(0, 200)), np.ones((152, 200, 3), np.float32))
+        results.append(sums.fused(truth))
+        sums.raise_detail(results[-1], more)
+    np.testing.assert_array_equal(*results)
+    whole = cv2.resize(more.max(2), (200, 152), interpolation=cv2.INTER_LINEAR) > 0.3
+    assert (results[0] != truth).any(2)[whole].mean() > 0.9
