@@ -27,7 +27,6 @@ from ufafuse.runtime.memory.usage import available_bytes, resident_bytes
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import Crop
 from ufafuse.runtime.registration.conflict import Conflicts
-from ufafuse.runtime.registration.gain import exposure_words
 from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.sharpness import confidence
 from ufafuse.runtime.stacks.aside import Aside
@@ -40,7 +39,7 @@ from ufafuse.runtime.stacks.order import by_number
 from ufafuse.runtime.stacks.preparing import Held, Passing, Prepared, Seen, Wishes
 from ufafuse.runtime.stacks.pyramid import PyramidMaximum
 from ufafuse.runtime.stacks.registering import Chain, joint_crop
-from ufafuse.runtime.stacks.telling import tell
+from ufafuse.runtime.stacks.telling import tell, tell_exposure
 from ufafuse.runtime.stacks.trials import StackTrials
 
 if TYPE_CHECKING:
@@ -53,7 +52,6 @@ _SHARE_FOR_FEATURES = 0.3  # of that memory, beside the frames, that features ma
 _BYTES_ASIDE = 48  # of each pixel: the results that wait while the network makes the next ones
 _SHARE_ASIDE = 0.1  # of the memory that the system has left
 _WORTH_TELLING = 0.05  # more of the detail
-_BRIGHTNESS_STEP = 1.04  # from here on a change of exposure between frames is told
 
 
 def fuse_sources(fuser: Fuser, sources: Sequence[FrameSource], options: StackOptions, on_step: OnCount = ignored) -> Stacked:
@@ -217,9 +215,7 @@ class _Fusion:
         with Aside(beside=beside) as aside:
             for seen in stack.second_pass():
                 self._hand_on(seen)
-                aside.do(partial(self._compare, seen))
-                if gaps is not None:
-                    aside.do(partial(gaps.add, seen.frame, seen.covered))
+                aside.do(partial(self._look_aside, seen, gaps))
                 self._timed(lambda seen=seen: _merge(seen, gathering, sums, scores, aside, options.smoothing))  # type: ignore[misc]
                 if peaks is not None and scores is not None:
                     peaks.add(seen.index, scores, seen.covered, to_grey(seen.frame, stack.kind))
@@ -318,6 +314,12 @@ class _Fusion:
         self._conflicts.add(seen.frame, seen.covered)
         self._compared = seen.index
 
+    def _look_aside(self, seen: Seen, gaps: FocusGaps | None) -> None:
+        """All that a frame is looked at for in the second pass, in one piece: of pieces only a few may wait."""
+        self._compare(seen)
+        if gaps is not None:
+            gaps.add(seen.frame, seen.covered)
+
     def _hand_on(self, seen: Seen) -> None:
         if self._options.on_aligned is not None:
             self._options.on_aligned(seen.index, seen.frame, seen.covered)
@@ -361,15 +363,9 @@ class _Fusion:
                 "register them with `align=affine` (or translation)."
             )
         result.tell_conflicts(self._conflicts, wanted=self._options.want_conflicts, unaligned=bool(self._moved))
-        self._tell_exposure(result)
+        if not self._options.match_gain:
+            tell_exposure(result, self._brightness.values())
         return result
-
-    def _tell_exposure(self, result: Stacked) -> None:
-        levels = [level for level in self._brightness.values() if level > 0]
-        if self._options.match_gain or len(levels) < 2:
-            return
-        if (step := max(levels) / min(levels)) > _BRIGHTNESS_STEP:
-            result.warnings.append(exposure_words(step))
 
 
 def _merge(

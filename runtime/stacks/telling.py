@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ufafuse.runtime.frames import in_text
+from ufafuse.runtime.registration.gain import exposure_words
 
 if TYPE_CHECKING:
     from ufafuse.runtime.stacks.options import Stacked
     from ufafuse.runtime.stacks.preparing import Prepared
+
+_BRIGHTNESS_STEP = 1.04  # from here on a change of exposure between frames is told
 
 
 def tell(result: Stacked, stack: Prepared, numbers: list[int]) -> None:
@@ -34,3 +38,10 @@ def tell(result: Stacked, stack: Prepared, numbers: list[int]) -> None:
             result.beside[numbers[index]] = numbers[move.beside]
     if result.hot_pixels:
         result.warnings.append(f"{result.hot_pixels} pixels of the sensor that stand still in all frames were mended.")
+
+
+def tell_exposure(result: Stacked, brightness: Iterable[float]) -> None:
+    """Warn where the frames' brightness, a number each, changes from one to another."""
+    levels = [level for level in brightness if level > 0]
+    if len(levels) >= 2 and (step := max(levels) / min(levels)) > _BRIGHTNESS_STEP:
+        result.warnings.append(exposure_words(step))
