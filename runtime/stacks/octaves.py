@@ -41,6 +41,9 @@ class OctaveSums:
         self._size, self._kind, self._octaves, self._stride, self._threads = size, kind, tuple(octaves), stride, threads
         self._adding = max(1, threads // 2) if beside else threads
         bands, self._channels = len(octaves) + 1, 1 if kind.grey else 3
+        # Weights reach 1e35: with levels of up to 65,535 their products would be more than float32 holds. A power of two rounds
+        # nothing.
+        self._scale = np.float32(2.0 ** -np.ceil(np.log2(max(kind.unit, 1e-30))))
         self._light = np.zeros((bands, self._channels, *size), np.float32)
         self._weight = np.zeros((bands, *size), np.float32)
         # Octaves of several frames together can overshoot; the camera saw nothing beyond what the frames show.
@@ -64,7 +67,7 @@ class OctaveSums:
         """
         self._picture = frame.reshape(*self._size, -1)[..., : self._channels]
         self._covered = covered
-        self._small = _reduced(self._picture, self._octaves, self._stride)
+        self._small = [small * self._scale for small in _reduced(self._picture, self._octaves, self._stride)]
 
     def add(self, area: Area, weights: Floats) -> None:
         """Add a window of the frame.
@@ -92,7 +95,7 @@ class OctaveSums:
             weights = [weight * shown for weight in weights]
         for band, weight in enumerate(weights):
             self._weight[band][area] += weight
-        bases = [np.ascontiguousarray(picture, np.float32)]
+        bases: list[Any] = [np.multiply(picture, self._scale, dtype=np.float32)]
         bases += [_enlarged(small, size, area) for small, size in zip(self._small, self._octaves, strict=True)]
         planes: list[Sequence[Any]] = [cv2.split(base) if self._channels > 1 else [base[..., 0]] for base in bases]
         product = np.empty(weights[0].shape, np.float32)
@@ -153,6 +156,7 @@ class OctaveSums:
             bands = [light[channel, rows] for light in self._light]
             for band, weight in zip(bands, weights, strict=True):
                 np.divide(band, weight, out=band)
+                np.multiply(band, 1 / self._scale, out=band)
             np.clip(sum(bands), low[channel], high[channel], out=bands[-1])
         return self._joined([plane[rows] for plane in self._light[-1]])
 

@@ -122,6 +122,24 @@ def make_board():
     return make
 
 
+def test_the_strongest_contrast_there_is(run, tmp_path):
+    stripes = np.zeros((256, 256, 3), np.uint8)
+    stripes[::2] = 255
+    dots = np.zeros_like(stripes)
+    dots[::5, ::3] = 255
+    fused = {}
+    for dtype, white in ((np.uint8, 255), (np.uint16, 65535)):
+        folder = tmp_path / str(white)
+        folder.mkdir()
+        for number, frame in enumerate((np.zeros_like(stripes), stripes, dots, 255 - stripes)):
+            write_image(folder / f"{number}.png", frame.astype(dtype) * (white // 255))
+        done = run(folder, "-o", folder / "f.png", "--json")
+        assert done.exit_code == 0, done.output
+        fused[white] = read_image(folder / "f.png").astype(float) / white
+    np.testing.assert_allclose(fused[255], fused[65535], atol=1.5 / 255)
+    assert fused[255].std() > 0.2
+
+
 def test_the_pyramid(run, folder, tmp_path):
     done = run(folder, "-o", tmp_path / "f.png", "--method", "pyramid", "--json")
     assert done.exit_code == 0

@@ -147,6 +147,18 @@ def test_what_a_frame_does_not_show_takes_no_part(fuser, make_stack):
     assert psnr(result.fused[:30, :, :3], truth[:30]) > psnr(masked[1][:30, :, :3], truth[:30]) + 8
 
 
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 60000)])
+def test_weights_as_large_as_they_get_are_numbers(fuser, make_stack, dtype, white):
+    """The network's weights reach e^79.8: neither they, added up over a picture, nor their products with levels may overflow."""
+    frames = [(frame.astype(float) * white / 255).astype(dtype) for frame in make_stack(12)[0]]
+    expected = fuse_sources(fuser, of_arrays(frames), StackOptions()).fused
+    infer = fuser.stack.score.infer
+    fuser.stack.score.infer = lambda inputs: {"weights": infer(inputs)["weights"] * np.float32(np.exp(79.8))}
+    got = fuse_sources(fuser, of_arrays(frames), StackOptions()).fused
+    assert np.isfinite(got).all()
+    np.testing.assert_allclose(got.astype(float), expected.astype(float), atol=white / 255)
+
+
 def test_a_result_that_is_no_number_is_an_error(fuser, make_stack):
     frames, _ = make_stack(3)
     infer = fuser.stack.score.infer
