@@ -149,7 +149,7 @@ def test_what_a_frame_does_not_show_takes_no_part(fuser, make_stack):
 
 @pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 60000)])
 def test_weights_as_large_as_they_get_are_numbers(fuser, make_stack, dtype, white):
-    """The network's weights reach e^79.8: neither they, added up over a picture, nor their products with levels may overflow."""
+    """The network's weights reach e^79.8: neither their sum over a picture nor their products with levels may overflow."""
     frames = [(frame.astype(float) * white / 255).astype(dtype) for frame in make_stack(12)[0]]
     expected = fuse_sources(fuser, of_arrays(frames), StackOptions()).fused
     infer = fuser.stack.score.infer
