@@ -10,6 +10,7 @@ NEEDED = (
     "ufafuse/runtime/models/ufa-stack.encode.onnx",
     "ufafuse/runtime/models/ufa-stack.common.onnx",
     "ufafuse/runtime/models/ufa-stack.score.onnx",
+    "ufafuse/runtime/models/focus-gaps.json",
     "ufafuse/__init__.py",
     "ufafuse/__main__.py",
     "ufafuse/runtime/py.typed",

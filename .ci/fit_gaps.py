@@ -15,8 +15,9 @@ import torch
 
 from ufafuse.network.stacknet import StackNet
 from ufafuse.network.weights import load_weights
-from ufafuse.runtime.models import model_path
+from ufafuse.runtime.models import weights_path
 from ufafuse.runtime.texts import json_text
+from ufafuse.runtime.writing import write_json
 from ufafuse.train.gaps import drawn_examples, fit, gained
 from ufafuse.train.photos import Pictures
 
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    net = load_weights(model_path("ufa-stack").with_suffix(".safetensors"))
+    net = load_weights(weights_path("ufa-stack"))
     assert isinstance(net, StackNet)
     photos = Pictures(asked.images) if asked.images else ()
     examples = []
@@ -52,7 +53,7 @@ def main() -> None:
     told |= {"gained_db": round(float(np.mean(better)), 3), "worst_db": round(float(np.min(better)), 3)}
     print("\n" + json_text(told))
     layers = [{"weight": numbers(weight), "bias": numbers(bias)} for weight, bias in fitted.numbers()]
-    asked.out.write_text(json_text({**told, "layers": layers}) + "\n", "utf-8")
+    write_json(asked.out, {**told, "layers": layers})
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from ufafuse.runtime.registration.conflict import Conflicts
 from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.sharpness import confidence
 from ufafuse.runtime.stacks.aside import Aside
-from ufafuse.runtime.stacks.gaps import OCTAVES, FocusGaps
+from ufafuse.runtime.stacks.gaps import FEWEST, OCTAVES, FocusGaps
 from ufafuse.runtime.stacks.height import ScorePeaks
 from ufafuse.runtime.stacks.model import Gathering, StackModel
 from ufafuse.runtime.stacks.octaves import OctaveSums
@@ -211,7 +211,8 @@ class _Fusion:
         peaks = ScorePeaks(size) if options.want_height or options.want_map else None
         scores = np.empty(size, np.float32) if peaks is not None else None
         sharp = np.zeros(size, np.float32) if options.want_confidence else None
-        gaps = FocusGaps(size, stack.kind) if options.restore > 1 and tuple(model.octaves) == OCTAVES else None
+        restores = options.restore > 1 and len(stack.numbers) >= FEWEST and tuple(model.octaves) == OCTAVES
+        gaps = FocusGaps(size, stack.kind) if restores else None
         with Aside(beside=beside) as aside:
             for seen in stack.second_pass():
                 self._hand_on(seen)

@@ -12,10 +12,8 @@ is not asked, so the order of the frames does not matter. The factor is that of 
 stacks whose truth is known (`ufafuse.train.gaps`).
 """
 
-import json
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
 from itertools import pairwise
 from typing import Any
 
@@ -26,7 +24,9 @@ from numpy.typing import NDArray
 from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.frames import FrameKind, luma
 from ufafuse.runtime.memory.tiling import round_up
+from ufafuse.runtime.models import FOLDER
 from ufafuse.runtime.stacks.options import MOST_RESTORED
+from ufafuse.runtime.writing import read_json
 
 OCTAVES = (2, 8)  # pixels: detail finer than the first, between the two; the bands of the networks that gather
 CELL = OCTAVES[-1]
@@ -147,8 +147,7 @@ def decided(told: Floats, layers: Sequence[tuple[Floats, Floats]]) -> Floats:
 @cache
 def fitted() -> list[tuple[Floats, Floats]]:
     """The layers that are bundled: a weight, inputs x outputs, and a bias each."""
-    text = (files("ufafuse.runtime.models") / _MODEL).read_text("utf-8")
-    layers = json.loads(text)["layers"]
+    layers = read_json(FOLDER / _MODEL)["layers"]
     return [(np.array(layer["weight"], np.float32), np.array(layer["bias"], np.float32)) for layer in layers]
 
 

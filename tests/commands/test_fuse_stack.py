@@ -8,8 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from ufafuse.commands.cli import build_app
+from ufafuse.commands.fuse import FuseRequest
 from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.models import STACKS, bundled, default_for
+from ufafuse.runtime.stacks.options import StackOptions
 
 COUNT, HEIGHT, WIDTH = 5, 96, 128
 
@@ -82,6 +84,10 @@ def test_the_numbers_in_the_names_are_the_order(run, folder, tmp_path):
     output = json.loads(done.stdout)["outputs"][0]
     assert done.exit_code == 0
     assert "order" in output
+
+
+def test_the_command_line_begins_with_the_librarys_factor():
+    assert FuseRequest.restore == StackOptions().restore  # written out there, for --help to answer at once
 
 
 def test_what_was_raised_between_the_planes_is_said(run, tmp_path, make_board):

@@ -5,7 +5,7 @@ torch = pytest.importorskip("torch")
 
 from ufafuse.network.stacknet import octaves  # noqa: E402
 from ufafuse.network.weights import load_weights  # noqa: E402
-from ufafuse.runtime.models import model_path  # noqa: E402
+from ufafuse.runtime.models import weights_path  # noqa: E402
 from ufafuse.runtime.stacks.gaps import TOLD, decided  # noqa: E402
 from ufafuse.runtime.stacks.options import MOST_RESTORED  # noqa: E402
 from ufafuse.train.gaps import KINDS, GapNet, deep_stack, drawn_examples, example, fit, gained  # noqa: E402
@@ -18,7 +18,7 @@ BOARDS = SceneOptions(boards=1, slides=0, unsharp_ground=0, min_frames=4, max_fr
 
 @pytest.fixture(scope="module")
 def net():
-    return load_weights(model_path("ufa-stack").with_suffix(".safetensors")).eval()
+    return load_weights(weights_path("ufa-stack")).eval()
 
 
 @pytest.fixture(scope="module")
