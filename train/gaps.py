@@ -22,7 +22,7 @@ from ufafuse.runtime.stacks.gaps import CELL, FEWEST, LITTLE, OCTAVES, SLOPE, TO
 from ufafuse.runtime.stacks.options import MOST_RESTORED
 from ufafuse.train.degrade import to_bytes
 from ufafuse.train.drawing import Rng
-from ufafuse.train.optics import aperture
+from ufafuse.train.optics import SceneLayer, aperture, relief
 from ufafuse.train.scenes import SceneOptions, Texture, surface
 from ufafuse.train.stacks import Stack, draw_stack
 from ufafuse.train.textures import Textures
@@ -116,15 +116,12 @@ def deep_stack(rng: Rng, side: int, texture: Texture) -> Stack:
     if rng.random() < 0.3:  # a soft lens, or a soft surface
         truth = np.asarray(cv2.GaussianBlur(truth, (0, 0), rng.uniform(0.5, 1.5)), np.float32)
     growth, deep = float(np.exp(rng.uniform(np.log(0.7), np.log(14)))), rng.uniform(0.5, 0.8)
-    radii = growth * np.array([0, 0.15, 0.4, 1, 2, 4, count])
     kernel = aperture(rng)
-    blurred = [truth, *(cv2.filter2D(truth, -1, kernel(radius), borderType=cv2.BORDER_REFLECT) for radius in radii[1:])]
     depth: Any = _slope(rng, side) * count - 0.5
+    layer = SceneLayer(truth, None, depth)
     noise, frames = rng.uniform(0, 3) * (rng.random() < 0.7), []
     for number in range(count):
-        level = np.interp(growth * np.maximum(np.abs(depth - number) - deep, 0), radii, np.arange(len(radii)))
-        shares = [np.clip(1 - np.abs(level - each), 0, 1)[..., None] for each in range(len(radii))]
-        frame: Any = sum(share * each for share, each in zip(shares, blurred, strict=True))
+        frame, _ = relief(layer, kernel, growth * np.maximum(np.abs(depth - number) - deep, 0))
         frames.append(to_bytes(np.asarray(frame + rng.normal(0, noise, truth.shape), np.float32)))
     return Stack(np.stack(frames), np.ones((count, side, side), np.uint8), to_bytes(truth), np.asarray(depth, np.float32))
 

@@ -78,7 +78,7 @@ def seen(layers: list[SceneLayer], plane: float | None, radius: float, kernel: A
             light, cover = _blurred(layer, kernel, amount)
         else:
             away: Any = None if plane is None else radius * np.abs(layer.depth - np.float32(plane))
-            light, cover = _relief(layer, kernel, away)
+            light, cover = relief(layer, kernel, away)
         total = light if cover is None else light + total * (1 - cover[..., None])
     total = np.sqrt(np.maximum(total, 0)) if power == 2 else total
     if softness:
@@ -95,7 +95,7 @@ def _blurred(layer: SceneLayer, kernel: Aperture, radius: float) -> tuple[Floats
     return np.ascontiguousarray(both[..., :3]), np.ascontiguousarray(both[..., 3])
 
 
-def _relief(layer: SceneLayer, kernel: Aperture, radius: Floats | None) -> tuple[Floats, Floats | None]:
+def relief(layer: SceneLayer, kernel: Aperture, radius: Floats | None) -> tuple[Floats, Floats | None]:
     """Blur a layer by a radius that changes from pixel to pixel: mixed from two evenly blurred ones at each."""
     if radius is None:
         return _blurred(layer, kernel, 0.0)
