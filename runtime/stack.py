@@ -171,7 +171,7 @@ def _make_comparable(frames: list[Array], kind: FrameKind, options: StackOptions
             gains = gains_to(frames[result.reference], frames[index], kind)
             result.gains.append(gains)
             frames[index] = multiplied(frames[index], gains, kind)
-    elif warning := exposure_warning(frames, kind):
+    if warning := exposure_warning(frames, kind, matched=options.match_gain):
         result.warnings.append(warning)
     return moved > 0 or any(alignment.refused for alignment in result.alignments)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array
-from ufafuse.runtime.frames import FrameKind, reduced_size
+from ufafuse.runtime.frames import FrameKind, in_text, reduced_size
 from ufafuse.runtime.registration.glance import halved
 
 _PIXELS = 65_536  # of the small pictures that are compared
@@ -20,6 +20,7 @@ _LEAST_SHARE = 0.01  # of the small picture, that must be usable in both frames
 MOST_GAIN = 4.0
 _LIMITS = (1 / MOST_GAIN, MOST_GAIN)
 _ALIKE = 1.15  # of the channels, under a steady light (real pairs: 1.03, stacks: 1.09)
+UNMATCHED = 1.15  # from here on a step that is left between frames whose levels were matched is told: 1.0 to 1.04 is usual
 _STEADY = 1.06  # from one frame to the next: another focus under a steady light (real pairs: 1.013, stacks: 1.05)
 
 
@@ -54,14 +55,14 @@ def _median(values: NDArray[Any]) -> float:
     return float(np.partition(values, middle)[list(middle)].mean())
 
 
-def exposure_warning(frames: Sequence[Array], kind: FrameKind) -> str:
-    """What to tell the user where the exposure jumps from one frame to the next; empty where it is steady."""
+def exposure_warning(frames: Sequence[Array], kind: FrameKind, *, matched: bool = False) -> str:
+    """What to tell the user where the exposure jumps from one frame to the next (though matched); empty where it is steady."""
     small = [halved(np.ascontiguousarray(frame), _GLANCED) for frame in frames]
     gains = [step_between(before, frame, kind) for before, frame in pairwise(small)]
     step = max(max(gain, 1 / gain) for gain in gains)
-    if step < _STEADY:
+    if step < (UNMATCHED if matched else _STEADY):
         return ""
-    return exposure_words(step)
+    return exposure_words(step, matched=matched)
 
 
 def step_between(before: Array, frame: Array, kind: FrameKind) -> float:
@@ -76,9 +77,13 @@ def step_between(before: Array, frame: Array, kind: FrameKind) -> float:
     return apart if apart > _ALIKE and apart > max(middle, 1 / middle) else middle
 
 
-def exposure_words(step: float) -> str:
-    """What the user is told of exposures, the greatest ``step`` times the least."""
-    return f"the exposure changes by up to {100 * (step - 1):.0f} % between frames, which leaves patches: add `match_gain`."
+def exposure_words(step: float, darkest: str = "", *, matched: bool = False) -> str:
+    """What the user is told of exposures, the greatest ``step`` times the least, and of the name of the darkest frame."""
+    named = f" ({in_text(darkest)} is the darkest)" if darkest else ""
+    changes = f"the exposure changes by up to {100 * (step - 1):.0f} % between frames{named}"
+    if matched:
+        return f"{changes} even when matched, which leaves patches: take the stack without what is too dark or too light."
+    return f"{changes}, which leaves patches: add `match_gain`."
 
 
 def _small(frame: Array, kind: FrameKind, pixels: int) -> NDArray[np.float32]:

@@ -83,8 +83,7 @@ def fuse_sources(fuser: Fuser, sources: Sequence[FrameSource], options: StackOpt
         if options.reference is not None:
             stack.wishes.reference = order.index(options.reference)
     result = _Fusion(fuser, stack, options, on_step).run()
-    numbers = [given.index(source) for source in stack.sources]
-    tell(result, stack, numbers)
+    tell(result, stack, given)
     return result.cut() if options.crop else result
 
 
@@ -292,7 +291,7 @@ class _Fusion:
             self._step()
         self._check_enough()
         assert self._reference is not None
-        return self._result(pyramid.fused(self._reference))
+        return self._result(pyramid.fused(self._reference, stack.kind.white))
 
     def _look_at(self, seen: Seen) -> None:
         """Notice what the user should know, in the first pass."""
@@ -300,7 +299,9 @@ class _Fusion:
         if seen.index == stack.reference:
             self._reference = seen.frame
         sample = seen.frame[::8, ::8, :3] if seen.frame.ndim == 3 else seen.frame[::8, ::8]
-        self._brightness[seen.index] = float(sample.mean())
+        shown = sample if seen.covered is None else sample[seen.covered[::8, ::8] > 0]
+        if shown.size:
+            self._brightness[seen.index] = float(shown.mean())
         if self._options.align == "off" and self._before is not None:
             self._moved = max(self._moved, unaligned_by(self._before.frame, seen.frame, stack.kind))
         self._before = seen if self._options.align == "off" else None
@@ -364,8 +365,8 @@ class _Fusion:
                 "register them with `align=affine` (or translation)."
             )
         result.tell_conflicts(self._conflicts, wanted=self._options.want_conflicts, unaligned=bool(self._moved))
-        if not self._options.match_gain:
-            tell_exposure(result, self._brightness.values())
+        brightness = {stack.sources[index].name: level for index, level in self._brightness.items()}
+        tell_exposure(result, brightness, matched=self._options.match_gain)
         return result
 
 

@@ -28,7 +28,7 @@ class OctaveSums:
 
     Args:
         size: (height, width) of the frames.
-        kind: What they are; alpha takes no part.
+        kind: What they are; alpha takes no part in the weighing.
         octaves: The sizes, in pixels, that part the bands; each a multiple of the one before.
         stride: Frames are continued to a multiple of it by their last pixels, as the network does.
         threads: How many strips are worked on side by side.
@@ -51,12 +51,14 @@ class OctaveSums:
         self._limits = np.array(ends, kind.dtype)
         self._low = np.full((*size, self._channels), self._limits[1])
         self._high = np.full((*size, self._channels), self._limits[0])
+        self._alpha: Any = np.zeros(size, kind.dtype) if kind.channels == 4 else None
 
     @staticmethod
     def bytes_per_pixel(kind: FrameKind, octaves: Sequence[int]) -> float:
         """What an object of this class takes for each pixel of a frame, in bytes."""
         channels = 1 if kind.grey else 3
-        return 4.0 * (len(octaves) + 1) * (channels + 1) + 2 * channels * kind.dtype.itemsize
+        kept = 2 * channels + (kind.channels == 4)
+        return 4.0 * (len(octaves) + 1) * (channels + 1) + kept * kind.dtype.itemsize
 
     def begin(self, frame: Array, covered: NDArray[np.uint8] | None) -> None:
         """Take the next frame; its weights follow, window by window.
@@ -67,6 +69,8 @@ class OctaveSums:
         """
         self._picture = frame.reshape(*self._size, -1)[..., : self._channels]
         self._covered = covered
+        if self._alpha is not None:
+            keep_greatest_alpha(self._alpha, frame, covered)
         self._small = [small * self._scale for small in _reduced(self._picture, self._octaves, self._stride)]
 
     def add(self, area: Area, weights: Floats) -> None:
@@ -127,10 +131,10 @@ class OctaveSums:
         np.maximum(high, most, out=high)
 
     def fused(self, reference: Array) -> Array:
-        """The weighed mean: like ``reference``, whose pixels stand where no frame shows anything, and whose alpha is kept.
+        """The weighed mean: like ``reference``, whose pixels stand where no frame shows anything.
 
-        Pixels that some frame shows are opaque. Rounded and clipped to the levels of the kind. To be called once, when all
-        frames are added.
+        Alpha is the greatest of the frames that show a pixel. Rounded and clipped to the levels of the kind. To be called
+        once, when all frames are added.
         """
         result = np.ascontiguousarray(reference).copy()
         picture: Any = result.reshape(*self._size, -1)
@@ -139,8 +143,8 @@ class OctaveSums:
             seen = self._weight[0, rows] > 0
             light = self._finished(rows)
             np.copyto(picture[rows, :, : self._channels], _levels(light, self._kind), where=seen[..., None])
-            if self._kind.channels == 4:
-                picture[rows, :, 3] = np.where(seen, _opaque(self._kind), picture[rows, :, 3])
+            if self._alpha is not None:
+                np.copyto(picture[rows, :, 3], self._alpha[rows], where=seen)
 
         self._by_strips(put)
         return result
@@ -245,5 +249,7 @@ def _levels(light: Floats, kind: FrameKind) -> Array:
     return np.clip(light + np.float32(0.5), 0, kind.white).astype(kind.dtype)
 
 
-def _opaque(kind: FrameKind) -> float:
-    return 1.0 if kind.dtype == np.float32 else float(np.iinfo(kind.dtype).max)
+def keep_greatest_alpha(alpha: Array, frame: Array, covered: NDArray[np.uint8] | None) -> None:
+    """Take the alpha of a frame of four channels, where it shows something, into the greatest so far, H x W, in place."""
+    own = frame[..., 3]
+    np.maximum(alpha, own if covered is None else own * covered, out=alpha, casting="unsafe")

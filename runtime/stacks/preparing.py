@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array
-from ufafuse.runtime.frames import FrameKind
-from ufafuse.runtime.levels import Levels, kind_with_levels
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.frames import FrameKind, in_text
+from ufafuse.runtime.levels import Levels, Peak, kind_with_levels, levels_from, peak_of
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import (
     Alignment,
@@ -29,6 +30,7 @@ from ufafuse.runtime.registration.align import (
     unmoved,
 )
 from ufafuse.runtime.registration.gain import MOST_GAIN, gains_to, multiplied
+from ufafuse.runtime.stacks.exposure import Exposures
 from ufafuse.runtime.stacks.hot import FEWEST_FRAMES, find_hot_pixels, looked_at, without_hot_pixels
 from ufafuse.runtime.stacks.order import by_sharpness
 from ufafuse.runtime.stacks.registering import (
@@ -84,6 +86,11 @@ class Wishes:
     threads: int = 1
     ahead: bool = True
 
+    @property
+    def headroom(self) -> float:
+        """How much brighter frames may become before they are fused."""
+        return MOST_GAIN if self.match_gain else 1.0
+
 
 @dataclass
 class Prepared(ABC):
@@ -99,6 +106,7 @@ class Prepared(ABC):
         gains: What each frame was multiplied by; complete after the first pass.
         hot: The sensor's faulty pixels, N x 2.
         reordered: Whether the frames came in another order than that of focus, and by what it was seen; empty if not.
+        dropped: Frames that were taken from `sources` before all else, and why.
     """
 
     sources: list[FrameSource]
@@ -111,6 +119,7 @@ class Prepared(ABC):
     gains: dict[int, tuple[float, ...]] = field(default_factory=dict)
     hot: NDArray[np.intp] = field(default_factory=lambda: np.empty((0, 2), np.intp))
     reordered: str = ""
+    dropped: list[tuple[FrameSource, str]] = field(default_factory=list)
 
     @property
     def numbers(self) -> list[int]:
@@ -130,8 +139,9 @@ class Prepared(ABC):
         """Every frame that takes part, in the order of focus."""
 
     def _find_levels(self, frames: Sequence[Array]) -> None:
-        headroom = MOST_GAIN if self.wishes.match_gain else 1.0
-        self.kind, self.levels = kind_with_levels(frames, order=self.wishes.order, white=self.wishes.white, headroom=headroom)
+        self.kind, self.levels = kind_with_levels(
+            frames, order=self.wishes.order, white=self.wishes.white, headroom=self.wishes.headroom
+        )
 
     def _unmoved(self) -> Move:
         return Move(unmoved(self.size, 1.0, ""))
@@ -145,6 +155,21 @@ class Held(Prepared):
         with ThreadPoolExecutor(self.wishes.threads) as pool:
             self._frames = list(pool.map(self.wishes.load, self.sources))
         self._find_levels(self._frames)
+        self._drop_failed()
+
+    def _drop_failed(self) -> None:
+        """Let go of the frames whose exposure failed."""
+        exposures = Exposures(self._frames, self.kind)
+        why = [exposures.failed(frame) for frame in self._frames]
+        asked = self.wishes.reference
+        if asked is not None:
+            _check_reference(asked, self.sources[asked], why[asked])
+            self.wishes.reference = asked - sum(map(bool, why[:asked]))
+        self.dropped = [(source, reason) for source, reason in zip(self.sources, why, strict=True) if reason]
+        self.sources[:] = [source for source, reason in zip(self.sources, why, strict=True) if not reason]
+        self._frames = [frame for frame, reason in zip(self._frames, why, strict=True) if not reason]
+        if self.dropped and self._frames:
+            self._find_levels(self._frames)
 
     def first_pass(self) -> Iterator[Seen]:
         """Find the order, the motions and the exposures, and give every frame."""
@@ -235,18 +260,34 @@ class Passing(Prepared):
         """Look at frames from all over the stack: for levels, hot pixels, and which frame the others cover best."""
         count, asked = len(self.sources), self.wishes.reference
         self.reference = asked or 0
-        looked = [self.wishes.load(self.sources[index]) for index in looked_at(count) or range(count)]
+        numbers = looked_at(count) or list(range(count))
+        looked = [self.wishes.load(self.sources[index]) for index in numbers]
         self._find_levels(looked)
+        self._exposures = Exposures(looked, self.kind)
+        fit = [frame for frame in looked if not self._exposures.failed(frame)]
+        if fit and len(fit) < len(looked):
+            self._find_levels(fit)
         if self.wishes.white is None and self.kind.dtype == np.uint16:
-            # A frame that was not looked at may be brighter: nothing is cut off that the file can hold.
+            # A frame that was not looked at may be brighter: until all were read, nothing is cut off that the file can hold.
             self.kind = replace(self.kind, white=_TOP)
-        if self.wishes.align == "off":
-            return
-        if len(looked) >= FEWEST_FRAMES:
-            self.hot = find_hot_pixels(looked, self.kind)
-        if asked is None and count > 2:
-            first, last = self._step(0), self._step(count - 2)
-            self.reference = likely_reference(first, last, count, self.size)
+        if self.wishes.align != "off":
+            if len(looked) >= FEWEST_FRAMES:
+                self.hot = find_hot_pixels(looked, self.kind)
+            if asked is None and count > 2:
+                first, last = self._step(0), self._step(count - 2)
+                self.reference = likely_reference(first, last, count, self.size)
+        self._check_reference(dict(zip(numbers, looked, strict=True)))
+
+    def _check_reference(self, looked: Mapping[int, Array]) -> None:
+        """See to it that the reference is no frame whose exposure failed: else the nearest after it is taken."""
+        count, asked = len(self.sources), self.wishes.reference
+        for index in (number % count for number in range(self.reference, self.reference + count)):
+            why = self._exposures.failed(looked[index] if index in looked else self.wishes.load(self.sources[index]))
+            if asked is not None:
+                _check_reference(asked, self.sources[asked], why)
+            if not why:
+                self.reference = index
+                return
 
     def first_pass(self) -> Iterator[Seen]:
         """Read and register the frames from the reference outwards."""
@@ -259,14 +300,28 @@ class Passing(Prepared):
             order = list(outwards(count, self.reference))
         chain = Chain(self.size, self.kind, self.wishes.align, keep=self.wishes.keep_unregistered)
         reference: Array | None = None
+        highest = 0.0
         for (index, neighbour), frame in zip(order, _ahead(self._read, [index for index, _ in order]), strict=True):
             if self.wishes.align != "off":
                 self.moves[index] = chain.add(index, neighbour, frame)
+            if why := self._exposures.failed(frame):
+                self.moves[index] = replace(self.moves[index], left_out=why)
             if self.moves[index].left_out:
                 continue
+            if self.kind.dtype == np.uint16:
+                highest = max(highest, peak_of(frame).top)
             shown, covered = moved(frame, self.moves[index].alignment, self.kind)
             reference = shown if reference is None and self.wishes.match_gain else reference
             yield Seen(index, _matched(self, index, shown, reference), covered)
+        self._find_white(highest)
+
+    def _find_white(self, highest: float) -> None:
+        """Now that all frames were read, know what results may reach, from their highest level."""
+        if self.wishes.white is not None or self.kind.dtype != np.uint16 or self.levels is None:
+            return
+        found = levels_from(Peak(highest, highest), self.kind.dtype, headroom=self.wishes.headroom)
+        self.levels = replace(self.levels, white=found.white, ceiling=found.ceiling, why=found.why)
+        self.kind = replace(self.kind, white=found.ceiling)
 
     def second_pass(self) -> Iterator[Seen]:
         """Read, mend, move and match again."""
@@ -286,6 +341,11 @@ class Passing(Prepared):
         pixels = compared_pixels(self.size)
         a, b = (comparable(self._read(number), self.kind, pixels) for number in (index, index + 1))
         return estimate_pictures(a, b, self.size, self.wishes.align)
+
+
+def _check_reference(asked: int, source: FrameSource, failed: str) -> None:
+    if failed:
+        raise InputError(f"`reference={asked}`, {in_text(source.name)}, can be no reference: {failed}. Choose another.")
 
 
 def _matched(stack: Prepared, index: int, frame: Array, reference: Array | None) -> Array:

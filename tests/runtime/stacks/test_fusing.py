@@ -360,3 +360,34 @@ def test_what_is_no_frame_is_a_sentence(fuser, what, method, gathers):
         given = [*frames[:place], NO_FRAMES[what], *frames[place:]]
         with pytest.raises(InputError, match=f"^{name} (is|has) .*: give|^{name} is empty"):
             fuse_stack(fuser, given, StackOptions(method=method))
+
+
+@pytest.mark.parametrize("method", ["network", "pyramid"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_what_alpha_hides_in_one_frame_another_shows(fuser, make_stack, method, dtype):
+    frames, _ = make_stack(4, blur=3)
+    full = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    frames = [(frame / 255 * full).astype(dtype) for frame in frames]
+    expected = fuse_sources(fuser, of_arrays(frames), StackOptions(method=method)).fused.astype(float)
+    holed = [np.dstack([frame, np.full(frame.shape[:2], full, dtype)]) for frame in frames]
+    holed[0][40:90, 120:170] = 0  # far from where this frame is sharp
+    holed[1][:30, 150:] = 0
+    result = fuse_sources(fuser, of_arrays(holed), StackOptions(method=method)).fused
+    assert (result[..., 3] == full).all()
+    away = np.abs(result[..., :3] - expected).max(2) / full
+    assert away[48:82, 128:162].max() < 0.02
+    if method == "pyramid":  # the network that stands in here takes the hole's rim for detail
+        assert np.quantile(away[30:100, 110:180], 0.95) < 0.04
+        assert away.mean() < 0.01
+
+
+@pytest.mark.parametrize("method", ["network", "pyramid"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_soft_alpha_is_kept(fuser, make_stack, method, dtype):
+    frames, _ = make_stack(4)
+    full = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    ramp = np.tile(np.linspace(0, full, frames[0].shape[1]), (frames[0].shape[0], 1)).astype(dtype)
+    soft = [np.dstack([(frame / 255 * full).astype(dtype), ramp]) for frame in frames]
+    soft[2][..., 3] = ramp // 2
+    result = fuse_sources(fuser, of_arrays(soft), StackOptions(method=method)).fused
+    np.testing.assert_array_equal(result[..., 3], ramp)

@@ -1,0 +1,141 @@
+"""Frames whose exposure failed, and what is told of exposures."""
+
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+import ufafuse.runtime.stacks.fusing as module
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.frames import BGR_BYTES, FrameKind
+from ufafuse.runtime.pictures.source import of_arrays
+from ufafuse.runtime.stack import fuse_stack
+from ufafuse.runtime.stacks.exposure import Exposures
+from ufafuse.runtime.stacks.fusing import fuse_sources
+from ufafuse.runtime.stacks.options import StackOptions
+from ufafuse.runtime.stacks.preparing import Held, Passing
+
+PASSES = {"held": Held, "passing": Passing}
+FAILED = ((0, 0.0, "it is black"), (2, 0.05, "it has 5 % of the others' brightness"), (5, 6.0, "it has 6 times the others' "))
+
+
+def exposed(frame, factor):
+    return np.clip(np.rint(frame.astype(np.float32) * factor), 0, 255).astype(np.uint8)
+
+
+def as_kind(frame, dtype, channels):
+    scaled = frame.astype(np.float32) / 255 if dtype == np.float32 else frame.astype(dtype) * (257 if dtype == np.uint16 else 1)
+    if channels == 4:
+        return np.dstack([scaled, np.full(frame.shape[:2], 1 if dtype == np.float32 else np.iinfo(dtype).max, dtype)])
+    return np.ascontiguousarray(scaled[..., 1]) if channels == 0 else scaled
+
+
+@pytest.mark.parametrize("passes", PASSES)
+@pytest.mark.parametrize("align", ["off", "affine"])
+@pytest.mark.parametrize("method", ["network", "pyramid"])
+def test_a_frame_whose_exposure_failed_takes_no_part(fuser, make_stack, monkeypatch, passes, align, method):
+    monkeypatch.setattr(module, "Held", PASSES[passes])
+    frames = [exposed(frame, 0.2) for frame in make_stack(5, height=96, width=128)[0]]
+    options = StackOptions(align=align, method=method)
+    without = fuse_sources(fuser, of_arrays(frames), options).fused
+    for place, factor, why in FAILED:
+        given = [*frames[:place], exposed(frames[min(place, 4)], factor), *frames[place:]]
+        result = fuse_sources(fuser, of_arrays(given), options)
+        assert list(result.left_out) == [place]
+        assert result.left_out[place].startswith(why)
+        assert sum("was left out of the fusion: " + why in warning for warning in result.warnings) == 1
+        assert not any("exposure" in warning for warning in result.warnings)
+        assert result.reference != place
+        if align == "off":  # else the others may be moved to another one of them
+            np.testing.assert_array_equal(result.fused, without)
+
+
+@pytest.mark.parametrize("passes", PASSES)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", [0, 3, 4])
+def test_of_every_kind_of_frame(fuser, make_stack, monkeypatch, passes, dtype, channels):
+    monkeypatch.setattr(module, "Held", PASSES[passes])
+    frames = [as_kind(frame, dtype, channels) for frame in make_stack(4)[0]]
+    black = frames[1].copy()
+    (black if channels != 4 else black[..., :3])[...] = 0
+    result = fuse_sources(fuser, of_arrays([*frames, black]), StackOptions())
+    assert list(result.left_out) == [4]
+    np.testing.assert_array_equal(result.fused, fuse_sources(fuser, of_arrays(frames), StackOptions()).fused)
+
+
+@pytest.mark.parametrize("passes", PASSES)
+def test_it_can_be_no_reference(fuser, make_stack, monkeypatch, passes):
+    monkeypatch.setattr(module, "Held", PASSES[passes])
+    frames, _ = make_stack(4)
+    frames.insert(1, frames[0] * 0)
+    with pytest.raises(InputError, match=r"^`reference=1`, frame 2.*, can be no reference: it is black"):
+        fuse_sources(fuser, of_arrays(frames), StackOptions(reference=1, align="affine"))
+    result = fuse_sources(fuser, of_arrays(frames), StackOptions(reference=3, align="affine"))
+    assert result.reference == 3
+
+
+def test_what_is_no_failure_stays(make_stack):
+    frames, _ = make_stack(5)
+    night = [exposed(frame, 0.02) for frame in frames]
+    lamps = [np.zeros((120, 160, 3), np.float32) for _ in range(5)]
+    for number, frame in enumerate(lamps):  # a few lamps in the night that bloom where they are out of focus
+        frame[30::40, 30::40] = 20_000
+        if number:
+            cv2.GaussianBlur(frame, (0, 0), 3.0 * number, dst=frame)
+    half = [*frames[:4], exposed(frames[4], 0.5)]
+    hidden = [np.dstack([frame, np.full(frame.shape[:2], 255, np.uint8)]) for frame in frames]
+    hidden[2][:, 40:] = 0  # shows a margin only
+    kinds = {4: FrameKind(np.dtype(np.uint8), 4, 255.0, "bgr")}
+    for stack in (frames, night, [exposed(frame, 1) for frame in lamps], half, hidden, [*frames[:2], frames[0] * 0]):
+        exposures = Exposures(stack, kinds.get(stack[0].shape[2], BGR_BYTES))
+        failed = [bool(exposures.failed(frame)) for frame in stack]
+        assert failed == [not frame.any() for frame in stack]
+    assert not Exposures([frames[0], frames[0] * 0], BGR_BYTES).failed(frames[0] * 0)  # of two nobody knows
+
+
+@pytest.mark.parametrize("match_gain", [False, True])
+@pytest.mark.parametrize(("factor", "told"), [(0.5, "{} is the darkest.*add `match_gain`"), (0.0, "{} is black")])
+def test_the_darkest_frame_is_named(fuser, make_stack, match_gain, factor, told):
+    frames, _ = make_stack(4)
+    frames[2] = exposed(frames[2], factor)
+    given = frames if factor else frames[1:3]
+    options = StackOptions(match_gain=match_gain, want_height=True)
+    warnings = [text for text in fuse_sources(fuser, of_arrays(given), options).warnings if "moved" not in text]
+    if factor and match_gain:
+        assert not warnings
+        return
+    (warning,) = warnings
+    pattern = told.format("frame 3" if factor else "frame 2")
+    assert re.search(pattern, warning), warning
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_levels_that_could_not_be_matched_are_told(fuser, make_stack, count):
+    """A gain goes to 4; of a frame that is too dark for any nothing is found."""
+    fuser.gathers = False
+    fuser.prepared = lambda *_, **__: True
+    fuser.prepare = lambda *_, **__: None
+    fuser.fuse_pair = lambda near, far, **_: type("Made", (), {"fused": near, "grid": None, "map": None})()
+    for factor, warned in ((0.05, True), (0.18, True), (0.5, False)):
+        frames = [*make_stack(count)[0][:-1], exposed(make_stack(count)[0][-1], factor)]
+        warnings = fuse_stack(fuser, frames, StackOptions(match_gain=True)).warnings
+        assert any("even when matched" in warning for warning in warnings) == warned, (factor, warnings)
+
+
+@pytest.mark.parametrize("match_gain", [False, True])
+@pytest.mark.parametrize(("bits", "brighter"), [(12, None), (10, None), (12, 2)])
+def test_white_is_the_same_whether_frames_are_kept(fuser, make_stack, monkeypatch, match_gain, bits, brighter):
+    """Only a few frames are looked at before the first pass where they are not kept: one of the others may be brighter."""
+    frames = [frame.astype(np.uint16) << (bits - 8) for frame in make_stack(9)[0]]
+    if brighter is not None:
+        frames[brighter][40:60, 60:90] = 40_000
+    made = {}
+    for name, passes in PASSES.items():
+        monkeypatch.setattr(module, "Held", passes)
+        made[name] = fuse_sources(fuser, of_arrays(frames), StackOptions(match_gain=match_gain))
+    assert made["passing"].levels.white == made["held"].levels.white
+    assert made["passing"].levels.why == made["held"].levels.why
+    assert made["passing"].fused.max() <= made["passing"].levels.ceiling
+    if brighter is not None:
+        assert made["passing"].fused.max() > (1 << bits)
