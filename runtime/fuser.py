@@ -17,7 +17,7 @@ from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.fixed import check_size, fixed_size, not_one_at_a_time
 from ufafuse.runtime.frames import FrameKind, check_frames, check_out, pack, unpack, with_beyond
-from ufafuse.runtime.levels import Levels, kind_with_levels, white_of_mosaics
+from ufafuse.runtime.levels import GIVEN, OF_MOSAICS, Levels, kind_with_levels, white_of_mosaics
 from ufafuse.runtime.memory.budget import Budget, TilingChoice, Trials
 from ufafuse.runtime.memory.malloc import return_freed
 from ufafuse.runtime.memory.tiled import TiledModel, layout_for
@@ -236,6 +236,7 @@ class Fuser:
         Raises:
             As `fuse`.
         """
+        white_from = OF_MOSAICS if bayer is not None and white is None else GIVEN
         if bayer is not None:
             white = white_of_mosaics((near, far), white)
             near, far = (
@@ -243,7 +244,9 @@ class Fuser:
                 for frame, name in ((near, "near frame"), (far, "far frame"))
             )
         if levels is None:
-            kind, levels = kind_with_levels((near, far), order=order, white=white, maps=self.session.manifest.io == "float")
+            kind, levels = kind_with_levels(
+                (near, far), order=order, white=white, white_from=white_from, maps=self.session.manifest.io == "float"
+            )
         else:
             kind = levels.of(check_frames((near, far), order=order, open_ended=True))
         check_out(out, kind, near.shape)

@@ -29,6 +29,7 @@ _LEAST_UNIT = 4.0  # levels of an integer: below, there is no picture to make br
 _SMALLEST_FLOAT = 2.0**-20
 _NEGATIVE = 0.1  # of the brightest level: what filters and interpolation leave below black in float frames
 _UNBOUNDED = float(np.finfo(np.float32).max)
+GIVEN, OF_MOSAICS = "given", "found in the raw frames"  # by what a level of white is known
 
 
 class Peak(NamedTuple):
@@ -100,7 +101,13 @@ def _colours(frame: Array) -> Array:
 
 
 def levels_from(
-    peak: Peak, dtype: np.dtype[Any], *, white: float | None = None, maps: bool = True, headroom: float = 1.0
+    peak: Peak,
+    dtype: np.dtype[Any],
+    *,
+    white: float | None = None,
+    white_from: str = GIVEN,
+    maps: bool = True,
+    headroom: float = 1.0,
 ) -> Levels:
     """The levels of frames that reach ``peak`` together.
 
@@ -108,10 +115,11 @@ def levels_from(
         peak: Of all frames.
         dtype: Theirs.
         white: The level of white where it is given.
+        white_from: By what, in a few words.
         maps: The model tells how it weighs the frames, so single samples may lie beyond what it is shown (see `Levels`).
         headroom: How much brighter frames may be made before they are fused (to match their exposure).
     """
-    known, why, ceiling = _white(peak, dtype, white, headroom)
+    known, why, ceiling = (white, white_from, white) if white is not None else _white(peak, dtype, headroom)
     reached = peak.crowd if maps else peak.top
     least = _SMALLEST_FLOAT * known if dtype == np.float32 else min(_LEAST_UNIT, known)
     unit = known
@@ -122,10 +130,8 @@ def levels_from(
     return Levels(known, unit, ceiling, peak.low, beyond=min(peak.top, ceiling) > unit or peak.low < 0, why=why)
 
 
-def _white(peak: Peak, dtype: np.dtype[Any], white: float | None, headroom: float) -> tuple[float, str, float]:
+def _white(peak: Peak, dtype: np.dtype[Any], headroom: float) -> tuple[float, str, float]:
     """The level of white, how it was found, and what results may reach."""
-    if white is not None:
-        return white, "given", white
     if dtype == np.uint8:
         return 255.0, "8 bits", 255.0
     if dtype == np.float32:
@@ -141,9 +147,15 @@ def _white(peak: Peak, dtype: np.dtype[Any], white: float | None, headroom: floa
 
 
 def kind_with_levels(
-    frames: Sequence[Array], *, order: str = "bgr", white: float | None = None, maps: bool = True, headroom: float = 1.0
+    frames: Sequence[Array],
+    *,
+    order: str = "bgr",
+    white: float | None = None,
+    white_from: str = GIVEN,
+    maps: bool = True,
+    headroom: float = 1.0,
 ) -> tuple[FrameKind, Levels]:
-    """What the frames of a pair or stack are, as `check_frames`, with the levels that they use.
+    """What the frames of a pair or stack are, as `check_frames`, with the levels that they use (see `levels_from`).
 
     Raises:
         InputError: As `check_frames`; float frames may go beyond 1, and a little below 0.
@@ -156,7 +168,7 @@ def kind_with_levels(
     peak = peaks[0]
     for other in peaks[1:]:
         peak = peak.joined(other)
-    levels = levels_from(peak, kind.dtype, white=white, maps=maps, headroom=headroom)
+    levels = levels_from(peak, kind.dtype, white=white, white_from=white_from, maps=maps, headroom=headroom)
     return levels.of(kind), levels
 
 

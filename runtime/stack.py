@@ -20,7 +20,7 @@ from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import FrameKind, check_array, frame_names, in_text
 from ufafuse.runtime.fuser import Fuser
-from ufafuse.runtime.levels import kind_with_levels, white_of_mosaics
+from ufafuse.runtime.levels import GIVEN, OF_MOSAICS, kind_with_levels, white_of_mosaics
 from ufafuse.runtime.lights import BLOOMED, bloomed_share
 from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.registration.align import Crop, best_covered, chained, estimate_neighbours, moved_like
@@ -110,6 +110,7 @@ def made_comparable(fuser: Fuser, frames: list[Array], options: StackOptions) ->
     Raises:
         InputError, BackendError: As `fuse_stack`.
     """
+    white_from = OF_MOSAICS if options.bayer is not None and options.white is None else GIVEN
     if options.bayer is not None:
         options = replace(options, white=white_of_mosaics(frames, options.white))
         frames = [
@@ -118,7 +119,7 @@ def made_comparable(fuser: Fuser, frames: list[Array], options: StackOptions) ->
         ]
     frames = completed(frames)
     headroom = MOST_GAIN if options.match_gain else 1.0
-    kind, levels = kind_with_levels(frames, order=options.order, white=options.white, headroom=headroom)
+    kind, levels = kind_with_levels(frames, order=options.order, white=options.white, white_from=white_from, headroom=headroom)
     height, width = frames[0].shape[:2]
     result = Stacked(frames[0], Crop(0, height, 0, width), levels=levels)
     ready = fuser.prepared((height, width), want_map=options.want_map)

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.filebytes import bytes_of
+from ufafuse.runtime.frames import in_text
 from ufafuse.runtime.pictures.decode import Inside, opened, read_picture
 from ufafuse.runtime.pictures.kinds import RAW_SUFFIXES, SNIFFED, is_video, kind_of
 from ufafuse.runtime.pictures.metadata import Metadata, metadata_of
@@ -352,3 +353,19 @@ def _frames_of(path: Path, most: int, files: contextlib.ExitStack, *, inside: In
         files.callback(video.close)
         return [VideoFrame(video, path, index) for index in range(video.count())]
     return [FileFrame(path, most=most, inside=inside)]
+
+
+def check_alike(sources: Sequence[FrameSource]) -> None:
+    """Refuse frames of different sizes or kinds. Raises: InputError."""
+    first = sources[0]
+    for source in sources[1:]:
+        if source.shape != first.shape or source.dtype != first.dtype:
+            raise InputError(
+                f"the frames differ: {in_text(first.name)} is {_described(first)}, {in_text(source.name)} is "
+                f"{_described(source)}. "
+                "Convert them to one size and kind."
+            )
+
+
+def _described(source: FrameSource) -> str:
+    return f"{' x '.join(map(str, source.shape))} of {source.dtype}"

@@ -18,13 +18,13 @@ from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fixed import check_size
-from ufafuse.runtime.frames import FrameKind, check_frames, in_text, to_grey, white_level
-from ufafuse.runtime.levels import white_of_mosaics
+from ufafuse.runtime.frames import FrameKind, check_frames, to_grey, white_level
+from ufafuse.runtime.levels import GIVEN, OF_MOSAICS, white_of_mosaics
 from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.memory.budget import MB, PLANNED_SHARE
 from ufafuse.runtime.memory.tiling import Grid
 from ufafuse.runtime.memory.usage import available_bytes, resident_bytes
-from ufafuse.runtime.pictures.source import FrameSource
+from ufafuse.runtime.pictures.source import FrameSource, check_alike
 from ufafuse.runtime.registration.align import Crop
 from ufafuse.runtime.registration.conflict import Conflicts
 from ufafuse.runtime.registration.glance import unaligned_by
@@ -72,7 +72,7 @@ def fuse_sources(fuser: Fuser, sources: Sequence[FrameSource], options: StackOpt
         raise InputError(f"{len(sources)} frames were given: fusing takes two or more.")
     if options.reference is not None and options.reference >= len(sources):
         raise InputError(f"`reference={options.reference}` is no frame: there are {len(sources)}, counted from 0.")
-    _check_alike(sources)
+    check_alike(sources)
     given = list(sources)
     order = by_number([source.name for source in sources])
     if order is not None:
@@ -85,21 +85,6 @@ def fuse_sources(fuser: Fuser, sources: Sequence[FrameSource], options: StackOpt
     result = _Fusion(fuser, stack, options, on_step).run()
     tell(result, stack, given)
     return result.cut() if options.crop else result
-
-
-def _check_alike(sources: Sequence[FrameSource]) -> None:
-    first = sources[0]
-    for source in sources[1:]:
-        if source.shape != first.shape or source.dtype != first.dtype:
-            raise InputError(
-                f"the frames differ: {in_text(first.name)} is {_described(first)}, {in_text(source.name)} is "
-                f"{_described(source)}. "
-                "Convert them to one size and kind."
-            )
-
-
-def _described(source: FrameSource) -> str:
-    return f"{' x '.join(map(str, source.shape))} of {source.dtype}"
 
 
 def _prepared(fuser: Fuser, sources: list[FrameSource], options: StackOptions) -> Prepared:
@@ -125,6 +110,7 @@ def _prepared(fuser: Fuser, sources: list[FrameSource], options: StackOptions) -
 
     wishes = Wishes(load, options.order, white, options.align, options.match_gain, options.reference, options.keep_unregistered)
     wishes.threads, wishes.ahead = fuser.threads, fuser.memory_limit is None
+    wishes.white_from = GIVEN if white == options.white else OF_MOSAICS
     frame_bytes = size[0] * size[1] * max(1, channels) * first.dtype.itemsize
     kept = frame_bytes * len(sources)
     limit = fuser.memory_limit
@@ -324,7 +310,9 @@ class _Fusion:
 
     def _hand_on(self, seen: Seen) -> None:
         if self._options.on_aligned is not None:
-            self._options.on_aligned(seen.index, seen.frame, seen.covered)
+            frame = seen.frame.view()
+            frame.flags.writeable = False  # it may be the caller's own, and is fused afterwards
+            self._options.on_aligned(seen.index, frame, seen.covered)
 
     def _sharpen(self, sharp: Any, seen: Seen) -> None:  # noqa: ANN401 - H x W float32 or None
         if sharp is None:

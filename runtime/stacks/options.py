@@ -46,7 +46,7 @@ class StackOptions:
         reference: The number of the frame, from 0, whose geometry and exposure the others take; None: it is chosen.
         keep_unregistered: Frames that cannot be registered take part all the same.
         on_aligned: Called with each frame that takes part as the network sees it: its number from 0, the frame, and where it
-            shows something (H x W uint8 of 0 and 1, or None: everywhere).
+            shows something (H x W uint8 of 0 and 1, or None: everywhere). The frame is not to be written to.
     """
 
     order: str = "bgr"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import FrameKind, in_text
-from ufafuse.runtime.levels import Levels, Peak, kind_with_levels, levels_from, peak_of
+from ufafuse.runtime.levels import GIVEN, Levels, Peak, kind_with_levels, levels_from, peak_of
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import (
     Alignment,
@@ -68,6 +68,7 @@ class Wishes:
         load: Reads a source as a frame.
         order: Channel order.
         white: The level of white; None: it is found.
+        white_from: By what it is known.
         align: A key of `MOTIONS`, or "off".
         match_gain: Match the frames' levels to the reference's.
         reference: The number of the reference; None: it is chosen.
@@ -85,6 +86,7 @@ class Wishes:
     keep_unregistered: bool = False
     threads: int = 1
     ahead: bool = True
+    white_from: str = GIVEN
 
     @property
     def headroom(self) -> float:
@@ -140,7 +142,11 @@ class Prepared(ABC):
 
     def _find_levels(self, frames: Sequence[Array]) -> None:
         self.kind, self.levels = kind_with_levels(
-            frames, order=self.wishes.order, white=self.wishes.white, headroom=self.wishes.headroom
+            frames,
+            order=self.wishes.order,
+            white=self.wishes.white,
+            white_from=self.wishes.white_from,
+            headroom=self.wishes.headroom,
         )
 
     def _unmoved(self) -> Move:

@@ -139,3 +139,22 @@ def test_white_is_the_same_whether_frames_are_kept(fuser, make_stack, monkeypatc
     assert made["passing"].fused.max() <= made["passing"].levels.ceiling
     if brighter is not None:
         assert made["passing"].fused.max() > (1 << bits)
+
+
+@pytest.mark.parametrize("passes", PASSES)
+@pytest.mark.parametrize(("white", "why"), [(None, "found in the raw frames"), (4095.0, "given")])
+def test_white_of_raw_frames_is_called_given_only_where_it_is(fuser, make_stack, monkeypatch, passes, white, why):
+    monkeypatch.setattr(module, "Held", PASSES[passes])
+    raw = [frame[..., 1].astype(np.uint16) << 4 for frame in make_stack(4, height=96, width=128)[0]]
+    levels = fuse_sources(fuser, of_arrays(raw), StackOptions(bayer="gbrg", white=white)).levels
+    assert (levels.white, levels.why) == (4095, why)
+
+
+def test_a_callback_cannot_change_the_callers_frames(fuser, make_stack):
+    frames, _ = make_stack(3, height=64, width=96)
+
+    def draws(_index, frame, _covered):
+        frame[:] = 0
+
+    with pytest.raises(ValueError, match="read-only"):
+        fuse_sources(fuser, of_arrays(frames), StackOptions(on_aligned=draws))
