@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
 from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_image
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
 from ufafuse.runtime.stacks.rule import by_one_rule
+from ufafuse.runtime.writing import together
 
 _READ_AHEAD = 2  # frames: a pair
 _NAMED = 12  # frames, in the note of a result's file
@@ -145,7 +146,7 @@ def fuse_files(
     Args:
         fuser: With a loaded model.
         images: Near, far, and more, in the order of focus; or one file with all of them.
-        outputs: Where the results go; nothing is written before all of them are there.
+        outputs: Where the results go; all of them appear together, or none of them does.
         options: What is done to the frames; the map and the confidence follow from ``outputs``.
         files: How files are read and written.
         frames: What `reading` gives for the images, where that was begun before.
@@ -163,48 +164,74 @@ def fuse_files(
         from ufafuse.runtime.page import check_page
 
         check_page(files.report, force=force)
-    threads = fuser.threads if files.ahead else 0
-    with reading(images, threads, strict=files.strict) if frames is None else nullcontext(frames) as found:
+    with together(), _opened(fuser, images, files, frames) as found:
         if len(found) < 2:
             raise InputError(f"{images[0]} holds one frame: fusing takes two or more.")
-        common = common_kind(found, scale=options.align != "off", convert=files.convert_profile)
-        check_holds(outputs.fused, common.shape, common.dtype)
-        told = dict.fromkeys(f"{note}." for note in common.notes) | _no_frames(found)
-        taken = [ConformedFrame(frame, common, strict=files.strict, told=told) for frame in found]
-        looking = {frame.name: frame.looker.submit(frame.look_inside) for frame in found if frame.looker is not None}
-        result, chosen = _fused(fuser, taken, outputs, options, on_tile, want_all=files.report is not None, force=force)
-        metadata = metadata_of_result(fuser, taken, result, told)
-        told.update(_found_meanwhile(looking, told))
-        told.update(_lost(outputs.fused, metadata, taken[result.reference].name))
-        ends = (taken[0].read(), taken[-1].read()) if files.report is not None else None
+        return _made(fuser, images, found, outputs, options, files, on_tile, force=force)
+
+
+def _opened(
+    fuser: Fuser, images: Sequence[Path], files: FileOptions, frames: Sequence[FrameSource] | None
+) -> AbstractContextManager[Sequence[FrameSource]]:
+    if frames is not None:
+        return nullcontext(frames)
+    return reading(images, fuser.threads if files.ahead else 0, strict=files.strict)
+
+
+def _made(
+    fuser: Fuser,
+    images: Sequence[Path],
+    found: Sequence[FrameSource],
+    outputs: Outputs,
+    options: StackOptions,
+    files: FileOptions,
+    on_tile: OnCount,
+    *,
+    force: bool,
+) -> Outcome:
+    common = common_kind(found, scale=options.align != "off", convert=files.convert_profile)
+    check_holds(outputs.fused, common.shape, common.dtype)
+    told = dict.fromkeys(f"{note}." for note in common.notes) | _no_frames(found)
+    taken = [ConformedFrame(frame, common, strict=files.strict, told=told) for frame in found]
+    looking = {frame.name: frame.looker.submit(frame.look_inside) for frame in found if frame.looker is not None}
+    result, chosen = _fused(fuser, taken, outputs, options, on_tile, want_all=files.report is not None, force=force)
+    metadata = metadata_of_result(fuser, taken, result, told)
+    told.update(_found_meanwhile(looking, told))
+    told.update(_lost(outputs.fused, metadata, taken[result.reference].name))
     if outputs.map is not None and result.map is None:
         raise ModelError(f"{fuser.model.name} gives no map: omit the map, or export the model again with `ufa export`.")
-    sources = [frame.name for frame in taken]
-    write_image(outputs.fused, result.fused, force=force, metadata=metadata, inputs=images, options=files.store)
     beside = write_beside(result, outputs, frames=len(taken), order=chosen.order, force=force, inputs=images)
-    size, ms = list(result.fused.shape[:2]), round(result.ms, 3)
-    details = details_of(taken, result, chosen) | beside
-    warnings = [*told, *result.warnings]
-    if files.report is not None and ends is not None:
-        from ufafuse.runtime.page import write_page  # a page is rare, and what it needs takes time to import
-
-        details["report"] = str(files.report)
-        write_page(
-            files.report,
-            {"near": ends[0], "far": ends[1], "fused": result.fused},
-            title=outputs.fused.name,
-            engine=f"{fuser.model.stem} in {fuser.precision} on {fuser.backend}",
-            unit=result.levels.unit if result.levels is not None else 255.0,
-            names=sources,
-            details=details,
-            warnings=warnings,
-            ms=ms,
-            won=result.map,
-            sharp=result.confidence,
-            force=force,
-        )
     near, far = (frame.path if len(images) > 1 and frame.path else Path(frame.name) for frame in taken[:2])
-    return Outcome(near, far, outputs.fused, size, ms, details=details, warnings=warnings)
+    outcome = Outcome(near, far, outputs.fused, list(result.fused.shape[:2]), round(result.ms, 3))
+    outcome.details = details_of(taken, result, chosen) | beside
+    outcome.warnings = [*told, *result.warnings]
+    if files.report is not None:
+        outcome.details["report"] = str(files.report)
+        _write_page(fuser, files.report, outcome, taken, result, force=force)
+    # The picture gets its name last: where it is, all of its run is.
+    write_image(outputs.fused, result.fused, force=force, metadata=metadata, inputs=images, options=files.store)
+    return outcome
+
+
+def _write_page(
+    fuser: Fuser, path: Path, outcome: Outcome, taken: Sequence[FrameSource], result: Stacked, *, force: bool
+) -> None:
+    from ufafuse.runtime.page import write_page  # a page is rare, and what it needs takes time to import
+
+    write_page(
+        path,
+        {"near": taken[0].read(), "far": taken[-1].read(), "fused": result.fused},
+        title=outcome.fused.name,
+        engine=f"{fuser.model.stem} in {fuser.precision} on {fuser.backend}",
+        unit=result.levels.unit if result.levels is not None else 255.0,
+        names=[frame.name for frame in taken],
+        details=outcome.details,
+        warnings=outcome.warnings,
+        ms=result.ms,
+        won=result.map,
+        sharp=result.confidence,
+        force=force,
+    )
 
 
 def _fused(

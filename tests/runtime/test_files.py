@@ -8,7 +8,7 @@ import pytest
 
 from ufafuse.runtime import folders
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
-from ufafuse.runtime.files import fuse_files, reading
+from ufafuse.runtime.files import FileOptions, fuse_files, reading
 from ufafuse.runtime.folders import fuse_folder, pairs_at_once
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import read_image, write_image
@@ -248,3 +248,19 @@ class TestFolders:
             make_folder(tmp_path / "file" / "out")
         with pytest.raises(OutputError, match="cannot be made"):
             fuse_folder(fuser, find_pairs(folder), tmp_path / "file" / "out")
+
+
+class TestTogether:
+    def test_a_result_that_cannot_be_written_takes_the_others_with_it(self, fuser, images, tmp_path, monkeypatch):
+        def full(*_given, **_how):
+            raise OutputError("no space")
+
+        monkeypatch.setattr("ufafuse.runtime.page.write_page", full)
+        near, far = images()
+        (tmp_path / "m.png").write_bytes(b"before")
+        outputs = Outputs(tmp_path / "f.png", map=tmp_path / "m.png")
+        with pytest.raises(OutputError, match="no space"):
+            fuse_files(fuser, (near, far), outputs, files=FileOptions(report=tmp_path / "p.html"), force=True)
+        assert {path.name for path in tmp_path.iterdir()} >= {"m.png", "x_A.png", "x_B.png"}
+        assert not (tmp_path / "f.png").exists()
+        assert (tmp_path / "m.png").read_bytes() == b"before"
