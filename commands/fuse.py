@@ -375,6 +375,7 @@ def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, done: "
         "failed": len(failed),
         "skipped": done.skipped if done else 0,
         **(done.speed() if done else {}),
+        **({"passed_over": list(done.passed)} if done and done.passed else {}),
     }
     console.emit(result, as_json=as_json)
     if as_json:
@@ -384,4 +385,4 @@ def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, done: "
         telling.tell_many(fuser, done)
     else:
         telling.tell_one(fuser, outcomes[0])
-    telling.warn_and_fail(outcomes)
+    telling.warn_and_fail(outcomes, done.passed if done else ())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ufafuse.runtime.files import Outcome
     from ufafuse.runtime.fuser import Fuser
 
+_PASSED = 6  # of what was no stack
 _SHOWN = 3  # examples of errors and warnings of one kind
 
 
@@ -44,8 +45,11 @@ def tell_many(fuser: Fuser, done: Done) -> None:
     _tell_engine(fuser)
 
 
-def warn_and_fail(outcomes: Sequence[Outcome]) -> None:
-    """Warnings and errors on stderr; those of one kind in one line."""
+def warn_and_fail(outcomes: Sequence[Outcome], passed: Sequence[str] = ()) -> None:
+    """Warnings and errors on stderr; those of one kind in one line. ``passed``: what was passed over."""
+    if passed:
+        more = f"; and {len(passed) - _PASSED} more" if len(passed) > _PASSED else ""
+        console.warn(f"passed over: {'; '.join(passed[:_PASSED])}{more}.")
     warned: dict[str, list[str]] = {}
     for outcome in outcomes:
         for warning in outcome.warnings:

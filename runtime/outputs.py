@@ -16,6 +16,7 @@ from ufafuse.runtime.artefact import tool_versions
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.frames import FrameKind, white_level
+from ufafuse.runtime.pictures.frames_among import REGISTERED
 from ufafuse.runtime.pictures.metadata import OURS, Metadata
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.pictures.write import WriteOptions, check_output, write_image
@@ -183,7 +184,7 @@ def aligned_saver(
         grey = frame.ndim == 2 or frame.shape[2] == 1
         colour = np.repeat(frame.reshape(*shown.shape, 1), 3, 2) if grey else frame[..., :3]
         alpha = (shown * np.float32(top)).astype(frame.dtype)
-        note = f"Frame {index + 1} of {len(frames)}, registered ({Path(frames[index].name).name})"
+        note = f"{REGISTERED} {index + 1} of {len(frames)} ({Path(frames[index].name).name})"
         metadata = Metadata().of_result(frame.shape[:2], software(), note)
         with nullcontext() if run is None else run.entered():  # frames may come from another thread
             make_folder(folder)  # not before there is something to put in

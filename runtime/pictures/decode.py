@@ -70,7 +70,8 @@ def read_picture(path: Path, *, most: int | None = None, inside: Inside = None) 
 def opened(path: Path) -> IO[bytes]:
     """A regular file, opened for reading; anything else is an `InputError` that says what it is."""
     if path.is_dir() or not path.exists():
-        raise InputError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}: give an image file.")
+        missing = f"is a link to {path.readlink()}, which does not exist" if path.is_symlink() else "does not exist"
+        raise InputError(f"{path} {'is a folder' if path.is_dir() else missing}: give an image file.")
     try:
         stream = open(  # noqa: SIM115 - handed on
             path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -215,6 +215,29 @@ class TestFolders:
         forced = fuse_folder(fuser, pairs, tmp_path / "out", force=True)
         assert sum(not outcome.error for outcome in forced) == 2
 
+    def test_done_is_what_has_all_its_results(self, fuser, folder, tmp_path):
+        pairs, maps = find_pairs(folder), tmp_path / "maps"
+        fuse_folder(fuser, pairs, tmp_path / "out")
+        before = (tmp_path / "out" / "good1.png").read_bytes()
+        later = fuse_folder(fuser, pairs, tmp_path / "out", maps=maps, skip_existing=True)
+        assert {outcome.fused.stem for outcome in later if not outcome.error} == {"good1", "good2"}
+        assert (maps / "good1.png").exists()
+        assert (tmp_path / "out" / "good1.png").read_bytes() == before
+        again = fuse_folder(fuser, pairs, tmp_path / "out", maps=maps, skip_existing=True)
+        assert all(outcome.error for outcome in again)
+
+    def test_what_is_refused_is_a_row_and_nothing_is_read(self, fuser, images, tmp_path):
+        stack = StackPaths("s", tuple(images(3)), refused="one is missing")
+        (outcome,) = fuse_folder(fuser, [stack], tmp_path / "out")
+        assert outcome.error == "one is missing"
+
+    def test_of_those_that_still_arrive_the_second_with_a_name_is_refused(self, fuser, images, tmp_path):
+        stacks = [StackPaths("s", tuple(images(2, folder=tmp_path / name))) for name in "ab"]
+        for force in (False, True):
+            outcomes = fuse_folder(fuser, iter(stacks), tmp_path / f"out{force}", force=force)
+            assert [bool(outcome.error) for outcome in outcomes] == [False, True]
+            assert "was made of another called s" in outcomes[1].error
+
     def test_several_at_once_give_what_one_after_the_other_gives(self, fuser, folder, tmp_path):
         runs = {}
         for at_once in (1, 2, 5):

@@ -17,6 +17,7 @@ from ufafuse.runtime.outputs import software
 from ufafuse.runtime.pairs import find_pairs
 from ufafuse.runtime.pictures import arriving as watch
 from ufafuse.runtime.pictures.arriving import arriving
+from ufafuse.runtime.pictures.decode import opened
 from ufafuse.runtime.pictures.inputs import cut_by_time, expanded, find_stacks, frames_in, taken_at
 from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.pictures.naming import in_natural_order, natural_key, natural_order
@@ -127,7 +128,7 @@ class TestStacks:
         tifffile.imwrite(tmp_path / "one.tif", np.zeros((8, 8), np.uint8))
         found = find_stacks(tmp_path)
         assert [(stack.name, [path.name for path in stack.files]) for stack in found] == [
-            ("many", ["many.tif"]), ("s9", ["8.png", "9.png", "10.png"]), ("s10", ["1.png", "2.png"])
+            ("lonely", ["1.png"]), ("many", ["many.tif"]), ("s9", ["8.png", "9.png", "10.png"]), ("s10", ["1.png", "2.png"])
         ]  # fmt: skip
 
     def test_cut_by_count(self, tmp_path):
@@ -255,6 +256,36 @@ class TestNoFrames:
         assert [stack.name for stack in find_stacks(tmp_path)] == ["a", "b"]
 
 
+class TestWhatIsNoStack:
+    def test_is_a_row_where_frames_were_meant_and_told_where_not(self, tmp_path):
+        put(tmp_path / "a", "1.png", "2.png")
+        put(tmp_path / "one", "1.png")
+        for name in ("video/v.avi", "videos/v.avi", "videos/w.avi", "notes/a.txt"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(b"x")
+        put(tmp_path, "loose.png")
+        (tmp_path / "gone.tif").symlink_to("nowhere")
+        (tmp_path / "a" / "3.png").symlink_to("nowhere")
+        (tmp_path / ".git").mkdir()
+        passed = []
+        found = {stack.name: stack for stack in find_stacks(tmp_path, passed=passed)}
+        assert {name: len(stack.files) for name, stack in found.items()} == {
+            "a": 3, "gone": 1, "one": 1, "video": 1, "videos": 2
+        }  # fmt: skip
+        assert [name for name, stack in found.items() if stack.refused] == ["gone", "videos"]
+        assert "is a link to what is not there" in found["gone"].refused
+        assert passed == ["loose.png is one picture, and no stack", "notes holds no pictures"]
+
+    def test_a_link_to_nowhere_is_a_frame_that_is_missing(self, tmp_path):
+        put(tmp_path, "1.png", "2.png")
+        (tmp_path / "3.png").symlink_to("nowhere")
+        for named in (tmp_path, tmp_path / "*.png"):
+            assert [path.name for path in expanded([named])[0]] == ["1.png", "2.png", "3.png"]
+        for look in (opened, taken_at):
+            with pytest.raises(InputError, match="is a link to nowhere, which does not exist"):
+                look(tmp_path / "3.png")
+
+
 class TestArriving:
     def test_a_folder_is_complete_when_it_is_quiet(self, tmp_path):
         put(tmp_path / "first", "1.png", "2.png")
@@ -290,6 +321,30 @@ class TestArriving:
         (tmp_path / "s" / "3.png").touch()
         until = time.monotonic() + 1.5
         assert list(arriving(tmp_path, quiet=0.2, goes_on=lambda: time.monotonic() < until)) == []
+
+    @pytest.mark.parametrize(("count", "mend"), [(2, "some are missing"), (4, "take out"), (6, "take out")])
+    def test_another_number_of_frames_than_asked_for_is_refused(self, tmp_path, count, mend):
+        put(tmp_path / "s", *(f"{number}.png" for number in range(count)))
+        (stack,) = islice(arriving(tmp_path, quiet=0.4, every=3), 1)
+        assert (len(stack.files), stack.name) == (count, "s")
+        assert f"{tmp_path / 's'} holds {count} frames, and a stack has 3: {mend}" in stack.refused
+
+    def test_frames_that_come_later_are_told_once(self, tmp_path):
+        put(tmp_path / "s", "1.png", "2.png", "3.png")
+        until = time.monotonic() + 2.0
+        found = []
+        for stack in arriving(tmp_path, quiet=600, every=3, goes_on=lambda: time.monotonic() < until):
+            found.append(stack)
+            if len(found) == 1:
+                put(tmp_path / "s", "4.png")
+        assert [bool(stack.refused) for stack in found] == [False, True]
+        assert "4.png came after the stack was complete" in found[1].refused
+
+    def test_a_frame_that_is_a_link_to_nowhere_counts(self, tmp_path):
+        put(tmp_path / "s", "1.png", "2.png")
+        (tmp_path / "s" / "3.png").symlink_to("nowhere")
+        (stack,) = islice(arriving(tmp_path, quiet=0.2, every=3), 1)
+        assert [path.name for path in stack.files] == ["1.png", "2.png", "3.png"]
 
     def test_no_folder(self, tmp_path):
         with pytest.raises(InputError, match="is not a folder: make it first"):
