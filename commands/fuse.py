@@ -29,7 +29,7 @@ from ufafuse.commands.options import (
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.starting import unswept
+from ufafuse.runtime.starting import endable, unswept
 
 if TYPE_CHECKING:
     from ufafuse.commands.many import Done
@@ -203,7 +203,7 @@ class FuseRequest:
 def fuse(asked: FuseRequest) -> None:
     """Run `ufa fuse`."""
     with console.run(asked.as_json):
-        with unswept():
+        with unswept(), endable():
             from ufafuse.commands.effects import check_effects
             from ufafuse.commands.engine import fuser_arguments
             from ufafuse.commands.many import Many, fuse_many

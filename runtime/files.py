@@ -15,6 +15,7 @@ from ufafuse.runtime.errors import InputError, ModelError, UfaError
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.levels import kind_with_levels
 from ufafuse.runtime.lights import bloomed_share
+from ufafuse.runtime.memory.shortage import shortage_told
 from ufafuse.runtime.outputs import Outputs, aligned_saver, software, write_beside
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind, damage_words
 from ufafuse.runtime.pictures.exif import SOFTWARE, parse_exif
@@ -164,9 +165,13 @@ def fuse_files(
         from ufafuse.runtime.page import check_page
 
         check_page(files.report, force=force)
-    with together(), _opened(fuser, images, files, frames) as found:
+    with shortage_told(str(images[0])), together(), _opened(fuser, images, files, frames) as found:
         if len(found) < 2:
             raise InputError(f"{images[0]} holds one frame: fusing takes two or more.")
+        if options.reference is not None and options.reference >= len(found):
+            number = options.reference + 1
+            which = f"the stack that begins with {images[0]} has {len(found)}"
+            raise InputError(f"`reference` asks for frame {number}, counted from 1, and {which}.")
         return _made(fuser, images, found, outputs, options, files, on_tile, force=force)
 
 

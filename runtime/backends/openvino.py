@@ -19,6 +19,7 @@ from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, ModelError
 from ufafuse.runtime.layers import Layer
+from ufafuse.runtime.memory.shortage import NOT_ENOUGH, is_shortage
 from ufafuse.runtime.session import Session, SessionOptions, check_tensors, is_carried
 
 Inputs: TypeAlias = tuple[tuple[str, tuple[int, ...], str], ...]  # names, shapes and dtypes
@@ -371,4 +372,5 @@ def _arithmetic(model: Path, manifest: Manifest, options: SessionOptions, *, nat
 def _last_line(error: Exception) -> str:
     """Of OpenVINO's many lines the last, which says what is wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    last = lines[-1] if lines else type(error).__name__
+    return f"{NOT_ENOUGH} ({last}): give a bound for it (`max_memory`), or free some." if is_shortage(error) else last

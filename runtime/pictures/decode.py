@@ -17,6 +17,7 @@ from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.filebytes import bytes_of
 from ufafuse.runtime.filebytes import kind_of as path_kind
+from ufafuse.runtime.memory.shortage import NOT_ENOUGH, is_shortage
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures import quick
 from ufafuse.runtime.pictures.boxes import read_boxes
@@ -183,6 +184,8 @@ def _stored(data: bytes, name: str, kind: str, most: int | None, *, components: 
         whole = quick.without_deflate(data) if kind == "PNG" else data
         stored = cv2.imdecode(np.frombuffer(whole, np.uint8), _AS_STORED)
     except (cv2.error, MemoryError) as error:
+        if is_shortage(error):
+            raise InputError(f"{name} cannot be decoded: {NOT_ENOUGH} for it.") from error
         raise InputError(f"{name} cannot be decoded: {getattr(error, 'err', '') or error}.") from error
     if stored is None or stored.size == 0:
         raise InputError(f"{name} is {_undecoded(data, kind)}")

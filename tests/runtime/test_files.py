@@ -273,6 +273,40 @@ class TestFolders:
             fuse_folder(fuser, find_pairs(folder), tmp_path / "file" / "out")
 
 
+class TestMemory:
+    @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc")])
+    def test_a_pair_that_finds_none_is_a_row(self, fuser, images, tmp_path, monkeypatch, error):
+        def refused(*_given, **_how):
+            raise error
+
+        monkeypatch.setattr(fuser, "fuse_pair", refused)
+        (outcome,) = fuse_folder(fuser, [PairPaths("x", *images())], tmp_path / "out")
+        assert "x_A.png cannot be fused: there is not enough memory" in outcome.error
+
+    def test_a_picture_that_finds_none_says_so(self, images, monkeypatch):
+        def refused(*_given):
+            raise MemoryError
+
+        monkeypatch.setattr(cv2, "imdecode", refused)
+        with pytest.raises(InputError, match=r"x_A.bmp cannot be decoded: there is not enough memory for it\.$"):
+            read_image(images(suffix=".bmp")[0])
+
+    def test_a_defect_stays_one(self, fuser, images, tmp_path, monkeypatch):
+        def wrong(*_given, **_how):
+            raise RuntimeError("a defect")
+
+        monkeypatch.setattr(fuser, "fuse_pair", wrong)
+        with pytest.raises(RuntimeError, match="a defect"):
+            fuse_files(fuser, images(), Outputs(tmp_path / "f.png"))
+
+
+def test_a_reference_that_one_of_many_lacks_is_counted_as_it_was_asked(fuser, images, tmp_path):
+    stack = StackPaths("s", tuple(images(2)))
+    (outcome,) = fuse_folder(fuser, [stack], tmp_path / "out", StackOptions(align="affine", reference=2))
+    assert outcome.error.startswith("`reference` asks for frame 3, counted from 1, and the stack that begins with")
+    assert outcome.error.endswith("has 2.")
+
+
 class TestTogether:
     def test_a_result_that_cannot_be_written_takes_the_others_with_it(self, fuser, images, tmp_path, monkeypatch):
         def full(*_given, **_how):
