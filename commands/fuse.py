@@ -252,7 +252,7 @@ def fuse(asked: FuseRequest) -> None:
                 again = {"force": asked.force, "skip_existing": asked.skip_existing}
                 done = fuse_many(fuser, many, results, options, files, **again, limits=engine)
                 outcomes = done.outcomes
-            _report(fuser, outcomes, as_json=asked.as_json, done=done)
+            _report(fuser, outcomes, asked.method, as_json=asked.as_json, done=done)
     if any(outcome.error for outcome in outcomes):
         raise typer.Exit(1)
 
@@ -309,7 +309,7 @@ def _network(frames: "list[FrameSource] | None", options: "StackOptions", of_sta
 
     if frames is None:
         return default_for(2 if pairs else 3), 0.0
-    share = 0.0 if of_stack else bloomed(frames, options)
+    share = 0.0 if of_stack or options.method == "pyramid" else bloomed(frames, options)
     lights = share >= BLOOMED
     return default_for(len(frames), of_stack=of_stack, lights=lights), share if lights else 0.0
 
@@ -361,16 +361,18 @@ def _fuse_one(
         return fuse_files(fuser, images, outputs, options, files=files, frames=frames, force=force, on_tile=on_tile)
 
 
-def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, done: "Done | None") -> None:
+def _report(fuser: "Fuser", outcomes: "list[Outcome]", method: str, *, as_json: bool, done: "Done | None") -> None:
     from ufafuse.commands import telling
+    from ufafuse.runtime.maker import maker
 
+    made = maker(fuser, method)
     failed = [outcome for outcome in outcomes if outcome.error]
     result: dict[str, Any] = {
         "ok": not failed,
-        "backend": fuser.backend,
-        "why": fuser.why,
-        "precision": fuser.precision,
-        "model": str(fuser.model),
+        "backend": made.backend,
+        "why": made.why,
+        "precision": made.precision,
+        "model": made.model,
         "outputs": [outcome.to_json() for outcome in outcomes],
         "failed": len(failed),
         "skipped": done.skipped if done else 0,
@@ -382,7 +384,7 @@ def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, done: "
         for path in (path for outcome in outcomes if done is None for path in telling.written(outcome)):
             console.wrote(path, as_json=True)
     elif done is not None:
-        telling.tell_many(fuser, done)
+        telling.tell_many(fuser, done, made)
     else:
-        telling.tell_one(fuser, outcomes[0])
+        telling.tell_one(fuser, outcomes[0], made)
     telling.warn_and_fail(outcomes, done.passed if done else ())

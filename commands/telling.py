@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ufafuse.runtime import console
 from ufafuse.runtime.batches.storage import shown
+from ufafuse.runtime.maker import PYRAMID
 from ufafuse.runtime.texts import few_of_a_kind
 from ufafuse.runtime.writing import EXISTS
 
@@ -15,22 +16,23 @@ if TYPE_CHECKING:
     from ufafuse.commands.many import Done
     from ufafuse.runtime.files import Outcome
     from ufafuse.runtime.fuser import Fuser
+    from ufafuse.runtime.maker import Maker
 
 _PASSED = 6  # of what was no stack
 _SHOWN = 3  # examples of errors and warnings of one kind
 
 
-def tell_one(fuser: Fuser, outcome: Outcome) -> None:
+def tell_one(fuser: Fuser, outcome: Outcome, made: Maker) -> None:
     """One pair or stack: its files, what was done to the frames, the engine."""
     for path in written(outcome):
         console.wrote(path)
     done = done_to(outcome)
     if done:
         console.out.print(console.escape("; ".join(done)))
-    _tell_engine(fuser)
+    _tell_engine(fuser, made)
 
 
-def tell_many(fuser: Fuser, done: Done) -> None:
+def tell_many(fuser: Fuser, done: Done, made: Maker) -> None:
     """A folder: a table of the pairs, how many were fused, how fast, the engine."""
     outcomes, skipped = done.outcomes, done.skipped
     if outcomes:
@@ -42,7 +44,7 @@ def tell_many(fuser: Fuser, done: Done) -> None:
     if len(outcomes) - failed > 1:
         told.append(f"{done.speed()['per_second']:.3g} a second")
     console.out.print(", ".join(told))
-    _tell_engine(fuser)
+    _tell_engine(fuser, made)
 
 
 def warn_and_fail(outcomes: Sequence[Outcome], passed: Sequence[str] = ()) -> None:
@@ -121,10 +123,10 @@ def _levels(details: dict[str, Any]) -> str:
     return told + (f", seen {darker:g} times brighter" if darker >= 2 else "")
 
 
-def _tell_engine(fuser: Fuser) -> None:
+def _tell_engine(fuser: Fuser, made: Maker) -> None:
     """Network, arithmetic and engine with the reasons; and that int8 would be faster, where it would."""
-    console.out.print(console.escape(f"{fuser.model.name} in {fuser.precision} on {fuser.backend} ({fuser.why})"))
-    if fuser.choice.faster:
+    console.out.print(console.escape(f"{Path(made.model).name} in {made.precision} on {made.backend} ({made.why})"))
+    if fuser.choice.faster and made.model != PYRAMID:
         console.out.print("[dim]faster here, in int8: --prefer speed[/dim]")
 
 

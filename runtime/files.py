@@ -1,5 +1,6 @@
 """Fusing the files of one pair or stack; see `ufafuse.runtime.folders` for many."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -12,9 +13,11 @@ from ufafuse.runtime.batches.storage import shown
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError, ModelError, UfaError
+from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.levels import kind_with_levels
 from ufafuse.runtime.lights import bloomed_share
+from ufafuse.runtime.maker import engine_text, maker
 from ufafuse.runtime.memory.shortage import shortage_told
 from ufafuse.runtime.outputs import Outputs, aligned_saver, software, write_beside
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind, damage_words
@@ -196,11 +199,11 @@ def _made(
 ) -> Outcome:
     common = common_kind(found, scale=options.align != "off", convert=files.convert_profile)
     check_holds(outputs.fused, common.shape, common.dtype)
-    told = dict.fromkeys(f"{note}." for note in common.notes) | _no_frames(found)
+    told = dict.fromkeys(f"{note}." for note in common.notes) | _no_frames(found) | _twice(images)
     taken = [ConformedFrame(frame, common, strict=files.strict, told=told) for frame in found]
     looking = {frame.name: frame.looker.submit(frame.look_inside) for frame in found if frame.looker is not None}
     result, chosen = _fused(fuser, taken, outputs, options, on_tile, want_all=files.report is not None, force=force)
-    metadata = metadata_of_result(fuser, taken, result, told)
+    metadata = metadata_of_result(fuser, taken, result, told, method=chosen.method)
     told.update(_found_meanwhile(looking, told))
     told.update(_lost(outputs.fused, metadata, taken[result.reference].name))
     if outputs.map is not None and result.map is None:
@@ -212,14 +215,16 @@ def _made(
     outcome.warnings = [*told, *result.warnings]
     if files.report is not None:
         outcome.details["report"] = str(files.report)
-        _write_page(fuser, files.report, outcome, taken, result, force=force)
+        made = maker(fuser, chosen.method)
+        engine = f"{engine_text(fuser, chosen.method)} on {made.backend}"
+        _write_page(files.report, outcome, taken, result, engine=engine, force=force)
     # The picture gets its name last: where it is, all of its run is.
     write_image(outputs.fused, result.fused, force=force, metadata=metadata, inputs=images, options=files.store)
     return outcome
 
 
 def _write_page(
-    fuser: Fuser, path: Path, outcome: Outcome, taken: Sequence[FrameSource], result: Stacked, *, force: bool
+    path: Path, outcome: Outcome, taken: Sequence[FrameSource], result: Stacked, *, engine: str, force: bool
 ) -> None:
     from ufafuse.runtime.page import write_page  # a page is rare, and what it needs takes time to import
 
@@ -227,7 +232,7 @@ def _write_page(
         path,
         {"near": taken[0].read(), "far": taken[-1].read(), "fused": result.fused},
         title=outcome.fused.name,
-        engine=f"{fuser.model.stem} in {fuser.precision} on {fuser.backend}",
+        engine=engine,
         unit=result.levels.unit if result.levels is not None else 255.0,
         names=[frame.name for frame in taken],
         details=outcome.details,
@@ -273,7 +278,9 @@ def _fused(
         raise InputError(f"{shown} cannot be fused: {error}") from error
 
 
-def metadata_of_result(fuser: Fuser, frames: Sequence[FrameSource], result: Stacked, told: dict[str, None]) -> Metadata:
+def metadata_of_result(
+    fuser: Fuser, frames: Sequence[FrameSource], result: Stacked, told: dict[str, None], *, method: str = "network"
+) -> Metadata:
     """What is stored beside a result's pixels: the reference's, with where the result comes from.
 
     Args:
@@ -281,6 +288,7 @@ def metadata_of_result(fuser: Fuser, frames: Sequence[FrameSource], result: Stac
         frames: That it was made of.
         result: What was made.
         told: Takes what the user should know.
+        method: By which it was made (`StackOptions.method`).
     """
     frame = frames[result.reference]
     metadata = frame.metadata
@@ -288,7 +296,7 @@ def metadata_of_result(fuser: Fuser, frames: Sequence[FrameSource], result: Stac
         told[f"{frame.name}: its profile {metadata.profile_name!r} is left out, the result is colour."] = None
         metadata = replace(metadata, icc=None)
     size = result.fused.shape[0], result.fused.shape[1]
-    return metadata.of_result(size, software(), _history(fuser, [frame.name for frame in frames]))
+    return metadata.of_result(size, software(), _history(engine_text(fuser, method), [frame.name for frame in frames]))
 
 
 def _found_meanwhile(looking: Mapping[str, Future[str]], told: Collection[str]) -> dict[str, None]:
@@ -304,6 +312,15 @@ def _lost(path: Path, metadata: Metadata, name: str) -> dict[str, None]:
     return {f"{path} cannot hold {' and '.join(lost)} of {name}: end it in .png or .tif.": None} if lost else {}
 
 
+def _twice(images: Sequence[Path]) -> dict[str, None]:
+    """Which files are frames more than once: a slip in a manifest, or in a list of names."""
+    seen = Counter(real_path(path) for path in images)
+    several = list(dict.fromkeys(str(path) for path in images if seen[real_path(path)] > 1))
+    if not several:
+        return {}
+    return {f"{', '.join(several)}: the same file is given more than once, and counts as often.": None}
+
+
 def _no_frames(frames: Sequence[FrameSource]) -> dict[str, None]:
     """Which frames were made of frames, by ufafuse or, as their names say, by other programs: that is seldom meant."""
     made = [frame.name for frame in frames if parse_exif(frame.metadata.exif or b"").text(SOFTWARE).startswith(OURS)]
@@ -316,11 +333,11 @@ def _no_frames(frames: Sequence[FrameSource]) -> dict[str, None]:
     return told
 
 
-def _history(fuser: Fuser, names: Sequence[str]) -> str:
+def _history(engine: str, names: Sequence[str]) -> str:
     """Where a result comes from, for its file."""
     short = [Path(name).name for name in names]
     shown = ", ".join(short) if len(short) <= _NAMED else f"{', '.join(short[:_NAMED])} and {len(short) - _NAMED} more"
-    return f"Fused from {len(short)} frames ({shown}) with {fuser.model.stem} in {fuser.precision}"
+    return f"Fused from {len(short)} frames ({shown}) with {engine}"
 
 
 def _taken(frames: Sequence[FrameSource], result: Stacked) -> dict[str, Any]:
@@ -341,8 +358,7 @@ def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOpt
     details: dict[str, Any] = {}
     if len(frames) > 2:
         details["more"] = [frame.name for frame in frames[2:]]
-    if len(frames) > 2:
-        details["method"] = options.method
+    details["method"] = options.method
     if options.smoothing != 1:
         details["smoothing"] = options.smoothing
     if result.restored[0] > 0:

@@ -101,24 +101,12 @@ def fuse_folder(
     files = replace(files, ahead=workers == 1)
 
     def one(group: FileGroup) -> Outcome | None:
-        outputs, page = places.outputs(group), places.page(group)
         if group.refused:
-            return _failed(group, outputs, group.refused)
-        if outputs.fused in made:  # those that still arrive could not be compared before
-            return _failed(group, outputs, f"{outputs.fused} was made of another called {group.name}: rename this one.")
-        made.add(outputs.fused)
-        there = [path.exists() for path in places.all(group)]
-        if skip_existing and all(there):
-            return None
-        for path in places.all(group):
-            make_folder(path.parent)
-        try:
-            again = force or (skip_existing and any(there))  # some of them without the others are no result
-            outcome = fuse_files(fuser, group.files, outputs, options, files=replace(files, report=page), force=again)
-        except UfaError as error:
-            return _failed(group, outputs, str(error))
-        outcome.note(group.note)
-        return outcome
+            return _failed(group, places, group.refused)
+        if places.outputs(group).fused in made:  # those that still arrive could not be compared before
+            return _failed(group, places, f"another called {group.name} was fused before: rename this one.")
+        made.add(places.outputs(group).fused)
+        return _fused(fuser, group, places, options, files, force=force, skip_existing=skip_existing)
 
     outcomes = []
     for outcome in in_order(groups, one, workers=workers, cost=_memory_for, room=SHARE_AT_ONCE * available_bytes()):
@@ -141,8 +129,8 @@ class _Places:
 
     def outputs(self, group: FileGroup) -> Outputs:
         name = f"{group.name}{self.suffix}"
-        beside = (folder and folder / name for folder in (self.maps, self.confidences, self.conflicts))
-        return Outputs(self.fused / name, *beside)
+        maps, confidences, conflicts = (folder and folder / name for folder in (self.maps, self.confidences, self.conflicts))
+        return Outputs(self.fused / name, maps, confidences, conflicts)
 
     def page(self, group: FileGroup) -> Path | None:
         return self.pages and self.pages / f"{group.name}.html"
@@ -155,9 +143,35 @@ class _Places:
         return Wanted(group.name, [str(path) for path in group.files], [str(path) for path in self.all(group)])
 
 
-def _failed(group: FileGroup, outputs: Outputs, error: str) -> Outcome:
+def _fused(
+    fuser: Fuser,
+    group: FileGroup,
+    places: _Places,
+    options: StackOptions | None,
+    files: FileOptions,
+    *,
+    force: bool,
+    skip_existing: bool,
+) -> Outcome | None:
+    """What became of one of many; None: all of its results are there."""
+    there = [path.exists() for path in places.all(group)]
+    if skip_existing and all(there):
+        return None
+    for path in places.all(group):
+        make_folder(path.parent)
+    force = force or (skip_existing and any(there))  # some of them without the others are no result
+    try:
+        files = replace(files, report=places.page(group))
+        outcome = fuse_files(fuser, group.files, places.outputs(group), options, files=files, force=force)
+    except UfaError as error:
+        return _failed(group, places, str(error))
+    outcome.note(group.note)
+    return outcome
+
+
+def _failed(group: FileGroup, places: _Places, error: str) -> Outcome:
     first, second = (*group.files, group.files[-1])[:2]
-    return Outcome(first, second, outputs.fused, error=error)
+    return Outcome(first, second, places.outputs(group).fused, error=error)
 
 
 def pairs_at_once(fuser: Fuser, groups: Iterable[HasFiles]) -> int:

@@ -8,7 +8,7 @@ import functools
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,9 +65,9 @@ class Together:
         """Where a file lies until it has its name."""
         return next((each.temporary for each in self._waiting if each.path == path), path)
 
-    def made(self, folder: Path) -> None:
-        """A folder was made for the files: it goes again if they do not come."""
-        self._made.append(folder)
+    def made(self, folders: Iterable[Path]) -> None:
+        """Folders were made for the files, the outer ones first: they go again if the files do not come."""
+        self._made.extend(folders)
 
     def name_all(self) -> None:
         """Give every file its name; where one cannot have it, none has, and what was there before is there again.

@@ -114,13 +114,13 @@ def put_folder(made: Path, out: Path, *, force: bool = False) -> None:
 def make_folder(folder: Path) -> None:
     """Make ``folder`` and its parents. Raises: OutputError when that is refused."""
     files = current()
-    missing = [each for each in (folder, *folder.parents) if not each.exists()] if files is not None else []
+    missing = [] if files is None else [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for each in reversed(missing):
-            files.made(each)
     except OSError as error:
         raise OutputError(f"{folder} cannot be made: {error.strerror}.") from error
+    if files is not None:
+        files.made(reversed(missing))
 
 
 def check_new(path: Path, *, force: bool, beside: str = "") -> None:

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures.frames_among import is_fused, without_doubles, without_results
 from ufafuse.runtime.pictures.kinds import is_picture, is_video
@@ -61,7 +62,8 @@ def frames_in(folder: Path) -> list[Path]:
 def expanded(names: Sequence[Path]) -> tuple[list[Path], str]:
     """The files behind what was named, in the order of the stack, and a note on that order (empty: as they were named).
 
-    In folders and behind patterns, earlier results of ufafuse and what is no picture are no frames; that is in the note.
+    In folders and behind patterns, earlier results of ufafuse and what is no picture are no frames, and a file that is named
+    twice is one frame; that is in the note.
 
     Args:
         names: Files, or one folder, or one pattern (``"dir/*.png"``).
@@ -87,10 +89,34 @@ def expanded(names: Sequence[Path]) -> tuple[list[Path], str]:
         frames = without_results(without_doubles(_pictures_of(matches)))
         left_out += [path for path in matches if path not in frames]
         found += frames
+    found, twice = once_each(found)
+    note = taken_once(twice)
     counted = in_natural_order(found)
     if len(found) > 2 and found == sorted(found) and found != counted:
-        return counted, "taken in the order of their numbers (2 before 10)"
-    return found, taken_without(left_out)
+        return counted, _joined("taken in the order of their numbers (2 before 10)", note)
+    return found, _joined(taken_without(left_out), note)
+
+
+def once_each(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Files without those that were there before, by whatever name; and those. All stay where only one would be left."""
+    first: dict[Path, Path] = {}
+    for path in paths:
+        first.setdefault(real_path(path), path)
+    if len(first) < 2:
+        return list(paths), []
+    left = set(map(id, first.values()))
+    return list(first.values()), [path for path in paths if id(path) not in left]
+
+
+def taken_once(paths: Sequence[Path]) -> str:
+    """The note on files that were named more than once; empty: none was."""
+    names = list(dict.fromkeys(path.name for path in paths))
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"named twice and taken once: {', '.join(names[:NAMED])}{more}" if names else ""
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)
 
 
 def taken_without(paths: Sequence[Path]) -> str:

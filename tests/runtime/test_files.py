@@ -1,6 +1,7 @@
 """Files in, files out; one bad pair does not stop a folder."""
 
 import threading
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from ufafuse.runtime.memory.budget import SURELY_ENOUGH
 from ufafuse.runtime.outputs import Outputs, as_levels
 from ufafuse.runtime.pairs import PairPaths, find_pairs
 from ufafuse.runtime.pictures.inputs import StackPaths
+from ufafuse.runtime.pictures.source import FileFrame
 from ufafuse.runtime.stack import StackOptions
 from ufafuse.runtime.writing import make_folder
 
@@ -49,7 +51,7 @@ def test_a_pair(fuser, images, tmp_path):
     outcome = fuse_files(fuser, (near, far), Outputs(tmp_path / "f.png"))
     np.testing.assert_array_equal(read_image(tmp_path / "f.png"), fuser.fuse(read_image(near), read_image(far)))
     json = outcome.to_json()
-    told = {"near", "far", "fused", "size", "ms", "white", "white_found", "seen_as_white", "disagreement"}
+    told = {"near", "far", "fused", "size", "ms", "method", "white", "white_found", "seen_as_white", "disagreement"}
     assert json.keys() == told | {"warnings"}
     assert "show different things" in json["warnings"][0]  # two pictures of noise do
     assert (json["white"], json["white_found"]) == (255, "8 bits")
@@ -234,9 +236,11 @@ class TestFolders:
     def test_of_those_that_still_arrive_the_second_with_a_name_is_refused(self, fuser, images, tmp_path):
         stacks = [StackPaths("s", tuple(images(2, folder=tmp_path / name))) for name in "ab"]
         for force in (False, True):
-            outcomes = fuse_folder(fuser, iter(stacks), tmp_path / f"out{force}", force=force)
-            assert [bool(outcome.error) for outcome in outcomes] == [False, True]
-            assert "was made of another called s" in outcomes[1].error
+            late = replace(stacks[0], refused="one came late")
+            outcomes = fuse_folder(fuser, iter([*stacks, late]), tmp_path / f"out{force}", force=force)
+            assert not outcomes[0].error
+            assert "another called s was fused before" in outcomes[1].error
+            assert outcomes[2].error == "one came late"
 
     def test_several_at_once_give_what_one_after_the_other_gives(self, fuser, folder, tmp_path):
         runs = {}
@@ -271,6 +275,25 @@ class TestFolders:
             make_folder(tmp_path / "file" / "out")
         with pytest.raises(OutputError, match="cannot be made"):
             fuse_folder(fuser, find_pairs(folder), tmp_path / "file" / "out")
+
+
+@pytest.mark.parametrize(("method", "made"), [("pyramid", "the pyramid (no network)"), ("network", "small in fp32")])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_result_says_what_made_it(fuser, images, tmp_path, method, made, suffix):
+    out, page = tmp_path / f"f{suffix}", tmp_path / "f.html"
+    how = FileOptions(report=page)
+    outcome = fuse_files(fuser, images(), Outputs(out), StackOptions(method=method), files=how)
+    made = made.replace("small", fuser.model.stem)
+    assert outcome.details["method"] == method
+    assert made in page.read_text()
+    assert FileFrame(out).metadata.exif.count(f"with {made}".encode()) == 1
+
+
+def test_a_file_that_is_both_frames_is_told(fuser, images, tmp_path):
+    near, _ = images()
+    outcome = fuse_files(fuser, (near, tmp_path / "." / near.name), Outputs(tmp_path / "f.png"))
+    assert any("the same file is given more than once" in warning for warning in outcome.warnings)
+    assert not any("more than once" in text for text in fuse_files(fuser, images(), Outputs(tmp_path / "g.png")).warnings)
 
 
 class TestMemory:

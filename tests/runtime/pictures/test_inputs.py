@@ -18,6 +18,7 @@ from ufafuse.runtime.pairs import find_pairs
 from ufafuse.runtime.pictures import arriving as watch
 from ufafuse.runtime.pictures.arriving import arriving
 from ufafuse.runtime.pictures.decode import opened
+from ufafuse.runtime.pictures.frames_among import REGISTERED
 from ufafuse.runtime.pictures.inputs import cut_by_time, expanded, find_stacks, frames_in, taken_at
 from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.pictures.naming import in_natural_order, natural_key, natural_order
@@ -254,6 +255,35 @@ class TestNoFrames:
         for name in ("a.png", "b.png"):
             self.result(tmp_path / "fused" / name)
         assert [stack.name for stack in find_stacks(tmp_path)] == ["a", "b"]
+
+
+class TestOneFileNamedTwice:
+    def test_is_one_frame_and_that_is_said(self, tmp_path):
+        put(tmp_path, "1.png", "2.png", "3.png")
+        (tmp_path / "link.png").symlink_to("3.png")
+        named = [tmp_path / "1.png", tmp_path / "." / "2.png", tmp_path / "[12]*.png", tmp_path / "link.png"]
+        files, note = expanded([*named, tmp_path / "3.png"])
+        assert [path.name for path in files] == ["1.png", "2.png", "link.png"]
+        assert note == "named twice and taken once: 1.png, 2.png, 3.png"
+
+    def test_alone_it_stays_a_pair(self, tmp_path):
+        put(tmp_path, "1.png")
+        assert expanded([tmp_path / "1.png"] * 2) == ([tmp_path / "1.png"] * 2, "")
+
+
+class TestRegisteredFrames:
+    def test_are_no_frames_beside_others_but_a_stack_of_their_own(self, tmp_path):
+        registered = Metadata().of_result((4, 5), software(), f"{REGISTERED} 1 of 2 (x.png)")
+        result = Metadata().of_result((4, 5), software(), "")
+        for name, notes in (("a/1.png", None), ("a/2.png", None), ("a/001.tif", registered), ("b/001.png", registered),
+                            ("b/002.png", registered), ("c/1.png", result), ("c/2.png", result)):  # fmt: skip
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            write_image(tmp_path / name, np.zeros((4, 5, 4), np.uint8), metadata=notes)
+        assert [path.name for path in expanded([tmp_path / "a"])[0]] == ["1.png", "2.png"]
+        assert [path.name for path in expanded([tmp_path / "b"])[0]] == ["001.png", "002.png"]
+        passed = []
+        assert [stack.name for stack in find_stacks(tmp_path, passed=passed)] == ["a", "b"]
+        assert passed == ["c holds results of ufafuse only"]
 
 
 class TestWhatIsNoStack:
