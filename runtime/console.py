@@ -21,8 +21,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from ufafuse.runtime import opencv
-from ufafuse.runtime.errors import BackendError, OutputError, UfaError
-from ufafuse.runtime.memory.shortage import NOT_ENOUGH, is_shortage
+from ufafuse.runtime.errors import NOT_ENOUGH, BackendError, OutputError, UfaError, is_shortage
 from ufafuse.runtime.parameters import as_options, deep_as_options, options_of
 from ufafuse.runtime.texts import json_text, one_line, written_out
 

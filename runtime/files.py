@@ -12,13 +12,12 @@ from ufafuse.runtime.atonce import InThisThread
 from ufafuse.runtime.batches.storage import shown
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.cores import usable_cores
-from ufafuse.runtime.errors import InputError, ModelError, UfaError
+from ufafuse.runtime.errors import InputError, ModelError, UfaError, shortage_told
 from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.levels import kind_with_levels
 from ufafuse.runtime.lights import bloomed_share
 from ufafuse.runtime.maker import engine_text, maker
-from ufafuse.runtime.memory.shortage import shortage_told
 from ufafuse.runtime.outputs import Outputs, aligned_saver, software, write_beside
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind, damage_words
 from ufafuse.runtime.pictures.exif import SOFTWARE, parse_exif

@@ -110,6 +110,16 @@ def current() -> Together | None:
     return _CURRENT.get()
 
 
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """What is written within is no result of the run: it is named at once, and stays whatever becomes of the others."""
+    token = _CURRENT.set(None)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
 def _kept(each: _Waiting) -> Path | None:
     """A second name of the file that is to be replaced; None where there is none, or the file system has no hard links."""
     kept = each.temporary.with_name(f"{each.temporary.name}.before")

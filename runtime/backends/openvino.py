@@ -17,9 +17,8 @@ from ufafuse.runtime.backends.openvino_cache import KeptNetworks
 from ufafuse.runtime.backends.openvino_layers import COUNTED, layers_of
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
-from ufafuse.runtime.errors import BackendError, ModelError
+from ufafuse.runtime.errors import NOT_ENOUGH, BackendError, ModelError, is_shortage
 from ufafuse.runtime.layers import Layer
-from ufafuse.runtime.memory.shortage import NOT_ENOUGH, is_shortage
 from ufafuse.runtime.session import Session, SessionOptions, check_tensors, is_carried
 
 Inputs: TypeAlias = tuple[tuple[str, tuple[int, ...], str], ...]  # names, shapes and dtypes

@@ -14,10 +14,9 @@ import cv2
 import numpy as np
 
 from ufafuse.runtime.arrays import Array
-from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.errors import NOT_ENOUGH, InputError, is_shortage
 from ufafuse.runtime.filebytes import bytes_of
 from ufafuse.runtime.filebytes import kind_of as path_kind
-from ufafuse.runtime.memory.shortage import NOT_ENOUGH, is_shortage
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures import quick
 from ufafuse.runtime.pictures.boxes import read_boxes

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.memory.shortage import NOT_ENOUGH, is_shortage
+from ufafuse.runtime.errors import NOT_ENOUGH, InputError, is_shortage
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures.boxes import read_boxes
 from ufafuse.runtime.pictures.metadata import Metadata, metadata_of, resolution_in

@@ -18,8 +18,7 @@ import cv2
 import numpy as np
 
 from ufafuse.runtime.arrays import Array
-from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.memory.shortage import NOT_ENOUGH, is_shortage
+from ufafuse.runtime.errors import NOT_ENOUGH, InputError, is_shortage
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures.metadata import Metadata, resolution_in
 from ufafuse.runtime.pictures.picture import Picture, upright

@@ -83,6 +83,15 @@ def test_a_block_within_belongs_to_the_one_around_it(tmp_path):
     assert files_in(tmp_path) == []
 
 
+def test_what_is_kept_for_later_is_no_result(tmp_path):
+    with contextlib.suppress(InputError), together():
+        with underway.apart():
+            write_text(tmp_path / "kept", "1")
+        write_text(tmp_path / "a", "1")
+        raise InputError("bad")
+    assert files_in(tmp_path) == ["kept"]
+
+
 def test_another_thread_names_its_own(tmp_path):
     with contextlib.suppress(InputError), together() as files:
         for wanted in ("alone", "with"):
