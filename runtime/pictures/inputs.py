@@ -63,7 +63,7 @@ def expanded(names: Sequence[Path]) -> tuple[list[Path], str]:
     """The files behind what was named, in the order of the stack, and a note on that order (empty: as they were named).
 
     In folders and behind patterns, earlier results of ufafuse and what is no picture are no frames, and a file that is named
-    twice is one frame; that is in the note.
+    beside a pattern that gives it is one frame; that is in the note.
 
     Args:
         names: Files, or one folder, or one pattern (``"dir/*.png"``).
@@ -73,6 +73,7 @@ def expanded(names: Sequence[Path]) -> tuple[list[Path], str]:
     """
     found: list[Path] = []
     left_out: list[Path] = []
+    matched: list[bool] = []
     for name in names:
         if name.is_dir():
             if len(names) > 1:
@@ -84,12 +85,14 @@ def expanded(names: Sequence[Path]) -> tuple[list[Path], str]:
             return frames, taken_without([path for path in pictures_in(name) if path not in frames])
         if name.exists() or not _PATTERN.search(str(name)):
             found.append(name)
+            matched.append(False)
             continue
         matches = _matching(name)
         frames = without_results(without_doubles(_pictures_of(matches)))
         left_out += [path for path in matches if path not in frames]
         found += frames
-    found, twice = once_each(found)
+        matched += [True] * len(frames)
+    found, twice = once_each(found, matched)
     note = taken_once(twice)
     counted = in_natural_order(found)
     if len(found) > 2 and found == sorted(found) and found != counted:
@@ -97,15 +100,23 @@ def expanded(names: Sequence[Path]) -> tuple[list[Path], str]:
     return found, _joined(taken_without(left_out), note)
 
 
-def once_each(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Files without those that were there before, by whatever name; and those. All stay where only one would be left."""
-    first: dict[Path, Path] = {}
-    for path in paths:
-        first.setdefault(real_path(path), path)
-    if len(first) < 2:
-        return list(paths), []
-    left = set(map(id, first.values()))
-    return list(first.values()), [path for path in paths if id(path) not in left]
+def once_each(paths: Sequence[Path], matched: Sequence[bool]) -> tuple[list[Path], list[Path]]:
+    """Files without those that a pattern gave beside another's naming of them; and those. A link is the file behind it.
+
+    Who names a file twice, and by its name both times, is taken at their word.
+
+    Args:
+        paths: In their order.
+        matched: Of each, whether a pattern gave it.
+    """
+    known: dict[Path, bool] = {}
+    once: list[Path] = []
+    twice: list[Path] = []
+    for path, by_pattern in zip(paths, matched, strict=True):
+        real = real_path(path)
+        (twice if real in known and (known[real] or by_pattern) else once).append(path)
+        known.setdefault(real, by_pattern)
+    return once, twice
 
 
 def taken_once(paths: Sequence[Path]) -> str:

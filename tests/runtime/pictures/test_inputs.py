@@ -261,14 +261,17 @@ class TestOneFileNamedTwice:
     def test_is_one_frame_and_that_is_said(self, tmp_path):
         put(tmp_path, "1.png", "2.png", "3.png")
         (tmp_path / "link.png").symlink_to("3.png")
-        named = [tmp_path / "1.png", tmp_path / "." / "2.png", tmp_path / "[12]*.png", tmp_path / "link.png"]
-        files, note = expanded([*named, tmp_path / "3.png"])
-        assert [path.name for path in files] == ["1.png", "2.png", "link.png"]
-        assert note == "named twice and taken once: 1.png, 2.png, 3.png"
+        files, note = expanded([tmp_path / "1.png", tmp_path / ".." / tmp_path.name / "2.png", tmp_path / "[123]*.png"])
+        assert [path.name for path in files] == ["1.png", "2.png", "3.png"]
+        assert note == "named twice and taken once: 1.png, 2.png"
+        files, note = expanded([tmp_path / "[123].png", tmp_path / "link.png"])
+        assert [path.name for path in files] == ["1.png", "2.png", "3.png"]
+        assert note == "named twice and taken once: link.png"
 
-    def test_alone_it_stays_a_pair(self, tmp_path):
-        put(tmp_path, "1.png")
-        assert expanded([tmp_path / "1.png"] * 2) == ([tmp_path / "1.png"] * 2, "")
+    def test_by_its_name_both_times_it_is_two(self, tmp_path):
+        put(tmp_path, "1.png", "2.png")
+        named = [tmp_path / "1.png", tmp_path / "2.png", tmp_path / "1.png"]
+        assert expanded(named) == (named, "")
 
 
 class TestRegisteredFrames:
