@@ -252,7 +252,7 @@ def fuse(asked: FuseRequest) -> None:
                 again = {"force": asked.force, "skip_existing": asked.skip_existing}
                 done = fuse_many(fuser, many, results, options, files, **again, limits=engine)
                 outcomes = done.outcomes
-            _report(fuser, outcomes, asked.method, as_json=asked.as_json, done=done)
+            _report(fuser, outcomes, asked.method, as_json=asked.as_json, done=done, watched=asked.watch)
     if any(outcome.error for outcome in outcomes):
         raise typer.Exit(1)
 
@@ -361,7 +361,9 @@ def _fuse_one(
         return fuse_files(fuser, images, outputs, options, files=files, frames=frames, force=force, on_tile=on_tile)
 
 
-def _report(fuser: "Fuser", outcomes: "list[Outcome]", method: str, *, as_json: bool, done: "Done | None") -> None:
+def _report(
+    fuser: "Fuser", outcomes: "list[Outcome]", method: str, *, as_json: bool, done: "Done | None", watched: bool
+) -> None:
     from ufafuse.commands import telling
     from ufafuse.runtime.maker import maker
 
@@ -387,4 +389,4 @@ def _report(fuser: "Fuser", outcomes: "list[Outcome]", method: str, *, as_json: 
         telling.tell_many(fuser, done, made)
     else:
         telling.tell_one(fuser, outcomes[0], made)
-    telling.warn_and_fail(outcomes, done.passed if done else ())
+    telling.warn_and_fail(outcomes, done.passed if done else (), errors=not watched)

@@ -178,7 +178,9 @@ def fuse_many(
         def done(outcome: Outcome) -> None:
             outcomes.append(outcome)
             bar.advance(task)
-            if many.watch and not outcome.error:
+            if many.watch and outcome.error:
+                console.fail(outcome.error)  # a watch may go on for weeks
+            elif many.watch:
                 console.wrote(outcome.fused, as_json=True)
 
         try:

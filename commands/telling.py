@@ -47,8 +47,8 @@ def tell_many(fuser: Fuser, done: Done, made: Maker) -> None:
     _tell_engine(fuser, made)
 
 
-def warn_and_fail(outcomes: Sequence[Outcome], passed: Sequence[str] = ()) -> None:
-    """Warnings and errors on stderr; those of one kind in one line. ``passed``: what was passed over."""
+def warn_and_fail(outcomes: Sequence[Outcome], passed: Sequence[str] = (), *, errors: bool = True) -> None:
+    """Warnings, what was ``passed`` over, and ``errors`` (unless told already) on stderr; those of one kind in one line."""
     if passed:
         more = f"; and {len(passed) - _PASSED} more" if len(passed) > _PASSED else ""
         console.warn(f"passed over: {'; '.join(passed[:_PASSED])}{more}.")
@@ -58,6 +58,8 @@ def warn_and_fail(outcomes: Sequence[Outcome], passed: Sequence[str] = ()) -> No
             warned.setdefault(warning, []).append(outcome.fused.name)
     for line in few_of_a_kind(f"{_examples(names)}: {warning}" for warning, names in warned.items()):
         console.warn(line)
+    if not errors:
+        return
     there = [outcome.fused for outcome in outcomes if EXISTS in outcome.error]
     if len(there) > 1:
         console.fail(
