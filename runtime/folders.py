@@ -96,7 +96,7 @@ def fuse_folder(
     places = _Places(folder, maps, confidences, conflicts, files.report, suffix)
     made: set[Path] = set()
     if isinstance(groups, Sequence):
-        check_results([places.wanted(group) for group in groups if not group.refused], links=True)
+        check_results([group for group in groups if not group.refused], places.wanted, links=True)
     workers = pairs_at_once(fuser, groups) if at_once is None else at_once
     files = replace(files, ahead=workers == 1)
 

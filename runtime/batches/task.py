@@ -110,7 +110,7 @@ def sort_out(tasks: list[Task], plan: BatchPlan, *, skip_existing: bool) -> Sort
         InputError: Two tasks have one result, or storage does not answer.
         OutputError: A result would replace what is read.
     """
-    check_results([Wanted(task.name, task.files, task.results(plan)) for task in tasks if not task.refused])
+    check_results([task for task in tasks if not task.refused], lambda task: Wanted(task.name, task.files, task.results(plan)))
     there = set() if plan.force else present(place for task in tasks for place in task.results(plan))
     if not skip_existing:
         refused = [failed(task, already_there(task.out)) for task in tasks if task.out in there]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ufafuse.runtime.batches import clash
-from ufafuse.runtime.batches.clash import Wanted, check_results
+from ufafuse.runtime.batches.clash import Wanted
 from ufafuse.runtime.batches.manifest import read_manifest
 from ufafuse.runtime.batches.task import BatchPlan, Task, sort_out
 from ufafuse.runtime.errors import InputError, OutputError
@@ -15,6 +15,10 @@ from ufafuse.runtime.pairs import PairPaths
 from ufafuse.runtime.pictures.inputs import StackPaths, find_stacks
 
 PLAN = BatchPlan(beside=(Path("maps"), None, None), files=FileOptions(report=Path("pages")))
+
+
+def check_results(many):
+    clash.check_results(many, lambda wanted: wanted)
 
 
 def pair(name, *results):
@@ -51,10 +55,14 @@ def test_two_results_of_one():
 @pytest.mark.parametrize("ignores", [True, False])
 def test_names_in_capitals(monkeypatch, ignores):
     monkeypatch.setattr(clash, "ignores_case", lambda _: ignores)
+    check_results([pair("x", "s3://b/Bolt.png"), pair("y", "s3://b/bolt.png")])  # storage tells them apart
+    accents = [pair("x", "o/Gew\u00e4nde.png"), pair("y", "o/Gewa\u0308nde.png")]
     both = [pair("x", "o/Bolt.png"), pair("y", "o/bolt.png")]
     if not ignores:
-        check_results(both)
+        check_results([*both, *accents])
         return
+    with pytest.raises(InputError, match="would both be fused into"):
+        check_results(accents)
     with pytest.raises(InputError, match=r"would both be fused into .*o/bolt\.png"):
         check_results(both)
 
