@@ -48,7 +48,7 @@ def fuse_listed(fuser: Fuser, listed: Listed, *, skip_existing: bool) -> tuple[l
     """
     from ufafuse.runtime.batches.task import sort_out
 
-    found = sort_out(listed.tasks, force=listed.plan.force, skip_existing=skip_existing)
+    found = sort_out(listed.tasks, listed.plan, skip_existing=skip_existing)
     with console.progress() as bar:
         shown = bar.add_task(f"fusing {'pairs' if listed.pairs else 'stacks'}", total=len(found.due))
         made, at_once = _run(fuser, listed, found.due, lambda _: bar.advance(shown))

@@ -17,7 +17,7 @@ import typer
 from ufafuse.commands.helptext import HelpCommand, HelpGroup
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import OutputError
-from ufafuse.runtime.starting import unswept
+from ufafuse.runtime.starting import endable, unswept
 
 # The threads of a run that may be left behind, see `ufafuse.runtime.stream.pipeline`.
 LEFT_BEHIND = frozenset({"ufafuse-near", "ufafuse-far", "ufafuse-open", "ufafuse-fuse", "ufafuse-write"})
@@ -116,12 +116,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # its decoders' warnings would stand between our lines
     given = list(sys.argv[1:] if arguments is None else arguments)
     # What is run is all that is imported: the other commands' modules, and their options, take as long again.
-    with unswept():
+    with unswept(), endable():
         command = typer.main.get_command(build_app(given[0] if given and given[0] in MODULES else None))
     try:
         code = command.main(args=given, prog_name="ufa", standalone_mode=False)
     except typer.Abort:
-        console.err.print("interrupted")
+        console.interrupted("interrupted", as_json="--json" in given)
         sys.exit(console.INTERRUPTED)
     except _ClickError as error:
         sys.exit(_refused(error, as_json="--json" in given))

@@ -29,7 +29,7 @@ from ufafuse.commands.options import (
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.starting import unswept
+from ufafuse.runtime.starting import endable, unswept
 
 if TYPE_CHECKING:
     from ufafuse.commands.many import Done
@@ -203,7 +203,7 @@ class FuseRequest:
 def fuse(asked: FuseRequest) -> None:
     """Run `ufa fuse`."""
     with console.run(asked.as_json):
-        with unswept():
+        with unswept(), endable():
             from ufafuse.commands.effects import check_effects
             from ufafuse.commands.engine import fuser_arguments
             from ufafuse.commands.many import Many, fuse_many
@@ -252,7 +252,7 @@ def fuse(asked: FuseRequest) -> None:
                 again = {"force": asked.force, "skip_existing": asked.skip_existing}
                 done = fuse_many(fuser, many, results, options, files, **again, limits=engine)
                 outcomes = done.outcomes
-            _report(fuser, outcomes, as_json=asked.as_json, done=done)
+            _report(fuser, outcomes, asked.method, as_json=asked.as_json, done=done, watched=asked.watch)
     if any(outcome.error for outcome in outcomes):
         raise typer.Exit(1)
 
@@ -309,7 +309,7 @@ def _network(frames: "list[FrameSource] | None", options: "StackOptions", of_sta
 
     if frames is None:
         return default_for(2 if pairs else 3), 0.0
-    share = 0.0 if of_stack else bloomed(frames, options)
+    share = 0.0 if of_stack or options.method == "pyramid" else bloomed(frames, options)
     lights = share >= BLOOMED
     return default_for(len(frames), of_stack=of_stack, lights=lights), share if lights else 0.0
 
@@ -361,27 +361,32 @@ def _fuse_one(
         return fuse_files(fuser, images, outputs, options, files=files, frames=frames, force=force, on_tile=on_tile)
 
 
-def _report(fuser: "Fuser", outcomes: "list[Outcome]", *, as_json: bool, done: "Done | None") -> None:
+def _report(
+    fuser: "Fuser", outcomes: "list[Outcome]", method: str, *, as_json: bool, done: "Done | None", watched: bool
+) -> None:
     from ufafuse.commands import telling
+    from ufafuse.runtime.maker import maker
 
+    made = maker(fuser, method)
     failed = [outcome for outcome in outcomes if outcome.error]
     result: dict[str, Any] = {
         "ok": not failed,
-        "backend": fuser.backend,
-        "why": fuser.why,
-        "precision": fuser.precision,
-        "model": str(fuser.model),
+        "backend": made.backend,
+        "why": made.why,
+        "precision": made.precision,
+        "model": made.model,
         "outputs": [outcome.to_json() for outcome in outcomes],
         "failed": len(failed),
         "skipped": done.skipped if done else 0,
         **(done.speed() if done else {}),
+        **({"passed_over": list(done.passed)} if done and done.passed else {}),
     }
     console.emit(result, as_json=as_json)
     if as_json:
         for path in (path for outcome in outcomes if done is None for path in telling.written(outcome)):
             console.wrote(path, as_json=True)
     elif done is not None:
-        telling.tell_many(fuser, done)
+        telling.tell_many(fuser, done, made)
     else:
-        telling.tell_one(fuser, outcomes[0])
-    telling.warn_and_fail(outcomes)
+        telling.tell_one(fuser, outcomes[0], made)
+    telling.warn_and_fail(outcomes, done.passed if done else (), errors=not watched)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -72,8 +72,8 @@ class Many:
 
         return self.ray is not None or not self.folder.is_dir() or url_of(out) is not None
 
-    def tasks(self, out: Path, suffix: str) -> list[Task]:
-        """The pairs or stacks with their results in ``out``. Raises: InputError."""
+    def tasks(self, out: Path, suffix: str, passed: list[str]) -> list[Task]:
+        """The pairs or stacks with their results in ``out``; ``passed`` as `find_stacks`. Raises: InputError."""
         from ufafuse.runtime.batches.manifest import is_manifest, read_manifest
         from ufafuse.runtime.batches.storage import mirrored, url_of
         from ufafuse.runtime.batches.task import tasks_of
@@ -82,15 +82,15 @@ class Many:
         if self.pairs and is_manifest(self.folder) and not self.folder.is_dir():
             return read_manifest(self.folder, out, suffix=suffix)
         if url is None:
-            return tasks_of(self.groups(), out, suffix=suffix)
+            return tasks_of(self.groups(passed), out, suffix=suffix)
         with mirrored(url) as root:
             try:
-                return tasks_of(replace(self, folder=root).groups(), out, suffix=suffix, mirror=(root, url))
+                return tasks_of(replace(self, folder=root).groups(passed), out, suffix=suffix, mirror=(root, url))
             except InputError as error:
                 raise InputError(str(error).replace(str(root), url)) from error
 
-    def groups(self) -> Iterable[FileGroup]:
-        """The pairs or stacks; of a watched folder one after the other. Raises: InputError."""
+    def groups(self, passed: list[str]) -> Iterable[FileGroup]:
+        """The pairs or stacks; of a watched folder one after the other; ``passed`` as `find_stacks`. Raises: InputError."""
         from ufafuse.runtime.pairs import find_pairs
         from ufafuse.runtime.pictures.arriving import arriving
         from ufafuse.runtime.pictures.inputs import find_stacks
@@ -99,7 +99,7 @@ class Many:
             return find_pairs(self.folder)
         if self.watch:
             return islice(arriving(self.folder, quiet=self.quiet, every=self.every), self.limit)
-        return find_stacks(self.folder, gap=self.gap, every=self.every)
+        return find_stacks(self.folder, gap=self.gap, every=self.every, passed=passed)
 
 
 def _check_there(folder: Path, *, pairs: bool, by_time: bool) -> None:
@@ -127,12 +127,14 @@ class Done(NamedTuple):
         skipped: How many results were there already.
         at_once: How many were under way at once.
         seconds: All of it took, files too.
+        passed: What beside the stacks is none, each with the reason.
     """
 
     outcomes: list[Outcome]
     skipped: int
     at_once: int
     seconds: float
+    passed: Sequence[str] = ()
 
     def speed(self) -> dict[str, float]:
         """For the report: ``at_once``, ``seconds``, and how many were fused ``per_second``, from disk to disk."""
@@ -155,16 +157,17 @@ def fuse_many(
     """Fuse the pairs or stacks; several pairs at once."""
     from ufafuse.runtime.folders import fuse_folder, pairs_at_once
 
+    passed: list[str] = []
     if many.listed(results[0][0]):
         from ufafuse.commands.batches import Listed, fuse_listed
         from ufafuse.runtime.batches.task import BatchPlan
 
         target, plan = results[0][0], BatchPlan(options, files, results[0][1:], force=force)
-        listed = Listed(many.tasks(target, results[1]), many.pairs, many.ray, target, plan, limits)
+        listed = Listed(many.tasks(target, results[1], passed), many.pairs, many.ray, target, plan, limits)
         began = time.monotonic()
         found = fuse_listed(fuser, listed, skip_existing=skip_existing)
-        return Done(*found, seconds=time.monotonic() - began)
-    groups = many.groups()
+        return Done(*found, seconds=time.monotonic() - began, passed=passed)
+    groups = many.groups(passed)
     total = len(groups) if isinstance(groups, list) else None
     (out, maps, confidences, conflicts), suffix = results
     outcomes: list[Outcome] = []
@@ -175,7 +178,9 @@ def fuse_many(
         def done(outcome: Outcome) -> None:
             outcomes.append(outcome)
             bar.advance(task)
-            if many.watch and not outcome.error:
+            if many.watch and outcome.error:
+                console.fail(outcome.error)  # a watch may go on for weeks
+            elif many.watch:
                 console.wrote(outcome.fused, as_json=True)
 
         try:
@@ -187,7 +192,7 @@ def fuse_many(
         except KeyboardInterrupt:
             if not many.watch:  # the way to end a watch
                 raise
-    return Done(outcomes, 0 if total is None else total - len(outcomes), at_once, time.monotonic() - began)
+    return Done(outcomes, 0 if total is None else total - len(outcomes), at_once, time.monotonic() - began, passed)
 
 
 @contextmanager

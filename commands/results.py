@@ -67,6 +67,7 @@ class FuseJson(_FuseKeysJson, total=False):
     at_once: int
     seconds: float
     per_second: float
+    passed_over: list[str]
 
 
 class PercentilesJson(TypedDict):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ufafuse.runtime import console
 from ufafuse.runtime.batches.storage import shown
+from ufafuse.runtime.maker import PYRAMID
 from ufafuse.runtime.texts import few_of_a_kind
 from ufafuse.runtime.writing import EXISTS
 
@@ -15,21 +16,23 @@ if TYPE_CHECKING:
     from ufafuse.commands.many import Done
     from ufafuse.runtime.files import Outcome
     from ufafuse.runtime.fuser import Fuser
+    from ufafuse.runtime.maker import Maker
 
+_PASSED = 6  # of what was no stack
 _SHOWN = 3  # examples of errors and warnings of one kind
 
 
-def tell_one(fuser: Fuser, outcome: Outcome) -> None:
+def tell_one(fuser: Fuser, outcome: Outcome, made: Maker) -> None:
     """One pair or stack: its files, what was done to the frames, the engine."""
     for path in written(outcome):
         console.wrote(path)
     done = done_to(outcome)
     if done:
         console.out.print(console.escape("; ".join(done)))
-    _tell_engine(fuser)
+    _tell_engine(fuser, made)
 
 
-def tell_many(fuser: Fuser, done: Done) -> None:
+def tell_many(fuser: Fuser, done: Done, made: Maker) -> None:
     """A folder: a table of the pairs, how many were fused, how fast, the engine."""
     outcomes, skipped = done.outcomes, done.skipped
     if outcomes:
@@ -41,17 +44,22 @@ def tell_many(fuser: Fuser, done: Done) -> None:
     if len(outcomes) - failed > 1:
         told.append(f"{done.speed()['per_second']:.3g} a second")
     console.out.print(", ".join(told))
-    _tell_engine(fuser)
+    _tell_engine(fuser, made)
 
 
-def warn_and_fail(outcomes: Sequence[Outcome]) -> None:
-    """Warnings and errors on stderr; those of one kind in one line."""
+def warn_and_fail(outcomes: Sequence[Outcome], passed: Sequence[str] = (), *, errors: bool = True) -> None:
+    """Warnings, what was ``passed`` over, and ``errors`` (unless told already) on stderr; those of one kind in one line."""
+    if passed:
+        more = f"; and {len(passed) - _PASSED} more" if len(passed) > _PASSED else ""
+        console.warn(f"passed over: {'; '.join(passed[:_PASSED])}{more}.")
     warned: dict[str, list[str]] = {}
     for outcome in outcomes:
         for warning in outcome.warnings:
             warned.setdefault(warning, []).append(outcome.fused.name)
     for line in few_of_a_kind(f"{_examples(names)}: {warning}" for warning, names in warned.items()):
         console.warn(line)
+    if not errors:
+        return
     there = [outcome.fused for outcome in outcomes if EXISTS in outcome.error]
     if len(there) > 1:
         console.fail(
@@ -117,10 +125,10 @@ def _levels(details: dict[str, Any]) -> str:
     return told + (f", seen {darker:g} times brighter" if darker >= 2 else "")
 
 
-def _tell_engine(fuser: Fuser) -> None:
+def _tell_engine(fuser: Fuser, made: Maker) -> None:
     """Network, arithmetic and engine with the reasons; and that int8 would be faster, where it would."""
-    console.out.print(console.escape(f"{fuser.model.name} in {fuser.precision} on {fuser.backend} ({fuser.why})"))
-    if fuser.choice.faster:
+    console.out.print(console.escape(f"{Path(made.model).name} in {made.precision} on {made.backend} ({made.why})"))
+    if fuser.choice.faster and made.model != PYRAMID:
         console.out.print("[dim]faster here, in int8: --prefer speed[/dim]")
 
 

@@ -21,6 +21,7 @@ from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.kinds import SUFFIXES, Kind, in_words, kind_of
 from ufafuse.runtime.manifest_entries import fault_in
 from ufafuse.runtime.onnx_walk import fields, has_external_data
+from ufafuse.runtime.underway import apart as apart  # noqa: PLC0414
 from ufafuse.runtime.writing import atomic_write as atomic_write  # noqa: PLC0414 - artefacts are written by them
 from ufafuse.runtime.writing import write_json as write_json  # noqa: PLC0414
 

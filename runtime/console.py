@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from ufafuse.runtime import opencv
-from ufafuse.runtime.errors import BackendError, OutputError, UfaError
+from ufafuse.runtime.errors import NOT_ENOUGH, BackendError, OutputError, UfaError, is_shortage
 from ufafuse.runtime.parameters import as_options, deep_as_options, options_of
 from ufafuse.runtime.texts import json_text, one_line, written_out
 
@@ -86,8 +86,10 @@ SYSTEM_ERRORS = frozenset(  # what a path or a disk does: nobody's defect
         errno.ELOOP,
         errno.EACCES,
         errno.ESTALE,
+        errno.ENOMEM,
     )
 )
+_emitted: list[bool] = []  # of the command that runs: whether its JSON is out
 _options: dict[str, str] = {}  # of the command that runs, by parameter: how texts name them
 _ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 # The extra that a folder's modules need, and a command's own.
@@ -107,12 +109,15 @@ def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the 
     ours and keeps its traceback.
     """
     _options.update(_options_in_use())
+    _emitted.clear()
     try:
         with _ending_orderly():
             yield
     except UfaError as error:
         _end(str(error), error.exit_code, as_json=as_json, cause=error)
     except (ImportError, AttributeError) as error:
+        if asked := _asked_within(error):
+            _interrupted(asked, as_json=as_json)
         text = opencv.sentence(error) or _sentence_of_an_extra(error)
         if text is None:
             raise
@@ -123,12 +128,33 @@ def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the 
         name = str(error.filename or "a file")
         what = f"{name if len(name) < 100 else name[:60] + '...'} cannot be written or read"
         _end(f"{what}: {error.strerror}. Mend that, and run it again.", OutputError.exit_code, as_json=as_json, cause=error)
-    except KeyboardInterrupt as interrupt:
-        err.print("interrupted")
-        raise typer.Exit(INTERRUPTED) from interrupt
-    except _Ended as ended:
-        err.print(f"ended by {ended.number.name}")
-        raise typer.Exit(128 + ended.number) from ended
+    except (KeyboardInterrupt, _Ended) as asked:
+        _interrupted(asked, as_json=as_json)
+    except Exception as error:
+        if not is_shortage(error):
+            raise
+        text = f"{NOT_ENOUGH}: bound what is taken (--max-memory), where the command has that, or free some."
+        _end(text, BackendError.exit_code, as_json=as_json, cause=error)
+
+
+def _asked_within(error: BaseException | None) -> "KeyboardInterrupt | _Ended | None":
+    """The request for the end that an extension's import made another error of; None where it is no such error."""
+    while error is not None and not isinstance(error, (KeyboardInterrupt, _Ended)):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _interrupted(asked: "KeyboardInterrupt | _Ended", *, as_json: bool) -> NoReturn:
+    interrupted(f"ended by {asked.number.name}" if isinstance(asked, _Ended) else "interrupted", as_json=as_json)
+    raise typer.Exit(128 + asked.number if isinstance(asked, _Ended) else INTERRUPTED) from asked
+
+
+def interrupted(text: str, *, as_json: bool) -> None:
+    """Say that a run was ended: on stderr, and with ``as_json`` in the one object on stdout, unless that is out already."""
+    if as_json and not _emitted:
+        with contextlib.suppress(OutputError):
+            _echo({"ok": False, "error": text})
+    err.print(text)
 
 
 def _context() -> Any:  # noqa: ANN401 - click's, wherever typer keeps it
@@ -258,6 +284,7 @@ def emit(result: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 def _echo(values: Mapping[str, Any]) -> None:
+    _emitted.append(True)
     try:
         typer.echo(json_text(deep_as_options(values, _options)))
     except OSError as error:

@@ -1,5 +1,13 @@
 """The errors a user can meet. Each text says what was asked, what was found and what to do."""
 
+import contextlib
+import errno
+from collections.abc import Iterator
+
+NOT_ENOUGH = "there is not enough memory"
+_NO_MEMORY_IN_OPENCV = -4
+_WORDS = ("bad_alloc", "can't alloc", "cannot allocate memory", "insufficient memory", "failed to allocate", "out of memory")
+
 
 class UfaError(Exception):
     """Something the user can mend; the command line prints its text and ends with ``exit_code``."""
@@ -27,3 +35,28 @@ class CheckFailed(UfaError):  # noqa: N818 - reads as what happened, and is no f
     """The work was done and a check of its result fell short."""
 
     exit_code = 1
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether memory was refused: to Python or NumPy, to OpenCV, by the system, or to an engine that says so in words."""
+    if isinstance(error, MemoryError) or getattr(error, "code", None) == _NO_MEMORY_IN_OPENCV:
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    text = str(error).casefold()
+    return isinstance(error, RuntimeError) and any(word in text for word in _WORDS)
+
+
+@contextlib.contextmanager
+def shortage_told(name: str) -> Iterator[None]:
+    """Tell a shortage as an `InputError` that says what it stopped: one of many is then a row, and the next may be smaller."""
+    try:
+        yield
+    except UfaError:
+        raise
+    except Exception as error:
+        if not is_shortage(error):
+            raise
+        raise InputError(
+            f"{name} cannot be fused: {NOT_ENOUGH}. Give a bound for it (`max_memory`), smaller frames, or free some."
+        ) from error

@@ -1,8 +1,9 @@
 """Fusing the files of one pair or stack; see `ufafuse.runtime.folders` for many."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from ufafuse.runtime.atonce import InThisThread
 from ufafuse.runtime.batches.storage import shown
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.cores import usable_cores
-from ufafuse.runtime.errors import InputError, ModelError, UfaError
+from ufafuse.runtime.errors import InputError, ModelError, UfaError, shortage_told
+from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.levels import kind_with_levels
 from ufafuse.runtime.lights import bloomed_share
+from ufafuse.runtime.maker import engine_text, maker
 from ufafuse.runtime.outputs import Outputs, aligned_saver, software, write_beside
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind, damage_words
 from ufafuse.runtime.pictures.exif import SOFTWARE, parse_exif
@@ -24,6 +27,7 @@ from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
 from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_image
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
 from ufafuse.runtime.stacks.rule import by_one_rule
+from ufafuse.runtime.writing import together
 
 _READ_AHEAD = 2  # frames: a pair
 _NAMED = 12  # frames, in the note of a result's file
@@ -145,7 +149,7 @@ def fuse_files(
     Args:
         fuser: With a loaded model.
         images: Near, far, and more, in the order of focus; or one file with all of them.
-        outputs: Where the results go; nothing is written before all of them are there.
+        outputs: Where the results go; all of them appear together, or none of them does.
         options: What is done to the frames; the map and the confidence follow from ``outputs``.
         files: How files are read and written.
         frames: What `reading` gives for the images, where that was begun before.
@@ -163,48 +167,80 @@ def fuse_files(
         from ufafuse.runtime.page import check_page
 
         check_page(files.report, force=force)
-    threads = fuser.threads if files.ahead else 0
-    with reading(images, threads, strict=files.strict) if frames is None else nullcontext(frames) as found:
+    with shortage_told(str(images[0])), together(), _opened(fuser, images, files, frames) as found:
         if len(found) < 2:
             raise InputError(f"{images[0]} holds one frame: fusing takes two or more.")
-        common = common_kind(found, scale=options.align != "off", convert=files.convert_profile)
-        check_holds(outputs.fused, common.shape, common.dtype)
-        told = dict.fromkeys(f"{note}." for note in common.notes) | _no_frames(found)
-        taken = [ConformedFrame(frame, common, strict=files.strict, told=told) for frame in found]
-        looking = {frame.name: frame.looker.submit(frame.look_inside) for frame in found if frame.looker is not None}
-        result, chosen = _fused(fuser, taken, outputs, options, on_tile, want_all=files.report is not None, force=force)
-        metadata = metadata_of_result(fuser, taken, result, told)
-        told.update(_found_meanwhile(looking, told))
-        told.update(_lost(outputs.fused, metadata, taken[result.reference].name))
-        ends = (taken[0].read(), taken[-1].read()) if files.report is not None else None
+        if options.reference is not None and options.reference >= len(found):
+            number = options.reference + 1
+            which = f"the stack that begins with {images[0]} has {len(found)}"
+            raise InputError(f"`reference` asks for frame {number}, counted from 1, and {which}.")
+        return _made(fuser, images, found, outputs, options, files, on_tile, force=force)
+
+
+def _opened(
+    fuser: Fuser, images: Sequence[Path], files: FileOptions, frames: Sequence[FrameSource] | None
+) -> AbstractContextManager[Sequence[FrameSource]]:
+    if frames is not None:
+        return nullcontext(frames)
+    return reading(images, fuser.threads if files.ahead else 0, strict=files.strict)
+
+
+def _made(
+    fuser: Fuser,
+    images: Sequence[Path],
+    found: Sequence[FrameSource],
+    outputs: Outputs,
+    options: StackOptions,
+    files: FileOptions,
+    on_tile: OnCount,
+    *,
+    force: bool,
+) -> Outcome:
+    common = common_kind(found, scale=options.align != "off", convert=files.convert_profile)
+    check_holds(outputs.fused, common.shape, common.dtype)
+    told = dict.fromkeys(f"{note}." for note in common.notes) | _no_frames(found) | _twice(images)
+    taken = [ConformedFrame(frame, common, strict=files.strict, told=told) for frame in found]
+    looking = {frame.name: frame.looker.submit(frame.look_inside) for frame in found if frame.looker is not None}
+    result, chosen = _fused(fuser, taken, outputs, options, on_tile, want_all=files.report is not None, force=force)
+    metadata = metadata_of_result(fuser, taken, result, told, method=chosen.method)
+    told.update(_found_meanwhile(looking, told))
+    told.update(_lost(outputs.fused, metadata, taken[result.reference].name))
     if outputs.map is not None and result.map is None:
         raise ModelError(f"{fuser.model.name} gives no map: omit the map, or export the model again with `ufa export`.")
-    sources = [frame.name for frame in taken]
-    write_image(outputs.fused, result.fused, force=force, metadata=metadata, inputs=images, options=files.store)
     beside = write_beside(result, outputs, frames=len(taken), order=chosen.order, force=force, inputs=images)
-    size, ms = list(result.fused.shape[:2]), round(result.ms, 3)
-    details = details_of(taken, result, chosen) | beside
-    warnings = [*told, *result.warnings]
-    if files.report is not None and ends is not None:
-        from ufafuse.runtime.page import write_page  # a page is rare, and what it needs takes time to import
-
-        details["report"] = str(files.report)
-        write_page(
-            files.report,
-            {"near": ends[0], "far": ends[1], "fused": result.fused},
-            title=outputs.fused.name,
-            engine=f"{fuser.model.stem} in {fuser.precision} on {fuser.backend}",
-            unit=result.levels.unit if result.levels is not None else 255.0,
-            names=sources,
-            details=details,
-            warnings=warnings,
-            ms=ms,
-            won=result.map,
-            sharp=result.confidence,
-            force=force,
-        )
     near, far = (frame.path if len(images) > 1 and frame.path else Path(frame.name) for frame in taken[:2])
-    return Outcome(near, far, outputs.fused, size, ms, details=details, warnings=warnings)
+    outcome = Outcome(near, far, outputs.fused, list(result.fused.shape[:2]), round(result.ms, 3))
+    outcome.details = details_of(taken, result, chosen) | beside
+    outcome.warnings = [*told, *result.warnings]
+    if files.report is not None:
+        outcome.details["report"] = str(files.report)
+        made = maker(fuser, chosen.method)
+        engine = f"{engine_text(fuser, chosen.method)} on {made.backend}"
+        _write_page(files.report, outcome, taken, result, engine=engine, force=force)
+    # The picture gets its name last: where it is, all of its run is.
+    write_image(outputs.fused, result.fused, force=force, metadata=metadata, inputs=images, options=files.store)
+    return outcome
+
+
+def _write_page(
+    path: Path, outcome: Outcome, taken: Sequence[FrameSource], result: Stacked, *, engine: str, force: bool
+) -> None:
+    from ufafuse.runtime.page import write_page  # a page is rare, and what it needs takes time to import
+
+    write_page(
+        path,
+        {"near": taken[0].read(), "far": taken[-1].read(), "fused": result.fused},
+        title=outcome.fused.name,
+        engine=engine,
+        unit=result.levels.unit if result.levels is not None else 255.0,
+        names=[frame.name for frame in taken],
+        details=outcome.details,
+        warnings=outcome.warnings,
+        ms=result.ms,
+        won=result.map,
+        sharp=result.confidence,
+        force=force,
+    )
 
 
 def _fused(
@@ -241,7 +277,9 @@ def _fused(
         raise InputError(f"{shown} cannot be fused: {error}") from error
 
 
-def metadata_of_result(fuser: Fuser, frames: Sequence[FrameSource], result: Stacked, told: dict[str, None]) -> Metadata:
+def metadata_of_result(
+    fuser: Fuser, frames: Sequence[FrameSource], result: Stacked, told: dict[str, None], *, method: str = "network"
+) -> Metadata:
     """What is stored beside a result's pixels: the reference's, with where the result comes from.
 
     Args:
@@ -249,6 +287,7 @@ def metadata_of_result(fuser: Fuser, frames: Sequence[FrameSource], result: Stac
         frames: That it was made of.
         result: What was made.
         told: Takes what the user should know.
+        method: By which it was made (`StackOptions.method`).
     """
     frame = frames[result.reference]
     metadata = frame.metadata
@@ -256,7 +295,7 @@ def metadata_of_result(fuser: Fuser, frames: Sequence[FrameSource], result: Stac
         told[f"{frame.name}: its profile {metadata.profile_name!r} is left out, the result is colour."] = None
         metadata = replace(metadata, icc=None)
     size = result.fused.shape[0], result.fused.shape[1]
-    return metadata.of_result(size, software(), _history(fuser, [frame.name for frame in frames]))
+    return metadata.of_result(size, software(), _history(engine_text(fuser, method), [frame.name for frame in frames]))
 
 
 def _found_meanwhile(looking: Mapping[str, Future[str]], told: Collection[str]) -> dict[str, None]:
@@ -272,6 +311,15 @@ def _lost(path: Path, metadata: Metadata, name: str) -> dict[str, None]:
     return {f"{path} cannot hold {' and '.join(lost)} of {name}: end it in .png or .tif.": None} if lost else {}
 
 
+def _twice(images: Sequence[Path]) -> dict[str, None]:
+    """Which files are frames more than once: a slip in a manifest, or in a list of names."""
+    seen = Counter(real_path(path) for path in images)
+    several = list(dict.fromkeys(str(path) for path in images if seen[real_path(path)] > 1))
+    if not several:
+        return {}
+    return {f"{', '.join(several)}: the same file is given more than once, and counts as often.": None}
+
+
 def _no_frames(frames: Sequence[FrameSource]) -> dict[str, None]:
     """Which frames were made of frames, by ufafuse or, as their names say, by other programs: that is seldom meant."""
     made = [frame.name for frame in frames if parse_exif(frame.metadata.exif or b"").text(SOFTWARE).startswith(OURS)]
@@ -284,11 +332,11 @@ def _no_frames(frames: Sequence[FrameSource]) -> dict[str, None]:
     return told
 
 
-def _history(fuser: Fuser, names: Sequence[str]) -> str:
+def _history(engine: str, names: Sequence[str]) -> str:
     """Where a result comes from, for its file."""
     short = [Path(name).name for name in names]
     shown = ", ".join(short) if len(short) <= _NAMED else f"{', '.join(short[:_NAMED])} and {len(short) - _NAMED} more"
-    return f"Fused from {len(short)} frames ({shown}) with {fuser.model.stem} in {fuser.precision}"
+    return f"Fused from {len(short)} frames ({shown}) with {engine}"
 
 
 def _taken(frames: Sequence[FrameSource], result: Stacked) -> dict[str, Any]:
@@ -309,8 +357,7 @@ def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOpt
     details: dict[str, Any] = {}
     if len(frames) > 2:
         details["more"] = [frame.name for frame in frames[2:]]
-    if len(frames) > 2:
-        details["method"] = options.method
+    details["method"] = options.method
     if options.smoothing != 1:
         details["smoothing"] = options.smoothing
     if result.restored[0] > 0:

@@ -1,14 +1,14 @@
 """Fusing many pairs or stacks: several at once, and one bad file must not stop the others."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from ufafuse.runtime.atonce import in_order
+from ufafuse.runtime.batches.clash import Wanted, check_results
 from ufafuse.runtime.callbacks import ignored
-from ufafuse.runtime.errors import OutputError, UfaError
-from ufafuse.runtime.filebytes import real_path
+from ufafuse.runtime.errors import UfaError
 from ufafuse.runtime.files import FileOptions, Outcome, fuse_files
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.memory.budget import SURELY_ENOUGH
@@ -50,6 +50,11 @@ class FileGroup(Protocol):
         """Which pictures beside them are none of them; empty: nothing to say."""
         ...
 
+    @property
+    def refused(self) -> str:
+        """Why they cannot be fused, where that shows before they are read; empty: nothing is known against it."""
+        ...
+
 
 def fuse_folder(
     fuser: Fuser,
@@ -79,38 +84,29 @@ def fuse_folder(
         maps, confidences, conflicts: Folders for those results, if wanted.
         suffix: The format of the results.
         force: Replace existing files.
-        skip_existing: Leave out those whose result is there already: goes on where an earlier run stopped.
+        skip_existing: Leave out those of which all results are there already: goes on where an earlier run stopped.
         at_once: How many; None: see `pairs_at_once`.
         done: Called after each, in their order.
 
     Raises:
+        InputError: Two of them have one result.
         OutputError: A folder cannot be made, or a result would replace a file that is read.
     """
+    files = files or FileOptions()
+    places = _Places(folder, maps, confidences, conflicts, files.report, suffix)
+    made: set[Path] = set()
     if isinstance(groups, Sequence):
-        _check_apart(groups, [path for path in (folder, maps, confidences, conflicts) if path is not None], suffix)
+        check_results([group for group in groups if not group.refused], places.wanted, links=True)
     workers = pairs_at_once(fuser, groups) if at_once is None else at_once
-    files = replace(files or FileOptions(), ahead=workers == 1)
+    files = replace(files, ahead=workers == 1)
 
     def one(group: FileGroup) -> Outcome | None:
-        name = f"{group.name}{suffix}"
-        outputs = Outputs(
-            folder / name,
-            map=maps and maps / name,
-            confidence=confidences and confidences / name,
-            conflicts=conflicts and conflicts / name,
-        )
-        page = files.report and files.report / f"{group.name}.html"
-        if skip_existing and outputs.fused.exists():
-            return None
-        for path in (*outputs.all(), *([page] if page else [])):
-            make_folder(path.parent)
-        try:
-            outcome = fuse_files(fuser, group.files, outputs, options, files=replace(files, report=page), force=force)
-        except UfaError as error:
-            first, second = (*group.files, group.files[-1])[:2]
-            return Outcome(first, second, outputs.fused, error=str(error))
-        outcome.note(group.note)
-        return outcome
+        if group.refused:
+            return _failed(group, places, group.refused)
+        if places.outputs(group).fused in made:  # those that still arrive could not be compared before
+            return _failed(group, places, f"another called {group.name} was fused before: rename this one.")
+        made.add(places.outputs(group).fused)
+        return _fused(fuser, group, places, options, files, force=force, skip_existing=skip_existing)
 
     outcomes = []
     for outcome in in_order(groups, one, workers=workers, cost=_memory_for, room=SHARE_AT_ONCE * available_bytes()):
@@ -118,6 +114,64 @@ def fuse_folder(
             outcomes.append(outcome)
             done(outcome)
     return outcomes
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Folders for the results of many."""
+
+    fused: Path
+    maps: Path | None
+    confidences: Path | None
+    conflicts: Path | None
+    pages: Path | None
+    suffix: str
+
+    def outputs(self, group: FileGroup) -> Outputs:
+        name = f"{group.name}{self.suffix}"
+        maps, confidences, conflicts = (folder and folder / name for folder in (self.maps, self.confidences, self.conflicts))
+        return Outputs(self.fused / name, maps, confidences, conflicts)
+
+    def page(self, group: FileGroup) -> Path | None:
+        return self.pages and self.pages / f"{group.name}.html"
+
+    def all(self, group: FileGroup) -> list[Path]:
+        page = self.page(group)
+        return [*self.outputs(group).all(), *([page] if page else [])]
+
+    def wanted(self, group: FileGroup) -> Wanted:
+        return Wanted(group.name, [str(path) for path in group.files], [str(path) for path in self.all(group)])
+
+
+def _fused(
+    fuser: Fuser,
+    group: FileGroup,
+    places: _Places,
+    options: StackOptions | None,
+    files: FileOptions,
+    *,
+    force: bool,
+    skip_existing: bool,
+) -> Outcome | None:
+    """What became of one of many; None: all of its results are there."""
+    there = [path.exists() for path in places.all(group)]
+    if skip_existing and all(there):
+        return None
+    for path in places.all(group):
+        make_folder(path.parent)
+    force = force or (skip_existing and any(there))  # some of them without the others are no result
+    try:
+        files = replace(files, report=places.page(group))
+        outcome = fuse_files(fuser, group.files, places.outputs(group), options, files=files, force=force)
+    except UfaError as error:
+        return _failed(group, places, str(error))
+    outcome.note(group.note)
+    return outcome
+
+
+def _failed(group: FileGroup, places: _Places, error: str) -> Outcome:
+    first, second = (*group.files, group.files[-1])[:2]
+    return Outcome(first, second, places.outputs(group).fused, error=error)
 
 
 def pairs_at_once(fuser: Fuser, groups: Iterable[HasFiles]) -> int:
@@ -143,11 +197,3 @@ def memory_for_pair(head: bytes) -> float:
     """Bytes that fusing a pair takes at most, as far as the first `HEADER` bytes of its first file tell; else infinity."""
     size = declared_size(head)
     return float("inf") if size is None else float(size[0] * size[1] * SURELY_ENOUGH)
-
-
-def _check_apart(groups: Sequence[FileGroup], folders: Sequence[Path], suffix: str) -> None:
-    """Refuse results that would replace what is read, for this pair or for another."""
-    read = {real_path(path) for group in groups for path in group.files}
-    for result in (folder / f"{group.name}{suffix}" for group in groups for folder in folders):
-        if real_path(result) in read:
-            raise OutputError(f"{result} is one of the frames that are read: name another folder for the results.")

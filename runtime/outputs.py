@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ufafuse.runtime.artefact import tool_versions
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.frames import FrameKind, white_level
+from ufafuse.runtime.pictures.frames_among import REGISTERED
 from ufafuse.runtime.pictures.metadata import OURS, Metadata
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.pictures.write import WriteOptions, check_output, write_image
@@ -28,6 +30,7 @@ from ufafuse.runtime.stacks.relief import (
     write_mesh,
     write_view,
 )
+from ufafuse.runtime.underway import current
 from ufafuse.runtime.writing import check_new, check_parent, make_folder
 
 
@@ -173,13 +176,18 @@ def aligned_saver(
             raise OutputError(f"{path} would be a registered frame and another result: give the frames a folder of their own.")
         check_output(path, force=force, inputs=[frame.path for frame in frames if frame.path is not None])
 
+    run = current()
+
     def save(index: int, frame: Array, covered: Covered | None) -> None:
         top = 1.0 if frame.dtype == np.float32 else float(np.iinfo(frame.dtype).max)
         shown = np.ones(frame.shape[:2], np.uint8) if covered is None else covered
         grey = frame.ndim == 2 or frame.shape[2] == 1
         colour = np.repeat(frame.reshape(*shown.shape, 1), 3, 2) if grey else frame[..., :3]
         alpha = (shown * np.float32(top)).astype(frame.dtype)
-        make_folder(folder)  # not before there is something to put in
-        write_image(paths[index], np.dstack([colour, alpha]), force=force)
+        note = f"{REGISTERED} {index + 1} of {len(frames)} ({Path(frames[index].name).name})"
+        metadata = Metadata().of_result(frame.shape[:2], software(), note)
+        with nullcontext() if run is None else run.entered():  # frames may come from another thread
+            make_folder(folder)  # not before there is something to put in
+            write_image(paths[index], np.dstack([colour, alpha]), force=force, metadata=metadata)
 
     return save

@@ -35,6 +35,11 @@ class PairPaths:
         """Nothing is left out of a pair."""
         return ""
 
+    @property
+    def refused(self) -> str:
+        """What is wrong with one shows when it is read."""
+        return ""
+
 
 def is_image(path: Path) -> bool:
     """Whether the suffix is one that we read, and no program's preview."""

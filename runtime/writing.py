@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import functools
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,11 +12,38 @@ from typing import Any
 
 from ufafuse.runtime.errors import ModelError, OutputError
 from ufafuse.runtime.texts import as_utf8, json_text
+from ufafuse.runtime.underway import Together, created, current, locked_folder, put, sweep_once, sync
+from ufafuse.runtime.underway import sweep as sweep  # noqa: PLC0414 - what was written here is swept from here
 
-_MARK = ".ufafuse-"  # what files under way begin with: short, for a name may have 255 bytes in all
 EXISTS = "exists already"  # what commands know such an error by
 _LONGEST_NAME = 255
-_MODE = 0o666  # less what the umask takes, which only the kernel can ask without changing it for other threads
+
+
+@contextlib.contextmanager
+def together() -> Iterator[Together]:
+    """Let the files that are written within appear together, when the block ends well; otherwise none of them does.
+
+    What they would replace (``force``) stays as it is until then. Within another such block they belong to that one.
+
+    Raises:
+        OutputError: One of them cannot have its name.
+    """
+    outer = current()
+    if outer is not None:
+        yield outer
+        return
+    files = Together()
+    try:
+        with files.entered():
+            yield files
+        try:
+            files.name_all()
+        except FileExistsError as error:
+            raise OutputError(already_there(error.filename)) from error
+        except OSError as error:
+            raise OutputError(f"{error.filename} cannot be written: {error.strerror or error}.") from error
+    finally:
+        files.clear()
 
 
 @contextlib.contextmanager
@@ -27,7 +51,8 @@ def atomic_write(path: Path, *, force: bool = False) -> Iterator[Path]:
     """Write a file whole or not at all.
 
     Yields a temporary path in the same folder with the same suffix; when the block ends well it is synced and renamed
-    to ``path``, otherwise removed. What a killed process left behind in that folder is removed the first time.
+    to ``path``, otherwise removed. What a killed process left behind in that folder is removed the first time. Within
+    `together` the renaming is left to that.
 
     Raises:
         OutputError: ``path`` exists, or came while the block ran, and ``force`` is not given; its name is too long; the folder
@@ -35,19 +60,26 @@ def atomic_write(path: Path, *, force: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     check_new(path, force=force)
+    files = current()
     handle, temporary = -1, None
     try:
-        _sweep_once(str(path.parent))
-        handle, temporary = _created(path)
+        if files is not None:
+            temporary = files.place(path)
+            yield temporary
+            sync(temporary)
+            files.add(temporary, path, force=force)
+            return
+        sweep_once(str(path.parent))
+        handle, temporary = created(path)
         yield temporary
-        _sync(temporary)
-        _put(temporary, path, force=force)
+        sync(temporary)
+        put(temporary, path, force=force)
     except FileExistsError as error:
         raise OutputError(already_there(path)) from error
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
-        if temporary is not None:
+        if temporary is not None and handle >= 0:
             temporary.unlink(missing_ok=True)
             os.close(handle)
 
@@ -64,24 +96,31 @@ def put_folder(made: Path, out: Path, *, force: bool = False) -> None:
         OutputError: ``out`` exists and ``force`` is not given, or it cannot be written.
     """
     check_new(out, force=force)
-    beside = out.with_name(f"{_MARK}{secrets.token_hex(8)}")
+    beside, handle = None, -1
     try:
-        shutil.copytree(made, beside)
+        beside, handle = locked_folder(out.parent)
+        shutil.copytree(made, beside, dirs_exist_ok=True)
         if out.is_dir():
             shutil.rmtree(out)
         beside.rename(out)
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error.strerror or error}.") from error
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        if beside is not None:
+            shutil.rmtree(beside, ignore_errors=True)
+            os.close(handle)
 
 
 def make_folder(folder: Path) -> None:
     """Make ``folder`` and its parents. Raises: OutputError when that is refused."""
+    files = current()
+    missing = [] if files is None else [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be made: {error.strerror}.") from error
+    if files is not None:
+        files.made(reversed(missing))
 
 
 def check_new(path: Path, *, force: bool, beside: str = "") -> None:
@@ -145,62 +184,6 @@ def write_json(path: Path, values: Mapping[str, Any], *, force: bool = True) -> 
     """Write ``values`` as JSON in lines (`json_text`), whole or not at all. Raises: OutputError, as `atomic_write`."""
     with atomic_write(path, force=force) as temporary:
         temporary.write_text(json_text(values, lines=True) + "\n", encoding="utf-8")
-
-
-def sweep(folder: Path) -> None:
-    """Remove what processes that were killed left half-written in ``folder``: what nobody holds locked."""
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(_MARK):
-                with contextlib.suppress(OSError):
-                    _remove_if_left(entry)
-
-
-def _remove_if_left(entry: os.DirEntry[str]) -> None:
-    handle = os.open(entry.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError while its process lives, on any machine
-        Path(entry.path).unlink(missing_ok=True)
-    finally:
-        os.close(handle)
-
-
-@functools.lru_cache(maxsize=256)
-def _sweep_once(folder: str) -> None:
-    sweep(Path(folder))
-
-
-def _created(path: Path) -> tuple[int, Path]:
-    """A new file beside ``path``, empty and locked: its descriptor and its path."""
-    while True:
-        suffix = path.suffix if len(os.fsencode(path.suffix)) <= 32 else ""
-        temporary = path.parent / f"{_MARK}{secrets.token_hex(8)}{suffix}"
-        with contextlib.suppress(FileExistsError):
-            handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
-            with contextlib.suppress(OSError):  # a file system without locks: nobody sweeps there either
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            if temporary.exists():
-                return handle, temporary
-            os.close(handle)  # swept away before it was locked
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as stream:
-        os.fsync(stream.fileno())
-
-
-def _put(temporary: Path, path: Path, *, force: bool) -> None:
-    """Give the file its name; without ``force`` only if nobody else took it meanwhile. Raises: FileExistsError."""
-    if force:
-        temporary.replace(path)
-        return
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links: the name is taken first, and then filled
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE))
-        temporary.replace(path)
 
 
 def already_there(path: object) -> str:

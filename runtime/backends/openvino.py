@@ -17,7 +17,7 @@ from ufafuse.runtime.backends.openvino_cache import KeptNetworks
 from ufafuse.runtime.backends.openvino_layers import COUNTED, layers_of
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
-from ufafuse.runtime.errors import BackendError, ModelError
+from ufafuse.runtime.errors import NOT_ENOUGH, BackendError, ModelError, is_shortage
 from ufafuse.runtime.layers import Layer
 from ufafuse.runtime.session import Session, SessionOptions, check_tensors, is_carried
 
@@ -371,4 +371,5 @@ def _arithmetic(model: Path, manifest: Manifest, options: SessionOptions, *, nat
 def _last_line(error: Exception) -> str:
     """Of OpenVINO's many lines the last, which says what is wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    last = lines[-1] if lines else type(error).__name__
+    return f"{NOT_ENOUGH} ({last}): give a bound for it (`max_memory`), or free some." if is_shortage(error) else last

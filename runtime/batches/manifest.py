@@ -51,11 +51,11 @@ def _tasks(rows: Iterable[tuple[int, dict[str, str]]], home: str, name: str, out
     for number, row in rows:
         where = f"{name}, row {number}"
         near, far = (_found_from(home, _cell(row, column, where)) for column in ("near", "far"))
-        result = _result(row.get("out", ""), near, out, suffix, where)
+        name, result = _result(row.get("out", ""), near, out, suffix, where)
         if result in taken:
             raise InputError(f"{where}: the result {result} is that of row {taken[result]} too: name another `out`.")
         taken[result] = number
-        tasks.append(Task(_stem(result), (near, far), result))
+        tasks.append(Task(name, (near, far), result))
     if not tasks:
         raise InputError(f"{name} holds no pairs: give a header near,far,out and a row for each pair.")
     return tasks
@@ -73,15 +73,23 @@ def _found_from(home: str, name: str) -> str:
     return name if url_of(name) or Path(name).is_absolute() else joined(home, name)
 
 
-def _result(name: str, near: str, out: str | Path, suffix: str, where: str) -> str:
+def _result(name: str, near: str, out: str | Path, suffix: str, where: str) -> tuple[str, str]:
+    """What results beside the picture are called, with its folders below ``out`` as those have them; and its name or URL."""
     name = name.strip() or _stem(near)
     name = name if posixpath.splitext(name)[1] else name + suffix
     if url_of(name) or Path(name).is_absolute():
-        return name
+        return _name_below(name, out), name
     name = posixpath.normpath(name)
     if name.split("/")[0] == "..":
         raise InputError(f"{where}: out is {name[:_SHOWN]!r}, which leaves the folder of the results: give an absolute name.")
-    return joined(out, name)
+    return posixpath.splitext(name)[0], joined(out, name)
+
+
+def _name_below(place: str, out: str | Path) -> str:
+    """As the relative name would give it, where an absolute one lies below ``out`` (those of the failed do); else its stem."""
+    home, full = (url_of(each) or os.path.abspath(each) for each in (out, place))  # noqa: PTH100 - links stay as they are
+    home = home.rstrip("/") + "/"
+    return posixpath.splitext(full.removeprefix(home))[0] if full.startswith(home) else _stem(place)
 
 
 def _stem(place: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import os
+import posixpath
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -11,16 +10,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ufafuse.runtime.atonce import in_order
+from ufafuse.runtime.batches.clash import Wanted, check_results
 from ufafuse.runtime.batches.storage import fetch, head, joined, present, put, url_of
 from ufafuse.runtime.callbacks import ignored
-from ufafuse.runtime.errors import OutputError, UfaError
+from ufafuse.runtime.errors import UfaError
 from ufafuse.runtime.files import FileOptions, Outcome, fuse_files
 from ufafuse.runtime.folders import HEADER, SHARE_AT_ONCE, FileGroup, memory_for_pair, pairs_at_once
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.memory.usage import available_bytes
 from ufafuse.runtime.outputs import Outputs
 from ufafuse.runtime.stack import StackOptions
-from ufafuse.runtime.writing import already_there, make_folder
+from ufafuse.runtime.writing import already_there, make_folder, together
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,23 @@ class Task:
         files: Names or URLs of the frames, in the order of focus.
         out: Name or URL of the result.
         note: Which pictures beside the frames are none of them; empty: nothing to say.
+        refused: Why they cannot be fused; empty: nothing is known against it.
+        again: Some of its results are there, others are not: what is there is replaced.
     """
 
     name: str
     files: tuple[str, ...]
     out: str
     note: str = ""
+    refused: str = ""
+    again: bool = False
+
+    def results(self, plan: BatchPlan) -> list[str]:
+        """All that is to be written: the picture, what goes beside it, the page."""
+        suffix = posixpath.splitext(self.out)[1]
+        beside = [str(folder / f"{self.name}{suffix}") for folder in plan.beside if folder is not None]
+        page = plan.files.report
+        return [self.out, *beside, *([] if page is None else [str(page / f"{self.name}.html")])]
 
 
 @dataclass(frozen=True)
@@ -72,23 +83,9 @@ def tasks_of(
         return str(path) if mirror is None else joined(mirror[1], path.relative_to(mirror[0]).as_posix())
 
     return [
-        Task(group.name, tuple(map(place, group.files)), joined(out, f"{group.name}{suffix}"), group.note) for group in groups
+        Task(group.name, tuple(map(place, group.files)), joined(out, f"{group.name}{suffix}"), group.note, group.refused)
+        for group in groups
     ]
-
-
-def check_apart(tasks: Iterable[Task]) -> None:
-    """Refuse results that would replace what is read, for this pair or for another (`OutputError`)."""
-    tasks = list(tasks)
-    resolved = functools.cache(os.path.realpath)  # of folders: few, where files are many
-
-    def identity(place: str) -> str:
-        folder, name = os.path.split(place)
-        return url_of(place) or os.path.join(resolved(folder), name)  # noqa: PTH118 - a million times
-
-    read = {identity(name) for task in tasks for name in task.files}
-    for task in tasks:
-        if identity(task.out) in read:
-            raise OutputError(f"{task.out} is one of the frames that are read: name another folder for the results.")
 
 
 @dataclass(frozen=True)
@@ -106,20 +103,24 @@ class Sorted:
     refused: list[Outcome]
 
 
-def sort_out(tasks: list[Task], *, force: bool, skip_existing: bool) -> Sorted:
-    """Look once which results are there.
+def sort_out(tasks: list[Task], plan: BatchPlan, *, skip_existing: bool) -> Sorted:
+    """Look once which results are there; done is what has all of them.
 
     Raises:
-        OutputError: As `check_apart`.
-        InputError: Storage does not answer.
+        InputError: Two tasks have one result, or storage does not answer.
+        OutputError: A result would replace what is read.
     """
-    check_apart(tasks)
-    there = set() if force else present(task.out for task in tasks)
-    due = [task for task in tasks if task.out not in there]
-    if skip_existing:
-        return Sorted(due, len(there), [])
-    refused = [failed(task, already_there(task.out)) for task in tasks if task.out in there]
-    return Sorted(due, 0, refused)
+    check_results([task for task in tasks if not task.refused], lambda task: Wanted(task.name, task.files, task.results(plan)))
+    there = set() if plan.force else present(place for task in tasks for place in task.results(plan))
+    if not skip_existing:
+        refused = [failed(task, already_there(task.out)) for task in tasks if task.out in there]
+        return Sorted([task for task in tasks if task.out not in there], 0, refused)
+    due = []
+    for task in tasks:
+        found = sum(place in there for place in task.results(plan))
+        if found < len(task.results(plan)):
+            due.append(replace(task, again=True) if found else task)
+    return Sorted(due, len(tasks) - len(due), [])
 
 
 def failed(task: Task, error: str) -> Outcome:
@@ -136,6 +137,9 @@ def fuse_task(fuser: Fuser, task: Task, plan: BatchPlan) -> Outcome:
         task: The pair or stack.
         plan: How it is fused.
     """
+    if task.refused:
+        return failed(task, task.refused)
+    plan = replace(plan, force=plan.force or task.again)
     try:
         with ExitStack() as opened:
             return _fused(fuser, task, plan, opened)
@@ -155,9 +159,11 @@ def _fused(fuser: Fuser, task: Task, plan: BatchPlan, opened: ExitStack) -> Outc
             paths.append(path)
         out = Path(task.out) if urls[-1] is None else folder / "out" / Path(task.out).name
         here[str(out)] = task.out
-        outcome = fuse_files(fuser, paths, _outputs(task, out, plan), plan.options, files=_files(task, plan), force=plan.force)
-        if urls[-1] is not None:
-            put(out, urls[-1])
+        outputs, files = _outputs(task, out, plan), _files(task, plan)
+        with together() as run:
+            outcome = fuse_files(fuser, paths, outputs, plan.options, files=files, force=plan.force)
+            if urls[-1] is not None:
+                put(run.now_at(out), urls[-1])
     except UfaError as error:
         return failed(task, _with_names(str(error), here))
     outcome.note(task.note)

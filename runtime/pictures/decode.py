@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from ufafuse.runtime.arrays import Array
-from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.errors import NOT_ENOUGH, InputError, is_shortage
 from ufafuse.runtime.filebytes import bytes_of
 from ufafuse.runtime.filebytes import kind_of as path_kind
 from ufafuse.runtime.pictures import exif as ex
@@ -70,7 +70,8 @@ def read_picture(path: Path, *, most: int | None = None, inside: Inside = None) 
 def opened(path: Path) -> IO[bytes]:
     """A regular file, opened for reading; anything else is an `InputError` that says what it is."""
     if path.is_dir() or not path.exists():
-        raise InputError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}: give an image file.")
+        missing = f"is a link to {path.readlink()}, which does not exist" if path.is_symlink() else "does not exist"
+        raise InputError(f"{path} {'is a folder' if path.is_dir() else missing}: give an image file.")
     try:
         stream = open(  # noqa: SIM115 - handed on
             path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -182,6 +183,8 @@ def _stored(data: bytes, name: str, kind: str, most: int | None, *, components: 
         whole = quick.without_deflate(data) if kind == "PNG" else data
         stored = cv2.imdecode(np.frombuffer(whole, np.uint8), _AS_STORED)
     except (cv2.error, MemoryError) as error:
+        if is_shortage(error):
+            raise InputError(f"{name} cannot be decoded: {NOT_ENOUGH} for it.") from error
         raise InputError(f"{name} cannot be decoded: {getattr(error, 'err', '') or error}.") from error
     if stored is None or stored.size == 0:
         raise InputError(f"{name} is {_undecoded(data, kind)}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.errors import NOT_ENOUGH, InputError, is_shortage
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures.boxes import read_boxes
 from ufafuse.runtime.pictures.metadata import Metadata, metadata_of, resolution_in
@@ -27,6 +27,12 @@ def _module(name: str, extra: str, what: str, file: str) -> Any:  # noqa: ANN401
         raise InputError(f"{file} is {what}: pip install 'ufafuse[{extra}]' to read it.") from error
 
 
+def _check_memory(error: Exception, name: str) -> None:
+    """A file that there is no room for is not broken. Raises: InputError."""
+    if is_shortage(error):
+        raise InputError(f"{name} cannot be read: {NOT_ENOUGH} for it.") from error
+
+
 def read_raw(data: bytes, name: str, most: int | None = None) -> Picture:
     """A sensor's picture, developed with the camera's own white balance and without any stretching of its levels.
 
@@ -42,6 +48,7 @@ def read_raw(data: bytes, name: str, most: int | None = None) -> Picture:
             check_pixels((raw.sizes.height, raw.sizes.width), name, most)
             developed = raw.postprocess(output_bps=16, use_camera_wb=True, no_auto_bright=True)
     except (rawpy.LibRawError, *_BROKEN) as error:
+        _check_memory(error, name)
         text = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
         raise InputError(f"{name} is a raw file that LibRaw cannot read ({text}): develop it to a 16-bit TIFF.") from error
     found = ex.parse_exif(data).without_pixels()
@@ -58,6 +65,7 @@ def read_heif(data: bytes, name: str, most: int | None = None) -> Picture:
         check_pixels(found.size[::-1], name, most)
         array = np.asarray(found)
     except _BROKEN as error:
+        _check_memory(error, name)
         raise InputError(f"{name} is a HEIC file that cannot be read ({error}): copy it again.") from error
     exif = found.info.get("exif")
     exif = exif.removeprefix(b"Exif\0\0") if exif else None
@@ -86,6 +94,7 @@ def read_exr(data: bytes, name: str, most: int | None = None) -> Picture:
             check_pixels((int(high[1]) - int(low[1]) + 1, int(high[0]) - int(low[0]) + 1), name, most)
             channels = exr.File(str(path), separate_channels=True).channels()
         except _BROKEN as error:
+            _check_memory(error, name)
             raise InputError(f"{name} is an OpenEXR file that cannot be read ({error}): write or copy it again.") from error
     planes = {key: channel.pixels for key, channel in channels.items()}
     order = next((keys for keys in ("BGR", "Y") if all(key in planes for key in keys)), "")

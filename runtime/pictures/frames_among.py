@@ -13,6 +13,7 @@ from ufafuse.runtime.pictures.decode import opened
 from ufafuse.runtime.pictures.kinds import RAW_SUFFIXES
 from ufafuse.runtime.pictures.metadata import OURS, metadata_of
 
+REGISTERED = "Registered frame"  # what the history of a frame that ufafuse moved begins with
 _HEAD = 1 << 18  # bytes in which a file says what made it
 _TIFF = (b"II*\0", b"MM\0*")
 # What Zerene Stacker and Helicon Focus call their results: "2011-04-23-15.37.40 ZS PMax", "1-9 (B,Radius8,Smoothing4)".
@@ -61,12 +62,27 @@ def uncounted(names: Sequence[str]) -> list[str]:
 
 def is_result(path: Path) -> bool:
     """Whether ufafuse wrote a file, as its software tag says; what cannot be read is none."""
+    return _notes(path) is not None
+
+
+def is_fused(path: Path) -> bool:
+    """Whether ufafuse wrote a file that is no registered frame: of such frames a stack may well be fused again."""
+    notes = _notes(path)
+    return notes is not None and not notes.text(ex.IMAGE_HISTORY).startswith(REGISTERED)
+
+
+def _notes(path: Path) -> ex.Exif | None:
+    """What a file's notes say, where they say that ufafuse wrote it."""
     with contextlib.suppress(InputError, OSError), opened(path) as stream:
         head = stream.read(_HEAD)
+        found = None
         if head.startswith(_TIFF):
-            return ex.parse_exif(ex.FileBytes(stream)).text(ex.SOFTWARE).startswith(OURS)
-        if head.startswith(b"RIFF"):  # whose notes stand at its end
-            head += stream.read()
-        if OURS.encode() in head:
-            return ex.parse_exif(metadata_of(head).exif or b"").text(ex.SOFTWARE).startswith(OURS)
-    return False
+            found = ex.parse_exif(ex.FileBytes(stream))
+        else:
+            if head.startswith(b"RIFF"):  # whose notes stand at its end
+                head += stream.read()
+            if OURS.encode() in head:
+                found = ex.parse_exif(metadata_of(head).exif or b"")
+        if found is not None and found.text(ex.SOFTWARE).startswith(OURS):
+            return found
+    return None

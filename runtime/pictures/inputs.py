@@ -10,8 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.pictures import exif as ex
-from ufafuse.runtime.pictures.frames_among import is_result, without_doubles, without_results
+from ufafuse.runtime.pictures.frames_among import is_fused, without_doubles, without_results
 from ufafuse.runtime.pictures.kinds import is_picture, is_video
 from ufafuse.runtime.pictures.naming import in_natural_order, natural_key
 from ufafuse.runtime.pictures.source import FileFrame
@@ -19,22 +20,33 @@ from ufafuse.runtime.pictures.source import FileFrame
 _PATTERN = re.compile(r"[*?\[]")
 _NO_FRAMES = frozenset(("truth", "depth"))  # stems of what is known of a stack, which may stand beside its frames
 NO_FOLDERS = frozenset(("__MACOSX", "@eaDir"))  # of archives and network drives: previews, no pictures
-_NAMED = 3  # files in a note
+NAMED = 3  # files in a note
 _TIFF = frozenset((".tif", ".tiff", ".btf", ".tf8"))
 
 
 @dataclass(frozen=True)
 class StackPaths:
-    """The files of one stack, what its result is called, and which pictures beside them are no frames."""
+    """The files of one stack, what its result is called, which pictures beside them are no frames, and why it is none."""
 
     name: str
     files: tuple[Path, ...]
     note: str = ""
+    refused: str = ""
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The picture files of a folder, in natural order."""
-    return in_natural_order(path for path in folder.iterdir() if path.is_file() and is_picture(path))
+    """The picture files of a folder, in natural order; links to nowhere too, so that a frame that is missing is told."""
+    return in_natural_order(path for path in folder.iterdir() if is_picture(path) and (path.is_file() or leads_nowhere(path)))
+
+
+def leads_nowhere(path: Path) -> bool:
+    """Whether it is a link to what is not there."""
+    return path.is_symlink() and not path.exists()
+
+
+def videos_in(folder: Path) -> list[Path]:
+    """The videos of a folder, in natural order."""
+    return sorted((path for path in folder.iterdir() if is_video(path) and not path.name.startswith(".")), key=natural_key)
 
 
 def frames_in(folder: Path) -> list[Path]:
@@ -50,7 +62,8 @@ def frames_in(folder: Path) -> list[Path]:
 def expanded(names: Sequence[Path]) -> tuple[list[Path], str]:
     """The files behind what was named, in the order of the stack, and a note on that order (empty: as they were named).
 
-    In folders and behind patterns, earlier results of ufafuse and what is no picture are no frames; that is in the note.
+    In folders and behind patterns, earlier results of ufafuse and what is no picture are no frames, and a file that is named
+    beside a pattern that gives it is one frame; that is in the note.
 
     Args:
         names: Files, or one folder, or one pattern (``"dir/*.png"``).
@@ -60,6 +73,7 @@ def expanded(names: Sequence[Path]) -> tuple[list[Path], str]:
     """
     found: list[Path] = []
     left_out: list[Path] = []
+    matched: list[bool] = []
     for name in names:
         if name.is_dir():
             if len(names) > 1:
@@ -71,21 +85,55 @@ def expanded(names: Sequence[Path]) -> tuple[list[Path], str]:
             return frames, taken_without([path for path in pictures_in(name) if path not in frames])
         if name.exists() or not _PATTERN.search(str(name)):
             found.append(name)
+            matched.append(False)
             continue
         matches = _matching(name)
         frames = without_results(without_doubles(_pictures_of(matches)))
         left_out += [path for path in matches if path not in frames]
         found += frames
+        matched += [True] * len(frames)
+    found, twice = once_each(found, matched)
+    note = taken_once(twice)
     counted = in_natural_order(found)
     if len(found) > 2 and found == sorted(found) and found != counted:
-        return counted, "taken in the order of their numbers (2 before 10)"
-    return found, taken_without(left_out)
+        return counted, _joined("taken in the order of their numbers (2 before 10)", note)
+    return found, _joined(taken_without(left_out), note)
+
+
+def once_each(paths: Sequence[Path], matched: Sequence[bool]) -> tuple[list[Path], list[Path]]:
+    """Files without those that a pattern gave beside another's naming of them; and those. A link is the file behind it.
+
+    Who names a file twice, and by its name both times, is taken at their word.
+
+    Args:
+        paths: In their order.
+        matched: Of each, whether a pattern gave it.
+    """
+    known: dict[Path, bool] = {}
+    once: list[Path] = []
+    twice: list[Path] = []
+    for path, by_pattern in zip(paths, matched, strict=True):
+        real = real_path(path)
+        (twice if real in known and (known[real] or by_pattern) else once).append(path)
+        known.setdefault(real, by_pattern)
+    return once, twice
+
+
+def taken_once(paths: Sequence[Path]) -> str:
+    """The note on files that were named more than once; empty: none was."""
+    names = list(dict.fromkeys(path.name for path in paths))
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"named twice and taken once: {', '.join(names[:NAMED])}{more}" if names else ""
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)
 
 
 def taken_without(paths: Sequence[Path]) -> str:
     """The note on which pictures are no frames; empty: all are."""
-    shown = [path.name for path in paths[:_NAMED]]
-    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    shown = [path.name for path in paths[:NAMED]]
+    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
     last = f" and {shown.pop()}" if len(shown) > 1 and not more else ""
     return f"taken without {', '.join(shown)}{last}{more}" if paths else ""
 
@@ -100,9 +148,11 @@ def _folder(folder: Path) -> list[Path]:
     found = frames_in(folder)
     if found:
         return found
-    videos = sorted((path for path in folder.iterdir() if is_video(path)), key=natural_key)
+    videos = videos_in(folder)
     if len(videos) == 1:
         return videos
+    if videos:
+        raise InputError(f"{folder} holds {len(videos)} videos and no pictures: give one video, or many with `stacks`.")
     below = sum(1 for path in folder.iterdir() if path.is_dir())
     mend = "for a stack in each of its folders take `stacks`" if below else "give a folder of pictures"
     raise InputError(f"{folder} holds no pictures: {mend}.")
@@ -115,7 +165,7 @@ def _matching(pattern: Path) -> list[Path]:
     index = next(patterns)  # for the whole is no file
     root = Path(*parts[:index])
     try:
-        found = [path for path in root.glob(str(Path(*parts[index:]))) if path.is_file()]
+        found = [path for path in root.glob(str(Path(*parts[index:]))) if path.is_file() or leads_nowhere(path)]
     except (ValueError, NotImplementedError) as error:
         raise InputError(f"{pattern} is no pattern ({error}): write it as DIR/*.png.") from error
     if not pattern.name.startswith("."):
@@ -125,16 +175,20 @@ def _matching(pattern: Path) -> list[Path]:
     return in_natural_order(found)
 
 
-def find_stacks(folder: Path, *, gap: float | None = None, every: int | None = None) -> list[StackPaths]:
+def find_stacks(
+    folder: Path, *, gap: float | None = None, every: int | None = None, passed: list[str] | None = None
+) -> list[StackPaths]:
     """The stacks of a folder, in natural order.
 
-    Without ``gap`` and ``every``: one for each folder in it that holds pictures, and one for each TIFF and video in it. With
-    one of them: the pictures in the folder itself, cut where so many seconds lie between two frames, or after every so many.
+    Without ``gap`` and ``every``: one for each folder in it that holds pictures or videos, and one for each TIFF and video in
+    it. What cannot be fused is one with `StackPaths.refused`, or shows when it is read. With ``gap`` or ``every``: the
+    pictures in the folder itself, cut where so many seconds lie between two frames, or after every so many.
 
     Args:
         folder: Where they are.
         gap: Seconds, by EXIF's time of exposure, or the file's where there is none.
         every: Frames of a stack.
+        passed: Takes what is no stack, each with the reason.
 
     Raises:
         InputError: No folder, nothing in it, or numbers that do not fit.
@@ -143,7 +197,8 @@ def find_stacks(folder: Path, *, gap: float | None = None, every: int | None = N
         raise InputError(f"{folder} is not a folder: give one that holds stacks.")
     if gap is not None and every is not None:
         raise InputError("stacks are cut by a gap in time or by a number of frames: give one of the two.")
-    found = list(_stacks_below(folder)) if gap is None and every is None else _cut(folder, gap, every)
+    passed = [] if passed is None else passed
+    found = list(_stacks_below(folder, passed)) if gap is None and every is None else _cut(folder, gap, every)
     if not found:
         loose = len(pictures_in(folder))
         mend = f"; it holds {loose} pictures: cut them with `gap` or `every`" if loose else ""
@@ -151,18 +206,43 @@ def find_stacks(folder: Path, *, gap: float | None = None, every: int | None = N
     return found
 
 
-def _stacks_below(folder: Path) -> Iterator[StackPaths]:
-    inner = sorted(folder.iterdir(), key=natural_key)
-    for path in inner:
-        if path.is_dir() and not path.name.startswith(".") and path.name not in NO_FOLDERS:
-            files = frames_in(path)
-            if files and all(map(is_result, files)):
-                continue  # where an earlier run put its results
-            files = without_results(files)
-            if len(files) > 1 or (len(files) == 1 and files[0].suffix.lower() in _TIFF):
-                yield StackPaths(path.name, tuple(files), taken_without([one for one in pictures_in(path) if one not in files]))
-        elif path.is_file() and (path.suffix.lower() in _TIFF or is_video(path)) and _several(path):
-            yield StackPaths(path.stem, (path,))
+def _stacks_below(folder: Path, passed: list[str]) -> Iterator[StackPaths]:
+    for path in sorted(folder.iterdir(), key=natural_key):
+        if path.name.startswith(".") or path.name in NO_FOLDERS:
+            continue
+        stack = None
+        if leads_nowhere(path):
+            name = path.stem if is_picture(path) or is_video(path) else path.name
+            stack = StackPaths(name, (path,), refused=f"{path} is a link to what is not there: mend or remove it.")
+        elif path.is_dir():
+            stack = _stack_in(path, passed)
+        elif path.suffix.lower() in _TIFF or is_video(path):
+            stack = StackPaths(path.stem, (path,)) if _several(path) else None
+        if stack is not None:
+            yield stack
+        elif path.is_file() and is_picture(path):
+            passed.append(f"{path.name} is one picture, and no stack")
+
+
+def _stack_in(folder: Path, passed: list[str]) -> StackPaths | None:
+    """The stack in a folder of its own; None where there is none, which ``passed`` tells."""
+    try:
+        files, videos, pictures = frames_in(folder), videos_in(folder), pictures_in(folder)
+    except OSError as error:
+        return StackPaths(folder.name, (folder,), refused=f"{folder} cannot be read: {error.strerror}.")
+    if files and all(map(is_fused, files)):  # where an earlier run put its results
+        passed.append(f"{folder.name} holds results of ufafuse only")
+        return None
+    if files:
+        files = without_results(files)
+        return StackPaths(folder.name, tuple(files), taken_without([one for one in pictures if one not in files]))
+    if len(videos) > 1:
+        why = f"{folder} holds {len(videos)} videos and no pictures: give each a folder of its own, or none."
+        return StackPaths(folder.name, tuple(videos), refused=why)
+    if videos:
+        return StackPaths(folder.name, tuple(videos))
+    passed.append(f"{folder.name} holds no pictures")
+    return None
 
 
 def _several(path: Path) -> bool:
@@ -213,6 +293,8 @@ def taken_at(path: Path) -> float:
     try:
         found = ex.parse_exif(FileFrame(path).metadata.exif or b"")
     except InputError:
+        if not path.exists():
+            raise
         found = ex.Exif()
     text = found.text(ex.DATETIME_ORIGINAL) or found.text(ex.DATETIME)
     try:

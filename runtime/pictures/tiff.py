@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from ufafuse.runtime.arrays import Array
-from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.errors import NOT_ENOUGH, InputError, is_shortage
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures.metadata import Metadata, resolution_in
 from ufafuse.runtime.pictures.picture import Picture, upright
@@ -216,6 +216,8 @@ def _damage_told(name: str) -> Iterator[None]:
     try:
         yield
     except (*_BROKEN, tifffile.TiffFileError) as error:
+        if is_shortage(error):
+            raise InputError(f"{name} cannot be read: {NOT_ENOUGH} for what it declares.") from error
         raise InputError(f"{name} is a damaged TIFF ({_short(error)}): write or copy it again.") from error
 
 

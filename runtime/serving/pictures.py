@@ -125,7 +125,8 @@ def picture_bytes(fuser: Fuser, brought: Brought, result: Stacked, asked: Asked)
         OutputError: The format cannot hold it.
     """
     suffix = format_for(asked, result.fused)
-    metadata = metadata_of_result(fuser, brought.sources, result, brought.told) if brought.sources else None
+    how = brought.options.method
+    metadata = metadata_of_result(fuser, brought.sources, result, brought.told, method=how) if brought.sources else None
     fused = result.fused
     if brought.options.order == "rgb" and fused.ndim == 3 and fused.shape[2] >= 3:
         fused = fused[..., [2, 1, 0, *range(3, fused.shape[2])]]

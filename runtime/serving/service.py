@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError, OutputError, UfaError
 from ufafuse.runtime.files import details_of
+from ufafuse.runtime.maker import PYRAMID, maker
 from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.serving.admission import Admission, Refusal, Ticket
 from ufafuse.runtime.serving.asking import Asked
@@ -50,10 +51,11 @@ class Made:
         """The entries that `ufa fuse --json` has for a result, with the model, the engine and the arithmetic."""
         brought, fuser = self.brought, self.loaded.fuser
         sources = brought.sources or of_arrays([self.stacked.fused] * len(brought.names), brought.names)
+        made = maker(fuser, brought.options.method)
         told = {
-            "model": self.loaded.name,
-            "backend": fuser.backend,
-            "precision": fuser.precision,
+            "model": PYRAMID if made.model == PYRAMID else self.loaded.name,
+            "backend": made.backend,
+            "precision": made.precision,
             "size": list(self.stacked.fused.shape[:2]),
             "ms": round(self.job.seconds * 1e3, 3),
             "waited_ms": round(self.job.waited * 1e3, 3),

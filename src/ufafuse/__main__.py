@@ -1,5 +1,5 @@
 """``python -m ufafuse``: the `ufa` command where its script is not on the path."""
 
-from ufafuse.commands.cli import main
+from ufafuse.commands.start import main
 
 main()

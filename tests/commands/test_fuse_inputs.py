@@ -258,6 +258,21 @@ class TestStacks:
         assert [entry["fused"] for entry in found] == [str(tmp_path / "out" / f"s{number}.png") for number in (1, 2)]
         assert sorted(path.name for path in (tmp_path / "pages").iterdir()) == ["s1.html", "s2.html"]
 
+    def test_what_cannot_be_fused_is_a_row_and_what_is_none_is_named(self, tmp_path):
+        put(tmp_path / "in" / "s1", "1.png", "2.png")
+        put(tmp_path / "in" / "s2", "1.png")
+        (tmp_path / "in" / "notes").mkdir()
+        done = ufa("--stacks", tmp_path / "in", "-o", tmp_path / "out", "--json")
+        told = json.loads(done.stdout)
+        assert (done.exit_code, told["failed"], told["passed_over"]) == (1, 1, ["notes holds no pictures"])
+        assert "s2/1.png holds one frame: fusing takes two or more." in told["outputs"][1]["error"]
+        assert "warning: passed over: notes holds no pictures." in done.stderr
+
+    def test_the_pyramid_is_named_and_no_network(self, tmp_path):
+        done = ufa(*put(tmp_path, "a.png", "b.png"), "-o", tmp_path / "f.png", "--method", "pyramid", "--json")
+        told = json.loads(done.stdout)
+        assert (told["model"], told["backend"], told["outputs"][0]["method"]) == ("pyramid", "opencv", "pyramid")
+
     def test_one_folder_cut_by_count_into_tiffs(self, tmp_path):
         put(tmp_path / "in", *(f"f{number}.png" for number in range(4)))
         outputs(ufa("--stacks", tmp_path / "in", "--every", "2", "-o", tmp_path / "out" / "*.tif", "--json"))

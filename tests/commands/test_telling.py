@@ -1,10 +1,12 @@
 """What `ufa fuse` tells people about what was decided for them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 from ufafuse.commands import telling
 from ufafuse.runtime import console
 from ufafuse.runtime.files import Outcome
+from ufafuse.runtime.maker import maker
 
 
 def outcome(**details):
@@ -46,6 +48,25 @@ def test_what_was_done_to_a_stack():
 
 def test_a_plain_pair_needs_no_words():
     assert telling.done_to(outcome()) == []
+
+
+def test_what_was_passed_over_is_one_warning(capsys):
+    telling.warn_and_fail([], [f"d{number} holds no pictures" for number in range(8)])
+    said = capsys.readouterr().err
+    assert said.startswith("warning: passed over: d0 holds no pictures; d1")
+    assert said.endswith("; and 2 more.\n")
+
+
+def test_the_pyramid_is_no_network(capsys):
+    fuser = SimpleNamespace(model=Path("x/ufa-stack.onnx"), precision="bf16", backend="openvino", why="y")
+    fuser.choice = SimpleNamespace(faster=True)
+    telling.tell_one(fuser, outcome(), maker(fuser, "pyramid"))
+    said = capsys.readouterr().out
+    assert "pyramid in fp32 on opencv" in said
+    assert "ufa-stack" not in said
+    assert "faster" not in said
+    telling.tell_one(fuser, outcome(), maker(fuser, "network"))
+    assert "ufa-stack.onnx in bf16 on openvino (y)" in capsys.readouterr().out
 
 
 def test_warnings_and_errors_of_a_kind_are_one_line(capsys):

@@ -1,8 +1,12 @@
 """Errors become exit codes; stdout belongs to results."""
 
+import errno
 import io
 import json
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +41,53 @@ def test_an_interrupt(capsys):
         raise KeyboardInterrupt
     assert stopped.value.exit_code == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize("said", [False, True])
+def test_an_interrupt_in_json_is_the_one_object(said, capsys):
+    with pytest.raises(typer.Exit) as stopped, console.run(as_json=True):
+        if said:
+            console.emit({"ok": True}, as_json=True)
+        raise KeyboardInterrupt
+    assert stopped.value.exit_code == 130
+    assert json.loads(capsys.readouterr().out) == ({"ok": True} if said else {"ok": False, "error": "interrupted"})
+
+
+def test_a_signal_in_an_extensions_import(capsys):
+    with pytest.raises(typer.Exit) as stopped, console.run(as_json=True):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException as error:
+            raise ImportError("initialization failed") from error
+    assert stopped.value.exit_code == 143
+    assert json.loads(capsys.readouterr().out) == {"ok": False, "error": "ended by SIGTERM"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_modules_are_imported(number):
+    program = (
+        "import os, sys\n"
+        "class Late:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer':\n"
+        f"            os.kill(os.getpid(), {int(number)})\n"
+        "sys.meta_path.insert(0, Late()); sys.argv[1:] = ['fuse', '--json']\n"
+        "from ufafuse.commands.start import main; main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    said = "interrupted" if number == signal.SIGINT else "ended by SIGTERM"
+    assert (done.returncode, done.stderr) == (128 + number, f"{said}\n")
+    assert json.loads(done.stdout) == {"ok": False, "error": said}
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), OSError(errno.ENOMEM, "Cannot allocate memory"), RuntimeError("std::bad_alloc")]
+)
+def test_no_memory_is_a_sentence(error, capsys):
+    with pytest.raises(typer.Exit) as stopped, console.run(as_json=True):
+        raise error
+    assert stopped.value.exit_code == 2
+    assert "memory" in json.loads(capsys.readouterr().out)["error"]
 
 
 def test_a_defect_keeps_its_traceback():

@@ -1,6 +1,7 @@
 """Files in, files out; one bad pair does not stop a folder."""
 
 import threading
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from ufafuse.runtime import folders
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
-from ufafuse.runtime.files import fuse_files, reading
+from ufafuse.runtime.files import FileOptions, fuse_files, reading
 from ufafuse.runtime.folders import fuse_folder, pairs_at_once
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import read_image, write_image
@@ -16,6 +17,7 @@ from ufafuse.runtime.memory.budget import SURELY_ENOUGH
 from ufafuse.runtime.outputs import Outputs, as_levels
 from ufafuse.runtime.pairs import PairPaths, find_pairs
 from ufafuse.runtime.pictures.inputs import StackPaths
+from ufafuse.runtime.pictures.source import FileFrame
 from ufafuse.runtime.stack import StackOptions
 from ufafuse.runtime.writing import make_folder
 
@@ -49,7 +51,7 @@ def test_a_pair(fuser, images, tmp_path):
     outcome = fuse_files(fuser, (near, far), Outputs(tmp_path / "f.png"))
     np.testing.assert_array_equal(read_image(tmp_path / "f.png"), fuser.fuse(read_image(near), read_image(far)))
     json = outcome.to_json()
-    told = {"near", "far", "fused", "size", "ms", "white", "white_found", "seen_as_white", "disagreement"}
+    told = {"near", "far", "fused", "size", "ms", "method", "white", "white_found", "seen_as_white", "disagreement"}
     assert json.keys() == told | {"warnings"}
     assert "show different things" in json["warnings"][0]  # two pictures of noise do
     assert (json["white"], json["white_found"]) == (255, "8 bits")
@@ -215,6 +217,31 @@ class TestFolders:
         forced = fuse_folder(fuser, pairs, tmp_path / "out", force=True)
         assert sum(not outcome.error for outcome in forced) == 2
 
+    def test_done_is_what_has_all_its_results(self, fuser, folder, tmp_path):
+        pairs, maps = find_pairs(folder), tmp_path / "maps"
+        fuse_folder(fuser, pairs, tmp_path / "out")
+        before = (tmp_path / "out" / "good1.png").read_bytes()
+        later = fuse_folder(fuser, pairs, tmp_path / "out", maps=maps, skip_existing=True)
+        assert {outcome.fused.stem for outcome in later if not outcome.error} == {"good1", "good2"}
+        assert (maps / "good1.png").exists()
+        assert (tmp_path / "out" / "good1.png").read_bytes() == before
+        again = fuse_folder(fuser, pairs, tmp_path / "out", maps=maps, skip_existing=True)
+        assert all(outcome.error for outcome in again)
+
+    def test_what_is_refused_is_a_row_and_nothing_is_read(self, fuser, images, tmp_path):
+        stack = StackPaths("s", tuple(images(3)), refused="one is missing")
+        (outcome,) = fuse_folder(fuser, [stack], tmp_path / "out")
+        assert outcome.error == "one is missing"
+
+    def test_of_those_that_still_arrive_the_second_with_a_name_is_refused(self, fuser, images, tmp_path):
+        stacks = [StackPaths("s", tuple(images(2, folder=tmp_path / name))) for name in "ab"]
+        for force in (False, True):
+            late = replace(stacks[0], refused="one came late")
+            outcomes = fuse_folder(fuser, iter([*stacks, late]), tmp_path / f"out{force}", force=force)
+            assert not outcomes[0].error
+            assert "another called s was fused before" in outcomes[1].error
+            assert outcomes[2].error == "one came late"
+
     def test_several_at_once_give_what_one_after_the_other_gives(self, fuser, folder, tmp_path):
         runs = {}
         for at_once in (1, 2, 5):
@@ -248,3 +275,72 @@ class TestFolders:
             make_folder(tmp_path / "file" / "out")
         with pytest.raises(OutputError, match="cannot be made"):
             fuse_folder(fuser, find_pairs(folder), tmp_path / "file" / "out")
+
+
+@pytest.mark.parametrize(("method", "made"), [("pyramid", "the pyramid (no network)"), ("network", "small in fp32")])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_result_says_what_made_it(fuser, images, tmp_path, method, made, suffix):
+    out, page = tmp_path / f"f{suffix}", tmp_path / "f.html"
+    how = FileOptions(report=page)
+    outcome = fuse_files(fuser, images(), Outputs(out), StackOptions(method=method), files=how)
+    made = made.replace("small", fuser.model.stem)
+    assert outcome.details["method"] == method
+    assert made in page.read_text()
+    assert FileFrame(out).metadata.exif.count(f"with {made}".encode()) == 1
+
+
+def test_a_file_that_is_both_frames_is_told(fuser, images, tmp_path):
+    near, _ = images()
+    outcome = fuse_files(fuser, (near, tmp_path / "." / near.name), Outputs(tmp_path / "f.png"))
+    assert any("the same file is given more than once" in warning for warning in outcome.warnings)
+    assert not any("more than once" in text for text in fuse_files(fuser, images(), Outputs(tmp_path / "g.png")).warnings)
+
+
+class TestMemory:
+    @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc")])
+    def test_a_pair_that_finds_none_is_a_row(self, fuser, images, tmp_path, monkeypatch, error):
+        def refused(*_given, **_how):
+            raise error
+
+        monkeypatch.setattr(fuser, "fuse_pair", refused)
+        (outcome,) = fuse_folder(fuser, [PairPaths("x", *images())], tmp_path / "out")
+        assert "x_A.png cannot be fused: there is not enough memory" in outcome.error
+
+    def test_a_picture_that_finds_none_says_so(self, images, monkeypatch):
+        def refused(*_given):
+            raise MemoryError
+
+        monkeypatch.setattr(cv2, "imdecode", refused)
+        with pytest.raises(InputError, match=r"x_A.bmp cannot be decoded: there is not enough memory for it\.$"):
+            read_image(images(suffix=".bmp")[0])
+
+    def test_a_defect_stays_one(self, fuser, images, tmp_path, monkeypatch):
+        def wrong(*_given, **_how):
+            raise RuntimeError("a defect")
+
+        monkeypatch.setattr(fuser, "fuse_pair", wrong)
+        with pytest.raises(RuntimeError, match="a defect"):
+            fuse_files(fuser, images(), Outputs(tmp_path / "f.png"))
+
+
+def test_a_reference_that_one_of_many_lacks_is_counted_as_it_was_asked(fuser, images, tmp_path):
+    stack = StackPaths("s", tuple(images(2)))
+    (outcome,) = fuse_folder(fuser, [stack], tmp_path / "out", StackOptions(align="affine", reference=2))
+    assert outcome.error.startswith("`reference` asks for frame 3, counted from 1, and the stack that begins with")
+    assert outcome.error.endswith("has 2.")
+
+
+class TestTogether:
+    def test_a_result_that_cannot_be_written_takes_the_others_with_it(self, fuser, images, tmp_path, monkeypatch):
+        def full(*_given, **_how):
+            raise OutputError("no space")
+
+        monkeypatch.setattr("ufafuse.runtime.page.write_page", full)
+        near, far = images()
+        (tmp_path / "m.png").write_bytes(b"before")
+        outputs = Outputs(tmp_path / "f.png", map=tmp_path / "m.png")
+        with pytest.raises(OutputError, match="no space"):
+            fuse_files(fuser, (near, far), outputs, files=FileOptions(report=tmp_path / "p.html"), force=True)
+        assert {path.name for path in tmp_path.iterdir()} >= {"m.png", "x_A.png", "x_B.png"}
+        assert not (tmp_path / "f.png").exists()
+        assert (tmp_path / "m.png").read_bytes() == b"before"

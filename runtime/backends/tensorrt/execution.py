@@ -30,7 +30,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ufafuse.runtime.artefact import atomic_write
+from ufafuse.runtime.artefact import apart, atomic_write
 from ufafuse.runtime.backends.tensorrt import counters, vendor
 from ufafuse.runtime.backends.tensorrt.facts import EngineFacts
 from ufafuse.runtime.backends.tensorrt.vendor import Vendor
@@ -197,7 +197,7 @@ class Engine:
         if data == self._saved:
             return ""
         try:
-            with atomic_write(cache_path(self.facts.path), force=True) as temporary:
+            with apart(), atomic_write(cache_path(self.facts.path), force=True) as temporary:
                 temporary.write_bytes(data)
         except OutputError as error:
             return f"compiled kernels are not kept ({error})"

@@ -22,7 +22,7 @@ def test_names_are_taken_from_the_manifests_folder_and_results_from_the_other(tm
     found = read_manifest(written(tmp_path, "\ufeff" + text), "out", suffix=".png")
     home = str(tmp_path)
     assert found == [
-        Task("one", (f"{home}/a.png", f"{home}/sub/b.png"), "out/r/one.png"),
+        Task("r/one", (f"{home}/a.png", f"{home}/sub/b.png"), "out/r/one.png"),
         Task("two", ("/x/a.tif", "s3://bucket/b.tif"), "out/two.tif"),
         Task("three", (f"{home}/c.png", f"{home}/d.png"), "/else/three.jpg"),
     ]

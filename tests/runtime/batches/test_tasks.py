@@ -67,11 +67,35 @@ def test_results_that_are_there(fuser, folder, tmp_path, bucket):
     ]
     bucket.pipe_file("/bucket/a.png", b"x")
     assert present(task.out for task in tasks) == {"memory://bucket/a.png"}
-    skipped = sort_out(tasks, force=False, skip_existing=True)
+    skipped = sort_out(tasks, BatchPlan(), skip_existing=True)
     assert ([task.name for task in skipped.due], skipped.there, skipped.refused) == (["b"], 1, [])
-    refused = sort_out(tasks, force=False, skip_existing=False)
+    refused = sort_out(tasks, BatchPlan(), skip_existing=False)
     assert [outcome.error[:45] for outcome in refused.refused] == ["memory://bucket/a.png exists already: choose "]
-    assert len(sort_out(tasks, force=True, skip_existing=False).due) == 2
+    assert len(sort_out(tasks, BatchPlan(force=True), skip_existing=False).due) == 2
+
+
+def test_done_is_what_has_all_its_results(fuser, folder, tmp_path):
+    plan = BatchPlan(beside=(tmp_path / "maps", None, None), files=FileOptions(report=tmp_path / "pages"))
+    tasks = tasks_of(find_pairs(folder), tmp_path / "out")
+    assert not any(outcome.error for outcome in fuse_tasks(fuser, tasks, plan))
+    (tmp_path / "maps" / "p0.png").unlink()
+    (tmp_path / "pages" / "p1.html").unlink()
+    found = sort_out(tasks, plan, skip_existing=True)
+    assert ([task.name for task in found.due], found.there) == (["p0", "p1"], len(tasks) - 2)
+    assert not any(outcome.error for outcome in fuse_tasks(fuser, found.due, plan))
+    assert (tmp_path / "maps" / "p0.png").exists()
+    assert sort_out(tasks, plan, skip_existing=True).due == []
+
+
+def test_storage_that_takes_nothing_leaves_no_map(fuser, folder, tmp_path, bucket, monkeypatch):
+    def full(*_given):
+        raise OSError(28, "no space")
+
+    monkeypatch.setattr(bucket, "put_file", full)
+    plan = BatchPlan(beside=(tmp_path / "maps", None, None))
+    outcome = fuse_task(fuser, Task("p0", (str(folder / "p0_A.png"), str(folder / "p0_B.png")), "memory://b/p0.png"), plan)
+    assert "cannot be written" in outcome.error
+    assert list((tmp_path / "maps").iterdir()) == []
 
 
 def test_a_result_never_replaces_a_frame(folder):
@@ -79,9 +103,10 @@ def test_a_result_never_replaces_a_frame(folder):
     tasks.append(Task("b", (str(folder / "p1_A.png"), str(folder / "p1_B.png")), "s3://b/x.png"))
     for force in (False, True):
         with pytest.raises(OutputError, match="is one of the frames"):
-            sort_out(tasks, force=force, skip_existing=False)
+            sort_out(tasks, BatchPlan(force=force), skip_existing=False)
     with pytest.raises(OutputError, match="is one of the frames"):
-        sort_out([Task("c", ("s3://b/near.png", "s3://b/far.png"), "s3://b/far.png")], force=True, skip_existing=True)
+        frame = Task("c", ("s3://b/near.png", "s3://b/far.png"), "s3://b/far.png")
+        sort_out([frame], BatchPlan(force=True), skip_existing=True)
 
 
 def test_what_goes_beside_the_pictures_and_how_they_are_stored(fuser, folder, tmp_path):

@@ -1,10 +1,6 @@
 """What people name: files, folders, patterns, stacks; in the order in which one counts."""
 
 import os
-import shutil
-import threading
-import time
-from itertools import islice
 
 import cv2
 import numpy as np
@@ -15,8 +11,8 @@ from PIL import Image
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.outputs import software
 from ufafuse.runtime.pairs import find_pairs
-from ufafuse.runtime.pictures import arriving as watch
-from ufafuse.runtime.pictures.arriving import arriving
+from ufafuse.runtime.pictures.decode import opened
+from ufafuse.runtime.pictures.frames_among import REGISTERED
 from ufafuse.runtime.pictures.inputs import cut_by_time, expanded, find_stacks, frames_in, taken_at
 from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.pictures.naming import in_natural_order, natural_key, natural_order
@@ -127,7 +123,7 @@ class TestStacks:
         tifffile.imwrite(tmp_path / "one.tif", np.zeros((8, 8), np.uint8))
         found = find_stacks(tmp_path)
         assert [(stack.name, [path.name for path in stack.files]) for stack in found] == [
-            ("many", ["many.tif"]), ("s9", ["8.png", "9.png", "10.png"]), ("s10", ["1.png", "2.png"])
+            ("lonely", ["1.png"]), ("many", ["many.tif"]), ("s9", ["8.png", "9.png", "10.png"]), ("s10", ["1.png", "2.png"])
         ]  # fmt: skip
 
     def test_cut_by_count(self, tmp_path):
@@ -255,62 +251,66 @@ class TestNoFrames:
         assert [stack.name for stack in find_stacks(tmp_path)] == ["a", "b"]
 
 
-class TestArriving:
-    def test_a_folder_is_complete_when_it_is_quiet(self, tmp_path):
-        put(tmp_path / "first", "1.png", "2.png")
-        (tmp_path / "empty").mkdir()
+class TestOneFileNamedTwice:
+    def test_is_one_frame_and_that_is_said(self, tmp_path):
+        put(tmp_path, "1.png", "2.png", "3.png")
+        (tmp_path / "link.png").symlink_to("3.png")
+        files, note = expanded([tmp_path / "1.png", tmp_path / ".." / tmp_path.name / "2.png", tmp_path / "[123]*.png"])
+        assert [path.name for path in files] == ["1.png", "2.png", "3.png"]
+        assert note == "named twice and taken once: 1.png, 2.png"
+        files, note = expanded([tmp_path / "[123].png", tmp_path / "link.png"])
+        assert [path.name for path in files] == ["1.png", "2.png", "3.png"]
+        assert note == "named twice and taken once: link.png"
 
-        def later():
-            for number in range(1, 4):
-                put(tmp_path / "second", f"{number}.png")
-                time.sleep(0.3)
+    def test_by_its_name_both_times_it_is_two(self, tmp_path):
+        put(tmp_path, "1.png", "2.png")
+        named = [tmp_path / "1.png", tmp_path / "2.png", tmp_path / "1.png"]
+        assert expanded(named) == (named, "")
 
-        writer = threading.Thread(target=later)
-        writer.start()
-        found = list(islice(arriving(tmp_path, quiet=1.0), 2))
-        writer.join()
-        assert [(stack.name, len(stack.files)) for stack in found] == [("first", 2), ("second", 3)]
 
-    def test_or_when_it_has_all_its_frames(self, tmp_path):
-        put(tmp_path / "s", "1.png", "2.png", "3.png")
-        (stack,) = islice(arriving(tmp_path, quiet=600, every=3), 1)
-        assert [path.name for path in stack.files] == ["1.png", "2.png", "3.png"]
+class TestRegisteredFrames:
+    def test_are_no_frames_beside_others_but_a_stack_of_their_own(self, tmp_path):
+        registered = Metadata().of_result((4, 5), software(), f"{REGISTERED} 1 of 2 (x.png)")
+        result = Metadata().of_result((4, 5), software(), "")
+        for name, notes in (("a/1.png", None), ("a/2.png", None), ("a/001.tif", registered), ("b/001.png", registered),
+                            ("b/002.png", registered), ("c/1.png", result), ("c/2.png", result)):  # fmt: skip
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            write_image(tmp_path / name, np.zeros((4, 5, 4), np.uint8), metadata=notes)
+        assert [path.name for path in expanded([tmp_path / "a"])[0]] == ["1.png", "2.png"]
+        assert [path.name for path in expanded([tmp_path / "b"])[0]] == ["001.png", "002.png"]
+        passed = []
+        assert [stack.name for stack in find_stacks(tmp_path, passed=passed)] == ["a", "b"]
+        assert passed == ["c holds results of ufafuse only"]
 
-    def test_another_programs_result_is_no_frame(self, tmp_path):
-        put(tmp_path / "s", "1.png", "2.png", "3.png", "stacked.png")
-        for every in (None, 3):
-            (stack,) = islice(arriving(tmp_path, quiet=0.2, every=every), 1)
-            assert [path.name for path in stack.files] == ["1.png", "2.png", "3.png"]
-            assert stack.note == "taken without stacked.png"
-        until = time.monotonic() + 1.0
-        assert list(arriving(tmp_path, quiet=600, every=4, goes_on=lambda: time.monotonic() < until)) == []
 
-    def test_a_file_that_is_being_written_is_waited_for(self, tmp_path):
-        put(tmp_path / "s", "1.png", "2.png")
-        (tmp_path / "s" / "3.png").touch()
-        until = time.monotonic() + 1.5
-        assert list(arriving(tmp_path, quiet=0.2, goes_on=lambda: time.monotonic() < until)) == []
+class TestWhatIsNoStack:
+    def test_is_a_row_where_frames_were_meant_and_told_where_not(self, tmp_path):
+        put(tmp_path / "a", "1.png", "2.png")
+        put(tmp_path / "one", "1.png")
+        for name in ("video/v.avi", "videos/v.avi", "videos/w.avi", "notes/a.txt"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(b"x")
+        put(tmp_path, "loose.png")
+        (tmp_path / "gone.tif").symlink_to("nowhere")
+        (tmp_path / "a" / "3.png").symlink_to("nowhere")
+        (tmp_path / ".git").mkdir()
+        passed = []
+        found = {stack.name: stack for stack in find_stacks(tmp_path, passed=passed)}
+        assert {name: len(stack.files) for name, stack in found.items()} == {
+            "a": 3, "gone": 1, "one": 1, "video": 1, "videos": 2
+        }  # fmt: skip
+        assert [name for name, stack in found.items() if stack.refused] == ["gone", "videos"]
+        assert "is a link to what is not there" in found["gone"].refused
+        assert passed == ["loose.png is one picture, and no stack", "notes holds no pictures"]
 
-    def test_no_folder(self, tmp_path):
-        with pytest.raises(InputError, match="is not a folder: make it first"):
-            next(arriving(tmp_path / "no"))
-
-    def test_a_folder_that_goes_as_it_is_complete_does_not_end_the_watch(self, tmp_path, monkeypatch):
-        put(tmp_path / "gone", "1.png", "2.png")
-        put(tmp_path / "stays", "1.png", "2.png")
-        complete = watch._complete
-
-        def and_gone(*given):
-            found = complete(*given)
-            if found and (tmp_path / "gone").exists():
-                shutil.rmtree(tmp_path / "gone")
-            return found
-
-        monkeypatch.setattr(watch, "_complete", and_gone)
-        found = list(islice(arriving(tmp_path, quiet=0.1), 2))
-        assert [(stack.name, [path.name for path in stack.files]) for stack in found] == [
-            ("gone", ["1.png", "2.png"]), ("stays", ["1.png", "2.png"])
-        ]  # fmt: skip
+    def test_a_link_to_nowhere_is_a_frame_that_is_missing(self, tmp_path):
+        put(tmp_path, "1.png", "2.png")
+        (tmp_path / "3.png").symlink_to("nowhere")
+        for named in (tmp_path, tmp_path / "*.png"):
+            assert [path.name for path in expanded([named])[0]] == ["1.png", "2.png", "3.png"]
+        for look in (opened, taken_at):
+            with pytest.raises(InputError, match="is a link to nowhere, which does not exist"):
+                look(tmp_path / "3.png")
 
 
 class TestPairs:
