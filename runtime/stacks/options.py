@@ -11,8 +11,9 @@ from ufafuse.runtime.arrays import Array, Brief
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.levels import Levels
 from ufafuse.runtime.memory.tiling import Grid
-from ufafuse.runtime.registration.align import MOTIONS, Alignment, Crop, check_motion
+from ufafuse.runtime.registration.align import Alignment, Crop, check_motion
 from ufafuse.runtime.registration.conflict import WORTH_A_WORD, Conflicts
+from ufafuse.runtime.registration.guesses import MOTIONS
 from ufafuse.runtime.stacks.height import Height
 from ufafuse.runtime.stacks.registering import Covered
 
@@ -30,7 +31,7 @@ class StackOptions:
         order: Channel order, ``"bgr"`` or ``"rgb"``.
         white: The level of white where it is not the dtype's greatest.
         bayer: The pattern of raw frames.
-        align: ``"off"``, or a key of `ufafuse.runtime.registration.align.MOTIONS`: the frames are registered to the
+        align: ``"off"``, or a key of `ufafuse.runtime.registration.guesses.MOTIONS`: the frames are registered to the
             first of two, or to the one of a stack that the others cover best.
         match_gain: Multiply the frames' levels to match the reference's.
         crop: Cut everything down to what all frames show.

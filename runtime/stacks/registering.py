@@ -97,7 +97,7 @@ class Chain:
     Args:
         size: (height, width) of the frames.
         kind: What they are.
-        motion: A key of `ufafuse.runtime.registration.align.MOTIONS`.
+        motion: A key of `ufafuse.runtime.registration.guesses.MOTIONS`.
         keep: Frames that cannot be registered stay in the fusion, where their neighbour lies.
         most: How many frames are remembered to compare with; None: all.
     """
