@@ -30,7 +30,7 @@ from ufafuse.runtime.registration.align import (
 )
 from ufafuse.runtime.registration.gain import MOST_GAIN, gains_to, multiplied
 from ufafuse.runtime.stacks.hot import FEWEST_FRAMES, find_hot_pixels, looked_at, without_hot_pixels
-from ufafuse.runtime.stacks.order import by_sharpness
+from ufafuse.runtime.stacks.order import FEWEST_ORDERED, by_maps, by_sharpness, sharpness_map
 from ufafuse.runtime.stacks.registering import (
     Chain,
     Covered,
@@ -40,6 +40,7 @@ from ufafuse.runtime.stacks.registering import (
     moved,
     outwards,
     rebased,
+    shows_something_else,
 )
 
 T = TypeVar("T")
@@ -133,6 +134,13 @@ class Prepared(ABC):
         headroom = MOST_GAIN if self.wishes.match_gain else 1.0
         self.kind, self.levels = kind_with_levels(frames, order=self.wishes.order, white=self.wishes.white, headroom=headroom)
 
+    def _take_in_order(self, order: Sequence[int]) -> None:
+        """Take the sources in the order in which they are sharp, by their numbers."""
+        self.reordered = "by where they are sharp"
+        self.sources[:] = [self.sources[index] for index in order]
+        if self.wishes.reference is not None:
+            self.wishes.reference = order.index(self.wishes.reference)
+
     def _unmoved(self) -> Move:
         return Move(unmoved(self.size, 1.0, ""))
 
@@ -180,10 +188,7 @@ class Held(Prepared):
         order = None if self.reordered else by_sharpness(frames, self.kind)
         if order is None:
             return frames
-        self.reordered = "by where they are sharp"
-        self.sources[:] = [self.sources[index] for index in order]
-        if self.wishes.reference is not None:
-            self.wishes.reference = order.index(self.wishes.reference)
+        self._take_in_order(order)
         return [frames[index] for index in order]
 
     def _mended(self, frames: list[Array]) -> list[Array]:
@@ -232,21 +237,32 @@ class Passing(Prepared):
     """A stack whose frames are read anew for the second pass: the memory does not grow with their number."""
 
     def begin(self) -> None:
-        """Look at frames from all over the stack: for levels, hot pixels, and which frame the others cover best."""
-        count, asked = len(self.sources), self.wishes.reference
-        self.reference = asked or 0
+        """Look at frames from all over the stack: for levels, hot pixels, and which frame the others cover best.
+
+        Frames that are registered are all looked at, one after the other, for the order in which they are sharp.
+        """
+        count, registers = len(self.sources), self.wishes.align != "off"
         looked = [self.wishes.load(self.sources[index]) for index in looked_at(count) or range(count)]
         self._find_levels(looked)
+        if registers and len(looked) >= FEWEST_FRAMES:
+            self.hot = find_hot_pixels(looked, self.kind)
+        del looked
+        if registers:
+            self._find_order()
         if self.wishes.white is None and self.kind.dtype == np.uint16:
             # A frame that was not looked at may be brighter: nothing is cut off that the file can hold.
             self.kind = replace(self.kind, white=_TOP)
-        if self.wishes.align == "off":
+        asked = self.wishes.reference
+        self.reference = asked or 0
+        if registers and asked is None and count > 2:
+            self.reference = self._likely_reference()
+
+    def _find_order(self) -> None:
+        if self.reordered or len(self.sources) < FEWEST_ORDERED:
             return
-        if len(looked) >= FEWEST_FRAMES:
-            self.hot = find_hot_pixels(looked, self.kind)
-        if asked is None and count > 2:
-            first, last = self._step(0), self._step(count - 2)
-            self.reference = likely_reference(first, last, count, self.size)
+        order = by_maps(list(_ahead(lambda source: sharpness_map(self.wishes.load(source), self.kind), self.sources)))
+        if order is not None:
+            self._take_in_order(order)
 
     def first_pass(self) -> Iterator[Seen]:
         """Read and register the frames from the reference outwards."""
@@ -281,6 +297,18 @@ class Passing(Prepared):
 
     def _read(self, index: int) -> Array:
         return without_hot_pixels(self.wishes.load(self.sources[index]), self.hot)
+
+    def _likely_reference(self) -> int:
+        """A black frame, or one of another scene, is no reference, though it is the first."""
+        steps = range(len(self.sources) - 1)
+        first, last = self._first_of_one_scene(steps), self._first_of_one_scene(steps[::-1])
+        if first is None or last is None:
+            return 0
+        return first[0] + likely_reference(first[1], last[1], last[0] + 2 - first[0], self.size)
+
+    def _first_of_one_scene(self, indices: Iterable[int]) -> tuple[int, Alignment] | None:
+        steps = ((index, self._step(index)) for index in indices)
+        return next((step for step in steps if not shows_something_else(step[1])), None)
 
     def _step(self, index: int) -> Alignment:
         pixels = compared_pixels(self.size)
