@@ -2,8 +2,8 @@
 
 The estimate is OpenCV's enhanced correlation coefficient (Evangelidis and Psarakis, "Parametric image alignment using
 enhanced correlation coefficient maximization", PAMI 2008), which no gain or offset between the frames disturbs, on a pyramid
-that begins with a phase correlation. It is believed only where the frames agree clearly better after it than before. The
-pictures that are compared are H x W float32, grey, white = 1.
+(see `ufafuse.runtime.registration.guesses`). It is believed only where the frames agree clearly better after it than before.
+The pictures that are compared are H x W float32, grey, white = 1.
 """
 
 from collections.abc import Sequence
@@ -18,28 +18,20 @@ import numpy as np
 from ufafuse.runtime.arrays import Array, Matrix
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import FrameKind, luma, reduced_size, to_grey
+from ufafuse.runtime.registration.guesses import MOTIONS, first_guess, other_guesses, scaling
 from ufafuse.runtime.registration.refine import Compared, refined
-
-MOTIONS = {
-    "translation": cv2.MOTION_TRANSLATION,
-    "euclidean": cv2.MOTION_EUCLIDEAN,
-    "affine": cv2.MOTION_AFFINE,
-    "homography": cv2.MOTION_HOMOGRAPHY,
-}
 
 # Frames are compared in pictures with a twelfth of their pixels, within limits. On made pairs of 1.5 megapixels with blurs of
 # 2.5 and 6 pixels the farthest corner was 0.01 to 0.09 pixels wrong with 262,144, 0.01 to 0.13 with a million (six times the
 # work), 0.05 to 0.07 with 131,072 (half of it).
 _SHARE_COMPARED = 1 / 12
 _LEAST_COMPARED, _MOST_COMPARED = 262_144, 1_000_000
-_ECC_PIXELS = 131_072  # on finer levels of the pyramid the refinement takes over: same result, a sixth of the time
-_COARSEST_SIDE = 48
-_ITERATIONS, _EPSILON = 60, 1e-6
-_ECC_BLUR = 15  # pixels at each level: takes noise, and most of the difference in focus, out of the comparison
 # Of the disagreement (1 - correlation) of two frames made equally sharp, made pairs keep 0.005 to 0.78 where a shift of 0.6 to
 # 4 pixels, a scale of 1.5 % or a turn of 0.4 degrees was undone, and 0.94 and more where there was none; a real stack keeps
 # 0.25 to 0.4.
 _CLEARLY_BETTER = 0.85
+_ASTRAY = 1.2  # of the disagreement before: an estimate that leaves more of it went to a wrong place, not nowhere
+_SURELY_THERE = 0.8  # correlation from which on another guess than the first is believed: of a net many places agree a little
 _WORTH_A_WARP = 0.3  # pixels: below it the interpolation costs more than the shift
 # A frame of 3 megapixels in colour takes 45 ms of one core and keeps 93 to 99 % of its local sharpness (RMS of the Laplacian,
 # moves of photographs by fractions of a pixel); Lanczos's eight taps keep 97 to 100 % in 240 ms, which a stack or a live pair
@@ -161,24 +153,42 @@ def estimate_pictures(
         start: Takes a pixel of ``a`` to about its place in ``b``; None: that is looked for.
     """
     if min(size) < _LEAST_SIDE:
-        return unmoved(size, 0.0, f"frames below {_LEAST_SIDE} pixels are too small to register")
-    found = _pyramid(a, b, motion) if start is None else start
-    if found is None:
-        return unmoved(size, 0.0, "the frames have too little in common")
+        return unmoved(size, _as_they_came(a, b), f"frames below {_LEAST_SIDE} pixels are too small to register")
+    guess = first_guess(a, b, motion) if start is None else start
+    if guess is None:
+        found, astray = unmoved(size, _as_they_came(a, b), "the frames have too little in common"), True
+    else:
+        found, astray = _judged(a, b, size, motion, guess, better)
+    if start is not None or not astray:
+        return found
+    others = [_judged(a, b, size, motion, other, better)[0] for other in other_guesses(a, b, motion)]
+    believed = [other for other in others if not other.refused and other.confidence >= _SURELY_THERE]
+    return max(believed, key=lambda other: other.confidence, default=found)
+
+
+def _judged(a: Array, b: Array, size: tuple[int, ...], motion: str, guess: Matrix, better: float) -> tuple[Alignment, bool]:
+    """What comes of a guess at the motion between two pictures, and whether it led astray: another one may do better."""
     compared = Compared(a, b)
-    found = refined(compared, found, motion)
+    found = refined(compared, guess, motion)
     scale = scaling(size, a.shape)
     matrix = scale @ found @ np.linalg.inv(scale)
     moved, crop = farthest_move(matrix, size), valid_crop(matrix, size)
     after, before = agreement(compared, found), agreement(compared, np.eye(3))
     if crop is None or moved > _FARTHEST * float(np.hypot(size[0], size[1])):
-        return unmoved(size, before, f"the estimate moves a corner by {moved:.0f} pixels, which is no registration")
+        why = f"the estimate moves a corner by {moved:.0f} pixels, which is no registration"
+        # Anew: how the two are made equally sharp was decided where they do not lie.
+        return unmoved(size, _as_they_came(a, b), why), True
     if moved < _WORTH_A_WARP:
-        return unmoved(size, before, "")
+        return unmoved(size, before, ""), False
     if 1 - after > better * (1 - before):
-        return unmoved(size, before, f"after a move of {moved:.1f} pixels the frames agree no better")
+        why = f"after a move of {moved:.1f} pixels the frames agree no better"
+        return unmoved(size, before, why), 1 - after > _ASTRAY * (1 - before)
     shifted_only = bool(np.array_equal(found[:2, :2], np.eye(2)) and not found[2, :2].any())
-    return Alignment("translation" if shifted_only else motion, matrix, before, after, moved, crop)
+    return Alignment("translation" if shifted_only else motion, matrix, before, after, moved, crop), False
+
+
+def _as_they_came(a: Array, b: Array) -> float:
+    return agreement(Compared(a, b), np.eye(3))
 
 
 def chained(steps: Sequence[Alignment], size: tuple[int, ...], reference: int = 0) -> list[Alignment]:
@@ -254,52 +264,6 @@ def comparable(frame: Array, kind: FrameKind, pixels: int) -> Array:
     side = reduced_size(frame.shape, pixels)
     reduced: Array = np.asarray(cv2.resize(luma(frame, kind), side, interpolation=cv2.INTER_AREA))
     return np.multiply(reduced, np.float32(1 / kind.unit), dtype=np.float32)
-
-
-def scaling(size: tuple[int, ...], reduced: tuple[int, ...]) -> Matrix:
-    """Takes a pixel of the reduced picture to the full one; pixels are squares, not points."""
-    x, y = size[1] / reduced[1], size[0] / reduced[0]
-    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1.0]])
-
-
-def _pyramid(a: Array, b: Array, motion: str) -> Matrix | None:
-    """The motion between two pictures, from coarse to fine; None where the two do not converge."""
-    levels = [(a, b)]
-    while min(levels[-1][0].shape) >= 2 * _COARSEST_SIDE:
-        levels.append((cv2.pyrDown(levels[-1][0]), cv2.pyrDown(levels[-1][1])))
-    matrix = phase_shift(*levels[-1])
-    for index in range(len(levels) - 1, -1, -1):
-        if index == len(levels) - 1 or levels[index][0].size <= _ECC_PIXELS:
-            matrix_here = _ecc(*levels[index], matrix, motion)
-            if matrix_here is None:
-                return None
-            matrix = matrix_here
-        if index > 0:
-            scale = scaling(levels[index - 1][0].shape, levels[index][0].shape)
-            # cv2.pyrDown keeps pixel 0 at pixel 0, so between its levels pixels are points.
-            scale[:2, 2] = 0
-            matrix = scale @ matrix @ np.linalg.inv(scale)
-    return matrix
-
-
-def phase_shift(a: Array, b: Array) -> Matrix:
-    """The shift between two pictures by their phases: takes a pixel of ``a`` to its place in ``b``."""
-    window = cv2.createHanningWindow(a.shape[::-1], cv2.CV_32F)
-    (x, y), _ = cv2.phaseCorrelate(a, b, window)
-    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]])
-
-
-def _ecc(a: Array, b: Array, start: Matrix, motion: str) -> Matrix | None:
-    rows = 3 if motion == "homography" else 2
-    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, _ITERATIONS, _EPSILON)
-    everywhere = np.full(a.shape, 255, np.uint8)
-    try:
-        _, warp = cv2.findTransformECC(a, b, start[:rows].astype(np.float32), MOTIONS[motion], criteria, everywhere, _ECC_BLUR)
-    except cv2.error:  # it raises where the pictures are flat or the steps lead apart: that is an answer here
-        return None
-    matrix = np.eye(3)
-    matrix[:rows] = warp
-    return matrix if np.isfinite(matrix).all() else None
 
 
 def agreement(compared: Compared, matrix: Matrix) -> float:

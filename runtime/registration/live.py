@@ -22,7 +22,7 @@ class Registration:
     one that is not believed later leaves the last good one in force.
 
     Args:
-        motion: A key of `ufafuse.runtime.registration.align.MOTIONS`.
+        motion: A key of `ufafuse.runtime.registration.guesses.MOTIONS`.
         every: Seconds after which it is estimated anew; None keeps the first.
         report: Told in a sentence what was found.
 

@@ -12,7 +12,7 @@ from ufafuse.runtime.bayer import pattern_from
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import check_order
 from ufafuse.runtime.pictures.write import WriteOptions
-from ufafuse.runtime.registration.align import MOTIONS
+from ufafuse.runtime.registration.guesses import MOTIONS
 from ufafuse.runtime.stack import StackOptions
 from ufafuse.runtime.stacks.options import MOST_RESTORED
 

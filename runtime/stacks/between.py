@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Floats
-
-Halves = NDArray[np.float16]
+from ufafuse.runtime.stacks.evidence import FocusEvidence
 
 _SCALES = (1.0, 3.0)  # pixels: sigma of the blur before the second derivative
 _AROUND = 6.0  # pixels in which the energy of detail is averaged
@@ -31,7 +30,7 @@ class EnergyPeaks:
         size: (height, width).
     """
 
-    BYTES_PER_PIXEL = 36.0
+    BYTES_PER_PIXEL = 36.0 + FocusEvidence.BYTES_PER_PIXEL
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._size = size
@@ -40,6 +39,7 @@ class EnergyPeaks:
         self._lowest: list[Floats] = []
         self._first: list[Floats] = []  # sums over the scales, of the first three frames
         self._latest: list[Floats] = []  # and of the last three
+        self._evidence = FocusEvidence()
 
     def add(self, better: NDArray[np.bool_], following: NDArray[np.bool_], grey: Floats) -> None:
         """Add a frame, in the order of focus.
@@ -49,7 +49,12 @@ class EnergyPeaks:
             following: H x W: where the frame just before it was the best so far.
             grey: H x W: the frame, white = 1.
         """
-        energies = [_energy(grey, scale) for scale in _SCALES]
+        linear = [_energy(grey, scale) for scale in _SCALES]
+        self._evidence.add(linear, grey)
+        energies = [
+            np.asarray(np.log(energy + np.float32(_NOISE / (1 + scale) ** 2)), np.float32)
+            for energy, scale in zip(linear, _SCALES, strict=True)
+        ]
         for scale, energy in enumerate(energies):
             before, there, after = self._beside[scale]
             full = self._enlarged(energy)
@@ -87,6 +92,10 @@ class EnergyPeaks:
             np.copyto(found, -self._enlarged(_at_end(*self._latest[::-1])), where=last)
         return np.asarray(found, np.float32)
 
+    def believed(self, position: Floats) -> Floats:
+        """How far heights, H x W in frames, can be believed, H x W in [0, 1]: 0 where frames differ by noise alone."""
+        return self._enlarged(self._evidence.share(position))
+
     def _enlarged(self, small: Floats) -> Floats:
         return np.asarray(cv2.resize(small, self._size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
@@ -100,7 +109,7 @@ def _at_end(end: Floats, second: Floats, third: Floats) -> Floats:
 
 
 def _energy(grey: Floats, scale: float) -> Floats:
-    """The logarithm of how much detail of a scale a frame has around each pixel, at half the size."""
+    """How much detail of a scale a frame has around each pixel, at half the size, of white squared."""
     reduced: Any = grey
     half = (max(1, grey.shape[1] // 2), max(1, grey.shape[0] // 2))
     shrunk = scale > 2  # nothing is left that half the size cannot hold
@@ -112,5 +121,4 @@ def _energy(grey: Floats, scale: float) -> Floats:
         fine *= np.float32(1 / 16)  # of the second derivative in half the pixels, squared
     else:
         fine = cv2.resize(fine, half, interpolation=cv2.INTER_AREA)
-    around = cv2.GaussianBlur(fine, (0, 0), max(_AROUND, 2 * scale) / 2)
-    return np.asarray(np.log(around + np.float32(_NOISE / (1 + scale) ** 2)), np.float32)
+    return np.asarray(cv2.GaussianBlur(fine, (0, 0), max(_AROUND, 2 * scale) / 2), np.float32)

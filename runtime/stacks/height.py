@@ -28,7 +28,7 @@ class Height(Brief):
     Attributes:
         position: H x W float32, in frames from the first: where the surface is in focus. NaN where nothing is known, unless
             it was filled.
-        confidence: H x W float32 in [0, 1]: by how much the best frame stands out.
+        confidence: H x W float32 in [0, 1]: by how much the best frame stands out; 0 where noise alone makes it do so.
     """
 
     position: Floats
@@ -84,7 +84,8 @@ class ScorePeaks:
         offset = self._energies.offsets(first, last)
         lead = self._best - self._mean / max(1, len(self._numbers))
         confidence = 1 - np.exp(-np.maximum(lead, 0) / _SURE)
-        return Height((self._index + offset).astype(np.float32), confidence.astype(np.float32))
+        position = (self._index + offset).astype(np.float32)
+        return Height(position, (confidence * self._energies.believed(position)).astype(np.float32))
 
 
 def filled(height: Height, guide: Floats, *, least: float = 0.35, radius: int = 12) -> Floats:

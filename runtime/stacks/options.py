@@ -9,17 +9,21 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array, Brief
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.frames import check_order
 from ufafuse.runtime.levels import Levels
 from ufafuse.runtime.memory.tiling import Grid
-from ufafuse.runtime.registration.align import MOTIONS, Alignment, Crop, check_motion
+from ufafuse.runtime.registration.align import Alignment, Crop, check_motion
 from ufafuse.runtime.registration.conflict import WORTH_A_WORD, Conflicts
+from ufafuse.runtime.registration.guesses import MOTIONS
 from ufafuse.runtime.stacks.height import Height
 from ufafuse.runtime.stacks.registering import Covered
+from ufafuse.runtime.values import check_values, is_number, is_switch, is_text, is_whole
 
 Weights = NDArray[np.float32]
 METHODS = ("network", "pyramid")
 MOST_SMOOTHING = 10.0
 MOST_RESTORED = 2.2
+_SWITCHES = ("match_gain", "crop", "want_map", "want_confidence", "want_conflicts", "want_height", "keep_unregistered")
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class StackOptions:
         order: Channel order, ``"bgr"`` or ``"rgb"``.
         white: The level of white where it is not the dtype's greatest.
         bayer: The pattern of raw frames.
-        align: ``"off"``, or a key of `ufafuse.runtime.registration.align.MOTIONS`: the frames are registered to the
+        align: ``"off"``, or a key of `ufafuse.runtime.registration.guesses.MOTIONS`: the frames are registered to the
             first of two, or to the one of a stack that the others cover best.
         match_gain: Multiply the frames' levels to match the reference's.
         crop: Cut everything down to what all frames show.
@@ -67,7 +71,17 @@ class StackOptions:
     on_aligned: Callable[[int, Array, Covered | None], None] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse options that do not go together (`InputError`)."""
+        """Refuse options that are not what they should be, or do not go together (`InputError`)."""
+        check_values(
+            self,
+            {
+                **dict.fromkeys(("order", "align", "method"), is_text),
+                **dict.fromkeys(_SWITCHES, is_switch),
+                **dict.fromkeys(("smoothing", "restore"), is_number),
+            },
+            optional={"white": is_number, "bayer": is_text, "reference": is_whole, "on_aligned": callable},
+        )
+        check_order(self.order)
         if self.align != "off":
             check_motion(self.align)
         elif self.crop:

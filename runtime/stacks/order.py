@@ -20,6 +20,7 @@ _OCTAVES = 5
 # shifts of 6 pixels, had a shorter way of 0.79 to 1.00; a slide whose last three frames were taken anew has 0.64.
 _CLEARLY_SHORTER = 0.7
 _ROUNDS = 4
+FEWEST_ORDERED = 4  # frames: of fewer any order is near that of focus
 
 
 def by_number(names: Sequence[str]) -> list[int] | None:
@@ -41,11 +42,16 @@ def by_sharpness(frames: Sequence[Array], kind: FrameKind) -> list[int] | None:
         frames: Not moved; any order.
         kind: What they are.
     """
-    if len(frames) < 4:
+    if len(frames) < FEWEST_ORDERED:
         return None
-    maps = np.stack([_sharpness_map(frame, kind) for frame in frames])
+    return by_maps([sharpness_map(frame, kind) for frame in frames])
+
+
+def by_maps(found: Sequence[NDArray[np.float32]]) -> list[int] | None:
+    """As `by_sharpness`, from the `sharpness_map` of each of at least `FEWEST_ORDERED` frames."""
+    maps = np.stack(found)
     apart = np.sqrt(((maps[:, None] - maps[None]) ** 2).mean(2))
-    given = list(range(len(frames)))
+    given = list(range(len(maps)))
     ends = np.unravel_index(int(apart.argmax()), apart.shape)  # the two that are most unlike: one of them begins the stack
     best = min((_shortened(_nearest_from(int(end), apart), apart) for end in ends), key=lambda way: _length(way, apart))
     if _length(best, apart) > _CLEARLY_SHORTER * _length(given, apart):
@@ -55,7 +61,7 @@ def by_sharpness(frames: Sequence[Array], kind: FrameKind) -> list[int] | None:
     return best
 
 
-def _sharpness_map(frame: Array, kind: FrameKind) -> NDArray[np.float32]:
+def sharpness_map(frame: Array, kind: FrameKind) -> NDArray[np.float32]:
     """The logarithm of the energy of every octave of detail, cell by cell: a shift of the camera hardly changes it.
 
     The finest octave alone does not tell frames apart that have it nowhere, or in the same few places.

@@ -32,7 +32,7 @@ from ufafuse.runtime.registration.align import (
 from ufafuse.runtime.registration.gain import MOST_GAIN, gains_to, multiplied
 from ufafuse.runtime.stacks.exposure import Exposures
 from ufafuse.runtime.stacks.hot import FEWEST_FRAMES, find_hot_pixels, looked_at, without_hot_pixels
-from ufafuse.runtime.stacks.order import by_sharpness
+from ufafuse.runtime.stacks.order import FEWEST_ORDERED, by_maps, by_sharpness, sharpness_map
 from ufafuse.runtime.stacks.registering import (
     Chain,
     Covered,
@@ -42,6 +42,7 @@ from ufafuse.runtime.stacks.registering import (
     moved,
     outwards,
     rebased,
+    shows_something_else,
 )
 
 T = TypeVar("T")
@@ -149,6 +150,22 @@ class Prepared(ABC):
             headroom=self.wishes.headroom,
         )
 
+    def _drop(self, why: Sequence[str]) -> None:
+        """Take sources out of the stack: those for which there is a reason."""
+        asked = self.wishes.reference
+        if asked is not None:
+            _check_reference(self.sources[asked], why[asked])
+            self.wishes.reference = asked - sum(map(bool, why[:asked]))
+        self.dropped = [(source, reason) for source, reason in zip(self.sources, why, strict=True) if reason]
+        self.sources[:] = [source for source, reason in zip(self.sources, why, strict=True) if not reason]
+
+    def _take_in_order(self, order: Sequence[int]) -> None:
+        """Take the sources in the order in which they are sharp, by their numbers."""
+        self.reordered = "by where they are sharp"
+        self.sources[:] = [self.sources[index] for index in order]
+        if self.wishes.reference is not None:
+            self.wishes.reference = order.index(self.wishes.reference)
+
     def _unmoved(self) -> Move:
         return Move(unmoved(self.size, 1.0, ""))
 
@@ -167,12 +184,7 @@ class Held(Prepared):
         """Let go of the frames whose exposure failed."""
         exposures = Exposures(self._frames, self.kind)
         why = [exposures.failed(frame) for frame in self._frames]
-        asked = self.wishes.reference
-        if asked is not None:
-            _check_reference(asked, self.sources[asked], why[asked])
-            self.wishes.reference = asked - sum(map(bool, why[:asked]))
-        self.dropped = [(source, reason) for source, reason in zip(self.sources, why, strict=True) if reason]
-        self.sources[:] = [source for source, reason in zip(self.sources, why, strict=True) if not reason]
+        self._drop(why)
         self._frames = [frame for frame, reason in zip(self._frames, why, strict=True) if not reason]
         if self.dropped and self._frames:
             self._find_levels(self._frames)
@@ -211,10 +223,7 @@ class Held(Prepared):
         order = None if self.reordered else by_sharpness(frames, self.kind)
         if order is None:
             return frames
-        self.reordered = "by where they are sharp"
-        self.sources[:] = [self.sources[index] for index in order]
-        if self.wishes.reference is not None:
-            self.wishes.reference = order.index(self.wishes.reference)
+        self._take_in_order(order)
         return [frames[index] for index in order]
 
     def _mended(self, frames: list[Array]) -> list[Array]:
@@ -263,34 +272,54 @@ class Passing(Prepared):
     """A stack whose frames are read anew for the second pass: the memory does not grow with their number."""
 
     def begin(self) -> None:
-        """Look at frames from all over the stack: for levels, hot pixels, and which frame the others cover best."""
-        count, asked = len(self.sources), self.wishes.reference
-        self.reference = asked or 0
-        numbers = looked_at(count) or list(range(count))
-        looked = [self.wishes.load(self.sources[index]) for index in numbers]
-        self._find_levels(looked)
-        self._exposures = Exposures(looked, self.kind)
-        fit = [frame for frame in looked if not self._exposures.failed(frame)]
+        """Look at frames from all over the stack: for levels, hot pixels, and which frame the others cover best.
+
+        Frames that are registered are all looked at, one after the other, for the order in which they are sharp.
+        """
+        count, registers = len(self.sources), self.wishes.align != "off"
+        looked = {index: self.wishes.load(self.sources[index]) for index in looked_at(count) or range(count)}
+        self._find_levels(list(looked.values()))
+        self._exposures = Exposures(list(looked.values()), self.kind)
+        verdicts = {self.sources[index]: self._exposures.failed(frame) for index, frame in looked.items()}
+        fit = [frame for index, frame in looked.items() if not verdicts[self.sources[index]]]
         if fit and len(fit) < len(looked):
             self._find_levels(fit)
+        if registers and len(looked) >= FEWEST_FRAMES:
+            self.hot = find_hot_pixels(list(looked.values()), self.kind)
+        del looked, fit
+        if registers:
+            self._find_order()
         if self.wishes.white is None and self.kind.dtype == np.uint16:
             # A frame that was not looked at may be brighter: until all were read, nothing is cut off that the file can hold.
             self.kind = replace(self.kind, white=_TOP)
-        if self.wishes.align != "off":
-            if len(looked) >= FEWEST_FRAMES:
-                self.hot = find_hot_pixels(looked, self.kind)
-            if asked is None and count > 2:
-                first, last = self._step(0), self._step(count - 2)
-                self.reference = likely_reference(first, last, count, self.size)
-        self._check_reference(dict(zip(numbers, looked, strict=True)))
+        self.reference = self.wishes.reference or 0
+        if registers and self.wishes.reference is None and len(self.sources) > 2:
+            self.reference = self._likely_reference()
+        self._check_reference(verdicts)
 
-    def _check_reference(self, looked: Mapping[int, Array]) -> None:
+    def _find_order(self) -> None:
+        if self.reordered or len(self.sources) < FEWEST_ORDERED:
+            return
+
+        def look(source: FrameSource) -> tuple[str, NDArray[np.float32]]:
+            frame = self.wishes.load(source)
+            return self._exposures.failed(frame), sharpness_map(frame, self.kind)
+
+        found = list(_ahead(look, self.sources))
+        self._drop([why for why, _ in found])
+        maps = [seen for why, seen in found if not why]
+        order = by_maps(maps) if len(maps) >= FEWEST_ORDERED else None
+        if order is not None:
+            self._take_in_order(order)
+
+    def _check_reference(self, verdicts: Mapping[FrameSource, str]) -> None:
         """See to it that the reference is no frame whose exposure failed: else the nearest after it is taken."""
-        count, asked = len(self.sources), self.wishes.reference
+        count = len(self.sources)
         for index in (number % count for number in range(self.reference, self.reference + count)):
-            why = self._exposures.failed(looked[index] if index in looked else self.wishes.load(self.sources[index]))
-            if asked is not None:
-                _check_reference(asked, self.sources[asked], why)
+            source = self.sources[index]
+            why = verdicts[source] if source in verdicts else self._exposures.failed(self.wishes.load(source))
+            if self.wishes.reference is not None:
+                _check_reference(source, why)
             if not why:
                 self.reference = index
                 return
@@ -343,15 +372,27 @@ class Passing(Prepared):
     def _read(self, index: int) -> Array:
         return without_hot_pixels(self.wishes.load(self.sources[index]), self.hot)
 
+    def _likely_reference(self) -> int:
+        """A black frame, or one of another scene, is no reference, though it is the first."""
+        steps = range(len(self.sources) - 1)
+        first, last = self._first_of_one_scene(steps), self._first_of_one_scene(steps[::-1])
+        if first is None or last is None:
+            return 0
+        return first[0] + likely_reference(first[1], last[1], last[0] + 2 - first[0], self.size)
+
+    def _first_of_one_scene(self, indices: Iterable[int]) -> tuple[int, Alignment] | None:
+        steps = ((index, self._step(index)) for index in indices)
+        return next((step for step in steps if not shows_something_else(step[1])), None)
+
     def _step(self, index: int) -> Alignment:
         pixels = compared_pixels(self.size)
         a, b = (comparable(self._read(number), self.kind, pixels) for number in (index, index + 1))
         return estimate_pictures(a, b, self.size, self.wishes.align)
 
 
-def _check_reference(asked: int, source: FrameSource, failed: str) -> None:
+def _check_reference(source: FrameSource, failed: str) -> None:
     if failed:
-        raise InputError(f"`reference={asked}`, {in_text(source.name)}, can be no reference: {failed}. Choose another.")
+        raise InputError(f"`reference` asks for {in_text(source.name)}, which can be none: {failed}. Choose another.")
 
 
 def _matched(stack: Prepared, index: int, frame: Array, reference: Array | None) -> Array:

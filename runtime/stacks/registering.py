@@ -97,7 +97,7 @@ class Chain:
     Args:
         size: (height, width) of the frames.
         kind: What they are.
-        motion: A key of `ufafuse.runtime.registration.align.MOTIONS`.
+        motion: A key of `ufafuse.runtime.registration.guesses.MOTIONS`.
         keep: Frames that cannot be registered stay in the fusion, where their neighbour lies.
         most: How many frames are remembered to compare with; None: all.
     """
@@ -152,10 +152,15 @@ class Chain:
 
     def _next(self, before: Array, picture: Array, neighbour: Move) -> Move:
         step = estimate_pictures(before, picture, self._size, self._motion)
-        if step.refused and step.before < _BELONGS and not self._keep:
+        if shows_something_else(step) and not self._keep:
             why = f"it cannot be registered ({step.refused}) and agrees with its neighbour by {step.before:.2f} only"
             return Move(replace(neighbour.alignment, refused=step.refused), why)
         return Move(followed(neighbour.alignment, step, self._size))
+
+
+def shows_something_else(step: Alignment) -> bool:
+    """Whether the two frames of a step neither could be registered nor agree as they came."""
+    return bool(step.refused) and step.before < _BELONGS
 
 
 def likely_reference(first: Alignment, last: Alignment, count: int, size: tuple[int, int]) -> int:

@@ -17,11 +17,13 @@ from ufafuse.runtime.frames import FrameKind, to_grey
 from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.pictures.write import write_image
 from ufafuse.runtime.stacks.height import Height, filled, shaded
+from ufafuse.runtime.values import check_values, is_number, is_switch, is_text
 
 SURE = 0.35  # confidence from which on a height is taken as known
 _MOST_VERTICES = 1_000_000
 _RELIEF_SHARE = 1 / 6  # of the picture's width: how deep a mesh is whose units are not known
 _TOP = 65_535
+_LEAST_SIZE, _MOST_SIZE = 1e-30, 1e30  # float32 holds 65,535 of the one, and a hundred thousandth of the other
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class HeightOptions:
             of the picture's width.
 
     Raises:
-        InputError: A step or a pixel of no size.
+        InputError: A step or a pixel of no size, or of one that float32 does not hold.
     """
 
     fill: bool = False
@@ -45,9 +47,12 @@ class HeightOptions:
     pixel_size: float | None = None
 
     def __post_init__(self) -> None:
+        optional = {"z_step": is_number, "pixel_size": is_number}
+        check_values(self, {"fill": is_switch, "z_unit": is_text}, optional=optional)
         for name, value in (("z_step", self.z_step), ("pixel_size", self.pixel_size)):
-            if value is not None and not (np.isfinite(value) and value > 0):
-                raise InputError(f"`{name}={value:g}` is no size: give a number above 0.")
+            if value is not None and not _LEAST_SIZE <= value <= _MOST_SIZE:  # nor NaN
+                allowed = f"a number above 0, from {_LEAST_SIZE:g} to {_MOST_SIZE:g}"
+                raise InputError(f"`{name}={value:g}` is no size: give {allowed}.")
 
     @property
     def unit(self) -> str:
@@ -92,7 +97,7 @@ def write_heights(
     known = np.isfinite(heights)
     told: dict[str, Any] = {"unit": options.unit, "first": 0.0, "last": last, "known": round(float(known.mean()), 4)}
     if path.suffix.lower() == ".png":
-        levels = np.nan_to_num(heights) / max(last, 1e-12) * (_TOP - 1) + 1
+        levels = np.nan_to_num(heights) / np.float32(last or 1) * (_TOP - 1) + 1
         write_image(
             path, np.where(known, np.clip(np.rint(levels), 1, _TOP), 0).astype(np.uint16), force=force, metadata=metadata
         )

@@ -35,7 +35,7 @@ class LiveFuserOptions:
             many ``planes``.
         planes: Frames that are fused into one.
         arguments: Backend, precision, threads, memory, ...: `Fuser`'s other arguments.
-        align: ``"off"``, or how the other frames may lie to the near ones (`ufafuse.runtime.registration.align.MOTIONS`).
+        align: ``"off"``, or how the other frames may lie to the near ones (`ufafuse.runtime.registration.guesses.MOTIONS`).
         align_every: Seconds after which that is estimated anew; None keeps the first estimate.
         white: Level of white of 16-bit frames, such as 4095 for 12 bits; None: it is found in each pair.
         bayer: The pattern of raw frames (H x W); the results have colour.

@@ -11,7 +11,6 @@ from ufafuse.runtime.frames import check_pair
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.models import DEFAULT, bundled
 from ufafuse.runtime.registration.align import (
-    MOTIONS,
     Alignment,
     Crop,
     best_covered,
@@ -21,6 +20,7 @@ from ufafuse.runtime.registration.align import (
     valid_crop,
 )
 from ufafuse.runtime.registration.glance import unaligned_by
+from ufafuse.runtime.registration.guesses import MOTIONS
 from ufafuse.runtime.stack import StackOptions, fuse_stack
 
 SIZE = 300, 360

@@ -69,7 +69,9 @@ def test_it_can_be_no_reference(fuser, make_stack, monkeypatch, passes):
     monkeypatch.setattr(module, "Held", PASSES[passes])
     frames, _ = make_stack(4)
     frames.insert(1, frames[0] * 0)
-    with pytest.raises(InputError, match=r"^`reference=1`, frame 2.*, can be no reference: it is black"):
+    frames.insert(0, frames.pop())  # out of the order of focus
+    frames[1], frames[2] = frames[2], frames[1]
+    with pytest.raises(InputError, match=r"^`reference` asks for frame 2, which can be none: it is black"):
         fuse_sources(fuser, of_arrays(frames), StackOptions(reference=1, align="affine"))
     result = fuse_sources(fuser, of_arrays(frames), StackOptions(reference=3, align="affine"))
     assert result.reference == 3

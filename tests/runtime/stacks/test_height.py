@@ -2,7 +2,6 @@ import cv2
 import numpy as np
 import pytest
 
-from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import BGR_BYTES
 from ufafuse.runtime.stacks.height import Height, ScorePeaks, filled, shaded
 from ufafuse.runtime.stacks.relief import HeightOptions, known_or_filled, write_heights, write_mesh
@@ -104,10 +103,22 @@ def test_heights_in_files(tmp_path):
     assert np.isfinite(full).all()
 
 
-@pytest.mark.parametrize("values", [{"z_step": 0.0}, {"z_step": -1.0}, {"pixel_size": float("nan")}])
-def test_sizes_must_be_sizes(values):
-    with pytest.raises(InputError, match=r"z_step|pixel_size"):
-        HeightOptions(**values)
+@pytest.mark.parametrize("step", [1e-30, 1e-14, 1.0, 1e30])
+def test_heights_in_any_unit_that_float32_holds(tmp_path, step):
+    count = 65_535
+    position = np.tile(np.linspace(0, count - 1, 50, dtype=np.float32), (20, 1))
+    fused, options = np.full((20, 50, 3), 90, np.uint8), HeightOptions(z_step=step, pixel_size=step)
+    height = Height(position, np.ones_like(position))
+    with np.errstate(all="raise"):
+        heights = known_or_filled(height, fused, BGR_BYTES, options)
+        told = [
+            write_heights(tmp_path / name, heights, frames=count, options=options, force=False) for name in ("h.tif", "h.png")
+        ]
+        write_mesh(tmp_path / "m.ply", height, fused, BGR_BYTES, frames=count, options=options, force=False)
+    read = cv2.imread(str(tmp_path / "h.tif"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_allclose(read / step, position, rtol=1e-5)
+    levels = cv2.imread(str(tmp_path / "h.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_allclose((levels - 1.0) * (told[1]["per_level"] / step), position, atol=1)
 
 
 def test_a_mesh_is_a_whole_ply(tmp_path):
