@@ -36,7 +36,8 @@ from ufafuse.runtime.stacks.model import Gathering, StackModel
 from ufafuse.runtime.stacks.octaves import OctaveSums
 from ufafuse.runtime.stacks.options import Stacked, StackOptions
 from ufafuse.runtime.stacks.order import by_number
-from ufafuse.runtime.stacks.preparing import Held, Passing, Prepared, Seen, Wishes
+from ufafuse.runtime.stacks.passing import Passing
+from ufafuse.runtime.stacks.preparing import Held, Prepared, Seen, Wishes
 from ufafuse.runtime.stacks.pyramid import PyramidMaximum
 from ufafuse.runtime.stacks.registering import Chain, joint_crop
 from ufafuse.runtime.stacks.telling import tell, tell_exposure

@@ -1,14 +1,14 @@
 """The frames of a stack on their way to the network, twice: read, mended, brought into one geometry, matched in exposure.
 
-`Held` keeps the frames of a stack that fits into the memory; `Passing` reads each frame for each pass, and lets it go.
+`Held` keeps the frames of a stack that fits into the memory; `Passing`, in a file of its own, reads each frame for each pass.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -17,38 +17,31 @@ from numpy.typing import NDArray
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import FrameKind, in_text
-from ufafuse.runtime.levels import GIVEN, Levels, Peak, kind_with_levels, levels_from, peak_of
+from ufafuse.runtime.levels import GIVEN, Levels, kind_with_levels
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import (
-    Alignment,
     best_covered,
     chained,
-    comparable,
-    compared_pixels,
     estimate_neighbours,
-    estimate_pictures,
     unmoved,
 )
 from ufafuse.runtime.registration.gain import MOST_GAIN, gains_to, multiplied
 from ufafuse.runtime.stacks.exposure import Exposures
-from ufafuse.runtime.stacks.hot import FEWEST_FRAMES, find_hot_pixels, looked_at, without_hot_pixels
-from ufafuse.runtime.stacks.order import FEWEST_ORDERED, by_maps, by_sharpness, sharpness_map
+from ufafuse.runtime.stacks.hot import find_hot_pixels, looked_at, without_hot_pixels
+from ufafuse.runtime.stacks.order import by_sharpness
 from ufafuse.runtime.stacks.registering import (
     Chain,
     Covered,
     Move,
     along_agreement,
-    likely_reference,
     moved,
     outwards,
     rebased,
-    shows_something_else,
 )
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_TOP = 65_535.0
 _MOST_COMPARED_WITH_ALL = 300  # frames: their glances take 20 MB
 
 
@@ -154,7 +147,7 @@ class Prepared(ABC):
         """Take sources out of the stack: those for which there is a reason."""
         asked = self.wishes.reference
         if asked is not None:
-            _check_reference(self.sources[asked], why[asked])
+            check_reference(self.sources[asked], why[asked])
             self.wishes.reference = asked - sum(map(bool, why[:asked]))
         self.dropped = [(source, reason) for source, reason in zip(self.sources, why, strict=True) if reason]
         self.sources[:] = [source for source, reason in zip(self.sources, why, strict=True) if not reason]
@@ -206,9 +199,9 @@ class Held(Prepared):
         def placed(index: int) -> Seen:
             frame, frames[index] = frames[index], np.empty(0, self.kind.dtype)
             frame, covered = moved(frame, self.moves[index].alignment, self.kind)
-            return Seen(index, _matched(self, index, frame, reference), covered)
+            return Seen(index, matched(self, index, frame, reference), covered)
 
-        for seen in (_ahead if self.wishes.ahead else map)(placed, self.numbers):
+        for seen in (ahead if self.wishes.ahead else map)(placed, self.numbers):
             self._seen[seen.index] = seen
             yield seen
 
@@ -268,141 +261,21 @@ class Held(Prepared):
         self.reference, self.moves = reference, dict(sorted(moves.items()))
 
 
-class Passing(Prepared):
-    """A stack whose frames are read anew for the second pass: the memory does not grow with their number."""
-
-    def begin(self) -> None:
-        """Look at frames from all over the stack: for levels, hot pixels, and which frame the others cover best.
-
-        Frames that are registered are all looked at, one after the other, for the order in which they are sharp.
-        """
-        count, registers = len(self.sources), self.wishes.align != "off"
-        looked = {index: self.wishes.load(self.sources[index]) for index in looked_at(count) or range(count)}
-        self._find_levels(list(looked.values()))
-        self._exposures = Exposures(list(looked.values()), self.kind)
-        verdicts = {self.sources[index]: self._exposures.failed(frame) for index, frame in looked.items()}
-        fit = [frame for index, frame in looked.items() if not verdicts[self.sources[index]]]
-        if fit and len(fit) < len(looked):
-            self._find_levels(fit)
-        if registers and len(looked) >= FEWEST_FRAMES:
-            self.hot = find_hot_pixels(list(looked.values()), self.kind)
-        del looked, fit
-        if registers:
-            self._find_order()
-        if self.wishes.white is None and self.kind.dtype == np.uint16:
-            # A frame that was not looked at may be brighter: until all were read, nothing is cut off that the file can hold.
-            self.kind = replace(self.kind, white=_TOP)
-        self.reference = self.wishes.reference or 0
-        if registers and self.wishes.reference is None and len(self.sources) > 2:
-            self.reference = self._likely_reference()
-        self._check_reference(verdicts)
-
-    def _find_order(self) -> None:
-        if self.reordered or len(self.sources) < FEWEST_ORDERED:
-            return
-
-        def look(source: FrameSource) -> tuple[str, NDArray[np.float32]]:
-            frame = self.wishes.load(source)
-            return self._exposures.failed(frame), sharpness_map(frame, self.kind)
-
-        found = list(_ahead(look, self.sources))
-        self._drop([why for why, _ in found])
-        maps = [seen for why, seen in found if not why]
-        order = by_maps(maps) if len(maps) >= FEWEST_ORDERED else None
-        if order is not None:
-            self._take_in_order(order)
-
-    def _check_reference(self, verdicts: Mapping[FrameSource, str]) -> None:
-        """See to it that the reference is no frame whose exposure failed: else the nearest after it is taken."""
-        count = len(self.sources)
-        for index in (number % count for number in range(self.reference, self.reference + count)):
-            source = self.sources[index]
-            why = verdicts[source] if source in verdicts else self._exposures.failed(self.wishes.load(source))
-            if self.wishes.reference is not None:
-                _check_reference(source, why)
-            if not why:
-                self.reference = index
-                return
-
-    def first_pass(self) -> Iterator[Seen]:
-        """Read and register the frames from the reference outwards."""
-        count = len(self.sources)
-        if self.wishes.align == "off":
-            self.moves = {index: self._unmoved() for index in range(count)}
-            order: list[tuple[int, int | None]] = [(self.reference, None)]
-            order += [(index, None) for index in range(count) if index != self.reference]
-        else:
-            order = list(outwards(count, self.reference))
-        chain = Chain(self.size, self.kind, self.wishes.align, keep=self.wishes.keep_unregistered)
-        reference: Array | None = None
-        highest = 0.0
-        for (index, neighbour), frame in zip(order, _ahead(self._read, [index for index, _ in order]), strict=True):
-            if self.wishes.align != "off":
-                self.moves[index] = chain.add(index, neighbour, frame)
-            if why := self._exposures.failed(frame):
-                self.moves[index] = replace(self.moves[index], left_out=why)
-            if self.moves[index].left_out:
-                continue
-            if self.kind.dtype == np.uint16:
-                highest = max(highest, peak_of(frame).top)
-            shown, covered = moved(frame, self.moves[index].alignment, self.kind)
-            reference = shown if reference is None and self.wishes.match_gain else reference
-            yield Seen(index, _matched(self, index, shown, reference), covered)
-        self._find_white(highest)
-
-    def _find_white(self, highest: float) -> None:
-        """Now that all frames were read, know what results may reach, from their highest level."""
-        if self.wishes.white is not None or self.kind.dtype != np.uint16 or self.levels is None:
-            return
-        found = levels_from(Peak(highest, highest), self.kind.dtype, headroom=self.wishes.headroom)
-        self.levels = replace(self.levels, white=found.white, ceiling=found.ceiling, why=found.why)
-        self.kind = replace(self.kind, white=found.ceiling)
-
-    def second_pass(self) -> Iterator[Seen]:
-        """Read, mend, move and match again."""
-
-        def again(index: int) -> Seen:
-            frame, covered = moved(self._read(index), self.moves[index].alignment, self.kind)
-            if index in self.gains:
-                frame = multiplied(frame, self.gains[index], self.kind)
-            return Seen(index, frame, covered)
-
-        yield from _ahead(again, self.numbers)
-
-    def _read(self, index: int) -> Array:
-        return without_hot_pixels(self.wishes.load(self.sources[index]), self.hot)
-
-    def _likely_reference(self) -> int:
-        """A black frame, or one of another scene, is no reference, though it is the first."""
-        steps = range(len(self.sources) - 1)
-        first, last = self._first_of_one_scene(steps), self._first_of_one_scene(steps[::-1])
-        if first is None or last is None:
-            return 0
-        return first[0] + likely_reference(first[1], last[1], last[0] + 2 - first[0], self.size)
-
-    def _first_of_one_scene(self, indices: Iterable[int]) -> tuple[int, Alignment] | None:
-        steps = ((index, self._step(index)) for index in indices)
-        return next((step for step in steps if not shows_something_else(step[1])), None)
-
-    def _step(self, index: int) -> Alignment:
-        pixels = compared_pixels(self.size)
-        a, b = (comparable(self._read(number), self.kind, pixels) for number in (index, index + 1))
-        return estimate_pictures(a, b, self.size, self.wishes.align)
-
-
-def _check_reference(source: FrameSource, failed: str) -> None:
+def check_reference(source: FrameSource, failed: str) -> None:
+    """Refuse a reference that was asked for and whose exposure failed. Raises: InputError."""
     if failed:
         raise InputError(f"`reference` asks for {in_text(source.name)}, which can be none: {failed}. Choose another.")
 
 
-def _matched(stack: Prepared, index: int, frame: Array, reference: Array | None) -> Array:
+def matched(stack: Prepared, index: int, frame: Array, reference: Array | None) -> Array:
+    """The frame, with the levels of the reference where that was asked for."""
     if not stack.wishes.match_gain or index == stack.reference or reference is None:
         return frame
     stack.gains[index] = gains_to(reference, frame, stack.kind)
     return multiplied(frame, stack.gains[index], stack.kind)
 
 
-def _ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+def ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """The results of `work`, one item ahead of who takes them."""
     with ThreadPoolExecutor(1) as pool:
         waiting = None

@@ -8,7 +8,7 @@ import ufafuse.runtime.stacks.fusing as module
 from ufafuse.runtime.pictures.source import ArrayFrame, of_arrays
 from ufafuse.runtime.stacks.fusing import fuse_sources
 from ufafuse.runtime.stacks.options import StackOptions
-from ufafuse.runtime.stacks.preparing import Passing
+from ufafuse.runtime.stacks.passing import Passing
 
 COUNT, SIZE = 6, (180, 260)
 ORDERS = {

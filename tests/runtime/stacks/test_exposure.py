@@ -14,7 +14,8 @@ from ufafuse.runtime.stack import fuse_stack
 from ufafuse.runtime.stacks.exposure import Exposures
 from ufafuse.runtime.stacks.fusing import fuse_sources
 from ufafuse.runtime.stacks.options import StackOptions
-from ufafuse.runtime.stacks.preparing import Held, Passing
+from ufafuse.runtime.stacks.passing import Passing
+from ufafuse.runtime.stacks.preparing import Held
 
 PASSES = {"held": Held, "passing": Passing}
 FAILED = ((0, 0.0, "it is black"), (2, 0.05, "it has 5 % of the others' brightness"), (5, 6.0, "it has 6 times the others' "))

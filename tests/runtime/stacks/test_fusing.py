@@ -9,7 +9,7 @@ from ufafuse.runtime.session import is_carried
 from ufafuse.runtime.stack import fuse_stack
 from ufafuse.runtime.stacks.fusing import _Fusion, fuse_sources
 from ufafuse.runtime.stacks.options import StackOptions
-from ufafuse.runtime.stacks.preparing import Passing
+from ufafuse.runtime.stacks.passing import Passing
 from ufafuse.runtime.stacks.registering import outwards
 from ufafuse.runtime.stacks.rule import by_one_rule
 
