@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Floats
 
@@ -76,7 +77,7 @@ class FocusEvidence:
         agreeing = _from_half(evidence / np.float32(_HARDLY)) * np.clip(2 - apart / np.float32(_AGREE), 0, 1)
         return np.asarray(np.maximum(_from_half(evidence), agreeing), np.float32)
 
-    def _evidence(self, scale: int, level: Floats) -> Floats:
+    def _evidence(self, scale: int, level: NDArray[np.uint8]) -> Floats:
         """By how much the largest energy lies above the mean one, of what noise alone hardly reaches."""
         highest, lowest, mean = self._highest[scale], self._lowest[scale], self._sum[scale] / np.float32(self._count)
         most = np.sqrt(2 * np.log(max(2, self._count)))  # that the largest of so many normal numbers is expected to have
