@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ufafuse.commands.many import Done
     from ufafuse.runtime.files import FileOptions, Outcome
     from ufafuse.runtime.fuser import Fuser
+    from ufafuse.runtime.lights import Lights
     from ufafuse.runtime.outputs import Outputs
     from ufafuse.runtime.pictures.source import FrameSource
     from ufafuse.runtime.stack import StackOptions
@@ -235,18 +236,13 @@ def fuse(asked: FuseRequest) -> None:
             reading(paths, asked.threads, most=most_pixels(engine["max_memory"]), strict=asked.strict, look=True) as frames,
             ExitStack() as opened,
         ):
-            name, lights = (
-                (asked.model, 0.0)
-                if asked.model
-                else _network(
-                    None if many else frames, options, outputs.of_stack or asked.smoothing != 1, pairs=bool(asked.pairs)
-                )
-            )
+            of_stack = outputs.of_stack or asked.smoothing != 1
+            name, lights = _network(asked, None if many else frames, options, of_stack)
             fuser = opened.enter_context(Fuser(name, **engine))
             if many is None:
                 outcomes = [_fuse_one(fuser, paths, frames, outputs, options, files, force=asked.force)]
                 outcomes[0].note(order)
-                outcomes[0].details |= {"lights": round(lights, 4)} if lights else {}
+                outcomes[0].details |= {key: round(share, 4) for key, share in lights.told().items()}
             else:
                 results = (target, asked.map_out, asked.confidence, asked.conflicts), suffix
                 again = {"force": asked.force, "skip_existing": asked.skip_existing}
@@ -301,17 +297,21 @@ def _checked_outputs(asked: FuseRequest, target: Path, paths: list[Path] | None,
     return outputs
 
 
-def _network(frames: "list[FrameSource] | None", options: "StackOptions", of_stack: bool, *, pairs: bool) -> tuple[str, float]:
-    """The bundled network where none is named, and how much of a pair bloomed if that decided; no `frames`: of many groups."""
-    from ufafuse.runtime.files import bloomed
-    from ufafuse.runtime.lights import BLOOMED
+def _network(
+    asked: FuseRequest, frames: "list[FrameSource] | None", options: "StackOptions", of_stack: bool
+) -> tuple[str, "Lights"]:
+    """The network that is named, or else the bundled one, and what clipped levels do in a pair if that decided.
+
+    Without `frames` it is for many groups.
+    """
+    from ufafuse.runtime.files import lights_in
+    from ufafuse.runtime.lights import Lights
     from ufafuse.runtime.models import default_for
 
-    if frames is None:
-        return default_for(2 if pairs else 3), 0.0
-    share = 0.0 if of_stack or options.method == "pyramid" else bloomed(frames, options)
-    lights = share >= BLOOMED
-    return default_for(len(frames), of_stack=of_stack, lights=lights), share if lights else 0.0
+    if asked.model or frames is None:
+        return asked.model or default_for(2 if asked.pairs else 3), Lights()
+    lights = Lights() if of_stack or options.method == "pyramid" else lights_in(frames, options)
+    return default_for(len(frames), of_stack=of_stack, lights=bool(lights.why)), lights
 
 
 def _checked_names(images: list[Path], pairs: Path | None, stacks: Path | None) -> list[Path]:

@@ -36,6 +36,7 @@ class OutputJson(_OutputKeysJson, total=False):
     conflicts: str
     disagreement: float
     lights: float
+    stark: float
     depth: str
     depth_view: str
     mesh: str

@@ -108,8 +108,10 @@ def done_to(outcome: Outcome) -> list[str]:
     told.append(
         order if isinstance(order, str) else f"put in the order of focus: {_examples([Path(name).name for name in order])}"
     )
-    if "lights" in details:
-        told.append(f"by ufa-stack, for clipped lights bloom in {100 * details['lights']:.1f} % of the picture")
+    if "lights" in details or "stark" in details:
+        from ufafuse.runtime.lights import Lights
+
+        told.append(f"by ufa-stack, for {Lights(details.get('lights', 0.0), details.get('stark', 0.0)).why}")
     if "tiles" in details:
         told.append(f"in {details['tiles']['count']} tiles")
     return [text for text in told if text]

@@ -16,7 +16,7 @@ from ufafuse.runtime.errors import InputError, ModelError, UfaError, shortage_to
 from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.levels import kind_with_levels
-from ufafuse.runtime.lights import bloomed_share
+from ufafuse.runtime.lights import Lights, lights_of
 from ufafuse.runtime.maker import engine_text, maker
 from ufafuse.runtime.outputs import Outputs, aligned_saver, software, write_beside
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind, damage_words
@@ -117,20 +117,20 @@ def reading(
         pool.shutdown(cancel_futures=True)
 
 
-def bloomed(frames: Sequence[FrameSource], options: StackOptions) -> float:
-    """The share of a pair's picture where clipped lights bloom, see `ufafuse.runtime.lights`; 0 where that is not known yet.
+def lights_in(frames: Sequence[FrameSource], options: StackOptions) -> Lights:
+    """What clipped levels do in a pair; nothing where that is not known yet.
 
     Args:
         frames: As `reading` gives them; what is wrong with them shows when they are fused.
         options: How they are read.
     """
     if len(frames) != 2 or options.bayer is not None:
-        return 0.0
+        return Lights()
     try:
         near, far = (frame.peek() if isinstance(frame, AheadFrame) else frame.read() for frame in frames)
-        return bloomed_share(near, far, kind_with_levels([near, far], order=options.order, white=options.white)[0])
+        return lights_of(near, far, kind_with_levels([near, far], order=options.order, white=options.white)[0])
     except UfaError:
-        return 0.0
+        return Lights()
 
 
 def fuse_files(

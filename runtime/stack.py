@@ -21,7 +21,7 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import FrameKind, check_array, frame_names, in_text
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.levels import GIVEN, OF_MOSAICS, kind_with_levels, white_of_mosaics
-from ufafuse.runtime.lights import BLOOMED, bloomed_share
+from ufafuse.runtime.lights import lights_of
 from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.registration.align import Crop, best_covered, chained, estimate_neighbours, moved_like
 from ufafuse.runtime.registration.conflict import Conflicts
@@ -132,11 +132,9 @@ def made_comparable(fuser: Fuser, frames: list[Array], options: StackOptions) ->
         conflicts.add(frame)
     result.tell_conflicts(conflicts, wanted=options.want_conflicts, unaligned=unaligned)
     if len(frames) == 2 and not fuser.gathers:
-        share = bloomed_share(frames[0], frames[1], kind)
-        if share >= BLOOMED:
-            result.warnings.append(
-                f"clipped lights bloom in {100 * share:.1f} % of the picture: `model=ufa-stack` fuses such pairs better."
-            )
+        why = lights_of(frames[0], frames[1], kind).why
+        if why:
+            result.warnings.append(f"{why}: `model=ufa-stack` fuses such pairs better.")
     if options.want_confidence:
         result.confidence = _confidence(frames, kind)
     return frames, result

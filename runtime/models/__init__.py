@@ -36,7 +36,7 @@ def default_for(frames: int, *, of_stack: bool = False, lights: bool = False) ->
     Args:
         frames: How many.
         of_stack: As a stack, however few.
-        lights: Clipped lights bloom, see `ufafuse.runtime.lights`.
+        lights: Clipped levels mislead a network for pairs, see `ufafuse.runtime.lights`.
     """
     return STACKS if (frames > 2 or of_stack or lights) and STACKS in bundled() else DEFAULT
 

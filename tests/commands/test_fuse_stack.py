@@ -231,3 +231,20 @@ def test_a_pair_whose_lights_bloom_is_fused_by_the_network_for_stacks(run, lit_p
 def test_people_are_told_why(run, lit_pair):
     told = run(lit_pair / "near.png", lit_pair / "far.png", "-o", lit_pair / "f.png")
     assert "by ufa-stack, for clipped lights bloom" in " ".join(told.output.split())
+
+
+def test_a_stark_pair_is_fused_by_the_network_for_stacks(run, tmp_path):
+    truth = np.tile(np.where(np.arange(256) // 16 % 2, 255, 0).astype(np.uint8), (192, 1))
+    soft, left = cv2.GaussianBlur(truth, (0, 0), 6), np.arange(256) < 128
+    cv2.imwrite(str(tmp_path / "near.png"), np.where(left, truth, soft))
+    cv2.imwrite(str(tmp_path / "far.png"), np.where(left, soft, truth))
+    pair = tmp_path / "near.png", tmp_path / "far.png"
+    told = run(*pair, "-o", tmp_path / "out.png")
+    assert "by ufa-stack, for black and white of one frame are grey in the other" in " ".join(told.output.split())
+    result = json.loads(run(*pair, "-o", tmp_path / "two.png", "--json").stdout)
+    assert result["outputs"][0]["stark"] > 0.05
+    assert "lights" not in result["outputs"][0]
+    result = json.loads(run(*pair, "-o", tmp_path / "edge.png", "--model", "ufa-edge", "--json").stdout)
+    assert any(
+        "grey in the other" in warning and "--model ufa-stack" in warning for warning in result["outputs"][0]["warnings"]
+    )

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.frames import check_pair
-from ufafuse.runtime.lights import BLOOMED, bloomed_share
+from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.lights import BLOOMED, STARK, bloomed_share, lights_of, stark_share
+from ufafuse.runtime.stack import fuse_stack
 
 
 def lamps(size=(240, 320), *, radius, dtype=np.uint8, channels=3):
@@ -53,3 +55,43 @@ def test_small_discs_count_too_wherever_they_lie_between_the_pixels_that_are_gla
     for number in range(30):
         cv2.circle(far, (start + 12 + 31 * (number % 10), start + 20 + 70 * (number // 10)), radius, (255, 255, 255), -1)
     assert bloomed_share(near, far, check_pair(near, far)) > BLOOMED
+
+
+def stripes(width, blur, dark=0, light=255, size=(240, 320)):
+    """A pair of upright stripes, the left half in focus in the one and the right half in the other; and the truth."""
+    truth = np.tile(np.where(np.arange(size[1]) // width % 2, light, dark).astype(np.uint8), (size[0], 1))
+    truth = cv2.merge([truth] * 3)
+    soft = cv2.GaussianBlur(truth, (0, 0), blur)
+    left = (np.arange(size[1]) < size[1] // 2)[None, :, None]
+    return np.where(left, truth, soft), np.where(left, soft, truth), truth
+
+
+@pytest.mark.parametrize("width", [8, 16, 24])
+@pytest.mark.parametrize("blur", [3, 6])
+def test_bars_of_black_and_white_are_stark(width, blur):
+    near, far, _ = stripes(width, blur)
+    kind = check_pair(near, far)
+    assert stark_share(near, far, kind) == stark_share(far, near, kind) > STARK
+    assert lights_of(near, far, kind).why
+    for dtype, white in ((np.uint16, 65535), (np.float32, 1)):
+        a, b = ((frame / 255 * white).astype(dtype) for frame in (near, far))
+        assert stark_share(a, b, check_pair(a, b)) > STARK
+
+
+def test_what_is_grey_is_not_stark_nor_what_is_white_or_black_alone():
+    for near, far, _ in (stripes(16, 6, 30, 220), stripes(16, 6, 0, 220), stripes(16, 6, 30, 255)):
+        assert stark_share(near, far, check_pair(near, far)) == 0
+    near, _, _ = stripes(16, 6)
+    assert lights_of(near, near, check_pair(near, near)).why == ""
+
+
+def test_the_network_for_stacks_fuses_stark_pairs_better():
+    """Than the one for pairs, whose picture of them is worse than the frames themselves."""
+    pytest.importorskip("openvino")
+    near, far, truth = stripes(16, 6)
+    found = {}
+    for name in ("ufa-stack", "ufa-edge"):
+        with Fuser(name, backend="openvino") as fuser:
+            found[name] = cv2.PSNR(fuse_stack(fuser, [near, far]).fused, truth)
+    assert found["ufa-stack"] > cv2.PSNR(near, truth) + 10
+    assert found["ufa-stack"] > found["ufa-edge"] + 10
