@@ -1,14 +1,12 @@
 """How far to raise detail between the planes of focus, learnt from drawn stacks: the numbers of `ufafuse.runtime.stacks.gaps`.
 
 Each stack is fused by the network, as it is used. What more of each octave's detail would bring the picture nearer to the
-truth is, in each cell, a quadratic form of two numbers; so a step of training needs no picture, and a fit takes minutes. A
-step takes windows of stacks, as the network is told a mean over cells; of all sizes, or a mean over a picture that shows less,
-and less that differs, than the drawn ones would be something that it never saw.
+truth is, in each cell, a quadratic form of two numbers; so a step of training needs no picture, and a fit takes minutes.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -20,35 +18,39 @@ from ufafuse.network.stacknet import StackNet, octaves
 from ufafuse.runtime.arrays import Floats
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.frames import BGR_BYTES
-from ufafuse.runtime.stacks.gaps import CELL, FEWEST, LITTLE, OCTAVES, SLOPE, TOLD, FocusGaps, GapLayers
+from ufafuse.runtime.stacks.gaps import CELL, FEWEST, LITTLE, OCTAVES, SLOPE, TOLD, FocusGaps
 from ufafuse.runtime.stacks.options import MOST_RESTORED
 from ufafuse.train.degrade import to_bytes
 from ufafuse.train.drawing import Rng
-from ufafuse.train.optics import Aperture, SceneLayer, aperture, relief
+from ufafuse.train.optics import SceneLayer, aperture, relief
 from ufafuse.train.scenes import SceneOptions, Texture, surface
 from ufafuse.train.stacks import Stack, draw_stack
 from ufafuse.train.textures import Textures
 from ufafuse.train.validate import batch_from_frames
 
 SIDE = 384  # pixels of a drawn stack
-WIDTH = 48  # of the two hidden layers
-CONTEXT = 24  # numbers that are averaged over a stack
-BATCH = 6  # stacks, or as many more windows of them as have no more cells
-STEPS = 5000
-_SMALLEST, _MOST = 10, 48  # cells: the least side of a window; how many of them at most
+WIDTH = 40  # of the two hidden layers
+BATCH = 8192  # cells
 _CLEAN: dict[str, Any] = {"jpeg": 0, "gain": 0, "shift": 0, "margins": 0, "dark": 0, "noise": 1, "min_noise": 1, "max_noise": 2}
-_RATE = 3e-3  # the learning rate's peak
-_CLIP = 0.4  # of the gradient's norm
+# Boards at all steps between planes, from a good camera and from others; anything; long stacks, in which hardly anything is
+# missed; shallow ones; and such that nothing is missed in.
+KINDS: tuple[SceneOptions | None, ...] = (
+    SceneOptions(boards=1, slides=0, unsharp_ground=0, min_frames=4, max_frames=16, min_radius=8, **_CLEAN),
+    SceneOptions(boards=1, slides=0, unsharp_ground=0, min_frames=4, max_frames=16, min_radius=8, jpeg=0.15, max_noise=3),
+    SceneOptions(min_frames=FEWEST),
+    SceneOptions(min_frames=8, max_frames=26, boards=0.5, plain=0.5),
+    SceneOptions(min_frames=FEWEST, max_frames=10, max_radius=20, max_noise=2),
+    None,
+)
+_RATE = 4e-3  # the learning rate's peak
+_CLIP = 0.3  # of the gradient's norm
 _HARM = 1.0  # by how much more a cell counts that becomes worse
-_CAUTION = 0.006  # weight of the squares of what is added, where nothing is gained
+_CAUTION = 0.004  # weight of the squares of what is added, where nothing is gained
 _WHITE = 255.0
-_EVEN = 0.5  # squared error, in levels: pictures that have less are good enough
+_EVEN = 1.0  # squared error, in levels: pictures that have less are good enough
 _NO_ERROR = 0.1
 _LEAK = 0.3  # of the slope where nothing is added, while it is fitted: or a place once shut would stay so
 _START = -2.0
-
-
-Drawn = Callable[[Rng, int, Texture], Stack]  # given the side of the frames, in pixels
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,6 @@ class Example:
     Attributes:
         told: what the network is told, h x w x numbers.
         enough: where enough frames show a cell, h x w.
-        telling: the cells of which the context is a mean, h x w.
         curve: of the squared error, half the second derivatives by what is added, h x w x 2 x 2.
         slope: half its first derivatives, h x w x 2, at nothing added.
         error: the squared error as it is, a mean over the picture, in levels with white at 255.
@@ -66,7 +67,6 @@ class Example:
 
     told: Tensor
     enough: Tensor
-    telling: Tensor
     curve: Tensor
     slope: Tensor
     error: float
@@ -74,6 +74,33 @@ class Example:
     def changed(self, more: Tensor) -> Tensor:
         """By how much the mean squared error changes where `more`, h x w x 2, is added."""
         return _change(more, self.curve, self.slope).mean()
+
+
+def drawn_examples(
+    net: StackNet,
+    count: int,
+    seed: int,
+    photos: Sequence[Any] = (),
+    *,
+    kinds: Sequence[SceneOptions | None] = KINDS,
+    side: int = SIDE,
+) -> Iterator[Example]:
+    """Draw stacks and fuse them.
+
+    Args:
+        net: The network, in evaluation mode.
+        count: How many stacks, of the kinds in turn.
+        seed: Draws them.
+        photos: Photographs among their surfaces, uint8 H x W x 3, BGR.
+        kinds: What they show, three frames at least; None: see `deep_stack`.
+        side: Of the pictures, in pixels, a multiple of 8.
+    """
+    textures = Textures((seed, 10), photos)
+    for number in range(count):
+        rng, texture = np.random.default_rng((seed, 11, number)), textures.at(number)
+        kind = kinds[number % len(kinds)]
+        stack = deep_stack(rng, side, texture) if kind is None else draw_stack(rng, side, kind, texture)
+        yield example(net, stack)
 
 
 def deep_stack(rng: Rng, side: int, texture: Texture) -> Stack:
@@ -85,47 +112,18 @@ def deep_stack(rng: Rng, side: int, texture: Texture) -> Stack:
         texture: Gives what is on the surface.
     """
     count = int(rng.integers(FEWEST, 13))
-    truth = _soft_surface(rng, side, texture)
+    truth: Any = np.clip(surface(rng, side, texture), 0, 255)
+    if rng.random() < 0.3:  # a soft lens, or a soft surface
+        truth = np.asarray(cv2.GaussianBlur(truth, (0, 0), rng.uniform(0.5, 1.5)), np.float32)
     growth, deep = float(np.exp(rng.uniform(np.log(0.7), np.log(14)))), rng.uniform(0.5, 0.8)
     kernel = aperture(rng)
     depth: Any = _slope(rng, side) * count - 0.5
-    return _taken(rng, SceneLayer(truth, None, depth), kernel, (growth, deep), count)
-
-
-def shallow_stack(rng: Rng, side: int, texture: Texture) -> Stack:
-    """A surface as `deep_stack` draws, but of little depth of field: a plane of focus hits a place, or it is missed.
-
-    Without such stacks the fit would learn that what looks like a surface, and not like boards, is never missed. Half of them
-    are even, and half of these were hit, some by the first or the last frame: seen from one side alone, that is hardest to
-    tell from what was missed.
-    """
-    count = int(rng.integers(FEWEST, 13))
-    truth = _soft_surface(rng, side, texture)
-    growth = float(np.exp(rng.uniform(np.log(1), np.log(8))))
-    deep = rng.uniform(0, 0.45) * (rng.random() < 0.5)
-    kernel = aperture(rng)
-    middle = rng.uniform(0, count - 1) if rng.random() < 0.5 else float(rng.integers(0, count))
-    height = middle + (_slope(rng, side) - 0.5) * rng.uniform(0, count - 1) * (rng.random() < 0.5)
-    layer = SceneLayer(truth, None, np.clip(height, 0, count - 1).astype(np.float32))
-    return _taken(rng, layer, kernel, (growth, deep), count)
-
-
-def _soft_surface(rng: Rng, side: int, texture: Texture) -> Floats:
-    truth: Any = np.clip(surface(rng, side, texture), 0, 255)
-    if rng.random() < 0.3:  # a soft lens, or a soft surface
-        truth = cv2.GaussianBlur(truth, (0, 0), rng.uniform(0.5, 1.5))
-    return np.asarray(truth, np.float32)
-
-
-def _taken(rng: Rng, layer: SceneLayer, kernel: Aperture, blur: tuple[float, float], count: int) -> Stack:
-    """Frames of a layer, with noise; `blur`: by how many pixels its radius grows from plane to plane, and how deep focus is."""
-    noise, frames, depth = rng.uniform(0, 3) * (rng.random() < 0.7), [], np.asarray(layer.depth, np.float32)
-    growth, deep = blur
+    layer = SceneLayer(truth, None, depth)
+    noise, frames = rng.uniform(0, 3) * (rng.random() < 0.7), []
     for number in range(count):
-        radius = np.asarray(growth * np.maximum(np.abs(depth - number) - deep, 0), np.float32)
-        frame, _ = relief(layer, kernel, radius)
-        frames.append(to_bytes(np.asarray(frame + rng.normal(0, noise, layer.light.shape), np.float32)))
-    return Stack(np.stack(frames), np.ones((count, *depth.shape), np.uint8), to_bytes(layer.light), depth)
+        frame, _ = relief(layer, kernel, growth * np.maximum(np.abs(depth - number) - deep, 0))
+        frames.append(to_bytes(np.asarray(frame + rng.normal(0, noise, truth.shape), np.float32)))
+    return Stack(np.stack(frames), np.ones((count, side, side), np.uint8), to_bytes(truth), np.asarray(depth, np.float32))
 
 
 def _slope(rng: Rng, side: int) -> Floats:
@@ -133,45 +131,6 @@ def _slope(rng: Rng, side: int) -> Floats:
     coarse = rng.random((int(rng.integers(2, 5)),) * 2).astype(np.float32)
     height = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_NEAREST if rng.random() < 0.3 else cv2.INTER_LINEAR)
     return np.asarray((height - height.min()) / max(float(np.ptp(height)), 1e-6), np.float32)
-
-
-# Boards at all steps between planes, from a good camera and from others; anything; long stacks, in which hardly anything is
-# missed; shallow ones; and such that nothing is missed in.
-KINDS: tuple[SceneOptions | Drawn, ...] = (
-    SceneOptions(boards=1, slides=0, unsharp_ground=0, min_frames=4, max_frames=16, min_radius=8, **_CLEAN),
-    SceneOptions(boards=1, slides=0, unsharp_ground=0, min_frames=4, max_frames=16, min_radius=8, jpeg=0.15, max_noise=3),
-    SceneOptions(min_frames=FEWEST),
-    SceneOptions(min_frames=8, max_frames=26, boards=0.5, plain=0.5),
-    SceneOptions(min_frames=FEWEST, max_frames=10, max_radius=20, max_noise=2),
-    deep_stack,
-)
-
-
-def drawn_examples(
-    net: StackNet,
-    count: int,
-    seed: int,
-    photos: Sequence[Any] = (),
-    *,
-    kinds: Sequence[SceneOptions | Drawn] = KINDS,
-    side: int = SIDE,
-) -> Iterator[Example]:
-    """Draw stacks and fuse them.
-
-    Args:
-        net: The network, in evaluation mode.
-        count: How many stacks, of the kinds in turn.
-        seed: Draws them.
-        photos: Photographs among their surfaces, uint8 H x W x 3, BGR.
-        kinds: What they show, three frames at least.
-        side: Of the pictures, in pixels, a multiple of 8.
-    """
-    textures = Textures((seed, 10), photos)
-    for number in range(count):
-        rng, texture = np.random.default_rng((seed, 11, number)), textures.at(number)
-        kind = kinds[number % len(kinds)]
-        stack = draw_stack(rng, side, kind, texture) if isinstance(kind, SceneOptions) else kind(rng, side, texture)
-        yield example(net, stack)
 
 
 @torch.inference_mode()
@@ -187,11 +146,10 @@ def example(net: StackNet, stack: Stack) -> Example:
     gaps = FocusGaps((picture.shape[0], picture.shape[1]), BGR_BYTES)
     for frame, shown in zip(stack.frames, stack.covered, strict=True):
         gaps.add(frame, None if shown.all() else shown)
-    known = gaps.known(picture)
-    told, enough, telling = (torch.from_numpy(each) for each in (np.ascontiguousarray(known.told), known.enough, known.telling))
+    told, enough = gaps.known(picture)
     curve = torch.stack([torch.stack([_cells(a * b) for b in bands], -1) for a in bands], -2)
     slope = torch.stack([_cells(band * missing) for band in bands], -1)
-    return Example(told, enough, telling, curve, slope, float(missing.square().mean()))
+    return Example(torch.from_numpy(told), torch.from_numpy(enough), curve, slope, float(missing.square().mean()))
 
 
 def _cells(planes: Tensor) -> Tensor:
@@ -202,66 +160,63 @@ def _cells(planes: Tensor) -> Tensor:
 class GapNet(nn.Module):
     """The small network of `ufafuse.runtime.stacks.gaps.decided`, with gradients."""
 
-    def __init__(self, numbers: int = TOLD, width: int = WIDTH, context: int = CONTEXT) -> None:
+    def __init__(self, numbers: int = TOLD, width: int = WIDTH) -> None:
         """Draw its weights from torch's generator; it begins with a little added everywhere."""
         super().__init__()
-        self.hidden = nn.Linear(numbers, width)
-        self.context = nn.Linear(numbers, context)
-        self.second = nn.Linear(width + context, width)
+        self.hidden = nn.ModuleList([nn.Linear(numbers, width), nn.Linear(width, width)])
         self.last = nn.Linear(width, len(OCTAVES))
         nn.init.zeros_(self.last.weight)
         nn.init.constant_(self.last.bias, _START)
 
-    def forward(self, told: Tensor, telling: Tensor) -> Tensor:
-        """Return what is to be added, ... x h x w x 2; while it trains, places where that is nothing keep a slope.
-
-        Args:
-            told: Of stacks' cells, ... x h x w x numbers.
-            telling: The cells of which each context is a mean, ... x h x w.
-        """
-        cells, share = _leaky(self.hidden(told)), telling[..., None].to(told.dtype)
-        total = (_leaky(self.context(told)) * share).sum((-3, -2), keepdim=True)
-        context = total / share.sum((-3, -2), keepdim=True).clamp(min=1)
-        cells = torch.cat([cells, context.expand(*cells.shape[:-1], -1)], -1)
-        raw = (MOST_RESTORED - 1 + LITTLE) * torch.sigmoid(self.last(_leaky(self.second(cells)))) - LITTLE
+    def forward(self, told: Tensor) -> Tensor:
+        """Return what is to be added, ... x 2; while it trains, places where that is nothing keep a slope."""
+        values = told
+        for layer in self.hidden:
+            values = nn.functional.leaky_relu(layer(values), SLOPE)
+        raw = (MOST_RESTORED - 1 + LITTLE) * torch.sigmoid(self.last(values)) - LITTLE
         more = raw.clamp(min=0)
         return more + _LEAK * ((raw - more) - (raw - more).detach()) if self.training else more
 
-    def layers(self) -> GapLayers:
-        """The weights as `decided` takes them."""
-        layers = (self.hidden, self.context, self.second, self.last)
-        return GapLayers(*((each.weight.detach().T.numpy().copy(), each.bias.detach().numpy().copy()) for each in layers))
-
-
-def _leaky(values: Tensor) -> Tensor:
-    return nn.functional.leaky_relu(values, SLOPE)
+    def numbers(self) -> list[tuple[Floats, Floats]]:
+        """The weights as `decided` takes them: inputs x outputs, and biases."""
+        layers = [*self.hidden, self.last]
+        return [(layer.weight.detach().T.numpy().copy(), layer.bias.detach().numpy().copy()) for layer in layers]
 
 
 @torch.inference_mode()
 def gained(net: GapNet, examples: Sequence[Example]) -> list[float]:
     """By how many dB each example's picture comes nearer to its truth; errors below a tenth of a level squared are none."""
-    more = [net(each.told, each.telling) * each.enough[..., None] for each in examples]
+    more = [net(each.told) * each.enough[..., None] for each in examples]
     before = [each.error + _NO_ERROR for each in examples]
     after = [error + float(each.changed(added)) for error, each, added in zip(before, examples, more, strict=True)]
     return [10 * math.log10(old / new) for old, new in zip(before, after, strict=True)]
 
 
-def fit(examples: Sequence[Example], *, steps: int = STEPS, seed: int = 0, told: OnCount = ignored) -> GapNet:
+def fit(examples: Sequence[Example], *, steps: int = 4000, seed: int = 0, told: OnCount = ignored) -> GapNet:
     """Fit the small network.
 
     Args:
-        examples: What to fit it to, of one size.
-        steps: Of `BATCH` examples each, or windows of more.
-        seed: Draws the start and the windows.
+        examples: What to fit it to.
+        steps: Of `BATCH` cells each, out of all examples.
+        seed: Draws the start and the cells.
         told: Called now and then with the number of steps done, and of all.
     """
     torch.manual_seed(seed)
+    numbers = torch.cat([each.told[each.enough] for each in examples])
+    curve = torch.cat([each.curve[each.enough] for each in examples])
+    slope = torch.cat([each.slope[each.enough] for each in examples])
+    # What counts is the share of a picture's error.
+    weight = torch.cat([torch.full((int(each.enough.sum()),), 1 / (each.error + _EVEN)) for each in examples])
+    weight *= float(np.mean([1 / (each.error + _EVEN) for each in examples])) / weight.mean()
     net = GapNet()
     optimiser = torch.optim.Adam(net.parameters(), _RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, steps)
     net.train()
     for step in range(steps):
-        loss = _loss(net, _windows(examples))
+        cells = torch.randint(0, len(numbers), (BATCH,))
+        more = net(numbers[cells])
+        change = _change(more, curve[cells], slope[cells])
+        loss = ((change + _HARM * change.clamp(min=0)) * weight[cells]).mean() + _CAUTION * more.square().mean()
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), _CLIP)  # a few cells of great contrast would decide alone
@@ -270,34 +225,6 @@ def fit(examples: Sequence[Example], *, steps: int = STEPS, seed: int = 0, told:
         if step % 100 == 99:
             told(step + 1, steps)
     return net.eval()
-
-
-def _windows(examples: Sequence[Example]) -> list[Example]:
-    """Draw windows of examples, square, all of one size."""
-    whole = min(examples[0].enough.shape)
-    side = int(torch.randint(min(_SMALLEST, whole), whole + 1, ()))
-    count = min(_MOST, round(BATCH * (whole / side) ** 2))
-    found = []
-    for index in torch.randint(0, len(examples), (count,)).tolist():
-        each = examples[index]
-        top, left = (int(torch.randint(0, cells - side + 1, ())) for cells in each.enough.shape)
-        parts = {
-            name: getattr(each, name)[top : top + side, left : left + side]
-            for name in ("told", "enough", "telling", "curve", "slope")
-        }
-        found.append(replace(each, **parts))
-    return found
-
-
-def _loss(net: GapNet, batch: Sequence[Example]) -> Tensor:
-    """What is to become less: the change of the squared error, as a share of each picture's."""
-    told, enough, telling, curve, slope = (
-        torch.stack([getattr(each, name) for each in batch]) for name in ("told", "enough", "telling", "curve", "slope")
-    )
-    weight = torch.tensor([1 / (each.error + _EVEN) for each in batch])[:, None, None]
-    more = net(told, telling) * enough[..., None]
-    change = _change(more, curve, slope)
-    return ((change + _HARM * change.clamp(min=0)) * weight).mean() + _CAUTION * more.square().mean()
 
 
 def _change(more: Tensor, curve: Tensor, slope: Tensor) -> Tensor:
