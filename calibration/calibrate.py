@@ -26,7 +26,7 @@ from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.errors import CheckFailed, InputError
 from ufafuse.runtime.fixed import fixed_batch, fixed_size
 from ufafuse.runtime.manifest_entries import STACK_ROLES
-from ufafuse.runtime.writing import check_new
+from ufafuse.runtime.writing import check_apart, check_new
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -198,7 +198,10 @@ def _source(onnx: Path, out: Path, *, force: bool) -> tuple[Manifest, Any]:
         raise InputError(f"{onnx} has fixed sizes: calibrate a file of free sizes, exported without `static` and `batch`.")
     if out.suffix != ".onnx":
         raise InputError(f"{out} must end in .onnx.")
+    check_apart([out], [onnx])
     check_new(out, force=force, beside=".json")
+    for source, target in _with_companions(onnx, out):
+        check_apart([target], [onnx, source])
     return manifest, load_graph(onnx)
 
 

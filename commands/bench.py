@@ -16,6 +16,7 @@ from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import BackendError, InputError, OutputError
 from ufafuse.runtime.texts import few_of_a_kind
+from ufafuse.runtime.writing import check_apart
 
 if TYPE_CHECKING:
     from ufafuse.benchmarks.evaluate import Evaluation
@@ -106,7 +107,7 @@ def evaluate(asked: EvalRequest) -> None:
             raise InputError("both --pairs and --stacks were given: give one of them.")
         named = {"fused": asked.fused or [], "models": asked.model or [], "method_names": list(listed([asked.methods]))}
         limits = {"backend": asked.backend, "precision": asked.precision, "threads": asked.threads}
-        _checked_folder(asked.out, force=asked.force)
+        _checked_folder(asked.out, [asked.pairs, asked.stacks, *(asked.fused or [])], force=asked.force)
         if asked.stacks is not None:
             refuse_with_stacks(
                 table=asked.table,
@@ -147,9 +148,10 @@ def require_extra(command: str) -> None:
         raise BackendError(f"{command} needs {', '.join(missing)}: pip install 'ufafuse[bench]'.")
 
 
-def _checked_folder(out: Path | None, *, force: bool) -> None:
+def _checked_folder(out: Path | None, read: "list[Path | None]", *, force: bool) -> None:
     if out is None:
         return
+    check_apart([out, out / "fused"], read)
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file: give -o a folder.")
     if out.is_dir() and any(out.iterdir()) and not force:

@@ -24,15 +24,12 @@ def refuse_idle(*rules: tuple[str, object, object, str]) -> None:
 def check_effects(asked: Any) -> None:  # noqa: ANN401 - its class's module imports this one
     """Of a `FuseRequest`. Raises: InputError, naming the option and the one that it needs."""
     heights = asked.depth or asked.depth_view or asked.mesh
-    registered = asked.align != "off"
     refuse_idle(
         ("--depth-fill", asked.depth_fill, heights, "is about heights: add --depth, --depth-view or --mesh"),
         ("--z-step", asked.z_step is not None, heights, "is about heights: add --depth, --depth-view or --mesh"),
         ("--z-unit", asked.z_unit, asked.z_step is not None, "names the unit of --z-step: add that"),
         ("--pixel-size", asked.pixel_size is not None, asked.mesh, "is about meshes: add --mesh"),
         ("--pixel-size", asked.pixel_size is not None, asked.z_step is not None, "is in the unit of --z-step: add that"),
-        ("--keep-unregistered", asked.keep_unregistered, registered, "is about registered frames: add --align"),
-        ("--reference", asked.reference, registered or asked.match_gain, "is what others are registered to: add --align"),
         ("--quiet", asked.quiet is not None, asked.watch, "is for a folder that is watched: add --watch"),
         (
             "--skip-existing",

@@ -80,6 +80,7 @@ def export(asked: ExportRequest) -> None:
         from ufafuse.export.onnx_export import onnx_from_weights
         from ufafuse.export.verify import REFERENCE_SIZES, pack_reference
         from ufafuse.runtime.parameters import size_from
+        from ufafuse.runtime.writing import check_apart
 
         refuse_idle(
             ("--reference-size", asked.reference_size, asked.reference, "is of packed pairs: add --reference X.npz"),
@@ -87,6 +88,7 @@ def export(asked: ExportRequest) -> None:
             ("--size", asked.size is not None, asked.everything, "is for --all; one size only: --static HxW"),
         )
         source = _weights_file(asked.weights)
+        check_apart([asked.out, asked.reference, asked.triton], [source, asked.pairs])
         sizes = [size_from(text, "reference_size") for text in asked.reference_size or []] or REFERENCE_SIZES
         form = Form(
             opset_from(asked.opset),

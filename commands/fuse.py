@@ -348,8 +348,7 @@ def _fuse_one(
 ) -> "Outcome":
     from ufafuse.runtime.files import fuse_files
 
-    if options.reference is not None and options.reference >= len(frames):
-        raise InputError(f"--reference {options.reference + 1}: there are {len(frames)} frames, counted from 1.")
+    options.check_reference(len(frames))
     with console.progress() as bar:
         task = bar.add_task(f"fusing {len(images)} frames", total=None)
 

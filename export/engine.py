@@ -26,7 +26,7 @@ from ufafuse.runtime.artefact import (
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
 from ufafuse.runtime.fixed import fixed_batch, fixed_size
-from ufafuse.runtime.writing import check_new, check_parent
+from ufafuse.runtime.writing import check_apart, check_new, check_parent
 
 _POLL_S = 0.1
 _INHERITED = (
@@ -64,7 +64,7 @@ def engine_from_onnx(
         KeyboardInterrupt: The build was cancelled by Ctrl-C; nothing is left behind.
     """
     onnx, out = Path(onnx), Path(out)
-    _check_paths(onnx, out, force=force)
+    _check_paths(onnx, out, options.timing_cache, force=force)
     source = read_manifest(onnx)
     _check_fixed(onnx, source, options)
     vendor = TensorRt(choose_flavor(options.flavor))
@@ -126,11 +126,12 @@ def _manifest(source: Manifest, onnx: Path, vendor: TensorRt, options: BuildOpti
     )
 
 
-def _check_paths(onnx: Path, out: Path, *, force: bool) -> None:
+def _check_paths(onnx: Path, out: Path, timing_cache: Path | None, *, force: bool) -> None:
     if onnx.suffix != ".onnx":
         raise InputError(f"{onnx} is no .onnx file: run `ufa export` first, and build from what it writes.")
     if out.suffix != ".engine":
         raise InputError(f"-o {out} must end in .engine.")
+    check_apart([out, timing_cache], [onnx])
     check_new(out, force=force, beside=".json")
     check_parent(out)
     if not os.access(out.parent, os.W_OK):

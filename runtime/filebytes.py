@@ -65,6 +65,14 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def same_file(path: Path, other: Path) -> bool:
+    """Whether both are there and are one file or folder, by whatever names and links."""
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
+
+
 def kind_of(mode: int) -> str:
     """What a path is that is no regular file, for the errors."""
     kinds = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}

@@ -6,11 +6,12 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ufafuse.runtime.errors import ModelError, OutputError
+from ufafuse.runtime.filebytes import same_file
 from ufafuse.runtime.texts import as_utf8, json_text
 from ufafuse.runtime.underway import Together, created, current, locked_folder, put, sweep_once, sync
 from ufafuse.runtime.underway import sweep as sweep  # noqa: PLC0414 - what was written here is swept from here
@@ -137,6 +138,27 @@ def check_new(path: Path, *, force: bool, beside: str = "") -> None:
     check_name(path, beside=beside)
     if not force and os.path.lexists(path):
         raise OutputError(already_there(path))
+
+
+def check_apart(outputs: Iterable[Path | None], sources: Iterable[Path | None]) -> None:
+    """Refuse a result that would be written to what is read, before any work is spent on it.
+
+    Args:
+        outputs: Files and folders to be; None is none.
+        sources: What is read, likewise: never replaced, with ``force`` or without, by whatever name or link.
+
+    Raises:
+        OutputError: One of the outputs is one of the sources.
+    """
+    read = [source for source in sources if source is not None]
+    for path in outputs:
+        if path is not None and any(same_file(path, source) for source in read):
+            raise OutputError(read_here(path))
+
+
+def read_here(path: Path) -> str:
+    """The error's text for a result that would be written to what is read."""
+    return f"{path} belongs to what is read: give the results a place of their own."
 
 
 def check_parent(path: Path) -> None:

@@ -10,7 +10,7 @@ from ufafuse.runtime.artefact import write_json
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.images import write_image
-from ufafuse.runtime.writing import make_folder
+from ufafuse.runtime.writing import check_apart, make_folder
 from ufafuse.train.data import PairDataset, PairOptions, focus_map
 from ufafuse.train.degrade import PAPER_SIZES, LensOptions, TrainingPair, paper_pair, paper_size
 from ufafuse.train.photos import Photos
@@ -119,6 +119,7 @@ def write_lens_dataset(
 
 def _begun(images: Path, masks: Path, out: Path, *, skip_bad: bool, force: bool) -> Photos:
     """Make the folder; returns the photographs."""
+    check_apart([out], [images, masks])
     check_empty(out, force=force)
     photos = Photos(images, masks, skip_bad=skip_bad)
     make_set_folder(out, force=force)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputEr
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.machine import machine
 from ufafuse.runtime.memory.malloc import keep_all
-from ufafuse.runtime.writing import make_folder
+from ufafuse.runtime.writing import check_apart, make_folder
 from ufafuse.train.checkpoint import Average, Progress, load_checkpoint, previous_path, save_checkpoint
 from ufafuse.train.devices import computes_in_bf16, is_first_process, launched_fabric
 from ufafuse.train.feed import Batch, Feed, Share
@@ -59,7 +59,8 @@ def train(options: TrainOptions, *, resume: bool = False) -> dict[str, Any]:
     """
     leading = is_first_process()
     if leading:
-        _check_folder(options.out, resume=resume)
+        read = (options.images, options.masks, options.val_pairs, options.val_stacks)
+        _check_folder(options.out, read, resume=resume)
     with Stop().listening() as stop:
         feed = feed_for(options)  # before other processes start: what is wrong with it is said once
         fabric = launched_fabric(options)
@@ -80,12 +81,13 @@ def train(options: TrainOptions, *, resume: bool = False) -> dict[str, Any]:
         return trainer.run()
 
 
-def _check_folder(out: Path, *, resume: bool) -> None:
+def _check_folder(out: Path, read: Sequence[Path | None], *, resume: bool) -> None:
     written = (out / OPTIONS).exists()
     if resume and not written:
         raise InputError(f"{out} holds no run to resume: start one without `resume`.")
     if written and not resume:
         raise OutputError(f"{out} holds a run already: go on with `resume`, or give another `out`.")
+    check_apart([out], read)
     make_folder(out)
 
 

@@ -10,7 +10,7 @@ from ufafuse.runtime.artefact import write_json
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import write_image
-from ufafuse.runtime.writing import make_folder
+from ufafuse.runtime.writing import check_apart, make_folder
 from ufafuse.train import drawing
 from ufafuse.train.dataset import make_set_folder
 from ufafuse.train.drawing import Rng
@@ -85,6 +85,7 @@ def write_stacks(
         InputError: The photographs cannot be used.
         OutputError: The folder is not empty, or cannot be written.
     """
+    check_apart([out], [plan.images])
     photos = Pictures(plan.images, skip_bad=skip_bad) if plan.images else None
     make_set_folder(out, force=force)
     texture, frames = _texture(plan, photos), 0

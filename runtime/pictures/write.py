@@ -14,6 +14,7 @@ import numpy as np
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError, OutputError
+from ufafuse.runtime.filebytes import same_file
 from ufafuse.runtime.pictures import quick
 from ufafuse.runtime.pictures.metadata import Metadata, with_metadata
 from ufafuse.runtime.writing import already_there, atomic_write, check_name, check_parent
@@ -103,10 +104,9 @@ def check_output(
     check_name(path)
     if path.is_dir():
         raise OutputError(f"{path} is a folder: name an image file.")
-    if path.exists():
-        for source in inputs:
-            if source.exists() and path.samefile(source):
-                raise OutputError(f"{path} is one of the frames that are read: name another file, outside of their folder.")
+    for source in inputs:
+        if same_file(path, source):
+            raise OutputError(f"{path} is one of the frames that are read: name another file, outside of their folder.")
     if not force and os.path.lexists(path):  # a link to nowhere is something
         raise OutputError(already_there(path))
     if options is not None:

@@ -13,6 +13,7 @@ import numpy as np
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import check_frames
+from ufafuse.runtime.pictures.write import WriteOptions
 from ufafuse.runtime.serving.admission import Ticket
 from ufafuse.runtime.serving.asking import Asked, asked_from
 from ufafuse.runtime.serving.models import VERSION, Loaded
@@ -97,6 +98,8 @@ async def infer(service: Service, request: Inference, loaded: Loaded, asked: Ask
         wanted = request.wanted or ["fused"]
     else:
         raise InputError(f"the inputs are {', '.join(tensors) or 'none'}: send near and far (tensors), or images (BYTES).")
+    if "image" not in wanted and (asked.format or asked.store != WriteOptions()):
+        raise InputError("`format`, `quality` and `compression` are about the output image: ask for that, or omit them.")
     made = await _all_fused(service, loaded, brought, until, want_map="map" in wanted)
     outputs = [await _output(service, name, made, asked, batch=batch) for name in wanted]
     return Inferred(loaded.name, outputs, [one.report() for one in made])

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
@@ -55,7 +58,8 @@ class Brought:
     names: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Keep the names: the frames are given away when they are fused."""
+        """Keep the names: the frames are given away when they are fused. Raises: InputError for a reference that is none."""
+        self.options.check_reference(len(self.frames))
         self.names = [source.name for source in self.sources] or frame_names(len(self.frames))
 
     def look(self, fuser: Fuser) -> None:
@@ -111,9 +115,16 @@ def decoded(uploads: Sequence[Upload], asked: Asked, most: int) -> Brought:
     return Brought(frames, options, list(taken), told)
 
 
+def format_of(asked: Asked, dtype: np.dtype[Any]) -> str:
+    """The format of the answer, whose levels are of ``dtype``; with a quality or compression that it lacks: OutputError."""
+    found = asked.format or ("tif" if dtype == np.float32 else "png")
+    asked.store.check_for(Path(f"image.{found}"))
+    return found
+
+
 def format_for(asked: Asked, frame: Array) -> str:
     """The format of the answer: as asked, or one that holds the frame. Raises: OutputError when the asked one does not."""
-    found = asked.format or ("tif" if frame.dtype == "float32" else "png")
+    found = format_of(asked, frame.dtype)
     check_holds(Path(f"image.{found}"), frame.shape, frame.dtype)
     return found
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import numpy as np
+
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError, OutputError, UfaError
 from ufafuse.runtime.files import details_of
@@ -20,7 +22,7 @@ from ufafuse.runtime.serving.asking import Asked
 from ufafuse.runtime.serving.metrics import Metrics, Statistics
 from ufafuse.runtime.serving.models import VERSION, Loaded, Models
 from ufafuse.runtime.serving.options import ServeOptions
-from ufafuse.runtime.serving.pictures import Brought, Upload, decoded, decoded_bytes, picture_bytes
+from ufafuse.runtime.serving.pictures import Brought, Upload, decoded, decoded_bytes, format_of, picture_bytes
 from ufafuse.runtime.serving.workers import Job, TooLate, Workers
 from ufafuse.runtime.stack import Stacked
 
@@ -146,6 +148,7 @@ class Service:
 
         def bring() -> Brought:
             brought = decoded(uploads, asked, most)
+            format_of(asked, np.dtype(np.uint8) if want_map else brought.frames[0].dtype)  # before anything is fused
             brought.look(loaded.fuser)
             return brought
 

@@ -84,8 +84,8 @@ class StackOptions:
         check_order(self.order)
         if self.align != "off":
             check_motion(self.align)
-        elif self.crop:
-            raise InputError(f"`crop` cuts to what aligned frames share: add `align={' or '.join(MOTIONS)}`.")
+        else:
+            self._check_unaligned()
         if self.method not in METHODS:
             raise InputError(f"`method={self.method}` is not known: choose {' or '.join(METHODS)}.")
         if not 1 <= self.smoothing <= MOST_SMOOTHING:  # nor NaN
@@ -94,6 +94,20 @@ class StackOptions:
             raise InputError(f"`restore={self.restore:g}` is not possible: give 1 (nothing is raised) to {MOST_RESTORED:g}.")
         if self.reference is not None and self.reference < 0:
             raise InputError(f"`reference={self.reference}` is no frame's number: they are counted from 0.")
+
+    def _check_unaligned(self) -> None:
+        """Refuse what would do nothing to frames that are not registered (`InputError`)."""
+        if self.crop:
+            raise InputError(f"`crop` cuts to what aligned frames share: add `align={' or '.join(MOTIONS)}`.")
+        if self.keep_unregistered:
+            raise InputError("`keep_unregistered` is about registered frames: add `align`.")
+        if self.reference is not None and not self.match_gain:
+            raise InputError("`reference` is what others are registered to: add `align`.")
+
+    def check_reference(self, frames: int) -> None:
+        """Refuse a reference that is none of so many frames (`InputError`)."""
+        if self.reference is not None and self.reference >= frames:
+            raise InputError(f"`reference={self.reference + 1}`: there are {frames} frames, counted from 1.")
 
 
 @dataclass(repr=False)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ufafuse.runtime import console
-from ufafuse.runtime.errors import InputError, UfaError
+from ufafuse.runtime.errors import InputError, OutputError, UfaError
 from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.memory.malloc import frames_in_memory, keep_heap, share_heap
 from ufafuse.runtime.pixels import most_pixels
 from ufafuse.runtime.signals import counted_signals
 from ufafuse.runtime.stream.alarms import Alarm, AlarmEvent, alarms_from
 from ufafuse.runtime.stream.judge import Judge
-from ufafuse.runtime.stream.live_fuser import LiveFuser, LiveFuserOptions
+from ufafuse.runtime.stream.live_fuser import LiveFuser, LiveFuserOptions, check_white
 from ufafuse.runtime.stream.messages import FAR, NEAR, plane_names
 from ufafuse.runtime.stream.notify import CommandNotifier, MqttNotifier
 from ufafuse.runtime.stream.options import PipelineOptions
@@ -28,6 +28,7 @@ from ufafuse.runtime.stream.sources import FolderSource, PacedSource, Source, so
 from ufafuse.runtime.stream.status import StatusLine, line_of
 from ufafuse.runtime.stream.systemd import Notifier
 from ufafuse.runtime.stream.web.address import parse_address
+from ufafuse.runtime.writing import check_apart, read_here
 
 if TYPE_CHECKING:
     from ufafuse.runtime.stream.web.view import View
@@ -86,10 +87,12 @@ def stream(request: StreamRequest) -> dict[str, Any]:
     """
     share_heap()
     near, far = _sources(request)
+    _check_frames(request, [near] if far is None else [near, far])
     alarms = alarms_from(request.alarms)
     if (request.on_alarm or request.mqtt) and not alarms:
         raise InputError("`on_alarm` and `mqtt` tell of alarms: say with `alarm` which, such as `alarm=usual`.")
     sink = _sink(request)
+    _check_apart(request, [near] if far is None else [near, far], sink)
     status = StatusLine(console.err, quiet=request.quiet)
     with contextlib.ExitStack() as stack:
         view = _view(request)
@@ -198,10 +201,41 @@ def _sink(request: StreamRequest) -> Sink | None:
         sink = sink_from_text(text, replace(request.sink, white=65_535.0), name=name) if text else None
         if sink is not None:
             beside[name] = sink
-    wanted = [real_path(Path(text)) for text in (request.out, request.map, request.depth) if text not in ("", "none", "-")]
+    texts = (request.out, request.map, request.depth, str(request.log or ""))
+    wanted = [real_path(Path(text)) for text in texts if text not in ("", "none", "-")]
     if len(set(wanted)) < len(wanted):
         raise InputError(f"two results would be written to {wanted[-1]}: give each a place of its own.")
     return BesideSink(main, beside) if beside else main
+
+
+def _check_frames(request: StreamRequest, sources: Sequence[Source]) -> None:
+    """Refuse, before anything runs, what does not fit frames whose kind is known already (`InputError`)."""
+    if request.fuser.white is None and request.fuser.bayer is None:
+        return
+    for source in sources:
+        frame = source.example()
+        if frame is not None:
+            check_white([frame], request.fuser.white)
+            if request.fuser.bayer is not None and frame.ndim == 3:
+                raise InputError(f"the frames of {source.name} have colour already, and are no Bayer mosaic: omit `bayer`.")
+
+
+def _check_apart(request: StreamRequest, sources: Sequence[Source], sink: Sink | None) -> None:
+    """Refuse, with ``force`` or without, results that would replace what is read, or be read as frames (`OutputError`)."""
+
+    def spares(path: Path) -> bool:
+        return any(source.reads(path) for source in sources)
+
+    places = [] if sink is None else sink.places()
+    if request.log is not None:
+        places.append(request.log)
+    for path in places:
+        if spares(path):
+            raise OutputError(read_here(path))
+    model = request.fuser.model
+    check_apart(places, [] if model is None else [Path(model)])
+    if sink is not None:
+        sink.spares = spares  # names that are only known later: of the next file, or with the time in them
 
 
 def _view(request: StreamRequest) -> View | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -95,6 +95,7 @@ class LiveFuser:
         Args:
             frames: From near to far, two or as many as there are planes.
         """
+        check_white(frames, self._white)
         near, *others = self._comparable(list(frames))
         if self._fuser is None:
             return np.array(near)
@@ -193,6 +194,12 @@ class LiveFuser:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def check_white(frames: Iterable[Array], white: float | None) -> None:
+    """Refuse a level of white for frames of 8 bits, which have their own (`InputError`)."""
+    if white not in (None, 255) and any(frame.dtype == np.uint8 for frame in frames):
+        raise InputError(f"`white={white:g}` is the level of 16-bit frames, and these have 8 bits: omit it.")
 
 
 def _depth_of(stack: Stacked, planes: int) -> Array:

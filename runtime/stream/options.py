@@ -132,6 +132,13 @@ class PipelineOptions:
         if self.pair_by == "number" and not numbered:
             raise InputError("`pair_by=number` needs two folders of numbered files: omit it for other sources.")
         exact = not any(source.live for source in sources)
+        clocks = [source.clock for source in sources if source.clock]
+        if len(set(clocks)) > 1 and not self.far_offset:
+            near, far = (f"{source.name} has {source.clock}" for source in sources)
+            raise InputError(
+                f"{near} and {far}, so nothing says which frames belong together: give two folders or two videos, or say with "
+                "`far_offset` how far the two lie apart."
+            )
         if numbered and self.pair_by != "time":
             return NearestPairing(0, by_number=True, exact=exact, waiting=self.waiting)
         skew = DEFAULT_SKEW if self.max_skew is None else self.max_skew

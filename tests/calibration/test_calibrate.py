@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,6 +143,16 @@ def test_a_full_disk_leaves_nothing_behind(done, exports, pairs, tmp_path, monke
     with pytest.raises(OutputError, match="No space left"):
         int8_from_onnx(exports / "small.onnx", tmp_path / "x.onnx", options)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_model_itself_is_never_replaced(exports, pairs, tmp_path):
+    shutil.copy(exports / "small.onnx", tmp_path)
+    (tmp_path / "linked.onnx").hardlink_to(tmp_path / "small.onnx")
+    before = (tmp_path / "small.onnx").read_bytes()
+    for name in ("small.onnx", "linked.onnx"):
+        with pytest.raises(OutputError, match="belongs to what is read"):
+            int8_from_onnx(tmp_path / "small.onnx", tmp_path / name, CalibrationOptions(pairs, crops=CROPS), force=True)
+    assert (tmp_path / "small.onnx").read_bytes() == before
 
 
 def test_what_cannot_be_calibrated_is_refused(done, exports, pairs, tmp_path):

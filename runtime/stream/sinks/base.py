@@ -19,14 +19,20 @@ class Sink(ABC):
         outputs: Files and folders written so far.
         caution: A sentence for whoever starts a run with it, where there is something to know.
         tell: Takes a sentence for people while it runs.
+        spares: Asked of a file that may not be written because it is read; set by who runs it.
     """
 
     name: str = ""
     caution: str = ""
-    tell: Callable[[str], None] = staticmethod(lambda text: None)  # noqa: ARG005 - replaced by who runs it
+    spares: Callable[[Path], bool] = staticmethod(lambda path: False)  # noqa: ARG005 - replaced by who runs it
+    tell: Callable[[str], None] = staticmethod(lambda text: None)  # noqa: ARG005 - likewise
 
     def __init__(self) -> None:
         self.outputs: list[Path] = []
+
+    def places(self) -> list[Path]:
+        """The first file that each part of it would write."""
+        return []
 
     def open(self) -> None:
         """Check, before anything runs, that writing can work. Raises: OutputError."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -36,10 +37,14 @@ class BesideSink(Sink):
     def _all(self) -> list[Sink]:
         return [*([self._main] if self._main is not None else []), *self._beside.values()]
 
+    def places(self) -> list[Path]:
+        """Of all."""
+        return [path for sink in self._all() for path in sink.places()]
+
     def open(self) -> None:
         """Open all. Raises: OutputError."""
         for sink in self._all():
-            sink.tell = self.tell
+            sink.tell, sink.spares = self.tell, self.spares
             sink.open()
         self._gather()
 

@@ -11,7 +11,7 @@ from ufafuse.runtime.pairs import IMAGE_SUFFIXES
 from ufafuse.runtime.pictures.write import WriteOptions
 from ufafuse.runtime.stream.messages import FusedPair
 from ufafuse.runtime.stream.sinks.base import Sink
-from ufafuse.runtime.writing import make_folder
+from ufafuse.runtime.writing import make_folder, read_here
 
 
 class FolderSink(Sink):
@@ -38,6 +38,10 @@ class FolderSink(Sink):
         self._store = WriteOptions(quality=quality)
         self._highest = -1
 
+    def places(self) -> list[Path]:
+        """The first picture."""
+        return [self._folder / f"{0:08d}{self._suffix}"]
+
     def open(self) -> None:
         """Make the folder. Raises: OutputError when that fails."""
         make_folder(self._folder)
@@ -48,6 +52,8 @@ class FolderSink(Sink):
         path = self._folder / f"{number:08d}{self._suffix}"
         if number <= self._highest:
             path = self._free(path)
+        if self.spares(path):  # of a pattern that takes some numbers only
+            raise OutputError(read_here(path))
         write_image(path, item.fused, force=self._force, options=self._store)
         self._highest = max(self._highest, number)
 

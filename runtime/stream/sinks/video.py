@@ -21,7 +21,7 @@ from ufafuse.runtime.stream.moments import Timeline
 from ufafuse.runtime.stream.sinks.base import Sink
 from ufafuse.runtime.stream.sinks.matroska import MatroskaWriter
 from ufafuse.runtime.texts import usable_by_c
-from ufafuse.runtime.writing import already_there, check_parent
+from ufafuse.runtime.writing import already_there, check_parent, read_here
 
 STDOUT = Path("-")
 _FOURCC = {".avi": "MJPG", ".mp4": "mp4v"}
@@ -49,6 +49,10 @@ class _VideoSink(Sink):
         self._size = ""
         self._timeline = Timeline()
         self._begun = 0.0
+
+    def places(self) -> list[Path]:
+        """The first file."""
+        return [] if self._path == STDOUT else [self._next_path()]
 
     def open(self) -> None:
         """Raises: OutputError when the folder is missing or the file exists."""
@@ -92,12 +96,17 @@ class _VideoSink(Sink):
             return path
         numbers = itertools.count(len(self.outputs) + 1)
         first = path
-        while path in self.outputs or path == self._path or (os.path.lexists(path) and not self._force):
+        while path in self.outputs or path == self._path or self._taken(path):
             path = first.with_stem(f"{first.stem}-{next(numbers)}")
         return path
 
+    def _taken(self, path: Path) -> bool:
+        return self.spares(path) or (os.path.lexists(path) and not self._force)
+
     def _checked(self, path: Path) -> Path:
         check_parent(path)
+        if self.spares(path):
+            raise OutputError(read_here(path))
         if os.path.lexists(path) and not self._force:  # OpenCV would write to where a link leads
             raise OutputError(already_there(path))
         return path

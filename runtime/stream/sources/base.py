@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ufafuse.runtime.arrays import Array
     from ufafuse.runtime.stream.messages import Frame
 
 
@@ -33,12 +35,14 @@ class Source(ABC):
         live: Frames come when they come and are lost if nobody takes them. False: a recording, read as fast as wanted.
         numbered: `Frame.index` says which frames belong together (numbered files); `Frame.timestamp` need not.
         size: Height and width of the frames, where that is known once the source is open.
+        clock: What `Frame.timestamp` is, where no other kind of source has it; empty: moments that all share.
     """
 
     name: str = ""
     live: bool = True
     numbered: bool = False
     size: tuple[int, int] | None = None
+    clock: str = ""
 
     def begin(self, epoch: float) -> None:
         """Called once, before the first `read`, with the run's first moment (`time.monotonic`), the same for all."""
@@ -59,6 +63,14 @@ class Source(ABC):
         Raises:
             BrokenFrame, SourceLost, EndOfSource: As their names say.
         """
+
+    def reads(self, path: Path) -> bool:  # noqa: ARG002 - nothing, where the source is no file
+        """Whether a result that is written to ``path`` would replace what is read here, or be read as a frame."""
+        return False
+
+    def example(self) -> Array | None:
+        """An array of the dtype and channels of its frames, where they are known before it is opened."""
+        return None
 
     def interrupt(self) -> None:
         """Called from any thread when the run ends: make an `open` or `read` under way return soon, where that can be done."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import math
+import os
 import time
 from collections import deque
 from pathlib import Path
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.filebytes import NoFile, bytes_of
+from ufafuse.runtime.filebytes import NoFile, bytes_of, same_file
 from ufafuse.runtime.images import decode_image
 from ufafuse.runtime.pairs import is_image
 from ufafuse.runtime.pixels import most_bytes, most_pixels
@@ -39,6 +42,7 @@ class FolderSource(Source):
 
     live = False
     numbered = True
+    clock = "the times of its files"
 
     def __init__(self, folder: Path, pattern: str = "*", *, most: int | None = None) -> None:
         self.name = str(folder / pattern) if pattern != "*" else str(folder)
@@ -66,6 +70,28 @@ class FolderSource(Source):
 
     def _is_meant(self, path: Path) -> bool:
         return is_image(path) and fnmatch.fnmatch(path.name, self._pattern)
+
+    def reads(self, path: Path) -> bool:
+        """Whether it would be a frame here, or is one, by whatever name."""
+        if same_file(path.parent, self._folder) and self._is_meant(path):
+            return True
+        try:
+            status = path.stat()
+        except OSError:
+            return False
+        if status.st_nlink < 2 and not path.is_symlink():  # no other name: a long folder need not be looked through
+            return False
+        with contextlib.suppress(OSError), os.scandir(self._folder) as entries:
+            return any(same_file(path, Path(entry.path)) for entry in entries if self._is_meant(Path(entry.path)))
+        return False
+
+    def example(self) -> Array | None:
+        """The first file that is there, if it can be read."""
+        with contextlib.suppress(OSError, InputError):
+            first = min((path for path in self._folder.iterdir() if self._is_meant(path)), default=None)
+            if first is not None:
+                return decode_image(bytes_of(first, most_bytes(self._most)), first.name, most=self._most)
+        return None
 
     def open(self) -> None:
         """Raises: InputError when there is no such folder, or two of its files have one number."""

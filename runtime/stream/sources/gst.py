@@ -7,10 +7,12 @@ import ctypes
 import math
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.filebytes import same_file
 from ufafuse.runtime.pfnc import picture_from
 from ufafuse.runtime.pixels import check_pixels, most_pixels
 from ufafuse.runtime.stream.messages import Frame
@@ -75,6 +77,11 @@ class GstSource(Source):
         self._clock = StreamClock()
         self._count = 0
         self._heard = 0.0  # when the last picture came
+
+    def reads(self, path: Path) -> bool:
+        """Whether it is a file that the pipeline names."""
+        named = re.findall(r"""location=\s*["']?([^"'\s]+)""", self._text)
+        return any(same_file(path, Path(name)) for name in named)
 
     def open(self) -> None:
         """Raises: InputError when it is no pipeline, SourceLost when no picture comes within ten seconds."""

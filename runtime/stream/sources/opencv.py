@@ -15,6 +15,7 @@ import numpy as np
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.filebytes import same_file
 from ufafuse.runtime.pfnc import PixelFormat, format_of_fourcc, picture_from
 from ufafuse.runtime.stream.messages import Frame
 from ufafuse.runtime.stream.sources.base import EndOfSource, Source, SourceLost
@@ -85,9 +86,11 @@ class VideoFileSource(_Capture):
     """
 
     live = False
+    clock = "times that begin at 0"
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
+        self._path = path
         self._interval = 0.0
         self._last = -1.0
 
@@ -108,6 +111,14 @@ class VideoFileSource(_Capture):
             timestamp = self._last + self._interval
         self._last = timestamp
         return self._frame(array, timestamp, time.monotonic())
+
+    def reads(self, path: Path) -> bool:
+        """Whether it is the video, by whatever name."""
+        return same_file(path, self._path)
+
+    def example(self) -> Array:
+        """Colour of 8 bits: OpenCV converts what a video holds."""
+        return np.zeros((1, 1, 3), np.uint8)
 
 
 class DeviceSource(_Capture):

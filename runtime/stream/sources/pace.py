@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.stream.messages import Frame
 from ufafuse.runtime.stream.sources.base import Source
 
@@ -48,6 +50,14 @@ class PacedSource(Source):
             return None
         frame, self._next = self._next, None
         return replace(frame, timestamp=due, arrived=time.monotonic())
+
+    def reads(self, path: Path) -> bool:
+        """As the recording."""
+        return self._source.reads(path)
+
+    def example(self) -> Array | None:
+        """As the recording."""
+        return self._source.example()
 
     def interrupt(self) -> None:
         """End the read under way."""

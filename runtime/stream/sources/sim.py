@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.filebytes import same_file
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pixels import check_pixels, most_pixels
 from ufafuse.runtime.stream.drawn_numbers import clear_numbers, draw_number
@@ -135,7 +136,8 @@ class SimSource(Source):
     ) -> None:
         self._settings = settings or SimSettings()
         self._side = side
-        self._picture = _as_bgr(read_image(_SAMPLE if picture is None else picture, most=most))
+        self._file = _SAMPLE if picture is None else picture
+        self._picture = _as_bgr(read_image(self._file, most=most))
         self._strips: dict[tuple[int, int], tuple[list[Array], int]] = {}
         self._epoch = 0.0
         self._next = 0
@@ -146,6 +148,14 @@ class SimSource(Source):
             check_pixels(size, self.name, (most_pixels() if most is None else most) // strips)
             draw_number(np.zeros(size, np.uint8), 0, side)  # refuses sizes that cannot carry a number, before anything runs
         self._strip(self._settings.size)
+
+    def reads(self, path: Path) -> bool:
+        """Whether it is the picture."""
+        return same_file(path, self._file)
+
+    def example(self) -> Array:
+        """Colour of 8 bits."""
+        return self._picture[:1, :1]
 
     def begin(self, epoch: float) -> None:
         """All simulated sources of a run count from the same moment."""

@@ -1,5 +1,6 @@
 """``POST /fuse``: pictures in a form, one picture back."""
 
+import itertools
 import json
 import shutil
 import struct
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.pictures.write import COMPRESSIONS
+from ufafuse.runtime.serving.asking import FORMATS
 from ufafuse.runtime.stack import StackOptions, fuse_stack
 
 
@@ -68,6 +71,23 @@ def test_options_in_the_form_and_in_the_address(small_engine, serve, post, files
     assert decoded(map_of.body).std() > 0
 
 
+def test_each_way_to_store_a_picture_works_or_is_a_sentence(small_engine, serve, post, files):
+    server, worked = serve(), set()
+    for kind, compression, quality in itertools.product(("", *FORMATS), ("", *COMPRESSIONS), ("", "50")):
+        asked = {"format": kind, "compression": compression, "quality": quality}
+        answer = post(server, files, **{name: value for name, value in asked.items() if value})
+        assert answer.status in (200, 400), (asked, answer.body)
+        if answer.status == 200:
+            worked.add((kind, compression, quality))
+            assert answer.headers["Content-Type"] == FORMATS[kind or "png"]
+        else:
+            assert "to choose" in answer.json()["error"] or "cannot be compressed" in answer.json()["error"]
+    sure = {(kind, packing, "") for kind in ("", "png", "tif") for packing in ("", "none", "fast", "small")}
+    assert worked - {("tif", "lzw", ""), ("tif", "zstd", "")} == sure | {
+        (kind, "", quality) for kind in ("jpg", "webp") for quality in ("", "50")
+    } | {("bmp", "", "")}
+
+
 def test_an_option_that_the_network_has_not_is_a_sentence(small_engine, serve, post, files):
     server = serve()
     for query, text in (("?smoothing=3", "take `model=ufa-stack`"), ("?smoothing=nan", "`smoothing=nan`")):
@@ -120,6 +140,10 @@ def test_a_bomb_is_refused_by_its_header(small_engine, serve, post, files, monke
         ({"query": "?output=depth"}, "`output=depth` is not known"),
         ({"query": "?timeout=-1"}, "`timeout=-1` is not a number above 0"),
         ({"query": "?reference=1.5"}, "not a whole number"),
+        ({"query": "?reference=1"}, "`reference` is what others are registered to"),
+        ({"query": "?reference=9&align=affine"}, "`reference=9`: there are 2 frames, counted from 1"),
+        ({"query": "?keep_unregistered=1"}, "`keep_unregistered` is about registered frames"),
+        ({"query": "?quality=50"}, "no quality to choose"),
         ({"data": b"no picture"}, "far.png is no image"),
         ({"data": b""}, "far.png is no image"),
     ],

@@ -20,6 +20,8 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fuser import Fusion
 from ufafuse.runtime.stream.drawn_numbers import read_number
 from ufafuse.runtime.stream.messages import NEAR, SIDES
+from ufafuse.runtime.stream.sinks import MatroskaSink
+from ufafuse.runtime.stream.sources import VideoFileSource
 
 UFA = [sys.executable, "-c", "from ufafuse.commands.cli import main; main()", "stream"]
 COPY = ["--model", "copy"]
@@ -101,6 +103,10 @@ def test_people_get_a_table_and_the_files_names(tmp_path):
         ([*sim(), "--fps", "10", "--out", "x.mkv"], "--fps is for videos in .avi and .mp4"),
         ([*sim(), "--segment", "5", "--out", "pictures"], "--segment is for videos"),
         ([*sim(), "--mqtt", "mqtt://localhost/x"], "such as --alarm usual"),
+        ([*sim(), "--log", "x.mkv", "--out", "x.mkv"], "two results would be written"),
+        # What does not fit the frames.
+        ([*sim(), "--white", "100"], "--white 100 is the level of 16-bit frames"),
+        ([*sim(), "--bayer", "rggb"], "have colour already, and are no Bayer mosaic"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_2(arguments, part, tmp_path, monkeypatch):
@@ -110,6 +116,67 @@ def test_bad_usage_is_one_line_and_exit_2(arguments, part, tmp_path, monkeypatch
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1, done.stderr
     assert part in lines[0]
+
+
+@pytest.fixture
+def sources(tmp_path, monkeypatch, numbered_picture):
+    """Two folders of frames and a recording, with other names for what is in them."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("n", "f"):
+        (tmp_path / folder).mkdir()
+        for number in range(2):
+            cv2.imwrite(f"{folder}/{number:08d}.png", numbered_picture(number, NEAR))
+    assert ufa("--near", "n", "--far", "f", *COPY, "--frames", "2", "--out", "v.mkv").exit_code == 0
+    for name, meant in (("hard.mkv", "v.mkv"), ("log.jsonl", "n/00000001.png")):
+        (tmp_path / name).hardlink_to(tmp_path / meant)
+    for name, meant in (("soft.mkv", "v.mkv"), ("linked", "n")):
+        (tmp_path / name).symlink_to(meant)
+    return tmp_path
+
+
+FOLDERS = ["--near", "n", "--far", "f"]
+RECORDING = ["--near", "v.mkv", "--far", "sim:?size=96x192"]
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*FOLDERS, "--out", "n"],
+        [*FOLDERS, "--out", "linked/*.jpg"],
+        [*FOLDERS, "--out", "out", "--map", "f"],
+        [*FOLDERS, "--depth", "f"],
+        [*FOLDERS, "--log", "n/00000000.png"],
+        [*FOLDERS, "--log", "log.jsonl"],
+        *([*RECORDING, option, name] for option in ("--out", "--log") for name in ("v.mkv", "hard.mkv", "soft.mkv")),
+        ["--alternating", "v.mkv", "--out", "v.mkv", "--segment", "5"],
+    ],
+)
+def test_no_result_is_written_to_what_is_read(sources, arguments, force):
+    before = {path: path.read_bytes() for path in sources.rglob("*") if path.is_file()}
+    done = ufa(*arguments, *COPY, *force, "--frames", "1")
+    assert done.exit_code == 2, done.stdout
+    assert "belongs to what is read" in done.stderr
+    assert {path: path.read_bytes() for path in sources.rglob("*") if path.is_file()} == before
+
+
+def test_a_later_part_of_a_recording_passes_over_one_that_is_read(sources):
+    (sources / "v.mkv").rename("x-2.mkv")
+    sink = MatroskaSink(sources / "x.mkv", segment=1, force=True)
+    sink.spares = VideoFileSource(sources / "x-2.mkv").reads
+    sink.outputs = [sources / "x.mkv"]
+    assert sink._next_path() == sources / "x-3.mkv"
+
+
+def test_a_pattern_that_takes_no_result_leaves_its_folder_to_them(sources):
+    done = ufa("--near", "n/*0.png", "--far", "f", *COPY, "--frames", "1", "--out", "n/*.jpg")
+    assert done.exit_code == 0, done.stderr
+
+
+def test_times_that_cannot_be_compared_are_told_at_the_start(sources):
+    done = ufa("--near", "v.mkv", "--far", "f", *COPY)
+    assert done.exit_code == 2
+    assert "v.mkv has times that begin at 0 and f has the times of its files" in done.stderr
 
 
 def test_a_run_that_pairs_nothing_fails_and_says_what_to_do():
