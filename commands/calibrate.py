@@ -72,6 +72,7 @@ def calibrate(asked: CalibrateRequest) -> None:
         from ufafuse.calibration.crops import CropOptions
         from ufafuse.calibration.quantizers import QuantizerOptions
         from ufafuse.calibration.ranges import RangeMethod
+        from ufafuse.commands.telling import unpaired_in, warn_of_passed
         from ufafuse.runtime.models import file_named
 
         refuse_idle(
@@ -91,9 +92,9 @@ def calibrate(asked: CalibrateRequest) -> None:
             only_faster=asked.only_faster,
             threads=asked.threads,
         )
-        few = _too_few(asked.pairs)
+        few, unpaired = _too_few(asked.pairs), unpaired_in(asked.pairs)
         report = _calibrated(file_named(asked.onnx), asked.out, options, force=asked.force)
-        report["warnings"] = few
+        report |= {"warnings": few} | unpaired
         console.emit(report, as_json=asked.as_json)
         if not asked.as_json:
             _print_table(report)
@@ -103,6 +104,7 @@ def calibrate(asked: CalibrateRequest) -> None:
             console.wrote(Path(report[key]), as_json=asked.as_json)
         for warning in few:
             console.warn(warning)
+        warn_of_passed(unpaired.get("passed_over", ()))
         console.hint(_next(asked.out), as_json=asked.as_json)
 
 

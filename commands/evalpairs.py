@@ -79,6 +79,7 @@ def evaluate_pairs(
     from ufafuse.benchmarks.lytro import TableComparison, beside_table
     from ufafuse.benchmarks.published import published_table
     from ufafuse.benchmarks.tables import measured_rows, terminal_table, with_published
+    from ufafuse.commands.telling import unpaired_in, warn_of_passed
 
     out, chosen = shown.out, chosen_pairs(pairs, shown.only)
     on_page = shown.on_page(chosen)
@@ -99,6 +100,7 @@ def evaluate_pairs(
     if table:
         title += "" if compares.same else " (of other pairs)"
         result["table"] = {"number": table.upper(), "same_pairs": compares.same, "rows": [row.to_json() for row in rows]}
+    result |= (beside_them := unpaired_in(pairs))
     if warnings := [text for text in (compares.warning, left_out_of_all(named["method_names"]), *told) if text]:
         result["warnings"] = warnings
     if out is not None:
@@ -109,6 +111,7 @@ def evaluate_pairs(
     console.emit(result, as_json=as_json)
     if not as_json:
         console.out.print(terminal_table(rows, title, console.out))
+    warn_of_passed(beside_them.get("passed_over", ()))
     _tell(evaluation, rows, result, as_json=as_json)
     if out is not None:
         console.hint(f"ufa bench --quality {out / 'eval.json'} --report DIR", as_json=as_json)

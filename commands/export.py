@@ -75,6 +75,7 @@ class ExportRequest:
 def export(asked: ExportRequest) -> None:
     """Run `ufa export`."""
     with console.run(asked.as_json):
+        from ufafuse.commands.telling import unpaired_in, warn_of_passed
         from ufafuse.export.form import Form, opset_from
         from ufafuse.export.formats.exporting import format_from_weights
         from ufafuse.export.onnx_export import onnx_from_weights
@@ -124,7 +125,9 @@ def export(asked: ExportRequest) -> None:
                 report["reference"] = str(asked.reference)
         if asked.triton is not None:
             report["triton"] = _laid_out([asked.out.with_name(name) for name in report["files"]], asked.triton)
+        report |= (unpaired := unpaired_in(asked.pairs))
         console.emit(report, as_json=asked.as_json)
+        warn_of_passed(unpaired.get("passed_over", ()))
         _tell_export(report, asked.out, asked.weights, as_json=asked.as_json)
 
 

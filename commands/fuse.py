@@ -67,8 +67,8 @@ class FuseRequest:
         Path | None,
         typer.Option(
             metavar="DIR|MANIFEST",
-            help="A folder of pairs: NAME_A.* + NAME_B.* (or _1, _2), or near/ + far/ (or A/ + B/); or a table near,far,out: "
-            ".csv or .parquet.",
+            help="A folder of pairs: NAME_A.* + NAME_B.* (or _near, _far, _1, _2), or near/ + far/ (or A/ + B/); or a table "
+            "near,far,out: .csv or .parquet.",
             rich_help_panel=MANY,
         ),
     ] = None

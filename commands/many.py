@@ -73,7 +73,7 @@ class Many:
         return self.ray is not None or not self.folder.is_dir() or url_of(out) is not None
 
     def tasks(self, out: Path, suffix: str, passed: list[str]) -> list[Task]:
-        """The pairs or stacks with their results in ``out``; ``passed`` as `find_stacks`. Raises: InputError."""
+        """The pairs or stacks with their results in ``out``; ``passed`` as `groups`. Raises: InputError."""
         from ufafuse.runtime.batches.manifest import is_manifest, read_manifest
         from ufafuse.runtime.batches.storage import mirrored, url_of
         from ufafuse.runtime.batches.task import tasks_of
@@ -90,13 +90,13 @@ class Many:
                 raise InputError(str(error).replace(str(root), url)) from error
 
     def groups(self, passed: list[str]) -> Iterable[FileGroup]:
-        """The pairs or stacks; of a watched folder one after the other; ``passed`` as `find_stacks`. Raises: InputError."""
+        """The pairs or stacks; of a watched folder one after the other; ``passed`` takes what is none. Raises: InputError."""
         from ufafuse.runtime.pairs import find_pairs
         from ufafuse.runtime.pictures.arriving import arriving
         from ufafuse.runtime.pictures.inputs import find_stacks
 
         if self.pairs:
-            return find_pairs(self.folder)
+            return find_pairs(self.folder, passed=passed)
         if self.watch:
             return islice(arriving(self.folder, quiet=self.quiet, every=self.every), self.limit)
         return find_stacks(self.folder, gap=self.gap, every=self.every, passed=passed)
@@ -127,7 +127,7 @@ class Done(NamedTuple):
         skipped: How many results were there already.
         at_once: How many were under way at once.
         seconds: All of it took, files too.
-        passed: What beside the stacks is none, each with the reason.
+        passed: What beside the pairs or stacks is none, each with the reason.
     """
 
     outcomes: list[Outcome]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ufafuse.runtime.fuser import Fuser
     from ufafuse.runtime.maker import Maker
 
-_PASSED = 6  # of what was no stack
+_PASSED = 6  # of what was no pair or stack
 _SHOWN = 3  # examples of errors and warnings of one kind
 
 
@@ -49,9 +49,7 @@ def tell_many(fuser: Fuser, done: Done, made: Maker) -> None:
 
 def warn_and_fail(outcomes: Sequence[Outcome], passed: Sequence[str] = (), *, errors: bool = True) -> None:
     """Warnings, what was ``passed`` over, and ``errors`` (unless told already) on stderr; those of one kind in one line."""
-    if passed:
-        more = f"; and {len(passed) - _PASSED} more" if len(passed) > _PASSED else ""
-        console.warn(f"passed over: {'; '.join(passed[:_PASSED])}{more}.")
+    warn_of_passed(passed)
     warned: dict[str, list[str]] = {}
     for outcome in outcomes:
         for warning in outcome.warnings:
@@ -69,6 +67,23 @@ def warn_and_fail(outcomes: Sequence[Outcome], passed: Sequence[str] = (), *, er
     for outcome in outcomes:
         if outcome.error and not (len(there) > 1 and EXISTS in outcome.error):
             console.fail(outcome.error)
+
+
+def warn_of_passed(passed: Sequence[str]) -> None:
+    """One line on what was ``passed`` over; none where nothing was."""
+    if passed:
+        more = f"; and {len(passed) - _PASSED} more" if len(passed) > _PASSED else ""
+        console.warn(f"passed over: {'; '.join(passed[:_PASSED])}{more}.")
+
+
+def unpaired_in(pairs: Path | None) -> dict[str, list[str]]:
+    """The entry of a report on what a folder of pairs holds beside them; empty where that is nothing. Raises: InputError."""
+    from ufafuse.runtime.pairs import find_pairs
+
+    passed: list[str] = []
+    if pairs is not None:
+        find_pairs(pairs, passed=passed)
+    return {"passed_over": passed} if passed else {}
 
 
 def _examples(names: Sequence[str]) -> str:

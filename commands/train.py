@@ -213,6 +213,7 @@ def ablation(asked: AblationRequest) -> None:
     over, pairs, as_json = asked.over, asked.pairs, asked.as_json
     with console.run(as_json):
         from ufafuse.commands.bench import require_extra
+        from ufafuse.commands.telling import unpaired_in, warn_of_passed
         from ufafuse.train.ablation import run_ablation
         from ufafuse.train.recipe import options_from
 
@@ -221,8 +222,11 @@ def ablation(asked: AblationRequest) -> None:
         if over == "attention":
             # Every setting starts alike: the network's own best start would measure focus by its spatial attention.
             settings.setdefault("init", "image" if settings.get("variant", "ufa") == "ufa" else "auto")
+        unpaired = unpaired_in(pairs)
         result = run_ablation(options_from(settings), over, pairs=pairs, begin=lambda name: console.err.print(f"{over} {name}"))
+        result |= unpaired
         console.emit(result, as_json=as_json)
+        warn_of_passed(unpaired.get("passed_over", ()))
         for path in result["files"]:
             console.wrote(Path(path), as_json=as_json)
         if not as_json and result["finished"]:

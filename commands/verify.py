@@ -62,6 +62,7 @@ class VerifyRequest:
 def verify(asked: VerifyRequest) -> None:
     """Run `ufa verify`."""
     with console.run(asked.as_json):
+        from ufafuse.commands.telling import unpaired_in, warn_of_passed
         from ufafuse.runtime.models import beside_or_here, file_named
         from ufafuse.runtime.parameters import size_from
         from ufafuse.runtime.session import SessionOptions
@@ -90,6 +91,7 @@ def verify(asked: VerifyRequest) -> None:
             findings = _against_reference(asked.artefact, asked.reference, asked.backend, options)
         else:
             findings = _against_weights(asked, sizes, options)
+            findings.report.update(unpaired_in(asked.pairs))
         if asked.out is not None:
             make_folder(asked.out)
         written = findings.write(asked.out or beside_or_here(asked.artefact))
@@ -98,6 +100,7 @@ def verify(asked: VerifyRequest) -> None:
             _print_findings(findings.report)
         for path in written:
             console.wrote(path, as_json=asked.as_json)
+        warn_of_passed(findings.report.get("passed_over", ()))
     if not findings.report["ok"]:
         console.fail(findings.verdict)
         raise typer.Exit(1)

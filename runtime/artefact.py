@@ -21,6 +21,7 @@ from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.kinds import SUFFIXES, Kind, in_words, kind_of
 from ufafuse.runtime.manifest_entries import fault_in
 from ufafuse.runtime.onnx_walk import fields, has_external_data
+from ufafuse.runtime.texts import suffix_words
 from ufafuse.runtime.underway import apart as apart  # noqa: PLC0414
 from ufafuse.runtime.writing import atomic_write as atomic_write  # noqa: PLC0414 - artefacts are written by them
 from ufafuse.runtime.writing import write_json as write_json  # noqa: PLC0414
@@ -116,7 +117,7 @@ def _manifest_of(path: Path) -> Manifest:
     if not path.exists() or (path.is_dir() and kind is None):
         raise InputError(f"{path} is not a file: give a {in_words(SUFFIXES)} file.")
     if kind is None:
-        raise InputError(f"{path} has the suffix {path.suffix or 'none'!r}: expected {in_words(SUFFIXES)}.")
+        raise InputError(f"{suffix_words(path)}: expected {in_words(SUFFIXES)}.")
     if path.is_dir() != (kind.name == "coreml"):
         raise InputError(f"{path} is a {'folder' if path.is_dir() else 'file'}, which {kind.suffix} is not: make it again.")
     if path.is_file() and path.stat().st_size == 0:

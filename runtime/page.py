@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import OutputError
+from ufafuse.runtime.texts import suffix_words
 from ufafuse.runtime.writing import check_new, check_parent, write_text
 
 _LONGEST = 2400  # pixels of a side: larger pictures are shown smaller
@@ -38,7 +39,7 @@ _LEFT_OUT = frozenset(("more", "map", "confidence", "alignment", "report", "seen
 def check_page(path: Path, *, force: bool) -> None:
     """Refuse a page that could not be written (`OutputError`)."""
     if path.suffix.lower() not in (".html", ".htm"):
-        raise OutputError(f"{path} has the suffix {path.suffix or 'none'!r}: a report ends in .html.")
+        raise OutputError(f"{suffix_words(path)}: a report ends in .html.")
     check_parent(path)
     check_new(path, force=force)
 

@@ -1,19 +1,30 @@
 """Folders of frame pairs, in the layouts that people keep them."""
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.pictures.frames_among import without_doubles
+from ufafuse.runtime.pictures.frames_among import is_result, without_doubles
 from ufafuse.runtime.pictures.inputs import NO_FOLDERS
 from ufafuse.runtime.pictures.kinds import is_picture
 from ufafuse.runtime.pictures.write import WRITTEN
 
 IMAGE_SUFFIXES = WRITTEN
-LAYOUTS = "NAME_A.* with NAME_B.* (or -A/-B, _1/_2), or the folders near/ and far/ (or A/ and B/) with equal names"
-_FOLDERS = (("near", "far"), ("A", "B"), ("a", "b"), ("Near", "Far"))
-_NUMBERED = re.compile(r"(.+?)[_-]0*([1-9]\d*)")
+LAYOUTS = (
+    "NAME_A.* with NAME_B.* (or _near/_far, _1/_2; - for _, small letters too), or the folders near/ and far/ (or A/ and B/) "
+    "with equal names"
+)
+_FOLDERS = (("near", "far"), ("A", "B"), ("a", "b"), ("Near", "Far"), ("NEAR", "FAR"))
+_TRUTHS = ("gt", "GT")
+_LETTERS = (("a", "b"), ("near", "far"))
+_ENDING = re.compile(r"(.+?)[_-](a|b|near|far|gt|[0-9]+)", re.IGNORECASE)
+_SERIES = 3  # pictures that are counted on are a stack
+
+Sides = dict[str, list[Path]]  # "A", "B", each with the files that claim to be this half
+Halves = dict[str, Sides]  # by the pair's name
 
 
 @dataclass(frozen=True)
@@ -46,85 +57,164 @@ def is_image(path: Path) -> bool:
     return is_picture(path) and NO_FOLDERS.isdisjoint(path.parts)
 
 
-def find_pairs(folder: Path) -> list[PairPaths]:
+def find_pairs(folder: Path, *, passed: list[str] | None = None) -> list[PairPaths]:
     """The pairs below ``folder``, sorted by name.
 
-    These layouts are known: ``NAME_A.* + NAME_B.*``, ``NAME-A.* + NAME-B.*`` (both at any depth), the folders ``near/`` and
-    ``far/``, or ``A/`` and ``B/``, whose files share their stems, and ``NAME_1.* + NAME_2.*`` where none of the others is
-    there. A pair with one half is listed too, with the name that the missing file would have, so that the others can be worked
-    on and this one is reported.
+    These layouts are known: ``NAME_A.* + NAME_B.*``, ``NAME_near.* + NAME_far.*``, ``NAME_1.* + NAME_2.*`` (at any depth, with
+    - for _, in small letters or capitals), and the folders ``near/`` and ``far/``, or ``A/`` and ``B/``, whose files share
+    their stems. Where a folder mixes them, all whole pairs are found. Half a pair is listed too, with the name that the
+    missing file would have, where whole pairs of its layout are there, so that the others can be worked on and this one is
+    reported.
+
+    Args:
+        folder: Where they are.
+        passed: Takes what belongs to no pair that is listed, each with the reason.
 
     Raises:
-        InputError: The folder is missing or holds no whole pair, two files claim to be the same half, or the numbers go on
-            (``NAME_3.*``): that is a stack.
+        InputError: The folder is missing or holds no whole pair, two files claim to be the same half, or all that there is are
+            numbers that go on (``NAME_3.*``): that is a stack.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: give one that holds pairs as {LAYOUTS}.")
-    sides = next((pair for pair in _FOLDERS if all((folder / side).is_dir() for side in pair)), None)
-    halves = _by_suffix(folder) if sides is None else _by_folder(folder, sides)
-    if not _whole(halves):
-        halves = _by_number(folder)
-    if not _whole(halves):
-        raise InputError(f"{folder} holds no pairs: name them {LAYOUTS}.")
-    return [_pair(name, files) for name, files in sorted(halves.items()) if files.keys() & {"A", "B"}]
+    return _Search(folder).pairs([] if passed is None else passed)
 
 
-def _whole(halves: dict[str, dict[str, Path]]) -> bool:
-    return any({"A", "B"} <= sides.keys() for sides in halves.values())
+class _Search:
+    """What one folder holds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.truths: dict[str, list[Path]] = {}
+        self.layouts = self._by_folders()
+        placed = {path for halves in self.layouts for sides in halves.values() for path in _all(sides)}
+        placed |= {path for paths in self.truths.values() for path in paths}
+        images = without_doubles(sorted(filter(is_image, folder.rglob("*"))))
+        self.images = [*images, *sorted(placed.difference(images))]  # which a link to a folder may hold
+        self.series: list[list[Path]] = []
+        self.layouts += self._by_endings([path for path in images if path not in placed])
+
+    def pairs(self, passed: list[str]) -> list[PairPaths]:
+        """As `find_pairs`."""
+        whole = [halves for halves in self.layouts if any(map(_is_whole, halves.values()))]
+        if not whole:
+            self._refuse()
+        entries = [(name, sides) for halves in whole for name, sides in sorted(halves.items())]
+        found: dict[str, PairPaths] = {}
+        told: set[Path] = set()
+        for name, sides in sorted(entries, key=lambda entry: not _is_whole(entry[1])):  # half a pair stands back
+            if name not in found:
+                found[name] = self._pair(name, sides)
+                told.update(_all(sides), self.truths.get(name, ()))
+            elif _is_whole(sides):
+                told.update(_all(sides))
+                taken = " with ".join(self._named(found[name].files))
+                passed.append(f"{' with '.join(self._named(_all(sides)))} would be another pair {name}, beside {taken}")
+        self._tell_others([path for path in self.images if path not in told], passed)
+        return [found[name] for name in sorted(found)]
+
+    def _refuse(self) -> NoReturn:
+        if self.series:
+            last = self.series[0][-1]
+            raise InputError(f"{last} goes on after _1 and _2: that is a stack; give the folder itself, or many with `stacks`.")
+        raise InputError(f"{self.folder} holds no pairs: name them {LAYOUTS}.")
+
+    def _pair(self, name: str, sides: Sides) -> PairPaths:
+        for paths in (*sides.values(), self.truths.get(name, [])):
+            if len(paths) > 1:
+                raise InputError(f"{paths[1]} and {paths[0]} are both the same half of pair {name}: remove one.")
+        near, far = (sides[side][0] if side in sides else _other_half(_all(sides)[0]) for side in "AB")
+        return PairPaths(name, near, far, next(iter(self.truths.get(name, ())), None))
+
+    def _tell_others(self, paths: Sequence[Path], passed: list[str]) -> None:
+        """Say of each picture that is in no pair why."""
+        for series in self.series:
+            first, *_, last = self._named(series)
+            passed.append(f"{first} to {last} are a stack of {len(series)}, and no pair")
+        counted = {path for series in self.series for path in series}
+        halves = {path for layout in self.layouts for sides in layout.values() for path in _all(sides)}
+        truths = {path for paths in self.truths.values() for path in paths}
+        made: list[Path] = []
+        for path, name in zip(paths, self._named(paths), strict=True):
+            if path in counted:
+                continue
+            if path in truths:
+                passed.append(f"{name} is the truth of no pair")
+            elif is_result(path):
+                made.append(path)
+            else:
+                passed.append(f"{name} {'has no other half' if path in halves else 'is no half of a pair'}")
+        if made:
+            more = f" and {len(made) - 1} more" if len(made) > 1 else ""
+            passed.append(f"{self._named(made)[0]}{more}: made by ufafuse")
+
+    def _named(self, paths: Iterable[Path]) -> list[str]:
+        return [path.relative_to(self.folder).as_posix() for path in paths]
+
+    def _by_folders(self) -> list[Halves]:
+        """The folders of near and far frames, where they hold a whole pair."""
+        names = {path.name for path in self.folder.iterdir() if path.is_dir()}
+        layouts: list[Halves] = []
+        for pair in _FOLDERS:
+            halves: Halves = {}
+            for name, side in zip(pair, "AB", strict=True):
+                for path in self._in(name) if names.issuperset(pair) else ():
+                    halves.setdefault(path.stem, {}).setdefault(side, []).append(path)
+            if any(map(_is_whole, halves.values())):
+                layouts.append(halves)
+        for name in names.intersection(_TRUTHS) if layouts else ():
+            for path in self._in(name):
+                self.truths.setdefault(path.stem, []).append(path)
+        return layouts
+
+    def _in(self, name: str) -> list[Path]:
+        return without_doubles(sorted(filter(is_image, (self.folder / name).glob("*"))))
+
+    def _by_endings(self, paths: Iterable[Path]) -> list[Halves]:
+        """The layouts that tell the halves by the ends of their names; truths and series are noted beside."""
+        lettered: list[Halves] = [{} for _ in _LETTERS]
+        numbered: dict[str, dict[int, list[Path]]] = {}
+        for path in paths:
+            match = _ENDING.fullmatch(path.stem)
+            if match is None:
+                continue
+            name, ending = (path.parent / match[1]).relative_to(self.folder).as_posix(), match[2].casefold()
+            if ending == "gt":
+                self.truths.setdefault(name, []).append(path)
+            elif ending.isdecimal():
+                numbered.setdefault(name, {}).setdefault(int(ending), []).append(path)
+            for letters, halves in zip(_LETTERS, lettered, strict=True):
+                if ending in letters:
+                    halves.setdefault(name, {}).setdefault("AB"[letters.index(ending)], []).append(path)
+        counted: Halves = {}
+        for name, numbers in sorted(numbered.items()):
+            if numbers.keys() <= {1, 2}:
+                counted[name] = {"AB"[number - 1]: files for number, files in sorted(numbers.items())}
+            elif len(numbers) >= _SERIES:
+                self.series.append([path for number in sorted(numbers) for path in numbers[number]])
+        return [*lettered, counted]
 
 
-def _pair(name: str, sides: dict[str, Path]) -> PairPaths:
-    near, far = sides.get("A"), sides.get("B")
-    return PairPaths(name, near or _other_half(sides["B"], "A"), far or _other_half(sides["A"], "B"), sides.get("GT"))
+def _all(sides: Sides) -> list[Path]:
+    return [path for side in sorted(sides) for path in sides[side]]
 
 
-def _other_half(path: Path, side: str) -> Path:
+def _is_whole(sides: Sides) -> bool:
+    return len(sides) == len("AB")
+
+
+def _other_half(path: Path) -> Path:
     """The name that the missing half of a pair would have: reading it then says that this very file is not there."""
-    for near, far in _FOLDERS:
-        if path.parent.name in (near, far) and path.parent.with_name(near).is_dir() and path.parent.with_name(far).is_dir():
-            return path.parent.with_name(near if side == "A" else far) / path.name
-    if path.stem[-1:].isdecimal():
-        return path.with_name(path.stem[:-1] + ("1" if side == "A" else "2") + path.suffix)
-    return path.with_name(path.stem[:-1] + side + path.suffix)
-
-
-def _by_suffix(folder: Path) -> dict[str, dict[str, Path]]:
-    halves: dict[str, dict[str, Path]] = {}
-    for path in sorted(filter(is_image, folder.rglob("*"))):
-        for side in ("A", "B", "GT"):
-            for mark in ("_", "-"):
-                if path.stem.endswith(mark + side) and len(path.stem) > len(mark + side):
-                    stem = path.stem[: -len(mark + side)]
-                    _add(halves, (path.parent / stem).relative_to(folder).as_posix(), side, path)
-    return halves
-
-
-def _by_number(folder: Path) -> dict[str, dict[str, Path]]:
-    halves: dict[str, dict[str, Path]] = {}
-    for path in sorted(filter(is_image, folder.rglob("*"))):
-        match = _NUMBERED.fullmatch(path.stem)
-        if match is None:
-            continue
-        number = int(match[2])
-        if number > 2:
-            raise InputError(f"{path} goes on after _1 and _2: that is a stack; give the folder itself, or many with `stacks`.")
-        _add(halves, (path.parent / match[1]).relative_to(folder).as_posix(), "AB"[number - 1], path)
-    return halves
-
-
-def _by_folder(folder: Path, sides: tuple[str, str]) -> dict[str, dict[str, Path]]:
-    halves: dict[str, dict[str, Path]] = {}
-    for name, side in ((sides[0], "A"), (sides[1], "B"), ("gt", "GT")):
-        for path in sorted(filter(is_image, (folder / name).glob("*"))):
-            _add(halves, path.stem, side, path)
-    return halves
-
-
-def _add(halves: dict[str, dict[str, Path]], name: str, side: str, path: Path) -> None:
-    sides = halves.setdefault(name, {})
-    if side in sides and len(without_doubles((path, sides[side]))) < 2:  # a raw file and its JPEG
-        path = without_doubles((path, sides[side]))[0]
-    elif side in sides:
-        raise InputError(f"{path} and {sides[side]} are both the same half of pair {name}: remove one.")
-    sides[side] = path
+    for pair in _FOLDERS:
+        if path.parent.name in pair and all(path.parent.with_name(side).is_dir() for side in pair):
+            return path.parent.with_name(pair[1 - pair.index(path.parent.name)]) / path.name
+    match = _ENDING.fullmatch(path.stem)
+    assert match is not None, "it was found by its ending"
+    ending = match[2]
+    if ending.isdecimal():
+        other = str(3 - int(ending)).zfill(len(ending))
+    else:
+        pair = next(letters for letters in _LETTERS if ending.casefold() in letters)
+        other = pair[1 - pair.index(ending.casefold())]
+        other = other.upper() if ending.isupper() else other.title() if ending.istitle() else other
+    return path.with_name(path.stem.removesuffix(ending) + other + path.suffix)

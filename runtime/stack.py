@@ -28,6 +28,7 @@ from ufafuse.runtime.registration.conflict import Conflicts
 from ufafuse.runtime.registration.gain import MOST_GAIN, exposure_warning, gains_to, multiplied
 from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.sharpness import confidence
+from ufafuse.runtime.stacks.exposure import black_of_two
 from ufafuse.runtime.stacks.options import Stacked, StackOptions, Weights
 from ufafuse.runtime.stacks.rule import by_one_rule
 
@@ -171,7 +172,8 @@ def _make_comparable(frames: list[Array], kind: FrameKind, options: StackOptions
             result.gains.append(gains)
             frames[index] = multiplied(frames[index], gains, kind)
     if warning := exposure_warning(frames, kind, matched=options.match_gain):
-        result.warnings.append(warning)
+        black = black_of_two(frames, kind, frame_names(2)) if len(frames) == len(("near", "far")) else ""
+        result.warnings.append(black or warning)
     return moved > 0 or any(alignment.refused for alignment in result.alignments)
 
 

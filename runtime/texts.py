@@ -7,6 +7,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ufafuse.runtime.errors import InputError
@@ -40,6 +41,11 @@ def written_out(text: str, keep: str = "\n\t") -> str:
 def as_utf8(text: str) -> bytes:
     """A text of several lines for a file: what would be obeyed is written out, and so are bytes of names that are no UTF-8."""
     return text.translate(_OBEYED).encode("utf-8", "backslashreplace")
+
+
+def suffix_words(path: Path) -> str:
+    """``path`` and its suffix, or that it has none, as an error begins."""
+    return f"{path} has the suffix {path.suffix!r}" if path.suffix else f"{path} has no suffix"
 
 
 def few_of_a_kind(texts: Iterable[str], *, most: int = 3) -> list[str]:

@@ -198,20 +198,23 @@ class NamedPair:
     pair: TrainingPair
 
 
-def read_pairs(folder: Path) -> list[NamedPair]:
-    """Read the pairs with their truth from a folder (`NAME_A.*`, `NAME_B.*`, `NAME_GT.*`).
+def read_pairs(folder: Path, *, warnings: list[str] | None = None) -> list[NamedPair]:
+    """Read the pairs with their truth from a folder (`NAME_A.*`, `NAME_B.*`, `NAME_GT.*`); `warnings` takes what is none.
 
     Raises:
         InputError: There are no pairs, one has no truth, a file cannot be read, or sizes differ.
     """
     pairs: list[NamedPair] = []
-    for paths in find_pairs(folder):
+    passed: list[str] = []
+    for paths in find_pairs(folder, passed=passed):
         if paths.truth is None:
             raise InputError(f"{folder}: pair {paths.name} has no truth ({paths.name}_GT.*), so it cannot validate.")
         near, far, truth = (colour(read_image(path)) for path in (paths.near, paths.far, paths.truth))
         if not near.shape == far.shape == truth.shape:
             raise InputError(f"{folder}: the pictures of pair {paths.name} differ in size.")
         pairs.append(NamedPair(paths.name, TrainingPair(near, far, truth)))
+    if passed and warnings is not None:
+        warnings.append(f"{folder}, passed over: {'; '.join(passed)}.")
     return pairs
 
 

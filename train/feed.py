@@ -41,6 +41,7 @@ class Feed(ABC):
     unit: str  # what is counted in a batch
     photographs: int  # that are trained on
     skipped: list[str]  # photographs that cannot be used, and why
+    warnings: list[str]  # what else there is to tell of them, and of what is validated on
 
     @abstractmethod
     def batches(self, share: Share, *, workers: int, pin: bool) -> Iterator[Batch]:

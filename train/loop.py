@@ -39,6 +39,7 @@ CHECKPOINT, OPTIONS, REPORT = "checkpoint.pt", "options.json", "report.json"
 BEST, LAST = "best.safetensors", "last.safetensors"
 LOG_EVERY = 50  # steps
 MOST_VALIDATING = 0.1  # of a run's time
+LATE = 60.0  # seconds that a run by the clock may end late, for its last step and validation
 
 
 def train(options: TrainOptions, *, resume: bool = False) -> dict[str, Any]:
@@ -78,6 +79,8 @@ def train(options: TrainOptions, *, resume: bool = False) -> dict[str, Any]:
             write_json(options.out / OPTIONS, options.to_dict())
         if resume:
             trainer.resume()
+        for warning in trainer.warnings if leading else ():
+            console.warn(warning)
         return trainer.run()
 
 
@@ -131,7 +134,7 @@ class Trainer:
         self.total = self.recipe.total_steps(feed.photographs)
         self.writes = fabric.is_global_zero
         self.resumed_from: dict[str, Any] | None = None
-        self.warnings = list[str]()
+        self.warnings = list(feed.warnings)
         self._waited, self._stepped, self._images = 0.0, 0.0, 0  # seconds for batches, seconds in all steps; of this process
         self._validating = (0.0, 0.0)  # seconds: all of this process, and the last one
 
@@ -154,9 +157,12 @@ class Trainer:
                 continue
             self.resumed_from = {"checkpoint": candidate.name, "step": self.progress.step}
             break
-        if self.writes:
-            for warning in self.warnings:
-                console.warn(warning)
+        done, hours = self.progress, self.recipe.hours
+        if self.total and done.step > self.total:
+            self.warnings.append(f"{done.step} steps were done before, and {self.total} are fewer: nothing was trained.")
+        elif not self.total and done.seconds > 3600 * hours + LATE:
+            spent = f"{done.seconds / 3600:.3g} hours"
+            self.warnings.append(f"{spent} were trained before, and {hours:g} are fewer: nothing was trained.")
 
     @property
     def share(self) -> float:

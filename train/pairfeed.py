@@ -23,14 +23,15 @@ class PairFeed(Feed):
     """Pairs; see `Feed`."""
 
     unit = "images"
+    warnings: list[str]
 
     def __init__(self, options: TrainOptions) -> None:
         """Read the photographs and the pairs to validate on; `InputError` where they cannot be used."""
-        self.batch = options.recipe.batch
+        self.batch, self.warnings = options.recipe.batch, []
         drawn = self._drawn if options.drawn else self._photographed
         self.dataset, held_out = drawn(options)
         if options.val_pairs is not None:
-            self.validation = read_pairs(options.val_pairs)
+            self.validation = read_pairs(options.val_pairs, warnings=self.warnings)
         else:
             assert held_out is not None, "without pairs of one's own some are held out"
             self.validation = held_out_pairs(held_out, HELD_OUT)
@@ -45,6 +46,8 @@ class PairFeed(Feed):
             photos, others = photos.split(options.val_share, options.seed)
             held_out = PairDataset(others, drawn, seed=options.seed)
         self.photographs = len(photos)
+        if told := photos.check_crops(drawn.crop):
+            self.warnings.append(told)
         return PairDataset(photos, drawn, seed=options.seed), held_out
 
     def _drawn(self, options: TrainOptions) -> tuple[PairDataset, PairDataset | None]:

@@ -101,6 +101,7 @@ class Photos:
         """
         found, problems = find_photos(images, masks)
         self._kept: dict[str, tuple[Array, Array]] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
         usable: list[PhotoFiles] = []
         room = memory_mib * 2**20
         with ThreadPoolExecutor(threads) as pool:
@@ -109,6 +110,7 @@ class Photos:
                     problems.append(str(loaded))
                     continue
                 usable.append(files)
+                self._sizes[files.name] = loaded[0].shape[:2]
                 room -= sum(image.nbytes for image in loaded)
                 if room >= 0:
                     self._kept[files.name] = loaded
@@ -143,8 +145,27 @@ class Photos:
     def _part(self, indices: Iterable[int]) -> "Photos":
         part = object.__new__(Photos)
         part.files, part.skipped = [self.files[index] for index in indices], []
-        part._kept = self._kept
+        part._kept, part._sizes = self._kept, self._sizes
         return part
+
+    def check_crops(self, side: int) -> str:
+        """What to tell of crops with this `side`: that some photographs are smaller, and mirrored; empty where none is.
+
+        Raises:
+            InputError: All are smaller, so that every crop would be one photograph and its mirror images.
+        """
+        sizes = [self._sizes[files.name] for files in self.files]
+        largest = max(sizes, key=min)
+        if min(largest) < side:
+            raise InputError(
+                f"crops of {side} x {side} are larger than any of the photographs, of which the largest is {largest[0]} x "
+                f"{largest[1]}: give `crop={min(largest)}` or less, or larger photographs."
+            )
+        smaller = sum(min(size) < side for size in sizes)
+        if not smaller:
+            return ""
+        count = f"{smaller} of {len(sizes)} photographs are"
+        return f"{count} smaller than crops of {side} x {side}: they are mirrored at their edges."
 
 
 class Pictures(Sequence[Array]):

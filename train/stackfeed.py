@@ -73,19 +73,20 @@ class StackFeed(Feed):
     """Stacks, and pairs as stacks of two; see `Feed`."""
 
     unit = "frames"
+    warnings: list[str]
 
     def __init__(self, options: TrainOptions) -> None:
         """Read the photographs and what is validated on; `InputError` where they cannot be used."""
         self.options = options
         found = surfaces(options)
-        self.photographs, self.skipped = found.photographs, found.skipped
+        self.photographs, self.skipped, self.warnings = found.photographs, found.skipped, []
         self.textures, held_out = found.both
         self.validation: Sequence[NamedStack]
         self.pairs = drawn_pairs(self.textures.again(), options, 0)
         if options.val_stacks is not None:
             self.validation = read_stacks(options.val_stacks)
         elif options.val_pairs is not None:
-            self.validation = [named_pair(pair) for pair in read_pairs(options.val_pairs)]
+            self.validation = [named_pair(pair) for pair in read_pairs(options.val_pairs, warnings=self.warnings)]
         else:
             self.validation = held_out_stacks(options, held_out)
 

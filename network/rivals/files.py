@@ -10,6 +10,7 @@ from ufafuse.network.spec import RIVALS, Spec
 from ufafuse.network.weights import fill
 from ufafuse.runtime.artefact import METADATA_KEY, read_manifest, safetensors_metadata
 from ufafuse.runtime.errors import InputError, ModelError
+from ufafuse.runtime.texts import suffix_words
 
 SUFFIXES = (OURS, ".pth", ".pt", ".npz", ".mat")
 
@@ -32,7 +33,7 @@ def load_rival(name: str, path: Path | None = None) -> RivalNet:
     if not path.is_file():
         raise InputError(f"{path} is not a file: give the weights of {name}.")
     if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path} has the suffix {path.suffix or 'none'!r}: weights are {', '.join(SUFFIXES)}.")
+        raise InputError(f"{suffix_words(path)}: weights are {', '.join(SUFFIXES)}.")
     ours = path.suffix == OURS and METADATA_KEY in safetensors_metadata(path)
     return _ours(name, path) if ours else load_authors(RIVALS[name], path)
 

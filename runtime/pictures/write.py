@@ -17,6 +17,7 @@ from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.filebytes import same_file
 from ufafuse.runtime.pictures import quick
 from ufafuse.runtime.pictures.metadata import Metadata, with_metadata
+from ufafuse.runtime.texts import suffix_words
 from ufafuse.runtime.writing import already_there, atomic_write, check_name, check_parent
 
 _JPEG, _TIFF, _WEBP = frozenset((".jpg", ".jpeg")), frozenset((".tif", ".tiff")), frozenset((".webp",))
@@ -99,7 +100,7 @@ def check_output(
     """
     suffix = path.suffix.lower()
     if suffix not in WRITTEN:
-        raise OutputError(f"{path} has the suffix {path.suffix or 'none'!r}: end it in .png, .jpg, .tif, .bmp or .webp.")
+        raise OutputError(f"{suffix_words(path)}: end it in .png, .jpg, .tif, .bmp or .webp.")
     check_parent(path)
     check_name(path)
     if path.is_dir():

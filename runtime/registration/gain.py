@@ -58,11 +58,19 @@ def _median(values: NDArray[Any]) -> float:
 def exposure_warning(frames: Sequence[Array], kind: FrameKind, *, matched: bool = False) -> str:
     """What to tell the user where the exposure jumps from one frame to the next (though matched); empty where it is steady."""
     small = [halved(np.ascontiguousarray(frame), _GLANCED) for frame in frames]
-    gains = [step_between(before, frame, kind) for before, frame in pairwise(small)]
-    step = max(max(gain, 1 / gain) for gain in gains)
+    steps = [_jump(before, frame, kind) for before, frame in pairwise(small)]
+    step = max(steps)
     if step < (UNMATCHED if matched else _STEADY):
         return ""
-    return exposure_words(step, matched=matched)
+    before, frame = small[steps.index(step) :][:2]
+    matches = not matched and _jump(before, multiplied(frame, gains_to(before, frame, kind), kind), kind) < UNMATCHED
+    return exposure_words(step, matched=matched, matches=matches, pair=len(frames) == len(("near", "far")), cut=True)
+
+
+def _jump(before: Array, frame: Array, kind: FrameKind) -> float:
+    """How many times the light of the one frame is that of the other, at least 1."""
+    step = step_between(before, frame, kind)
+    return max(step, 1 / step)
 
 
 def step_between(before: Array, frame: Array, kind: FrameKind) -> float:
@@ -77,12 +85,27 @@ def step_between(before: Array, frame: Array, kind: FrameKind) -> float:
     return apart if apart > _ALIKE and apart > max(middle, 1 / middle) else middle
 
 
-def exposure_words(step: float, darkest: str = "", *, matched: bool = False) -> str:
-    """What the user is told of exposures, the greatest ``step`` times the least, and of the name of the darkest frame."""
+def exposure_words(
+    step: float, darkest: str = "", *, matched: bool = False, matches: bool = True, pair: bool = False, cut: bool = False
+) -> str:
+    """What the user is told of exposures that differ.
+
+    Args:
+        step: The greatest is so many times the least.
+        darkest: The name of the darkest frame, where it is known.
+        matched: They differ though they were matched.
+        matches: Matching would make them alike.
+        pair: There are two frames, of which none can be left out.
+        cut: ``step`` is one of `gains_to`, which end at `MOST_GAIN`.
+    """
     named = f" ({in_text(darkest)} is the darkest)" if darkest else ""
-    changes = f"the exposure changes by up to {100 * (step - 1):.0f} % between frames{named}"
+    by = f"at least {step:.0f} times" if cut and step >= MOST_GAIN else f"up to {100 * (step - 1):.0f} %"
+    changes = f"the exposure changes by {by} between {'the two ' if pair else ''}frames{named}"
+    instead = "take both with one exposure" if pair else "take the stack without what is too dark or too light"
     if matched:
-        return f"{changes} even when matched, which leaves patches: take the stack without what is too dark or too light."
+        return f"{changes} even when matched, which leaves patches: {instead}."
+    if not matches:
+        return f"{changes}, which leaves patches and is more than `match_gain` can match: {instead}."
     return f"{changes}, which leaves patches: add `match_gain`."
 
 

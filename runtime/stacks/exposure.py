@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ufafuse.runtime.arrays import Array, Floats
-from ufafuse.runtime.frames import FrameKind, luma, reduced_size
+from ufafuse.runtime.frames import FrameKind, in_text, luma, reduced_size
 from ufafuse.runtime.registration.gain import MOST_GAIN
 
 FEWEST = 3  # frames: of two nobody knows which one failed
@@ -19,7 +19,8 @@ _SAMPLED = 65_536  # pixels that they are averaged from
 _DARK = 0.04  # of white: what is darker is noise
 _LEAST_SHARE = 0.01  # of the picture, that must be lighter than this in the middle of the frames
 _HIDDEN = -1.0
-_BLACK = 0.01  # of the others' brightness
+BLACK = 0.01  # of the others' brightness
+_IS_BLACK = "it is black where the others are not"
 _LIT, _LIT_SHARE = 0.25, 1e-4  # of the brightest light of the others, and of the picture: more light than that is no failure
 
 
@@ -29,14 +30,15 @@ class Exposures:
     Args:
         frames: Some of the frames, H x W [x 1, 3 or 4], from all over the stack.
         kind: What they are.
+        fewest: Nothing is said of fewer.
     """
 
-    def __init__(self, frames: Sequence[Array], kind: FrameKind) -> None:
+    def __init__(self, frames: Sequence[Array], kind: FrameKind, *, fewest: int = FEWEST) -> None:
         self._kind = kind
         small = np.stack([_small(frame, kind) for frame in frames])
         self._usual = np.partition(small, len(frames) // 2, axis=0)[len(frames) // 2]
         self._usable = self._usual > _DARK
-        self._known = len(frames) >= FEWEST and bool(self._usable.mean() >= _LEAST_SHARE)
+        self._known = len(frames) >= fewest and bool(self._usable.mean() >= _LEAST_SHARE)
 
     def failed(self, frame: Array) -> str:
         """Why a frame can be of no use, in a few words; empty where it can.
@@ -57,13 +59,26 @@ class Exposures:
             return f"it has {ratio:.0f} times the others' brightness"
         if ratio >= 1 / MOST_GAIN or self._lit(frame):
             return ""
-        if ratio < _BLACK:
-            return "it is black where the others are not"
+        if ratio < BLACK:
+            return _IS_BLACK
         return f"it has {100 * ratio:.0f} % of the others' brightness"
 
     def _lit(self, frame: Array) -> bool:
         bright = luma(frame, self._kind) >= _LIT * float(self._usual.max()) * self._kind.unit
         return float(bright.mean()) > _LIT_SHARE
+
+
+def black_of_two(frames: Sequence[Array], kind: FrameKind, names: Sequence[str]) -> str:
+    """What to tell of a pair of which one frame is black where the other is not; empty of any other."""
+    for frame, other, name in zip(frames, reversed(frames), names, strict=True):
+        if Exposures([other], kind, fewest=1).failed(frame) == _IS_BLACK:
+            return black_words(name)
+    return ""
+
+
+def black_words(name: str) -> str:
+    """What is told of the black frame of a pair."""
+    return f"{in_text(name)} is black: there is nothing in it to fuse: take the other frame as it is."
 
 
 def _small(frame: Array, kind: FrameKind) -> Floats:

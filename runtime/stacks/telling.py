@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ufafuse.runtime.frames import in_text
 from ufafuse.runtime.registration.gain import UNMATCHED, exposure_words
+from ufafuse.runtime.stacks.exposure import BLACK, black_words
 
 if TYPE_CHECKING:
     from ufafuse.runtime.pictures.source import FrameSource
@@ -52,7 +53,10 @@ def tell_exposure(result: Stacked, brightness: Mapping[str, float], *, matched: 
     """Warn where the frames' brightness, a number for each name, changes from one to another, though it may be ``matched``."""
     darkest = min(brightness, key=lambda name: brightness[name], default="")
     most = max(brightness.values(), default=0.0)
-    if most > 0 and brightness[darkest] <= 0:
+    pair = len(brightness) == len(("near", "far"))
+    if most > 0 and pair and brightness[darkest] < BLACK * most:
+        result.warnings.append(black_words(darkest))
+    elif most > 0 and brightness[darkest] <= 0:
         result.warnings.append(f"{in_text(darkest)} is black: take the stack without it.")
     elif most > 0 and (step := most / brightness[darkest]) > (UNMATCHED if matched else _BRIGHTNESS_STEP):
-        result.warnings.append(exposure_words(step, darkest, matched=matched))
+        result.warnings.append(exposure_words(step, darkest, matched=matched, pair=pair))

@@ -256,6 +256,7 @@ def test_the_command_writes_a_page_with_every_picture_it_shows(run, pair_folder,
 
 
 def test_the_command_prints_one_json_object(run, pair_folder):
+    (pair_folder / "alone.png").touch()
     result = run("eval", "--pairs", pair_folder, "--methods", "average", "--jobs", 1, "--json")
     answer = json.loads(result.stdout)
     assert answer["ok"] is True
@@ -265,6 +266,8 @@ def test_the_command_prints_one_json_object(run, pair_folder):
     assert answer["networks"] == {}
     assert answer["kinds"] == {"average": "measured"}
     assert "table" not in answer
+    assert answer["passed_over"] == ["alone.png is no half of a pair"]
+    assert "warning: passed over: alone.png" in result.stderr
 
 
 def test_the_table_is_in_the_json_with_what_each_row_is(run, pair_folder, tmp_path):

@@ -159,6 +159,15 @@ def test_results_of_a_folder_never_replace_its_pairs(tmp_path):
     assert {path.name for path in tmp_path.glob("*_[AB].png")} == {"x_A.png", "x_B.png", "y_A.png"}
 
 
+def test_what_is_in_no_pair_is_named(tmp_path):
+    put(tmp_path / "in", "x_A.png", "x_B.png", "z_1.png", "z_2.png", "k_a.png", "k_b.png", "alone.png")
+    done = ufa("--pairs", tmp_path / "in", "-o", tmp_path / "out", "--json")
+    told = json.loads(done.stdout)
+    assert [entry["fused"] for entry in told["outputs"]] == [str(tmp_path / "out" / f"{name}.png") for name in "kxz"]
+    assert (done.exit_code, told["passed_over"]) == (0, ["alone.png is no half of a pair"])
+    assert "warning: passed over: alone.png is no half of a pair." in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -166,6 +175,8 @@ def test_results_of_a_folder_never_replace_its_pairs(tmp_path):
         (("--compression", "fast", "-o", "x.jpg"), "has no compression to choose"),
         (("--compression", "lzw", "-o", "x.png"), "cannot be compressed with lzw"),
         (("--report", "x.txt", "-o", "x.png"), "a report ends in .html"),
+        (("--report", "x", "-o", "x.png"), "x has no suffix: a report ends in .html"),
+        (("-o", "extnone"), "extnone has no suffix: end it in .png"),
         (("--gap", "3s", "-o", "x.png"), "--gap is for a folder of stacks: add --stacks DIR"),
         (("--watch", "-o", "x.png"), "--watch is for a folder of stacks"),
     ],
@@ -241,6 +252,18 @@ def test_a_jump_of_exposure_is_told_and_matched(tmp_path):
     assert any("exposure changes by up to 4" in warning and "--match-gain" in warning for warning in entry["warnings"])
     (entry,) = outputs(ufa(near, far, "-o", tmp_path / "g.png", "--match-gain", "--json"))
     assert not any("exposure" in warning for warning in entry.get("warnings", []))
+
+
+@pytest.mark.parametrize("match_gain", [False, True])
+@pytest.mark.parametrize(("factor", "told"), [(0, "the far frame is black: there is nothing in"), (0.1, "at least 4 ti")])
+def test_advice_on_the_exposure_fits_a_pair(tmp_path, factor, told, match_gain):
+    near, far = put(tmp_path, "a.png", "b.png", shape=(120, 160, 3))
+    cv2.imwrite(str(far), np.rint(read_image(far) * factor).astype(np.uint8))
+    (entry,) = outputs(ufa(near, far, "-o", tmp_path / "f.png", "--json", *(["--match-gain"] if match_gain else [])))
+    text = "\n".join(entry["warnings"])
+    assert (told if not match_gain or not factor else "even when matched") in text
+    assert "add --match-gain" not in text
+    assert "take the stack" not in text
 
 
 def test_a_report_is_written_and_named(tmp_path):

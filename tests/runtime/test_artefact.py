@@ -76,7 +76,7 @@ class TestFiles:
             ("x.onnx", None, InputError, "is not a file"),
             ("x.onnx", b"", ModelError, "is empty"),
             ("x.bin", b"x", InputError, "suffix '.bin'"),
-            ("x", b"x", InputError, "suffix 'none'"),
+            ("x", b"x", InputError, "x has no suffix: expected"),
             ("x.onnx", b"hello world", ModelError, "truncated or no ONNX file|holds no graph"),
             ("x.onnx", b"\x08\x08", ModelError, "holds no graph"),
             ("x.safetensors", b"abc", ModelError, "truncated or no safetensors"),

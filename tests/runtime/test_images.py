@@ -170,7 +170,7 @@ class TestOutputs:
         ("name", "image", "told"),
         [
             ("x.gif", None, "suffix '.gif'"),
-            ("x", None, "suffix 'none'"),
+            ("x", None, "x has no suffix: end it in .png"),
             ("no/x.png", None, "no is not a folder: make it first"),
             ("folder.png", None, "is a folder: name an image file"),
             ("there.png", None, "exists already: choose another name, or replace it with `force=True`"),

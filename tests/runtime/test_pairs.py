@@ -41,6 +41,35 @@ def test_half_a_pair_is_listed_with_its_missing_file(tmp_path):
     assert halves["3"].far == tmp_path / "f/far/3.png"
 
 
+def test_a_folder_that_mixes_layouts_is_found_whole(tmp_path):
+    make(tmp_path, "x_A.png", "x_B.png", "z_1.png", "z_2.png", "k_a.png", "k_b.png", "m-Near.png", "m-Far.png", "n_01.png")
+    make(tmp_path, "near/1.png", "far/1.png", "near/2.png", "far/3.png", "k_gt.png", "deep/r-a.jpg", "deep/r-b.jpg")
+    passed: list[str] = []
+    found = {pair.name: pair for pair in find_pairs(tmp_path, passed=passed)}
+    assert list(found) == ["1", "2", "3", "deep/r", "k", "m", "n", "x", "z"]
+    assert (found["m"].near.name, found["m"].far.name) == ("m-Near.png", "m-Far.png")
+    assert (found["n"].far.name, found["2"].far) == ("n_02.png", tmp_path / "far/2.png")  # which are not there
+    assert found["k"].truth == tmp_path / "k_gt.png"
+    assert not passed
+
+
+def test_every_picture_is_in_a_pair_or_passed_over_with_its_reason(tmp_path):
+    make(tmp_path, "x_A.png", "x_B.png", "x_1.png", "x_2.png", "z_near.png", "IMG_7.jpg", "y.tif", "q_GT.png", "notes.txt")
+    make(tmp_path, "s_1.png", "s_2.png", "s_3.png", "near/b.png", "more/c.png", "raw_A.dng", "raw_B.dng", "raw_A.jpg")
+    passed: list[str] = []
+    assert [pair.name for pair in find_pairs(tmp_path, passed=passed)] == ["raw", "x"]
+    assert passed[0] == "x_1.png with x_2.png would be another pair x, beside x_A.png with x_B.png"
+    assert passed[1] == "s_1.png to s_3.png are a stack of 3, and no pair"
+    assert sorted(passed[2:]) == [
+        "IMG_7.jpg is no half of a pair",
+        "more/c.png is no half of a pair",
+        "near/b.png is no half of a pair",
+        "q_GT.png is the truth of no pair",
+        "y.tif is no half of a pair",
+        "z_near.png has no other half",
+    ]
+
+
 @pytest.mark.parametrize(
     ("names", "told"),
     [

@@ -183,6 +183,16 @@ def test_a_run_that_ended_before_its_first_checkpoint_starts_again(options: Trai
     assert train(options, resume=True)["steps"] == 6
 
 
+@pytest.mark.parametrize("budget", [{"steps": 5}, {"steps": 0, "hours": 1e-9}])
+def test_less_than_was_done_is_told(options: TrainOptions, monkeypatch: pytest.MonkeyPatch, budget: dict[str, Any]) -> None:
+    monkeypatch.setattr(loop, "LATE", 0.0)
+    train(options)
+    result = train(dataclasses.replace(options, recipe=dataclasses.replace(options.recipe, **budget)), resume=True)
+    (warning,) = result["warnings"]
+    assert warning.endswith("are fewer: nothing was trained.")
+    assert result["steps"] == 6
+
+
 def test_a_finished_run_resumes_to_its_result(options: TrainOptions) -> None:
     assert train(options, resume=False) == train(options, resume=True)
 

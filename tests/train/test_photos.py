@@ -85,3 +85,11 @@ def test_a_split_shares_no_photograph_and_is_repeatable(photo_folders: tuple[Pat
     assert not names[0] & names[1]
     assert [f.name for f in photos.split(0.3, seed=4)[1].files] == [f.name for f in held.files]
     np.testing.assert_array_equal(held[0][0], photos[[f.name for f in photos.files].index(held.files[0].name)][0])
+
+
+def test_crops_are_held_against_the_photographs(photo_folders: tuple[Path, Path]) -> None:
+    photos = Photos(*photo_folders)  # of 72 x 56 and 64 x 80
+    assert photos.check_crops(56) == ""
+    assert photos.check_crops(60).startswith("3 of 6 photographs are smaller than crops of 60 x 60")
+    with pytest.raises(InputError, match=r"^crops of 1000 x 1000 are larger than any .* 64 x 80: give `crop=64` or less"):
+        photos.split(0.5, 1)[0].check_crops(1000)

@@ -110,6 +110,7 @@ def test_the_darkest_frame_is_named(fuser, make_stack, match_gain, factor, told)
         return
     (warning,) = warnings
     pattern = told.format("frame 3" if factor else "frame 2")
+    assert ("take the other frame as it is" in warning) == (not factor)
     assert re.search(pattern, warning), warning
 
 
