@@ -123,7 +123,7 @@ class _Search:
         for paths in (*sides.values(), self.truths.get(name, [])):
             if len(paths) > 1:
                 raise InputError(f"{paths[1]} and {paths[0]} are both the same half of pair {name}: remove one.")
-        near, far = (sides[side][0] if side in sides else _other_half(_all(sides)[0]) for side in "AB")
+        near, far = (sides[side][0] if side in sides else _other_half(_all(sides)[0], name) for side in "AB")
         return PairPaths(name, near, far, next(iter(self.truths.get(name, ())), None))
 
     def _tell_others(self, paths: Sequence[Path], passed: list[str]) -> None:
@@ -203,11 +203,11 @@ def _is_whole(sides: Sides) -> bool:
     return len(sides) == len("AB")
 
 
-def _other_half(path: Path) -> Path:
+def _other_half(path: Path, name: str) -> Path:
     """The name that the missing half of a pair would have: reading it then says that this very file is not there."""
-    for pair in _FOLDERS:
-        if path.parent.name in pair and all(path.parent.with_name(side).is_dir() for side in pair):
-            return path.parent.with_name(pair[1 - pair.index(path.parent.name)]) / path.name
+    if path.stem == name:  # else the name is without the ending
+        pair = next(folders for folders in _FOLDERS if path.parent.name in folders)
+        return path.parent.with_name(pair[1 - pair.index(path.parent.name)]) / path.name
     match = _ENDING.fullmatch(path.stem)
     assert match is not None, "it was found by its ending"
     ending = match[2]

@@ -35,6 +35,8 @@ def test_half_a_pair_is_listed_with_its_missing_file(tmp_path):
     assert found.keys() == {"x", "y", "z"}
     assert found["y"].near == tmp_path / "y_A.png"
     assert found["z"].far == tmp_path / "z-B.jpg"
+    make(tmp_path / "d", "near/x_A.png", "near/x_B.png", "near/y_B.png", "far/readme.txt")
+    assert find_pairs(tmp_path / "d")[1].near == tmp_path / "d/near/y_A.png"
     make(tmp_path / "f", "near/1.png", "far/1.png", "far/2.png", "near/3.png")
     halves = {pair.name: pair for pair in find_pairs(tmp_path / "f")}
     assert halves["2"].near == tmp_path / "f/near/2.png"
