@@ -14,10 +14,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from ufafuse.commands.ending import endable
 from ufafuse.commands.helptext import HelpCommand, HelpGroup
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import OutputError
-from ufafuse.runtime.starting import endable, unswept
+from ufafuse.runtime.starting import unswept
 
 # The threads of a run that may be left behind, see `ufafuse.runtime.stream.pipeline`.
 LEFT_BEHIND = frozenset({"ufafuse-near", "ufafuse-far", "ufafuse-open", "ufafuse-fuse", "ufafuse-write"})

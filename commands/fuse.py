@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ufafuse.commands.ending import endable
 from ufafuse.commands.limits import MOST
 from ufafuse.commands.options import (
     MANY,
@@ -29,7 +30,7 @@ from ufafuse.commands.options import (
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.starting import endable, unswept
+from ufafuse.runtime.starting import unswept
 
 if TYPE_CHECKING:
     from ufafuse.commands.many import Done

@@ -1,6 +1,7 @@
 """The console entry point: what comes before the command line itself is imported."""
 
-from ufafuse.runtime.starting import endable, unswept
+from ufafuse.commands.ending import endable
+from ufafuse.runtime.starting import unswept
 
 
 def main() -> None:

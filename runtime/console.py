@@ -133,7 +133,7 @@ def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the 
     except Exception as error:
         if not is_shortage(error):
             raise
-        text = f"{NOT_ENOUGH}: bound what is taken (--max-memory), where the command has that, or free some."
+        text = f"{NOT_ENOUGH}: bound what is taken (`max_memory`), where the command has that, or free some."
         _end(text, BackendError.exit_code, as_json=as_json, cause=error)
 
 

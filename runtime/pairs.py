@@ -20,7 +20,7 @@ LAYOUTS = (
 _FOLDERS = (("near", "far"), ("A", "B"), ("a", "b"), ("Near", "Far"), ("NEAR", "FAR"))
 _TRUTHS = ("gt", "GT")
 _LETTERS = (("a", "b"), ("near", "far"))
-_ENDING = re.compile(r"(.+?)[_-](a|b|near|far|gt|[0-9]+)", re.IGNORECASE)
+_ENDING = re.compile(r"(.+?)[_-](a|b|near|far|gt|[0-9]+)", re.IGNORECASE | re.DOTALL)
 _SERIES = 3  # pictures that are counted on are a stack
 
 Sides = dict[str, list[Path]]  # "A", "B", each with the files that claim to be this half
@@ -134,19 +134,11 @@ class _Search:
         counted = {path for series in self.series for path in series}
         halves = {path for layout in self.layouts for sides in layout.values() for path in _all(sides)}
         truths = {path for paths in self.truths.values() for path in paths}
-        made: list[Path] = []
         for path, name in zip(paths, self._named(paths), strict=True):
-            if path in counted:
-                continue
             if path in truths:
                 passed.append(f"{name} is the truth of no pair")
-            elif is_result(path):
-                made.append(path)
-            else:
+            elif path not in counted and not is_result(path):  # of what was made of pairs that lie there nobody wants to hear
                 passed.append(f"{name} {'has no other half' if path in halves else 'is no half of a pair'}")
-        if made:
-            more = f" and {len(made) - 1} more" if len(made) > 1 else ""
-            passed.append(f"{self._named(made)[0]}{more}: made by ufafuse")
 
     def _named(self, paths: Iterable[Path]) -> list[str]:
         return [path.relative_to(self.folder).as_posix() for path in paths]

@@ -127,7 +127,8 @@ class NetworkContestant(StackContestant):
             frames: list[Array] = list(stack.frames)
             folded = fuse_stack(self._fuser, frames, StackOptions())
             return FusedStack(_made(folded.fused, stack, self.name), folded.ms)
-        options = StackOptions(align=stack.align, want_height=want_height, reference=stack.pyramid.reference)
+        reference = None if stack.align == "off" else stack.pyramid.reference
+        options = StackOptions(align=stack.align, want_height=want_height, reference=reference)
         result = fuse_sources(self._fuser, stack.sources, options)
         return FusedStack(_made(result.fused, stack, self.name), result.ms, result.height, result.order)
 

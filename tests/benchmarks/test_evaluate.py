@@ -335,9 +335,12 @@ def test_a_missing_extra_is_named_with_its_mend(run, pair_folder, monkeypatch):
 
 
 def test_a_folder_that_is_not_empty_is_not_written_into(run, pair_folder):
-    result = run("eval", "--pairs", pair_folder, "--methods", "average", "-o", pair_folder)
-    assert result.exit_code == 2
-    assert "is not empty" in result.stderr.replace("\n", " ")
+    (pair_folder / "other").mkdir()
+    (pair_folder / "other" / "notes.txt").write_text("mine")
+    for out, told in ((pair_folder / "other", "is not empty"), (pair_folder, "belongs to what is read")):
+        result = run("eval", "--pairs", pair_folder, "--methods", "average", "-o", out)
+        assert result.exit_code == 2
+        assert told in result.stderr.replace("\n", " ")
 
 
 def test_the_close_up_lies_where_the_pictures_differ():

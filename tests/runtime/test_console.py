@@ -66,7 +66,8 @@ def test_a_signal_in_an_extensions_import(capsys):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_modules_are_imported(number):
     program = (
-        "import os, sys\n"
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "class Late:\n"
         "    def find_spec(self, name, *_):\n"
         "        if name == 'typer':\n"
