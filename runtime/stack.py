@@ -172,7 +172,7 @@ def _make_comparable(frames: list[Array], kind: FrameKind, options: StackOptions
             result.gains.append(gains)
             frames[index] = multiplied(frames[index], gains, kind)
     if warning := exposure_warning(frames, kind, matched=options.match_gain):
-        black = black_of_two(frames, kind, frame_names(2)) if len(frames) == len(("near", "far")) else ""
+        black = black_of_two(frames, kind, frame_names(2)) if len(frames) == 2 else ""
         result.warnings.append(black or warning)
     return moved > 0 or any(alignment.refused for alignment in result.alignments)
 

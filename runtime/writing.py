@@ -14,7 +14,6 @@ from ufafuse.runtime.errors import ModelError, OutputError
 from ufafuse.runtime.filebytes import same_file
 from ufafuse.runtime.texts import as_utf8, json_text
 from ufafuse.runtime.underway import Together, created, current, locked_folder, put, sweep_once, sync
-from ufafuse.runtime.underway import sweep as sweep  # noqa: PLC0414 - what was written here is swept from here
 
 EXISTS = "exists already"  # what commands know such an error by
 _LONGEST_NAME = 255

@@ -1,5 +1,7 @@
 """Pictures that tests draw."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
@@ -15,3 +17,11 @@ def label(height: int, width: int) -> np.ndarray:
     """An ellipse in the middle, white on black."""
     drawn = np.zeros((height, width), np.uint8)
     return cv2.ellipse(drawn, (width // 2, height // 2), (width // 4, height // 3), 0, 0, 360, 255, -1)
+
+
+def put(folder: Path, *names: str) -> list[Path]:
+    """Small black pictures of these names in ``folder``, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        cv2.imwrite(str(folder / name), np.zeros((4, 5, 3), np.uint8))
+    return [folder / name for name in names]

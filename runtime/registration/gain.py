@@ -64,7 +64,7 @@ def exposure_warning(frames: Sequence[Array], kind: FrameKind, *, matched: bool 
         return ""
     before, frame = small[steps.index(step) :][:2]
     matches = not matched and _jump(before, multiplied(frame, gains_to(before, frame, kind), kind), kind) < UNMATCHED
-    return exposure_words(step, matched=matched, matches=matches, pair=len(frames) == len(("near", "far")), cut=True)
+    return exposure_words(step, matched=matched, matches=matches, pair=len(frames) == 2, cut=True)
 
 
 def _jump(before: Array, frame: Array, kind: FrameKind) -> float:

@@ -53,7 +53,7 @@ def tell_exposure(result: Stacked, brightness: Mapping[str, float], *, matched: 
     """Warn where the frames' brightness, a number for each name, changes from one to another, though it may be ``matched``."""
     darkest = min(brightness, key=lambda name: brightness[name], default="")
     most = max(brightness.values(), default=0.0)
-    pair = len(brightness) == len(("near", "far"))
+    pair = len(brightness) == 2
     if most > 0 and pair and brightness[darkest] < BLACK * most:
         result.warnings.append(black_words(darkest))
     elif most > 0 and brightness[darkest] <= 0:

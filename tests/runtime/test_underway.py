@@ -11,7 +11,8 @@ import pytest
 
 from ufafuse.runtime import underway
 from ufafuse.runtime.errors import InputError, OutputError
-from ufafuse.runtime.writing import atomic_write, make_folder, sweep, together, write_text
+from ufafuse.runtime.underway import sweep
+from ufafuse.runtime.writing import atomic_write, make_folder, together, write_text
 
 
 def files_in(folder):

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from ufafuse.commands.cli import build_app
 from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.images import write_image
-from ufafuse.runtime.writing import atomic_write, check_name, check_new, sweep, write_json
+from ufafuse.runtime.underway import sweep
+from ufafuse.runtime.writing import atomic_write, check_name, check_new, write_json
 
 HALF = (
     "import sys, time; from pathlib import Path; from ufafuse.runtime.writing import atomic_write\n"

@@ -5,20 +5,12 @@ import threading
 import time
 from itertools import islice
 
-import cv2
-import numpy as np
 import pytest
 
+from tests.pictures import put
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pictures import arriving as watch
 from ufafuse.runtime.pictures.arriving import arriving
-
-
-def put(folder, *names):
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        cv2.imwrite(str(folder / name), np.zeros((4, 5, 3), np.uint8))
-    return [folder / name for name in names]
 
 
 class TestArriving:

@@ -2,12 +2,12 @@
 
 import os
 
-import cv2
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
+from tests.pictures import put
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.outputs import software
 from ufafuse.runtime.pairs import find_pairs
@@ -17,13 +17,6 @@ from ufafuse.runtime.pictures.inputs import cut_by_time, expanded, find_stacks, 
 from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.pictures.naming import in_natural_order, natural_key, natural_order
 from ufafuse.runtime.pictures.write import write_image
-
-
-def put(folder, *names):
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        cv2.imwrite(str(folder / name), np.zeros((4, 5, 3), np.uint8))
-    return [folder / name for name in names]
 
 
 class TestNames:
