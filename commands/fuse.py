@@ -133,7 +133,13 @@ class FuseRequest:
     max_memory: MaxMemory = None
     tile: TileOption = "auto"
     align: AlignOption = "off"
-    match_gain: Annotated[bool, typer.Option("--match-gain", help="Undo a jump of exposure or white balance.")] = False
+    match_gain: Annotated[
+        bool | None,
+        typer.Option(
+            "--match-gain/--no-match-gain",
+            help="Undo a jump of exposure or white balance [default: in stacks that show one].",
+        ),
+    ] = None
     crop: Annotated[bool, typer.Option("--crop", help="With --align: cut to what all frames show.")] = False
     map_out: Annotated[Path | None, typer.Option("--map", help="Also write which frame won (white: the first).")] = None
     confidence: Annotated[Path | None, typer.Option(help="Also write where any frame is sharp (white: surely).")] = None

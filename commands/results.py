@@ -49,6 +49,7 @@ class OutputJson(_OutputKeysJson, total=False):
     registered_to: dict[str, str]
     hot_pixels: int
     restored: list[float]
+    matched: dict[str, list[float]]
 
 
 class _FuseKeysJson(TypedDict):

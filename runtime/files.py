@@ -373,6 +373,8 @@ def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOpt
         details["hot_pixels"] = result.hot_pixels
     if options.match_gain:
         details["gain"] = [[round(factor, 4) for factor in factors] for factors in result.gains]
+    if result.matched:
+        details["matched"] = {frames[index].name: [round(f, 4) for f in factors] for index, factors in result.matched.items()}
     if result.levels is not None:
         details |= result.levels.to_json()
     if result.grid is not None:

@@ -31,6 +31,7 @@ _NAMES = {
     "order": "order",
     "crop": "shown by all frames (top, bottom, left, right)",
     "gain": "exposure times",
+    "matched": "exposure times",
     "tiles": "tiles",
 }
 _LEFT_OUT = frozenset(("more", "map", "confidence", "alignment", "report", "seen_as_white"))

@@ -33,6 +33,8 @@ def as_options(text: str, options: Mapping[str, str]) -> str:
         name, value = found[1], found[2]
         if name not in options:
             return _ELSEWHERE.get(name, found[0]) if options and value is None else found[0]
+        if value == "False":
+            return options[name].replace("--", "--no-", 1)
         return options[name] if value in (None, "True") else f"{options[name]} {value}"
 
     return _NAMED.sub(option, text)

@@ -25,10 +25,10 @@ from ufafuse.runtime.lights import lights_of
 from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.registration.align import Crop, best_covered, chained, estimate_neighbours, moved_like
 from ufafuse.runtime.registration.conflict import Conflicts
-from ufafuse.runtime.registration.gain import MOST_GAIN, exposure_warning, gains_to, multiplied
+from ufafuse.runtime.registration.gain import MOST_GAIN, exposure_warning, gains_to, matched_words, multiplied
 from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.sharpness import confidence
-from ufafuse.runtime.stacks.exposure import black_of_two
+from ufafuse.runtime.stacks.exposure import black_of_two, evened
 from ufafuse.runtime.stacks.options import Stacked, StackOptions, Weights
 from ufafuse.runtime.stacks.rule import by_one_rule
 
@@ -167,14 +167,27 @@ def _make_comparable(frames: list[Array], kind: FrameKind, options: StackOptions
     else:
         _register(frames, kind, options.align, result, threads)
     if options.match_gain:
+        found = evened(frames, kind, result.reference)
         for index in _others(frames, result.reference):
-            gains = gains_to(frames[result.reference], frames[index], kind)
+            # Of two frames there is no middle.
+            gains = gains_to(frames[result.reference], frames[index], kind) if found is None else found[index]
             result.gains.append(gains)
             frames[index] = multiplied(frames[index], gains, kind)
-    if warning := exposure_warning(frames, kind, matched=options.match_gain):
+    elif options.match_gain is None:
+        _even(frames, kind, result)
+    if warning := exposure_warning(frames, kind, matched=bool(options.match_gain or result.matched)):
         black = black_of_two(frames, kind, frame_names(2)) if len(frames) == 2 else ""
         result.warnings.append(black or warning)
     return moved > 0 or any(alignment.refused for alignment in result.alignments)
+
+
+def _even(frames: list[Array], kind: FrameKind, result: Stacked) -> None:
+    """Match the levels of three or more frames that are exposed unequally, in place of the list."""
+    result.matched = evened(frames, kind) or {}
+    for index, gains in result.matched.items():
+        frames[index] = multiplied(frames[index], gains, kind)
+    if result.matched:
+        result.warnings.append(matched_words(result.matched.values()))
 
 
 def _register(frames: list[Array], kind: FrameKind, motion: str, result: Stacked, threads: int) -> None:

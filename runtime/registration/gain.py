@@ -1,6 +1,6 @@
 """Undoing a jump of exposure or white balance between two frames of one scene."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -107,6 +107,17 @@ def exposure_words(
     if not matches:
         return f"{changes}, which leaves patches and is more than `match_gain` can match: {instead}."
     return f"{changes}, which leaves patches: add `match_gain`."
+
+
+def matched_words(gains: Collection[tuple[float, ...]]) -> str:
+    """What the user is told of frames that were matched because their exposure differs."""
+    factors = [factor for each in gains for factor in each]
+    by = f"{min(factors):.2f}" + (f" to {max(factors):.2f}" if max(factors) > min(factors) else "")
+    who = "one was" if len(gains) == 1 else "they were"
+    return (
+        f"the exposure changes between frames: {who} multiplied by {by} to be exposed like the middle of all "
+        "(`match_gain=False` leaves them as they are)."
+    )
 
 
 def _small(frame: Array, kind: FrameKind, pixels: int) -> NDArray[np.float32]:

@@ -1,10 +1,12 @@
-"""Frames whose exposure failed: a flash that did not fire, a lamp that went out, a shutter that stayed open.
+"""How a stack's frames are exposed: those that differ from the middle of all, and those whose exposure failed.
 
-Such a frame says nothing that another does not say better, and cannot be matched to the others; but dark without any detail is
-what a silhouette against the light looks like, so the network would take it for the sharp one. It is left out, and told.
+A flash did not fire, a lamp went out, a shutter stayed open: such a frame says nothing that another does not say better, and
+cannot be matched to the others; but dark without any detail is what a silhouette against the light looks like, so the network
+would take it for the sharp one. It is left out, and told. A lamp flickers, a camera exposes each frame by itself: such frames
+are matched, and told.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -19,6 +21,14 @@ _SAMPLED = 65_536  # pixels that they are averaged from
 _DARK = 0.04  # of white: what is darker is noise
 _LEAST_SHARE = 0.01  # of the picture, that must be lighter than this in the middle of the frames
 _HIDDEN = -1.0
+_LIGHT = 0.94  # of white: what is lighter may be clipped
+UNEVEN = 1.06  # from here on frames differ in exposure (under a steady light: 1.024 at most, of drawn and real stacks)
+# Exposure changes all places alike: how far apart the quartiles of the ratios' logarithms may be, at least and at most.
+_SPREAD, _MOST_SPREAD = 0.15, 0.3
+_SPREAD_OF_GAIN = 0.5  # of the middle of the logarithms
+_TOP, _BRIGHTER = 0.999, 1.5  # what is darker nearly everywhere, but not where lights are, has its lights in focus
+_TINTED = 1.1  # from here on a channel has a gain of its own,
+_TINTED_SHARE = 0.25  # where so much of the picture shows it
 BLACK = 0.01  # of the others' brightness
 _IS_BLACK = "it is black where the others are not"
 _LIT, _LIT_SHARE = 0.25, 1e-4  # of the brightest light of the others, and of the picture: more light than that is no failure
@@ -28,17 +38,20 @@ class Exposures:
     """What the frames of a stack usually look like, and which of them do not.
 
     Args:
-        frames: Some of the frames, H x W [x 1, 3 or 4], from all over the stack.
+        frames: Some of the frames, H x W [x 1, 3 or 4], from all over the stack; taken one after the other.
         kind: What they are.
         fewest: Nothing is said of fewer.
+
+    Attributes:
+        known: Whether anything can be said.
     """
 
-    def __init__(self, frames: Sequence[Array], kind: FrameKind, *, fewest: int = FEWEST) -> None:
+    def __init__(self, frames: Iterable[Array], kind: FrameKind, *, fewest: int = FEWEST) -> None:
         self._kind = kind
-        small = np.stack([_small(frame, kind) for frame in frames])
-        self._usual = np.partition(small, len(frames) // 2, axis=0)[len(frames) // 2]
-        self._usable = self._usual > _DARK
-        self._known = len(frames) >= fewest and bool(self._usable.mean() >= _LEAST_SHARE)
+        small = np.stack([_small(frame, kind) for frame in frames])  # frames x h x w x planes
+        self._usual = np.partition(small, len(small) // 2, axis=0)[len(small) // 2]
+        self._usable = self._usual[..., 0] > _DARK
+        self.known = len(small) >= fewest and bool(self._usable.mean() >= _LEAST_SHARE)
 
     def failed(self, frame: Array) -> str:
         """Why a frame can be of no use, in a few words; empty where it can.
@@ -47,13 +60,13 @@ class Exposures:
         the median of the ratios of small pictures, which focus and motion do not disturb. Lamps in the night light up much of a
         frame that has them out of focus, and little of the one that has them sharp: where light is as bright, nothing failed.
         """
-        if not self._known:
+        if not self.known:
             return ""
-        here = _small(frame, self._kind)
+        here = _small(frame, self._kind)[..., 0]
         shown = self._usable & (here != _HIDDEN)
         if shown.mean() < _LEAST_SHARE:
             return ""
-        ratios = here[shown] / self._usual[shown]
+        ratios = here[shown] / self._usual[..., 0][shown]
         ratio = float(np.partition(ratios, len(ratios) // 2)[len(ratios) // 2])
         if ratio > MOST_GAIN:
             return f"it has {ratio:.0f} times the others' brightness"
@@ -63,9 +76,73 @@ class Exposures:
             return _IS_BLACK
         return f"it has {100 * ratio:.0f} % of the others' brightness"
 
+    def gains(self, frame: Array, *, sure: bool = True) -> tuple[float, ...]:
+        """What a frame is to be multiplied by to be exposed like the middle of the frames, which is told by no frame alone.
+
+        The medians of the ratios of small pictures: one for all channels, but of a channel that differs much from it, where
+        much of the picture shows it. Places that change in other ways, as the glow of lights does with their focus, are not
+        told of by one number: where they are many, nothing is.
+
+        Args:
+            frame: H x W [x 1, 3 or 4].
+            sure: 1 is given where places change otherwise; else the middle of what they do all the same.
+
+        Returns:
+            One factor for grey frames, three for colour (in the frame's order), in [0.25, 4]; 1 where it cannot be told.
+        """
+        channels = 1 if self._kind.grey else 3
+        if not self.known:
+            return (1.0,) * channels
+        here = _small(frame, self._kind)
+        light = self._gain(here, 0, _LEAST_SHARE, sure=sure)
+        colours = [self._gain(here, plane, _TINTED_SHARE, sure=True) for plane in range(1, here.shape[2])] or [light]
+        return tuple(own if own != 1 and is_uneven([own / light], _TINTED) else light for own in colours)
+
+    def _gain(self, here: Floats, plane: int, share: float, *, sure: bool) -> float:
+        there, seen = self._usual[..., plane], here[..., plane]
+        usable = (there > _DARK) & (there < _LIGHT) & (seen > _DARK / MOST_GAIN) & (seen < _LIGHT)
+        if usable.mean() < share:
+            return 1.0
+        low, middle, high = np.quantile(np.log(there[usable] / seen[usable]), (0.25, 0.5, 0.75))
+        if sure and high - low > min(_SPREAD + _SPREAD_OF_GAIN * abs(middle), _MOST_SPREAD):
+            return 1.0
+        if sure and middle > 0 and np.quantile(seen, _TOP) * np.exp(middle) > _BRIGHTER * np.quantile(there, _TOP):
+            return 1.0
+        return float(np.clip(np.exp(middle), 1 / MOST_GAIN, MOST_GAIN))
+
     def _lit(self, frame: Array) -> bool:
-        bright = luma(frame, self._kind) >= _LIT * float(self._usual.max()) * self._kind.unit
+        bright = luma(frame, self._kind) >= _LIT * float(self._usual[..., 0].max()) * self._kind.unit
         return float(bright.mean()) > _LIT_SHARE
+
+
+def evened(frames: Sequence[Array], kind: FrameKind, reference: int | None = None) -> dict[int, tuple[float, ...]] | None:
+    """What frames, by their numbers, are to be multiplied by to be exposed alike.
+
+    Args:
+        frames: Three or more.
+        kind: What they are.
+        reference: Whose exposure the others take; None: that of the middle of all, where they differ.
+
+    Returns:
+        One factor for grey frames, three for colour; None where the middle of the frames says nothing.
+    """
+    exposures = Exposures(frames, kind)
+    if not exposures.known:
+        return None
+    found = {index: exposures.gains(frame, sure=reference is None) for index, frame in enumerate(frames)}
+    if reference is not None:
+        return {index: relative(gains, found[reference]) for index, gains in found.items() if index != reference}
+    return found if any(map(is_uneven, found.values())) else {}
+
+
+def relative(own: tuple[float, ...], target: tuple[float, ...]) -> tuple[float, ...]:
+    """What a frame is to be multiplied by to be exposed like another, from what each is for the middle of all."""
+    return tuple(float(np.clip(a / b, 1 / MOST_GAIN, MOST_GAIN)) for a, b in zip(own, target, strict=True))
+
+
+def is_uneven(gains: Iterable[float], step: float = UNEVEN) -> bool:
+    """Whether any of these factors says that a frame is exposed otherwise than the others."""
+    return any(max(gain, 1 / gain) >= step for gain in gains)
 
 
 def black_of_two(frames: Sequence[Array], kind: FrameKind, names: Sequence[str]) -> str:
@@ -82,12 +159,18 @@ def black_words(name: str) -> str:
 
 
 def _small(frame: Array, kind: FrameKind) -> Floats:
-    """A small grey picture, the level that the network sees as 1 at 1; `_HIDDEN` where alpha hides some of it."""
+    """A small picture, h x w x 1 (grey) or 4: luma, then the channels; the level that the network sees as 1 at 1.
+
+    It is `_HIDDEN` where alpha hides some of it.
+    """
     step = max(1, int((frame.shape[0] * frame.shape[1] / _SAMPLED) ** 0.5))
     sample = np.ascontiguousarray(frame[::step, ::step])
     size = reduced_size(sample.shape, _PIXELS)
-    grey = cv2.resize(np.asarray(luma(sample, kind), np.float32), size, interpolation=cv2.INTER_AREA)
-    small = np.asarray(grey / np.float32(kind.unit), np.float32).reshape(size[::-1])
+    planes = [np.asarray(luma(sample, kind), np.float32)]
+    if not kind.grey:
+        planes += [sample[..., channel].astype(np.float32) for channel in range(3)]
+    reduced = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA).reshape(size[::-1]) for plane in planes]
+    small = np.asarray(np.stack(reduced, axis=-1) / np.float32(kind.unit), np.float32)
     if kind.channels == 4:
         shown = cv2.resize((sample[..., 3] > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA).reshape(size[::-1])
         small[shown < 1] = _HIDDEN

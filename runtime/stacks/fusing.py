@@ -346,7 +346,8 @@ class _Fusion:
         if self._options.align != "off":
             result.alignments = moves
             result.crop = joint_crop(moves, stack.size)
-        result.gains = [stack.gains[index] for index in others if index in stack.gains]
+        if self._options.match_gain:
+            result.gains = [stack.gains[index] for index in others if index in stack.gains]
         result.hot_pixels = len(stack.hot)
         if self._moved:
             result.warnings.append(
@@ -355,7 +356,7 @@ class _Fusion:
             )
         result.tell_conflicts(self._conflicts, wanted=self._options.want_conflicts, unaligned=bool(self._moved))
         brightness = {stack.sources[index].name: level for index, level in self._brightness.items()}
-        tell_exposure(result, brightness, matched=self._options.match_gain)
+        tell_exposure(result, brightness, matched=bool(stack.gains))
         return result
 
 

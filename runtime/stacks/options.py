@@ -23,7 +23,7 @@ Weights = NDArray[np.float32]
 METHODS = ("network", "pyramid")
 MOST_SMOOTHING = 10.0
 MOST_RESTORED = 2.2
-_SWITCHES = ("match_gain", "crop", "want_map", "want_confidence", "want_conflicts", "want_height", "keep_unregistered")
+_SWITCHES = ("crop", "want_map", "want_confidence", "want_conflicts", "want_height", "keep_unregistered")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class StackOptions:
         bayer: The pattern of raw frames.
         align: ``"off"``, or a key of `ufafuse.runtime.registration.guesses.MOTIONS`: the frames are registered to the
             first of two, or to the one of a stack that the others cover best.
-        match_gain: Multiply the frames' levels to match the reference's.
+        match_gain: Multiply the frames' levels to match the reference's; None: those of a stack of three frames or more are
+            matched to the middle of them where their exposure differs by 6 % or more, of which the result tells.
         crop: Cut everything down to what all frames show.
         want_map: Give the map.
         want_confidence: Give the confidence.
@@ -57,7 +58,7 @@ class StackOptions:
     white: float | None = None
     bayer: str | None = None
     align: str = "off"
-    match_gain: bool = False
+    match_gain: bool | None = None
     crop: bool = False
     want_map: bool = False
     want_confidence: bool = False
@@ -79,7 +80,13 @@ class StackOptions:
                 **dict.fromkeys(_SWITCHES, is_switch),
                 **dict.fromkeys(("smoothing", "restore"), is_number),
             },
-            optional={"white": is_number, "bayer": is_text, "reference": is_whole, "on_aligned": callable},
+            optional={
+                "match_gain": is_switch,
+                "white": is_number,
+                "bayer": is_text,
+                "reference": is_whole,
+                "on_aligned": callable,
+            },
         )
         check_order(self.order)
         if self.align != "off":
@@ -126,6 +133,8 @@ class Stacked(Brief):
         crop: What all frames show, in pixels of the reference.
         alignments: How each other frame, in their order, lies to the reference; empty without ``align``.
         gains: What each other frame was multiplied by; empty without ``match_gain``.
+        matched: What a frame, by its number as it was given, was multiplied by to be exposed like the middle of all, one factor
+            or three; empty where they are exposed alike, and with ``match_gain``.
         warnings: What the user should know.
         grid: The tiles of each fusion; None when frames were fused whole.
         ms: Time of the fusions alone.
@@ -158,6 +167,7 @@ class Stacked(Brief):
     reordered: str = ""
     left_out: dict[int, str] = field(default_factory=dict)
     beside: dict[int, int] = field(default_factory=dict)
+    matched: dict[int, tuple[float, ...]] = field(default_factory=dict)
     hot_pixels: int = 0
     restored: tuple[float, float] = (0.0, 1.0)
     height: Height | None = None

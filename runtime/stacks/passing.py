@@ -16,10 +16,11 @@ from ufafuse.runtime.registration.gain import multiplied
 from ufafuse.runtime.stacks.exposure import Exposures
 from ufafuse.runtime.stacks.hot import FEWEST_FRAMES, find_hot_pixels, looked_at, without_hot_pixels
 from ufafuse.runtime.stacks.order import FEWEST_ORDERED, by_maps, sharpness_map
-from ufafuse.runtime.stacks.preparing import Prepared, Seen, ahead, check_reference, matched
+from ufafuse.runtime.stacks.preparing import Prepared, Seen, ahead, check_reference
 from ufafuse.runtime.stacks.registering import Chain, likely_reference, moved, outwards, shows_something_else
 
 _TOP = 65_535.0
+_MOST_COMPARED = 300  # frames: small pictures of theirs take 20 MB
 
 
 class Passing(Prepared):
@@ -33,11 +34,16 @@ class Passing(Prepared):
         count, registers = len(self.sources), self.wishes.align != "off"
         looked = {index: self.wishes.load(self.sources[index]) for index in looked_at(count) or range(count)}
         self._find_levels(list(looked.values()))
-        self._exposures = Exposures(list(looked.values()), self.kind)
-        verdicts = {self.sources[index]: self._exposures.failed(frame) for index, frame in looked.items()}
+        self.exposures = Exposures(list(looked.values()), self.kind)
+        verdicts = {self.sources[index]: self.exposures.failed(frame) for index, frame in looked.items()}
         fit = [frame for index, frame in looked.items() if not verdicts[self.sources[index]]]
         if fit and len(fit) < len(looked):
             self._find_levels(fit)
+        self._look_for_uneven(fit)
+        if self.uneven:
+            # The middle of a few is not that of all, whose exposure the picture would have where the frames are kept.
+            every = -(-count // _MOST_COMPARED)
+            self.exposures = Exposures(ahead(self.wishes.load, self.sources[::every]), self.kind)
         if registers and len(looked) >= FEWEST_FRAMES:
             self.hot = find_hot_pixels(list(looked.values()), self.kind)
         del looked, fit
@@ -57,7 +63,7 @@ class Passing(Prepared):
 
         def look(source: FrameSource) -> tuple[str, NDArray[np.float32]]:
             frame = self.wishes.load(source)
-            return self._exposures.failed(frame), sharpness_map(frame, self.kind)
+            return self.exposures.failed(frame), sharpness_map(frame, self.kind)
 
         found = list(ahead(look, self.sources))
         self._drop([why for why, _ in found])
@@ -71,7 +77,7 @@ class Passing(Prepared):
         count = len(self.sources)
         for index in (number % count for number in range(self.reference, self.reference + count)):
             source = self.sources[index]
-            why = verdicts[source] if source in verdicts else self._exposures.failed(self.wishes.load(source))
+            why = verdicts[source] if source in verdicts else self.exposures.failed(self.wishes.load(source))
             if self.wishes.reference is not None:
                 check_reference(source, why)
             if not why:
@@ -88,20 +94,21 @@ class Passing(Prepared):
         else:
             order = list(outwards(count, self.reference))
         chain = Chain(self.size, self.kind, self.wishes.align, keep=self.wishes.keep_unregistered)
-        reference: Array | None = None
         highest = 0.0
         for (index, neighbour), frame in zip(order, ahead(self._read, [index for index, _ in order]), strict=True):
             if self.wishes.align != "off":
                 self.moves[index] = chain.add(index, neighbour, frame)
-            if why := self._exposures.failed(frame):
+            if why := self.exposures.failed(frame):
                 self.moves[index] = replace(self.moves[index], left_out=why)
             if self.moves[index].left_out:
                 continue
             if self.kind.dtype == np.uint16:
                 highest = max(highest, peak_of(frame).top)
+            own = self._own_gains(frame)
             shown, covered = moved(frame, self.moves[index].alignment, self.kind)
-            reference = shown if reference is None and self.wishes.match_gain else reference
-            yield Seen(index, matched(self, index, shown, reference), covered)
+            if index == order[0][0]:
+                self._match_to(shown)
+            yield Seen(index, self._matched(index, shown, own), covered)
         self._find_white(highest)
 
     def _find_white(self, highest: float) -> None:

@@ -26,7 +26,7 @@ from ufafuse.runtime.registration.align import (
     unmoved,
 )
 from ufafuse.runtime.registration.gain import MOST_GAIN, gains_to, multiplied
-from ufafuse.runtime.stacks.exposure import Exposures
+from ufafuse.runtime.stacks.exposure import Exposures, is_uneven, relative
 from ufafuse.runtime.stacks.hot import find_hot_pixels, looked_at, without_hot_pixels
 from ufafuse.runtime.stacks.order import by_sharpness
 from ufafuse.runtime.stacks.registering import (
@@ -64,7 +64,7 @@ class Wishes:
         white: The level of white; None: it is found.
         white_from: By what it is known.
         align: A key of `MOTIONS`, or "off".
-        match_gain: Match the frames' levels to the reference's.
+        match_gain: Match the frames' levels to the reference's; None: to the middle of all, where they differ.
         reference: The number of the reference; None: it is chosen.
         keep_unregistered: Frames that cannot be registered take part all the same.
         threads: How many frames are worked on side by side.
@@ -75,7 +75,7 @@ class Wishes:
     order: str = "bgr"
     white: float | None = None
     align: str = "off"
-    match_gain: bool = False
+    match_gain: bool | None = None
     reference: int | None = None
     keep_unregistered: bool = False
     threads: int = 1
@@ -99,6 +99,8 @@ class Prepared(ABC):
         wishes: What is done to them.
         reference: The frame whose geometry and exposure the others take.
         moves: How each frame is moved; complete after the first pass.
+        exposures: How frames are exposed; known after `begin`.
+        uneven: Whether those that `begin` looked at differ in exposure.
         gains: What each frame was multiplied by; complete after the first pass.
         hot: The sensor's faulty pixels, N x 2.
         reordered: Whether the frames came in another order than that of focus, and by what it was seen; empty if not.
@@ -112,10 +114,13 @@ class Prepared(ABC):
     levels: Levels | None = None
     reference: int = 0
     moves: dict[int, Move] = field(default_factory=dict)
+    exposures: Exposures = field(init=False)
+    uneven: bool = False
     gains: dict[int, tuple[float, ...]] = field(default_factory=dict)
     hot: NDArray[np.intp] = field(default_factory=lambda: np.empty((0, 2), np.intp))
     reordered: str = ""
     dropped: list[tuple[FrameSource, str]] = field(default_factory=list)
+    _target: tuple[float, ...] | Array = field(init=False, repr=False)
 
     @property
     def numbers(self) -> list[int]:
@@ -159,6 +164,41 @@ class Prepared(ABC):
         if self.wishes.reference is not None:
             self.wishes.reference = order.index(self.wishes.reference)
 
+    def _look_for_uneven(self, frames: Sequence[Array]) -> None:
+        """Whether any of these frames differs in exposure: then all are matched, unless that was forbidden."""
+        self.uneven = self.wishes.match_gain is None and any(is_uneven(self.exposures.gains(frame)) for frame in frames)
+
+    def _match_to(self, reference: Array) -> None:
+        """Know the exposure that all frames take where the reference's was asked for."""
+        if self.wishes.match_gain:
+            self._target = self._own_gains(reference) or reference
+
+    def _own_gains(self, frame: Array) -> tuple[float, ...] | None:
+        """What a frame that was read is to be multiplied by to be exposed like the middle of all; None: there is none."""
+        asked = self.wishes.match_gain
+        if asked is False or not self.exposures.known:
+            return None
+        return self.exposures.gains(frame, sure=not asked)
+
+    def _matched(self, index: int, frame: Array, own: tuple[float, ...] | None) -> Array:
+        """A frame in its place, with the levels of the reference or of the middle of the frames, as was asked for."""
+        gains = self._gains(index, frame, own)
+        if gains is None:
+            return frame
+        self.gains[index] = gains
+        return multiplied(frame, gains, self.kind)
+
+    def _gains(self, index: int, frame: Array, own: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if self.wishes.match_gain is None:
+            uneven = own is not None and (self.uneven or is_uneven(own))
+            return own if uneven and own != (1.0,) * len(own or ()) else None
+        if not self.wishes.match_gain or index == self.reference:
+            return None
+        if own is not None and isinstance(self._target, tuple):
+            return relative(own, self._target)
+        assert not isinstance(self._target, tuple)
+        return gains_to(self._target, frame, self.kind)  # of two frames there is no middle
+
     def _unmoved(self) -> Move:
         return Move(unmoved(self.size, 1.0, ""))
 
@@ -175,12 +215,13 @@ class Held(Prepared):
 
     def _drop_failed(self) -> None:
         """Let go of the frames whose exposure failed."""
-        exposures = Exposures(self._frames, self.kind)
-        why = [exposures.failed(frame) for frame in self._frames]
+        self.exposures = Exposures(self._frames, self.kind)
+        why = [self.exposures.failed(frame) for frame in self._frames]
         self._drop(why)
         self._frames = [frame for frame, reason in zip(self._frames, why, strict=True) if not reason]
         if self.dropped and self._frames:
             self._find_levels(self._frames)
+        self._look_for_uneven(self._frames)
 
     def first_pass(self) -> Iterator[Seen]:
         """Find the order, the motions and the exposures, and give every frame."""
@@ -194,12 +235,13 @@ class Held(Prepared):
             self.moves = {index: self._unmoved() for index in range(len(frames))}
         self._frames = frames
         self._seen: list[Seen | None] = [None] * len(frames)
-        reference = frames[self.reference]
+        self._match_to(frames[self.reference])
 
         def placed(index: int) -> Seen:
             frame, frames[index] = frames[index], np.empty(0, self.kind.dtype)
+            own = self._own_gains(frame)
             frame, covered = moved(frame, self.moves[index].alignment, self.kind)
-            return Seen(index, matched(self, index, frame, reference), covered)
+            return Seen(index, self._matched(index, frame, own), covered)
 
         for seen in (ahead if self.wishes.ahead else map)(placed, self.numbers):
             self._seen[seen.index] = seen
@@ -265,14 +307,6 @@ def check_reference(source: FrameSource, failed: str) -> None:
     """Refuse a reference that was asked for and whose exposure failed. Raises: InputError."""
     if failed:
         raise InputError(f"`reference` asks for {in_text(source.name)}, which can be none: {failed}. Choose another.")
-
-
-def matched(stack: Prepared, index: int, frame: Array, reference: Array | None) -> Array:
-    """The frame, with the levels of the reference where that was asked for."""
-    if not stack.wishes.match_gain or index == stack.reference or reference is None:
-        return frame
-    stack.gains[index] = gains_to(reference, frame, stack.kind)
-    return multiplied(frame, stack.gains[index], stack.kind)
 
 
 def ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ufafuse.runtime.frames import in_text
-from ufafuse.runtime.registration.gain import UNMATCHED, exposure_words
+from ufafuse.runtime.registration.gain import UNMATCHED, exposure_words, matched_words
 from ufafuse.runtime.stacks.exposure import BLACK, black_words
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ def tell(result: Stacked, stack: Prepared, given: list[FrameSource]) -> None:
         result.order, result.reordered = numbers, stack.reordered
         result.warnings.append(f"the frames were taken in another order than given, {stack.reordered}.")
     result.reference = numbers[stack.reference]
+    if stack.wishes.match_gain is None and stack.gains:
+        result.matched = {numbers[index]: gains for index, gains in sorted(stack.gains.items()) if index in stack.numbers}
+        result.warnings.append(matched_words(result.matched.values()))
     for index, move in sorted(stack.moves.items()):
         if move.left_out:
             _tell_left_out(result, numbers[index], stack.sources[index], move.left_out)

@@ -254,6 +254,17 @@ def test_a_jump_of_exposure_is_told_and_matched(tmp_path):
     assert not any("exposure" in warning for warning in entry.get("warnings", []))
 
 
+def test_a_stack_whose_exposure_changes_is_matched(tmp_path):
+    frames = put(tmp_path, "a.png", "b.png", "c.png", "d.png", shape=(120, 160, 3))
+    cv2.imwrite(str(frames[2]), np.rint(read_image(frames[2]) * 0.7).astype(np.uint8))
+    (entry,) = outputs(ufa(*frames, "-o", tmp_path / "f.png", "--json"))
+    assert entry["matched"][str(frames[2])] == pytest.approx([1 / 0.7] * 3, rel=0.05)
+    assert any("exposure changes" in text and "--no-match-gain leaves" in text for text in entry["warnings"])
+    (entry,) = outputs(ufa(*frames, "-o", tmp_path / "g.png", "--no-match-gain", "--json"))
+    assert "matched" not in entry
+    assert any("add --match-gain" in text for text in entry["warnings"])
+
+
 @pytest.mark.parametrize("match_gain", [False, True])
 @pytest.mark.parametrize(("factor", "told"), [(0, "the far frame is black: there is nothing in"), (0.1, "at least 4 ti")])
 def test_advice_on_the_exposure_fits_a_pair(tmp_path, factor, told, match_gain):

@@ -1,5 +1,6 @@
 """Frames whose exposure failed, and what is told of exposures."""
 
+import itertools
 import re
 
 import cv2
@@ -11,7 +12,7 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import BGR_BYTES, FrameKind
 from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.stack import fuse_stack
-from ufafuse.runtime.stacks.exposure import Exposures
+from ufafuse.runtime.stacks.exposure import Exposures, evened, is_uneven
 from ufafuse.runtime.stacks.fusing import fuse_sources
 from ufafuse.runtime.stacks.options import StackOptions
 from ufafuse.runtime.stacks.passing import Passing
@@ -112,6 +113,88 @@ def test_the_darkest_frame_is_named(fuser, make_stack, match_gain, factor, told)
     pattern = told.format("frame 3" if factor else "frame 2")
     assert ("take the other frame as it is" in warning) == (not factor)
     assert re.search(pattern, warning), warning
+
+
+FLICKER = (1.0, 0.8, 1.1, 1.0, 1.25, 1.0, 0.9)
+
+
+@pytest.mark.parametrize("passes", PASSES)
+@pytest.mark.parametrize("align", ["off", "affine"])
+@pytest.mark.parametrize("method", ["network", "pyramid"])
+@pytest.mark.parametrize(("dtype", "channels"), [(np.uint8, 3), (np.uint8, 0), (np.uint16, 4), (np.float32, 3)])
+def test_frames_that_are_exposed_unequally_are_matched(fuser, make_stack, monkeypatch, passes, align, method, dtype, channels):
+    """Under a lamp that flickers, and by a camera that exposes each frame by itself."""
+    monkeypatch.setattr(module, "Held", PASSES[passes])
+    even = [as_kind(exposed(frame, 0.7), dtype, channels) for frame in make_stack(7, height=96, width=128)[0]]
+    flickering = [
+        as_kind(exposed(frame, 0.7 * k), dtype, channels)
+        for frame, k in zip(make_stack(7, height=96, width=128)[0], FLICKER, strict=True)
+    ]
+    options = StackOptions(align=align, method=method)
+    wanted = fuse_sources(fuser, of_arrays(even), options)
+    assert not wanted.matched
+    result = fuse_sources(fuser, of_arrays(flickering), options)
+    for number, factor in enumerate(FLICKER):
+        found = result.matched.get(number, (1.0,))
+        assert len(found) in (1, 3 if channels else 1)
+        np.testing.assert_allclose(found, 1 / factor, rtol=0.03)
+    assert sum("exposure" in warning for warning in result.warnings) == 1
+    assert any("multiplied by 0.8" in warning and "`match_gain=False`" in warning for warning in result.warnings)
+    unit = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    apart = np.abs(result.fused.astype(np.float64) - wanted.fused)[8:-8, 8:-8] / unit
+    left = fuse_sources(fuser, of_arrays(flickering), StackOptions(align=align, method=method, match_gain=False))
+    assert not left.matched
+    as_they_are = np.abs(left.fused.astype(np.float64) - wanted.fused)[8:-8, 8:-8] / unit
+    assert apart.mean() < as_they_are.mean() / 3
+
+
+def test_what_only_looks_like_exposure_is_left(make_stack):
+    frames = [exposed(frame, 0.7) for frame in make_stack(5)[0]]
+    glowing: dict[tuple[int, int], list] = {}
+    for number in range(5):  # lamps in the night: their glow lights up other places with every focus
+        for step, ground in itertools.product((1, 3, 6), (3, 20)):
+            frame = np.full((120, 160, 3), ground, np.float32)
+            frame[30::40, 30::40] = 40_000
+            blurred = cv2.GaussianBlur(frame, (0, 0), 2.0 + step * number)
+            glowing.setdefault((step, ground), []).append(exposed(blurred, 1))
+    shaded = [frame.copy() for frame in frames]
+    shaded[2][:, :60] //= 2  # a hand's shadow
+    for stack in (frames, shaded, *glowing.values()):
+        exposures = Exposures(stack, BGR_BYTES)
+        assert not any(is_uneven(exposures.gains(frame)) for frame in stack)
+        assert not evened(stack, BGR_BYTES)
+    assert evened([frames[0], exposed(frames[0], 0.5)], BGR_BYTES) is None  # of two nobody knows which one is right
+
+
+@pytest.mark.parametrize("order", ["bgr", "rgb"])
+def test_white_balance_is_matched_channel_by_channel(make_stack, order):
+    tint = np.array([0.8, 1.0, 1.25], np.float32)
+    frames = [exposed(frame, 0.7) for frame in make_stack(5)[0]]
+    frames[3] = exposed(frames[3], tint)
+    exposures = Exposures(frames, FrameKind(np.dtype(np.uint8), 3, 255.0, order))
+    np.testing.assert_allclose(exposures.gains(frames[3]), 1 / tint, rtol=0.05)
+    np.testing.assert_allclose(evened(frames, BGR_BYTES, 3)[1], tint, rtol=0.05)
+
+
+def test_a_fold_matches_them_too(fuser, make_stack):
+    seen = []
+    fuser.gathers = False
+    fuser.prepared = lambda *_, **__: True
+    fuser.prepare = lambda *_, **__: None
+
+    def fused(near, far, **_):
+        seen.extend(frame.mean() for frame in (near, far))
+        return type("Made", (), {"fused": near, "grid": None, "map": None})()
+
+    fuser.fuse_pair = fused
+    frames = [exposed(frame, 0.7 * k) for frame, k in zip(make_stack(5)[0], FLICKER[:5], strict=True)]
+    for asked, most in ((None, 1.05), (True, 1.05), (False, 1.6)):
+        seen.clear()
+        result = fuse_stack(fuser, frames, StackOptions(match_gain=asked))
+        assert max(seen) / min(seen) < most
+        assert bool(result.matched) == (asked is None)
+        assert len(result.gains) == (4 if asked else 0)
+    assert max(seen) / min(seen) > 1.4
 
 
 @pytest.mark.parametrize("count", [2, 5])
