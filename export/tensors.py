@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -87,18 +88,36 @@ def tensors_of_network(net: Network, manifest: Manifest, inputs: Mapping[str, ND
     Returns:
         The tensors by the names that the exporter gives them, and the kind of step that each comes from, such as ``"conv2d"``.
     """
-    role, io = manifest.extra["role"], manifest.io
-    layout: Io = "uint8" if io == "uint8" else "float"
+    role = manifest.extra["role"]
+    layout: Io = "uint8" if manifest.io == "uint8" else "float"
     size = manifest.extra.get("static")
     form = Form(size=None if size is None else (size[0], size[1]), batch=manifest.extra.get("batch"))
     known = signature(role, layout, net.spec, form)
-    program = renumbered(program_of(graph_kind(role, net.spec)(net, io=layout), known.inputs, known.free))
-    recorder = _Recorder(program.module())
+    recorder = _Recorder(_traced(net, (role, layout, form)))
     with torch.inference_mode():
         results = recorder.run(*(torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in known.inputs))
     outputs = dict(zip(known.outputs, results if isinstance(results, tuple | list) else (results,), strict=True))
     tensors = recorder.found | {name: value.numpy() for name, value in outputs.items()}
     return tensors, recorder.kinds | dict.fromkeys(outputs, "output")
+
+
+_Kind = tuple[str, Io, Form]
+_TRACED: "WeakKeyDictionary[Network, tuple[list[tuple[int, int]], dict[_Kind, torch.fx.GraphModule]]]" = WeakKeyDictionary()
+
+
+def _traced(net: Network, kind: _Kind) -> torch.fx.GraphModule:
+    """The steps of the network as they are exported; traced once for one file after another: it takes longer than all else."""
+    tensors = [*net.parameters(), *net.buffers()]
+    weights = [(value.data_ptr(), 0 if value.is_inference() else value._version) for value in tensors]  # noqa: SLF001
+    if net not in _TRACED or _TRACED[net][0] != weights:
+        _TRACED[net] = weights, {}
+    traced = _TRACED[net][1]
+    if kind not in traced:
+        role, layout, form = kind
+        known = signature(role, layout, net.spec, form)
+        program = renumbered(program_of(graph_kind(role, net.spec)(net, io=layout), known.inputs, known.free))
+        traced[kind] = program.module()
+    return traced[kind]
 
 
 class _Recorder(torch.fx.Interpreter):

@@ -1,10 +1,12 @@
 """`ufa verify --layers` and `--bisect`: a planted error is found where it was planted, in every precision."""
 
+import functools
 import json
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from ufafuse.commands.cli import build_app
@@ -33,6 +35,9 @@ def layers_of(path):
     return [node.input[1] for node in onnx.load(path).graph.node if node.op_type == "Conv"]
 
 
+network = functools.cache(load_weights)  # one object for all tests, whose graphs are traced once
+
+
 @pytest.fixture(scope="module")
 def pair():
     return synthetic_pair(*SIZE, seed=1)
@@ -42,7 +47,7 @@ def pair():
 @pytest.mark.parametrize("name", ["small.onnx", "half.onnx"])
 def test_a_sound_file_differs_by_rounding_only(name, backend, exports, pair):
     pytest.importorskip(backend)
-    net = load_weights(exports / "small.safetensors")
+    net = network(exports / "small.safetensors")
     found = compare_layers(exports / name, net, *pair, backend=backend)
     assert found["first"] is None
     convolutions = {row["tensor"] for row in found["rows"] if row["operator"] == "Conv"}
@@ -65,7 +70,7 @@ def test_a_planted_error_is_found_by_both(name, layer, exports, pair, tmp_path):
     assert layer in layers_of(exports / name)
     path = planted(exports / name, tmp_path / name, layer, lambda weights: weights * -60)
     weights = exports / "small.safetensors"
-    net = load_weights(weights)
+    net = network(weights)
     first = compare_layers(path, net, *pair)["first"]
     assert first["layer"] == layer.removesuffix(".weight")
     ready = prepared(path, weights, sizes=[SIZE])
@@ -86,7 +91,7 @@ def test_an_error_in_an_int8_file_is_found(tmp_path):
         if node.op_type == "DequantizeLinear" and node.output[0].startswith(f"{layer}.weight")
     )
     path = planted(source, tmp_path / "bad.onnx", stored, lambda weights: np.roll(weights, 1, 1))
-    net = load_weights(weights)
+    net = network(weights)
     sound = compare_layers(source, net, *synthetic_pair(64, 96))
     assert sound["first"] is None
     bad = compare_layers(path, net, *synthetic_pair(64, 96))
@@ -105,7 +110,7 @@ BUNDLED = [path.name for path in sorted(FOLDER.glob("*.onnx")) if path.name.spli
 )
 def test_bundled_files_are_sound_and_five_percent_of_a_layer_are_found_in_it(name, tmp_path):
     path, pair = FOLDER / name, synthetic_pair(48, 64)
-    net = load_weights(FOLDER / f"{name.split('.')[0].removesuffix('-int8')}.safetensors")
+    net = network(FOLDER / f"{name.split('.')[0].removesuffix('-int8')}.safetensors")
     nodes, constants = onnx.load(path).graph.node, {tensor.name for tensor in onnx.load(path).graph.initializer}
     found = compare_layers(path, net, *pair)
     assert found["first"] is None
@@ -128,9 +133,9 @@ def test_an_error_outside_of_the_layers_is_told(exports, tmp_path):
     path = tmp_path / "bad.onnx"
     onnx.save(model, path)
     weights = exports / "small.safetensors"
-    found = bisect_layers(path, load_weights(weights), prepared(path, weights, sizes=[SIZE]).cases)
+    found = bisect_layers(path, network(weights), prepared(path, weights, sizes=[SIZE]).cases)
     assert found["elsewhere"] and not found["layers"]
-    first = compare_layers(path, load_weights(weights), *synthetic_pair(*SIZE))["first"]
+    first = compare_layers(path, network(weights), *synthetic_pair(*SIZE))["first"]
     assert (first["operator"], first["tensor"]) == ("LeakyRelu", clip.output[0])
 
 
@@ -144,7 +149,7 @@ def test_two_files_are_compared_without_pytorch(exports, tmp_path):
 
 
 def test_the_graph_of_a_stacks_features_is_looked_into(gathering, pair):
-    net = load_weights(gathering / "gathering.safetensors")
+    net = network(gathering / "gathering.safetensors")
     for name in ("gathering.onnx", "gathering.encode.onnx"):
         found = compare_layers(gathering / name, net, *pair)
         assert found["first"] is None
@@ -217,3 +222,11 @@ def test_what_cannot_be_looked_into_is_one_sentence(words, says, exports):
     result = CliRunner().invoke(build_app(), ["verify", str(exports / "small.onnx"), *words])
     assert result.exit_code == 2
     assert says in " ".join(result.stderr.split())
+
+
+def test_changed_weights_are_traced_anew(exports, pair):
+    net = load_weights(exports / "small.safetensors")
+    assert compare_layers(exports / "small.onnx", net, *pair)["first"] is None
+    with torch.no_grad():
+        net.head.score.mul_(1.5)
+    assert compare_layers(exports / "small.onnx", net, *pair)["first"] is not None
