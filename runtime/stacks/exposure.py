@@ -14,6 +14,7 @@ import numpy as np
 from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.frames import FrameKind, in_text, luma, reduced_size
 from ufafuse.runtime.registration.gain import MOST_GAIN
+from ufafuse.runtime.stacks.hot import looked_at
 
 FEWEST = 3  # frames: of two nobody knows which one failed
 _PIXELS = 4_096  # of the small pictures that are compared
@@ -121,7 +122,8 @@ def evened(frames: Sequence[Array], kind: FrameKind, reference: int | None = Non
     Args:
         frames: Three or more.
         kind: What they are.
-        reference: Whose exposure the others take; None: that of the middle of all, where they differ.
+        reference: Whose exposure the others take; None: that of the middle of all. Where frames from all over the stack differ
+            all take it, else only the few that do.
 
     Returns:
         One factor for grey frames, three for colour; None where the middle of the frames says nothing.
@@ -132,7 +134,9 @@ def evened(frames: Sequence[Array], kind: FrameKind, reference: int | None = Non
     found = {index: exposures.gains(frame, sure=reference is None) for index, frame in enumerate(frames)}
     if reference is not None:
         return {index: relative(gains, found[reference]) for index, gains in found.items() if index != reference}
-    return found if any(map(is_uneven, found.values())) else {}
+    looked = looked_at(len(frames)) or range(len(frames))
+    every = any(is_uneven(found[index]) for index in looked)
+    return {index: gains for index, gains in found.items() if every or is_uneven(gains)}
 
 
 def relative(own: tuple[float, ...], target: tuple[float, ...]) -> tuple[float, ...]:

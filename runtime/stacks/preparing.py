@@ -217,11 +217,14 @@ class Held(Prepared):
         """Let go of the frames whose exposure failed."""
         self.exposures = Exposures(self._frames, self.kind)
         why = [self.exposures.failed(frame) for frame in self._frames]
+        given = self._frames
         self._drop(why)
         self._frames = [frame for frame, reason in zip(self._frames, why, strict=True) if not reason]
         if self.dropped and self._frames:
             self._find_levels(self._frames)
-        self._look_for_uneven(self._frames)
+        # The same few as where frames are not kept, so that the picture is the same.
+        looked = looked_at(len(self.sources) + len(self.dropped)) or range(len(why))
+        self._look_for_uneven([frame for index, frame in enumerate(given) if index in looked and not why[index]])
 
     def first_pass(self) -> Iterator[Seen]:
         """Find the order, the motions and the exposures, and give every frame."""

@@ -176,6 +176,16 @@ def test_white_balance_is_matched_channel_by_channel(make_stack, order):
     np.testing.assert_allclose(evened(frames, BGR_BYTES, 3)[1], tint, rtol=0.05)
 
 
+def test_one_frame_among_many_is_matched_alone(fuser, make_stack, monkeypatch):
+    """Whether the frames are kept or not: the others keep their levels."""
+    frames = [exposed(frame, 0.7) for frame in make_stack(9)[0]]
+    frames[3] = exposed(frames[3], 0.7)  # none of those that are looked at first
+    for passes in PASSES.values():
+        monkeypatch.setattr(module, "Held", passes)
+        assert list(fuse_sources(fuser, of_arrays(frames), StackOptions()).matched) == [3]
+    assert list(evened(frames, BGR_BYTES)) == [3]
+
+
 def test_a_fold_matches_them_too(fuser, make_stack):
     seen = []
     fuser.gathers = False
