@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.values import type_in_text
 
 Planes = NDArray[np.float32]
 
@@ -132,7 +133,7 @@ def white_level(dtype: np.dtype[Any], white: float | None) -> float:
 def check_array(name: str, frame: Array) -> None:
     """Refuse what is no frame, whatever its levels are. Raises: InputError."""
     if not isinstance(frame, np.ndarray):
-        raise InputError(f"{in_text(name)} is a {type(frame).__name__}: give a NumPy array.")
+        raise InputError(f"{in_text(name)} is {type_in_text(frame)}: give a NumPy array.")
     # Naming it would import it; without it, or while another thread is still at that, there is no masked array.
     masked = getattr(sys.modules.get("numpy.ma"), "MaskedArray", None)
     if masked is not None and isinstance(frame, masked):
@@ -141,6 +142,12 @@ def check_array(name: str, frame: Array) -> None:
         raise InputError(f"{in_text(name)} has shape {frame.shape}: give H x W, H x W x 3 or H x W x 4.")
     if frame.size == 0:
         raise InputError(f"{in_text(name)} is empty, its shape is {frame.shape}.")
+    if not frame.dtype.isnative and frame.dtype.newbyteorder("=") in _WHITE:  # as of a TIFF of other machines
+        native = frame.dtype.newbyteorder("=")
+        raise InputError(
+            f"{in_text(name)} is {native} in another byte order than this machine's ({frame.dtype}): "
+            f"give `frame.astype(np.{native})`."
+        )
     if frame.dtype not in _WHITE:
         raise InputError(f"{in_text(name)} is {frame.dtype}: give uint8, uint16, or float32 in [0, 1].")
 

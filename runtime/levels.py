@@ -18,6 +18,7 @@ import numpy as np
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import FrameKind, check_frames, for_opencv, frame_names, in_text
+from ufafuse.runtime.values import check_value, is_number, is_text, type_in_text
 
 _BITS = (8, 10, 12, 14, 16)  # of sensors
 _SAMPLES, _SAMPLES_OF_BYTES = 16_384, 8_192  # pixels in which a frame's brightest part is looked for; bytes are dark or not
@@ -170,6 +171,14 @@ def kind_with_levels(
         peak = peak.joined(other)
     levels = levels_from(peak, kind.dtype, white=white, white_from=white_from, maps=maps, headroom=headroom)
     return levels.of(kind), levels
+
+
+def check_asked(white: object, bayer: object, levels: object) -> None:
+    """Refuse what a caller says of levels in another type, before it fails far from here (`InputError`)."""
+    check_value("white", white, is_number, optional=True)
+    check_value("bayer", bayer, is_text, optional=True)
+    if levels is not None and not isinstance(levels, Levels):
+        raise InputError(f"`levels` is {type_in_text(levels)}: give those of another result (`Fusion.levels`), or `white`.")
 
 
 def white_of_mosaics(frames: Sequence[Array], white: float | None) -> float | None:
