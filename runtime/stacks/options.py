@@ -47,7 +47,8 @@ class StackOptions:
             of a grain that many frames show less; for a network that gathers. The frames' weights are raised to one over it.
         restore: By what factor detail may be raised that lies between the planes of focus, 1 (not at all) to `MOST_RESTORED`;
             for a network that gathers, of three frames or more. See `ufafuse.runtime.stacks.gaps`.
-        reference: The number of the frame, from 0, whose geometry and exposure the others take, of a pair too; None: it is chosen.
+        reference: The number of the frame, from 0, whose geometry and exposure the others take, of a pair too; None: it is
+            chosen.
         keep_unregistered: Frames that cannot be registered take part all the same.
         on_aligned: Called with each frame that takes part as the network sees it: its number from 0, the frame, and where it
             shows something (H x W uint8 of 0 and 1, or None: everywhere). The frame is not to be written to.
