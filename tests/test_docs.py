@@ -8,6 +8,8 @@ import pytest
 import typer
 
 from ufafuse.commands.cli import build_app
+from ufafuse.commands.results import RESULTS
+from ufafuse.commands.schema import schema_of
 from ufafuse.runtime.models import described
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -100,3 +102,22 @@ def test_the_readme_says_which_networks_are_free_and_how_to_take_them():
     free = {network.name for network in described() if network.free}
     assert set(re.findall(r"`(ufa-\w+)`", answer.split(": yes")[0])) == free
     assert "--model ufa-free" in answer
+
+
+def keys_of(schema):
+    """The keys that a schema names, at any depth; of `ufa bench`, whose own file says more, those at the top."""
+    found = dict(schema.get("properties", {}))
+    inner = [*found.values(), *schema.get("anyOf", []), schema.get("items"), schema.get("additionalProperties")]
+    return set(found).union(*(keys_of(part) for part in inner if isinstance(part, dict)))
+
+
+@pytest.mark.parametrize("command", [*RESULTS, "bench"])
+def test_the_page_names_the_keys_that_the_schema_has(command):
+    page = (ROOT / "docs" / "reference" / "json.md").read_text(encoding="utf-8")
+    row = next(line for line in page.splitlines() if line.startswith("| ") and f"`{command}`" in line.split("|")[1])
+    schema = schema_of(command)
+    wanted = set(schema["properties"]) if command == "bench" else keys_of(schema)
+    named = set(re.findall(r"`(\w+)`", row.split("|", 2)[2]))
+    assert wanted - named == set()
+    values = {"measured", "ours", "authors", "given"}  # of `kinds`
+    assert command == "bench" or named - wanted <= values
