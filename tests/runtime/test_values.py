@@ -16,7 +16,7 @@ from ufafuse.runtime.session import SessionOptions, open_session
 from ufafuse.runtime.stack import fuse_stack
 from ufafuse.runtime.stacks.options import StackOptions
 from ufafuse.runtime.stacks.relief import HeightOptions
-from ufafuse.runtime.stream import Pipeline, PipelineOptions, PushSource
+from ufafuse.runtime.stream import Pipeline, PipelineOptions, PushSource, sink_from_text, source_from_text
 from ufafuse.runtime.values import check_fields, type_in_text
 
 VALUES = {
@@ -217,6 +217,17 @@ def test_what_a_pipeline_is_not_made_of_is_refused():
             Pipeline(*arguments)
     with pytest.raises(InputError, match="`options` is a dict"):
         Pipeline(source, None, copied, options={"seconds": 1})
+
+
+def test_what_is_no_text_for_a_source_or_a_sink_is_refused(tmp_path):
+    for text in (0, None, b"sim:", tmp_path):
+        with pytest.raises(InputError, match=r"`near=.*: give a text"):
+            source_from_text(text, 0)
+        with pytest.raises(InputError, match=r"`out=.*: give a text"):
+            sink_from_text(text)
+    for side in ("near", None, 2, -1):
+        with pytest.raises(InputError, match=r"`side=.*: give NEAR or FAR"):
+            source_from_text("sim:", side)
 
 
 @pytest.mark.parametrize("call", [picture_from, raw_from])
