@@ -87,7 +87,7 @@ class CalibrationOptions:
 
 
 def int8_from_onnx(
-    onnx: Path, out: Path, options: CalibrationOptions, *, force: bool = False, on_step: OnStep = ignored
+    onnx: str | Path, out: str | Path, options: CalibrationOptions, *, force: bool = False, on_step: OnStep = ignored
 ) -> dict[str, Any]:
     """Calibrate, quantise and check a model, and its tiling companions where they lie beside it.
 

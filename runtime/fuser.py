@@ -62,8 +62,8 @@ class Fuser:
     """Fuses frames of any kind with one loaded model. Safe to use from several threads.
 
     Args:
-        model: A bundled network's name, a model file, or nothing for the default network.
-        backend: ``"auto"``, ``"openvino"``, ``"onnxruntime"`` or ``"tensorrt"``.
+        model: A bundled network's name, a model file (`ufafuse.runtime.kinds.RUNNABLE`), or nothing for the default network.
+        backend: One of `ufafuse.runtime.session.BACKENDS`: ``"auto"`` takes what runs the file, and is here.
         precision: ``"fp32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``; None: see ``prefer``.
         prefer: ``"quality"`` (the backend takes the fastest float arithmetic of this machine) or ``"speed"`` (int8 where a
             bundled network has it and the machine gains by it), see `ufafuse.runtime.precision`.

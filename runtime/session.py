@@ -343,7 +343,7 @@ def _require(backend: str) -> None:
         raise BackendError(f"{backend} is not installed: run {MEND[backend]}, or use `backend=auto`.")
 
 
-def open_session(model: Path, *, backend: str = "auto", options: SessionOptions | None = None) -> Session:
+def open_session(model: str | Path, *, backend: str = "auto", options: SessionOptions | None = None) -> Session:
     """Load a model file.
 
     Args:

@@ -1,5 +1,7 @@
 """Commands in the pages are commands that exist; what pages show and link to is there."""
 
+import ast
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -121,3 +123,20 @@ def test_the_page_names_the_keys_that_the_schema_has(command):
     assert wanted - named == set()
     values = {"measured", "ours", "authors", "given"}  # of `kinds`
     assert command == "bench" or named - wanted <= values
+
+
+def python_in(text):
+    """The Python of a page: its blocks, and lines of indented ones that import."""
+    yield from re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    yield from re.findall(r"^ {4,}(from ufafuse\S* import \w+(?:, \w+)*)", text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[path.relative_to(ROOT).as_posix() for path in PAGES])
+def test_python_in_a_page_imports_what_is_there(page):
+    for block in python_in(page.read_text(encoding="utf-8")):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ufafuse"):
+                module = importlib.import_module(node.module)
+                assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "fuse_stack":
+                assert 'Fuser("ufa-stack"' in block, "as `ufa fuse`: the network for stacks, and not the one for pairs"
