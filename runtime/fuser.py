@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -365,6 +365,9 @@ class Fuser:
                 if opened is not None:
                     opened.close()
             self.session.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Fuser holds an engine and cannot be copied or sent to another process: open one there.")
 
     def __enter__(self) -> Fuser:
         return self
