@@ -140,3 +140,24 @@ def test_python_in_a_page_imports_what_is_there(page):
                 assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "fuse_stack":
                 assert 'Fuser("ufa-stack"' in block, "as `ufa fuse`: the network for stacks, and not the one for pairs"
+
+
+MODELS = (".onnx", ".xml", ".ncnn.param", ".engine", ".npz", ".mnn", ".tflite")
+
+
+@pytest.mark.parametrize("page", HOWTOS, ids=[path.name for path in HOWTOS])
+def test_a_howto_makes_the_model_files_that_it_uses(page):
+    text = page.read_text(encoding="utf-8")
+    calls = [
+        shlex.split(re.split(r"\s{2,}|\s[|&;#]\s?", line)[0], comments=True) for line in command_lines(text) if "'" not in line
+    ]
+    made, used = set(), set()
+    for words in calls:
+        makes = {
+            words[at + 1]
+            for at, word in enumerate(words[:-1])
+            if word in ("-o", "--out") or (words[1], word) == ("export", "--reference")
+        }
+        made |= makes
+        used |= {word for word in words if word.endswith(MODELS) and "/" not in word} - makes  # a path is the reader's own
+    assert used - made <= {"other.onnx", "X.onnx"}
