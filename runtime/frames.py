@@ -23,6 +23,7 @@ Planes = NDArray[np.float32]
 _STRIP_PIXELS = 65_536
 _WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 _DARKEST_FLOAT_WHITE = 1e-6  # what is divided by it stays a finite float32
+_GREATEST_FLOAT = 1e30  # sums over frames, and squares of what is divided by white, stay finite
 COLOR_ORDERS = ("bgr", "rgb")
 
 # A model's ``io`` is "float" (1 x 3 x H x W, RGB, [0, 1]) or "uint8" (1 x H x W x 3, BGR, as cameras have it). This third
@@ -169,6 +170,8 @@ def _check_levels(name: str, frame: Array, kind: FrameKind, *, open_ended: bool)
         low, high = float(frame.min()), float(frame.max())
         if not (np.isfinite(low) and np.isfinite(high)):
             raise InputError(f"{in_text(name)} holds NaN or infinity: repair it before fusing.")
+        if high > _GREATEST_FLOAT:
+            raise InputError(f"{in_text(name)} reaches {high:.3g}: scale float frames down, {_GREATEST_FLOAT:g} is the most.")
         if not open_ended and (low < 0 or high > kind.white):
             raise InputError(f"{in_text(name)} spans [{low:.3g}, {high:.3g}]: scale float frames to [0, {kind.white:g}].")
     elif kind.white < _WHITE[kind.dtype] and int(frame.max()) > kind.white:

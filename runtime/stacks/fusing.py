@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -159,8 +159,12 @@ class _Fusion:
         self._reference: Array | None = None
         self._moved = 0.0
         self._before: Seen | None = None
-        self._conflicts = Conflicts(stack.size, stack.kind, mapped=options.want_conflicts)
         self._compared: int | None = None
+
+    @cached_property
+    def _conflicts(self) -> Conflicts:
+        """Made when the first frame is looked at: the levels of the frames are known from there on, and not before."""
+        return Conflicts(self._stack.size, self._stack.kind, mapped=self._options.want_conflicts)
 
     def run(self) -> Stacked:
         if self._options.method == "pyramid":
