@@ -13,6 +13,7 @@ NEEDED = (
     "ufafuse/runtime/models/focus-gaps.json",
     "ufafuse/__init__.py",
     "ufafuse/__main__.py",
+    "ufafuse/py.typed",
     "ufafuse/runtime/py.typed",
     "ufafuse/network/py.typed",
     "ufafuse/train/py.typed",

@@ -26,6 +26,7 @@ from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.errors import CheckFailed, InputError
 from ufafuse.runtime.fixed import fixed_batch, fixed_size
 from ufafuse.runtime.manifest_entries import STACK_ROLES
+from ufafuse.runtime.values import check_fields
 from ufafuse.runtime.writing import check_apart, check_new
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class CalibrationOptions:
     threads: int | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         drawn = self.images is not None and self.masks is not None
         if (self.images is None) != (self.masks is None) or (self.pairs is None) != drawn:
             raise InputError("give either `pairs`, or `images` and `masks` to draw pairs from.")
@@ -85,7 +87,7 @@ class CalibrationOptions:
 
 
 def int8_from_onnx(
-    onnx: Path, out: Path, options: CalibrationOptions, *, force: bool = False, on_step: OnStep = ignored
+    onnx: str | Path, out: str | Path, options: CalibrationOptions, *, force: bool = False, on_step: OnStep = ignored
 ) -> dict[str, Any]:
     """Calibrate, quantise and check a model, and its tiling companions where they lie beside it.
 
@@ -108,6 +110,7 @@ def int8_from_onnx(
         CheckFailed: No choice of layers keeps ``min_psnr``; nothing is left behind.
         OutputError: A file cannot be written.
     """
+    onnx, out = Path(onnx), Path(out)
     manifest, model = _source(onnx, out, force=force)
     names = [layer.name for layer in conv_layers(model)]
     _check_names(options.keep, names)

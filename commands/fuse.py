@@ -160,7 +160,12 @@ class FuseRequest:
     ] = 2.2
     reference: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, max=MOST, help="With --align: the frame, from 1, whose geometry a stack takes."),
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=MOST,
+            help="With --align or --match-gain: the frame, from 1, that the others are brought to.",
+        ),
     ] = None
     keep_unregistered: Annotated[
         bool, typer.Option("--keep-unregistered", help="Frames of a stack that cannot be registered take part all the same.")
@@ -355,7 +360,7 @@ def _fuse_one(
 ) -> "Outcome":
     from ufafuse.runtime.files import fuse_files
 
-    options.check_reference(len(frames))
+    options.check_reference(len(frames), first=1)
     with console.progress() as bar:
         task = bar.add_task(f"fusing {len(images)} frames", total=None)
 

@@ -18,7 +18,9 @@ ENGINE, MANY = "Network and engine", "Many at once"
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Model = Annotated[
     str | None,
-    typer.Option(help="A bundled network's name, or a .onnx or .engine file that you trust.", rich_help_panel=ENGINE),
+    typer.Option(
+        help="A bundled network's name, or a model file that you trust (.onnx, .engine, .xml, ...).", rich_help_panel=ENGINE
+    ),
 ]
 BackendOption = Annotated[Backend, typer.Option(help="Inference engine.", rich_help_panel=ENGINE)]
 PreferOption = Annotated[

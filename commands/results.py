@@ -28,8 +28,15 @@ class OutputJson(_OutputKeysJson, total=False):
 
     error: str
     warnings: list[str]
+    more: list[str]
     white: float
+    white_found: str
+    seen_as_white: float
     reference: str
+    alignment: list[dict[str, Any]]
+    crop: list[int]
+    gain: list[list[float]]
+    tiles: dict[str, Any]
     order: str
     map: str
     confidence: str
@@ -208,14 +215,18 @@ class DatasetJson(_DatasetKeysJson, total=False):
     frames: int
 
 
-class MadeJson(TypedDict):
-    """`ufa export`, `ufa calibrate` and `ufa build`; each adds what it knows of the file."""
-
+class _MadeKeysJson(TypedDict):
     ok: bool
     artefact: str
     report: str
     precision: str
     verified: dict[str, Any] | None
+
+
+class MadeJson(_MadeKeysJson, total=False):
+    """`ufa export`, `ufa calibrate` and `ufa build`; each adds what it knows of the file."""
+
+    passed_over: list[str]
 
 
 class DistanceJson(TypedDict):
@@ -249,6 +260,7 @@ class VerifyJson(_VerifyKeysJson, total=False):
     layers: dict[str, Any]
     bisect: dict[str, Any]
     pair: str
+    passed_over: list[str]
 
 
 class _ScoreKeysJson(TypedDict):
@@ -261,7 +273,22 @@ class ScoreJson(_ScoreKeysJson, total=False):
     """One picture of `ufa eval`; a metric that is not defined is null."""
 
     ms: float
+    note: str
     error: str
+
+
+class _ScoredStackKeysJson(TypedDict):
+    name: str
+    frames: int
+    size: Size
+    align: str
+    reference: str
+
+
+class ScoredStackJson(_ScoredStackKeysJson, total=False):
+    """How one stack of `ufa eval --stacks` was prepared."""
+
+    warnings: list[str]
 
 
 class _EvalKeysJson(TypedDict):
@@ -299,7 +326,9 @@ class EvalJson(_EvalKeysJson, total=False):
     networks: dict[str, dict[str, Any]]
     kinds: dict[str, str]
     table: EvalTableJson
+    stacks: list[ScoredStackJson]
     warnings: list[str]
+    passed_over: list[str]
     files: list[str]
 
 
@@ -343,11 +372,22 @@ class ServeJson(_ServeKeysJson, total=False):
     error: str
 
 
+class ModelJson(TypedDict):
+    """A bundled network; what it learnt from, and whether all of that is free for any use; bytes by precision."""
+
+    name: str
+    default: bool
+    purpose: str
+    data: str
+    free: bool
+    bytes: dict[str, int]
+
+
 class ModelsJson(TypedDict):
     """`ufa models`."""
 
     ok: bool
-    models: list[dict[str, Any]]
+    models: list[ModelJson]
 
 
 # `ufa bench` has a schema of its own, which its file is held against: `benchmarks/speed/schema.json`.

@@ -183,7 +183,7 @@ Idle = Annotated[
 Model = Annotated[
     str | None,
     typer.Option(
-        help="A bundled network, a .onnx or .engine file, or copy (no network: near passes).",
+        help="A bundled network, a model file (.onnx, .engine, .xml, ...), or copy (no network: near passes).",
         rich_help_panel="Network and engine",
     ),
 ]

@@ -10,6 +10,7 @@ import argparse
 import numpy as np
 
 from ufafuse.runtime import Fuser
+from ufafuse.runtime.errors import UfaError
 from ufafuse.runtime.stream import FusedPair, Pipeline, PipelineOptions, sink_from_text, source_from_text
 from ufafuse.runtime.stream.drawn_numbers import read_number
 from ufafuse.runtime.stream.messages import FAR, NEAR
@@ -53,4 +54,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UfaError as error:  # such as a video of that name that is there already
+        raise SystemExit(f"error: {error}") from None

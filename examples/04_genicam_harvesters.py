@@ -21,6 +21,7 @@ except ModuleNotFoundError:
     raise SystemExit("this example needs harvesters, which is not installed: run pip install harvesters") from None
 
 from ufafuse.runtime import Fuser
+from ufafuse.runtime.errors import UfaError
 from ufafuse.runtime.pfnc import format_of, picture_from
 from ufafuse.runtime.stream import Frame, Pipeline, PipelineOptions, Source, sink_from_text
 from ufafuse.runtime.stream.sources import SourceLost
@@ -123,4 +124,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UfaError as error:  # such as a video of that name that is there already
+        raise SystemExit(f"error: {error}") from None

@@ -56,8 +56,8 @@ def report_path(artefact: Path) -> Path:
 
 
 def onnx_from_weights(
-    weights: Path,
-    out: Path,
+    weights: str | Path,
+    out: str | Path,
     *,
     precision: str = "fp32",
     io: str = "float",

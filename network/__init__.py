@@ -31,3 +31,8 @@ def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Also the names that are imported when they are asked for, which completion and `help` would not see otherwise."""
+    return sorted({*globals(), *__all__})

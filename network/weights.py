@@ -40,7 +40,7 @@ def build_model(spec: Spec | str, *, init: str = "auto", seed: int | None = None
 
 
 def save_weights(
-    net: Network, path: Path, *, extra: dict[str, Any] | None = None, half: bool = False, force: bool = False
+    net: Network, path: str | Path, *, extra: dict[str, Any] | None = None, half: bool = False, force: bool = False
 ) -> None:
     """Write the network's weights as `.safetensors` with their manifest, whole or not at all (`OutputError`).
 
@@ -58,7 +58,7 @@ def save_weights(
     )
     kind = torch.float16 if half else torch.float32
     tensors = {name: _stored(tensor, kind) for name, tensor in net.state_dict().items()}
-    with atomic_write(path, force=force) as temporary:
+    with atomic_write(Path(path), force=force) as temporary:
         temporary.write_bytes(save(tensors, metadata=manifest.to_metadata()))  # what fails is an OSError, unlike save_file's
 
 
@@ -68,7 +68,7 @@ def _stored(tensor: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
     return (tensor.to(kind) if tensor.is_floating_point() else tensor).contiguous()
 
 
-def load_weights(path: Path) -> Network:
+def load_weights(path: str | Path) -> Network:
     """Build the network that a weights file describes, with its weights, in evaluation mode on the CPU.
 
     Raises:

@@ -39,3 +39,8 @@ def __getattr__(name: str) -> object:
             raise
         raise ImportError(text, name="cv2") from error
     return getattr(module, name) if name in _HOME else module
+
+
+def __dir__() -> list[str]:
+    """Also the names that are imported when they are asked for, which completion and `help` would not see otherwise."""
+    return sorted({*globals(), *__all__})

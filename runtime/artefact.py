@@ -98,7 +98,7 @@ class Manifest:
         return cls(**values)
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: str | Path) -> Manifest:
     """The manifest of a model file, without loading the model.
 
     Raises:

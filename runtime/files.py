@@ -27,6 +27,7 @@ from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
 from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_image
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
 from ufafuse.runtime.stacks.rule import by_one_rule
+from ufafuse.runtime.values import check_fields
 from ufafuse.runtime.writing import together
 
 _READ_AHEAD = 2  # frames: a pair
@@ -88,6 +89,10 @@ class FileOptions:
     store: WriteOptions = field(default_factory=WriteOptions)
     report: Path | None = None
     ahead: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what is of another type (`InputError`)."""
+        check_fields(self)
 
 
 @contextmanager

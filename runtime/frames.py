@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.values import type_in_text
 
 Planes = NDArray[np.float32]
 
 _STRIP_PIXELS = 65_536
 _WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 _DARKEST_FLOAT_WHITE = 1e-6  # what is divided by it stays a finite float32
+_GREATEST_FLOAT = 1e30  # sums over frames, and squares of what is divided by white, stay finite
 COLOR_ORDERS = ("bgr", "rgb")
 
 # A model's ``io`` is "float" (1 x 3 x H x W, RGB, [0, 1]) or "uint8" (1 x H x W x 3, BGR, as cameras have it). This third
@@ -132,7 +134,7 @@ def white_level(dtype: np.dtype[Any], white: float | None) -> float:
 def check_array(name: str, frame: Array) -> None:
     """Refuse what is no frame, whatever its levels are. Raises: InputError."""
     if not isinstance(frame, np.ndarray):
-        raise InputError(f"{in_text(name)} is a {type(frame).__name__}: give a NumPy array.")
+        raise InputError(f"{in_text(name)} is {type_in_text(frame)}: give a NumPy array.")
     # Naming it would import it; without it, or while another thread is still at that, there is no masked array.
     masked = getattr(sys.modules.get("numpy.ma"), "MaskedArray", None)
     if masked is not None and isinstance(frame, masked):
@@ -141,6 +143,12 @@ def check_array(name: str, frame: Array) -> None:
         raise InputError(f"{in_text(name)} has shape {frame.shape}: give H x W, H x W x 3 or H x W x 4.")
     if frame.size == 0:
         raise InputError(f"{in_text(name)} is empty, its shape is {frame.shape}.")
+    if not frame.dtype.isnative and frame.dtype.newbyteorder("=") in _WHITE:  # as of a TIFF of other machines
+        native = frame.dtype.newbyteorder("=")
+        raise InputError(
+            f"{in_text(name)} is {native} in another byte order than this machine's ({frame.dtype}): "
+            f"give `frame.astype(np.{native})`."
+        )
     if frame.dtype not in _WHITE:
         raise InputError(f"{in_text(name)} is {frame.dtype}: give uint8, uint16, or float32 in [0, 1].")
 
@@ -162,6 +170,8 @@ def _check_levels(name: str, frame: Array, kind: FrameKind, *, open_ended: bool)
         low, high = float(frame.min()), float(frame.max())
         if not (np.isfinite(low) and np.isfinite(high)):
             raise InputError(f"{in_text(name)} holds NaN or infinity: repair it before fusing.")
+        if high > _GREATEST_FLOAT:
+            raise InputError(f"{in_text(name)} reaches {high:.3g}: scale float frames down, {_GREATEST_FLOAT:g} is the most.")
         if not open_ended and (low < 0 or high > kind.white):
             raise InputError(f"{in_text(name)} spans [{low:.3g}, {high:.3g}]: scale float frames to [0, {kind.white:g}].")
     elif kind.white < _WHITE[kind.dtype] and int(frame.max()) > kind.white:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
 
+from ufafuse.runtime import values
 from ufafuse.runtime.arrays import Array, in_short
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.callbacks import OnCount, ignored
@@ -17,7 +18,7 @@ from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.fixed import check_size, fixed_size, not_one_at_a_time
 from ufafuse.runtime.frames import FrameKind, check_frames, check_out, pack, unpack, with_beyond
-from ufafuse.runtime.levels import GIVEN, OF_MOSAICS, Levels, kind_with_levels, white_of_mosaics
+from ufafuse.runtime.levels import GIVEN, OF_MOSAICS, Levels, check_asked, kind_with_levels, white_of_mosaics
 from ufafuse.runtime.memory.budget import Budget, TilingChoice, Trials
 from ufafuse.runtime.memory.malloc import return_freed
 from ufafuse.runtime.memory.tiled import TiledModel, layout_for
@@ -25,6 +26,7 @@ from ufafuse.runtime.memory.tiling import Grid, grid_of_step
 from ufafuse.runtime.models import model_path
 from ufafuse.runtime.precision import preferred_precision
 from ufafuse.runtime.session import Fused, Session, SessionOptions, check_fused, open_session
+from ufafuse.runtime.values import check_value, is_path, is_switch
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -60,8 +62,8 @@ class Fuser:
     """Fuses frames of any kind with one loaded model. Safe to use from several threads.
 
     Args:
-        model: A bundled network's name, a model file, or nothing for the default network.
-        backend: ``"auto"``, ``"openvino"``, ``"onnxruntime"`` or ``"tensorrt"``.
+        model: A bundled network's name, a model file (`ufafuse.runtime.kinds.RUNNABLE`), or nothing for the default network.
+        backend: One of `ufafuse.runtime.session.BACKENDS`: ``"auto"`` takes what runs the file, and is here.
         precision: ``"fp32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``; None: see ``prefer``.
         prefer: ``"quality"`` (the backend takes the fastest float arithmetic of this machine) or ``"speed"`` (int8 where a
             bundled network has it and the machine gains by it), see `ufafuse.runtime.precision`.
@@ -101,6 +103,8 @@ class Fuser:
         cache: bool = True,
         self_test: bool = False,
     ) -> None:
+        check_value("model", model, is_path, optional=True)
+        check_value("self_test", self_test, is_switch)
         self.choice = preferred_precision(model, backend=backend, asked=precision, prefer=prefer)
         self.model = model_path(model, precision=self.choice.precision)
         self._options = SessionOptions(
@@ -161,14 +165,17 @@ class Fuser:
             want_map: The map will be asked for, which takes another network than the fused picture alone.
 
         Raises:
+            InputError: It is no size, or none that the model takes.
             BackendError: The engine failed.
         """
+        values.check_size(size)
         check_size(self.model, self.session.manifest, size)
         if self.surely_whole(size):
             self.session.prepare(size, want_map=want_map)
 
     def prepared(self, size: tuple[int, int], *, want_map: bool = False) -> bool:
-        """Whether `prepare` would have nothing to do."""
+        """Whether `prepare` would have nothing to do. Raises: InputError as `prepare`."""
+        values.check_size(size)
         return not self.surely_whole(size) or self.session.prepared(size, want_map=want_map)
 
     def surely_whole(self, size: tuple[int, int], *, frames: int = 1) -> bool:
@@ -236,6 +243,8 @@ class Fuser:
         Raises:
             As `fuse`.
         """
+        check_asked(white, bayer, levels)
+        check_value("want_map", want_map, is_switch)
         white_from = OF_MOSAICS if bayer is not None and white is None else GIVEN
         if bayer is not None:
             white = white_of_mosaics((near, far), white)
@@ -356,6 +365,9 @@ class Fuser:
                 if opened is not None:
                     opened.close()
             self.session.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Fuser holds an engine and cannot be copied or sent to another process: open one there.")
 
     def __enter__(self) -> Fuser:
         return self

@@ -18,6 +18,7 @@ import numpy as np
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import FrameKind, check_frames, for_opencv, frame_names, in_text
+from ufafuse.runtime.values import check_value, is_number, is_text, type_in_text
 
 _BITS = (8, 10, 12, 14, 16)  # of sensors
 _SAMPLES, _SAMPLES_OF_BYTES = 16_384, 8_192  # pixels in which a frame's brightest part is looked for; bytes are dark or not
@@ -26,7 +27,8 @@ _NEARLY = 1.01  # levels above a power of two by rounding
 _DARK_BYTES = 4  # bytes are shown as they are unless they stay below this part of white: less dark, their steps cost more
 _BRIGHT_BYTE = 255 // _DARK_BYTES + 1
 _LEAST_UNIT = 4.0  # levels of an integer: below, there is no picture to make brighter
-_SMALLEST_FLOAT = 2.0**-20
+_SMALLEST_FLOAT = 2.0**-20  # of white, where the frames are black
+_DARKEST_FLOAT = 2.0**-90  # where they show something, in whatever unit it was measured; its inverse stays a finite float32
 _NEGATIVE = 0.1  # of the brightest level: what filters and interpolation leave below black in float frames
 _UNBOUNDED = float(np.finfo(np.float32).max)
 GIVEN, OF_MOSAICS = "given", "found in the raw frames"  # by what a level of white is known
@@ -121,13 +123,16 @@ def levels_from(
     """
     known, why, ceiling = (white, white_from, white) if white is not None else _white(peak, dtype, headroom)
     reached = peak.crowd if maps else peak.top
-    least = _SMALLEST_FLOAT * known if dtype == np.float32 else min(_LEAST_UNIT, known)
+    least = min(_LEAST_UNIT, known)
+    if dtype == np.float32:
+        least = known * (_DARKEST_FLOAT if reached > 0 else _SMALLEST_FLOAT)
     unit = known
     if dtype == np.uint8 and reached > known / _DARK_BYTES:
         least = known
     while reached <= unit / 2 * _NEARLY and unit / 2 >= least:
         unit /= 2
-    return Levels(known, unit, ceiling, peak.low, beyond=min(peak.top, ceiling) > unit or peak.low < 0, why=why)
+    beyond = min(peak.top * headroom, ceiling) > unit or peak.low < 0  # as they will be, once they are matched
+    return Levels(known, unit, ceiling, peak.low, beyond=beyond, why=why)
 
 
 def _white(peak: Peak, dtype: np.dtype[Any], headroom: float) -> tuple[float, str, float]:
@@ -170,6 +175,14 @@ def kind_with_levels(
         peak = peak.joined(other)
     levels = levels_from(peak, kind.dtype, white=white, white_from=white_from, maps=maps, headroom=headroom)
     return levels.of(kind), levels
+
+
+def check_asked(white: object, bayer: object, levels: object) -> None:
+    """Refuse what a caller says of levels in another type, before it fails far from here (`InputError`)."""
+    check_value("white", white, is_number, optional=True)
+    check_value("bayer", bayer, is_text, optional=True)
+    if levels is not None and not isinstance(levels, Levels):
+        raise InputError(f"`levels` is {type_in_text(levels)}: give those of another result (`Fusion.levels`), or `white`.")
 
 
 def white_of_mosaics(frames: Sequence[Array], white: float | None) -> float | None:

@@ -31,6 +31,7 @@ from ufafuse.runtime.stacks.relief import (
     write_view,
 )
 from ufafuse.runtime.underway import current
+from ufafuse.runtime.values import check_fields
 from ufafuse.runtime.writing import check_new, check_parent, make_folder
 
 
@@ -64,6 +65,7 @@ class Outputs:
     height: HeightOptions = field(default_factory=HeightOptions)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         paths = [real_path(path) for path in self.all()]
         if len(set(paths)) < len(paths):
             raise InputError(f"two results would be written to {self.fused}: give each a name of its own.")

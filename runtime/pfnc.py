@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from ufafuse.runtime.arrays import Array, Bytes
 from ufafuse.runtime.bayer import demosaiced, pattern_from
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.values import check_value, is_text, is_whole
 
 Buffer = bytes | bytearray | memoryview | Array
 
@@ -125,6 +126,7 @@ def format_of(name: str) -> PixelFormat:
     Raises:
         InputError: It is none that is known here.
     """
+    check_value("pixel_format", name, is_text)
     name = _OLD_NAMES.get(name.lower(), name)
     found = _PLAIN.fullmatch(name)
     known = _plain_format(name, found) if found else None
@@ -196,6 +198,7 @@ def format_of_fourcc(code: str) -> PixelFormat | None:
 
     Colour formats (``"YUYV"``, ``"MJPG"``) are none: OpenCV reads them.
     """
+    check_value("code", code, is_text)
     name = _FOURCC.get(code.ljust(4))
     if name is None:
         return None
@@ -217,15 +220,20 @@ def raw_from(data: Buffer, pixel_format: str | PixelFormat, height: int, width: 
             samples then go on from line to line, or each line begins with a byte: the size says which.
 
     Raises:
-        InputError: The format is not known, or the size cannot be one.
+        InputError: The format is not known, the size cannot be one, or an argument is of another type.
         BrokenBuffer: The buffer does not have the size that such a picture has.
     """
-    layout = format_of(pixel_format) if isinstance(pixel_format, str) else pixel_format
+    layout = pixel_format if isinstance(pixel_format, PixelFormat) else format_of(pixel_format)
+    check_value("height", height, is_whole)
+    check_value("width", width, is_whole)
+    check_value("stride", stride, is_whole, optional=True)
     if height < 1 or width < 1:
         raise InputError(f"a picture of {height} x {width} has no pixels: give its height and width.")
     if layout.colours == "yuv422" and width % 2:
         raise InputError(f"{layout.name} has colours for two pixels at a time, and {width} columns are odd: set an even width.")
-    flat = np.frombuffer(np.ascontiguousarray(data) if isinstance(data, np.ndarray) else data, np.uint8)
+    if isinstance(data, np.ndarray):  # the numbers that it holds count, in the order of a camera's bytes
+        data = np.ascontiguousarray(data, data.dtype.newbyteorder("<"))
+    flat = np.frombuffer(data, np.uint8)
     planes = _CHANNELS[layout.colours] if layout.planar else 1
     samples = _samples(flat, layout, height * planes, width, stride)
     if layout.planar:

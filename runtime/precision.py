@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.machine import multiplies_bytes
 from ufafuse.runtime.models import has_int8, model_path
-from ufafuse.runtime.session import choose_backend
+from ufafuse.runtime.session import check_precision, choose_backend
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,11 +45,12 @@ def preferred_precision(
         prefer: One of `PREFERENCES`.
 
     Raises:
-        InputError: The preference is not known.
+        InputError: The preference, or the precision, is not known.
     """
     if prefer not in PREFERENCES:
-        raise InputError(f"prefer {prefer!r} is not known: choose {' or '.join(PREFERENCES)}.")
+        raise InputError(f"`prefer={prefer}` is not known: choose {' or '.join(PREFERENCES)}.")
     if asked is not None:
+        check_precision(asked)
         return PrecisionChoice(asked, f"{asked} asked for")
     against = _against_int8(model, backend)
     if prefer == "quality":

@@ -18,6 +18,7 @@ from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import quota_bound
 from ufafuse.runtime.errors import BackendError, InputError, ModelError
 from ufafuse.runtime.kinds import kind_of
+from ufafuse.runtime.values import check_fields, check_value, is_path, type_in_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -55,6 +56,9 @@ MEND = {
 }
 
 
+IN_NATIVE_ORDER = "give `array.astype(array.dtype.newbyteorder('='))`"
+
+
 class Fused(NamedTuple):
     """What a session gives for one pair."""
 
@@ -86,6 +90,10 @@ class SessionOptions:
     streams: int | None = None
     cache: bool = True
     carry: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is of another type (`InputError`)."""
+        check_fields(self)
 
 
 class Session(ABC):
@@ -208,6 +216,7 @@ _TENSORS = {
     "score": ({"frame", "mean", "count", "stands_out", "features", "common"}, {"weights"}),
 }
 _A_SCALE_EACH = frozenset(("features", "attention", "average", "greatest", "common"))  # features_0, features_1, ...
+_PICTURES = frozenset(("near", "far", "frame"))
 _CARRIED = _A_SCALE_EACH - {"attention"}
 
 
@@ -234,10 +243,27 @@ def check_own_precision(title: str, model: Path, manifest: Manifest, options: Se
         raise BackendError(f"{title} runs {model.name} as {manifest.precision}, not {options.precision}: export it so.")
 
 
-def check_given(inputs: Mapping[str, NDArray[Any]], wanted: Collection[str]) -> None:
-    """Refuse other inputs than those that are ``wanted``. Raises: BackendError."""
+def check_given(inputs: Mapping[str, NDArray[Any]], wanted: Collection[str], *, floats: bool = False) -> None:
+    """Refuse other inputs than those that are ``wanted``, and numbers that an engine would misread.
+
+    Args:
+        inputs: By name.
+        wanted: The names of all that the model has.
+        floats: It takes pictures in [0, 1], and whatever is given is made float32: levels of bytes would be all white.
+
+    Raises:
+        BackendError: It says which, and how it should be.
+    """
     if inputs.keys() != set(wanted):
         raise BackendError(f"the model takes {', '.join(wanted)}; {', '.join(inputs)} were given.")
+    for name, array in inputs.items():
+        dtype = getattr(array, "dtype", None)
+        if dtype is None:
+            raise BackendError(f"{name} is {type_in_text(array)}: give a NumPy array.")
+        if not dtype.isnative:  # engines look at the type's size alone
+            raise BackendError(f"{name} is {dtype}, in another byte order than this machine's: {IN_NATIVE_ORDER}.")
+        if floats and name in _PICTURES and dtype.kind != "f":
+            raise BackendError(f"{name} is {dtype}, the model takes float32: give levels from 0 to 1.")
 
 
 def check_fused(fused: NDArray[Any], near: NDArray[Any]) -> None:
@@ -264,6 +290,12 @@ def check_finite(fused: NDArray[Any]) -> None:
 def installed(backend: str) -> bool:
     """Whether the package behind ``backend`` can be found (it is not imported)."""
     return any(importlib.util.find_spec(module) is not None for module in _MODULES[backend])
+
+
+def check_precision(precision: str) -> None:
+    """Raises: InputError unless it is one of `PRECISIONS`."""
+    if precision not in PRECISIONS:
+        raise InputError(f"`precision={precision}` is not known: choose one of {', '.join(PRECISIONS)}.")
 
 
 def choose_backend(model: Path, backend: str) -> tuple[str, str]:
@@ -311,7 +343,7 @@ def _require(backend: str) -> None:
         raise BackendError(f"{backend} is not installed: run {MEND[backend]}, or use `backend=auto`.")
 
 
-def open_session(model: Path, *, backend: str = "auto", options: SessionOptions | None = None) -> Session:
+def open_session(model: str | Path, *, backend: str = "auto", options: SessionOptions | None = None) -> Session:
     """Load a model file.
 
     Args:
@@ -324,9 +356,12 @@ def open_session(model: Path, *, backend: str = "auto", options: SessionOptions 
         ModelError: The file is broken, foreign or stale.
         BackendError: The engine is missing or refuses the file, the machine or the precision.
     """
-    model, options = Path(model), options or SessionOptions()
-    if options.precision is not None and options.precision not in PRECISIONS:
-        raise InputError(f"`precision={options.precision}` is not known: choose one of {', '.join(PRECISIONS)}.")
+    check_value("model", model, is_path)
+    model, options = Path(model), SessionOptions() if options is None else options
+    if not isinstance(options, SessionOptions):
+        raise InputError(f"`options` is {type_in_text(options)}: give `SessionOptions`.")
+    if options.precision is not None:
+        check_precision(options.precision)
     if options.threads is not None and options.threads < 1:
         raise InputError(f"`threads={options.threads}` is too few: give 1 or more.")
     if options.streams is not None and options.streams < 1:

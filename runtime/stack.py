@@ -5,7 +5,7 @@ folded pair by pair here.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
@@ -31,6 +31,7 @@ from ufafuse.runtime.registration.sharpness import confidence
 from ufafuse.runtime.stacks.exposure import black_of_two, evened
 from ufafuse.runtime.stacks.options import Stacked, StackOptions, Weights
 from ufafuse.runtime.stacks.rule import by_one_rule
+from ufafuse.runtime.values import type_in_text
 
 __all__ = ["StackOptions", "Stacked", "Step", "fuse_stack", "middle_out"]
 
@@ -67,25 +68,27 @@ def middle_out(count: int) -> list[Step]:
 
 def fuse_stack(
     fuser: Fuser,
-    frames: Sequence[Array],
+    frames: Iterable[Array],
     options: StackOptions | None = None,
     on_tile: OnCount = ignored,
 ) -> Stacked:
     """Fuse two frames or a whole focus stack, given in the order of focus.
 
     Args:
-        fuser: With a loaded model.
-        frames: Two or more, as `Fuser.fuse` takes them.
+        fuser: With a loaded model. ``Fuser("ufa-stack")`` sees all frames at once, as `ufa fuse` does with more than two of
+            them; ``Fuser()`` fuses them pair by pair.
+        frames: Two or more, as `Fuser.fuse` takes them: a list, whatever else gives them one after the other, or one array
+            N x H x W x 3 (or x 4), or N x H x W.
         options: See `StackOptions`.
         on_tile: Told how many steps of how many are done: of a network that gathers, frames seen; else, as
             `Fuser.fuse_pair`, tiles, beginning anew with each pair of a fold.
 
     Raises:
-        InputError: Fewer than two frames, or one that cannot be used; the text names it.
+        InputError: Fewer than two frames, one that cannot be used, or an argument that is none; the text names it.
         ModelError, BackendError: As `Fuser.fuse`.
     """
-    options = options or StackOptions()
-    frames = list(frames)
+    options = StackOptions() if options is None else options
+    frames = _checked(fuser, frames, options)
     if len(frames) < 2:
         raise InputError(f"{len(frames)} frames were given: fusing takes two or more.")
     for name, frame in zip(frame_names(len(frames)), frames, strict=True):
@@ -96,6 +99,20 @@ def fuse_stack(
         return fuse_sources(fuser, of_arrays(frames, frame_names(len(frames))), options, on_tile)
     frames, result = made_comparable(fuser, frames, options)
     return folded(fuser, frames, options, result, on_tile)
+
+
+def _checked(fuser: Fuser, frames: Iterable[Array], options: StackOptions) -> list[Array]:
+    """The frames as a list, where the arguments of `fuse_stack` are what they should be. Raises: InputError."""
+    if not isinstance(options, StackOptions):
+        hint = " (frames go together, as a list)" if isinstance(options, np.ndarray) else ""
+        raise InputError(f"`options` is {type_in_text(options)}: give `StackOptions`{hint}.")
+    if isinstance(fuser, type) or not hasattr(fuser, "gathers"):
+        raise InputError(f"`fuser` is {type_in_text(fuser)}: give a `Fuser`, opened with `Fuser()`.")
+    if isinstance(frames, np.ndarray) and frames.ndim == 3 and frames.shape[2] in (1, 3, 4):  # its rows would be fused
+        raise InputError(f"`frames` is one array of shape {frames.shape}, which is one frame: give a list of two or more.")
+    if not isinstance(frames, Iterable):
+        raise InputError(f"`frames` is {type_in_text(frames)}: give a list of two arrays or more.")
+    return list(frames)
 
 
 def made_comparable(fuser: Fuser, frames: list[Array], options: StackOptions) -> tuple[list[Array], Stacked]:
@@ -119,10 +136,11 @@ def made_comparable(fuser: Fuser, frames: list[Array], options: StackOptions) ->
             for frame, name in zip(frames, frame_names(len(frames)), strict=True)
         ]
     frames = completed(frames)
+    options.check_reference(len(frames))
     headroom = MOST_GAIN if options.match_gain else 1.0
     kind, levels = kind_with_levels(frames, order=options.order, white=options.white, white_from=white_from, headroom=headroom)
     height, width = frames[0].shape[:2]
-    result = Stacked(frames[0], Crop(0, height, 0, width), levels=levels)
+    result = Stacked(frames[0], Crop(0, height, 0, width), levels=levels, reference=options.reference or 0)
     ready = fuser.prepared((height, width), want_map=options.want_map)
     with InThisThread() if ready else ThreadPoolExecutor(1) as pool:
         engine = pool.submit(fuser.prepare, (height, width), want_map=options.want_map)
@@ -165,7 +183,7 @@ def _make_comparable(frames: list[Array], kind: FrameKind, options: StackOptions
                 f"neighbouring frames lie up to {moved:.1f} pixels apart: register them with `align=affine` (or translation)."
             )
     else:
-        _register(frames, kind, options.align, result, threads)
+        _register(frames, kind, options, result, threads)
     if options.match_gain:
         found = evened(frames, kind, result.reference)
         for index in _others(frames, result.reference):
@@ -191,12 +209,13 @@ def _even(frames: list[Array], kind: FrameKind, result: Stacked) -> None:
         result.warnings.append(matched_words(result.matched.values()))
 
 
-def _register(frames: list[Array], kind: FrameKind, motion: str, result: Stacked, threads: int) -> None:
+def _register(frames: list[Array], kind: FrameKind, options: StackOptions, result: Stacked, threads: int) -> None:
     """Move the frames onto the reference, in place of the list."""
     # Neighbours in the stack differ least in focus; each is moved once, by the product of the steps to the reference.
-    steps = estimate_neighbours(frames, kind, motion, threads=threads)
+    steps = estimate_neighbours(frames, kind, options.align, threads=threads)
     size, names = frames[0].shape[:2], frame_names(len(frames))
-    result.reference = best_covered(steps, size) if len(frames) > 2 else 0
+    if options.reference is None and len(frames) > 2:
+        result.reference = best_covered(steps, size)
     result.alignments = chained(steps, size, result.reference)
     reference = frames[result.reference]
     for index, alignment in zip(_others(frames, result.reference), result.alignments, strict=True):

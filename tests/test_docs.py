@@ -1,5 +1,7 @@
 """Commands in the pages are commands that exist; what pages show and link to is there."""
 
+import ast
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -8,6 +10,8 @@ import pytest
 import typer
 
 from ufafuse.commands.cli import build_app
+from ufafuse.commands.results import RESULTS
+from ufafuse.commands.schema import schema_of
 from ufafuse.runtime.models import described
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -100,3 +104,60 @@ def test_the_readme_says_which_networks_are_free_and_how_to_take_them():
     free = {network.name for network in described() if network.free}
     assert set(re.findall(r"`(ufa-\w+)`", answer.split(": yes")[0])) == free
     assert "--model ufa-free" in answer
+
+
+def keys_of(schema):
+    """The keys that a schema names, at any depth; of `ufa bench`, whose own file says more, those at the top."""
+    found = dict(schema.get("properties", {}))
+    inner = [*found.values(), *schema.get("anyOf", []), schema.get("items"), schema.get("additionalProperties")]
+    return set(found).union(*(keys_of(part) for part in inner if isinstance(part, dict)))
+
+
+@pytest.mark.parametrize("command", [*RESULTS, "bench"])
+def test_the_page_names_the_keys_that_the_schema_has(command):
+    page = (ROOT / "docs" / "reference" / "json.md").read_text(encoding="utf-8")
+    row = next(line for line in page.splitlines() if line.startswith("| ") and f"`{command}`" in line.split("|")[1])
+    schema = schema_of(command)
+    wanted = set(schema["properties"]) if command == "bench" else keys_of(schema)
+    named = set(re.findall(r"`(\w+)`", row.split("|", 2)[2]))
+    assert wanted - named == set()
+    values = {"measured", "ours", "authors", "given"}  # of `kinds`
+    assert command == "bench" or named - wanted <= values
+
+
+def python_in(text):
+    """The Python of a page: its blocks, and lines of indented ones that import."""
+    yield from re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    yield from re.findall(r"^ {4,}(from ufafuse\S* import \w+(?:, \w+)*)", text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[path.relative_to(ROOT).as_posix() for path in PAGES])
+def test_python_in_a_page_imports_what_is_there(page):
+    for block in python_in(page.read_text(encoding="utf-8")):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ufafuse"):
+                module = importlib.import_module(node.module)
+                assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "fuse_stack":
+                assert 'Fuser("ufa-stack"' in block, "as `ufa fuse`: the network for stacks, and not the one for pairs"
+
+
+MODELS = (".onnx", ".xml", ".ncnn.param", ".engine", ".npz", ".mnn", ".tflite")
+
+
+@pytest.mark.parametrize("page", HOWTOS, ids=[path.name for path in HOWTOS])
+def test_a_howto_makes_the_model_files_that_it_uses(page):
+    text = page.read_text(encoding="utf-8")
+    calls = [
+        shlex.split(re.split(r"\s{2,}|\s[|&;#]\s?", line)[0], comments=True) for line in command_lines(text) if "'" not in line
+    ]
+    made, used = set(), set()
+    for words in calls:
+        makes = {
+            words[at + 1]
+            for at, word in enumerate(words[:-1])
+            if word in ("-o", "--out") or (words[1], word) == ("export", "--reference")
+        }
+        made |= makes
+        used |= {word for word in words if word.endswith(MODELS) and "/" not in word} - makes  # a path is the reader's own
+    assert used - made <= {"other.onnx", "X.onnx"}

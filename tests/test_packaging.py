@@ -66,6 +66,19 @@ def test_what_most_programs_need_is_at_the_top() -> None:
         _ = ufafuse.Fusser
 
 
+def test_the_top_is_typed() -> None:
+    """PEP 561 looks into the top package alone: without the marker there, mypy takes `ufafuse.Fuser` for missing."""
+    assert (ROOT / "src" / "ufafuse" / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("module", ["ufafuse", "ufafuse.runtime", "ufafuse.runtime.stream", "ufafuse.network"])
+def test_what_is_imported_when_it_is_asked_for_is_seen_before(module: str) -> None:
+    """By `dir`, by completion in a shell, by `help`."""
+    code = f"import {module}; print(*(set({module}.__all__) - set(dir({module}))), '__name__' in dir({module}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["True"]
+
+
 def test_the_top_imports_nothing_by_itself() -> None:
     code = "import sys, ufafuse; print([name for name in ('numpy', 'cv2', 'torch', 'typer') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -42,7 +42,7 @@ class LiteRtSession(Session):
 
     def infer(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run the graph; see `Session.infer`."""
-        check_given(inputs, self._inputs)
+        check_given(inputs, self._inputs, floats=True)
         with self._running:
             if self._run is None:
                 raise BackendError("the session was closed: open it again.")

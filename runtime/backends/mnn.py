@@ -42,7 +42,7 @@ class MnnSession(Session):
 
     def infer(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run the graph; see `Session.infer`."""
-        check_given(inputs, self._inputs)
+        check_given(inputs, self._inputs, floats=True)
         with self._running:
             net, expr = self._net, self._mnn.expr
             if net is None:

@@ -43,7 +43,7 @@ class NcnnSession(Session):
         net = self._net
         if net is None:
             raise BackendError("the session was closed: open it again.")
-        check_given(inputs, self._inputs)
+        check_given(inputs, self._inputs, floats=True)
         run = net.create_extractor()
         # Arrays stay alive until they are copied: a Mat made of one does not hold it.
         arrays = {name: np.ascontiguousarray(_without_batch(name, value), np.float32) for name, value in inputs.items()}

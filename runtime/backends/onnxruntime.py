@@ -17,7 +17,7 @@ from ufafuse.runtime.cgroup import cpu_quota
 from ufafuse.runtime.cores import allowed_cores, usable_cores
 from ufafuse.runtime.errors import BackendError, InputError, ModelError
 from ufafuse.runtime.layers import Layer
-from ufafuse.runtime.session import Session, SessionOptions, check_tensors
+from ufafuse.runtime.session import Session, SessionOptions, check_given, check_tensors
 from ufafuse.runtime.texts import usable_by_c
 
 _ERRORS_ONLY = 3
@@ -49,7 +49,8 @@ class OnnxRuntimeSession(Session):
         self._free = self._shared_out(options)
         check_provider(self._session, options.provider)
         self._outputs = [output.name for output in self._session.get_outputs()]
-        check_tensors(model, manifest, [tensor.name for tensor in self._session.get_inputs()], self._outputs)
+        self._inputs = [tensor.name for tensor in self._session.get_inputs()]
+        check_tensors(model, manifest, self._inputs, self._outputs)
         self._run_options = ort.RunOptions()
         if options.lean:
             self._run_options.add_run_config_entry(_SHRINKAGE, "cpu:0")
@@ -123,6 +124,7 @@ class OnnxRuntimeSession(Session):
             free.put(session)
 
     def _ran(self, session: Any, inputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:  # noqa: ANN401 - as above
+        check_given(inputs, self._inputs)
         try:
             return list(session.run(self._outputs, inputs, self._run_options))
         except Exception as error:  # as above

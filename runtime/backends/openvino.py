@@ -19,7 +19,7 @@ from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import NOT_ENOUGH, BackendError, ModelError, is_shortage
 from ufafuse.runtime.layers import Layer
-from ufafuse.runtime.session import Session, SessionOptions, check_tensors, is_carried
+from ufafuse.runtime.session import Session, SessionOptions, check_given, check_tensors, is_carried
 
 Inputs: TypeAlias = tuple[tuple[str, tuple[int, ...], str], ...]  # names, shapes and dtypes
 RunKey: TypeAlias = tuple[Inputs, bool, int]  # and whether only the fused picture is wanted, and the streams
@@ -234,8 +234,7 @@ class OpenVinoSession(Session):
 
     def _check(self, inputs: dict[str, NDArray[Any]]) -> None:
         """OpenVINO itself would leave a missing input's size free, take any rank, and convert bytes to 0.0 .. 255.0."""
-        if inputs.keys() != self._inputs.keys():
-            raise BackendError(f"OpenVINO failed: the model takes {', '.join(self._inputs)}; {', '.join(inputs)} were given.")
+        check_given(inputs, self._inputs)
         levels = all(inputs[name].dtype == np.uint8 for name in self._pictures)
         for name, array in inputs.items():
             dtype, shape = self._inputs[name]

@@ -10,6 +10,7 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.memory.tiling import Grid, grid_of_step, grid_within
 from ufafuse.runtime.memory.usage import Appetite, appetite_of, available_bytes, resident_bytes
 from ufafuse.runtime.parameters import Size
+from ufafuse.runtime.values import check_value, is_number, is_whole
 
 TilingChoice = Literal["auto", "off"] | int
 
@@ -55,11 +56,12 @@ class Budget:
     """
 
     def __init__(self, tile: TilingChoice = "auto", max_memory: float | None = None) -> None:
-        if tile not in ("auto", "off") and not (type(tile) is int and tile > 0):
+        if not (tile in ("auto", "off") if isinstance(tile, str) else is_whole(tile) and tile > 0):
             raise InputError(f"`tile={tile}` is not known: give auto, off, or the side of a tile in pixels.")
+        check_value("max_memory", max_memory, is_number, optional=True)
         if max_memory is not None and not max_memory > 0:
             raise InputError(f"`max_memory={max_memory}` is too little: give megabytes above 0.")
-        self.tile: TilingChoice = tile
+        self.tile: TilingChoice = tile if isinstance(tile, str) else int(tile)  # NumPy's whole numbers too
         self.limit = None if max_memory is None else max_memory * MB
         self._lock = threading.Lock()
         self._appetites: dict[str, Appetite] = {}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.kinds import RUNNABLE, in_words
 
 DEFAULT = "ufa-edge"
 STACKS = "ufa-stack"  # the default for more than two frames
@@ -56,12 +57,12 @@ def model_path(model: str | Path | None = None, *, precision: str | None = None)
     if Path(name).suffix or Path(name).is_file():
         path = Path(name)
         if not path.is_file():
-            raise InputError(f"`model={name}` does not exist: give a .onnx or .engine file, or one of {_names()}.")
+            raise InputError(f"`model={name}` does not exist: give a {in_words(RUNNABLE)} file, or one of {_names()}.")
         return path
     if name.endswith("-int8") and (FOLDER / f"{name}.onnx").is_file():
         return FOLDER / f"{name}.onnx"
     if name not in bundled():
-        raise InputError(f"`model={name}` is not known: give one of {_names()}, or a .onnx or .engine file.")
+        raise InputError(f"`model={name}` is not known: give one of {_names()}, or a {in_words(RUNNABLE)} file.")
     if precision not in _PRECISION_SUFFIX:
         raise InputError(f"no {precision} file of {name} is bundled: run `ufa export --all` and give the file as `model`.")
     path = FOLDER / f"{name}{_PRECISION_SUFFIX[precision]}.onnx"

@@ -18,6 +18,7 @@ from ufafuse.runtime.filebytes import same_file
 from ufafuse.runtime.pictures import quick
 from ufafuse.runtime.pictures.metadata import Metadata, with_metadata
 from ufafuse.runtime.texts import suffix_words
+from ufafuse.runtime.values import check_fields
 from ufafuse.runtime.writing import already_there, atomic_write, check_name, check_parent
 
 _JPEG, _TIFF, _WEBP = frozenset((".jpg", ".jpeg")), frozenset((".tif", ".tiff")), frozenset((".webp",))
@@ -50,6 +51,7 @@ class WriteOptions:
 
     def __post_init__(self) -> None:
         """Refuse what no format knows."""
+        check_fields(self)
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise InputError(f"a quality of {self.quality} is not known: give one from 1 to 100.")
         if self.compression is not None and self.compression not in COMPRESSIONS:

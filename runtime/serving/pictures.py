@@ -59,7 +59,7 @@ class Brought:
 
     def __post_init__(self) -> None:
         """Keep the names: the frames are given away when they are fused. Raises: InputError for a reference that is none."""
-        self.options.check_reference(len(self.frames))
+        self.options.check_reference(len(self.frames), first=1)
         self.names = [source.name for source in self.sources] or frame_names(len(self.frames))
 
     def look(self, fuser: Fuser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -18,7 +18,7 @@ from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fixed import check_size
-from ufafuse.runtime.frames import FrameKind, check_frames, to_grey, white_level
+from ufafuse.runtime.frames import FrameKind, check_frames, in_text, to_grey, white_level
 from ufafuse.runtime.levels import GIVEN, OF_MOSAICS, white_of_mosaics
 from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.memory.budget import MB, PLANNED_SHARE
@@ -71,8 +71,7 @@ def fuse_sources(fuser: Fuser, sources: Sequence[FrameSource], options: StackOpt
     sources = list(sources)
     if len(sources) < 2:
         raise InputError(f"{len(sources)} frames were given: fusing takes two or more.")
-    if options.reference is not None and options.reference >= len(sources):
-        raise InputError(f"`reference={options.reference}` is no frame: there are {len(sources)}, counted from 0.")
+    options.check_reference(len(sources))
     check_alike(sources)
     given = list(sources)
     order = by_number([source.name for source in sources])
@@ -106,7 +105,7 @@ def _prepared(fuser: Fuser, sources: list[FrameSource], options: StackOptions) -
         try:
             check_frames([frame], order=options.order, white=options.white, open_ended=True)
         except InputError as error:
-            raise InputError(str(error).replace("the near frame", source.name, 1)) from error
+            raise InputError(str(error).replace("the near frame", in_text(source.name), 1)) from error
         return frame
 
     wishes = Wishes(load, options.order, white, options.align, options.match_gain, options.reference, options.keep_unregistered)
@@ -160,8 +159,12 @@ class _Fusion:
         self._reference: Array | None = None
         self._moved = 0.0
         self._before: Seen | None = None
-        self._conflicts = Conflicts(stack.size, stack.kind, mapped=options.want_conflicts)
         self._compared: int | None = None
+
+    @cached_property
+    def _conflicts(self) -> Conflicts:
+        """Made when the first frame is looked at: the levels of the frames are known from there on, and not before."""
+        return Conflicts(self._stack.size, self._stack.kind, mapped=self._options.want_conflicts)
 
     def run(self) -> Stacked:
         if self._options.method == "pyramid":

@@ -48,7 +48,8 @@ class StackOptions:
             of a grain that many frames show less; for a network that gathers. The frames' weights are raised to one over it.
         restore: By what factor detail may be raised that lies between the planes of focus, 1 (not at all) to `MOST_RESTORED`;
             for a network that gathers, of three frames or more. See `ufafuse.runtime.stacks.gaps`.
-        reference: The number of the frame, from 0, whose geometry and exposure the others take; None: it is chosen.
+        reference: The number of the frame, from 0, whose geometry and exposure the others take, of a pair too; None: it is
+            chosen.
         keep_unregistered: Frames that cannot be registered take part all the same.
         on_aligned: Called with each frame that takes part as the network sees it: its number from 0, the frame, and where it
             shows something (H x W uint8 of 0 and 1, or None: everywhere). The frame is not to be written to.
@@ -111,10 +112,10 @@ class StackOptions:
         if self.reference is not None and not self.match_gain:
             raise InputError("`reference` is what others are registered to: add `align`.")
 
-    def check_reference(self, frames: int) -> None:
-        """Refuse a reference that is none of so many frames (`InputError`)."""
+    def check_reference(self, frames: int, *, first: int = 0) -> None:
+        """Refuse a reference that is none of so many frames (`InputError`); ``first`` is what whoever asked calls the first."""
         if self.reference is not None and self.reference >= frames:
-            raise InputError(f"`reference={self.reference + 1}`: there are {frames} frames, counted from 1.")
+            raise InputError(f"`reference={self.reference + first}`: there are {frames} frames, counted from {first}.")
 
 
 @dataclass(repr=False)

@@ -66,3 +66,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the names above
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Also the names that are imported when they are asked for, which completion and `help` would not see otherwise."""
+    return sorted({*globals(), *__all__})

@@ -13,11 +13,25 @@ from ufafuse.runtime.stream.pairqueue import BLOCK, DROP_OLDEST, WHEN_LATE
 from ufafuse.runtime.stream.planes import AUTO, sorter_for
 from ufafuse.runtime.stream.reader import RetryPolicy
 from ufafuse.runtime.stream.sources.base import Source
+from ufafuse.runtime.values import check_fields, type_in_text
 
 PAIR_BY = (AUTO, "time", "number")
 ALTERNATE_BY = ("order", "sharpness", "number")
 MOST_PLANES = 100
 DEFAULT_SKEW = 0.02
+
+
+def check_parts(near: object, far: object, fuse: object, sink: object, options: object) -> None:
+    """Refuse what a pipeline is not made of (`InputError`): a text is one step away from a source or a sink."""
+    for name, part, has, mend in (
+        ("near", near, "read", "a `Source`, such as `source_from_text(...)` makes"),
+        ("far", far, "read", "a `Source`, or None where one source alternates"),
+        ("fuse", fuse, "__call__", "a function of two pictures, such as `Fuser().fuse`"),
+        ("sink", sink, "write", "a `Sink`, such as `sink_from_text(...)` makes, or None"),
+        ("options", options, "pairing_for", "`PipelineOptions`"),
+    ):
+        if not hasattr(part, has) and not (part is None and name in ("far", "sink", "options")):
+            raise InputError(f"`{name}` is {type_in_text(part)}: give {mend}.")
 
 
 @dataclass(frozen=True)
@@ -67,6 +81,7 @@ class PipelineOptions:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, options in (("pair_by", PAIR_BY), ("alternate_by", ALTERNATE_BY), ("when_late", (AUTO, *WHEN_LATE))):
             if getattr(self, name) not in options:
                 raise InputError(f"`{name}={getattr(self, name)}` is not known: choose one of {', '.join(options)}.")

@@ -14,7 +14,7 @@ from ufafuse.runtime.errors import InputError, OutputError, UfaError
 from ufafuse.runtime.stream.judge import Judge
 from ufafuse.runtime.stream.messages import FAR, NEAR, SIDES, FusedPair, Pair, fault_of
 from ufafuse.runtime.stream.opening import OPEN_SECONDS, Opening, closed, trouble_of
-from ufafuse.runtime.stream.options import PipelineOptions
+from ufafuse.runtime.stream.options import PipelineOptions, check_parts
 from ufafuse.runtime.stream.pairqueue import PairQueue
 from ufafuse.runtime.stream.reader import Event, SourceReader
 from ufafuse.runtime.stream.sinks.base import Sink
@@ -69,6 +69,7 @@ class Pipeline:
         prepare: Callable[[tuple[int, int] | None], None] | None = None,
         judge: Judge | None = None,
     ) -> None:
+        check_parts(near, far, fuse, sink, options)
         self.options = options or PipelineOptions()
         self.error: Exception | None = None
         self.events: deque[Event] = deque(maxlen=_EVENTS_KEPT)

@@ -231,3 +231,12 @@ def test_a_library_that_another_thread_is_just_importing_is_no_error(monkeypatch
     """`numpy.ma` is there by name before anything is in it; `ufa fuse --pairs` reads in several threads."""
     monkeypatch.setitem(sys.modules, "numpy.ma", ModuleType("numpy.ma"))
     check_array("near", np.zeros((4, 4), np.uint8))
+
+
+@pytest.mark.parametrize("dtype", [">u2", ">f4"])
+def test_another_byte_order_is_named_with_its_mend(dtype):
+    frame = np.zeros((4, 5), dtype)
+    with pytest.raises(InputError, match=r"in another byte order .*: give `frame.astype\(np\.") as told:
+        check_pair(frame, frame)
+    mend = str(told.value).split("`")[1]
+    check_pair(eval(mend), eval(mend))

@@ -257,3 +257,12 @@ def test_only_documented_errors(write_model, near, far, alike, order, white, bay
     assert result.fused.dtype == near.dtype
     assert result.fused.shape[:2] == near.shape[:2] == result.map.shape
     assert np.isfinite(result.fused).all()
+
+
+def test_a_fuser_says_that_it_cannot_be_copied(fuser):
+    import copy
+    import pickle
+
+    for send in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="holds an engine and cannot be copied or sent to another process: open one there"):
+            send(fuser)

@@ -9,6 +9,7 @@ from ufafuse.runtime.checks.result import check_between
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.frames import FrameKind
 from ufafuse.runtime.levels import Peak, kind_with_levels, levels_from, peak_of
+from ufafuse.runtime.stack import StackOptions, fuse_stack
 
 
 def scene(size=96):
@@ -93,6 +94,36 @@ def test_headroom_leaves_room_for_brighter_frames():
     assert levels_from(Peak(900, 900), np.dtype(np.uint16)).white == 1023
     assert levels_from(Peak(900, 900), np.dtype(np.uint16), headroom=4).white == 4095
     assert levels_from(Peak(1023, 1000), np.dtype(np.uint16), headroom=4).white == 1023  # the sensor's own white
+
+
+def test_what_matching_brings_beyond_the_unit_is_beyond_it():
+    """Frames are made brighter after their levels were found: the network is not shown more than its 1."""
+    peak = Peak(0.49, 0.48)
+    assert not levels_from(peak, np.dtype(np.float32)).beyond
+    matched = levels_from(peak, np.dtype(np.float32), headroom=4)
+    assert (matched.unit, matched.beyond) == (0.5, True)
+    assert not levels_from(Peak(255, 250), np.dtype(np.uint8), headroom=4).beyond  # they end at white
+
+
+@pytest.mark.parametrize("scale", [2.0**-1, 2.0**-10, 2.0**-40])
+def test_a_dark_float_pair_is_matched_as_a_bright_one(scale):
+    near, far = scene()
+    dark = (near * np.float32(scale / 2), far * np.float32(scale))
+    with Fuser("ufa-edge", precision="fp32") as fuser:
+        result = fuse_stack(fuser, dark, StackOptions(match_gain=True))
+    assert psnr(result.fused / (scale / 2), np.where(np.arange(96)[None, :, None] < 48, near, far)) > 30
+
+
+@pytest.mark.parametrize("scale", [1e29, 1e-6, 1e-12, 1e-24])
+def test_floats_in_whatever_unit_are_fused(fuser, scale):
+    near, far = scene()
+    found = fuser.fuse(near * np.float32(scale), far * np.float32(scale)) / np.float32(scale)
+    assert psnr(found, np.where(np.arange(96)[None, :, None] < 48, near, far)) > 30
+
+
+def test_floats_whose_sums_would_be_infinite_are_refused():
+    with pytest.raises(InputError, match=r"the near frame reaches 1e\+35: scale float frames down, 1e\+30 is the most"):
+        kind_with_levels([np.full((4, 4), 1e35, np.float32)])
 
 
 def test_alpha_is_not_looked_at():

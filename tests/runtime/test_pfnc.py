@@ -37,6 +37,12 @@ def reference(levels, name):
     return b"".join(int(level).to_bytes(1 if bits <= 8 else 2, "little") for level in levels)
 
 
+def test_the_numbers_of_words_count_in_whatever_order_they_lie():
+    levels = np.arange(12, dtype=np.uint16).reshape(3, 4) * 300
+    for order in "<>":
+        np.testing.assert_array_equal(picture_from(levels.astype(f"{order}u2"), "Mono16", 3, 4), levels)
+
+
 def lines_of(picture, name):
     """The picture as its lines of samples stand in memory."""
     if picture.ndim == 2:

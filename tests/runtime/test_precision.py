@@ -36,7 +36,7 @@ def test_quality_leaves_float_to_the_engine_and_knows_what_is_faster(fast, monke
 
 
 def test_an_unknown_preference():
-    with pytest.raises(InputError, match="prefer 'both' is not known: choose quality or speed"):
+    with pytest.raises(InputError, match="`prefer=both` is not known: choose quality or speed"):
         preferred_precision(None, prefer="both")
 
 

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ufafuse.runtime import session as module
 from ufafuse.runtime.errors import BackendError, InputError, ModelError
-from ufafuse.runtime.session import SessionOptions, choose_backend, installed, open_session
+from ufafuse.runtime.session import SessionOptions, check_given, choose_backend, installed, open_session
 
 ONNX, ENGINE = Path("x.onnx"), Path("x.engine")
 
@@ -89,3 +90,14 @@ def test_files_that_are_no_models(tmp_path, small):
     (tmp_path / "w.onnx").write_bytes(small.onnx_bytes(type(weights)("weights", "small", "fp32")))
     with pytest.raises(InputError, match="holds PyTorch weights: run `ufa export"):
         open_session(tmp_path / "w.onnx")
+
+
+def test_levels_of_bytes_are_refused_where_floats_are_made_of_what_is_given():
+    """ncnn, MNN and LiteRT convert: 200 would be as white as 255."""
+    picture = np.full((1, 3, 4, 4), 200, np.uint8)
+    check_given({"near": picture, "covered": picture}, ["near", "covered"])
+    check_given({"covered": picture}, ["covered"], floats=True)
+    for name in ("near", "far", "frame"):
+        with pytest.raises(BackendError, match=f"{name} is uint8, the model takes float32: give levels from 0 to 1"):
+            check_given({name: picture}, [name], floats=True)
+        check_given({name: picture.astype(np.float64)}, [name], floats=True)

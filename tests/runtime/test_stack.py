@@ -106,6 +106,34 @@ def test_a_breathing_stack(fuser, sample_pair, backwards):
     assert psnr(result.fused, larger(truth, 1.01**2)) > psnr(plain.fused, truth) + 5
 
 
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("reference", [0, 1])
+def test_the_reference_that_is_asked_for_is_taken(fuser, sample_pair, reference, count):
+    near, far, truth = sample_pair
+    frames = [near, larger(far, 1.02), near][:count]
+    plain = fuse_stack(fuser, frames, StackOptions(align="affine", reference=reference))
+    assert plain.reference == reference
+    right, wrong = (larger(truth, 1.02), truth) if reference else (truth, larger(truth, 1.02))
+    inside = np.s_[20:-20, 20:-20]
+    assert psnr(plain.fused[inside], right[inside]) > psnr(plain.fused[inside], wrong[inside]) + 3
+
+
+@pytest.mark.parametrize("reference", [0, 1])
+def test_levels_are_matched_to_the_reference_that_is_asked_for(fuser, sample_pair, reference):
+    near, far = sample_pair[:2]
+    dark = (far * 0.8).astype(np.uint8)
+    result = fuse_stack(fuser, [near, dark], StackOptions(match_gain=True, reference=reference))
+    assert result.reference == reference
+    assert result.fused.mean() == pytest.approx((near, dark)[reference].mean(), rel=0.03)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_reference_that_is_no_frame_is_refused(fuser, sample_pair, count):
+    frames = [*sample_pair[:2], sample_pair[0]][:count]
+    with pytest.raises(InputError, match=f"`reference={count}`: there are {count} frames, counted from 0"):
+        fuse_stack(fuser, frames, StackOptions(align="affine", reference=count))
+
+
 def test_an_exposure_jump(fuser, sample_pair):
     near, far, truth = sample_pair
     dark = (far * 0.8).astype(np.uint8)

@@ -1,13 +1,23 @@
-"""Options of a wrong type are refused with a sentence that names them, whichever field it is."""
+"""Options of a wrong type are refused with a sentence that names them, whichever field it is; so are arguments."""
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.files import FileOptions
+from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.outputs import Outputs
+from ufafuse.runtime.pfnc import format_of, format_of_fourcc, picture_from, raw_from
+from ufafuse.runtime.pictures.write import WriteOptions
+from ufafuse.runtime.session import SessionOptions, open_session
+from ufafuse.runtime.stack import fuse_stack
 from ufafuse.runtime.stacks.options import StackOptions
 from ufafuse.runtime.stacks.relief import HeightOptions
+from ufafuse.runtime.stream import Pipeline, PipelineOptions, PushSource, sink_from_text, source_from_text
+from ufafuse.runtime.values import check_fields, type_in_text
 
 VALUES = {
     "text": "3",
@@ -23,7 +33,7 @@ VALUES = {
     "a function": len,
 }
 # Of each kind of field, which of these fit.
-TEXT, NUMBER, WHOLE = {"text"}, {"a fraction", "whole"}, {"whole"}
+TEXT, NUMBER, WHOLE, ANY = {"text"}, {"a fraction", "whole"}, {"whole"}, set(VALUES)
 FIT = {
     StackOptions: {
         **dict.fromkeys(("order", "align", "method"), TEXT),
@@ -34,6 +44,22 @@ FIT = {
         "on_aligned": {"a function", "nothing"},
     },
     HeightOptions: {"z_unit": TEXT, **dict.fromkeys(("z_step", "pixel_size"), NUMBER | {"nothing"})},
+    SessionOptions: {
+        "precision": TEXT | {"nothing"},
+        "provider": TEXT,
+        **dict.fromkeys(("threads", "streams"), WHOLE | {"nothing"}),
+    },
+    PipelineOptions: {
+        **dict.fromkeys(("max_skew", "idle", "seconds"), NUMBER | {"nothing"}),
+        **dict.fromkeys(("far_offset", "late_after", "stall_after"), NUMBER),
+        **dict.fromkeys(("pair_by", "alternate_by", "when_late"), TEXT),
+        **dict.fromkeys(("planes", "queue", "waiting"), WHOLE),
+        "settle": TEXT | WHOLE | {"nothing"},
+        "frames": WHOLE | {"nothing"},
+        "retry": ANY,
+    },
+    FileOptions: {"store": ANY, "report": TEXT | {"nothing"}},
+    WriteOptions: {"quality": WHOLE | {"nothing"}, "compression": TEXT | {"nothing"}},
 }
 CASES = [
     (options, field.name, what)
@@ -63,3 +89,162 @@ def test_values_of_numpy_are_taken():
 def test_sizes_that_float32_does_not_hold_are_refused(name, value):
     with pytest.raises(InputError, match=rf"`{name}=.*` is no size: give a number above 0, from 1e-30 to 1e\+30"):
         HeightOptions(**{name: value})
+
+
+def test_what_numpy_gives_reaches_engines_as_pythons_own():
+    options = SessionOptions(threads=np.int64(2), pin=np.True_)
+    assert (type(options.threads), options.pin) == (int, True)
+
+
+def test_a_files_name_may_be_a_text():
+    outputs = Outputs("fused.png", depth="depth.tif")
+    assert (outputs.fused, outputs.depth) == (Path("fused.png"), Path("depth.tif"))
+    assert FileOptions(report="page.html").report == Path("page.html")
+    with pytest.raises(InputError, match=r"`fused=b'fused.png'` is a bytes: give a path\."):
+        Outputs(b"fused.png")
+
+
+def test_evaluated_annotations_count_like_texts():
+    @dataclass(frozen=True)
+    class Options:
+        count: int | None = None
+        folder: Path = Path()
+
+    for wrong in ({"count": "2"}, {"folder": 3}):
+        with pytest.raises(InputError, match="give"):
+            check_fields(Options(**wrong))
+
+
+@pytest.mark.parametrize(("value", "told"), [(1, "an int"), ("x", "a str"), (np.ones(2), "a ndarray"), ([], "a list")])
+def test_types_have_their_article(value, told):
+    assert type_in_text(value) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("model", b"ufa-edge"),
+        ("model", 3),
+        ("precision", 32),
+        ("precision", "FP32"),
+        ("prefer", None),
+        ("threads", "2"),
+        ("threads", 1.5),
+        ("threads", True),
+        ("pin", "no"),
+        ("streams", 2.5),
+        ("provider", None),
+        ("max_memory", "2GB"),
+        ("max_memory", True),
+        ("tile", 1.5),
+        ("tile", True),
+        ("tile", "64"),
+        ("cache", "no"),
+        ("self_test", "no"),
+    ],
+)
+def test_a_fusers_argument_is_refused_by_name(name, value):
+    with pytest.raises(InputError, match=f"`{name}="):
+        Fuser(**{name: value})
+
+
+def test_a_tile_of_numpys_is_a_tile(write_model, selecting_engine):
+    with Fuser(write_model(), backend="onnxruntime", tile=np.int64(64), max_memory=np.float32(4000)) as fuser:
+        assert "Fuser(" in repr(fuser)
+
+
+@pytest.fixture
+def fuser(write_model, selecting_engine):
+    with Fuser(write_model(), backend="onnxruntime") as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"white": "255"},
+        {"white": [255]},
+        {"white": True},
+        {"bayer": 1},
+        {"bayer": ["rggb"]},
+        {"levels": 3},
+        {"want_map": "no"},
+    ],
+)
+def test_what_is_asked_of_a_pair_is_refused_by_name(fuser, sample_pair, asked):
+    with pytest.raises(InputError, match=f"`{next(iter(asked))}"):
+        fuser.fuse_pair(*sample_pair[:2], **asked)
+
+
+@pytest.mark.parametrize("size", [None, 5, (5,), (1, 2, 3), (0, 5), (-1, 5), (1.5, 2), (True, 2), "ab", ("a", "b"), {}])
+def test_what_is_no_size_is_refused(fuser, size):
+    for asked in (fuser.prepare, fuser.prepared):
+        with pytest.raises(InputError, match="`size="):
+            asked(size)
+
+
+def test_what_is_no_stack_is_refused(fuser, sample_pair):
+    near, far = sample_pair[:2]
+    for arguments, told in [
+        ((None, [near, far]), "`fuser` is a NoneType"),
+        ((Fuser, [near, far]), "`fuser` is a type"),
+        ((fuser, None), "`frames` is a NoneType"),
+        ((fuser, near, far), r"`options` is a ndarray: give `StackOptions` \(frames go together, as a list\)"),
+        ((fuser, [near, far], {"align": "affine"}), "`options` is a dict"),
+        ((fuser, near), "`frames` is one array .*, which is one frame"),
+    ]:
+        with pytest.raises(InputError, match=told):
+            fuse_stack(*arguments)
+
+
+def test_frames_may_come_as_one_array_or_one_after_the_other(fuser, sample_pair):
+    near, far = sample_pair[:2]
+    expected = fuse_stack(fuser, [near, far]).fused
+    for frames in (np.stack([near, far]), iter([near, far]), (near, far)):
+        np.testing.assert_array_equal(fuse_stack(fuser, frames).fused, expected)
+
+
+def test_what_a_pipeline_is_not_made_of_is_refused():
+    source, copied = PushSource("near"), lambda near, far: near.copy()
+    for arguments, name in [
+        (("sim:", "sim:", copied), "near"),
+        ((None, None, copied), "near"),
+        ((source, "sim:", copied), "far"),
+        ((source, None, None), "fuse"),
+        ((source, None, copied, "x.mkv"), "sink"),
+    ]:
+        with pytest.raises(InputError, match=f"`{name}` is"):
+            Pipeline(*arguments)
+    with pytest.raises(InputError, match="`options` is a dict"):
+        Pipeline(source, None, copied, options={"seconds": 1})
+
+
+def test_what_is_no_text_for_a_source_or_a_sink_is_refused(tmp_path):
+    for text in (0, None, b"sim:", tmp_path):
+        with pytest.raises(InputError, match=r"`near=.*: give a text"):
+            source_from_text(text, 0)
+        with pytest.raises(InputError, match=r"`out=.*: give a text"):
+            sink_from_text(text)
+    for side in ("near", None, 2, -1):
+        with pytest.raises(InputError, match=r"`side=.*: give NEAR or FAR"):
+            source_from_text("sim:", side)
+
+
+@pytest.mark.parametrize("call", [picture_from, raw_from])
+def test_what_is_no_pixel_format_or_size_is_refused(call):
+    data = bytes(12)
+    for arguments, name in [((None, 3, 4), "pixel_format"), (("Mono8", 3.0, 4), "height"), (("Mono8", 3, "4"), "width")]:
+        with pytest.raises(InputError, match=f"`{name}="):
+            call(data, *arguments)
+    with pytest.raises(InputError, match="`stride="):
+        call(data, "Mono8", 3, 4, stride=4.0)
+    for asked in (format_of, format_of_fourcc):
+        with pytest.raises(InputError, match="give a text"):
+            asked(None)
+
+
+def test_what_opens_no_session_is_refused():
+    with pytest.raises(InputError, match="`model=None` is a NoneType: give a path"):
+        open_session(None)
+    with pytest.raises(InputError, match="`options` is a dict"):
+        open_session("x.onnx", options={"threads": 1})

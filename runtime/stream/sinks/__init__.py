@@ -15,6 +15,7 @@ from ufafuse.runtime.stream.sinks.folder import FolderSink
 from ufafuse.runtime.stream.sinks.http import HttpSink
 from ufafuse.runtime.stream.sinks.video import STDOUT, VIDEO_SUFFIXES, MatroskaSink, OpenCvSink
 from ufafuse.runtime.stream.web.address import parse_address
+from ufafuse.runtime.values import check_value, is_text
 
 __all__ = ["FolderSink", "HttpSink", "MatroskaSink", "OpenCvSink", "Sink", "SinkOptions", "sink_from_text"]
 
@@ -82,6 +83,7 @@ def sink_from_text(text: str, options: SinkOptions | None = None, *, name: str =
         InputError: It is none of these, or HTTP without the extra ``view``.
     """
     options = options or SinkOptions()
+    check_value(name, text, is_text)
     if text == "none":
         return None
     if text.startswith("http://"):

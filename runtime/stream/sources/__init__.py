@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.stream.messages import SIDES
+from ufafuse.runtime.stream.messages import FAR, NEAR, SIDES
 from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source, SourceLost
 from ufafuse.runtime.stream.sources.folder import FolderSource
 from ufafuse.runtime.stream.sources.mjpeg import HttpSource
@@ -14,6 +14,7 @@ from ufafuse.runtime.stream.sources.pace import PacedSource
 from ufafuse.runtime.stream.sources.push import IterableSource, PushSource
 from ufafuse.runtime.stream.sources.secrets import without_password
 from ufafuse.runtime.stream.sources.sim import SimSettings, SimSource, sim_source
+from ufafuse.runtime.values import check_value, is_text
 
 __all__ = [
     "BrokenFrame",
@@ -52,7 +53,10 @@ def source_from_text(text: str, side: int, *, name: str | None = None, most: int
     Raises:
         InputError: It is none of these, or a parameter cannot be used.
     """
+    if side not in (NEAR, FAR):
+        raise InputError(f"`side={side!r}` is no side: give NEAR or FAR of `ufafuse.runtime.stream.messages`.")
     name = name or SIDES[side]
+    check_value(name, text, is_text)
     scheme, colon, rest = text.partition(":")
     if colon and scheme == "sim":
         return sim_source(rest, side, most=most)

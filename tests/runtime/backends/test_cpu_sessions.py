@@ -122,3 +122,12 @@ def test_pinned_threads_give_the_same(backend, tiny_onnx, frames):
     inputs = frames()
     with open_session(tiny_onnx, backend=backend, options=SessionOptions(threads=2, pin=True)) as session:
         np.testing.assert_allclose(session.run(**inputs), expected(inputs), atol=1e-6)
+
+
+def test_another_byte_order_is_refused_and_not_misread(backend, options, tiny_onnx, frames):
+    with open_session(tiny_onnx, backend=backend, options=options) as session:
+        given = frames()
+        with pytest.raises(BackendError, match="near is >f4, in another byte order than this machine's"):
+            session.run(given["near"].astype(">f4"), given["far"])
+        with pytest.raises(BackendError, match="near is a list: give a NumPy array"):
+            session.run(given["near"].tolist(), given["far"])

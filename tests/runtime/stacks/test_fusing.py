@@ -30,6 +30,24 @@ class Counted(ArrayFrame):
         return super().read().copy()
 
 
+@pytest.mark.parametrize("method", ["network", "pyramid"])
+@pytest.mark.parametrize(
+    ("dtype", "white"), [(np.uint16, 1023), (np.uint16, 4095), (np.uint16, 65535), (np.float32, 1), (np.float32, 1e4)]
+)
+def test_what_moved_is_found_in_frames_of_any_levels(fuser, make_stack, method, dtype, white):
+    frames = make_stack(3)[0]
+    frames[2] = frames[2].copy()
+    frames[2][20:110, 30:120] = frames[2][40:130, 80:170]
+    asked = StackOptions(want_conflicts=True, method=method)
+    bytes_of = fuse_sources(fuser, of_arrays(frames), asked)
+    assert bytes_of.disagreement > 0.05
+    scaled = [(frame * np.float32(white / 255)).astype(dtype) for frame in frames]
+    result = fuse_sources(fuser, of_arrays(scaled), asked)
+    assert result.disagreement == pytest.approx(bytes_of.disagreement, rel=0.1)
+    assert result.conflicts.mean() == pytest.approx(bytes_of.conflicts.mean(), rel=0.1)
+    assert any("show different things" in warning for warning in result.warnings)
+
+
 @pytest.mark.parametrize("count", [3, 6, 12])
 def test_every_frame_gives_what_it_has_sharp(fuser, make_stack, count):
     frames, truth = make_stack(count)

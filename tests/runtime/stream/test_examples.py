@@ -25,6 +25,18 @@ def test_the_simulated_line(tmp_path):
     assert said[1] == said[2]
     assert "in [" in output
     assert (tmp_path / "line.mkv").stat().st_size > 100_000
+    again = [
+        sys.executable,
+        str(EXAMPLES / "03_stream_sim.py"),
+        "--copy",
+        "--seconds",
+        "1",
+        "--out",
+        str(tmp_path / "line.mkv"),
+    ]
+    refused = subprocess.run(again, capture_output=True, text=True, timeout=60, check=False)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "line.mkv exists already" in refused.stderr
 
 
 @pytest.mark.skipif(importlib.util.find_spec("harvesters") is None, reason="harvesters is not installed")
