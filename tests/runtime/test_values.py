@@ -38,6 +38,7 @@ FIT = {
     StackOptions: {
         **dict.fromkeys(("order", "align", "method"), TEXT),
         "bayer": TEXT | {"nothing"},
+        "match_gain": {"True", "nothing"},
         **dict.fromkeys(("smoothing", "restore"), NUMBER),
         "white": NUMBER | {"nothing"},
         "reference": WHOLE | {"nothing"},
