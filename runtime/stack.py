@@ -88,6 +88,7 @@ def fuse_stack(
     frames = list(frames)
     if len(frames) < 2:
         raise InputError(f"{len(frames)} frames were given: fusing takes two or more.")
+    options.check_reference(len(frames))
     for name, frame in zip(frame_names(len(frames)), frames, strict=True):
         check_array(name, frame)
     if by_one_rule(fuser, len(frames), options):
@@ -158,6 +159,7 @@ def _make_comparable(frames: list[Array], kind: FrameKind, options: StackOptions
     Returns whether they are shifted all the same.
     """
     moved = 0.0
+    result.reference = options.reference or 0
     if options.align == "off":
         moved = max(unaligned_by(a, b, kind) for a, b in pairwise(frames))
         if moved:
@@ -165,7 +167,7 @@ def _make_comparable(frames: list[Array], kind: FrameKind, options: StackOptions
                 f"neighbouring frames lie up to {moved:.1f} pixels apart: register them with `align=affine` (or translation)."
             )
     else:
-        _register(frames, kind, options.align, result, threads)
+        _register(frames, kind, options, result, threads)
     if options.match_gain:
         for index in _others(frames, result.reference):
             gains = gains_to(frames[result.reference], frames[index], kind)
@@ -177,12 +179,13 @@ def _make_comparable(frames: list[Array], kind: FrameKind, options: StackOptions
     return moved > 0 or any(alignment.refused for alignment in result.alignments)
 
 
-def _register(frames: list[Array], kind: FrameKind, motion: str, result: Stacked, threads: int) -> None:
+def _register(frames: list[Array], kind: FrameKind, options: StackOptions, result: Stacked, threads: int) -> None:
     """Move the frames onto the reference, in place of the list."""
     # Neighbours in the stack differ least in focus; each is moved once, by the product of the steps to the reference.
-    steps = estimate_neighbours(frames, kind, motion, threads=threads)
+    steps = estimate_neighbours(frames, kind, options.align, threads=threads)
     size, names = frames[0].shape[:2], frame_names(len(frames))
-    result.reference = best_covered(steps, size) if len(frames) > 2 else 0
+    if options.reference is None and len(frames) > 2:
+        result.reference = best_covered(steps, size)
     result.alignments = chained(steps, size, result.reference)
     reference = frames[result.reference]
     for index, alignment in zip(_others(frames, result.reference), result.alignments, strict=True):

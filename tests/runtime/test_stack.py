@@ -106,6 +106,21 @@ def test_a_breathing_stack(fuser, sample_pair, backwards):
     assert psnr(result.fused, larger(truth, 1.01**2)) > psnr(plain.fused, truth) + 5
 
 
+@pytest.mark.parametrize(("count", "asked"), [(2, 1), (3, 0), (3, 2)])
+def test_the_reference_that_is_asked_for(fuser, sample_pair, count, asked):
+    frames = [np.roll(frame, 3 * number, axis=1) for number, frame in enumerate(zones(sample_pair[2], count)[0])]
+    result = fuse_stack(fuser, frames, StackOptions(align="translation", reference=asked))
+    assert result.reference == asked
+    inside = np.s_[8:-8, 16:-16]
+    there = [psnr(result.fused[inside], np.roll(sample_pair[2], 3 * number, axis=1)[inside]) for number in range(count)]
+    assert int(np.argmax(there)) == asked
+    darker = [frame // (1 + number) for number, frame in enumerate(zones(sample_pair[2], count)[0])]
+    matched = fuse_stack(fuser, darker, StackOptions(match_gain=True, reference=asked))
+    assert matched.fused.mean() == pytest.approx(darker[asked].mean(), rel=0.1)
+    with pytest.raises(InputError, match="frames, counted from 1"):
+        fuse_stack(fuser, frames, StackOptions(align="translation", reference=count))
+
+
 def test_an_exposure_jump(fuser, sample_pair):
     near, far, truth = sample_pair
     dark = (far * 0.8).astype(np.uint8)
