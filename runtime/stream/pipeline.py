@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import threading
 import time
@@ -101,6 +102,7 @@ class Pipeline:
         self._writing_since: float | None = None
         self._stopping_since: float | None = None
         self._given_up = False
+        self._busy_at = -math.inf
         self._done = threading.Event()
 
     def run(self) -> dict[str, Any]:
@@ -201,6 +203,11 @@ class Pipeline:
         """How long the fusion under way has taken; 0 between fusions. For watchdogs."""
         since = self._fusing_since
         return 0.0 if since is None else time.monotonic() - since
+
+    @property
+    def mismatch(self) -> str:
+        """Why the latest two frames that belong together could not be fused; empty where all could."""
+        return self._pairs.mismatch
 
     @property
     def seconds_since_output(self) -> float:
@@ -352,10 +359,18 @@ class Pipeline:
         now = time.monotonic()
         if self.options.seconds is not None and now - self._meter.started >= self.options.seconds:
             self._end()
-        last = max(feed.last_frame or self._meter.started for feed in self._feeds)
+        if self._busy():  # a source that waits for the fusion is not to blame for the silence
+            self._busy_at = now
+        last = max(self._busy_at, *(feed.last_frame or self._meter.started for feed in self._feeds))
         if self.options.idle is not None and now - last >= self.options.idle:
             self.report("stopping", "", f"no source sent a frame for {self.options.idle:g} s (`idle`)")
             self._end()
+
+    def _busy(self) -> bool:
+        """Whether a pair waits, is being fused, or is being written."""
+        written = self._meter.written  # before the counts: no more can have been written than were taken
+        counts = self._pairs.counts()
+        return counts.waiting > 0 or counts.taken > written
 
     def _watch_given_up(self, feed: SourceReader) -> None:
         limit, away = self.options.retry.give_up, feed.seconds_away()

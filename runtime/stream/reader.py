@@ -152,8 +152,8 @@ class SourceReader(threading.Thread):
                 frame = self._read()
                 if frame is None:
                     continue
-            except EndOfSource:
-                self._tell("ended", f"{self.source.name} has no more frames")
+            except EndOfSource as end:
+                self._tell("ended", str(end) or f"{self.source.name} has no more frames")
                 return
             except BrokenFrame as damage:
                 broken_in_a_row += 1

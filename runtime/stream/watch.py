@@ -70,7 +70,7 @@ class Watcher:
     def _look_at_pairs(self, now: float) -> None:
         """Both sides send frames and none of them match: a clock was set, or a trigger cable fell off."""
         counts = self._pairs.counts()
-        paired = counts.taken + counts.dropped + counts.waiting
+        paired = counts.taken + counts.dropped + counts.waiting + counts.mismatched
         if paired != self._paired:
             self._paired, self._paired_at, self._told_unpaired = paired, now, False
         unmatched = min(counts.unmatched)
