@@ -16,6 +16,7 @@ import numpy as np
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.levels import levels_from, peak_of
+from ufafuse.runtime.stream.growing import opened_alone
 from ufafuse.runtime.stream.messages import FusedPair, size_of
 from ufafuse.runtime.stream.moments import Timeline
 from ufafuse.runtime.stream.sinks.base import Sink
@@ -142,7 +143,7 @@ class MatroskaSink(_VideoSink):
             if path == STDOUT:
                 self._stream = open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115 - a descriptor
             else:
-                self._stream = path.open("wb" if self._force else "xb", buffering=0)
+                self._stream = opened_alone(path, force=self._force)
             self._writer = MatroskaWriter(self._stream, (picture.shape[0], picture.shape[1]))
         except OSError as error:
             if self._stream is not None and path != STDOUT:
