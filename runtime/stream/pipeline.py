@@ -44,7 +44,7 @@ class Pipeline:
         sink: Where fused pictures go; None leaves them to ``on_frame``.
         options: Pairing, queues, limits.
         on_frame: Called with each `FusedPair` after it was written, in the writing thread: what it takes, the line waits.
-        on_event: Called with each `Event`, from any thread.
+        on_event: Called with each `Event`, from any thread. What it raises ends the run, as with ``on_frame``.
         prepare: Called once by `start`, when everything is open and before the run's first moment, with the frames' height and
             width, or None where no source knows them yet: for what would hold up the first pair, such as compiling.
         judge: Judges the results, logs them, sounds alarms; None: they are judged, and no more.
@@ -404,5 +404,11 @@ class Pipeline:
         """Tell ``on_event`` and the summary something; see `Event`."""
         event = Event(kind, side, one_line(text), time.monotonic() - self._meter.started)
         self.events.append(event)
-        if self._on_event is not None:
-            self._on_event(event)
+        tell = self._on_event
+        if tell is None:
+            return
+        try:
+            tell(event)
+        except Exception as error:  # noqa: BLE001 - it would end the thread that tells, and nobody would know: it ends the run
+            self._on_event = None
+            self._fail(error)
