@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pictures.frames_among import is_fused, is_result, without_uncounted
 from ufafuse.runtime.pictures.inputs import NAMED, StackPaths, frames_in, taken_without, videos_in
+from ufafuse.runtime.pictures.kinds import is_picture, is_video
 from ufafuse.runtime.pictures.naming import natural_key
 
 _POLL = 0.25  # seconds
@@ -29,7 +32,12 @@ _Snapshot = tuple[_File, ...]
 
 
 def arriving(
-    folder: Path, *, quiet: float = 5.0, every: int | None = None, goes_on: Callable[[], bool] = lambda: True
+    folder: Path,
+    *,
+    quiet: float = 5.0,
+    every: int | None = None,
+    goes_on: Callable[[], bool] = lambda: True,
+    tell: Callable[[str], None] = ignored,
 ) -> Iterator[StackPaths]:
     """The stacks of a folder, one for each folder in it, as soon as each is complete; never ends by itself.
 
@@ -41,6 +49,7 @@ def arriving(
         quiet: Seconds without any change after which a folder's stack is complete.
         every: How many frames make it complete at once (they still have to be written: a file that grows is waited for).
         goes_on: Asked again and again; False ends the watch.
+        tell: Told once where pictures or videos lie in ``folder`` itself, which belong to no stack.
 
     Raises:
         InputError: There is no such folder.
@@ -49,7 +58,9 @@ def arriving(
         raise InputError(f"{folder} is not a folder: make it first (mkdir -p {folder}).")
     given: dict[str, _Given] = {}
     seen: dict[str, tuple[_Snapshot, float]] = {}
+    loose = _Loose(folder, tell)
     while goes_on():
+        loose.look()
         found = _folders(folder)
         for gone in given.keys() - {path.name for path in found}:
             given[gone].gone = True
@@ -118,6 +129,38 @@ class _Given:
         others = any(old is not None and (file.inode != old.inode or file.size < old.size) for file, old in pairs)
         replaced = self.gone or others
         return [file for file, old in pairs if old is None or (replaced and file[:3] != old[:3])]
+
+
+class _Loose:
+    """Tells, once, of the first picture or video in a folder itself that is no result."""
+
+    def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
+        self._folder = folder
+        self._tell = tell
+        self._told = False
+        self._results: set[str] = set()  # whose notes need not be read again
+
+    def look(self) -> None:
+        """Look once."""
+        if self._told:
+            return
+        with contextlib.suppress(OSError):  # unmounted or renamed: it may come back
+            first = next(filter(self._is_loose, sorted(self._folder.iterdir())), None)
+            if first is not None:
+                self._told = True
+                self._tell(
+                    f"{first} lies in the watched folder itself, and is passed over like all there: give each stack a folder"
+                )
+
+    def _is_loose(self, path: Path) -> bool:
+        if path.name in self._results or not (is_picture(path) or is_video(path)):
+            return False
+        if not path.is_file() or not path.stat().st_size:  # no file, or one that is still being written
+            return False
+        if is_result(path):
+            self._results.add(path.name)
+            return False
+        return True
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -108,6 +108,14 @@ class TestArriving:
         writer.join()
         assert [bool(stack.refused) for stack in found] == [False]
 
+    def test_what_lies_in_the_folder_itself_is_told_once(self, tmp_path):
+        put(tmp_path / "s", "1.png", "2.png")
+        put(tmp_path, "b.png", "a.png")
+        until, told = time.monotonic() + 1.2, []
+        assert len(list(arriving(tmp_path, quiet=0.2, goes_on=lambda: time.monotonic() < until, tell=told.append))) == 1
+        assert len(told) == 1
+        assert "a.png lies in the watched folder itself" in told[0]
+
     def test_a_frame_that_is_a_link_to_nowhere_counts(self, tmp_path):
         put(tmp_path / "s", "1.png", "2.png")
         (tmp_path / "s" / "3.png").symlink_to("nowhere")
