@@ -24,7 +24,7 @@ from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.reader import Event
 from ufafuse.runtime.stream.sinks import Sink, SinkOptions, check_used, sink_from_text
 from ufafuse.runtime.stream.sinks.beside import BesideSink
-from ufafuse.runtime.stream.sinks.video import STDOUT
+from ufafuse.runtime.stream.sinks.video import STDOUT, with_time
 from ufafuse.runtime.stream.sources import FolderSource, PacedSource, Source, source_from_text
 from ufafuse.runtime.stream.status import StatusLine, line_of
 from ufafuse.runtime.stream.systemd import Notifier
@@ -51,7 +51,7 @@ class StreamRequest:
         view: Port or host:port of the page; None shows none.
         token: For the page, and for pictures over HTTP.
         quiet: No line of figures.
-        log: File for a line of JSON for each result; None writes none.
+        log: File for a line of JSON for each result; ``%Y%m%d-%H%M%S`` and the like become the time. None writes none.
         alarms: What to look for, such as ``"sharp<0.6 for 2s"``; see `alarms_from`.
         on_alarm: Command that is run for each alarm; empty runs none.
         mqtt: Broker and topic that alarms are published to; empty for none.
@@ -87,6 +87,8 @@ def stream(request: StreamRequest) -> dict[str, Any]:
         UfaError: The run could not begin.
     """
     share_heap()
+    if request.log is not None:  # a run that is started again does not end for the log of the one before
+        request = replace(request, log=with_time(request.log))
     near, far = _sources(request)
     _check_frames(request, [near] if far is None else [near, far])
     alarms = alarms_from(request.alarms)

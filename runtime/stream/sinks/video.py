@@ -30,6 +30,11 @@ VIDEO_SUFFIXES = (".mkv", *_FOURCC)
 _LEAST_FREE = 64 << 20
 
 
+def with_time(path: Path) -> Path:
+    """The path with ``%Y-%m-%d_%H%M%S`` and the like filled in."""
+    return Path(time.strftime(str(path))) if "%" in str(path) else path
+
+
 class _VideoSink(Sink):
     """What the video sinks share: names of files, a new file for a new size or segment.
 
@@ -92,7 +97,7 @@ class _VideoSink(Sink):
 
         A clock that was set back, or another run, may have taken a name meanwhile: that is no reason to end.
         """
-        path = Path(time.strftime(str(self._path))) if "%" in str(self._path) else self._path
+        path = with_time(self._path)
         if not self.outputs:
             return path
         numbers = itertools.count(len(self.outputs) + 1)

@@ -186,6 +186,13 @@ def test_frames_that_do_not_go_together_are_the_error(sources, numbered_picture)
     assert "near is 96x192 uint8 colour, far is 96x192 uint8 grey" in json.loads(done.stdout)["error"]
 
 
+def test_a_run_that_is_started_again_has_a_log_of_its_own(sources):
+    done = ufa(*FOLDERS, *COPY, "--frames", "2", "--log", "run-%Y.jsonl", "--json")
+    assert done.exit_code == 0, done.stderr
+    (log,) = sources.glob("run-2*.jsonl")
+    assert [json.loads(line)["frames"] for line in log.read_text().splitlines()] == [[0, 0], [1, 1]]
+
+
 def test_one_folder_for_both_sides_is_told(sources):
     done = ufa("--near", "n", "--far", "n", *COPY, "--frames", "1")
     assert "each frame is fused with itself" in done.stderr
