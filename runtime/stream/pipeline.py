@@ -359,18 +359,12 @@ class Pipeline:
         now = time.monotonic()
         if self.options.seconds is not None and now - self._meter.started >= self.options.seconds:
             self._end()
-        if self._busy():  # a source that waits for the fusion is not to blame for the silence
+        if self._watcher.busy(self._meter.written):  # a source that waits for the fusion is not to blame for the silence
             self._busy_at = now
         last = max(self._busy_at, *(feed.last_frame or self._meter.started for feed in self._feeds))
         if self.options.idle is not None and now - last >= self.options.idle:
             self.report("stopping", "", f"no source sent a frame for {self.options.idle:g} s (`idle`)")
             self._end()
-
-    def _busy(self) -> bool:
-        """Whether a pair waits, is being fused, or is being written."""
-        written = self._meter.written  # before the counts: no more can have been written than were taken
-        counts = self._pairs.counts()
-        return counts.waiting > 0 or counts.taken > written
 
     def _watch_given_up(self, feed: SourceReader) -> None:
         limit, away = self.options.retry.give_up, feed.seconds_away()
