@@ -98,7 +98,12 @@ class Many:
         if self.pairs:
             return find_pairs(self.folder, passed=passed)
         if self.watch:
-            return islice(arriving(self.folder, quiet=self.quiet, every=self.every), self.limit)
+
+            def tell(text: str) -> None:
+                passed.append(text)
+                console.warn(f"{text}.")  # a watch may go on for weeks
+
+            return islice(arriving(self.folder, quiet=self.quiet, every=self.every, tell=tell), self.limit)
         return find_stacks(self.folder, gap=self.gap, every=self.every, passed=passed)
 
 

@@ -148,7 +148,12 @@ ViewOption = Annotated[
 ]
 LogOption = Annotated[
     Path | None,
-    typer.Option("--log", metavar="FRAMES.jsonl", help="A line of JSON for each result.", rich_help_panel=_OUTPUT),
+    typer.Option(
+        "--log",
+        metavar="FRAMES.jsonl",
+        help="A line of JSON for each result; %Y%m%d-%H%M%S in its name becomes the time.",
+        rich_help_panel=_OUTPUT,
+    ),
 ]
 AlarmOption = Annotated[
     list[str] | None,

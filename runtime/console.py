@@ -56,6 +56,12 @@ class _Console(Console):
                 raise unwritten(error) from error
             _give_up(sys.stderr)
 
+    def on_broken_pipe(self) -> None:
+        """Told by the library, which would send standard output to nowhere and end the thread, whichever stream is broken."""
+        if not self.stderr:
+            raise  # noqa: PLE0704 - what `print` handles; we are called while it is
+        _give_up(sys.stderr)
+
 
 def between_words(text: Text, width: int) -> Text:
     """``text`` in lines of at most ``width`` columns; a word that is longer, such as a path, stays whole to be copied."""

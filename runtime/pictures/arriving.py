@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pictures.frames_among import is_fused, is_result, without_uncounted
 from ufafuse.runtime.pictures.inputs import NAMED, StackPaths, frames_in, taken_without, videos_in
+from ufafuse.runtime.pictures.kinds import is_picture, is_video
 from ufafuse.runtime.pictures.naming import natural_key
 
 _POLL = 0.25  # seconds
 
-_Snapshot = tuple[tuple[str, int, int], ...]
+
+class _File(NamedTuple):
+    """A frame's name, and what tells it from another one of that name."""
+
+    name: str
+    size: int
+    changed: int
+    inode: int
+
+
+_Snapshot = tuple[_File, ...]
 
 
 def arriving(
-    folder: Path, *, quiet: float = 5.0, every: int | None = None, goes_on: Callable[[], bool] = lambda: True
+    folder: Path,
+    *,
+    quiet: float = 5.0,
+    every: int | None = None,
+    goes_on: Callable[[], bool] = lambda: True,
+    tell: Callable[[str], None] = ignored,
 ) -> Iterator[StackPaths]:
     """The stacks of a folder, one for each folder in it, as soon as each is complete; never ends by itself.
 
     A folder with another number of frames than it should have is a stack with `StackPaths.refused`, and so are frames that
-    come after theirs was complete.
+    come after theirs was complete, or take the place of one that was in it.
 
     Args:
         folder: What is watched.
         quiet: Seconds without any change after which a folder's stack is complete.
         every: How many frames make it complete at once (they still have to be written: a file that grows is waited for).
         goes_on: Asked again and again; False ends the watch.
+        tell: Told once where pictures or videos lie in ``folder`` itself, which belong to no stack.
 
     Raises:
         InputError: There is no such folder.
@@ -38,8 +58,13 @@ def arriving(
         raise InputError(f"{folder} is not a folder: make it first (mkdir -p {folder}).")
     given: dict[str, _Given] = {}
     seen: dict[str, tuple[_Snapshot, float]] = {}
+    loose = _Loose(folder, tell)
     while goes_on():
-        for path in _folders(folder):
+        loose.look()
+        found = _folders(folder)
+        for gone in given.keys() - {path.name for path in found}:
+            given[gone].gone = True
+        for path in found:
             if path.name in given:
                 if late := given[path.name].late(path):
                     yield _refused(path, late, _too_late(late))
@@ -49,10 +74,9 @@ def arriving(
             if before is None or before[0] != state:
                 seen[path.name] = state, time.monotonic()
             elif _complete(state, time.monotonic() - before[1], quiet, every):
-                names = [name for name, _, _ in state]
-                given[path.name] = _Given(_changed(path), set(names))
+                given[path.name] = _Given(_changed(path), {file.name: file for file in state})
                 del seen[path.name]
-                there = [path / name for name in names]
+                there = [path / file.name for file in state]
                 if not all(map(is_fused, there)):  # where results are put
                     yield _stack(path, there, every)
         time.sleep(_POLL)
@@ -77,23 +101,66 @@ def _too_late(late: list[Path]) -> str:
 
 @dataclass
 class _Given:
-    """A folder whose stack is under way: when it changed last, and the names in it."""
+    """A folder whose stack is under way: when it changed last, the frames in it, and whether it was taken away or emptied."""
 
     changed: int
-    names: set[str] = field(default_factory=set)
+    known: dict[str, _File] = field(default_factory=dict)
+    gone: bool = False
 
     def late(self, folder: Path) -> list[Path]:
-        """Frames that were not there; each is told once. Results of ufafuse are none."""
+        """Frames that were not there, or take the place of one that was; each is told once. Results of ufafuse are none."""
         changed = _changed(folder)
-        if changed == self.changed:
+        if changed == self.changed and not self.gone:
             return []
         state = _state(folder)
-        if not all(size for _, size, _ in state):  # still being written
+        if not state:
+            self.gone = True
             return []
-        self.changed = changed
-        found = [folder / name for name, _, _ in state if name not in self.names]
-        self.names |= {path.name for path in found}
-        return [path for path in found if not is_result(path)]
+        if not all(file.size for file in state):  # still being written
+            return []
+        found = self._new(state)
+        self.changed, self.gone = changed, False
+        self.known |= {file.name: file for file in state}
+        return [folder / file.name for file in found if not is_result(folder / file.name)]
+
+    def _new(self, state: _Snapshot) -> list[_File]:
+        """The files that are not those of their names; one that only grew was still being written when it was given."""
+        pairs = [(file, self.known.get(file.name)) for file in state]
+        others = any(old is not None and (file.inode != old.inode or file.size < old.size) for file, old in pairs)
+        replaced = self.gone or others
+        return [file for file, old in pairs if old is None or (replaced and file[:3] != old[:3])]
+
+
+class _Loose:
+    """Tells, once, of the first picture or video in a folder itself that is no result."""
+
+    def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
+        self._folder = folder
+        self._tell = tell
+        self._told = False
+        self._results: set[str] = set()  # whose notes need not be read again
+
+    def look(self) -> None:
+        """Look once."""
+        if self._told:
+            return
+        with contextlib.suppress(OSError):  # unmounted or renamed: it may come back
+            first = next(filter(self._is_loose, sorted(self._folder.iterdir())), None)
+            if first is not None:
+                self._told = True
+                self._tell(
+                    f"{first} lies in the watched folder itself, and is passed over like all there: give each stack a folder"
+                )
+
+    def _is_loose(self, path: Path) -> bool:
+        if path.name in self._results or not (is_picture(path) or is_video(path)):
+            return False
+        if not path.is_file() or not path.stat().st_size:  # no file, or one that is still being written
+            return False
+        if is_result(path):
+            self._results.add(path.name)
+            return False
+        return True
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -117,11 +184,11 @@ def _state(folder: Path) -> _Snapshot:
         stats = [(path.name, path.stat() if path.exists() else path.lstat()) for path in found]
     except OSError:  # a file went away while it was looked at
         return ()
-    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+    return tuple(_File(name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in stats)
 
 
 def _complete(state: _Snapshot, still: float, quiet: float, every: int | None) -> bool:
     """Whether a stack that did not change for ``still`` seconds is complete. An empty file is one that is being written."""
-    if not state or not all(size for _, size, _ in state):
+    if not state or not all(file.size for file in state):
         return False
-    return still >= quiet or (every is not None and len(without_uncounted([Path(name) for name, _, _ in state])) == every)
+    return still >= quiet or (every is not None and len(without_uncounted([Path(file.name) for file in state])) == every)

@@ -51,12 +51,13 @@ async def fuse(request: Request, ticket: Ticket, entry: dict[str, Any], begun: f
     if "order" in values:
         raise InputError("`order` is for tensors: a picture's file says how its colours lie.")
     asked = asked_from(values)
-    loaded = service.models.named(name) if name else service.models.for_frames(len(uploads))
-    entry["model"] = loaded.name
+    named = service.models.named(name) if name else None
+    entry["model"] = (named or service.models.for_frames(len(uploads))).name
     until = service.until(begun, asked)
 
     async def answered() -> Response:
-        brought = await service.brought(loaded, uploads, asked, ticket, want_map=output == "map")
+        loaded, brought = await service.brought_for(named, uploads, asked, ticket, want_map=output == "map")
+        entry["model"] = loaded.name
         uploads.clear()
         made = await service.fused(loaded, brought, until, want_map=output == "map")
         if output == "map" and made.stacked.map is not None:

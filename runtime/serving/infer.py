@@ -88,6 +88,8 @@ async def infer(service: Service, request: Inference, loaded: Loaded, asked: Ask
     tensors = _by_name(request.inputs)
     if unknown := [name for name in request.wanted if name not in _GIVEN]:
         raise InputError(f"there is no output {unknown[0]!r}: ask for any of {', '.join(_GIVEN)}.")
+    if len(request.wanted) > len(set(request.wanted)):  # each would be made and held once more
+        raise InputError("an output is asked for twice: name each once.")
     if set(tensors) == {"images"}:
         elements = await service.in_pool(tensors["images"].elements)
         uploads = [Upload(f"image {number}", data) for number, data in enumerate(elements, start=1)]

@@ -111,6 +111,10 @@ class Models:
         models = list(self)
         return next((loaded for loaded in models if count > 2 and loaded.fuser.gathers), models[0])
 
+    def for_lights(self) -> Loaded | None:
+        """The model for pairs whose clipped levels mislead one for pairs, where none is named; None where there is none."""
+        return next((loaded for loaded in self if loaded.fuser.gathers), None)
+
     def close(self) -> None:
         """Free the engines."""
         self._opened.close()

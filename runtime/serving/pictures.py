@@ -14,6 +14,7 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.files import metadata_of_result
 from ufafuse.runtime.frames import frame_names
 from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.lights import Lights
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
 from ufafuse.runtime.pictures.decode import decode_picture
 from ufafuse.runtime.pictures.kinds import SNIFFED, kind_of
@@ -47,6 +48,7 @@ class Brought:
         options: As asked, with what the files say.
         told: What the client should know.
         looked_at: What was found of a pair (`look`).
+        lights: What clipped levels do in a pair, where that decided about the model.
         names: What messages call the frames.
     """
 
@@ -55,6 +57,7 @@ class Brought:
     sources: list[FrameSource] = field(default_factory=list)
     told: dict[str, None] = field(default_factory=dict)
     looked_at: Stacked | None = None
+    lights: Lights = field(default_factory=Lights)
     names: list[str] = field(init=False)
 
     def __post_init__(self) -> None:

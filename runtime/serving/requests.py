@@ -40,8 +40,11 @@ async def served(request: Request, protocol: str, work: Handler) -> Response:
     """
     service: Service = request.app.state.service
     begun = time.monotonic()
+    # Who asks first and is refused has sent nothing: reading would be the word to send it.
+    sent = request.headers.get("Expect", "").lower() != "100-continue"
     try:
         with service.counted(protocol, begun) as entry, service.admission.entered(_declared(request, service)) as ticket:
+            sent = True
             try:
                 with anyio.fail_after(max(0.0, service.until(begun) - time.monotonic())):
                     return await work(request, ticket, entry, begun)
@@ -52,7 +55,7 @@ async def served(request: Request, protocol: str, work: Handler) -> Response:
     except ClientGone:
         return Response(status_code=_GONE)
     except Refusal as refusal:
-        if refusal.status != HTTPStatus.GATEWAY_TIMEOUT:  # that client has had its time
+        if sent and refusal.status != HTTPStatus.GATEWAY_TIMEOUT:  # that client has had its time
             await _drain(request, service.options.largest_request)
         return error(str(refusal), refusal.status, retry_after=refusal.retry_after)
     except UfaError as fault:

@@ -153,17 +153,29 @@ class _Binary:
     """Which outputs a request wants as bytes behind the JSON."""
 
     def __init__(self, values: dict[str, Any]) -> None:
-        parameters = values.get("parameters")
-        self._all = isinstance(parameters, dict) and parameters.get("binary_data_output") is True
-        outputs = values.get("outputs")
+        self._all = _flag(_mapping(values, "parameters"), "binary_data_output", default=False)
         self._named = {
-            output.get("name"): output["parameters"].get("binary_data", self._all)
-            for output in (outputs if isinstance(outputs, list) else [])
-            if isinstance(output, dict) and isinstance(output.get("parameters"), dict)
+            output["name"]: _flag(_mapping(output, "parameters"), "binary_data", default=self._all)
+            for output in _outputs(values)
         }
 
     def __contains__(self, name: str) -> bool:
-        return bool(self._named.get(name, self._all))
+        return self._named.get(name, self._all)
+
+
+def _outputs(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """The outputs that a request names. Raises: InputError for one without a name."""
+    found = _list(values, "outputs", may_lack=True)
+    if not all(isinstance(output.get("name"), str) for output in found):
+        raise InputError("each of `outputs` needs a name.")
+    return found
+
+
+def _flag(values: dict[str, Any], name: str, *, default: bool) -> bool:
+    found = values.get(name, default)
+    if not isinstance(found, bool):
+        raise InputError(f"`{name}={found}` is neither true nor false.")
+    return found
 
 
 def inference_from(values: dict[str, Any], binary: memoryview, model: str) -> Inference:
@@ -192,7 +204,7 @@ def inference_from(values: dict[str, Any], binary: memoryview, model: str) -> In
         at += size
     if at != len(binary):
         raise InputError(f"{len(binary) - at} bytes behind the JSON belong to no input.")
-    wanted = [str(entry.get("name")) for entry in _list(values, "outputs", may_lack=True)]
+    wanted = [entry["name"] for entry in _outputs(values)]
     return Inference(model, "", str(values.get("id", "")), inputs, _mapping(values, "parameters"), wanted)
 
 

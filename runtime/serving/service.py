@@ -14,7 +14,7 @@ import numpy as np
 
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError, OutputError, UfaError
-from ufafuse.runtime.files import details_of
+from ufafuse.runtime.files import details_of, lights_in
 from ufafuse.runtime.maker import PYRAMID, maker
 from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.serving.admission import Admission, Refusal, Ticket
@@ -63,6 +63,7 @@ class Made:
             "waited_ms": round(self.job.waited * 1e3, 3),
             "together": self.job.together,
             **details_of(sources, self.stacked, brought.options),
+            **{key: round(share, 4) for key, share in brought.lights.told().items()},
         }
         if brought.looked_at is None and len(sources) == 2:
             del told["disagreement"]  # nobody looked
@@ -142,15 +143,31 @@ class Service:
         self, loaded: Loaded, uploads: list[Upload], asked: Asked, ticket: Ticket, *, want_map: bool = False
     ) -> Brought:
         """The frames of encoded pictures, a pair of them made comparable. Raises: InputError, Refusal."""
+        return (await self.brought_for(loaded, uploads, asked, ticket, want_map=want_map))[1]
+
+    async def brought_for(
+        self, named: Loaded | None, uploads: list[Upload], asked: Asked, ticket: Ticket, *, want_map: bool = False
+    ) -> tuple[Loaded, Brought]:
+        """The model that is ``named``, or else the one that `ufa fuse` takes for such pictures, and their frames for it.
+
+        Raises:
+            InputError, Refusal: As `brought`.
+        """
         most = self.options.most_pixels
         ticket.hold(decoded_bytes(uploads, most))
         asked = replace(asked, options=replace(asked.options, want_map=want_map))
 
-        def bring() -> Brought:
+        def bring() -> tuple[Loaded, Brought]:
             brought = decoded(uploads, asked, most)
             format_of(asked, np.dtype(np.uint8) if want_map else brought.frames[0].dtype)  # before anything is fused
+            loaded = named or self.models.for_frames(len(uploads))
+            if named is None and not loaded.fuser.gathers and asked.options.method != PYRAMID:
+                lights = lights_in(of_arrays(brought.frames, brought.names), brought.options)
+                better = self.models.for_lights() if lights.why else None
+                if better is not None:
+                    loaded, brought.lights = better, lights
             brought.look(loaded.fuser)
-            return brought
+            return loaded, brought
 
         return await self.in_pool(bring)
 

@@ -24,6 +24,7 @@ from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.reader import Event
 from ufafuse.runtime.stream.sinks import Sink, SinkOptions, check_used, sink_from_text
 from ufafuse.runtime.stream.sinks.beside import BesideSink
+from ufafuse.runtime.stream.sinks.video import STDOUT, with_time
 from ufafuse.runtime.stream.sources import FolderSource, PacedSource, Source, source_from_text
 from ufafuse.runtime.stream.status import StatusLine, line_of
 from ufafuse.runtime.stream.systemd import Notifier
@@ -50,7 +51,7 @@ class StreamRequest:
         view: Port or host:port of the page; None shows none.
         token: For the page, and for pictures over HTTP.
         quiet: No line of figures.
-        log: File for a line of JSON for each result; None writes none.
+        log: File for a line of JSON for each result; ``%Y%m%d-%H%M%S`` and the like become the time. None writes none.
         alarms: What to look for, such as ``"sharp<0.6 for 2s"``; see `alarms_from`.
         on_alarm: Command that is run for each alarm; empty runs none.
         mqtt: Broker and topic that alarms are published to; empty for none.
@@ -86,6 +87,8 @@ def stream(request: StreamRequest) -> dict[str, Any]:
         UfaError: The run could not begin.
     """
     share_heap()
+    if request.log is not None:  # a run that is started again does not end for the log of the one before
+        request = replace(request, log=with_time(request.log))
     near, far = _sources(request)
     _check_frames(request, [near] if far is None else [near, far])
     alarms = alarms_from(request.alarms)
@@ -124,12 +127,15 @@ def stream(request: StreamRequest) -> dict[str, Any]:
         )
         # From the first frame on a signal must not kill: the video would stay open.
         asked = stack.enter_context(counted_signals())
+        if far is not None and _same(near, far):
+            pipeline.report("caution", "", f"near and far are both {near.name}: each frame is fused with itself")
         pipeline.start(unless=lambda: bool(asked))
         _show(pipeline, view, fuser)
         stopped = _until_done(pipeline, status, asked)
     if pipeline.error is not None and not isinstance(pipeline.error, UfaError):
         raise pipeline.error
-    return _judged({**pipeline.summary(), **fuser.to_json()}, stopped=stopped, rang=pipeline.judge.rang)
+    summary = {**pipeline.summary(), **fuser.to_json()}
+    return _judged(summary, stopped=stopped, rang=pipeline.judge.rang, mismatch=pipeline.mismatch)
 
 
 def _show(pipeline: Pipeline, view: View | None, fuser: LiveFuser) -> None:
@@ -196,15 +202,21 @@ def _sources(request: StreamRequest) -> tuple[Source, Source | None]:
 def _sink(request: StreamRequest) -> Sink | None:
     check_used([request.out, request.map, request.depth], request.sink)
     main = sink_from_text(request.out, request.sink)
+    sinks = [] if main is None else [main]
     beside = {}
     for name, text in (("map", request.map), ("depth", request.depth)):
         sink = sink_from_text(text, replace(request.sink, white=65_535.0), name=name) if text else None
         if sink is not None:
             beside[name] = sink
-    texts = (request.out, request.map, request.depth, str(request.log or ""))
-    wanted = [real_path(Path(text)) for text in texts if text not in ("", "none", "-")]
-    if len(set(wanted)) < len(wanted):
-        raise InputError(f"two results would be written to {wanted[-1]}: give each a place of its own.")
+            sinks.append(sink)
+    # What they write tells: `dir`, `dir/` and `dir/*.png` are one place, `dir/*.png` and `dir/*.jpg` are two.
+    places = [place for sink in sinks for place in sink.places()] + ([] if request.log is None else [request.log])
+    wanted = [str(real_path(place)) for place in places] + ["standard output"] * [sink.name for sink in sinks].count(
+        str(STDOUT)
+    )
+    for place in wanted:
+        if wanted.count(place) > 1:
+            raise InputError(f"two results would be written to {place}: give each a place of its own.")
     return BesideSink(main, beside) if beside else main
 
 
@@ -247,6 +259,11 @@ def _view(request: StreamRequest) -> View | None:
     return View(address, token=request.token)
 
 
+def _same(near: Source, far: Source) -> bool:
+    """Whether both are one recording or folder; what is simulated shows each side as it is."""
+    return type(near) is type(far) and near.name == far.name and not near.live
+
+
 def _paced(source: Source, *, realtime: bool) -> Source:
     if not realtime or source.live:
         return source
@@ -284,23 +301,25 @@ def _until_done(pipeline: Pipeline, status: StatusLine, asked: list[int]) -> boo
     return bool(asked)
 
 
-def _judged(summary: dict[str, Any], *, stopped: bool, rang: list[str]) -> dict[str, Any]:
+def _judged(summary: dict[str, Any], *, stopped: bool, rang: list[str], mismatch: str) -> dict[str, Any]:
     """A run that fused nothing has failed, unless it was cut short; so has one with an alarm."""
     if summary["ok"] and rang:
         summary["ok"] = False
         summary["error"] = f"there {'was an alarm' if len(rang) == 1 else f'were {len(rang)} alarms'}: {', '.join(rang)}."
     if summary["ok"] and not stopped and not summary["fused"]:
         summary["ok"] = False
-        summary["error"] = _why_none(summary)
+        summary["error"] = _why_none(summary, mismatch)
     return summary
 
 
-def _why_none(summary: dict[str, Any]) -> str:
+def _why_none(summary: dict[str, Any], mismatch: str) -> str:
     if not all(summary["frames_in"]):
         names = plane_names(len(summary["frames_in"]))
         came = " and ".join(f"{count} frames from {name}" for name, count in zip(names, summary["frames_in"], strict=True))
         passed = f", and {summary['passed_over']} were passed over" if summary["passed_over"] else ""
         return f"no pair was fused: there were {came}{passed}."
+    if mismatch and not summary["dropped"]:
+        return f"no pair was fused: {mismatch}. Set both sources to one size, depth and colour."
     miss = summary["nearest_miss_ms"]
     if summary["dropped"] or miss is None:
         return f"no pair was fused: {summary['dropped']} were dropped and {summary['unmatched']} frames had no partner."

@@ -9,13 +9,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.bayer import pattern_from
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.stream.alarms import LATENCY, Alarm, AlarmEvent, Alarms
+from ufafuse.runtime.stream.growing import Lines
 from ufafuse.runtime.stream.messages import FusedPair
 from ufafuse.runtime.stream.moments import Timeline
 from ufafuse.runtime.stream.quality import FIGURES, Quality, QualityMeter
@@ -55,7 +56,7 @@ class Judge:
         self._meter = QualityMeter(white)
         self._alarms = Alarms(alarms, on_alarm)
         self._log_path, self._force = log, force
-        self._log: IO[str] | None = None
+        self._log: Lines | None = None
         self._timeline = Timeline()
         self._judging = self._fusing = 0.0
         self._judged_at = -math.inf
@@ -67,7 +68,7 @@ class Judge:
             return
         check_new(self._log_path, force=self._force)
         try:
-            self._log = self._log_path.open("w", encoding="utf-8", buffering=1)
+            self._log = Lines(self._log_path, force=self._force)
         except OSError as error:
             raise OutputError(f"{self._log_path} cannot be written: {error.strerror}.") from error
 
@@ -115,7 +116,7 @@ class Judge:
             **(item.quality.to_json() if item.quality is not None else {}),
         }
         try:
-            self._log.write(json_text(line) + "\n")
+            self._log.add(json_text(line))
         except OSError as error:
             raise OutputError(f"{self._log_path} cannot be written: {error.strerror}.") from error
 

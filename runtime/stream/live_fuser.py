@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -16,14 +18,17 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import check_frames
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.levels import Levels, kind_with_levels, white_of_mosaics
-from ufafuse.runtime.models import default_for
+from ufafuse.runtime.lights import lights_of
+from ufafuse.runtime.models import STACKS, default_for
+from ufafuse.runtime.registration.gain import MOST_GAIN
 from ufafuse.runtime.registration.live import Registration
 from ufafuse.runtime.registration.live_gain import LiveGain
-from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
+from ufafuse.runtime.stack import Stacked, StackOptions, completed, fuse_stack
 from ufafuse.runtime.stacks.relief import HeightOptions, known_or_filled
 
 COPY = "copy"
 OFF = "off"
+_LIGHTS_EVERY = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,8 @@ class LiveFuser:
         self._white = options.white
         self._sensor_white = options.white
         self._levels: Levels | None = None
+        self._matched: Levels | None = None
+        self._lights_due = -math.inf
         self._planes = options.planes
         self._warned: set[str] = set()
         model = options.model or default_for(options.planes, of_stack=options.depth)
@@ -103,7 +110,8 @@ class LiveFuser:
         white = self._white if near.dtype == np.uint16 else None
         depth = None
         if len(others) == 1 and not self._depth:
-            pair = self._fuser.fuse_pair(near, others[0], white=white, want_map=wants_map)
+            pair = self._fuser.fuse_pair(near, others[0], white=white, levels=self._matched, want_map=wants_map)
+            self._look_for_lights(near, others[0], pair.levels)
             fused, won, levels = pair.fused, pair.map, pair.levels
         else:
             options = StackOptions(white=white, want_map=wants_map, want_height=self._depth)
@@ -121,12 +129,14 @@ class LiveFuser:
         """The frames in colour, in the near one's geometry and as bright as it, as far as that is asked for."""
         if self._bayer is not None:
             frames = [self._in_colour(frame, self._bayer) for frame in frames]
-        near, *others = frames
+        near, *others = completed(frames)
         if self._registrations:
             moved = zip(self._registrations, others, strict=True)
             others = [registration.moved(near, other) for registration, other in moved]
         if self._gains:
-            kind, _ = kind_with_levels([near, *others], white=self._white if near.dtype == np.uint16 else None)
+            white = self._white if near.dtype == np.uint16 else None
+            # As bright as they may be made: at the white of dark frames the lights of what is multiplied would be cut off.
+            kind, self._matched = kind_with_levels([near, *others], white=white, headroom=MOST_GAIN)
             others = [gain.matched(near, other, kind) for gain, other in zip(self._gains, others, strict=True)]
         return [near, *others]
 
@@ -136,6 +146,17 @@ class LiveFuser:
         if self._white is None:  # the greatest so far: a level that comes and goes would flicker
             self._sensor_white = max(self._sensor_white or 0.0, white_of_mosaics([mosaic], None) or 0.0)
         return demosaiced(mosaic, pattern, white=self._sensor_white)
+
+    def _look_for_lights(self, near: Array, far: Array, levels: Levels | None) -> None:
+        """Tell, once, of pairs that another network fuses better; looked for now and then, until one is found."""
+        now = time.monotonic()
+        if levels is None or self._fuser is None or self._fuser.gathers or now < self._lights_due:
+            return
+        self._lights_due = now + _LIGHTS_EVERY
+        why = lights_of(near, far, levels.of(check_frames([near, far], open_ended=True))).why
+        if why:
+            self._lights_due = math.inf
+            self._report(f"{why}: `model={STACKS}` fuses such pairs better")
 
     def _warn(self, warnings: list[str]) -> None:
         """Tell each kind of warning once: a stack has them, and the next one a moment later has them again."""

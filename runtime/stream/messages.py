@@ -54,11 +54,13 @@ class Pair:
     Args:
         near, far: The first and the last.
         between: Those of the other settings, from near to far.
+        far_offset: Added to the far frame's time, whose source is known to be late.
     """
 
     near: Frame
     far: Frame
     between: tuple[Frame, ...] = ()
+    far_offset: float = 0.0
 
     @property
     def frames(self) -> tuple[Frame, ...]:
@@ -68,7 +70,7 @@ class Pair:
     @property
     def skew(self) -> float:
         """Seconds from the near frame's exposure to the far one's."""
-        return self.far.timestamp - self.near.timestamp
+        return self.far.timestamp + self.far_offset - self.near.timestamp
 
     @property
     def arrived(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -63,7 +64,7 @@ class Opening(threading.Thread):
         with self._lock:
             self._left = not self._ended.is_set()
         if self._left:
-            self._source.interrupt()
+            interrupted(self._source)
 
 
 def closed(source: Source) -> str:
@@ -73,6 +74,12 @@ def closed(source: Source) -> str:
     except Exception as error:  # noqa: BLE001 - see above
         return trouble_of(error)
     return ""
+
+
+def interrupted(source: Source) -> None:
+    """Ask a source to return from what it does; what it raises is no reason not to go on ending."""
+    with contextlib.suppress(Exception):
+        source.interrupt()
 
 
 def trouble_of(error: BaseException) -> str:

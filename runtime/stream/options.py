@@ -146,6 +146,13 @@ class PipelineOptions:
         numbered = all(source.numbered for source in sources)
         if self.pair_by == "number" and not numbered:
             raise InputError("`pair_by=number` needs two folders of numbered files: omit it for other sources.")
+        by_number = numbered and self.pair_by != "time"
+        if by_number and (self.max_skew is not None or self.far_offset):
+            name = "far_offset" if self.max_skew is None else "max_skew"
+            raise InputError(
+                f"`{name}` is about times, and {sources[0].name} and {sources[1].name} are paired by the numbers in their "
+                "files' names: omit it, or take `pair_by=time`."
+            )
         exact = not any(source.live for source in sources)
         clocks = [source.clock for source in sources if source.clock]
         if len(set(clocks)) > 1 and not self.far_offset:
@@ -154,7 +161,7 @@ class PipelineOptions:
                 f"{near} and {far}, so nothing says which frames belong together: give two folders or two videos, or say with "
                 "`far_offset` how far the two lie apart."
             )
-        if numbered and self.pair_by != "time":
+        if by_number:
             return NearestPairing(0, by_number=True, exact=exact, waiting=self.waiting)
         skew = DEFAULT_SKEW if self.max_skew is None else self.max_skew
         adaptive = self.max_skew is None

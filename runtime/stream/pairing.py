@@ -193,7 +193,7 @@ class NearestPairing(Pairing):
         elif not self._nothing_nearer_comes(early, partner, gap):
             return False
         frames = {side: self._frames[side].pop(0)[2] for side in (NEAR, FAR)}
-        pairs.append(Pair(frames[NEAR], frames[FAR]))
+        pairs.append(Pair(frames[NEAR], frames[FAR], far_offset=self._offsets[FAR]))
         return True
 
     def _nothing_nearer_comes(self, early: int, partner: float, gap: float) -> bool:

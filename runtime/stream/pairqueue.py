@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.stream.messages import FAR, NEAR, Frame, Pair, plane_names, size_of
 from ufafuse.runtime.stream.pairing import Pairing
@@ -23,6 +24,7 @@ class PairCounts:
         frames_in, unmatched: Frames by side, or by focus setting of one camera.
         passed_over: Frames of one camera that are of no setting.
         in_doubt: Of those, frames of which it was not sure.
+        mismatched: Pairs whose frames are not alike; their frames are unmatched.
         taken, dropped, waiting: Pairs.
         nearest_miss, max_skew: As `Pairing`'s, in seconds.
     """
@@ -31,6 +33,7 @@ class PairCounts:
     unmatched: list[int]
     passed_over: int
     in_doubt: int
+    mismatched: int
     taken: int
     dropped: int
     waiting: int
@@ -42,6 +45,7 @@ class PairQueue:
     """Pairs frames and keeps at most ``size`` pairs until the fusing thread takes them.
 
     Each frame that was put ends as half of a taken pair, of a dropped pair, or unmatched; the counts always add up.
+    ``mismatch`` says why the latest two frames that did not fit did not.
 
     Args:
         pairing: Decides what belongs together.
@@ -66,6 +70,7 @@ class PairQueue:
         self._when_late = when_late
         self._hold = hold
         self._on_mismatch = on_mismatch
+        self.mismatch = ""
         self._mismatch = ""
         self._pairs: deque[Pair] = deque()
         self._ended = [False, False]
@@ -129,6 +134,7 @@ class PairQueue:
                 unmatched=[count + self._mismatched for count in self._pairing.unmatched],
                 passed_over=self._pairing.passed_over,
                 in_doubt=self._pairing.in_doubt,
+                mismatched=self._mismatched,
                 taken=self._taken,
                 dropped=self._dropped,
                 waiting=len(self._pairs),
@@ -158,8 +164,15 @@ class PairQueue:
             self._mismatch = ""
             return True
         name, other = unlike[-1]
-        text = f"near is {size_of(near)} {near.dtype}, {name} is {size_of(other)} {other.dtype}: such pairs cannot be fused"
+        text = f"near is {_words(near)}, {name} is {_words(other)}: such pairs cannot be fused"
         if text != self._mismatch:
-            self._mismatch = text
+            self.mismatch = self._mismatch = text
             self._on_mismatch(text)
         return False
+
+
+def _words(frame: Array) -> str:
+    """What a frame is, as far as two that belong together have to be alike."""
+    colours = {3: "colour", 4: "colour and alpha"}
+    colour = "grey" if frame.ndim == 2 else colours.get(frame.shape[2], f"of {frame.shape[2]} channel")
+    return f"{size_of(frame)} {frame.dtype} {colour}"

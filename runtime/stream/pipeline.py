@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import threading
 import time
@@ -43,7 +44,7 @@ class Pipeline:
         sink: Where fused pictures go; None leaves them to ``on_frame``.
         options: Pairing, queues, limits.
         on_frame: Called with each `FusedPair` after it was written, in the writing thread: what it takes, the line waits.
-        on_event: Called with each `Event`, from any thread.
+        on_event: Called with each `Event`, from any thread. What it raises ends the run, as with ``on_frame``.
         prepare: Called once by `start`, when everything is open and before the run's first moment, with the frames' height and
             width, or None where no source knows them yet: for what would hold up the first pair, such as compiling.
         judge: Judges the results, logs them, sounds alarms; None: they are judged, and no more.
@@ -102,6 +103,7 @@ class Pipeline:
         self._writing_since: float | None = None
         self._stopping_since: float | None = None
         self._given_up = False
+        self._busy_at = -math.inf
         self._done = threading.Event()
 
     def run(self) -> dict[str, Any]:
@@ -202,6 +204,11 @@ class Pipeline:
         """How long the fusion under way has taken; 0 between fusions. For watchdogs."""
         since = self._fusing_since
         return 0.0 if since is None else time.monotonic() - since
+
+    @property
+    def mismatch(self) -> str:
+        """Why the latest two frames that belong together could not be fused; empty where all could."""
+        return self._pairs.mismatch
 
     @property
     def seconds_since_output(self) -> float:
@@ -353,7 +360,9 @@ class Pipeline:
         now = time.monotonic()
         if self.options.seconds is not None and now - self._meter.started >= self.options.seconds:
             self._end()
-        last = max(feed.last_frame or self._meter.started for feed in self._feeds)
+        if self._watcher.busy(self._meter.written):  # a source that waits for the fusion is not to blame for the silence
+            self._busy_at = now
+        last = max(self._busy_at, *(feed.last_frame or self._meter.started for feed in self._feeds))
         if self.options.idle is not None and now - last >= self.options.idle:
             self.report("stopping", "", f"no source sent a frame for {self.options.idle:g} s (`idle`)")
             self._end()
@@ -390,5 +399,11 @@ class Pipeline:
         """Tell ``on_event`` and the summary something; see `Event`."""
         event = Event(kind, side, one_line(text), time.monotonic() - self._meter.started)
         self.events.append(event)
-        if self._on_event is not None:
-            self._on_event(event)
+        tell = self._on_event
+        if tell is None:
+            return
+        try:
+            tell(event)
+        except Exception as error:  # noqa: BLE001 - it would end the thread that tells, and nobody would know: it ends the run
+            self._on_event = None
+            self._fail(error)

@@ -13,7 +13,7 @@ from ufafuse.runtime.errors import InputError, UfaError
 from ufafuse.runtime.pfnc import BrokenBuffer
 from ufafuse.runtime.stream.messages import SIDES, Frame, fault_in, size_of
 from ufafuse.runtime.stream.moments import Moments
-from ufafuse.runtime.stream.opening import closed, trouble_of
+from ufafuse.runtime.stream.opening import closed, interrupted, trouble_of
 from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source, SourceLost
 
 _READ_TIMEOUT = 0.2
@@ -116,7 +116,7 @@ class SourceReader(threading.Thread):
     def stop(self) -> None:
         """Read no more; returns at once, `join` waits for the read under way."""
         self._stopping.set()
-        self.source.interrupt()
+        interrupted(self.source)
 
     def seconds_away(self) -> float:
         """How long the source has been lost, coming and going without a frame, or hung in one read; 0 while it is well."""
@@ -152,8 +152,8 @@ class SourceReader(threading.Thread):
                 frame = self._read()
                 if frame is None:
                     continue
-            except EndOfSource:
-                self._tell("ended", f"{self.source.name} has no more frames")
+            except EndOfSource as end:
+                self._tell("ended", str(end) or f"{self.source.name} has no more frames")
                 return
             except BrokenFrame as damage:
                 broken_in_a_row += 1

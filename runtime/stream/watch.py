@@ -41,6 +41,11 @@ class Watcher:
             self._look_at(feed, now)
         self._look_at_pairs(now)
 
+    def busy(self, written: int) -> bool:
+        """Whether a pair waits, is being fused, or is being written; ``written`` were before this was asked."""
+        counts = self._pairs.counts()
+        return counts.waiting > 0 or counts.taken > written
+
     def state_of(self, feed: SourceReader) -> str:
         """``"lost"``, ``"stalled"``, ``"reading"`` or ``"ended"``."""
         if feed.lost_at is not None:
@@ -70,7 +75,7 @@ class Watcher:
     def _look_at_pairs(self, now: float) -> None:
         """Both sides send frames and none of them match: a clock was set, or a trigger cable fell off."""
         counts = self._pairs.counts()
-        paired = counts.taken + counts.dropped + counts.waiting
+        paired = counts.taken + counts.dropped + counts.waiting + counts.mismatched
         if paired != self._paired:
             self._paired, self._paired_at, self._told_unpaired = paired, now, False
         unmatched = min(counts.unmatched)

@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import os
 import re
 import signal
 import subprocess
@@ -157,3 +158,13 @@ def test_a_pipe_gets_sentences_whole_and_a_terminal_in_lines(monkeypatch):
         lines = re.sub(r"\x1b\[[0-9;]*m", "", printed.file.getvalue()).splitlines()
         expected = ["error: a sentence", "that is longer than", "that"]
         assert lines == (expected if terminal else [" ".join(expected)])
+
+
+def test_standard_error_without_a_reader_takes_nothing_from_standard_output():
+    reader, writer = os.pipe()
+    os.close(reader)
+    told = "console.err.print('x'); console.warn('y'); console.emit({'ok': True}, as_json=True)"
+    code = f"from ufafuse.runtime import console; {told}"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=writer, check=False)
+    os.close(writer)
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"ok": True})

@@ -86,6 +86,10 @@ def sink_from_text(text: str, options: SinkOptions | None = None, *, name: str =
     check_value(name, text, is_text)
     if text == "none":
         return None
+    if not text:
+        raise InputError(f"`{name}` is empty: name a file, a folder or an address, or none.")
+    if text.startswith("https://"):
+        raise InputError(f"`{name}={text}`: pictures are served as plain http: give http://HOST:PORT, behind a proxy with TLS.")
     if text.startswith("http://"):
         address = parse_address(text.removeprefix("http://").rstrip("/"), name)
         return HttpSink(address, token=options.token, quality=options.quality or _QUALITY, white=options.white)

@@ -16,6 +16,7 @@ import numpy as np
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.levels import levels_from, peak_of
+from ufafuse.runtime.stream.growing import opened_alone
 from ufafuse.runtime.stream.messages import FusedPair, size_of
 from ufafuse.runtime.stream.moments import Timeline
 from ufafuse.runtime.stream.sinks.base import Sink
@@ -27,6 +28,11 @@ STDOUT = Path("-")
 _FOURCC = {".avi": "MJPG", ".mp4": "mp4v"}
 VIDEO_SUFFIXES = (".mkv", *_FOURCC)
 _LEAST_FREE = 64 << 20
+
+
+def with_time(path: Path) -> Path:
+    """The path with ``%Y-%m-%d_%H%M%S`` and the like filled in."""
+    return Path(time.strftime(str(path))) if "%" in str(path) else path
 
 
 class _VideoSink(Sink):
@@ -91,7 +97,7 @@ class _VideoSink(Sink):
 
         A clock that was set back, or another run, may have taken a name meanwhile: that is no reason to end.
         """
-        path = Path(time.strftime(str(self._path))) if "%" in str(self._path) else self._path
+        path = with_time(self._path)
         if not self.outputs:
             return path
         numbers = itertools.count(len(self.outputs) + 1)
@@ -142,7 +148,7 @@ class MatroskaSink(_VideoSink):
             if path == STDOUT:
                 self._stream = open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115 - a descriptor
             else:
-                self._stream = path.open("wb" if self._force else "xb", buffering=0)
+                self._stream = opened_alone(path, force=self._force)
             self._writer = MatroskaWriter(self._stream, (picture.shape[0], picture.shape[1]))
         except OSError as error:
             if self._stream is not None and path != STDOUT:

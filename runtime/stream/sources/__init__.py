@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.pictures.kinds import OPENCV, SNIFFED, is_picture, kind_of
 from ufafuse.runtime.stream.messages import FAR, NEAR, SIDES
 from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source, SourceLost
 from ufafuse.runtime.stream.sources.folder import FolderSource
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 _URL_SCHEMES = ("rtsp", "rtsps", "rtmp", "udp", "tcp", "rtp", "srt")
+_STILL = OPENCV | {"TIFF", "PNM", "HEIF", "OpenEXR", "raw"}
 _KINDS = (
     "a camera (0, /dev/video0), a video file, a folder, a pattern (dir/*_A.png), an http or rtsp URL, gst:PIPELINE, or sim:"
 )
@@ -57,6 +59,8 @@ def source_from_text(text: str, side: int, *, name: str | None = None, most: int
         raise InputError(f"`side={side!r}` is no side: give NEAR or FAR of `ufafuse.runtime.stream.messages`.")
     name = name or SIDES[side]
     check_value(name, text, is_text)
+    if not text:
+        raise InputError(f"`{name}` is empty: give {_KINDS}.")
     scheme, colon, rest = text.partition(":")
     if colon and scheme == "sim":
         return sim_source(rest, side, most=most)
@@ -82,7 +86,23 @@ def _recorded(path: Path, name: str, most: int | None) -> Source:
     if path.is_dir():
         return FolderSource(path, most=most)
     if path.is_file():
+        _refuse_picture(path, name)
         return VideoFileSource(path)
     if "*" in path.name and path.parent.is_dir():
         return FolderSource(path.parent, path.name, most=most)
     raise InputError(f"`{name}={without_password(str(path))}` is no file, folder, camera or URL: give {_KINDS}.")
+
+
+def _refuse_picture(path: Path, name: str) -> None:
+    """Refuse a still picture (`InputError`), which FFmpeg takes for a video of one frame: of 8 bits, and as the sensor lay."""
+    try:
+        with path.open("rb") as file:
+            kind = kind_of(file.read(SNIFFED))
+    except OSError:  # what is wrong with it shows when it is opened
+        return
+    moving = kind == "GIF" or (kind == "JPEG" and not is_picture(path))  # bare Motion JPEG is one JPEG after the other
+    if kind in _STILL and not moving:
+        raise InputError(
+            f"`{name}={path}` is a picture, not a video: give its folder, or a pattern such as dir/*_A.png; "
+            "`ufa fuse` fuses single pictures."
+        )

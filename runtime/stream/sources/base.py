@@ -20,7 +20,7 @@ class BrokenFrame(Exception):  # noqa: N818 - likewise
 
 
 class EndOfSource(Exception):  # noqa: N818 - likewise
-    """A recording, or a source with a set number of frames, has no more."""
+    """A recording, or a source with a set number of frames, has no more; its text, if any, says how it ended."""
 
 
 class Source(ABC):

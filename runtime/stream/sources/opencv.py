@@ -26,6 +26,9 @@ from ufafuse.runtime.texts import usable_by_c
 
 NETWORK_TIMEOUT_MS = 5000
 _LONGEST_PAUSE = 3600.0  # seconds between two pictures of a file; a stamp beyond is not believed
+_INDEXED = (".avi", ".mp4", ".mov", ".m4v")  # count their pictures
+_TIMED = (*_INDEXED, ".mkv", ".webm")  # say how long they are; of other files FFmpeg guesses it
+_ROUNDING, _SHARE_UNSURE = 2.5, 0.05  # pictures, and share, by which that may be off: sound may be longer
 _PLAUSIBLE_DELAY = 2.0  # seconds from exposure to reading that a driver's clock may show
 
 
@@ -92,6 +95,7 @@ class VideoFileSource(_Capture):
         super().__init__(str(path))
         self._path = path
         self._interval = 0.0
+        self._declared = 0
         self._last = -1.0
 
     def open(self) -> None:
@@ -100,17 +104,28 @@ class VideoFileSource(_Capture):
             raise InputError(f"{self.name} cannot be read as a video: give a file that ffprobe understands.")
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self._interval = 1 / rate if rate > 0 else 1 / 25
+        self._declared = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
 
     def read(self, timeout: float) -> Frame | None:  # noqa: ARG002 - a file never waits
         """The next frame of the file."""
         array = self._grabbed()
         if array is None:
-            raise EndOfSource
+            raise EndOfSource(self._cut_short())
         timestamp = self._moment()
         if not self._last < timestamp <= self._last + _LONGEST_PAUSE:  # no timestamps, as in bare MJPEG, or a wrong one
             timestamp = self._last + self._interval
         self._last = timestamp
         return self._frame(array, timestamp, time.monotonic())
+
+    def _cut_short(self) -> str:
+        """What to tell where the file declares more than came: FFmpeg passes damage over without a word."""
+        kind = self._path.suffix.lower()
+        seconds, reached = self._declared * self._interval, self._last + self._interval
+        if kind in _TIMED and reached < seconds - max(_ROUNDING * self._interval, _SHARE_UNSURE * seconds):
+            return f"{self.name} ends at {reached:.1f} s of the {seconds:.1f} s that it declares: it was cut off, or is damaged"
+        if kind in _INDEXED and self._count < self._declared:
+            return f"{self.name} gave {self._count} of the {self._declared} pictures that it declares: the others are damaged"
+        return ""
 
     def reads(self, path: Path) -> bool:
         """Whether it is the video, by whatever name."""

@@ -67,6 +67,55 @@ class TestArriving:
         assert [bool(stack.refused) for stack in found] == [False, True]
         assert "4.png came after the stack was complete" in found[1].refused
 
+    @pytest.mark.parametrize("seen_gone", [True, False])
+    def test_a_folder_that_is_filled_anew_under_its_names_is_told(self, tmp_path, seen_gone):
+        put(tmp_path / "s", "1.png", "2.png")
+        until = time.monotonic() + 2.5
+        found = []
+
+        def anew():
+            if seen_gone:
+                shutil.rmtree(tmp_path / "s")
+                time.sleep(0.6)
+                put(tmp_path / "s", "1.png", "2.png")
+            else:
+                for name in ("1.png", "2.png"):
+                    put(tmp_path, f"{name}.new.png")[0].rename(tmp_path / "s" / name)
+
+        writer = threading.Thread(target=anew)
+        for stack in arriving(tmp_path, quiet=0.3, goes_on=lambda: time.monotonic() < until):
+            found.append(stack)
+            if len(found) == 1:
+                writer.start()
+        writer.join()
+        assert [bool(stack.refused) for stack in found] == [False, True]
+        assert [path.name for path in found[1].files] == ["1.png", "2.png"]
+
+    def test_a_folder_that_comes_back_as_it_was_is_none(self, tmp_path):
+        put(tmp_path / "in" / "s", "1.png", "2.png")
+        until = time.monotonic() + 1.8
+        found = []
+
+        def away():
+            (tmp_path / "in" / "s").rename(tmp_path / "away")
+            time.sleep(0.6)
+            (tmp_path / "away").rename(tmp_path / "in" / "s")
+
+        writer = threading.Thread(target=away)
+        for stack in arriving(tmp_path / "in", quiet=0.2, goes_on=lambda: time.monotonic() < until):
+            found.append(stack)
+            writer.start()
+        writer.join()
+        assert [bool(stack.refused) for stack in found] == [False]
+
+    def test_what_lies_in_the_folder_itself_is_told_once(self, tmp_path):
+        put(tmp_path / "s", "1.png", "2.png")
+        put(tmp_path, "b.png", "a.png")
+        until, told = time.monotonic() + 1.2, []
+        assert len(list(arriving(tmp_path, quiet=0.2, goes_on=lambda: time.monotonic() < until, tell=told.append))) == 1
+        assert len(told) == 1
+        assert "a.png lies in the watched folder itself" in told[0]
+
     def test_a_frame_that_is_a_link_to_nowhere_counts(self, tmp_path):
         put(tmp_path / "s", "1.png", "2.png")
         (tmp_path / "s" / "3.png").symlink_to("nowhere")

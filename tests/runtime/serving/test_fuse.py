@@ -42,6 +42,22 @@ def test_two_pictures_give_what_the_fuser_gives(small_engine, serve, post, pair,
     assert report["white"] == 255
 
 
+def test_a_stark_pair_gets_the_model_that_ufa_fuse_takes(serve, post, encode):
+    pytest.importorskip("onnxruntime")
+    near = np.zeros((64, 96, 3), np.uint8)
+    near[:, 24:72] = 255
+    files = [("near.png", encode(near)), ("far.png", encode(np.full_like(near, 128)))]
+    server = serve(models=())
+    for query, model, told in (
+        ("", "ufa-stack", True),
+        ("?model=ufa-edge", "ufa-edge", False),
+        ("?method=pyramid", "pyramid", False),
+    ):
+        report = json.loads(post(server, files, query).headers["Ufafuse-Report"])
+        assert report["model"] == model
+        assert bool(report.keys() & {"lights", "stark"}) is told
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_command_that_the_page_shows(small_engine, serve, pair, files, tmp_path):
     for name, data in files:

@@ -398,3 +398,11 @@ def test_a_call_that_is_cancelled_is_not_worked_for(gate, serve, post, files, pa
     assert first().status == 200
     assert post(server, files).status == 200
     assert len(gate.runs) == 2
+
+
+def test_who_asks_before_sending_is_refused_before_sending(small_engine, serve):
+    server = serve(max_request=1)
+    with socket.create_connection(server.address, timeout=5) as client:  # within the time that a body is read for to the end
+        head = "POST /fuse HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        client.sendall(f"{head}Content-Length: 9000000\r\nExpect: 100-continue\r\n\r\n".encode())
+        assert client.recv(4096).startswith(b"HTTP/1.1 413 ")

@@ -125,6 +125,7 @@ def test_what_cannot_be_used_is_told(small_engine, triton, pair):
         ({"near": ("UINT8", np.stack([pair[0]])), "far": ("UINT8", short)}, {}, "have to be alike"),
         ({"near": ("INT8", short.astype(np.int8)), "far": ("INT8", short.astype(np.int8))}, {}, "send UINT8"),
         (uint8(*pair), {"outputs": ["depth"]}, "no output 'depth'"),
+        (uint8(*pair), {"outputs": ["fused", "map", "fused"]}, "asked for twice"),
         (uint8(*pair), {"parameters": {"align": "wild"}}, "align=wild"),
         (uint8(*pair), {"parameters": {"colour": "red"}}, "colour"),
         ({"near": ("FP32", np.full((4, 4), np.nan, np.float32)), "far": ("FP32", np.zeros((4, 4), np.float32))}, {}, "NaN"),
@@ -216,6 +217,11 @@ def both(**more):
         ({"inputs": [one(shape=[1], data=[1])] * 2}, "two inputs are called"),
         ({"inputs": [{"name": "images", "datatype": "BYTES", "shape": [2], "data": ["!", "!"]}]}, "no base64"),
         ({"inputs": [{"name": "images", "datatype": "BYTES", "shape": [3], "data": ["", ""]}]}, "2 elements"),
+        ({"inputs": [], "outputs": [{"name": ["x"], "parameters": {}}]}, "each of `outputs` needs a name"),
+        ({"inputs": [], "outputs": [{}]}, "each of `outputs` needs a name"),
+        ({"inputs": [], "outputs": [{"name": "fused", "parameters": []}]}, "`parameters` is no JSON object"),
+        ({"inputs": [], "outputs": [{"name": "fused", "parameters": {"binary_data": "no"}}]}, "neither true nor false"),
+        ({"inputs": [], "parameters": {"binary_data_output": 1}}, "neither true nor false"),
     ],
 )
 def test_requests_that_are_not_as_the_protocol_has_them(small_engine, serve, ask, values, text):

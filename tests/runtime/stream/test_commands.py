@@ -104,6 +104,11 @@ def test_people_get_a_table_and_the_files_names(tmp_path):
         ([*sim(), "--segment", "5", "--out", "pictures"], "--segment is for videos"),
         ([*sim(), "--mqtt", "mqtt://localhost/x"], "such as --alarm usual"),
         ([*sim(), "--log", "x.mkv", "--out", "x.mkv"], "two results would be written"),
+        ([*sim(), "--out", "d/*.png", "--map", "d"], "two results would be written"),
+        ([*sim(), "--out", "-", "--map", "-"], "two results would be written to standard output"),
+        ([*sim(), "--out", ""], "--out is empty"),
+        ([*sim(), "--map", "d", "--out", "https://localhost:1"], "served as plain http"),
+        (["--near", "", "--far", "sim:"], "--near is empty"),
         # What does not fit the frames.
         ([*sim(), "--white", "100"], "--white 100 is the level of 16-bit frames"),
         ([*sim(), "--bayer", "rggb"], "have colour already, and are no Bayer mosaic"),
@@ -171,6 +176,26 @@ def test_a_later_part_of_a_recording_passes_over_one_that_is_read(sources):
 def test_a_pattern_that_takes_no_result_leaves_its_folder_to_them(sources):
     done = ufa("--near", "n/*0.png", "--far", "f", *COPY, "--frames", "1", "--out", "n/*.jpg")
     assert done.exit_code == 0, done.stderr
+
+
+def test_frames_that_do_not_go_together_are_the_error(sources, numbered_picture):
+    for number in range(2):
+        cv2.imwrite(f"f/{number:08d}.png", numbered_picture(number, NEAR)[..., 0])
+    done = ufa(*FOLDERS, *COPY, "--idle", "0.2", "--json")
+    assert done.exit_code == 1
+    assert "near is 96x192 uint8 colour, far is 96x192 uint8 grey" in json.loads(done.stdout)["error"]
+
+
+def test_a_run_that_is_started_again_has_a_log_of_its_own(sources):
+    done = ufa(*FOLDERS, *COPY, "--frames", "2", "--log", "run-%Y.jsonl", "--json")
+    assert done.exit_code == 0, done.stderr
+    (log,) = sources.glob("run-2*.jsonl")
+    assert [json.loads(line)["frames"] for line in log.read_text().splitlines()] == [[0, 0], [1, 1]]
+
+
+def test_one_folder_for_both_sides_is_told(sources):
+    done = ufa("--near", "n", "--far", "n", *COPY, "--frames", "1")
+    assert "each frame is fused with itself" in done.stderr
 
 
 def test_times_that_cannot_be_compared_are_told_at_the_start(sources):

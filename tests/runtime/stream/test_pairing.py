@@ -83,6 +83,9 @@ def test_an_offset_of_the_far_clock_is_taken_out(frame_at):
     times = [[0.0, 0.1, 0.2], [0.35, 0.45, 0.55]]
     pairing = NearestPairing(0.001, far_offset=-0.35, exact=True)
     assert len(run(pairing, times, frame_at)) == 3
+    again = NearestPairing(0.001, far_offset=-0.35, exact=True)
+    (pair,) = [*again.add(NEAR, frame_at(1.0)), *again.add(FAR, frame_at(1.35)), *again.end(NEAR), *again.end(FAR)]
+    assert pair.skew == pytest.approx(0, abs=1e-9), "told as it was paired by"
 
 
 def test_a_dead_side_leaves_the_other_unmatched_and_memory_bounded(frame_at):

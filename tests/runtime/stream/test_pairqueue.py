@@ -124,6 +124,7 @@ def test_frames_that_differ_are_unmatched_and_reported_once(size, dtype):
     assert len(told) == 1
     assert "cannot be fused" in told[0]
     assert queue.counts().unmatched == [2, 2]
+    assert (queue.counts().mismatched, queue.mismatch) == (2, told[0])
     assert queue.take(0).near.timestamp == 3.0
     assert_adds_up(queue)
 

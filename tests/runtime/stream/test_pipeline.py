@@ -198,6 +198,35 @@ def moments(offset):
         yield np.zeros((8, 8), np.uint8), number + offset
 
 
+@pytest.mark.parametrize("always", [True, False])
+def test_a_callback_that_raises_ends_the_run_whoever_calls_it(fuse_marks, numbered_picture, always):
+    def on_event(event):
+        if always or event.kind == "ended":
+            raise KeyError(event.kind)
+
+    def frames(side):
+        yield from (numbered_picture(number, side) for number in range(3))
+        yield "no picture"
+        yield numbered_picture(3, side)[1:]
+
+    pipeline = Pipeline(*(IterableSource(frames(side)) for side in (NEAR, FAR)), fuse_marks, on_event=on_event)
+    pipeline.start()
+    assert pipeline.wait(20)
+    assert isinstance(pipeline.error, KeyError)
+
+
+def test_a_source_that_cannot_be_interrupted_does_not_hold_up_the_end(fuse_marks, sim):
+    class Stubborn(SimSource):
+        def interrupt(self):
+            raise RuntimeError("not now")
+
+    settings = SimSettings(size=SMALL, rate=100)
+    pipeline = Pipeline(Stubborn(None, NEAR, settings), sim(FAR), fuse_marks, options=PipelineOptions(seconds=0.3))
+    pipeline.start()
+    assert pipeline.wait(20)
+    assert pipeline.error is None
+
+
 def test_broken_frames_in_a_row_count_as_a_loss(fuse_marks, sim, assert_adds_up):
     class Rubbish(Source):
         name = "rubbish"

@@ -3,19 +3,20 @@
 import queue
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import cv2
 import pytest
 
+from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.stream.drawn_numbers import read_number
 from ufafuse.runtime.stream.messages import FAR, NEAR
 from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.reader import RetryPolicy
-from ufafuse.runtime.stream.sinks import MatroskaSink
-from ufafuse.runtime.stream.sources import SimSettings, SimSource, source_from_text
+from ufafuse.runtime.stream.sinks import MatroskaSink, sink_from_text
+from ufafuse.runtime.stream.sources import IterableSource, SimSettings, SimSource, VideoFileSource, source_from_text
 
 SMALL = (96, 192)
 
@@ -28,6 +29,54 @@ def test_an_idle_run_ends_when_told(fuse_marks, tmp_path):
     summary = pipeline.run()
     assert summary["fused"] == 0
     assert "(`idle`)" in pipeline.events[-1].text
+
+
+def test_a_run_is_not_idle_while_it_fuses(fuse_marks, numbered_picture):
+    def slowly(near, far):
+        time.sleep(0.3)
+        return fuse_marks(near, far)
+
+    sources = [IterableSource([numbered_picture(number, side) for number in range(8)]) for side in (NEAR, FAR)]
+    summary = Pipeline(*sources, slowly, options=PipelineOptions(idle=0.2, queue=1)).run()
+    assert (summary["fused"], summary["frames_in"]) == (8, [8, 8])
+
+
+def test_what_is_paired_by_number_has_no_use_for_times(fuse_marks, tmp_path):
+    sources = [source_from_text(str(tmp_path), side) for side in (NEAR, FAR)]
+    for options in (PipelineOptions(max_skew=0.1), PipelineOptions(far_offset=0.1)):
+        with pytest.raises(InputError, match="is about times"):
+            Pipeline(*sources, fuse_marks, options=options)
+    by_time = PipelineOptions(max_skew=0.1, far_offset=0.1, pair_by="time")
+    Pipeline(*sources, fuse_marks, options=by_time)
+
+
+@pytest.mark.parametrize(("suffix", "part"), [(".mkv", "of the 1.6 s that it declares"), (".avi", "that it declares")])
+def test_a_video_that_lost_its_end_is_told(fuse_marks, tmp_path, sim, suffix, part):
+    whole, cut = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
+    with closing(sink_from_text(str(whole))) as sink:
+        Pipeline(sim(NEAR, rate=25, count=40, speed=1), sim(FAR, rate=25, count=40), fuse_marks, sink).run()
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    pipeline = Pipeline(VideoFileSource(whole), VideoFileSource(cut), fuse_marks)
+    pipeline.run()
+    ended = {event.side: event.text for event in pipeline.events if event.kind == "ended"}
+    assert part in ended["far"]
+    pipeline = Pipeline(VideoFileSource(whole), VideoFileSource(whole), fuse_marks)
+    pipeline.run()
+    assert all("has no more frames" in event.text for event in pipeline.events if event.kind == "ended")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_a_picture_is_no_video(tmp_path, numbered_picture, suffix):
+    path = tmp_path / f"1{suffix}"
+    cv2.imwrite(str(path), numbered_picture(1, NEAR))
+    with pytest.raises(InputError, match="is a picture, not a video: give its folder"):
+        source_from_text(str(path), NEAR)
+
+
+def test_bare_motion_jpeg_is_one(tmp_path, numbered_picture):
+    path = tmp_path / "x.mjpeg"
+    path.write_bytes(b"".join(cv2.imencode(".jpg", numbered_picture(number, NEAR))[1].tobytes() for number in range(3)))
+    assert isinstance(source_from_text(str(path), NEAR), VideoFileSource)
 
 
 def test_folders_are_paired_by_number_as_files_appear(fuse_marks, recorder, numbered_picture, tmp_path, assert_adds_up):
