@@ -67,6 +67,8 @@ def dataset(asked: DatasetRequest) -> None:
             how["done"] = lambda count, total: bar.update(task, completed=count, total=total)
             result = _write(asked, how)
         console.emit(result, as_json=asked.as_json)
+        for warning in result.get("warnings", ()):
+            console.warn(warning)
         if result["skipped"]:
             console.err.print(f"{len(result['skipped'])} photographs were left out: {'; '.join(result['skipped'][:3])}")
         if not asked.as_json:

@@ -130,6 +130,18 @@ def levels_from(
     return Levels(known, unit, ceiling, peak.low, beyond=min(peak.top, ceiling) > unit or peak.low < 0, why=why)
 
 
+def white_of(pictures: Sequence[Array]) -> float:
+    """The level of white that pictures of one sample type share, as a fusion of them finds it: 4095 of 12 bits in 16.
+
+    Args:
+        pictures: One or more, H x W [x C], uint8, uint16 or float32.
+    """
+    peak, *others = map(peak_of, pictures)
+    for other in others:
+        peak = peak.joined(other)
+    return levels_from(peak, pictures[0].dtype).white
+
+
 def _white(peak: Peak, dtype: np.dtype[Any], headroom: float) -> tuple[float, str, float]:
     """The level of white, how it was found, and what results may reach."""
     if dtype == np.uint8:

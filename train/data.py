@@ -14,9 +14,8 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pairs import find_pairs
 from ufafuse.train.degrade import LensOptions, TrainingPair, drawn_focus, lens_pair, paper_pair, paper_size
-from ufafuse.train.photos import colour
+from ufafuse.train.photos import THRESHOLD, in_one
 
-THRESHOLD = 127  # labels above it are the near object
 PAPER_MARGIN = 5  # reach of the paper's largest mean filter
 TRIES = 4  # crops looked at to find one with both near and far in it
 MIXED = (0.05, 0.95)
@@ -209,7 +208,7 @@ def read_pairs(folder: Path, *, warnings: list[str] | None = None) -> list[Named
     for paths in find_pairs(folder, passed=passed):
         if paths.truth is None:
             raise InputError(f"{folder}: pair {paths.name} has no truth ({paths.name}_GT.*), so it cannot validate.")
-        near, far, truth = (colour(read_image(path)) for path in (paths.near, paths.far, paths.truth))
+        near, far, truth = in_one([read_image(path) for path in (paths.near, paths.far, paths.truth)])
         if not near.shape == far.shape == truth.shape:
             raise InputError(f"{folder}: the pictures of pair {paths.name} differ in size.")
         pairs.append(NamedPair(paths.name, TrainingPair(near, far, truth)))
