@@ -156,7 +156,8 @@ def _train(options_given: dict[str, Any], *, resume: bool, as_json: bool) -> Non
         from ufafuse.runtime.errors import InputError
         from ufafuse.train.devices import is_first_process
         from ufafuse.train.loop import train as train_network
-        from ufafuse.train.recipe import options_from, resumed_options
+        from ufafuse.train.recipe import options_from
+        from ufafuse.train.resuming import resumed_options
 
         if resume and "out" not in options_given:
             raise InputError("--resume needs the folder of the run: --out RUN.")

@@ -19,8 +19,9 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.models import model_path
 from ufafuse.runtime.writing import make_folder, read_json
 from ufafuse.train.feed import Feed, Share
-from ufafuse.train.loop import OPTIONS, REPORT, feed_for, train
-from ufafuse.train.recipe import DRAWN, TrainOptions, options_from, resumed_options
+from ufafuse.train.loop import REPORT, feed_for, train
+from ufafuse.train.recipe import DRAWN, TrainOptions, options_from
+from ufafuse.train.resuming import OPTIONS, check_same_run, resumed_options
 
 # of the minutes: by the work of a step
 SHARES = {"ufa": 0.3, "ufa-edge": 0.22, "ufa-nano": 0.1, "ufa-free": 0.14, "ufa-stack": 0.24}
@@ -105,11 +106,11 @@ def train_every(asked: Every, *, begin: Callable[[str], None] = ignored) -> dict
         "waiting_share", "loader", "psnr", "ssim", "bundled": {"psnr", "ssim"}, "better"}}}; also written to ``every.json``.
 
     Raises:
-        InputError: As `options_from`; an unknown variant.
+        InputError: As `options_from`; an unknown variant; a run that is there was begun with other options.
     """
     asked.check()
     for variant in asked.variants:  # what is wrong is said before the first minute
-        asked.options(variant)
+        check_same_run(asked.options(variant), budget=False)
     make_folder(asked.out)
     began = time.monotonic()
     found: dict[str, Any] = {"ok": True, "out": str(asked.out), "finished": True, "networks": {}}

@@ -233,6 +233,11 @@ class Pictures(Sequence[Array]):
         path = self._paths[index]
         return self._kept[path] if path in self._kept else colour(read_image(path))
 
+    @property
+    def names(self) -> list[str]:
+        """The names of their files."""
+        return [path.name for path in self._paths]
+
     def split(self, share: float, seed: int) -> tuple["Pictures", "Pictures"]:
         """Return all but a `share` of the photographs, and that share, drawn from `seed`; a single one is not held out."""
         count = min(len(self) - 1, max(1, round(share * len(self))))

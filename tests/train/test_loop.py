@@ -125,7 +125,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
 
 RUN = """
 import sys
-from ufafuse.train.recipe import resumed_options
+from ufafuse.train.resuming import resumed_options
 from pathlib import Path
 from ufafuse.network.rivals.base import Lesson, RivalNet
 from ufafuse.network.spec import RIVALS, SPECS, Spec

@@ -8,7 +8,8 @@ import pytest
 
 from ufafuse.network.spec import SPECS
 from ufafuse.runtime.errors import InputError, ModelError
-from ufafuse.train.recipe import RECIPES, Recipe, TrainOptions, options_from, resumed_options
+from ufafuse.train.recipe import RECIPES, Recipe, TrainOptions, options_from
+from ufafuse.train.resuming import resumed_options
 
 GIVEN = {"images": Path("i"), "masks": Path("m"), "out": Path("o")}
 
