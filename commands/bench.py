@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ufafuse.commands.apart import telling_files_apart
 from ufafuse.commands.evalpairs import Shown, evaluate_pairs
 from ufafuse.commands.evalstacks import checked_align, evaluate_stacks, refuse_with_stacks
 from ufafuse.commands.limits import MOST, MOST_THREADS
@@ -227,7 +228,9 @@ def bench(asked: BenchRequest) -> None:
         from ufafuse.benchmarks.speed.tradeoff import read_qualities, tradeoff_rows
 
         _check_bench(asked)
-        plan = _bench_plan(asked)
+        with telling_files_apart():
+            plan = _bench_plan(asked)
+            plan.check()
         scores = read_qualities(asked.quality or [])
         result = _benched(plan) if asked.again is None else read_result(asked.again)
         if scores:

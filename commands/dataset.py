@@ -42,12 +42,16 @@ class DatasetRequest:
         int | None, typer.Option(min=0, max=MOST, help="Lens pairs (0: of every photograph), or stacks. [default: 0; 12]")
     ] = None
     size: Annotated[str | None, typer.Option(metavar="HxW", help=_SIZE)] = None
-    lens_set: Annotated[list[str] | None, typer.Option(help="With --lens: KEY=VALUE, such as noise=0. Repeatable.")] = None
+    lens_set: Annotated[
+        list[str] | None, typer.Option(help="With --lens: KEY=VALUE, such as noise=0; repeatable or by comma.")
+    ] = None
     frames: Annotated[
         int | None, typer.Option(min=2, max=MOST_FRAMES, help="With --stacks: of each stack [default: 2 to 12].")
     ] = None
     preset: Annotated[Preset | None, typer.Option(help="With --stacks: what they show. [default: any]")] = None
-    stack_set: Annotated[list[str] | None, typer.Option(help="With --stacks: KEY=VALUE, as lights=0. Repeatable.")] = None
+    stack_set: Annotated[
+        list[str] | None, typer.Option(help="With --stacks: KEY=VALUE, as lights=0; repeatable or by comma.")
+    ] = None
     photo_share: Annotated[
         float | None, typer.Option(min=0, max=1, help="With --stacks: surfaces that are photographs. [default: 0.45]")
     ] = None
@@ -98,7 +102,7 @@ def _check(asked: DatasetRequest) -> None:
 
 
 def _write(asked: DatasetRequest, how: dict[str, Any]) -> dict[str, Any]:
-    from ufafuse.commands.quantities import sides_from
+    from ufafuse.commands.quantities import listed, sides_from
     from ufafuse.runtime.errors import InputError
     from ufafuse.train.dataset import LENS_SIZE, LensPlan, write_dataset, write_lens_dataset
     from ufafuse.train.settings import lens_options
@@ -115,18 +119,18 @@ def _write(asked: DatasetRequest, how: dict[str, Any]) -> dict[str, Any]:
     if height != width:
         raise InputError(f"--size {asked.size}: lens pairs are square, give one side.")
     return write_lens_dataset(
-        asked.images, asked.masks, asked.out, LensPlan(asked.count or 0, height, lens_options(asked.lens_set or ())), **how
+        asked.images, asked.masks, asked.out, LensPlan(asked.count or 0, height, lens_options(listed(asked.lens_set))), **how
     )
 
 
 def _stack_plan(asked: DatasetRequest) -> "StackPlan":
-    from ufafuse.commands.quantities import sides_from
+    from ufafuse.commands.quantities import listed, sides_from
     from ufafuse.train.recipe import taken_apart
     from ufafuse.train.settings import scene_options
     from ufafuse.train.stackset import STACK_SIZE, StackPlan
 
     preset = asked.preset or "any"
-    values: dict[str, Any] = {"frames": asked.frames, "options": scene_options(asked.stack_set or (), preset)}
+    values: dict[str, Any] = {"frames": asked.frames, "options": scene_options(listed(asked.stack_set), preset)}
     if asked.photo_share is not None:
         values["photo_share"] = asked.photo_share
     if asked.images is not None:

@@ -6,9 +6,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from ufafuse.commands.apart import USAGE_ERROR
 from ufafuse.commands.limits import MOST, MOST_CROPS, MOST_SEED, MOST_SIDE, MOST_THREADS
+from ufafuse.commands.quantities import listed
 from ufafuse.commands.request import as_command, given
 from ufafuse.runtime import console
+from ufafuse.runtime.parameters import options_of
 
 RecipeName = Literal["fast", "paper", "stack", "rival"]  # recipes of `ufa train`
 AttentionName = Literal["both", "none", "no_spatial", "no_channel"]  # parts of the unity fusion attention, Table IV
@@ -52,7 +55,9 @@ Selection = Annotated[
     typer.Option(min=0, help="Of ufa-stack: how decidedly it chooses as it trains: 1, then 3 to 6; 0: as in use. [default: 1]"),
 ]
 Lens = Annotated[float | None, typer.Option(min=0, max=1, help="Share of pairs degraded as by real lenses and cameras.")]
-LensSet = Annotated[list[str] | None, typer.Option(help="Change what they show: KEY=VALUE, such as noise=0. Repeatable.")]
+LensSet = Annotated[
+    list[str] | None, typer.Option(help="Change what they show: KEY=VALUE, such as noise=0; repeatable or by comma.")
+]
 PhotoShare = Annotated[
     float | None, typer.Option(min=0, max=1, help="Of a drawn scene's surfaces: photographs. [default: 0.45]")
 ]
@@ -60,7 +65,9 @@ PairsAScene = Annotated[
     int | None, typer.Option(min=1, max=MOST, help="Pairs of each drawn scene, one after the other. [default: 1]")
 ]
 PairShare = Annotated[float | None, typer.Option(min=0, max=1, help="Of ufa-stack's batches: pairs, not stacks. [default: 0]")]
-StackSet = Annotated[list[str] | None, typer.Option(help="Change what drawn stacks show: KEY=VALUE, as lights=0. Repeatable.")]
+StackSet = Annotated[
+    list[str] | None, typer.Option(help="Change what drawn stacks show: KEY=VALUE, as lights=0; repeatable or by comma.")
+]
 ClipNorm = Annotated[float | None, typer.Option("--clip", min=0, help="Largest norm of the gradient; 0: any.")]
 AverageOption = Annotated[float | None, typer.Option(min=0, max=0.99999, help="Decay of the averaged weights; 0: none.")]
 PrecisionOption = Annotated[Precision | None, typer.Option(help="auto: bf16 where the device computes in it.")]
@@ -145,10 +152,18 @@ class TrainRequest:
 
 def train(asked: TrainRequest, context: typer.Context) -> None:
     """Run `ufa train`, unless a command below it was given."""
+    options = given(asked)
+    resume, as_json = options.pop("resume"), options.pop("as_json")
     if context.invoked_subcommand is None:
-        options = given(asked)
-        resume, as_json = options.pop("resume"), options.pop("as_json")
+        for key in ("lens_set", "stack_set"):
+            if key in options:
+                options[key] = list(listed(options[key]))
         _train(options, resume=resume, as_json=as_json)
+    elif options or resume or as_json:
+        key = next(iter(options), "resume" if resume else "as_json")
+        option = options_of(context.command)[key]
+        told = f"{option} stands before {context.invoked_subcommand}, whose options stand behind it"
+        raise USAGE_ERROR(told, ctx=context)
 
 
 def _train(options_given: dict[str, Any], *, resume: bool, as_json: bool) -> None:
@@ -261,7 +276,7 @@ class EveryRequest:
 
     out: NeededOut
     minutes: Annotated[float, typer.Option(min=0.01, help="For all of it, validations included.")] = 10.0
-    variants: Annotated[list[str] | None, typer.Option(help="Some of them only. Repeatable.")] = None
+    variants: Annotated[list[str] | None, typer.Option(help="Some of them only; repeatable or by comma.")] = None
     anew: Annotated[bool, typer.Option("--anew", help="From drawn weights, not from the bundled ones.")] = False
     images: Images = None
     photo_share: PhotoShare = None
@@ -290,7 +305,7 @@ def every(asked: EveryRequest) -> None:
     with console.run(asked.as_json):
         from ufafuse.train.every import SHARES, Every, train_every
 
-        wanted = Every(asked.out, asked.minutes, shared, tuple(asked.variants or SHARES), asked.anew)
+        wanted = Every(asked.out, asked.minutes, shared, listed(asked.variants) or tuple(SHARES), asked.anew)
         result = train_every(wanted, begin=lambda name: console.err.print(f"training {name}"))
         if not asked.no_export and result["finished"]:
             for name, entry in result["networks"].items():

@@ -28,14 +28,17 @@ def run_options(folders: tuple[Path, Path], out: Path) -> list[object]:
 
 
 def test_train_prints_one_object_and_resumes(photo_folders: tuple[Path, Path], tmp_path: Path) -> None:
-    result = ufa("train", *run_options(photo_folders, tmp_path / "run"), "--json", "--lens-set", "noise=0", "--lambda", 0.4)
+    result = ufa(
+        "train", *run_options(photo_folders, tmp_path / "run"), "--json", "--lens-set", "noise=0,jpeg=0.5", "--lambda", 0.4
+    )
     assert result.exit_code == 0, result.output
     printed = json.loads(result.stdout)
     assert {"ok", "run", "steps", "seconds", "best", "weights"} <= set(printed)
     assert printed["ok"]
     assert Path(printed["weights"]).is_file()
     saved = json.loads((tmp_path / "run" / "options.json").read_text())
-    assert (saved["recipe"]["weight"], saved["lens_options"]["noise"]) == (0.4, 0)
+    assert saved["recipe"]["weight"] == 0.4
+    assert [saved["lens_options"][key] for key in ("noise", "jpeg")] == [0, 0.5]
 
     longer = ufa("train", "--out", tmp_path / "run", "--resume", "--steps", 5, "--json")
     assert json.loads(longer.stdout)["steps"] == 5
