@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ufafuse.commands.apart import telling_files_apart
+from ufafuse.commands.effects import check_bench
 from ufafuse.commands.evalpairs import Shown, evaluate_pairs
 from ufafuse.commands.evalstacks import checked_align, evaluate_stacks, refuse_with_stacks
 from ufafuse.commands.limits import MOST, MOST_THREADS
@@ -277,8 +278,7 @@ def _bench_plan(asked: BenchRequest) -> "Plan":
 
 def _check_bench(asked: BenchRequest) -> None:
     """Before minutes of measuring. Raises: InputError, OutputError."""
-    if asked.again is not None and (asked.artefacts or asked.size or asked.backend or asked.precision or asked.profile):
-        raise InputError("--from measures nothing: omit the files, --size, --backend, --precision and --profile.")
+    check_bench(asked)
     if asked.report is not None and asked.report.exists() and not asked.report.is_dir():
         raise OutputError(f"{asked.report} is a file: give --report a folder.")
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ufafuse.commands.effects import DRAWN, check_dataset
 from ufafuse.commands.limits import MOST, MOST_FRAMES, MOST_SEED
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
@@ -88,15 +89,9 @@ def _check(asked: DatasetRequest) -> None:
 
     if asked.lens and asked.stacks:
         raise InputError("--lens writes pairs and --stacks writes stacks: give one of them.")
-    if not asked.lens and not asked.stacks and (asked.count or asked.size or asked.lens_set):
-        raise InputError("--count, --size and --lens-set are about lens pairs: add --lens.")
-    of_stacks = [name for name in ("frames", "preset", "stack_set", "photo_share") if getattr(asked, name)]
-    if not asked.stacks and of_stacks:
-        raise InputError(f"--{of_stacks[0].replace('_', '-')} is about drawn stacks: add --stacks.")
-    if asked.stacks and asked.lens_set:
-        raise InputError("--lens-set is about lens pairs, what stacks show is set by --stack-set.")
-    if asked.stacks and asked.masks is not None:
-        raise InputError("--masks are labels of photographs, and stacks are drawn: omit --masks.")
+    check_dataset(asked)
+    if not asked.stacks and str(asked.images).startswith(DRAWN):
+        raise InputError("--images drawn: is for --stacks: pairs are written of photographs, name their folder.")
     if not asked.stacks and (asked.images is None or asked.masks is None):
         raise InputError("--images and --masks are needed: folders of photographs and of their labels (or add --stacks).")
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ufafuse.commands.apart import USAGE_ERROR
+from ufafuse.commands.effects import DRAWN, check_training
 from ufafuse.commands.limits import MOST, MOST_CROPS, MOST_SEED, MOST_SIDE, MOST_THREADS
 from ufafuse.commands.quantities import listed
 from ufafuse.commands.request import as_command, given
@@ -177,6 +178,7 @@ def _train(options_given: dict[str, Any], *, resume: bool, as_json: bool) -> Non
         if resume and "out" not in options_given:
             raise InputError("--resume needs the folder of the run: --out RUN.")
         options = resumed_options(options_given["out"], options_given) if resume else options_from(options_given)
+        check_training({} if resume else options_given, options)
         result = train_network(options, resume=resume)
         if not is_first_process():
             return
@@ -233,13 +235,15 @@ def ablation(asked: AblationRequest) -> None:
         from ufafuse.train.ablation import run_ablation
         from ufafuse.train.recipe import options_from
 
+        asked_for = dict(settings)
         if pairs is not None:
             require_extra("scoring --pairs")  # before the first hour is spent
         if over == "attention":
             # Every setting starts alike: the network's own best start would measure focus by its spatial attention.
             settings.setdefault("init", "image" if settings.get("variant", "ufa") == "ufa" else "auto")
-        unpaired = unpaired_in(pairs)
-        result = run_ablation(options_from(settings), over, pairs=pairs, begin=lambda name: console.err.print(f"{over} {name}"))
+        unpaired, options = unpaired_in(pairs), options_from(settings)
+        check_training(asked_for, options)
+        result = run_ablation(options, over, pairs=pairs, begin=lambda name: console.err.print(f"{over} {name}"))
         result |= unpaired
         console.emit(result, as_json=as_json)
         warn_of_passed(unpaired.get("passed_over", ()))
@@ -271,7 +275,8 @@ def _tell_ablation(result: dict[str, Any]) -> None:
 class EveryRequest:
     """Train every bundled network within one budget, judge each beside the bundled weights, and export what was made.
 
-    One run after the other, on drawn scenes unless --images names photographs. The same command again goes on where it was.
+    One run after the other, on drawn scenes unless --images and --masks name photographs and their labels. The same command
+    again goes on where it was.
     """
 
     out: NeededOut
@@ -279,6 +284,7 @@ class EveryRequest:
     variants: Annotated[list[str] | None, typer.Option(help="Some of them only; repeatable or by comma.")] = None
     anew: Annotated[bool, typer.Option("--anew", help="From drawn weights, not from the bundled ones.")] = False
     images: Images = None
+    masks: Masks = None
     photo_share: PhotoShare = None
     pairs_a_scene: Annotated[
         int | None,
@@ -303,8 +309,11 @@ def every(asked: EveryRequest) -> None:
     """Run `ufa train every`."""
     shared = {key: value for key, value in given(asked).items() if key not in _OF_EVERY}
     with console.run(asked.as_json):
+        from ufafuse.runtime.errors import InputError
         from ufafuse.train.every import SHARES, Every, train_every
 
+        if "photo_share" in shared and (not shared.get("images") or str(shared["images"]) == DRAWN):
+            raise InputError("--photo-share is about photographs among drawn surfaces: name them by --images drawn:FOLDER.")
         wanted = Every(asked.out, asked.minutes, shared, listed(asked.variants) or tuple(SHARES), asked.anew)
         result = train_every(wanted, begin=lambda name: console.err.print(f"training {name}"))
         if not asked.no_export and result["finished"]:

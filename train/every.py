@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ufafuse.network.spec import find_spec
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import write_json
 from ufafuse.runtime.callbacks import ignored
@@ -38,7 +39,7 @@ class Every:
     Attributes:
         out: Folder of the runs, one each.
         minutes: All of it, validations included.
-        given: Options of `ufa train` for every run, such as ``images``, ``device``, ``workers``, ``crop``.
+        given: Options of `ufa train` for every run, such as ``images``, ``masks``, ``device``, ``workers``, ``crop``.
         variants: Which networks.
         anew: From drawn weights instead of the bundled ones.
     """
@@ -75,6 +76,8 @@ class Every:
         """The options of one run. Raises: InputError."""
         hours = self.hours(variant) if hours is None else hours
         values = {"images": Path(DRAWN), **self.given, "variant": variant, "out": self.out / variant, "hours": hours}
+        if find_spec(variant).gathers:
+            values.pop("masks", None)  # of stacks' scenes the photographs are surfaces
         options = options_from({key: value for key, value in values.items() if key != "pairs_a_scene"})
         pairs = options.drawn and not options.spec.gathers
         if _on_gpu(options):

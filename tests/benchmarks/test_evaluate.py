@@ -18,6 +18,7 @@ from ufafuse.benchmarks import evaluate as evaluate_module
 from ufafuse.benchmarks.contestants import FolderContestant, MethodContestant, alike
 from ufafuse.benchmarks.evaluate import chosen_pairs, evaluate
 from ufafuse.benchmarks.metrics import JUDGES, METRICS, score
+from ufafuse.benchmarks.stacks.contestants import stack_contestants
 from ufafuse.commands import bench as commands
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.images import read_image
@@ -209,6 +210,15 @@ def test_what_is_named_twice_is_compared_once(fake_fuser):
     every = [found.name for found in contestants.contestants(fused=[], models=[], method_names=["all"])]
     twice = contestants.contestants(fused=[], models=["ufa", "ufa"], method_names=["all", "lap", "ufa"])
     assert [found.name for found in twice] == [*every, "ufa"]
+
+
+@pytest.mark.parametrize("asked", [{"backend": "onnxruntime"}, {"precision": "bf16"}, {"threads": 1}])
+def test_what_is_asked_of_networks_needs_one(fake_fuser, asked):
+    name, value = next(iter(asked.items()))
+    for gather in (contestants.contestants, stack_contestants):
+        with pytest.raises(InputError, match=f"`{name}={value}` is about networks, and none is compared"):
+            gather(fused=[], models=[], method_names=["average"], **asked)
+    assert contestants.contestants(fused=[], models=["ufa"], method_names=["average"], **asked)
 
 
 def test_two_contestants_of_one_name_are_refused(fake_fuser):

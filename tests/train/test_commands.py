@@ -61,7 +61,7 @@ def test_train_names_what_it_wrote_and_what_comes_next(photo_folders: tuple[Path
         (["train", "--images", "i", "--masks", "m", "--out", "{out}", "--variant", "ufo"], "'ufo' is unknown"),
         (["train", "ablation", "--over", "lambda", "--out", "{out}"], "a run needs --images"),
         (["dataset", "--images", "gone", "--masks", "gone", "--out", "{out}"], "gone is not a folder"),
-        (["dataset", "--images", "i", "--masks", "m", "--out", "{out}", "--size", 64], "--size and --lens-set are about lens"),
+        (["dataset", "--images", "i", "--masks", "m", "--out", "{out}", "--size", 64], "--size is about lens"),
         (["dataset", "--images", "i", "--masks", "m", "--out", "{out}", "--lens", "--size", "64x80"], "lens pairs are square"),
         (["dataset", "--images", "i", "--out", "{out}"], "--images and --masks are needed"),
         (["dataset", "--lens", "--stacks", "--out", "{out}"], "give one of them"),
