@@ -8,7 +8,7 @@ import typer
 
 from ufafuse.commands.apart import USAGE_ERROR
 from ufafuse.commands.effects import DRAWN, check_training
-from ufafuse.commands.limits import MOST, MOST_CROPS, MOST_SEED, MOST_SIDE, MOST_THREADS
+from ufafuse.commands.limits import MOST, MOST_CROPS, MOST_HOURS, MOST_SEED, MOST_SIDE, MOST_THREADS
 from ufafuse.commands.quantities import listed
 from ufafuse.commands.request import as_command, given
 from ufafuse.runtime import console
@@ -39,8 +39,8 @@ InitFrom = Annotated[
 ]
 PartOption = Annotated[PartName | None, typer.Option(help="all, or (ufa) only the selection: the picture's path is kept.")]
 Steps = Annotated[int | None, typer.Option(min=1, max=MOST, help="Batches to train on.")]
-Hours = Annotated[float | None, typer.Option(min=0.001, help="Time to train for.")]
-Epochs = Annotated[float | None, typer.Option(min=0.001, help="Runs through the photographs.")]
+Hours = Annotated[float | None, typer.Option(min=0.001, max=MOST_HOURS, help="Time to train for.")]
+Epochs = Annotated[float | None, typer.Option(min=0.001, max=MOST_HOURS, help="Runs through the photographs.")]
 CropSide = Annotated[int | None, typer.Option(min=16, max=MOST_SIDE, help="Side of the frames in pixels.")]
 Batch = Annotated[
     int | None, typer.Option(min=1, max=MOST_CROPS, help="Pairs in a batch, over all devices; of stacks, twice as many frames.")
@@ -280,7 +280,7 @@ class EveryRequest:
     """
 
     out: NeededOut
-    minutes: Annotated[float, typer.Option(min=0.01, help="For all of it, validations included.")] = 10.0
+    minutes: Annotated[float, typer.Option(min=0.01, max=60 * MOST_HOURS, help="For all of it, validations included.")] = 10.0
     variants: Annotated[list[str] | None, typer.Option(help="Some of them only; repeatable or by comma.")] = None
     anew: Annotated[bool, typer.Option("--anew", help="From drawn weights, not from the bundled ones.")] = False
     images: Images = None

@@ -16,6 +16,7 @@ from ufafuse.train.part import PARTS, Part
 from ufafuse.train.scenes import SceneOptions
 from ufafuse.train.settings import lens_options, scene_options
 
+MOST = 1e6  # of hours, rates and weights: far beyond, the optimiser's arithmetic ends
 WARM_UP = 0.05  # share of a one-cycle run in which the learning rate rises
 RISE, FALL = 25.0, 10_000.0  # it starts at peak / RISE and ends at peak / FALL
 DROP_AFTER = 2 / 3  # the paper divides the learning rate by ten after 200 of 300 epochs
@@ -87,8 +88,9 @@ class Recipe:
                 f"crop {self.crop}, clip {self.clip}, square {self.square}, gradient {self.gradient}, grain {self.grain} "
                 f"and doubt {self.doubt} at least 0, average {self.average} in [0, 1)."
             )
-        if not all(math.isfinite(value) for value in vars(self).values() if isinstance(value, float)):
-            raise InputError("numbers of a run must be finite: NaN is below and above no bound.")
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not value <= MOST:  # NaN is below and above no bound
+                raise InputError(f"`{name}={value:g}`: numbers of a run are finite, and at most {MOST:,.0f}.")
         if not 0 <= self.pair_share <= 1:
             raise InputError(f"the share of batches of pairs must lie in [0, 1], got {self.pair_share}.")
         if self.part not in PARTS:
