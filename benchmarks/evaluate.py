@@ -62,7 +62,8 @@ class EvalRow:
         """The row that `to_json` wrote as ``entry``."""
         metrics = {name: math.nan if value is None else float(value) for name, value in entry["metrics"].items()}
         texts = {key: str(entry.get(key, "")) for key in ("error", "note")}
-        return cls(str(entry["name"]), str(entry["method"]), metrics, entry.get("ms"), **texts)
+        ms = entry.get("ms")
+        return cls(str(entry["name"]), str(entry["method"]), metrics, None if ms is None else float(ms), **texts)
 
 
 def _finite(metrics: dict[str, float]) -> dict[str, float | None]:
@@ -148,7 +149,8 @@ class Evaluation:
     def from_json(cls, found: dict[str, Any]) -> "Evaluation":
         """The evaluation that `to_json` wrote as ``found``, taken as one of pairs: ``what`` and ``bounds`` are not in it."""
         rows = [EvalRow.from_json(entry) for entry in found["rows"]]
-        return cls(rows, dict(found.get("networks", {})), kinds=dict(found.get("kinds", {})))
+        networks = {name: dict(facts) for name, facts in found.get("networks", {}).items()}
+        return cls(rows, networks, kinds=dict(found.get("kinds", {})))
 
 
 def chosen_pairs(folder: Path, pattern: str | None = None) -> list[PairPaths]:

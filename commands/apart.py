@@ -45,7 +45,7 @@ def telling_apart(command: Any, ctx: Any) -> Iterator[None]:  # noqa: ANN401 - c
         named = any(param.param_type_name == "argument" for param in command.params)
         for word, told in ctx.meta.get(_APART, {}).items():
             if (not _may_be_a_file(word)) if named else word in str(error):
-                error.message = told  # type: ignore[attr-defined]
+                error.message = told
                 break
         raise
 
