@@ -66,7 +66,9 @@ def load_photo(files: PhotoFiles) -> tuple[Array, Array]:
         sizes = " and ".join(f"{image.shape[0]} x {image.shape[1]}" for image in (picture, label))
         raise InputError(f"{files.image} and its label {files.mask} differ in size: {sizes}.")
     if label.ndim == 3:
+        hidden = label[..., 3] <= THRESHOLD if label.shape[2] == 4 else np.zeros(label.shape[:2], np.bool_)
         label = cv2.cvtColor(label[..., :3], cv2.COLOR_BGR2GRAY)
+        label[hidden] = 0  # an object cut out, whatever colour its surroundings have beneath
     brightest = int(label.max())
     if 0 < brightest <= THRESHOLD:
         # Labels of 0 and 1, of numbers of classes or in dark colours would all say that there is no object anywhere.

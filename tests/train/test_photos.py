@@ -129,6 +129,16 @@ def test_levels_are_scaled_from_the_white_that_is_used(folders: tuple[Path, Path
     assert (near.max(), far.max()) == (255, 51)
 
 
+@pytest.mark.parametrize("beneath", [0, 255])
+def test_a_label_may_be_cut_out(folders: tuple[Path, Path], beneath: int) -> None:
+    images, masks = folders
+    shape = np.zeros((72, 56), np.uint8)
+    shape[20:40] = 255
+    colours = np.where(shape[..., None] > 0, np.uint8(255), np.uint8(beneath)).repeat(3, 2)
+    cv2.imwrite(str(masks / "p0.png"), np.dstack([colours, shape]))
+    assert np.array_equal(Photos(images, masks)[0][1], shape)
+
+
 def test_two_files_of_one_name_are_told(folders: tuple[Path, Path]) -> None:
     images, masks = folders
     cv2.imwrite(str(images / "p0.png"), np.zeros((72, 56, 3), np.uint8))
