@@ -21,6 +21,7 @@ from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputEr
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.machine import machine
 from ufafuse.runtime.memory.malloc import keep_all
+from ufafuse.runtime.opencv import BUILDS
 from ufafuse.runtime.writing import check_apart, make_folder
 from ufafuse.train.checkpoint import Average, Progress, load_checkpoint, previous_path, save_checkpoint
 from ufafuse.train.devices import computes_in_bf16, is_first_process, launched_fabric
@@ -374,5 +375,5 @@ class Trainer:
             "precision": "bf16" if computes_in_bf16(self.options, self.device) else "fp32",
             "threads": threads,
             "machine": machine(),
-            "tools": tool_versions("torch", "lightning-fabric", "numpy", "opencv-python"),
+            "tools": tool_versions("torch", "lightning-fabric", "numpy", *BUILDS),
         }
