@@ -167,10 +167,24 @@ def check_photographs(options: TrainOptions, names: list[str], *, resume: bool) 
     return bool(before["validated_on"] != found["validated_on"]) if "validated_on" in before else False
 
 
+_held: set[int] = set()  # of this process: folders that it keeps
+
+
+def _let_go() -> None:
+    """In a process that draws: it outlives one that was killed by seconds, for which nobody else could go on with the run."""
+    for handle in _held:
+        os.close(handle)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
 @contextlib.contextmanager
 def alone(out: Path) -> Iterator[None]:
     """Keep a run's folder for this process as long as the block runs. Raises: OutputError, where another one has it."""
     handle = os.open(out, os.O_RDONLY | os.O_CLOEXEC)
+    _held.add(handle)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -180,4 +194,6 @@ def alone(out: Path) -> Iterator[None]:
             pass
         yield
     finally:
-        os.close(handle)
+        if handle in _held:
+            _held.remove(handle)
+            os.close(handle)

@@ -1,6 +1,7 @@
 """Runs that go on: as what they are, on the photographs that they began with, one process at a time."""
 
 import dataclasses
+import multiprocessing
 import shutil
 from pathlib import Path
 from typing import Any
@@ -121,3 +122,21 @@ def test_one_process_at_a_time_trains_in_a_folder(given: dict[str, Any]) -> None
         train(dataclasses.replace(options, seed=1), resume=True)
     assert (options.out / "log.csv").read_bytes() == before
     train(options, resume=True)
+
+
+def test_a_process_that_draws_keeps_no_folder(tmp_path: Path) -> None:
+    forking = multiprocessing.get_context("fork")
+    begun, ended = forking.Event(), forking.Event()
+
+    def draw() -> None:
+        begun.set()
+        ended.wait(20)
+
+    drawing = forking.Process(target=draw)
+    with alone(tmp_path):
+        drawing.start()
+        assert begun.wait(20)
+    with alone(tmp_path):  # though the process lives that was there meanwhile
+        assert drawing.is_alive()
+    ended.set()
+    drawing.join()
