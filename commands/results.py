@@ -205,6 +205,7 @@ class DatasetJson(_DatasetKeysJson, total=False):
     pairs: int
     stacks: int
     frames: int
+    warnings: list[str]
 
 
 class MadeJson(TypedDict):
