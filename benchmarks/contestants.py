@@ -240,8 +240,16 @@ def contestants(
     models = once([*(name for name in models if name not in rivals), *(name for name in names if name in networks)])
     if not found and not models:
         models = [DEFAULT]
+    refuse_idle([*models, *(rivals if weights else [])], backend=backend, precision=precision, threads=threads)
     found += [ModelContestant(model, backend=backend, precision=precision, threads=threads) for model in models]
     return list(distinct(found))
+
+
+def refuse_idle(models: list[str], *, backend: str, precision: str | None, threads: int | None) -> None:
+    """Raises: InputError, where something is asked of networks and none is compared."""
+    for name, value, usual in (("backend", backend, "auto"), ("precision", precision, None), ("threads", threads, None)):
+        if value != usual and not models:
+            raise InputError(f"`{name}={value}` is about networks, and none is compared: omit it, or name one.")
 
 
 def _rivals_among(models: list[str], weights: Path | None) -> list[str]:

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 
 from ufafuse.benchmarks.contestants import Contestant, FusedPicture, alike
-from ufafuse.benchmarks.metrics import JUDGES, METRICS, STACK_METRICS, TRUTH_METRICS, as_levels, score
+from ufafuse.benchmarks.metrics import JUDGES, METRICS, STACK_METRICS, TRUTH_METRICS, score
+from ufafuse.benchmarks.metrics.white import White
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
@@ -61,7 +62,8 @@ class EvalRow:
         """The row that `to_json` wrote as ``entry``."""
         metrics = {name: math.nan if value is None else float(value) for name, value in entry["metrics"].items()}
         texts = {key: str(entry.get(key, "")) for key in ("error", "note")}
-        return cls(str(entry["name"]), str(entry["method"]), metrics, entry.get("ms"), **texts)
+        ms = entry.get("ms")
+        return cls(str(entry["name"]), str(entry["method"]), metrics, None if ms is None else float(ms), **texts)
 
 
 def _finite(metrics: dict[str, float]) -> dict[str, float | None]:
@@ -147,7 +149,8 @@ class Evaluation:
     def from_json(cls, found: dict[str, Any]) -> "Evaluation":
         """The evaluation that `to_json` wrote as ``found``, taken as one of pairs: ``what`` and ``bounds`` are not in it."""
         rows = [EvalRow.from_json(entry) for entry in found["rows"]]
-        return cls(rows, dict(found.get("networks", {})), kinds=dict(found.get("kinds", {})))
+        networks = {name: dict(facts) for name, facts in found.get("networks", {}).items()}
+        return cls(rows, networks, kinds=dict(found.get("kinds", {})))
 
 
 def chosen_pairs(folder: Path, pattern: str | None = None) -> list[PairPaths]:
@@ -284,15 +287,17 @@ def _fuse_and_score(contestant: Contestant, pair: PairPaths, how: _How) -> EvalR
 
 def _score(method: str, pair: PairPaths, fused: FusedPicture, how: _How) -> EvalRow:
     try:
+        frames = _frames(pair)
+        white = White.of_frames(frames)
         if how.pictures is not None:
             path = picture_path(how.pictures, method, pair.name)
             make_folder(path.parent)
-            write_image(path, as_levels(fused.picture), force=True)
+            write_image(path, white.bytes(fused.picture), force=True)
         truth = read_image(pair.truth) if pair.truth else None
-        metrics = score(*_frames(pair), fused.picture, truth, perceptual=how.perceptual)
+        metrics = score(*frames, fused.picture, truth, perceptual=how.perceptual)
     except _PAIR_ERRORS as error:
         return EvalRow(pair.name, method, error=f"{pair.name}: {_reason(error)}")
-    return EvalRow(pair.name, method, metrics, fused.ms)
+    return EvalRow(pair.name, method, metrics, fused.ms, note=white.note)
 
 
 def picture_path(pictures: Path, method: str, pair: str) -> Path:

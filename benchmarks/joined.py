@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ufafuse.benchmarks.evaluate import Evaluation, picture_path
-from ufafuse.benchmarks.published import MEASURED
+from ufafuse.benchmarks.published import KINDS, MEASURED
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.writing import make_folder
 
@@ -31,7 +31,7 @@ def joined(evaluation: Evaluation, earlier: Path) -> Evaluation:
     Raises:
         InputError: The file is no evaluation, is of other pairs, has no such method in common or differs in it.
     """
-    found = Evaluation.from_json(_read(earlier))
+    found = _read(earlier)
     names, others = ({row.name for row in some} for some in (evaluation.rows, found.rows))
     if names != others:
         odd = sorted(names ^ others)[0]
@@ -61,18 +61,20 @@ def copy_pictures(earlier: Path, pictures: Path, methods: Collection[str], pairs
                 shutil.copyfile(source, path)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Evaluation:
     found: Any = {}
+    evaluation = Evaluation([])
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        known = all({"name", "method", "metrics"} <= set(entry) for entry in found["rows"])
+        evaluation = Evaluation.from_json(found)
+        known = set(evaluation.kinds.values()) <= set(KINDS) and not any("/" in name for name in evaluation.methods)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, TypeError, KeyError, AttributeError):
         known = False
-    if not known or not found["rows"] or "stacks" in found:
+    if not known or not evaluation.rows or "stacks" in found:
         raise InputError(f"{path} is no evaluation of pairs: give the eval.json that `ufa eval --pairs DIR -o OUT` wrote.")
-    return dict(found)
+    return evaluation
 
 
 def _check_same(evaluation: Evaluation, found: Evaluation, earlier: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from ufafuse.benchmarks.evaluate import EvalRow, Evaluation, picture_path
 from ufafuse.benchmarks.methods import method, methods
 from ufafuse.benchmarks.metrics.planes import as_levels, grey
+from ufafuse.benchmarks.metrics.white import White
 from ufafuse.benchmarks.published import HERE, Table, TableRow
 from ufafuse.benchmarks.tables import TIME, best, cells, columns, csv_text, header, is_best, legend, markdown_table
 from ufafuse.runtime.arrays import Bytes
@@ -110,11 +111,12 @@ def _section(folder: Path, pair: PairPaths, evaluation: Evaluation) -> str:
     sources = {"near": read_image(pair.near), "far": read_image(pair.far)} | (
         {"truth": read_image(pair.truth)} if pair.truth else {}
     )
+    white = White.of_frames([sources["near"], sources["far"]])
     pictures: dict[str, tuple[str, Bytes, str]] = {}
     for name, picture in sources.items():
         path = picture_path(folder / SOURCES_FOLDER, name, pair.name)
         make_folder(path.parent)
-        levels = as_levels(picture)
+        levels = white.bytes(picture)
         write_image(path, levels, force=True)
         pictures[name] = (_link(folder, path), levels, "")
     for row in rows:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ufafuse.commands.apart import telling_files_apart
+from ufafuse.commands.effects import check_bench
 from ufafuse.commands.evalpairs import Shown, evaluate_pairs
 from ufafuse.commands.evalstacks import checked_align, evaluate_stacks, refuse_with_stacks
 from ufafuse.commands.limits import MOST, MOST_THREADS
@@ -64,9 +66,9 @@ class EvalRequest:
         typer.Option(help="Of --model rival-...: its authors' weights (.pth, .npz, .mat), or a training's (.safetensors)."),
     ] = None
     methods: Annotated[
-        str,
-        typer.Option(help="Methods (classical, or rival-...), bundled networks, pyramid (of stacks), by comma; or all."),
-    ] = ""
+        list[str] | None,
+        typer.Option(help=f"Methods (classical, or rival-...), bundled networks, pyramid (of stacks), or all; {_LISTED}."),
+    ] = None
     align: Annotated[
         str | None,
         typer.Option(
@@ -78,8 +80,8 @@ class EvalRequest:
     table: Annotated[str | None, typer.Option(help="Set the paper's table beside it: V, VI or VII.")] = None
     only: Annotated[str | None, typer.Option(help="Only pairs or stacks whose name matches, such as 'lytro_0*'.")] = None
     show: Annotated[
-        str | None,
-        typer.Option(help="With -o: show only pairs whose name matches, patterns by comma [default: all]."),
+        list[str] | None,
+        typer.Option(help=f"With -o: show only pairs whose name matches a pattern, {_LISTED} [default: all]."),
     ] = None
     join: Annotated[
         list[Path] | None, typer.Option(help="eval.json of an earlier run on the same pairs: its rows join. Repeatable.")
@@ -105,7 +107,7 @@ def evaluate(asked: EvalRequest) -> None:
             raise InputError("--pairs is missing: see `ufa eval --help`. For focus stacks: --stacks DIR.")
         if asked.pairs is not None and asked.stacks is not None:
             raise InputError("both --pairs and --stacks were given: give one of them.")
-        named = {"fused": asked.fused or [], "models": asked.model or [], "method_names": list(listed([asked.methods]))}
+        named = {"fused": asked.fused or [], "models": asked.model or [], "method_names": list(listed(asked.methods))}
         limits = {"backend": asked.backend, "precision": asked.precision, "threads": asked.threads}
         _checked_folder(asked.out, [asked.pairs, asked.stacks, *(asked.fused or [])], force=asked.force)
         if asked.stacks is not None:
@@ -113,7 +115,7 @@ def evaluate(asked: EvalRequest) -> None:
                 table=asked.table,
                 jobs=asked.jobs,
                 weights=asked.weights,
-                show=asked.show,
+                show=asked.show or None,
                 lpips=asked.lpips,
                 join=asked.join or None,
             )
@@ -123,7 +125,7 @@ def evaluate(asked: EvalRequest) -> None:
             if asked.align is not None:
                 raise InputError("--align is for stacks: register pairs with `ufa fuse --align` first.")
             chosen = named | limits | {"weights": asked.weights}
-            shown = Shown(asked.out, asked.only, asked.show, asked.join or [])
+            shown = Shown(asked.out, asked.only, listed(asked.show), asked.join or [])
             evaluation = evaluate_pairs(
                 asked.pairs, chosen, table=asked.table, shown=shown, jobs=asked.jobs, lpips=asked.lpips, as_json=asked.as_json
             )
@@ -198,9 +200,9 @@ class BenchRequest:
         ),
     ] = None
     methods: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="Classical methods, at the first size, by comma; or all, none [default: lap,gff,dsift; none with --profile]."
+            help=f"Classical methods, at the first size, {_LISTED}; or all, none [default: lap,gff,dsift; none with --profile]."
         ),
     ] = None
     seconds: Annotated[float, typer.Option(min=0.1, help="Time for each at each size; three runs at least.")] = 10.0
@@ -227,7 +229,9 @@ def bench(asked: BenchRequest) -> None:
         from ufafuse.benchmarks.speed.tradeoff import read_qualities, tradeoff_rows
 
         _check_bench(asked)
-        plan = _bench_plan(asked)
+        with telling_files_apart():
+            plan = _bench_plan(asked)
+            plan.check()
         scores = read_qualities(asked.quality or [])
         result = _benched(plan) if asked.again is None else read_result(asked.again)
         if scores:
@@ -250,8 +254,8 @@ def _bench_plan(asked: BenchRequest) -> "Plan":
     from ufafuse.runtime.models import file_named
     from ufafuse.runtime.parameters import size_from
 
-    methods = asked.methods or ("none" if asked.profile else _METHODS)
-    named = [name for name in listed([methods]) if name != "none"]
+    asked_for = listed(asked.methods) or listed(["none" if asked.profile else _METHODS])
+    named = [name for name in asked_for if name != "none"]
     artefacts = [file_named(path) for path in asked.artefacts or ()] or _bundled_files()
     return Plan(
         artefacts=artefacts,
@@ -274,8 +278,7 @@ def _bench_plan(asked: BenchRequest) -> "Plan":
 
 def _check_bench(asked: BenchRequest) -> None:
     """Before minutes of measuring. Raises: InputError, OutputError."""
-    if asked.again is not None and (asked.artefacts or asked.size or asked.backend or asked.precision or asked.profile):
-        raise InputError("--from measures nothing: omit the files, --size, --backend, --precision and --profile.")
+    check_bench(asked)
     if asked.report is not None and asked.report.exists() and not asked.report.is_dir():
         raise OutputError(f"{asked.report} is a file: give --report a folder.")
 

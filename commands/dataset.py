@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ufafuse.commands.effects import DRAWN, check_dataset
 from ufafuse.commands.limits import MOST, MOST_FRAMES, MOST_SEED
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
@@ -42,12 +43,16 @@ class DatasetRequest:
         int | None, typer.Option(min=0, max=MOST, help="Lens pairs (0: of every photograph), or stacks. [default: 0; 12]")
     ] = None
     size: Annotated[str | None, typer.Option(metavar="HxW", help=_SIZE)] = None
-    lens_set: Annotated[list[str] | None, typer.Option(help="With --lens: KEY=VALUE, such as noise=0. Repeatable.")] = None
+    lens_set: Annotated[
+        list[str] | None, typer.Option(help="With --lens: KEY=VALUE, such as noise=0; repeatable or by comma.")
+    ] = None
     frames: Annotated[
         int | None, typer.Option(min=2, max=MOST_FRAMES, help="With --stacks: of each stack [default: 2 to 12].")
     ] = None
     preset: Annotated[Preset | None, typer.Option(help="With --stacks: what they show. [default: any]")] = None
-    stack_set: Annotated[list[str] | None, typer.Option(help="With --stacks: KEY=VALUE, as lights=0. Repeatable.")] = None
+    stack_set: Annotated[
+        list[str] | None, typer.Option(help="With --stacks: KEY=VALUE, as lights=0; repeatable or by comma.")
+    ] = None
     photo_share: Annotated[
         float | None, typer.Option(min=0, max=1, help="With --stacks: surfaces that are photographs. [default: 0.45]")
     ] = None
@@ -67,6 +72,8 @@ def dataset(asked: DatasetRequest) -> None:
             how["done"] = lambda count, total: bar.update(task, completed=count, total=total)
             result = _write(asked, how)
         console.emit(result, as_json=asked.as_json)
+        for warning in result.get("warnings", ()):
+            console.warn(warning)
         if result["skipped"]:
             console.err.print(f"{len(result['skipped'])} photographs were left out: {'; '.join(result['skipped'][:3])}")
         if not asked.as_json:
@@ -82,21 +89,15 @@ def _check(asked: DatasetRequest) -> None:
 
     if asked.lens and asked.stacks:
         raise InputError("--lens writes pairs and --stacks writes stacks: give one of them.")
-    if not asked.lens and not asked.stacks and (asked.count or asked.size or asked.lens_set):
-        raise InputError("--count, --size and --lens-set are about lens pairs: add --lens.")
-    of_stacks = [name for name in ("frames", "preset", "stack_set", "photo_share") if getattr(asked, name)]
-    if not asked.stacks and of_stacks:
-        raise InputError(f"--{of_stacks[0].replace('_', '-')} is about drawn stacks: add --stacks.")
-    if asked.stacks and asked.lens_set:
-        raise InputError("--lens-set is about lens pairs, what stacks show is set by --stack-set.")
-    if asked.stacks and asked.masks is not None:
-        raise InputError("--masks are labels of photographs, and stacks are drawn: omit --masks.")
+    check_dataset(asked)
+    if not asked.stacks and str(asked.images).startswith(DRAWN):
+        raise InputError("--images drawn: is for --stacks: pairs are written of photographs, name their folder.")
     if not asked.stacks and (asked.images is None or asked.masks is None):
         raise InputError("--images and --masks are needed: folders of photographs and of their labels (or add --stacks).")
 
 
 def _write(asked: DatasetRequest, how: dict[str, Any]) -> dict[str, Any]:
-    from ufafuse.commands.quantities import sides_from
+    from ufafuse.commands.quantities import listed, sides_from
     from ufafuse.runtime.errors import InputError
     from ufafuse.train.dataset import LENS_SIZE, LensPlan, write_dataset, write_lens_dataset
     from ufafuse.train.settings import lens_options
@@ -113,18 +114,18 @@ def _write(asked: DatasetRequest, how: dict[str, Any]) -> dict[str, Any]:
     if height != width:
         raise InputError(f"--size {asked.size}: lens pairs are square, give one side.")
     return write_lens_dataset(
-        asked.images, asked.masks, asked.out, LensPlan(asked.count or 0, height, lens_options(asked.lens_set or ())), **how
+        asked.images, asked.masks, asked.out, LensPlan(asked.count or 0, height, lens_options(listed(asked.lens_set))), **how
     )
 
 
 def _stack_plan(asked: DatasetRequest) -> "StackPlan":
-    from ufafuse.commands.quantities import sides_from
+    from ufafuse.commands.quantities import listed, sides_from
     from ufafuse.train.recipe import taken_apart
     from ufafuse.train.settings import scene_options
     from ufafuse.train.stackset import STACK_SIZE, StackPlan
 
     preset = asked.preset or "any"
-    values: dict[str, Any] = {"frames": asked.frames, "options": scene_options(asked.stack_set or (), preset)}
+    values: dict[str, Any] = {"frames": asked.frames, "options": scene_options(listed(asked.stack_set), preset)}
     if asked.photo_share is not None:
         values["photo_share"] = asked.photo_share
     if asked.images is not None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from ufafuse.commands.quantities import listed
 from ufafuse.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from ufafuse.train.recipe import TrainOptions
+
+DRAWN = "drawn:"  # images of scenes that are drawn, with nothing behind it
 
 
 def refuse_idle(*rules: tuple[str, object, object, str]) -> None:
@@ -37,4 +44,97 @@ def check_effects(asked: Any) -> None:  # noqa: ANN401 - its class's module impo
             asked.pairs or asked.stacks,
             "goes on with many: add --pairs or --stacks, or replace one result with --force",
         ),
+    )
+
+
+def check_training(given: Mapping[str, Any], options: TrainOptions) -> None:
+    """Of `ufa train` and the commands below it.
+
+    Args:
+        given: The options that were given, by name.
+        options: What came of them.
+
+    Raises:
+        InputError: One has no effect; naming it and what it needs.
+    """
+    stacks, recipe = options.spec.gathers, options.recipe
+    pairs = not stacks or recipe.pair_share > 0
+    of_pairs = "is about pairs, and every batch holds stacks: add --pair-share"
+    refuse_idle(
+        ("--init", "init" in given, options.init_from is None, "is how weights are drawn: omit it with --init-from"),
+        ("--lens", "lens" in given, pairs, of_pairs),
+        ("--lens-set", "lens_set" in given, pairs, of_pairs),
+        ("--lens-set", "lens_set" in given, recipe.lens > 0, "is about lens pairs, and there are none: give --lens a share"),
+        ("--stack-set", "stack_set" in given, stacks, "is about drawn stacks: add --variant ufa-stack"),
+        ("--pair-share", "pair_share" in given, stacks, "is for a network over stacks: add --variant ufa-stack"),
+        ("--selection", "selection" in given, stacks, "is for a network over stacks: add --variant ufa-stack"),
+        (
+            "--photo-share",
+            "photo_share" in given,
+            options.drawn and options.images is not None,
+            "is about photographs among drawn surfaces: name them by --images drawn:FOLDER",
+        ),
+    )
+
+
+def check_dataset(asked: Any) -> None:  # noqa: ANN401
+    """Of a `DatasetRequest`. Raises: InputError."""
+    lens = "is about lens pairs: add --lens"
+    sets = [setting.partition("=")[0].strip() for setting in listed(asked.stack_set)]
+    counts = next((name for name in sets if name in ("min_frames", "max_frames")), None)
+    refuse_idle(
+        ("--count", asked.count is not None, asked.lens or asked.stacks, f"{lens}, or --stacks"),
+        ("--size", asked.size, asked.lens or asked.stacks, f"{lens}, or --stacks"),
+        ("--lens-set", asked.lens_set, not asked.stacks, "is about lens pairs, what stacks show is set by --stack-set"),
+        ("--lens-set", asked.lens_set, asked.lens, lens),
+        *(
+            (
+                f"--{name.replace('_', '-')}",
+                getattr(asked, name) is not None,
+                asked.stacks,
+                "is about drawn stacks: add --stacks",
+            )
+            for name in ("frames", "preset", "photo_share")
+        ),
+        ("--stack-set", asked.stack_set, asked.stacks, "is about drawn stacks: add --stacks"),
+        ("--masks", asked.masks is not None, not asked.stacks, "are labels of photographs, and stacks are drawn: omit --masks"),
+        (f"--stack-set {counts}", counts, asked.frames is None, "has no effect beside --frames: omit one of them"),
+        (
+            "--photo-share",
+            asked.photo_share is not None,
+            str(asked.images or DRAWN) != DRAWN,
+            "is about photographs among drawn surfaces: name them by --images",
+        ),
+    )
+
+
+def check_bench(asked: Any) -> None:  # noqa: ANN401
+    """Of a `BenchRequest`. Raises: InputError."""
+    measuring = asked.again is None
+    of_measuring = (
+        "size",
+        "backend",
+        "precision",
+        "threads",
+        "device",
+        "batch",
+        "profile",
+        "streams",
+        "peers",
+        "methods",
+        "cold",
+    )
+    defaults = {"provider": "cpu", "seconds": 10.0, "runs": 50, "profile": False}
+    refuse_idle(
+        ("--from", asked.artefacts, measuring, "measures nothing: omit the files"),
+        *(
+            (
+                "--from",
+                getattr(asked, name) not in (None, [], defaults.get(name)),
+                measuring,
+                f"measures nothing: omit --{name}",
+            )
+            for name in (*of_measuring, *defaults)
+        ),
+        ("--device", asked.device is not None, asked.peers is not False, "is about peers: omit --no-peers"),
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.filebytes import real_path
+from ufafuse.runtime.texts import few_of_a_kind
 
 if TYPE_CHECKING:
     from ufafuse.benchmarks.contestants import Contestant
@@ -19,7 +20,7 @@ class Shown(NamedTuple):
 
     out: Path | None
     only: str | None
-    show: str | None
+    show: tuple[str, ...]
     join: list[Path]
 
     def joined(self, evaluation: "Evaluation", on_page: "list[PairPaths]") -> "tuple[Evaluation, list[str]]":
@@ -39,14 +40,15 @@ class Shown(NamedTuple):
         """Those that the page shows. Raises: InputError, where ``--show`` cannot be."""
         from fnmatch import fnmatch
 
-        if self.show is None:
+        if not self.show:
             return pairs
         if self.out is None:
             raise InputError("--show is about the page: add -o OUT.")
-        patterns = self.show.split(",")
-        found = [pair for pair in pairs if any(fnmatch(pair.name, pattern.strip()) for pattern in patterns)]
+        found = [pair for pair in pairs if any(fnmatch(pair.name, pattern) for pattern in self.show)]
         if not found:
-            raise InputError(f"no pair that is scored has a name like --show {self.show}: they begin with {pairs[0].name}.")
+            raise InputError(
+                f"no pair that is scored has a name like --show {','.join(self.show)}: they begin with {pairs[0].name}."
+            )
         return found
 
 
@@ -101,7 +103,8 @@ def evaluate_pairs(
         title += "" if compares.same else " (of other pairs)"
         result["table"] = {"number": table.upper(), "same_pairs": compares.same, "rows": [row.to_json() for row in rows]}
     result |= (beside_them := unpaired_in(pairs))
-    if warnings := [text for text in (compares.warning, left_out_of_all(named["method_names"]), *told) if text]:
+    to_tell = (compares.warning, left_out_of_all(named["method_names"]), *_whites(evaluation), *told)
+    if warnings := [text for text in to_tell if text]:
         result["warnings"] = warnings
     if out is not None:
         from ufafuse.benchmarks.page import write_pages
@@ -116,6 +119,12 @@ def evaluate_pairs(
     if out is not None:
         console.hint(f"ufa bench --quality {out / 'eval.json'} --report DIR", as_json=as_json)
     return evaluation
+
+
+def _whites(evaluation: "Evaluation") -> list[str]:
+    """What to tell of pairs whose level of white was found."""
+    notes = {row.name: row.note for row in evaluation.rows if row.note}
+    return [f"{name}: {note}." for name, note in notes.items()]
 
 
 def _check_lpips(net: str | None, pairs: "list[PairPaths]") -> None:
@@ -147,7 +156,7 @@ def _tell(evaluation: "Evaluation", rows: "list[TableRow]", result: dict[str, An
     for entry in rows:
         if entry.note and not as_json:
             console.err.print(f"{entry.method}, {entry.what}: {entry.note}", markup=False)
-    for warning in result.get("warnings", []):
+    for warning in few_of_a_kind(result.get("warnings", [])):
         console.warn(warning)
     for line in evaluation.failures():
         console.fail(line)

@@ -15,6 +15,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from ufafuse.commands.apart import note_apart, telling_apart
 from ufafuse.commands.values import read_plainly
 
 _WIDEST = 100
@@ -45,7 +46,9 @@ class HelpCommand(TyperCommand):
         """Read the command line."""
         read_plainly(self.get_params(ctx))
         known = {name for param in self.params for name in param.opts}
-        found: list[str] = super().parse_args(ctx, with_values(args, {name: BARE[name] for name in known & set(BARE)}))
+        note_apart(self, ctx, args)
+        with telling_apart(self, ctx):
+            found: list[str] = super().parse_args(ctx, with_values(args, {name: BARE[name] for name in known & set(BARE)}))
         return found
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - click's, wherever typer keeps it
@@ -65,8 +68,14 @@ class HelpGroup(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's, wherever typer keeps it
         """Read what stands before the command."""
         read_plainly(self.get_params(ctx))
+        note_apart(self, ctx, args)
         found: list[str] = super().parse_args(ctx, args)
         return found
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
+        """The command that the first word names."""
+        with telling_apart(self, ctx):
+            return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002
         """The names of the commands."""

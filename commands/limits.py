@@ -6,3 +6,4 @@ MOST_THREADS = 1024  # threads and processes: each of them is begun
 MOST_FRAMES = 10_000  # of one stack
 MOST_CROPS = 100_000  # that are held at once
 MOST_SIDE = 16_384  # of a crop, in pixels
+MOST_HOURS = 10**6  # and epochs: a run of a hundred years

@@ -213,6 +213,7 @@ class DatasetJson(_DatasetKeysJson, total=False):
     pairs: int
     stacks: int
     frames: int
+    warnings: list[str]
 
 
 class _MadeKeysJson(TypedDict):

@@ -6,9 +6,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from ufafuse.commands.limits import MOST, MOST_CROPS, MOST_SEED, MOST_SIDE, MOST_THREADS
+from ufafuse.commands.apart import USAGE_ERROR
+from ufafuse.commands.effects import DRAWN, check_training
+from ufafuse.commands.limits import MOST, MOST_CROPS, MOST_HOURS, MOST_SEED, MOST_SIDE, MOST_THREADS
+from ufafuse.commands.quantities import listed
 from ufafuse.commands.request import as_command, given
 from ufafuse.runtime import console
+from ufafuse.runtime.parameters import options_of
 
 RecipeName = Literal["fast", "paper", "stack", "rival"]  # recipes of `ufa train`
 AttentionName = Literal["both", "none", "no_spatial", "no_channel"]  # parts of the unity fusion attention, Table IV
@@ -35,8 +39,8 @@ InitFrom = Annotated[
 ]
 PartOption = Annotated[PartName | None, typer.Option(help="all, or (ufa) only the selection: the picture's path is kept.")]
 Steps = Annotated[int | None, typer.Option(min=1, max=MOST, help="Batches to train on.")]
-Hours = Annotated[float | None, typer.Option(min=0.001, help="Time to train for.")]
-Epochs = Annotated[float | None, typer.Option(min=0.001, help="Runs through the photographs.")]
+Hours = Annotated[float | None, typer.Option(min=0.001, max=MOST_HOURS, help="Time to train for.")]
+Epochs = Annotated[float | None, typer.Option(min=0.001, max=MOST_HOURS, help="Runs through the photographs.")]
 CropSide = Annotated[int | None, typer.Option(min=16, max=MOST_SIDE, help="Side of the frames in pixels.")]
 Batch = Annotated[
     int | None, typer.Option(min=1, max=MOST_CROPS, help="Pairs in a batch, over all devices; of stacks, twice as many frames.")
@@ -52,7 +56,9 @@ Selection = Annotated[
     typer.Option(min=0, help="Of ufa-stack: how decidedly it chooses as it trains: 1, then 3 to 6; 0: as in use. [default: 1]"),
 ]
 Lens = Annotated[float | None, typer.Option(min=0, max=1, help="Share of pairs degraded as by real lenses and cameras.")]
-LensSet = Annotated[list[str] | None, typer.Option(help="Change what they show: KEY=VALUE, such as noise=0. Repeatable.")]
+LensSet = Annotated[
+    list[str] | None, typer.Option(help="Change what they show: KEY=VALUE, such as noise=0; repeatable or by comma.")
+]
 PhotoShare = Annotated[
     float | None, typer.Option(min=0, max=1, help="Of a drawn scene's surfaces: photographs. [default: 0.45]")
 ]
@@ -60,7 +66,9 @@ PairsAScene = Annotated[
     int | None, typer.Option(min=1, max=MOST, help="Pairs of each drawn scene, one after the other. [default: 1]")
 ]
 PairShare = Annotated[float | None, typer.Option(min=0, max=1, help="Of ufa-stack's batches: pairs, not stacks. [default: 0]")]
-StackSet = Annotated[list[str] | None, typer.Option(help="Change what drawn stacks show: KEY=VALUE, as lights=0. Repeatable.")]
+StackSet = Annotated[
+    list[str] | None, typer.Option(help="Change what drawn stacks show: KEY=VALUE, as lights=0; repeatable or by comma.")
+]
 ClipNorm = Annotated[float | None, typer.Option("--clip", min=0, help="Largest norm of the gradient; 0: any.")]
 AverageOption = Annotated[float | None, typer.Option(min=0, max=0.99999, help="Decay of the averaged weights; 0: none.")]
 PrecisionOption = Annotated[Precision | None, typer.Option(help="auto: bf16 where the device computes in it.")]
@@ -145,10 +153,18 @@ class TrainRequest:
 
 def train(asked: TrainRequest, context: typer.Context) -> None:
     """Run `ufa train`, unless a command below it was given."""
+    options = given(asked)
+    resume, as_json = options.pop("resume"), options.pop("as_json")
     if context.invoked_subcommand is None:
-        options = given(asked)
-        resume, as_json = options.pop("resume"), options.pop("as_json")
+        for key in ("lens_set", "stack_set"):
+            if key in options:
+                options[key] = list(listed(options[key]))
         _train(options, resume=resume, as_json=as_json)
+    elif options or resume or as_json:
+        key = next(iter(options), "resume" if resume else "as_json")
+        option = options_of(context.command)[key]
+        told = f"{option} stands before {context.invoked_subcommand}, whose options stand behind it"
+        raise USAGE_ERROR(told, ctx=context)
 
 
 def _train(options_given: dict[str, Any], *, resume: bool, as_json: bool) -> None:
@@ -156,11 +172,13 @@ def _train(options_given: dict[str, Any], *, resume: bool, as_json: bool) -> Non
         from ufafuse.runtime.errors import InputError
         from ufafuse.train.devices import is_first_process
         from ufafuse.train.loop import train as train_network
-        from ufafuse.train.recipe import options_from, resumed_options
+        from ufafuse.train.recipe import options_from
+        from ufafuse.train.resuming import resumed_options
 
         if resume and "out" not in options_given:
             raise InputError("--resume needs the folder of the run: --out RUN.")
         options = resumed_options(options_given["out"], options_given) if resume else options_from(options_given)
+        check_training({} if resume else options_given, options)
         result = train_network(options, resume=resume)
         if not is_first_process():
             return
@@ -217,13 +235,15 @@ def ablation(asked: AblationRequest) -> None:
         from ufafuse.train.ablation import run_ablation
         from ufafuse.train.recipe import options_from
 
+        asked_for = dict(settings)
         if pairs is not None:
             require_extra("scoring --pairs")  # before the first hour is spent
         if over == "attention":
             # Every setting starts alike: the network's own best start would measure focus by its spatial attention.
             settings.setdefault("init", "image" if settings.get("variant", "ufa") == "ufa" else "auto")
-        unpaired = unpaired_in(pairs)
-        result = run_ablation(options_from(settings), over, pairs=pairs, begin=lambda name: console.err.print(f"{over} {name}"))
+        unpaired, options = unpaired_in(pairs), options_from(settings)
+        check_training(asked_for, options)
+        result = run_ablation(options, over, pairs=pairs, begin=lambda name: console.err.print(f"{over} {name}"))
         result |= unpaired
         console.emit(result, as_json=as_json)
         warn_of_passed(unpaired.get("passed_over", ()))
@@ -255,14 +275,16 @@ def _tell_ablation(result: dict[str, Any]) -> None:
 class EveryRequest:
     """Train every bundled network within one budget, judge each beside the bundled weights, and export what was made.
 
-    One run after the other, on drawn scenes unless --images names photographs. The same command again goes on where it was.
+    One run after the other, on drawn scenes unless --images and --masks name photographs and their labels. The same command
+    again goes on where it was.
     """
 
     out: NeededOut
-    minutes: Annotated[float, typer.Option(min=0.01, help="For all of it, validations included.")] = 10.0
-    variants: Annotated[list[str] | None, typer.Option(help="Some of them only. Repeatable.")] = None
+    minutes: Annotated[float, typer.Option(min=0.01, max=60 * MOST_HOURS, help="For all of it, validations included.")] = 10.0
+    variants: Annotated[list[str] | None, typer.Option(help="Some of them only; repeatable or by comma.")] = None
     anew: Annotated[bool, typer.Option("--anew", help="From drawn weights, not from the bundled ones.")] = False
     images: Images = None
+    masks: Masks = None
     photo_share: PhotoShare = None
     pairs_a_scene: Annotated[
         int | None,
@@ -287,9 +309,12 @@ def every(asked: EveryRequest) -> None:
     """Run `ufa train every`."""
     shared = {key: value for key, value in given(asked).items() if key not in _OF_EVERY}
     with console.run(asked.as_json):
+        from ufafuse.runtime.errors import InputError
         from ufafuse.train.every import SHARES, Every, train_every
 
-        wanted = Every(asked.out, asked.minutes, shared, tuple(asked.variants or SHARES), asked.anew)
+        if "photo_share" in shared and (not shared.get("images") or str(shared["images"]) == DRAWN):
+            raise InputError("--photo-share is about photographs among drawn surfaces: name them by --images drawn:FOLDER.")
+        wanted = Every(asked.out, asked.minutes, shared, listed(asked.variants) or tuple(SHARES), asked.anew)
         result = train_every(wanted, begin=lambda name: console.err.print(f"training {name}"))
         if not asked.no_export and result["finished"]:
             for name, entry in result["networks"].items():

@@ -163,7 +163,7 @@ def interrupted(text: str, *, as_json: bool) -> None:
     err.print(text)
 
 
-def _context() -> Any:  # noqa: ANN401 - click's, wherever typer keeps it
+def context_in_use() -> Any:  # noqa: ANN401 - click's, wherever typer keeps it
     """Of the command that the command line library is running; None outside of one."""
     home = typer.Context.__mro__[1].__module__.rpartition(".")[0]  # its click: its own, or the one installed
     return importlib.import_module(f"{home}.globals").get_current_context(silent=True)
@@ -172,13 +172,13 @@ def _context() -> Any:  # noqa: ANN401 - click's, wherever typer keeps it
 def _options_in_use() -> dict[str, str]:
     """The options of the command that runs; empty outside of one."""
     _options.clear()
-    context = _context()
+    context = context_in_use()
     return {} if context is None else options_of(context.command)
 
 
 def command_in_use() -> str:
     """How the command that runs is called, such as ``ufa train ablation``; empty outside of one."""
-    context = _context()
+    context = context_in_use()
     return "" if context is None else str(context.command_path)
 
 

@@ -8,7 +8,8 @@ as often as the brightest part of the frames allows. The result is in the frames
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -135,6 +136,20 @@ def levels_from(
     return Levels(known, unit, ceiling, peak.low, beyond=beyond, why=why)
 
 
+def white_of(pictures: Sequence[Array]) -> float:
+    """The level of white that pictures of one sample type share, as a fusion of them finds it: 4095 of 12 bits in 16.
+
+    Args:
+        pictures: One or more, H x W [x C], uint8, uint16 or float32.
+    """
+    return levels_from(joined_peak(map(peak_of, pictures)), pictures[0].dtype).white
+
+
+def joined_peak(peaks: Iterable[Peak]) -> Peak:
+    """What frames, one or more, reach together."""
+    return functools.reduce(Peak.joined, peaks)
+
+
 def _white(peak: Peak, dtype: np.dtype[Any], headroom: float) -> tuple[float, str, float]:
     """The level of white, how it was found, and what results may reach."""
     if dtype == np.uint8:
@@ -170,10 +185,7 @@ def kind_with_levels(
     for name, peak in zip(frame_names(len(frames)), peaks, strict=True):
         if peak.low < -_NEGATIVE * max(peak.top, 0.0):
             raise InputError(f"{in_text(name)} spans [{peak.low:.3g}, {peak.top:.3g}]: shift float frames to 0 or more.")
-    peak = peaks[0]
-    for other in peaks[1:]:
-        peak = peak.joined(other)
-    levels = levels_from(peak, kind.dtype, white=white, white_from=white_from, maps=maps, headroom=headroom)
+    levels = levels_from(joined_peak(peaks), kind.dtype, white=white, white_from=white_from, maps=maps, headroom=headroom)
     return levels.of(kind), levels
 
 

@@ -15,14 +15,17 @@ import torch
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import atomic_write, write_json
 from ufafuse.runtime.callbacks import ignored
-from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.images import read_image, write_image
+from ufafuse.runtime.errors import InputError, OutputError
+from ufafuse.runtime.images import write_image
 from ufafuse.runtime.pairs import find_pairs
-from ufafuse.runtime.writing import make_folder, write_text
-from ufafuse.train.loop import LAST, OPTIONS, train
+from ufafuse.runtime.writing import make_folder, read_json, write_text
+from ufafuse.train.data import frames_of
+from ufafuse.train.loop import LAST, train
 from ufafuse.train.recipe import TrainOptions
+from ufafuse.train.resuming import OPTIONS, check_same_run
 from ufafuse.train.validate import fuse_frames
 
+REPORT = "ablation.json"
 EVAL = "from ufafuse.commands.cli import main; main()"  # scored through the command line: training needs no metrics
 
 
@@ -121,11 +124,17 @@ def run_ablation(
         "files"}; `ok` is False where the pairs could not be scored, `finished` where a signal ended it early.
 
     Raises:
-        UfaError: As `train`; and where the pairs cannot be read.
+        UfaError: As `train`; and where the pairs cannot be read, or a run that is there was begun with other options.
     """
     runs = settings(base, over)
+    report = base.out / REPORT
+    if report.is_file() and (before := read_json(report).get("over")) != over:
+        raise OutputError(f"{base.out} holds the table of the sweep over {before}: give this one a folder of its own (`out`).")
+    for options in runs.values():
+        check_same_run(options, budget=True)
     if pairs is not None:
-        find_pairs(pairs)  # what is wrong with them is said before the first hour is spent
+        for pair in find_pairs(pairs):
+            frames_of(pair)  # what is wrong with them is said before the first hour is spent
     rows: dict[str, dict[str, float]] = {}
     for name, options in runs.items():
         begin(name)
@@ -138,7 +147,7 @@ def run_ablation(
     if pairs is not None:
         for name, options in runs.items():
             fuse_pairs(options.out / LAST, pairs, base.out / "fused" / name)
-        scores, note = score(pairs, base.out / "fused")
+        scores, note = score(pairs, [base.out / "fused" / name for name in runs])
         for name, metrics in scores.items():
             rows[name] |= {metric: metrics[metric] for metric in SWEEPS[over].metrics}
     return _written(base, over, runs, rows, note, scored=pairs is None or not note)
@@ -153,7 +162,7 @@ def _written(
     *,
     scored: bool,
 ) -> dict[str, Any]:
-    table, plot, report = (base.out / name for name in ("table.md", "ablation.png", "ablation.json"))
+    table, plot, report = (base.out / name for name in ("table.md", "ablation.png", REPORT))
     write_text(table, table_text(SWEEPS[over], rows, note), force=True)
     draw(SWEEPS[over], rows, {name: loss_curve(options.out) for name, options in runs.items()}, plot)
     result = {
@@ -182,13 +191,13 @@ def fuse_pairs(weights: Path, pairs: Path, out: Path) -> None:
     net = load_weights(weights).to(device)
     make_folder(out)
     for pair in find_pairs(pairs):
-        fused = fuse_frames(net, read_image(pair.near), read_image(pair.far), device)
+        fused = fuse_frames(net, *frames_of(pair), device)
         write_image(out / f"{pair.name.replace('/', '-')}.png", fused, force=True)
 
 
-def score(pairs: Path, fused: Path) -> tuple[dict[str, dict[str, float]], str]:
-    """Score the folders of fused pictures below `fused` with `ufa eval`; returns metrics by folder, and why there are none."""
-    command = ["eval", "--pairs", str(pairs), "--fused", str(fused), "--json"]
+def score(pairs: Path, folders: Sequence[Path]) -> tuple[dict[str, dict[str, float]], str]:
+    """Score folders of fused pictures with `ufa eval`; returns metrics by folder, and why there are none."""
+    command = ["eval", "--pairs", str(pairs), *(word for folder in folders for word in ("--fused", str(folder))), "--json"]
     done = subprocess.run([sys.executable, "-c", EVAL, *command], capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -12,11 +12,10 @@ from torch.utils.data import Dataset
 from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
-from ufafuse.runtime.pairs import find_pairs
+from ufafuse.runtime.pairs import PairPaths, find_pairs
 from ufafuse.train.degrade import LensOptions, TrainingPair, drawn_focus, lens_pair, paper_pair, paper_size
-from ufafuse.train.photos import colour
+from ufafuse.train.photos import THRESHOLD, in_one
 
-THRESHOLD = 127  # labels above it are the near object
 PAPER_MARGIN = 5  # reach of the paper's largest mean filter
 TRIES = 4  # crops looked at to find one with both near and far in it
 MIXED = (0.05, 0.95)
@@ -209,13 +208,26 @@ def read_pairs(folder: Path, *, warnings: list[str] | None = None) -> list[Named
     for paths in find_pairs(folder, passed=passed):
         if paths.truth is None:
             raise InputError(f"{folder}: pair {paths.name} has no truth ({paths.name}_GT.*), so it cannot validate.")
-        near, far, truth = (colour(read_image(path)) for path in (paths.near, paths.far, paths.truth))
+        near, far, truth = in_one([read_image(path) for path in (paths.near, paths.far, paths.truth)])
         if not near.shape == far.shape == truth.shape:
             raise InputError(f"{folder}: the pictures of pair {paths.name} differ in size.")
         pairs.append(NamedPair(paths.name, TrainingPair(near, far, truth)))
     if passed and warnings is not None:
         warnings.append(f"{folder}, passed over: {'; '.join(passed)}.")
     return pairs
+
+
+def frames_of(paths: PairPaths) -> tuple[Array, Array]:
+    """Read a pair's near and far frame as uint8 H x W x 3, BGR, whatever they are stored as.
+
+    Raises:
+        InputError: A file cannot be read, or the two differ in size.
+    """
+    near, far = in_one([read_image(path) for path in paths.files])
+    if near.shape != far.shape:
+        sizes = " and ".join(f"{frame.shape[0]} x {frame.shape[1]}" for frame in (near, far))
+        raise InputError(f"{paths.near} and {paths.far} differ in size: {sizes}.")
+    return near, far
 
 
 def held_out_pairs(dataset: PairDataset, count: int) -> list[NamedPair]:

@@ -1,5 +1,6 @@
 """Pairs written out: the paper's data set (Section III-C), or pairs as real lenses make them, to validate on and keep."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from ufafuse.runtime.images import write_image
 from ufafuse.runtime.writing import check_apart, make_folder
 from ufafuse.train.data import PairDataset, PairOptions, focus_map
 from ufafuse.train.degrade import PAPER_SIZES, LensOptions, TrainingPair, paper_pair, paper_size
-from ufafuse.train.photos import Photos
+from ufafuse.train.photos import SHOWN, Photos
 
 LENS_SIZE = 320  # pixels
+SET_FILE = "dataset.json"
+SUFFIXES = ("A", "B", "GT")
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ def write_dataset(
         done: called with the number of photographs written and their total.
 
     Returns:
-        {"ok", "out", "photographs", "pairs", "skipped"}, which `dataset.json` in `out` holds as well, with every size.
+        {"ok", "out", "photographs", "pairs", "skipped"}, which `dataset.json` in `out` holds as well, with every size; and
+        "warnings", where there are any.
 
     Raises:
         InputError: The photographs cannot be used.
@@ -70,6 +74,7 @@ def write_dataset(
     """
     photos = _begun(images, masks, out, skip_bad=skip_bad, force=force)
     sizes: dict[str, int] = {}
+    written: list[Path] = []
     for index, files in enumerate(photos.files):
         picture, label = photos[index]
         rng = np.random.default_rng((seed, index))
@@ -77,9 +82,9 @@ def write_dataset(
             name = f"{files.name}-g{group + 1}"
             sizes[name] = paper_size(rng, group)
             pair = paper_pair(picture, focus_map(label), sizes[name])
-            _write(out / name, pair, force=force)
+            written += _write(out / name, pair, force=force)
         done(index + 1, len(photos))
-    return _finished(out, photos, len(sizes), {"seed": seed, "filter_sizes": sizes})
+    return _finished(out, photos, written, {"seed": seed, "filter_sizes": sizes})
 
 
 def write_lens_dataset(
@@ -102,26 +107,29 @@ def write_lens_dataset(
         plan: how many, how large, and what they show.
 
     Returns:
-        As `write_dataset`; `dataset.json` holds the plan as well.
+        As `write_dataset`; `dataset.json` holds the plan as well. "warnings" may tell of photographs smaller than the frames.
 
     Raises:
         InputError: The photographs cannot be used.
         OutputError: The folder is not empty, or cannot be written.
     """
-    photos = _begun(images, masks, out, skip_bad=skip_bad, force=force)
+    photos = _begun(images, masks, out, skip_bad=skip_bad, force=force, side=plan.size)
+    told = photos.check_crops(plan.size, "size")
     drawn = PairDataset(photos, PairOptions(plan.size, lens=1.0, options=plan.options), seed=seed)
     count = plan.count or len(photos)
+    written: list[Path] = []
     for index in range(count):
-        _write(out / f"{index:04d}-{drawn.name(index)}", drawn.pair(index), force=force)
+        written += _write(out / f"{index:04d}-{drawn.name(index)}", drawn.pair(index), force=force)
         done(index + 1, count)
-    return _finished(out, photos, count, {"seed": seed, "lens": asdict(plan)})
+    return _finished(out, photos, written, {"seed": seed, "lens": asdict(plan)}, told)
 
 
-def _begun(images: Path, masks: Path, out: Path, *, skip_bad: bool, force: bool) -> Photos:
-    """Make the folder; returns the photographs."""
+def _begun(images: Path, masks: Path, out: Path, *, skip_bad: bool, force: bool, side: int = 0) -> Photos:
+    """Make the folder; returns the photographs, one of which has frames of this `side`."""
     check_apart([out], [images, masks])
     check_empty(out, force=force)
     photos = Photos(images, masks, skip_bad=skip_bad)
+    photos.check_crops(side, "size")
     make_set_folder(out, force=force)
     return photos
 
@@ -138,13 +146,29 @@ def make_set_folder(out: Path, *, force: bool) -> None:
     make_folder(out)
 
 
-def _write(stem: Path, pair: TrainingPair, *, force: bool) -> None:
-    for suffix, frame in (("A", pair.near), ("B", pair.far), ("GT", pair.truth)):
-        write_image(stem.with_name(f"{stem.name}_{suffix}.png"), frame, force=force)
+def left_from_before(out: Path, written: Iterable[Path]) -> list[str]:
+    """What to tell of a folder that was written into with `force`: what lies in it and is no part of the set; often nothing."""
+    others = sorted({path.name for path in out.iterdir()} - {path.name for path in written} - {SET_FILE})
+    if not others:
+        return []
+    shown = ", ".join(others[:SHOWN]) + (", ..." if len(others) > SHOWN else "")
+    return [f"{out} also holds {len(others)} that were there before and are no part of this set: {shown}."]
 
 
-def _finished(out: Path, photos: Photos, pairs: int, made: dict[str, Any]) -> dict[str, Any]:
+def _write(stem: Path, pair: TrainingPair, *, force: bool) -> list[Path]:
+    """Write the three pictures of a pair; returns their files."""
+    frames = zip(SUFFIXES, (pair.near, pair.far, pair.truth), strict=True)
+    pictures = {stem.with_name(f"{stem.name}_{suffix}.png"): frame for suffix, frame in frames}
+    for path, frame in pictures.items():
+        write_image(path, frame, force=force)
+    return list(pictures)
+
+
+def _finished(out: Path, photos: Photos, written: list[Path], made: dict[str, Any], told: str = "") -> dict[str, Any]:
     """Write `dataset.json`; returns what the functions here return."""
+    pairs = len(written) // len(SUFFIXES)
     result = {"ok": True, "out": str(out), "photographs": len(photos), "pairs": pairs, "skipped": photos.skipped}
-    write_json(out / "dataset.json", {**result, **made})
+    if warnings := [*([told] if told else []), *left_from_before(out, written)]:
+        result["warnings"] = warnings
+    write_json(out / SET_FILE, {**result, **made})
     return result

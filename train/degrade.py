@@ -9,7 +9,9 @@ Pictures are float32 H x W x 3 in [0, 255] inside and uint8 H x W x 3 at the end
 [0, 1], 1 where the near frame is in focus. Everything is drawn from a numpy Generator: same state, same pair.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +22,17 @@ from ufafuse.runtime.errors import InputError
 
 PAPER_SIZES = ((2, 3), (4, 5), (5, 7), (8, 10))  # filter sizes of the paper's four groups
 BLURS = ("box", "disc", "gauss")
+# The largest sizes that `LensOptions` takes: beyond, nothing of a picture is left, or no memory holds what it would take.
+MOST_OF_LENS = {
+    "min_radius": 500.0,
+    "max_radius": 500.0,
+    "max_gain": 1.0,
+    "max_shift": 100.0,
+    "max_noise": 255.0,
+    "min_zoom": 100.0,
+    "max_zoom": 100.0,
+}
+LEAST_ZOOM = 0.02
 HIDDEN = 0.02  # less than this share of a blur's light comes from the background: none of it is seen
 HALF_FROM = 6.0  # wider blurs are computed at half resolution: nothing fine is left, and it costs a tenth
 
@@ -31,6 +44,15 @@ class TrainingPair:
     near: Array
     far: Array
     truth: Array
+
+
+def check_numbers(options: Any, what: str, most: Mapping[str, float]) -> None:  # noqa: ANN401 - a dataclass of numbers
+    """Refuse shares beyond [0, 1] and sizes below 0 or beyond those in `most` (`InputError`, of a `what` option)."""
+    for field in fields(options):
+        value, largest = getattr(options, field.name), most.get(field.name, 1.0)
+        if not 0 <= value <= largest:
+            kind = f"it lies from 0 to {largest:g}" if field.name in most else "shares lie in [0, 1]"
+            raise InputError(f"{what} option {field.name} is {value:g}: {kind}.")
 
 
 @dataclass(frozen=True)
@@ -62,13 +84,12 @@ class LensOptions:
 
     def __post_init__(self) -> None:
         """Refuse shares beyond [0, 1] and ranges the wrong way round (`InputError`)."""
-        sizes = ("min_radius", "max_radius", "max_gain", "max_shift", "max_noise", "min_zoom", "max_zoom")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not 0 <= value <= (1 if field.name not in sizes else float("inf")):
-                raise InputError(f"lens option {field.name} is {value}: shares lie in [0, 1], sizes above 0.")
-        if not (0 < self.min_radius <= self.max_radius and 0 < self.min_zoom <= self.max_zoom):
-            raise InputError("lens options: the smallest radius or zoom must be above 0 and at most the largest.")
+        check_numbers(self, "lens", MOST_OF_LENS)
+        if not (0 < self.min_radius <= self.max_radius and LEAST_ZOOM <= self.min_zoom <= self.max_zoom):
+            raise InputError(
+                f"lens options: the smallest radius must be above 0, the smallest zoom {LEAST_ZOOM} or more, and neither "
+                "above the largest."
+            )
         if self.other_mask + self.drawn_mask > 1:
             raise InputError("lens options: other_mask and drawn_mask are shares of the same pairs, together at most 1.")
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ufafuse.network.spec import find_spec
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import write_json
 from ufafuse.runtime.callbacks import ignored
@@ -19,8 +20,9 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.models import model_path
 from ufafuse.runtime.writing import make_folder, read_json
 from ufafuse.train.feed import Feed, Share
-from ufafuse.train.loop import OPTIONS, REPORT, feed_for, train
-from ufafuse.train.recipe import DRAWN, TrainOptions, options_from, resumed_options
+from ufafuse.train.loop import REPORT, feed_for, train
+from ufafuse.train.recipe import DRAWN, TrainOptions, options_from
+from ufafuse.train.resuming import OPTIONS, check_same_run, resumed_options
 
 # of the minutes: by the work of a step
 SHARES = {"ufa": 0.3, "ufa-edge": 0.22, "ufa-nano": 0.1, "ufa-free": 0.14, "ufa-stack": 0.24}
@@ -37,7 +39,7 @@ class Every:
     Attributes:
         out: Folder of the runs, one each.
         minutes: All of it, validations included.
-        given: Options of `ufa train` for every run, such as ``images``, ``device``, ``workers``, ``crop``.
+        given: Options of `ufa train` for every run, such as ``images``, ``masks``, ``device``, ``workers``, ``crop``.
         variants: Which networks.
         anew: From drawn weights instead of the bundled ones.
     """
@@ -74,6 +76,8 @@ class Every:
         """The options of one run. Raises: InputError."""
         hours = self.hours(variant) if hours is None else hours
         values = {"images": Path(DRAWN), **self.given, "variant": variant, "out": self.out / variant, "hours": hours}
+        if find_spec(variant).gathers:
+            values.pop("masks", None)  # of stacks' scenes the photographs are surfaces
         options = options_from({key: value for key, value in values.items() if key != "pairs_a_scene"})
         pairs = options.drawn and not options.spec.gathers
         if _on_gpu(options):
@@ -105,11 +109,11 @@ def train_every(asked: Every, *, begin: Callable[[str], None] = ignored) -> dict
         "waiting_share", "loader", "psnr", "ssim", "bundled": {"psnr", "ssim"}, "better"}}}; also written to ``every.json``.
 
     Raises:
-        InputError: As `options_from`; an unknown variant.
+        InputError: As `options_from`; an unknown variant; a run that is there was begun with other options.
     """
     asked.check()
     for variant in asked.variants:  # what is wrong is said before the first minute
-        asked.options(variant)
+        check_same_run(asked.options(variant), budget=False)
     make_folder(asked.out)
     began = time.monotonic()
     found: dict[str, Any] = {"ok": True, "out": str(asked.out), "finished": True, "networks": {}}

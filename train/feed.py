@@ -40,6 +40,7 @@ class Feed(ABC):
 
     unit: str  # what is counted in a batch
     photographs: int  # that are trained on
+    names: list[str]  # of these and of those held out
     skipped: list[str]  # photographs that cannot be used, and why
     warnings: list[str]  # what else there is to tell of them, and of what is validated on
 

@@ -1,5 +1,6 @@
 """The training loop: draw a batch, fuse it, compare it with the truth, step; validate, log and save on the way."""
 
+import contextlib
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputEr
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.machine import machine
 from ufafuse.runtime.memory.malloc import keep_all
+from ufafuse.runtime.opencv import BUILDS
 from ufafuse.runtime.writing import check_apart, make_folder
 from ufafuse.train.checkpoint import Average, Progress, load_checkpoint, previous_path, save_checkpoint
 from ufafuse.train.devices import computes_in_bf16, is_first_process, launched_fabric
@@ -29,13 +31,14 @@ from ufafuse.train.loss import FusionLoss
 from ufafuse.train.pairfeed import PairFeed
 from ufafuse.train.part import Taught, parameter_groups, trained_part
 from ufafuse.train.recipe import TrainOptions
+from ufafuse.train.resuming import OPTIONS, alone, check_photographs
 from ufafuse.train.stackfeed import StackFeed
 from ufafuse.train.stop import Stop
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-CHECKPOINT, OPTIONS, REPORT = "checkpoint.pt", "options.json", "report.json"
+CHECKPOINT, REPORT = "checkpoint.pt", "report.json"
 BEST, LAST = "best.safetensors", "last.safetensors"
 LOG_EVERY = 50  # steps
 MOST_VALIDATING = 0.1  # of a run's time
@@ -55,14 +58,14 @@ def train(options: TrainOptions, *, resume: bool = False) -> dict[str, Any]:
     Raises:
         InputError: The photographs, the pairs to validate on or the options cannot be used.
         ModelError: Both checkpoints, or the weights to start from, are broken.
-        OutputError: The folder holds a run already (without `resume`), or cannot be written.
+        OutputError: The folder holds a run already (without `resume`), another process trains in it, or it cannot be written.
         CheckFailed: The loss or its gradient is not a number; the last checkpoint is kept.
     """
     leading = is_first_process()
     if leading:
         read = (options.images, options.masks, options.val_pairs, options.val_stacks)
         _check_folder(options.out, read, resume=resume)
-    with Stop().listening() as stop:
+    with Stop().listening() as stop, alone(options.out) if leading else contextlib.nullcontext():
         feed = feed_for(options)  # before other processes start: what is wrong with it is said once
         fabric = launched_fabric(options)
         if fabric.device.type == "cpu":
@@ -75,10 +78,13 @@ def train(options: TrainOptions, *, resume: bool = False) -> dict[str, Any]:
             torch.set_num_threads(threads)
             cv2.setNumThreads(threads)
         trainer = Trainer(options, feed, fabric, stop)
+        other_validation = check_photographs(options, feed.names, resume=resume) if leading else False
         if leading:
             write_json(options.out / OPTIONS, options.to_dict())
         if resume:
             trainer.resume()
+        if other_validation:
+            trainer.forget_best()
         for warning in trainer.warnings if leading else ():
             console.warn(warning)
         return trainer.run()
@@ -137,6 +143,12 @@ class Trainer:
         self.warnings = list(feed.warnings)
         self._waited, self._stepped, self._images = 0.0, 0.0, 0  # seconds for batches, seconds in all steps; of this process
         self._validating = (0.0, 0.0)  # seconds: all of this process, and the last one
+
+    def forget_best(self) -> None:
+        """Let the best weights be found anew: those so far were judged on other pairs or stacks, which may be easier."""
+        if self.progress.best and self.share < 1:
+            self.progress.best = {}
+            self.warnings.append("validated on others from now on, so the best weights are looked for among those that come.")
 
     def resume(self) -> None:
         """Go to where the run's checkpoint is, or the one before where that one is damaged, which is said and reported.
@@ -363,5 +375,5 @@ class Trainer:
             "precision": "bf16" if computes_in_bf16(self.options, self.device) else "fp32",
             "threads": threads,
             "machine": machine(),
-            "tools": tool_versions("torch", "lightning-fabric", "numpy", "opencv-python"),
+            "tools": tool_versions("torch", "lightning-fabric", "numpy", *BUILDS),
         }

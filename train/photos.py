@@ -12,10 +12,12 @@ import numpy as np
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
+from ufafuse.runtime.levels import white_of
 from ufafuse.runtime.pairs import is_image
 
 MEMORY_MIB = 2048  # decoded photographs are kept while they fit into this
 SHOWN = 3  # names in an error
+THRESHOLD = 127  # labels above it are the near object
 
 
 @dataclass(frozen=True)
@@ -37,16 +39,19 @@ def find_photos(images: Path, masks: Path) -> tuple[list[PhotoFiles], list[str]]
         InputError: A folder is missing, or `images` holds no picture.
     """
     by_stem: dict[str, dict[str, Path]] = {}
+    problems: list[str] = []
     for role, folder in (("image", Path(images)), ("mask", Path(masks))):
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder: give the one that holds the {role}s.")
         for path in sorted(filter(is_image, folder.iterdir())):
-            by_stem.setdefault(path.stem, {})[role] = path
+            first = by_stem.setdefault(path.stem, {}).setdefault(role, path)
+            if first != path:
+                problems.append(f"{path} and {first} are both the {role} called {path.stem}: rename or remove one")
     with_image = {stem: files for stem, files in sorted(by_stem.items()) if "image" in files}
     if not with_image:
         raise InputError(f"{images} holds no pictures: give a folder of photographs (JPEG, PNG, ...).")
     found = [PhotoFiles(stem, f["image"], f["mask"]) for stem, f in with_image.items() if "mask" in f]
-    problems = [f"{f['image']} has no label in {masks}" for f in with_image.values() if "mask" not in f]
+    problems += [f"{f['image']} has no label in {masks}" for f in with_image.values() if "mask" not in f]
     return found, problems
 
 
@@ -54,30 +59,53 @@ def load_photo(files: PhotoFiles) -> tuple[Array, Array]:
     """Read a photograph (uint8 H x W x 3, BGR) and its label (uint8 H x W).
 
     Raises:
-        InputError: A file cannot be read, or the two sizes differ.
+        InputError: A file cannot be read, the two sizes differ, or what the label marks is nowhere bright.
     """
     picture, label = colour(read_image(files.image)), eight_bit(read_image(files.mask))
     if picture.shape[:2] != label.shape[:2]:
         sizes = " and ".join(f"{image.shape[0]} x {image.shape[1]}" for image in (picture, label))
         raise InputError(f"{files.image} and its label {files.mask} differ in size: {sizes}.")
     if label.ndim == 3:
+        hidden = label[..., 3] <= THRESHOLD if label.shape[2] == 4 else np.zeros(label.shape[:2], np.bool_)
         label = cv2.cvtColor(label[..., :3], cv2.COLOR_BGR2GRAY)
+        label[hidden] = 0  # an object cut out, whatever colour its surroundings have beneath
+    brightest = int(label.max())
+    if 0 < brightest <= THRESHOLD:
+        # Labels of 0 and 1, of numbers of classes or in dark colours would all say that there is no object anywhere.
+        raise InputError(
+            f"{files.mask} is a label with nothing bright in it: what is not black is {brightest} of 255 at most, and objects "
+            f"are what is above {THRESHOLD}. Write them as white (255)."
+        )
     return picture, label
 
 
-def eight_bit(image: Array) -> Array:
-    """Return a picture's levels as bytes: of 16 bits the upper ones, of floats those of [0, 1]."""
-    if image.dtype == np.uint16:
-        return np.asarray(image >> 8, np.uint8)
-    if image.dtype != np.uint8:
-        return np.asarray(np.rint(255 * np.clip(np.nan_to_num(image), 0, 1)), np.uint8)
-    return image
+def eight_bit(image: Array, white: float | None = None) -> Array:
+    """Return a picture's levels as bytes, scaled from its level of white.
+
+    Args:
+        image: H x W [x C], uint8, uint16 or float32.
+        white: Its level of white where others share it (`in_one`); None: as `white_of` finds it in the picture itself.
+    """
+    if image.dtype == np.uint8:
+        return image
+    levels = np.nan_to_num(image) if image.dtype.kind == "f" else image
+    white = white_of([levels]) if white is None else white
+    return np.asarray(np.rint(np.clip(levels * (255 / white), 0, 255)), np.uint8)
 
 
-def colour(image: Array) -> Array:
-    """Return a picture as uint8 H x W x 3, BGR, whatever it was read as; alpha is dropped."""
-    image = eight_bit(image)
+def colour(image: Array, white: float | None = None) -> Array:
+    """Return a picture as uint8 H x W x 3, BGR, whatever it was read as; alpha is dropped. For ``white`` see `eight_bit`."""
+    image = eight_bit(image, white)
     return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else np.ascontiguousarray(image[..., :3])
+
+
+def in_one(pictures: Sequence[Array]) -> list[Array]:
+    """Return pictures of one scene as `colour` does, those of one sample type by one level of white."""
+    whites = {
+        dtype: white_of([np.nan_to_num(picture) for picture in pictures if picture.dtype == dtype])
+        for dtype in {picture.dtype for picture in pictures}
+    }
+    return [colour(picture, whites[picture.dtype]) for picture in pictures]
 
 
 class Photos:
@@ -148,8 +176,12 @@ class Photos:
         part._kept, part._sizes = self._kept, self._sizes
         return part
 
-    def check_crops(self, side: int) -> str:
+    def check_crops(self, side: int, name: str = "crop") -> str:
         """What to tell of crops with this `side`: that some photographs are smaller, and mirrored; empty where none is.
+
+        Args:
+            side: In pixels.
+            name: The parameter that it was given as.
 
         Raises:
             InputError: All are smaller, so that every crop would be one photograph and its mirror images.
@@ -159,7 +191,7 @@ class Photos:
         if min(largest) < side:
             raise InputError(
                 f"crops of {side} x {side} are larger than any of the photographs, of which the largest is {largest[0]} x "
-                f"{largest[1]}: give `crop={min(largest)}` or less, or larger photographs."
+                f"{largest[1]}: give `{name}={min(largest)}` or less, or larger photographs."
             )
         smaller = sum(min(size) < side for size in sizes)
         if not smaller:
@@ -202,6 +234,11 @@ class Pictures(Sequence[Array]):
         """Return photograph number `index`, uint8 H x W x 3, BGR."""
         path = self._paths[index]
         return self._kept[path] if path in self._kept else colour(read_image(path))
+
+    @property
+    def names(self) -> list[str]:
+        """The names of their files."""
+        return [path.name for path in self._paths]
 
     def split(self, share: float, seed: int) -> tuple["Pictures", "Pictures"]:
         """Return all but a `share` of the photographs, and that share, drawn from `seed`; a single one is not held out."""

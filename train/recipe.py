@@ -10,13 +10,13 @@ from typing import Any, Literal
 from ufafuse.network.spec import ATTENTIONS, Attention, RivalSpec, Spec, find_spec
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.models import weights_path
-from ufafuse.runtime.writing import read_json
 from ufafuse.train.degrade import LensOptions
 from ufafuse.train.loss import LAMBDA
 from ufafuse.train.part import PARTS, Part
 from ufafuse.train.scenes import SceneOptions
 from ufafuse.train.settings import lens_options, scene_options
 
+MOST = 1e6  # of hours, rates and weights: far beyond, the optimiser's arithmetic ends
 WARM_UP = 0.05  # share of a one-cycle run in which the learning rate rises
 RISE, FALL = 25.0, 10_000.0  # it starts at peak / RISE and ends at peak / FALL
 DROP_AFTER = 2 / 3  # the paper divides the learning rate by ten after 200 of 300 epochs
@@ -88,8 +88,9 @@ class Recipe:
                 f"crop {self.crop}, clip {self.clip}, square {self.square}, gradient {self.gradient}, grain {self.grain} "
                 f"and doubt {self.doubt} at least 0, average {self.average} in [0, 1)."
             )
-        if not all(math.isfinite(value) for value in vars(self).values() if isinstance(value, float)):
-            raise InputError("numbers of a run must be finite: NaN is below and above no bound.")
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not value <= MOST:  # NaN is below and above no bound
+                raise InputError(f"`{name}={value:g}`: numbers of a run are finite, and at most {MOST:,.0f}.")
         if not 0 <= self.pair_share <= 1:
             raise InputError(f"the share of batches of pairs must lie in [0, 1], got {self.pair_share}.")
         if self.part not in PARTS:
@@ -277,11 +278,6 @@ class TrainOptions:
 
 BUDGETS = ("epochs", "steps", "hours")
 RECIPE_KEYS = frozenset(recipe_field.name for recipe_field in dataclasses.fields(Recipe))
-# What may change when a run goes on: its length, its pace and the machine, not what it is.
-CHANGEABLE = frozenset(
-    {*BUDGETS, "lr", "clip", "val_pairs", "val_stacks", "validations", "threads", "workers", "device", "devices", "nodes"}
-    | {"checkpoint_minutes"}
-)
 
 
 def options_from(given: Mapping[str, Any]) -> TrainOptions:
@@ -308,7 +304,7 @@ def options_from(given: Mapping[str, Any]) -> TrainOptions:
         values["init_from"] = weights_path(values["init_from"])
     values["lens_options"] = lens_options(values.pop("lens_set", ()))
     values["scene_options"] = scene_options(values.pop("stack_set", ()))
-    recipe, rest = _split(values)
+    recipe, rest = split_recipe(values)
     return TrainOptions(**{"masks": None, **rest, "recipe": dataclasses.replace(RECIPES[name], **recipe)})
 
 
@@ -335,40 +331,7 @@ def taken_apart(images: Path | str) -> tuple[bool, Path | None]:
     return text.startswith(DRAWN), Path(folder) if folder else None
 
 
-def resumed_options(out: Path, given: Mapping[str, Any]) -> TrainOptions:
-    """Return the options of the run in `out`, with what is given changed.
-
-    Raises:
-        InputError: There is no run, or something is given that would make it another run.
-        ModelError: Its options cannot be read.
-    """
-    path = out / "options.json"
-    if not path.is_file():
-        raise InputError(f"{out} holds no run to resume: start one without `resume`.")
-    try:
-        options = TrainOptions.from_dict(read_json(path), str(path))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read ({error}).") from error
-    before = options.to_dict()
-    before["images"] = options.source
-    for key, value in given.items():
-        old = before["recipe"].get(key, before.get(key)) if key != "recipe" else None
-        same = str(value) == str(old) or (key == "images" and options.spec.gathers and f"{DRAWN}{value}" == old)
-        if key not in CHANGEABLE and key != "out" and not same:
-            raise InputError(
-                f"`{key}={value}` would make it another run (it has {old}): omit it, or start a "
-                f"new run in another folder with `init_from={out / 'last.safetensors'}`."
-            )
-    # The folder may have moved.
-    return _changed(options, {**{key: v for key, v in given.items() if key in CHANGEABLE}, "out": out})
-
-
-def _changed(options: TrainOptions, given: Mapping[str, Any]) -> TrainOptions:
-    recipe, rest = _split(given)
-    return dataclasses.replace(options, recipe=dataclasses.replace(options.recipe, **recipe), **rest)
-
-
-def _split(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_recipe(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what is given of a recipe (a budget sets the others to nothing), and the rest."""
     recipe = {key: value for key, value in given.items() if key in RECIPE_KEYS}
     if any(key in recipe for key in BUDGETS):

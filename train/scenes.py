@@ -4,7 +4,7 @@ Everything is drawn from a numpy Generator: same state, same scene.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -13,10 +13,20 @@ from numpy.typing import NDArray
 from ufafuse.runtime.arrays import Floats
 from ufafuse.runtime.errors import InputError
 from ufafuse.train import drawing
-from ufafuse.train.degrade import to_bytes
+from ufafuse.train.degrade import check_numbers, to_bytes
 from ufafuse.train.drawing import SHIFT, Rng
 from ufafuse.train.optics import SceneLayer
 
+# The largest sizes that `SceneOptions` takes.
+MOST_OF_SCENES = {
+    "min_frames": 1000.0,
+    "max_frames": 1000.0,
+    "min_radius": 500.0,
+    "max_radius": 500.0,
+    "min_noise": 255.0,
+    "max_noise": 255.0,
+    "max_shift": 100.0,
+}
 Texture = Callable[[Rng], NDArray[np.uint8]]  # gives a picture, H x W x 3 of any size, from the generator's state
 
 
@@ -48,11 +58,7 @@ class SceneOptions:
 
     def __post_init__(self) -> None:
         """Refuse shares beyond [0, 1] and ranges the wrong way round (`InputError`)."""
-        sizes = ("min_frames", "max_frames", "min_radius", "max_radius", "min_noise", "max_noise", "max_shift")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not 0 <= value <= (1 if field.name not in sizes else float("inf")):
-                raise InputError(f"stack option {field.name} is {value}: shares lie in [0, 1], sizes above 0.")
+        check_numbers(self, "stack", MOST_OF_SCENES)
         if not (2 <= self.min_frames <= self.max_frames and 0 < self.min_radius <= self.max_radius):
             raise InputError("stack options: at least 2 frames, a radius above 0, and no least one above its most.")
         if self.min_noise > self.max_noise:

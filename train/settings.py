@@ -28,12 +28,15 @@ def _numbers(settings: Sequence[str], option: str, options: LensOptions | SceneO
     values: dict[str, float] = {}
     for setting in settings:
         key, _, text = setting.partition("=")
+        before = values.get(key)
         try:
             values[key] = float(text)
         except ValueError as error:
             raise InputError(f"`{option}={setting}`: write it as KEY=NUMBER, such as noise=0.3.") from error
         if key not in known:
             raise InputError(f"`{option}={setting}`: {key!r} is unknown. Known: {', '.join(sorted(known))}.")
+        if before not in (None, values[key]):
+            raise InputError(f"`{option}={setting}`: {key} is set twice, before to {before:g}: keep one.")
         if key in whole:
             if not values[key].is_integer():
                 raise InputError(f"`{option}={setting}`: {key} is a whole number.")

@@ -20,7 +20,7 @@ from ufafuse.runtime.pictures.inputs import pictures_in
 from ufafuse.runtime.pictures.naming import natural_key
 from ufafuse.train.data import NamedPair
 from ufafuse.train.loss import psnr
-from ufafuse.train.photos import colour
+from ufafuse.train.photos import in_one
 from ufafuse.train.stacks import Stack
 from ufafuse.train.validate import SAMPLES, Score, batch_from_frames, bytes_from_batch, middle
 
@@ -64,12 +64,13 @@ def _read_stack(folder: Path) -> NamedStack:
     paths = [path for path in files if path.stem != TRUTH]
     if len(paths) < 2:
         raise InputError(f"{folder} has {len(paths)} frames beside its truth: a stack has at least 2.")
-    pictures, truth = [read_image(path) for path in paths], colour(read_image(truths[0]))
+    pictures = [read_image(path) for path in paths]
+    truth, *shown = in_one([read_image(truths[0]), *pictures])
     for path, picture in zip(paths, pictures, strict=True):
         if picture.shape[:2] != truth.shape[:2]:
             raise InputError(f"{path} and the stack's truth differ in size: {_size(picture)} and {_size(truth)}.")
     covered = np.stack([_covered(picture) for picture in pictures])
-    frames = np.stack([colour(picture) for picture in pictures]) * covered[..., None]
+    frames = np.stack(shown) * covered[..., None]
     return NamedStack(folder.name, Stack(frames, covered, truth, np.full(truth.shape[:2], np.nan, np.float32)))
 
 

@@ -79,7 +79,8 @@ class StackFeed(Feed):
         """Read the photographs and what is validated on; `InputError` where they cannot be used."""
         self.options = options
         found = surfaces(options)
-        self.photographs, self.skipped, self.warnings = found.photographs, found.skipped, []
+        self.photographs, self.skipped, self.names = found.photographs, found.skipped, found.names
+        self.warnings = []
         self.textures, held_out = found.both
         self.validation: Sequence[NamedStack]
         self.pairs = drawn_pairs(self.textures.again(), options, 0)

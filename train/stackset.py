@@ -12,7 +12,7 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.writing import check_apart, make_folder
 from ufafuse.train import drawing
-from ufafuse.train.dataset import make_set_folder
+from ufafuse.train.dataset import SET_FILE, left_from_before, make_set_folder
 from ufafuse.train.drawing import Rng
 from ufafuse.train.photos import Pictures
 from ufafuse.train.scenes import SceneOptions, Texture
@@ -79,7 +79,8 @@ def write_stacks(
         done: called with the number of stacks written and their total.
 
     Returns:
-        {"ok", "out", "stacks", "frames", "photographs", "skipped"}, which `dataset.json` in `out` holds too, with the plan.
+        {"ok", "out", "stacks", "frames", "photographs", "skipped"}, which `dataset.json` in `out` holds too, with the plan;
+        and "warnings", where there are any.
 
     Raises:
         InputError: The photographs cannot be used.
@@ -89,16 +90,20 @@ def write_stacks(
     photos = Pictures(plan.images, skip_bad=skip_bad) if plan.images else None
     make_set_folder(out, force=force)
     texture, frames = _texture(plan, photos), 0
+    written: list[Path] = []
     for number in range(plan.count):
         rng = np.random.default_rng((seed, number))
         stack = draw_stack(rng, max(plan.size), plan.options, texture, frames=plan.frames)
-        _write(out / f"{number:04d}", _middle(stack, plan.size), force=force)
+        written.append(out / f"{number:04d}")
+        _write(written[-1], _middle(stack, plan.size), force=force)
         frames += len(stack.frames)
         done(number + 1, plan.count)
-    result = {"ok": True, "out": str(out), "stacks": plan.count, "frames": frames}
+    result: dict[str, Any] = {"ok": True, "out": str(out), "stacks": plan.count, "frames": frames}
     result |= {"photographs": len(photos or ()), "skipped": photos.skipped if photos else []}
+    if warnings := left_from_before(out, written):
+        result["warnings"] = warnings
     shown = {**asdict(plan), "images": str(plan.images) if plan.images else None}
-    write_json(out / "dataset.json", {**result, "seed": seed, "plan": shown})
+    write_json(out / SET_FILE, {**result, "seed": seed, "plan": shown})
     return result
 
 

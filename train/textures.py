@@ -65,11 +65,13 @@ class Surfaces:
         both: those to train on, and those to validate on, which have nothing in common with them.
         photographs: how many photographs are trained on.
         skipped: photographs that cannot be used, and why.
+        names: of those that are trained on or held out.
     """
 
     both: tuple[Textures, Textures]
     photographs: int
     skipped: list[str]
+    names: list[str]
 
 
 def surfaces(options: TrainOptions) -> Surfaces:
@@ -77,13 +79,14 @@ def surfaces(options: TrainOptions) -> Surfaces:
     train: Sequence[NDArray[np.uint8]] = ()
     held_out: Sequence[NDArray[np.uint8]] = ()
     skipped: list[str] = []
+    names: list[str] = []
     if options.images is not None:
         photos = Pictures(options.images, skip_bad=options.skip_bad)
-        train, skipped = photos, photos.skipped
+        train, skipped, names = photos, photos.skipped, photos.names
         if options.val_pairs is None and options.val_stacks is None:
             train, held_out = photos.split(options.val_share, options.seed)
     one, other = (
         Textures((options.seed, stream), photographs, share=options.photo_share, side=SIDE)
         for stream, photographs in ((1, train), (2, held_out))
     )
-    return Surfaces((one, other), len(train), skipped)
+    return Surfaces((one, other), len(train), skipped, names)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ufafuse.benchmarks.metrics.planes import Plane, as_levels, grey
+from ufafuse.benchmarks.metrics.planes import Plane, grey
+from ufafuse.benchmarks.metrics.white import White
 from ufafuse.runtime.arrays import Array, Mask
 from ufafuse.runtime.errors import InputError
 
@@ -43,7 +44,7 @@ class Method:
         """Fuse two pictures of one size.
 
         Args:
-            near: H x W or H x W x 3 (BGR), uint8, uint16 or float in [0, 1].
+            near: H x W or H x W x 3 (BGR), uint8, uint16 or float.
             far: As ``near``; where only one of the two is colour, the grey one stands in all three channels.
 
         Returns:
@@ -54,7 +55,8 @@ class Method:
         """
         if near.shape[:2] != far.shape[:2]:
             raise InputError(f"near is {near.shape[:2]}, far is {far.shape[:2]}: a pair must have one size.")
-        both = [_channels(as_levels(image)) for image in (near, far)]
+        white = White.of_frames([near, far])
+        both = [_channels(white.bytes(image)) for image in (near, far)]
         count = max(channels.shape[2] for channels in both)
         height, width = near.shape[:2]
         first, second = (np.broadcast_to(channels, (height, width, count)) for channels in both)

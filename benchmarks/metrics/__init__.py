@@ -5,6 +5,7 @@
 
 from ufafuse.benchmarks.metrics import contrast, edges, fidelity, information, levels, similarity, truth, wavelets
 from ufafuse.benchmarks.metrics.planes import Plane, as_levels, grey, red
+from ufafuse.benchmarks.metrics.white import White
 from ufafuse.runtime.arrays import Array, Bytes
 from ufafuse.runtime.errors import InputError
 
@@ -44,7 +45,8 @@ def score(
     """All metrics of one fused pair.
 
     Args:
-        near: A source, H x W (grey) or H x W x 3 (BGR), uint8, uint16 or float in [0, 1].
+        near: A source, H x W (grey) or H x W x 3 (BGR), uint8, uint16 or float. Of the last two the level of white is what both
+            sources reach, as in their fusion (12 bits in 16, floats beyond 1), for all pictures of that type.
         far: The other source. Grey and colour may be mixed, as in infrared and visible pairs: a grey picture stands for its
             own red channel.
         fused: The fused picture.
@@ -65,7 +67,8 @@ def score(
         raise InputError(f"the pictures of a pair must have one size, found {found}: crop or align them first.")
     if min(fused.shape[:2]) < 2:
         raise InputError("a metric was asked of a picture that is one pixel high or wide: give 2 x 2 or more.")
-    eight_bit = {name: as_levels(image) for name, image in images.items()}
+    white = White.of_frames([near, far])
+    eight_bit = {name: white.bytes(image) for name, image in images.items()}
     sources = [eight_bit[name] for name in ("near", "far", "fused")]
     values = _on_red(*map(red, sources)) | _on_grey(*map(grey, sources))
     values = {name: values[name] for name in (*METRICS, *JUDGES)}

@@ -26,9 +26,10 @@ from ufafuse.runtime.fixed import check_batch, check_size
 from ufafuse.runtime.kinds import stem_of
 from ufafuse.runtime.layers import Layer
 from ufafuse.runtime.machine import machine
+from ufafuse.runtime.opencv import BUILDS
 
 SCHEMA = 1
-_SUBJECTS = ("numpy", "opencv-python", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "tensorrt", "tensorrt-rtx")
+_SUBJECTS = ("numpy", *BUILDS, "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "tensorrt", "tensorrt-rtx")
 _COUNTED_MOST = 20  # runs with counters: they say where the time goes, not how long it takes
 
 

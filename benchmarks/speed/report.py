@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ufafuse.benchmarks.speed import device_table as on_device
 from ufafuse.benchmarks.speed import layer_tables, tradeoff
+from ufafuse.benchmarks.speed.checked import bench_schema, problem
 from ufafuse.benchmarks.speed.plots import latency_plot, layers_plot, rows_of, size_text, sizes, tradeoff_plot
 from ufafuse.benchmarks.speed.runners import OURS
 from ufafuse.runtime.artefact import write_json
@@ -69,7 +70,8 @@ _FLIGHT_HEADS = ("what", "engine", "precision", "size", "in flight", "pairs/s", 
 def _flight_cells(row: Mapping[str, Any]) -> list[str]:
     times = [f"{row[key]:.1f}" for key in ("p50_ms", "p90_ms", "p99_ms")]
     gain = "-" if row["vs_one"] is None else f"{row['vs_one']:.2f}"
-    what = [row["artefact"], row["backend"], row["precision"], size_text(row["size"]), str(row["streams"])]
+    batch = f" x {row['batch']}" if row.get("batch", 1) > 1 else ""
+    what = [row["artefact"], row["backend"], row["precision"], size_text(row["size"]) + batch, str(row["streams"])]
     return [*what, f"{row['pairs_per_s']:.1f}", gain, *times]
 
 
@@ -129,15 +131,14 @@ def headline(result: Result) -> str:
 
 def read_result(path: Path) -> dict[str, Any]:
     """The ``bench.json`` of an earlier report. Raises: InputError."""
+    mend = "make one with `ufa bench --report DIR`"
     try:
-        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        wanted = {"schema", "machine", "paper", "floor", "rows", "skipped", "warnings"}
-        missing = wanted - set(result) or ({"rows"} if not result["rows"] else set())
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path} is not a bench.json: make one with `ufa bench --report DIR` ({error}).") from error
-    if missing:
-        raise InputError(f"{path} is not a bench.json: it has no {min(missing)}; make one with `ufa bench --report DIR`.")
-    return result
+        result: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not a bench.json: {mend} ({error}).") from error
+    if wrong := problem(result, bench_schema()):
+        raise InputError(f"{path} is not a bench.json: {wrong}; {mend}.")
+    return dict(result)
 
 
 def write_report(folder: Path, result: Result) -> list[Path]:

@@ -35,8 +35,9 @@ def throughput(
         on_step: Told what is measured.
 
     Returns:
-        For each: ``artefact``, ``backend``, ``precision``, ``size``, ``streams``, ``pairs_per_s``, ``p50_ms``, ``p90_ms``,
-        ``p99_ms``, ``runs``, and ``vs_one``: times the pairs a second of one after the other.
+        For each: ``artefact``, ``backend``, ``precision``, ``size``, ``streams``, ``batch`` (pairs in a run, where there are
+        several: times are of the run), ``pairs_per_s``, ``p50_ms``, ``p90_ms``, ``p99_ms``, ``runs``, and ``vs_one``: times the
+        pairs a second of one after the other.
     """
     rows: list[dict[str, Any]] = []
     for size in sizes:
@@ -61,7 +62,7 @@ def _compared(spec: RunnerSpec, size: tuple[int, int], loaded: dict[int, Runner]
             times, wall = in_flight(runner, size, count, seconds / _ROUNDS)
             samples[count].times_ms += times
             spent[count] += wall
-    rates = {count: len(samples[count].times_ms) / spent[count] for count in loaded}
+    rates = {count: spec.batch * len(samples[count].times_ms) / spent[count] for count in loaded}
     return [
         {
             "artefact": spec.artefact.rpartition("/")[2],
@@ -69,6 +70,7 @@ def _compared(spec: RunnerSpec, size: tuple[int, int], loaded: dict[int, Runner]
             "precision": runner.precision,
             "size": list(size),
             "streams": count,
+            **({"batch": spec.batch} if spec.batch > 1 else {}),
             "pairs_per_s": round(rates[count], 3),
             **{
                 key: value

@@ -30,12 +30,13 @@ class MeanScores:
     Args:
         label: Of its pairs: the file's name, or its folder's where the file is called ``eval.json``.
         means: By method, by metric.
-        networks: By method, ``backend`` and ``precision`` that a network was judged in; empty in older files.
+        networks: By method, ``backend`` and ``precision`` that a network was judged in, and what else is known of it; empty in
+            older files.
     """
 
     label: str
     means: Mapping[str, Mapping[str, float]]
-    networks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def read_quality(path: Path) -> MeanScores:
@@ -43,7 +44,7 @@ def read_quality(path: Path) -> MeanScores:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         means = {name: {key: float(value) for key, value in values.items()} for name, values in found["mean"].items()}
-        networks = dict(found.get("networks", {}))
+        networks = {name: dict(facts) for name, facts in found.get("networks", {}).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"`quality={path}` is not an eval.json: make one with `ufa eval --pairs DIR -o OUT` ({error})."
@@ -85,9 +86,14 @@ def _name(row: Mapping[str, Any]) -> str:
 
 def _row(name: str, group: str, qualities: Sequence[MeanScores]) -> dict[str, Any]:
     quality = {found.label: dict(found.means.get(name, {})) for found in qualities}
-    judged = {found.label: " ".join(found.networks[name].values()) for found in qualities if name in found.networks}
+    judged = {found.label: _way(found.networks[name]) for found in qualities if name in found.networks}
     nothing = dict.fromkeys(("parameters", "gop", "backend", "precision", "p50_ms"))
     return {"name": name, "group": group, **nothing, "quality": quality, "judged": judged}
+
+
+def _way(network: Mapping[str, Any]) -> str:
+    """What a network was judged on: its engine and its arithmetic."""
+    return " ".join(str(network[key]) for key in ("backend", "precision") if key in network)
 
 
 def _timed_row(result: Mapping[str, Any], row: Mapping[str, Any], qualities: Sequence[MeanScores]) -> dict[str, Any]:

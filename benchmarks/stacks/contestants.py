@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from ufafuse.benchmarks.contestants import FolderContestant, distinct, fused_folders, once
+from ufafuse.benchmarks.contestants import FolderContestant, distinct, fused_folders, once, refuse_idle
 from ufafuse.benchmarks.methods import is_rival, method, methods
 from ufafuse.benchmarks.published import GIVEN, MEASURED, OURS
 from ufafuse.benchmarks.stacks.registered import Placed, Registered, placed
@@ -203,6 +203,7 @@ def stack_contestants(
     models = once([*models, *(name for name in names if name in networks)])
     if not found and not models:
         models = [STACKS if STACKS in networks else DEFAULT]
+    refuse_idle(models, backend=backend, precision=precision, threads=threads)
     for model in models:
         found.append(NetworkContestant(model, backend=backend, precision=precision, threads=threads))
     return list(distinct(found))

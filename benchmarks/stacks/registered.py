@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ufafuse.benchmarks.metrics.white import White
 from ufafuse.benchmarks.stacks.detail import SharpestFrames, ShownDetail
-from ufafuse.benchmarks.stacks.levels import White, alike
+from ufafuse.benchmarks.stacks.levels import alike, luma, white_of_stack
 from ufafuse.runtime.arrays import Array, Bytes
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError
@@ -90,7 +91,7 @@ class _Looking:
     def __call__(self, _: int, frame: Array, covered: Covered | None) -> None:
         self.far = self._white.bytes(frame).copy()
         self.near = self.far if self.near is None else self.near
-        better = self.sharpest.add(self._white.luma(frame), covered)
+        better = self.sharpest.add(luma(frame, self._white.of(frame)), covered)
         self.best = self.far.copy() if self.best is None else self.best
         self.best[better] = self.far[better]
         if self._keep:
@@ -113,7 +114,7 @@ def registered(
         InputError: Frames that cannot be used, or a truth of another size.
     """
     size = sources[0].shape[0], sources[0].shape[1]
-    white = White.found(sources)
+    white = white_of_stack(sources)
     looking = _Looking(size, white, keep=keep or truth is not None)
     # The pyramid needs no network, so that pictures of other programs can be compared where no engine is installed.
     nothing = cast("Fuser", SimpleNamespace(threads=usable_cores(), memory_limit=None, gathers=False))

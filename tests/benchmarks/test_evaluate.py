@@ -18,6 +18,7 @@ from ufafuse.benchmarks import evaluate as evaluate_module
 from ufafuse.benchmarks.contestants import FolderContestant, MethodContestant, alike
 from ufafuse.benchmarks.evaluate import chosen_pairs, evaluate
 from ufafuse.benchmarks.metrics import JUDGES, METRICS, score
+from ufafuse.benchmarks.stacks.contestants import stack_contestants
 from ufafuse.commands import bench as commands
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.images import read_image
@@ -211,6 +212,15 @@ def test_what_is_named_twice_is_compared_once(fake_fuser):
     assert [found.name for found in twice] == [*every, "ufa"]
 
 
+@pytest.mark.parametrize("asked", [{"backend": "onnxruntime"}, {"precision": "bf16"}, {"threads": 1}])
+def test_what_is_asked_of_networks_needs_one(fake_fuser, asked):
+    name, value = next(iter(asked.items()))
+    for gather in (contestants.contestants, stack_contestants):
+        with pytest.raises(InputError, match=f"`{name}={value}` is about networks, and none is compared"):
+            gather(fused=[], models=[], method_names=["average"], **asked)
+    assert contestants.contestants(fused=[], models=["ufa"], method_names=["average"], **asked)
+
+
 def test_two_contestants_of_one_name_are_refused(fake_fuser):
     with pytest.raises(InputError, match="two things to compare have the name ufa"):
         contestants.contestants(fused=[], models=["ufa", "ufa.onnx"], method_names=[])
@@ -228,6 +238,37 @@ def test_a_grey_and_a_colour_frame_are_evaluated_together(tmp_path, synthetic):
     cv2.imwrite(str(tmp_path / "street_B.png"), far)
     evaluation = evaluate(chosen_pairs(tmp_path), [MethodContestant("lap")], jobs=1)
     assert set(evaluation.rows[0].metrics) == {*METRICS, *JUDGES}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "stored", "told"),
+    [
+        ("png", lambda frame: np.rint(frame * (4095 / 255)).astype(np.uint16), "white is 4095 (12 bits: "),
+        ("png", lambda frame: frame.astype(np.uint16), "white is 255 (8 bits: "),
+        ("tif", lambda frame: frame.astype(np.float32), "white is 255 (float levels up to 255)"),
+        ("png", lambda frame: frame.astype(np.uint16) * 257, ""),
+        ("tif", lambda frame: frame.astype(np.float32) / 255, ""),
+    ],
+    ids=["12 in 16", "8 in 16", "float to 255", "16", "float to 1"],
+)
+def test_a_pair_is_scored_alike_however_its_levels_are_stored(run, tmp_path, pair_folder, suffix, stored, told):
+    for folder, how, ending in ((tmp_path / "bytes", lambda frame: frame, "png"), (tmp_path / "other", stored, suffix)):
+        folder.mkdir()
+        for side in ("A", "B", "GT"):
+            frame = cv2.imread(str(pair_folder / f"one_{side}.png"))
+            frame[0, 0] = 255
+            assert cv2.imwrite(str(folder / f"one_{side}.{ending}"), how(frame))
+    plain, other = (
+        json.loads(run("eval", "--pairs", folder, "--methods", "lap", "--methods", "gff", "--jobs", 1, "--json", *more).stdout)
+        for folder, more in ((tmp_path / "bytes", ()), (tmp_path / "other", ("-o", tmp_path / "out")))
+    )
+    assert list(plain["mean"]) == ["lap", "gff"]
+    for method, metrics in plain["mean"].items():
+        assert other["mean"][method] == pytest.approx(metrics, rel=1e-3)
+    assert [row.get("note", "")[: len(told)] for row in other["rows"]] == [told] * 2
+    assert len(other.get("warnings", [])) == bool(told)
+    for place in ("fused/lap", "sources/near", "sources/truth"):
+        assert read_image(tmp_path / "out" / place / "one.png").max() == 255
 
 
 def test_a_pattern_without_a_pair_is_refused(pair_folder):

@@ -63,3 +63,21 @@ def test_pictures_are_copied_where_there_are_some(tmp_path):
     (earlier.parent / "fused" / "rival-x" / "one.png").write_bytes(b"one")
     copy_pictures(earlier, tmp_path / "out" / "fused", ["rival-x"], ["one", "two"])
     assert [path.name for path in (tmp_path / "out" / "fused" / "rival-x").iterdir()] == ["one.png"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"networks": 3},
+        {"networks": {"rival-x": 3}},
+        {"kinds": [1]},
+        {"kinds": {"average": "best"}},
+        {"rows": [{"name": "one", "method": "average", "metrics": {"AVG": "high"}}]},
+        {"rows": [{"name": "one", "method": "average", "metrics": [5.0]}]},
+        {"rows": [{"name": "one", "method": "average", "metrics": {}, "ms": "fast"}]},
+        {"rows": [{"name": "one", "method": "../../average", "metrics": {"AVG": 5.0}}]},
+    ],
+)
+def test_an_evaluation_with_something_else_in_it_is_none(tmp_path, changed):
+    with pytest.raises(InputError, match="is no evaluation of pairs"):
+        joined(evaluation(["average"]), written(tmp_path, evaluation(["average"]), **changed))

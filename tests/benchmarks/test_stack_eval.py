@@ -14,12 +14,12 @@ import typer
 from typer.testing import CliRunner
 
 from tests.benchmarks.stacks import steps, textured, write_stack
+from ufafuse.benchmarks.metrics.white import White
 from ufafuse.benchmarks.published import TableRow
 from ufafuse.benchmarks.stacks.closeups import chosen_regions, strip
 from ufafuse.benchmarks.stacks.contestants import stack_contestants
 from ufafuse.benchmarks.stacks.evaluate import evaluate_stacks
 from ufafuse.benchmarks.stacks.folders import find_stacks, read_depth
-from ufafuse.benchmarks.stacks.levels import White
 from ufafuse.benchmarks.stacks.registered import BESTS, placed
 from ufafuse.benchmarks.tables import BOUND, terminal_table
 from ufafuse.commands import bench as commands

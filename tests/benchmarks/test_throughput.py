@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ from typer.testing import CliRunner
 
 from ufafuse.benchmarks.speed import bench as bench_module
 from ufafuse.benchmarks.speed import peaks
-from ufafuse.benchmarks.speed.throughput import in_flight
+from ufafuse.benchmarks.speed.report import _flight_cells
+from ufafuse.benchmarks.speed.runners import RunnerSpec
+from ufafuse.benchmarks.speed.throughput import in_flight, throughput
 from ufafuse.commands import bench as commands
+from ufafuse.runtime.callbacks import ignored
 
 
 class Meeting:
@@ -39,6 +43,30 @@ def test_what_a_run_raises_is_told():
     runner.run = lambda size: 1 / 0
     with pytest.raises(ZeroDivisionError):
         in_flight(runner, (4, 6), 2, 0.01)
+
+
+class Slow:
+    """A runner whose runs take 20 ms."""
+
+    backend, precision = "fake", "fp32"
+
+    def inputs(self, size):
+        return (size,)
+
+    def run(self, _size):
+        time.sleep(0.02)
+
+    def close(self):
+        pass
+
+
+def test_pairs_are_counted_and_not_runs_of_several():
+    specs = [RunnerSpec("session", "x.onnx", "fake", batch=batch) for batch in (1, 4)]
+    single, four = throughput(specs, [(4, 6)], (1,), seconds=0.1, opened=lambda *_: Slow(), on_step=ignored)
+    assert single["pairs_per_s"] <= 50
+    assert four["pairs_per_s"] * four["p50_ms"] / 1e3 > 1.5  # 4, where nothing else runs
+    assert ("batch" in single, four["batch"]) == (False, 4)
+    assert [_flight_cells(row)[3] for row in (single, four)] == ["4x6", "4x6 x 4"]
 
 
 @pytest.fixture

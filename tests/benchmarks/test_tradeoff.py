@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from ufafuse.benchmarks.speed import bench as bench_module
 from ufafuse.benchmarks.speed import plots, tradeoff
+from ufafuse.benchmarks.speed.report import read_result
 from ufafuse.commands import bench as commands
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
@@ -177,7 +178,47 @@ def test_the_command_makes_the_report_from_committed_files(merged, result, evalu
     assert "time against quality" in CliRunner().invoke(app, options).stdout
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"mean": {"lap": {"Qabf": "much"}}}', '{"mean": [1]}'])
+def test_an_evaluation_of_a_network_is_taken_as_it_is_written(result, tmp_path):
+    """As `Contestant.facts` has it: with the number of parameters, and of a rival its weights."""
+    facts = {"backend": "openvino", "precision": "bf16", "weights": "ours", "parameters": 49056}
+    (tmp_path / "eval.json").write_text(json.dumps(evaluation({"small": {"PSNR": 41.0}}, {"small": facts})))
+    result["tradeoff"] = tradeoff.tradeoff_rows(result, [tradeoff.read_quality(tmp_path / "eval.json")])
+    assert "judged once for all its rows: small on openvino bf16." in tradeoff.markdown_table(result)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda found: found["rows"][0].pop("p50_ms"), r"rows\[0\] has no p50_ms"),
+        (lambda found: found["rows"][0].update(p50_ms="fast"), r"rows\[0\].p50_ms is 'fast', not number"),
+        (lambda found: found["rows"][0].update(size=[64]), r"rows\[0\].size has 1 entries"),
+        (lambda found: found["floor"]["peaks"]["gemm"].update(fp32={"gops": "many"}), "floor.peaks.gemm.fp32"),
+        (lambda found: found["floor"].update(networks=[{}]), r"floor.networks\[0\] has no artefact"),
+        (lambda found: found["machine"].update(features=[]), r"machine.features is \[\], not object"),
+        (lambda found: found.update(skipped=None), "skipped is None, not array"),
+        (lambda found: found.update(schema=2), "schema is 2, not 1"),
+        (lambda found: found.update(rows=[]), "rows has 0 entries"),
+        (lambda found: found["rows"][0].update(p50_ms=float("nan")), "p50_ms is nan, which is too small"),
+    ],
+)
+def test_a_measurement_that_is_none_is_refused_with_what_is_wrong(result, tmp_path, change, told):
+    path = tmp_path / "bench.json"
+    path.write_text(json.dumps(result))
+    assert read_result(path)["rows"] == result["rows"]
+    change(result)
+    path.write_text(json.dumps(result))
+    with pytest.raises(InputError, match=f"bench.json is not a bench.json: .*{told}.*; make one with"):
+        read_result(path)
+
+
+@pytest.mark.parametrize("path", sorted(SCRIPT.parents[1].glob("reports/*/bench.json")), ids=lambda path: path.parent.name)
+def test_the_reports_here_can_be_read(path):
+    assert read_result(path)["rows"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"mean": {"lap": {"Qabf": "much"}}}', '{"mean": [1]}', '{"mean": {}, "networks": {"ufa": 3}}']
+)
 def test_a_file_that_is_no_evaluation_is_refused(tmp_path, text):
     (tmp_path / "eval.json").write_text(text)
     with pytest.raises(InputError, match=r"is not an eval\.json: make one with"):

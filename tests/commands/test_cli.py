@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from ufafuse.commands.cli import MODULES, build_app, main
@@ -30,6 +31,12 @@ BAD = [
     (["build"], "ONNX is missing: see `ufa build --help`."),
     (["train", "ablation"], "--out is missing: see `ufa train ablation --help`."),
     (["nonsense"], "no such command 'nonsense'"),
+    (["train", "--steps", "3", "every", "--out", "r"], "--steps stands before every, whose options stand behind it: see `ufa "),
+    (
+        ["train", "--stack-set", "a=1", "b=2"],
+        "--stack-set takes one value at a time: --stack-set a=1 --stack-set b=2, or --stack",
+    ),
+    (["train", "--resume", "ablation", "--out", "r"], "--resume stands before ablation, whose options stand behind it"),
     (["fuse", "a", "b", "--max-memory", "much"], "--max-memory much is not an amount of memory"),
     (["fuse", "a", "b", "--bayer", "xyz"], "the Bayer pattern 'xyz' is not known"),
 ]
@@ -49,6 +56,29 @@ def test_bad_usage_is_one_line_in_our_words(arguments, told, capsys):
     # (--json after an option that wants a value is that value.)
     if arguments[-1] != "--out":
         assert json.loads(as_json.out) == {"ok": False, "error": said.err.removeprefix("error: ").strip()}
+
+
+def _repeatable():
+    """Every command that has an option to be given more than once, with what it requires, as words; and the option."""
+    pending = [([], typer.main.get_command(build_app()))]
+    while pending:
+        words, command = pending.pop()
+        pending += [([*words, name], below) for name, below in getattr(command, "commands", {}).items()]
+        asked = [param for param in command.params if param.required]
+        needed = [word for param in asked for word in ([param.opts[0]] if param.opts[0].startswith("-") else []) + ["file"]]
+        for param in command.params:
+            if getattr(param, "multiple", False):
+                yield pytest.param([*words, *needed], max(param.opts, key=len), id=" ".join([*words, param.opts[0]]))
+
+
+@pytest.mark.parametrize(("words", "option"), list(_repeatable()))
+def test_values_that_stand_alone_are_told_how_they_are_given(words, option, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_bytes(b"")
+    code, said = ufa(capsys, *words, option, "1x1", "2x2")
+    assert code == 2
+    assert f"{option} takes one value at a time: {option} 1x1 {option} 2x2" in said.err
+    assert len(said.err.splitlines()) == 1
 
 
 def test_the_version(capsys):

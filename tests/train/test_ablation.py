@@ -1,17 +1,21 @@
 """The sweeps of Tables III and IV: their settings, going on, the table beside the paper's."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from ufafuse.network.spec import SPECS, Spec
-from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.images import read_image
 from ufafuse.train import ablation
 from ufafuse.train.ablation import SWEEPS, fuse_pairs, loss_curve, run_ablation, settings, table_text
+from ufafuse.train.degrade import LensOptions
 from ufafuse.train.recipe import Recipe, TrainOptions
 
 SMALL = Spec("small", widths=(4,), fold=2, encoder_blocks=(1,), decoder_blocks=(1,), head="select", symmetric=True)
@@ -36,9 +40,9 @@ def pairs(tmp_path: Path, picture: object) -> Path:
 
 
 def scored(monkeypatch: pytest.MonkeyPatch) -> None:
-    def score(pairs: Path, fused: Path) -> tuple[dict[str, dict[str, float]], str]:
+    def score(pairs: Path, folders: list[Path]) -> tuple[dict[str, dict[str, float]], str]:
         values = dict.fromkeys(("AVG", "STD", "SEN", "Qabf", "VIFF"), 0.5)
-        return {folder.name: values for folder in sorted(fused.iterdir())}, ""
+        return {folder.name: values for folder in folders}, ""
 
     monkeypatch.setattr(ablation, "score", score)
 
@@ -103,8 +107,52 @@ def test_pairs_that_are_none_are_named_before_training(base: TrainOptions, tmp_p
     assert not base.out.exists()
 
 
+@pytest.mark.parametrize(
+    "stored",
+    [
+        lambda frame: frame[..., 1],
+        lambda frame: np.dstack([frame, np.full(frame.shape[:2], 255, np.uint8)]),
+        lambda frame: frame.astype(np.uint16) * 257,
+    ],
+    ids=["grey", "alpha", "16 bits"],
+)
+def test_pairs_of_any_kind_are_fused(tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch, stored: Any) -> None:
+    from ufafuse.network.weights import build_model, save_weights
+
+    monkeypatch.setitem(SPECS, "small", SMALL)
+    save_weights(build_model("small", seed=0), tmp_path / "w.safetensors")
+    fuse_pairs(tmp_path / "w.safetensors", pairs, tmp_path / "plain")
+    for path in pairs.iterdir():
+        cv2.imwrite(str(path), stored(read_image(path)))
+    fuse_pairs(tmp_path / "w.safetensors", pairs, tmp_path / "other")
+    plain, other = (read_image(tmp_path / folder / "x.png") for folder in ("plain", "other"))
+    assert other.shape == plain.shape
+    if other.ndim == 3 and stored(plain).ndim == 3:
+        assert np.array_equal(other, plain)
+
+
+def test_frames_of_two_sizes_are_told_before_training(base: TrainOptions, pairs: Path) -> None:
+    cv2.imwrite(str(pairs / "x_B.png"), np.zeros((20, 30), np.uint8))
+    with pytest.raises(InputError, match=r"x_A.png and .*x_B.png differ in size: 90 x 120 and 20 x 30"):
+        run_ablation(base, "lambda", pairs=pairs)
+    assert not base.out.exists()
+
+
+def test_a_sweep_goes_on_as_what_it_is_or_not_at_all(base: TrainOptions) -> None:
+    run_ablation(base, "attention")
+    other = dataclasses.replace(base, recipe=dataclasses.replace(base.recipe, lr=0.5))
+    with pytest.raises(InputError, match=r"attention-NO-UFA holds a run with lr 0.001, and 0.5 is asked for now"):
+        run_ablation(other, "attention")
+    for changed in ({"seed": 3}, {"lens_options": LensOptions(noise=0)}, {"recipe": dataclasses.replace(base.recipe, steps=3)}):
+        with pytest.raises(InputError, match="ask for what it began with"):
+            run_ablation(dataclasses.replace(base, **changed), "attention")
+    with pytest.raises(OutputError, match="holds the table of the sweep over attention"):
+        run_ablation(base, "lambda")
+    assert run_ablation(dataclasses.replace(base, threads=2), "attention")["finished"]
+
+
 def test_metrics_that_cannot_be_had_are_a_note(tmp_path: Path) -> None:
-    scores, note = ablation.score(tmp_path / "gone", tmp_path)
+    scores, note = ablation.score(tmp_path / "gone", [tmp_path])
     assert scores == {}
     assert "did not work: " in note
     rows = {name: {"psnr": 40.0} for name in SWEEPS["attention"].published}

@@ -28,14 +28,17 @@ def run_options(folders: tuple[Path, Path], out: Path) -> list[object]:
 
 
 def test_train_prints_one_object_and_resumes(photo_folders: tuple[Path, Path], tmp_path: Path) -> None:
-    result = ufa("train", *run_options(photo_folders, tmp_path / "run"), "--json", "--lens-set", "noise=0", "--lambda", 0.4)
+    result = ufa(
+        "train", *run_options(photo_folders, tmp_path / "run"), "--json", "--lens-set", "noise=0,jpeg=0.5", "--lambda", 0.4
+    )
     assert result.exit_code == 0, result.output
     printed = json.loads(result.stdout)
     assert {"ok", "run", "steps", "seconds", "best", "weights"} <= set(printed)
     assert printed["ok"]
     assert Path(printed["weights"]).is_file()
     saved = json.loads((tmp_path / "run" / "options.json").read_text())
-    assert (saved["recipe"]["weight"], saved["lens_options"]["noise"]) == (0.4, 0)
+    assert saved["recipe"]["weight"] == 0.4
+    assert [saved["lens_options"][key] for key in ("noise", "jpeg")] == [0, 0.5]
 
     longer = ufa("train", "--out", tmp_path / "run", "--resume", "--steps", 5, "--json")
     assert json.loads(longer.stdout)["steps"] == 5
@@ -58,7 +61,7 @@ def test_train_names_what_it_wrote_and_what_comes_next(photo_folders: tuple[Path
         (["train", "--images", "i", "--masks", "m", "--out", "{out}", "--variant", "ufo"], "'ufo' is unknown"),
         (["train", "ablation", "--over", "lambda", "--out", "{out}"], "a run needs --images"),
         (["dataset", "--images", "gone", "--masks", "gone", "--out", "{out}"], "gone is not a folder"),
-        (["dataset", "--images", "i", "--masks", "m", "--out", "{out}", "--size", 64], "--size and --lens-set are about lens"),
+        (["dataset", "--images", "i", "--masks", "m", "--out", "{out}", "--size", 64], "--size is about lens"),
         (["dataset", "--images", "i", "--masks", "m", "--out", "{out}", "--lens", "--size", "64x80"], "lens pairs are square"),
         (["dataset", "--images", "i", "--out", "{out}"], "--images and --masks are needed"),
         (["dataset", "--lens", "--stacks", "--out", "{out}"], "give one of them"),

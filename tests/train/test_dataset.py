@@ -13,6 +13,7 @@ from ufafuse.train.data import focus_map, read_pairs
 from ufafuse.train.dataset import LensPlan, write_dataset, write_lens_dataset
 from ufafuse.train.degrade import PAPER_SIZES, LensOptions
 from ufafuse.train.photos import Photos
+from ufafuse.train.stackset import StackPlan, write_stacks
 
 
 def test_every_photograph_is_there_in_every_group_and_follows_equation_11(
@@ -77,3 +78,19 @@ def test_lens_pairs_are_written_again_the_same_from_their_seed(photo_folders: tu
     assert (report["seed"], report["lens"]["options"]["max_radius"]) == (5, 12)
     with pytest.raises(InputError, match="at least 0"):
         LensPlan(count=-1)
+
+
+def test_lens_pairs_are_held_against_the_photographs_and_a_set_of_before_is_told(
+    photo_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"crops of 320 x 320 are larger .* give `size=64` or less"):
+        write_lens_dataset(*photo_folders, tmp_path / "large", LensPlan(1))
+    assert not (tmp_path / "large").exists()
+    result = write_lens_dataset(*photo_folders, tmp_path / "d", LensPlan(2, 60))
+    assert result["warnings"] == ["3 of 6 photographs are smaller than crops of 60 x 60: they are mirrored at their edges."]
+    result = write_lens_dataset(*photo_folders, tmp_path / "d", LensPlan(1, 48), force=True)
+    assert result["warnings"][0].startswith(f"{tmp_path / 'd'} also holds 3 that were there before and are no part of this set")
+    assert json.loads((tmp_path / "d" / "dataset.json").read_text())["warnings"] == result["warnings"]
+    assert "warnings" not in write_stacks(tmp_path / "s", StackPlan(2, (32, 32), frames=2))
+    again = write_stacks(tmp_path / "s", StackPlan(1, (32, 32), frames=2), force=True)
+    assert again["warnings"] == [f"{tmp_path / 's'} also holds 1 that were there before and are no part of this set: 0001."]

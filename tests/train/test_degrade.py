@@ -1,6 +1,8 @@
 """Pairs from photographs: the paper's equation, and what lenses and cameras add."""
 
 import dataclasses
+from dataclasses import fields
+from typing import Any
 
 import cv2
 import numpy as np
@@ -9,6 +11,8 @@ import pytest
 from ufafuse.runtime.errors import InputError
 from ufafuse.train.degrade import (
     BLURS,
+    LEAST_ZOOM,
+    MOST_OF_LENS,
     PAPER_SIZES,
     LensOptions,
     TrainingPair,
@@ -18,6 +22,7 @@ from ufafuse.train.degrade import (
     paper_pair,
     paper_size,
 )
+from ufafuse.train.scenes import MOST_OF_SCENES, SceneOptions
 
 EFFECTS = [
     "spread",
@@ -217,3 +222,24 @@ def test_options_that_make_no_sense_are_refused() -> None:
         LensOptions(min_radius=5, max_radius=3)
     with pytest.raises(InputError, match="together at most 1"):
         LensOptions(other_mask=0.7, drawn_mask=0.7)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e300, -1.0])
+@pytest.mark.parametrize(("options", "most"), [(LensOptions, MOST_OF_LENS), (SceneOptions, MOST_OF_SCENES)])
+def test_sizes_that_no_picture_has_are_refused(options: Any, most: dict[str, float], value: float) -> None:
+    assert not {name for name in most if name not in {field.name for field in fields(options)}}
+    for field in fields(options):
+        with pytest.raises(
+            InputError, match=rf"option {field.name} is \S+: (it lies from 0 to {most.get(field.name, 0):g}|shares)"
+        ):
+            options(**{field.name: value})
+
+
+def test_pairs_of_the_largest_sizes_can_be_drawn() -> None:
+    largest = LensOptions(
+        **{name: most for name, most in MOST_OF_LENS.items() if not name.startswith("min")}, min_zoom=LEAST_ZOOM
+    )
+    side = 32 + 2 * largest.margin
+    picture = np.full((side, side, 3), 90, np.uint8)
+    pair = lens_pair(picture, np.zeros((side, side), np.float32), np.random.default_rng(0), largest)
+    assert pair.near.shape == pair.far.shape == pair.truth.shape == (32, 32, 3)

@@ -1,5 +1,6 @@
 """Every network within one budget: trained, judged beside the bundled weights, gone on with; and the loader by itself."""
 
+import dataclasses
 import json
 import subprocess
 from pathlib import Path
@@ -64,6 +65,16 @@ def test_networks_are_trained_judged_and_gone_on_with(tmp_path: Path) -> None:
     assert entry["better"] == (entry["psnr"] > entry["bundled"]["psnr"])
     again = train_every(asked)["networks"]["ufa-nano"]  # nothing is left to train, and it is judged once more
     assert (again["steps"], again["psnr"], again["bundled"]) == (entry["steps"], entry["psnr"], entry["bundled"])
+    for other in (dataclasses.replace(asked, given={**TINY, "seed": 4}), dataclasses.replace(asked, anew=True)):
+        with pytest.raises(InputError, match=r"ufa-nano holds a run with (seed 0|init_from ufa-nano\.safetensors), and "):
+            train_every(other)  # which would judge the run by what it was not asked for
+
+
+def test_labels_are_for_the_networks_over_pairs() -> None:
+    given = {"images": Path("i"), "masks": Path("m")}
+    pairs, stacks = (Every(Path("o"), 1, given).options(name) for name in ("ufa-edge", "ufa-stack"))
+    assert (pairs.images, pairs.masks, pairs.drawn) == (Path("i"), Path("m"), False)
+    assert (stacks.images, stacks.masks, stacks.drawn) == (Path("i"), None, True)
 
 
 @pytest.mark.usefixtures("few_validated")

@@ -20,6 +20,7 @@ from ufafuse.network.spec import RIVALS, SPECS, Spec
 from ufafuse.network.weights import build_model, load_weights, save_weights
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputError
+from ufafuse.runtime.opencv import BUILDS
 from ufafuse.train import devices, loop
 from ufafuse.train.feed import Positions
 from ufafuse.train.loop import Trainer, train
@@ -80,6 +81,7 @@ def test_a_run_leaves_weights_logs_samples_and_a_report(options: TrainOptions) -
     assert report["best"] == result["best"]
     assert report["options"]["recipe"]["steps"] == 6
     assert report["precision"] in ("fp32", "bf16")
+    assert set(report["tools"]) & set(BUILDS)  # whichever of OpenCV's builds is installed
     assert not [path for path in options.out.iterdir() if path.name.startswith(".")]
 
 
@@ -125,7 +127,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
 
 RUN = """
 import sys
-from ufafuse.train.recipe import resumed_options
+from ufafuse.train.resuming import resumed_options
 from pathlib import Path
 from ufafuse.network.rivals.base import Lesson, RivalNet
 from ufafuse.network.spec import RIVALS, SPECS, Spec

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.train.photos import Photos, find_photos
+from ufafuse.train.photos import Photos, find_photos, in_one
 
 
 @pytest.fixture
@@ -68,7 +68,9 @@ def test_grey_deep_and_transparent_files_are_taken(folders: tuple[Path, Path]) -
     for name in ("p0", "p1", "p2"):
         (images / f"{name}.jpg").unlink()
     cv2.imwrite(str(images / "p0.png"), np.full((72, 56), 7, np.uint8))
-    cv2.imwrite(str(images / "p1.png"), np.full((64, 80, 3), 0x1234, np.uint16))
+    deep = np.full((64, 80, 3), 0x1234, np.uint16)
+    deep[-1] = 0xFFFF
+    cv2.imwrite(str(images / "p1.png"), deep)
     cv2.imwrite(str(images / "p2.png"), np.full((72, 56, 4), 9, np.uint8))
     cv2.imwrite(str(masks / "p2.png"), np.full((72, 56, 3), 255, np.uint8))
     photos = Photos(images, masks)
@@ -93,3 +95,54 @@ def test_crops_are_held_against_the_photographs(photo_folders: tuple[Path, Path]
     assert photos.check_crops(60).startswith("3 of 6 photographs are smaller than crops of 60 x 60")
     with pytest.raises(InputError, match=r"^crops of 1000 x 1000 are larger than any .* 64 x 80: give `crop=64` or less"):
         photos.split(0.5, 1)[0].check_crops(1000)
+
+
+@pytest.mark.parametrize("object_level", [1, 38, 127])
+def test_labels_whose_objects_are_dark_are_refused(folders: tuple[Path, Path], object_level: int) -> None:
+    images, masks = folders
+    dark = np.zeros((72, 56), np.uint8)
+    dark[20:40] = object_level  # numbers of classes, or a palette's dark red
+    cv2.imwrite(str(masks / "p2.png"), dark)
+    with pytest.raises(InputError, match=rf"p2.png is a label with nothing bright in it: .* is {object_level} of 255"):
+        Photos(images, masks)
+    assert len(Photos(images, masks, skip_bad=True)) == 5
+    cv2.imwrite(str(masks / "p2.png"), np.zeros((72, 56), np.uint8))
+    assert not Photos(images, masks)[2][1].any()  # a photograph without an object is one
+
+
+def test_levels_are_scaled_from_the_white_that_is_used(folders: tuple[Path, Path]) -> None:
+    images, masks = folders
+    one = cv2.imread(str(images / "p0.jpg"))
+    assert one is not None
+    one[0, 0] = 255
+    (images / "p0.jpg").unlink()
+    shape = np.zeros(one.shape[:2], np.uint8)
+    shape[20:40] = 255
+    cv2.imwrite(str(images / "p0.png"), one.astype(np.uint16) * 16 + 15)  # 12 bits in 16
+    cv2.imwrite(str(masks / "p0.png"), shape.astype(np.uint16))  # 8 bits in 16
+    picture, label = Photos(images, masks)[0]
+    assert np.abs(picture.astype(int) - one).max() <= 1
+    assert np.array_equal(label, shape)
+    near, far = in_one([np.full((8, 8), 100, np.uint16), np.full((8, 8, 3), 4000, np.uint16)])
+    assert (near.max(), far.max()) == (6, 249)  # one white for both, though one alone would be of 8 bits
+    near, far = in_one([np.full((8, 8), 255.0, np.float32), np.full((8, 8), 51, np.uint8)])
+    assert (near.max(), far.max()) == (255, 51)
+
+
+@pytest.mark.parametrize("beneath", [0, 255])
+def test_a_label_may_be_cut_out(folders: tuple[Path, Path], beneath: int) -> None:
+    images, masks = folders
+    shape = np.zeros((72, 56), np.uint8)
+    shape[20:40] = 255
+    colours = np.where(shape[..., None] > 0, np.uint8(255), np.uint8(beneath)).repeat(3, 2)
+    cv2.imwrite(str(masks / "p0.png"), np.dstack([colours, shape]))
+    assert np.array_equal(Photos(images, masks)[0][1], shape)
+
+
+def test_two_files_of_one_name_are_told(folders: tuple[Path, Path]) -> None:
+    images, masks = folders
+    cv2.imwrite(str(images / "p0.png"), np.zeros((72, 56, 3), np.uint8))
+    cv2.imwrite(str(masks / "p1.bmp"), np.zeros((64, 80), np.uint8))
+    with pytest.raises(InputError, match=r"2 of 6 .*p0.png and .*p0.jpg are both the image called p0.*the mask called p1"):
+        Photos(images, masks)
+    assert len(Photos(images, masks, skip_bad=True)) == 6

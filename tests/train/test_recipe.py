@@ -8,7 +8,8 @@ import pytest
 
 from ufafuse.network.spec import SPECS
 from ufafuse.runtime.errors import InputError, ModelError
-from ufafuse.train.recipe import RECIPES, Recipe, TrainOptions, options_from, resumed_options
+from ufafuse.train.recipe import RECIPES, Recipe, TrainOptions, options_from
+from ufafuse.train.resuming import resumed_options
 
 GIVEN = {"images": Path("i"), "masks": Path("m"), "out": Path("o")}
 
@@ -192,3 +193,10 @@ def test_rivals_have_a_recipe_and_a_loss_of_their_own() -> None:
             options_from({**given, key: value})
     with pytest.raises(InputError, match="must be at least 48"):
         options_from({**given, "crop": 32})
+
+
+@pytest.mark.parametrize("value", [1e300, float("inf"), float("nan")])
+@pytest.mark.parametrize("name", ["lr", "square", "gradient", "grain", "doubt", "selection", "clip"])
+def test_numbers_beyond_all_arithmetic_are_refused(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=rf"`{name}=\S+`: numbers of a run are finite, and at most 1,000,000"):
+        Recipe(steps=1, **{name: value})

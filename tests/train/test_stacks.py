@@ -243,11 +243,11 @@ def test_the_preset_of_macro_boards_is_what_it_says() -> None:
     ("change", "message"),
     [
         ({"noise": 1.5}, "shares lie in"),
-        ({"max_noise": -1}, "sizes above 0"),
+        ({"max_noise": -1}, "it lies from 0 to 255"),
         ({"min_frames": 1}, "at least 2 frames"),
         ({"min_radius": 70}, "no least one above its most"),
         ({"min_noise": 5}, "above max_noise"),
-        ({"max_radius": float("nan")}, "shares lie in"),
+        ({"max_radius": float("nan")}, "it lies from 0 to 500"),
     ],
 )
 def test_options_that_cannot_be_drawn_are_refused(change: dict[str, float], message: str) -> None:
