@@ -26,12 +26,15 @@ from ufafuse.runtime.artefact import (
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
 from ufafuse.runtime.fixed import fixed_batch, fixed_size
+from ufafuse.runtime.memory.tiled import CALIBRATION
+from ufafuse.runtime.texts import one_line
 from ufafuse.runtime.writing import check_apart, check_new, check_parent
 
 _POLL_S = 0.1
 _INHERITED = (
-    *("role", "stride", "halo", "strides", "widths", "global_means", "rest", "kept"),
+    *("role", "stride", "halo", "strides", "widths", "global_means"),
     *("gathers", "encode_halo", "score_halo", "octaves"),
+    *("data", *CALIBRATION),
 )
 
 
@@ -117,7 +120,7 @@ def _manifest(source: Manifest, onnx: Path, vendor: TensorRt, options: BuildOpti
             "flavor": vendor.flavor,
             "version": vendor.version,
             "compute_capability": list(built.targets) or (["ampere+"] if vendor.is_rtx else ["this machine's"]),
-            "onnx": onnx.name,
+            "onnx": one_line(onnx.name),  # an entry is printable, a file's name may be anything
             "onnx_sha256": sha256_of(onnx),
             "plan_sha256": hashlib.sha256(built.plan).hexdigest(),
             "layers": built.layers,
@@ -132,7 +135,8 @@ def _check_paths(onnx: Path, out: Path, timing_cache: Path | None, *, force: boo
     if out.suffix != ".engine":
         raise InputError(f"-o {out} must end in .engine.")
     check_apart([out, timing_cache], [onnx])
-    check_new(out, force=force, beside=".json")
+    for path in (out, manifest_path(out)):
+        check_new(path, force=force)
     check_parent(out)
     if not os.access(out.parent, os.W_OK):
         raise OutputError(f"{out.parent} may not be written to: name another -o, or change its permissions.")

@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from ufafuse.export.build_options import BuildOptions
 from ufafuse.export.builder import TensorRt
 from ufafuse.export.engine import engine_from_onnx
+from ufafuse.export.onnx_file import load_graph
 from ufafuse.export.profiles import Profile
 from ufafuse.runtime.artefact import METADATA_KEY, manifest_path, read_manifest, sha256_of
 from ufafuse.runtime.errors import BackendError, InputError, ModelError, OutputError, UfaError
@@ -44,6 +46,19 @@ def test_a_real_engine_is_built_for_each_target(target, name, precision, share, 
     layers = extra["layers"]
     counted = len(layers["float32"]) if share == "float32" else layers["half"]
     assert counted == layers["convolutions"] > 5
+
+
+def test_a_manifest_can_be_read_whatever_the_file_is_called(exports, tmp_path, rtx):
+    odd = tmp_path / "a\nb\u00a0\u202ec.onnx"
+    onnx = load_graph(exports / "small.onnx")
+    (told,) = (each for each in onnx.metadata_props if each.key == METADATA_KEY)
+    values = json.loads(told.value)
+    told.value = json.dumps({**values, "extra": {**values["extra"], "data": "drawn: free"}})
+    odd.write_bytes(onnx.SerializeToString())
+    out = tmp_path / "x.engine"
+    engine_from_onnx(odd, out, BuildOptions(STATIC))
+    extra = read_manifest(out).extra
+    assert (extra["onnx"].isprintable(), extra["data"]) == (True, "drawn: free")  # what it learnt from goes along
 
 
 def test_companions_become_engines_too(exports, tmp_path, rtx):
