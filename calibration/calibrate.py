@@ -20,9 +20,10 @@ from ufafuse.calibration.stacks import Stacks
 from ufafuse.calibration.table import plot
 from ufafuse.export.onnx_export import Companions, report_path
 from ufafuse.export.onnx_file import load_graph
+from ufafuse.network.spec import RIVALS
 from ufafuse.runtime.artefact import METADATA_KEY, Manifest, atomic_write, read_manifest, sha256_of, tool_versions, write_json
 from ufafuse.runtime.callbacks import OnStep, ignored
-from ufafuse.runtime.errors import CheckFailed, InputError
+from ufafuse.runtime.errors import CheckFailed, InputError, ModelError
 from ufafuse.runtime.filebytes import same_file
 from ufafuse.runtime.fixed import fixed_batch, fixed_size
 from ufafuse.runtime.manifest_entries import STACK_ROLES
@@ -78,11 +79,7 @@ class CalibrationOptions:
 
     def _check_measured(self) -> None:
         """Raises: InputError for an option of measuring where nothing is measured."""
-        given = {
-            "method": self.method.name != RangeMethod.name,
-            "percentile": self.method.percentile != RangeMethod.percentile,
-            "equalise": not self.equalise,
-        }
+        given = {"method": self.method != RangeMethod(), "equalise": not self.equalise}
         if name := next((name for name, differs in given.items() if differs), ""):
             raise InputError(f"`{name}` is about measuring, and those of `ranges={self.ranges}` are used: omit one of both.")
 
@@ -210,6 +207,8 @@ def _source(onnx: Path, out: Path, options: CalibrationOptions, *, force: bool) 
         raise InputError(f"{onnx} is {manifest.precision} {manifest.kind}: calibrate an fp32 or fp16 .onnx of `ufa export`.")
     if manifest.extra.get("role", "whole") != "whole":
         raise InputError(f"{onnx} is the companion of a model: calibrate that, its companions are quantised with it.")
+    if manifest.variant in RIVALS:
+        raise ModelError(f"{onnx} is {manifest.variant}, a network to compare with: it is measured in fp32, and has no int8.")
     if fixed_size(manifest) is not None or fixed_batch(manifest) is not None:
         raise InputError(f"{onnx} has fixed sizes: calibrate a file of free sizes, exported without `static` and `batch`.")
     if out.suffix != ".onnx":
