@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ufafuse.export import engine
 from ufafuse.export.build_options import BuildOptions
 from ufafuse.export.builder import TensorRt
 from ufafuse.export.engine import engine_from_onnx
@@ -148,6 +149,14 @@ def test_an_existing_engine_is_kept_unless_forced(exports, tmp_path, rtx):
     assert out.read_bytes() == b"mine"
     engine_from_onnx(exports / "small.onnx", out, BuildOptions(STATIC, "tensorrt-rtx", ("sm86",)), force=True)
     assert out.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("name", ["x.engine", "x.engine.json"])
+def test_what_another_build_wrote_meanwhile_is_kept(name, exports, tmp_path, rtx, monkeypatch):
+    monkeypatch.setattr(engine, "_check_precision", lambda *_: (tmp_path / name).write_bytes(b"another's"))
+    with pytest.raises(OutputError, match="exists already"):
+        build(exports / "small.onnx", tmp_path / "x.engine")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(name, b"another's")]
 
 
 def test_a_full_disk_leaves_nothing_behind(exports, tmp_path, rtx, monkeypatch):
