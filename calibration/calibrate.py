@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,18 +15,21 @@ from ufafuse.calibration.judge import GraphJudge
 from ufafuse.calibration.quantizers import QuantizerOptions, with_quantizers
 from ufafuse.calibration.ranges import RangeMethod, Ranges, measure_ranges
 from ufafuse.calibration.search import LayerChoice, fewest_kept, sensitivity, without_slow
-from ufafuse.calibration.speed import SIZE, race
+from ufafuse.calibration.speed import SIZE, race, race_graphs
 from ufafuse.calibration.stacks import Stacks
 from ufafuse.calibration.table import plot
 from ufafuse.export.onnx_export import Companions, report_path
 from ufafuse.export.onnx_file import load_graph
+from ufafuse.network.spec import RIVALS
 from ufafuse.runtime.artefact import METADATA_KEY, Manifest, atomic_write, read_manifest, sha256_of, tool_versions, write_json
 from ufafuse.runtime.callbacks import OnStep, ignored
-from ufafuse.runtime.errors import CheckFailed, InputError
+from ufafuse.runtime.errors import CheckFailed, InputError, ModelError
+from ufafuse.runtime.filebytes import same_file
 from ufafuse.runtime.fixed import fixed_batch, fixed_size
 from ufafuse.runtime.manifest_entries import STACK_ROLES
+from ufafuse.runtime.memory.tiled import check_same_weights
 from ufafuse.runtime.values import check_fields
-from ufafuse.runtime.writing import check_apart, check_new
+from ufafuse.runtime.writing import check_apart, check_new, check_parent, together
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -42,7 +44,7 @@ class CalibrationOptions:
         images, masks: Photographs and their labels.
         crops: How many windows of which size.
         method: How ranges are drawn.
-        ranges: A file of an earlier run, instead of measuring.
+        ranges: A file of an earlier run, instead of measuring; ``method`` and ``equalise`` are then its own.
         quantizers: How quantisers are placed.
         equalise: Bring the channels between convolutions to like sizes first; changes no value of the float graph.
         min_psnr: Worst PSNR in dB against the source file that the held-out windows must keep.
@@ -51,7 +53,7 @@ class CalibrationOptions:
         threads: CPU threads.
 
     Raises:
-        InputError: Neither or both sources of pairs, or a PSNR that is no number.
+        InputError: Neither or both sources of pairs, a PSNR that is no number, or an option of measuring beside ``ranges``.
     """
 
     pairs: Path | None = None
@@ -74,6 +76,14 @@ class CalibrationOptions:
             raise InputError("give either `pairs`, or `images` and `masks` to draw pairs from.")
         if not math.isfinite(self.min_psnr):
             raise InputError(f"`min_psnr={self.min_psnr}` is no number that a result could be held to: give decibels.")
+        if self.ranges is not None:
+            self._check_measured()
+
+    def _check_measured(self) -> None:
+        """Raises: InputError for an option of measuring where nothing is measured."""
+        given = {"method": self.method != RangeMethod(), "equalise": not self.equalise}
+        if name := next((name for name, differs in given.items() if differs), ""):
+            raise InputError(f"`{name}` is about measuring, and those of `ranges={self.ranges}` are used: omit one of both.")
 
     def load(self) -> tuple[list[PairCrop], list[PairCrop]]:
         """(to calibrate, to judge)."""
@@ -111,7 +121,7 @@ def int8_from_onnx(
         OutputError: A file cannot be written.
     """
     onnx, out = Path(onnx), Path(out)
-    manifest, model = _source(onnx, out, force=force)
+    manifest, model = _source(onnx, out, options, force=force)
     names = [layer.name for layer in conv_layers(model)]
     _check_names(options.keep, names)
     to_calibrate, to_judge = options.load()
@@ -122,13 +132,16 @@ def int8_from_onnx(
     candidates = _Candidates(model, manifest, ranges, options.quantizers)
     alone, choice = _searched(names, judge, stacks, candidates, shares, options, on_step)
     goal = _goal(manifest, onnx, ranges, options, choice)
-    files, verified = _write(onnx, out, goal, ranges, choice, judge, stacks, options, force=force)
-    report = _report(out, files, manifest, ranges, alone, choice, shares, options)
-    report["speed"] = _speed(onnx, out, judge, options)
-    report["verified"] = {**verified, "psnr_all": round(choice.psnr_all, 2), "windows": len(to_judge)}
-    ranges.save(Path(report["ranges"]))
-    plot(report, Path(report["plot"]))
-    write_json(report_path(out), report)
+    with together() as files:
+        roles, verified = _write(onnx, out, goal, ranges, choice, judge, stacks, options, force=force)
+        now = {path: files.now_at(path) for path in roles}
+        report = _report(out, roles, now, manifest, ranges, alone, choice, shares, options)
+        report["speed"] = _speed(onnx, now[out], judge, options)
+        report["verified"] = {**verified, "psnr_all": round(choice.psnr_all, 2), "windows": len(to_judge)}
+        if options.ranges is None or not same_file(Path(report["ranges"]), options.ranges):
+            ranges.save(Path(report["ranges"]), force=force)
+        plot(report, Path(report["plot"]), force=force)
+        write_json(report_path(out), report, force=force)
     return report
 
 
@@ -190,28 +203,41 @@ def _write(
     return roles, verified
 
 
-def _source(onnx: Path, out: Path, *, force: bool) -> tuple[Manifest, Any]:
+def _source(onnx: Path, out: Path, options: CalibrationOptions, *, force: bool) -> tuple[Manifest, Any]:
     """The file to quantise, checked. Raises: InputError, ModelError, OutputError."""
     manifest = read_manifest(onnx)
     if manifest.kind != "onnx" or manifest.precision not in ("fp32", "fp16"):
         raise InputError(f"{onnx} is {manifest.precision} {manifest.kind}: calibrate an fp32 or fp16 .onnx of `ufa export`.")
     if manifest.extra.get("role", "whole") != "whole":
         raise InputError(f"{onnx} is the companion of a model: calibrate that, its companions are quantised with it.")
+    if manifest.variant in RIVALS:
+        raise ModelError(f"{onnx} is {manifest.variant}, a network to compare with: it is measured in fp32, and has no int8.")
     if fixed_size(manifest) is not None or fixed_batch(manifest) is not None:
         raise InputError(f"{onnx} has fixed sizes: calibrate a file of free sizes, exported without `static` and `batch`.")
     if out.suffix != ".onnx":
         raise InputError(f"{out} must end in .onnx.")
-    check_apart([out], [onnx])
-    check_new(out, force=force, beside=".json")
-    for source, target in _with_companions(onnx, out):
-        check_apart([target], [onnx, source])
+    pairs = list(_with_companions(onnx, out))
+    check_apart([target for _, target in pairs], [source for source, _ in pairs])
+    check_parent(out)
+    for path in (*(target for _, target in pairs), *_beside(out)):
+        if options.ranges is None or not same_file(path, options.ranges):  # which are used again, and stay
+            check_new(path, force=force)
+    for source, _ in pairs[1:]:
+        check_same_weights(source, read_manifest(source), onnx, manifest)
     return manifest, load_graph(onnx)
+
+
+def _beside(out: Path) -> tuple[Path, Path, Path]:
+    """What comes beside the model: (report, ranges, picture)."""
+    return report_path(out), out.with_suffix(".ranges.json"), out.with_suffix(".sensitivity.png")
 
 
 def _check_names(keep: Sequence[str], names: Sequence[str]) -> None:
     unknown = [name for name in keep if name not in names]
     if unknown:
         raise InputError(f"`keep={', '.join(unknown)}`: no such layer. The layers are {', '.join(names)}.")
+    if set(names) <= set(keep):
+        raise InputError("`keep` names every layer, and none is left for int8: name fewer.")
 
 
 def _ranges(
@@ -276,19 +302,12 @@ def _searched(
 
         def gain(before: Collection[str], after: Collection[str]) -> float:
             on_step(f"timing {len(after)} of {len(names)} layers in int8", 0, 1)
-            times = _race_graphs({"before": candidate(before), "after": candidate(after)}, judge, options)
+            graphs = {"before": candidate(before), "after": candidate(after)}
+            times = race_graphs(graphs, judge.engines[-1], threads=options.threads)
             return 1 - times["after"] / times["before"]
 
         choice = without_slow(choice, shares, gain, evaluate, min_psnr=options.min_psnr)
     return alone, choice
-
-
-def _race_graphs(graphs: Mapping[str, Any], judge: GraphJudge, options: CalibrationOptions) -> dict[str, float]:
-    with tempfile.TemporaryDirectory(prefix="ufafuse-") as folder:
-        files = {name: Path(folder) / f"{name}.onnx" for name in graphs}
-        for name, path in files.items():
-            path.write_bytes(graphs[name].SerializeToString())
-        return race(files, judge.engines[-1], threads=options.threads)
 
 
 def _speed(onnx: Path, out: Path, judge: GraphJudge, options: CalibrationOptions) -> dict[str, Any]:
@@ -316,6 +335,7 @@ def _goal(manifest: Manifest, onnx: Path, ranges: Ranges, options: CalibrationOp
             **manifest.extra,
             "rest": manifest.precision,
             "source_sha256": sha256_of(onnx),
+            "ranges_sha256": ranges.sha256(),
             "method": ranges.method,
             "weight_bits": options.quantizers.weight_bits,
             "outputs_quantised": options.quantizers.outputs,
@@ -345,7 +365,8 @@ def _verify(engines: Sequence[str], on_engine: Callable[[str], float], min_psnr:
 
 def _report(
     out: Path,
-    written: dict[Path, str],
+    written: Mapping[Path, str],
+    now: Mapping[Path, Path],
     manifest: Manifest,
     ranges: Ranges,
     alone: dict[str, float],
@@ -365,9 +386,7 @@ def _report(
     return {
         "ok": True,
         "artefact": str(out),
-        "report": str(report_path(out)),
-        "ranges": str(out.with_suffix(".ranges.json")),
-        "plot": str(out.with_suffix(".sensitivity.png")),
+        **dict(zip(("report", "ranges", "plot"), map(str, _beside(out)), strict=True)),
         "precision": "int8",
         "rest": manifest.precision,
         "io": manifest.io,
@@ -376,7 +395,7 @@ def _report(
         "weight_bits": options.quantizers.weight_bits,
         "outputs_quantised": options.quantizers.outputs,
         "equalised": bool(ranges.factors),
-        "files": {path.name: {"role": role, "bytes": path.stat().st_size} for path, role in written.items()},
+        "files": {path.name: {"role": role, "bytes": now[path].stat().st_size} for path, role in written.items()},
         "layers": rows,
         "share_int8": round(sum(shares[name] for name in choice.int8), 4),
     }

@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 from ufafuse.calibration.convolutions import ConvLayer, conv_layers
 from ufafuse.calibration.crops import PairCrop
 from ufafuse.calibration.probe import Probe
-from ufafuse.calibration.ranges import model_inputs
+from ufafuse.calibration.ranges import FACTORS, model_inputs
 from ufafuse.runtime.errors import ModelError
 
 if TYPE_CHECKING:
     import onnx
 
-_LARGEST = 64.0  # a channel is enlarged this much at most: what is smaller is hardly used, and float16 stays far from its end
+_LARGEST = float(
+    FACTORS[-1]
+)  # a channel is enlarged this much at most: what is smaller is hardly used, and float16 stays far from its end
 
 Factors = Mapping[str, Sequence[float]]
 
@@ -116,7 +118,7 @@ def equalised(model: "onnx.ModelProto", factors: Factors) -> "onnx.ModelProto":
         factors: Of `measure_factors`; those of convolutions that a companion does not have are left out.
 
     Raises:
-        ModelError: In this graph such a convolution is linked otherwise.
+        ModelError: In this graph such a convolution is linked otherwise, or has another number of channels.
     """
     changed = copy.deepcopy(model)
     found, present = links(changed), {layer.name for layer in conv_layers(changed)}
@@ -126,6 +128,10 @@ def equalised(model: "onnx.ModelProto", factors: Factors) -> "onnx.ModelProto":
             continue
         if name not in found:
             raise ModelError(f"layer {name} is linked otherwise than in the graph it was calibrated on: export both again.")
+        if len(values) != editor.inputs_of(found[name].second):
+            raise ModelError(
+                f"layer {name} has {editor.inputs_of(found[name].second)} channels, not {len(values)}: calibrate it anew."
+            )
         for first in found[name].firsts:
             editor.scale(first, np.asarray(values), axis=0)
         editor.scale(found[name].second, 1 / np.asarray(values), axis=1)
@@ -138,6 +144,10 @@ class _Editor:
     def __init__(self, model: "onnx.ModelProto") -> None:
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         self._biases = {node.name: list(node.input[2:3]) for node in model.graph.node if node.op_type == "Conv"}
+
+    def inputs_of(self, layer: ConvLayer) -> int:
+        """How many channels go into it."""
+        return int(self._tensors[layer.weight].dims[1])
 
     def scale(self, layer: ConvLayer, factors: NDArray[np.float64], *, axis: int) -> None:
         """Multiply a weight along its output (0) or input (1) channels, the bias along with the former."""

@@ -1,6 +1,7 @@
 """The ranges of a network's activations: measured on real frames, kept in a file, used again."""
 
-import math
+import hashlib
+import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ Inputs = dict[str, NDArray[Any]]
 
 RANGE_METHODS = ("minmax", "entropy", "percentile")
 SCHEMA = 1
+FACTORS = tuple(2**power for power in range(7))  # by which channels may be enlarged, see `ufafuse.calibration.equalise`
+_LARGEST_END = float(np.finfo(np.float32).max)  # of a range
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,17 @@ class Ranges:
     crops: str
     factors: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, *, force: bool = True) -> None:
         """Write them as JSON. Raises: OutputError."""
+        write_json(path, self._to_json(), force=force)
+
+    def sha256(self) -> str:
+        """Their hash: which ranges a file was quantised with."""
+        return hashlib.sha256(json.dumps(self._to_json(), sort_keys=True).encode()).hexdigest()
+
+    def _to_json(self) -> dict[str, Any]:
         layers = {name: {"source": list(seen.source), "result": list(seen.result)} for name, seen in self.layers.items()}
-        write_json(path, {"schema": SCHEMA, **vars(self), "layers": layers})
+        return {"schema": SCHEMA, **vars(self), "layers": layers}
 
     @classmethod
     def load(cls, path: Path, manifest: Manifest) -> "Ranges":
@@ -80,8 +90,6 @@ class Ranges:
             InputError: There is no such file.
             ModelError: It is no such file, or of other weights.
         """
-        import json
-
         if not path.is_file():
             raise InputError(f"`ranges={path}` is not a file: give the X.ranges.json of an earlier `ufa calibrate`.")
         try:
@@ -99,19 +107,19 @@ class Ranges:
         return ranges
 
     def check(self) -> None:
-        """Raises: ValueError where an entry read from a file has another type, or a factor is no number above 0."""
+        """Raises: ValueError where an entry read from a file has another type, or a factor is none that channels are given."""
         for name in ("method", "variant", "weights_sha256", "crops"):
             if not isinstance(getattr(self, name), str):
                 raise ValueError(f"{name} is no text")  # noqa: TRY004 - the caller's one kind
         for layer, factors in self.factors.items():
-            if not all(type(factor) in (int, float) and 0 < factor < math.inf for factor in factors):
-                raise ValueError(f"the factors of {layer} are not above 0")
+            if not all(type(factor) in (int, float) and factor in FACTORS for factor in factors):
+                raise ValueError(f"the factors of {layer} are no powers of two from 1 to {FACTORS[-1]}")
 
 
 def _ends(values: Any) -> tuple[float, float]:  # noqa: ANN401 - whatever JSON holds
     """Lowest and highest value (`ValueError`)."""
     low, high = values
-    if not all(type(end) in (int, float) and math.isfinite(end) for end in (low, high)) or low > high:
+    if not all(type(end) in (int, float) and abs(end) <= _LARGEST_END for end in (low, high)) or low > high:
         raise ValueError(f"{str(values)[:40]} is no range")
     return float(low), float(high)
 
@@ -146,8 +154,13 @@ def measure_ranges(
 
     layers = layer_ranges(model, inputs(), method)
     name = f"{method.name} {method.percentile:g}" if method.name == "percentile" else method.name
-    shape = "x".join(map(str, crops[0].near.shape[:2]))
-    return Ranges(layers, name, manifest.variant, manifest.weights_sha256, f"{len(crops)} windows of {shape}")
+    return Ranges(layers, name, manifest.variant, manifest.weights_sha256, f"{len(crops)} windows of {_sizes(crops)}")
+
+
+def _sizes(crops: Sequence[PairCrop]) -> str:
+    """The windows' size in words, or their smallest and largest: frames smaller than a window are taken whole."""
+    sizes = sorted({crop.near.shape[:2] for crop in crops}, key=lambda size: (size[0] * size[1], size))
+    return " to ".join("x".join(map(str, size)) for size in dict.fromkeys((sizes[0], sizes[-1])))
 
 
 def layer_ranges(model: "onnx.ModelProto", inputs: Iterable[Inputs], method: RangeMethod) -> dict[str, Range]:

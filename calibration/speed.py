@@ -1,10 +1,12 @@
 """How long graphs take beside each other: int8 that makes a file no faster is a loss for nothing."""
 
 import math
+import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +14,9 @@ from ufafuse.calibration.crops import PairCrop
 from ufafuse.calibration.ranges import model_inputs
 from ufafuse.export.timing import interleaved
 from ufafuse.runtime.session import SessionOptions, open_session
+
+if TYPE_CHECKING:
+    import onnx
 
 SIZE = (520, 520)  # (height, width) of the pair, the paper's
 _ROUNDS = 15
@@ -40,3 +45,12 @@ def race(files: Mapping[str, Path], engine: str, *, threads: int | None = None, 
         runs = {name: partial(session.infer, inputs[name]) for name, session in sessions.items()}
         taken = interleaved(runs, seconds=math.inf, most=rounds)
     return {name: min(samples.times_ms) for name, samples in taken.items()}
+
+
+def race_graphs(graphs: Mapping[str, "onnx.ModelProto"], engine: str, *, threads: int | None = None) -> dict[str, float]:
+    """`race` for graphs that are no files yet."""
+    with tempfile.TemporaryDirectory(prefix="ufafuse-") as folder:
+        files = {name: Path(folder) / f"{name}.onnx" for name in graphs}
+        for name, path in files.items():
+            path.write_bytes(graphs[name].SerializeToString())
+        return race(files, engine, threads=threads)

@@ -6,12 +6,13 @@ from typing import Any
 from ufafuse.runtime.artefact import atomic_write
 
 
-def plot(report: dict[str, Any], path: Path) -> None:
+def plot(report: dict[str, Any], path: Path, *, force: bool = True) -> None:
     """Draw the PSNR of each layer quantised alone, coloured by what became of it.
 
     Args:
         report: Of `int8_from_onnx`.
-        path: A ``.png`` file, replaced if it exists.
+        path: A ``.png`` file.
+        force: Replace it if it exists.
 
     Raises:
         OutputError: It cannot be written.
@@ -28,5 +29,5 @@ def plot(report: dict[str, Any], path: Path) -> None:
     axes.invert_yaxis()
     axes.set_xlabel(f"worst PSNR in dB with this layer alone in int8 (dashed: {goal:g} dB)")
     axes.set_title(f"int8: {report['share_int8']:.0%} of the work (blue); the rest in {report['rest']} (red)", fontsize=10)
-    with atomic_write(path, force=True) as temporary:
+    with atomic_write(path, force=force) as temporary:
         figure.savefig(temporary, dpi=110, format="png")

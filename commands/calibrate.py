@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ufafuse.calibration.calibrate import CalibrationOptions
 
 
+_CROPS = 32  # windows to calibrate on, unless others are asked for
 _A_DOZEN = 12  # pairs from which on a quarter of them says something
 Calibrator = Literal["minmax", "entropy", "percentile"]  # how ranges are drawn from what was seen
 
@@ -47,7 +48,7 @@ class CalibrateRequest:
     outputs: Annotated[bool, typer.Option(help="Quantise results too: for ONNX Runtime; slower elsewhere.")] = False
     only_faster: Annotated[bool, typer.Option("--only-faster", help="Keep float where int8 is measured to be slower.")] = False
     equalise: Annotated[bool, typer.Option(help="Bring channels to like sizes first; the float values stay the same.")] = True
-    crops: Annotated[int, typer.Option(min=1, max=MOST_CROPS, help="Windows to calibrate on.")] = 32
+    crops: Annotated[int, typer.Option(min=1, max=MOST_CROPS, help="Windows to calibrate on.")] = _CROPS
     judge: Annotated[int, typer.Option(min=1, max=MOST_CROPS, help="Windows to judge on.")] = 6
     hard: Annotated[
         int,
@@ -73,10 +74,22 @@ def calibrate(asked: CalibrateRequest) -> None:
         from ufafuse.calibration.quantizers import QuantizerOptions
         from ufafuse.calibration.ranges import RangeMethod
         from ufafuse.commands.telling import unpaired_in, warn_of_passed
+        from ufafuse.runtime.filebytes import same_file
         from ufafuse.runtime.models import file_named
 
         refuse_idle(
-            ("--percentile", asked.percentile is not None, asked.method == "percentile", "is for --method percentile: add that")
+            (
+                "--percentile",
+                asked.percentile is not None,
+                asked.method == "percentile",
+                "is for --method percentile: add that",
+            ),
+            (
+                "--crops",
+                asked.crops != _CROPS,
+                asked.ranges is None,
+                "is about measuring, and those of --ranges are used: omit it",
+            ),
         )
         options = CalibrationOptions(
             pairs=asked.pairs,
@@ -100,7 +113,8 @@ def calibrate(asked: CalibrateRequest) -> None:
             _print_table(report)
         for name in report["files"]:
             console.wrote(asked.out.with_name(name), as_json=asked.as_json)
-        for key in ("report", "ranges", "plot"):
+        again = asked.ranges is not None and same_file(asked.ranges, Path(report["ranges"]))  # they were there, and stay
+        for key in ("report", "plot") if again else ("report", "ranges", "plot"):
             console.wrote(Path(report[key]), as_json=asked.as_json)
         for warning in few:
             console.warn(warning)
@@ -122,8 +136,8 @@ def _too_few(pairs: Path | None) -> list[str]:
 def _next(out: Path) -> str:
     """An engine where one can be built, else what runs the file as it is."""
     if find_spec("tensorrt") or find_spec("tensorrt_rtx"):
-        return f"ufa build {out} -o {out.with_suffix('.engine')} --static 520x520"
-    return f"ufa fuse NEAR FAR --model {out}"
+        return f"ufa build {console.word(out)} -o {console.word(out.with_suffix('.engine'))} --static 520x520"
+    return f"ufa fuse NEAR FAR --model {console.word(out)}"
 
 
 def _calibrated(onnx: Path, out: Path, options: "CalibrationOptions", *, force: bool) -> dict[str, Any]:

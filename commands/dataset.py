@@ -80,7 +80,7 @@ def dataset(asked: DatasetRequest) -> None:
             made = f"{result['stacks']} stacks" if asked.stacks else f"{result['pairs']} pairs"
             console.out.print(f"{made} of {result['photographs']} photographs" if result["photographs"] else made)
         console.wrote(asked.out, as_json=asked.as_json)
-        console.hint(f"ufa eval {'--stacks' if asked.stacks else '--pairs'} {asked.out}", as_json=asked.as_json)
+        console.hint(f"ufa eval {'--stacks' if asked.stacks else '--pairs'} {console.word(asked.out)}", as_json=asked.as_json)
 
 
 def _check(asked: DatasetRequest) -> None:

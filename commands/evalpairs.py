@@ -117,7 +117,7 @@ def evaluate_pairs(
     warn_of_passed(beside_them.get("passed_over", ()))
     _tell(evaluation, rows, result, as_json=as_json)
     if out is not None:
-        console.hint(f"ufa bench --quality {out / 'eval.json'} --report DIR", as_json=as_json)
+        console.hint(f"ufa bench --quality {console.word(out / 'eval.json')} --report DIR", as_json=as_json)
     return evaluation
 
 

@@ -172,7 +172,7 @@ def _calibrated(
     on_step(f"making {out.name}")
     try:
         int8_from_onnx(source, out, CalibrationOptions(pairs), force=force or ours)
-    except (CheckFailed, OutputError) as error:
+    except (CheckFailed, ModelError, OutputError) as error:  # also of a network that has no int8
         left_out.append(f"{out.name}: {error}")
         return
     manifest = read_manifest(out)

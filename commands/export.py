@@ -1,5 +1,6 @@
 """`ufa export` and `ufa build`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from ufafuse.export.form import Form
     from ufafuse.export.formats.base import Format
+    from ufafuse.runtime.parameters import Size
 
 ExportPrecision = Literal["fp32", "fp16"]  # types of an exported graph's tensors
 _OPSET = "20"  # `ufafuse.export.form.OPSET`, which it would take torch to ask
@@ -79,31 +81,37 @@ def export(asked: ExportRequest) -> None:
         from ufafuse.export.form import Form, opset_from
         from ufafuse.export.formats.exporting import format_from_weights
         from ufafuse.export.onnx_export import onnx_from_weights
-        from ufafuse.export.verify import REFERENCE_SIZES, pack_reference
+        from ufafuse.export.triton import check_repository
+        from ufafuse.export.verify import check_packed
         from ufafuse.runtime.parameters import size_from
-        from ufafuse.runtime.writing import check_apart
+        from ufafuse.runtime.writing import check_apart, together
 
         refuse_idle(
             ("--reference-size", asked.reference_size, asked.reference, "is of packed pairs: add --reference X.npz"),
             ("--pairs", asked.pairs, asked.reference or asked.everything, "are for --reference and --all: add one of them"),
             ("--size", asked.size is not None, asked.everything, "is for --all; one size only: --static HxW"),
+            *((option, given, not asked.everything, _MADE_BY_ALL) for option, given in _of_one_file(asked)),
         )
         source = _weights_file(asked.weights)
         check_apart([asked.out, asked.reference, asked.triton], [source, asked.pairs])
-        sizes = [size_from(text, "reference_size") for text in asked.reference_size or []] or REFERENCE_SIZES
         form = Form(
             opset_from(asked.opset),
             None if asked.static is None else size_from(asked.static, "static"),
             asked.batch,
             opencv=asked.opencv,
         )
+        sizes = _packed_sizes([size_from(text, "reference_size") for text in asked.reference_size or []], form)
+        if asked.reference is not None:
+            check_packed(asked.reference, force=asked.force)
         names = listed(asked.formats)
         if asked.everything:
             _only_alone(form, asked.triton)
             report = _export_all(source, asked.out, asked.pairs, size_from(asked.size or "256x256"), names, force=asked.force)
         else:
             chosen = _format_of(asked.out, names, tiles=asked.tiles, triton=asked.triton, opset=asked.opset)
-            with console.progress() as bar:
+            if asked.triton is not None:
+                check_repository(asked.out, asked.triton)
+            with console.progress() as bar, together():  # the file and its reference, or neither
                 task = bar.add_task("loading", total=None)
 
                 def on_step(what: str, done: int, total: int) -> None:
@@ -120,15 +128,43 @@ def export(asked: ExportRequest) -> None:
                     report = onnx_from_weights(source, asked.out, tiles=asked.tiles, **given)
                 else:
                     report = format_from_weights(source, asked.out, chosen, **given)
-            if asked.reference is not None:
-                pack_reference(source, asked.reference, pairs=asked.pairs, sizes=sizes, force=asked.force)
-                report["reference"] = str(asked.reference)
+                _pack(source, asked, sizes)
+        if asked.reference is not None:
+            if asked.everything:
+                _pack(source, asked, sizes)
+            report["reference"] = str(asked.reference)
         if asked.triton is not None:
             report["triton"] = _laid_out([asked.out.with_name(name) for name in report["files"]], asked.triton)
         report |= (unpaired := unpaired_in(asked.pairs))
         console.emit(report, as_json=asked.as_json)
         warn_of_passed(unpaired.get("passed_over", ()))
         _tell_export(report, asked.out, asked.weights, as_json=asked.as_json)
+
+
+_MADE_BY_ALL = "is of one file, and --all makes each kind: omit one of both"
+
+
+def _of_one_file(asked: ExportRequest) -> list[tuple[str, bool]]:
+    """Options that say how one file is to be, and whether they were given."""
+    return [("--precision", asked.precision != "fp32"), ("--io", asked.io != "float"), ("--tiles", asked.tiles)]
+
+
+def _packed_sizes(asked: list["Size"], form: "Form") -> "Sequence[Size]":
+    """The sizes of packed pairs. Raises: InputError for those that a file of one size could not be held to."""
+    from ufafuse.export.verify import REFERENCE_SIZES
+
+    if form.size is None:
+        return asked or REFERENCE_SIZES
+    if asked and form.size not in asked:
+        raise InputError("`reference_size`: none is that of `static`, and the file runs no other: add it, or omit this.")
+    return asked or [form.size]
+
+
+def _pack(source: Path, asked: ExportRequest, sizes: "Sequence[Size]") -> None:
+    from ufafuse.export.verify import pack_reference
+
+    if asked.reference is not None:
+        pack_reference(source, asked.reference, pairs=asked.pairs, sizes=sizes, force=asked.force)
 
 
 def _weights_file(weights: str) -> Path:
@@ -169,8 +205,10 @@ def _only_alone(form: "Form", triton: Path | None) -> None:
 def _laid_out(files: list[Path], folder: Path, engine: Path | None = None) -> list[str]:
     """The files of Triton's repository."""
     from ufafuse.export.triton import repository_from
+    from ufafuse.runtime.writing import together
 
-    return [str(path) for onnx in files for path in repository_from(onnx, folder, engine=engine)]
+    with together():
+        return [str(path) for onnx in files for path in repository_from(onnx, folder, engine=engine)]
 
 
 def _export_all(
@@ -208,7 +246,7 @@ def _tell_export(report: dict[str, Any], out: Path, weights: str, *, as_json: bo
         console.wrote(Path(report["reference"]), as_json=as_json)
     for name in report.get("triton", ()):
         console.wrote(Path(name), as_json=as_json)
-    hint = report.get("next") or f"ufa verify {out} --against {weights}"
+    hint = report.get("next") or f"ufa verify {console.word(out)} --against {console.word(weights)}"
     console.hint(hint, as_json=as_json)
 
 
@@ -295,9 +333,13 @@ def build(asked: BuildRequest) -> None:
         from ufafuse.export.build_options import BuildOptions
         from ufafuse.export.engine import engine_from_onnx
         from ufafuse.export.profiles import profiles_from_options, profiles_of
+        from ufafuse.export.triton import check_repository
         from ufafuse.runtime.models import file_named
 
         onnx = file_named(asked.onnx)
+        targets = tuple(dict.fromkeys(part.strip() for part in asked.targets.split(",") if part.strip()))
+        if asked.targets and not targets:
+            raise InputError(f"`targets={asked.targets}` names no GPU: give such as sm75,sm86, or omit it.")
         own = (
             profiles_of(onnx)
             if not (asked.minima or asked.optima or asked.maxima or asked.statics) and asked.batch is None
@@ -309,13 +351,15 @@ def build(asked: BuildRequest) -> None:
                 asked.minima or [], asked.optima or [], asked.maxima or [], asked.statics or [], asked.batch or "1"
             ),
             flavor=asked.flavor,
-            targets=tuple(part.strip() for part in asked.targets.split(",") if part.strip()),
+            targets=targets,
             workspace_mib=asked.workspace_mib,
             optimization_level=asked.optimization_level,
             timing_cache=asked.timing_cache,
             version_compatible=asked.version_compatible,
             hardware=asked.hardware,
         )
+        if asked.triton is not None:
+            check_repository(onnx, asked.triton, profiles=len(options.profiles))
         with console.progress() as bar:
             report = engine_from_onnx(onnx, asked.out, options, force=asked.force, on_phase=_phases(bar))
         if asked.triton is not None:
@@ -327,7 +371,8 @@ def build(asked: BuildRequest) -> None:
             console.wrote(Path(name), as_json=asked.as_json)
         console.wrote(asked.out, as_json=asked.as_json)
         console.wrote(Path(report["report"]), as_json=asked.as_json)
-        console.hint(f"ufa verify {asked.out} --reference X.npz  (on the machine that will run it)", as_json=asked.as_json)
+        engine = console.word(asked.out)
+        console.hint(f"ufa verify {engine} --reference X.npz  (on the machine that will run it)", as_json=asked.as_json)
 
 
 def _phases(bar: "Bar") -> Any:  # noqa: ANN401 - the callback of engine_from_onnx

@@ -188,9 +188,9 @@ def _train(options_given: dict[str, Any], *, resume: bool, as_json: bool) -> Non
             console.out.print(f"best: PSNR {best['psnr']:.2f} dB, SSIM {best['ssim']:.5f} after {best['step']} steps")
         console.wrote(Path(result["weights"]), as_json=as_json)
         if result["finished"]:
-            console.hint(f"ufa export --weights {result['weights']} -o {options.variant}.onnx", as_json=as_json)
+            console.hint(f"ufa export --weights {console.word(result['weights'])} -o {options.variant}.onnx", as_json=as_json)
         else:
-            console.hint(f"ufa train --resume --out {result['run']}", as_json=as_json)
+            console.hint(f"ufa train --resume --out {console.word(result['run'])}", as_json=as_json)
 
 
 @dataclass(frozen=True, kw_only=True)

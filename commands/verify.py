@@ -172,6 +172,14 @@ def _beside(asked: VerifyRequest, other: Path, sizes: "list[tuple[int, int]]", o
     from ufafuse.export.layerwise import compare_layers
     from ufafuse.export.verify import load_pairs
 
+    one = "is not for --against X.onnx, which compares the tensors of one pair in the way the files say: omit it"
+    refuse_idle(
+        ("--out", asked.out, False, one),
+        ("--max-pairs", asked.max_pairs, False, one),
+        ("--provider", asked.provider != "cpu", False, one),
+        ("--threads", asked.threads, False, one),
+        ("--size", len(sizes) > 1, False, "is of one pair here: give one size"),
+    )
     if not asked.layers or asked.bisect:
         raise InputError(f"`against={other}`: another artefact is compared by its tensors: add `layers`, and omit `bisect`.")
     name, near, far = next(load_pairs(asked.pairs, sizes=sizes[:1]))

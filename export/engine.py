@@ -26,12 +26,15 @@ from ufafuse.runtime.artefact import (
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
 from ufafuse.runtime.fixed import fixed_batch, fixed_size
-from ufafuse.runtime.writing import check_apart, check_new, check_parent
+from ufafuse.runtime.memory.tiled import CALIBRATION
+from ufafuse.runtime.texts import one_line
+from ufafuse.runtime.writing import check_apart, check_new, check_parent, together
 
 _POLL_S = 0.1
 _INHERITED = (
-    *("role", "stride", "halo", "strides", "widths", "global_means", "rest", "kept"),
+    *("role", "stride", "halo", "strides", "widths", "global_means"),
     *("gathers", "encode_halo", "score_halo", "octaves"),
+    *("data", *CALIBRATION),
 )
 
 
@@ -75,7 +78,7 @@ def engine_from_onnx(
     seconds = round(time.perf_counter() - start, 3)
     _check_precision(source, built.layers, onnx)
     manifest = _manifest(source, onnx, vendor, options, built, seconds)
-    _write(out, built, manifest, options.timing_cache)
+    _write(out, built, manifest, options.timing_cache, force=force)
     return {
         "ok": True,
         "artefact": str(out),
@@ -117,7 +120,7 @@ def _manifest(source: Manifest, onnx: Path, vendor: TensorRt, options: BuildOpti
             "flavor": vendor.flavor,
             "version": vendor.version,
             "compute_capability": list(built.targets) or (["ampere+"] if vendor.is_rtx else ["this machine's"]),
-            "onnx": onnx.name,
+            "onnx": one_line(onnx.name),  # an entry is printable, a file's name may be anything
             "onnx_sha256": sha256_of(onnx),
             "plan_sha256": hashlib.sha256(built.plan).hexdigest(),
             "layers": built.layers,
@@ -132,7 +135,8 @@ def _check_paths(onnx: Path, out: Path, timing_cache: Path | None, *, force: boo
     if out.suffix != ".engine":
         raise InputError(f"-o {out} must end in .engine.")
     check_apart([out, timing_cache], [onnx])
-    check_new(out, force=force, beside=".json")
+    for path in (out, manifest_path(out)):
+        check_new(path, force=force)
     check_parent(out)
     if not os.access(out.parent, os.W_OK):
         raise OutputError(f"{out.parent} may not be written to: name another -o, or change its permissions.")
@@ -204,12 +208,12 @@ def _check_precision(manifest: Manifest, layers: dict[str, Any], onnx: Path) -> 
         )
 
 
-def _write(out: Path, built: Built, manifest: Manifest, timing_cache: Path | None) -> None:
-    """The plan and its manifest; should one be replaced and the other not, ``plan_sha256`` tells on loading."""
-    beside = manifest_path(out)
-    with atomic_write(out, force=True) as temporary:
-        temporary.write_bytes(built.plan)
-        write_json(beside, json.loads(manifest.to_metadata()[METADATA_KEY]))
+def _write(out: Path, built: Built, manifest: Manifest, timing_cache: Path | None, *, force: bool) -> None:
+    """The plan and its manifest, or neither."""
+    with together():
+        with atomic_write(out, force=force) as temporary:
+            temporary.write_bytes(built.plan)
+        write_json(manifest_path(out), json.loads(manifest.to_metadata()[METADATA_KEY]), force=force)
     if timing_cache is not None and built.timing_cache is not None:
         with atomic_write(timing_cache, force=True) as temporary:
             temporary.write_bytes(built.timing_cache)

@@ -1,5 +1,6 @@
 """The form of an exported graph: its opset, and which of its sizes are fixed. What it computes is the same in each."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from ufafuse.runtime.parameters import Size
 # The newest opset that every reader knows: the parsers of TensorRT 10.3 (Jetson) and of TensorRT-RTX read up to 20.
 OPSET = 20
 OLDEST, LATEST = 13, 23  # explicit axes and quantisers begin with 13; torch writes up to 23
+_DIGITS = re.compile(r"\d{1,4}", re.ASCII)
 _LARGEST_SIDE, _MOST_PAIRS = 1 << 14, 1 << 10
 
 
@@ -73,6 +75,6 @@ def opset_from(text: str) -> int:
     """The opset that ``"latest"`` or a number asks for. Raises: InputError for anything else."""
     if text == "latest":
         return LATEST
-    if not (text.isascii() and text.isdigit()):
-        raise InputError(f"`opset={text}` is not known: give {OLDEST} to {LATEST}, or latest.")
+    if _DIGITS.fullmatch(text) is None:
+        raise InputError(f"`opset={text:.40}` is not known: give {OLDEST} to {LATEST}, or latest.")
     return int(text)

@@ -1,6 +1,5 @@
 """From weights to ONNX files that are verified before they get their names."""
 
-import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.parameters import Size
-from ufafuse.runtime.writing import check_new
+from ufafuse.runtime.writing import check_new, check_parent, together
 
 PRECISIONS = ("fp32", "fp16")
 IOS = ("float", "uint8")
@@ -98,23 +97,28 @@ def onnx_from_weights(
     _check_options(out, precision, io)
     net = load_weights(weights)
     _check_form(form, net.spec, precision, tiles=tiles)
+    roles = _roles(out, net.spec, tiles=tiles)
+    check_parent(out)
+    for path in (*roles.values(), report_path(out)):  # before minutes are spent
+        check_new(path, force=force)
     islands = choose_islands(net) if precision == "fp16" else None
     manifest = graph_manifest(net, weights, io, islands, form)
-    roles = _roles(out, net.spec, tiles=tiles)
-    verified = _write_verified(net, manifest, islands, roles, form, sizes, force=force, on_step=on_step)
-    report = {
-        "ok": True,
-        "artefact": str(out),
-        "report": str(report_path(out)),
-        "precision": precision,
-        "io": io,
-        "weights": str(weights),
-        "weights_sha256": manifest.weights_sha256,
-        **form.to_dict(),
-        "files": {path.name: {"role": role, "bytes": path.stat().st_size} for role, path in roles.items()},
-        "verified": verified,
-    }
-    write_json(report_path(out), report)
+    with together() as files:
+        verified = _write_verified(net, manifest, islands, roles, form, sizes, force=force, on_step=on_step)
+        lengths = {path: files.now_at(path).stat().st_size for path in roles.values()}
+        report = {
+            "ok": True,
+            "artefact": str(out),
+            "report": str(report_path(out)),
+            "precision": precision,
+            "io": io,
+            "weights": str(weights),
+            "weights_sha256": manifest.weights_sha256,
+            **form.to_dict(),
+            "files": {path.name: {"role": role, "bytes": lengths[path]} for role, path in roles.items()},
+            "verified": verified,
+        }
+        write_json(report_path(out), report, force=force)
     return report
 
 
@@ -161,23 +165,15 @@ def _write_verified(
     force: bool,
     on_step: OnStep,
 ) -> dict[str, Any]:
-    """Trace, write and verify each graph under a temporary name; all of them get their names, or none."""
-    _refuse_existing(roles.values(), force=force)
+    """Trace, write and verify each graph; within `together`, by which all of them get their names, or none."""
     verified = {}
-    with contextlib.ExitStack() as files:
-        for number, (role, path) in enumerate(roles.items()):
-            temporary = files.enter_context(atomic_write(path, force=force))
+    for number, (role, path) in enumerate(roles.items()):
+        with atomic_write(path, force=force) as temporary:
             on_step(f"tracing {path.name}", 2 * number, 2 * len(roles))
             _write_graph(net, role, manifest, islands, form, temporary)
             on_step(f"checking {path.name}", 2 * number + 1, 2 * len(roles))
             verified[path.name] = verify_graph(temporary, net, sizes)
     return verified
-
-
-def _refuse_existing(paths: Iterable[Path], *, force: bool) -> None:
-    """Before minutes are spent: the same that `atomic_write` refuses file by file."""
-    for path in paths:
-        check_new(path, force=force, beside=".json")
 
 
 def graph_manifest(net: Network, weights: Path, io: str, islands: Islands | None, form: Form) -> Manifest:

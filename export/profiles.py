@@ -13,6 +13,7 @@ from ufafuse.runtime.parameters import Size, size_from
 
 FREE_DIMS = ("batch", "height", "width")
 _REDUCED = re.compile(r"(height|width)_([1-9]\d*)_([1-9]\d*)")  # rounded up to a multiple of the first, over the second
+_DIGITS = re.compile(r"\s*\d{1,9}\s*", re.ASCII)
 _LARGEST_TENSOR = 2**31 - 1  # elements; TensorRT counts a tensor's volume in 31 bits
 
 
@@ -145,8 +146,8 @@ def profiles_of(onnx: Path) -> tuple[Profile, ...]:
 
 def _parse_batches(text: str) -> tuple[int, int, int]:
     parts = text.split(",")
-    if len(parts) not in (1, 3) or not all(part.strip().isdigit() for part in parts):
-        raise InputError(f"`batch={text}` is not a number of pairs: give one number, or MIN,OPT,MAX such as 1,1,4.")
+    if len(parts) not in (1, 3) or not all(map(_DIGITS.fullmatch, parts)):
+        raise InputError(f"`batch={text:.40}` is not a number of pairs: give one number, or MIN,OPT,MAX such as 1,1,4.")
     numbers = [int(part) for part in parts] * (3 if len(parts) == 1 else 1)
     return numbers[0], numbers[1], numbers[2]
 

@@ -3,7 +3,6 @@
 Written as text, so that nothing of Triton's is needed here; the tests read it with Triton's own protobuf messages.
 """
 
-import contextlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,11 @@ from pathlib import Path
 
 from ufafuse.export.profiles import dim_size, is_free
 from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest
-from ufafuse.runtime.errors import InputError, ModelError, OutputError
+from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.fixed import fixed_size
 from ufafuse.runtime.onnx_summary import GraphPort, summary_of
 from ufafuse.runtime.parameters import Size
+from ufafuse.runtime.writing import make_folder, together
 
 BACKENDS = ("onnxruntime", "openvino")  # of an ONNX file; an engine has its own
 MOST_PAIRS = 8  # that are put together
@@ -52,6 +52,7 @@ def repository_from(onnx: Path, folder: Path, *, engine: Path | None = None) -> 
         ModelError: A tensor has a type or size that Triton has no word for.
         OutputError: A file cannot be written.
     """
+    check_repository(onnx, folder)
     manifest = read_manifest(onnx)
     names = {backend: f"{onnx.stem.replace('.', '-')}-{backend}" for backend in (BACKENDS if engine is None else ("tensorrt",))}
     source = onnx if engine is None else engine
@@ -61,7 +62,28 @@ def repository_from(onnx: Path, folder: Path, *, engine: Path | None = None) -> 
     ]
     for model in models:
         _check(folder / model.name, model.config)
-    return [path for model in models for path in _written(folder / model.name, model)]
+    with together():
+        return [path for model in models for path in _written(folder / model.name, model)]
+
+
+def check_repository(onnx: Path, folder: Path, *, profiles: int = 1) -> None:
+    """Refuse, before any work is spent on it, what cannot be laid out.
+
+    Args:
+        onnx: The model's file, there already or to be.
+        folder: The repository.
+        profiles: How many of them its engine is to have.
+
+    Raises:
+        InputError: The folder is a file, the model's name is none that a configuration can hold, or Triton would serve the
+            first of several profiles only.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"`triton={folder}` is no folder: name one, which is made if it is missing.")
+    if not onnx.stem.isprintable() or set(onnx.stem) & set('"\\'):
+        raise InputError(f"`triton` names the model after {onnx.name}: use no quotes, backslashes and line ends.")
+    if profiles > 1:
+        raise InputError(f"`triton`: of an engine's {profiles} profiles only the first would be served: build it with one.")
 
 
 def _check(folder: Path, config: str) -> None:
@@ -76,15 +98,13 @@ def _said(config: str) -> list[str]:
 
 
 def _written(folder: Path, model: _Model) -> Iterator[Path]:
-    versions = [int(each.name) for each in folder.glob("*") if each.name.isdigit()] if folder.is_dir() else []
+    versions = [int(each.name) for each in folder.glob("*") if each.name.isdecimal()] if folder.is_dir() else []
     version = folder / str(max(versions, default=0) + 1)
-    try:
-        version.mkdir(parents=True)
-    except OSError as error:
-        raise OutputError(f"{version} cannot be made: {error.strerror}.") from error
-    with contextlib.ExitStack() as files:  # the configuration last: with it the model is there
-        shutil.copyfile(model.source, files.enter_context(atomic_write(version / model.file, force=False)))
-        files.enter_context(atomic_write(folder / "config.pbtxt", force=True)).write_text(model.config, encoding="utf-8")
+    make_folder(version)
+    with atomic_write(version / model.file) as temporary:
+        shutil.copyfile(model.source, temporary)
+    with atomic_write(folder / "config.pbtxt", force=True) as temporary:  # the last: with it the model is there
+        temporary.write_text(model.config, encoding="utf-8")
     yield from (version / model.file, folder / "config.pbtxt")
 
 

@@ -35,6 +35,7 @@ from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.pairs import find_pairs
 from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.session import SessionOptions
+from ufafuse.runtime.writing import check_new, check_parent
 
 # Small, so that the package travels with a model; odd and unequal, so that a fixed size shows.
 REFERENCE_SIZES: tuple[Size, ...] = ((96, 128), (97, 131), (64, 64), (130, 97))
@@ -160,7 +161,10 @@ def load_pairs(
         found = [found[index * len(found) // max_pairs] for index in range(max_pairs)]
     for pair in found:
         near, far = (_colour(path) for path in (pair.near, pair.far))
-        check_pair(near, far)
+        try:
+            check_pair(near, far)
+        except InputError as error:
+            raise InputError(f"pair {pair.name} of {folder}: {error}") from error
         for size in sizes or [(near.shape[0], near.shape[1])]:
             yield pair.name, _middle(near, size, pair.name), _middle(far, size, pair.name)
 
@@ -203,6 +207,14 @@ def _noise(exact: Network, other: Network, tensors: Sequence[torch.Tensor], fuse
     return max(float((truth - result).abs().max()) for result in (fused, again)) * 255
 
 
+def check_packed(path: Path, *, force: bool) -> None:
+    """Refuse a package that could not be written, before any work is spent. Raises: as `pack_reference`."""
+    if path.suffix != ".npz":
+        raise InputError(f"`reference={path}` must end in .npz.")
+    check_parent(path)
+    check_new(path, force=force)
+
+
 def pack_reference(
     weights: Path, path: Path, *, pairs: Path | None = None, sizes: Sequence[Size] = REFERENCE_SIZES, force: bool = False
 ) -> None:
@@ -219,8 +231,7 @@ def pack_reference(
         InputError: A wrong suffix, or a pair smaller than a size.
         OutputError: ``path`` cannot be written.
     """
-    if path.suffix != ".npz":
-        raise InputError(f"`reference={path}` must end in .npz.")
+    check_packed(path, force=force)
     net = load_weights(weights)
     if pairs is None:
         chosen = load_pairs(None, sizes=sizes)

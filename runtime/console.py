@@ -5,6 +5,7 @@ import errno
 import importlib
 import os
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -308,6 +309,12 @@ def plain(text: str) -> None:
 def wrote(path: Path, *, as_json: bool = False) -> None:
     """Name a file that was written (on stderr when stdout belongs to JSON)."""
     (err if as_json else out).print(f"wrote {escape(one_line(path))}", soft_wrap=True)
+
+
+def word(value: object) -> str:
+    """A path as a word of a command that can be copied into a shell: quoted where it has to be, and never an option."""
+    text = str(value)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def hint(command: str, *, as_json: bool = False) -> None:

@@ -27,6 +27,15 @@ def fixed_batch(manifest: Manifest) -> int | None:
     return batch
 
 
+def not_the_whole(model: Path, manifest: Manifest) -> str:
+    """Why a file fuses no frames by itself, in words: it is a companion of the one that does. Empty where it is that one."""
+    if manifest.role == "whole":
+        return ""
+    whole = model.name.replace(f".{manifest.role}.", ".", 1)
+    name = f"{whole}, the file beside which it lies" if whole != model.name else "that"
+    return f"{model.name} is a step of a model ({manifest.role}) and fuses nothing by itself: give {name}."
+
+
 def not_one_at_a_time(model: Path, manifest: Manifest) -> str:
     """Why pairs cannot be fused one by one, in words: the file takes several at once. Empty where they can."""
     batch = fixed_batch(manifest)

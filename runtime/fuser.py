@@ -16,7 +16,7 @@ from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.checks.result import check_between
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError
-from ufafuse.runtime.fixed import check_size, fixed_size, not_one_at_a_time
+from ufafuse.runtime.fixed import check_size, fixed_size, not_one_at_a_time, not_the_whole
 from ufafuse.runtime.frames import FrameKind, check_frames, check_out, pack, unpack, with_beyond
 from ufafuse.runtime.levels import GIVEN, OF_MOSAICS, Levels, check_asked, kind_with_levels, white_of_mosaics
 from ufafuse.runtime.memory.budget import Budget, TilingChoice, Trials
@@ -335,7 +335,7 @@ class Fuser:
 
     def _check_fixed(self, tile: TilingChoice) -> None:
         """A file of fixed sizes takes whole frames of its own size, one pair at a time: nothing is measured or cut."""
-        problem = not_one_at_a_time(self.model, self.session.manifest)
+        problem = not_the_whole(self.model, self.session.manifest) or not_one_at_a_time(self.model, self.session.manifest)
         fixed = fixed_size(self.session.manifest) is not None
         if not problem and fixed and (self._budget.limit is not None or isinstance(tile, int)):
             option = "tile" if isinstance(tile, int) else "max_memory"

@@ -35,7 +35,7 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.kinds import beside, kind_of
 from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.session import SessionOptions
-from ufafuse.runtime.writing import check_new, put_folder
+from ufafuse.runtime.writing import check_new, check_parent, put_folder, together
 
 Cases = dict[str, list[Case]]  # by what they depend on
 
@@ -81,6 +81,7 @@ def format_from_weights(
     chosen.require()
     net = load_weights(weights)
     roles = _roles(out, net.spec)
+    check_parent(out)
     for path in roles.values():
         for each in (*_files(path), manifest_path(path)):
             check_new(each, force=force)
@@ -93,24 +94,27 @@ def format_from_weights(
             _convert(net, role, base, chosen, form, temporary)
             on_step(f"checking {path.name}", 2 * number + 1, 2 * len(roles))
             verified[path.name] = None if chosen.why_not_run else _verified(net, temporary, {} if cases is None else cases)
-        for path in roles.values():
-            _put(Path(folder) / path.name, path, force=force)
-    told = {
-        "ok": True,
-        "artefact": str(out),
-        "report": str(manifest_path(out)),
-        "format": chosen.name,
-        "precision": precision,
-        "io": io,
-        "weights": str(weights),
-        "weights_sha256": base.weights_sha256,
-        **_fixed(form),
-        "files": {each.name: {"role": role, "bytes": _size(each)} for role, path in roles.items() for each in _files(path)},
-        "verified": None if chosen.why_not_run else verified,
-        **({"not_run": chosen.why_not_run} if chosen.why_not_run else {}),
-    }
-    if chosen.kind == "onnx":  # the manifest is inside, and a report beside it as beside other ONNX files
-        write_json(manifest_path(out), told)
+        made = {role: Path(folder) / path.name for role, path in roles.items()}
+        files = {each.name: {"role": role, "bytes": _size(each)} for role, path in made.items() for each in _files(path)}
+        told = {
+            "ok": True,
+            "artefact": str(out),
+            "report": str(manifest_path(out)),
+            "format": chosen.name,
+            "precision": precision,
+            "io": io,
+            "weights": str(weights),
+            "weights_sha256": base.weights_sha256,
+            **_fixed(form),
+            "files": files,
+            "verified": None if chosen.why_not_run else verified,
+            **({"not_run": chosen.why_not_run} if chosen.why_not_run else {}),
+        }
+        with together():
+            for role, path in roles.items():
+                _put(made[role], path, force=force)
+            if chosen.kind == "onnx":  # the manifest is inside, and a report beside it as beside other ONNX files
+                write_json(manifest_path(out), told)
     return told
 
 

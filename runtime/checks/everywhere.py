@@ -77,5 +77,5 @@ def verify_everywhere(
         else:
             found[findings.report["backend"]] = findings
     if not found:
-        raise BackendError("; ".join(left_out.values()))
+        raise BackendError(" ".join(left_out.values()))
     return Everywhere(found, left_out)

@@ -164,11 +164,22 @@ class TiledModel:
                 session.close()
 
 
+# What the manifest of an int8 file says of how it came about; all graphs of one `ufa calibrate` say the same.
+CALIBRATION = ("rest", "kept", "source_sha256", "ranges_sha256", "weight_bits", "outputs_quantised", "equalised")
+
+
 def check_same_weights(path: Path, found: Manifest, model: Path, wanted: Manifest) -> None:
-    """Raises: ModelError unless a companion at ``path`` was made from the weights of ``model``, with its io and precision."""
-    for what in ("weights_sha256", "io", "precision"):
-        if getattr(found, what) != getattr(wanted, what):
-            raise ModelError(
-                f"{path} was not made with {model.name}: its {what} is {getattr(found, what)!r} and not "
-                f"{getattr(wanted, what)!r}. Run `ufa export --tiles --force` again."
-            )
+    """Raises: ModelError unless a companion at ``path`` was made with ``model``: of its weights, io, precision, calibration."""
+    entries = {what: (getattr(found, what), getattr(wanted, what)) for what in ("weights_sha256", "io", "precision")}
+    entries |= {what: (found.extra.get(what), wanted.extra.get(what)) for what in CALIBRATION}
+    differing = next((what for what, (its, models) in entries.items() if its != models), None)
+    if differing is None:
+        return
+    its, models = entries[differing]
+    if model.suffix == ".engine":
+        again = "Run `ufa build --force` on each again, from files made together"
+    elif wanted.precision == "int8":
+        again = "Run `ufa calibrate --force` again, on a file whose own companions lie beside it"
+    else:
+        again = f"Run `ufa export{' --tiles' if found.role in ('means', 'tile') else ''} --force` again"
+    raise ModelError(f"{path} was not made with {model.name}: its {differing} is {its!r:.40} and not {models!r:.40}. {again}.")

@@ -8,21 +8,24 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from typer.testing import CliRunner
 
-from ufafuse.calibration import calibrate
+from ufafuse.calibration import calibrate, speed
 from ufafuse.calibration.calibrate import CalibrationOptions, int8_from_onnx
 from ufafuse.calibration.costs import shares_of_work
-from ufafuse.calibration.crops import CropOptions
+from ufafuse.calibration.crops import CropOptions, PairCrop
 from ufafuse.calibration.judge import cpu_engines
+from ufafuse.calibration.ranges import RangeMethod, measure_ranges
 from ufafuse.commands.calibrate import _too_few
 from ufafuse.commands.cli import build_app
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.export.verify import verify_against_weights
-from ufafuse.runtime.artefact import read_manifest
+from ufafuse.runtime.artefact import METADATA_KEY, read_manifest
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputError
+from ufafuse.runtime.memory.tiled import CALIBRATION
 
 CROPS = CropOptions(calibrate=3, judge=2, hard=0, size=48)
 
@@ -85,7 +88,8 @@ def test_parts_that_are_slower_in_int8_stay_as_they_are_where_asked(exports, pai
         heads = {name: any(t.name == "net.head.weight.int8" for t in graph.graph.initializer) for name, graph in graphs.items()}
         return {name: 20.0 if head else 10.0 for name, head in heads.items()}
 
-    monkeypatch.setattr(calibrate, "race", slow_head)
+    for module in (calibrate, speed):
+        monkeypatch.setattr(module, "race", slow_head)
     options = CalibrationOptions(pairs, crops=CROPS, ranges=Path(done[1]["ranges"]), min_psnr=35.0)
     for only_faster, became in ((False, "int8"), (True, "fp32")):
         chosen = replace(options, only_faster=only_faster)
@@ -134,7 +138,7 @@ def test_a_full_disk_leaves_nothing_behind(done, exports, pairs, tmp_path, monke
     real = Path.write_bytes
 
     def full(self, data):
-        if self.parent == tmp_path:
+        if self.is_relative_to(tmp_path):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(self, data)
 
@@ -143,6 +147,73 @@ def test_a_full_disk_leaves_nothing_behind(done, exports, pairs, tmp_path, monke
     with pytest.raises(OutputError, match="No space left"):
         int8_from_onnx(exports / "small.onnx", tmp_path / "x.onnx", options)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_comes_last_failing_leaves_nothing_behind(done, exports, pairs, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OutputError("No space left")
+
+    monkeypatch.setattr(calibrate, "plot", full)
+    options = CalibrationOptions(pairs, crops=CROPS, ranges=Path(done[1]["ranges"]), min_psnr=35.0)
+    with pytest.raises(OutputError, match="No space left"):
+        int8_from_onnx(exports / "small.onnx", tmp_path / "x.onnx", options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["x.onnx.json", "x.ranges.json", "x.sensitivity.png", "x.tile.onnx"])
+def test_what_lies_beside_is_kept_unless_forced(name, exports, pairs, tmp_path):
+    (tmp_path / name).write_text("somebody's")
+    with pytest.raises(OutputError, match=f"{re.escape(name)} exists already"):
+        int8_from_onnx(exports / "small.onnx", tmp_path / "x.onnx", CalibrationOptions(pairs, crops=CROPS))
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "somebody's")]
+
+
+def test_ranges_that_lie_where_they_are_written_are_used_and_stay(done, exports, pairs, tmp_path):
+    shutil.copy(done[1]["ranges"], tmp_path / "x.ranges.json")
+    options = CalibrationOptions(pairs, crops=CROPS, ranges=tmp_path / "x.ranges.json", min_psnr=35.0)
+    report = int8_from_onnx(exports / "small.onnx", tmp_path / "x.onnx", options)
+    assert Path(report["ranges"]).read_bytes() == Path(done[1]["ranges"]).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"method": RangeMethod("entropy")}, "method"),
+        ({"method": RangeMethod("percentile", 99.0)}, "method"),
+        ({"equalise": False}, "equalise"),
+    ],
+)
+def test_options_of_measuring_are_refused_where_nothing_is_measured(given, name):
+    with pytest.raises(InputError, match=f"`{name}` is about measuring"):
+        CalibrationOptions(**{"pairs": Path("a"), "ranges": Path("b"), **given})
+
+
+@pytest.mark.parametrize(("entry", "other"), [("weights_sha256", "1" * 64), ("io", "uint8"), ("precision", "fp16")])
+def test_companions_of_another_model_are_not_made_its_own(entry, other, exports, pairs, tmp_path):
+    for name in ("small.onnx", "small.means.onnx", "small.tile.onnx"):
+        shutil.copy(exports / name, tmp_path)
+    stale = onnx.load(tmp_path / "small.tile.onnx")
+    (told,) = (each for each in stale.metadata_props if each.key == METADATA_KEY)
+    told.value = json.dumps({**json.loads(told.value), entry: other})
+    onnx.save(stale, tmp_path / "small.tile.onnx")
+    with pytest.raises(ModelError, match=rf"small\.tile\.onnx was not made with small\.onnx: its {entry}"):
+        int8_from_onnx(tmp_path / "small.onnx", tmp_path / "x.onnx", CalibrationOptions(pairs, crops=CROPS))
+    assert not (tmp_path / "x.onnx").exists()
+
+
+def test_graphs_of_one_calibration_say_which(done):
+    folder, report, _ = done
+    entries = [read_manifest(folder / name).extra for name in report["files"]]
+    assert all(each.get(entry) == entries[0][entry] for each in entries for entry in CALIBRATION)
+
+
+def test_the_report_tells_windows_of_several_sizes(exports):
+    draw = np.random.default_rng(0)
+    frames = [draw.integers(0, 256, (2, height, 32, 3), np.uint8) for height in (32, 20, 24)]
+    crops = [PairCrop("", *pair) for pair in frames]
+    model = load_graph(exports / "small.onnx")
+    seen = measure_ranges(model, read_manifest(exports / "small.onnx"), crops, RangeMethod())
+    assert seen.crops == "3 windows of 20x32 to 32x32"
 
 
 def test_the_model_itself_is_never_replaced(exports, pairs, tmp_path):
@@ -167,6 +238,11 @@ def test_what_cannot_be_calibrated_is_refused(done, exports, pairs, tmp_path):
         int8_from_onnx(exports / "small.onnx", done[0] / "small-int8.onnx", options)
     with pytest.raises(InputError, match="`keep=tail`: no such layer"):
         int8_from_onnx(exports / "small.onnx", tmp_path / "x.onnx", CalibrationOptions(pairs, keep=("tail",)))
+    layers = tuple(row["name"] for row in done[1]["layers"])
+    with pytest.raises(InputError, match="`keep` names every layer"):
+        int8_from_onnx(exports / "small.onnx", tmp_path / "x.onnx", CalibrationOptions(pairs, crops=CROPS, keep=layers))
+    with pytest.raises(OutputError, match="is not a folder"):
+        int8_from_onnx(exports / "small.onnx", tmp_path / "none" / "x.onnx", options)
     broken = tmp_path / "broken.onnx"
     broken.write_bytes((exports / "small.onnx").read_bytes()[:-80])
     with pytest.raises(ModelError, match="truncated"):
@@ -194,6 +270,23 @@ def test_the_command_prints_one_object(exports, pairs, tmp_path):
     assert next(row for row in report["layers"] if row["name"] == "head")["precision"] == "fp32"
     assert "wrote" in result.stderr
     assert report["warnings"] == [] or re.match(r"\d+ pairs say little .*: give a dozen or more\.$", report["warnings"][0])
+
+
+def test_windows_to_measure_on_are_refused_where_ranges_are_given(exports, pairs, tmp_path):
+    words = [
+        "calibrate",
+        exports / "small.onnx",
+        "-o",
+        tmp_path / "x.onnx",
+        "--pairs",
+        pairs,
+        "--ranges",
+        "r.json",
+        "--crops",
+        2,
+    ]
+    result = CliRunner().invoke(build_app(), list(map(str, words)))
+    assert (result.exit_code, "--crops" in result.stderr) == (2, True), result.output
 
 
 @pytest.mark.parametrize(("count", "judged"), [(2, 1), (5, 1), (6, 2), (11, 3), (12, 0)])

@@ -82,6 +82,8 @@ def test_a_real_network_computes_the_same_and_so_do_its_companions(exports, crop
     inputs = {"frame": frames["near"], "mask": np.ones((1, 1, 32, 36), np.float32)}
     before, after = (Probe(each, ["sums"])(inputs)["sums"] for each in (means, equalised(means, factors)))
     assert np.allclose(before, after, rtol=1e-6)
+    with pytest.raises(ModelError, match=r"layer head has \d channels, not 1"):  # of a damaged file of ranges
+        equalised(model, {"head": [2.0]})
 
 
 def test_int8_comes_closer(crops, frames):

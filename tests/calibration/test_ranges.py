@@ -64,6 +64,8 @@ def test_ranges_of_other_weights_or_none_are_refused(measured, exports, tmp_path
         ({**values, "schema": 9}, "another ufafuse"),
         ({**values, "layers": {"head": {}}}, "holds no ranges"),
         ([], "holds no ranges"),
+        ({**values, "layers": {"head": {"source": [-1e300, 1], "result": [0, 1]}}}, "is no range"),
+        *(({**values, "factors": {"head": [factor]}}, "powers of two") for factor in (0.5, 3, 128, float("nan"), True, "2")),
     ):
         path.write_text(json.dumps(spoilt))
         with pytest.raises(ModelError, match=what):

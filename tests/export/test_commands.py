@@ -37,6 +37,62 @@ def test_export_prints_one_object(traced, tmp_path, run):
     assert "next: ufa verify" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--reference", "there.npz"),
+        ("--reference", "r.txt"),
+        ("--reference", "none/r.npz"),
+        ("--reference", "r.npz", "--pairs", "none"),
+        ("--reference", "r.npz", "--static", "24x32", "--reference-size", "32x24"),
+        ("--triton", "there.npz"),
+    ],
+)
+def test_an_export_comes_with_all_that_was_asked_beside_it_or_not_at_all(words, traced, tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.npz").touch()
+    result = run("export", "--weights", traced / "small.safetensors", "-o", "x.onnx", *words)
+    assert result.exit_code == 2, result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["there.npz"]
+
+
+def test_results_are_packed_at_the_one_size_of_a_file(exports, tmp_path, run):
+    source, out, packed = exports / "small.safetensors", tmp_path / "x.onnx", tmp_path / "x.npz"
+    assert run("export", "--weights", source, "-o", out, "--static", "24x40", "--reference", packed).exit_code == 0
+    result = run("verify", out, "--reference", packed, "--json")
+    assert (result.exit_code, json.loads(result.stdout)["worst"]["size"]) == (0, [24, 40]), result.output
+
+
+@pytest.mark.parametrize("words", [("--precision", "fp16"), ("--io", "uint8"), ("--tiles",)])
+def test_options_of_one_file_are_refused_where_all_are_made(words, exports, tmp_path, run):
+    result = run("export", "--all", "--weights", exports / "small.safetensors", "-o", tmp_path / "all", *words)
+    assert (result.exit_code, words[0] in result.stderr) == (2, True), result.output
+    assert not (tmp_path / "all").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("-o", "out"), ("--max-pairs", "2"), ("--threads", "1"), ("--size", "32x32", "--size", "40x40")]
+)
+def test_options_without_effect_on_two_files_are_refused(words, exports, run):
+    result = run("verify", exports / "small.onnx", "--against", exports / "half.onnx", "--layers", *words)
+    assert (result.exit_code, "one pair" in " ".join(result.stderr.split())) == (2, True), result.output
+
+
+@pytest.mark.parametrize("digits", ["\u00b2", "\u0663", "9" * 5000])
+@pytest.mark.parametrize("option", ["--batch", "--opset"])
+def test_digits_that_are_no_number_are_one_line(option, digits, exports, tmp_path, run):
+    name, source = ("build", (exports / "small.onnx",)) if option == "--batch" else ("export", ("--weights", "ufa-nano"))
+    suffix = "engine" if name == "build" else "onnx"
+    result = run(name, *source, "-o", tmp_path / f"x.{suffix}", "--static", "32x32", option, digits)
+    assert (result.exit_code, result.stderr.startswith(f"error: {option} ")) == (2, True), result.output
+
+
+def test_the_next_command_can_be_copied(traced, tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("export", "--weights", traced / "small.safetensors", "-o", "-a b.onnx")
+    assert "next: ufa verify './-a b.onnx' --against" in " ".join(result.stdout.split()), result.output
+
+
 def test_export_names_what_it_wrote(traced, tmp_path, run):
     result = run("export", "--weights", traced / "small.safetensors", "-o", tmp_path / "x.onnx")
     assert result.exit_code == 0

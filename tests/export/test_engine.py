@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import json
 import os
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from ufafuse.export import engine
 from ufafuse.export.build_options import BuildOptions
 from ufafuse.export.builder import TensorRt
 from ufafuse.export.engine import engine_from_onnx
+from ufafuse.export.onnx_file import load_graph
 from ufafuse.export.profiles import Profile
 from ufafuse.runtime.artefact import METADATA_KEY, manifest_path, read_manifest, sha256_of
 from ufafuse.runtime.errors import BackendError, InputError, ModelError, OutputError, UfaError
@@ -44,6 +47,19 @@ def test_a_real_engine_is_built_for_each_target(target, name, precision, share, 
     layers = extra["layers"]
     counted = len(layers["float32"]) if share == "float32" else layers["half"]
     assert counted == layers["convolutions"] > 5
+
+
+def test_a_manifest_can_be_read_whatever_the_file_is_called(exports, tmp_path, rtx):
+    odd = tmp_path / "a\nb\u00a0\u202ec.onnx"
+    onnx = load_graph(exports / "small.onnx")
+    (told,) = (each for each in onnx.metadata_props if each.key == METADATA_KEY)
+    values = json.loads(told.value)
+    told.value = json.dumps({**values, "extra": {**values["extra"], "data": "drawn: free"}})
+    odd.write_bytes(onnx.SerializeToString())
+    out = tmp_path / "x.engine"
+    engine_from_onnx(odd, out, BuildOptions(STATIC))
+    extra = read_manifest(out).extra
+    assert (extra["onnx"].isprintable(), extra["data"]) == (True, "drawn: free")  # what it learnt from goes along
 
 
 def test_companions_become_engines_too(exports, tmp_path, rtx):
@@ -133,6 +149,14 @@ def test_an_existing_engine_is_kept_unless_forced(exports, tmp_path, rtx):
     assert out.read_bytes() == b"mine"
     engine_from_onnx(exports / "small.onnx", out, BuildOptions(STATIC, "tensorrt-rtx", ("sm86",)), force=True)
     assert out.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("name", ["x.engine", "x.engine.json"])
+def test_what_another_build_wrote_meanwhile_is_kept(name, exports, tmp_path, rtx, monkeypatch):
+    monkeypatch.setattr(engine, "_check_precision", lambda *_: (tmp_path / name).write_bytes(b"another's"))
+    with pytest.raises(OutputError, match="exists already"):
+        build(exports / "small.onnx", tmp_path / "x.engine")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(name, b"another's")]
 
 
 def test_a_full_disk_leaves_nothing_behind(exports, tmp_path, rtx, monkeypatch):

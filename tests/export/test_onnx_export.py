@@ -220,8 +220,9 @@ def test_a_full_disk_leaves_nothing_behind(traced, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_existing_files_are_kept_unless_forced(traced, tmp_path):
-    companion = tmp_path / "x.means.onnx"
+@pytest.mark.parametrize("name", ["x.means.onnx", "x.onnx.json"])
+def test_existing_files_are_kept_unless_forced(name, traced, tmp_path):
+    companion = tmp_path / name
     companion.write_bytes(b"mine")
     with pytest.raises(OutputError, match="force=True"):
         onnx_from_weights(traced, tmp_path / "x.onnx", tiles=True)
@@ -251,5 +252,5 @@ def test_truncated_weights_are_refused(exports, tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_refused(traced, tmp_path):
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="is not a folder: make it first"):
         onnx_from_weights(traced, tmp_path / "none" / "x.onnx")

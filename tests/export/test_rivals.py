@@ -39,6 +39,17 @@ def test_half_precision_and_tiles_are_refused(weights, tmp_path, asked):
     assert not (tmp_path / "rival.onnx").exists()
 
 
+@pytest.mark.parametrize("weights", ["rival-sesf"], indirect=True)
+def test_int8_is_left_out_where_all_is_made(weights, tmp_path):
+    from ufafuse.commands.everything import _calibrated
+
+    onnx_from_weights(weights, tmp_path / "rival.onnx", sizes=[(24, 32)])
+    left_out, steps = [], []
+    rows = _calibrated(tmp_path / "rival.onnx", tmp_path, left_out, force=False, on_step=steps.append, done=steps.append)
+    assert list(rows) == []
+    assert "is rival-sesf, a network to compare with" in left_out[0]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", ["rival-sesf"], indirect=True)
 def test_all_of_it_is_without_what_it_has_no_form_of(weights, tmp_path):

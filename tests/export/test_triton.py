@@ -1,6 +1,8 @@
 """Triton's model repository: read with Triton's own messages, and true of the files in it."""
 
+import errno
 import json
+import os
 import shutil
 
 import onnx
@@ -10,7 +12,7 @@ from typer.testing import CliRunner
 from ufafuse.commands.cli import build_app
 from ufafuse.export.triton import repository_from
 from ufafuse.runtime.artefact import METADATA_KEY
-from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.errors import InputError, OutputError
 
 KIND_CPU = 2  # of Triton's ModelInstanceGroup
 
@@ -67,6 +69,31 @@ def with_other_weights(source, target):
     (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA_KEY)
     entry.value = json.dumps({**json.loads(entry.value), "weights_sha256": "0123456789abcdef" * 4})
     onnx.save(model, target)
+
+
+@pytest.mark.parametrize("name", ['a "b".onnx', "a\\b.onnx", "a\nb.onnx"])
+def test_a_name_that_no_configuration_can_hold_is_refused(name, exports, tmp_path):
+    shutil.copy(exports / "half.onnx", tmp_path / name)
+    with pytest.raises(InputError, match="names the model after"):
+        repository_from(tmp_path / name, tmp_path / "repo")
+    assert not (tmp_path / "repo").exists()
+
+
+def test_a_full_disk_leaves_nothing_behind(exports, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OutputError, match="No space left"):
+        repository_from(exports / "half.onnx", tmp_path / "repo")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_engine_with_profiles_that_would_not_be_served_is_not_built(exports, tmp_path):
+    words = ["build", exports / "half.onnx", "-o", tmp_path / "x.engine", "--static", "64x64", "--static", "32x32"]
+    result = CliRunner().invoke(build_app(), [*map(str, words), "--triton", str(tmp_path / "repo")])
+    assert (result.exit_code, "only the first would be served" in " ".join(result.stderr.split())) == (2, True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_graphs_for_stacks_are_served_each(gathering, tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ufafuse.runtime.artefact import read_manifest
-from ufafuse.runtime.errors import ModelError
+from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.frames import check_pair
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.memory.tiled import TiledModel, companion_paths
@@ -137,6 +137,22 @@ class TestMissingOrForeign:
         companion_paths(model)[1].write_bytes(small.onnx_bytes(small.manifest(role="tile", **{what: other})))
         with pytest.raises(ModelError, match=r"small\.tile\.onnx was not made with small\.onnx"):
             Fuser(model, backend="onnxruntime", tile=32).fuse(near, far)
+
+    @pytest.mark.parametrize("entry", ["kept", "source_sha256", "ranges_sha256", "rest"])
+    def test_companions_of_another_calibration_are_refused(self, write_model, small, rng, entry):
+        near, far = pair(rng, 64, 64)
+        model = write_model()
+        other = small.manifest(role="tile")
+        other.extra[entry] = "another"
+        companion_paths(model)[1].write_bytes(small.onnx_bytes(other))
+        with pytest.raises(ModelError, match=rf"small\.tile\.onnx was not made with small\.onnx: its {entry}"):
+            Fuser(model, backend="onnxruntime", tile=32).fuse(near, far)
+
+    @pytest.mark.parametrize("role", ["tile", "means"])
+    def test_a_step_of_a_model_is_not_taken_for_one(self, write_model, role):
+        path = write_model().with_suffix(f".{role}.onnx")
+        with pytest.raises(InputError, match=rf"a step of a model \({role}\).* give small\.onnx"):
+            Fuser(path, backend="onnxruntime")
 
     def test_a_manifest_without_the_reach_is_refused(self, small):
         session = small.Session(Path("x.onnx"), small.manifest(), SessionOptions(), "")
