@@ -114,7 +114,8 @@ class LiveFuser:
             self._look_for_lights(near, others[0], pair.levels)
             fused, won, levels = pair.fused, pair.map, pair.levels
         else:
-            options = StackOptions(white=white, want_map=wants_map, want_height=self._depth)
+            # Exposures are matched where that was asked for, by factors that are held: others would flicker.
+            options = StackOptions(white=white, want_map=wants_map, want_height=self._depth, match_gain=False)
             stack = fuse_stack(self._fuser, [near, *others], options)
             fused, won, levels = stack.fused, stack.map, stack.levels
             depth = _depth_of(stack, len(frames)) if self._depth else None

@@ -4,7 +4,9 @@ import pytest
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fuser import Fusion
+from ufafuse.runtime.registration.align import Crop
 from ufafuse.runtime.registration.live import Registration
+from ufafuse.runtime.stacks.options import Stacked
 from ufafuse.runtime.stream.live_fuser import LiveFuser, LiveFuserOptions
 from ufafuse.runtime.stream.sources.sim import SimSettings, SimSource
 
@@ -90,7 +92,7 @@ class StubFuser:
     def fuse(self, near, far):
         return cv2.addWeighted(near, 0.5, far, 0.5, 0)
 
-    def fuse_pair(self, near, far, *, white=None, want_map=False):
+    def fuse_pair(self, near, far, *, white=None, levels=None, want_map=False):
         return Fusion(self.fuse(near, far), np.ones(near.shape[:2], np.float32) if want_map else None, None)
 
     def close(self):
@@ -122,3 +124,23 @@ def test_the_engine_registers_before_it_fuses(line):
         assert np.array_equal(fused, near)
         assert fused is not near
         assert fuser.to_json()["alignment"]["moved_px"] == pytest.approx(6, abs=0.2)
+
+
+def test_exposures_of_planes_are_matched_only_where_that_is_asked(monkeypatch):
+    """A stack of files is matched by itself; what is live would flicker."""
+    asked = []
+
+    def stacked(_fuser, frames, options):
+        asked.append((options.match_gain, [frame.mean() for frame in frames]))
+        return Stacked(frames[0], Crop(0, 8, 0, 8))
+
+    monkeypatch.setattr("ufafuse.runtime.stream.live_fuser.Fuser", StubFuser)
+    monkeypatch.setattr("ufafuse.runtime.stream.live_fuser.fuse_stack", stacked)
+    frames = [np.full((8, 8, 3), level, np.uint8) for level in (100, 100, 60)]
+    for match, darkest in ((False, 60), (True, 100)):
+        options = LiveFuserOptions(match_gain=match, planes=3)
+        with LiveFuser(options, wants_map=lambda: False, report=print) as fuser:
+            fuser.fuse(*frames)
+        without, levels = asked.pop()
+        assert without is False
+        assert min(levels) == pytest.approx(darkest, abs=1)
