@@ -258,7 +258,7 @@ def check_given(inputs: Mapping[str, NDArray[Any]], wanted: Collection[str], *, 
         raise BackendError(f"the model takes {', '.join(wanted)}; {', '.join(inputs)} were given.")
     for name, array in inputs.items():
         dtype = getattr(array, "dtype", None)
-        if dtype is None:
+        if dtype is None or not hasattr(dtype, "isnative"):  # tensors of other libraries have a dtype of another kind
             raise BackendError(f"{name} is {type_in_text(array)}: give a NumPy array.")
         if not dtype.isnative:  # engines look at the type's size alone
             raise BackendError(f"{name} is {dtype}, in another byte order than this machine's: {IN_NATIVE_ORDER}.")

@@ -57,6 +57,8 @@ def resumed_options(out: Path, given: Mapping[str, Any]) -> TrainOptions:
 
 def _had_instead(options: TrainOptions, key: str, value: Any, given: Mapping[str, Any]) -> str | None:  # noqa: ANN401
     """What the run has where `value` is another one; None where it is the same, however it was written."""
+    if key == "recipe" and value not in RECIPES:
+        raise InputError(f"recipe {value!r} is unknown. Known recipes: {', '.join(RECIPES)}.")
     had = getattr(options.recipe, key) if key in RECIPE_KEYS else getattr(options, key, None)
     compared: dict[str, Callable[[], str | None]] = {
         "lens_set": lambda: _apart(lens_options(value), options.lens_options),

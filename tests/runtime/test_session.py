@@ -101,3 +101,11 @@ def test_levels_of_bytes_are_refused_where_floats_are_made_of_what_is_given():
         with pytest.raises(BackendError, match=f"{name} is uint8, the model takes float32: give levels from 0 to 1"):
             check_given({name: picture}, [name], floats=True)
         check_given({name: picture.astype(np.float64)}, [name], floats=True)
+
+
+def test_what_is_no_numpy_array_is_refused_by_name():
+    """A tensor of PyTorch has a dtype as well, which knows nothing of byte orders."""
+    torch = pytest.importorskip("torch")
+    for given, kind in ((torch.zeros(1, 3, 4, 4), "a Tensor"), ([[0.0]], "a list")):
+        with pytest.raises(BackendError, match=f"near is {kind}: give a NumPy array"):
+            check_given({"near": given}, ["near"])

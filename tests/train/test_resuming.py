@@ -57,6 +57,7 @@ def test_the_command_that_began_a_run_goes_on_with_it(
 @pytest.mark.parametrize(
     ("change", "told"),
     [
+        ({"recipe": "nope"}, "recipe 'nope' is unknown. Known recipes: paper, "),
         ({"lens_set": ["noise=0"]}, "`lens_set=noise=0` would make it another run (it has jpeg=0.0)"),
         ({"stack_set": ["dark=0"]}, "`stack_set=dark=0` would make it another run (it has dark=0.1)"),
         (
