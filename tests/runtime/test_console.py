@@ -15,6 +15,7 @@ import typer
 from rich.cells import cell_len
 from rich.text import Text
 
+from ufafuse.commands import start
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError
 
@@ -80,6 +81,18 @@ def test_a_signal_while_modules_are_imported(number):
     said = "interrupted" if number == signal.SIGINT else "ended by SIGTERM"
     assert (done.returncode, done.stderr) == (128 + number, f"{said}\n")
     assert json.loads(done.stdout) == {"ok": False, "error": said}
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_where_it_does_not_run_is_a_sentence(monkeypatch, capsys, as_json):
+    monkeypatch.setattr(sys, "argv", ["ufa", "fuse", *(["--json"] if as_json else [])])
+    with monkeypatch.context() as patched, pytest.raises(SystemExit) as stopped:
+        patched.setattr(os, "name", "nt")
+        start.main()
+    assert stopped.value.code == 2
+    told = capsys.readouterr()
+    assert told.err == "error: ufafuse runs on Linux: on Windows, install and run it inside WSL.\n"
+    assert not as_json or "WSL" in json.loads(told.out)["error"]
 
 
 @pytest.mark.parametrize(
