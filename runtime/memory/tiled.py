@@ -181,5 +181,6 @@ def check_same_weights(path: Path, found: Manifest, model: Path, wanted: Manifes
     elif wanted.precision == "int8":
         again = "Run `ufa calibrate --force` again, on a file whose own companions lie beside it"
     else:
-        again = f"Run `ufa export{' --tiles' if found.role in ('means', 'tile') else ''} --force` again"
+        of_tiles = found.role in ("means", "tile")
+        again = f"Run {'`ufa export --tiles --force`' if of_tiles else '`ufa export --force`'} again"
     raise ModelError(f"{path} was not made with {model.name}: its {differing} is {its!r:.40} and not {models!r:.40}. {again}.")
