@@ -50,6 +50,8 @@ IDLE = [
 
 @pytest.mark.parametrize(("arguments", "told"), IDLE, ids=[" ".join(arguments) for arguments, _ in IDLE])
 def test_what_would_do_nothing_is_refused(arguments, told, capsys, tmp_path, monkeypatch):
+    if arguments[0] == "train":
+        pytest.importorskip("torch", reason="needs torch")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
         main(arguments)
