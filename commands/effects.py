@@ -118,7 +118,6 @@ def check_bench(asked: Any) -> None:  # noqa: ANN401
         "threads",
         "device",
         "batch",
-        "profile",
         "streams",
         "peers",
         "methods",

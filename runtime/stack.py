@@ -201,8 +201,7 @@ def _make_comparable(frames: list[Array], kind: FrameKind, options: StackOptions
 
 def _even(frames: list[Array], kind: FrameKind, result: Stacked) -> None:
     """Match the levels of three or more frames that are exposed unequally, in place of the list."""
-    found = evened(frames, kind) or {}
-    result.matched = {index: gains for index, gains in found.items() if any(gain != 1 for gain in gains)}
+    result.matched = evened(frames, kind) or {}
     for index, gains in result.matched.items():
         frames[index] = multiplied(frames[index], gains, kind)
     if result.matched:

@@ -2,13 +2,13 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
+from ufafuse.runtime.locks import locked_alone
 from ufafuse.runtime.models import weights_path
 from ufafuse.runtime.writing import read_json, write_json
 from ufafuse.train.recipe import BUDGETS, DRAWN, RECIPE_KEYS, RECIPES, TrainOptions, split_recipe, taken_apart
@@ -188,12 +188,8 @@ def alone(out: Path) -> Iterator[None]:
     handle = os.open(out, os.O_RDONLY | os.O_CLOEXEC)
     _held.add(handle)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(f"another process trains in {out}: wait until it has ended, or give another `out`.") from error
-        except OSError:  # a file system that locks nothing
-            pass
+        if not locked_alone(handle):
+            raise OutputError(f"another process trains in {out}: wait until it has ended, or give another `out`.")
         yield
     finally:
         if handle in _held:

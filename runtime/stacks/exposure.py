@@ -136,7 +136,12 @@ def evened(frames: Sequence[Array], kind: FrameKind, reference: int | None = Non
         return {index: relative(gains, found[reference]) for index, gains in found.items() if index != reference}
     looked = looked_at(len(frames)) or range(len(frames))
     every = any(is_uneven(found[index]) for index in looked)
-    return {index: gains for index, gains in found.items() if every or is_uneven(gains)}
+    return {index: gains for index, gains in found.items() if to_be_matched(gains, every=every)}
+
+
+def to_be_matched(own: tuple[float, ...], *, every: bool) -> bool:
+    """Whether a frame is multiplied by these factors: if it stands out, or ``every`` frame is and they change something."""
+    return any(gain != 1 for gain in own) and (every or is_uneven(own))
 
 
 def relative(own: tuple[float, ...], target: tuple[float, ...]) -> tuple[float, ...]:

@@ -26,7 +26,7 @@ from ufafuse.runtime.registration.align import (
     unmoved,
 )
 from ufafuse.runtime.registration.gain import MOST_GAIN, gains_to, multiplied
-from ufafuse.runtime.stacks.exposure import Exposures, is_uneven, relative
+from ufafuse.runtime.stacks.exposure import Exposures, is_uneven, relative, to_be_matched
 from ufafuse.runtime.stacks.hot import find_hot_pixels, looked_at, without_hot_pixels
 from ufafuse.runtime.stacks.order import by_sharpness
 from ufafuse.runtime.stacks.registering import (
@@ -190,8 +190,7 @@ class Prepared(ABC):
 
     def _gains(self, index: int, frame: Array, own: tuple[float, ...] | None) -> tuple[float, ...] | None:
         if self.wishes.match_gain is None:
-            uneven = own is not None and (self.uneven or is_uneven(own))
-            return own if uneven and own != (1.0,) * len(own or ()) else None
+            return own if own is not None and to_be_matched(own, every=self.uneven) else None
         if not self.wishes.match_gain or index == self.reference:
             return None
         if own is not None and isinstance(self._target, tuple):

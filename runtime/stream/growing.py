@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
 from pathlib import Path
 from typing import IO
 
 from ufafuse.runtime.errors import OutputError
+from ufafuse.runtime.locks import locked_alone
 
 
 def opened_alone(path: Path, *, force: bool) -> IO[bytes]:
@@ -22,8 +22,7 @@ def opened_alone(path: Path, *, force: bool) -> IO[bytes]:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (0 if force else os.O_EXCL), 0o666)
     try:
         if stat.S_ISREG(os.fstat(handle).st_mode):
-            with contextlib.suppress(OSError):  # a file system without locks
-                _lock(handle, path)
+            _lock(handle, path)
             os.ftruncate(handle, 0)
     except BaseException:
         os.close(handle)
@@ -32,10 +31,8 @@ def opened_alone(path: Path, *, force: bool) -> IO[bytes]:
 
 
 def _lock(handle: int, path: Path) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise OutputError(f"{path} is being written by another process: choose another name, or end that one.") from error
+    if not locked_alone(handle):
+        raise OutputError(f"{path} is being written by another process: choose another name, or end that one.")
 
 
 class Lines:
