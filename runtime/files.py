@@ -112,14 +112,14 @@ def reading(
         InputError: A file is missing or cannot be opened.
     """
     pool = InThisThread() if threads == 0 else ThreadPoolExecutor(threads or usable_cores())
-    try:
-        with stack_of(images, most=most, inside="thoroughly" if strict else "quickly") as frames:
+    with stack_of(images, most=most, inside="thoroughly" if strict else "quickly") as frames:
+        try:
             begun = [AheadFrame(frame, pool) if index < _READ_AHEAD else frame for index, frame in enumerate(frames)]
             for frame in begun if look and not strict else ():
                 frame.looker = pool
             yield begun
-    finally:
-        pool.shutdown(cancel_futures=True)
+        finally:
+            pool.shutdown(cancel_futures=True)  # before the files are closed, in which it may be reading
 
 
 def lights_in(frames: Sequence[FrameSource], options: StackOptions) -> Lights:
@@ -260,7 +260,7 @@ def _fused(
 ) -> tuple[Stacked, StackOptions]:
     chosen = replace(
         options,
-        want_map=outputs.map is not None or want_all,
+        want_map=outputs.map is not None or (want_all and options.method != "pyramid"),  # which has none
         want_confidence=outputs.confidence is not None or want_all,
         want_conflicts=outputs.conflicts is not None,
         want_height=outputs.wants_height,

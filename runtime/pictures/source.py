@@ -263,7 +263,7 @@ class _Video:
         check_pixels(self.size, str(path), most)
 
     def _open(self) -> Any:  # noqa: ANN401 - OpenCV's capture
-        self.close()
+        self._release()
         try:
             self._capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
         except (cv2.error, UnicodeError) as error:
@@ -295,6 +295,11 @@ class _Video:
         return np.ascontiguousarray(frame)
 
     def close(self) -> None:
+        """Release the file, once no thread reads in it: OpenCV would end the process."""
+        with self._lock:
+            self._release()
+
+    def _release(self) -> None:
         if self._capture is not None:
             self._capture.release()
             self._capture = None

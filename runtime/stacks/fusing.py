@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -202,6 +202,7 @@ class _Fusion:
         sharp = np.zeros(size, np.float32) if options.want_confidence else None
         restores = options.restore > 1 and len(stack.numbers) >= FEWEST and tuple(model.octaves) == OCTAVES
         gaps = FocusGaps(size, stack.kind) if restores else None
+        before: Seen | None = None
         with Aside(beside=beside) as aside:
             for seen in stack.second_pass():
                 self._hand_on(seen)
@@ -209,7 +210,7 @@ class _Fusion:
                 self._timed(lambda seen=seen: _merge(seen, gathering, sums, scores, aside, options.smoothing))  # type: ignore[misc]
                 if peaks is not None and scores is not None:
                     peaks.add(seen.index, scores, seen.covered, to_grey(seen.frame, stack.kind))
-                self._sharpen(sharp, seen)
+                before = self._sharpen(sharp, before, seen)
                 self._step()
         assert self._reference is not None
         result = self._result(sums.fused(self._reference))
@@ -273,15 +274,20 @@ class _Fusion:
         stack.begin()
         pyramid = PyramidMaximum(stack.size, stack.kind)
         self._steps = len(stack.sources)
+        sharp = np.zeros(stack.size, np.float32) if self._options.want_confidence else None
+        before: Seen | None = None
         for seen in stack.first_pass():
             self._look_at(seen)
             self._hand_on(seen)
             self._compare(seen)
             self._timed(lambda seen=seen: pyramid.add(seen.frame, seen.covered))  # type: ignore[misc]
+            before = self._sharpen(sharp, before, seen)
             self._step()
         self._check_enough()
         assert self._reference is not None
-        return self._result(pyramid.fused(self._reference, stack.kind.white))
+        result = self._result(pyramid.fused(self._reference, stack.kind.white))
+        result.confidence = sharp
+        return result
 
     def _look_at(self, seen: Seen) -> None:
         """Notice what the user should know, in the first pass."""
@@ -318,12 +324,13 @@ class _Fusion:
             frame.flags.writeable = False  # it may be the caller's own, and is fused afterwards
             self._options.on_aligned(seen.index, frame, seen.covered)
 
-    def _sharpen(self, sharp: Any, seen: Seen) -> None:  # noqa: ANN401 - H x W float32 or None
+    def _sharpen(self, sharp: NDArray[np.float32] | None, before: Seen | None, seen: Seen) -> Seen | None:
+        """Note in ``sharp`` where a frame, or the one before it, shows detail; gives the frame that is before the next."""
         if sharp is None:
-            return
-        if self._before is not None and self._before.index < seen.index:
-            np.maximum(sharp, confidence(self._before.frame, seen.frame, self._stack.kind), out=sharp)
-        self._before = seen
+            return None
+        if before is not None:
+            np.maximum(sharp, confidence(before.frame, seen.frame, self._stack.kind), out=sharp)
+        return seen
 
     def _timed(self, work: Callable[[], None]) -> None:
         start = time.perf_counter()
@@ -335,7 +342,6 @@ class _Fusion:
         self._on_step(min(self._done, self._steps), self._steps)
 
     def _check_enough(self) -> None:
-        self._before = None
         if len(self._stack.numbers) < 2:
             raise InputError("no two of the frames can be registered to each other: they do not show one scene.")
 

@@ -25,8 +25,8 @@ def by_one_rule(fuser: Fuser, count: int, options: StackOptions) -> bool:
         )
     more = options.want_height or options.on_aligned is not None or smoothed
     if options.method == "pyramid":
-        if options.want_height:
-            raise InputError("the pyramid gives no heights: take `method=network`.")
+        if options.want_height or options.want_map:
+            raise InputError(f"the pyramid gives no {'heights' if options.want_height else 'map'}: take `method=network`.")
         if smoothed:
             raise InputError(
                 "the pyramid takes one frame at each place, and has no `smoothing`: omit it, or take `method=network`."

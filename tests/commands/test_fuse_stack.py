@@ -153,6 +153,34 @@ def test_the_pyramid(run, folder, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "beside",
+    [
+        ("--map", "m.png"),
+        ("--confidence", "c.tif"),
+        ("--conflicts", "x.png"),
+        ("--depth", "h.png"),
+        ("--depth-view", "v.png"),
+        ("--mesh", "m.ply"),
+        ("--save-aligned", "aligned"),
+        ("--report", "r.html"),
+    ],
+    ids=lambda beside: beside[0],
+)
+@pytest.mark.parametrize("method", ["network", "pyramid"])
+@pytest.mark.parametrize("frames", [2, 4])
+def test_what_is_asked_for_is_there_or_refused(run, folder, tmp_path, beside, method, frames):
+    made = tmp_path / "made"
+    made.mkdir()
+    done = run(*sorted(folder.glob("*.png"))[:frames], "-o", made / "f.png", "--method", method, beside[0], made / beside[1])
+    there = {path.name for path in made.iterdir()}
+    if done.exit_code:
+        assert (done.exit_code, method, there) == (2, "pyramid", set())
+        assert "the pyramid gives no" in done.stderr
+    else:
+        assert there == {"f.png", beside[1]}
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--depth", "h.jpg"], ".png (16 bit) or .tif"),

@@ -1,6 +1,7 @@
 """Files in, files out; one bad pair does not stop a folder."""
 
 import threading
+import time
 from dataclasses import replace
 
 import cv2
@@ -175,6 +176,41 @@ class TestRefused:
         with pytest.raises(ModelError, match=r"small\.onnx gives no map: omit the map"):
             fuse_files(fuser, images(), Outputs(tmp_path / "f.png", map=tmp_path / "m.png"))
         assert not (tmp_path / "f.png").exists()
+
+
+def test_files_are_closed_when_nobody_reads_in_them_any_more(tmp_path, monkeypatch):
+    writer = cv2.VideoWriter(str(tmp_path / "x.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25, (64, 48))
+    for level in (20, 90, 160, 230):
+        writer.write(np.full((48, 64, 3), level, np.uint8))
+    writer.release()
+    under_way, ended_under_it = threading.Event(), []
+
+    class Slow:
+        """OpenCV's capture, which ends the process where it is released while a thread reads."""
+
+        def __init__(self, *arguments):
+            self.capture, self.busy = opened(*arguments), False
+
+        def __getattr__(self, name):
+            return getattr(self.capture, name)
+
+        def read(self):
+            self.busy = True
+            under_way.set()
+            time.sleep(0.2)
+            self.busy = False
+            return self.capture.read()
+
+        def release(self):
+            ended_under_it.extend([self] if self.busy else [])
+            self.capture.release()
+
+    opened = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", Slow)
+    with pytest.raises(ModelError, match="meanwhile"), reading([tmp_path / "x.avi"]):
+        assert under_way.wait(10)
+        raise ModelError("meanwhile the model was found not to fit")
+    assert ended_under_it == []
 
 
 class TestFolders:

@@ -301,6 +301,8 @@ def test_what_only_a_rule_over_all_frames_gives(fuser):
         by_one_rule(Folds(), 5, StackOptions(want_height=True))
     with pytest.raises(InputError, match="heights"):
         by_one_rule(fuser, 5, StackOptions(method="pyramid", want_height=True))
+    with pytest.raises(InputError, match="gives no map"):
+        by_one_rule(fuser, 5, StackOptions(method="pyramid", want_map=True))
 
 
 def test_outwards_from_the_reference():
