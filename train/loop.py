@@ -22,7 +22,7 @@ from ufafuse.runtime.images import write_image
 from ufafuse.runtime.machine import machine
 from ufafuse.runtime.memory.malloc import keep_all
 from ufafuse.runtime.opencv import BUILDS
-from ufafuse.runtime.writing import check_apart, make_folder
+from ufafuse.runtime.writing import check_apart, make_folder, together
 from ufafuse.train.checkpoint import Average, Progress, load_checkpoint, previous_path, save_checkpoint
 from ufafuse.train.devices import computes_in_bf16, is_first_process, launched_fabric
 from ufafuse.train.feed import Batch, Feed, Share
@@ -62,32 +62,41 @@ def train(options: TrainOptions, *, resume: bool = False) -> dict[str, Any]:
         CheckFailed: The loss or its gradient is not a number; the last checkpoint is kept.
     """
     leading = is_first_process()
-    if leading:
-        read = (options.images, options.masks, options.val_pairs, options.val_stacks)
-        _check_folder(options.out, read, resume=resume)
-    with Stop().listening() as stop, alone(options.out) if leading else contextlib.nullcontext():
-        feed = feed_for(options)  # before other processes start: what is wrong with it is said once
-        fabric = launched_fabric(options)
-        if fabric.device.type == "cpu":
-            # Each step asks for the same large blocks, which glibc would give back and the kernel clear each time. Images a
-            # second on one core with AMX, in turn: `ufa` 13.2, 14.3 before and 21.1, 20.4 now; smaller networks the same.
-            keep_all()
-        bound = quota_bound()
-        threads = options.threads or (bound.threads if bound else 0)
-        if threads:
-            torch.set_num_threads(threads)
-            cv2.setNumThreads(threads)
-        trainer = Trainer(options, feed, fabric, stop)
-        other_validation = check_photographs(options, feed.names, resume=resume) if leading else False
-        if leading:
-            write_json(options.out / OPTIONS, options.to_dict())
-        if resume:
-            trainer.resume()
-        if other_validation:
-            trainer.forget_best()
-        for warning in trainer.warnings if leading else ():
-            console.warn(warning)
+    with contextlib.ExitStack() as held:
+        stop = held.enter_context(Stop().listening())
+        with together() if leading else contextlib.nullcontext():  # a folder made for a run that cannot begin goes again
+            if leading:
+                read = (options.images, options.masks, options.val_pairs, options.val_stacks)
+                _check_folder(options.out, read, resume=resume)
+                held.enter_context(alone(options.out))
+            trainer = _begun(options, stop, resume=resume, leading=leading)
         return trainer.run()
+
+
+def _begun(options: TrainOptions, stop: Stop, *, resume: bool, leading: bool) -> "Trainer":
+    """All that comes before the first step; raises as `train`."""
+    feed = feed_for(options)  # before other processes start: what is wrong with it is said once
+    fabric = launched_fabric(options)
+    if fabric.device.type == "cpu":
+        # Each step asks for the same large blocks, which glibc would give back and the kernel clear each time. Images a
+        # second on one core with AMX, in turn: `ufa` 13.2, 14.3 before and 21.1, 20.4 now; smaller networks the same.
+        keep_all()
+    bound = quota_bound()
+    threads = options.threads or (bound.threads if bound else 0)
+    if threads:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+    trainer = Trainer(options, feed, fabric, stop)
+    other_validation = check_photographs(options, feed.names, resume=resume) if leading else False
+    if leading:
+        write_json(options.out / OPTIONS, options.to_dict())
+    if resume:
+        trainer.resume()
+    if other_validation:
+        trainer.forget_best()
+    for warning in trainer.warnings if leading else ():
+        console.warn(warning)
+    return trainer
 
 
 def _check_folder(out: Path, read: Sequence[Path | None], *, resume: bool) -> None:

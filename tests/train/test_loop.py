@@ -258,7 +258,11 @@ def test_weights_to_start_from_must_be_of_the_network(options: TrainOptions, tmp
     for name in ("small", "ufa-nano"):
         save_weights(build_model(name, seed=3), tmp_path / f"{name}.safetensors")
     with pytest.raises(InputError, match="holds the weights of 'ufa-nano'"):
-        train(dataclasses.replace(options, init_from=tmp_path / "ufa-nano.safetensors"))
+        train(dataclasses.replace(options, out=tmp_path / "deep" / "run", init_from=tmp_path / "ufa-nano.safetensors"))
+    assert not (tmp_path / "deep").exists()  # nor is anything left of what else is refused, once the folder was made
+    with pytest.raises(InputError, match="is not a folder"):
+        train(dataclasses.replace(options, out=tmp_path / "deep" / "run", val_pairs=tmp_path / "none"))
+    assert not (tmp_path / "deep").exists()
     still = dataclasses.replace(options.recipe, steps=1, lr=1e-12)
     train(dataclasses.replace(options, init_from=tmp_path / "small.safetensors", recipe=still))
     one, two = load_weights(options.out / "last.safetensors"), build_model("small", seed=3)
