@@ -55,7 +55,11 @@ class Pairing(ABC):
     def end(self, side: int) -> list[Pair]:
         """No more frames will come from ``side``; the pairs that are settled by it."""
 
-    def waiting(self, side: int) -> int:  # noqa: ARG002 - for those that let frames wait
+    def quiet(self, side: int) -> list[Pair]:  # noqa: ARG002 - for those that let frames wait
+        """Nothing has come from ``side`` for a while, and nothing may come for long; the pairs that wait no longer."""
+        return []
+
+    def waiting(self, side: int) -> int:  # noqa: ARG002 - likewise
         """Frames of ``side`` that wait for a partner."""
         return 0
 
@@ -100,6 +104,7 @@ class NearestPairing(Pairing):
         self._limit = waiting
         self._frames: tuple[list[tuple[float, int, Frame]], ...] = ([], [])
         self._ended = [False, False]
+        self._quiet = [False, False]
         self._latest = [-math.inf, -math.inf]
         self._interval = [0.0, 0.0]
         self._shortest = [0.0, 0.0]
@@ -111,6 +116,7 @@ class NearestPairing(Pairing):
         # The count breaks ties, so that frames themselves are never compared.
         insort(self._frames[side], (key, self.received[side], frame))
         self.received[side] += 1
+        self._quiet[side] = False
         self._follow_rate(side, key)
         pairs = self._settled()
         if not self._exact and self._overdue(side):
@@ -123,6 +129,11 @@ class NearestPairing(Pairing):
         if len(frames) <= self._limit:
             return False
         return self._latest[side] - frames[0][0] > _PATIENCE or len(frames) > max(self._limit, _MOST_WAITING)
+
+    def quiet(self, side: int) -> list[Pair]:
+        """Nothing has come from ``side`` for a while: a part that was taken is not to wait for the next one."""
+        self._quiet[side] = True
+        return self._settled()
 
     def end(self, side: int) -> list[Pair]:
         """No more frames will come from ``side``."""
@@ -197,7 +208,7 @@ class NearestPairing(Pairing):
         return True
 
     def _nothing_nearer_comes(self, early: int, partner: float, gap: float) -> bool:
-        if gap == 0 or self._ended[early]:
+        if gap == 0 or self._ended[early] or self._quiet[early]:
             return True
         if self._exact:
             return False
@@ -237,6 +248,10 @@ class PlanePairing(Pairing):
     def add(self, side: int, frame: Frame) -> list[Pair]:  # noqa: ARG002 - all settings come through one source
         """Take the camera's next frame."""
         return self._joined(self._sorter.take(frame))
+
+    def quiet(self, side: int) -> list[Pair]:  # noqa: ARG002 - likewise
+        """Nothing has come from the camera for a while."""
+        return self._joined(self._sorter.quiet())
 
     def end(self, side: int) -> list[Pair]:  # noqa: ARG002 - likewise
         """The camera has ended."""

@@ -93,6 +93,13 @@ class PairQueue:
             self._changed.wait_for(lambda: self._ended[side] or not self._must_wait(side))
             return not (self._ended[side] or self._pairing.hopeless(side))
 
+    def quiet(self, side: int) -> None:
+        """Nothing has come from ``side`` for a while: what waits for more is settled without."""
+        with self._changed:
+            if not self._ended[side]:
+                self._queue(self._pairing.quiet(side))
+            self._changed.notify_all()
+
     def end(self, side: int) -> None:
         """No more frames come from ``side``; what waits is still taken."""
         with self._changed:

@@ -94,7 +94,13 @@ class Pipeline:
         self._meter = Meter(self.options.late_after)
         self._feeds = [
             SourceReader(
-                source, side, put=self._pairs.put, done=self._source_done, report=self.report, retry=self.options.retry
+                source,
+                side,
+                put=self._pairs.put,
+                quiet=self._pairs.quiet,
+                done=self._source_done,
+                report=self.report,
+                retry=self.options.retry,
             )
             for side, source in enumerate(self._sources)
         ]

@@ -47,6 +47,10 @@ class Sorter(ABC):
     def take(self, frame: Frame) -> SettledFrames:
         """Take the camera's next frame; the frames that are decided by it, with their setting, or None for one passed over."""
 
+    def quiet(self) -> SettledFrames:
+        """Nothing has come for a while, and nothing may come for long; the frames that are decided without more."""
+        return []
+
     def end(self) -> SettledFrames:
         """No more will come; the frames that waited."""
         return []
@@ -149,6 +153,10 @@ class ByNumber(Sorter):
             self._settle = max(self._settled_after)
             self._told = {"settle": self._settle}
             self._tell(f"the first {self._settle} frames of each focus setting are passed over: they are not settled")
+
+    def quiet(self) -> SettledFrames:
+        """What waited without a number, and waits no longer."""
+        return self._without.quiet()
 
     def end(self) -> SettledFrames:
         """What waited without a number."""
@@ -337,6 +345,16 @@ class ByCycle(Sorter):
                 f"at each of {found.planes} settings: {passed or 'none'} of them {'is' if passed == 1 else 'are'} passed over"
                 + (", and all on the way back" if found.back else "")
             )
+
+    def quiet(self) -> SettledFrames:
+        """A folder in which frames appear is no recording, though it may begin with one: from here on it is taken as it comes.
+
+        Where frames have no setting before the cycle is known, they wait for it.
+        """
+        if self._wait or not self._keep:
+            return []
+        self._keep = False
+        return self._replayed(self._until)
 
     def end(self) -> SettledFrames:
         """What was kept is taken in turn where no cycle was found."""

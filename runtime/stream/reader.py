@@ -17,6 +17,7 @@ from ufafuse.runtime.stream.opening import closed, interrupted, trouble_of
 from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source, SourceLost
 
 _READ_TIMEOUT = 0.2
+_QUIET_AFTER = 0.5
 _BROKEN_IN_A_ROW = 100  # then the source counts as lost: it is connected and sends rubbish
 _HELD_SECONDS = 15.0  # a connection that lasts this long counts as one, even if no frame came yet
 
@@ -67,6 +68,7 @@ class SourceReader(threading.Thread):
         source: Opened already, by the caller, so that a wrong name is found before anything runs.
         side: `NEAR` or `FAR`.
         put: Takes a frame; False means that no more are wanted.
+        quiet: Told once when nothing has come for half a second after a frame.
         done: Called once when this thread will put no more, with the error that ended it, if any.
         report: Takes (kind, side, text) for people.
         retry: What to do when the source is lost.
@@ -87,6 +89,7 @@ class SourceReader(threading.Thread):
         side: int,
         *,
         put: Callable[[int, Frame], bool],
+        quiet: Callable[[int], None],
         done: Callable[[int, Exception | None], None],
         report: Callable[[str, str, str], None],
         retry: RetryPolicy,
@@ -101,7 +104,8 @@ class SourceReader(threading.Thread):
         self.last_frame: float | None = None
         self.busy_since: float | None = None
         self.held_back = False
-        self._put = put
+        self._put, self._quiet = put, quiet
+        self._fell_quiet = True  # nothing has come yet that could wait
         self._done = done
         self._report = report
         self._retry = retry
@@ -151,6 +155,7 @@ class SourceReader(threading.Thread):
             try:
                 frame = self._read()
                 if frame is None:
+                    self._note_silence()
                     continue
             except EndOfSource as end:
                 self._tell("ended", str(end) or f"{self.source.name} has no more frames")
@@ -164,9 +169,14 @@ class SourceReader(threading.Thread):
             self._watch_size(frame.array)
             self.held_back = True
             wanted = self._put(self.side, frame)
-            self.last_frame, self.held_back = time.monotonic(), False
+            self.last_frame, self.held_back, self._fell_quiet = time.monotonic(), False, False
             if not wanted:
                 return
+
+    def _note_silence(self) -> None:
+        if not self._fell_quiet and self.last_frame is not None and time.monotonic() - self.last_frame > _QUIET_AFTER:
+            self._fell_quiet = True
+            self._quiet(self.side)
 
     def _read(self) -> Frame | None:
         """One read. What it raises beyond what a source should is a broken frame, and a loss where the source is live.

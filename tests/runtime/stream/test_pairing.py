@@ -55,6 +55,19 @@ def test_an_unclear_pair_waits_for_the_frame_that_could_be_nearer(frame_at):
     assert pairing.unmatched == [1, 0]
 
 
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_pair_does_not_wait_for_a_side_from_which_nothing_comes(frame_at, exact):
+    pairing = NearestPairing(0.09, exact=exact)
+    assert pairing.add(NEAR, frame_at(0.30)) == []
+    assert pairing.add(FAR, frame_at(0.31)) == []
+    assert pairing.quiet(FAR) == []  # a later frame of the near side may be nearer
+    assert len(pairing.quiet(NEAR)) == 1
+    assert pairing.add(NEAR, frame_at(0.40)) == []
+    assert pairing.add(FAR, frame_at(0.48)) == []  # the near side has come back
+    assert len(pairing.add(NEAR, frame_at(0.50)) + pairing.quiet(FAR)) == 1
+    assert pairing.unmatched == [1, 0]
+
+
 def test_a_live_stream_stops_waiting_when_the_other_side_has_gone_on(frame_at):
     pairing = NearestPairing(0.09)
     for number in range(3):

@@ -31,6 +31,46 @@ def test_an_idle_run_ends_when_told(fuse_marks, tmp_path):
     assert "(`idle`)" in pipeline.events[-1].text
 
 
+STAMPS = {NEAR: "cam_20260101_12000{}_100", FAR: "cam_20260101_12000{}_105"}
+
+
+@pytest.mark.parametrize(
+    ("names", "options"),
+    [
+        ({NEAR: "{}", FAR: "{}"}, {}),
+        (STAMPS, {}),
+        (STAMPS, {"max_skew": 0.1, "far_offset": 0.02, "pair_by": "time"}),
+        (None, {}),
+        (None, {"alternate_by": "sharpness"}),
+        (None, {"alternate_by": "number"}),
+        (None, {"planes": 3}),
+        (None, {"settle": 1, "planes": 3}),
+    ],
+)
+def test_what_lies_in_a_folder_does_not_wait_for_what_may_come(tmp_path, numbered_picture, names, options):
+    planes = options.get("planes", 2) * (1 + options.get("settle", 0))
+    written = [(side, name.format(number)) for number in range(3) for side, name in (names or {}).items()]
+    written = written or [(NEAR, f"{number:02d}") for number in range(3 * planes)]
+    for number, (side, name) in enumerate(written):
+        (tmp_path / str(side)).mkdir(exist_ok=True)
+        picture = numbered_picture(len(written), side)
+        blurred = picture[:, (number % 2) * 96 :][:, :96]
+        blurred[:] = cv2.blur(blurred, (9, 9))
+        cv2.imwrite(str(tmp_path / str(side) / f"{name}.png"), picture)
+    sources = [source_from_text(str(folder), number) for number, folder in enumerate(sorted(tmp_path.iterdir()))]
+    pipeline = Pipeline(
+        *(sources if names else (sources[0], None)), lambda *frames: frames[0], options=PipelineOptions(frames=3, **options)
+    )
+    run = threading.Thread(target=pipeline.run, daemon=True)
+    run.start()
+    run.join(20)
+    waits = run.is_alive()
+    pipeline.stop()
+    run.join(20)
+    assert not waits
+    assert pipeline.summary()["fused"] == 3
+
+
 def test_a_run_is_not_idle_while_it_fuses(fuse_marks, numbered_picture):
     def slowly(near, far):
         time.sleep(0.3)
