@@ -80,7 +80,7 @@ class Recipe:
         """Refuse what cannot be trained with (`InputError`)."""
         budgets = sum(budget > 0 for budget in (self.epochs, self.steps, self.hours))
         if budgets != 1:
-            raise InputError(f"a run needs one of steps, hours and epochs, got {budgets} of them.")
+            raise InputError(f"a run needs one of `steps`, `hours` and `epochs`, got {budgets or 'none'} of them.")
         least = min(self.clip, self.crop, self.square, self.gradient, self.grain, self.doubt, self.selection)
         if min(self.batch, self.lr) <= 0 or least < 0 or not 0 <= self.average < 1:
             raise InputError(
@@ -136,6 +136,11 @@ RECIPES: dict[str, Recipe] = {
     "rival": Recipe(steps=6000, crop=96, lens=0.3),
 }
 DRAWN = "drawn:"  # --images drawn: or drawn:FOLDER
+_FOLDERS = {
+    "images": f"of photographs (or `images={DRAWN}`)",
+    "masks": f"of their labels (none with `images={DRAWN}`)",
+    "out": "for the run",
+}
 
 
 @dataclass(frozen=True)
@@ -292,11 +297,9 @@ def options_from(given: Mapping[str, Any]) -> TrainOptions:
     values = _with_source(given, stacks=variant.gathers)
     no_masks = variant.gathers or values.get("drawn")
     needed = ("images", "out") if no_masks else ("images", "masks", "out")
-    if missing := [f"`{key}`" for key in needed if key not in values]:
-        raise InputError(
-            f"a run needs {', '.join(missing)}: folders of photographs, of their labels (neither with `images={DRAWN}`), and "
-            "for the run."
-        )
+    if missing := [key for key in needed if key not in values]:
+        named, what = (", ".join(texts) for texts in ([f"`{key}`" for key in missing], [_FOLDERS[key] for key in missing]))
+        raise InputError(f"a run needs {named}: {'a folder' if len(missing) == 1 else 'folders'} {what}.")
     name = values.pop("recipe", _usual_recipe(variant))
     if name not in RECIPES:
         raise InputError(f"recipe {name!r} is unknown. Known recipes: {', '.join(RECIPES)}.")

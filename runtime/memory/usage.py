@@ -140,7 +140,7 @@ def appetite_of(run: Callable[[int], None], *, limit: float) -> Appetite:
     while True:
         if peaks[-1] > limit:
             taken = f"{peaks[-1] / 1e6:.0f} MB are taken before the first tile"
-            raise InputError(f"`max_memory={limit / 1e6:.0f}` is too little: {taken}. Give more.")
+            raise InputError(f"a memory of {limit / 1e6:.0f} MB is too little: {taken}. Give more `max_memory`.")
         side *= 2
         peaks.append(_peak(run, side))
         growth = [after - earlier for earlier, after in pairwise(peaks)]

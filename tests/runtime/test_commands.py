@@ -163,7 +163,7 @@ class TestFuse:
             (["{a}", "{b}", "-o", "{a}/f.png"], "x_A.png is not a folder"),
             (["{a}", "{b}", "-o", "f.gif"], "suffix '.gif'"),
             (["{a}", "{b}", "--tile", "many"], "--tile many is not known"),
-            (["{a}", "{b}", "--max-memory", "1"], "--max-memory 1 is too little"),
+            (["{a}", "{b}", "--max-memory", "1"], "a memory of 1 MB is too little"),
             (["{a}", "{b}", "--crop"], "add --align"),
             (["{a}", "{b}", "--self-test"], "no reference result is packed"),
             (["--pairs", "{a}"], "x_A.png is not a folder"),

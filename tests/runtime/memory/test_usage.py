@@ -99,7 +99,7 @@ def test_no_trial_passes_the_limit():
 
 
 def test_a_limit_below_what_is_held_already():
-    with pytest.raises(InputError, match=r"`max_memory=1` is too little: .* MB are taken before the first tile"):
+    with pytest.raises(InputError, match=r"a memory of 1 MB is too little: .* MB are taken before the first tile"):
         appetite_of(Taker(keeps=False), limit=1e6)
 
 
