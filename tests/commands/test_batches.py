@@ -103,7 +103,7 @@ def test_without_ray_it_is_said_what_to_install(folder, tmp_path, monkeypatch):
 @pytest.fixture
 def s3(monkeypatch):
     """A bucket of a server that speaks S3 on loopback."""
-    moto = pytest.importorskip("moto.server", reason="needs moto[server]")
+    moto = pytest.importorskip("moto.server", reason="needs moto[s3] and flask")
     pytest.importorskip("s3fs", reason="needs s3fs")
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
