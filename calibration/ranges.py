@@ -1,10 +1,12 @@
 """The ranges of a network's activations: measured on real frames, kept in a file, used again."""
 
+import contextlib
 import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,10 +182,11 @@ def layer_ranges(model: "onnx.ModelProto", inputs: Iterable[Inputs], method: Ran
         calibrator = create_calibrator(
             source, ["Conv"], str(Path(folder) / "augmented.onnx"), calibrate_method=kind, extra_options=options
         )
-        for each in inputs:
-            reader: Any = _OneInput(each)  # its base class would need onnxruntime at import
-            calibrator.collect_data(reader)
-        seen = calibrator.compute_data().data
+        with contextlib.redirect_stdout(StringIO()):  # for each of them it prints what it is doing
+            for each in inputs:
+                reader: Any = _OneInput(each)  # its base class would need onnxruntime at import
+                calibrator.collect_data(reader)
+            seen = calibrator.compute_data().data
     return {layer.name: _range(layer, seen) for layer in conv_layers(model)}
 
 

@@ -97,6 +97,7 @@ SYSTEM_ERRORS = frozenset(  # what a path or a disk does: nobody's defect
     )
 )
 _emitted: list[bool] = []  # of the command that runs: whether its JSON is out
+_kept: list[TextIO] = []  # of the command that runs: standard output, where that is for its JSON alone
 _options: dict[str, str] = {}  # of the command that runs, by parameter: how texts name them
 _ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 # The extra that a folder's modules need, and a command's own.
@@ -118,7 +119,7 @@ def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the 
     _options.update(_options_in_use())
     _emitted.clear()
     try:
-        with _ending_orderly():
+        with _ending_orderly(), _stdout_for_json(as_json=as_json):
             yield
     except UfaError as error:
         _end(str(error), error.exit_code, as_json=as_json, cause=error)
@@ -142,6 +143,24 @@ def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the 
             raise
         text = f"{NOT_ENOUGH}: bound what is taken (`max_memory`), where the command has that, or free some."
         _end(text, BackendError.exit_code, as_json=as_json, cause=error)
+
+
+@contextlib.contextmanager
+def _stdout_for_json(*, as_json: bool) -> Iterator[None]:
+    """With ``--json`` nothing else is on stdout: what a library prints meanwhile, as calibrators do, goes to stderr."""
+    if not as_json or _kept:
+        yield
+        return
+    _kept.append(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _kept.clear()
+
+
+def _stdout() -> TextIO:
+    return _kept[0] if _kept else sys.stdout
 
 
 def _asked_within(error: BaseException | None) -> "KeyboardInterrupt | _Ended | None":
@@ -241,7 +260,7 @@ def _give_up(stream: TextIO) -> None:
 
 def unwritten(error: OSError) -> Exception:
     """What to raise where standard output takes nothing: a reader that has gone is the command line's to handle."""
-    _give_up(sys.stdout)
+    _give_up(_stdout())
     if error.errno == errno.EPIPE:
         return error
     return OutputError(f"standard output cannot be written: {error.strerror}.")
@@ -293,7 +312,7 @@ def emit(result: Mapping[str, Any], *, as_json: bool) -> None:
 def _echo(values: Mapping[str, Any]) -> None:
     _emitted.append(True)
     try:
-        typer.echo(json_text(deep_as_options(values, _options)))
+        typer.echo(json_text(deep_as_options(values, _options)), file=_stdout())
     except OSError as error:
         raise unwritten(error) from error
 

@@ -1,5 +1,6 @@
 """Errors become exit codes; stdout belongs to results."""
 
+import contextlib
 import errno
 import io
 import json
@@ -142,6 +143,20 @@ def test_where_things_are_printed(capsys):
     assert told.err == "wrote c.png\nwarning: mind [this]\n"
     console.emit({"ok": True}, as_json=True)
     assert capsys.readouterr().out == '{"ok": true}\n'
+
+
+@pytest.mark.parametrize("ends", [None, InputError("no")])
+def test_what_a_library_prints_is_no_part_of_the_json(ends, capsys):
+    with contextlib.suppress(typer.Exit), console.run(as_json=True):
+        print("the library says what it does")  # noqa: T201 - as a library does
+        if ends is not None:
+            raise ends
+        console.emit({"ok": True}, as_json=True)
+    said = capsys.readouterr()
+    assert json.loads(said.out)["ok"] is (ends is None)
+    assert "the library says what it does" in said.err
+    print("after it")  # noqa: T201
+    assert capsys.readouterr().out == "after it\n"
 
 
 def test_no_progress_bar_where_nobody_looks(capsys):
