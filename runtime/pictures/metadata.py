@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ufafuse.runtime.pictures import exif as ex
+from ufafuse.runtime.pictures.bmp import notes_of
 from ufafuse.runtime.pictures.boxes import read_boxes
+from ufafuse.runtime.pictures.jpeg2000 import said_in
 
-JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+JPEG, PNG, JPEG_2000 = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"\0\0\0\x0cjP  "
 _EXIF, _XMP, _ICC = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
 _PNG_XMP = b"XML:com.adobe.xmp"
 OURS = "ufafuse"  # what the software tag of results begins with
@@ -131,7 +133,7 @@ def _description(data: bytes) -> str:
 
 
 def metadata_of(data: bytes) -> Metadata:
-    """What a JPEG, PNG, WebP, AVIF or HEIF file says beside its pixels; what cannot be understood is left out."""
+    """What a JPEG, PNG, WebP, AVIF, HEIF, BMP or JPEG 2000 says beside its pixels; what cannot be understood is left out."""
     try:
         if data.startswith(JPEG):
             found = _of_jpeg(data)
@@ -141,6 +143,12 @@ def metadata_of(data: bytes) -> Metadata:
             found = _of_webp(data)
         elif data[4:8] == b"ftyp":
             found = _of_boxes(data)
+        elif data.startswith(b"BM"):
+            icc, dpi = notes_of(data)
+            found = Metadata(icc, dpi=dpi)
+        elif data.startswith(JPEG_2000):
+            said = said_in(data)
+            found = Metadata(said.icc, dpi=said.dpi)
         else:
             return Metadata()
     except (struct.error, IndexError, zlib.error):

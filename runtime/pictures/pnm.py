@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.pictures.picture import Picture
+from ufafuse.runtime.pictures.picture import Picture, whole_alpha
 from ufafuse.runtime.pixels import check_pixels
 
 _HEAD = 1 << 16  # bytes in which a header ends
@@ -56,10 +56,11 @@ def read_pnm(data: bytes, name: str, most: int | None = None) -> Picture:
         values = np.rint(values * np.float32(255 / header.most))
     array = values.astype(np.uint8 if header.most < 256 else np.uint16)
     picked: Array = array[..., [[0], [0, 0, 0, 1], [2, 1, 0], [2, 1, 0, 3]][header.samples - 1]]
-    if header.most < 65_535 and header.samples in (2, 4) and header.most > 255:  # alpha is whole at the dtype's own white
-        picked[..., 3] = np.rint(picked[..., 3] * np.float32(65_535 / header.most)).astype(np.uint16)
+    white = float(header.most) if 255 < header.most < 65_535 else None
+    if header.samples in (2, 4):
+        picked[..., 3] = whole_alpha(picked[..., 3], white)
     picture = np.ascontiguousarray(picked[..., 0] if header.samples == 1 else picked)
-    return Picture(picture, white=float(header.most) if 255 < header.most < 65_535 else None, kind="PNM")
+    return Picture(picture, white=white, kind="PNM")
 
 
 def _header(head: bytes, name: str) -> _Header:

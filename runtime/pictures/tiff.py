@@ -21,7 +21,7 @@ from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import NOT_ENOUGH, InputError, is_shortage
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures.metadata import Metadata, resolution_in
-from ufafuse.runtime.pictures.picture import Picture, upright
+from ufafuse.runtime.pictures.picture import Picture, upright, whole_alpha
 from ufafuse.runtime.pixels import check_pixels
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _MASK, _CMYK, _YCBCR, _CFA, _LINEAR_RAW = 0, 1, 2, 3, 4, 5, 6, 32803, 34892
@@ -278,6 +278,7 @@ def _interpreted(page: Any, samples: Array, name: str) -> Picture:  # noqa: ANN4
     if alpha is not None and multiplied:
         share = np.maximum(alpha.astype(np.float32)[..., np.newaxis] / np.float32(top), np.float32(1e-9))
         colour = _rounded(np.minimum(colour / share, np.float32(top)), samples.dtype)
+    alpha = None if alpha is None else whole_alpha(alpha, white)
     return Picture(_joined(colour, alpha), warnings=tuple(warnings), white=white)
 
 
