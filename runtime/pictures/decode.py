@@ -27,6 +27,7 @@ from ufafuse.runtime.pictures.kinds import OPENCV, RAW_SUFFIXES, SNIFFED, kind_o
 from ufafuse.runtime.pictures.metadata import Metadata, chunks, metadata_of, segments
 from ufafuse.runtime.pictures.picture import Picture, upright, whole_alpha
 from ufafuse.runtime.pictures.sizes import size_of
+from ufafuse.runtime.pictures.xmp import gain_map_note
 from ufafuse.runtime.pixels import check_pixels, most_bytes, most_pixels
 
 READ = "PNG, JPEG, TIFF, BMP, WebP, AVIF, or with an extra a raw file (raw), HEIC (heif) or OpenEXR (exr)"
@@ -157,6 +158,7 @@ def _by_opencv(data: bytes, name: str, kind: str, most: int | None, *, inside: I
         damage = fault_in_scan(data)
     if kind == "GIF" or _moves(data, kind):
         warnings.append(f"of {'a GIF' if kind == 'GIF' else 'an animation'} the first picture is read")
+    warnings += [note] if (note := gain_map_note(data)) else []
     if kind == "AVIF":
         boxes = read_boxes(data)
         array = upright(array, boxes.orientation)

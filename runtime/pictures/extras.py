@@ -13,6 +13,7 @@ from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures.boxes import read_boxes
 from ufafuse.runtime.pictures.metadata import Metadata, metadata_of, resolution_in
 from ufafuse.runtime.pictures.picture import Picture
+from ufafuse.runtime.pictures.xmp import gain_map_note
 from ufafuse.runtime.pixels import check_pixels
 
 # What these readers raise over a damaged file, besides their own errors.
@@ -73,7 +74,7 @@ def read_heif(data: bytes, name: str, most: int | None = None) -> Picture:
     resolution, colour = resolution_in(ex.parse_exif(exif or b"")), metadata_of(data).colour
     metadata = Metadata(metadata.icc, exif, metadata.xmp, resolution, colour)
     warnings = [f"of the {len(found)} pictures in it the primary one is read"] if len(found) > 1 else []
-    warnings += [note] if (note := read_boxes(data).note) else []
+    warnings += [note for note in (read_boxes(data).note, gain_map_note(data)) if note]
     if array.ndim == 3:
         array = array[..., [2, 1, 0, 3][: array.shape[2]]] if array.shape[2] >= 3 else array[..., 0]
     return Picture(np.ascontiguousarray(array), metadata, tuple(warnings), kind="HEIF")  # libheif turned it upright
