@@ -34,6 +34,7 @@ READ = "PNG, JPEG, TIFF, BMP, WebP, AVIF, or with an extra a raw file (raw), HEI
 _AS_STORED = cv2.IMREAD_UNCHANGED  # EXIF's orientation is applied here, alpha or not
 _TURNED_BY_EXIF = frozenset(("JPEG", "PNG", "WebP"))  # of an AVIF its own turns count
 _UNUSUAL = {0xC3: "a lossless", 0xC9: "an arithmetically coded", 0xCA: "an arithmetically coded", 0xCB: "a lossless"}
+_JPEG_LS, _HEAD = b"\xff\xf7", 1 << 12  # the marker of its frame, and bytes in which it is looked for
 _DEPTHS = frozenset((np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32)))
 
 Inside: TypeAlias = Literal["quickly", "thoroughly"] | None
@@ -195,6 +196,7 @@ def _stored(data: bytes, name: str, kind: str, most: int | None, *, components: 
     size = size_of(data, kind)
     if size is not None:
         check_pixels(size, name, most)
+    _check_coding(data, name, kind)
     damage = damage_in(data) or ("it declares no size" if size is None else "")
     if damage:
         raise InputError(f"{name} is damaged ({damage}): record or copy it again.")
@@ -215,14 +217,16 @@ def _stored(data: bytes, name: str, kind: str, most: int | None, *, components: 
     return np.asarray(stored), inside
 
 
-def _by_another(data: bytes, name: str, kind: str, components: int) -> tuple[Array | None, str]:
-    """The samples where OpenCV misreads them or is slower, and what libjpeg noticed; None: they are for OpenCV.
-
-    Raises:
-        InputError: They are of a kind that it would misread and nobody else reads here.
-    """
+def _check_coding(data: bytes, name: str, kind: str) -> None:
+    """Refuse what OpenCV would misread, or call damaged, and nobody else reads here (`InputError`)."""
+    if kind == "JPEG" and size_of(data, kind) is None and _JPEG_LS in data[:_HEAD]:
+        raise InputError(f"{name} is a JPEG-LS picture, which is not read: save it as PNG or TIFF.")
     if kind == "JPEG 2000" and said_in(data).colours == SYCC:
         raise InputError(f"{name} is a JPEG 2000 picture of YCC colours, which is not read: save it as PNG or TIFF.")
+
+
+def _by_another(data: bytes, name: str, kind: str, components: int) -> tuple[Array | None, str]:
+    """The samples where OpenCV misreads them or is slower, and what libjpeg noticed; None: they are for OpenCV."""
     if kind == "BMP" and is_run_length_coded(data):
         pixels = unpacked(data)
         if pixels is None:

@@ -102,9 +102,10 @@ class TiffFile:
                 raise InputError(
                     f"{self._name} is {format_name} TIFF of several axes ({named}): save one channel and one moment as a stack."
                 )
-            if len(series) != len(self._file.pages) and depth:
+            frames, pages = lengths[depth[0]] if depth else 1, len(self._file.pages)
+            if depth and (len(series) != pages or frames > pages):  # ImageJ puts more than 4 GB behind one page
                 raise InputError(
-                    f"{self._name} is {format_name} TIFF whose {lengths[depth[0]]} frames have {len(self._file.pages)} pages: "
+                    f"{self._name} is {format_name} TIFF whose {frames} frames have {pages} page{'s' * (pages > 1)}: "
                     "save it as an image sequence."
                 )
 
@@ -264,6 +265,8 @@ def _interpreted(page: Any, samples: Array, name: str) -> Picture:  # noqa: ANN4
     if unknown and planes.shape[2] > colours:
         warnings.append(f"{unknown} more sample{'s' * (unknown > 1)} a pixel, which the file does not call alpha, "
                         f"{'are' if unknown > 1 else 'is'} left out")  # fmt: skip
+    if missing := sum(not length for length in page.databytecounts):
+        warnings.append(f"{missing} of its {len(page.databytecounts)} parts were never written, and are black")
     colour = planes[..., :colours]
     if photometric == _WHITE_IS_ZERO:
         colour = (np.asarray(top, samples.dtype) - colour).astype(samples.dtype)

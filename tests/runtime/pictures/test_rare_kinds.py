@@ -179,3 +179,58 @@ def test_an_animation_without_alpha_has_none(tmp_path):
     first = Image.fromarray(levels(8, 3).astype(np.uint8)).quantize(60)
     first.save(tmp_path / "x.gif", save_all=True, append_images=[first.rotate(180)])
     np.testing.assert_array_equal(read_picture(tmp_path / "x.gif").array, np.asarray(first.convert("RGB"))[..., ::-1])
+
+
+def test_a_series_in_one_pnm_is_told():
+    one = b"P5 4 3 255\n" + bytes(range(12))
+    assert decode_picture(one + b"\n", "x.pgm").warnings == ()
+    assert "of the pictures in it the first is read" in decode_picture(one + one, "x.pgm").warnings[0]
+    bits = b"P4 9 2\n" + bytes(4)
+    assert decode_picture(bits, "x.pbm").warnings == ()
+    assert decode_picture(bits + bits, "x.pbm").warnings != ()
+
+
+def test_an_imagej_stack_behind_one_page_is_refused(tmp_path):
+    """As ImageJ writes stacks of more than 4 GB; as a frame of a pair the first of them would be read alone."""
+    frames = levels(16, 3).transpose(2, 0, 1)
+    said = "ImageJ=1.53\nimages=3\nslices=3\n"
+    tifffile.imwrite(tmp_path / "x.tif", frames[0], byteorder=">", metadata=None, description=said, software=False)
+    with (tmp_path / "x.tif").open("ab") as file:
+        file.write(frames[1:].astype(">u2").tobytes())
+    with pytest.raises(InputError, match=r"an ImageJ TIFF whose 3 frames have 1 page: save it as an image sequence"):
+        read_picture(tmp_path / "x.tif")
+
+
+def test_tiles_that_were_never_written_are_told():
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, levels(8, 3).astype(np.uint8), photometric="rgb", tile=(16, 16), metadata=None)
+    data = bytearray(stream.getvalue())
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        tags = file.pages[0].tags
+        for tag in (tags[324], tags[325]):  # where the first tile lies, and its length
+            size = 2 if tag.dtype == tifffile.DATATYPE.SHORT else 4
+            data[tag.valueoffset : tag.valueoffset + size] = bytes(size)
+    assert decode_picture(bytes(data), "x.tif").warnings == ("1 of its 6 parts were never written, and are black",)
+
+
+def test_a_jpeg_ls_is_called_one():
+    imagecodecs = pytest.importorskip("imagecodecs")
+    data = imagecodecs.jpegls_encode(levels(8, 1)[..., 0].astype(np.uint8))
+    with pytest.raises(InputError, match="is a JPEG-LS picture"):
+        decode_picture(data, "x.jpg")
+
+
+def test_what_an_openexr_says_beside_its_first_part_is_told(tmp_path):
+    exr = pytest.importorskip("OpenEXR")
+    rgb = levels(8, 3).astype(np.float32) / 255
+    wide = {"chromaticities": (0.708, 0.292, 0.17, 0.797, 0.131, 0.046, 0.3127, 0.329)}
+    parts = [exr.Part({"type": exr.scanlineimage} | wide, {"RGB": rgb}, name) for name in ("near", "far")]
+    exr.File(parts).write(str(tmp_path / "x.exr"))
+    found = " ".join(read_picture(tmp_path / "x.exr").warnings)
+    assert "of its 2 parts the first is read" in found
+    assert "primaries are other than those of sRGB" in found
+    first, last = np.array([5, 3], np.int32), np.array([5 + WIDTH - 1, 3 + HEIGHT - 1], np.int32)
+    whole = (np.zeros(2, np.int32), np.array([99, 99], np.int32))
+    header = {"type": exr.scanlineimage, "dataWindow": (first, last), "displayWindow": whole}
+    exr.File(header, {"RGB": rgb}).write(str(tmp_path / "y.exr"))
+    assert "its pixels begin at column 5, row 3 of its window" in read_picture(tmp_path / "y.exr").warnings[0]
