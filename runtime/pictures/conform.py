@@ -111,6 +111,27 @@ class ConformedFrame(FrameSource):
         return self._common.shape, self._common.dtype
 
 
+def told_of(names: Sequence[str], pictures: Sequence[Picture]) -> list[str]:
+    """What the user should know of pictures that are compared as they are: damage, warnings, colours that differ.
+
+    Args:
+        names: What they are called.
+        pictures: Likewise; the others are held against the first of their kind (grey, or in colour).
+    """
+    told, first = list[str](), dict[bool, int]()
+    for at, (name, picture) in enumerate(zip(names, pictures, strict=True)):
+        told += [damage_words(name, picture.damage)[:-1]] if picture.damage else []
+        told += [f"{name}: {warning}" for warning in picture.warnings]
+        other = first.setdefault(picture.array.ndim == _WITH_CHANNELS, at)
+        one, this = pictures[other].metadata, picture.metadata
+        if not same_profile(one.icc, this.icc):
+            told.append(f"{names[other]} has the colour profile {one.profile_name!r}, {name} has {this.profile_name!r}")
+        elif one.colour_space != this.colour_space:
+            had, has = (space or "sRGB" for space in (one.colour_space, this.colour_space))
+            told.append(f"{names[other]} has the colour space {had}, {name} has {has}")
+    return told
+
+
 def damage_words(name: str, damage: str) -> str:
     """What the user is told of a file that is damaged inside."""
     return f"{name} is damaged inside ({damage}): parts of it are wrong; record or copy it again."
