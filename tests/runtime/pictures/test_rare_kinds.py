@@ -11,9 +11,11 @@ import tifffile
 from PIL import Image, ImageCms
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.frames import check_frames
 from ufafuse.runtime.pictures.bmp import unpacked
 from ufafuse.runtime.pictures.decode import decode_picture, read_picture
 from ufafuse.runtime.pictures.source import FileFrame
+from ufafuse.runtime.registration.align import Alignment, warped
 
 HEIGHT, WIDTH = 24, 37
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -234,3 +236,18 @@ def test_what_an_openexr_says_beside_its_first_part_is_told(tmp_path):
     header = {"type": exr.scanlineimage, "dataWindow": (first, last), "displayWindow": whole}
     exr.File(header, {"RGB": rgb}).write(str(tmp_path / "y.exr"))
     assert "its pixels begin at column 5, row 3 of its window" in read_picture(tmp_path / "y.exr").warnings[0]
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_alpha_is_not_held_against_the_level_of_white(dtype):
+    """It is whole at its dtype's own white: of 12 bits in 16 at 65535, of floats of any level at 1."""
+    opaque, white = (65_535, 4095) if dtype == np.uint16 else (1, 0.25)
+    colours = levels(16, 3).astype(np.float32) / 65_535 * white
+    frame = np.dstack([colours, np.full((HEIGHT, WIDTH), opaque)]).astype(dtype)
+    kind = check_frames([frame, frame], white=white)
+    moved = warped(frame, Alignment("affine", np.array([[1.0, 0, 0.4], [0, 1, 0.3], [0, 0, 1]]), 1, 1, 1, None), kind)
+    np.testing.assert_allclose(moved[..., 3], opaque, rtol=1e-5)
+    assert moved[..., 3].max() <= opaque
+    assert moved[..., :3].max() <= white
+    with pytest.raises(InputError, match=r"above the white level|spans"):
+        check_frames([np.dstack([colours * 2, frame[..., 3]]).astype(dtype)] * 2, white=white)
