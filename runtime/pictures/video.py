@@ -13,8 +13,9 @@ import re
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -43,7 +44,8 @@ print(json.dumps([count, reached, declared, rate]))
 """
 
 
-class Look(NamedTuple):
+@dataclass(frozen=True)
+class Look:
     """What was found in a video: its frames, the time of the last, what it declares, and what FFmpeg said."""
 
     count: int
