@@ -5,6 +5,7 @@ Sources: ISO/IEC 14496-12 (boxes, items), 23008-12 (properties of pictures, EXIF
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -83,6 +84,22 @@ def read_boxes(data: bytes) -> Boxes:
     except (struct.error, IndexError, ValueError):
         pass
     return found
+
+
+def without_notes(data: bytes) -> bytes:
+    """The file with its EXIF and XMP called something else, so that a decoder passes over them.
+
+    OpenCV takes a file for an AVIF by its first 500 bytes, and not for one whose notes begin behind them, as libheif puts them.
+    """
+    meta = None
+    with contextlib.suppress(struct.error):
+        meta = next((box for box in boxes(data, 0, len(data)) if box.kind == b"meta"), None)
+    if meta is None:
+        return data
+    said = data[meta.start : meta.end]
+    for name, other in ((b"Exif", b"Exi_"), (b"application/rdf+xml", b"application/rdf_xml")):
+        said = said.replace(name, other)
+    return data[: meta.start] + said + data[meta.end :]
 
 
 def boxes(data: bytes, at: int, end: int) -> Iterator[_Box]:

@@ -20,7 +20,7 @@ from ufafuse.runtime.filebytes import kind_of as path_kind
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures import quick
 from ufafuse.runtime.pictures.bmp import is_run_length_coded, unpacked
-from ufafuse.runtime.pictures.boxes import read_boxes
+from ufafuse.runtime.pictures.boxes import read_boxes, without_notes
 from ufafuse.runtime.pictures.damage import damage_in
 from ufafuse.runtime.pictures.jpeg2000 import SYCC, said_in
 from ufafuse.runtime.pictures.kinds import OPENCV, RAW_SUFFIXES, SNIFFED, kind_of
@@ -204,7 +204,7 @@ def _stored(data: bytes, name: str, kind: str, most: int | None, *, components: 
     if pixels is not None:
         return pixels, ""
     try:
-        whole = quick.without_deflate(data) if kind == "PNG" else data
+        whole = {"PNG": quick.without_deflate, "AVIF": without_notes}.get(kind, bytes)(data)
         stored = cv2.imdecode(np.frombuffer(whole, np.uint8), _AS_STORED)
     except (cv2.error, MemoryError) as error:
         if is_shortage(error):

@@ -279,8 +279,10 @@ def _interpreted(page: Any, samples: Array, name: str) -> Picture:  # noqa: ANN4
         colour = _rounded((1 - inks[..., :3]) * (1 - inks[..., 3:]) * np.float32(top), samples.dtype)
         warnings.append("its CMYK inks were brought to RGB without their profile")
     if alpha is not None and multiplied:
-        share = np.maximum(alpha.astype(np.float32)[..., np.newaxis] / np.float32(top), np.float32(1e-9))
-        colour = _rounded(np.minimum(colour / share, np.float32(top)), samples.dtype)
+        share = alpha.astype(np.float32)[..., np.newaxis] / np.float32(top)
+        colour = np.where(share > 0, colour / np.maximum(share, np.float32(1e-9)), colour)
+        whole = samples.dtype != np.float32  # floats may well go beyond 1
+        colour = _rounded(np.minimum(colour, np.float32(top)) if whole else colour, samples.dtype)
     alpha = None if alpha is None else whole_alpha(alpha, white)
     return Picture(_joined(colour, alpha), warnings=tuple(warnings), white=white)
 

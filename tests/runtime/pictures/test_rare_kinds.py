@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import check_frames
@@ -251,3 +251,36 @@ def test_alpha_is_not_held_against_the_level_of_white(dtype):
     assert moved[..., :3].max() <= white
     with pytest.raises(InputError, match=r"above the white level|spans"):
         check_frames([np.dstack([colours * 2, frame[..., 3]]).astype(dtype)] * 2, white=white)
+
+
+def test_an_avif_whose_notes_lie_at_its_end(tmp_path):
+    """As libheif writes them, and programs that use it; OpenCV looks at the first 500 bytes and refuses such a file."""
+    if not (features.check("avif") and cv2.haveImageWriter(".avif")):
+        pytest.skip("no AVIF here")
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a remark " * 400
+    upright = levels(8, 3).astype(np.uint8)
+    options = {"quality": 100, "subsampling": "4:4:4", "xmp": b"<x>" + b"y" * 2000 + b"</x>"}
+    Image.fromarray(upright).save(tmp_path / "x.avif", exif=exif, **options)
+    data = (tmp_path / "x.avif").read_bytes()
+    at = data.index(b"\0\2\0\0\0\1", data.index(b"iloc"))  # where item 2, the EXIF, lies
+    start, length = struct.unpack_from(">II", data, at + 6)
+    moved = data[: at + 6] + struct.pack(">I", len(data) + 8) + data[at + 10 :]
+    (tmp_path / "x.avif").write_bytes(moved + struct.pack(">I", length + 8) + b"free" + data[start : start + length])
+    found = read_picture(tmp_path / "x.avif")
+    assert np.abs(found.array.astype(int) - np.rot90(upright, -1)[..., ::-1]).max() <= 8
+    assert len(found.metadata.exif) > 3000
+    assert len(found.metadata.xmp) > 2000
+
+
+def test_floats_beyond_one_with_alpha_multiplied_in():
+    alpha = np.full((HEIGHT, WIDTH, 1), 0.5, np.float32)
+    alpha[:3] = 0
+    colours = levels(16, 3).astype(np.float32) / 10_000
+    stream = io.BytesIO()
+    stored = np.dstack([colours * np.where(alpha > 0, alpha, 1), alpha]).astype(np.float32)
+    tifffile.imwrite(stream, stored, photometric="rgb", extrasamples=["assocalpha"], metadata=None)
+    found = decode_picture(stream.getvalue(), "x.tif").array
+    assert colours.max() > 6
+    np.testing.assert_allclose(found[..., 2::-1], colours, rtol=1e-6)
+    np.testing.assert_array_equal(found[..., 3:], alpha)
