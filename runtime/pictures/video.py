@@ -165,7 +165,7 @@ class Video:
         )
         self.damage = found.damage
         with self._lock:
-            self.warnings = tuple(filter(None, (short, *_not_kept(self._capture or self._open()))))
+            self.warnings = tuple(filter(None, (short, *not_kept(self._capture or self._open()))))
         return found.count
 
     def frame(self, index: int) -> Array:
@@ -187,7 +187,7 @@ class Video:
             self._capture = None
 
 
-def _not_kept(capture: Any) -> list[str]:  # noqa: ANN401 - OpenCV's capture
+def not_kept(capture: Any) -> list[str]:  # noqa: ANN401 - OpenCV's capture
     """What OpenCV leaves out of each frame, by FFmpeg's code of how they are stored."""
     code = int(capture.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT))
     letters = code.to_bytes(4, "little") if 0 < code < 1 << 32 else b""

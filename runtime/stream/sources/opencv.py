@@ -17,7 +17,7 @@ from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.filebytes import same_file
 from ufafuse.runtime.pfnc import PixelFormat, format_of_fourcc, picture_from
-from ufafuse.runtime.pictures.video import check_convertible, cut_short
+from ufafuse.runtime.pictures.video import check_convertible, cut_short, not_kept
 from ufafuse.runtime.stream.messages import Frame
 from ufafuse.runtime.stream.sources.base import EndOfSource, Source, SourceLost
 from ufafuse.runtime.stream.sources.clock import Backlog, StreamClock
@@ -101,6 +101,7 @@ class VideoFileSource(_Capture):
         if not self._opened(self.name, cv2.CAP_FFMPEG):
             raise InputError(f"{self.name} cannot be read as a video: give a file that ffprobe understands.")
         check_convertible(self._path)
+        self.remark = "; ".join(f"{self.name}: {text}" for text in not_kept(self._capture))
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self._interval = 1 / rate if rate > 0 else 1 / 25
         self._declared = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
