@@ -31,7 +31,7 @@ _NAMES = {_MASK: "a transparency mask", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "I
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 _REDUCED = 2  # of the old tag for kinds of pages
 _LIBTIFF = frozenset((2, 3, 4, 5, 6, 7, 32773))  # compressions that OpenCV's libtiff knows and tifffile by itself does not
-_SIXTEEN = 65_535
+_SIXTEEN, _SHORT = 65_535, 3
 _DNG_VERSION, _ICC, _XMP = 50_706, 34_675, 700
 _BROKEN = (ValueError, TypeError, IndexError, KeyError, AttributeError, struct.error, zlib.error, EOFError, OSError,
            MemoryError, ZeroDivisionError, OverflowError, RuntimeError, AssertionError, ImportError)  # fmt: skip
@@ -167,13 +167,15 @@ class TiffFile:
             return self._through_libtiff(page, name)
         try:
             samples = page.asarray()
-        except (ValueError, ImportError) as error:
+        except (ValueError, ImportError, NotImplementedError) as error:
             if not any(word in str(error) for word in ("imagecodecs", "No module")):
                 raise
-            if compression in _LIBTIFF and int(page.photometric) in (_BLACK_IS_ZERO, _RGB, _YCBCR) and not page.extrasamples:
+            if compression in _LIBTIFF and _for_libtiff(page):
                 return self._through_libtiff(page, name)
-            kind = getattr(page.compression, "name", str(compression))
-            raise InputError(f"{name} is a {kind}-compressed TIFF: pip install 'ufafuse[tiff]'.") from error
+            kind = f"a {getattr(page.compression, 'name', compression)}-compressed TIFF"
+            if compression == 1:
+                kind = f"a TIFF of {page.bitspersample} bits a sample"
+            raise InputError(f"{name} is {kind}: pip install 'ufafuse[tiff]'.") from error
         if samples.ndim == 3 and page.axes == "SYX":
             samples = np.moveaxis(samples, 0, 2)
         if samples.ndim not in (2, 3) or samples.shape[:2] != (page.imagelength, page.imagewidth):
@@ -181,13 +183,19 @@ class TiffFile:
         return np.asarray(samples)
 
     def _through_libtiff(self, page: Any, name: str) -> Array:  # noqa: ANN401 - as above
-        """By OpenCV: RGB or grey, as tifffile would give them."""
+        """By OpenCV: RGB or grey, as tifffile would give them, stored rows and columns."""
         self._stream.seek(0)
-        data = np.frombuffer(self._stream.read(), np.uint8)
+        data = np.frombuffer(self._stream.read(), np.uint8).copy()
+        if (turn := page.tags.get(274)) is not None:  # OpenCV would turn the picture, and so would we
+            size = 2 if int(turn.dtype) == _SHORT else 4
+            upright_word = (1).to_bytes(size, "big" if self._file.byteorder == ">" else "little")
+            data[turn.valueoffset : turn.valueoffset + size] = np.frombuffer(upright_word, np.uint8)
         done, found = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED, range=(page.index, page.index + 1))
         if not done or not found or found[0].shape[:2] != (page.imagelength, page.imagewidth):
             raise InputError(f"{name} cannot be decoded: pip install 'ufafuse[tiff]', or save it without compression.")
         image = found[0]
+        if page.bitspersample == 1:  # of which OpenCV makes 0 and 255
+            return np.asarray(image > 0)
         return image if image.ndim == 2 else np.ascontiguousarray(image[..., 2::-1])
 
     def _metadata(self, page: Any) -> Metadata:  # noqa: ANN401 - as above
@@ -201,6 +209,13 @@ class TiffFile:
         with self._lock:
             self._file.close()
             self._stream.close()
+
+
+def _for_libtiff(page: Any) -> bool:  # noqa: ANN401 - tifffile's page
+    """Whether OpenCV gives what is stored: it mixes up planes, and stretches some of the fewer bits."""
+    plain = int(page.planarconfig) == 1 or page.samplesperpixel == 1
+    whole = page.bitspersample in (1, 8, 16, 32, 64)
+    return plain and whole and int(page.photometric) in (_BLACK_IS_ZERO, _RGB, _YCBCR) and not page.extrasamples
 
 
 def _is_no_frame(page: Any) -> bool:  # noqa: ANN401 - tifffile's page

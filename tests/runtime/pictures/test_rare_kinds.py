@@ -14,6 +14,7 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import check_frames
 from ufafuse.runtime.pictures.bmp import unpacked
 from ufafuse.runtime.pictures.decode import decode_picture, read_picture
+from ufafuse.runtime.pictures.picture import upright
 from ufafuse.runtime.pictures.source import FileFrame
 from ufafuse.runtime.registration.align import Alignment, warped
 
@@ -259,16 +260,16 @@ def test_an_avif_whose_notes_lie_at_its_end(tmp_path):
         pytest.skip("no AVIF here")
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "a remark " * 400
-    upright = levels(8, 3).astype(np.uint8)
+    stored = levels(8, 3).astype(np.uint8)
     options = {"quality": 100, "subsampling": "4:4:4", "xmp": b"<x>" + b"y" * 2000 + b"</x>"}
-    Image.fromarray(upright).save(tmp_path / "x.avif", exif=exif, **options)
+    Image.fromarray(stored).save(tmp_path / "x.avif", exif=exif, **options)
     data = (tmp_path / "x.avif").read_bytes()
     at = data.index(b"\0\2\0\0\0\1", data.index(b"iloc"))  # where item 2, the EXIF, lies
     start, length = struct.unpack_from(">II", data, at + 6)
     moved = data[: at + 6] + struct.pack(">I", len(data) + 8) + data[at + 10 :]
     (tmp_path / "x.avif").write_bytes(moved + struct.pack(">I", length + 8) + b"free" + data[start : start + length])
     found = read_picture(tmp_path / "x.avif")
-    assert np.abs(found.array.astype(int) - np.rot90(upright, -1)[..., ::-1]).max() <= 8
+    assert np.abs(found.array.astype(int) - np.rot90(stored, -1)[..., ::-1]).max() <= 8
     assert len(found.metadata.exif) > 3000
     assert len(found.metadata.xmp) > 2000
 
@@ -284,3 +285,55 @@ def test_floats_beyond_one_with_alpha_multiplied_in():
     assert colours.max() > 6
     np.testing.assert_allclose(found[..., 2::-1], colours, rtol=1e-6)
     np.testing.assert_array_equal(found[..., 3:], alpha)
+
+
+def without_imagecodecs(monkeypatch, data):
+    """What is read of a TIFF where the extra is not installed."""
+
+    def refused(page):
+        raise ValueError(f"{page.compression!r} requires the 'imagecodecs' package")
+
+    monkeypatch.setattr("tifffile.TiffPage.decode", property(refused))
+    return decode_picture(data, "x.tif")
+
+
+def lzw(array, **options):
+    pytest.importorskip("imagecodecs")
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, array, compression="lzw", metadata=None, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("number", range(1, 9))
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_an_lzw_tiff_is_turned_once_without_the_extra_too(monkeypatch, bits, number, byteorder):
+    rgb = levels(bits, 3).astype(f"u{bits // 8}")
+    tags = [(274, 3, 1, number, True)]
+    data = lzw(rgb, photometric="rgb", predictor=True, byteorder=byteorder, extratags=tags)
+    expected = decode_picture(data, "x.tif").array
+    np.testing.assert_array_equal(expected, upright(np.ascontiguousarray(rgb[..., ::-1]), number))
+    np.testing.assert_array_equal(without_imagecodecs(monkeypatch, data).array, expected)
+
+
+def test_two_levels_are_black_and_white_without_the_extra_too(monkeypatch):
+    marks = levels(8, 1)[..., 0] > 128
+    data = lzw(marks, photometric="minisblack")
+    np.testing.assert_array_equal(without_imagecodecs(monkeypatch, data).array, marks * np.uint8(255))
+
+
+def test_planes_are_not_mixed_up_without_the_extra(monkeypatch):
+    data = lzw(np.moveaxis(levels(16, 3), 2, 0), photometric="rgb", planarconfig="separate")
+    with pytest.raises(InputError, match=r"is a LZW-compressed TIFF: pip install 'ufafuse\[tiff\]'"):
+        without_imagecodecs(monkeypatch, data)
+
+
+def test_bits_that_need_the_extra_are_no_damage(monkeypatch):
+    data = deep_tiff(levels(12, 4), 12)
+
+    def refused(page):
+        raise NotImplementedError("packints_decode of 12-bit integers requires the 'imagecodecs' package")
+
+    monkeypatch.setattr("tifffile.TiffPage.decode", property(refused))
+    with pytest.raises(InputError, match=r"is a TIFF of 12 bits a sample: pip install 'ufafuse\[tiff\]'"):
+        decode_picture(data, "x.tif")
