@@ -7,6 +7,7 @@ Sources: JFIF 1.02, ICC.1 annex B (profiles in JPEG), PNG 3rd edition, WebP cont
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ _LARGEST = 16 << 20  # bytes of a profile or of notes; a larger one is left out
 _SEGMENT = 65_533  # bytes in one JPEG segment
 _COLOUR_CHUNKS = frozenset((b"cICP", b"gAMA", b"cHRM", b"mDCV", b"cLLI"))
 _PART = 65_519  # bytes of a profile in one JPEG segment
+_LARGEST_JFIF = 65_535  # pixels an inch
 _METRES = 0.0254  # in an inch
 
 
@@ -147,8 +149,9 @@ def metadata_of(data: bytes) -> Metadata:
 def resolution_in(found: ex.Exif) -> tuple[float, float] | None:
     """Pixels an inch, across and down, by EXIF's or TIFF's tags."""
     across, down = found.number(ex.X_RESOLUTION), found.number(ex.Y_RESOLUTION)
-    unit = {2: 1.0, 3: 2.54}.get(int(found.number(ex.RESOLUTION_UNIT) or 2))
-    return (across * unit, down * unit) if across and down and unit else None
+    unit = {2: 1.0, 3: 2.54}.get(found.number(ex.RESOLUTION_UNIT) or 2)
+    known = unit and across and down and all(0 < value < math.inf for value in (across, down))
+    return (across * unit, down * unit) if known and across and down and unit else None
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -262,7 +265,8 @@ def with_metadata(data: bytes, metadata: Metadata, *, size: tuple[int, int], alp
         alpha: Whether the picture has alpha (WebP says so in its header).
     """
     if data.startswith(JPEG):
-        return _into_jpeg(data, metadata)
+        fits = metadata.dpi is None or max(metadata.dpi) < _LARGEST_JFIF
+        return _into_jpeg(data, metadata if fits else _with_resolution(metadata))
     if data.startswith(PNG):
         return _into_png(data, metadata)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
@@ -273,12 +277,12 @@ def with_metadata(data: bytes, metadata: Metadata, *, size: tuple[int, int], alp
 
 
 def _with_resolution(metadata: Metadata) -> Metadata:
-    """WebP has no field for the resolution: EXIF says it."""
+    """WebP has no field for the resolution, JPEG a short one: EXIF says it."""
     if metadata.dpi is None:
         return metadata
     found = ex.parse_exif(metadata.exif or b"")
     for tag, value in zip((ex.X_RESOLUTION, ex.Y_RESOLUTION), metadata.dpi, strict=True):
-        found.main[tag] = ex.Entry(5, 1, struct.pack("<II", round(value * 1000), 1000))
+        found.main[tag] = ex.Entry(5, 1, ex.rational(value))
     found.put_short(ex.RESOLUTION_UNIT, 2)
     return replace(metadata, exif=found.to_bytes())
 
@@ -292,8 +296,8 @@ def _into_jpeg(data: bytes, metadata: Metadata) -> bytes:
     if rest[:2] == b"\xff\xe0":
         length = 2 + int.from_bytes(rest[2:4], "big")
         first, rest = bytearray(rest[:length]), rest[length:]
-        if metadata.dpi is not None and first[4:9] == b"JFIF\0":
-            values = [min(65_535, max(1, round(value))) for value in metadata.dpi]
+        if metadata.dpi is not None and first[4:9] == b"JFIF\0" and max(metadata.dpi) < _LARGEST_JFIF:
+            values = [max(1, round(value)) for value in metadata.dpi]
             first[11:16] = struct.pack(">BHH", 1, *values)
         head += bytes(first)
     blocks = []

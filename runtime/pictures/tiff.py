@@ -21,6 +21,7 @@ from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import NOT_ENOUGH, InputError, is_shortage
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures.metadata import Metadata, resolution_in
+from ufafuse.runtime.pictures.microscopes import dpi_in
 from ufafuse.runtime.pictures.picture import Picture, upright, whole_alpha
 from ufafuse.runtime.pixels import check_pixels
 
@@ -202,7 +203,8 @@ class TiffFile:
         icc, xmp = page.tags.valueof(_ICC), page.tags.valueof(_XMP)
         found = ex.parse_exif(ex.FileBytes(self._stream))
         icc, xmp = (bytes(value) if isinstance(value, (bytes, tuple)) else None for value in (icc, xmp))
-        return Metadata(icc, found.to_bytes() if found.main else None, xmp, resolution_in(found))
+        dpi = resolution_in(found) or dpi_in(self._file, found.number(ex.X_RESOLUTION), found.number(ex.Y_RESOLUTION))
+        return Metadata(icc, found.to_bytes() if found.main else None, xmp, dpi)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -399,7 +401,7 @@ def _with_tags(data: bytes, metadata: Metadata) -> bytes:
             directory[tag] = ex.Entry(7 if tag == _ICC else 1, len(value), value)
     if metadata.dpi is not None:
         for tag, dots in zip((ex.X_RESOLUTION, ex.Y_RESOLUTION), metadata.dpi, strict=True):
-            directory[tag] = ex.Entry(5, 1, struct.pack("<II", round(dots * 1000), 1000))
+            directory[tag] = ex.Entry(5, 1, ex.rational(dots))
         directory[ex.RESOLUTION_UNIT] = ex.Entry(3, 1, struct.pack("<H", 2))
     data += bytes(len(data) % 2)
     body, _ = ex.serialised(directory, found.parts, len(data))

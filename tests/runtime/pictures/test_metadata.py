@@ -19,7 +19,7 @@ from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures.boxes import read_boxes
 from ufafuse.runtime.pictures.decode import read_picture
 from ufafuse.runtime.pictures.frames_among import is_result
-from ufafuse.runtime.pictures.metadata import Metadata, _chunk, metadata_of, with_metadata
+from ufafuse.runtime.pictures.metadata import Metadata, _chunk, metadata_of, resolution_in, with_metadata
 from ufafuse.runtime.pictures.picture import Picture
 from ufafuse.runtime.pictures.source import ArrayFrame
 from ufafuse.runtime.pictures.write import write_image
@@ -380,3 +380,41 @@ def test_registered_frames_keep_what_their_files_say(tmp_path, dtype):
     assert (notes.text(0x010F), notes.orientation) == ("Maker", 1)
     assert notes.text(ex.IMAGE_HISTORY).startswith("Registered frame 2 of 3 (1.tif)")
     assert is_result(next((tmp_path / "moved").iterdir()))
+
+
+@pytest.mark.parametrize("out", [".tif", ".png", ".jpg", ".webp", ".bmp"])
+@pytest.mark.parametrize("dots", [(1e7, 5e6), (4_294_967_295, 1), (0.5, 0.25)])
+def test_any_resolution_is_kept_or_left_out(fuser, tmp_path, out, dots):
+    """Those of an electron microscope, in pixels an inch, are larger than some fields of them."""
+    for name in "ab":
+        data = np.zeros((40, 60, 3), np.uint8)
+        tifffile.imwrite(tmp_path / f"{name}.tif", data, photometric="rgb", resolution=dots, resolutionunit=2, metadata=None)
+    fuse_files(fuser, (tmp_path / "a.tif", tmp_path / "b.tif"), Outputs(tmp_path / f"f{out}"))
+    found = read_picture(tmp_path / f"f{out}").metadata.dpi
+    if dots[0] == 1e7:
+        assert found == pytest.approx(dots, rel=1e-6)
+
+
+def test_no_number_as_a_resolution_is_none():
+    found = ex.Exif()
+    for tag, value in ((ex.X_RESOLUTION, np.nan), (ex.Y_RESOLUTION, np.inf)):
+        found.main[tag] = ex.Entry(11, 1, struct.pack("<f", value))
+    assert resolution_in(found) is None
+
+
+@pytest.mark.parametrize("out", [".tif", ".png", ".jpg"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("x.tif", {"imagej": True, "metadata": {"unit": "um"}, "resolution": (5, 4)}),
+        ("x.tif", {"imagej": True, "metadata": {"unit": "\\u00B5m"}, "resolution": (5, 4)}),
+        ("x.ome.tif", {"metadata": {"axes": "YX", "PhysicalSizeX": 0.2, "PhysicalSizeY": 0.25}}),
+        ("x.ome.tif", {"metadata": {"axes": "YX", "PhysicalSizeX": 200, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.25}}),
+    ],
+)
+def test_the_size_of_a_microscopes_pixels_is_kept(fuser, tmp_path, name, options, out):
+    tifffile.imwrite(tmp_path / name, np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8), **options)
+    frames = tmp_path / name, tmp_path / f"b{name}"
+    frames[1].write_bytes(frames[0].read_bytes())
+    fuse_files(fuser, frames, Outputs(tmp_path / f"f{out}"))
+    assert read_picture(tmp_path / f"f{out}").metadata.dpi == pytest.approx((127_000, 101_600), rel=1e-3)
