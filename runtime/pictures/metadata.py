@@ -149,7 +149,8 @@ def metadata_of(data: bytes) -> Metadata:
 def resolution_in(found: ex.Exif) -> tuple[float, float] | None:
     """Pixels an inch, across and down, by EXIF's or TIFF's tags."""
     across, down = found.number(ex.X_RESOLUTION), found.number(ex.Y_RESOLUTION)
-    unit = {2: 1.0, 3: 2.54}.get(found.number(ex.RESOLUTION_UNIT) or 2)
+    units: dict[float, float] = {2: 1.0, 3: 2.54}
+    unit = units.get(found.number(ex.RESOLUTION_UNIT) or 2)
     known = unit and across and down and all(0 < value < math.inf for value in (across, down))
     return (across * unit, down * unit) if known and across and down and unit else None
 
