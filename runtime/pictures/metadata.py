@@ -26,6 +26,7 @@ _PNG_XMP = b"XML:com.adobe.xmp"
 OURS = "ufafuse"  # what the software tag of results begins with
 _LARGEST = 16 << 20  # bytes of a profile or of notes; a larger one is left out
 _SEGMENT = 65_533  # bytes in one JPEG segment
+ICC_TAG, XMP_TAG = 34_675, 700  # of TIFF
 _COLOUR_CHUNKS = frozenset((b"cICP", b"gAMA", b"cHRM", b"mDCV", b"cLLI"))
 _PART = 65_519  # bytes of a profile in one JPEG segment
 _LARGEST_JFIF = 65_535  # pixels an inch
@@ -352,3 +353,21 @@ def _into_webp(data: bytes, metadata: Metadata, size: tuple[int, int], *, alpha:
         blocks.append(_riff(b"XMP ", metadata.xmp))
     body = b"WEBP" + b"".join(blocks)
     return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def into_tiff(data: bytes, metadata: Metadata) -> bytes:
+    """A classic TIFF whose directory is written anew at its end, with further entries."""
+    start = struct.unpack_from("<I", data, 4)[0]
+    directory = ex.read_directory(data, "<", start)
+    found = ex.parse_exif(metadata.exif or b"").without_pixels()
+    directory |= {tag: entry for tag, entry in found.main.items() if tag not in directory or tag == ex.SOFTWARE}
+    for tag, value in ((ICC_TAG, metadata.icc), (XMP_TAG, metadata.xmp)):
+        if value:
+            directory[tag] = ex.Entry(7 if tag == ICC_TAG else 1, len(value), value)
+    if metadata.dpi is not None:
+        for tag, dots in zip((ex.X_RESOLUTION, ex.Y_RESOLUTION), metadata.dpi, strict=True):
+            directory[tag] = ex.Entry(5, 1, ex.rational(dots))
+        directory[ex.RESOLUTION_UNIT] = ex.Entry(3, 1, struct.pack("<H", 2))
+    data += bytes(len(data) % 2)
+    body, _ = ex.serialised(directory, found.parts, len(data))
+    return data[:4] + struct.pack("<I", len(data)) + data[8:] + body

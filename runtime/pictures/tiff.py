@@ -20,7 +20,7 @@ import numpy as np
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import NOT_ENOUGH, InputError, is_shortage
 from ufafuse.runtime.pictures import exif as ex
-from ufafuse.runtime.pictures.metadata import Metadata, resolution_in
+from ufafuse.runtime.pictures.metadata import ICC_TAG, XMP_TAG, Metadata, into_tiff, resolution_in
 from ufafuse.runtime.pictures.microscopes import dpi_in
 from ufafuse.runtime.pictures.picture import Picture, upright, whole_alpha
 from ufafuse.runtime.pixels import check_pixels
@@ -33,7 +33,7 @@ _ASSOCIATED, _UNASSOCIATED = 1, 2
 _REDUCED = 2  # of the old tag for kinds of pages
 _LIBTIFF = frozenset((2, 3, 4, 5, 6, 7, 32773))  # compressions that OpenCV's libtiff knows and tifffile by itself does not
 _SIXTEEN, _SHORT = 65_535, 3
-_DNG_VERSION, _ICC, _XMP = 50_706, 34_675, 700
+_DNG_VERSION = 50_706
 _BROKEN = (ValueError, TypeError, IndexError, KeyError, AttributeError, struct.error, zlib.error, EOFError, OSError,
            MemoryError, ZeroDivisionError, OverflowError, RuntimeError, AssertionError, ImportError)  # fmt: skip
 
@@ -200,7 +200,7 @@ class TiffFile:
         return image if image.ndim == 2 else np.ascontiguousarray(image[..., 2::-1])
 
     def _metadata(self, page: Any) -> Metadata:  # noqa: ANN401 - as above
-        icc, xmp = page.tags.valueof(_ICC), page.tags.valueof(_XMP)
+        icc, xmp = page.tags.valueof(ICC_TAG), page.tags.valueof(XMP_TAG)
         found = ex.parse_exif(ex.FileBytes(self._stream))
         icc, xmp = (bytes(value) if isinstance(value, (bytes, tuple)) else None for value in (icc, xmp))
         dpi = resolution_in(found) or dpi_in(self._file, found.number(ex.X_RESOLUTION), found.number(ex.Y_RESOLUTION))
@@ -387,22 +387,4 @@ def tiff_bytes(image: Array, metadata: Metadata | None, *, compression: str, lev
         raise InputError(f"TIFF with {compression} compression cannot be written ({_short(error)}): pip install "
                          "'ufafuse[tiff]', or omit the compression.") from error  # fmt: skip
     data = stream.getvalue()
-    return data if metadata is None or data[2:3] != b"*" else _with_tags(data, metadata)
-
-
-def _with_tags(data: bytes, metadata: Metadata) -> bytes:
-    """A classic TIFF whose directory is written anew at its end, with further entries."""
-    start = struct.unpack_from("<I", data, 4)[0]
-    directory = ex.read_directory(data, "<", start)
-    found = ex.parse_exif(metadata.exif or b"").without_pixels()
-    directory |= {tag: entry for tag, entry in found.main.items() if tag not in directory or tag == ex.SOFTWARE}
-    for tag, value in ((_ICC, metadata.icc), (_XMP, metadata.xmp)):
-        if value:
-            directory[tag] = ex.Entry(7 if tag == _ICC else 1, len(value), value)
-    if metadata.dpi is not None:
-        for tag, dots in zip((ex.X_RESOLUTION, ex.Y_RESOLUTION), metadata.dpi, strict=True):
-            directory[tag] = ex.Entry(5, 1, ex.rational(dots))
-        directory[ex.RESOLUTION_UNIT] = ex.Entry(3, 1, struct.pack("<H", 2))
-    data += bytes(len(data) % 2)
-    body, _ = ex.serialised(directory, found.parts, len(data))
-    return data[:4] + struct.pack("<I", len(data)) + data[8:] + body
+    return data if metadata is None or data[2:3] != b"*" else into_tiff(data, metadata)
