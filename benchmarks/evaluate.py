@@ -23,6 +23,8 @@ from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
 from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.pairs import PairPaths, find_pairs
+from ufafuse.runtime.pictures.conform import told_of
+from ufafuse.runtime.pictures.decode import read_picture
 from ufafuse.runtime.writing import make_folder
 
 _WAITING_PER_JOB = 2
@@ -40,7 +42,7 @@ class EvalRow:
         metrics: Name to value, NaN where it is not defined; empty when ``error`` is not.
         ms: Time of the fusion alone; None where the picture was not made here.
         error: Why there are no metrics.
-        note: What was done to the picture before it was scored; empty as a rule.
+        note: What was done to the picture before it was scored, and what is to be known of the files; empty as a rule.
     """
 
     name: str
@@ -287,17 +289,19 @@ def _fuse_and_score(contestant: Contestant, pair: PairPaths, how: _How) -> EvalR
 
 def _score(method: str, pair: PairPaths, fused: FusedPicture, how: _How) -> EvalRow:
     try:
-        frames = _frames(pair)
+        files = [path for path in (pair.near, pair.far, pair.truth) if path is not None]
+        pictures = [read_picture(path, inside="thoroughly") for path in files]
+        frames, told = alike(pictures[0].array, pictures[1].array), told_of([path.name for path in files], pictures)
         white = White.of_frames(frames)
         if how.pictures is not None:
             path = picture_path(how.pictures, method, pair.name)
             make_folder(path.parent)
             write_image(path, white.bytes(fused.picture), force=True)
-        truth = read_image(pair.truth) if pair.truth else None
+        truth = pictures[2].array if pair.truth else None
         metrics = score(*frames, fused.picture, truth, perceptual=how.perceptual)
     except _PAIR_ERRORS as error:
         return EvalRow(pair.name, method, error=f"{pair.name}: {_reason(error)}")
-    return EvalRow(pair.name, method, metrics, fused.ms, note=white.note)
+    return EvalRow(pair.name, method, metrics, fused.ms, note="; ".join(filter(None, (white.note, *told))))
 
 
 def picture_path(pictures: Path, method: str, pair: str) -> Path:

@@ -115,6 +115,7 @@ def _options(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Console entry point: bad usage is one line (with ``--json`` also an object on stdout) and exit code 2."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # its decoders' warnings would stand between our lines
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # likewise; what matters is told in our words
     given = list(sys.argv[1:] if arguments is None else arguments)
     # What is run is all that is imported: the other commands' modules, and their options, take as long again.
     with unswept(), endable():

@@ -78,7 +78,7 @@ class FileOptions:
 
     Args:
         strict: Damage inside a file is an error and no warning.
-        convert_profile: Frames with another colour profile are converted to the reference's.
+        convert_profile: Frames with another colour profile are converted to the first one's.
         store: Quality and compression of the results.
         report: Where a page about each result goes, see `ufafuse.runtime.page`; None: nowhere.
         ahead: Frames are read in threads of their own, while others are compared; not where several pairs are under way.
@@ -209,7 +209,7 @@ def _made(
     result, chosen = _fused(fuser, taken, outputs, options, on_tile, want_all=files.report is not None, force=force)
     metadata = metadata_of_result(fuser, taken, result, told, method=chosen.method)
     told.update(_found_meanwhile(looking, told))
-    told.update(_lost(outputs.fused, metadata, taken[result.reference].name))
+    told.update(_lost(outputs.fused, metadata, taken[result.reference]))
     if outputs.map is not None and result.map is None:
         raise ModelError(f"{fuser.model.name} gives no map: omit the map, or export the model again with `ufa export`.")
     beside = write_beside(result, outputs, frames=len(taken), order=chosen.order, force=force, inputs=images)
@@ -296,8 +296,10 @@ def metadata_of_result(
     """
     frame = frames[result.reference]
     metadata = frame.metadata
-    if not metadata.profile_fits(colour=result.fused.ndim == 3 and result.fused.shape[2] >= 3):
-        told[f"{frame.name}: its profile {metadata.profile_name!r} is left out, the result is colour."] = None
+    colour = result.fused.ndim == 3 and result.fused.shape[2] >= 3
+    if not metadata.profile_fits(colour=colour):
+        made = "in colour" if colour else "grey"
+        told[f"{frame.name}: its profile {metadata.profile_name!r} is left out, the result is {made}."] = None
         metadata = replace(metadata, icc=None)
     size = result.fused.shape[0], result.fused.shape[1]
     return metadata.of_result(size, software(), _history(engine_text(fuser, method), [frame.name for frame in frames]))
@@ -310,10 +312,13 @@ def _found_meanwhile(looking: Mapping[str, Future[str]], told: Collection[str]) 
     return {damage_words(name, damage): None for name, damage in found.items() if damage and name not in known}
 
 
-def _lost(path: Path, metadata: Metadata, name: str) -> dict[str, None]:
+def _lost(path: Path, metadata: Metadata, frame: FrameSource) -> dict[str, None]:
     """What a result's format cannot hold of what the reference says, for the user."""
-    lost = metadata.lost_in(path.suffix.lower())
-    return {f"{path} cannot hold {' and '.join(lost)} of {name}: end it in .png or .tif.": None} if lost else {}
+    suffix = path.suffix.lower()
+    said = frame.metadata if suffix in (".bmp", ".dib") else metadata  # notes of ours alone are no loss
+    lost = said.lost_in(suffix)
+    better = ".png" if metadata.colour_space else ".png or .tif"
+    return {f"{path} cannot hold {' and '.join(lost)} of {frame.name}: end it in {better}.": None} if lost else {}
 
 
 def _twice(images: Sequence[Path]) -> dict[str, None]:

@@ -166,16 +166,17 @@ def _check_alike(near: Array, other: Array, name: str) -> None:
 
 
 def _check_levels(name: str, frame: Array, kind: FrameKind, *, open_ended: bool) -> None:
+    colours = frame[..., :3] if kind.channels == 4 else frame  # alpha is whole at its dtype's own white
     if kind.dtype == np.float32:
-        low, high = float(frame.min()), float(frame.max())
-        if not (np.isfinite(low) and np.isfinite(high)):
+        low, high = float(colours.min()), float(colours.max())
+        if not (np.isfinite(low) and np.isfinite(high) and np.isfinite(frame[..., 3:] if kind.channels == 4 else 0).all()):
             raise InputError(f"{in_text(name)} holds NaN or infinity: repair it before fusing.")
         if high > _GREATEST_FLOAT:
             raise InputError(f"{in_text(name)} reaches {high:.3g}: scale float frames down, {_GREATEST_FLOAT:g} is the most.")
         if not open_ended and (low < 0 or high > kind.white):
             raise InputError(f"{in_text(name)} spans [{low:.3g}, {high:.3g}]: scale float frames to [0, {kind.white:g}].")
-    elif kind.white < _WHITE[kind.dtype] and int(frame.max()) > kind.white:
-        raise InputError(f"{in_text(name)} reaches {int(frame.max())}, above the white level {kind.white:g}.")
+    elif kind.white < _WHITE[kind.dtype] and int(colours.max()) > kind.white:
+        raise InputError(f"{in_text(name)} reaches {int(colours.max())}, above the white level {kind.white:g}.")
 
 
 def _size(frame: Array) -> str:

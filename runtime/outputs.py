@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +155,7 @@ def _noted(shape: tuple[int, ...]) -> Metadata:
 def aligned_saver(
     outputs: Outputs, frames: Sequence[FrameSource], *, force: bool
 ) -> Callable[[int, Array, Covered | None], None]:
-    """What writes each registered frame, numbered in the order of focus, with what it covers as alpha.
+    """What writes each registered frame, numbered in the order of focus, with what it covers as alpha and what its file says.
 
     Args:
         outputs: The folder is ``outputs.aligned``, made if need be.
@@ -187,7 +187,9 @@ def aligned_saver(
         colour = np.repeat(frame.reshape(*shown.shape, 1), 3, 2) if grey else frame[..., :3]
         alpha = (shown * np.float32(top)).astype(frame.dtype)
         note = f"{REGISTERED} {index + 1} of {len(frames)} ({Path(frames[index].name).name})"
-        metadata = Metadata().of_result(frame.shape[:2], software(), note)
+        said = frames[index].metadata
+        said = said if said.profile_fits(colour=True) else replace(said, icc=None)
+        metadata = said.of_result((frame.shape[0], frame.shape[1]), software(), note)
         with nullcontext() if run is None else run.entered():  # frames may come from another thread
             make_folder(folder)  # not before there is something to put in
             write_image(paths[index], np.dstack([colour, alpha]), force=force, metadata=metadata)

@@ -5,6 +5,7 @@ Sources: ISO/IEC 14496-12 (boxes, items), 23008-12 (properties of pictures, EXIF
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ class Boxes:
         turns: Quarter turns anti-clockwise, before `mirror`; None: not said.
         mirror: 0: top and bottom change places, 1: left and right; None: not mirrored.
         sequence: Whether it is a sequence of pictures.
+        bits: Of each sample; 0: not said.
     """
 
     icc: bytes | None = None
@@ -35,6 +37,7 @@ class Boxes:
     turns: int | None = None
     mirror: int | None = None
     sequence: bool = False
+    bits: int = 0
 
     @property
     def orientation(self) -> int:
@@ -73,7 +76,7 @@ def read_boxes(data: bytes) -> Boxes:
     """Read what stands beside the primary picture."""
     found = Boxes(sequence=data[8:12] in (b"avis", b"msf1", b"hevc"))
     try:
-        meta = next((box for box in _boxes(data, 0, len(data)) if box.kind == b"meta"), None)
+        meta = next((box for box in boxes(data, 0, len(data)) if box.kind == b"meta"), None)
         if meta is not None:
             items = _items(data, meta)
             _take_properties(data, items, found)
@@ -83,7 +86,24 @@ def read_boxes(data: bytes) -> Boxes:
     return found
 
 
-def _boxes(data: bytes, at: int, end: int) -> Iterator[_Box]:
+def without_notes(data: bytes) -> bytes:
+    """The file with its EXIF and XMP called something else, so that a decoder passes over them.
+
+    OpenCV takes a file for an AVIF by its first 500 bytes, and not for one whose notes begin behind them, as libheif puts them.
+    """
+    meta = None
+    with contextlib.suppress(struct.error):
+        meta = next((box for box in boxes(data, 0, len(data)) if box.kind == b"meta"), None)
+    if meta is None:
+        return data
+    said = data[meta.start : meta.end]
+    for name, other in ((b"Exif", b"Exi_"), (b"application/rdf+xml", b"application/rdf_xml")):
+        said = said.replace(name, other)
+    return data[: meta.start] + said + data[meta.end :]
+
+
+def boxes(data: bytes, at: int, end: int) -> Iterator[_Box]:
+    """The boxes from ``at`` to ``end``, one after another: kind, first byte and end of the content."""
     while at + 8 <= end:
         size, kind = struct.unpack_from(">I4s", data, at)
         head = 8
@@ -111,7 +131,7 @@ def _items(data: bytes, meta: _Box) -> _Items:
         b"iprp": _add_properties,
         b"idat": _set_box,
     }
-    for box in _boxes(data, meta.start + 4, meta.end):
+    for box in boxes(data, meta.start + 4, meta.end):
         if box.kind in readers:
             readers[box.kind](data, box, items)
     return items
@@ -126,14 +146,14 @@ def _set_box(_: bytes, box: _Box, items: _Items) -> None:
 
 
 def _add_kinds(data: bytes, box: _Box, items: _Items) -> None:
-    for entry in _boxes(data, box.start + 4 + (2 if data[box.start] == 0 else 4), box.end):
+    for entry in boxes(data, box.start + 4 + (2 if data[box.start] == 0 else 4), box.end):
         _add_kind(data, entry, items)
 
 
 def _add_properties(data: bytes, box: _Box, items: _Items) -> None:
-    for part in _boxes(data, box.start, box.end):
+    for part in boxes(data, box.start, box.end):
         if part.kind == b"ipco":
-            items.properties = list(_boxes(data, part.start, part.end))
+            items.properties = list(boxes(data, part.start, part.end))
         elif part.kind == b"ipma":
             _add_numbers(data, part, items)
 
@@ -193,6 +213,8 @@ def _take_properties(data: bytes, items: _Items, found: Boxes) -> None:
             found.icc = data[start + 4 : end] or None
         elif kind == b"colr" and data[start : start + 4] == b"nclx":
             found.nclx = _number(data, start + 4, 2), _number(data, start + 6, 2)
+        elif kind == b"pixi":
+            found.bits = data[start + 5]
 
 
 def _take_notes(data: bytes, items: _Items, found: Boxes) -> None:

@@ -21,6 +21,7 @@ from ufafuse.runtime.pictures.picture import Picture
 from ufafuse.runtime.pictures.source import FrameSource
 
 _SAME_SHAPE = 0.02  # by which width over height may differ between sizes of one scene
+_WITH_CHANNELS = 3  # axes of a picture in colour
 _LARGEST_STEP = 4.0  # between sizes of one scene
 _SRGB = ("srgb", "iec61966-2.1", "iec 61966-2-1")
 _SIGNIFICANT = (slice(0, 24), slice(36, 84), slice(100, None))  # of a profile: all but its date and its checksum
@@ -37,6 +38,7 @@ class Common:
         white: Level of white that 8-bit frames among 16-bit ones are scaled to.
         notes: What is done to which frames, for the user.
         profile: The colour profile that frames are converted to; None: they are not.
+        colours: What the first frame in colour says of its colours, where some are grey.
     """
 
     size: tuple[int, int]
@@ -45,6 +47,7 @@ class Common:
     white: float
     notes: tuple[str, ...] = ()
     profile: bytes | None = None
+    colours: Metadata | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -81,8 +84,16 @@ class ConformedFrame(FrameSource):
 
     @property
     def metadata(self) -> Metadata:
-        """As `FrameSource.metadata`."""
-        return self._source.metadata
+        """As `FrameSource.metadata`, with the profile that the frame has once it is brought to the common kind."""
+        return self._brought(self._source.metadata)
+
+    def _brought(self, metadata: Metadata) -> Metadata:
+        if self._common.profile is not None:
+            return replace(metadata, icc=self._common.profile)
+        colours = self._common.colours
+        if colours is not None and len(self._source.shape) < _WITH_CHANNELS:
+            return replace(metadata, icc=colours.icc, colour=colours.colour)
+        return metadata
 
     def picture(self) -> Picture:
         """Read it and bring it to the common kind. Raises: InputError, also for damage where that is an error."""
@@ -93,10 +104,32 @@ class ConformedFrame(FrameSource):
             self._told[damage_words(self.name, picture.damage)] = None
         self._told.update(dict.fromkeys(f"{self.name}: {warning}." for warning in picture.warnings))
         self.white = picture.white
-        return replace(picture, array=self._common.of(picture.array, picture.metadata, self.name))
+        array = self._common.of(picture.array, picture.metadata, self.name)
+        return replace(picture, array=array, metadata=self._brought(picture.metadata))
 
     def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
         return self._common.shape, self._common.dtype
+
+
+def told_of(names: Sequence[str], pictures: Sequence[Picture]) -> list[str]:
+    """What the user should know of pictures that are compared as they are: damage, warnings, colours that differ.
+
+    Args:
+        names: What they are called.
+        pictures: Likewise; the others are held against the first of their kind (grey, or in colour).
+    """
+    told, first = list[str](), dict[bool, int]()
+    for at, (name, picture) in enumerate(zip(names, pictures, strict=True)):
+        told += [damage_words(name, picture.damage)[:-1]] if picture.damage else []
+        told += [f"{name}: {warning}" for warning in picture.warnings]
+        other = first.setdefault(picture.array.ndim == _WITH_CHANNELS, at)
+        one, this = pictures[other].metadata, picture.metadata
+        if not same_profile(one.icc, this.icc):
+            told.append(f"{names[other]} has the colour profile {one.profile_name!r}, {name} has {this.profile_name!r}")
+        elif one.colour_space != this.colour_space:
+            had, has = (space or "sRGB" for space in (one.colour_space, this.colour_space))
+            told.append(f"{names[other]} has the colour space {had}, {name} has {has}")
+    return told
 
 
 def damage_words(name: str, damage: str) -> str:
@@ -127,7 +160,8 @@ def common_kind(sources: Sequence[FrameSource], *, scale: bool = False, convert:
         opaque = [source.name for source, (shape, _) in zip(sources, kinds, strict=True) if shape[2:] == (3,)]
         notes += [f"{_named(opaque)}: without alpha, taken as opaque"] if channels == 4 and opaque else []
     profile = _common_profile(sources, notes, convert=convert)
-    return Common(size, channels, dtype, white, tuple(notes), profile)
+    colours = next((source.metadata for source in sources if len(source.shape) == _WITH_CHANNELS), None)
+    return Common(size, channels, dtype, white, tuple(notes), profile, colours)
 
 
 def _named(names: Sequence[str]) -> str:
@@ -162,7 +196,8 @@ def _common_dtype(sources: Sequence[FrameSource], notes: list[str]) -> tuple[np.
         others = [source.name for source in sources if source.dtype != np.float32]
         raise InputError(f"{_named(floats)}: float levels, {_named(others)}: whole ones. Save all frames alike.")
     deep = next(source for source in sources if source.dtype == np.uint16)
-    white = levels_from(peak_of(deep.read()), np.dtype(np.uint16)).white
+    picture = deep.picture()
+    white = picture.white or levels_from(peak_of(picture.array), np.dtype(np.uint16)).white
     notes.append(f"{_named([s.name for s in sources if s.dtype == np.uint8])}: 8 bits among 16, scaled to white {white:g}")
     return np.dtype(np.uint16), white
 
@@ -192,24 +227,32 @@ def _is_srgb(profile: bytes | None) -> bool:
 
 
 def _common_profile(sources: Sequence[FrameSource], notes: list[str], *, convert: bool) -> bytes | None:
-    first = sources[0].metadata
-    alike = [
-        source for source in sources[1:] if (len(source.shape) < 3) == (len(sources[0].shape) < 3)
-    ]  # grey and colour differ
-    for source in alike:
+    """What frames are converted to; grey frames among those in colour have no say in it."""
+    grey = [source for source in sources if len(source.shape) < _WITH_CHANNELS]
+    colour = [source for source in sources if len(source.shape) == _WITH_CHANNELS]
+    if colour and (named := [source for source in grey if source.metadata.icc is not None]):
+        profile = named[0].metadata.profile_name
+        notes.append(f"{_named([source.name for source in named])}: profile {profile!r} left out, the result is in colour")
+    return _profile_of(colour or grey, notes, convert=convert)
+
+
+def _profile_of(alike: Sequence[FrameSource], notes: list[str], *, convert: bool) -> bytes | None:
+    """What frames that are all grey, or all in colour, are converted to; None: nothing is to be done."""
+    first = alike[0].metadata
+    for source in alike[1:]:
         if source.metadata.colour_space != first.colour_space:
             one, other = (space or "sRGB" for space in (first.colour_space, source.metadata.colour_space))
-            raise InputError(f"{sources[0].name} has the colour space {one}, {source.name} has {other}: save them alike.")
-    others = [source for source in alike if not same_profile(source.metadata.icc, first.icc)]
+            raise InputError(f"{alike[0].name} has the colour space {one}, {source.name} has {other}: save them alike.")
+    others = [source for source in alike[1:] if not same_profile(source.metadata.icc, first.icc)]
     if not others:
         return None
     if not convert:
         raise InputError(
-            f"{sources[0].name} has the colour profile {first.profile_name!r}, {others[0].name} has "
+            f"{alike[0].name} has the colour profile {first.profile_name!r}, {others[0].name} has "
             f"{others[0].metadata.profile_name!r}: convert them to one (`convert_profile`)."
         )
     if first.icc is None:
-        raise InputError(f"{sources[0].name} has no colour profile to convert the others to: name a frame with one first.")
+        raise InputError(f"{alike[0].name} has no colour profile to convert the others to: name a frame with one first.")
     notes.append(f"{_named([source.name for source in others])}: converted to the profile {first.profile_name!r}")
     return first.icc
 
@@ -221,15 +264,20 @@ def converted(array: Array, profile: bytes | None, wanted: bytes, name: str) -> 
     except ImportError as error:
         raise InputError(f"{name} cannot be converted to another colour profile: pip install 'ufafuse[tiff]'.") from error
     try:
-        space = "gray" if array.ndim == 2 else "rgb"
+        spaces = {b"GRAY": "gray"}
         given = profile if profile is not None else imagecodecs.cms_profile("srgb")
+        grey, made = (spaces.get(one[16:20], "rgb") for one in (given, wanted))
+        if array.ndim == 2 and grey == "rgb":  # grey levels without a profile of their own
+            array = cv2.cvtColor(array, cv2.COLOR_GRAY2BGR)
         colour = array if array.ndim == 2 else np.ascontiguousarray(array[..., 2::-1])
         # Relative colorimetric with black point compensation, as picture editors do it.
-        done = imagecodecs.cms_transform(colour, given, wanted, colorspace=space, outcolorspace=space, intent=1, flags=0x2000)
+        done = imagecodecs.cms_transform(colour, given, wanted, colorspace=grey, outcolorspace=made, intent=1, flags=0x2000)
     except (imagecodecs.CmsError, ValueError, TypeError) as error:
         raise InputError(f"{name} cannot be converted to another colour profile ({error}): convert it by hand.") from error
-    if array.ndim == 2:
+    if done.ndim == 2:
         return np.ascontiguousarray(done)
+    if array.ndim == 2:
+        return np.ascontiguousarray(done[..., ::-1])
     result = np.array(array)
     result[..., :3] = done[..., ::-1]
     return result

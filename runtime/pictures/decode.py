@@ -19,18 +19,22 @@ from ufafuse.runtime.filebytes import bytes_of
 from ufafuse.runtime.filebytes import kind_of as path_kind
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures import quick
-from ufafuse.runtime.pictures.boxes import read_boxes
+from ufafuse.runtime.pictures.bmp import is_run_length_coded, unpacked
+from ufafuse.runtime.pictures.boxes import read_boxes, without_notes
 from ufafuse.runtime.pictures.damage import damage_in
+from ufafuse.runtime.pictures.jpeg2000 import SYCC, said_in
 from ufafuse.runtime.pictures.kinds import OPENCV, RAW_SUFFIXES, SNIFFED, kind_of
 from ufafuse.runtime.pictures.metadata import Metadata, chunks, metadata_of, segments
-from ufafuse.runtime.pictures.picture import Picture, upright
+from ufafuse.runtime.pictures.picture import Picture, upright, whole_alpha
 from ufafuse.runtime.pictures.sizes import size_of
+from ufafuse.runtime.pictures.xmp import gain_map_note
 from ufafuse.runtime.pixels import check_pixels, most_bytes, most_pixels
 
 READ = "PNG, JPEG, TIFF, BMP, WebP, AVIF, or with an extra a raw file (raw), HEIC (heif) or OpenEXR (exr)"
 _AS_STORED = cv2.IMREAD_UNCHANGED  # EXIF's orientation is applied here, alpha or not
 _TURNED_BY_EXIF = frozenset(("JPEG", "PNG", "WebP"))  # of an AVIF its own turns count
 _UNUSUAL = {0xC3: "a lossless", 0xC9: "an arithmetically coded", 0xCA: "an arithmetically coded", 0xCB: "a lossless"}
+_JPEG_LS, _HEAD = b"\xff\xf7", 1 << 12  # the marker of its frame, and bytes in which it is looked for
 _DEPTHS = frozenset((np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32)))
 
 Inside: TypeAlias = Literal["quickly", "thoroughly"] | None
@@ -145,6 +149,7 @@ def _by_opencv(data: bytes, name: str, kind: str, most: int | None, *, inside: I
     stored, damage = _stored(data, name, kind, most, components=components if by_libjpeg else 0)
     metadata, warnings = metadata_of(data), list[str]()
     array = _without_false_alpha(stored, data, kind)
+    array, white = _by_declared_bits(array, data, kind)
     if components == 4:
         metadata = Metadata(None, metadata.exif, metadata.xmp, metadata.dpi)
         warnings.append("its CMYK inks were brought to RGB without their profile")
@@ -154,13 +159,33 @@ def _by_opencv(data: bytes, name: str, kind: str, most: int | None, *, inside: I
         damage = fault_in_scan(data)
     if kind == "GIF" or _moves(data, kind):
         warnings.append(f"of {'a GIF' if kind == 'GIF' else 'an animation'} the first picture is read")
+    warnings += [note] if (note := gain_map_note(data)) else []
     if kind == "AVIF":
         boxes = read_boxes(data)
         array = upright(array, boxes.orientation)
         warnings += [boxes.note] if boxes.note else []
     elif kind in _TURNED_BY_EXIF and metadata.exif is not None:
         array = upright(array, ex.parse_exif(metadata.exif).orientation)
-    return Picture(array, metadata, tuple(warnings), damage, kind=kind)
+    return Picture(array, metadata, tuple(warnings), damage, white, kind)
+
+
+def _by_declared_bits(array: Array, data: bytes, kind: str) -> tuple[Array, float | None]:
+    """A picture of 10 to 14 bits in uint16 as its file means it, and the level of white where that is not the dtype's own.
+
+    AVIF is brought to all 16 bits, as HEIC is by its reader: other programs would show a result as near black. JPEG 2000 of a
+    sensor or a scanner keeps its levels, as TIFF does.
+    """
+    if array.dtype != np.uint16:
+        return array, None
+    bits = read_boxes(data).bits if kind == "AVIF" else said_in(data).bits if kind == "JPEG 2000" else 0
+    if not 8 < bits < 16:
+        return array, None
+    white = float((1 << bits) - 1)
+    if kind == "AVIF":
+        return np.rint(np.minimum(array, white) * np.float32(65_535 / white)).astype(np.uint16), None
+    if array.ndim == 3 and array.shape[2] == 4:
+        array[..., 3] = whole_alpha(array[..., 3], white)
+    return array, white
 
 
 def _stored(data: bytes, name: str, kind: str, most: int | None, *, components: int) -> tuple[Array, str]:
@@ -171,16 +196,15 @@ def _stored(data: bytes, name: str, kind: str, most: int | None, *, components: 
     size = size_of(data, kind)
     if size is not None:
         check_pixels(size, name, most)
+    _check_coding(data, name, kind)
     damage = damage_in(data) or ("it declares no size" if size is None else "")
     if damage:
         raise InputError(f"{name} is damaged ({damage}): record or copy it again.")
-    inside = ""
-    if components:
-        pixels, inside = quick.jpeg_pixels(data, grey=components == 1)
-        if pixels is not None:
-            return pixels, ""
+    pixels, inside = _by_another(data, name, kind, components)
+    if pixels is not None:
+        return pixels, ""
     try:
-        whole = quick.without_deflate(data) if kind == "PNG" else data
+        whole = {"PNG": quick.without_deflate, "AVIF": without_notes}.get(kind, bytes)(data)
         stored = cv2.imdecode(np.frombuffer(whole, np.uint8), _AS_STORED)
     except (cv2.error, MemoryError) as error:
         if is_shortage(error):
@@ -193,6 +217,24 @@ def _stored(data: bytes, name: str, kind: str, most: int | None, *, components: 
     return np.asarray(stored), inside
 
 
+def _check_coding(data: bytes, name: str, kind: str) -> None:
+    """Refuse what OpenCV would misread, or call damaged, and nobody else reads here (`InputError`)."""
+    if kind == "JPEG" and size_of(data, kind) is None and _JPEG_LS in data[:_HEAD]:
+        raise InputError(f"{name} is a JPEG-LS picture, which is not read: save it as PNG or TIFF.")
+    if kind == "JPEG 2000" and said_in(data).colours == SYCC:
+        raise InputError(f"{name} is a JPEG 2000 picture of YCC colours, which is not read: save it as PNG or TIFF.")
+
+
+def _by_another(data: bytes, name: str, kind: str, components: int) -> tuple[Array | None, str]:
+    """The samples where OpenCV misreads them or is slower, and what libjpeg noticed; None: they are for OpenCV."""
+    if kind == "BMP" and is_run_length_coded(data):
+        pixels = unpacked(data)
+        if pixels is None:
+            raise InputError(f"{name} is damaged (its run-length codes end early): record or copy it again.")
+        return pixels, ""
+    return quick.jpeg_pixels(data, grey=components == 1) if components else (None, "")
+
+
 def _undecoded(data: bytes, kind: str) -> str:
     """What a file is that OpenCV does not decode, and what to do."""
     newer = cv2.haveImageWriter(".gif")  # from 4.11 on it reads GIF, and animated WebP too
@@ -201,7 +243,8 @@ def _undecoded(data: bytes, kind: str) -> str:
         return f"{what} file, which OpenCV {cv2.__version__} does not read: pip install 'opencv-python-headless>=4.11'."
     if kind == "JPEG" and (unusual := _unusual_jpeg(data)):
         return f"{unusual} JPEG, which is not read: save it as PNG or TIFF."
-    return f"a {kind} file that cannot be decoded: record or copy it again."
+    article = "an" if kind[:1] in "AE" else "a"
+    return f"{article} {kind} file that cannot be decoded, damaged or of a rare kind: copy it again, or save it as PNG or TIFF."
 
 
 def _without_false_alpha(stored: Array, data: bytes, kind: str) -> Array:
@@ -211,6 +254,8 @@ def _without_false_alpha(stored: Array, data: bytes, kind: str) -> Array:
     """
     if stored.ndim == 3 and stored.shape[2] == 4 and kind == "BMP" and not _bmp_has_alpha(data):
         return np.ascontiguousarray(stored[..., :3])
+    if stored.ndim == 3 and stored.shape[2] == 4 and kind == "GIF" and (stored[..., 3] == 255).all():
+        return np.ascontiguousarray(stored[..., :3])  # of an animation OpenCV gives alpha, whether there is any or not
     if stored.ndim == 3 and stored.shape[2] == 2:  # grey and alpha
         return np.ascontiguousarray(stored[..., [0, 0, 0, 1]])
     if stored.ndim == 3 and stored.shape[2] == 1:

@@ -26,6 +26,7 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _WORDS = {3: "H", 8: "h", 4: "I", 9: "i", 5: "I", 10: "i", 11: "f", 12: "d"}  # what changes with the order of bytes
 _LONG8 = frozenset((13, 16, 18))  # kinds of BigTIFF's pointers
 _ORDERS = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
+_MOST = 2**32 - 1
 _RAW = 0xC500  # from here on: DNG's and makers' own, which would make a raw file of a result
 _MOST_ENTRIES, _DEEPEST, _LARGEST = 512, 3, 1 << 20
 # Where pixels lie and how they are packed: true of the file that was read, not of the one that is written.
@@ -171,6 +172,12 @@ def _directory_bytes(directory: dict[int, Entry], start: int) -> bytes:
             value, position = struct.pack("<I", position), position + _even(len(entry.data))
         rows.append(struct.pack("<HHI", tag, entry.kind, entry.values) + value.ljust(4, b"\0"))
     return b"".join((*rows, bytes(4), *beside))
+
+
+def rational(value: float) -> bytes:
+    """A number from 0 up as TIFF's fraction, to a thousandth where that has room."""
+    below = 1000 if value * 1000 < _MOST else 1
+    return struct.pack("<II", min(_MOST, round(value * below)), below)
 
 
 def parse_exif(data: ByteSource) -> Exif:

@@ -13,11 +13,23 @@ from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures.boxes import read_boxes
 from ufafuse.runtime.pictures.metadata import Metadata, metadata_of, resolution_in
 from ufafuse.runtime.pictures.picture import Picture
+from ufafuse.runtime.pictures.xmp import gain_map_note
 from ufafuse.runtime.pixels import check_pixels
 
 # What these readers raise over a damaged file, besides their own errors.
 _BROKEN = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError, EOFError, MemoryError, SyntaxError,
            ArithmeticError)  # fmt: skip
+
+_BT_709 = (
+    0.64,
+    0.33,
+    0.30,
+    0.60,
+    0.15,
+    0.06,
+    0.3127,
+    0.3290,
+)  # x and y of red, green, blue and white: OpenEXR's without a word
 
 
 def _module(name: str, extra: str, what: str, file: str) -> Any:  # noqa: ANN401 - a module
@@ -73,7 +85,7 @@ def read_heif(data: bytes, name: str, most: int | None = None) -> Picture:
     resolution, colour = resolution_in(ex.parse_exif(exif or b"")), metadata_of(data).colour
     metadata = Metadata(metadata.icc, exif, metadata.xmp, resolution, colour)
     warnings = [f"of the {len(found)} pictures in it the primary one is read"] if len(found) > 1 else []
-    warnings += [note] if (note := read_boxes(data).note) else []
+    warnings += [note for note in (read_boxes(data).note, gain_map_note(data)) if note]
     if array.ndim == 3:
         array = array[..., [2, 1, 0, 3][: array.shape[2]]] if array.shape[2] >= 3 else array[..., 0]
     return Picture(np.ascontiguousarray(array), metadata, tuple(warnings), kind="HEIF")  # libheif turned it upright
@@ -92,7 +104,8 @@ def read_exr(data: bytes, name: str, most: int | None = None) -> Picture:
             header = exr.File(str(path), header_only=True).header()
             low, high = header["dataWindow"]
             check_pixels((int(high[1]) - int(low[1]) + 1, int(high[0]) - int(low[0]) + 1), name, most)
-            channels = exr.File(str(path), separate_channels=True).channels()
+            file = exr.File(str(path), separate_channels=True)
+            channels, parts = file.channels(), len(file.parts)
         except _BROKEN as error:
             _check_memory(error, name)
             raise InputError(f"{name} is an OpenEXR file that cannot be read ({error}): write or copy it again.") from error
@@ -100,9 +113,9 @@ def read_exr(data: bytes, name: str, most: int | None = None) -> Picture:
     order = next((keys for keys in ("BGR", "Y") if all(key in planes for key in keys)), "")
     if not order:
         raise InputError(f"{name} is an OpenEXR file with the channels {', '.join(planes)}: give one with R, G and B, or Y.")
-    warnings: tuple[str, ...] = ()
+    warnings = _exr_notes(header, parts)
     if left_out := [key for key in planes if key not in order + "A"]:
-        warnings = (f"its channels {', '.join(left_out)} are left out",)
+        warnings.append(f"its channels {', '.join(left_out)} are left out")
     if "A" in planes:
         order = (order if len(order) == 3 else order * 3) + "A"
     picked = [np.asarray(planes[key], np.float32) for key in order]
@@ -112,4 +125,19 @@ def read_exr(data: bytes, name: str, most: int | None = None) -> Picture:
     if "A" in planes:
         share = np.maximum(array[..., 3:], np.float32(1e-9))
         array[..., :3] = np.where(array[..., 3:] > 0, array[..., :3] / share, array[..., :3])
-    return Picture(np.ascontiguousarray(array), warnings=warnings, kind="OpenEXR")
+    return Picture(np.ascontiguousarray(array), warnings=tuple(warnings), kind="OpenEXR")
+
+
+def _exr_notes(header: dict[str, Any], parts: int) -> list[str]:
+    """What of an OpenEXR picture's header no result has."""
+    notes = [f"of its {parts} parts the first is read"] if parts > 1 else []
+    primaries = np.asarray(header.get("chromaticities", _BT_709), np.float64).reshape(-1)
+    if primaries.size == len(_BT_709) and not np.allclose(primaries, _BT_709, atol=0.01):
+        notes.append("its primaries are other than those of sRGB, which the result does not say")
+    (left, top), _ = header["dataWindow"]
+    (window_left, window_top), _ = header.get("displayWindow", header["dataWindow"])
+    if (int(left), int(top)) != (int(window_left), int(window_top)):
+        notes.append(
+            f"its pixels begin at column {int(left)}, row {int(top)} of its window: they are read without the rest of it"
+        )
+    return notes

@@ -7,28 +7,30 @@ Sources: JFIF 1.02, ICC.1 annex B (profiles in JPEG), PNG 3rd edition, WebP cont
 
 from __future__ import annotations
 
-import re
+import math
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ufafuse.runtime.pictures import exif as ex
+from ufafuse.runtime.pictures.bmp import notes_of
 from ufafuse.runtime.pictures.boxes import read_boxes
+from ufafuse.runtime.pictures.colours import coded_space, said_space
+from ufafuse.runtime.pictures.jpeg2000 import said_in
+from ufafuse.runtime.pictures.xmp import xmp_of_result
 
-JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+JPEG, PNG, JPEG_2000 = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"\0\0\0\x0cjP  "
 _EXIF, _XMP, _ICC = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
 _PNG_XMP = b"XML:com.adobe.xmp"
 OURS = "ufafuse"  # what the software tag of results begins with
 _LARGEST = 16 << 20  # bytes of a profile or of notes; a larger one is left out
 _SEGMENT = 65_533  # bytes in one JPEG segment
-_SRGB_GAMMA = 0.45455  # as PNG's gAMA says it
+ICC_TAG, XMP_TAG = 34_675, 700  # of TIFF
 _COLOUR_CHUNKS = frozenset((b"cICP", b"gAMA", b"cHRM", b"mDCV", b"cLLI"))
-_TRANSFERS = {4: "gamma 2.2", 5: "gamma 2.8", 8: "linear", 16: "PQ", 17: "SMPTE 428", 18: "HLG"}
-_PRIMARIES = {4: "BT.470M", 5: "BT.470BG", 9: "BT.2020", 10: "XYZ", 11: "DCI-P3", 12: "Display P3"}
 _PART = 65_519  # bytes of a profile in one JPEG segment
+_LARGEST_JFIF = 65_535  # pixels an inch
 _METRES = 0.0254  # in an inch
-_XMP_TURN = re.compile(rb"(tiff:Orientation(?:=[\"']|>)\s*)\d")  # the result is upright
 
 
 @dataclass(frozen=True)
@@ -53,19 +55,17 @@ class Metadata:
     @property
     def colour_space(self) -> str:
         """The colours that are said without a profile, in words; empty for sRGB, or where a profile says them."""
-        said = dict(self.colour)
-        if len(said.get(b"cICP", b"")) == 4:
-            return coded_space(said[b"cICP"][0], said[b"cICP"][1])
-        if self.icc is None and len(said.get(b"gAMA", b"")) == 4:
-            gamma = int.from_bytes(said[b"gAMA"], "big") / 1e5
-            return "" if not gamma or abs(gamma - _SRGB_GAMMA) < 0.01 else f"gamma {1 / gamma:.3g}"
-        return ""
+        return said_space(dict(self.colour), profile=self.icc is not None)
 
     def lost_in(self, suffix: str) -> list[str]:
         """What a file of this suffix cannot hold of it, in words."""
         lost = [f"the colour space {self.colour_space}"] if self.colour_space and suffix != ".png" else []
         if suffix in (".bmp", ".dib"):
-            return [*lost, *([f"the profile {self.profile_name!r}"] if self.icc else [])]
+            return [
+                *lost,
+                *([f"the profile {self.profile_name!r}"] if self.icc else []),
+                *(name for name, note in (("EXIF", self.exif), ("XMP", self.xmp)) if note),
+            ]
         if suffix in (".jpg", ".jpeg"):
             large = (("EXIF", self.exif, len(_EXIF)), ("XMP", self.xmp, len(_XMP)))
             lost += [f"{name} of {len(note)} bytes" for name, note, head in large if note and head + len(note) > _SEGMENT]
@@ -95,14 +95,7 @@ class Metadata:
             found.put_text(ex.IMAGE_HISTORY, history, ex.EXIF_IFD)
         found.put_long(ex.PIXELS_X, size[1], ex.EXIF_IFD)
         found.put_long(ex.PIXELS_Y, size[0], ex.EXIF_IFD)
-        xmp = None if self.xmp is None else _XMP_TURN.sub(rb"\g<1>1", self.xmp)
-        return replace(self, exif=found.to_bytes(), xmp=xmp)
-
-
-def coded_space(primaries: int, transfer: int) -> str:
-    """The colours behind two codes of ISO/IEC 23091-2, in words; empty for sRGB and what is like it."""
-    names = [_TRANSFERS.get(transfer, ""), _PRIMARIES.get(primaries, "")]
-    return ", ".join(name for name in names if name)
+        return replace(self, exif=found.to_bytes(), xmp=xmp_of_result(self.xmp, size))
 
 
 def profile_name(icc: bytes | None) -> str:
@@ -131,7 +124,7 @@ def _description(data: bytes) -> str:
 
 
 def metadata_of(data: bytes) -> Metadata:
-    """What a JPEG, PNG, WebP, AVIF or HEIF file says beside its pixels; what cannot be understood is left out."""
+    """What a JPEG, PNG, WebP, AVIF, HEIF, BMP or JPEG 2000 says beside its pixels; what cannot be understood is left out."""
     try:
         if data.startswith(JPEG):
             found = _of_jpeg(data)
@@ -141,6 +134,12 @@ def metadata_of(data: bytes) -> Metadata:
             found = _of_webp(data)
         elif data[4:8] == b"ftyp":
             found = _of_boxes(data)
+        elif data.startswith(b"BM"):
+            icc, dpi = notes_of(data)
+            found = Metadata(icc, dpi=dpi)
+        elif data.startswith(JPEG_2000):
+            said = said_in(data)
+            found = Metadata(said.icc, dpi=said.dpi)
         else:
             return Metadata()
     except (struct.error, IndexError, zlib.error):
@@ -151,8 +150,10 @@ def metadata_of(data: bytes) -> Metadata:
 def resolution_in(found: ex.Exif) -> tuple[float, float] | None:
     """Pixels an inch, across and down, by EXIF's or TIFF's tags."""
     across, down = found.number(ex.X_RESOLUTION), found.number(ex.Y_RESOLUTION)
-    unit = {2: 1.0, 3: 2.54}.get(int(found.number(ex.RESOLUTION_UNIT) or 2))
-    return (across * unit, down * unit) if across and down and unit else None
+    units: dict[float, float] = {2: 1.0, 3: 2.54}
+    unit = units.get(found.number(ex.RESOLUTION_UNIT) or 2)
+    known = unit and across and down and all(0 < value < math.inf for value in (across, down))
+    return (across * unit, down * unit) if known and across and down and unit else None
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -210,9 +211,9 @@ def _inflated(data: bytes) -> bytes | None:
 
 
 def _of_png(data: bytes) -> Metadata:
-    found = Metadata()
+    found, srgb = Metadata(), False
     for name, start, end in chunks(data):
-        if name not in (b"iCCP", b"eXIf", b"iTXt", b"pHYs") and name not in _COLOUR_CHUNKS:
+        if name not in (b"iCCP", b"eXIf", b"iTXt", b"pHYs", b"sRGB") and name not in _COLOUR_CHUNKS:
             continue
         content = data[start:end]
         if name in _COLOUR_CHUNKS and len(content) <= 64:
@@ -228,6 +229,9 @@ def _of_png(data: bytes) -> Metadata:
             packed, _, *_ = content[len(_PNG_XMP) + 1 :][:2]
             text = content[len(_PNG_XMP) + 3 :].split(b"\0", 2)[-1]
             found = replace(found, xmp=_inflated(text) if packed else text)
+        srgb = srgb or name == b"sRGB"
+    if srgb:  # which is said once more, for older readers, by these
+        found = replace(found, colour=tuple(said for said in found.colour if said[0] not in (b"gAMA", b"cHRM")))
     return found
 
 
@@ -254,7 +258,7 @@ def _of_boxes(data: bytes) -> Metadata:
 
 
 def with_metadata(data: bytes, metadata: Metadata, *, size: tuple[int, int], alpha: bool) -> bytes:
-    """An encoded JPEG, PNG or WebP with ``metadata`` in it; other formats as they are.
+    """An encoded JPEG, PNG or WebP with ``metadata`` in it, a BMP with the resolution; other formats as they are.
 
     Args:
         data: As an encoder made it, without metadata of its own.
@@ -263,21 +267,24 @@ def with_metadata(data: bytes, metadata: Metadata, *, size: tuple[int, int], alp
         alpha: Whether the picture has alpha (WebP says so in its header).
     """
     if data.startswith(JPEG):
-        return _into_jpeg(data, metadata)
+        fits = metadata.dpi is None or max(metadata.dpi) < _LARGEST_JFIF
+        return _into_jpeg(data, metadata if fits else _with_resolution(metadata))
     if data.startswith(PNG):
         return _into_png(data, metadata)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return _into_webp(data, _with_resolution(metadata), size, alpha=alpha)
+    if data.startswith(b"BM") and metadata.dpi is not None:
+        return data[:38] + struct.pack("<2i", *(min(2**31 - 1, round(value / _METRES)) for value in metadata.dpi)) + data[46:]
     return data
 
 
 def _with_resolution(metadata: Metadata) -> Metadata:
-    """WebP has no field for the resolution: EXIF says it."""
+    """WebP has no field for the resolution, JPEG a short one: EXIF says it."""
     if metadata.dpi is None:
         return metadata
     found = ex.parse_exif(metadata.exif or b"")
     for tag, value in zip((ex.X_RESOLUTION, ex.Y_RESOLUTION), metadata.dpi, strict=True):
-        found.main[tag] = ex.Entry(5, 1, struct.pack("<II", round(value * 1000), 1000))
+        found.main[tag] = ex.Entry(5, 1, ex.rational(value))
     found.put_short(ex.RESOLUTION_UNIT, 2)
     return replace(metadata, exif=found.to_bytes())
 
@@ -291,8 +298,8 @@ def _into_jpeg(data: bytes, metadata: Metadata) -> bytes:
     if rest[:2] == b"\xff\xe0":
         length = 2 + int.from_bytes(rest[2:4], "big")
         first, rest = bytearray(rest[:length]), rest[length:]
-        if metadata.dpi is not None and first[4:9] == b"JFIF\0":
-            values = [min(65_535, max(1, round(value))) for value in metadata.dpi]
+        if metadata.dpi is not None and first[4:9] == b"JFIF\0" and max(metadata.dpi) < _LARGEST_JFIF:
+            values = [max(1, round(value)) for value in metadata.dpi]
             first[11:16] = struct.pack(">BHH", 1, *values)
         head += bytes(first)
     blocks = []
@@ -346,3 +353,21 @@ def _into_webp(data: bytes, metadata: Metadata, size: tuple[int, int], *, alpha:
         blocks.append(_riff(b"XMP ", metadata.xmp))
     body = b"WEBP" + b"".join(blocks)
     return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def into_tiff(data: bytes, metadata: Metadata) -> bytes:
+    """A classic TIFF whose directory is written anew at its end, with further entries."""
+    start = struct.unpack_from("<I", data, 4)[0]
+    directory = ex.read_directory(data, "<", start)
+    found = ex.parse_exif(metadata.exif or b"").without_pixels()
+    directory |= {tag: entry for tag, entry in found.main.items() if tag not in directory or tag == ex.SOFTWARE}
+    for tag, value in ((ICC_TAG, metadata.icc), (XMP_TAG, metadata.xmp)):
+        if value:
+            directory[tag] = ex.Entry(7 if tag == ICC_TAG else 1, len(value), value)
+    if metadata.dpi is not None:
+        for tag, dots in zip((ex.X_RESOLUTION, ex.Y_RESOLUTION), metadata.dpi, strict=True):
+            directory[tag] = ex.Entry(5, 1, ex.rational(dots))
+        directory[ex.RESOLUTION_UNIT] = ex.Entry(3, 1, struct.pack("<H", 2))
+    data += bytes(len(data) % 2)
+    body, _ = ex.serialised(directory, found.parts, len(data))
+    return data[:4] + struct.pack("<I", len(data)) + data[8:] + body

@@ -10,6 +10,7 @@ import numpy as np
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.pictures.metadata import Metadata
 
+_SIXTEEN = 65_535
 # What has to be done to stored rows and columns so that they stand upright, by EXIF's orientation.
 _TURNS: dict[int, tuple[int | None, int | None]] = {
     1: (None, None),
@@ -42,6 +43,18 @@ class Picture:
     damage: str = ""
     white: float | None = None
     kind: str = ""
+
+
+def whole_alpha(alpha: Array, white: float | None) -> Array:
+    """Alpha as it is stored beside colours whose white is ``white``: at its dtype's greatest value it is opaque.
+
+    Args:
+        alpha: Of uint8, uint16 or float32; of 10 to 14 bits in uint16 as the colours are.
+        white: As `Picture.white`.
+    """
+    if white is None or alpha.dtype != np.uint16:
+        return alpha
+    return np.rint(np.minimum(alpha, white) * np.float32(_SIXTEEN / white)).astype(np.uint16)
 
 
 def upright(array: Array, orientation: int) -> Array:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.pictures.picture import Picture
+from ufafuse.runtime.pictures.picture import Picture, whole_alpha
 from ufafuse.runtime.pixels import check_pixels
 
 _HEAD = 1 << 16  # bytes in which a header ends
 _WORD = re.compile(rb"(?:\s|#[^\n]*\n)+(\d{1,9})")
+_NEXT = re.compile(rb"\s*P[1-7]\s")
 _NUMBERS = re.compile(rb"[\s0-9]*")
 _PAM = re.compile(rb"^(WIDTH|HEIGHT|DEPTH|MAXVAL)\s+(\d{1,9})\s*$", re.MULTILINE)
 _BITMAPS, _IN_TEXT, _COLOUR = b"14", b"123", b"36"
@@ -49,17 +50,19 @@ def read_pnm(data: bytes, name: str, most: int | None = None) -> Picture:
     header = _header(data[:_HEAD], name)
     check_pixels((header.height, header.width), name, most)
     values = _values(data[header.start :], header, name)
+    more = _more(data, header)
     if header.bits:
-        return Picture((values == 0).astype(np.uint8).squeeze(2) * np.uint8(255), kind="PNM")
+        return Picture((values == 0).astype(np.uint8).squeeze(2) * np.uint8(255), warnings=more, kind="PNM")
     values = np.minimum(values, header.most)
     if header.most < 255:
         values = np.rint(values * np.float32(255 / header.most))
     array = values.astype(np.uint8 if header.most < 256 else np.uint16)
     picked: Array = array[..., [[0], [0, 0, 0, 1], [2, 1, 0], [2, 1, 0, 3]][header.samples - 1]]
-    if header.most < 65_535 and header.samples in (2, 4) and header.most > 255:  # alpha is whole at the dtype's own white
-        picked[..., 3] = np.rint(picked[..., 3] * np.float32(65_535 / header.most)).astype(np.uint16)
+    white = float(header.most) if 255 < header.most < 65_535 else None
+    if header.samples in (2, 4):
+        picked[..., 3] = whole_alpha(picked[..., 3], white)
     picture = np.ascontiguousarray(picked[..., 0] if header.samples == 1 else picked)
-    return Picture(picture, white=float(header.most) if 255 < header.most < 65_535 else None, kind="PNM")
+    return Picture(picture, warnings=more, white=white, kind="PNM")
 
 
 def _header(head: bytes, name: str) -> _Header:
@@ -82,6 +85,14 @@ def _header(head: bytes, name: str) -> _Header:
     if not (made.height and made.width and 1 <= made.samples <= 4 and 1 <= made.most <= 65_535):
         raise InputError(f"{name} is a damaged PNM file (its header says no size or levels): record or copy it again.")
     return made
+
+
+def _more(data: bytes, header: _Header) -> tuple[str, ...]:
+    """What to tell of a file in which further pictures follow the first, as Netpbm's programs write a series."""
+    row = -(-header.width // 8) if header.bits else header.width * header.samples * (1 if header.most < 256 else 2)
+    if header.text or not _NEXT.match(data, header.start + header.height * row):
+        return ()
+    return ("of the pictures in it the first is read: split it into one picture a file (pamsplit)",)
 
 
 def _values(data: bytes, header: _Header, name: str) -> NDArray[Any]:

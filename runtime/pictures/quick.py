@@ -26,6 +26,7 @@ _UP = 2  # the filter: each byte less the one above it
 _LEVEL = 1  # of ISA-L's 0 to 3: the higher ones win 1 % of the size
 _COLOURS = {1: 0, 3: 2, 4: 6}  # PNG's colour type by channels
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # in a pixel, by colour type
+_RARE = "subsampling"  # in what is said of a whole JPEG whose colours are stored in a size that simplejpeg does not know
 _STORED_MOST = 65_535  # bytes in a stored block of Deflate
 _TURNED = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
 
@@ -143,5 +144,6 @@ def jpeg_pixels(data: bytes, *, grey: bool) -> tuple[Array | None, str]:
     try:
         pixels = _simplejpeg().decode_jpeg(data, "GRAY" if grey else "BGR")
     except ValueError as error:
-        return None, str(error).rstrip(".")
+        said = str(error).rstrip(".")
+        return None, "" if _RARE in said else said
     return (pixels[..., 0] if grey else pixels), ""

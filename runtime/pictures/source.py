@@ -17,14 +17,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,13 +35,15 @@ from ufafuse.runtime.pictures.kinds import RAW_SUFFIXES, SNIFFED, is_video, kind
 from ufafuse.runtime.pictures.metadata import Metadata, metadata_of
 from ufafuse.runtime.pictures.picture import Picture
 from ufafuse.runtime.pictures.shapes import shape_of
-from ufafuse.runtime.pixels import check_pixels, most_bytes, most_pixels
+from ufafuse.runtime.pictures.video import Video
+from ufafuse.runtime.pixels import most_bytes, most_pixels
 
 if TYPE_CHECKING:
     from ufafuse.runtime.pictures.tiff import TiffFile
 
 _HEADER = 1 << 20  # bytes in which a picture's header is looked for
-_NOTES_ANYWHERE = frozenset(("WebP", "AVIF", "HEIF"))  # formats whose notes may stand at their end
+_SHAPED = frozenset(("JPEG", "PNG"))  # formats whose header says what decoding will give
+_NOTES_ANYWHERE = frozenset(("WebP", "AVIF", "HEIF", "BMP"))  # formats whose notes may stand at their end
 
 
 class FrameSource(ABC):
@@ -208,6 +208,8 @@ class FileFrame(FrameSource):
             kind = kind_of(head[:SNIFFED])
             if kind == "TIFF":
                 return _tiff(stream, self.name).metadata(0)
+            if kind == "PNG" and len(head) == _HEADER:
+                return metadata_of(_without_pixels(stream))
             return metadata_of(head + stream.read() if kind in _NOTES_ANYWHERE else head)
 
     def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -219,8 +221,21 @@ class FileFrame(FrameSource):
                 tiff = _tiff(stream, self.name)
                 if len(tiff) == 1 and not tiff.raw:
                     return tiff.shape(0)
-        found = shape_of(head, kind, metadata_of(head))
+        found = shape_of(head, kind, self.metadata) if kind in _SHAPED else None
         return found or super()._shape_and_dtype()
+
+
+def _without_pixels(stream: IO[bytes]) -> bytes:
+    """A large PNG without its compressed samples, behind which notes may stand; they are not read."""
+    stream.seek(0)
+    kept = [stream.read(8)]
+    while len(head := stream.read(8)) == 8:
+        length = int.from_bytes(head[:4], "big") + 4
+        if head[4:] == b"IDAT":
+            stream.seek(length, 1)
+            continue
+        kept += [head, stream.read(length)]
+    return b"".join(kept)
 
 
 def _tiff(stream: IO[bytes], name: str) -> TiffFile:
@@ -249,72 +264,20 @@ class PageFrame(FrameSource):
         return self._tiff.shape(self._index)
 
 
-class _Video:
-    """A video file whose frames are counted; read forwards without decoding anything twice."""
-
-    def __init__(self, path: Path, most: int | None) -> None:
-        opened(path).close()
-        self._path, self._most, self._lock = path, most, threading.Lock()
-        self._capture: Any = None
-        self._next = 0
-        capture = self._open()
-        height, width = (int(capture.get(what)) for what in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH))
-        self.size = height, width
-        check_pixels(self.size, str(path), most)
-
-    def _open(self) -> Any:  # noqa: ANN401 - OpenCV's capture
-        self._release()
-        try:
-            self._capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
-        except (cv2.error, UnicodeError) as error:
-            raise InputError(f"{self._path} cannot be opened as a video: {error}.") from error
-        if not self._capture.isOpened():
-            raise InputError(f"{self._path} is a video that cannot be read: record or copy it again.")
-        self._next = 0
-        return self._capture
-
-    def count(self) -> int:
-        """Its frames, by going through it once: what the header says is often wrong."""
-        with self._lock:
-            capture, count = self._open(), 0
-            while capture.grab():
-                count += 1
-            self._open()
-        return count
-
-    def frame(self, index: int) -> Array:
-        """One frame, BGR. Raises: InputError where it cannot be decoded."""
-        with self._lock:
-            capture = self._open() if index < self._next or self._capture is None else self._capture
-            while self._next < index and capture.grab():
-                self._next += 1
-            done, frame = capture.read() if self._next == index else (False, None)
-            self._next += 1
-        if not done or frame is None:
-            raise InputError(f"{self._path}, frame {index + 1} cannot be decoded: record or copy the video again.")
-        return np.ascontiguousarray(frame)
-
-    def close(self) -> None:
-        """Release the file, once no thread reads in it: OpenCV would end the process."""
-        with self._lock:
-            self._release()
-
-    def _release(self) -> None:
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
-
-
 class VideoFrame(FrameSource):
     """One frame of a video."""
 
-    def __init__(self, video: _Video, path: Path, index: int) -> None:
+    def __init__(self, video: Video, path: Path, index: int) -> None:
         self.path, self.name = path, f"{path}, frame {index + 1}"
         self._video, self._index = video, index
 
     def picture(self) -> Picture:
-        """Decode the frame."""
-        return Picture(self._video.frame(self._index), kind="video")
+        """Decode the frame; with the first comes what is to be told of the video."""
+        array = self._video.frame(self._index)
+        if self._index:
+            return Picture(array, kind="video")
+        damage = self._video.damage and f"somewhere in the video: {self._video.damage}"
+        return Picture(array, warnings=self._video.warnings, damage=damage, kind="video")
 
     def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
         return (*self._video.size, 3), np.dtype(np.uint8)
@@ -354,7 +317,7 @@ def _frames_of(path: Path, most: int, files: contextlib.ExitStack, *, inside: In
             return [PageFrame(tiff, path, index, most) for index in range(len(tiff))]
     stream.close()
     if kind == "video" or (not kind and is_video(path)):
-        video = _Video(path, most)
+        video = Video(path, most)
         files.callback(video.close)
         return [VideoFrame(video, path, index) for index in range(video.count())]
     return [FileFrame(path, most=most, inside=inside)]

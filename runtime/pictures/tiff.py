@@ -20,8 +20,9 @@ import numpy as np
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import NOT_ENOUGH, InputError, is_shortage
 from ufafuse.runtime.pictures import exif as ex
-from ufafuse.runtime.pictures.metadata import Metadata, resolution_in
-from ufafuse.runtime.pictures.picture import Picture, upright
+from ufafuse.runtime.pictures.metadata import ICC_TAG, XMP_TAG, Metadata, into_tiff, resolution_in
+from ufafuse.runtime.pictures.microscopes import dpi_in
+from ufafuse.runtime.pictures.picture import Picture, upright, whole_alpha
 from ufafuse.runtime.pixels import check_pixels
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _MASK, _CMYK, _YCBCR, _CFA, _LINEAR_RAW = 0, 1, 2, 3, 4, 5, 6, 32803, 34892
@@ -31,8 +32,8 @@ _NAMES = {_MASK: "a transparency mask", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "I
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 _REDUCED = 2  # of the old tag for kinds of pages
 _LIBTIFF = frozenset((2, 3, 4, 5, 6, 7, 32773))  # compressions that OpenCV's libtiff knows and tifffile by itself does not
-_SIXTEEN = 65_535
-_DNG_VERSION, _ICC, _XMP = 50_706, 34_675, 700
+_SIXTEEN, _SHORT = 65_535, 3
+_DNG_VERSION = 50_706
 _BROKEN = (ValueError, TypeError, IndexError, KeyError, AttributeError, struct.error, zlib.error, EOFError, OSError,
            MemoryError, ZeroDivisionError, OverflowError, RuntimeError, AssertionError, ImportError)  # fmt: skip
 
@@ -102,9 +103,10 @@ class TiffFile:
                 raise InputError(
                     f"{self._name} is {format_name} TIFF of several axes ({named}): save one channel and one moment as a stack."
                 )
-            if len(series) != len(self._file.pages) and depth:
+            frames, pages = lengths[depth[0]] if depth else 1, len(self._file.pages)
+            if depth and (len(series) != pages or frames > pages):  # ImageJ puts more than 4 GB behind one page
                 raise InputError(
-                    f"{self._name} is {format_name} TIFF whose {lengths[depth[0]]} frames have {len(self._file.pages)} pages: "
+                    f"{self._name} is {format_name} TIFF whose {frames} frames have {pages} page{'s' * (pages > 1)}: "
                     "save it as an image sequence."
                 )
 
@@ -166,13 +168,15 @@ class TiffFile:
             return self._through_libtiff(page, name)
         try:
             samples = page.asarray()
-        except (ValueError, ImportError) as error:
+        except (ValueError, ImportError, NotImplementedError) as error:
             if not any(word in str(error) for word in ("imagecodecs", "No module")):
                 raise
-            if compression in _LIBTIFF and int(page.photometric) in (_BLACK_IS_ZERO, _RGB, _YCBCR) and not page.extrasamples:
+            if compression in _LIBTIFF and _for_libtiff(page):
                 return self._through_libtiff(page, name)
-            kind = getattr(page.compression, "name", str(compression))
-            raise InputError(f"{name} is a {kind}-compressed TIFF: pip install 'ufafuse[tiff]'.") from error
+            kind = f"a {getattr(page.compression, 'name', compression)}-compressed TIFF"
+            if compression == 1:
+                kind = f"a TIFF of {page.bitspersample} bits a sample"
+            raise InputError(f"{name} is {kind}: pip install 'ufafuse[tiff]'.") from error
         if samples.ndim == 3 and page.axes == "SYX":
             samples = np.moveaxis(samples, 0, 2)
         if samples.ndim not in (2, 3) or samples.shape[:2] != (page.imagelength, page.imagewidth):
@@ -180,26 +184,40 @@ class TiffFile:
         return np.asarray(samples)
 
     def _through_libtiff(self, page: Any, name: str) -> Array:  # noqa: ANN401 - as above
-        """By OpenCV: RGB or grey, as tifffile would give them."""
+        """By OpenCV: RGB or grey, as tifffile would give them, stored rows and columns."""
         self._stream.seek(0)
-        data = np.frombuffer(self._stream.read(), np.uint8)
+        data = np.frombuffer(self._stream.read(), np.uint8).copy()
+        if (turn := page.tags.get(274)) is not None:  # OpenCV would turn the picture, and so would we
+            size = 2 if int(turn.dtype) == _SHORT else 4
+            upright_word = (1).to_bytes(size, "big" if self._file.byteorder == ">" else "little")
+            data[turn.valueoffset : turn.valueoffset + size] = np.frombuffer(upright_word, np.uint8)
         done, found = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED, range=(page.index, page.index + 1))
         if not done or not found or found[0].shape[:2] != (page.imagelength, page.imagewidth):
             raise InputError(f"{name} cannot be decoded: pip install 'ufafuse[tiff]', or save it without compression.")
         image = found[0]
+        if page.bitspersample == 1:  # of which OpenCV makes 0 and 255
+            return np.asarray(image > 0)
         return image if image.ndim == 2 else np.ascontiguousarray(image[..., 2::-1])
 
     def _metadata(self, page: Any) -> Metadata:  # noqa: ANN401 - as above
-        icc, xmp = page.tags.valueof(_ICC), page.tags.valueof(_XMP)
+        icc, xmp = page.tags.valueof(ICC_TAG), page.tags.valueof(XMP_TAG)
         found = ex.parse_exif(ex.FileBytes(self._stream))
         icc, xmp = (bytes(value) if isinstance(value, (bytes, tuple)) else None for value in (icc, xmp))
-        return Metadata(icc, found.to_bytes() if found.main else None, xmp, resolution_in(found))
+        dpi = resolution_in(found) or dpi_in(self._file, found.number(ex.X_RESOLUTION), found.number(ex.Y_RESOLUTION))
+        return Metadata(icc, found.to_bytes() if found.main else None, xmp, dpi)
 
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
             self._file.close()
             self._stream.close()
+
+
+def _for_libtiff(page: Any) -> bool:  # noqa: ANN401 - tifffile's page
+    """Whether OpenCV gives what is stored: it mixes up planes, and stretches some of the fewer bits."""
+    plain = int(page.planarconfig) == 1 or page.samplesperpixel == 1
+    whole = page.bitspersample in (1, 8, 16, 32, 64)
+    return plain and whole and int(page.photometric) in (_BLACK_IS_ZERO, _RGB, _YCBCR) and not page.extrasamples
 
 
 def _is_no_frame(page: Any) -> bool:  # noqa: ANN401 - tifffile's page
@@ -264,6 +282,8 @@ def _interpreted(page: Any, samples: Array, name: str) -> Picture:  # noqa: ANN4
     if unknown and planes.shape[2] > colours:
         warnings.append(f"{unknown} more sample{'s' * (unknown > 1)} a pixel, which the file does not call alpha, "
                         f"{'are' if unknown > 1 else 'is'} left out")  # fmt: skip
+    if missing := sum(not length for length in page.databytecounts):
+        warnings.append(f"{missing} of its {len(page.databytecounts)} parts were never written, and are black")
     colour = planes[..., :colours]
     if photometric == _WHITE_IS_ZERO:
         colour = (np.asarray(top, samples.dtype) - colour).astype(samples.dtype)
@@ -276,8 +296,11 @@ def _interpreted(page: Any, samples: Array, name: str) -> Picture:  # noqa: ANN4
         colour = _rounded((1 - inks[..., :3]) * (1 - inks[..., 3:]) * np.float32(top), samples.dtype)
         warnings.append("its CMYK inks were brought to RGB without their profile")
     if alpha is not None and multiplied:
-        share = np.maximum(alpha.astype(np.float32)[..., np.newaxis] / np.float32(top), np.float32(1e-9))
-        colour = _rounded(np.minimum(colour / share, np.float32(top)), samples.dtype)
+        share = alpha.astype(np.float32)[..., np.newaxis] / np.float32(top)
+        colour = np.where(share > 0, colour / np.maximum(share, np.float32(1e-9)), colour)
+        whole = samples.dtype != np.float32  # floats may well go beyond 1
+        colour = _rounded(np.minimum(colour, np.float32(top)) if whole else colour, samples.dtype)
+    alpha = None if alpha is None else whole_alpha(alpha, white)
     return Picture(_joined(colour, alpha), warnings=tuple(warnings), white=white)
 
 
@@ -364,22 +387,4 @@ def tiff_bytes(image: Array, metadata: Metadata | None, *, compression: str, lev
         raise InputError(f"TIFF with {compression} compression cannot be written ({_short(error)}): pip install "
                          "'ufafuse[tiff]', or omit the compression.") from error  # fmt: skip
     data = stream.getvalue()
-    return data if metadata is None or data[2:3] != b"*" else _with_tags(data, metadata)
-
-
-def _with_tags(data: bytes, metadata: Metadata) -> bytes:
-    """A classic TIFF whose directory is written anew at its end, with further entries."""
-    start = struct.unpack_from("<I", data, 4)[0]
-    directory = ex.read_directory(data, "<", start)
-    found = ex.parse_exif(metadata.exif or b"").without_pixels()
-    directory |= {tag: entry for tag, entry in found.main.items() if tag not in directory or tag == ex.SOFTWARE}
-    for tag, value in ((_ICC, metadata.icc), (_XMP, metadata.xmp)):
-        if value:
-            directory[tag] = ex.Entry(7 if tag == _ICC else 1, len(value), value)
-    if metadata.dpi is not None:
-        for tag, dots in zip((ex.X_RESOLUTION, ex.Y_RESOLUTION), metadata.dpi, strict=True):
-            directory[tag] = ex.Entry(5, 1, struct.pack("<II", round(dots * 1000), 1000))
-        directory[ex.RESOLUTION_UNIT] = ex.Entry(3, 1, struct.pack("<H", 2))
-    data += bytes(len(data) % 2)
-    body, _ = ex.serialised(directory, found.parts, len(data))
-    return data[:4] + struct.pack("<I", len(data)) + data[8:] + body
+    return data if metadata is None or data[2:3] != b"*" else into_tiff(data, metadata)

@@ -339,5 +339,8 @@ def warped(frame: Array, alignment: Alignment, kind: FrameKind) -> Array:
     result = cv2.warpPerspective(source, alignment.matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     result = result.reshape(frame.shape)
     if kind.dtype != np.uint8:  # the interpolation overshoots at edges; uint8 saturates by itself
-        np.clip(result, kind.dtype.type(kind.low), kind.dtype.type(kind.white), out=result)
+        colours = result[..., :3] if kind.channels == 4 else result
+        np.clip(colours, kind.dtype.type(kind.low), kind.dtype.type(kind.white), out=colours)
+    if kind.channels == 4 and kind.dtype == np.float32:
+        np.clip(result[..., 3], 0, 1, out=result[..., 3])
     return result

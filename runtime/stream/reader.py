@@ -19,6 +19,7 @@ from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source
 _READ_TIMEOUT = 0.2
 _QUIET_AFTER = 0.5
 _BROKEN_IN_A_ROW = 100  # then the source counts as lost: it is connected and sends rubbish
+_REMARKS = 16  # on a source's frames that are told
 _HELD_SECONDS = 15.0  # a connection that lasts this long counts as one, even if no frame came yet
 
 
@@ -113,6 +114,7 @@ class SourceReader(threading.Thread):
         self._away_since: float | None = None
         self._opened_at = 0.0
         self._size = ""
+        self._remarks: set[str] = set()
         self._failure: Exception | None = None
         self._moments = Moments()
         self._stopping = threading.Event()
@@ -167,6 +169,7 @@ class SourceReader(threading.Thread):
             broken_in_a_row = 0
             self._away_since, self._pause = None, self._retry.first
             self._watch_size(frame.array)
+            self._pass_on_remark()
             self.held_back = True
             wanted = self._put(self.side, frame)
             self.last_frame, self.held_back, self._fell_quiet = time.monotonic(), False, False
@@ -226,6 +229,13 @@ class SourceReader(threading.Thread):
         if self._size and size != self._size:
             self._tell("size", f"the frames' size changed from {self._size} to {size}")
         self._size = size
+
+    def _pass_on_remark(self) -> None:
+        """Each is told once; where a source has too many of them, the later ones are not."""
+        remark = self.source.remark
+        if remark and remark not in self._remarks and len(self._remarks) < _REMARKS:
+            self._remarks.add(remark)
+            self._tell("caution", remark)
 
     def _brought_back(self, why: str) -> bool:
         """Open the source again, with growing pauses; False when the run is stopping."""

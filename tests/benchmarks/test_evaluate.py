@@ -21,8 +21,9 @@ from ufafuse.benchmarks.metrics import JUDGES, METRICS, score
 from ufafuse.benchmarks.stacks.contestants import stack_contestants
 from ufafuse.commands import bench as commands
 from ufafuse.runtime.errors import BackendError, InputError
-from ufafuse.runtime.images import read_image
+from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.models import DEFAULT
+from ufafuse.runtime.pictures.metadata import Metadata
 
 ALL_METRICS = {*METRICS, *JUDGES, "PSNR", "SSIM"}
 
@@ -269,6 +270,18 @@ def test_a_pair_is_scored_alike_however_its_levels_are_stored(run, tmp_path, pai
     assert len(other.get("warnings", [])) == bool(told)
     for place in ("fused/lap", "sources/near", "sources/truth"):
         assert read_image(tmp_path / "out" / place / "one.png").max() == 255
+
+
+def test_what_is_wrong_with_a_pairs_files_is_told(run, tmp_path, pair_folder):
+    """What `ufa fuse` says of them, or refuses: a score of damaged pixels or of other colours is a figure of something else."""
+    frames = [cv2.imread(str(pair_folder / f"one_{side}.png")) for side in ("A", "B")]
+    data = bytearray(cv2.imencode(".jpg", frames[0])[1].tobytes())
+    del data[len(data) // 2 : len(data) // 2 + 40]
+    (tmp_path / "one_A.jpg").write_bytes(data)
+    write_image(tmp_path / "one_B.png", frames[1], metadata=Metadata(icc=bytes(16) + b"RGB " + bytes(200)))
+    told = json.loads(run("eval", "--pairs", tmp_path, "--methods", "average", "--jobs", 1, "--json").stdout)
+    assert "one_A.jpg is damaged inside (" in told["rows"][0]["note"]
+    assert "one_A.jpg has the colour profile 'none', one_B.png has 'unnamed" in told["warnings"][0]
 
 
 def test_a_pattern_without_a_pair_is_refused(pair_folder):

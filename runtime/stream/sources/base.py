@@ -36,6 +36,7 @@ class Source(ABC):
         numbered: `Frame.index` says which frames belong together (numbered files); `Frame.timestamp` need not.
         size: Height and width of the frames, where that is known once the source is open.
         clock: What `Frame.timestamp` is, where no other kind of source has it; empty: moments that all share.
+        remark: What results will not have of the frame read last, or is wrong with it; told once. Empty: nothing.
     """
 
     name: str = ""
@@ -43,6 +44,7 @@ class Source(ABC):
     numbered: bool = False
     size: tuple[int, int] | None = None
     clock: str = ""
+    remark: str = ""
 
     def begin(self, epoch: float) -> None:
         """Called once, before the first `read`, with the run's first moment (`time.monotonic`), the same for all."""

@@ -15,6 +15,10 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.filebytes import NoFile, bytes_of, same_file
 from ufafuse.runtime.images import decode_image
 from ufafuse.runtime.pairs import is_image
+from ufafuse.runtime.pictures.conform import same_profile
+from ufafuse.runtime.pictures.decode import decode_picture
+from ufafuse.runtime.pictures.picture import Picture
+from ufafuse.runtime.pictures.quick import reads_jpeg
 from ufafuse.runtime.pixels import most_bytes, most_pixels
 from ufafuse.runtime.stream.messages import Frame
 from ufafuse.runtime.stream.sources import numbers
@@ -182,7 +186,8 @@ class FolderSource(Source):
             raise BrokenFrame(f"{path.name} has the number of {other}, {found.number}: nothing says which of them is meant")
         try:
             written = path.stat().st_mtime
-            array = decode_image(bytes_of(path, most_bytes(self._most)), path.name, most=self._most)
+            data = bytes_of(path, most_bytes(self._most))
+            picture = decode_picture(data, path.name, most=self._most, inside="quickly" if reads_jpeg() else None)
         except NoFile as error:
             self._coming.popleft()
             raise BrokenFrame(str(error)) from error
@@ -191,7 +196,21 @@ class FolderSource(Source):
                 return None
             self._coming.popleft()
             raise BrokenFrame(str(error)) from error
-        return Frame(array, found.number, written if found.seconds is None else found.seconds, time.monotonic())
+        self.remark = self._remark_on(picture)
+        return Frame(picture.array, found.number, written if found.seconds is None else found.seconds, time.monotonic())
+
+    def _remark_on(self, picture: Picture) -> str:
+        metadata = picture.metadata
+        found = [f"{self.name}: {warning}" for warning in picture.warnings]
+        if not same_profile(metadata.icc, None):
+            found.append(
+                f"the frames of {self.name} have the colour profile {metadata.profile_name!r}, which results do not say"
+            )
+        elif metadata.colour_space:
+            found.append(f"the frames of {self.name} have the colour space {metadata.colour_space}, which results do not say")
+        if picture.damage:
+            found.append(f"frames of {self.name} are damaged inside: parts of them are wrong")
+        return "; ".join(found)
 
 
 class _Coming:

@@ -17,6 +17,7 @@ from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.filebytes import same_file
 from ufafuse.runtime.pfnc import PixelFormat, format_of_fourcc, picture_from
+from ufafuse.runtime.pictures.video import check_convertible, cut_short, not_kept
 from ufafuse.runtime.stream.messages import Frame
 from ufafuse.runtime.stream.sources.base import EndOfSource, Source, SourceLost
 from ufafuse.runtime.stream.sources.clock import Backlog, StreamClock
@@ -26,9 +27,6 @@ from ufafuse.runtime.texts import usable_by_c
 
 NETWORK_TIMEOUT_MS = 5000
 _LONGEST_PAUSE = 3600.0  # seconds between two pictures of a file; a stamp beyond is not believed
-_INDEXED = (".avi", ".mp4", ".mov", ".m4v")  # count their pictures
-_TIMED = (*_INDEXED, ".mkv", ".webm")  # say how long they are; of other files FFmpeg guesses it
-_ROUNDING, _SHARE_UNSURE = 2.5, 0.05  # pictures, and share, by which that may be off: sound may be longer
 _PLAUSIBLE_DELAY = 2.0  # seconds from exposure to reading that a driver's clock may show
 
 
@@ -99,9 +97,11 @@ class VideoFileSource(_Capture):
         self._last = -1.0
 
     def open(self) -> None:
-        """Raises: InputError when it is no video."""
+        """Raises: InputError when it is no video, or one that OpenCV cannot convert."""
         if not self._opened(self.name, cv2.CAP_FFMPEG):
             raise InputError(f"{self.name} cannot be read as a video: give a file that ffprobe understands.")
+        check_convertible(self._path)
+        self.remark = "; ".join(f"{self.name}: {text}" for text in not_kept(self._capture))
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self._interval = 1 / rate if rate > 0 else 1 / 25
         self._declared = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -119,13 +119,8 @@ class VideoFileSource(_Capture):
 
     def _cut_short(self) -> str:
         """What to tell where the file declares more than came: FFmpeg passes damage over without a word."""
-        kind = self._path.suffix.lower()
-        seconds, reached = self._declared * self._interval, self._last + self._interval
-        if kind in _TIMED and reached < seconds - max(_ROUNDING * self._interval, _SHARE_UNSURE * seconds):
-            return f"{self.name} ends at {reached:.1f} s of the {seconds:.1f} s that it declares: it was cut off, or is damaged"
-        if kind in _INDEXED and self._count < self._declared:
-            return f"{self.name} gave {self._count} of the {self._declared} pictures that it declares: the others are damaged"
-        return ""
+        reached = self._last + self._interval
+        return cut_short(self._path, count=self._count, reached=reached, declared=self._declared, interval=self._interval)
 
     def reads(self, path: Path) -> bool:
         """Whether it is the video, by whatever name."""

@@ -6,6 +6,7 @@ import pytest
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
+from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.pictures.picture import Picture
 from ufafuse.runtime.pictures.source import ArrayFrame, of_arrays
 
@@ -88,3 +89,46 @@ def test_damage_is_told_once_or_refused():
     assert [text.split(":")[0] for text in told] == ["a.jpg is damaged inside (blocks are missing)", "a.jpg"]
     with pytest.raises(InputError, match=r"a\.jpg is damaged inside \(blocks are missing\)"):
         ConformedFrame(source, common, strict=True, told=told).read()
+
+
+def profile(name):
+    return Metadata(icc=pytest.importorskip("imagecodecs").cms_profile(name))
+
+
+def said(*frames, **options):
+    """What each frame says of its colours once they are brought together."""
+    sources = [ArrayFrame(Picture(array, metadata), f"{chr(97 + at)}.png") for at, (array, metadata) in enumerate(frames)]
+    common = common_kind(sources, **options)
+    return [ConformedFrame(source, common, strict=False, told={}) for source in sources], common
+
+
+def test_profiles_of_frames_in_colour_are_compared_behind_a_grey_one():
+    adobe, srgb = profile("adobergb"), profile("srgb")
+    with pytest.raises(InputError, match=r"b\.png has the colour profile 'Adobe RGB .*c\.png has 'sRGB"):
+        said((noise((20, 30)), Metadata()), (noise((20, 30, 3)), adobe), (noise((20, 30, 3)), srgb))
+
+
+def test_a_grey_frame_takes_the_profile_of_those_in_colour():
+    adobe, grey = profile("adobergb"), Metadata(icc=profile("srgb").icc[:16] + b"GRAY" + profile("srgb").icc[20:])
+    frames, common = said((noise((20, 30)), grey), (noise((20, 30, 3)), adobe))
+    assert [frame.metadata.icc for frame in frames] == [adobe.icc] * 2
+    assert [frame.picture().metadata.icc for frame in frames] == [adobe.icc] * 2
+    assert any("left out, the result is in colour" in note for note in common.notes)
+
+
+def test_a_converted_frame_says_the_profile_that_it_has_now():
+    """Whichever of them becomes the reference, whose profile the result has."""
+    adobe, srgb = profile("adobergb"), profile("srgb")
+    frames, _ = said((noise((20, 30, 3)), adobe), (noise((20, 30, 3)), srgb), (noise((20, 30)), Metadata()), convert=True)
+    assert [frame.metadata.icc for frame in frames] == [adobe.icc] * 3
+    read = [frame.read() for frame in frames]
+    assert np.array_equal(read[0], noise((20, 30, 3)))
+    assert not np.array_equal(read[1], read[0])
+    assert read[2].shape == (20, 30, 3)
+    assert np.ptp(read[2].astype(int), axis=2).max() <= 1  # grey stays grey
+
+
+def test_the_white_that_a_deep_file_says_counts_though_it_is_dark():
+    eight, deep = noise((20, 30, 3)), noise((20, 30, 3), np.uint16, 400)
+    sources = [ArrayFrame(eight, "a.png"), ArrayFrame(Picture(deep, white=4095.0), "b.tif")]
+    assert common_kind(sources).white == 4095

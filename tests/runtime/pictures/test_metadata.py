@@ -14,10 +14,14 @@ from PIL import Image, ImageCms, TiffImagePlugin, features
 from ufafuse.runtime import Fuser
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.files import FileOptions, Outputs, fuse_files
+from ufafuse.runtime.outputs import aligned_saver
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures.boxes import read_boxes
 from ufafuse.runtime.pictures.decode import read_picture
-from ufafuse.runtime.pictures.metadata import Metadata, _chunk, metadata_of, with_metadata
+from ufafuse.runtime.pictures.frames_among import is_result
+from ufafuse.runtime.pictures.metadata import Metadata, _chunk, metadata_of, resolution_in, with_metadata
+from ufafuse.runtime.pictures.picture import Picture
+from ufafuse.runtime.pictures.source import ArrayFrame
 from ufafuse.runtime.pictures.write import write_image
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -220,7 +224,7 @@ def test_what_a_format_cannot_hold_is_told(fuser, tmp_path):
     outcome = fuse_files(fuser, (near, far), Outputs(tmp_path / "f.jpg"))
     assert any("f.jpg cannot hold EXIF of 7" in warning for warning in outcome.warnings)
     outcome = fuse_files(fuser, (near, far), Outputs(tmp_path / "f.bmp"))
-    assert any("f.bmp cannot hold the profile 'sRGB built-in' of" in warning for warning in outcome.warnings)
+    assert any("f.bmp cannot hold the profile 'sRGB built-in' and EXIF of" in warning for warning in outcome.warnings)
 
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
@@ -318,3 +322,99 @@ def test_a_result_of_raw_files_is_none(tmp_path):
     again = read_picture(tmp_path / "x.tif")
     assert again.kind == "TIFF"
     assert ex.parse_exif(again.metadata.exif).text(0x010F) == "Maker"
+
+
+P3 = (b"cHRM", struct.pack(">8I", 31_270, 32_900, 68_000, 32_000, 26_500, 69_000, 15_000, 6_000))
+
+
+def test_primaries_that_a_png_says_are_colours_too(fuser, tmp_path):
+    near = coloured(tmp_path / "a.png", 1, P3)
+    with pytest.raises(InputError, match=r"a\.png has the colour space Display P3, .*b\.png has sRGB: save them alike"):
+        fuse_files(fuser, (near, frame(tmp_path / "b.png", 2)), Outputs(tmp_path / "f.png"))
+    outcome = fuse_files(fuser, (near, coloured(tmp_path / "c.png", 2, P3)), Outputs(tmp_path / "f.tif"))
+    assert any("cannot hold the colour space Display P3 of" in text and text.endswith("in .png.") for text in outcome.warnings)
+
+
+def test_srgb_goes_before_what_a_png_says_for_older_readers(tmp_path):
+    srgb = coloured(tmp_path / "a.png", 1, (b"sRGB", b"\0"), LINEAR, P3)
+    assert read_picture(srgb).metadata.colour == ()
+
+
+def test_what_a_bmp_cannot_hold_is_told_and_its_resolution_is_kept(fuser, tmp_path):
+    near, far = (frame(tmp_path / f"{name}.png", seed, exif=camera_exif(1), dpi=(300, 240)) for seed, name in enumerate("ab"))
+    outcome = fuse_files(fuser, (near, far), Outputs(tmp_path / "f.bmp"))
+    assert any("f.bmp cannot hold EXIF of" in warning for warning in outcome.warnings)
+    assert Image.open(tmp_path / "f.bmp").info["dpi"] == pytest.approx((300, 240), abs=0.1)
+    assert read_picture(tmp_path / "f.bmp").metadata.dpi == pytest.approx((300, 240), abs=0.1)
+    plain = [frame(tmp_path / f"{name}.png", seed) for seed, name in enumerate("cd")]
+    assert not any("cannot hold" in text for text in fuse_files(fuser, plain, Outputs(tmp_path / "g.bmp")).warnings)
+
+
+def test_xmp_says_the_size_of_the_result():
+    packet = b'<d tiff:ImageWidth="9" exif:PixelYDimension="8" x="9"/><tiff:ImageLength>8</tiff:ImageLength>'
+    made = Metadata(xmp=packet).of_result((60, 40), "x", "y").xmp
+    assert made == b'<d tiff:ImageWidth="40" exif:PixelYDimension="60" x="9"/><tiff:ImageLength>60</tiff:ImageLength>'
+
+
+def test_a_gain_map_is_told_and_not_promised(fuser, tmp_path):
+    packet = b'<x xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"/>'
+    near, far = (frame(tmp_path / f"{name}.jpg", seed, xmp=packet) for seed, name in enumerate("ab"))
+    outcome = fuse_files(fuser, (near, far), Outputs(tmp_path / "f.jpg"))
+    assert sum("its gain map, with which" in warning for warning in outcome.warnings) == 2
+    assert read_picture(tmp_path / "f.jpg").metadata.xmp is None
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_registered_frames_keep_what_their_files_say(tmp_path, dtype):
+    """They are for other programs, to which other colours would be wrong ones."""
+    said = Metadata(icc=PROFILE, exif=camera_exif(6).tobytes().removeprefix(b"Exif\0\0"), xmp=XMP, dpi=(300.0, 240.0))
+    arrays = [np.full((20, 30, 3), seed / 9 if dtype == np.float32 else seed, dtype) for seed in range(3)]
+    frames = [ArrayFrame(Picture(array, said), f"{seed}.tif") for seed, array in enumerate(arrays)]
+    save = aligned_saver(Outputs(tmp_path / "f.tif", aligned=tmp_path / "moved"), frames, force=False)
+    save(1, arrays[1], None)
+    found = read_picture(next((tmp_path / "moved").iterdir())).metadata
+    notes = ex.parse_exif(found.exif)
+    assert found.icc == PROFILE
+    assert found.dpi == pytest.approx((300, 240), abs=0.1)
+    assert b'dc:title="bolt"' in found.xmp
+    assert (notes.text(0x010F), notes.orientation) == ("Maker", 1)
+    assert notes.text(ex.IMAGE_HISTORY).startswith("Registered frame 2 of 3 (1.tif)")
+    assert is_result(next((tmp_path / "moved").iterdir()))
+
+
+@pytest.mark.parametrize("out", [".tif", ".png", ".jpg", ".webp", ".bmp"])
+@pytest.mark.parametrize("dots", [(1e7, 5e6), (4_294_967_295, 1), (0.5, 0.25)])
+def test_any_resolution_is_kept_or_left_out(fuser, tmp_path, out, dots):
+    """Those of an electron microscope, in pixels an inch, are larger than some fields of them."""
+    for name in "ab":
+        data = np.zeros((40, 60, 3), np.uint8)
+        tifffile.imwrite(tmp_path / f"{name}.tif", data, photometric="rgb", resolution=dots, resolutionunit=2, metadata=None)
+    fuse_files(fuser, (tmp_path / "a.tif", tmp_path / "b.tif"), Outputs(tmp_path / f"f{out}"))
+    found = read_picture(tmp_path / f"f{out}").metadata.dpi
+    if dots[0] == 1e7:
+        assert found == pytest.approx(dots, rel=1e-6)
+
+
+def test_no_number_as_a_resolution_is_none():
+    found = ex.Exif()
+    for tag, value in ((ex.X_RESOLUTION, np.nan), (ex.Y_RESOLUTION, np.inf)):
+        found.main[tag] = ex.Entry(11, 1, struct.pack("<f", value))
+    assert resolution_in(found) is None
+
+
+@pytest.mark.parametrize("out", [".tif", ".png", ".jpg"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("x.tif", {"imagej": True, "metadata": {"unit": "um"}, "resolution": (5, 4)}),
+        ("x.tif", {"imagej": True, "metadata": {"unit": "\\u00B5m"}, "resolution": (5, 4)}),
+        ("x.ome.tif", {"metadata": {"axes": "YX", "PhysicalSizeX": 0.2, "PhysicalSizeY": 0.25}}),
+        ("x.ome.tif", {"metadata": {"axes": "YX", "PhysicalSizeX": 200, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.25}}),
+    ],
+)
+def test_the_size_of_a_microscopes_pixels_is_kept(fuser, tmp_path, name, options, out):
+    tifffile.imwrite(tmp_path / name, np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8), **options)
+    frames = tmp_path / name, tmp_path / f"b{name}"
+    frames[1].write_bytes(frames[0].read_bytes())
+    fuse_files(fuser, frames, Outputs(tmp_path / f"f{out}"))
+    assert read_picture(tmp_path / f"f{out}").metadata.dpi == pytest.approx((127_000, 101_600), rel=1e-3)

@@ -187,3 +187,19 @@ def test_a_compression_whose_extra_is_missing_is_refused_before_the_work(tmp_pat
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
     with pytest.raises(OutputError, match=rf"with {compression}: pip install 'ufafuse\[tiff\]', or omit the compression"):
         check_output(tmp_path / "x.tif", force=False, options=WriteOptions(compression=compression))
+
+
+def test_a_whole_jpeg_that_simplejpeg_does_not_know_is_no_damaged_one(monkeypatch):
+    """Colours of a third of the width: it says so where it would otherwise say what is damaged."""
+
+    class Unsure:
+        @staticmethod
+        def decode_jpeg(*_):
+            raise ValueError("tjDecompressHeader3(): Could not determine subsampling level of JPEG image")
+
+    monkeypatch.setattr(quick, "_simplejpeg", lambda: Unsure)
+    data = cv2.imencode(".jpg", picture((40, 61, 3)))[1].tobytes()
+    for inside in ("quickly", "thoroughly"):
+        found = decode_picture(data, "x", inside=inside)
+        assert found.damage == ""
+        assert (found.array == cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)).all()

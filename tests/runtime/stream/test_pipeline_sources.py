@@ -10,6 +10,8 @@ import cv2
 import pytest
 
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.images import write_image
+from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.stream.drawn_numbers import read_number
 from ufafuse.runtime.stream.messages import FAR, NEAR
 from ufafuse.runtime.stream.options import PipelineOptions
@@ -103,6 +105,20 @@ def test_a_video_that_lost_its_end_is_told(fuse_marks, tmp_path, sim, suffix, pa
     pipeline = Pipeline(VideoFileSource(whole), VideoFileSource(whole), fuse_marks)
     pipeline.run()
     assert all("has no more frames" in event.text for event in pipeline.events if event.kind == "ended")
+
+
+def test_what_results_will_not_have_of_frames_is_told_once(fuse_marks, numbered_picture, tmp_path):
+    folders = [tmp_path / side for side in ("near", "far")]
+    for side, (folder, icc) in enumerate(zip(folders, (bytes(16) + b"RGB " + bytes(200), None), strict=True)):
+        folder.mkdir()
+        for number in range(4):
+            write_image(folder / f"{number}.png", numbered_picture(number, side), metadata=Metadata(icc=icc))
+    sources = [source_from_text(str(folder), side) for side, folder in enumerate(folders)]
+    pipeline = Pipeline(*sources, fuse_marks, options=PipelineOptions(idle=0.3))
+    pipeline.run()
+    told = [(event.side, event.text) for event in pipeline.events if event.kind == "caution"]
+    assert [side for side, _ in told] == ["near"]
+    assert "the colour profile 'unnamed, 220 bytes', which results do not say" in told[0][1]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])

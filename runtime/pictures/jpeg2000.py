@@ -1,0 +1,72 @@
+"""What a JPEG 2000 file says of its picture: how many bits, which colours, profile and resolution.
+
+OpenCV reads neither profile nor resolution, leaves 10 and 12 bits as they are, and turns YCC into other colours than are meant.
+
+Source: ISO/IEC 15444-1, annex A (codestream) and I (file format).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from ufafuse.runtime.pictures.boxes import boxes
+
+_CODESTREAM = b"\xff\x4f\xff\x51"
+_HEAD = 1 << 16  # bytes in which the codestream begins
+_BY_NUMBER, _BY_PROFILE = 1, 2  # how colours are told
+_METRES = 0.0254  # in an inch
+SYCC = 18
+
+
+@dataclass
+class Said:
+    """What was found; what is broken is left out.
+
+    Attributes:
+        bits: Of the first component; 0: not known.
+        colours: The number of the colour space; 0: not told by number.
+        icc: The profile.
+        dpi: Pixels an inch, across and down.
+    """
+
+    bits: int = 0
+    colours: int = 0
+    icc: bytes | None = None
+    dpi: tuple[float, float] | None = None
+
+
+def said_in(data: bytes) -> Said:
+    """Read a file, or a bare codestream."""
+    found = Said()
+    at = data.find(_CODESTREAM, 0, _HEAD)
+    if at >= 0 and at + 42 < len(data):
+        found.bits = (data[at + 42] & 0x7F) + 1
+    try:
+        header = next((box for box in boxes(data, 0, len(data)) if box.kind == b"jp2h"), None)
+        for box in boxes(data, header.start, header.end) if header is not None else ():
+            if box.kind == b"colr" and not (found.colours or found.icc):
+                _take_colours(data[box.start : box.end], found)
+            elif box.kind == b"res ":
+                _take_resolution(data, box.start, box.end, found)
+    except (struct.error, IndexError):
+        pass
+    return found
+
+
+def _take_colours(content: bytes, found: Said) -> None:
+    if content[0] == _BY_NUMBER:
+        found.colours = int.from_bytes(content[3:7], "big")
+    elif content[0] == _BY_PROFILE:
+        found.icc = content[3:] or None
+
+
+def _take_resolution(data: bytes, start: int, end: int, found: Said) -> None:
+    """That of capture, or of display where that is told; both in pixels a metre."""
+    for box in boxes(data, start, end):
+        down, below_down, across, below_across, power_down, power_across = struct.unpack_from(">HHHHbb", data, box.start)
+        if box.kind in (b"resc", b"resd") and all((down, below_down, across, below_across)):
+            found.dpi = (
+                across / below_across * 10.0**power_across * _METRES,
+                down / below_down * 10.0**power_down * _METRES,
+            )
