@@ -1,6 +1,7 @@
 """Registration: what moved is found and undone, and what did not move is left alone."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -138,6 +139,17 @@ def test_what_did_not_move_is_left_alone(model):
     assert found.motion == "none"
     assert moved_like(far, near, found, check_pair(near, far)) is far
     assert found.crop == Crop(0, SIZE[0], 0, SIZE[1])
+
+
+@pytest.mark.parametrize("motion", ["euclidean", "affine", "homography"])
+def test_frames_that_differ_in_focus_alone_stay(motion):
+    """The sample pair: the edge of the cup outweighs the rest, and an affine move bettered it and nothing else."""
+    examples = Path(__file__).parents[3] / "examples"
+    near, far = (cv2.imread(str(examples / f"sample_{side}.png")) for side in "AB")
+    assert estimate(near, far, check_pair(near, far), motion).motion == "none"
+    scaled = cv2.warpAffine(far, np.array([[1.01, 0, -2], [0, 1.01, -2.0]]), far.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+    if motion != "euclidean":
+        assert estimate(near, scaled, check_pair(near, scaled), motion).motion == motion
 
 
 def test_frames_of_two_scenes_are_not_warped(rng):
