@@ -41,6 +41,11 @@ class Refined(NamedTuple):
     told: Matrix
     whole: Matrix
 
+    @property
+    def all_told(self) -> bool:
+        """Whether nothing of what was estimated is doubted."""
+        return self.told is self.whole
+
 
 def refined(compared: "Compared", matrix: Matrix, motion: str) -> Refined:
     """A better motion from a good one, of which scale, turn and the like are kept only where the picture tells them.

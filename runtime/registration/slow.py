@@ -17,10 +17,12 @@ import numpy as np
 from ufafuse.runtime.arrays import Array, Matrix
 from ufafuse.runtime.registration.align import WORTH_A_WARP, Alignment, agreement, at_place, farthest_move, model_of
 from ufafuse.runtime.registration.guesses import scaling
-from ufafuse.runtime.registration.refine import Compared
+from ufafuse.runtime.registration.refine import Compared, refined
 
 _BETTER = 0.9  # what may be left of the disagreement: twice as far from what chance leaves as from nothing gained
 _AGAIN = 1.5  # times the distance at which the two were compared in vain, before they are compared again
+_MOST_A_STEP = 0.6  # pixels of the pictures that are compared: what is not believed of more is no slow motion, but wrong
+_FAR, _BETTER_FAR = 1.2, 0.8  # such pixels away, from where on true motion would show more than that
 _MOST_TRIED = 2  # comparisons a frame; one takes about half of an estimate's time
 MOST_KEPT = 7  # frames: one each of those 0, 1, 2 to 3, 4 to 7 and so on before
 
@@ -49,9 +51,8 @@ class Earlier:
         """The present frame, to follow what comes after."""
         return cls(picture, place, (np.eye(3), np.eye(3)))
 
-    def after(self, step: Alignment) -> "Earlier":
-        """The same, one step on."""
-        steps = step.estimated or (step.matrix, step.matrix)
+    def after(self, steps: Sequence[Matrix]) -> "Earlier":
+        """The same, one step on, by what was estimated of it."""
         tracks = tuple(one @ track for one, track in zip(steps, self.tracks, strict=True))
         return replace(self, tracks=tuple(track / track[2, 2] for track in tracks), age=self.age + 1)
 
@@ -77,7 +78,10 @@ def followed_slowly(
         size: (height, width) of the frames.
         motion: The model that was fitted.
     """
-    known = [one.after(step) for one in earlier]
+    slow = _MOST_A_STEP * max(1.0, size[0] / picture.shape[0])
+    estimated = step.estimated or (step.matrix, step.matrix)
+    steps = [each if farthest_move(each, size, step.matrix) <= slow else step.matrix for each in estimated]
+    known = [one.after(steps) for one in earlier]
     for which in (0, 1):  # a shift tells itself sooner than all the rest
         apart = [farthest_move(one.led(which), size, place.matrix) for one in known]
         # What a pair was estimated from cannot tell whether that is so.
@@ -89,7 +93,7 @@ def followed_slowly(
         # The farther it leads away, the more it shows.
         for index in sorted(asked, key=lambda index: -apart[index])[:_MOST_TRIED]:
             there = known[index].led(which)
-            if _agrees(known[index], there, place.matrix, picture, size):
+            if _agrees(known[index], there, place.matrix, picture, size, motion if which else ""):
                 place = replace(at_place(place, there, size, model_of(there, motion)), refused="")
                 known = [each.with_tried(which, 0.0) for each in known]
                 break
@@ -97,18 +101,23 @@ def followed_slowly(
     return place, _thinned([Earlier.now(picture, place.matrix), *known])
 
 
-def _agrees(one: Earlier, there: Matrix, place: Matrix, picture: Array, size: tuple[int, ...]) -> bool:
-    """Whether a frame agrees clearly better with the earlier one where a track leads than where it was put."""
+def _agrees(one: Earlier, there: Matrix, place: Matrix, picture: Array, size: tuple[int, ...], motion: str) -> bool:
+    """Whether a frame agrees clearly better with the earlier one where a track leads than where it was put.
+
+    Of a ``motion`` that is more than a shift (empty: of a shift) all parts of that pair have to tell the same, too: silhouettes
+    that go out of focus agree better when they are made smaller.
+    """
     scale = scaling(size, picture.shape)
     back = np.linalg.inv(one.place)
     led, put = (np.linalg.inv(scale) @ matrix @ back @ scale for matrix in (there, place))
     # How the two are made equally sharp depends on where they lie when that is decided: neither may gain by it.
+    better = _BETTER if farthest_move(led, picture.shape, put) < _FAR else _BETTER_FAR
     for first in (put, led):
         compared = Compared(one.picture, picture)
         compared.at(first)
-        if 1 - agreement(compared, led) > _BETTER * (1 - agreement(compared, put)):
+        if 1 - agreement(compared, led) > better * (1 - agreement(compared, put)):
             return False
-    return True
+    return not motion or refined(compared, led, motion).all_told
 
 
 def _thinned(known: Sequence[Earlier]) -> list[Earlier]:
