@@ -23,6 +23,7 @@ from ufafuse.runtime.registration.align import (
 from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.guesses import MOTIONS
 from ufafuse.runtime.stack import StackOptions, fuse_stack
+from ufafuse.runtime.stacks.registering import Chain, outwards
 
 SIZE = 300, 360
 _OVER = 2  # the scene is drawn finer than the frames, so that a moved frame is sampled once and not twice
@@ -324,6 +325,14 @@ def test_silhouettes_out_of_focus_do_not_breathe(blur):
     error = found.matrix @ np.array([[0, 639, 0, 639], [0, 0, 479, 479], [1, 1, 1, 1]], float)
     there = np.array([[3, 642, 3, 642], [-2, -2, 477, 477]], float)
     assert np.hypot(*(error[:2] / error[2] - there)).max() < 1.5
+
+
+def test_silhouettes_that_go_out_of_focus_slowly_do_not_breathe():
+    """Made smaller, each agrees better with those before it; no part says by how much what another one does."""
+    frames = [silhouettes(blur) for blur in range(9)]
+    chain = Chain(frames[0].shape[:2], check_pair(*frames[:2]), "affine")
+    moves = [chain.add(index, partner, frames[index]) for index, partner in outwards(len(frames), 0)]
+    assert max(move.alignment.moved for move in moves) < 1
 
 
 def test_a_slight_breathing_of_a_textured_scene_is_kept():
