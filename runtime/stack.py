@@ -23,13 +23,14 @@ from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.levels import GIVEN, OF_MOSAICS, kind_with_levels, white_of_mosaics
 from ufafuse.runtime.lights import lights_of
 from ufafuse.runtime.pictures.source import of_arrays
-from ufafuse.runtime.registration.align import Crop, best_covered, chained, estimate_neighbours, moved_like
+from ufafuse.runtime.registration.align import Crop, moved_like
 from ufafuse.runtime.registration.conflict import Conflicts
 from ufafuse.runtime.registration.gain import MOST_GAIN, exposure_warning, gains_to, matched_words, multiplied
 from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.sharpness import confidence
 from ufafuse.runtime.stacks.exposure import black_of_two, evened
 from ufafuse.runtime.stacks.options import Stacked, StackOptions, Weights
+from ufafuse.runtime.stacks.registering import registered
 from ufafuse.runtime.stacks.rule import by_one_rule
 from ufafuse.runtime.values import type_in_text
 
@@ -211,13 +212,12 @@ def _even(frames: list[Array], kind: FrameKind, result: Stacked) -> None:
 def _register(frames: list[Array], kind: FrameKind, options: StackOptions, result: Stacked, threads: int) -> None:
     """Move the frames onto the reference, in place of the list."""
     # Neighbours in the stack differ least in focus; each is moved once, by the product of the steps to the reference.
-    steps = estimate_neighbours(frames, kind, options.align, threads=threads)
-    size, names = frames[0].shape[:2], frame_names(len(frames))
-    if options.reference is None and len(frames) > 2:
-        result.reference = best_covered(steps, size)
-    result.alignments = chained(steps, size, result.reference)
+    names = frame_names(len(frames))
+    result.reference, moves = registered(frames, kind, options.align, reference=options.reference, keep=True, threads=threads)
     reference = frames[result.reference]
-    for index, alignment in zip(_others(frames, result.reference), result.alignments, strict=True):
+    for index in _others(frames, result.reference):
+        alignment = moves[index].alignment
+        result.alignments.append(alignment)
         if alignment.refused:
             result.warnings.append(f"{in_text(names[index])} was not moved: {alignment.refused}.")
         frames[index] = moved_like(frames[index], reference, alignment, kind)  # OpenCV takes all cores by itself

@@ -19,7 +19,7 @@ from ufafuse.runtime.arrays import Array, Matrix
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import FrameKind, luma, reduced_size, to_grey
 from ufafuse.runtime.registration.guesses import MOTIONS, first_guess, other_guesses, scaling
-from ufafuse.runtime.registration.refine import Compared, refined
+from ufafuse.runtime.registration.refine import Alike, Compared, refined
 
 # Frames are compared in pictures with a twelfth of their pixels, within limits. On made pairs of 1.5 megapixels with blurs of
 # 2.5 and 6 pixels the farthest corner was 0.01 to 0.09 pixels wrong with 262,144, 0.01 to 0.13 with a million (six times the
@@ -30,9 +30,15 @@ _LEAST_COMPARED, _MOST_COMPARED = 262_144, 1_000_000
 # 4 pixels, a scale of 1.5 % or a turn of 0.4 degrees was undone, and 0.94 and more where there was none; a real stack keeps
 # 0.25 to 0.4.
 _CLEARLY_BETTER = 0.85
+# In the middle one of the parts, along each side so many: what pulls an estimate of frames that lie where they should, the edge
+# of a cup or a light that blooms, is in a few parts and outweighs the rest. There 0.96 to 1.01 is left of it; where one of the
+# frames was moved by half a pixel and more 0.94 at most.
+_PARTS, _BETTER_IN_PARTS = 6, 0.95
+_NO_DISAGREEMENT = 1e-6
+_TELLING = 0.3  # of the parts' mean contrast, below which one says nothing
 _ASTRAY = 1.2  # of the disagreement before: an estimate that leaves more of it went to a wrong place, not nowhere
 _SURELY_THERE = 0.8  # correlation from which on another guess than the first is believed: of a net many places agree a little
-_WORTH_A_WARP = 0.3  # pixels: below it the interpolation costs more than the shift
+WORTH_A_WARP = 0.3  # pixels: below it the interpolation costs more than the shift
 # A frame of 3 megapixels in colour takes 45 ms of one core and keeps 93 to 99 % of its local sharpness (RMS of the Laplacian,
 # moves of photographs by fractions of a pixel); Lanczos's eight taps keep 97 to 100 % in 240 ms, which a stack or a live pair
 # cannot spare; linear keeps 69 to 84 % in 17 ms.
@@ -71,6 +77,8 @@ class Alignment:
         moved: Pixels that the farthest corner moves.
         crop: Where both frames show the scene.
         refused: Why an estimate was not used; empty where it was, or none was needed.
+        estimated: What was estimated between two frames, believed or not: as far as the picture tells it, and with all that
+            the motion has; empty where that led astray, or nothing was. See `ufafuse.runtime.registration.slow`.
     """
 
     motion: str
@@ -80,6 +88,7 @@ class Alignment:
     moved: float
     crop: Crop
     refused: str = ""
+    estimated: tuple[Matrix, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For a report."""
@@ -169,22 +178,32 @@ def estimate_pictures(
 def _judged(a: Array, b: Array, size: tuple[int, ...], motion: str, guess: Matrix, better: float) -> tuple[Alignment, bool]:
     """What comes of a guess at the motion between two pictures, and whether it led astray: another one may do better."""
     compared = Compared(a, b)
-    found = refined(compared, guess, motion)
+    found, whole = refined(compared, guess, motion)
     scale = scaling(size, a.shape)
-    matrix = scale @ found @ np.linalg.inv(scale)
+    matrix, whole = (scale @ each @ np.linalg.inv(scale) for each in (found, whole))
     moved, crop = farthest_move(matrix, size), valid_crop(matrix, size)
     after, before = agreement(compared, found), agreement(compared, np.eye(3))
     if crop is None or moved > _FARTHEST * float(np.hypot(size[0], size[1])):
         why = f"the estimate moves a corner by {moved:.0f} pixels, which is no registration"
         # Anew: how the two are made equally sharp was decided where they do not lie.
         return unmoved(size, _as_they_came(a, b), why), True
-    if moved < _WORTH_A_WARP:
-        return unmoved(size, before, ""), False
+    astray = 1 - after > _ASTRAY * (1 - before)
+    estimated = () if astray else (matrix, whole / whole[2, 2])
+    if moved < WORTH_A_WARP:
+        return replace(unmoved(size, before, ""), estimated=estimated), False
     if 1 - after > better * (1 - before):
         why = f"after a move of {moved:.1f} pixels the frames agree no better"
-        return unmoved(size, before, why), 1 - after > _ASTRAY * (1 - before)
-    shifted_only = bool(np.array_equal(found[:2, :2], np.eye(2)) and not found[2, :2].any())
-    return Alignment("translation" if shifted_only else motion, matrix, before, after, moved, crop), False
+        return replace(unmoved(size, before, why), estimated=estimated), astray
+    if _left_in_parts(compared, found) > _BETTER_IN_PARTS:
+        why = f"after a move of {moved:.1f} pixels the frames agree no better in most of their parts"
+        return replace(unmoved(size, before, why), estimated=estimated), False
+    return Alignment(model_of(found, motion), matrix, before, after, moved, crop, estimated=estimated), False
+
+
+def model_of(matrix: Matrix, motion: str) -> str:
+    """What a motion that was fitted turned out to be: itself, or a shift alone."""
+    shifted_only = np.allclose(matrix[:2, :2], np.eye(2), atol=1e-9) and np.allclose(matrix[2, :2], 0, atol=1e-12)
+    return "translation" if shifted_only else motion
 
 
 def _as_they_came(a: Array, b: Array) -> float:
@@ -237,19 +256,28 @@ def _outwards(steps: Sequence[Alignment], size: tuple[int, ...]) -> list[Alignme
 
 def followed(before: Alignment, step: Alignment, size: tuple[int, ...]) -> Alignment:
     """How a frame lies to the reference, from how its neighbour does and from the step between the two."""
-    matrix = step.matrix @ before.matrix
+    motion = step.motion if step.motion != "none" else before.motion
+    return replace(at_place(step, step.matrix @ before.matrix, size, motion), estimated=())
+
+
+def at_place(step: Alignment, matrix: Matrix, size: tuple[int, ...], motion: str) -> Alignment:
+    """How a frame lies to the reference, at a place that is known: ``step`` is how it was found."""
     matrix = matrix / matrix[2, 2]
     crop, distance = valid_crop(matrix, size), farthest_move(matrix, size)
-    if crop is None or distance < _WORTH_A_WARP:
+    if crop is None or distance < WORTH_A_WARP:
         return replace(step, motion="none", matrix=matrix, moved=0.0, crop=Crop(0, size[0], 0, size[1]))
-    motion = step.motion if step.motion != "none" else before.motion
     return replace(step, motion=motion, matrix=matrix, moved=distance, crop=crop)
 
 
 def inverse(step: Alignment, size: tuple[int, ...]) -> Alignment:
     """The same step seen from the other frame."""
-    matrix: Matrix = np.asarray(np.linalg.inv(step.matrix), np.float64)
-    return replace(step, matrix=matrix / matrix[2, 2], moved=farthest_move(matrix, size))
+    matrix, *estimated = (_inverse(each) for each in (step.matrix, *step.estimated))
+    return replace(step, matrix=matrix, moved=farthest_move(matrix, size), estimated=tuple(estimated))
+
+
+def _inverse(matrix: Matrix) -> Matrix:
+    found: Matrix = np.asarray(np.linalg.inv(matrix), np.float64)
+    return found / found[2, 2]
 
 
 def unmoved(size: tuple[int, ...], correlation: float, why: str) -> Alignment:
@@ -280,16 +308,39 @@ def agreement(compared: Compared, matrix: Matrix) -> float:
     return xy / norm if norm > 0 else 0.0
 
 
+def _left_in_parts(compared: Compared, matrix: Matrix) -> float:
+    """What a move leaves of the disagreement of two pictures in the middle one of their parts; 0 where no part tells."""
+    crop = valid_crop(matrix, compared.shape)
+    assert crop is not None, "a move that was estimated leaves something in common"
+    (before, contrast), (after, _) = (_in_parts(compared.at(place), crop) for place in (np.eye(3), matrix))
+    telling = contrast > _TELLING * contrast.mean()
+    if not telling.any():
+        return 0.0
+    return float(np.median(np.maximum(1 - after[telling], 0) / np.maximum(1 - before[telling], _NO_DISAGREEMENT)))
+
+
+def _in_parts(alike: Alike, crop: Crop) -> tuple[Matrix, Matrix]:
+    """The correlation of two pictures in each part of what both show, and the contrast of the two there."""
+    told = []
+    for rows in np.array_split(np.arange(crop.top, crop.bottom), _PARTS):
+        for columns in np.array_split(np.arange(crop.left, crop.right), _PARTS):
+            if rows.size and columns.size:
+                x, y = (np.array(each[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], np.float64) for each in alike[:2])
+                x, y = x - x.mean(), y - y.mean()
+                told.append((float((x * y).mean()), float(np.sqrt((x * x).mean() * (y * y).mean()))))
+    both, contrast = np.array(told, np.float64).T
+    return both / np.maximum(contrast, np.finfo(np.float32).tiny), contrast
+
+
 def _corners(size: tuple[int, ...]) -> Matrix:
     bottom, right = size[0] - 1, size[1] - 1
     return np.array([[0, 0, 1], [right, 0, 1], [right, bottom, 1], [0, bottom, 1]], np.float64).T
 
 
-def farthest_move(matrix: Matrix, size: tuple[int, ...]) -> float:
-    """Pixels that the farthest corner of a picture of this (height, width) moves."""
-    before = _corners(size)
-    after = matrix @ before
-    return float(np.hypot(*(after[:2] / after[2] - before[:2])).max())
+def farthest_move(matrix: Matrix, size: tuple[int, ...], other: Matrix | None = None) -> float:
+    """Pixels that the farthest corner of a picture of this (height, width) moves, or lies from where ``other`` takes it."""
+    after, before = (each @ _corners(size) for each in (matrix, np.eye(3) if other is None else other))
+    return float(np.hypot(*(after[:2] / after[2] - before[:2] / before[2])).max())
 
 
 def valid_crop(matrix: Matrix, size: tuple[int, ...]) -> Crop | None:

@@ -35,7 +35,19 @@ _TINY = 1e-7  # detail that is none, of white squared
 _LEAST_SIDE = 4 * _MARGIN
 
 
-def refined(compared: "Compared", matrix: Matrix, motion: str) -> Matrix:
+class Refined(NamedTuple):
+    """A motion, 3 x 3, as far as the picture tells it, and with all that was estimated of it."""
+
+    told: Matrix
+    whole: Matrix
+
+    @property
+    def all_told(self) -> bool:
+        """Whether nothing of what was estimated is doubted."""
+        return self.told is self.whole
+
+
+def refined(compared: "Compared", matrix: Matrix, motion: str) -> Refined:
     """A better motion from a good one, of which scale, turn and the like are kept only where the picture tells them.
 
     A silhouette that goes out of focus is eaten by the light around it, which looks like a change of scale. Unlike a lens's
@@ -51,15 +63,15 @@ def refined(compared: "Compared", matrix: Matrix, motion: str) -> Matrix:
     """
     shape = compared.shape
     if min(shape) < _LEAST_SIDE:
-        return matrix
+        return Refined(matrix, matrix)
     found, equations = _solved(compared, matrix, motion)
     if equations is None or motion == "translation" or _told(found, equations, shape, motion):
-        return found
+        return Refined(found, found)
     centre = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2, 1.0])
     there = found @ centre
     shift = np.eye(3)
     shift[:2, 2] = there[:2] / there[2] - centre[:2]
-    return _solved(compared, shift, "translation")[0]
+    return Refined(_solved(compared, shift, "translation")[0], found)
 
 
 def first_step(compared: "Compared", motion: str) -> Matrix | None:

@@ -343,7 +343,10 @@ class _Fusion:
 
     def _check_enough(self) -> None:
         if len(self._stack.numbers) < 2:
-            raise InputError("no two of the frames can be registered to each other: they do not show one scene.")
+            raise InputError(
+                "no two of the frames can be registered to each other: they do not show one scene, or too little of it to tell "
+                "(`keep_unregistered` fuses them all the same)."
+            )
 
     def _result(self, fused: Array) -> Stacked:
         stack = self._stack

@@ -20,6 +20,7 @@ from ufafuse.runtime.stacks.preparing import Prepared, Seen, ahead, check_refere
 from ufafuse.runtime.stacks.registering import Chain, likely_reference, moved, outwards, shows_something_else
 
 _TOP = 65_535.0
+_FARTHER = (2, 4, 8)  # frames between two that are compared where neighbours lie alike: they may breathe slowly
 _MOST_COMPARED = 300  # frames: small pictures of theirs take 20 MB
 
 
@@ -139,13 +140,24 @@ class Passing(Prepared):
         first, last = self._first_of_one_scene(steps), self._first_of_one_scene(steps[::-1])
         if first is None or last is None:
             return 0
-        return first[0] + likely_reference(first[1], last[1], last[0] + 2 - first[0], self.size)
+        begin, end = first[0], last[0] + 1
+        steps_of = (self._seen_from_afar(begin, first[1], begin, end), self._seen_from_afar(end, last[1], begin, end))
+        return begin + likely_reference(*steps_of, end + 1 - begin, self.size)
+
+    def _seen_from_afar(self, end: int, step: Alignment, low: int, high: int) -> Alignment:
+        """A step at one end of the frames `low` to `high`; where it is too small to be told, an even share of several."""
+        for away in _FARTHER:
+            if step.motion != "none" or step.refused or away > high - low:
+                break
+            step = self._step(low if end == low else high - away, away)
+            step = replace(step, matrix=np.eye(3) + (step.matrix - np.eye(3)) / away)
+        return step
 
     def _first_of_one_scene(self, indices: Iterable[int]) -> tuple[int, Alignment] | None:
         steps = ((index, self._step(index)) for index in indices)
         return next((step for step in steps if not shows_something_else(step[1])), None)
 
-    def _step(self, index: int) -> Alignment:
+    def _step(self, index: int, away: int = 1) -> Alignment:
         pixels = compared_pixels(self.size)
-        a, b = (comparable(self._read(number), self.kind, pixels) for number in (index, index + 1))
+        a, b = (comparable(self._read(number), self.kind, pixels) for number in (index, index + away))
         return estimate_pictures(a, b, self.size, self.wishes.align)

@@ -19,25 +19,12 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import FrameKind, in_text
 from ufafuse.runtime.levels import GIVEN, Levels, kind_with_levels
 from ufafuse.runtime.pictures.source import FrameSource
-from ufafuse.runtime.registration.align import (
-    best_covered,
-    chained,
-    estimate_neighbours,
-    unmoved,
-)
+from ufafuse.runtime.registration.align import unmoved
 from ufafuse.runtime.registration.gain import MOST_GAIN, gains_to, multiplied
 from ufafuse.runtime.stacks.exposure import Exposures, is_uneven, relative, to_be_matched
 from ufafuse.runtime.stacks.hot import find_hot_pixels, looked_at, without_hot_pixels
 from ufafuse.runtime.stacks.order import by_sharpness
-from ufafuse.runtime.stacks.registering import (
-    Chain,
-    Covered,
-    Move,
-    along_agreement,
-    moved,
-    outwards,
-    rebased,
-)
+from ufafuse.runtime.stacks.registering import Covered, Move, along_agreement, moved, registered
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -273,36 +260,16 @@ class Held(Prepared):
         asked = self.wishes.reference
         order: list[tuple[int, int | None]] | None = None
         if len(frames) <= _MOST_COMPARED_WITH_ALL:
-            order, in_line = along_agreement(frames, self.kind, asked)
-            if not in_line:
-                self._along(order, frames, asked)
-                return
-        steps = estimate_neighbours(frames, self.kind, self.wishes.align, threads=self.wishes.threads)
-        if asked is not None:
-            self.reference = asked
-        else:
-            self.reference = best_covered(steps, self.size) if len(frames) > 2 else 0
-        if any(step.refused for step in steps):
-            # One that shows something else stands between two that belong together: compared anew, past it. It must not be
-            # the first, for then the others would be left out: a black frame, for instance.
-            if order is not None:
-                self._along(order, frames, asked)
-            else:
-                self._along(list(outwards(len(frames), self.reference)), frames, self.reference)
-            return
-        others = [index for index in range(len(frames)) if index != self.reference]
-        found = dict(zip(others, chained(steps, self.size, self.reference), strict=True))
-        self.moves = {self.reference: self._unmoved()}
-        for index, alignment in found.items():
-            self.moves[index] = Move(alignment, beside=index + 1 if index < self.reference else index - 1)
-
-    def _along(self, order: list[tuple[int, int | None]], frames: list[Array], reference: int | None) -> None:
-        """Register the frames in this order; without a `reference`, into the geometry of the one that is covered best."""
-        chain = Chain(self.size, self.kind, self.wishes.align, keep=self.wishes.keep_unregistered, most=None)
-        moves = {index: chain.add(index, partner, frames[index]) for index, partner in order}
-        if reference is None:
-            reference, moves = rebased(moves, self.size)
-        self.reference, self.moves = reference, dict(sorted(moves.items()))
+            order, _ = along_agreement(frames, self.kind, asked if len(frames) > 2 else asked or 0)
+        self.reference, self.moves = registered(
+            frames,
+            self.kind,
+            self.wishes.align,
+            reference=asked,
+            order=order,
+            keep=self.wishes.keep_unregistered,
+            threads=self.wishes.threads,
+        )
 
 
 def check_reference(source: FrameSource, failed: str) -> None:

@@ -18,6 +18,7 @@ from ufafuse.runtime.registration.align import (
     best_covered,
     comparable,
     compared_pixels,
+    estimate_neighbours,
     estimate_pictures,
     followed,
     inverse,
@@ -25,6 +26,7 @@ from ufafuse.runtime.registration.align import (
     warped,
 )
 from ufafuse.runtime.registration.glance import fingerprint
+from ufafuse.runtime.registration.slow import MOST_KEPT, Earlier, followed_slowly
 
 Covered = NDArray[np.uint8]
 
@@ -88,6 +90,52 @@ def along_agreement(frames: Sequence[Array], kind: FrameKind, start: int | None)
     return order, all(partner is None or beside[index, partner] for index, partner in order)
 
 
+def registered(
+    frames: Sequence[Array],
+    kind: FrameKind,
+    motion: str,
+    *,
+    reference: int | None = None,
+    order: Sequence[tuple[int, int | None]] | None = None,
+    keep: bool = False,
+    threads: int = 1,
+) -> tuple[int, dict[int, Move]]:
+    """How all frames of a stack lie, where they are at hand together.
+
+    Args:
+        frames: In the order of focus, as far as it is known.
+        kind: What they are.
+        motion: A key of `ufafuse.runtime.registration.guesses.MOTIONS`.
+        reference: The frame that stays as it is; None: of more than two the one that the others cover best.
+        order: As `along_agreement` gives it; None: each frame is compared with its neighbour.
+        keep: As `Chain` takes it.
+        threads: How many pairs are looked at side by side.
+
+    Returns:
+        The number of the reference, and the moves of all frames, in their order.
+    """
+    count, size = len(frames), frames[0].shape[:2]
+    first = reference if reference is not None else (count // 2 if count > 2 else 0)
+    order = list(outwards(count, first)) if order is None else order
+    known: dict[tuple[int, int], Alignment] = {}
+    in_line = all(partner is None or abs(index - partner) == 1 for index, partner in order)
+    if in_line:  # side by side, as nothing depends yet on what was found
+        for index, step in enumerate(estimate_neighbours(frames, kind, motion, threads=threads)):
+            known[index, index + 1], known[index + 1, index] = step, inverse(step, size)
+
+    def along(order: Sequence[tuple[int, int | None]]) -> dict[int, Move]:
+        chain = Chain(size, kind, motion, keep=keep, most=None, known=known)
+        return {index: chain.add(index, partner, frames[index]) for index, partner in order}
+
+    moves = along(order)
+    if reference is None and count > 2:
+        reference, seen_from_it = rebased(moves, size)
+        # From it outwards, as where the frames are not kept, so that the picture is the same.
+        again = in_line and reference != order[0][0]
+        moves = along(list(outwards(count, reference))) if again else seen_from_it
+    return reference or 0, dict(sorted(moves.items()))
+
+
 class Chain:
     """The motions of a stack's frames, found one after the other from the reference outwards.
 
@@ -100,22 +148,31 @@ class Chain:
         motion: A key of `ufafuse.runtime.registration.guesses.MOTIONS`.
         keep: Frames that cannot be registered stay in the fusion, where their neighbour lies.
         most: How many frames are remembered to compare with; None: all.
+        known: How a frame lies to another one, by their numbers, where that was estimated before.
     """
 
     def __init__(
-        self, size: tuple[int, int], kind: FrameKind, motion: str, *, keep: bool = False, most: int | None = KEPT_PICTURES
+        self,
+        size: tuple[int, int],
+        kind: FrameKind,
+        motion: str,
+        *,
+        keep: bool = False,
+        most: int | None = KEPT_PICTURES,
+        known: Mapping[tuple[int, int], Alignment] | None = None,
     ) -> None:
         self._size, self._kind, self._motion, self._keep = size, kind, motion, keep
         self._pictures: dict[int, Array] = {}
         self._prints: dict[int, Array] = {}
         self._moves: dict[int, Move] = {}
         self._instead: dict[int, int] = {}  # of frames that were left out: the one they were compared with
-        self._most = most
+        self._earlier: dict[int, list[Earlier]] = {}
+        self._most, self._known = most, known or {}
 
     @staticmethod
     def bytes_held(size: tuple[int, int]) -> float:
-        """What is kept of `KEPT_PICTURES` earlier frames, in bytes."""
-        return 4.0 * KEPT_PICTURES * compared_pixels(size)
+        """What is kept of `KEPT_PICTURES` earlier frames, and of those from which on motion is followed, in bytes."""
+        return 4.0 * (KEPT_PICTURES + MOST_KEPT) * compared_pixels(size)
 
     def add(self, index: int, neighbour: int | None, frame: Array) -> Move:
         """Find how frame `index` lies, from the place of one before it; in the order of `outwards`.
@@ -126,10 +183,10 @@ class Chain:
         seen = fingerprint(frame, self._kind)
         if neighbour is None:
             move = Move(unmoved(self._size, 1.0, ""))
+            self._earlier[index] = [Earlier.now(picture, np.eye(3))]
         else:
             beside = self._nearest(seen, self._instead.get(neighbour, neighbour))
-            move = self._next(self._pictures[beside], picture, self._moves[beside])
-            move = replace(move, beside=beside)
+            move = replace(self._next(index, beside, picture), beside=beside)
             if move.left_out:
                 self._instead[index] = beside
         self._moves[index] = move
@@ -149,13 +206,22 @@ class Chain:
             # The first is the reference, from which the frames on its other side begin.
             oldest = list(self._pictures)[1]
             del self._pictures[oldest], self._prints[oldest]
+            for other in [other for other in self._earlier if other not in (index, next(iter(self._pictures)))]:
+                del self._earlier[other]  # each holds pictures of its own
 
-    def _next(self, before: Array, picture: Array, neighbour: Move) -> Move:
-        step = estimate_pictures(before, picture, self._size, self._motion)
+    def _next(self, index: int, beside: int, picture: Array) -> Move:
+        neighbour = self._moves[beside].alignment
+        step = self._known.get((beside, index))
+        if step is None:
+            step = estimate_pictures(self._pictures[beside], picture, self._size, self._motion)
         if shows_something_else(step) and not self._keep:
             why = f"it cannot be registered ({step.refused}) and agrees with its neighbour by {step.before:.2f} only"
-            return Move(replace(neighbour.alignment, refused=step.refused), why)
-        return Move(followed(neighbour.alignment, step, self._size))
+            return Move(replace(neighbour, refused=step.refused), why)
+        earlier = self._earlier.get(beside) or [Earlier.now(self._pictures[beside], neighbour.matrix)]
+        place, self._earlier[index] = followed_slowly(
+            earlier, step, followed(neighbour, step, self._size), picture, self._size, self._motion
+        )
+        return Move(place)
 
 
 def shows_something_else(step: Alignment) -> bool:

@@ -1,6 +1,7 @@
 """Registration: what moved is found and undone, and what did not move is left alone."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ from ufafuse.runtime.registration.align import (
 from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.guesses import MOTIONS
 from ufafuse.runtime.stack import StackOptions, fuse_stack
+from ufafuse.runtime.stacks.registering import Chain, outwards
 
 SIZE = 300, 360
 _OVER = 2  # the scene is drawn finer than the frames, so that a moved frame is sampled once and not twice
@@ -138,6 +140,17 @@ def test_what_did_not_move_is_left_alone(model):
     assert found.motion == "none"
     assert moved_like(far, near, found, check_pair(near, far)) is far
     assert found.crop == Crop(0, SIZE[0], 0, SIZE[1])
+
+
+@pytest.mark.parametrize("motion", ["euclidean", "affine", "homography"])
+def test_frames_that_differ_in_focus_alone_stay(motion):
+    """The sample pair: the edge of the cup outweighs the rest, and an affine move bettered it and nothing else."""
+    examples = Path(__file__).parents[3] / "examples"
+    near, far = (cv2.imread(str(examples / f"sample_{side}.png")) for side in "AB")
+    assert estimate(near, far, check_pair(near, far), motion).motion == "none"
+    scaled = cv2.warpAffine(far, np.array([[1.01, 0, -2], [0, 1.01, -2.0]]), far.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+    if motion != "euclidean":
+        assert estimate(near, scaled, check_pair(near, scaled), motion).motion == motion
 
 
 def test_frames_of_two_scenes_are_not_warped(rng):
@@ -312,6 +325,14 @@ def test_silhouettes_out_of_focus_do_not_breathe(blur):
     error = found.matrix @ np.array([[0, 639, 0, 639], [0, 0, 479, 479], [1, 1, 1, 1]], float)
     there = np.array([[3, 642, 3, 642], [-2, -2, 477, 477]], float)
     assert np.hypot(*(error[:2] / error[2] - there)).max() < 1.5
+
+
+def test_silhouettes_that_go_out_of_focus_slowly_do_not_breathe():
+    """Made smaller, each agrees better with those before it; no part says by how much what another one does."""
+    frames = [silhouettes(blur) for blur in range(9)]
+    chain = Chain(frames[0].shape[:2], check_pair(*frames[:2]), "affine")
+    moves = [chain.add(index, partner, frames[index]) for index, partner in outwards(len(frames), 0)]
+    assert max(move.alignment.moved for move in moves) < 1
 
 
 def test_a_slight_breathing_of_a_textured_scene_is_kept():

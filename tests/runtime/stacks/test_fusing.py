@@ -411,3 +411,11 @@ def test_soft_alpha_is_kept(fuser, make_stack, method, dtype):
     soft[2][..., 3] = ramp // 2
     result = fuse_sources(fuser, of_arrays(soft), StackOptions(method=method)).fused
     np.testing.assert_array_equal(result[..., 3], ramp)
+
+
+def test_frames_without_detail_name_the_option_that_fuses_them(fuser):
+    bare = [np.full((64, 80, 3), 120, np.uint8)] * 3
+    with pytest.raises(InputError, match="`keep_unregistered` fuses them"):
+        fuse_sources(fuser, of_arrays(bare), StackOptions(align="affine"))
+    kept = fuse_sources(fuser, of_arrays(bare), StackOptions(align="affine", keep_unregistered=True))
+    np.testing.assert_array_equal(kept.fused, bare[0])
