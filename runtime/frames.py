@@ -24,6 +24,7 @@ _STRIP_PIXELS = 65_536
 _WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 _DARKEST_FLOAT_WHITE = 1e-6  # what is divided by it stays a finite float32
 _GREATEST_FLOAT = 1e30  # sums over frames, and squares of what is divided by white, stay finite
+UNBOUNDED = float(np.finfo(np.float32).max)  # where results end of float frames beyond 1, which have no white
 COLOR_ORDERS = ("bgr", "rgb")
 
 # A model's ``io`` is "float" (1 x 3 x H x W, RGB, [0, 1]) or "uint8" (1 x H x W x 3, BGR, as cameras have it). This third
@@ -62,6 +63,11 @@ class FrameKind:
     def plain(self) -> bool:
         """Whether these are bytes that the network sees as they are."""
         return self.dtype == np.uint8 and self.white == 255 and self.unit == 255
+
+    @property
+    def full(self) -> float:
+        """White, or of float frames that have none the level that the network sees as 1: what shares of white are of."""
+        return self.unit if self.white == UNBOUNDED else self.white
 
     @property
     def grey(self) -> bool:

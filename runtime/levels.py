@@ -18,7 +18,7 @@ import numpy as np
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import FrameKind, check_frames, for_opencv, frame_names, in_text
+from ufafuse.runtime.frames import UNBOUNDED, FrameKind, check_frames, for_opencv, frame_names, in_text
 from ufafuse.runtime.values import check_value, is_number, is_text, type_in_text
 
 _BITS = (8, 10, 12, 14, 16)  # of sensors
@@ -31,7 +31,6 @@ _LEAST_UNIT = 4.0  # levels of an integer: below, there is no picture to make br
 _SMALLEST_FLOAT = 2.0**-20  # of white, where the frames are black
 _DARKEST_FLOAT = 2.0**-90  # where they show something, in whatever unit it was measured; its inverse stays a finite float32
 _NEGATIVE = 0.1  # of the brightest level: what filters and interpolation leave below black in float frames
-_UNBOUNDED = float(np.finfo(np.float32).max)
 GIVEN, OF_MOSAICS = "given", "found in the raw frames"  # by what a level of white is known
 
 
@@ -158,7 +157,7 @@ def _white(peak: Peak, dtype: np.dtype[Any], headroom: float) -> tuple[float, st
         return (
             (1.0, "float levels within 1", 1.0)
             if peak.top <= 1
-            else (peak.top, f"float levels up to {peak.top:.4g}", _UNBOUNDED)
+            else (peak.top, f"float levels up to {peak.top:.4g}", UNBOUNDED)
         )
     saturated = any(peak.top == (1 << bits) - 1 for bits in _BITS)  # then it is the sensor's own white
     reached = min(peak.top if saturated else peak.top * headroom, 65_535.0)

@@ -70,7 +70,7 @@ def sharpness_map(frame: Array, kind: FrameKind) -> NDArray[np.float32]:
     grey = luma(frame, kind)
     factor = min(1.0, 512 / max(grey.shape))
     reduced = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-    rest = np.asarray(reduced, np.float32) / np.float32(kind.white)
+    rest = np.asarray(reduced, np.float32) / np.float32(kind.full)
     cells = max(1, round(_CELLS * rest.shape[1] / max(rest.shape))), max(1, round(_CELLS * rest.shape[0] / max(rest.shape)))
     found = []
     for _ in range(_OCTAVES):

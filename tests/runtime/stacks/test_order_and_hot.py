@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.frames import BGR_BYTES
+from ufafuse.runtime.levels import kind_with_levels
 from ufafuse.runtime.stacks.hot import find_hot_pixels, looked_at, without_hot_pixels
 from ufafuse.runtime.stacks.order import by_maps, by_number, by_sharpness
 
@@ -32,6 +33,18 @@ def test_a_shuffled_stack_is_put_into_the_order_of_focus(make_stack):
     order = by_sharpness([frames[index] for index in shuffled], BGR_BYTES)
     found = [shuffled[index] for index in order]
     assert found in (list(range(9)), list(range(8, -1, -1)))
+
+
+def test_float_frames_beyond_1_are_put_in_order_and_mended_as_others_are(make_stack):
+    frames = [np.float32(4 / 255) * frame for frame in make_stack(9, height=200, width=360, blur=4)[0]]
+    for frame in frames:
+        frame[20, 30] = 4
+    kind, _ = kind_with_levels(frames)
+    shuffled = [3, 0, 7, 5, 8, 1, 6, 2, 4]
+    order = by_sharpness([frames[index] for index in shuffled], kind)
+    assert order is not None
+    assert [shuffled[index] for index in order] in (list(range(9)), list(range(8, -1, -1)))
+    assert [20, 30] in find_hot_pixels([frames[index] for index in looked_at(9)], kind).tolist()
 
 
 @pytest.mark.parametrize("shake", [0, 4])
