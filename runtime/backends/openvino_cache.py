@@ -81,7 +81,8 @@ class KeptNetworks:
             with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(hashlib.sha256(data).digest() + data)
             temporary.replace(self._folder / name)
-            self._sweep()
+            with contextlib.suppress(OSError):  # another process sweeps too
+                self._sweep()
         except (OSError, RuntimeError) as error:
             self.trouble = error.strerror or str(error) if isinstance(error, OSError) else "OpenVINO cannot export it"
             with contextlib.suppress(OSError):
