@@ -37,3 +37,9 @@ def given(request: object) -> dict[str, Any]:
     """What was given of a request whose options are None (or empty) unless they are."""
     values = {field.name: getattr(request, field.name) for field in fields(request)}  # type: ignore[arg-type]
     return {name: value for name, value in values.items() if value is not None and value != []}
+
+
+def changed(request: object) -> list[str]:
+    """The fields of a request that have another value than by default, in their order."""
+    values = ((field, getattr(request, field.name)) for field in fields(request))  # type: ignore[arg-type]
+    return [field.name for field, value in values if value not in (field.default, [])]
