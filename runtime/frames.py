@@ -283,6 +283,11 @@ def luma(frame: Array, kind: FrameKind) -> Array:
     return np.asarray(cv2.cvtColor(for_opencv(frame), codes[kind.channels][COLOR_ORDERS.index(kind.order)]))
 
 
+def colours_of(frame: Array) -> Array:
+    """A frame without its alpha, if it has any: a view of its other channels."""
+    return frame if frame.ndim == 2 or frame.shape[2] < 4 else frame[..., :3]
+
+
 def to_grey(frame: Array, kind: FrameKind) -> NDArray[np.float32]:
     """As `luma`, but float32, with the level that the network sees as 1 at 1."""
     return np.multiply(luma(frame, kind), np.float32(1 / kind.unit), dtype=np.float32)
