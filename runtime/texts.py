@@ -6,7 +6,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,12 @@ def as_utf8(text: str) -> bytes:
 def suffix_words(path: Path) -> str:
     """``path`` and its suffix, or that it has none, as an error begins."""
     return f"{path} has the suffix {path.suffix!r}" if path.suffix else f"{path} has no suffix"
+
+
+def examples(names: Sequence[str], most: int = 3) -> str:
+    """The first of some names, and how many more there are: ``"a, b, c and 2 more"``."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def few_of_a_kind(texts: Iterable[str], *, most: int = 3) -> list[str]:
