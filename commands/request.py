@@ -23,7 +23,8 @@ def as_command(run: Callable[..., None], request: type[Request], **more: Any) ->
 
     parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind) for name, kind in more.items()]
     hints = get_type_hints(request, include_extras=True)
-    for field in fields(request):  # type: ignore[arg-type]
+    own = inspect.get_annotations(request)  # what it inherits stands behind
+    for field in sorted(fields(request), key=lambda field: field.name not in own):  # type: ignore[arg-type]
         default = inspect.Parameter.empty if field.default is MISSING else field.default
         kind = inspect.Parameter.KEYWORD_ONLY
         parameters.append(inspect.Parameter(field.name, kind, default=default, annotation=hints[field.name]))
