@@ -98,17 +98,21 @@ def _mib(count: int | None) -> int | None:
 
 def gpus() -> list[dict[str, str]]:
     """NVIDIA GPUs as ``nvidia-smi`` names them: name, driver, memory, compute capability; empty where none answers."""
+    names = "name,driver_version,memory.total,compute_cap"
+    rows = nvidia_smi(f"--query-gpu={names}", "--format=csv,noheader")
+    return [dict(zip(names.split(","), row, strict=False)) for row in rows]
+
+
+def nvidia_smi(*options: str) -> list[list[str]]:
+    """The rows that ``nvidia-smi`` answers with, cell by cell; none where it is missing, fails or hangs."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
-    query = "name,driver_version,memory.total,compute_cap"
-    command = [tool, f"--query-gpu={query}", "--format=csv,noheader"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=False)
+        answer = subprocess.run([tool, *options], capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):  # a driver that hangs runs no engine either
         return []
-    rows = [line.split(", ") for line in answer.stdout.splitlines()] if answer.returncode == 0 else []
-    return [dict(zip(query.split(","), row, strict=False)) for row in rows]
+    return [line.split(", ") for line in answer.stdout.splitlines()] if answer.returncode == 0 else []
 
 
 def backends() -> dict[str, dict[str, Any]]:

@@ -45,7 +45,7 @@ def read_quality(path: Path) -> MeanScores:
         found = json.loads(path.read_text(encoding="utf-8"))
         means = {name: {key: float(value) for key, value in values.items()} for name, values in found["mean"].items()}
         networks = {name: dict(facts) for name, facts in found.get("networks", {}).items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"`quality={path}` is not an eval.json: make one with `ufa eval --pairs DIR -o OUT` ({error})."
         ) from error
