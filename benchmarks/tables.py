@@ -9,7 +9,7 @@ from ufafuse.benchmarks.evaluate import Evaluation
 from ufafuse.benchmarks.methods import labels
 from ufafuse.benchmarks.metrics import JUDGES, LESS_IS_BETTER, METRICS, SHARES, STACK_METRICS, TRUTH_METRICS
 from ufafuse.benchmarks.published import AUTHORS, BOUND, HERE, KINDS, MEASURED, OURS, PRINTED, Table, TableRow
-from ufafuse.runtime.tables import kept_columns, left_out
+from ufafuse.runtime.tables import markdown, terminal
 
 if TYPE_CHECKING:
     import rich.console
@@ -83,23 +83,18 @@ def is_best(row: TableRow, name: str, top: dict[str, float]) -> bool:
 
 def terminal_table(rows: list[TableRow], title: str, console: "rich.console.Console") -> "rich.table.Table":
     """For ``console``: measured rows bright, the best of them bold; fewer digits where it is narrow, never half a number."""
-    from rich.table import Table as RichTable
-
     names = columns(rows)
     top = best(rows, names)
     heads = header(names)
-    texts = [cells(row, names, short=console.width < _WIDE) for row in rows]
-    kept = kept_columns(heads, texts, drop=_DROPPED_FIRST, width=console.width)
-    table = RichTable(title=title, box=None, padding=(0, 1, 0, 0), caption=left_out(heads, kept) or None)
-    for number in kept:
-        table.add_column(heads[number], justify="left" if number < 2 else "right", no_wrap=True)
-    for row, found in zip(rows, texts, strict=True):
-        marked = [
-            f"[bold green]{text}[/]" if is_best(row, head, top) else text for head, text in zip(heads, found, strict=True)
+    marked = [
+        [
+            f"[bold green]{text}[/]" if is_best(row, head, top) else text
+            for head, text in zip(heads, cells(row, names, short=console.width < _WIDE), strict=True)
         ]
-        table.add_row(*(marked[number] for number in kept), style="" if row.source in HERE else "dim")
-    table.width = console.measure(table, options=console.options.update(max_width=1000)).maximum
-    return table
+        for row in rows
+    ]
+    styles = ["" if row.source in HERE else "dim" for row in rows]
+    return terminal(heads, marked, console=console, title=title, left=range(2), drop=_DROPPED_FIRST, styles=styles)
 
 
 def markdown_table(rows: list[TableRow]) -> str:
@@ -107,12 +102,11 @@ def markdown_table(rows: list[TableRow]) -> str:
     names = columns(rows)
     top = best(rows, names)
     heads = header(names)
-    lines = ["| " + " | ".join(heads) + " |", "|---|---|" + "---:|" * (len(heads) - 2)]
-    for row in rows:
-        first, what, *values = cells(row, names)
-        marked = [f"**{value}**" if is_best(row, name, top) else value for name, value in zip(names, values, strict=True)]
-        lines.append("| " + " | ".join([first, what, *marked]) + " |")
-    return "\n".join(lines)
+    marked = (
+        [f"**{text}**" if is_best(row, head, top) else text for head, text in zip(heads, cells(row, names), strict=True)]
+        for row in rows
+    )
+    return markdown(heads, marked, left=range(2))
 
 
 def csv_text(evaluation: Evaluation) -> str:

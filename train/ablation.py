@@ -18,6 +18,7 @@ from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.pairs import find_pairs
+from ufafuse.runtime.tables import markdown
 from ufafuse.runtime.writing import make_folder, read_json, write_text
 from ufafuse.train.data import frames_of
 from ufafuse.train.loop import LAST, train
@@ -208,9 +209,8 @@ def score(pairs: Path, folders: Sequence[Path]) -> tuple[dict[str, dict[str, flo
 def table_text(sweep: Sweep, rows: Mapping[str, Mapping[str, float]], note: str) -> str:
     """Return the table as Markdown, the paper's figures in brackets beside ours."""
     head, *cells = table_cells(sweep, rows)
-    lines = [f"Table {sweep.table}: ours (the paper's)", "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    lines += [f"| {' | '.join(row)} |" for row in cells]
-    return "\n".join([*lines, "", note]).rstrip() + "\n"
+    table = markdown(head, cells, left=range(len(head)))
+    return f"Table {sweep.table}: ours (the paper's)\n\n{table}\n\n{note}".rstrip() + "\n"
 
 
 def table_cells(sweep: Sweep, rows: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
