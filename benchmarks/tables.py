@@ -19,8 +19,6 @@ NOT_GIVEN = "-"
 TIME = "time, s"
 _WIDE = 118
 _DROPPED_FIRST = ("Qncie", "Qs", "Qw", "Qmi", "Qcb", "SEN", "Qm", "STD", "Qc")
-_SHORT_HEADS = {"detail_sharp": "sharp", "detail_low": "low", "detail_added": "added"}
-_SHORT_HEADS |= {"depth_error": "depth off", "depth_known": "known"}
 _SHORT_DIGITS = {"AVG": 2, "STD": 2, "SEN": 2, "PSNR": 2}
 
 
@@ -63,9 +61,9 @@ def cell(name: str, value: float, *, short: bool = False) -> str:
     return f"{value:.{_SHORT_DIGITS.get(name, 3) if short else 4}f}"
 
 
-def header(names: list[str], *, short: bool = False) -> list[str]:
-    """The heads of `cells`' columns; ``short``, for narrow terminals."""
-    return ["method", "what it is", *(_SHORT_HEADS.get(name, name) if short else name for name in names)]
+def header(names: list[str]) -> list[str]:
+    """The heads of `cells`' columns."""
+    return ["method", "what it is", *names]
 
 
 def best(rows: list[TableRow], names: list[str]) -> dict[str, float]:

@@ -30,16 +30,15 @@ class KeptNetworks:
     """The compiled networks of one model file. Safe to use from several threads and processes.
 
     Args:
-        model: The file.
-        folder: Where they are kept; None: ``$UFAFUSE_CACHE/openvino``, or ``~/.cache/ufafuse/openvino``.
+        model: The file; they are kept in ``$UFAFUSE_CACHE/openvino``, or ``~/.cache/ufafuse/openvino``.
 
     Attributes:
         trouble: Why nothing can be kept, in a few words; empty where it can.
     """
 
-    def __init__(self, model: Path, folder: Path | None = None) -> None:
+    def __init__(self, model: Path) -> None:
         self._model = model
-        self._folder = folder or engine_cache_folder() / "openvino"
+        self._folder = engine_cache_folder() / "openvino"
         self._sha256 = ""
         self.trouble = ""
 

@@ -111,9 +111,9 @@ class FrameSource(ABC):
 class ArrayFrame(FrameSource):
     """A frame that is in memory already: an array, or what was read from a file."""
 
-    def __init__(self, picture: Picture | Array, name: str, path: Path | None = None) -> None:
+    def __init__(self, picture: Picture | Array, name: str) -> None:
         self._picture = picture if isinstance(picture, Picture) else Picture(picture)
-        self.name, self.path = name, path
+        self.name, self.path = name, None
 
     @property
     def metadata(self) -> Metadata:
