@@ -186,7 +186,7 @@ def _write(
     with contextlib.ExitStack() as files:
         for source, target in _with_companions(onnx, out):
             temporary = files.enter_context(atomic_write(target, force=force))
-            roles[target] = read_manifest(source).extra["role"]
+            roles[target] = read_manifest(source).role
             graph = equalised(load_graph(source), ranges.factors)
             chosen = () if roles[target] == "common" else choice.int8  # it runs once for a stack
             graph = with_quantizers(graph, ranges.layers, chosen, options.quantizers)
@@ -205,7 +205,7 @@ def _source(onnx: Path, out: Path, options: CalibrationOptions, *, force: bool) 
     manifest = read_manifest(onnx)
     if manifest.kind != "onnx" or manifest.precision not in ("fp32", "fp16"):
         raise InputError(f"{onnx} is {manifest.precision} {manifest.kind}: calibrate an fp32 or fp16 .onnx of `ufa export`.")
-    if manifest.extra.get("role", "whole") != "whole":
+    if manifest.role != "whole":
         raise InputError(f"{onnx} is the companion of a model: calibrate that, its companions are quantised with it.")
     if manifest.variant in RIVALS:
         raise ModelError(f"{onnx} is {manifest.variant}, a network to compare with: it is measured in fp32, and has no int8.")
