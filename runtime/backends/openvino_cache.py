@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ufafuse.runtime.artefact import sha256_of
 from ufafuse.runtime.backends.openvino_api import ov
 from ufafuse.runtime.backends.ort_providers import engine_cache_folder
 
@@ -45,7 +46,7 @@ class KeptNetworks:
     def name_for(self, task: Any, settings: Mapping[str, Any], capabilities: Sequence[str]) -> str:  # noqa: ANN401 - JSON-ready
         """The file's name for a task: a hash of all that the compiled network depends on."""
         if not self._sha256:
-            self._sha256 = hashlib.sha256(self._model.read_bytes()).hexdigest()
+            self._sha256 = sha256_of(self._model)
         said = [_FORMAT, ov.get_version(), _cpu(), sorted(capabilities), os.cpu_count(), self._sha256, task]
         text = json.dumps([*said, {key: str(value) for key, value in sorted(settings.items())}])
         return f"{self._model.stem}-{hashlib.sha256(text.encode()).hexdigest()[:40]}{_SUFFIX}"
