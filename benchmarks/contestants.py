@@ -3,7 +3,7 @@
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -230,11 +230,7 @@ def contestants(
     networks, rivals = bundled(), _rivals_among(models, weights)
     names = [name for asked in method_names for name in (list(methods()) if asked == _ALL else [asked])]
     names = once(names if weights else [*names, *rivals])
-    for name in names:
-        if is_rival(name):
-            method(name)  # raises what it lacks
-        elif name not in networks and name not in methods():
-            raise InputError(f"`methods={name}` is not known: choose from {', '.join([*methods(), *networks])}, or all.")
+    check_names(names, [*methods(), *networks])
     found += [MethodContestant(name) for name in names if name not in networks]
     found += [AuthorsContestant(name, weights, threads=threads) for name in rivals if weights]
     models = once([*(name for name in models if name not in rivals), *(name for name in names if name in networks)])
@@ -243,6 +239,15 @@ def contestants(
     refuse_idle([*models, *(rivals if weights else [])], backend=backend, precision=precision, threads=threads)
     found += [ModelContestant(model, backend=backend, precision=precision, threads=threads) for model in models]
     return list(distinct(found))
+
+
+def check_names(names: Iterable[str], known: Sequence[str]) -> None:
+    """Raises: InputError, where one is neither ``known`` nor a network of the paper's tables that can run here."""
+    for name in names:
+        if is_rival(name):
+            method(name)  # raises what it lacks
+        elif name not in known:
+            raise InputError(f"`methods={name}` is not known: choose from {', '.join(known)}, or all.")
 
 
 def refuse_idle(models: list[str], *, backend: str, precision: str | None, threads: int | None) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from ufafuse.benchmarks.contestants import Contestant, FusedPicture, alike
 from ufafuse.benchmarks.metrics import JUDGES, METRICS, STACK_METRICS, TRUTH_METRICS, score
 from ufafuse.benchmarks.metrics.white import White
+from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
@@ -28,8 +29,8 @@ from ufafuse.runtime.pictures.decode import read_picture
 from ufafuse.runtime.writing import make_folder
 
 _WAITING_PER_JOB = 2
-_PAIR_ERRORS = (UfaError, MemoryError, cv2.error)
-"""What one pair may fail by, while the others go on; anything else is a defect of ours."""
+FAILURES = (UfaError, MemoryError, cv2.error)
+"""What one pair or stack may fail by, while the others go on; anything else is a defect of ours."""
 
 
 @dataclass(frozen=True)
@@ -262,8 +263,8 @@ def _rows(executor: Executor | None, jobs: int, tasks: list[tuple[Contestant, Pa
             yield from (future.result() for future in finished)
         try:
             fused = contestant.fused(pair, *_frames(pair))
-        except _PAIR_ERRORS as error:
-            yield EvalRow(pair.name, contestant.name, error=_reason(error))
+        except FAILURES as error:
+            yield EvalRow(pair.name, contestant.name, error=reason(error))
         else:
             waiting.add(executor.submit(_score, contestant.name, pair, fused, how))
     waiting |= {executor.submit(_fuse_and_score, *task, how) for task in tasks if task[0].in_worker}
@@ -271,8 +272,9 @@ def _rows(executor: Executor | None, jobs: int, tasks: list[tuple[Contestant, Pa
         yield future.result()
 
 
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or f"{type(error).__name__}: a smaller picture, or fewer `jobs`, may do"
+def reason(error: Exception, mend: str = "a smaller picture, or fewer `jobs`, may do") -> str:
+    """Why one failed, in a line; of what says nothing, as running out of memory, its kind and what may mend it."""
+    return " ".join(str(error).split()) or f"{type(error).__name__}: {mend}"
 
 
 def _frames(pair: PairPaths) -> tuple[Any, Any]:
@@ -282,8 +284,8 @@ def _frames(pair: PairPaths) -> tuple[Any, Any]:
 def _fuse_and_score(contestant: Contestant, pair: PairPaths, how: _How) -> EvalRow:
     try:
         fused = contestant.fused(pair, *_frames(pair))
-    except _PAIR_ERRORS as error:
-        return EvalRow(pair.name, contestant.name, error=_reason(error))
+    except FAILURES as error:
+        return EvalRow(pair.name, contestant.name, error=reason(error))
     return _score(contestant.name, pair, fused, how)
 
 
@@ -294,16 +296,22 @@ def _score(method: str, pair: PairPaths, fused: FusedPicture, how: _How) -> Eval
         frames, told = alike(pictures[0].array, pictures[1].array), told_of([path.name for path in files], pictures)
         white = White.of_frames(frames)
         if how.pictures is not None:
-            path = picture_path(how.pictures, method, pair.name)
-            make_folder(path.parent)
-            write_image(path, white.bytes(fused.picture), force=True)
+            keep_picture(how.pictures, method, pair.name, white.bytes(fused.picture))
         truth = pictures[2].array if pair.truth else None
         metrics = score(*frames, fused.picture, truth, perceptual=how.perceptual)
-    except _PAIR_ERRORS as error:
-        return EvalRow(pair.name, method, error=f"{pair.name}: {_reason(error)}")
+    except FAILURES as error:
+        return EvalRow(pair.name, method, error=f"{pair.name}: {reason(error)}")
     return EvalRow(pair.name, method, metrics, fused.ms, note="; ".join(filter(None, (white.note, *told))))
 
 
 def picture_path(pictures: Path, method: str, pair: str) -> Path:
     """Where `evaluate` writes a fused picture."""
     return pictures / method / f"{pair}.png"
+
+
+def keep_picture(pictures: Path, method: str, pair: str, levels: Bytes) -> Path:
+    """Write a picture of a pair or stack, replacing what is there; returns its file. Raises: OutputError."""
+    path = picture_path(pictures, method, pair)
+    make_folder(path.parent)
+    write_image(path, levels, force=True)
+    return path

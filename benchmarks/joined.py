@@ -10,6 +10,7 @@ from typing import Any
 
 from ufafuse.benchmarks.evaluate import Evaluation, picture_path
 from ufafuse.benchmarks.published import KINDS, MEASURED
+from ufafuse.runtime.artefact import atomic_write
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.writing import make_folder
 
@@ -51,14 +52,19 @@ def joined(evaluation: Evaluation, earlier: Path) -> Evaluation:
 
 
 def copy_pictures(earlier: Path, pictures: Path, methods: Collection[str], pairs: Collection[str]) -> None:
-    """Copy the fused pictures that lie beside an earlier evaluation, where they do, to where `evaluate` writes them."""
+    """Copy the fused pictures that lie beside an earlier evaluation, where they do, to where `evaluate` writes them.
+
+    Raises:
+        OutputError: One cannot be written.
+    """
     for method in methods:
         for pair in pairs:
             source = picture_path(earlier.parent / pictures.name, method, pair)
             if source.is_file():
                 path = picture_path(pictures, method, pair)
                 make_folder(path.parent)
-                shutil.copyfile(source, path)
+                with atomic_write(path, force=True) as temporary:  # the earlier evaluation may be the one that is replaced
+                    shutil.copyfile(source, temporary)
 
 
 def _read(path: Path) -> Evaluation:
@@ -70,7 +76,7 @@ def _read(path: Path) -> Evaluation:
         known = set(evaluation.kinds.values()) <= set(KINDS) and not any("/" in name for name in evaluation.methods)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         known = False
     if not known or not evaluation.rows or "stacks" in found:
         raise InputError(f"{path} is no evaluation of pairs: give the eval.json that `ufa eval --pairs DIR -o OUT` wrote.")

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
-from ufafuse.benchmarks.evaluate import EvalRow, Evaluation, picture_path
+from ufafuse.benchmarks.evaluate import EvalRow, Evaluation, keep_picture, picture_path
 from ufafuse.benchmarks.methods import method, methods
 from ufafuse.benchmarks.metrics.planes import as_levels, grey
 from ufafuse.benchmarks.metrics.white import White
@@ -114,10 +114,8 @@ def _section(folder: Path, pair: PairPaths, evaluation: Evaluation) -> str:
     white = White.of_frames([sources["near"], sources["far"]])
     pictures: dict[str, tuple[str, Bytes, str]] = {}
     for name, picture in sources.items():
-        path = picture_path(folder / SOURCES_FOLDER, name, pair.name)
-        make_folder(path.parent)
         levels = white.bytes(picture)
-        write_image(path, levels, force=True)
+        path = keep_picture(folder / SOURCES_FOLDER, name, pair.name, levels)
         pictures[name] = (_link(folder, path), levels, "")
     for row in rows:
         path = picture_path(folder / FUSED_FOLDER, row.method, pair.name)

@@ -9,7 +9,7 @@ from ufafuse.benchmarks.evaluate import Evaluation
 from ufafuse.benchmarks.methods import labels
 from ufafuse.benchmarks.metrics import JUDGES, LESS_IS_BETTER, METRICS, SHARES, STACK_METRICS, TRUTH_METRICS
 from ufafuse.benchmarks.published import AUTHORS, BOUND, HERE, KINDS, MEASURED, OURS, PRINTED, Table, TableRow
-from ufafuse.runtime.tables import kept_columns, left_out
+from ufafuse.runtime.tables import markdown, terminal
 
 if TYPE_CHECKING:
     import rich.console
@@ -19,8 +19,6 @@ NOT_GIVEN = "-"
 TIME = "time, s"
 _WIDE = 118
 _DROPPED_FIRST = ("Qncie", "Qs", "Qw", "Qmi", "Qcb", "SEN", "Qm", "STD", "Qc")
-_SHORT_HEADS = {"detail_sharp": "sharp", "detail_low": "low", "detail_added": "added"}
-_SHORT_HEADS |= {"depth_error": "depth off", "depth_known": "known"}
 _SHORT_DIGITS = {"AVG": 2, "STD": 2, "SEN": 2, "PSNR": 2}
 
 
@@ -63,9 +61,9 @@ def cell(name: str, value: float, *, short: bool = False) -> str:
     return f"{value:.{_SHORT_DIGITS.get(name, 3) if short else 4}f}"
 
 
-def header(names: list[str], *, short: bool = False) -> list[str]:
-    """The heads of `cells`' columns; ``short``, for narrow terminals."""
-    return ["method", "what it is", *(_SHORT_HEADS.get(name, name) if short else name for name in names)]
+def header(names: list[str]) -> list[str]:
+    """The heads of `cells`' columns."""
+    return ["method", "what it is", *names]
 
 
 def best(rows: list[TableRow], names: list[str]) -> dict[str, float]:
@@ -83,23 +81,18 @@ def is_best(row: TableRow, name: str, top: dict[str, float]) -> bool:
 
 def terminal_table(rows: list[TableRow], title: str, console: "rich.console.Console") -> "rich.table.Table":
     """For ``console``: measured rows bright, the best of them bold; fewer digits where it is narrow, never half a number."""
-    from rich.table import Table as RichTable
-
     names = columns(rows)
     top = best(rows, names)
     heads = header(names)
-    texts = [cells(row, names, short=console.width < _WIDE) for row in rows]
-    kept = kept_columns(heads, texts, drop=_DROPPED_FIRST, width=console.width)
-    table = RichTable(title=title, box=None, padding=(0, 1, 0, 0), caption=left_out(heads, kept) or None)
-    for number in kept:
-        table.add_column(heads[number], justify="left" if number < 2 else "right", no_wrap=True)
-    for row, found in zip(rows, texts, strict=True):
-        marked = [
-            f"[bold green]{text}[/]" if is_best(row, head, top) else text for head, text in zip(heads, found, strict=True)
+    marked = [
+        [
+            f"[bold green]{text}[/]" if is_best(row, head, top) else text
+            for head, text in zip(heads, cells(row, names, short=console.width < _WIDE), strict=True)
         ]
-        table.add_row(*(marked[number] for number in kept), style="" if row.source in HERE else "dim")
-    table.width = console.measure(table, options=console.options.update(max_width=1000)).maximum
-    return table
+        for row in rows
+    ]
+    styles = ["" if row.source in HERE else "dim" for row in rows]
+    return terminal(heads, marked, console=console, title=title, left=range(2), drop=_DROPPED_FIRST, styles=styles)
 
 
 def markdown_table(rows: list[TableRow]) -> str:
@@ -107,12 +100,11 @@ def markdown_table(rows: list[TableRow]) -> str:
     names = columns(rows)
     top = best(rows, names)
     heads = header(names)
-    lines = ["| " + " | ".join(heads) + " |", "|---|---|" + "---:|" * (len(heads) - 2)]
-    for row in rows:
-        first, what, *values = cells(row, names)
-        marked = [f"**{value}**" if is_best(row, name, top) else value for name, value in zip(names, values, strict=True)]
-        lines.append("| " + " | ".join([first, what, *marked]) + " |")
-    return "\n".join(lines)
+    marked = (
+        [f"**{text}**" if is_best(row, head, top) else text for head, text in zip(heads, cells(row, names), strict=True)]
+        for row in rows
+    )
+    return markdown(heads, marked, left=range(2))
 
 
 def csv_text(evaluation: Evaluation) -> str:

@@ -1,6 +1,7 @@
 """From an exported graph and real pairs to an INT8 graph that was measured before it got its name."""
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -76,14 +77,10 @@ class CalibrationOptions:
             raise InputError("give either `pairs`, or `images` and `masks` to draw pairs from.")
         if not math.isfinite(self.min_psnr):
             raise InputError(f"`min_psnr={self.min_psnr}` is no number that a result could be held to: give decibels.")
-        if self.ranges is not None:
-            self._check_measured()
-
-    def _check_measured(self) -> None:
-        """Raises: InputError for an option of measuring where nothing is measured."""
-        given = {"method": self.method != RangeMethod(), "equalise": not self.equalise}
-        if name := next((name for name, differs in given.items() if differs), ""):
-            raise InputError(f"`{name}` is about measuring, and those of `ranges={self.ranges}` are used: omit one of both.")
+        measuring = {"method": self.method != RangeMethod(), "equalise": not self.equalise}
+        given = [name for name, differs in measuring.items() if differs and self.ranges is not None]
+        if given:
+            raise InputError(f"`{given[0]}` is about measuring, and `ranges={self.ranges}` are measured: omit one of both.")
 
     def load(self) -> tuple[list[PairCrop], list[PairCrop]]:
         """(to calibrate, to judge)."""
@@ -189,7 +186,7 @@ def _write(
     with contextlib.ExitStack() as files:
         for source, target in _with_companions(onnx, out):
             temporary = files.enter_context(atomic_write(target, force=force))
-            roles[target] = read_manifest(source).extra["role"]
+            roles[target] = read_manifest(source).role
             graph = equalised(load_graph(source), ranges.factors)
             chosen = () if roles[target] == "common" else choice.int8  # it runs once for a stack
             graph = with_quantizers(graph, ranges.layers, chosen, options.quantizers)
@@ -208,7 +205,7 @@ def _source(onnx: Path, out: Path, options: CalibrationOptions, *, force: bool) 
     manifest = read_manifest(onnx)
     if manifest.kind != "onnx" or manifest.precision not in ("fp32", "fp16"):
         raise InputError(f"{onnx} is {manifest.precision} {manifest.kind}: calibrate an fp32 or fp16 .onnx of `ufa export`.")
-    if manifest.extra.get("role", "whole") != "whole":
+    if manifest.role != "whole":
         raise InputError(f"{onnx} is the companion of a model: calibrate that, its companions are quantised with it.")
     if manifest.variant in RIVALS:
         raise ModelError(f"{onnx} is {manifest.variant}, a network to compare with: it is measured in fp32, and has no int8.")
@@ -260,7 +257,7 @@ def _ranges(
         on_step("comparing channels", 0, 1)
         factors = measure_factors(model, manifest.io, crops, outputs=options.quantizers.outputs)
         model = equalised(model, factors)
-    counted = iter(range(1, len(crops) + 1))
+    counted = itertools.count(1)
     ranges = measure_ranges(
         model, manifest, crops, options.method, done=lambda: on_step("measuring ranges", next(counted), len(crops))
     )
@@ -282,13 +279,12 @@ def _searched(
     on_step: OnStep,
 ) -> tuple[dict[str, float], LayerChoice]:
     """The table of sensitivities, on the first engine, and the choice of layers, on all engines."""
-    counted = iter(range(1, len(names) + 1))
+    counted, tried = itertools.count(1), itertools.count(1)
     alone = sensitivity(
         names,
         lambda chosen: judge.worst(candidate(chosen), judge.engines[:1]),
         done=lambda name: on_step(f"sensitivity of {name}", next(counted), len(names)),
     )
-    tried = iter(range(1, 2 * len(names) + 2))
 
     def evaluate(chosen: Collection[str]) -> float:
         on_step(f"{len(chosen)} of {len(names)} layers in int8", next(tried), 2 * len(names) + 1)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ufafuse.export.verify import load_pairs
+from ufafuse.export.verify import read_frames
 from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.pairs import PairPaths, find_pairs
 
 _HELD_OUT = 4  # every fourth pair is kept from calibration, to judge on
 # What is drawn beside the given pairs: its name, what its scenes have (`SceneOptions`), and whether its colours are pure ones.
@@ -63,10 +64,12 @@ class CropOptions:
 def crops_from_pairs(folder: Path, options: CropOptions) -> tuple[list[PairCrop], list[PairCrop]]:
     """(to calibrate, to judge) from a folder of real pairs; no pair is in both.
 
+    Each is read for its window alone: what memory that takes does not grow with the folder.
+
     Raises:
-        InputError: Fewer than two pairs, or one that is no 8-bit colour pair.
+        InputError: Fewer than two pairs, or one that is no 8-bit colour pair among those of which there is a window.
     """
-    pairs = [PairCrop(*pair) for pair in load_pairs(folder)]
+    pairs = find_pairs(folder)
     if len(pairs) < 2:
         raise InputError(f"{folder} holds {len(pairs)} pair: two are needed, one to calibrate with and one to judge on.")
     held_out = [pair for index, pair in enumerate(pairs) if index % _HELD_OUT == 1]
@@ -136,9 +139,9 @@ def _inked(picture: Bytes, rng: np.random.Generator) -> Bytes:
     return np.where(values > np.quantile(values, rng.uniform(0.2, 0.8), axis=(0, 1)), 255, 0).astype(np.uint8)
 
 
-def _windows(pairs: Sequence[PairCrop], count: int, size: int, draw: np.random.Generator) -> Iterator[PairCrop]:
+def _windows(pairs: Sequence[PairPaths], count: int, size: int, draw: np.random.Generator) -> Iterator[PairCrop]:
     for pair in itertools.islice(itertools.cycle(pairs), count):
-        height, width = pair.near.shape[:2]
-        top, left = int(draw.integers(max(0, height - size) + 1)), int(draw.integers(max(0, width - size) + 1))
-        near, far = (np.ascontiguousarray(frame[top : top + size, left : left + size]) for frame in (pair.near, pair.far))
+        frames = read_frames(pair)
+        top, left = (int(draw.integers(max(0, side - size) + 1)) for side in frames[0].shape[:2])
+        near, far = (frame[top : top + size, left : left + size].copy() for frame in frames)
         yield PairCrop(f"{pair.name} at {top}, {left}", near, far)

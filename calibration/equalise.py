@@ -24,9 +24,8 @@ from ufafuse.runtime.errors import ModelError
 if TYPE_CHECKING:
     import onnx
 
-_LARGEST = float(
-    FACTORS[-1]
-)  # a channel is enlarged this much at most: what is smaller is hardly used, and float16 stays far from its end
+# A channel is enlarged this much at most: what is smaller is hardly used, and float16 stays far from its end.
+_LARGEST = float(FACTORS[-1])
 
 Factors = Mapping[str, Sequence[float]]
 

@@ -7,6 +7,7 @@ from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import CheckFailed
 
 Evaluate = Callable[[Collection[str]], float]
+_LEAST_GAIN = 0.01  # of a file's time: less is not faster
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,6 @@ def without_slow(
     evaluate: Evaluate,
     *,
     min_psnr: float,
-    least_gain: float = 0.01,
 ) -> LayerChoice:
     """Take back to high precision the parts whose int8 makes the file slower: converting to it costs more than it saves.
 
@@ -126,7 +126,6 @@ def without_slow(
         gain: By what fraction the second set of int8 layers is faster than the first.
         evaluate: Worst PSNR with the given layers quantised.
         min_psnr: In dB; a faster choice that does not hold it is not taken.
-        least_gain: What counts as faster.
     """
     work: dict[str, float] = {}
     for name in choice.int8:
@@ -134,7 +133,7 @@ def without_slow(
     int8, reached = choice.int8, choice.psnr
     for part in sorted(work, key=work.__getitem__):
         fewer = tuple(name for name in int8 if part_of(name) != part)
-        if fewer and gain(int8, fewer) >= least_gain and (psnr := evaluate(fewer)) >= min_psnr:
+        if fewer and gain(int8, fewer) >= _LEAST_GAIN and (psnr := evaluate(fewer)) >= min_psnr:
             int8, reached = fewer, psnr
     names = sorted((*choice.int8, *choice.kept), key=list(shares).index)
     return LayerChoice(int8, tuple(name for name in names if name not in int8), reached, choice.psnr_all)

@@ -19,17 +19,16 @@ if TYPE_CHECKING:
     import onnx
 
 SIZE = (520, 520)  # (height, width) of the pair, the paper's
-_ROUNDS = 15
+_ROUNDS = 15  # runs of each after one that warms it
 
 
-def race(files: Mapping[str, Path], engine: str, *, threads: int | None = None, rounds: int = _ROUNDS) -> dict[str, float]:
+def race(files: Mapping[str, Path], engine: str, *, threads: int | None = None) -> dict[str, float]:
     """Time files on one engine, turn by turn, so that what else the machine does hits all of them alike.
 
     Args:
         files: Whole-frame ONNX files with manifests, by any name.
         engine: A backend's name; it computes as it would for `ufa fuse`.
         threads: CPU threads; None: the engine chooses.
-        rounds: Runs of each after one that warms it.
 
     Returns:
         The least time of each in ms, for one pair of `SIZE` that is noise.
@@ -43,7 +42,7 @@ def race(files: Mapping[str, Path], engine: str, *, threads: int | None = None, 
         }
         inputs = {name: model_inputs(pair, session.manifest.io) for name, session in sessions.items()}
         runs = {name: partial(session.infer, inputs[name]) for name, session in sessions.items()}
-        taken = interleaved(runs, seconds=math.inf, most=rounds)
+        taken = interleaved(runs, seconds=math.inf, most=_ROUNDS)
     return {name: min(samples.times_ms) for name, samples in taken.items()}
 
 

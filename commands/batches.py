@@ -59,8 +59,7 @@ def fuse_listed(fuser: Fuser, listed: Listed, *, skip_existing: bool) -> tuple[l
 
 
 def _run(fuser: Fuser, listed: Listed, due: Sequence[Task], done: Callable[[Outcome], None]) -> tuple[list[Outcome], int]:
-    from ufafuse.runtime.batches.task import fuse_tasks
-    from ufafuse.runtime.folders import pairs_at_once
+    from ufafuse.runtime.batches.task import fuse_tasks, pairs_at_once
 
     if listed.ray is None:
         at_once = pairs_at_once(fuser, due)

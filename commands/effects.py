@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ufafuse.commands.quantities import listed
+from ufafuse.commands.request import changed
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from ufafuse.train.recipe import TrainOptions
 
+_WITHOUT_MEASURING = ("again", "report", "quality", "as_json")  # options of `ufa bench` that have an effect beside --from
 DRAWN = "drawn:"  # images of scenes that are drawn, with nothing behind it
 
 
@@ -111,29 +113,9 @@ def check_dataset(asked: Any) -> None:  # noqa: ANN401
 def check_bench(asked: Any) -> None:  # noqa: ANN401
     """Of a `BenchRequest`. Raises: InputError."""
     measuring = asked.again is None
-    of_measuring = (
-        "size",
-        "backend",
-        "precision",
-        "threads",
-        "device",
-        "batch",
-        "streams",
-        "peers",
-        "methods",
-        "cold",
-    )
-    defaults = {"provider": "cpu", "seconds": 10.0, "runs": 50, "profile": False}
+    idle = [name for name in changed(asked) if name not in _WITHOUT_MEASURING]
     refuse_idle(
         ("--from", asked.artefacts, measuring, "measures nothing: omit the files"),
-        *(
-            (
-                "--from",
-                getattr(asked, name) not in (None, [], defaults.get(name)),
-                measuring,
-                f"measures nothing: omit --{name}",
-            )
-            for name in (*of_measuring, *defaults)
-        ),
+        *(("--from", True, measuring, f"measures nothing: omit --{name}") for name in idle),
         ("--device", asked.device is not None, asked.peers is not False, "is about peers: omit --no-peers"),
     )

@@ -1,43 +1,42 @@
 """The options by which `ufa fuse`, `ufa stream` and `ufa serve` run a network, as `Fuser` takes them."""
 
-from typing import Any, Protocol
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
 
+import typer
+
+from ufafuse.commands.options import (
+    ENGINE,
+    BackendOption,
+    CacheOption,
+    MaxMemory,
+    PrecisionOption,
+    PreferOption,
+    ProviderOption,
+    Threads,
+    TileOption,
+)
 from ufafuse.commands.quantities import megabytes_from, number_or_word
 
 
-class EngineRequest(Protocol):
-    """What a request says of the engine; see the options of these names."""
+@dataclass(frozen=True, kw_only=True)
+class EngineRequest:
+    """What a request says of the engine."""
 
-    @property
-    def backend(self) -> str: ...  # noqa: D102
-    @property
-    def precision(self) -> str | None: ...  # noqa: D102
-    @property
-    def prefer(self) -> str: ...  # noqa: D102
-    @property
-    def provider(self) -> str: ...  # noqa: D102
-    @property
-    def threads(self) -> int | None: ...  # noqa: D102
-    @property
-    def cache(self) -> bool: ...  # noqa: D102
-    @property
-    def max_memory(self) -> str | None: ...  # noqa: D102
-    @property
-    def tile(self) -> str: ...  # noqa: D102
-    @property
-    def self_test(self) -> bool: ...  # noqa: D102
+    backend: BackendOption = "auto"
+    precision: PrecisionOption = None
+    prefer: PreferOption = "quality"
+    threads: Threads = None
+    provider: ProviderOption = "cpu"
+    cache: CacheOption = True
+    max_memory: MaxMemory = None
+    tile: TileOption = "auto"
+    self_test: Annotated[
+        bool, typer.Option("--self-test", help="First check each model on a packed pair.", rich_help_panel=ENGINE)
+    ] = False
 
 
 def fuser_arguments(asked: EngineRequest) -> dict[str, Any]:
     """`Fuser`'s arguments beside the model. Raises: InputError: ``--max-memory`` is no amount."""
-    return {
-        "backend": asked.backend,
-        "precision": asked.precision,
-        "prefer": asked.prefer,
-        "provider": asked.provider,
-        "threads": asked.threads,
-        "cache": asked.cache,
-        "max_memory": megabytes_from("--max-memory", asked.max_memory),
-        "tile": number_or_word(asked.tile),
-        "self_test": asked.self_test,
-    }
+    values = {field.name: getattr(asked, field.name) for field in fields(EngineRequest)}
+    return values | {"max_memory": megabytes_from("--max-memory", asked.max_memory), "tile": number_or_word(asked.tile)}

@@ -12,7 +12,7 @@ from ufafuse.commands.fitting import print_table
 from ufafuse.commands.limits import MOST
 from ufafuse.commands.options import Json
 from ufafuse.commands.quantities import listed
-from ufafuse.commands.request import as_command
+from ufafuse.commands.request import as_command, changed
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
@@ -90,7 +90,7 @@ def export(asked: ExportRequest) -> None:
             ("--reference-size", asked.reference_size, asked.reference, "is of packed pairs: add --reference X.npz"),
             ("--pairs", asked.pairs, asked.reference or asked.everything, "are for --reference and --all: add one of them"),
             ("--size", asked.size is not None, asked.everything, "is for --all; one size only: --static HxW"),
-            *((option, given, not asked.everything, _MADE_BY_ALL) for option, given in _of_one_file(asked)),
+            *((f"--{name}", name in changed(asked), not asked.everything, _MADE_BY_ALL) for name in _OF_ONE_FILE),
         )
         source = _weights_file(asked.weights)
         check_apart([asked.out, asked.reference, asked.triton], [source, asked.pairs])
@@ -142,11 +142,7 @@ def export(asked: ExportRequest) -> None:
 
 
 _MADE_BY_ALL = "is of one file, and --all makes each kind: omit one of both"
-
-
-def _of_one_file(asked: ExportRequest) -> list[tuple[str, bool]]:
-    """Options that say how one file is to be, and whether they were given."""
-    return [("--precision", asked.precision != "fp32"), ("--io", asked.io != "float"), ("--tiles", asked.tiles)]
+_OF_ONE_FILE = ("precision", "io", "tiles")  # options that say how one file is to be
 
 
 def _packed_sizes(asked: list["Size"], form: "Form") -> "Sequence[Size]":

@@ -8,24 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ufafuse.commands.ending import endable
+from ufafuse.commands.engine import EngineRequest, fuser_arguments
 from ufafuse.commands.limits import MOST
 from ufafuse.commands.options import (
     MANY,
     AlignOption,
-    BackendOption,
-    CacheOption,
     Compression,
     Force,
     Json,
-    MaxMemory,
     Model,
     Pin,
-    PrecisionOption,
-    PreferOption,
-    ProviderOption,
     StackMethod,
-    Threads,
-    TileOption,
 )
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
@@ -47,8 +40,8 @@ def register(app: typer.Typer) -> None:
     app.command("fuse")(as_command(fuse, FuseRequest))
 
 
-@dataclass(frozen=True)
-class FuseRequest:
+@dataclass(frozen=True, kw_only=True)
+class FuseRequest(EngineRequest):
     """Fuse frames at different focus into one that is sharp everywhere: a pair, a focus stack, or a folder of pairs."""
 
     images: Annotated[
@@ -123,15 +116,7 @@ class FuseRequest:
         int | None, typer.Option(min=1, max=MOST, metavar="N", help="With --watch: end after N stacks.", rich_help_panel=MANY)
     ] = None
     model: Model = None
-    backend: BackendOption = "auto"
-    precision: PrecisionOption = None
-    prefer: PreferOption = "quality"
-    threads: Threads = None
     pin: Pin = False
-    provider: ProviderOption = "cpu"
-    cache: CacheOption = True
-    max_memory: MaxMemory = None
-    tile: TileOption = "auto"
     align: AlignOption = "off"
     match_gain: Annotated[
         bool | None,
@@ -202,7 +187,6 @@ class FuseRequest:
         Path | None,
         typer.Option(metavar="PAGE.html", help="Also write a page to look at; with --pairs or --stacks a folder of them."),
     ] = None
-    self_test: Annotated[bool, typer.Option("--self-test", help="First check the model on a packed pair.")] = False
     force: Force = False
     skip_existing: Annotated[
         bool,
@@ -218,7 +202,6 @@ def fuse(asked: FuseRequest) -> None:
     with console.run(asked.as_json):
         with unswept(), endable():
             from ufafuse.commands.effects import check_effects
-            from ufafuse.commands.engine import fuser_arguments
             from ufafuse.commands.many import Many, fuse_many
             from ufafuse.runtime.files import reading
             from ufafuse.runtime.fuser import Fuser

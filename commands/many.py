@@ -16,9 +16,8 @@ from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from ufafuse.runtime.batches.task import Task
+    from ufafuse.runtime.batches.task import FileGroup, Task
     from ufafuse.runtime.files import FileOptions, Outcome
-    from ufafuse.runtime.folders import FileGroup
     from ufafuse.runtime.fuser import Fuser
     from ufafuse.runtime.stack import StackOptions
 
@@ -76,16 +75,17 @@ class Many:
         """The pairs or stacks with their results in ``out``; ``passed`` as `groups`. Raises: InputError."""
         from ufafuse.runtime.batches.manifest import is_manifest, read_manifest
         from ufafuse.runtime.batches.storage import mirrored, url_of
-        from ufafuse.runtime.batches.task import tasks_of
+        from ufafuse.runtime.batches.task import task_of
 
         url = url_of(self.folder)
         if self.pairs and is_manifest(self.folder) and not self.folder.is_dir():
             return read_manifest(self.folder, out, suffix=suffix)
         if url is None:
-            return tasks_of(self.groups(passed), out, suffix=suffix)
+            return [task_of(group, out, suffix=suffix) for group in self.groups(passed)]
         with mirrored(url) as root:
             try:
-                return tasks_of(replace(self, folder=root).groups(passed), out, suffix=suffix, mirror=(root, url))
+                groups = replace(self, folder=root).groups(passed)
+                return [task_of(group, out, suffix=suffix, mirror=(root, url)) for group in groups]
             except InputError as error:
                 raise InputError(str(error).replace(str(root), url)) from error
 
@@ -160,7 +160,8 @@ def fuse_many(
     limits: dict[str, Any],
 ) -> Done:
     """Fuse the pairs or stacks; several pairs at once."""
-    from ufafuse.runtime.folders import fuse_folder, pairs_at_once
+    from ufafuse.runtime.batches.task import pairs_at_once
+    from ufafuse.runtime.folders import fuse_folder
 
     passed: list[str] = []
     if many.listed(results[0][0]):

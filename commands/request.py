@@ -23,7 +23,8 @@ def as_command(run: Callable[..., None], request: type[Request], **more: Any) ->
 
     parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind) for name, kind in more.items()]
     hints = get_type_hints(request, include_extras=True)
-    for field in fields(request):  # type: ignore[arg-type]
+    own = inspect.get_annotations(request)  # what it inherits stands behind
+    for field in sorted(fields(request), key=lambda field: field.name not in own):  # type: ignore[arg-type]
         default = inspect.Parameter.empty if field.default is MISSING else field.default
         kind = inspect.Parameter.KEYWORD_ONLY
         parameters.append(inspect.Parameter(field.name, kind, default=default, annotation=hints[field.name]))
@@ -37,3 +38,9 @@ def given(request: object) -> dict[str, Any]:
     """What was given of a request whose options are None (or empty) unless they are."""
     values = {field.name: getattr(request, field.name) for field in fields(request)}  # type: ignore[arg-type]
     return {name: value for name, value in values.items() if value is not None and value != []}
+
+
+def changed(request: object) -> list[str]:
+    """The fields of a request that have another value than by default, in their order."""
+    values = ((field, getattr(request, field.name)) for field in fields(request))  # type: ignore[arg-type]
+    return [field.name for field, value in values if value not in (field.default, [])]

@@ -1,18 +1,12 @@
 """What each command prints with ``--json``, as types; `ufa schema COMMAND` gives them as JSON Schema.
 
-Keys may be added, never renamed. Times are in milliseconds, sizes (height, width).
+One that could not begin (exit code 2) prints ``{"ok": false, "error": TEXT}``. Keys may be added, never renamed.
+Times are in milliseconds, sizes (height, width).
 """
 
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
 from ufafuse.runtime.parameters import Size
-
-
-class RefusedJson(TypedDict):
-    """Of any command that could not begin (exit code 2)."""
-
-    ok: Literal[False]
-    error: str
 
 
 class _OutputKeysJson(TypedDict):

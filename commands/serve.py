@@ -6,18 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ufafuse.commands.engine import EngineRequest, fuser_arguments
 from ufafuse.commands.limits import MOST, MOST_THREADS
 from ufafuse.commands.options import (
     ENGINE,
-    BackendOption,
-    CacheOption,
     Json,
-    MaxMemory,
-    PrecisionOption,
-    PreferOption,
-    ProviderOption,
-    Threads,
-    TileOption,
 )
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
@@ -92,7 +85,6 @@ Warm = Annotated[
         "--warm", metavar="HxW", help="Make the engines ready for this size before the first request.", rich_help_panel=ENGINE
     ),
 ]
-SelfTest = Annotated[bool, typer.Option("--self-test", help="First check each model on a packed pair.", rich_help_panel=ENGINE)]
 
 
 def register(app: typer.Typer) -> None:
@@ -101,7 +93,7 @@ def register(app: typer.Typer) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeRequest:
+class ServeRequest(EngineRequest):
     """Serve fusion over HTTP and gRPC: POST /fuse for pictures, the Open Inference Protocol (as Triton speaks it) for tools."""
 
     port: Port = "8000"
@@ -111,15 +103,6 @@ class ServeRequest:
     tls_key: Key = None
     models: Models = None
     warm: Warm = None
-    backend: BackendOption = "auto"
-    precision: PrecisionOption = None
-    prefer: PreferOption = "quality"
-    provider: ProviderOption = "cpu"
-    threads: Threads = None
-    cache: CacheOption = True
-    max_memory: MaxMemory = None
-    tile: TileOption = "auto"
-    self_test: SelfTest = False
     queue: Queue = 32
     workers: Workers = 1
     batch: Batch = None
@@ -147,7 +130,6 @@ def serve(asked: ServeRequest) -> None:
 
 
 def _options(asked: ServeRequest) -> "ServeOptions":
-    from ufafuse.commands.engine import fuser_arguments
     from ufafuse.commands.quantities import megabytes_from, seconds_from, sides_from
     from ufafuse.runtime.serving.options import ServeOptions
     from ufafuse.runtime.stream.web.address import parse_address

@@ -7,20 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ufafuse.commands.engine import EngineRequest, fuser_arguments
 from ufafuse.commands.limits import MOST, MOST_FRAMES
 from ufafuse.commands.options import (
     AlignOption,
-    BackendOption,
-    CacheOption,
     Force,
     Json,
-    MaxMemory,
     Pin,
-    PrecisionOption,
-    PreferOption,
-    ProviderOption,
-    Threads,
-    TileOption,
 )
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
@@ -198,7 +191,6 @@ AlignEvery = Annotated[
 White = Annotated[
     float | None, typer.Option(help="Level of white of 16-bit frames, such as 4095 for 12 bits [default: found in the frames].")
 ]
-SelfTest = Annotated[bool, typer.Option("--self-test", help="First check the model on a packed pair.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No line of figures.")]
 
 
@@ -208,7 +200,7 @@ def register(app: typer.Typer) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveRequest:
+class LiveRequest(EngineRequest):
     """Fuse live: two cameras (or one that moves its focus), files or network streams in; video, files or a web page out."""
 
     near: Near = None
@@ -244,21 +236,12 @@ class LiveRequest:
     seconds: Seconds = None
     idle: Idle = None
     model: Model = None
-    backend: BackendOption = "auto"
-    precision: PrecisionOption = None
-    prefer: PreferOption = "quality"
-    threads: Threads = None
     pin: Pin = False
-    provider: ProviderOption = "cpu"
-    cache: CacheOption = True
-    max_memory: MaxMemory = None
-    tile: TileOption = "auto"
     white: White = None
     bayer: Bayer = None
     match_gain: MatchGain = False
     align: AlignOption = "off"
     align_every: AlignEvery = None
-    self_test: SelfTest = False
     quiet: Quiet = False
     as_json: Json = False
 
@@ -300,7 +283,6 @@ def _request(asked: LiveRequest) -> "StreamRequest":
 
 
 def _fuser_options(asked: LiveRequest) -> "LiveFuserOptions":
-    from ufafuse.commands.engine import fuser_arguments
     from ufafuse.runtime.bayer import pattern_from
     from ufafuse.runtime.stream.live_fuser import LiveFuserOptions
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ufafuse.runtime import console
 from ufafuse.runtime.batches.storage import shown
 from ufafuse.runtime.maker import PYRAMID
-from ufafuse.runtime.texts import few_of_a_kind
+from ufafuse.runtime.texts import examples, few_of_a_kind
 from ufafuse.runtime.writing import EXISTS
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ufafuse.runtime.maker import Maker
 
 _PASSED = 6  # of what was no pair or stack
-_SHOWN = 3  # examples of errors and warnings of one kind
 
 
 def tell_one(fuser: Fuser, outcome: Outcome, made: Maker) -> None:
@@ -54,14 +53,14 @@ def warn_and_fail(outcomes: Sequence[Outcome], passed: Sequence[str] = (), *, er
     for outcome in outcomes:
         for warning in outcome.warnings:
             warned.setdefault(warning, []).append(outcome.fused.name)
-    for line in few_of_a_kind(f"{_examples(names)}: {warning}" for warning, names in warned.items()):
+    for line in few_of_a_kind(f"{examples(names)}: {warning}" for warning, names in warned.items()):
         console.warn(line)
     if not errors:
         return
     there = [outcome.fused for outcome in outcomes if EXISTS in outcome.error]
     if len(there) > 1:
         console.fail(
-            f"{len(there)} results exist already ({_examples([path.name for path in there])}): add --skip-existing to fuse "
+            f"{len(there)} results exist already ({examples([path.name for path in there])}): add --skip-existing to fuse "
             "the others only, or --force to replace them."
         )
     for outcome in outcomes:
@@ -86,11 +85,6 @@ def unpaired_in(pairs: Path | None) -> dict[str, list[str]]:
     return {"passed_over": passed} if passed else {}
 
 
-def _examples(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
 def written(outcome: Outcome) -> list[Path]:
     """The files of a result that was fused."""
     kinds = ("map", "confidence", "conflicts", "depth", "depth_view", "mesh", "report")
@@ -109,7 +103,7 @@ def done_to(outcome: Outcome) -> list[str]:
         share, most = details["restored"]
         told.append(f"detail between planes of focus raised in {100 * share:.0f} % of the picture, up to {most:.1f} times")
     left_out = [Path(name).name for name in details.get("left_out", {})]
-    told += [f"{_examples(left_out)} took no part" if left_out else ""]
+    told += [f"{examples(left_out)} took no part" if left_out else ""]
     told += [f"reference {Path(str(details['reference'])).name}" if "reference" in details else ""]
     if "alignment" in details:
         moved = [entry for entry in details["alignment"] if not entry.get("refused")]
@@ -121,7 +115,7 @@ def done_to(outcome: Outcome) -> list[str]:
     told.append(_levels(details))
     order = details.get("order", "")
     told.append(
-        order if isinstance(order, str) else f"put in the order of focus: {_examples([Path(name).name for name in order])}"
+        order if isinstance(order, str) else f"put in the order of focus: {examples([Path(name).name for name in order])}"
     )
     if "lights" in details or "stark" in details:
         from ufafuse.runtime.lights import Lights

@@ -344,12 +344,12 @@ def _tell_every(result: dict[str, Any]) -> None:
         if "psnr" not in entry:
             console.out.print(f"{name}: stopped after {entry['steps']} steps")
             continue
-        bundled, rate = entry["bundled"], entry.get("images_per_second")
-        loader = entry.get("loader", {}).get("images_per_second")
+        drawn = f" of {entry['loader']['images_per_second']} that are drawn" if "loader" in entry else ""  # it was done before
         console.out.print(
-            f"{name}: PSNR {entry['psnr']:.2f} dB, bundled {bundled['psnr']:.2f}, "
-            f"{'better' if entry['better'] else 'not better'}; {entry['steps']} steps of {entry['batch']}, {rate} images a "
-            f"second of {loader} that are drawn, {100 * (entry['waiting_share'] or 0):.0f} % of the time waiting for them"
+            f"{name}: PSNR {entry['psnr']:.2f} dB, bundled {entry['bundled']['psnr']:.2f}, "
+            f"{'better' if entry['better'] else 'not better'}; {entry['steps']} steps of {entry['batch']}, "
+            f"{entry['images_per_second']} images a second{drawn}, {100 * (entry['waiting_share'] or 0):.0f} % of the time "
+            "waiting for them"
         )
 
 

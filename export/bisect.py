@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.export.graphs import Io
+from ufafuse.export.graphs import io_of
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.export.signatures import graph_kind
 from ufafuse.network.base import Network
@@ -106,8 +106,7 @@ class _Exchange:
     def __init__(self, artefact: Path, net: Network) -> None:
         self._model = load_graph(artefact)
         manifest = read_manifest(artefact)
-        io: Io = "uint8" if manifest.io == "uint8" else "float"
-        module = graph_kind(manifest.extra.get("role", "whole"), net.spec)(net, io=io)
+        module = graph_kind(manifest.role, net.spec)(net, io=io_of(manifest))
         self._exact = {name: value.detach().float().numpy() for name, value in module.named_parameters()}
         self._constants = {tensor.name: tensor for tensor in self._model.graph.initializer}
         self._made_by = {name: node for node in self._model.graph.node for name in node.output}

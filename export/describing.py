@@ -46,7 +46,7 @@ _VALUES = {
 
 def describe(model: "onnx.ModelProto", manifest: Manifest) -> None:
     """Write into ``model`` what it is, what goes in and out, and who made it under which licence, from what."""
-    what = _ROLES[manifest.extra["role"]].format(name=manifest.variant)
+    what = _ROLES[manifest.role].format(name=manifest.variant)
     model.producer_name, model.producer_version = "ufafuse", manifest.tools.get("ufafuse", "")
     model.doc_string, model.graph.doc_string = f"{what} {_ABOUT}", what
     for value in (*model.graph.input, *model.graph.output):

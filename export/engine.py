@@ -200,7 +200,7 @@ def _check_precision(manifest: Manifest, layers: dict[str, Any], onnx: Path) -> 
     The companions of an int8 model may have none of the layers that became int8.
     """
     share = {"fp16": layers["share_half"], "int8": layers["share_int8"]}.get(manifest.precision)
-    companion = manifest.precision == "int8" and manifest.extra.get("role", "whole") != "whole"
+    companion = manifest.precision == "int8" and manifest.role != "whole"
     if share == 0 and not companion:
         raise ModelError(
             f"{onnx} says it is {manifest.precision}, but none of its {layers['convolutions']} convolutions is: "

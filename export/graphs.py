@@ -15,11 +15,17 @@ from torch.nn import functional as F  # noqa: N812 - the name everybody knows it
 from ufafuse.export.half import Islands, cast_inputs, convolutions
 from ufafuse.network.base import Network
 from ufafuse.network.spec import Spec
+from ufafuse.runtime.artefact import Manifest
 
 Io = Literal["float", "uint8"]
 
 HALF_NOTE = "means, sums and the weighing of the frames"
 ALWAYS_FLOAT = ("detail.level", "detail.local")  # of a network that gathers: they read the sum of any number of frames
+
+
+def io_of(manifest: Manifest) -> Io:
+    """How a file's graph takes frames."""
+    return "uint8" if manifest.io == "uint8" else "float"
 
 
 class Graph(nn.Module):

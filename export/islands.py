@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ufafuse.export.graphs import Graph
 from ufafuse.export.half import Islands, convolutions
 from ufafuse.export.signatures import graph_kind
-from ufafuse.export.synthetic import stress_frames, synthetic_pair
+from ufafuse.export.synthetic import STRESS_SIZE, stress_frames, synthetic_pair
 from ufafuse.network.base import Network
 from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.checks.tolerances import psnr
@@ -25,7 +25,6 @@ from ufafuse.runtime.frames import check_pair, to_planes
 
 TARGET_DB = 60.0  # ten above what fp16 must reach: synthetic pairs stand for all pairs
 _SIZES = ((96, 96), (97, 131))
-_STRESS_SIZE = (67, 93)  # odd: as many whites as blacks make two averages equal, and hide what their difference costs
 _STRESS_BONUS_DB = 6.0  # frames that no camera gives need hold four above only
 
 
@@ -41,7 +40,7 @@ def choose_islands(net: Network, *, target_db: float = TARGET_DB) -> Islands:
     """
     names = [name for name, _ in convolutions(net.for_inference())]
     pairs = [_planes(*synthetic_pair(*size, seed=seed)) for seed, size in enumerate(_SIZES)]
-    pairs += [_planes(*frames) for frames in stress_frames(*_STRESS_SIZE).values()]
+    pairs += [_planes(*frames) for frames in stress_frames(*STRESS_SIZE).values()]
     with torch.inference_mode():
         expected = [net(*pair) for pair in pairs]
 

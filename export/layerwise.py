@@ -112,7 +112,7 @@ def compare_layers(
 def _check(path: Path, manifest: Manifest, backend: str) -> None:
     if manifest.kind != "onnx":
         raise InputError(f"`layers`: {path.name} is {manifest.kind}, whose tensors cannot be looked at: give the .onnx file.")
-    if manifest.extra.get("role", "whole") not in _ROLES:
+    if manifest.role not in _ROLES:
         raise InputError(f"`layers`: {path.name} is a companion for tiles or scores: give the graph for pairs.")
     if backend not in PROBED:
         raise InputError(f"`layers` are looked at in {' or '.join(PROBED)}: give one of them as `backend`.")
@@ -120,7 +120,7 @@ def _check(path: Path, manifest: Manifest, backend: str) -> None:
 
 def _inputs(manifest: Manifest, near: NDArray[np.uint8], far: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
     frames = {"near": pack(near, BGR_BYTES, manifest.io), "far": pack(far, BGR_BYTES, manifest.io)}
-    if manifest.extra.get("role", "whole") == "encode":
+    if manifest.role == "encode":
         frames = {"frame": frames["near"]}
     return filled_up(frames, fixed_batch(manifest))
 

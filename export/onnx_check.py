@@ -16,7 +16,7 @@ from ufafuse.export.opencv_session import OpenCvSession
 from ufafuse.export.opsets import lowered
 from ufafuse.export.signatures import Signature
 from ufafuse.export.stack_check import StackRun, stack_cases
-from ufafuse.export.synthetic import check_sizes, stress_frames, synthetic_pair
+from ufafuse.export.synthetic import STRESS_SIZE, check_sizes, stress_frames, synthetic_pair
 from ufafuse.export.verify import reference_cases
 from ufafuse.network.base import Network
 from ufafuse.network.model import FusionNet
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     import onnx
 
 
-_STRESS_SIZE = (67, 93)
 _LARGE = 1 << 18  # pixels: in PyTorch's float64 larger frames take seconds each
 _HARDEST = ("black and white", "checkerboard")
 # Averages are of features of order one; half precision keeps three digits of each.
@@ -120,7 +119,7 @@ def check_pairs(net: Network, manifest: Manifest, sizes: Iterable[Size] | None) 
     """(name, near, far) of what a graph is checked with."""
     only = fixed_size(manifest)
     if only is None:
-        chosen, stress = list(sizes if sizes is not None else check_sizes(net.spec.stride)), _STRESS_SIZE
+        chosen, stress = list(sizes if sizes is not None else check_sizes(net.spec.stride)), STRESS_SIZE
     else:
         chosen, stress = [only], only
     pairs = [(f"{h}x{w}", *synthetic_pair(h, w, seed=seed)) for seed, (h, w) in enumerate(chosen)]
@@ -132,7 +131,7 @@ def check_pairs(net: Network, manifest: Manifest, sizes: Iterable[Size] | None) 
 
 def _verified(session: Session, net: Network, path: Path, pairs: Sequence[tuple[str, Bytes, Bytes]]) -> dict[str, Any]:
     """The report of one engine. Raises: CheckFailed."""
-    role = session.manifest.extra["role"]
+    role = session.manifest.role
     if role == "means":
         rows = [_means_row(session, net, name, frame) for name, frame, _ in pairs]
         limit: dict[str, Any] = {"relative": _MEANS_TOLERANCE[session.precision]}
@@ -169,7 +168,7 @@ def _fused_row(session: Session, net: Network, case: Case) -> dict[str, Any]:
     inputs: dict[str, NDArray[Any]] = {}
     for name, frame in (("near", case.near), ("far", case.far)):
         inputs[name] = pack(frame, kind, session.manifest.io)
-        if session.manifest.extra["role"] == "tile":
+        if session.manifest.role == "tile":
             assert isinstance(net, FusionNet)
             with torch.inference_mode():
                 inputs[f"means_{name}"] = net.means(net.encode(torch.from_numpy(to_planes(frame, kind)))).numpy()

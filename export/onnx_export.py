@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 
 from ufafuse.export.form import FREE, Form
-from ufafuse.export.graphs import HALF_NOTE, Io
+from ufafuse.export.graphs import HALF_NOTE, io_of
 from ufafuse.export.half import Islands
 from ufafuse.export.islands import choose_islands
 from ufafuse.export.onnx_check import finished, verify_graph
@@ -214,7 +214,7 @@ def _gathering(spec: Spec) -> dict[str, Any]:
 
 def _write_graph(net: Network, role: str, manifest: Manifest, islands: Islands | None, form: Form, path: Path) -> None:
     """Trace one of the graphs into ``path``, with its manifest."""
-    io: Io = "uint8" if manifest.io == "uint8" else "float"
+    io = io_of(manifest)
     module = graph_kind(role, net.spec)(net, io=io, half=islands)
     known = signature(role, io, net.spec, form)
     entry = Manifest(**{**vars(manifest), "extra": {**manifest.extra, "role": role}})

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.errors import BackendError, ModelError
-from ufafuse.runtime.session import Session, SessionOptions
+from ufafuse.runtime.opencv import set_log_level
+from ufafuse.runtime.session import Session
 
 
 class OpenCvSession(Session):
@@ -27,9 +28,8 @@ class OpenCvSession(Session):
 
     backend = "opencv"
 
-    def __init__(self, model: Path, manifest: Manifest, options: SessionOptions | None = None, why: str = "asked for") -> None:
-        del options
-        self.manifest, self.precision, self.why = manifest, manifest.precision, why
+    def __init__(self, model: Path, manifest: Manifest) -> None:
+        self.manifest, self.precision, self.why = manifest, manifest.precision, "asked for"
         self._outputs = [value.name for value in load_graph(model).graph.output]
         try:
             with _quiet():
@@ -54,15 +54,11 @@ class OpenCvSession(Session):
 @contextmanager
 def _quiet() -> Iterator[None]:
     """It prints what it then raises."""
-    set_level: Any = getattr(cv2, "setLogLevel", None)  # its stubs do not have it
-    if set_level is None:
-        yield
-        return
-    before = set_level(0)
+    before = set_log_level(0)
     try:
         yield
     finally:
-        set_level(before)
+        set_log_level(before)
 
 
 def _last_line(error: cv2.error) -> str:

@@ -9,6 +9,7 @@ from ufafuse.runtime.artefact import tool_versions, write_json
 from ufafuse.runtime.kinds import kind_of
 from ufafuse.runtime.machine import machine
 from ufafuse.runtime.parameters import Size
+from ufafuse.runtime.tables import markdown as table_text
 from ufafuse.runtime.writing import write_text
 
 TIMED_RUNS = 3
@@ -16,6 +17,12 @@ _TOOLS = (
     *("onnxruntime", "openvino", "tensorrt", "tensorrt-rtx", "ncnn", "pnnx", "MNN"),
     *("ai-edge-litert", "litert-torch", "executorch", "coremltools"),
 )
+
+_HEADS = (
+    *("format", "argument", "artefact", "precision", "io", "MB", "on"),
+    *("worst PSNR (dB)", "max. error (levels)", "ms", "runs on"),
+)
+_LEFT = (0, 1, 2, 3, 4, 6, 10)  # numbers of the columns that are words
 
 
 @dataclass
@@ -102,20 +109,19 @@ def markdown(report: dict[str, Any]) -> str:
         "PSNR is the worst pair's, of 255; 200 dB means equal. Times are medians of "
         f"{TIMED_RUNS} runs, to compare with each other: `ufa bench` measures properly.",
         "",
-        "| format | argument | artefact | precision | io | MB | on | worst PSNR (dB) | max. error (levels) | ms | runs on |",
-        "|---|---|---|---|---|---:|---|---:|---:|---:|---|",
     ]
+    cells: list[list[str]] = []
     for row in report["rows"]:
         argument = f"`{row['argument']}`" if row["argument"] else ""
         what = [row["format"], argument, row["artefact"], row["precision"], row["io"], f"{row['bytes'] / 1e6:.2f}"]
-        head = f"| {' | '.join(what)} |"
         for backend, check in row["checks"].items():
             where = backend if check["precision"] == row["precision"] else f"{backend} ({check['precision']})"
             psnr, top = f"{check['worst_psnr']:.1f}", f"{check['max_abs']:.2g}"
             psnr = psnr if check["ok"] else f"**{psnr}: too low**"
-            lines.append(f"{head} {where} | {psnr} | {top} | {check['ms']:.1f} | {row['runs_on']} |")
+            cells.append([*what, where, psnr, top, f"{check['ms']:.1f}", row["runs_on"]])
         if not row["checks"]:
-            lines.append(f"{head} {row['note'] or 'not checked'} | | | | {row['runs_on']} |")
+            cells.append([*what, row["note"] or "not checked", "", "", "", row["runs_on"]])
+    lines.append(table_text(_HEADS, cells, left=_LEFT))
     if report["left_out"]:
         lines += ["", "Left out:", "", *(f"- {line}" for line in report["left_out"])]
     return "\n".join(lines) + "\n"

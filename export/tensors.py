@@ -10,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from ufafuse.export.form import Form
-from ufafuse.export.graphs import Io
+from ufafuse.export.graphs import Io, io_of
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.export.signatures import graph_kind, signature
 from ufafuse.export.tracing import program_of, renumbered
 from ufafuse.network.base import Network
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.errors import BackendError
+from ufafuse.runtime.fixed import fixed_batch, fixed_size
 
 if TYPE_CHECKING:
     import onnx
@@ -88,10 +89,8 @@ def tensors_of_network(net: Network, manifest: Manifest, inputs: Mapping[str, ND
     Returns:
         The tensors by the names that the exporter gives them, and the kind of step that each comes from, such as ``"conv2d"``.
     """
-    role = manifest.extra["role"]
-    layout: Io = "uint8" if manifest.io == "uint8" else "float"
-    size = manifest.extra.get("static")
-    form = Form(size=None if size is None else (size[0], size[1]), batch=manifest.extra.get("batch"))
+    role, layout = manifest.role, io_of(manifest)
+    form = Form(size=fixed_size(manifest), batch=fixed_batch(manifest))
     known = signature(role, layout, net.spec, form)
     recorder = _Recorder(_traced(net, (role, layout, form)))
     with torch.inference_mode():

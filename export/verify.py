@@ -32,7 +32,7 @@ from ufafuse.runtime.fixed import fixed_size
 from ufafuse.runtime.frames import check_pair, to_planes
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.manifest_entries import STACK_ROLES
-from ufafuse.runtime.pairs import find_pairs
+from ufafuse.runtime.pairs import PairPaths, find_pairs
 from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.session import SessionOptions
 from ufafuse.runtime.writing import check_new, check_parent
@@ -80,7 +80,7 @@ def prepared(
     """Compute with PyTorch what an artefact is to give; arguments and errors as `verify_against_weights`."""
     manifest = read_manifest(artefact)
     check_lineage(artefact, manifest, weights)
-    role = manifest.extra.get("role", "whole")
+    role = manifest.role
     if role not in ("whole", *STACK_ROLES):
         raise InputError(f"{artefact} is a tiling companion: verify the model it belongs to.")
     sizes = list(sizes) or _own_sizes(manifest)
@@ -160,13 +160,19 @@ def load_pairs(
     if max_pairs is not None and max_pairs < len(found):
         found = [found[index * len(found) // max_pairs] for index in range(max_pairs)]
     for pair in found:
-        near, far = (_colour(path) for path in (pair.near, pair.far))
-        try:
-            check_pair(near, far)
-        except InputError as error:
-            raise InputError(f"pair {pair.name} of {folder}: {error}") from error
+        near, far = read_frames(pair)
         for size in sizes or [(near.shape[0], near.shape[1])]:
             yield pair.name, _middle(near, size, pair.name), _middle(far, size, pair.name)
+
+
+def read_frames(pair: PairPaths) -> tuple[Bytes, Bytes]:
+    """Near and far of a pair, H x W x 3 uint8, BGR. Raises: InputError, where one is not that, or both differ in size."""
+    near, far = (_colour(path) for path in (pair.near, pair.far))
+    try:
+        check_pair(near, far)
+    except InputError as error:
+        raise InputError(f"{pair.near} and {pair.far}: {error}") from error
+    return near, far
 
 
 def _colour(path: Path) -> Bytes:

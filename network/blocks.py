@@ -200,8 +200,8 @@ class UnityAttention(nn.Module):
         # The convolution has no bias, so the difference of its results is its result for the difference.
         count = mean_near.shape[0]
         average = both.mean(1, keepdim=True) if self.mean is None else self.mean(both)
-        statistics = (average, both.amax(1, keepdim=True))
-        return both, torch.sigmoid(self.spatial(torch.cat([each[:count] - each[count:] for each in statistics], 1)))
+        seen_by = (average, both.amax(1, keepdim=True))
+        return both, torch.sigmoid(self.spatial(torch.cat([each[:count] - each[count:] for each in seen_by], 1)))
 
     def forward_many(self, stack: Tensor, frames: int) -> Tensor:
         """Weigh the features of `frames` >= 2 frames a scene (a stack tensor)."""
@@ -210,12 +210,12 @@ class UnityAttention(nn.Module):
             stack = stack * share.to(stack.dtype)[:, :, None, None]
         if self.spatial is None:
             return stack
-        score: Tensor = self.spatial(_statistics(stack))
+        score: Tensor = self.spatial(statistics(stack))
         return stack * score.unflatten(0, (-1, frames)).softmax(1).flatten(0, 1)
 
 
-def _statistics(features: Tensor) -> Tensor:
-    """Return mean and maximum over the channels, N x 2 x H x W."""
+def statistics(features: Tensor) -> Tensor:
+    """Return mean and maximum over the channels, N x 2 x H x W: what spatial attention sees."""
     return torch.cat([features.mean(1, keepdim=True), features.amax(1, keepdim=True)], 1)
 
 

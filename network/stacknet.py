@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
 from ufafuse.network.base import Network
-from ufafuse.network.blocks import SLOPE, ConvBlock, encoder_of, gated_detail, with_surroundings
+from ufafuse.network.blocks import SLOPE, ConvBlock, encoder_of, gated_detail, statistics, with_surroundings
 from ufafuse.network.plain import PlainAttention, PlainStackDetail, cells_fit
 from ufafuse.network.spec import OCTAVES, SPATIAL_KERNEL, Spec, seen
 
@@ -170,8 +170,7 @@ class StackNet(Network):
         """Return each scale's bounded attention score, M x 1 x h x w."""
         scores = []
         for conv, f in zip(self.attention, features, strict=True):
-            given = f if isinstance(conv, PlainAttention) else torch.cat([f.mean(1, keepdim=True), f.amax(1, keepdim=True)], 1)
-            scores.append(bounded(conv(given)))
+            scores.append(bounded(conv(f if isinstance(conv, PlainAttention) else statistics(f))))
         return scores
 
     def common(self, gathered: Gathered) -> list[Tensor]:

@@ -13,6 +13,11 @@ Mask = NDArray[np.bool_]
 Matrix = NDArray[np.float64]
 
 
+def as_floats(picture: Array) -> Floats:
+    """A picture in float32, as it is where it is that already: OpenCV does not say what it gives."""
+    return np.asarray(picture, np.float32)
+
+
 class Brief:
     """A dataclass that is shown without its arrays' numbers: what they are, and of the rest what is not as by default."""
 

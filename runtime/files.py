@@ -27,6 +27,7 @@ from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
 from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_image
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
 from ufafuse.runtime.stacks.rule import by_one_rule
+from ufafuse.runtime.texts import examples
 from ufafuse.runtime.values import check_fields
 from ufafuse.runtime.writing import together
 
@@ -344,9 +345,7 @@ def _no_frames(frames: Sequence[FrameSource]) -> dict[str, None]:
 
 def _history(engine: str, names: Sequence[str]) -> str:
     """Where a result comes from, for its file."""
-    short = [Path(name).name for name in names]
-    shown = ", ".join(short) if len(short) <= _NAMED else f"{', '.join(short[:_NAMED])} and {len(short) - _NAMED} more"
-    return f"Fused from {len(short)} frames ({shown}) with {engine}"
+    return f"Fused from {len(names)} frames ({examples([Path(name).name for name in names], _NAMED)}) with {engine}"
 
 
 def _taken(frames: Sequence[FrameSource], result: Stacked) -> dict[str, Any]:

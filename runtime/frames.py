@@ -12,18 +12,16 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.arrays import Array, Bytes, Floats
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.values import type_in_text
-
-Planes = NDArray[np.float32]
 
 _STRIP_PIXELS = 65_536
 _WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 _DARKEST_FLOAT_WHITE = 1e-6  # what is divided by it stays a finite float32
 _GREATEST_FLOAT = 1e30  # sums over frames, and squares of what is divided by white, stay finite
+UNBOUNDED = float(np.finfo(np.float32).max)  # where results end of float frames beyond 1, which have no white
 COLOR_ORDERS = ("bgr", "rgb")
 
 # A model's ``io`` is "float" (1 x 3 x H x W, RGB, [0, 1]) or "uint8" (1 x H x W x 3, BGR, as cameras have it). This third
@@ -64,9 +62,18 @@ class FrameKind:
         return self.dtype == np.uint8 and self.white == 255 and self.unit == 255
 
     @property
+    def full(self) -> float:
+        """White, or of float frames that have none the level that the network sees as 1: what shares of white are of."""
+        return self.unit if self.white == UNBOUNDED else self.white
+
+    @property
     def grey(self) -> bool:
         """Whether there is one sample a pixel."""
         return self.channels < 3
+
+    def black(self, side: int) -> Array:
+        """A black square of this kind."""
+        return np.zeros((side, side, self.channels) if self.channels else (side, side), self.dtype)
 
 
 BGR_BYTES = FrameKind(np.dtype(np.uint8), 3, 255.0, "bgr")  # what OpenCV reads
@@ -88,7 +95,12 @@ def check_pair(near: Array, far: Array, *, order: str = "bgr", white: float | No
 
 
 def check_frames(
-    frames: Sequence[Array], *, order: str = "bgr", white: float | None = None, open_ended: bool = False
+    frames: Sequence[Array],
+    *,
+    order: str = "bgr",
+    white: float | None = None,
+    open_ended: bool = False,
+    names: Sequence[str] = (),
 ) -> FrameKind:
     """What the frames of a pair or stack are.
 
@@ -98,13 +110,14 @@ def check_frames(
         order: Channel order of colour frames.
         white: Level of white, where it is not the dtype's greatest.
         open_ended: Float frames may go beyond [0, 1] where no white is given.
+        names: What errors call them; none: near, far, and by number.
 
     Raises:
         InputError: Naming the frame: wrong type, rank, channel count or dtype, empty, not finite, outside [0, 1], above
             ``white``, or unlike the first frame.
     """
     check_order(order)
-    names = frame_names(len(frames))
+    names = names or frame_names(len(frames))
     for name, frame in zip(names, frames, strict=True):
         check_array(name, frame)
     first = frames[0]
@@ -154,15 +167,12 @@ def check_array(name: str, frame: Array) -> None:
 
 
 def _check_alike(near: Array, other: Array, name: str) -> None:
-    if near.shape != other.shape:
-        raise InputError(
-            f"the frames differ in size: near is {_size(near)}, {in_text(name)} is {_size(other)}. "
-            "Crop or align them to one size."
-        )
-    if near.dtype != other.dtype:
-        raise InputError(
-            f"the frames differ in dtype: near is {near.dtype}, {in_text(name)} is {other.dtype}. Convert one of them."
-        )
+    for what, (first, second), mend in (
+        ("size", (_size(near), _size(other)), "Crop or align them to one size"),
+        ("dtype", (near.dtype, other.dtype), "Convert one of them"),
+    ):
+        if first != second:
+            raise InputError(f"the frames differ in {what}: near is {first}, {in_text(name)} is {second}. {mend}.")
 
 
 def _check_levels(name: str, frame: Array, kind: FrameKind, *, open_ended: bool) -> None:
@@ -194,7 +204,7 @@ def check_out(out: Array | None, kind: FrameKind, shape: tuple[int, ...]) -> Non
         raise InputError("out= is read-only: give an array that can be written to.")
 
 
-def to_planes(frame: Array, kind: FrameKind) -> Planes:
+def to_planes(frame: Array, kind: FrameKind) -> Floats:
     """A frame as 1 x 3 x H x W float32, RGB, [0, 1]; grey in all three channels, alpha left out."""
     height, width = frame.shape[:2]
     if kind.dtype == np.uint8 and not kind.grey:
@@ -213,12 +223,12 @@ def to_planes(frame: Array, kind: FrameKind) -> Planes:
     return _within(planes, kind)
 
 
-def _within(planes: Planes, kind: FrameKind) -> Planes:
+def _within(planes: Floats, kind: FrameKind) -> Floats:
     """What the network is not shown, cut off in place."""
     return np.clip(planes, 0, 1, out=planes) if kind.beyond else planes
 
 
-def _byte_planes(frame: Array, kind: FrameKind) -> Planes:
+def _byte_planes(frame: Array, kind: FrameKind) -> Floats:
     """`to_planes` of a uint8 colour frame, in two passes.
 
     Of what OpenCV has, dividing by the greatest level converts fastest, three times as fast as a weighted sum: so a row of
@@ -233,14 +243,14 @@ def _byte_planes(frame: Array, kind: FrameKind) -> Planes:
     return _within(planes[:-1].reshape(1, 3, height, width), kind)
 
 
-def _split(frame: Array, kind: FrameKind, out: NDArray[np.uint8]) -> None:
+def _split(frame: Array, kind: FrameKind, out: Bytes) -> None:
     """Write a colour frame's red, green and blue into ``out``, 3 x H x W."""
     channels = [out[plane] for plane in _rgb_channels(kind)]
     alpha = [np.empty_like(channels[0])] * (kind.channels - 3)
     cv2.split(for_opencv(frame), channels + alpha)
 
 
-def from_planes(planes: Planes, kind: FrameKind, near: Array) -> Array:
+def from_planes(planes: Floats, kind: FrameKind, near: Array) -> Array:
     """The inverse of `to_planes`: clipped, rounded to the nearest level, alpha taken from ``near``."""
     height, width = planes.shape[2:]
     if kind.grey:
@@ -249,14 +259,14 @@ def from_planes(planes: Planes, kind: FrameKind, near: Array) -> Array:
     return from_byte_planes(levels.reshape(1, 3, height, width), kind, near)
 
 
-def to_byte_planes(frame: Array, kind: FrameKind) -> NDArray[np.uint8]:
+def to_byte_planes(frame: Array, kind: FrameKind) -> Bytes:
     """A uint8 colour frame as 1 x 3 x H x W uint8, RGB; alpha left out."""
     levels = np.empty((1, 3, *frame.shape[:2]), np.uint8)
     _split(frame, kind, levels[0])
     return levels
 
 
-def from_byte_planes(levels: NDArray[Any], kind: FrameKind, near: Array) -> Array:
+def from_byte_planes(levels: Array, kind: FrameKind, near: Array) -> Array:
     """The inverse of `to_byte_planes` (for levels of any dtype), alpha taken from ``near``."""
     channels = [levels[0, plane] for plane in _rgb_channels(kind)]
     if kind.channels == 4:
@@ -278,7 +288,12 @@ def luma(frame: Array, kind: FrameKind) -> Array:
     return np.asarray(cv2.cvtColor(for_opencv(frame), codes[kind.channels][COLOR_ORDERS.index(kind.order)]))
 
 
-def to_grey(frame: Array, kind: FrameKind) -> NDArray[np.float32]:
+def colours_of(frame: Array) -> Array:
+    """A frame without its alpha, if it has any: a view of its other channels."""
+    return frame if frame.ndim == 2 or frame.shape[2] < 4 else frame[..., :3]
+
+
+def to_grey(frame: Array, kind: FrameKind) -> Floats:
     """As `luma`, but float32, with the level that the network sees as 1 at 1."""
     return np.multiply(luma(frame, kind), np.float32(1 / kind.unit), dtype=np.float32)
 
@@ -296,7 +311,7 @@ def for_opencv(frame: Array) -> Array:
     return frame if fits else np.ascontiguousarray(frame)
 
 
-def _levels(plane: Planes, kind: FrameKind) -> Array:
+def _levels(plane: Floats, kind: FrameKind) -> Array:
     if kind.dtype == np.float32:
         levels = plane if kind.unit == 1 else plane * np.float32(kind.unit)
         # Limits of its own type: NumPy before 2 makes the greatest float32, as a Python number, a float64, and all with it.
@@ -308,7 +323,7 @@ def _levels(plane: Planes, kind: FrameKind) -> Array:
     return np.clip(scaled, 0, kind.white, out=scaled).astype(kind.dtype)
 
 
-def with_beyond(fused: Array, near: Array, far: Array, weight: Planes, kind: FrameKind) -> Array:
+def with_beyond(fused: Array, near: Array, far: Array, weight: Floats, kind: FrameKind) -> Array:
     """A result, with the frames' own samples, weighed, where the network could not see them: beyond ``kind.unit``, below 0.
 
     Args:
@@ -328,14 +343,14 @@ def with_beyond(fused: Array, near: Array, far: Array, weight: Planes, kind: Fra
     return fused
 
 
-def _bytes(plane: Planes) -> NDArray[np.uint8]:
+def _bytes(plane: Floats) -> Bytes:
     """A float plane scaled by 255, clipped and rounded. The pass without a sign is three times as fast as the one with it."""
     if float(plane.min()) > -0.5 / 255:  # such a level is rounded to 0 either way
         return np.asarray(cv2.convertScaleAbs(plane, alpha=255.0), np.uint8)
     return np.asarray(cv2.addWeighted(plane, 127.5, plane, 127.5, 0, dtype=cv2.CV_8U), np.uint8)
 
 
-def to_bgr_bytes(frame: Array, kind: FrameKind) -> NDArray[np.uint8]:
+def to_bgr_bytes(frame: Array, kind: FrameKind) -> Bytes:
     """A uint8 frame as 1 x H x W x 3, BGR, as models with uint8 io take it, as bright as `FrameKind.unit` makes it."""
     if not kind.plain:
         frame = cv2.convertScaleAbs(for_opencv(frame), alpha=255 / kind.unit).reshape(frame.shape)
@@ -348,7 +363,7 @@ def to_bgr_bytes(frame: Array, kind: FrameKind) -> NDArray[np.uint8]:
     return np.ascontiguousarray(frame, np.uint8)[np.newaxis]
 
 
-def from_bgr_bytes(fused: NDArray[np.uint8], kind: FrameKind, near: Array) -> Array:
+def from_bgr_bytes(fused: Bytes, kind: FrameKind, near: Array) -> Array:
     """The inverse of `to_bgr_bytes`, alpha taken from ``near``."""
     image = fused[0]
     if not kind.plain:
@@ -362,23 +377,23 @@ def from_bgr_bytes(fused: NDArray[np.uint8], kind: FrameKind, near: Array) -> Ar
     return image
 
 
-_PACK: dict[str, Callable[[Array, FrameKind], NDArray[Any]]] = {
+_PACK: dict[str, Callable[[Array, FrameKind], Array]] = {
     "float": to_planes,
     "uint8": to_bgr_bytes,
     BYTE_PLANES: to_byte_planes,
 }
-_UNPACK: dict[str, Callable[[NDArray[Any], FrameKind, Array], Array]] = {
+_UNPACK: dict[str, Callable[[Array, FrameKind, Array], Array]] = {
     "float": from_planes,
     "uint8": from_bgr_bytes,
     BYTE_PLANES: from_byte_planes,
 }
 
 
-def pack(frame: Array, kind: FrameKind, layout: str) -> NDArray[Any]:
+def pack(frame: Array, kind: FrameKind, layout: str) -> Array:
     """A frame, or a window of one, as a model takes it: in its io, or as `BYTE_PLANES` where its session takes them."""
     return _PACK[layout](frame, kind)
 
 
-def unpack(fused: NDArray[Any], kind: FrameKind, near: Array, layout: str) -> Array:
+def unpack(fused: Array, kind: FrameKind, near: Array, layout: str) -> Array:
     """The inverse of `pack`, alpha taken from ``near``."""
     return _UNPACK[layout](fused, kind, near)

@@ -53,9 +53,8 @@ class Fusion(NamedTuple):
     levels: Levels | None = None
 
     def __repr__(self) -> str:
-        return (
-            f"Fusion({', '.join(f'{name}={in_short(value)}' for name, value in self._asdict().items() if value is not None)})"
-        )
+        told = (f"{name}={in_short(value)}" for name, value in self._asdict().items() if value is not None)
+        return f"Fusion({', '.join(told)})"
 
 
 class Fuser:
@@ -384,17 +383,14 @@ class _Trials:
     def __init__(self, fuser: Fuser, kind: FrameKind) -> None:
         self._fuser, self._kind = fuser, kind
 
-    def _frame(self, side: int) -> Array:
-        return np.zeros((side, side, self._kind.channels) if self._kind.channels else (side, side), self._kind.dtype)
-
     def whole(self, side: int) -> None:
-        frame, session = self._frame(side), self._fuser.session
+        frame, session = self._kind.black(side), self._fuser.session
         layout = layout_for(session, self._kind)
         planes = [pack(frame, self._kind, layout) for _ in range(2)]
         unpack(session.run(*planes), self._kind, frame, layout)
 
     def tiled(self, side: int) -> None:
-        frame, model = self._frame(side), self._fuser.tiled_model()
+        frame, model = self._kind.black(side), self._fuser.tiled_model()
         grid = grid_of_step((side, side), side, halo=model.halo, stride=model.stride)
         model.fuse(frame, frame, self._kind, grid, np.empty_like(frame))
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import FrameKind, check_frames, for_opencv, frame_names, in_text
+from ufafuse.runtime.frames import UNBOUNDED, FrameKind, check_frames, colours_of, for_opencv, frame_names, in_text
 from ufafuse.runtime.values import check_value, is_number, is_text, type_in_text
 
 _BITS = (8, 10, 12, 14, 16)  # of sensors
@@ -31,7 +31,6 @@ _LEAST_UNIT = 4.0  # levels of an integer: below, there is no picture to make br
 _SMALLEST_FLOAT = 2.0**-20  # of white, where the frames are black
 _DARKEST_FLOAT = 2.0**-90  # where they show something, in whatever unit it was measured; its inverse stays a finite float32
 _NEGATIVE = 0.1  # of the brightest level: what filters and interpolation leave below black in float frames
-_UNBOUNDED = float(np.finfo(np.float32).max)
 GIVEN, OF_MOSAICS = "given", "found in the raw frames"  # by what a level of white is known
 
 
@@ -78,12 +77,12 @@ class Levels:
 
 def peak_of(frame: Array) -> Peak:
     """What a frame reaches; its alpha is not looked at."""
-    sample = _colours(_sampled(frame))
+    sample = colours_of(_sampled(frame))
     at = min(int(sample.size * _CROWD), sample.size - 1)
     if frame.dtype == np.uint8 and sample.size - np.count_nonzero(sample >= _BRIGHT_BYTE) <= at:
         return Peak(255.0, _BRIGHT_BYTE)  # nothing depends on the rest
     crowd = float(np.partition(sample.ravel(), at)[at])
-    colours = _colours(frame)
+    colours = colours_of(frame)
     low = min(0.0, float(colours.min())) if frame.dtype == np.float32 else 0.0
     return Peak(float(colours.max()), crowd, low)
 
@@ -97,10 +96,6 @@ def _sampled(frame: Array) -> Array:
         return frame[::step, ::step]
     whole = for_opencv(frame)[: rows * step, : columns * step]
     return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_NEAREST))
-
-
-def _colours(frame: Array) -> Array:
-    return frame if frame.ndim == 2 or frame.shape[2] < 4 else frame[..., :3]
 
 
 def levels_from(
@@ -158,7 +153,7 @@ def _white(peak: Peak, dtype: np.dtype[Any], headroom: float) -> tuple[float, st
         return (
             (1.0, "float levels within 1", 1.0)
             if peak.top <= 1
-            else (peak.top, f"float levels up to {peak.top:.4g}", _UNBOUNDED)
+            else (peak.top, f"float levels up to {peak.top:.4g}", UNBOUNDED)
         )
     saturated = any(peak.top == (1 << bits) - 1 for bits in _BITS)  # then it is the sensor's own white
     reached = min(peak.top if saturated else peak.top * headroom, 65_535.0)

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from ufafuse.runtime.arrays import Array
-from ufafuse.runtime.frames import FrameKind, for_opencv, reduced_size
+from ufafuse.runtime.frames import FrameKind, colours_of, for_opencv, reduced_size
 from ufafuse.runtime.registration.glance import halved
 
 _PIXELS = 524_288
@@ -88,8 +88,7 @@ def bloomed_share(near: Array, far: Array, kind: FrameKind) -> float:
         near, far: As `frames.check_pair` passed them.
         kind: What they are.
     """
-    channels = [frame if frame.ndim == 2 or frame.shape[2] < 4 else frame[..., :3] for frame in (near, far)]
-    if max(float(there.max()) for there in channels) < _WHITE * kind.white:
+    if max(float(colours_of(frame).max()) for frame in (near, far)) < _WHITE * kind.white:
         return 0.0  # means of what is darker than white are no white
     if not _may_bloom(near, far, kind):
         return 0.0

@@ -22,6 +22,7 @@ _X86_FLAGS = {
 }
 _ARM_FLAGS = {"NEON": ("neon", "asimd"), "DOTPROD": ("asimddp",), "BF16": ("bf16",), "I8MM": ("i8mm",)}
 _CPU_FLAGS = {"x86_64": _X86_FLAGS, "amd64": _X86_FLAGS, "aarch64": _ARM_FLAGS, "arm64": _ARM_FLAGS}
+_ANSWER_SECONDS = 20.0  # that a driver may take: of eight GPUs without its daemon each is woken up first
 _PACKAGES = {
     "openvino": ("openvino",),
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
@@ -96,16 +97,22 @@ def _mib(count: int | None) -> int | None:
 
 
 def gpus() -> list[dict[str, str]]:
-    """NVIDIA GPUs as ``nvidia-smi`` names them: name, driver, memory, compute capability; empty without a driver."""
+    """NVIDIA GPUs as ``nvidia-smi`` names them: name, driver, memory, compute capability; empty where none answers."""
+    names = "name,driver_version,memory.total,compute_cap"
+    rows = nvidia_smi(f"--query-gpu={names}", "--format=csv,noheader")
+    return [dict(zip(names.split(","), row, strict=False)) for row in rows]
+
+
+def nvidia_smi(*options: str) -> list[list[str]]:
+    """The rows that ``nvidia-smi`` answers with, cell by cell; none where it is missing, fails or hangs."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
-    query = "name,driver_version,memory.total,compute_cap"
-    answer = subprocess.run(
-        [tool, f"--query-gpu={query}", "--format=csv,noheader"], capture_output=True, text=True, timeout=20, check=False
-    )
-    rows = [line.split(", ") for line in answer.stdout.splitlines()] if answer.returncode == 0 else []
-    return [dict(zip(query.split(","), row, strict=False)) for row in rows]
+    try:
+        answer = subprocess.run([tool, *options], capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):  # a driver that hangs runs no engine either
+        return []
+    return [line.split(", ") for line in answer.stdout.splitlines()] if answer.returncode == 0 else []
 
 
 def backends() -> dict[str, dict[str, Any]]:

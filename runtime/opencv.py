@@ -23,11 +23,16 @@ def builds() -> dict[str, str]:
 
 def silence() -> None:
     """Keep OpenCV's own warnings off stderr."""
+    set_log_level(0)
+
+
+def set_log_level(level: int) -> int:
+    """Set what OpenCV prints on stderr, 0 for nothing; returns what it was."""
     import cv2
 
     # OpenCV 4 has the function at its top, 5 in a module.
-    set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
-    set_level(0)
+    set_level: Any = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+    return int(set_level(level))
 
 
 def within_quota() -> None:

@@ -11,6 +11,7 @@ import struct
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.memory.usage import total_bytes
 from ufafuse.runtime.parameters import Size
+from ufafuse.runtime.pictures.metadata import frame_headers
 
 MOST_PIXELS = 1 << 28  # 268 megapixels, where neither a budget nor the machine's memory says less or more
 _BYTES_A_PIXEL = 3
@@ -18,8 +19,6 @@ _AT_ONCE = 3  # pictures: two frames and their fusion
 _BESIDE = 64 << 20  # bytes: thumbnails, profiles, notes
 _SHARE = 0.5  # of the machine's memory, where no budget is given
 
-_JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start-of-frame markers
-_JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length
 _TIFF_WIDTHS, _TIFF_HEIGHTS = (256, 322), (257, 323)  # of the image, of a tile
 _TIFF_FORMATS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
@@ -84,18 +83,9 @@ def _machine_bytes() -> int:
 
 
 def _jpeg(data: bytes) -> Size | None:
-    position = 2
-    while data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:
-            position += 1
-        elif marker in _JPEG_BARE:
-            position += 2
-        elif marker in _JPEG_SIZES:
-            height, width = struct.unpack_from(">HH", data, position + 5)
-            return height, width
-        else:
-            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    for _, start, _ in frame_headers(data):
+        height, width = struct.unpack_from(">HH", data, start + 1)
+        return height, width
     return None
 
 

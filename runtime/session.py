@@ -230,7 +230,7 @@ def check_tensors(model: Path, manifest: Manifest, inputs: Iterable[str], output
     scales = range(len(manifest.extra.get("widths", [0])))
     wanted_in, wanted_out = (
         {name for stem in stems for name in ([f"{stem}_{scale}" for scale in scales] if stem in _A_SCALE_EACH else [stem])}
-        for stems in _TENSORS[manifest.extra.get("role", "whole")]
+        for stems in _TENSORS[manifest.role]
     )
     for what, missing in (("input", wanted_in - set(inputs)), ("output", wanted_out - set(outputs))):
         if missing:

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ from ufafuse.runtime.errors import InputError
 
 _PARTICULARS = re.compile(r"\([^)]*\)|\S*[\d/]\S*|\S+\.\w{2,4}\b")
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # Unicode's control, format, surrogate, ... categories
-
-
+_OF_A_KIND = 3  # texts that are told in full
 _OBEYED = {  # controls but for line ends and tabs, and what turns the direction of writing
     code: chr(code).encode("ascii", "backslashreplace").decode() if code > 127 else f"\\x{code:02x}"
     for code in (*range(9), 11, 12, *range(14, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
@@ -48,8 +47,14 @@ def suffix_words(path: Path) -> str:
     return f"{path} has the suffix {path.suffix!r}" if path.suffix else f"{path} has no suffix"
 
 
-def few_of_a_kind(texts: Iterable[str], *, most: int = 3) -> list[str]:
-    """``texts`` in their order, without those of a kind beyond the first ``most``, whose number the last one of them tells.
+def examples(names: Sequence[str], most: int = 3) -> str:
+    """The first of some names, and how many more there are: ``"a, b, c and 2 more"``."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def few_of_a_kind(texts: Iterable[str]) -> list[str]:
+    """``texts`` in their order, without those of a kind beyond the first three, whose number the last one of them tells.
 
     Of a kind are texts that differ in what stands before the first colon, in names and numbers, and between brackets.
     """
@@ -58,10 +63,10 @@ def few_of_a_kind(texts: Iterable[str], *, most: int = 3) -> list[str]:
         kinds.setdefault(_PARTICULARS.sub("", text.partition(": ")[2] or text), []).append(text)
     found: list[str] = []
     for alike in kinds.values():
-        more = len(alike) - most
-        found += (
-            alike if more <= 0 else [*alike[: most - 1], f"{alike[most - 1]} ({more} more of this kind: all are in --json)"]
-        )
+        first, more = alike[:_OF_A_KIND], len(alike) - _OF_A_KIND
+        if more > 0:
+            first[-1] += f" ({more} more of this kind: all are in --json)"
+        found += first
     return found
 
 

@@ -18,8 +18,10 @@ from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.pairs import find_pairs
+from ufafuse.runtime.tables import markdown
 from ufafuse.runtime.writing import make_folder, read_json, write_text
 from ufafuse.train.data import frames_of
+from ufafuse.train.devices import device_of
 from ufafuse.train.loop import LAST, train
 from ufafuse.train.recipe import TrainOptions
 from ufafuse.train.resuming import OPTIONS, check_same_run
@@ -146,7 +148,7 @@ def run_ablation(
     note = "no `pairs` were given: the table's metrics were not computed"
     if pairs is not None:
         for name, options in runs.items():
-            fuse_pairs(options.out / LAST, pairs, base.out / "fused" / name)
+            fuse_pairs(options.out / LAST, pairs, base.out / "fused" / name, device_of(base))
         scores, note = score(pairs, [base.out / "fused" / name for name in runs])
         for name, metrics in scores.items():
             rows[name] |= {metric: metrics[metric] for metric in SWEEPS[over].metrics}
@@ -185,9 +187,8 @@ def loss_curve(run: Path) -> list[tuple[int, float]]:
     return curve or [(0, float("nan"))]
 
 
-def fuse_pairs(weights: Path, pairs: Path, out: Path) -> None:
-    """Fuse every pair of a folder in PyTorch into `out/NAME.png`."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def fuse_pairs(weights: Path, pairs: Path, out: Path, device: torch.device) -> None:
+    """Fuse every pair of a folder in PyTorch on a device into `out/NAME.png`."""
     net = load_weights(weights).to(device)
     make_folder(out)
     for pair in find_pairs(pairs):
@@ -208,9 +209,8 @@ def score(pairs: Path, folders: Sequence[Path]) -> tuple[dict[str, dict[str, flo
 def table_text(sweep: Sweep, rows: Mapping[str, Mapping[str, float]], note: str) -> str:
     """Return the table as Markdown, the paper's figures in brackets beside ours."""
     head, *cells = table_cells(sweep, rows)
-    lines = [f"Table {sweep.table}: ours (the paper's)", "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    lines += [f"| {' | '.join(row)} |" for row in cells]
-    return "\n".join([*lines, "", note]).rstrip() + "\n"
+    table = markdown(head, cells, left=range(len(head)))
+    return f"Table {sweep.table}: ours (the paper's)\n\n{table}\n\n{note}".rstrip() + "\n"
 
 
 def table_cells(sweep: Sweep, rows: Mapping[str, Mapping[str, float]]) -> list[list[str]]:

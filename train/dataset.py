@@ -11,10 +11,11 @@ from ufafuse.runtime.artefact import write_json
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.images import write_image
+from ufafuse.runtime.texts import examples
 from ufafuse.runtime.writing import check_apart, make_folder
 from ufafuse.train.data import PairDataset, PairOptions, focus_map
 from ufafuse.train.degrade import PAPER_SIZES, LensOptions, TrainingPair, paper_pair, paper_size
-from ufafuse.train.photos import SHOWN, Photos
+from ufafuse.train.photos import Photos
 
 LENS_SIZE = 320  # pixels
 SET_FILE = "dataset.json"
@@ -151,8 +152,7 @@ def left_from_before(out: Path, written: Iterable[Path]) -> list[str]:
     others = sorted({path.name for path in out.iterdir()} - {path.name for path in written} - {SET_FILE})
     if not others:
         return []
-    shown = ", ".join(others[:SHOWN]) + (", ..." if len(others) > SHOWN else "")
-    return [f"{out} also holds {len(others)} that were there before and are no part of this set: {shown}."]
+    return [f"{out} also holds {len(others)} that were there before and are no part of this set: {examples(others)}."]
 
 
 def _write(stem: Path, pair: TrainingPair, *, force: bool) -> list[Path]:

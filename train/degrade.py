@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.arrays import Array, Floats
+from ufafuse.runtime.arrays import Array, Floats, Mask, as_floats
 from ufafuse.runtime.errors import InputError
 
 PAPER_SIZES = ((2, 3), (4, 5), (5, 7), (8, 10))  # filter sizes of the paper's four groups
@@ -103,26 +103,22 @@ def blur(picture: Floats, kind: str, radius: float) -> Floats:
     """Blur a picture (H x W or H x W x 3) as by a circle of `radius` pixels; its border is mirrored, not darkened."""
     if kind == "box":
         size = max(2, round(2 * radius))
-        return _floats(cv2.blur(picture, (size, size), borderType=cv2.BORDER_REFLECT_101))
+        return as_floats(cv2.blur(picture, (size, size), borderType=cv2.BORDER_REFLECT_101))
     if radius >= HALF_FROM:
         height, width = picture.shape[:2]
         half = cv2.resize(picture, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
-        return _floats(cv2.resize(_blur(half, kind, radius / 2), (width, height), interpolation=cv2.INTER_LINEAR))
+        return as_floats(cv2.resize(_blur(half, kind, radius / 2), (width, height), interpolation=cv2.INTER_LINEAR))
     return _blur(picture, kind, radius)
 
 
 def _blur(picture: Array, kind: str, radius: float) -> Floats:
     if kind == "gauss":
         # A disc of radius r has the variance of a Gaussian with sigma r / 2; lenses fall off a little slower.
-        return _floats(cv2.GaussianBlur(picture, (0, 0), 0.6 * radius, borderType=cv2.BORDER_REFLECT_101))
+        return as_floats(cv2.GaussianBlur(picture, (0, 0), 0.6 * radius, borderType=cv2.BORDER_REFLECT_101))
     reach = int(np.ceil(radius))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     disc = np.clip(radius + 0.5 - np.hypot(y, x), 0, 1).astype(np.float32)
-    return _floats(cv2.filter2D(picture, -1, disc / disc.sum(), borderType=cv2.BORDER_REFLECT_101))
-
-
-def _floats(picture: Array) -> Floats:
-    return np.asarray(picture, np.float32)
+    return as_floats(cv2.filter2D(picture, -1, disc / disc.sum(), borderType=cv2.BORDER_REFLECT_101))
 
 
 def to_bytes(picture: Floats) -> Array:
@@ -133,7 +129,7 @@ def to_bytes(picture: Floats) -> Array:
 
 def mix(near: Floats, far: Floats, weight: Floats) -> Floats:
     """Return near * weight + far * (1 - weight) of two H x W x 3 pictures; `weight` is H x W in [0, 1]."""
-    return _floats(cv2.blendLinear(near, far, weight, 1 - weight))
+    return as_floats(cv2.blendLinear(near, far, weight, 1 - weight))
 
 
 def scaled(picture: Floats, by: Floats) -> Floats:
@@ -149,8 +145,8 @@ def paper_size(rng: np.random.Generator, group: int | None = None) -> int:
 
 def paper_pair(picture: Array, focus: Floats, size: int) -> TrainingPair:
     """Make the paper's pair (Eq. 11) with a mean filter of `size` x `size`; the truth is the photograph itself."""
-    sharp = _floats(picture)
-    blurred = _floats(cv2.blur(sharp, (size, size), borderType=cv2.BORDER_REFLECT_101))
+    sharp = as_floats(picture)
+    blurred = as_floats(cv2.blur(sharp, (size, size), borderType=cv2.BORDER_REFLECT_101))
     near, far = mix(sharp, blurred, focus), mix(blurred, sharp, focus)
     return TrainingPair(to_bytes(near), to_bytes(far), np.array(picture))
 
@@ -162,11 +158,11 @@ def lens_pair(picture: Array, focus: Floats, rng: np.random.Generator, options: 
     blur at the pair's border is that of a larger picture. What the camera adds to the frame in focus (noise,
     compression) is in the truth too: fusing should choose, not repaint.
     """
-    near, far, sharp, weight = _defocus(_floats(picture), focus, rng, options)
+    near, far, sharp, weight = _defocus(as_floats(picture), focus, rng, options)
     far_sharp = sharp
     if rng.random() < options.shift:
         by = rng.uniform(-options.max_shift, options.max_shift, 2)
-        far, far_sharp = _shifted(far, by), _shifted(sharp, by)
+        far, far_sharp = shifted(far, by), shifted(sharp, by)
     truth = mix(sharp, far_sharp, weight)
     if rng.random() < options.gain:
         # No frame's brightness is the right one, so the truth has the mean of both.
@@ -178,7 +174,7 @@ def lens_pair(picture: Array, focus: Floats, rng: np.random.Generator, options: 
     if rng.random() < options.letter_box:
         scene = _with_bars(scene, rng)
     near, far = _recorded(scene.near, scene.far, rng, options)
-    added = mix(_floats(near) - scene.near.clip(0, 255), _floats(far) - scene.far.clip(0, 255), scene.weight)
+    added = mix(as_floats(near) - scene.near.clip(0, 255), as_floats(far) - scene.far.clip(0, 255), scene.weight)
     return TrainingPair(near, far, to_bytes(scene.truth + added))
 
 
@@ -219,7 +215,7 @@ def _defocus(
         return mix(sharp_inner, near_blurred, focus), mix(far_blurred, sharp_inner, focus), sharp_inner, focus
     # What stands in focus before the near frame's background does not blur into it.
     behind = blur(1 - focus, kind, radius)[inner]
-    background = scaled(blur(scaled(light, 1 - focus), kind, radius)[inner], _floats(1 / np.maximum(behind, HIDDEN)))
+    background = scaled(blur(scaled(light, 1 - focus), kind, radius)[inner], as_floats(1 / np.maximum(behind, HIDDEN)))
     cover = blur(focus, kind, other)[inner]
     far = blur(scaled(light, focus), kind, other)[inner] + scaled(sharp_inner, 1 - cover)
     focus = np.ascontiguousarray(focus[inner])
@@ -253,7 +249,7 @@ def _with_bands(sharp: Floats, rng: np.random.Generator) -> Floats:
         half = np.exp(rng.uniform(np.log(3), np.log(24)))
         dark = rng.random() < 0.6
         colour = np.full_like(sharp, rng.uniform(0, 40) + rng.uniform(0, 8, 3) if dark else rng.uniform(0, 255, 3))
-        sharp = mix(colour, sharp, _floats(np.clip(half + 0.5 - np.abs(across), 0, 1)))
+        sharp = mix(colour, sharp, as_floats(np.clip(half + 0.5 - np.abs(across), 0, 1)))
     return sharp
 
 
@@ -261,7 +257,7 @@ def _with_highlights(sharp: Floats, rng: np.random.Generator) -> Floats:
     """Give the brightest parts of a picture the light that the sensor cut off."""
     level = rng.uniform(180, 245)
     darkest = np.minimum(np.minimum(sharp[..., 0], sharp[..., 1]), sharp[..., 2])
-    return scaled(sharp, _floats(1 + rng.uniform(0.5, 4) / (256 - level) * np.maximum(darkest - level, 0)))
+    return scaled(sharp, as_floats(1 + rng.uniform(0.5, 4) / (256 - level) * np.maximum(darkest - level, 0)))
 
 
 def _black_outside(picture: Floats, margin: int) -> Floats:
@@ -270,10 +266,11 @@ def _black_outside(picture: Floats, margin: int) -> Floats:
     return dark
 
 
-def _shifted(picture: Floats, by: NDArray[np.float64]) -> Floats:
+def shifted(picture: Floats, by: NDArray[np.float64]) -> Floats:
+    """Move a picture by (x, y) pixels, mirrored where something is missing."""
     move = np.array([[1, 0, by[0]], [0, 1, by[1]]])
     size = picture.shape[1::-1]
-    return _floats(cv2.warpAffine(picture, move, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101))
+    return as_floats(cv2.warpAffine(picture, move, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101))
 
 
 def _with_vignette(scene: _Scene, rng: np.random.Generator) -> _Scene:
@@ -281,14 +278,14 @@ def _with_vignette(scene: _Scene, rng: np.random.Generator) -> _Scene:
     one, other = _vignette(scene.near.shape, rng), _vignette(scene.near.shape, rng)
     if rng.random() < 0.5:
         other = one
-    truth = scaled(scene.truth, _floats(one * scene.weight + other * (1 - scene.weight)))
+    truth = scaled(scene.truth, as_floats(one * scene.weight + other * (1 - scene.weight)))
     return _Scene(scaled(scene.near, one), scaled(scene.far, other), truth, scene.weight)
 
 
 def _with_bars(scene: _Scene, rng: np.random.Generator) -> _Scene:
     """Hide the border of one frame or both: the truth shows the other frame there, sharp or not, or the bar."""
     which = rng.integers(3)  # the near frame, the far one, both
-    bars = _bars(scene.near.shape, rng)
+    bars = drawn_bars(scene.near.shape, rng)
     level = np.float32(0 if rng.random() < 0.7 else rng.uniform(0, 255))
     in_near, in_far = bars & (which != 1), bars & (which != 0)
     near, far, truth = scene.near.copy(), scene.far.copy(), scene.truth.copy()
@@ -303,11 +300,11 @@ def _vignette(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
     """A fall of brightness towards the corners or one side, H x W."""
     y, x = (np.linspace(0, 1, side, dtype=np.float32) - rng.uniform(0.2, 0.8) for side in shape[:2])
     distance = np.minimum(np.hypot(y[:, None], x[None]), 1)
-    return _floats(1 - rng.uniform(0.1, 0.8) * cv2.pow(distance, rng.uniform(1, 4)))
+    return as_floats(1 - rng.uniform(0.1, 0.8) * cv2.pow(distance, rng.uniform(1, 4)))
 
 
-def _bars(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Bars along some of the sides, up to an eighth of the picture wide, H x W."""
+def drawn_bars(shape: tuple[int, ...], rng: np.random.Generator) -> Mask:
+    """Draw bars along some of the sides, up to an eighth of the picture wide, H x W."""
     bars = np.zeros(shape[:2], np.bool_)
     for side in range(4):
         if rng.random() < 0.5:
@@ -320,7 +317,7 @@ def _recorded(near: Floats, far: Floats, rng: np.random.Generator, options: Lens
     """Add the sensor's noise, round to 8 bits, and compress."""
     if rng.random() < options.noise:
         level = np.float32(rng.uniform(0, options.max_noise))
-        near, far = (_floats(frame + level * rng.standard_normal(frame.shape, np.float32)) for frame in (near, far))
+        near, far = (as_floats(frame + level * rng.standard_normal(frame.shape, np.float32)) for frame in (near, far))
     taken = to_bytes(near), to_bytes(far)
     if rng.random() < options.jpeg:
         quality = int(rng.integers(60, 99))
@@ -345,9 +342,9 @@ def drawn_focus(shape: tuple[int, int], rng: np.random.Generator) -> Floats:
     along = (x - width / 2) * np.cos(angle) + (y - height / 2) * np.sin(angle)
     kind = rng.integers(3)
     if kind == 0:
-        return _floats(along + rng.uniform(-0.25, 0.25) * min(shape) > 0)
+        return as_floats(along + rng.uniform(-0.25, 0.25) * min(shape) > 0)
     if kind == 1:
         coarse = rng.standard_normal((int(rng.integers(3, 9)), int(rng.integers(3, 9))), np.float32)
-        return _floats(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC) > rng.uniform(-0.5, 0.5))
+        return as_floats(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC) > rng.uniform(-0.5, 0.5))
     period = rng.uniform(8, 80)
-    return _floats(along % period < period * rng.uniform(0.3, 0.7))
+    return as_floats(along % period < period * rng.uniform(0.3, 0.7))

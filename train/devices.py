@@ -27,6 +27,12 @@ def bf16_is_fast(device: torch.device) -> bool:
     return device.type == "cpu" and bool(features.get("BF16") or features.get("AMX"))
 
 
+def device_of(options: TrainOptions) -> torch.device:
+    """Return the kind of device that a run is asked to train on, or, where that is left open, the best there is."""
+    on_gpu = options.device == "cuda" or (options.device == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if on_gpu else "cpu")
+
+
 def computes_in_bf16(options: TrainOptions, device: torch.device) -> bool:
     """Return whether the run's arithmetic is bf16 (autocast) on `device`."""
     return options.recipe.precision == "bf16" or (options.recipe.precision == "auto" and bf16_is_fast(device))
@@ -62,8 +68,7 @@ def launched_fabric(options: TrainOptions) -> "Fabric":
             f"{started} processes were started, for {options.devices} devices on {options.nodes} machines: "
             "give `devices` (on each machine) and `nodes` as you gave them to torchrun."
         )
-    on_gpu = options.device == "cuda" or (options.device == "auto" and torch.cuda.is_available())
-    device = torch.device("cuda" if on_gpu else "cpu")
+    device = device_of(options)
     bf16 = computes_in_bf16(options, device)
     try:
         fabric = Fabric(

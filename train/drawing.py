@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.arrays import Floats
+from ufafuse.runtime.arrays import Floats, as_floats
 
 Rng = np.random.Generator
 
@@ -39,7 +39,7 @@ def colour(rng: Rng, *, vivid: float = 0.5) -> tuple[float, float, float]:
 def flat(side: int, rng: Rng) -> Floats:
     """Draw an even or gradually changing area."""
     corners = np.array([[colour(rng, vivid=0.3)] * 2] * 2, np.float32) + rng.normal(0, 14 * rng.random(), (2, 2, 3))
-    return _floats(cv2.resize(_floats(corners), (side, side), interpolation=cv2.INTER_LINEAR))
+    return as_floats(cv2.resize(as_floats(corners), (side, side), interpolation=cv2.INTER_LINEAR))
 
 
 def fractal(side: int, rng: Rng) -> Floats:
@@ -81,7 +81,7 @@ def text(side: int, rng: Rng) -> Floats:
         thickness = max(1, round(scale * rng.uniform(0.6, 2.4)))
         y += 34 * scale
         cv2.putText(paper, line, (int(rng.uniform(-60, 10)), int(y)), font, scale, ink, thickness, cv2.LINE_AA)
-    return _turned(_floats(paper), rng)
+    return _turned(as_floats(paper), rng)
 
 
 def board(side: int, rng: Rng) -> Floats:
@@ -103,7 +103,7 @@ def board(side: int, rng: Rng) -> Floats:
     for _ in range(int(rng.uniform(2, 9))):
         _pad_row(picture, metal, rng)
     _print(picture, (rng.uniform(170, 250),) * 3, rng)
-    return _floats(picture)
+    return as_floats(picture)
 
 
 def weave(side: int, rng: Rng) -> Floats:
@@ -115,7 +115,7 @@ def weave(side: int, rng: Rng) -> Floats:
         np.tanh(sharpness * np.sin(2 * np.pi * (x * np.cos(a) + y * np.sin(a)) / period)) for a in (angle, angle + np.pi / 2)
     ]
     pattern = waves[0] if rng.random() < 0.4 else np.where(waves[0] * waves[1] > 0, waves[0], waves[1])
-    picture = picture + np.float32(rng.uniform(8, 60)) * pattern[..., None] * _floats(rng.uniform(0.6, 1, 3))
+    picture = picture + np.float32(rng.uniform(8, 60)) * pattern[..., None] * as_floats(rng.uniform(0.6, 1, 3))
     return picture + rng.uniform(0, 6) * _grain(side, rng)
 
 
@@ -140,7 +140,7 @@ def cells(side: int, rng: Rng) -> Floats:
         picture = shades[label % 64]
     else:
         picture = flat(side, rng) + (label % 17)[..., None] * np.float32(rng.uniform(0.5, 4))
-    return _floats(picture - np.float32(rng.uniform(0, 6)) * distance[..., None] + rng.uniform(0, 8) * _grain(side, rng))
+    return as_floats(picture - np.float32(rng.uniform(0, 6)) * distance[..., None] + rng.uniform(0, 8) * _grain(side, rng))
 
 
 KINDS: tuple[Callable[[int, Rng], Floats], ...] = (dead_leaves, board, text, fractal, weave, fibres, cells, flat)
@@ -234,14 +234,10 @@ def _grain(side: int, rng: Rng) -> Floats:
     noise = rng.standard_normal((side, side), np.float32)
     width = rng.uniform(0, 1.6)
     if width > 0.4:
-        noise = _floats(cv2.GaussianBlur(noise, (0, 0), width))
+        noise = as_floats(cv2.GaussianBlur(noise, (0, 0), width))
         noise /= max(float(noise.std()), 1e-6)
     return noise[..., None]
 
 
 def _turned(picture: Floats, rng: Rng) -> Floats:
     return np.ascontiguousarray(np.rot90(picture, int(rng.integers(4))))
-
-
-def _floats(picture: NDArray[np.generic]) -> Floats:
-    return np.asarray(picture, np.float32)

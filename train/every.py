@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ufafuse.network.spec import find_spec
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import write_json
@@ -19,6 +17,7 @@ from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.models import model_path
 from ufafuse.runtime.writing import make_folder, read_json
+from ufafuse.train.devices import device_of
 from ufafuse.train.feed import Feed, Share
 from ufafuse.train.loop import REPORT, feed_for, train
 from ufafuse.train.recipe import DRAWN, TrainOptions, options_from
@@ -80,16 +79,12 @@ class Every:
             values.pop("masks", None)  # of stacks' scenes the photographs are surfaces
         options = options_from({key: value for key, value in values.items() if key != "pairs_a_scene"})
         pairs = options.drawn and not options.spec.gathers
-        if _on_gpu(options):
+        if device_of(options).type == "cuda":
             # As many scenes in a batch as the recipe has: several pairs of each, or the drawing would hold the GPU up.
             values = {"batch": _BATCH_ON_GPU * options.recipe.batch, "pairs_a_scene": _BATCH_ON_GPU, **values}
         if not pairs:
             values.pop("pairs_a_scene", None)
         return options_from(values if self.anew else {**values, "init_from": bundled_weights(variant)})
-
-
-def _on_gpu(options: TrainOptions) -> bool:
-    return options.device == "cuda" or (options.device == "auto" and torch.cuda.is_available())
 
 
 def bundled_weights(variant: str) -> Path:
@@ -151,8 +146,7 @@ def _trained(options: TrainOptions) -> dict[str, Any]:
 
 def judged(options: TrainOptions, weights: Path) -> dict[str, Any]:
     """PSNR and SSIM of new weights and of the bundled ones, on what the run is validated on."""
-    device = torch.device("cuda" if _on_gpu(options) else "cpu")
-    feed = feed_for(options)
+    device, feed = device_of(options), feed_for(options)
     scores = {}
     for name, path in (("new", weights), ("bundled", bundled_weights(options.variant))):
         score = feed.validate(load_weights(path).eval().to(device), device)

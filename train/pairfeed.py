@@ -14,7 +14,7 @@ from ufafuse.train.feed import Batch, Feed, Positions, Share, Validation, begin_
 from ufafuse.train.photos import Photos
 from ufafuse.train.recipe import TrainOptions
 from ufafuse.train.textures import Textures, surfaces
-from ufafuse.train.validate import batch_from_frames, better_input, sample_picture, validate
+from ufafuse.train.validate import batch_from_frames, better_input, mean_of, sample_picture, validate
 
 HELD_OUT = 20  # pairs drawn from what is held out
 
@@ -88,8 +88,7 @@ class PairFeed(Feed):
     def validate(self, net: Network, device: torch.device) -> Validation:
         """Fuse the pairs held out; see `Feed`."""
         scores, fused = validate(net, self.validation, device)
-        psnr, ssim = (sum(getattr(s, key) for s in scores) / len(scores) for key in ("psnr", "ssim"))
-        return Validation(psnr, ssim, sample_picture(self.validation, fused))
+        return Validation(*mean_of(scores), sample_picture(self.validation, fused))
 
     def report(self) -> dict[str, Any]:
         """Return how many pairs are validated on, and how good the better frame of each is."""

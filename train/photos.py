@@ -1,10 +1,10 @@
 """Photographs: alone, or with the label of their salient object in the layout of DUTS, two folders whose files share stems."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -16,8 +16,12 @@ from ufafuse.runtime.levels import white_of
 from ufafuse.runtime.pairs import is_image
 
 MEMORY_MIB = 2048  # decoded photographs are kept while they fit into this
-SHOWN = 3  # names in an error
+_READERS = 2  # files that are read at a time
+_SHOWN = 3  # problems in an error
 THRESHOLD = 127  # labels above it are the near object
+
+File = TypeVar("File")
+Loaded = TypeVar("Loaded", bound=tuple[Array, ...])
 
 
 @dataclass(frozen=True)
@@ -111,9 +115,7 @@ def in_one(pictures: Sequence[Array]) -> list[Array]:
 class Photos:
     """A set of photographs with labels, each checked once; decoded ones stay in memory while they fit."""
 
-    def __init__(
-        self, images: Path, masks: Path, *, skip_bad: bool = False, memory_mib: float = MEMORY_MIB, threads: int = 2
-    ) -> None:
+    def __init__(self, images: Path, masks: Path, *, skip_bad: bool = False, memory_mib: float = MEMORY_MIB) -> None:
         """Read every photograph once.
 
         Args:
@@ -121,7 +123,6 @@ class Photos:
             masks: The folder of labels, with the same stems.
             skip_bad: Leave out what cannot be used; `skipped` says what that was.
             memory_mib: How much memory decoded photographs may take; the rest is read again when it is drawn.
-            threads: How many files are read at a time.
 
         Raises:
             InputError: Without `skip_bad`: a label is missing, a file cannot be read or sizes differ (the first few are
@@ -131,17 +132,14 @@ class Photos:
         self._kept: dict[str, tuple[Array, Array]] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
         usable: list[PhotoFiles] = []
-        room = memory_mib * 2**20
-        with ThreadPoolExecutor(threads) as pool:
-            for files, loaded in zip(found, pool.map(_try_load, found), strict=True):
-                if isinstance(loaded, InputError):
-                    problems.append(str(loaded))
-                    continue
-                usable.append(files)
-                self._sizes[files.name] = loaded[0].shape[:2]
-                room -= sum(image.nbytes for image in loaded)
-                if room >= 0:
-                    self._kept[files.name] = loaded
+        for files, loaded, fits in _looked_at(found, load_photo, memory_mib):
+            if isinstance(loaded, InputError):
+                problems.append(str(loaded))
+                continue
+            usable.append(files)
+            self._sizes[files.name] = loaded[0].shape[:2]
+            if fits:
+                self._kept[files.name] = loaded
         if problems and not skip_bad:
             raise InputError(_summary(problems, len(found) + sum("has no label" in p for p in problems)))
         if not usable:
@@ -166,9 +164,8 @@ class Photos:
         """Return all but a `share` of the photographs, and that share (at least one), drawn from `seed`."""
         if len(self) < 2:
             raise InputError("one photograph cannot be split into training and validation: give more, or `val_pairs`.")
-        count = min(len(self) - 1, max(1, round(share * len(self))))
-        order = np.random.default_rng(seed).permutation(len(self))
-        return self._part(sorted(order[count:])), self._part(sorted(order[:count]))
+        trained, held_out = _drawn_apart(len(self), share, seed)
+        return self._part(trained), self._part(held_out)
 
     def _part(self, indices: Iterable[int]) -> "Photos":
         part = object.__new__(Photos)
@@ -203,24 +200,21 @@ class Photos:
 class Pictures(Sequence[Array]):
     """The photographs of a folder, each checked once; decoded ones stay in memory while they fit."""
 
-    def __init__(self, folder: Path, *, skip_bad: bool = False, memory_mib: float = MEMORY_MIB, threads: int = 2) -> None:
+    def __init__(self, folder: Path, *, skip_bad: bool = False, memory_mib: float = MEMORY_MIB) -> None:
         """Read every photograph directly in `folder` once; see `Photos` for the arguments and errors."""
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder: give the one that holds the photographs.")
         self._kept: dict[Path, Array] = {}
         self._paths: list[Path] = []
         self.skipped: list[str] = []
-        room = memory_mib * 2**20
         paths = sorted(filter(is_image, folder.iterdir()))
-        with ThreadPoolExecutor(threads) as pool:
-            for path, picture in zip(paths, pool.map(_try_read, paths), strict=True):
-                if isinstance(picture, InputError):
-                    self.skipped.append(str(picture))
-                    continue
-                self._paths.append(path)
-                room -= picture.nbytes
-                if room >= 0:
-                    self._kept[path] = picture
+        for path, loaded, fits in _looked_at(paths, lambda path: (colour(read_image(path)),), memory_mib):
+            if isinstance(loaded, InputError):
+                self.skipped.append(str(loaded))
+                continue
+            self._paths.append(path)
+            if fits:
+                self._kept[path] = loaded[0]
         if not paths:
             raise InputError(f"{folder} holds no pictures: give a folder of photographs (JPEG, PNG, ...).")
         if self.skipped and not (skip_bad and self._paths):
@@ -242,9 +236,8 @@ class Pictures(Sequence[Array]):
 
     def split(self, share: float, seed: int) -> tuple["Pictures", "Pictures"]:
         """Return all but a `share` of the photographs, and that share, drawn from `seed`; a single one is not held out."""
-        count = min(len(self) - 1, max(1, round(share * len(self))))
-        order = np.random.default_rng(seed).permutation(len(self))
-        return self._part(sorted(order[count:])), self._part(sorted(order[:count]))
+        trained, held_out = _drawn_apart(len(self), share, seed)
+        return self._part(trained), self._part(held_out)
 
     def _part(self, indices: Iterable[int]) -> "Pictures":
         part = object.__new__(Pictures)
@@ -252,20 +245,31 @@ class Pictures(Sequence[Array]):
         return part
 
 
-def _try_read(path: Path) -> Array | InputError:
-    try:
-        return colour(read_image(path))
-    except InputError as error:
-        return error
+def _looked_at(
+    files: Sequence[File], read: Callable[[File], Loaded], memory_mib: float
+) -> Iterator[tuple[File, Loaded | InputError, bool]]:
+    """Read each file once: it, its pictures or why they cannot be used, and whether memory holds them beside the others."""
+
+    def tried(file: File) -> Loaded | InputError:
+        try:
+            return read(file)
+        except InputError as error:
+            return error
+
+    room = memory_mib * 2**20
+    with ThreadPoolExecutor(_READERS) as pool:
+        for file, loaded in zip(files, pool.map(tried, files), strict=True):
+            room -= 0 if isinstance(loaded, InputError) else sum(image.nbytes for image in loaded)
+            yield file, loaded, room >= 0
 
 
-def _try_load(files: PhotoFiles) -> tuple[Array, Array] | InputError:
-    try:
-        return load_photo(files)
-    except InputError as error:
-        return error
+def _drawn_apart(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
+    """The numbers of all but a share, and of that share: at least one, but not the only one."""
+    held_out = min(count - 1, max(1, round(share * count)))
+    order = np.random.default_rng(seed).permutation(count).tolist()
+    return sorted(order[held_out:]), sorted(order[:held_out])
 
 
 def _summary(problems: Sequence[str], total: int) -> str:
-    shown = "; ".join(problem.rstrip(".") for problem in problems[:SHOWN]) + ("; ..." if len(problems) > SHOWN else "")
+    shown = "; ".join(problem.rstrip(".") for problem in problems[:_SHOWN]) + ("; ..." if len(problems) > _SHOWN else "")
     return f"{len(problems)} of {total} photographs cannot be used: {shown}. Mend them, or omit them with `skip_bad=True`."

@@ -10,6 +10,7 @@ from typing import Any
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
 from ufafuse.runtime.locks import locked_alone
 from ufafuse.runtime.models import weights_path
+from ufafuse.runtime.texts import examples
 from ufafuse.runtime.writing import read_json, write_json
 from ufafuse.train.recipe import BUDGETS, DRAWN, RECIPE_KEYS, RECIPES, TrainOptions, split_recipe, taken_apart
 from ufafuse.train.settings import lens_options, scene_options
@@ -19,7 +20,6 @@ _MACHINE = frozenset({"threads", "workers", "device", "devices", "nodes", "check
 # What may change when a run goes on: its length, its pace, what it is validated on and the machine, not what it is.
 CHANGEABLE = _MACHINE | {*BUDGETS, "lr", "clip", "val_pairs", "val_stacks", "validations"}
 _FOLDERS = frozenset({"images", "masks"})
-_SHOWN = 3  # names in an error
 
 
 def resumed_options(out: Path, given: Mapping[str, Any]) -> TrainOptions:
@@ -156,7 +156,7 @@ def check_photographs(options: TrainOptions, names: list[str], *, resume: bool) 
     had, have = (set(map(str, noted.get("photographs", ()))) for noted in (before, found))
     if had != have:
         told = [
-            f"{len(some)} {what} ({', '.join(sorted(some)[:_SHOWN])}{', ...' if len(some) > _SHOWN else ''})"
+            f"{len(some)} {what} ({examples(sorted(some))})"
             for some, what in ((have - had, "more"), (had - have, "fewer"))
             if some
         ]

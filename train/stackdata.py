@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ from ufafuse.train.data import NamedPair
 from ufafuse.train.loss import psnr
 from ufafuse.train.photos import in_one
 from ufafuse.train.stacks import Stack
-from ufafuse.train.validate import SAMPLES, Score, batch_from_frames, bytes_from_batch, middle
+from ufafuse.train.validate import SAMPLES, Score, batch_from_frames, below_each_other, bytes_from_batch, middle
 
 TRUTH, DEPTH = "truth", "depth"  # stems of the files beside a stack's frames
 SHOWN = (0.0, 0.5, 1.0)  # frames in a sample picture: where they stand in the stack
@@ -128,5 +127,4 @@ def stack_sample(stacks: Sequence[NamedStack], fused: Sequence[Array]) -> Array:
         frames = named.stack.frames
         shown = [frames[round(position * (len(frames) - 1))] for position in SHOWN]
         rows.append(np.hstack([middle(picture) for picture in (*shown, result, named.stack.truth)]))
-    width = max(row.shape[1] for row in rows)
-    return np.vstack([cv2.copyMakeBorder(row, 0, 0, 0, width - row.shape[1], cv2.BORDER_CONSTANT) for row in rows])
+    return below_each_other(rows)

@@ -17,7 +17,7 @@ from ufafuse.train.recipe import TrainOptions
 from ufafuse.train.stackdata import NamedStack, best_of_frames, named_pair, read_stacks, stack_sample, validate_stacks
 from ufafuse.train.stacks import draw_stack
 from ufafuse.train.textures import Textures, surfaces
-from ufafuse.train.validate import batch_from_frames
+from ufafuse.train.validate import batch_from_frames, mean_of
 
 HELD_OUT = 16  # stacks that are drawn to validate on
 FRAMES_OF_A_PAIR = 2
@@ -122,8 +122,7 @@ class StackFeed(Feed):
     def validate(self, net: Network, device: torch.device) -> Validation:
         """Fuse the stacks held out; see `Feed`."""
         scores, fused = validate_stacks(net, self.validation, device)
-        psnr, ssim = (sum(getattr(s, key) for s in scores) / len(scores) for key in ("psnr", "ssim"))
-        return Validation(psnr, ssim, stack_sample(self.validation, fused))
+        return Validation(*mean_of(scores), stack_sample(self.validation, fused))
 
     def report(self) -> dict[str, Any]:
         """Return how many stacks are validated on, and how good their frames are, whole and pixel by pixel."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Floats
 from ufafuse.runtime.errors import InputError
-from ufafuse.train.degrade import compressed, to_bytes
+from ufafuse.train.degrade import compressed, drawn_bars, shifted, to_bytes
 from ufafuse.train.drawing import Rng
 from ufafuse.train.optics import aperture, seen, visible_depth
 from ufafuse.train.scenes import SceneOptions, Texture, add_lights, draw_scene
@@ -90,7 +90,7 @@ def _recorded(views: list[Floats], truth: Floats, depth: Floats, rng: Rng, optio
     for number, view in enumerate(views):
         frame: Any = view * np.float32(dimmed * (1 + rng.normal(0, flicker)))
         if reach:
-            frame = _moved(frame, rng.uniform(-reach, reach, 2))
+            frame = shifted(frame, rng.uniform(-reach, reach, 2))
         if level:
             frame = frame + np.float32(level) * _noise(frame.shape, grain, rng)
         taken = to_bytes(frame)
@@ -101,27 +101,13 @@ def _recorded(views: list[Floats], truth: Floats, depth: Floats, rng: Rng, optio
     return Stack(np.stack(frames), covered, to_bytes(truth * dimmed), depth)
 
 
-def _moved(frame: Floats, by: NDArray[np.float64]) -> Floats:
-    move, size = np.array([[1, 0, by[0]], [0, 1, by[1]]]), frame.shape[1::-1]
-    return np.asarray(cv2.warpAffine(frame, move, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101), np.float32)
-
-
 def _covered(shape: tuple[int, ...], rng: Rng, margins: float) -> NDArray[np.uint8]:
     """Draw what each frame covers, K x H x W; every pixel is covered by at least half of them."""
     covered = np.ones(shape, np.uint8)
     if rng.random() < margins:
-        # One mask at a time: an array of positions would copy them.
         for number in rng.permutation(shape[0])[: max(1, shape[0] // 2)]:
-            _uncover(covered[number], rng)
+            covered[number][drawn_bars(shape[1:], rng)] = 0
     return covered
-
-
-def _uncover(mask: NDArray[np.uint8], rng: Rng) -> None:
-    """Clear some of a mask's margins, in place."""
-    for turn in range(4):
-        if rng.random() < 0.5:
-            turned = np.rot90(mask, turn)
-            turned[: int(rng.integers(1, max(2, mask.shape[0] // 8)))] = 0
 
 
 def _noise(shape: tuple[int, ...], grain: float, rng: Rng) -> Floats:

@@ -25,6 +25,11 @@ class Score:
     ssim: float
 
 
+def mean_of(scores: Sequence[Score]) -> tuple[float, float]:
+    """Return the mean PSNR and the mean SSIM."""
+    return sum(score.psnr for score in scores) / len(scores), sum(score.ssim for score in scores) / len(scores)
+
+
 def batch_from_frames(frames: Tensor, device: torch.device) -> Tensor:
     """Turn uint8 frames N x H x W x 3, BGR, into the network's float32 N x 3 x H x W, RGB, in [0, 1], channels last."""
     return frames.to(device).flip(-1).permute(0, 3, 1, 2).float().div_(255)
@@ -80,6 +85,11 @@ def sample_picture(pairs: Sequence[NamedPair], fused: Sequence[Array]) -> Array:
         np.hstack([middle(frame) for frame in (named.pair.near, named.pair.far, result, named.pair.truth)])
         for named, result in zip(pairs, fused, strict=False)  # the first few pairs have a fused frame
     ]
+    return below_each_other(rows)
+
+
+def below_each_other(rows: Sequence[Array]) -> Array:
+    """Put pictures of one type below each other, black beside the narrower ones."""
     width = max(row.shape[1] for row in rows)
     return np.vstack([cv2.copyMakeBorder(row, 0, 0, 0, width - row.shape[1], cv2.BORDER_CONSTANT) for row in rows])
 

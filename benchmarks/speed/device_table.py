@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ufafuse.benchmarks.speed.plots import rows_of
+from ufafuse.runtime import tables
 
 _HEADS = ("what", "engine", "precision", "batch", "in ms", "compute ms", "out ms", "ms a pair", "compute of limit")
 _BY_LAUNCHES = 1.25  # times the computation with CUDA graphs: then what is left out of them is launching
@@ -16,9 +17,12 @@ def markdown(result: Result, size: list[int]) -> list[str]:
     rows = [row for row in rows_of(result, size) if "compute_ms" in row.get("device_ms", {})]
     if not rows:
         return []
-    lines = ["| " + " | ".join(_HEADS) + " |", "|---|---|---|" + "---:|" * (len(_HEADS) - 3)]
-    lines += ["| " + " | ".join(_cells(row)) + " |" for row in sorted(rows, key=lambda row: row["device_ms"]["compute_ms"])]
-    return ["The copies and the computation apart:", "\n".join(lines), *launches(rows)]
+    fastest = sorted(rows, key=lambda row: float(row["device_ms"]["compute_ms"]))
+    return [
+        "The copies and the computation apart:",
+        tables.markdown(_HEADS, map(_cells, fastest), left=range(3)),
+        *launches(rows),
+    ]
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:

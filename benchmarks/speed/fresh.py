@@ -5,7 +5,6 @@ Run as ``python -m ufafuse.benchmarks.speed.fresh JSON``; prints one JSON object
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -15,10 +14,10 @@ from ufafuse.benchmarks.speed.opening import open_runner
 from ufafuse.benchmarks.speed.runners import RunnerSpec
 from ufafuse.export.timing import timed
 from ufafuse.runtime.errors import BackendError, UfaError
+from ufafuse.runtime.machine import nvidia_smi
 from ufafuse.runtime.memory.usage import peak_bytes
 
 _TIMEOUT_S = 600
-_TOOL_TIMEOUT_S = 20
 
 
 def in_fresh_process(spec: RunnerSpec, size: tuple[int, int]) -> dict[str, float]:
@@ -66,13 +65,8 @@ def _measured(request: dict[str, Any]) -> dict[str, float]:
 
 def _device_mib() -> float | None:
     """Memory of this process on the GPUs, as ``nvidia-smi`` gives it; None where it does not know of it."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return None
-    command = [tool, "--query-compute-apps=pid,used_gpu_memory", "--format=csv,noheader,nounits"]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=_TOOL_TIMEOUT_S, check=False)
-    rows = [line.split(",") for line in answer.stdout.splitlines()]
-    used = [float(row[1]) for row in rows if row[0].strip() == str(os.getpid()) and row[1].strip().isdigit()]
+    rows = nvidia_smi("--query-compute-apps=pid,used_gpu_memory", "--format=csv,noheader,nounits")
+    used = [float(row[1]) for row in rows if row[0] == str(os.getpid()) and row[1].isdigit()]
     return sum(used) if used else None
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ufafuse.benchmarks.speed.plots import size_text
-from ufafuse.runtime.tables import kept_columns, left_out
+from ufafuse.runtime import tables
 
 if TYPE_CHECKING:
     import rich.console
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _HEADS = ("kind", "of which most", "layers", "ms", "share", "GOP", "MiB", "limit ms", "of limit", "bound")
 _LAYER_HEADS = ("layer", "kind", "ms", "share", "result", "GOP", "MiB", "of limit", "kernel")
+_LEFT, _LAYERS_LEFT = (0, 1, 9), (0, 1, 4, 8)  # numbers of the columns that are words
 _DROPPED_FIRST = ("MiB", "GOP", "bound", "limit ms", "of which most", "layers")
 _LONGEST_NAME, _LONGEST_WORDS = 44, 34
 _MOST_LAYERS = 25  # in the Markdown; all are in bench.json
@@ -40,25 +41,16 @@ def summary(profile: CountedLayers) -> str:
 
 def terminal_table(profile: CountedLayers, console: "rich.console.Console") -> "rich.table.Table":
     """The kinds of layers, the longest first; columns are left out where ``console`` is narrow."""
-    from rich.table import Table
-
     cells = [_kind_cells(kind) for kind in profile["kinds"]]
-    kept = kept_columns(_HEADS, cells, drop=_DROPPED_FIRST, width=console.width)
-    table = Table(title=title(profile), box=None, padding=(0, 1, 0, 0), caption=left_out(_HEADS, kept) or None)
-    for number in kept:
-        table.add_column(_HEADS[number], justify="left" if number in (0, 1, 9) else "right", no_wrap=True)
-    for texts in cells:
-        table.add_row(*(texts[number] for number in kept))
-    table.width = console.measure(table, options=console.options.update(max_width=1000)).maximum
-    return table
+    return tables.terminal(_HEADS, cells, console=console, title=title(profile), left=_LEFT, drop=_DROPPED_FIRST)
 
 
 def markdown(profiles: Sequence[CountedLayers]) -> list[str]:
     """A heading and two tables for each profile, and how to read them."""
     parts = ["## Where the time goes"]
     for profile in profiles:
-        kinds = _table(_HEADS, [_kind_cells(kind) for kind in profile["kinds"]], left=(0, 1, 9))
-        layers = _table(_LAYER_HEADS, [_layer_cells(layer) for layer in profile["layers"][:_MOST_LAYERS]], left=(0, 1, 4, 8))
+        kinds = tables.markdown(_HEADS, map(_kind_cells, profile["kinds"]), left=_LEFT)
+        layers = tables.markdown(_LAYER_HEADS, map(_layer_cells, profile["layers"][:_MOST_LAYERS]), left=_LAYERS_LEFT)
         shown = min(_MOST_LAYERS, len(profile["layers"]))
         parts += [
             f"### {title(profile)}",
@@ -108,9 +100,3 @@ def _layer_cells(layer: Mapping[str, Any]) -> list[str]:
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.0%}" + ("*" if value > 1 else "")
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int]) -> str:
-    rule = "|".join("---" if number in left else "---:" for number in range(len(heads)))
-    lines = ["| " + " | ".join(heads) + " |", f"|{rule}|"]
-    return "\n".join(lines + ["| " + " | ".join(text.replace("|", "\\|") for text in cells) + " |" for cells in rows])

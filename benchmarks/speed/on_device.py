@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from ufafuse.benchmarks.speed.inputs import batch
-from ufafuse.benchmarks.speed.runners import Runner, RunnerSpec, require
+from ufafuse.benchmarks.speed.runners import Runner, RunnerSpec, require, weights_beside
 from ufafuse.runtime.artefact import read_manifest
-from ufafuse.runtime.errors import BackendError, InputError
+from ufafuse.runtime.errors import BackendError
 
 DEVICES = ("cuda", "cpu")
 EAGER, CHANNELS_LAST, COMPILED = "torch on device", "torch channels-last on device", "torch.compile on device"
@@ -96,9 +96,7 @@ class TorchOnDevice(OnDevice):
         self.precision = spec.precision or "fp32"
         if self.device == "cuda" and not torch.cuda.is_available():
             raise BackendError(f"{spec.kind} needs a GPU that PyTorch can use, and there is none: give `device=cpu`.")
-        weights = Path(spec.artefact).with_suffix(".safetensors")
-        if not weights.is_file():
-            raise InputError(f"{spec.kind} needs the weights {weights}: put them beside the ONNX file.")
+        weights = weights_beside(spec)
         if spec.threads is not None:
             torch.set_num_threads(spec.threads)
         torch.backends.cudnn.benchmark = True
@@ -106,7 +104,7 @@ class TorchOnDevice(OnDevice):
         self._torch = torch
         self._dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[self.precision]
         self._memory = torch.contiguous_format if spec.kind == EAGER else torch.channels_last
-        net: Any = load_weights(weights).eval().to(self.device, self._dtype)
+        net: Any = load_weights(weights).to(self.device, self._dtype)
         net = net.to(memory_format=self._memory)
         self._net: Callable[..., Any] = net
         if spec.kind == COMPILED:

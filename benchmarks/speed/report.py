@@ -10,9 +10,9 @@ from ufafuse.benchmarks.speed import layer_tables, tradeoff
 from ufafuse.benchmarks.speed.checked import bench_schema, problem
 from ufafuse.benchmarks.speed.plots import latency_plot, layers_plot, rows_of, size_text, sizes, tradeoff_plot
 from ufafuse.benchmarks.speed.runners import OURS
+from ufafuse.runtime import tables
 from ufafuse.runtime.artefact import write_json
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.tables import kept_columns, left_out
 from ufafuse.runtime.writing import make_folder, write_text
 
 if TYPE_CHECKING:
@@ -50,18 +50,10 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 def terminal_table(result: Result, size: list[int], console: "rich.console.Console") -> "rich.table.Table":
     """The rows of one size, fastest first; ours bright; columns are left out where ``console`` is narrow."""
-    from rich.table import Table
-
-    rows = rows_of(result, size)
+    rows, title = rows_of(result, size), f"one {size_text(size)} pair"
+    styles = ["" if row["group"] == OURS else "dim" for row in rows]
     cells = [_cells(row) for row in rows]
-    kept = kept_columns(_HEADS, cells, drop=_DROPPED_FIRST, width=console.width)
-    table = Table(title=f"one {size_text(size)} pair", box=None, padding=(0, 1, 0, 0), caption=left_out(_HEADS, kept) or None)
-    for number in kept:
-        table.add_column(_HEADS[number], justify="left" if number < 3 else "right", no_wrap=True)
-    for row, texts in zip(rows, cells, strict=True):
-        table.add_row(*(texts[number] for number in kept), style="" if row["group"] == OURS else "dim")
-    table.width = console.measure(table, options=console.options.update(max_width=1000)).maximum
-    return table
+    return tables.terminal(_HEADS, cells, console=console, title=title, left=range(3), drop=_DROPPED_FIRST, styles=styles)
 
 
 _FLIGHT_HEADS = ("what", "engine", "precision", "size", "in flight", "pairs/s", "x one", "p50 ms", "p90", "p99")
@@ -77,22 +69,8 @@ def _flight_cells(row: Mapping[str, Any]) -> list[str]:
 
 def throughput_table(result: Result, console: "rich.console.Console") -> "rich.table.Table":
     """Pairs a second with several in flight; columns are left out where ``console`` is narrow."""
-    from rich.table import Table
-
-    cells = [_flight_cells(row) for row in result["throughput"]]
-    kept = kept_columns(_FLIGHT_HEADS, cells, drop=("p99", "p90", "precision"), width=console.width)
-    table = Table(title="several in flight", box=None, padding=(0, 1, 0, 0), caption=left_out(_FLIGHT_HEADS, kept) or None)
-    for number in kept:
-        table.add_column(_FLIGHT_HEADS[number], justify="left" if number < 4 else "right", no_wrap=True)
-    for texts in cells:
-        table.add_row(*(texts[number] for number in kept))
-    table.width = console.measure(table, options=console.options.update(max_width=1000)).maximum
-    return table
-
-
-def _throughput_markdown(result: Result) -> str:
-    lines = ["| " + " | ".join(_FLIGHT_HEADS) + " |", "|---|---|---|---|" + "---:|" * (len(_FLIGHT_HEADS) - 4)]
-    return "\n".join(lines + ["| " + " | ".join(_flight_cells(row)) + " |" for row in result["throughput"]])
+    cells, drop = [_flight_cells(row) for row in result["throughput"]], ("p99", "p90", "precision")
+    return tables.terminal(_FLIGHT_HEADS, cells, console=console, title="several in flight", left=range(4), drop=drop)
 
 
 def peaks_text(result: Result) -> str:
@@ -180,7 +158,10 @@ def markdown(result: Result, plots: list[str]) -> str:
     if result.get("tradeoff"):
         parts += ["## Time against quality", tradeoff.markdown_table(result)]
     if result.get("throughput"):
-        parts += ["## Several in flight", _throughput_markdown(result)]
+        parts += [
+            "## Several in flight",
+            tables.markdown(_FLIGHT_HEADS, map(_flight_cells, result["throughput"]), left=range(4)),
+        ]
     if result.get("profiles"):
         parts += layer_tables.markdown(result["profiles"])
     parts += ["## The limit of each network", _floor_table(result)]
@@ -202,24 +183,22 @@ def markdown(result: Result, plots: list[str]) -> str:
 
 
 def _markdown_table(rows: list[Mapping[str, Any]]) -> str:
-    lines = ["| " + " | ".join(_HEADS) + " |", "|---|---|---|" + "---:|" * (len(_HEADS) - 3)]
+    marked = []
     for row in rows:
-        cells = _cells(row)
-        if row["group"] == OURS:
-            cells[0] = f"**{cells[0]}**"
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        name, *cells = _cells(row)
+        marked.append([f"**{name}**" if row["group"] == OURS else name, *cells])
+    return tables.markdown(_HEADS, marked, left=range(3))
 
 
 def _floor_table(result: Result) -> str:
     heads = ["network", "size", "precision", "GFLOP", "int8 GOP", "compute ms", "memory ms", "through-memory ms", "limit ms"]
     keys = ("gflop", "int8_gop", "compute_ms", "memory_ms", "layers_ms", "floor_ms")
-    lines = ["| " + " | ".join(heads) + " |", "|---|---|---|" + "---:|" * 6]
+    rows = []
     for entry in result["floor"]["networks"]:
         values = [f"{entry[key]:.4g}" if entry.get(key) is not None else "-" for key in keys]
-        lines.append("| " + " | ".join([entry["artefact"], size_text(entry["size"]), entry["precision"], *values]) + " |")
+        rows.append([entry["artefact"], size_text(entry["size"]), entry["precision"], *values])
     reasons = {entry["why_not"] for entry in result["floor"]["networks"] if "why_not" in entry}
-    return "\n".join(lines) + "".join(f"\n\nNo limit: {reason}." for reason in sorted(reasons))
+    return tables.markdown(heads, rows, left=range(3)) + "".join(f"\n\nNo limit: {reason}." for reason in sorted(reasons))
 
 
 def _skipped(entry: Mapping[str, Any]) -> str:

@@ -14,10 +14,7 @@ from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.layers import Layer
 
 OURS, PEER, CLASSICAL = "ours", "peer", "classical"
-_GROUPS = {
-    "session": OURS,
-    "method": CLASSICAL,
-}
+_GROUPS = {"session": OURS, "method": CLASSICAL}
 
 
 @dataclass(frozen=True)
@@ -25,8 +22,8 @@ class RunnerSpec:
     """A runner before it is loaded; can be handed to another process as JSON.
 
     Args:
-        kind: ``"session"``, ``"method"``, or a peer: ``"torch"``, ``"torch.compile"``, ``"onnxruntime default"`` or
-            ``"openvino default"``.
+        kind: ``"session"``, ``"method"``, or a peer: ``"torch"``, ``"torch.compile"``, ``"onnxruntime default"``,
+            ``"openvino default"``, or one of `on_device.peers_on`.
         artefact: A model file's path, or a method's name.
         backend: For a session.
         precision: For a session; None: the backend chooses.
@@ -64,7 +61,7 @@ class Runner(ABC):
         spec: What it was made from.
         backend: The engine in use.
         precision: The arithmetic in use, such as ``"int8+fp32"``.
-        layout: How `run` takes frames; see `frames.batch`.
+        layout: How `run` takes frames; see `inputs.batch`.
         fuses: Whether a run gives a fused frame; graphs for tiles and stacks are a step of that.
     """
 
@@ -164,12 +161,9 @@ class TorchRunner(Runner):
         from ufafuse.network.weights import load_weights
 
         self.spec, self.backend, self.precision = spec, spec.kind, "fp32"
-        weights = Path(spec.artefact).with_suffix(".safetensors")
-        if not weights.is_file():
-            raise InputError(f"{spec.kind} needs the weights {weights}: put them beside the ONNX file.")
+        net = load_weights(weights_beside(spec))
         if spec.threads is not None:
             torch.set_num_threads(spec.threads)
-        net = load_weights(weights).eval()
         self._torch = torch
         self._net: Callable[..., Any] = net
         if spec.kind == "torch.compile":
@@ -244,6 +238,14 @@ class MethodRunner(Runner):
         """Fuse one pair."""
         near, far = given
         self._method.fuse(near, far)
+
+
+def weights_beside(spec: RunnerSpec) -> Path:
+    """The weights that an ONNX file was made from. Raises: InputError, where they do not lie beside it."""
+    weights = Path(spec.artefact).with_suffix(".safetensors")
+    if not weights.is_file():
+        raise InputError(f"{spec.kind} needs the weights {weights}: put them beside the ONNX file.")
+    return weights
 
 
 def require(module: str) -> None:

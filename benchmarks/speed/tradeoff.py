@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ufafuse.benchmarks.methods import methods
 from ufafuse.benchmarks.metrics import METRICS, TRUTH_METRICS
 from ufafuse.benchmarks.speed.runners import CLASSICAL, OURS
+from ufafuse.runtime import tables
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.filebytes import real_path
 
@@ -20,7 +21,7 @@ _TABLE_V = tuple(name for name in METRICS if name != "Qcb")  # the paper's table
 _DIGITS = {"PSNR": 2, "SSIM": 4, "AVG": 3, "STD": 2, "SEN": 3}
 _LEADING = ("PSNR", "Qabf")
 _HEADS = ("what", "parameters", "GFLOP", "engine", "precision", "ms")
-_LEFT = ("what", "engine", "precision")
+_LEFT = (0, 3, 4)  # numbers of the columns that are words
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def read_quality(path: Path) -> MeanScores:
         found = json.loads(path.read_text(encoding="utf-8"))
         means = {name: {key: float(value) for key, value in values.items()} for name, values in found["mean"].items()}
         networks = {name: dict(facts) for name, facts in found.get("networks", {}).items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"`quality={path}` is not an eval.json: make one with `ufa eval --pairs DIR -o OUT` ({error})."
         ) from error
@@ -148,11 +149,9 @@ def markdown_table(result: Mapping[str, Any]) -> str:
     """The table in Markdown, of ``result["tradeoff"]``."""
     rows = result["tradeoff"]
     names = heads(rows)
-    lines = ["| " + " | ".join(names) + " |", "|" + "".join("---|" if name in _LEFT else "---:|" for name in names)]
-    lines += ["| " + " | ".join(cells) + " |" for cells in table_cells(rows)]
     ways = {f"{row['name']} on {way}" for row in rows for way in row["judged"].values()}
     note = f"\n\nThe quality of a network was judged once for all its rows: {', '.join(sorted(ways))}." if ways else ""
-    return "\n".join(lines) + note
+    return tables.markdown(names, table_cells(rows), left=_LEFT) + note
 
 
 def leading(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -162,15 +161,8 @@ def leading(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 def terminal_table(result: Mapping[str, Any], console: "rich.console.Console") -> "rich.table.Table":
     """The same for a terminal, with the leading metric of each evaluation only: it would be too wide otherwise."""
-    from rich.table import Table
-
     rows = result["tradeoff"]
     shown = [*_HEADS, *(f"{metric} {label}" for label, metric in leading(rows))]
-    table = Table(title="time against quality", box=None, padding=(0, 1, 0, 0))
-    for name in shown:
-        table.add_column(name, justify="left" if name in _LEFT else "right", no_wrap=True)
     kept = [number for number, name in enumerate(heads(rows)) if name in shown]
-    for cells in table_cells(rows):
-        table.add_row(*(cells[number] for number in kept))
-    table.width = console.measure(table, options=console.options.update(max_width=1000)).maximum  # never half a number
-    return table
+    cells = [[texts[number] for number in kept] for texts in table_cells(rows)]
+    return tables.terminal(shown, cells, console=console, title="time against quality", left=_LEFT)

@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from ufafuse.benchmarks.contestants import FolderContestant, distinct, fused_folders, once, refuse_idle
+from ufafuse.benchmarks.contestants import FolderContestant, check_names, distinct, fused_folders, once, refuse_idle
 from ufafuse.benchmarks.methods import is_rival, method, methods
 from ufafuse.benchmarks.published import GIVEN, MEASURED, OURS
 from ufafuse.benchmarks.stacks.registered import Placed, Registered, placed
 from ufafuse.runtime.arrays import Array
-from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.models import DEFAULT, STACKS, bundled
@@ -190,13 +189,7 @@ def stack_contestants(
     names = [name for asked in method_names for name in ([PYRAMID, *classical] if asked == _ALL else [asked])]
     names = once([*names, *(model for model in models if is_rival(model))])
     models = [model for model in models if not is_rival(model)]
-    for name in names:
-        if is_rival(name):
-            method(name)  # raises what it lacks
-        elif name not in (PYRAMID, *classical, *networks):
-            raise InputError(
-                f"`methods={name}` is not known: choose from {', '.join([PYRAMID, *classical, *networks])}, or all."
-            )
+    check_names(names, [PYRAMID, *classical, *networks])
     found: list[StackContestant] = [PicturesContestant(part.name, part) for f in fused for part in fused_folders(f, "stack")]
     found += [PyramidContestant() for name in names if name == PYRAMID]
     found += [FoldContestant(name) for name in names if name in classical]

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.benchmarks.evaluate import EvalRow, Evaluation, picture_path
+from ufafuse.benchmarks.evaluate import FAILURES, EvalRow, Evaluation, keep_picture, reason
 from ufafuse.benchmarks.metrics import against_truth
 from ufafuse.benchmarks.stacks.contestants import FusedStack, NetworkContestant, StackContestant
 from ufafuse.benchmarks.stacks.folders import StackToScore, read_depth
@@ -16,15 +15,12 @@ from ufafuse.benchmarks.stacks.levels import luma
 from ufafuse.benchmarks.stacks.registered import BESTS, Registered, registered
 from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.callbacks import ignored
-from ufafuse.runtime.errors import UfaError
-from ufafuse.runtime.images import read_image, write_image
+from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pictures.source import stack_of
 from ufafuse.runtime.registration.align import Crop
-from ufafuse.runtime.stacks.relief import SURE
-from ufafuse.runtime.writing import make_folder
+from ufafuse.runtime.stacks.height import SURE
 
-_STACK_ERRORS = (UfaError, MemoryError, cv2.error)
-"""What one stack may fail by, while the others go on; anything else is a defect of ours."""
+_MEND = "smaller frames, or fewer of them, may do"
 
 OnRow = Callable[[EvalRow], None]
 OnStack = Callable[[StackToScore, Registered, dict[str, Bytes]], None]
@@ -96,13 +92,9 @@ def _one_stack(
             depth = read_depth(stack.depth, frames.size) if stack.depth else None
             made = _scored(frames, depth, contestants, pictures, add)
             on_stack(stack, frames, made)
-    except _STACK_ERRORS as error:
-        return _reason(error)
+    except FAILURES as error:
+        return reason(error, _MEND)
     return ""
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or f"{type(error).__name__}: smaller frames, or fewer of them, may do"
 
 
 def _scored(
@@ -119,9 +111,9 @@ def _scored(
             result = contestant.fused(frames, want_height=depth is not None)
             row = scoring.row(contestant.name, result)
             if pictures is not None:
-                _write(pictures, contestant.name, frames.name, result.picture.levels)
-        except _STACK_ERRORS as error:
-            row = EvalRow(frames.name, contestant.name, error=_reason(error))
+                keep_picture(pictures, contestant.name, frames.name, result.picture.levels)
+        except FAILURES as error:
+            row = EvalRow(frames.name, contestant.name, error=reason(error, _MEND))
         else:
             made[contestant.name] = result.picture.levels
         add(row)
@@ -129,12 +121,6 @@ def _scored(
         add(EvalRow(frames.name, name, scoring.metrics(picture, frames.crop)))
     made |= frames.bests
     return made
-
-
-def _write(pictures: Path, method: str, name: str, levels: Bytes) -> None:
-    path = picture_path(pictures, method, name)
-    make_folder(path.parent)
-    write_image(path, levels, force=True)
 
 
 class _Scoring:

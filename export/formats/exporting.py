@@ -9,7 +9,7 @@ from typing import Any
 from ufafuse.export.form import Form
 from ufafuse.export.formats.base import Format, SourceGraph
 from ufafuse.export.formats.opening import open_artefact
-from ufafuse.export.graphs import Io
+from ufafuse.export.graphs import io_of
 from ufafuse.export.onnx_check import check_pairs
 from ufafuse.export.onnx_export import graph_manifest
 from ufafuse.export.signatures import graph_kind, signature
@@ -156,7 +156,7 @@ def _base(net: Network, weights: Path, chosen: Format, precision: str, io: str, 
 
 def _convert(net: Network, role: str, base: Manifest, chosen: Format, form: Form, out: Path) -> None:
     """Write one graph, and the manifest beside it."""
-    io: Io = "uint8" if base.io == "uint8" else "float"
+    io = io_of(base)
     known = signature(role, io, net.spec, form)
     names = {"role": role, "inputs": list(known.inputs), "outputs": list(known.outputs)}
     names |= {"format": chosen.name} if chosen.kind == "onnx" else {}

@@ -45,10 +45,6 @@ class RivalNet(Network):
         self.detail = None
 
     @abstractmethod
-    def forward_with_map(self, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
-        """Fuse two frames; returns the fused frame and the near frame's weight, N x 1 x H x W in [0, 1]."""
-
-    @abstractmethod
     def lesson(self, near: Tensor, far: Tensor, truth: Tensor) -> Tensor:
         """Return the loss of a batch, on training pairs made of it as the rival's paper makes them."""
 
@@ -74,6 +70,13 @@ class RivalNet(Network):
     def for_inference(self) -> "RivalNet":
         """Return a frozen copy in evaluation mode."""
         return copy.deepcopy(self).eval().requires_grad_(requires_grad=False)
+
+
+def conv(channels_in: int, channels_out: int, side: int, *, bias: bool = True, slope: float = 0.0) -> nn.Conv2d:
+    """A side x side convolution over repeated borders, its weights drawn for a (leaky) ReLU of this slope."""
+    made = nn.Conv2d(channels_in, channels_out, side, padding=side // 2, padding_mode="replicate", bias=bias)
+    nn.init.kaiming_normal_(made.weight, a=slope)
+    return made
 
 
 def exactly(planes: Tensor) -> Any:  # noqa: ANN401 - torch's context manager

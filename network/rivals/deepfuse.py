@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
-from ufafuse.network.rivals.base import RivalNet, exactly
+from ufafuse.network.rivals.base import RivalNet, conv, exactly
 from ufafuse.network.rivals.colour import chroma, coloured, fused_chroma, luma
 from ufafuse.network.spec import RivalSpec
 
@@ -28,20 +28,14 @@ STEADY = 0.03**2
 MEANS = 10.0  # weight of the local means
 
 
-def _conv(channels_in: int, channels_out: int, side: int) -> nn.Conv2d:
-    made = nn.Conv2d(channels_in, channels_out, side, padding=side // 2, padding_mode="replicate")
-    nn.init.kaiming_normal_(made.weight)
-    return made
-
-
 class DeepFuse(RivalNet):
     """The two tied branches, the sum, the reconstruction."""
 
     def __init__(self, spec: RivalSpec) -> None:
         """Make it with random weights."""
         super().__init__(spec)
-        self.branch = nn.Sequential(_conv(1, 16, 5), nn.ReLU(), _conv(16, 32, 7), nn.ReLU())
-        self.reconstruct = nn.Sequential(_conv(32, 32, 7), nn.ReLU(), _conv(32, 16, 5), nn.ReLU(), _conv(16, 1, 5))
+        self.branch = nn.Sequential(conv(1, 16, 5), nn.ReLU(), conv(16, 32, 7), nn.ReLU())
+        self.reconstruct = nn.Sequential(conv(32, 32, 7), nn.ReLU(), conv(32, 16, 5), nn.ReLU(), conv(16, 1, 5))
 
     def brightness(self, near: Tensor, far: Tensor) -> Tensor:
         """Fuse two brightnesses, N x 1 x H x W."""

@@ -19,7 +19,7 @@ cannot). lambda is 100. Both rules share one set of weights.
 import torch
 from torch import Tensor, nn
 
-from ufafuse.network.rivals.base import RivalNet, exactly
+from ufafuse.network.rivals.base import RivalNet, conv, exactly
 from ufafuse.network.rivals.blurring import box
 from ufafuse.network.similarity import ssim
 from ufafuse.network.spec import RivalSpec
@@ -29,21 +29,14 @@ WIDTH = 16
 FAINT = 1e-4  # smaller ones, tools that simplify graphs take for 0
 
 
-def conv(channels_in: int, channels_out: int) -> nn.Conv2d:
-    """A 3 x 3 convolution over repeated borders."""
-    made = nn.Conv2d(channels_in, channels_out, 3, padding=1, padding_mode="replicate")
-    nn.init.kaiming_normal_(made.weight)
-    return made
-
-
 class Encoder(nn.Module):
     """The first convolution and the dense block: N x 1 x H x W to N x 64 x H x W."""
 
     def __init__(self) -> None:
         """Make it with random weights."""
         super().__init__()
-        self.first = conv(1, WIDTH)
-        self.dense = nn.ModuleList(conv(count * WIDTH, WIDTH) for count in (1, 2, 3))
+        self.first = conv(1, WIDTH, 3)
+        self.dense = nn.ModuleList(conv(count * WIDTH, WIDTH, 3) for count in (1, 2, 3))
 
     def forward(self, plane: Tensor) -> Tensor:
         """Return the features of all four convolutions."""
@@ -58,7 +51,7 @@ class Decoder(nn.Sequential):
 
     def __init__(self) -> None:
         """Make it with random weights."""
-        super().__init__(conv(64, 64), nn.ReLU(), conv(64, 32), nn.ReLU(), conv(32, 16), nn.ReLU(), conv(16, 1))
+        super().__init__(conv(64, 64, 3), nn.ReLU(), conv(64, 32, 3), nn.ReLU(), conv(32, 16, 3), nn.ReLU(), conv(16, 1, 3))
 
 
 class DenseFuse(RivalNet):

@@ -20,17 +20,11 @@ first layer. The map is the share of channels whose maximum is near's.
 import torch
 from torch import Tensor, nn
 
-from ufafuse.network.rivals.base import RivalNet, exactly
+from ufafuse.network.rivals.base import RivalNet, conv, exactly
 from ufafuse.network.spec import RivalSpec
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WIDTH = 64
-
-
-def _conv(channels_in: int, channels_out: int, side: int, *, bias: bool = False) -> nn.Conv2d:
-    made = nn.Conv2d(channels_in, channels_out, side, padding=side // 2, padding_mode="replicate", bias=bias)
-    nn.init.kaiming_normal_(made.weight)
-    return made
 
 
 class Ifcnn(RivalNet):
@@ -42,8 +36,9 @@ class Ifcnn(RivalNet):
     def __init__(self, spec: RivalSpec) -> None:
         """Make it with random weights."""
         super().__init__(spec)
-        self.features = nn.Sequential(_conv(3, WIDTH, 7), _conv(WIDTH, WIDTH, 3), nn.BatchNorm2d(WIDTH), nn.ReLU())
-        self.picture = nn.Sequential(_conv(WIDTH, WIDTH, 3), nn.BatchNorm2d(WIDTH), nn.ReLU(), _conv(WIDTH, 3, 1, bias=True))
+        first, second, third = (conv(before, WIDTH, side, bias=False) for before, side in ((3, 7), (WIDTH, 3), (WIDTH, 3)))
+        self.features = nn.Sequential(first, second, nn.BatchNorm2d(WIDTH), nn.ReLU())
+        self.picture = nn.Sequential(third, nn.BatchNorm2d(WIDTH), nn.ReLU(), conv(WIDTH, 3, 1))
         for name, values in (("mean", MEAN), ("deviation", DEVIATION)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 

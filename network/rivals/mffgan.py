@@ -20,7 +20,7 @@ is not part of a checkpoint, so a resumed run begins with a new one. Borders are
 import torch
 from torch import Tensor, nn
 
-from ufafuse.network.rivals.base import Lesson, RivalNet, exactly, seeded
+from ufafuse.network.rivals.base import Lesson, RivalNet, conv, exactly, seeded
 from ufafuse.network.rivals.blurring import gaussian, laplacian
 from ufafuse.network.rivals.colour import chroma, coloured, fused_chroma, luma
 from ufafuse.network.spec import RivalSpec
@@ -50,9 +50,7 @@ class _Paths(nn.Module):
 
 
 def _layer(channels_in: int, side: int) -> nn.Sequential:
-    conv = nn.Conv2d(channels_in, WIDTH, side, padding=side // 2, padding_mode="replicate")
-    nn.init.kaiming_normal_(conv.weight, a=SLOPE)
-    return nn.Sequential(conv, nn.LeakyReLU(SLOPE))
+    return nn.Sequential(conv(channels_in, WIDTH, side, slope=SLOPE), nn.LeakyReLU(SLOPE))
 
 
 class MffGan(RivalNet):

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
 
 from ufafuse.network.rivals import maps
-from ufafuse.network.rivals.base import RivalNet, decided, exactly, mixed
+from ufafuse.network.rivals.base import RivalNet, conv, decided, exactly, mixed
 from ufafuse.network.rivals.blurring import box
 from ufafuse.network.rivals.colour import luma
-from ufafuse.network.rivals.densefuse import WIDTH, Decoder, conv
+from ufafuse.network.rivals.densefuse import WIDTH, Decoder
 from ufafuse.network.similarity import ssim
 from ufafuse.network.spec import RivalSpec
 from ufafuse.runtime.arrays import Floats
@@ -40,7 +40,7 @@ class Excited(nn.Module):
     def __init__(self, channels_in: int) -> None:
         """Make it with random weights."""
         super().__init__()
-        self.conv = conv(channels_in, WIDTH)
+        self.conv = conv(channels_in, WIDTH, 3)
         self.squeeze, self.excite = (
             nn.Linear(before, after, bias=False) for before, after in ((WIDTH, WIDTH // REDUCTION), (WIDTH // REDUCTION, WIDTH))
         )

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ufafuse.runtime.artefact import sha256_of
 from ufafuse.runtime.backends.openvino_api import ov
 from ufafuse.runtime.backends.ort_providers import engine_cache_folder
 
@@ -30,23 +31,22 @@ class KeptNetworks:
     """The compiled networks of one model file. Safe to use from several threads and processes.
 
     Args:
-        model: The file.
-        folder: Where they are kept; None: ``$UFAFUSE_CACHE/openvino``, or ``~/.cache/ufafuse/openvino``.
+        model: The file; they are kept in ``$UFAFUSE_CACHE/openvino``, or ``~/.cache/ufafuse/openvino``.
 
     Attributes:
         trouble: Why nothing can be kept, in a few words; empty where it can.
     """
 
-    def __init__(self, model: Path, folder: Path | None = None) -> None:
+    def __init__(self, model: Path) -> None:
         self._model = model
-        self._folder = folder or engine_cache_folder() / "openvino"
+        self._folder = engine_cache_folder() / "openvino"
         self._sha256 = ""
         self.trouble = ""
 
     def name_for(self, task: Any, settings: Mapping[str, Any], capabilities: Sequence[str]) -> str:  # noqa: ANN401 - JSON-ready
         """The file's name for a task: a hash of all that the compiled network depends on."""
         if not self._sha256:
-            self._sha256 = hashlib.sha256(self._model.read_bytes()).hexdigest()
+            self._sha256 = sha256_of(self._model)
         said = [_FORMAT, ov.get_version(), _cpu(), sorted(capabilities), os.cpu_count(), self._sha256, task]
         text = json.dumps([*said, {key: str(value) for key, value in sorted(settings.items())}])
         return f"{self._model.stem}-{hashlib.sha256(text.encode()).hexdigest()[:40]}{_SUFFIX}"
@@ -81,7 +81,8 @@ class KeptNetworks:
             with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(hashlib.sha256(data).digest() + data)
             temporary.replace(self._folder / name)
-            self._sweep()
+            with contextlib.suppress(OSError):  # another process sweeps too
+                self._sweep()
         except (OSError, RuntimeError) as error:
             self.trouble = error.strerror or str(error) if isinstance(error, OSError) else "OpenVINO cannot export it"
             with contextlib.suppress(OSError):

@@ -51,11 +51,11 @@ def _tasks(rows: Iterable[tuple[int, dict[str, str]]], home: str, name: str, out
     for number, row in rows:
         where = f"{name}, row {number}"
         near, far = (_found_from(home, _cell(row, column, where)) for column in ("near", "far"))
-        name, result = _result(row.get("out", ""), near, out, suffix, where)
+        own, result = _result(row.get("out", ""), near, out, suffix, where)
         if result in taken:
             raise InputError(f"{where}: the result {result} is that of row {taken[result]} too: name another `out`.")
         taken[result] = number
-        tasks.append(Task(name, (near, far), result))
+        tasks.append(Task(own, (near, far), result))
     if not tasks:
         raise InputError(f"{name} holds no pairs: give a header near,far,out and a row for each pair.")
     return tasks

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 from ufafuse.runtime.atonce import in_order
 from ufafuse.runtime.batches.clash import Wanted, check_results
@@ -15,12 +16,50 @@ from ufafuse.runtime.batches.storage import fetch, head, joined, present, put, u
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import UfaError
 from ufafuse.runtime.files import FileOptions, Outcome, fuse_files
-from ufafuse.runtime.folders import HEADER, SHARE_AT_ONCE, FileGroup, memory_for_pair, pairs_at_once
 from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.memory.budget import SURELY_ENOUGH
 from ufafuse.runtime.memory.usage import available_bytes
 from ufafuse.runtime.outputs import Outputs
+from ufafuse.runtime.pixels import declared_size
 from ufafuse.runtime.stack import StackOptions
 from ufafuse.runtime.writing import already_there, make_folder, together
+
+_PAIR = 2
+_SHARE_AT_ONCE = 0.5  # of the memory that is left: for all pairs that are under way
+_HEADER = 256 << 10  # bytes of a file that tell its size
+
+
+class HasFiles(Protocol):
+    """What is fused of several files."""
+
+    @property
+    def files(self) -> Sequence[Path | str]:
+        """In the order of focus."""
+        ...
+
+
+class FileGroup(Protocol):
+    """The files of a pair or stack, and what its result is called: `PairPaths`, `StackPaths`."""
+
+    @property
+    def name(self) -> str:
+        """Of the result, without a suffix."""
+        ...
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """In the order of focus."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """Which pictures beside them are none of them; empty: nothing to say."""
+        ...
+
+    @property
+    def refused(self) -> str:
+        """Why they cannot be fused, where that shows before they are read; empty: nothing is known against it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -67,25 +106,26 @@ class BatchPlan:
     force: bool = False
 
 
-def tasks_of(
-    groups: Iterable[FileGroup], out: str | Path, *, suffix: str = ".png", mirror: tuple[Path, str] | None = None
-) -> list[Task]:
-    """The pairs or stacks that `find_pairs` and `find_stacks` give.
+def task_of(group: FileGroup, out: str | Path, *, suffix: str = ".png", mirror: tuple[Path, str] | None = None) -> Task:
+    """A pair or stack as `find_pairs` and `find_stacks` give it.
 
     Args:
-        groups: What they give.
+        group: What they give.
         out: A folder or a URL for the results.
         suffix: Of the results.
-        mirror: The folder in which they were found, and the URL whose mirror it is (`mirrored`).
+        mirror: The folder in which it was found, and the URL whose mirror that is (`mirrored`).
     """
 
     def place(path: Path) -> str:
         return str(path) if mirror is None else joined(mirror[1], path.relative_to(mirror[0]).as_posix())
 
-    return [
-        Task(group.name, tuple(map(place, group.files)), joined(out, f"{group.name}{suffix}"), group.note, group.refused)
-        for group in groups
-    ]
+    return Task(group.name, tuple(map(place, group.files)), joined(out, f"{group.name}{suffix}"), group.note, group.refused)
+
+
+def check_tasks(tasks: Sequence[Task], plan: BatchPlan, *, links: bool = False) -> None:
+    """Refuse, before anything runs, what `check_results` refuses; for ``links`` and the errors see there."""
+    known = [task for task in tasks if not task.refused]
+    check_results(known, lambda task: Wanted(task.name, task.files, task.results(plan)), links=links)
 
 
 @dataclass(frozen=True)
@@ -110,7 +150,7 @@ def sort_out(tasks: list[Task], plan: BatchPlan, *, skip_existing: bool) -> Sort
         InputError: Two tasks have one result, or storage does not answer.
         OutputError: A result would replace what is read.
     """
-    check_results([task for task in tasks if not task.refused], lambda task: Wanted(task.name, task.files, task.results(plan)))
+    check_tasks(tasks, plan)
     there = set() if plan.force else present(place for task in tasks for place in task.results(plan))
     if not skip_existing:
         refused = [failed(task, already_there(task.out)) for task in tasks if task.out in there]
@@ -199,11 +239,12 @@ def _with_names(text: str, here: dict[str, str]) -> str:
 
 def fuse_tasks(
     fuser: Fuser,
-    tasks: Sequence[Task],
+    tasks: Iterable[Task],
     plan: BatchPlan,
     *,
     at_once: int | None = None,
     done: Callable[[Outcome], None] = ignored,
+    fuse: Callable[[Fuser, Task, BatchPlan], Outcome | None] = fuse_task,
 ) -> list[Outcome]:
     """Fuse them on this machine; several pairs at once, so that files are read and written while others are fused.
 
@@ -213,18 +254,36 @@ def fuse_tasks(
         plan: How they are fused.
         at_once: How many; None: as `pairs_at_once` says.
         done: Called after each, in their order.
+        fuse: What fuses one; None of it: there was nothing to do.
     """
     workers = pairs_at_once(fuser, tasks) if at_once is None else at_once
     plan = replace(plan, files=replace(plan.files, ahead=workers == 1))
-    room = SHARE_AT_ONCE * available_bytes()
+    room = _SHARE_AT_ONCE * available_bytes()
     outcomes = []
-    for outcome in in_order(tasks, lambda task: fuse_task(fuser, task, plan), workers=workers, cost=_memory_for, room=room):
-        outcomes.append(outcome)
-        done(outcome)
+    for outcome in in_order(tasks, lambda task: fuse(fuser, task, plan), workers=workers, cost=_memory_for, room=room):
+        if outcome is not None:
+            outcomes.append(outcome)
+            done(outcome)
     return outcomes
 
 
+def pairs_at_once(fuser: Fuser, groups: Iterable[HasFiles]) -> int:
+    """How many of ``groups`` are fused at once: twice as many pairs as there are cores, for each waits for the disk at its end.
+
+    Stacks come one after the other, as do groups that are still arriving, and pairs under a memory budget.
+    """
+    if not isinstance(groups, Sequence) or fuser.memory_limit is not None or any(len(group.files) > _PAIR for group in groups):
+        return 1
+    return max(1, min(2 * fuser.threads, len(groups)))
+
+
 def _memory_for(task: Task) -> float:
-    """Bytes that fusing it takes at most, as far as its first file tells; nothing where it cannot be read, and will be told."""
-    data = head(task.files[0], HEADER)
-    return memory_for_pair(data) if data else 0.0
+    """Bytes that fusing a pair takes at most, as far as its first file tells.
+
+    More than there are where that does not tell; none where it cannot be read, which will be told.
+    """
+    data = head(task.files[0], _HEADER)
+    if not data:
+        return 0.0
+    size = declared_size(data)
+    return float("inf") if size is None else float(size[0] * size[1] * SURELY_ENOUGH)

@@ -30,6 +30,8 @@ from ufafuse.runtime.session import Session, SessionOptions, open_session
 Run: TypeAlias = Callable[["Session", "Case"], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 _ABOUT = "about"
+_NO_PACKAGE = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, EOFError, OSError, MemoryError, OverflowError,
+               RuntimeError)  # fmt: skip  # also sizes, methods and passwords of zip files
 _MOST_BYTES = 1 << 30  # of all arrays, unpacked
 _BAR = 28  # pixels: height of the captions in a heat map
 
@@ -127,9 +129,7 @@ def load_reference(path: Path) -> tuple[dict[str, Any], list[Case]]:
                 _checked_case(Case(name, data[f"near{index}"], data[f"far{index}"], data[f"reference{index}"], noise))
                 for index, (name, noise) in enumerate(zip(about["names"], about["noise"], strict=True))
             ]
-    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, EOFError, OSError, RecursionError) as error:
-        raise ModelError(f"{path} holds no reference pairs ({error}): make it again with `ufa export`.") from error
-    except (MemoryError, NotImplementedError, RuntimeError, OverflowError) as error:  # sizes, methods, passwords of zip files
+    except _NO_PACKAGE as error:
         raise ModelError(f"{path} holds no reference pairs ({error}): make it again with `ufa export`.") from error
     return about, cases
 

@@ -12,9 +12,10 @@ from typing import NamedTuple
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pictures.frames_among import is_fused, is_result, without_uncounted
-from ufafuse.runtime.pictures.inputs import NAMED, StackPaths, frames_in, taken_without, videos_in
+from ufafuse.runtime.pictures.inputs import StackPaths, frames_in, taken_without, videos_in
 from ufafuse.runtime.pictures.kinds import is_picture, is_video
 from ufafuse.runtime.pictures.naming import natural_key
+from ufafuse.runtime.texts import examples
 
 _POLL = 0.25  # seconds
 
@@ -95,8 +96,8 @@ def _refused(folder: Path, files: list[Path], why: str) -> StackPaths:
 
 
 def _too_late(late: list[Path]) -> str:
-    shown = ", ".join(str(path) for path in late[:NAMED]) + (f" and {len(late) - NAMED} more" if len(late) > NAMED else "")
-    return f"{shown} came after the stack was complete: fuse its folder again, and give `quiet` a longer time."
+    names = examples([str(path) for path in late])
+    return f"{names} came after the stack was complete: fuse its folder again, and give `quiet` a longer time."
 
 
 @dataclass

@@ -26,7 +26,6 @@ class Boxes:
         nclx: The codes of primaries and transfer; None: not said.
         turns: Quarter turns anti-clockwise, before `mirror`; None: not said.
         mirror: 0: top and bottom change places, 1: left and right; None: not mirrored.
-        sequence: Whether it is a sequence of pictures.
         bits: Of each sample; 0: not said.
     """
 
@@ -36,7 +35,6 @@ class Boxes:
     nclx: tuple[int, int] | None = None
     turns: int | None = None
     mirror: int | None = None
-    sequence: bool = False
     bits: int = 0
 
     @property
@@ -74,7 +72,7 @@ class _Items:
 
 def read_boxes(data: bytes) -> Boxes:
     """Read what stands beside the primary picture."""
-    found = Boxes(sequence=data[8:12] in (b"avis", b"msf1", b"hevc"))
+    found = Boxes()
     try:
         meta = next((box for box in boxes(data, 0, len(data)) if box.kind == b"meta"), None)
         if meta is not None:

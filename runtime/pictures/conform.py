@@ -19,6 +19,7 @@ from ufafuse.runtime.levels import levels_from, peak_of
 from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.pictures.picture import Picture
 from ufafuse.runtime.pictures.source import FrameSource
+from ufafuse.runtime.texts import examples
 
 _SAME_SHAPE = 0.02  # by which width over height may differ between sizes of one scene
 _WITH_CHANNELS = 3  # axes of a picture in colour
@@ -156,17 +157,12 @@ def common_kind(sources: Sequence[FrameSource], *, scale: bool = False, convert:
     channels = max(counts)
     if len(counts) > 1:
         few = [source.name for source, (shape, _) in zip(sources, kinds, strict=True) if len(shape) < 3]
-        notes += [f"{_named(few)}: grey among colour, taken as colour without colour"] if few else []
+        notes += [f"{examples(few)}: grey among colour, taken as colour without colour"] if few else []
         opaque = [source.name for source, (shape, _) in zip(sources, kinds, strict=True) if shape[2:] == (3,)]
-        notes += [f"{_named(opaque)}: without alpha, taken as opaque"] if channels == 4 and opaque else []
+        notes += [f"{examples(opaque)}: without alpha, taken as opaque"] if channels == 4 and opaque else []
     profile = _common_profile(sources, notes, convert=convert)
     colours = next((source.metadata for source in sources if len(source.shape) == _WITH_CHANNELS), None)
     return Common(size, channels, dtype, white, tuple(notes), profile, colours)
-
-
-def _named(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
 def _common_size(sources: Sequence[FrameSource], notes: list[str], *, scale: bool) -> tuple[int, int]:
@@ -183,7 +179,7 @@ def _common_size(sources: Sequence[FrameSource], notes: list[str], *, scale: boo
         if not scale:
             raise InputError(f"{size}: register them, which scales too (`align=affine`), or bring them to one size.")
     if others:
-        notes.append(f"{_named([source.name for source in others])}: scaled to {height} x {width}")
+        notes.append(f"{examples([source.name for source in others])}: scaled to {height} x {width}")
     return height, width
 
 
@@ -194,11 +190,11 @@ def _common_dtype(sources: Sequence[FrameSource], notes: list[str]) -> tuple[np.
     floats = [source.name for source in sources if source.dtype == np.float32]
     if floats:
         others = [source.name for source in sources if source.dtype != np.float32]
-        raise InputError(f"{_named(floats)}: float levels, {_named(others)}: whole ones. Save all frames alike.")
+        raise InputError(f"{examples(floats)}: float levels, {examples(others)}: whole ones. Save all frames alike.")
     deep = next(source for source in sources if source.dtype == np.uint16)
     picture = deep.picture()
     white = picture.white or levels_from(peak_of(picture.array), np.dtype(np.uint16)).white
-    notes.append(f"{_named([s.name for s in sources if s.dtype == np.uint8])}: 8 bits among 16, scaled to white {white:g}")
+    notes.append(f"{examples([s.name for s in sources if s.dtype == np.uint8])}: 8 bits among 16, scaled to white {white:g}")
     return np.dtype(np.uint16), white
 
 
@@ -232,7 +228,7 @@ def _common_profile(sources: Sequence[FrameSource], notes: list[str], *, convert
     colour = [source for source in sources if len(source.shape) == _WITH_CHANNELS]
     if colour and (named := [source for source in grey if source.metadata.icc is not None]):
         profile = named[0].metadata.profile_name
-        notes.append(f"{_named([source.name for source in named])}: profile {profile!r} left out, the result is in colour")
+        notes.append(f"{examples([source.name for source in named])}: profile {profile!r} left out, the result is in colour")
     return _profile_of(colour or grey, notes, convert=convert)
 
 
@@ -253,7 +249,7 @@ def _profile_of(alike: Sequence[FrameSource], notes: list[str], *, convert: bool
         )
     if first.icc is None:
         raise InputError(f"{alike[0].name} has no colour profile to convert the others to: name a frame with one first.")
-    notes.append(f"{_named([source.name for source in others])}: converted to the profile {first.profile_name!r}")
+    notes.append(f"{examples([source.name for source in others])}: converted to the profile {first.profile_name!r}")
     return first.icc
 
 

@@ -24,7 +24,7 @@ from ufafuse.runtime.pictures.boxes import read_boxes, without_notes
 from ufafuse.runtime.pictures.damage import damage_in
 from ufafuse.runtime.pictures.jpeg2000 import SYCC, said_in
 from ufafuse.runtime.pictures.kinds import OPENCV, RAW_SUFFIXES, SNIFFED, kind_of
-from ufafuse.runtime.pictures.metadata import Metadata, chunks, metadata_of, segments
+from ufafuse.runtime.pictures.metadata import Metadata, chunks, frame_headers, metadata_of
 from ufafuse.runtime.pictures.picture import Picture, upright, whole_alpha
 from ufafuse.runtime.pictures.sizes import size_of
 from ufafuse.runtime.pictures.xmp import gain_map_note
@@ -291,8 +291,8 @@ def _moves(data: bytes, kind: str) -> bool:
 
 def _unusual_jpeg(data: bytes) -> str:
     """The kind of a JPEG that decoders mostly do not know, with its article; empty for usual ones."""
-    for marker, start, end in segments(data):
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and end > start:
+    for marker, start, end in frame_headers(data):
+        if end > start:
             return _UNUSUAL.get(marker, "" if data[start] == 8 else f"a {data[start]}-bit")
     return ""
 
@@ -304,9 +304,5 @@ def _bmp_has_alpha(data: bytes) -> bool:
 
 def _components(data: bytes) -> int:
     """How many a JPEG has: 4 where any of its frames has them; 0 where it does not say."""
-    found = [
-        data[start + 5]
-        for marker, start, end in segments(data)
-        if end - start > 5 and 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
-    ]
+    found = [data[start + 5] for _, start, end in frame_headers(data) if end - start > 5]
     return 4 if 4 in found else found[0] if found else 0

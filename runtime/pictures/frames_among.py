@@ -10,7 +10,7 @@ from pathlib import Path
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures.decode import opened
-from ufafuse.runtime.pictures.kinds import RAW_SUFFIXES
+from ufafuse.runtime.pictures.kinds import RAW_SUFFIXES, SNIFFED, kind_of
 from ufafuse.runtime.pictures.metadata import OURS, metadata_of
 
 REGISTERED = "Registered frame"  # what the history of a frame that ufafuse moved begins with
@@ -79,7 +79,7 @@ def _notes(path: Path) -> ex.Exif | None:
         if head.startswith(_TIFF):
             found = ex.parse_exif(ex.FileBytes(stream))
         else:
-            if head.startswith(b"RIFF"):  # whose notes stand at its end
+            if kind_of(head[:SNIFFED]) == "WebP":  # whose notes stand at its end
                 head += stream.read()
             if OURS.encode() in head:
                 found = ex.parse_exif(metadata_of(head).exif or b"")

@@ -16,11 +16,12 @@ from ufafuse.runtime.pictures.frames_among import is_fused, without_doubles, wit
 from ufafuse.runtime.pictures.kinds import is_picture, is_video
 from ufafuse.runtime.pictures.naming import in_natural_order, natural_key
 from ufafuse.runtime.pictures.source import FileFrame
+from ufafuse.runtime.texts import examples
 
 _PATTERN = re.compile(r"[*?\[]")
 _NO_FRAMES = frozenset(("truth", "depth"))  # stems of what is known of a stack, which may stand beside its frames
 NO_FOLDERS = frozenset(("__MACOSX", "@eaDir"))  # of archives and network drives: previews, no pictures
-NAMED = 3  # files in a note
+_NAMED = 3  # files in a note
 _TIFF = frozenset((".tif", ".tiff", ".btf", ".tf8"))
 
 
@@ -122,8 +123,7 @@ def once_each(paths: Sequence[Path], matched: Sequence[bool]) -> tuple[list[Path
 def taken_once(paths: Sequence[Path]) -> str:
     """The note on files that were named more than once; empty: none was."""
     names = list(dict.fromkeys(path.name for path in paths))
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"named twice and taken once: {', '.join(names[:NAMED])}{more}" if names else ""
+    return f"named twice and taken once: {examples(names)}" if names else ""
 
 
 def _joined(*notes: str) -> str:
@@ -132,8 +132,8 @@ def _joined(*notes: str) -> str:
 
 def taken_without(paths: Sequence[Path]) -> str:
     """The note on which pictures are no frames; empty: all are."""
-    shown = [path.name for path in paths[:NAMED]]
-    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    shown = [path.name for path in paths[:_NAMED]]
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
     last = f" and {shown.pop()}" if len(shown) > 1 and not more else ""
     return f"taken without {', '.join(shown)}{last}{more}" if paths else ""
 

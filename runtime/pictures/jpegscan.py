@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.pictures.metadata import segments
+from ufafuse.runtime.pictures.metadata import FRAME_MARKERS, segments
 
 _BITS = 1024  # of a part: long enough that most guesses are right at its end, short enough that there are many
 _MOST_PASSES = 24  # after which nothing is claimed
@@ -80,7 +80,7 @@ def _scans(data: bytes) -> list[_Scan]:
             huffman |= _huffman(content)
         elif marker in (0xC0, 0xC1):
             frame = _frame(content)
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC8, 0xCC):
+        elif marker in FRAME_MARKERS:
             raise _Unknown
         elif marker == 0xDD:
             interval = int.from_bytes(content[:2], "big")

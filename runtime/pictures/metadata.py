@@ -25,6 +25,7 @@ _EXIF, _XMP, _ICC = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFIL
 _PNG_XMP = b"XML:com.adobe.xmp"
 OURS = "ufafuse"  # what the software tag of results begins with
 _LARGEST = 16 << 20  # bytes of a profile or of notes; a larger one is left out
+FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # of JPEG
 _SEGMENT = 65_533  # bytes in one JPEG segment
 ICC_TAG, XMP_TAG = 34_675, 700  # of TIFF
 _COLOUR_CHUNKS = frozenset((b"cICP", b"gAMA", b"cHRM", b"mDCV", b"cLLI"))
@@ -172,6 +173,11 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         if marker == 0xDA:
             return
         position = end
+
+
+def frame_headers(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Those of a JPEG's `segments` that say what a frame is: its bits, height, width and components."""
+    return (segment for segment in segments(data) if segment[0] in FRAME_MARKERS)
 
 
 def _of_jpeg(data: bytes) -> Metadata:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ufafuse.runtime.pictures import exif as ex
-from ufafuse.runtime.pictures.metadata import Metadata, chunks, segments
+from ufafuse.runtime.pictures.metadata import Metadata, chunks, frame_headers
 from ufafuse.runtime.pictures.sizes import size_of
 
 Kind = tuple[tuple[int, ...], np.dtype[Any]]
@@ -33,10 +33,8 @@ def shape_of(head: bytes, kind: str, metadata: Metadata) -> Kind | None:
 
 
 def _jpeg(head: bytes) -> tuple[int, np.dtype[Any]] | None:
-    for marker, start, end in segments(head):
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and end - start > 5:
-            return (0 if head[start + 5] == 1 else 3), _EIGHT
-    return None
+    parts = next((head[start + 5] for _, start, end in frame_headers(head) if end - start > 5), None)
+    return None if parts is None else (0 if parts == 1 else 3, _EIGHT)
 
 
 def _png(head: bytes) -> tuple[int, np.dtype[Any]] | None:

@@ -111,9 +111,9 @@ class FrameSource(ABC):
 class ArrayFrame(FrameSource):
     """A frame that is in memory already: an array, or what was read from a file."""
 
-    def __init__(self, picture: Picture | Array, name: str, path: Path | None = None) -> None:
+    def __init__(self, picture: Picture | Array, name: str) -> None:
         self._picture = picture if isinstance(picture, Picture) else Picture(picture)
-        self.name, self.path = name, path
+        self.name, self.path = name, None
 
     @property
     def metadata(self) -> Metadata:
@@ -308,14 +308,15 @@ def stack_of(paths: Sequence[Path], *, most: int | None = None, inside: Inside =
 
 
 def _frames_of(path: Path, most: int, files: contextlib.ExitStack, *, inside: Inside) -> list[FrameSource]:
-    stream = opened(path)
-    kind = kind_of(stream.read(SNIFFED))
-    if kind == "TIFF" and path.suffix.lower() not in RAW_SUFFIXES:
-        tiff = _tiff(stream, str(path))
-        if len(tiff) > 1 and not tiff.raw:
-            files.callback(tiff.close)
-            return [PageFrame(tiff, path, index, most) for index in range(len(tiff))]
-    stream.close()
+    with contextlib.ExitStack() as unused:
+        stream = unused.enter_context(opened(path))
+        kind = kind_of(stream.read(SNIFFED))
+        if kind == "TIFF" and path.suffix.lower() not in RAW_SUFFIXES:
+            tiff = _tiff(stream, str(path))
+            if len(tiff) > 1 and not tiff.raw:
+                files.push(unused.pop_all())
+                files.callback(tiff.close)
+                return [PageFrame(tiff, path, index, most) for index in range(len(tiff))]
     if kind == "video" or (not kind and is_video(path)):
         video = Video(path, most)
         files.callback(video.close)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array
-from ufafuse.runtime.frames import FrameKind, in_text, reduced_size
+from ufafuse.runtime.frames import FrameKind, colours_of, in_text, reduced_size
 from ufafuse.runtime.registration.glance import halved
 
 _PIXELS = 65_536  # of the small pictures that are compared
@@ -77,8 +77,7 @@ def step_between(before: Array, frame: Array, kind: FrameKind) -> float:
     """By what factor the light changes between two small frames: of all channels, or of the one that leaves the others most."""
     found = gains_to(before, frame, kind, pixels=_GLANCED)
     if set(found) == {1.0}:  # too light or too dark almost everywhere in one of them: its mean still tells
-        colours = (each if kind.grey else each[..., :3] for each in (before, frame))
-        means = [max(float(np.mean(each, dtype=np.float64)), _LOW * kind.unit) for each in colours]
+        means = [max(float(np.mean(colours_of(each), dtype=np.float64)), _LOW * kind.unit) for each in (before, frame)]
         return means[0] / means[1]
     middle = _median(np.array(found))
     apart = max(max(gain / middle, middle / gain) for gain in found)

@@ -116,7 +116,7 @@ class Equations(NamedTuple):
     """Normal equations of the parameters' least-squares change, by parts of the picture.
 
     Attributes:
-        normal: parts x P x P, rights: parts x P; P is the motion's parameters and four others that are left out of it.
+        normal, right: parts x P x P, and parts x P; P is the motion's parameters and four others that are left out of it.
         motion: How many of them are the motion's.
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from ufafuse.runtime.frames import check_order
 from ufafuse.runtime.pictures.write import WriteOptions
 from ufafuse.runtime.registration.guesses import MOTIONS
 from ufafuse.runtime.stack import StackOptions
-from ufafuse.runtime.stacks.options import MOST_RESTORED
 
 FORMATS = {
     "png": "image/png",
@@ -67,28 +66,15 @@ def asked_from(values: Mapping[str, Any], *, timeout_unit: float = 1.0) -> Asked
     if unknown:
         raise InputError(f"`{unknown[0]}` is not known: give any of {', '.join(_READERS)}.")
     read = {name: _READERS[name](value, name) for name, value in values.items()}
-    options = StackOptions(
-        order=read.get("order", "bgr"),
-        white=read.get("white"),
-        align=read.get("align", "off"),
-        match_gain=read.get("match_gain"),
-        crop=read.get("crop", False),
-        method=read.get("method", "network"),
-        smoothing=read.get("smoothing", 1.0),
-        restore=read.get("restore", MOST_RESTORED),
-        bayer=read.get("bayer"),
-        keep_unregistered=read.get("keep_unregistered", False),
-        reference=None if "reference" not in read else read["reference"] - 1,
-    )
-    timeout = read.get("timeout")
-    asked = Asked(
-        options,
-        read.get("format", ""),
-        WriteOptions(read.get("quality"), read.get("compression")),
-        None if timeout is None else timeout * timeout_unit,
-        read.get("convert_profile", False),
-        read.get("strict", False),
-    )
+    if "reference" in read:  # people count frames from 1
+        read["reference"] -= 1
+    if read.get("timeout") is not None:
+        read["timeout"] *= timeout_unit
+
+    def of(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - a dataclass, for which there is no type
+        return {item.name: read[item.name] for item in fields(kind) if item.name in read}
+
+    asked = Asked(options=StackOptions(**of(StackOptions)), store=WriteOptions(**of(WriteOptions)), **of(Asked))
     asked.check_format()
     return asked
 

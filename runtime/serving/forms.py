@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.serving.admission import Refusal, Ticket
-from ufafuse.runtime.serving.asking import FORMATS, Asked, asked_from
+from ufafuse.runtime.serving.asking import FORMATS, asked_from
 from ufafuse.runtime.serving.pictures import Upload
 from ufafuse.runtime.serving.requests import chunks, unless_gone
 from ufafuse.runtime.serving.service import Service
@@ -98,6 +98,3 @@ def _header(report: dict[str, Any]) -> str:
         return text
     short = {key: report[key] for key in ("model", "backend", "precision", "size", "ms") if key in report}
     return json.dumps({**short, "shortened": True, "warnings": [str(one)[:300] for one in report.get("warnings", [])[:10]]})
-
-
-__all__ = ["REPORT", "Asked", "fuse"]

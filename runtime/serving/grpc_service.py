@@ -15,7 +15,7 @@ from ufafuse.runtime.errors import InputError, OutputError, UfaError
 from ufafuse.runtime.serving.admission import Refusal
 from ufafuse.runtime.serving.guard import NEEDED, knows
 from ufafuse.runtime.serving.infer import Inference, Inferred, infer
-from ufafuse.runtime.serving.models import server_metadata
+from ufafuse.runtime.serving.models import VERSION, server_metadata
 from ufafuse.runtime.serving.options import ServeOptions
 from ufafuse.runtime.serving.service import Service, status_of
 from ufafuse.runtime.serving.tensors import SentTensor
@@ -82,8 +82,8 @@ class InferenceService(_Servicer):
 
     async def RepositoryIndex(self, _request: Any, _context: Any) -> Any:  # noqa: N802, ANN401
         """The models that are loaded."""
-        index = [{"name": loaded.name, "version": "1", "state": "READY"} for loaded in self._service.models]
-        return json_format.ParseDict({"models": index}, pb.RepositoryIndexResponse())
+        index = {"models": [loaded.listed() for loaded in self._service.models]}
+        return json_format.ParseDict(index, pb.RepositoryIndexResponse())
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802, ANN401
         """Fuse."""
@@ -142,7 +142,7 @@ def _value(parameter: Any) -> Any:  # noqa: ANN401 - whatever was set
 
 
 def _response(made: Inferred, identity: str) -> Any:  # noqa: ANN401 - a ModelInferResponse
-    response = pb.ModelInferResponse(model_name=made.model, model_version="1", id=identity)
+    response = pb.ModelInferResponse(model_name=made.model, model_version=VERSION, id=identity)
     for name, value in made.parameters.items():
         response.parameters[name].string_param = value
     for output in made.outputs:

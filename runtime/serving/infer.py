@@ -16,7 +16,7 @@ from ufafuse.runtime.frames import check_frames
 from ufafuse.runtime.pictures.write import WriteOptions
 from ufafuse.runtime.serving.admission import Ticket
 from ufafuse.runtime.serving.asking import Asked, asked_from
-from ufafuse.runtime.serving.models import VERSION, Loaded
+from ufafuse.runtime.serving.models import Loaded
 from ufafuse.runtime.serving.pictures import Brought, Upload
 from ufafuse.runtime.serving.service import Made, Service
 from ufafuse.runtime.serving.tensors import Output, SentTensor, frames_of
@@ -174,6 +174,3 @@ def _as_asked(made: Made, asked: Asked) -> Array:
     if made.brought.options.order == asked.options.order or fused.ndim == 2 or fused.shape[2] < 3:
         return fused
     return np.ascontiguousarray(fused[..., [2, 1, 0, *range(3, fused.shape[2])]])
-
-
-__all__ = ["VERSION", "Inference", "Inferred", "infer"]

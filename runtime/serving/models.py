@@ -45,6 +45,10 @@ class Loaded:
         """The model in a few words."""
         return f"{self.name}: {self.fuser.model.name} in {self.fuser.precision} on {self.fuser.backend} ({self.fuser.why})"
 
+    def listed(self) -> dict[str, str]:
+        """The entry in the index of the protocol's repository."""
+        return {"name": self.name, "version": VERSION, "state": "READY"}
+
     def metadata(self) -> dict[str, Any]:
         """The protocol's model metadata."""
         return {

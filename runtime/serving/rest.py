@@ -16,11 +16,11 @@ from starlette.routing import Route
 
 from ufafuse.runtime.errors import InputError, UfaError
 from ufafuse.runtime.serving import forms
-from ufafuse.runtime.serving.admission import Refusal, Ticket
+from ufafuse.runtime.serving.admission import Ticket
 from ufafuse.runtime.serving.guard import HEALTH, Guard
 from ufafuse.runtime.serving.infer import Inference, Inferred, infer
 from ufafuse.runtime.serving.metrics import CONTENT_TYPE
-from ufafuse.runtime.serving.models import server_metadata
+from ufafuse.runtime.serving.models import VERSION, server_metadata
 from ufafuse.runtime.serving.requests import body, error, json_object, served, unless_gone
 from ufafuse.runtime.serving.service import Service, status_of
 from ufafuse.runtime.serving.tensors import SentTensor
@@ -115,7 +115,7 @@ async def _ready(request: Request) -> Response:
 
 async def _index(request: Request) -> Response:
     models = request.app.state.service.models
-    return JSONResponse([{"name": loaded.name, "version": "1", "state": "READY", "reason": ""} for loaded in models])
+    return JSONResponse([{**loaded.listed(), "reason": ""} for loaded in models])
 
 
 async def _fuse(request: Request) -> Response:
@@ -237,7 +237,7 @@ def _response(made: Inferred, identity: str, binary: _Binary) -> Response:
         else:
             entry["data"] = output.values()
         outputs.append(entry)
-    values = {"model_name": made.model, "model_version": "1", "parameters": made.parameters, "outputs": outputs}
+    values = {"model_name": made.model, "model_version": VERSION, "parameters": made.parameters, "outputs": outputs}
     text = json.dumps({**values, "id": identity} if identity else values).encode()
     if not tail:
         return Response(text, media_type="application/json")
@@ -252,6 +252,3 @@ async def _http_error(_request: Request, fault: Exception) -> Response:
 
 async def _defect(_request: Request, _fault: Exception) -> Response:
     return error("the server has a defect, which it wrote into its log.", 500)
-
-
-__all__ = ["Refusal", "application", "inference_from"]

@@ -6,7 +6,7 @@ import base64
 import binascii
 import math
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -123,12 +123,10 @@ class Output:
     Args:
         name: As the protocol has it.
         value: An array, or encoded pictures.
-        parameters: What the protocol may add to it.
     """
 
     name: str
     value: NDArray[Any] | list[bytes]
-    parameters: dict[str, Any] = field(default_factory=dict)
 
     @property
     def datatype(self) -> str:

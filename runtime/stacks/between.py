@@ -16,7 +16,7 @@ from ufafuse.runtime.arrays import Floats
 from ufafuse.runtime.stacks.evidence import FocusEvidence
 
 _SCALES = (1.0, 3.0)  # pixels: sigma of the blur before the second derivative
-_AROUND = 6.0  # pixels in which the energy of detail is averaged
+_AROUND = 6.0  # pixels: sigma of the window in which the energy of detail is averaged
 _NOISE = 0.05 / 255**2  # energy that says nothing, at scale 0
 _STRAIGHT = 0.5  # share of the straight lines' peak
 _LEAST_FALL = 0.1  # of the energy's logarithm, from one frame to the next, by which the end of a stack is extrapolated
@@ -121,4 +121,4 @@ def _energy(grey: Floats, scale: float) -> Floats:
         fine *= np.float32(1 / 16)  # of the second derivative in half the pixels, squared
     else:
         fine = cv2.resize(fine, half, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.GaussianBlur(fine, (0, 0), max(_AROUND, 2 * scale) / 2), np.float32)
+    return np.asarray(cv2.GaussianBlur(fine, (0, 0), _AROUND / 2), np.float32)

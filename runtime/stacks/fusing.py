@@ -18,7 +18,7 @@ from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fixed import check_size
-from ufafuse.runtime.frames import FrameKind, check_frames, in_text, to_grey, white_level
+from ufafuse.runtime.frames import FrameKind, check_frames, colours_of, to_grey, white_level
 from ufafuse.runtime.levels import GIVEN, OF_MOSAICS, white_of_mosaics
 from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.memory.budget import MB, PLANNED_SHARE
@@ -102,10 +102,7 @@ def _prepared(fuser: Fuser, sources: list[FrameSource], options: StackOptions) -
         frame = source.read()
         if options.bayer is not None:
             frame = demosaiced(frame, options.bayer, order=options.order, white=white, name=source.name)
-        try:
-            check_frames([frame], order=options.order, white=options.white, open_ended=True)
-        except InputError as error:
-            raise InputError(str(error).replace("the near frame", in_text(source.name), 1)) from error
+        check_frames([frame], order=options.order, white=options.white, open_ended=True, names=[source.name])
         return frame
 
     wishes = Wishes(load, options.order, white, options.align, options.match_gain, options.reference, options.keep_unregistered)
@@ -294,7 +291,7 @@ class _Fusion:
         stack = self._stack
         if seen.index == stack.reference:
             self._reference = seen.frame
-        sample = seen.frame[::8, ::8, :3] if seen.frame.ndim == 3 else seen.frame[::8, ::8]
+        sample = colours_of(seen.frame)[::8, ::8]
         shown = sample if seen.covered is None else sample[seen.covered[::8, ::8] > 0]
         if shown.size:
             self._brightness[seen.index] = float(shown.mean())

@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 from ufafuse.runtime.arrays import Brief, Floats
 from ufafuse.runtime.stacks.between import EnergyPeaks
 
+SURE = 0.35  # confidence from which on a height is taken as known
 _SMOOTHING = 2.0  # pixels: a score is noisier than the surface is rough
-_SURE = 12.0  # by how much the best frame's score stands above the average one's, where it is surely the sharp one
+_CLEAR = 12.0  # by how much the best frame's score stands above the average one's, where it is surely the sharp one
 _LEAST_SCORE = -80.0
 _EPSILON = 4e-4  # of white squared: what the filling takes for the same surface
+_RADIUS = 12  # pixels: of the neighbourhood that a height is filled in from
+_RELIEF = 12.0  # pixels that the whole range stands high, for the light
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,29 +86,27 @@ class ScorePeaks:
         first, last = (self._index == np.uint16(self._numbers[end]) for end in (0, -1))
         offset = self._energies.offsets(first, last)
         lead = self._best - self._mean / max(1, len(self._numbers))
-        confidence = 1 - np.exp(-np.maximum(lead, 0) / _SURE)
+        confidence = 1 - np.exp(-np.maximum(lead, 0) / _CLEAR)
         position = (self._index + offset).astype(np.float32)
         return Height(position, (confidence * self._energies.believed(position)).astype(np.float32))
 
 
-def filled(height: Height, guide: Floats, *, least: float = 0.35, radius: int = 12) -> Floats:
+def filled(height: Height, guide: Floats) -> Floats:
     """The height map without gaps: what is not sure is filled in from what is, along the edges of the picture.
 
     Args:
         height: As `ScorePeaks.height` gives it.
         guide: H x W float32, grey, white = 1: the fused picture.
-        least: Confidence from which on a height stands as it is.
-        radius: Of the neighbourhood, in pixels, at the finest of the sizes looked at.
 
     Returns:
         H x W float32, in frames from the first.
     """
-    known = np.where(height.confidence >= least, height.confidence, 0).astype(np.float32)
+    known = np.where(height.confidence >= SURE, height.confidence, 0).astype(np.float32)
     position = np.nan_to_num(height.position).astype(np.float32)
     estimate = _pulled(position, known)
     # Then as a guided filter has it (He, Sun and Tang, PAMI 2013): flat where the picture is, a step where it steps.
-    smooth = _guided(guide, estimate, np.maximum(known, 0.02), radius)
-    share = np.clip(known / max(least, 1e-6) - 0.5, 0, 1)
+    smooth = _guided(guide, estimate, np.maximum(known, 0.02))
+    share = np.clip(known / SURE - 0.5, 0, 1)
     return np.asarray(share * position + (1 - share) * smooth, np.float32)
 
 
@@ -121,9 +122,9 @@ def _pulled(values: Floats, weight: Floats) -> Floats:
     return np.asarray(share * values + (1 - share) * cv2.resize(coarse, values.shape[::-1], interpolation=cv2.INTER_LINEAR))
 
 
-def _guided(guide: Floats, values: Floats, weight: Floats, radius: int) -> Floats:
+def _guided(guide: Floats, values: Floats, weight: Floats) -> Floats:
     def mean(picture: Floats) -> Floats:
-        return np.asarray(cv2.boxFilter(picture, -1, (2 * radius + 1,) * 2, borderType=cv2.BORDER_REFLECT_101), np.float32)
+        return np.asarray(cv2.boxFilter(picture, -1, (2 * _RADIUS + 1,) * 2, borderType=cv2.BORDER_REFLECT_101), np.float32)
 
     total = mean(weight)
     of_guide, of_values = mean(weight * guide) / total, mean(weight * values) / total
@@ -135,19 +136,14 @@ def _guided(guide: Floats, values: Floats, weight: Floats, radius: int) -> Float
     return np.asarray(smooth(slope) * guide + smooth(offset))
 
 
-def shaded(position: Floats, *, relief: float = 12.0) -> NDArray[np.uint8]:
-    """A view of the relief: heights as colours, lit from the upper left. H x W x 3, BGR.
-
-    Args:
-        position: H x W, filled.
-        relief: How many pixels high the whole range stands, for the light.
-    """
+def shaded(position: Floats) -> NDArray[np.uint8]:
+    """A view of the relief: filled heights, H x W, as colours, lit from the upper left. H x W x 3, BGR."""
     low, high = (float(np.percentile(position, share)) for share in (0.5, 99.5))
     span = max(high - low, 1e-6)
     level = np.clip((position - low) / span, 0, 1)
     smooth = cv2.GaussianBlur(level.astype(np.float32), (0, 0), 1.5)
-    across = cv2.Scharr(smooth, cv2.CV_32F, 1, 0) / 32 * relief
-    down = cv2.Scharr(smooth, cv2.CV_32F, 0, 1) / 32 * relief
+    across = cv2.Scharr(smooth, cv2.CV_32F, 1, 0) / 32 * _RELIEF
+    down = cv2.Scharr(smooth, cv2.CV_32F, 0, 1) / 32 * _RELIEF
     light = np.array([-0.5, -0.5, 0.7071], np.float32)
     shade = (light[2] - light[0] * across - light[1] * down) / np.sqrt(1 + across**2 + down**2)
     colours = cv2.applyColorMap((level * 255).astype(np.uint8), cv2.COLORMAP_VIRIDIS).astype(np.float32)

@@ -38,7 +38,7 @@ def find_hot_pixels(frames: Sequence[Array], kind: FrameKind) -> NDArray[np.intp
     hot: NDArray[np.bool_] | None = None
     for frame in frames:
         grey = luma(frame, kind)
-        step = _STICKS_OUT * kind.white
+        step = _STICKS_OUT * kind.full
         # Of whole numbers OpenCV's differences end at 0, which sticks out of nothing.
         above = cv2.subtract(grey, cv2.dilate(grey, _RING, borderType=cv2.BORDER_REFLECT_101))
         below = cv2.subtract(cv2.erode(grey, _RING, borderType=cv2.BORDER_REFLECT_101), grey)

@@ -20,6 +20,7 @@ _OCTAVES = 5
 # shifts of 6 pixels, had a shorter way of 0.79 to 1.00; a slide whose last three frames were taken anew has 0.64.
 _CLEARLY_SHORTER = 0.7
 _ROUNDS = 4
+_LEAST_GAIN = 1e-6  # below it is rounding
 FEWEST_ORDERED = 4  # frames: of fewer any order is near that of focus
 
 
@@ -50,7 +51,7 @@ def by_sharpness(frames: Sequence[Array], kind: FrameKind) -> list[int] | None:
 def by_maps(found: Sequence[NDArray[np.float32]]) -> list[int] | None:
     """As `by_sharpness`, from the `sharpness_map` of each of at least `FEWEST_ORDERED` frames."""
     maps = np.stack(found)
-    apart = np.sqrt(((maps[:, None] - maps[None]) ** 2).mean(2))
+    apart = np.stack([np.sqrt(((maps - one) ** 2).mean(1)) for one in maps])  # one by one: all at once are gigabytes
     given = list(range(len(maps)))
     ends = np.unravel_index(int(apart.argmax()), apart.shape)  # the two that are most unlike: one of them begins the stack
     best = min((_shortened(_nearest_from(int(end), apart), apart) for end in ends), key=lambda way: _length(way, apart))
@@ -69,7 +70,7 @@ def sharpness_map(frame: Array, kind: FrameKind) -> NDArray[np.float32]:
     grey = luma(frame, kind)
     factor = min(1.0, 512 / max(grey.shape))
     reduced = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-    rest = np.asarray(reduced, np.float32) / np.float32(kind.white)
+    rest = np.asarray(reduced, np.float32) / np.float32(kind.full)
     cells = max(1, round(_CELLS * rest.shape[1] / max(rest.shape))), max(1, round(_CELLS * rest.shape[0] / max(rest.shape)))
     found = []
     for _ in range(_OCTAVES):
@@ -96,17 +97,15 @@ def _length(way: Sequence[int], apart: NDArray[np.float32]) -> float:
 def _shortened(way: list[int], apart: NDArray[np.float32]) -> list[int]:
     """Turn parts of the way round while that makes it shorter (2-opt)."""
     count = len(way)
+    between = np.zeros((count + 2, count + 2), np.float32)  # by place in the way; to what lies before and behind it nothing
+    earlier = np.triu(np.ones((count, count), bool), 1)
     for _ in range(_ROUNDS * count):
-        d = apart[np.ix_(way, way)]
-        gain, where = 1e-6, None
-        for first in range(count - 1):
-            for last in range(first + 1, count):
-                before = (d[first - 1, first] if first else 0) + (d[last, last + 1] if last + 1 < count else 0)
-                after = (d[first - 1, last] if first else 0) + (d[first, last + 1] if last + 1 < count else 0)
-                if before - after > gain:
-                    gain, where = before - after, (first, last)
-        if where is None:
+        between[1:-1, 1:-1] = apart[np.ix_(way, way)]
+        steps = np.diagonal(between, 1)
+        # Of turning round all from a first place (rows) to a last one (columns): the two steps that go, and those that come.
+        gain = (steps[:-1, None] + steps[None, 1:]) - (between[:-2, 1:-1] + between[1:-1, 2:])
+        first, last = np.unravel_index(int(np.where(earlier, gain, 0).argmax()), gain.shape)
+        if gain[first, last] <= _LEAST_GAIN:
             break
-        first, last = where
-        way = [*way[:first], *way[first : last + 1][::-1], *way[last + 1 :]]
+        way[first : last + 1] = way[first : last + 1][::-1]
     return way

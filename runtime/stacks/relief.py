@@ -16,10 +16,9 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import FrameKind, to_grey
 from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.pictures.write import write_image
-from ufafuse.runtime.stacks.height import Height, filled, shaded
+from ufafuse.runtime.stacks.height import SURE, Height, filled, shaded
 from ufafuse.runtime.values import check_values, is_number, is_switch, is_text
 
-SURE = 0.35  # confidence from which on a height is taken as known
 _MOST_VERTICES = 1_000_000
 _RELIEF_SHARE = 1 / 6  # of the picture's width: how deep a mesh is whose units are not known
 _TOP = 65_535
@@ -69,7 +68,7 @@ def check_height_path(path: Path) -> None:
 def known_or_filled(height: Height, fused: Array, kind: FrameKind, options: HeightOptions) -> Floats:
     """The heights in units: filled, or NaN where they are not sure."""
     if options.fill:
-        position = filled(height, to_grey(fused, kind), least=SURE)
+        position = filled(height, to_grey(fused, kind))
     else:
         position = np.where(height.confidence >= SURE, height.position, np.float32(np.nan)).astype(np.float32)
     return position if options.z_step is None else np.asarray(position * np.float32(options.z_step), np.float32)
@@ -110,7 +109,7 @@ def write_view(
     path: Path, height: Height, fused: Array, kind: FrameKind, *, force: bool, metadata: Metadata | None = None
 ) -> None:
     """Write a shaded view of the relief, filled."""
-    write_image(path, shaded(filled(height, to_grey(fused, kind), least=SURE)), force=force, metadata=metadata)
+    write_image(path, shaded(filled(height, to_grey(fused, kind))), force=force, metadata=metadata)
 
 
 def write_mesh(
@@ -129,7 +128,7 @@ def write_mesh(
         options: Units, see `HeightOptions`.
         force: Replace an existing file.
     """
-    position = filled(height, to_grey(fused, kind), least=SURE)
+    position = filled(height, to_grey(fused, kind))
     rows, columns = position.shape
     step = max(1, int(np.ceil(np.sqrt(rows * columns / _MOST_VERTICES))))
     z = position[::step, ::step]
@@ -165,7 +164,7 @@ def _faces(rows: int, columns: int) -> NDArray[Any]:
 
 def _bytes(fused: Array, kind: FrameKind) -> NDArray[np.uint8]:
     """The picture as 8-bit BGR."""
-    picture = np.clip(fused.astype(np.float32) * np.float32(255 / kind.white), 0, 255).astype(np.uint8)
+    picture = np.clip(fused.astype(np.float32) * np.float32(255 / kind.full), 0, 255).astype(np.uint8)
     if kind.grey:
         return np.asarray(cv2.cvtColor(picture.reshape(picture.shape[:2]), cv2.COLOR_GRAY2BGR), np.uint8)
     return np.asarray(picture[..., 2::-1] if kind.order == "rgb" else picture[..., :3], np.uint8)

@@ -24,7 +24,7 @@ class StackTrials:
     def whole(self, side: int) -> None:
         """Run each graph once on a square of this side. Raises: BackendError."""
         model = self._fuser.stack_model()
-        frame = np.zeros((side, side, self._kind.channels) if self._kind.channels else (side, side), self._kind.dtype)
+        frame = self._kind.black(side)
         gathered, told = model.between((side, side))
         model.encode.infer({"frame": pack(frame, self._kind, layout_for(model.encode, self._kind))})
         model.common.infer({name: np.zeros(shape, model.dtype(name)) for name, shape in gathered.items()})

@@ -238,10 +238,10 @@ class Pipeline:
             "unmatched_by_side": counts.unmatched,
             "passed_over": counts.passed_over,
             "in_doubt": counts.in_doubt,
-            "broken": self._by_side("broken"),
-            "reconnects": self._by_side("reconnects"),
+            "broken": [feed.broken for feed in self._feeds],
+            "reconnects": [feed.reconnects for feed in self._feeds],
             "waiting": counts.waiting + under_way,
-            "sources": [self._state(feed) for feed in self._feeds],
+            "sources": [{"name": feed.source.name, "state": self._watcher.state_of(feed)} for feed in self._feeds],
             **figures,
             **self.judge.figures(),
             "rss_mib": resident_mib(),
@@ -271,8 +271,7 @@ class Pipeline:
         number = 0
         try:
             while not (self._pairs.finished or number == self.options.frames):
-                pair = self._pairs.take(_TICK)
-                if pair is not None:
+                if (pair := self._pairs.take(_TICK)) is not None:
                     self._outputs.put(self._fused(pair, number))
                     number += 1
         except Exception as error:  # noqa: BLE001 - it is raised again by run()
@@ -329,23 +328,21 @@ class Pipeline:
 
     def _fail(self, error: Exception) -> None:
         """End the run because of ``error``; the first one is what `run` raises."""
-        if self.error is None:
-            self.error = error
-            self.report("failed", "", str(error) or type(error).__name__)
+        self._note(error)
         self._pairs.abandon()
         self._end()
 
     def _source_done(self, side: int, error: Exception | None) -> None:
         """A side has ended; where by an error (of a recording), the other one may still pair what waits, and it is raised."""
         if error is not None:
-            self._source_failed(side, error)
+            self._note(error, SIDES[side])
         for ended in (side,) if len(self._sources) == 2 else (NEAR, FAR):
             self._pairs.end(ended)
 
-    def _source_failed(self, side: int, error: Exception) -> None:
+    def _note(self, error: Exception, side: str = "") -> None:
         if self.error is None:
             self.error = error
-            self.report("failed", SIDES[side], str(error) or type(error).__name__)
+            self.report("failed", side, str(error) or type(error).__name__)
 
     def _watch(self, writing: threading.Thread) -> None:
         while writing.is_alive() and not self._output_hangs():
@@ -379,7 +376,7 @@ class Pipeline:
             return
         trouble = feed.trouble or "it does not return from reading"
         error = UfaError(f"{feed.source.name} has been away for {away:.0f} s, the limit of `give_up`: {trouble}.")
-        self._source_failed(feed.side, error)
+        self._note(error, SIDES[feed.side])
         self._end()  # what was captured until now is still fused and written
 
     def _output_hangs(self) -> bool:
@@ -394,12 +391,6 @@ class Pipeline:
             name = self._sink.name if self._sink is not None else "on_frame"
             self._fail(OutputError(f"{name} has taken nothing for {patience:.0f} s: what waits for it is given up."))
         return True
-
-    def _state(self, feed: SourceReader) -> dict[str, Any]:
-        return {"name": feed.source.name, "state": self._watcher.state_of(feed)}
-
-    def _by_side(self, name: str) -> list[int]:
-        return [getattr(feed, name) for feed in self._feeds]
 
     def report(self, kind: str, side: str, text: str) -> None:
         """Tell ``on_event`` and the summary something; see `Event`."""

@@ -45,7 +45,9 @@ def test_what_cannot_be_the_same_pairs_is_refused(tmp_path, earlier, message):
         joined(evaluation(["average", "rival-x"]), written(tmp_path, earlier))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"rows": []}', '{"rows": [3]}', '{"rows": [{"name": "one"}]}'])
+@pytest.mark.parametrize(
+    "text", ["", "[" * 100_000, "[]", "{}", '{"rows": []}', '{"rows": [3]}', '{"rows": [{"name": "one"}]}']
+)
 def test_what_is_no_evaluation_is_refused(tmp_path, text):
     path = tmp_path / "eval.json"
     path.write_text(text)
@@ -63,6 +65,8 @@ def test_pictures_are_copied_where_there_are_some(tmp_path):
     (earlier.parent / "fused" / "rival-x" / "one.png").write_bytes(b"one")
     copy_pictures(earlier, tmp_path / "out" / "fused", ["rival-x"], ["one", "two"])
     assert [path.name for path in (tmp_path / "out" / "fused" / "rival-x").iterdir()] == ["one.png"]
+    copy_pictures(earlier, earlier.parent / "fused", ["rival-x"], ["one"])  # into the folder of the earlier one itself
+    assert (earlier.parent / "fused" / "rival-x" / "one.png").read_bytes() == b"one"
 
 
 @pytest.mark.parametrize(

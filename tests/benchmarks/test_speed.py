@@ -22,6 +22,7 @@ from ufafuse.benchmarks.speed.runners import RunnerSpec
 from ufafuse.benchmarks.speed.work import Work, count_work
 from ufafuse.commands import bench as commands
 from ufafuse.export import timing
+from ufafuse.runtime import machine
 from ufafuse.runtime.artefact import METADATA_KEY
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.images import read_image
@@ -215,6 +216,9 @@ def test_the_memory_of_a_process_on_the_gpu_is_asked_of_its_tool(tmp_path, monke
     tool.write_text(f"#!/bin/sh\necho '1, 900'\necho '{os.getpid()}, 512'\necho '{os.getpid()}, [N/A]'\n")
     tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
     assert fresh._device_mib() == 512
+    monkeypatch.setattr(machine, "_ANSWER_SECONDS", 0.2)
+    tool.write_text("#!/bin/sh\nexec /bin/sleep 20\n")
+    assert fresh._device_mib() is None
 
 
 @pytest.mark.parametrize("kind", ["onnxruntime default", "openvino default"])

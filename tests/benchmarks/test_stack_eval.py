@@ -14,6 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from tests.benchmarks.stacks import steps, textured, write_stack
+from tests.networks import TINY_STACKS
 from ufafuse.benchmarks.metrics.white import White
 from ufafuse.benchmarks.published import TableRow
 from ufafuse.benchmarks.stacks.closeups import chosen_regions, strip
@@ -63,24 +64,10 @@ def run():
 def gathering(tmp_path_factory):
     """Weights of a small network that gathers."""
     pytest.importorskip("torch")
-    from ufafuse.network.spec import Spec
     from ufafuse.network.weights import build_model, save_weights
 
-    spec = Spec(
-        "gathering",
-        widths=(4, 6),
-        fold=4,
-        encoder_blocks=(1, 1),
-        decoder_blocks=(1, 1),
-        head="select",
-        attention="no_channel",
-        symmetric=True,
-        residual=False,
-        detail=True,
-        gathers=True,
-    )
     path = tmp_path_factory.mktemp("gathering") / "gathering.safetensors"
-    save_weights(build_model(spec, seed=0), path)
+    save_weights(build_model(TINY_STACKS["two scales"], seed=0), path)
     return path
 
 

@@ -217,7 +217,16 @@ def test_the_reports_here_can_be_read(path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"mean": {"lap": {"Qabf": "much"}}}', '{"mean": [1]}', '{"mean": {}, "networks": {"ufa": 3}}']
+    "text",
+    [
+        "",
+        "[" * 100_000,
+        "[]",
+        "{}",
+        '{"mean": {"lap": {"Qabf": "much"}}}',
+        '{"mean": [1]}',
+        '{"mean": {}, "networks": {"ufa": 3}}',
+    ],
 )
 def test_a_file_that_is_no_evaluation_is_refused(tmp_path, text):
     (tmp_path / "eval.json").write_text(text)

@@ -25,6 +25,15 @@ def test_windows_are_the_same_each_time_and_larger_ones_are_whole_frames(pairs):
     assert all(np.array_equal(a.near, b.near) and np.array_equal(a.far, b.far) for a, b in zip(first, again, strict=True))
 
 
+def test_of_a_large_folder_only_what_is_looked_at_is_read(tmp_path):
+    for number in range(8):
+        for side in "AB":
+            path = tmp_path / f"p{number}_{side}.png"
+            cv2.imwrite(str(path), np.zeros((32, 32, 3), np.uint8)) if number < 3 else path.touch()
+    calibrate, judge = crops_from_pairs(tmp_path, CropOptions(calibrate=2, judge=1, size=16))
+    assert [crop.name[:2] for crop in (*calibrate, *judge)] == ["p0", "p2", "p1"]
+
+
 def test_one_pair_is_too_few(tmp_path):
     for side in "AB":
         cv2.imwrite(str(tmp_path / f"x_{side}.png"), np.zeros((32, 32, 3), np.uint8))

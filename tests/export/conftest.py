@@ -1,5 +1,6 @@
 """A small network, its weights and its exports, made once; and a fake TensorRT."""
 
+import dataclasses
 import fcntl
 import importlib.machinery
 import importlib.util
@@ -10,25 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.networks import TINY_STACKS
 from ufafuse.network.spec import Spec
 
 SMALL = Spec(
     "small", widths=(4, 6), fold=2, encoder_blocks=(1, 1), decoder_blocks=(1, 0), head="select", symmetric=True, residual=False
 )
 RESIDUAL = Spec("residual", widths=(4,), fold=2, encoder_blocks=(1,), decoder_blocks=(1,), head="select", symmetric=True)
-GATHERING = Spec(
-    "gathering",
-    widths=(4, 6),
-    fold=4,
-    encoder_blocks=(2, 1),
-    decoder_blocks=(1, 1),
-    head="select",
-    attention="no_channel",
-    symmetric=True,
-    residual=False,
-    detail=True,
-    gathers=True,
-)
+GATHERING = dataclasses.replace(TINY_STACKS["two scales"], name="gathering", widths=(4, 6), encoder_blocks=(2, 1))
 PLAIN = Spec("plain", widths=(6,), fold=1, encoder_blocks=(2,), decoder_blocks=(1,), head="reconstruct")
 
 

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from ufafuse.runtime import folders
+from ufafuse.runtime.batches import task
 from ufafuse.runtime.errors import InputError, ModelError, OutputError
 from ufafuse.runtime.files import FileOptions, fuse_files, reading
-from ufafuse.runtime.folders import fuse_folder, pairs_at_once
+from ufafuse.runtime.folders import fuse_folder
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.memory.budget import SURELY_ENOUGH
@@ -290,20 +290,20 @@ class TestFolders:
     def test_how_many_at_once(self, write_model, folder, images, tmp_path):
         pairs = find_pairs(folder)
         with Fuser(write_model(), backend="onnxruntime", threads=2) as fuser:
-            assert pairs_at_once(fuser, pairs * 2) == 4
-            assert pairs_at_once(fuser, pairs[:2]) == 2
-            assert pairs_at_once(fuser, iter(pairs)) == 1  # they are still arriving
+            assert task.pairs_at_once(fuser, pairs * 2) == 4
+            assert task.pairs_at_once(fuser, pairs[:2]) == 2
+            assert task.pairs_at_once(fuser, iter(pairs)) == 1  # they are still arriving
             stack = StackPaths("stack", tuple(images(3, folder=tmp_path / "stack")))
-            assert pairs_at_once(fuser, [*pairs, stack]) == 1
+            assert task.pairs_at_once(fuser, [*pairs, stack]) == 1
         with Fuser(write_model(), backend="onnxruntime", threads=2, max_memory=4000) as fuser:
-            assert pairs_at_once(fuser, pairs) == 1
+            assert task.pairs_at_once(fuser, pairs) == 1
 
     def test_large_pairs_wait_for_memory(self, folder, images, tmp_path):
         large = PairPaths("large", *images(shape=(300, 200, 3), folder=tmp_path / "large"))
-        assert folders._memory_for(large) == 300 * 200 * SURELY_ENOUGH
+        assert task._memory_for(task.task_of(large, tmp_path)) == 300 * 200 * SURELY_ENOUGH
         by_name = {pair.name: pair for pair in find_pairs(folder)}
-        assert folders._memory_for(by_name["half"]) > 0
-        assert folders._memory_for(by_name["broken"]) == float("inf")  # alone: nobody knows what comes
+        assert task._memory_for(task.task_of(by_name["half"], tmp_path)) > 0
+        assert task._memory_for(task.task_of(by_name["broken"], tmp_path)) == float("inf")  # alone: nobody knows what comes
 
     def test_a_folder_that_cannot_be_made(self, fuser, folder, tmp_path):
         (tmp_path / "file").touch()

@@ -1,5 +1,7 @@
 """Frames of a stack that are read when they are needed."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -73,6 +75,15 @@ def test_arrays_and_files_side_by_side(tmp_path):
 def test_what_is_missing_is_said_at_once(tmp_path):
     with pytest.raises(InputError, match=r"no\.png does not exist"), stack_of([tmp_path / "no.png"]):
         pass
+
+
+def test_a_file_that_is_refused_is_closed(tmp_path):
+    (tmp_path / "s.tif").write_bytes(b"II*\0" + bytes([255]) * 200)
+    with pytest.raises(InputError, match="damaged TIFF") as told, stack_of([tmp_path / "s.tif"]):
+        pass
+    held = [link.resolve() for link in Path("/proc/self/fd").iterdir()]
+    assert told.value  # whose traceback still has the stream
+    assert (tmp_path / "s.tif").resolve() not in held
 
 
 def test_a_damaged_page_is_named(tmp_path):

@@ -48,6 +48,9 @@ def test_gpus_as_the_driver_names_them(tmp_path, monkeypatch):
 def test_a_driver_that_fails(tmp_path, monkeypatch):
     fake_smi(tmp_path, monkeypatch, "echo 'no devices were found'; exit 9")
     assert gpus() == []
+    monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.2)
+    fake_smi(tmp_path, monkeypatch, "exec /bin/sleep 20")
+    assert gpus() == []
     monkeypatch.setenv("PATH", "")
     assert gpus() == []
 

@@ -1,6 +1,6 @@
 """Columns go, rows stay whole."""
 
-from ufafuse.runtime.tables import kept_columns, left_out
+from ufafuse.runtime.tables import kept_columns, left_out, markdown
 
 HEADS = ["what", "p50", "p90", "MiB"]
 ROWS = [["a long name", "1.0", "2.0", "345"], ["b", "10.0", "20.0", "6"]]
@@ -19,3 +19,8 @@ def test_columns_go_in_the_order_given_until_the_rest_fits():
 
 def test_what_may_not_go_stays():
     assert kept_columns(HEADS, ROWS, drop=["MiB"], width=1) == [0, 1, 2]
+
+
+def test_words_begin_at_the_left_and_a_bar_ends_no_cell():
+    text = markdown(HEADS[:2], [["a|b", "1.0"]], left=[0])
+    assert text.splitlines() == ["| what | p50 |", "|---|---:|", r"| a\|b | 1.0 |"]

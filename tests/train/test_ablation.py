@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from ufafuse.network.spec import SPECS, Spec
 from ufafuse.runtime.errors import InputError, OutputError
@@ -19,6 +20,7 @@ from ufafuse.train.degrade import LensOptions
 from ufafuse.train.recipe import Recipe, TrainOptions
 
 SMALL = Spec("small", widths=(4,), fold=2, encoder_blocks=(1,), decoder_blocks=(1,), head="select", symmetric=True)
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -121,10 +123,10 @@ def test_pairs_of_any_kind_are_fused(tmp_path: Path, pairs: Path, monkeypatch: p
 
     monkeypatch.setitem(SPECS, "small", SMALL)
     save_weights(build_model("small", seed=0), tmp_path / "w.safetensors")
-    fuse_pairs(tmp_path / "w.safetensors", pairs, tmp_path / "plain")
+    fuse_pairs(tmp_path / "w.safetensors", pairs, tmp_path / "plain", CPU)
     for path in pairs.iterdir():
         cv2.imwrite(str(path), stored(read_image(path)))
-    fuse_pairs(tmp_path / "w.safetensors", pairs, tmp_path / "other")
+    fuse_pairs(tmp_path / "w.safetensors", pairs, tmp_path / "other", CPU)
     plain, other = (read_image(tmp_path / folder / "x.png") for folder in ("plain", "other"))
     assert other.shape == plain.shape
     if other.ndim == 3 and stored(plain).ndim == 3:
@@ -170,5 +172,5 @@ def test_fused_pairs_keep_their_names(base: TrainOptions, pairs: Path, tmp_path:
     from ufafuse.network.weights import build_model, save_weights
 
     save_weights(build_model("small", seed=0), tmp_path / "w.safetensors")
-    fuse_pairs(tmp_path / "w.safetensors", pairs, tmp_path / "fused")
+    fuse_pairs(tmp_path / "w.safetensors", pairs, tmp_path / "fused", CPU)
     assert [path.name for path in (tmp_path / "fused").iterdir()] == ["x.png"]

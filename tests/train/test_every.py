@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ufafuse.commands.cli import build_app
+from ufafuse.commands.train import _tell_every
 from ufafuse.network.weights import build_model, save_weights
 from ufafuse.runtime.errors import InputError
 from ufafuse.train import every
@@ -113,6 +114,12 @@ def test_the_commands_print_one_object() -> None:
     refused = run.invoke(build_app("train"), ["train", "every"])
     assert refused.exit_code == 2
     assert "--out" in refused.output
+
+
+def test_of_a_network_that_an_earlier_run_trained_no_drawing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    entry = {"psnr": 50.0, "bundled": {"psnr": 51.0}, "better": False, "steps": 3, "batch": 2, "images_per_second": 4.0}
+    _tell_every({"networks": {"ufa-nano": entry | {"waiting_share": 0.1}}})
+    assert "4.0 images a second, 10 % of the time" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_script_names_what_it_lacks() -> None:

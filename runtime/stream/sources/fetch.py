@@ -27,7 +27,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not a defect
 class SourceConnection:
     """One connection to a server at a time, and whatever is read from it.
 
-    No proxy is used, and a redirection to another host is followed without the password.
+    No proxy is used, and a redirection to another host, or from https to http, is followed without the password.
 
     Example:
         >>> link = SourceConnection()
@@ -59,7 +59,7 @@ class SourceConnection:
         parts, origin = urlsplit(url), urlsplit(url)
         answer: http.client.HTTPResponse | None = None
         for _ in range(_MOST_REDIRECTIONS + 1):
-            same = (parts.hostname, parts.port) == (origin.hostname, origin.port)
+            same = (parts.hostname, parts.port) == (origin.hostname, origin.port) and parts.scheme in (origin.scheme, "https")
             answer = self._asked(parts, _authorization(origin) if same else {})
             if answer.status not in _REDIRECTIONS:
                 break

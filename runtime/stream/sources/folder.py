@@ -21,8 +21,8 @@ from ufafuse.runtime.pictures.picture import Picture
 from ufafuse.runtime.pictures.quick import reads_jpeg
 from ufafuse.runtime.pixels import most_bytes, most_pixels
 from ufafuse.runtime.stream.messages import Frame
-from ufafuse.runtime.stream.sources import numbers
 from ufafuse.runtime.stream.sources.base import BrokenFrame, Source
+from ufafuse.runtime.stream.sources.numbers import Numbers
 
 _POLL = 0.1
 _WRITING = 2.0  # seconds that a file may be half written before it counts as broken
@@ -53,7 +53,7 @@ class FolderSource(Source):
         self._folder = folder
         self._pattern = pattern
         self._most = most_pixels() if most is None else most
-        self._numbers = numbers.Numbers()
+        self._numbers = Numbers()
         self._names: dict[int, str] = {}
         self._taken: set[str] = set()
         self._coming: deque[_Coming] = deque()
@@ -244,8 +244,3 @@ class _Coming:
         if state != self._state:
             self._state, self._since = state, now
         return now - self._since < _WRITING
-
-
-def number_in(path: Path) -> int | None:
-    """The number in the file's name, as far as one name alone says which part it is."""
-    return numbers.number_in(path.stem)

@@ -181,6 +181,14 @@ def test_the_least_used_go_first_and_what_was_left_behind(folder, tiny_onnx, fra
     assert not left.exists()
 
 
+def test_a_file_that_goes_while_the_folder_is_swept_is_no_trouble(folder, tiny_onnx, frames):
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "gone.ov").symlink_to("nowhere")
+    _, why = fused(tiny_onnx, frames(16))
+    assert "not kept" not in why
+    assert len(kept(folder)) == 2
+
+
 def test_the_most_bytes(folder, tiny_onnx, frames, monkeypatch):
     monkeypatch.setattr(cache, "_MOST_BYTES", 1)
     fused(tiny_onnx, frames())

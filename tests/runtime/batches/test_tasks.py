@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.batches.storage import joined, mirrored, present, shown, url_of
-from ufafuse.runtime.batches.task import BatchPlan, Task, fuse_task, fuse_tasks, sort_out, tasks_of
+from ufafuse.runtime.batches.task import BatchPlan, Task, fuse_task, fuse_tasks, sort_out, task_of
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.files import FileOptions
 from ufafuse.runtime.folders import fuse_folder
@@ -25,7 +25,7 @@ def bucket():
 
 def test_a_list_gives_the_files_that_a_folder_gives(fuser, folder, tmp_path):
     fuse_folder(fuser, find_pairs(folder), tmp_path / "plain")
-    tasks = tasks_of(find_pairs(folder), tmp_path / "listed")
+    tasks = [task_of(pair, tmp_path / "listed") for pair in find_pairs(folder)]
     told = []
     outcomes = fuse_tasks(fuser, tasks, BatchPlan(), done=told.append)
     assert told == outcomes
@@ -37,7 +37,7 @@ def test_a_list_gives_the_files_that_a_folder_gives(fuser, folder, tmp_path):
 def test_behind_urls_the_files_are_the_same(fuser, folder, tmp_path, bucket):
     for path in folder.iterdir():
         bucket.put_file(str(path), f"/bucket/{path.name}")
-    local = fuse_task(fuser, tasks_of(find_pairs(folder), tmp_path)[0], BatchPlan())
+    local = fuse_task(fuser, task_of(find_pairs(folder)[0], tmp_path), BatchPlan())
     task = Task("p0", ("memory://bucket/p0_A.png", "memory://bucket/p0_B.png"), "memory://bucket/out/p0.png")
     outcome = fuse_task(fuser, task, BatchPlan())
     assert not outcome.error
@@ -76,7 +76,7 @@ def test_results_that_are_there(fuser, folder, tmp_path, bucket):
 
 def test_done_is_what_has_all_its_results(fuser, folder, tmp_path):
     plan = BatchPlan(beside=(tmp_path / "maps", None, None), files=FileOptions(report=tmp_path / "pages"))
-    tasks = tasks_of(find_pairs(folder), tmp_path / "out")
+    tasks = [task_of(pair, tmp_path / "out") for pair in find_pairs(folder)]
     assert not any(outcome.error for outcome in fuse_tasks(fuser, tasks, plan))
     (tmp_path / "maps" / "p0.png").unlink()
     (tmp_path / "pages" / "p1.html").unlink()
@@ -113,7 +113,7 @@ def test_what_goes_beside_the_pictures_and_how_they_are_stored(fuser, folder, tm
     plan = BatchPlan(
         files=FileOptions(store=WriteOptions(quality=50), report=tmp_path / "pages"), beside=(tmp_path / "maps", None, None)
     )
-    task = tasks_of(find_pairs(folder), tmp_path / "out", suffix=".jpg")[0]
+    task = task_of(find_pairs(folder)[0], tmp_path / "out", suffix=".jpg")
     assert not fuse_task(fuser, task, plan).error
     assert cv2.imread(str(tmp_path / "maps" / "p0.jpg"), cv2.IMREAD_UNCHANGED).shape == (20, 24)
     assert (tmp_path / "pages" / "p0.html").is_file()

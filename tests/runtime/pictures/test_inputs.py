@@ -1,6 +1,7 @@
 """What people name: files, folders, patterns, stacks; in the order in which one counts."""
 
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.outputs import software
 from ufafuse.runtime.pairs import find_pairs
 from ufafuse.runtime.pictures.decode import opened
-from ufafuse.runtime.pictures.frames_among import REGISTERED
+from ufafuse.runtime.pictures.frames_among import REGISTERED, is_result
 from ufafuse.runtime.pictures.inputs import cut_by_time, expanded, find_stacks, frames_in, taken_at
 from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.pictures.naming import in_natural_order, natural_key, natural_order
@@ -346,3 +347,14 @@ class TestWhatIsKnownOfAStack:
         put(tmp_path, *names)
         assert len(frames_in(tmp_path)) == 2
         assert expanded([tmp_path])[1] == ""
+
+
+def test_of_a_video_the_beginning_is_read_to_see_what_made_it(tmp_path):
+    with (tmp_path / "hours.avi").open("wb") as file:
+        file.write(b"RIFF\0\0\0\0AVI ")
+        file.truncate(64 << 20)
+    tracemalloc.start()
+    assert not is_result(tmp_path / "hours.avi")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 << 20

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.frames import BGR_BYTES
+from ufafuse.runtime.levels import kind_with_levels
 from ufafuse.runtime.stacks.height import Height, ScorePeaks, filled, shaded
 from ufafuse.runtime.stacks.relief import HeightOptions, known_or_filled, write_heights, write_mesh
 
@@ -136,6 +137,18 @@ def test_a_mesh_is_a_whole_ply(tmp_path):
     faces = np.frombuffer(body[1333 * 15 :], [("count", "u1"), ("corners", "<i4", 3)])
     assert (faces["count"] == 3).all()
     assert faces["corners"].max() == 1332
+
+
+def test_a_mesh_of_float_levels_beyond_1_has_the_pictures_colours(tmp_path):
+    fused = np.linspace(0, 4, 20 * 30 * 3, dtype=np.float32).reshape(20, 30, 3)
+    kind, _ = kind_with_levels([fused, fused])
+    position = np.ones((20, 30), np.float32)
+    options = HeightOptions()
+    write_mesh(tmp_path / "m.ply", Height(position, position), fused, kind, frames=5, options=options, force=False)
+    body = (tmp_path / "m.ply").read_bytes().split(b"end_header\n", 1)[1]
+    colours = np.frombuffer(body[: 600 * 15], [("xyz", "<f4", 3), ("rgb", "u1", 3)])["rgb"]
+    assert colours.min() == 0
+    assert colours.max() == 255
 
 
 def test_a_view_is_a_picture():

@@ -1,10 +1,13 @@
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
 
 from ufafuse.runtime.frames import BGR_BYTES
+from ufafuse.runtime.levels import kind_with_levels
 from ufafuse.runtime.stacks.hot import find_hot_pixels, looked_at, without_hot_pixels
-from ufafuse.runtime.stacks.order import by_number, by_sharpness
+from ufafuse.runtime.stacks.order import by_maps, by_number, by_sharpness
 
 
 @pytest.mark.parametrize(
@@ -32,6 +35,18 @@ def test_a_shuffled_stack_is_put_into_the_order_of_focus(make_stack):
     assert found in (list(range(9)), list(range(8, -1, -1)))
 
 
+def test_float_frames_beyond_1_are_put_in_order_and_mended_as_others_are(make_stack):
+    frames = [np.float32(4 / 255) * frame for frame in make_stack(9, height=200, width=360, blur=4)[0]]
+    for frame in frames:
+        frame[20, 30] = 4
+    kind, _ = kind_with_levels(frames)
+    shuffled = [3, 0, 7, 5, 8, 1, 6, 2, 4]
+    order = by_sharpness([frames[index] for index in shuffled], kind)
+    assert order is not None
+    assert [shuffled[index] for index in order] in (list(range(9)), list(range(8, -1, -1)))
+    assert [20, 30] in find_hot_pixels([frames[index] for index in looked_at(9)], kind).tolist()
+
+
 @pytest.mark.parametrize("shake", [0, 4])
 def test_frames_without_any_fine_detail_are_ordered_by_the_coarse_one(make_texture, shake):
     """A ground and a plate high above it: most frames have neither in focus."""
@@ -56,6 +71,20 @@ def test_frames_without_any_fine_detail_are_ordered_by_the_coarse_one(make_textu
     shuffled = [3, 0, 7, 5, 8, 1, 6, 2, 4]
     order = by_sharpness([frames[index] for index in shuffled], BGR_BYTES)
     assert [shuffled[index] for index in order] in (list(range(9)), list(range(8, -1, -1)))
+
+
+def test_the_order_of_many_frames_is_found_in_memory_that_grows_with_their_number_alone():
+    rng = np.random.default_rng(3)
+    cells = np.linspace(0, 1, 1280, dtype=np.float32)
+    maps = [np.exp(-30 * (cells - index / 150) ** 2) + rng.normal(0, 0.02, 1280).astype(np.float32) for index in range(150)]
+    shuffled = rng.permutation(150)
+    tracemalloc.start()
+    order = by_maps([maps[index] for index in shuffled])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    steps = np.abs(np.diff(shuffled[order]))
+    assert np.median(steps) == 1
+    assert peak < 8 * sum(one.nbytes for one in maps)
 
 
 def test_hot_pixels_are_found_and_details_are_not(make_stack):

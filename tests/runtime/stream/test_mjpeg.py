@@ -3,6 +3,7 @@
 import base64
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import cv2
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from ufafuse.runtime.stream.drawn_numbers import read_number
 from ufafuse.runtime.stream.messages import NEAR
 from ufafuse.runtime.stream.sources import BrokenFrame, HttpSource, SourceLost
+from ufafuse.runtime.stream.sources.fetch import SourceConnection
 
 
 @pytest.fixture
@@ -114,6 +116,27 @@ def test_the_user_and_password_are_sent(serve, jpeg):
 
 def test_a_redirection_is_followed(serve, jpeg):
     assert opened(serve([part(jpeg(1))]) + "moved").read(1) is not None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "known"),
+    [
+        ("https://me:secret@cam/a", "https://cam/b", True),
+        ("http://me:secret@cam/a", "https://cam/b", True),
+        ("https://me:secret@cam/a", "http://cam/b", False),
+        ("http://me:secret@cam/a", "http://other/b", False),
+    ],
+)
+def test_a_redirection_takes_the_password_along_only_where_it_was_meant_for(monkeypatch, first, second, known):
+    asked = []
+
+    def answer(_link, parts, headers):
+        asked.append((parts.geturl(), "Authorization" in headers))
+        return SimpleNamespace(status=302 if len(asked) == 1 else 200, headers={"Location": second})
+
+    monkeypatch.setattr(SourceConnection, "_asked", answer)
+    SourceConnection().get(first, seconds=5)
+    assert asked == [(first, True), (second, known)]
 
 
 def test_a_refusal_and_a_dead_port_are_lost_sources(serve):

@@ -29,7 +29,6 @@ from ufafuse.runtime.stream.sources import (
     opencv,
     source_from_text,
 )
-from ufafuse.runtime.stream.sources.folder import number_in
 from ufafuse.runtime.stream.sources.secrets import without_password
 
 
@@ -300,10 +299,6 @@ class TestFolder:
         folder.mkdir()
         cv2.imwrite(str(folder / "f1.png"), numbered_picture(1, NEAR))
         assert source.read(0).index == 1
-
-    def test_the_last_digits_of_a_name_count(self, tmp_path):
-        assert number_in(tmp_path / "line2_frame_000123_A.png") == 123
-        assert number_in(tmp_path / "board.png") is None
 
 
 class FakeCapture:
