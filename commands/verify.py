@@ -94,8 +94,11 @@ def verify(asked: VerifyRequest) -> None:
         for path in written:
             console.wrote(path, as_json=asked.as_json)
         warn_of_passed(findings.report.get("passed_over", ()))
+        against = console.word(asked.against or "W")
         for path in companions:
-            console.hint(f"ufa verify {console.word(path)} --against W  (it belongs to the model)", as_json=asked.as_json)
+            console.hint(
+                f"ufa verify {console.word(path)} --against {against}  (it belongs to the model)", as_json=asked.as_json
+            )
     if not findings.report["ok"]:
         console.fail(findings.verdict)
         raise typer.Exit(1)

@@ -71,8 +71,16 @@ class References:
         from ufafuse.export.formats.opening import open_artefact
 
         with open_artefact(self.artefact, backend=backend, options=options) as session:
-            files = {"artefact": self.artefact, "reference": self.weights}
-            return verify_cases(session, self.cases, **files, done=done, run=self.run, weigh=self.weigh, averages=self.averages)
+            return verify_cases(
+                session,
+                self.cases,
+                artefact=self.artefact,
+                reference=self.weights,
+                run=self.run,
+                weigh=self.weigh,
+                averages=self.averages,
+                done=done,
+            )
 
 
 def prepared(

@@ -82,26 +82,11 @@ class Findings:
     @property
     def verdict(self) -> str:
         """One sentence on what fell short, naming the worst case."""
-        rows, worst = self.report["pairs"], self.report["worst"]
-        where, short = self.shortfall(worst)
-        if not short["finite"]:
-            far = f"NaN or infinity{_OF_WHAT[where]}"
-        elif where == "averages":
-            far = f"averages that are {short['relative']:.1e} off"
-        else:
-            far = f"{short['psnr']:.1f} dB, {short['max_abs']:.3g} levels at most{_OF_WHAT[where]}"
+        rows = self.report["pairs"]
         return (
             f"{sum(not row['ok'] for row in rows)} of {len(rows)} pairs miss the tolerance on {self.report['backend']} "
-            f"({in_words(self.report['tolerance'])}): worst is {worst['name']} with {far}."
+            f"({in_words(self.report['tolerance'])}): worst is {self.report['worst']['name']} with {how_far(self.report)}."
         )
-
-    def shortfall(self, row: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Which of a row's measures falls short ("as_frames", "map", "averages", or "" for its own), and these measures."""
-        if Tolerance(**self.report["tolerance"]).met_by(row):
-            for name in ("as_frames", "map", "averages"):
-                if name in row and not row[name]["ok"]:
-                    return name, row[name]
-        return "", row
 
     def require(self) -> None:
         """Raises: CheckFailed with the `verdict` unless all cases met the tolerance."""
@@ -115,6 +100,19 @@ class Findings:
         write_json(report, self.report)
         write_image(picture, heat_map(self.result, self.expected), force=True)
         return [report, picture]
+
+
+def how_far(report: dict[str, Any]) -> str:
+    """How far the worst case of a report is from its reference, in that which falls short where one does."""
+    worst = report["worst"]
+    short = [name for name in ("as_frames", "map", "averages") if not worst.get(name, {"ok": True})["ok"]]
+    what = short[0] if short and Tolerance(**report["tolerance"]).met_by(worst) else ""
+    row = worst[what] if what else worst
+    if not row["finite"]:
+        return f"NaN or infinity{_OF_WHAT[what]}"
+    if what == "averages":
+        return f"averages that are {row['relative']:.1e} off"
+    return f"{row['psnr']:.1f} dB, {row['max_abs']:.3g} levels at most{_OF_WHAT[what]}"
 
 
 def save_reference(path: Path, cases: Iterable[Case], *, variant: str, weights_sha256: str, force: bool = False) -> None:
@@ -172,9 +170,9 @@ def _about_in(about: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever JSON hol
 
 
 def _case_in(data: Any, about: dict[str, Any], index: int) -> Case:  # noqa: ANN401 - NumPy's of a package
-    arrays = (data[f"{what}{index}"] for what in ("near", "far", "reference"))
+    near, far, reference = (data[f"{what}{index}"] for what in ("near", "far", "reference"))
     weight = data.get(f"weight{index}")  # older packages have no maps
-    return Case(about["names"][index], *arrays, about["noise"][index], weight, about["weight_noise"][index])
+    return Case(about["names"][index], near, far, reference, about["noise"][index], weight, about["weight_noise"][index])
 
 
 def _checked_case(case: Case) -> Case:
