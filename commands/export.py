@@ -355,7 +355,7 @@ def build(asked: BuildRequest) -> None:
             hardware=asked.hardware,
         )
         if asked.triton is not None:
-            check_repository(onnx, asked.triton, profiles=len(options.profiles))
+            check_repository(onnx, asked.triton, profiles=[each.to_dict() for each in options.profiles])
         with console.progress() as bar:
             report = engine_from_onnx(onnx, asked.out, options, force=asked.force, on_phase=_phases(bar))
         if asked.triton is not None:

@@ -90,11 +90,13 @@ def _print_info(result: dict[str, Any]) -> None:
     else:
         _print_machine(result)
     if "self_test" in result:
+        from ufafuse.runtime.checks.cases import how_far
+
         test = result["self_test"]
         verdict = "[green]passed[/green]" if test["ok"] else "[red]failed[/red]"
         console.out.print(
             f"self-test {verdict}: {console.escape(test['artefact'])} on {test['backend']}, {test['precision']}: "
-            f"{test['worst']['psnr']:.1f} dB, {test['worst']['max_abs']:.3g} levels at most"
+            f"{how_far(test)}"
         )
 
 

@@ -224,9 +224,25 @@ class MadeJson(_MadeKeysJson, total=False):
     passed_over: list[str]
 
 
-class DistanceJson(TypedDict):
-    """How far one result lies from PyTorch's: levels of 255 and dB."""
+class MapDistanceJson(TypedDict):
+    """How far the frames mixed by a map lie from those mixed by PyTorch's; ``noise``: how far PyTorch's own is uncertain."""
 
+    max_abs: float
+    psnr: float
+    finite: bool
+    noise: float
+    ok: bool
+
+
+class AveragesDistanceJson(TypedDict):
+    """How far a tiling companion's averages lie from PyTorch's."""
+
+    relative: float
+    finite: bool
+    ok: bool
+
+
+class _DistanceKeysJson(TypedDict):
     name: str
     size: Size
     max_abs: float | None
@@ -234,6 +250,15 @@ class DistanceJson(TypedDict):
     psnr: float | None
     ssim: float | None
     finite: bool
+
+
+class DistanceJson(_DistanceKeysJson, total=False):
+    """How far one result lies from PyTorch's: levels of 255 and dB."""
+
+    ok: bool
+    noise: float
+    map: MapDistanceJson
+    averages: AveragesDistanceJson
 
 
 class _VerifyKeysJson(TypedDict):
@@ -256,6 +281,7 @@ class VerifyJson(_VerifyKeysJson, total=False):
     bisect: dict[str, Any]
     pair: str
     passed_over: list[str]
+    companions: list[str]
 
 
 class _ScoreKeysJson(TypedDict):

@@ -69,16 +69,7 @@ def verify(asked: VerifyRequest) -> None:
         from ufafuse.runtime.writing import make_folder
 
         asked = replace(asked, artefact=file_named(asked.artefact))
-        if (asked.against is None) == (asked.reference is None):
-            raise InputError("give either `against` WEIGHTS, or `reference` X.npz where PyTorch is not installed.")
-        if (asked.layers or asked.bisect) and asked.against is None:
-            raise InputError("`layers` and `bisect` look into the network: give its weights as `against`.")
-        packed = "is about pairs that are fused here, and --reference has its own: omit it"
-        refuse_idle(
-            ("--pairs", asked.pairs, asked.against, packed),
-            ("--size", asked.size, asked.against, packed),
-            ("--max-pairs", asked.max_pairs, asked.against, packed),
-        )
+        _check_asked(asked)
         options = SessionOptions(precision=asked.precision, threads=asked.threads, provider=asked.provider)
         sizes = [size_from(text) for text in asked.size or []]
         if asked.against is not None and asked.against.endswith(".onnx"):
@@ -92,6 +83,8 @@ def verify(asked: VerifyRequest) -> None:
         else:
             findings = _against_weights(asked, sizes, options)
             findings.report.update(unpaired_in(asked.pairs))
+        companions = _companions(asked.artefact)
+        findings.report.update({"companions": [str(path) for path in companions]} if companions else {})
         if asked.out is not None:
             make_folder(asked.out)
         written = findings.write(asked.out or beside_or_here(asked.artefact))
@@ -101,9 +94,22 @@ def verify(asked: VerifyRequest) -> None:
         for path in written:
             console.wrote(path, as_json=asked.as_json)
         warn_of_passed(findings.report.get("passed_over", ()))
+        against = console.word(asked.against or "W")
+        for path in companions:
+            console.hint(
+                f"ufa verify {console.word(path)} --against {against}  (it belongs to the model)", as_json=asked.as_json
+            )
     if not findings.report["ok"]:
         console.fail(findings.verdict)
         raise typer.Exit(1)
+
+
+def _companions(artefact: Path) -> list[Path]:
+    """The files beside a model that tiles and stacks go through: each is verified by itself."""
+    from ufafuse.runtime.kinds import beside
+    from ufafuse.runtime.manifest_entries import ROLES
+
+    return [path for role in ROLES[1:] if (path := beside(artefact, role)).is_file()]
 
 
 def _against_reference(artefact: Path, reference: Path, backend: str, options: "SessionOptions") -> "Findings":
@@ -189,6 +195,20 @@ def _beside(asked: VerifyRequest, other: Path, sizes: "list[tuple[int, int]]", o
     return {**told, "pair": name, "layers": found}
 
 
+def _check_asked(asked: VerifyRequest) -> None:
+    """Raises: InputError for options that do not go together."""
+    if (asked.against is None) == (asked.reference is None):
+        raise InputError("give either `against` WEIGHTS, or `reference` X.npz where PyTorch is not installed.")
+    if (asked.layers or asked.bisect) and asked.against is None:
+        raise InputError("`layers` and `bisect` look into the network: give its weights as `against`.")
+    packed = "is about pairs that are fused here, and --reference has its own: omit it"
+    refuse_idle(
+        ("--pairs", asked.pairs, asked.against, packed),
+        ("--size", asked.size, asked.against, packed),
+        ("--max-pairs", asked.max_pairs, asked.against, packed),
+    )
+
+
 _HEADS = ("engine", "pair", "size", "PSNR (dB)", "SSIM", "max (levels)", "mean (levels)", "")
 
 
@@ -205,7 +225,7 @@ def _print_findings(report: dict[str, Any]) -> None:
                 f"{row['ssim']:.5f}",
                 f"{row['max_abs']:.3g}",
                 f"{row['mean_abs']:.2g}",
-                "ok" if row["ok"] else "too far" if row["finite"] else "not finite",
+                _word_on(row),
             ],
             row["ok"],
         )
@@ -221,6 +241,15 @@ def _print_findings(report: dict[str, Any]) -> None:
         _print_layers(report["layers"])
     if "bisect" in report:
         _print_bisect(report["bisect"])
+
+
+def _word_on(row: dict[str, Any]) -> str:
+    if row["ok"]:
+        return "ok"
+    if not row["finite"]:
+        return "not finite"
+    wrong = next((what for what in ("map", "averages") if not row.get(what, {"ok": True})["ok"]), "")
+    return f"{wrong} too far".strip()
 
 
 def _print_layers(found: dict[str, Any]) -> None:

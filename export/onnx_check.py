@@ -17,13 +17,15 @@ from ufafuse.export.opsets import lowered
 from ufafuse.export.signatures import Signature
 from ufafuse.export.stack_check import StackRun, stack_cases
 from ufafuse.export.synthetic import STRESS_SIZE, check_sizes, stress_frames, synthetic_pair
+from ufafuse.export.tile_check import TileRun, averages_limit
 from ufafuse.export.verify import reference_cases
 from ufafuse.network.base import Network
 from ufafuse.network.model import FusionNet
 from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.artefact import Manifest, read_manifest
 from ufafuse.runtime.checks.cases import Case, bgr_levels, in_words, rounded, verify_cases
-from ufafuse.runtime.checks.tolerances import compare, tolerance_for
+from ufafuse.runtime.checks.maps import compare_maps
+from ufafuse.runtime.checks.tolerances import Tolerance, compare, tolerance_for
 from ufafuse.runtime.errors import CheckFailed, ModelError
 from ufafuse.runtime.fixed import filled_up, fixed_batch, fixed_size
 from ufafuse.runtime.frames import check_pair, pack, to_planes
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
 
 _LARGE = 1 << 18  # pixels: in PyTorch's float64 larger frames take seconds each
 _HARDEST = ("black and white", "checkerboard")
-# Averages are of features of order one; half precision keeps three digits of each.
-_MEANS_TOLERANCE = {"fp32": 1e-5, "fp16": 5e-3}
 
 
 def finished(model: "onnx.ModelProto", manifest: Manifest, signature: Signature, form: Form = FREE) -> bytes:
@@ -133,8 +133,9 @@ def _verified(session: Session, net: Network, path: Path, pairs: Sequence[tuple[
     """The report of one engine. Raises: CheckFailed."""
     role = session.manifest.role
     if role == "means":
-        rows = [_means_row(session, net, name, frame) for name, frame, _ in pairs]
-        limit: dict[str, Any] = {"relative": _MEANS_TOLERANCE[session.precision]}
+        tiles = TileRun(net)
+        rows = [_row_of(name, frame) | tiles.averages_of(session, frame) for name, frame, _ in pairs]
+        limit: dict[str, Any] = {"relative": averages_limit(session.precision)}
         worst = max(rows, key=lambda row: row["relative"])
     elif role in STACK_ROLES:
         stacks = stack_cases(net, pairs, noise=session.precision == "fp32")
@@ -148,16 +149,20 @@ def _verified(session: Session, net: Network, path: Path, pairs: Sequence[tuple[
     if not all(row["ok"] for row in rows):
         bad = next(row for row in rows if not row["ok"])
         where = "" if session.backend == "onnxruntime" else f" on {session.backend}"
-        raise CheckFailed(f"the exported {role} graph differs from PyTorch{where} at {bad['name']}: {_in_words(bad, limit)}.")
+        far = _in_words(bad, limit, session.precision)
+        raise CheckFailed(f"the exported {role} graph differs from PyTorch{where} at {bad['name']}: {far}.")
     return {"ok": True, "backend": session.backend, "role": role, "pairs": rows, "worst": worst, "tolerance": limit}
 
 
-def _in_words(row: dict[str, Any], limit: dict[str, Any]) -> str:
+def _in_words(row: dict[str, Any], limit: dict[str, Any], precision: str) -> str:
     """By how much a row differs, and what it may."""
-    if not row["finite"]:
+    if not row["finite"] or not row.get("map", row)["finite"]:
         return "it is not finite there"
     if "relative" in row:
         return f"{row['relative']:.1e} of the averages, allowed: {limit['relative']:g}"
+    if Tolerance(**limit).met_by(row):
+        row, limit = row["map"], tolerance_for(precision, "float").to_dict()
+        return f"its map weighs the frames {row['psnr']:.1f} dB, {row['max_abs']:.3g} levels off; allowed: {in_words(limit)}"
     return f"{row['psnr']:.1f} dB, {row['max_abs']:.3g} levels; allowed: {in_words(limit)}"
 
 
@@ -176,21 +181,12 @@ def _fused_row(session: Session, net: Network, case: Case) -> dict[str, Any]:
     fused = outputs["fused"][-1:]
     result = fused[0].astype(np.float32) if uint8 else bgr_levels(fused)
     row = {"name": case.name, "size": list(case.near.shape[:2]), **compare(result, rounded(case.reference, uint8=uint8))}
-    row |= {"noise": case.noise, "finite": bool(row["finite"] and np.isfinite(outputs["map"]).all())}
-    return {**row, "ok": tolerance_for(session.precision, session.manifest.io).met_by(row)}
+    row |= {"noise": case.noise}
+    assert case.weight is not None
+    frames, weight = (case.near, case.far), outputs["map"][-1, 0]
+    told = compare_maps(weight, case.weight, frames, arithmetic=session.precision, noise=case.weight_noise)
+    return {**row, "map": told, "ok": tolerance_for(session.precision, session.manifest.io).met_by(row) and told["ok"]}
 
 
-def _means_row(session: Session, net: Network, name: str, frame: Bytes) -> dict[str, Any]:
-    """Compare the averages of one frame: the sums over a mask of ones, each divided by its number of feature pixels."""
-    assert isinstance(net, FusionNet)
-    kind = check_pair(frame, frame)
-    with torch.inference_mode():
-        features = net.encode(torch.from_numpy(to_planes(frame, kind)))
-        reference = net.means(features).numpy()
-    counts = np.repeat([f.shape[2] * f.shape[3] for f in features], [f.shape[1] for f in features])
-    mask = np.ones((1, 1, *frame.shape[:2]), np.float32)
-    means = session.infer({"frame": pack(frame, kind, session.manifest.io), "mask": mask})["sums"] / counts
-    relative = float((np.abs(means - reference) / np.maximum(1, np.abs(reference))).max())
-    finite = bool(np.isfinite(means).all())
-    ok = finite and relative <= _MEANS_TOLERANCE[session.precision]
-    return {"name": name, "size": list(frame.shape[:2]), "relative": relative, "finite": finite, "ok": ok}
+def _row_of(name: str, frame: Bytes) -> dict[str, Any]:
+    return {"name": name, "size": list(frame.shape[:2])}

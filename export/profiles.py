@@ -96,7 +96,7 @@ class Profile:
             )
         return shapes
 
-    def to_dict(self) -> dict[str, list[int] | list[list[int]]]:
+    def to_dict(self) -> dict[str, list[int]]:
         """For the engine's manifest: sizes as [H, W], batches as [min, opt, max]."""
         return {
             "min": list(self.smallest),

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from ufafuse.export.profiles import dim_size, is_free
 from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest
@@ -20,16 +21,16 @@ BACKENDS = ("onnxruntime", "openvino")  # of an ONNX file; an engine has its own
 MOST_PAIRS = 8  # that are put together
 _DELAY_US = 2000  # that a pair waits for others at most
 _WARM_SIZE = (256, 256)
+Entries: TypeAlias = Mapping[str, Sequence[int]]  # of a profile in an engine's manifest
 _TYPES = {"float32": "TYPE_FP32", "uint8": "TYPE_UINT8", "float16": "TYPE_FP16"}
 
 
 @dataclass(frozen=True)
 class _Model:
-    """One folder of the repository: what is in its configuration, and the file it serves."""
+    """One folder of the repository: its configuration, and what the file is called that it serves."""
 
     name: str
     config: str
-    source: Path
     file: str
 
 
@@ -53,37 +54,46 @@ def repository_from(onnx: Path, folder: Path, *, engine: Path | None = None) -> 
         OutputError: A file cannot be written.
     """
     check_repository(onnx, folder)
-    manifest = read_manifest(onnx)
-    names = {backend: f"{onnx.stem.replace('.', '-')}-{backend}" for backend in (BACKENDS if engine is None else ("tensorrt",))}
-    source = onnx if engine is None else engine
-    models = [
-        _Model(name, _config(name, backend, onnx, manifest, engine), source, "model.plan" if engine else "model.onnx")
-        for backend, name in names.items()
-    ]
+    profile = None if engine is None else read_manifest(engine).extra["profiles"][0]
+    models = _models(onnx, profile)
     for model in models:
         _check(folder / model.name, model.config)
+    source = onnx if engine is None else engine
     with together():
-        return [path for model in models for path in _written(folder / model.name, model)]
+        return [path for model in models for path in _written(folder / model.name, model, source)]
 
 
-def check_repository(onnx: Path, folder: Path, *, profiles: int = 1) -> None:
+def _models(onnx: Path, profile: Entries | None) -> list[_Model]:
+    """What is to lie in the repository: an engine of this profile, or for ``None`` one model for each of `BACKENDS`."""
+    manifest, stem = read_manifest(onnx), onnx.stem.replace(".", "-")
+    backends, file = (BACKENDS, "model.onnx") if profile is None else (("tensorrt",), "model.plan")
+    names = {backend: f"{stem}-{backend}" for backend in backends}
+    return [_Model(name, _config(name, backend, onnx, manifest, profile), file) for backend, name in names.items()]
+
+
+def check_repository(onnx: Path, folder: Path, *, profiles: Sequence[Entries] = ()) -> None:
     """Refuse, before any work is spent on it, what cannot be laid out.
 
     Args:
         onnx: The model's file, there already or to be.
         folder: The repository.
-        profiles: How many of them its engine is to have.
+        profiles: Those that an engine of it is to have, as its manifest will tell them; none: it is no engine.
 
     Raises:
-        InputError: The folder is a file, the model's name is none that a configuration can hold, or Triton would serve the
-            first of several profiles only.
+        InputError: The folder is a file, the model's name is none that a configuration can hold, Triton would serve the
+            first of several profiles only, or an engine's model of another configuration is there.
+        ModelError: A tensor of an engine's source has a type or size that Triton has no word for.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"`triton={folder}` is no folder: name one, which is made if it is missing.")
     if not onnx.stem.isprintable() or set(onnx.stem) & set('"\\'):
         raise InputError(f"`triton` names the model after {onnx.name}: use no quotes, backslashes and line ends.")
-    if profiles > 1:
-        raise InputError(f"`triton`: of an engine's {profiles} profiles only the first would be served: build it with one.")
+    if len(profiles) > 1:
+        raise InputError(
+            f"`triton`: of an engine's {len(profiles)} profiles only the first would be served: build it with one."
+        )
+    for model in _models(onnx, profiles[0]) if profiles else ():
+        _check(folder / model.name, model.config)
 
 
 def _check(folder: Path, config: str) -> None:
@@ -97,21 +107,20 @@ def _said(config: str) -> list[str]:
     return [line for line in config.splitlines() if not line.startswith("#")]
 
 
-def _written(folder: Path, model: _Model) -> Iterator[Path]:
+def _written(folder: Path, model: _Model, source: Path) -> Iterator[Path]:
     versions = [int(each.name) for each in folder.glob("*") if each.name.isdecimal()] if folder.is_dir() else []
     version = folder / str(max(versions, default=0) + 1)
     make_folder(version)
     with atomic_write(version / model.file) as temporary:
-        shutil.copyfile(model.source, temporary)
+        shutil.copyfile(source, temporary)
     with atomic_write(folder / "config.pbtxt", force=True) as temporary:  # the last: with it the model is there
         temporary.write_text(model.config, encoding="utf-8")
     yield from (version / model.file, folder / "config.pbtxt")
 
 
-def _config(name: str, backend: str, onnx: Path, manifest: Manifest, engine: Path | None) -> str:
+def _config(name: str, backend: str, onnx: Path, manifest: Manifest, profile: Entries | None) -> str:
     """The text of ``config.pbtxt``."""
     summary = summary_of(onnx)
-    profile = read_manifest(engine).extra["profiles"][0] if engine is not None else None
     most = 0 if backend == "openvino" else _most_pairs(summary.inputs, profile)
     fixed = _fixed(profile)
     warm = fixed_size(manifest) or (_WARM_SIZE if profile is None else (profile["opt"][0], profile["opt"][1]))
@@ -120,7 +129,7 @@ def _config(name: str, backend: str, onnx: Path, manifest: Manifest, engine: Pat
         f"{manifest.weights_sha256[:12]}. Made by ufafuse.",
         f'name: "{name}"',
         f'backend: "{backend}"',
-        f'default_model_filename: "{"model.plan" if engine else "model.onnx"}"',
+        f'default_model_filename: "{"model.onnx" if profile is None else "model.plan"}"',
         f"max_batch_size: {most}",
         *_ports("input", summary.inputs, most, fixed),
         *_ports("output", summary.outputs, most, fixed),
@@ -134,7 +143,7 @@ def _config(name: str, backend: str, onnx: Path, manifest: Manifest, engine: Pat
     return "\n".join([*lines, *_warmup(summary.inputs, most, pairs, warm)]) + "\n"
 
 
-def _most_pairs(inputs: Sequence[GraphPort], profile: Mapping[str, Sequence[int]] | None) -> int:
+def _most_pairs(inputs: Sequence[GraphPort], profile: Entries | None) -> int:
     """Triton's ``max_batch_size``: 0 where the first size is no batch of 1 and more, as Triton then takes it to be."""
     if any(port.shape[:1] != ("batch",) for port in inputs):
         return 0
@@ -144,7 +153,7 @@ def _most_pairs(inputs: Sequence[GraphPort], profile: Mapping[str, Sequence[int]
     return most if fewest == 1 else 0
 
 
-def _fixed(profile: Mapping[str, Sequence[int]] | None) -> dict[str, int]:
+def _fixed(profile: Entries | None) -> dict[str, int]:
     """The sizes that an engine takes only one of, by the names of dimensions."""
     if profile is None:
         return {}

@@ -12,15 +12,18 @@ import torch
 
 from ufafuse.export.stack_check import StackRun, stack_cases
 from ufafuse.export.synthetic import synthetic_pair
+from ufafuse.export.tile_check import TILE_ROLES, TileRun
 from ufafuse.network.base import Network
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.artefact import Manifest, read_manifest, sha256_of
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.checks.cases import (
+    Averages,
     Case,
     Findings,
     Run,
+    Weigh,
     bgr_levels,
     describe_profiles,
     save_reference,
@@ -50,7 +53,7 @@ class References:
         artefact, weights: The two files.
         net: The network of the weights.
         cases: The pairs, and what PyTorch makes of them.
-        run: How a case is run, see `verify_cases`.
+        run, weigh, averages: How a case is run, gives its map, and its averages are judged, see `verify_cases`.
     """
 
     artefact: Path
@@ -58,6 +61,8 @@ class References:
     net: Network
     cases: list[Case]
     run: Run | None
+    weigh: Weigh | None = None
+    averages: Averages | None = None
 
     def on(
         self, backend: str, options: SessionOptions | None = None, done: Callable[[dict[str, Any]], None] = ignored
@@ -66,7 +71,16 @@ class References:
         from ufafuse.export.formats.opening import open_artefact
 
         with open_artefact(self.artefact, backend=backend, options=options) as session:
-            return verify_cases(session, self.cases, artefact=self.artefact, reference=self.weights, run=self.run, done=done)
+            return verify_cases(
+                session,
+                self.cases,
+                artefact=self.artefact,
+                reference=self.weights,
+                run=self.run,
+                weigh=self.weigh,
+                averages=self.averages,
+                done=done,
+            )
 
 
 def prepared(
@@ -80,17 +94,17 @@ def prepared(
     """Compute with PyTorch what an artefact is to give; arguments and errors as `verify_against_weights`."""
     manifest = read_manifest(artefact)
     check_lineage(artefact, manifest, weights)
-    role = manifest.role
-    if role not in ("whole", *STACK_ROLES):
-        raise InputError(f"{artefact} is a tiling companion: verify the model it belongs to.")
     sizes = list(sizes) or _own_sizes(manifest)
     for size in sizes:
         if not serves(manifest, size):
             raise InputError(f"{artefact} does not serve {size[0]}x{size[1]}, but {describe_profiles(manifest)}.")
     net = load_weights(weights)
     frames = load_pairs(pairs, sizes=sizes, max_pairs=max_pairs)
-    of_stacks = role in STACK_ROLES
+    of_stacks = manifest.role in STACK_ROLES
     cases = list((stack_cases if of_stacks else reference_cases)(net, frames, noise=manifest.precision == "fp32"))
+    if manifest.role in TILE_ROLES:
+        tiles = TileRun(net)
+        return References(artefact, weights, net, cases, tiles, tiles.weight, tiles.averages)
     return References(artefact, weights, net, cases, StackRun(net) if of_stacks else None)
 
 
@@ -108,8 +122,8 @@ def verify_against_weights(
     """Run an artefact and PyTorch in float32 on the same pairs and judge the distance by the table of tolerances.
 
     Args:
-        artefact: A model file of any format that can be run here. Of a graph for stacks, the stack's fused picture is judged
-            (`ufafuse.export.stack_check`).
+        artefact: A model file of any format that can be run here. Of a graph for stacks or for tiles, the picture that comes
+            of it is judged (`ufafuse.export.stack_check`, `ufafuse.export.tile_check`).
         weights: The ``.safetensors`` file that it came from.
         pairs: A folder of pairs; None: synthetic ones.
         sizes: (height, width) to cut from the middle of each pair; by default the whole frames, for an engine its
@@ -197,20 +211,25 @@ def reference_cases(net: Network, pairs: Iterable[tuple[str, Bytes, Bytes]], *, 
         kind = check_pair(near, far)
         tensors = [torch.from_numpy(to_planes(frame, kind)) for frame in (near, far)]
         with torch.inference_mode():
-            fused = net(*tensors)
-            error = 0.0 if exact is None else _noise(exact, other, tensors, fused)
-        yield Case(name, near, far, bgr_levels(fused.numpy()), error)
+            own = net.forward_with_map(*tensors)
+            errors = (0.0, 0.0) if exact is None else _noise(exact, other, tensors, own)
+        yield Case(name, near, far, bgr_levels(own[0].numpy()), errors[0], own[1][0, 0].numpy(), errors[1])
 
 
-def _noise(exact: Network, other: Network, tensors: Sequence[torch.Tensor], fused: torch.Tensor) -> float:
+def _noise(
+    exact: Network, other: Network, tensors: Sequence[torch.Tensor], own: tuple[torch.Tensor, torch.Tensor]
+) -> tuple[float, float]:
     """How far PyTorch's float32 lies from its float64, in levels: at most, and in either of its orders of summation.
 
-    One order can be close by luck: on a checkerboard the paper's network was 0.0005 levels away in the usual layout, 0.003 in
-    channels-last, and 0.004 without oneDNN.
+    Of the fused picture, and of the frames mixed by the map. One order can be close by luck: on a checkerboard the paper's
+    network was 0.0005 levels away in the usual layout, 0.003 in channels-last, and 0.004 without oneDNN.
     """
-    truth = exact(*(tensor.double() for tensor in tensors))
-    again = other(*(tensor.to(memory_format=torch.channels_last) for tensor in tensors))
-    return max(float((truth - result).abs().max()) for result in (fused, again)) * 255
+    truth = exact.forward_with_map(*(tensor.double() for tensor in tensors))
+    again = other.forward_with_map(*(tensor.to(memory_format=torch.channels_last) for tensor in tensors))
+    apart = tensors[0] - tensors[1]  # a weight that is off by so much moves what is mixed by as much of this
+    fused = max(float((truth[0] - result[0]).abs().max()) for result in (own, again))
+    mixed = max(float(((truth[1] - result[1]) * apart).abs().max()) for result in (own, again))
+    return fused * 255, mixed * 255
 
 
 def check_packed(path: Path, *, force: bool) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ufafuse.benchmarks.speed.runners import CLASSICAL, OURS
-from ufafuse.benchmarks.speed.tradeoff import leading
+from ufafuse.benchmarks.speed.tradeoff import leading, pair_ms
 from ufafuse.runtime.artefact import atomic_write
 
 _COLOURS = {"ours": "#1b6ca8", "peer": "#8a8a8a", "classical": "#c98b1b"}
@@ -35,7 +35,7 @@ def sizes(result: Result) -> list[list[int]]:
 
 def rows_of(result: Result, size: list[int]) -> list[Mapping[str, Any]]:
     """The rows of one size, fastest first."""
-    return sorted((row for row in result["rows"] if row["size"] == size), key=lambda row: float(row["p50_ms"]))
+    return sorted((row for row in result["rows"] if row["size"] == size), key=pair_ms)
 
 
 def _canvas(width: float, height: float) -> Any:  # noqa: ANN401 - matplotlib is imported lazily
@@ -80,12 +80,12 @@ def latency_plot(path: Path, result: Result) -> Path:
 def _latency_panel(panel: Any, result: Result, size: list[int]) -> None:  # noqa: ANN401 - matplotlib is imported lazily
     rows = rows_of(result, size)
     for place, row in enumerate(rows):
-        colour = _COLOURS[row["group"]]
-        panel.plot([row["p50_ms"], row["p90_ms"]], [place, place], color=colour, linewidth=2)
-        panel.plot(row["p50_ms"], place, "o", color=colour, markersize=8)
-        panel.annotate(f"  {row['p50_ms']:.4g}", (row["p90_ms"], place), va="center", fontsize=_FONT)
+        colour, middle, late = _COLOURS[row["group"]], pair_ms(row), pair_ms(row, "p90_ms")
+        panel.plot([middle, late], [place, place], color=colour, linewidth=2)
+        panel.plot(middle, place, "o", color=colour, markersize=8)
+        panel.annotate(f"  {middle:.4g}", (late, place), va="center", fontsize=_FONT)
         if row["of_floor"]:
-            panel.plot(row["of_floor"] * row["p50_ms"], place, "|", color=colour, markersize=12, markeredgewidth=2)
+            panel.plot(row["of_floor"] * middle, place, "|", color=colour, markersize=12, markeredgewidth=2)
     panel.axvline(_paper_ms(result, size), color="#c0392b", linestyle="--", linewidth=1)
     panel.set_yticks(range(len(rows)), [_label(row) for row in rows], fontsize=_FONT)
     panel.set_ylim(len(rows) - 0.5, -0.5)
@@ -97,7 +97,8 @@ def _latency_panel(panel: Any, result: Result, size: list[int]) -> None:  # noqa
 def _label(row: Mapping[str, Any]) -> str:
     if row.get("group") == CLASSICAL:
         return str(row["artefact"])
-    return f"{Path(row['artefact']).stem} · {row['backend']} · {row['precision']}"
+    batch = f" · batch {row['batch']}" if row.get("batch", 1) > 1 else ""
+    return f"{Path(row['artefact']).stem} · {row['backend']} · {row['precision']}{batch}"
 
 
 def _paper_ms(result: Result, size: Sequence[int]) -> float:

@@ -10,6 +10,7 @@ from ufafuse.benchmarks.speed import layer_tables, tradeoff
 from ufafuse.benchmarks.speed.checked import bench_schema, problem
 from ufafuse.benchmarks.speed.plots import latency_plot, layers_plot, rows_of, size_text, sizes, tradeoff_plot
 from ufafuse.benchmarks.speed.runners import OURS
+from ufafuse.benchmarks.speed.tradeoff import pair_ms
 from ufafuse.runtime import tables
 from ufafuse.runtime.artefact import write_json
 from ufafuse.runtime.errors import InputError
@@ -24,6 +25,7 @@ _HEADS = ("what", "engine", "precision", "p50 ms", "p90", "p99", "min", "fps", "
 Result = Mapping[str, Any]
 
 
+_BATCHES = " With *batch N* they are of N pairs at once; *fps* and *x paper* count pairs."
 _DROPPED_FIRST = ("cold s", "MiB", "min", "p99", "fps", "p90", "precision")
 
 
@@ -100,9 +102,10 @@ def headline(result: Result) -> str:
     limit = "" if row["of_floor"] is None else f", {row['of_floor']:.0%} of this machine's {row['precision']} limit"
     if row["of_floor"] is not None and row["of_floor"] > 1:
         limit += ", so that limit was measured too low (see the warnings)"
+    several = f" of {row['batch']} at once" if "batch" in row else ""
     return (
-        f"{row['artefact']} on {row['backend']} ({row['precision']}): {row['p50_ms'] / 1e3:.3g} s for one {size_text(size)} "
-        "pair, "
+        f"{row['artefact']} on {row['backend']} ({row['precision']}): {pair_ms(row) / 1e3:.3g} s for one {size_text(size)} "
+        f"pair{several}, "
         f"{row['vs_paper']:.2f} times the speed of the paper's GPU{limit}"
     )
 
@@ -172,7 +175,8 @@ def markdown(result: Result, plots: list[str]) -> str:
     parts += [
         "## How to read it",
         "- Runs are interleaved (A B C, A B C, ...) after a warm-up; times are of one pair, frames in memory to fused frame in "
-        "memory. p99 of fewer than a hundred runs leans on the slowest one.\n"
+        "memory. p99 of fewer than a hundred runs leans on the slowest one."
+        f"{_BATCHES if any('batch' in row for row in result['rows']) else ''}\n"
         f"- *x paper*: times the speed, per pixel, of the paper's {paper['ms']:.0f} ms for {size_text(paper['size'])} "
         f"({paper['machine']}).\n"
         "- *of limit*: the least time that the network's operations and bytes would take at the peaks above, over p50; with an "

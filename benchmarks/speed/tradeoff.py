@@ -64,17 +64,23 @@ def read_qualities(paths: Sequence[Path]) -> list[MeanScores]:
     return found
 
 
+def pair_ms(row: Mapping[str, Any], key: str = "p50_ms") -> float:
+    """A row's time for each of the pairs that its runs take at once."""
+    return float(row[key]) / float(row.get("batch", 1))
+
+
 def tradeoff_rows(result: Mapping[str, Any], qualities: Sequence[MeanScores]) -> list[dict[str, Any]]:
     """Every way to run each network at the first size, every classical method, and whatever was judged and not timed.
 
     Returns:
-        ``name``, ``group``, ``parameters``, ``gop``, ``backend``, ``precision``, ``p50_ms``, ``quality`` (by label, by
-        metric) and ``judged`` (by label, the engine and precision that a network's quality was judged in). Sorted by the
-        fastest way to run each, the ways of one network together; what was not timed comes last.
+        ``name``, ``group``, ``parameters``, ``gop``, ``backend``, ``precision``, ``p50_ms`` (of one pair), ``batch`` where
+        several went in at once, ``quality`` (by label, by metric) and ``judged`` (by label, the engine and
+        precision that a network's quality was judged in). Sorted by the fastest way to run each, the ways of one network
+        together; what was not timed comes last.
     """
     size = result["rows"][0]["size"]
     timed = [row for row in result["rows"] if row["size"] == size and row["group"] in (OURS, CLASSICAL)]
-    timed.sort(key=lambda row: float(row["p50_ms"]))
+    timed.sort(key=pair_ms)
     names = list(dict.fromkeys(_name(row) for row in timed))
     rows = [_timed_row(result, row, qualities) for name in names for row in timed if _name(row) == name]
     judged = dict.fromkeys(name for quality in qualities for name in quality.means)
@@ -105,7 +111,8 @@ def _timed_row(result: Mapping[str, Any], row: Mapping[str, Any], qualities: Seq
         "gop": round(work["gflop"] + work["int8_gop"], 3) if work else None,
         "backend": row["backend"],
         "precision": row["precision"],
-        "p50_ms": row["p50_ms"],
+        "p50_ms": round(pair_ms(row), 3),
+        **({"batch": row["batch"]} if "batch" in row else {}),
     }
     return _row(_name(row), row["group"], qualities) | figures
 
@@ -138,7 +145,8 @@ def table_cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
             value = row["quality"].get(label, {}).get(metric)
             quality.append("-" if value is None else format(value, f".{_DIGITS.get(metric, 4)}f"))
         time = "-" if row["p50_ms"] is None else f"{row['p50_ms']:.1f}"
-        way = [row["backend"] or "-", row["precision"] or "-", time]
+        batch = f", batch {row['batch']}" if "batch" in row else ""
+        way = [(row["backend"] or "-") + batch, row["precision"] or "-", time]
         if first:
             yield [row["name"], parameters, gop, *way, *quality]
         else:

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest, write_json
 from ufafuse.runtime.callbacks import ignored
-from ufafuse.runtime.checks.tolerances import MOST_NOISE, compare, tolerance_for
+from ufafuse.runtime.checks.heatmap import heat_map
+from ufafuse.runtime.checks.maps import compare_maps, mixed
+from ufafuse.runtime.checks.tolerances import MOST_NOISE, Tolerance, compare, tolerance_for
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError
 from ufafuse.runtime.fixed import filled_up, fixed_batch, fixed_size
 from ufafuse.runtime.frames import BGR_BYTES, check_pair, pack, unpack
@@ -28,12 +29,19 @@ from ufafuse.runtime.memory.tiled import layout_for
 from ufafuse.runtime.session import Session, SessionOptions, open_session
 
 Run: TypeAlias = Callable[["Session", "Case"], tuple[NDArray[np.float32], NDArray[np.float32]]]
+Weigh: TypeAlias = Callable[["Session", "Case"], NDArray[np.float32] | None]
+Averages: TypeAlias = Callable[["Session", "Case"], dict[str, Any] | None]
 
 _ABOUT = "about"
 _NO_PACKAGE = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, EOFError, OSError, MemoryError, OverflowError,
                RuntimeError)  # fmt: skip  # also sizes, methods and passwords of zip files
+_OF_WHAT = {
+    "": "",
+    "as_frames": " as bytes, as frames go in",
+    "map": " between the frames mixed by its map and by PyTorch's",
+    "averages": " in its averages",
+}
 _MOST_BYTES = 1 << 30  # of all arrays, unpacked
-_BAR = 28  # pixels: height of the captions in a heat map
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,8 @@ class Case:
         near, far: H x W x 3 uint8, BGR.
         reference: H x W x 3 float32, BGR, in 8-bit levels: PyTorch's float32 result, not rounded.
         noise: How far that lies from PyTorch's float64 result at most, in levels; 0 where it was not looked at.
+        weight: H x W float32: PyTorch's map, the near frame's weight; None: not known, and not looked at.
+        weight_noise: As ``noise``, of what the two frames are when they are mixed by it.
     """
 
     name: str
@@ -52,6 +62,8 @@ class Case:
     far: NDArray[np.uint8]
     reference: NDArray[np.float32]
     noise: float = 0.0
+    weight: NDArray[np.float32] | None = None
+    weight_noise: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -60,8 +72,9 @@ class Findings:
 
     Args:
         report: ``ok``; ``artefact``, ``reference``; ``backend`` and ``precision`` in use; ``pairs``: a row a case
-            (``name``, ``size``, ``ok`` and what `compare` measures); ``worst``: the row of least PSNR; ``tolerance``.
-        result, expected: The worst case's pictures, as `run_case` gives them.
+            (``name``, ``size``, ``ok`` and what `compare` measures; of `compare_maps`, where the map is known, ``map``);
+            ``worst``: the row of least PSNR; ``tolerance``.
+        result, expected: The worst case's pictures, as `run_case` gives them; where only its map is wrong, what is mixed by it.
     """
 
     report: dict[str, Any]
@@ -71,13 +84,10 @@ class Findings:
     @property
     def verdict(self) -> str:
         """One sentence on what fell short, naming the worst case."""
-        rows, worst = self.report["pairs"], self.report["worst"]
-        far = f"{worst['psnr']:.1f} dB, {worst['max_abs']:.3g} levels at most" if worst["finite"] else "NaN or infinity"
-        if worst["ok"] and "as_frames" in worst:  # what falls short is how frames go in: as bytes
-            far = f"{worst['as_frames']['max_abs']:.3g} levels as bytes, as frames go in"
+        rows = self.report["pairs"]
         return (
             f"{sum(not row['ok'] for row in rows)} of {len(rows)} pairs miss the tolerance on {self.report['backend']} "
-            f"({in_words(self.report['tolerance'])}): worst is {worst['name']} with {far}."
+            f"({in_words(self.report['tolerance'])}): worst is {self.report['worst']['name']} with {how_far(self.report)}."
         )
 
     def require(self) -> None:
@@ -94,6 +104,19 @@ class Findings:
         return [report, picture]
 
 
+def how_far(report: dict[str, Any]) -> str:
+    """How far the worst case of a report is from its reference, in that which falls short where one does."""
+    worst = report["worst"]
+    short = [name for name in ("as_frames", "map", "averages") if not worst.get(name, {"ok": True})["ok"]]
+    what = short[0] if short and Tolerance(**report["tolerance"]).met_by(worst) else ""
+    row = worst[what] if what else worst
+    if not row["finite"]:
+        return f"NaN or infinity{_OF_WHAT[what]}"
+    if what == "averages":
+        return f"averages that are {row['relative']:.1e} off"
+    return f"{row['psnr']:.1f} dB, {row['max_abs']:.3g} levels at most{_OF_WHAT[what]}"
+
+
 def save_reference(path: Path, cases: Iterable[Case], *, variant: str, weights_sha256: str, force: bool = False) -> None:
     """Pack cases, and whose weights' results they are, into ``path`` (whole or not at all). Raises: OutputError."""
     cases = list(cases)
@@ -102,10 +125,12 @@ def save_reference(path: Path, cases: Iterable[Case], *, variant: str, weights_s
         "weights_sha256": weights_sha256,
         "names": [case.name for case in cases],
         "noise": [case.noise for case in cases],
+        "weight_noise": [min(case.weight_noise, MOST_NOISE) for case in cases],
     }
     arrays: dict[str, Any] = {_ABOUT: np.array(json.dumps(about))}
     for index, case in enumerate(cases):
         arrays |= {f"near{index}": case.near, f"far{index}": case.far, f"reference{index}": case.reference}
+        arrays |= {} if case.weight is None else {f"weight{index}": case.weight}
     with atomic_write(path, force=force) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
 
@@ -125,10 +150,7 @@ def load_reference(path: Path) -> tuple[dict[str, Any], list[Case]]:
                 raise ModelError(f"{path} holds more than {_MOST_BYTES >> 20} MiB: reference pairs are small, make it again.")
         with np.load(path, allow_pickle=False) as data:
             about = _about_in(json.loads(str(data[_ABOUT])))
-            cases = [
-                _checked_case(Case(name, data[f"near{index}"], data[f"far{index}"], data[f"reference{index}"], noise))
-                for index, (name, noise) in enumerate(zip(about["names"], about["noise"], strict=True))
-            ]
+            cases = [_checked_case(_case_in(data, about, index)) for index in range(len(about["names"]))]
     except _NO_PACKAGE as error:
         raise ModelError(f"{path} holds no reference pairs ({error}): make it again with `ufa export`.") from error
     return about, cases
@@ -139,9 +161,18 @@ def _about_in(about: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever JSON hol
     texts = isinstance(about, dict) and all(isinstance(about.get(key), str) for key in ("variant", "weights_sha256"))
     if not texts or not all(isinstance(name, str) for name in about["names"]):
         raise ValueError("its facts are incomplete")
-    if not all(isinstance(noise, int | float) and 0 <= noise <= MOST_NOISE for noise in about["noise"]):
-        raise ValueError(f"a reference is uncertain by 0 to {MOST_NOISE} levels")
+    for noises in (about["noise"], about.setdefault("weight_noise", [0.0] * len(about["names"]))):
+        if len(noises) != len(about["names"]):
+            raise ValueError("its facts are incomplete")
+        if not all(isinstance(noise, int | float) and 0 <= noise <= MOST_NOISE for noise in noises):
+            raise ValueError(f"a reference is uncertain by 0 to {MOST_NOISE} levels")
     return about
+
+
+def _case_in(data: Any, about: dict[str, Any], index: int) -> Case:  # noqa: ANN401 - NumPy's of a package
+    near, far, reference = (data[f"{what}{index}"] for what in ("near", "far", "reference"))
+    weight = data.get(f"weight{index}")  # older packages have no maps
+    return Case(about["names"][index], near, far, reference, about["noise"][index], weight, about["weight_noise"][index])
 
 
 def _checked_case(case: Case) -> Case:
@@ -153,6 +184,9 @@ def _checked_case(case: Case) -> Case:
         raise ValueError(f"the pictures of {case.name} have several sizes")
     if case.reference.dtype != np.float32 or not np.isfinite(case.reference).all():
         raise ValueError(f"the reference of {case.name} is not finite float32")
+    weight = case.near[..., 0].astype(np.float32) if case.weight is None else case.weight
+    if weight.shape != case.near.shape[:2] or weight.dtype != np.float32 or not np.isfinite(weight).all():
+        raise ValueError(f"the map of {case.name} is not finite float32 of its size")
     return case
 
 
@@ -169,11 +203,16 @@ def verify_against_reference(
 
     Raises:
         ModelError: The reference is of other weights, or a file is broken.
-        InputError: No case has a size that the artefact serves.
+        InputError: No case has a size that the artefact serves, or it is one step of a model and fuses nothing.
         BackendError: The engine is missing or fails.
     """
     about, cases = load_reference(reference)
     manifest = read_manifest(artefact)
+    if manifest.role != "whole":
+        raise InputError(
+            f"{artefact} is a step of a model ({manifest.role}), and packed results are of whole ones: hold it `against` its "
+            "weights, where PyTorch is installed."
+        )
     if about["weights_sha256"] != manifest.weights_sha256:
         raise ModelError(
             f"{reference} was packed from other weights ({about['weights_sha256'][:12]}) than {artefact.name} "
@@ -231,6 +270,8 @@ def verify_cases(
     artefact: Path,
     reference: Path,
     run: Run | None = None,
+    weigh: Weigh | None = None,
+    averages: Averages | None = None,
     only_frames: bool = False,
     done: Callable[[dict[str, Any]], None] = ignored,
 ) -> Findings:
@@ -242,6 +283,8 @@ def verify_cases(
         artefact, reference: What is held against what, for the report.
         run: Gives (result, reference) of a case; None: `run_case`, which fuses the pair in the model's io; where the
             session takes frames in another way (`layout_for`, as `Fuser` does), in that way too: ``as_frames`` in the row.
+        weigh: Gives the map of a case that has one to be held against; None: with a ``run`` none is looked at.
+        averages: Judges what a case's frames average to, where that is what the graph gives: ``averages`` in the row.
         only_frames: Only as `Fuser` gives frames to the session.
         done: Called with each case's row, for progress.
 
@@ -256,6 +299,7 @@ def verify_cases(
     tolerance = tolerance_for(arithmetic, "float" if judged == "float" else "uint8")
     rows: list[dict[str, Any]] = []
     worst: tuple[dict[str, Any], NDArray[np.float32], NDArray[np.float32]] | None = None
+    weigh = weigh or (None if run is not None else _weighed)
     for case in cases:
         result, expected = run(session, case) if run is not None else run_case(session, case, judged)
         row = {"name": case.name, "size": list(case.near.shape[:2]), **compare(result, expected), "noise": case.noise}
@@ -263,6 +307,14 @@ def verify_cases(
         if frames != judged:
             row["as_frames"] = _as_frames(session, case, frames, arithmetic)
             row["ok"] = row["ok"] and row["as_frames"]["ok"]
+        found = None if weigh is None or case.weight is None else weigh(session, case)
+        if found is not None:
+            row["map"] = _map_row(case, found, arithmetic)
+            if row["ok"] and not row["map"]["ok"]:
+                row["ok"], result, expected = False, *_mixes(case, found)
+        told = None if averages is None else averages(session, case)
+        if told is not None:
+            row["averages"], row["ok"] = told, row["ok"] and told["ok"]
         rows.append(row)
         if worst is None or (row["ok"], row["psnr"]) < (worst[0]["ok"], worst[0]["psnr"]):
             worst = (row, result, expected)
@@ -287,6 +339,29 @@ def _as_frames(session: Session, case: Case, layout: str, arithmetic: str) -> di
     found = compare(*run_case(session, case, layout))
     kept = {key: found[key] for key in ("max_abs", "psnr", "finite")}
     return {"layout": layout, **kept, "ok": tolerance_for(arithmetic, "uint8").met_by(found)}
+
+
+def _map_row(case: Case, found: NDArray[np.float32], arithmetic: str) -> dict[str, Any]:
+    assert case.weight is not None
+    frames = case.near, case.far
+    return compare_maps(found, case.weight, frames, arithmetic=arithmetic, noise=case.weight_noise)
+
+
+def _mixes(case: Case, found: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What is to be shown of a map that is wrong, and how it should be."""
+    assert case.weight is not None
+    fits = found.shape == case.weight.shape
+    weights = (found if fits else np.full_like(case.weight, np.nan)), case.weight
+    result, expected = (mixed(case.near, case.far, weight).astype(np.float32) for weight in weights)
+    return result, expected
+
+
+def _weighed(session: Session, case: Case) -> NDArray[np.float32] | None:
+    """The near frame's weight, H x W, as a model for pairs gives it in its own io; None where it gives none."""
+    kind, io = check_pair(case.near, case.far), session.manifest.io
+    pair = {"near": pack(case.near, kind, io), "far": pack(case.far, kind, io)}
+    found = session.run_with_map(**filled_up(pair, fixed_batch(session.manifest))).map
+    return None if found is None else np.asarray(found[-1, 0] if found.ndim == 4 else found)
 
 
 def run_case(session: Session, case: Case, layout: str | None = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -315,31 +390,3 @@ def bgr_levels(fused: NDArray[np.float32]) -> NDArray[np.float32]:
 def rounded(levels: NDArray[np.float32], *, uint8: bool) -> NDArray[np.float32]:
     """A reference as a graph with uint8 output gives it; unchanged for float output."""
     return np.rint(np.clip(levels, 0, 255)) if uint8 else levels
-
-
-def heat_map(result: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A picture of where a result differs: reference, result, and the greatest difference of the three channels.
-
-    Args:
-        result, reference: H x W x 3, BGR, 8-bit levels.
-
-    Returns:
-        (H + caption) x 3 W x 3 uint8. The difference is scaled so that its largest value is full colour; the caption
-        says how many levels that is.
-    """
-    reference = np.nan_to_num(reference)
-    difference = np.abs(np.nan_to_num(result, nan=255.0, posinf=255.0, neginf=255.0) - reference).max(axis=2)
-    top = float(difference.max())
-    scaled = (difference * (255 / top) if top > 0 else difference).astype(np.uint8)
-    panels = (
-        ("reference", np.clip(np.rint(reference), 0, 255).astype(np.uint8)),
-        ("result", np.clip(np.rint(np.nan_to_num(result)), 0, 255).astype(np.uint8)),
-        (f"full colour: {top:.3g} levels", cv2.applyColorMap(scaled, cv2.COLORMAP_INFERNO)),
-    )
-    return np.hstack([np.vstack([_caption(text, panel.shape[1]), panel]) for text, panel in panels])
-
-
-def _caption(text: str, width: int) -> NDArray[np.uint8]:
-    bar = np.zeros((_BAR, width, 3), np.uint8)
-    cv2.putText(bar, text, (4, _BAR - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
-    return bar

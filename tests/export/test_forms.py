@@ -150,6 +150,13 @@ def test_opencv_computes_what_was_made_for_it(form, made, expected):
     assert read_manifest(path).extra["opencv"] == cv2.__version__
 
 
+@pytest.mark.parametrize("size", [(3, 2), (4, 9), (9, 1)])
+def test_opencv_computes_frames_that_are_one_cell_of_the_coarsest_scale(size, exports, tmp_path):
+    """Its resize reads beyond the end of a single row or column: what it gave was chance, or no number."""
+    report = onnx_from_weights(exports / "small.safetensors", tmp_path / "x.onnx", form=Form(size=size, opencv=True))
+    assert report["verified"]["x.onnx"]["opencv"]["worst"]["max_abs"] < 0.01
+
+
 @pytest.mark.skipif(int(cv2.__version__.split(".")[0]) < 5, reason="OpenCV's dnn has no bytes before release 5")
 def test_opencv_takes_bytes_too(made):
     path = made(Form(size=SIZE, opencv=True), io="uint8")

@@ -206,8 +206,8 @@ def test_a_graph_of_other_weights_fails_its_check_and_says_by_how_much(traced, p
 
 def test_averages_that_differ_are_told_in_words():
     row = {"relative": 0.25, "finite": True}
-    assert onnx_check._in_words(row, {"relative": 1e-5}) == "2.5e-01 of the averages, allowed: 1e-05"
-    assert onnx_check._in_words(row | {"finite": False}, {}) == "it is not finite there"
+    assert onnx_check._in_words(row, {"relative": 1e-5}, "fp32") == "2.5e-01 of the averages, allowed: 1e-05"
+    assert onnx_check._in_words(row | {"finite": False}, {}, "fp32") == "it is not finite there"
 
 
 def test_a_full_disk_leaves_nothing_behind(traced, tmp_path, monkeypatch):

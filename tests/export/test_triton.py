@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ufafuse.commands.cli import build_app
+from ufafuse.export import engine
 from ufafuse.export.triton import repository_from
 from ufafuse.runtime.artefact import METADATA_KEY
 from ufafuse.runtime.errors import InputError, OutputError
@@ -94,6 +95,17 @@ def test_an_engine_with_profiles_that_would_not_be_served_is_not_built(exports, 
     result = CliRunner().invoke(build_app(), [*map(str, words), "--triton", str(tmp_path / "repo")])
     assert (result.exit_code, "only the first would be served" in " ".join(result.stderr.split())) == (2, True)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_engine_is_not_built_for_a_repository_that_has_another_of_its_name(exports, tmp_path, monkeypatch):
+    """Building takes minutes on a GPU: what is there is looked at before."""
+    model = tmp_path / "repo" / "half-tensorrt"
+    model.mkdir(parents=True)
+    (model / "config.pbtxt").write_text("max_batch_size: 3\n")
+    monkeypatch.setattr(engine, "engine_from_onnx", lambda *_, **__: pytest.fail("it was built"))
+    words = ["build", str(exports / "half.onnx"), "-o", str(tmp_path / "x.engine"), "--static", "64x64"]
+    result = CliRunner().invoke(build_app(), [*words, "--triton", str(tmp_path / "repo")])
+    assert (result.exit_code, "holds a model of another configuration" in " ".join(result.stderr.split())) == (2, True)
 
 
 def test_the_graphs_for_stacks_are_served_each(gathering, tmp_path):

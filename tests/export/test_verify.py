@@ -67,16 +67,66 @@ def test_a_wrong_result_is_told_and_pictured(spoilt, exports, pairs, tmp_path):
     assert shown.shape[0] > worst[0]
 
 
+def _swapped(model):
+    """The frames change places: a network that is the same for either order gives another map and nothing else."""
+    other = {"near": "far", "far": "near"}
+    for node in model.graph.node:
+        node.input[:] = [other.get(name, name) for name in node.input]
+
+
+def _scaled(model, output="map", factor=0.99):
+    for node in model.graph.node:
+        node.output[:] = ["own" if name == output else name for name in node.output]
+        node.input[:] = ["own" if name == output else name for name in node.input]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(factor), "factor"))
+    model.graph.node.append(onnx.helper.make_node("Mul", ["own", "factor"], [output]))
+
+
+@pytest.mark.parametrize("spoil", [_swapped, _scaled])
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("name", ["small.onnx", "small.tile.onnx"])
+def test_a_file_whose_map_is_wrong_is_told(name, backend, spoil, exports, pairs, tmp_path):
+    """What it fuses is right: streams, heights and `--map` would be wrong."""
+    model = onnx.load(exports / name)
+    spoil(model)
+    if spoil is _swapped and "tile" in name:  # with their averages
+        for node in model.graph.node:
+            node.input[:] = [{"means_near": "means_far", "means_far": "means_near"}.get(each, each) for each in node.input]
+    onnx.save(model, tmp_path / name)
+    weights, exact = exports / "small.safetensors", SessionOptions(precision="fp32")
+    findings = verify_against_weights(tmp_path / name, weights, pairs=pairs, backend=backend, options=exact)
+    assert [row["ok"] for row in findings.report["pairs"]] == [False] * 3
+    assert all(row["max_abs"] <= findings.report["tolerance"]["max_abs"] for row in findings.report["pairs"])
+    assert "by its map" in findings.verdict
+    findings.write(tmp_path)
+    if name == "small.onnx":
+        pack_reference(weights, tmp_path / "small.npz", pairs=pairs, sizes=[(32, 40)])
+        packed = verify_against_reference(tmp_path / name, tmp_path / "small.npz", backend=backend, options=exact)
+        assert "by its map" in packed.verdict
+
+
+@pytest.mark.parametrize("role", ["means", "tile"])
+def test_companions_for_tiles_are_held_against_pytorch_by_themselves(role, exports, pairs, tmp_path):
+    """A companion that was spoilt: the model that it lies beside is as right as it was."""
+    path, weights = exports / f"small.{role}.onnx", exports / "small.safetensors"
+    assert verify_against_weights(path, weights, pairs=pairs, backend="onnxruntime").report["ok"]
+    model = onnx.load(path)
+    _scaled(model, *{"means": ("sums", 1.5), "tile": ("fused", 0.99)}[role])
+    onnx.save(model, tmp_path / path.name)
+    assert not verify_against_weights(tmp_path / path.name, weights, pairs=pairs, backend="onnxruntime").report["ok"]
+    pack_reference(weights, tmp_path / "small.npz", pairs=pairs, sizes=[(32, 40)])
+    with pytest.raises(InputError, match=rf"step of a model \({role}\)"):
+        verify_against_reference(path, tmp_path / "small.npz")
+
+
 def test_other_weights_are_refused(exports, plain):
     with pytest.raises(ModelError, match="made from other weights"):
         verify_against_weights(exports / "small.onnx", plain)
 
 
-def test_missing_weights_and_companions_are_refused(exports, tmp_path):
+def test_missing_weights_are_refused(exports, tmp_path):
     with pytest.raises(InputError, match="not a file"):
         verify_against_weights(exports / "small.onnx", tmp_path / "none.safetensors")
-    with pytest.raises(InputError, match="companion"):
-        verify_against_weights(exports / "small.means.onnx", exports / "small.safetensors")
 
 
 def test_a_size_beyond_the_pair_is_refused(exports, pairs):

@@ -1,5 +1,7 @@
 """The gate on the device: packed results, the verdict, the picture of the worst pair."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -8,12 +10,12 @@ from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.checks.cases import (
     Case,
     describe_profiles,
-    heat_map,
     load_reference,
     save_reference,
     serves,
     verify_cases,
 )
+from ufafuse.runtime.checks.heatmap import heat_map
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputError
 from ufafuse.runtime.session import Fused, Session
 
@@ -71,6 +73,26 @@ def test_the_worst_pair_is_named_and_pictured(tmp_path):
     report, picture = findings.write(tmp_path)
     assert findings.report["worst"]["name"] in report.read_text()
     assert cv2.imread(str(picture)) is not None
+
+
+def test_a_result_that_is_wrong_only_as_bytes_is_said_to_be(tmp_path):
+    findings = verify(Average(), [case()], tmp_path)
+    as_frames = {"layout": "levels", "max_abs": 3.0, "psnr": 40.0, "finite": True, "ok": False}
+    row = {**findings.report["worst"], "ok": False, "as_frames": as_frames}
+    told = replace(findings, report={**findings.report, "ok": False, "pairs": [row], "worst": row}).verdict
+    assert "40.0 dB, 3 levels at most as bytes" in told
+
+
+def test_packages_hold_maps_and_are_read_without(tmp_path):
+    weight = np.linspace(0, 1, 600, dtype=np.float32).reshape(20, 30)
+    with_map = replace(case(), weight=weight, weight_noise=0.125)
+    save_reference(tmp_path / "p.npz", [with_map, case("two")], variant="mean", weights_sha256="ab")
+    one, two = load_reference(tmp_path / "p.npz")[1]
+    assert np.array_equal(one.weight, weight)
+    assert (one.weight_noise, two.weight) == (0.125, None)
+    save_reference(tmp_path / "q.npz", [replace(with_map, weight=weight[1:])], variant="mean", weights_sha256="ab")
+    with pytest.raises(ModelError, match="the map of one is not finite float32 of its size"):
+        load_reference(tmp_path / "q.npz")
 
 
 def test_nan_is_said_to_be_nan(tmp_path):
