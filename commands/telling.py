@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,9 +107,9 @@ def done_to(outcome: Outcome) -> list[str]:
     told += [f"{examples(left_out)} took no part" if left_out else ""]
     told += [f"reference {Path(str(details['reference'])).name}" if "reference" in details else ""]
     if "alignment" in details:
-        moved = [entry for entry in details["alignment"] if not entry.get("refused")]
-        farthest = max((entry["moved_px"] for entry in moved), default=0)
-        told.append(f"moved by up to {farthest:.1f} pixels ({moved[0]['motion']})" if moved else "not moved")
+        moved = [entry for entry in details["alignment"] if not entry.get("refused") and entry["moved_px"]]
+        farthest = max(moved, key=itemgetter("moved_px"), default=None)
+        told.append(f"moved by up to {farthest['moved_px']:.1f} pixels ({farthest['motion']})" if farthest else "not moved")
     if "gain" in details:
         factors = [factor for factors in details["gain"] for factor in factors]
         told.append(f"levels times {min(factors):.3f} to {max(factors):.3f}")

@@ -5,6 +5,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +100,11 @@ def _mib(count: int | None) -> int | None:
 def gpus() -> list[dict[str, str]]:
     """NVIDIA GPUs as ``nvidia-smi`` names them: name, driver, memory, compute capability; empty where none answers."""
     names = "name,driver_version,memory.total,compute_cap"
-    rows = nvidia_smi(f"--query-gpu={names}", "--format=csv,noheader")
+    rows = nvidia_smi([f"--query-gpu={names}", "--format=csv,noheader"])
     return [dict(zip(names.split(","), row, strict=False)) for row in rows]
 
 
-def nvidia_smi(*options: str) -> list[list[str]]:
+def nvidia_smi(options: Sequence[str]) -> list[list[str]]:
     """The rows that ``nvidia-smi`` answers with, cell by cell; none where it is missing, fails or hangs."""
     tool = shutil.which("nvidia-smi")
     if tool is None:

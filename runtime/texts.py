@@ -65,7 +65,7 @@ def few_of_a_kind(texts: Iterable[str]) -> list[str]:
     for alike in kinds.values():
         first, more = alike[:_OF_A_KIND], len(alike) - _OF_A_KIND
         if more > 0:
-            first[-1] += f" ({more} more of this kind: all are in --json)"
+            first[-1] += f" ({more} more of this kind: all are in the JSON)"
         found += first
     return found
 

@@ -65,7 +65,7 @@ def _measured(request: dict[str, Any]) -> dict[str, float]:
 
 def _device_mib() -> float | None:
     """Memory of this process on the GPUs, as ``nvidia-smi`` gives it; None where it does not know of it."""
-    rows = nvidia_smi("--query-compute-apps=pid,used_gpu_memory", "--format=csv,noheader,nounits")
+    rows = nvidia_smi(["--query-compute-apps=pid,used_gpu_memory", "--format=csv,noheader,nounits"])
     used = [float(row[1]) for row in rows if row[0] == str(os.getpid()) and row[1].isdigit()]
     return sum(used) if used else None
 

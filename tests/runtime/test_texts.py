@@ -291,5 +291,5 @@ def test_warnings_of_a_kind_do_not_bury_the_others():
     left_out = [f"board: /shots/{n:02}.jpg was left out: it cannot be registered (by {n} pixels)." for n in range(20)]
     spread = [f"{engine} at 64x64: its runs spread by {n} %." for n, engine in enumerate(("a", "b (fp32)", "c"))]
     found = few_of_a_kind([left_out[0], *spread, *left_out[1:], "the end"])
-    assert found == [*left_out[:2], f"{left_out[2]} (17 more of this kind: all are in --json)", *spread, "the end"]
+    assert found == [*left_out[:2], f"{left_out[2]} (17 more of this kind: all are in the JSON)", *spread, "the end"]
     assert few_of_a_kind([]) == []
