@@ -27,7 +27,7 @@ from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError
 from ufafuse.runtime.filebytes import same_file
 from ufafuse.runtime.fixed import fixed_batch, fixed_size
-from ufafuse.runtime.manifest_entries import STACK_ROLES
+from ufafuse.runtime.manifest_entries import STACK_ROLES, TILE_ROLES
 from ufafuse.runtime.memory.tiled import check_same_weights
 from ufafuse.runtime.values import check_fields
 from ufafuse.runtime.writing import check_apart, check_new, check_parent, together
@@ -345,7 +345,7 @@ def _with_companions(onnx: Path, out: Path) -> Iterator[tuple[Path, Path]]:
     """(source, target) of the model and of those of its companions that exist."""
     yield onnx, out
     sources, targets = Companions.of(onnx), Companions.of(out)
-    for roles in (("means", "tile"), STACK_ROLES):
+    for roles in (TILE_ROLES, STACK_ROLES):
         paths = [(getattr(sources, role), getattr(targets, role)) for role in roles]
         if all(source.is_file() for source, _ in paths):
             yield from paths

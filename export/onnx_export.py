@@ -20,7 +20,7 @@ from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest, sha256_of, tool_versions, write_json
 from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.errors import InputError, ModelError
-from ufafuse.runtime.manifest_entries import STACK_ROLES
+from ufafuse.runtime.manifest_entries import STACK_ROLES, TILE_ROLES
 from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.writing import check_new, check_parent, together
 
@@ -46,7 +46,7 @@ class Companions:
     @classmethod
     def of(cls, out: Path) -> "Companions":
         """Those beside ``out``."""
-        return cls(*(out.with_name(f"{out.stem}.{role}.onnx") for role in ("means", "tile", *STACK_ROLES)))
+        return cls(*(out.with_name(f"{out.stem}.{role}.onnx") for role in (*TILE_ROLES, *STACK_ROLES)))
 
 
 def report_path(artefact: Path) -> Path:

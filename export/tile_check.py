@@ -21,7 +21,6 @@ from ufafuse.runtime.fixed import filled_up, fixed_batch
 from ufafuse.runtime.frames import check_pair, pack, to_planes
 from ufafuse.runtime.session import Session
 
-TILE_ROLES = ("means", "tile")
 # Averages are of features of order one; half precision keeps three digits of each. Where a network hardly looks at them no
 # picture tells. Of other arithmetic only the picture decides.
 _AVERAGES_TOLERANCE = {"fp32": 1e-5, "fp16": 5e-3}

@@ -12,7 +12,7 @@ import torch
 
 from ufafuse.export.stack_check import StackRun, stack_cases
 from ufafuse.export.synthetic import synthetic_pair
-from ufafuse.export.tile_check import TILE_ROLES, TileRun
+from ufafuse.export.tile_check import TileRun
 from ufafuse.network.base import Network
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.arrays import Bytes
@@ -34,7 +34,7 @@ from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.fixed import fixed_size
 from ufafuse.runtime.frames import check_pair, to_planes
 from ufafuse.runtime.images import read_image
-from ufafuse.runtime.manifest_entries import STACK_ROLES
+from ufafuse.runtime.manifest_entries import STACK_ROLES, TILE_ROLES
 from ufafuse.runtime.pairs import PairPaths, find_pairs
 from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.session import SessionOptions

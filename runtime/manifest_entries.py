@@ -10,8 +10,9 @@ from ufafuse.runtime.kinds import KINDS
 KIND_NAMES = tuple(kind.name for kind in KINDS)
 ARITHMETIC = ("fp32", "bf16", "fp16", "int8")
 IO = ("float", "uint8")
+TILE_ROLES = ("means", "tile")  # those that a frame goes through in tiles
 STACK_ROLES = ("encode", "common", "score")  # the graphs that a stack of any number of frames goes through
-ROLES = ("whole", "means", "tile", *STACK_ROLES)
+ROLES = ("whole", *TILE_ROLES, *STACK_ROLES)
 _LONGEST_TEXT = 4096
 _FARTHEST, _COARSEST, _WIDEST, _LARGEST_SIDE = 4096, 1024, 1 << 16, 1 << 20
 _MOST = 64  # scales, profiles, GPUs
