@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from typing import IO, Any
 
 from ufafuse.runtime.pictures.metadata import JPEG, PNG, segments
 
@@ -20,6 +21,34 @@ def damage_in(data: bytes) -> str:
         size = int.from_bytes(data[4:8], "little") + 8
         return "" if len(data) >= size else f"truncated, {len(data)} of {size} bytes"
     return ""
+
+
+def fault_in_parts(stream: IO[bytes], page: Any, *, inside: bool) -> str:  # noqa: ANN401 - tifffile's page
+    """What was lost inside one of the JPEGs that a TIFF's page is made of; empty where nothing was found.
+
+    Args:
+        stream: The file.
+        page: Of tifffile.
+        inside: Look beyond the ends of each, too.
+
+    Raises:
+        ValueError: One of them ends early.
+    """
+    from ufafuse.runtime.pictures.jpegscan import fault_in_scan
+
+    tables, damage = (page.jpegtables or b"")[:-2], ""
+    for number, (start, length) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=False), 1):
+        stream.seek(start)
+        part = stream.read(length)
+        if not part.startswith(JPEG):  # never written, or what its decoder will not take
+            continue
+        part = tables + part[2:] if tables else part
+        what = f"part {number} of {len(page.dataoffsets)}"
+        if early := _jpeg_damage(part):
+            raise ValueError(f"{what}: {early}")
+        if inside and not damage and (fault := fault_in_scan(part)):
+            damage = f"{what}: {fault}"
+    return damage
 
 
 def _jpeg_damage(data: bytes) -> str:

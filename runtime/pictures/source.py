@@ -247,9 +247,9 @@ def _tiff(stream: IO[bytes], name: str) -> TiffFile:
 class PageFrame(FrameSource):
     """One page of a TIFF that holds a stack."""
 
-    def __init__(self, tiff: TiffFile, path: Path, index: int, most: int | None) -> None:
+    def __init__(self, tiff: TiffFile, path: Path, index: int, most: int | None, *, inside: bool) -> None:
         self.path, self.name = path, f"{path}, page {index + 1}"
-        self._tiff, self._index, self._most = tiff, index, most
+        self._tiff, self._index, self._most, self._inside = tiff, index, most, inside
 
     @functools.cached_property
     def metadata(self) -> Metadata:  # pyright: ignore[reportIncompatibleMethodOverride] - a property that is kept
@@ -258,7 +258,7 @@ class PageFrame(FrameSource):
 
     def picture(self) -> Picture:
         """Decode the page."""
-        return self._tiff.read(self._index, self._most)
+        return self._tiff.read(self._index, self._most, inside=self._inside)
 
     def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
         return self._tiff.shape(self._index)
@@ -316,7 +316,7 @@ def _frames_of(path: Path, most: int, files: contextlib.ExitStack, *, inside: In
             if len(tiff) > 1 and not tiff.raw:
                 files.push(unused.pop_all())
                 files.callback(tiff.close)
-                return [PageFrame(tiff, path, index, most) for index in range(len(tiff))]
+                return [PageFrame(tiff, path, index, most, inside=inside is not None) for index in range(len(tiff))]
     if kind == "video" or (not kind and is_video(path)):
         video = Video(path, most)
         files.callback(video.close)

@@ -20,6 +20,7 @@ import numpy as np
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import NOT_ENOUGH, InputError, is_shortage
 from ufafuse.runtime.pictures import exif as ex
+from ufafuse.runtime.pictures.damage import fault_in_parts
 from ufafuse.runtime.pictures.metadata import ICC_TAG, XMP_TAG, Metadata, into_tiff, resolution_in
 from ufafuse.runtime.pictures.microscopes import dpi_in
 from ufafuse.runtime.pictures.picture import Picture, upright, whole_alpha
@@ -31,6 +32,7 @@ _NAMES = {_MASK: "a transparency mask", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "I
           32844: "LogL", 32845: "LogLuv", _LINEAR_RAW: "linear raw samples"}  # fmt: skip
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 _REDUCED = 2  # of the old tag for kinds of pages
+_JPEG = 7  # a compression
 _LIBTIFF = frozenset((2, 3, 4, 5, 6, 7, 32773))  # compressions that OpenCV's libtiff knows and tifffile by itself does not
 _SIXTEEN, _SHORT = 65_535, 3
 _DNG_VERSION = 50_706
@@ -129,12 +131,13 @@ class TiffFile:
             dtype = np.dtype(np.uint16)
         return (height, width, 4) if alpha else (height, width, 3) if colour else (height, width), dtype
 
-    def read(self, index: int, most: int | None = None) -> Picture:
+    def read(self, index: int, most: int | None = None, *, inside: bool = False) -> Picture:
         """Decode one picture.
 
         Args:
             index: From 0.
             most: Pixels that it may declare.
+            inside: Look for damage inside parts that are JPEGs, too, which decoders pass over; that is a warning.
 
         Raises:
             InputError: It is too large, broken, or of a kind that is not read; the text says what it is and what is missing.
@@ -146,6 +149,7 @@ class TiffFile:
             height, width = (max(int(side), int(tile)) for side, tile in sides)
             check_pixels((height, width), name, most)
             _check_kind(page, name)
+            damage = fault_in_parts(self._stream, page, inside=inside) if int(page.compression) == _JPEG else ""
             picture = _interpreted(page, self._samples(page, name), name)
             metadata = self._metadata(page)
             turn = int(page.tags.valueof(274, 1) or 1)
@@ -153,7 +157,7 @@ class TiffFile:
         if inks:
             metadata = Metadata(None, metadata.exif, metadata.xmp, metadata.dpi)
         array = upright(picture.array, turn)
-        return Picture(array, metadata, picture.warnings, white=picture.white, kind="TIFF")
+        return Picture(array, metadata, picture.warnings, damage, picture.white, "TIFF")
 
     def metadata(self, index: int) -> Metadata:
         """What the file says beside the pixels of one picture; what cannot be understood is left out."""
@@ -164,7 +168,7 @@ class TiffFile:
     def _samples(self, page: Any, name: str) -> Array:  # noqa: ANN401 - tifffile's page
         """The stored samples: rows x columns, or rows x columns x samples."""
         compression = int(page.compression)
-        if int(page.photometric) == _YCBCR and compression != 7:
+        if int(page.photometric) == _YCBCR and compression != _JPEG:
             return self._through_libtiff(page, name)
         try:
             samples = page.asarray()

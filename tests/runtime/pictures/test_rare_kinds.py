@@ -337,3 +337,36 @@ def test_bits_that_need_the_extra_are_no_damage(monkeypatch):
     monkeypatch.setattr("tifffile.TiffPage.decode", property(refused))
     with pytest.raises(InputError, match=r"is a TIFF of 12 bits a sample: pip install 'ufafuse\[tiff\]'"):
         decode_picture(data, "x.tif")
+
+
+def jpegs_in_a_tiff(path):
+    texture = np.random.default_rng(3).integers(0, 256, (64, 48, 3)).astype(np.uint8)
+    Image.fromarray(cv2.GaussianBlur(texture, (0, 0), 2)).save(path, compression="jpeg", tiffinfo={278: 16})
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages[0]
+        return [(start, start + count) for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
+
+
+def test_a_jpeg_in_a_tiff_that_ends_early_is_refused(tmp_path):
+    parts = jpegs_in_a_tiff(tmp_path / "x.tif")
+    whole = (tmp_path / "x.tif").read_bytes()
+    assert len(parts) > 1
+    for number, (start, end) in enumerate(parts, 1):
+        middle = (start + end) // 2
+        broken = whole[:middle] + bytes(end - middle) + whole[end:]
+        with pytest.raises(InputError, match=f"damaged TIFF .part {number} of {len(parts)}: truncated"):
+            decode_picture(broken, "x")
+        (tmp_path / "y.tif").write_bytes(broken)
+        with pytest.raises(InputError, match=f"part {number} of"):
+            FileFrame(tmp_path / "y.tif").picture()
+
+
+def test_damage_inside_of_a_jpeg_in_a_tiff_is_told(tmp_path):
+    parts = jpegs_in_a_tiff(tmp_path / "x.tif")
+    whole = (tmp_path / "x.tif").read_bytes()
+    assert decode_picture(whole, "x", inside="quickly").damage == ""
+    start, end = parts[1]
+    middle = (start + end) // 2
+    found = decode_picture(whole[:middle] + bytes(20) + whole[middle + 20 :], "x", inside="quickly")
+    assert found.damage.startswith(f"part 2 of {len(parts)}: ")
+    assert found.array.shape == (64, 48, 3)
