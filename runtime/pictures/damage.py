@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import struct
 import zlib
 from typing import IO, Any
 
 from ufafuse.runtime.pictures.metadata import JPEG, PNG, segments
+
+# TIFF 6's tags of size, bits, compression, colours, where the parts lie, and how their samples are to be read.
+_OF_PIXELS = frozenset((256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 338, 339, 347, 530))
 
 
 def damage_in(data: bytes) -> str:
@@ -21,6 +26,26 @@ def damage_in(data: bytes) -> str:
         size = int.from_bytes(data[4:8], "little") + 8
         return "" if len(data) >= size else f"truncated, {len(data)} of {size} bytes"
     return ""
+
+
+def check_page(page: Any) -> None:  # noqa: ANN401 - tifffile's page
+    """See that a TIFF's page has what its pixels are told by.
+
+    tifffile passes over a tag that it cannot read, and gives black for parts that the file does not list.
+
+    Raises:
+        ValueError: One of them is missing.
+    """
+    kind, stream = page.parent.tiff, page.parent.filehandle
+    stream.seek(page.offset)
+    (count,) = struct.unpack(kind.tagnoformat, stream.read(kind.tagnosize))
+    entries = stream.read(count * kind.tagsize)
+    listed = {struct.unpack_from(kind.byteorder + "H", entries, at)[0] for at in range(0, len(entries), kind.tagsize)}
+    if unread := sorted(listed & _OF_PIXELS - {tag.code for tag in page.tags}):
+        raise ValueError(f"its tag {unread[0]} cannot be read")
+    parts = math.prod(page.chunked)
+    if not page.is_contiguous and len(page.dataoffsets) < parts:
+        raise ValueError(f"it lists {len(page.dataoffsets)} of its {parts} parts")
 
 
 def fault_in_parts(stream: IO[bytes], page: Any, *, inside: bool) -> str:  # noqa: ANN401 - tifffile's page

@@ -20,7 +20,7 @@ import numpy as np
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import NOT_ENOUGH, InputError, is_shortage
 from ufafuse.runtime.pictures import exif as ex
-from ufafuse.runtime.pictures.damage import fault_in_parts
+from ufafuse.runtime.pictures.damage import check_page, fault_in_parts
 from ufafuse.runtime.pictures.metadata import ICC_TAG, XMP_TAG, Metadata, into_tiff, resolution_in
 from ufafuse.runtime.pictures.microscopes import dpi_in
 from ufafuse.runtime.pictures.picture import Picture, upright, whole_alpha
@@ -145,6 +145,7 @@ class TiffFile:
         name = self._name if len(self) == 1 else f"{self._name}, page {index + 1}"
         page = self._pages[index]
         with self._lock, _damage_told(name):
+            check_page(page)
             sides = ((page.imagelength, page.tilelength or 0), (page.imagewidth, page.tilewidth or 0))
             height, width = (max(int(side), int(tile)) for side, tile in sides)
             check_pixels((height, width), name, most)

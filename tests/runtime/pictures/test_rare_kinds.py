@@ -370,3 +370,24 @@ def test_damage_inside_of_a_jpeg_in_a_tiff_is_told(tmp_path):
     found = decode_picture(whole[:middle] + bytes(20) + whole[middle + 20 :], "x", inside="quickly")
     assert found.damage.startswith(f"part 2 of {len(parts)}: ")
     assert found.array.shape == (64, 48, 3)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_tiff_whose_tags_were_damaged_is_refused(compression):
+    """Each would be read as something else, partly of black, and nothing said."""
+    stream = io.BytesIO()
+    planes = np.moveaxis(levels(16, 3), 2, 0)
+    tifffile.imwrite(stream, planes, photometric="rgb", planarconfig="separate", rowsperstrip=8, compression=compression)
+    whole = stream.getvalue()
+    with tifffile.TiffFile(io.BytesIO(whole)) as tiff:
+        tags = {code: tiff.pages[0].tags[code].offset for code in (257, 258, 273, 279)}
+    assert decode_picture(whole, "x").array.shape == (HEIGHT, WIDTH, 3)
+    for code in (258, 273, 279):  # their values lie beyond the file
+        broken = bytearray(whole)
+        broken[tags[code] + 8 : tags[code] + 12] = (1 << 30).to_bytes(4, "little")
+        with pytest.raises(InputError, match=f"damaged TIFF .its tag {code} cannot be read"):
+            decode_picture(bytes(broken), "x")
+    broken = bytearray(whole)
+    broken[tags[257] + 8 : tags[257] + 12] = (20 * HEIGHT).to_bytes(4, "little")
+    with pytest.raises(InputError, match=r"damaged TIFF .it lists 9 of its 180 parts"):
+        decode_picture(bytes(broken), "x")
