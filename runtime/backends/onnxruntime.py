@@ -58,12 +58,13 @@ class OnnxRuntimeSession(Session):
     def _opened(self, settings: ort.SessionOptions) -> Any:  # noqa: ANN401 - onnxruntime ships no types
         providers = provider_list(self._options.provider, precision=self.manifest.precision)
         try:
-            session = ort.InferenceSession(usable_by_c(str(self._model)), settings, providers=providers)
+            # Without a fallback, or a provider that cannot load the file is replaced by the CPU, with a word on stdout.
+            session = ort.InferenceSession(usable_by_c(str(self._model)), settings, providers=providers, enable_fallback=0)
         except InputError:
             raise
         except Exception as error:  # what it raises has no base class of its own
             raise ModelError(f"ONNX Runtime cannot load {self._model}: {_first_line(error)}") from error
-        session.disable_fallback()  # or a provider that fails in a run is silently replaced by the CPU
+        session.disable_fallback()  # the same of a run, and older releases do not know that argument
         return session
 
     def _shared_out(self, options: SessionOptions) -> queue.SimpleQueue[Any] | None:

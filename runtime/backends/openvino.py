@@ -164,7 +164,7 @@ class OpenVinoSession(Session):
         self._by_task: OrderedDict[RunKey, _Compiled] = OrderedDict()
         try:
             self._network: Any = self._core.read_model(str(model))
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:  # the latter where its own words quote bytes of a damaged file
             raise ModelError(f"OpenVINO cannot load {model}: {_last_line(error)}") from error
         ports = {port.get_any_name(): port for port in self._network.inputs}
         check_tensors(model, manifest, ports, [port.get_any_name() for port in self._network.outputs])

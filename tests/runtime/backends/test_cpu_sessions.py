@@ -131,3 +131,16 @@ def test_another_byte_order_is_refused_and_not_misread(backend, options, tiny_on
             session.run(given["near"].astype(">f4"), given["far"])
         with pytest.raises(BackendError, match="near is a list: give a NumPy array"):
             session.run(given["near"].tolist(), given["far"])
+
+
+def test_damaged_bytes_are_a_sentence_and_no_words_on_stdout(backend, tiny_onnx, tmp_path, capfd):
+    whole, refused = tiny_onnx.read_bytes(), []
+    for at in range(0, len(whole), 3):
+        (tmp_path / "x.onnx").write_bytes(whole[:at] + b"\xff" + whole[at + 1 :])
+        try:
+            open_session(tmp_path / "x.onnx", backend=backend, options=SessionOptions(threads=1)).close()
+        except (ModelError, BackendError) as error:
+            refused.append(str(error))
+    assert len(refused) > 20
+    assert all("x.onnx" in text for text in refused)
+    assert capfd.readouterr().out == ""
