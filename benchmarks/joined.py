@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ufafuse.benchmarks.evaluate import Evaluation, picture_path
+from ufafuse.benchmarks.evaluate import EvalRow, Evaluation, picture_path
 from ufafuse.benchmarks.published import KINDS, MEASURED
 from ufafuse.runtime.artefact import atomic_write
 from ufafuse.runtime.errors import InputError
@@ -33,11 +33,7 @@ def joined(evaluation: Evaluation, earlier: Path) -> Evaluation:
         InputError: The file is no evaluation, is of other pairs, has no such method in common or differs in it.
     """
     found = _read(earlier)
-    names, others = ({row.name for row in some} for some in (evaluation.rows, found.rows))
-    if names != others:
-        odd = sorted(names ^ others)[0]
-        where = "is not in it" if odd in names else "is only in it"
-        raise InputError(f"{earlier} is of other pairs ({odd} {where}): join evaluations of the same ones.")
+    _check_names({row.name for row in evaluation.rows}, found, earlier)
     _check_same(evaluation, found, earlier)
     added = [row for row in found.rows if row.method not in evaluation.methods]
     methods = {row.method for row in added}
@@ -49,6 +45,23 @@ def joined(evaluation: Evaluation, earlier: Path) -> Evaluation:
         networks=evaluation.networks | networks,
         kinds=evaluation.kinds | kinds,
     )
+
+
+def check_joinable(earlier: Path, pairs: Collection[str], methods: Collection[str]) -> None:
+    """Refuse before the work what `joined` would refuse after it, as far as that can be seen.
+
+    Args:
+        earlier: As `joined` takes it.
+        pairs: Names of those that will be scored.
+        methods: Names of those without training that will be.
+
+    Raises:
+        InputError: As `joined`, but for values that differ.
+    """
+    found = _read(earlier)
+    _check_names(set(pairs), found, earlier)
+    if not any(row.method in methods for row in _untrained(found)):
+        raise _nothing_shared(earlier)
 
 
 def copy_pictures(earlier: Path, pictures: Path, methods: Collection[str], pairs: Collection[str]) -> None:
@@ -83,15 +96,35 @@ def _read(path: Path) -> Evaluation:
     return evaluation
 
 
+def _check_names(names: set[str], found: Evaluation, earlier: Path) -> None:
+    others = {row.name for row in found.rows}
+    if names != others:
+        odd = sorted(names ^ others)[0]
+        where = "is not in it" if odd in names else "is only in it"
+        raise InputError(f"{earlier} is of other pairs ({odd} {where}): join evaluations of the same ones.")
+
+
+def _untrained(found: Evaluation) -> list[EvalRow]:
+    """Rows that come out alike on every machine."""
+    return [
+        row
+        for row in found.rows
+        if found.kinds.get(row.method) == MEASURED and row.method not in found.networks and not row.error
+    ]
+
+
+def _nothing_shared(earlier: Path) -> InputError:
+    return InputError(
+        f"{earlier} shares no method without training with this run: have average in both, to see that they agree."
+    )
+
+
 def _check_same(evaluation: Evaluation, found: Evaluation, earlier: Path) -> None:
     """Raises: InputError, where no method shows that pictures and metrics are the same."""
-    ours = {(row.method, row.name): row.metrics for row in evaluation.rows if evaluation.kinds.get(row.method) == MEASURED}
-    both = [row for row in found.rows if (row.method, row.name) in ours and found.kinds.get(row.method) == MEASURED]
-    both = [row for row in both if row.method not in evaluation.networks and not row.error]
+    ours = {(row.method, row.name): row.metrics for row in _untrained(evaluation)}
+    both = [row for row in _untrained(found) if (row.method, row.name) in ours]
     if not both:
-        raise InputError(
-            f"{earlier} shares no method without training with this run: have average in both, to see that they agree."
-        )
+        raise _nothing_shared(earlier)
     for row in both:
         here = ours[row.method, row.name]
         for name in row.metrics.keys() & here.keys():

@@ -122,10 +122,10 @@ def int8_from_onnx(
     names = [layer.name for layer in conv_layers(model)]
     _check_names(options.keep, names)
     to_calibrate, to_judge = options.load()
+    judge = GraphJudge(onnx, to_judge, threads=options.threads)
     shares = shares_of_work(model, int(manifest.extra["stride"]), manifest.io)
     stacks = _stacks(onnx, manifest, options)
     ranges = _ranges(model, manifest, options, to_calibrate, names, stacks, on_step)
-    judge = GraphJudge(onnx, to_judge, threads=options.threads)
     candidates = _Candidates(model, manifest, ranges, options.quantizers)
     alone, choice = _searched(names, judge, stacks, candidates, shares, options, on_step)
     goal = _goal(manifest, onnx, ranges, options, choice)

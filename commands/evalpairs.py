@@ -23,6 +23,15 @@ class Shown(NamedTuple):
     show: tuple[str, ...]
     join: list[Path]
 
+    def check_joinable(self, pairs: "list[PairPaths]", compared: "list[Contestant]") -> None:
+        """Refuse an earlier run that cannot join before the work. Raises: InputError."""
+        from ufafuse.benchmarks.joined import check_joinable
+        from ufafuse.benchmarks.published import MEASURED
+
+        untrained = [contestant.name for contestant in compared if contestant.kind == MEASURED]
+        for earlier in self.join:
+            check_joinable(earlier, [pair.name for pair in pairs], untrained)
+
     def joined(self, evaluation: "Evaluation", on_page: "list[PairPaths]") -> "tuple[Evaluation, list[str]]":
         """With the rows and pictures of earlier runs, and what to tell of it. Raises: InputError."""
         from ufafuse.benchmarks.joined import copy_pictures, joined
@@ -89,6 +98,7 @@ def evaluate_pairs(
     _check_lpips(lpips, chosen)
     compared = contestants(**named)
     try:
+        shown.check_joinable(chosen, compared)
         evaluation = _evaluated(chosen, compared, out, jobs, lpips)
     finally:
         for contestant in compared:

@@ -1,6 +1,7 @@
 """What a run leaves to look at: a CSV, TensorBoard events, a progress bar or plain lines on stderr."""
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ from ufafuse.runtime import console
 from ufafuse.runtime.artefact import atomic_write
 
 COLUMNS: tuple[str, ...] = ("step", "seconds", "loss", "lr", "images_per_second", "val_psnr", "val_ssim")
+_STEP, _VALUE = re.compile("[0-9]{1,15}"), re.compile(r"(-?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?|nan|-?inf)?")
 
 
 class RunLog:
@@ -82,10 +84,15 @@ def keep_rows(path: Path, step: int) -> None:
     """Drop the rows of a CSV beyond `step`: the resumed run writes them again."""
     if not path.exists():
         return
-    with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream)
-        kept = [row for row in reader if (row["step"] or "").isdigit() and int(row["step"]) <= step]
+    names, *lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    rows = [dict(zip(names.strip().split(","), line.strip().split(","), strict=False)) for line in lines]
+    kept = [row for row in rows if _are_numbers(row) and int(row["step"]) <= step]
     with atomic_write(path, force=True) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(kept)
+
+
+def _are_numbers(row: Mapping[str, str]) -> bool:
+    """Whether a row is as it was written."""
+    return bool(_STEP.fullmatch(row.get("step", ""))) and all(_VALUE.fullmatch(value) for value in row.values())

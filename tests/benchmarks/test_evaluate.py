@@ -346,6 +346,18 @@ def test_an_earlier_run_joins_with_its_pictures(run, pair_folder, tmp_path):
     assert (second / "fused" / "sf" / "one.png").is_file()
 
 
+@pytest.mark.parametrize("broken", ["", "{}", "other pairs", "nothing shared"])
+def test_an_earlier_run_that_cannot_join_is_refused_before_the_work(run, pair_folder, tmp_path, broken):
+    earlier, out = tmp_path / "first" / "eval.json", tmp_path / "out"
+    method = "sf" if broken == "nothing shared" else "average"
+    assert run("eval", "--pairs", pair_folder, "--methods", method, "--jobs", 1, "-o", earlier.parent).exit_code == 0
+    if broken != "nothing shared":
+        earlier.write_text(earlier.read_text().replace('"one"', '"another"') if broken == "other pairs" else broken)
+    result = run("eval", "--pairs", pair_folder, "--methods", "average", "--join", earlier, "--jobs", 1, "-o", out)
+    assert result.exit_code == 2, result.stdout
+    assert not out.exists()
+
+
 def test_metrics_that_are_not_defined_are_null_in_json(run, tmp_path):
     for side in "AB":
         cv2.imwrite(str(tmp_path / f"small_{side}.png"), np.zeros((12, 12), np.uint8))

@@ -18,6 +18,7 @@ from ufafuse.calibration.calibrate import CalibrationOptions, int8_from_onnx
 from ufafuse.calibration.costs import shares_of_work
 from ufafuse.calibration.crops import CropOptions, PairCrop
 from ufafuse.calibration.judge import cpu_engines
+from ufafuse.calibration.probe import Probe
 from ufafuse.calibration.ranges import RangeMethod, measure_ranges
 from ufafuse.commands.calibrate import _too_few
 from ufafuse.commands.cli import build_app
@@ -247,6 +248,13 @@ def test_what_cannot_be_calibrated_is_refused(done, exports, pairs, tmp_path):
     broken.write_bytes((exports / "small.onnx").read_bytes()[:-80])
     with pytest.raises(ModelError, match="truncated"):
         int8_from_onnx(broken, tmp_path / "x.onnx", options)
+    model = onnx.load(exports / "small.onnx")
+    model.graph.node[-1].input[0] = "what no node gives"
+    onnx.save(model, broken)
+    with pytest.raises(ModelError, match=r"cannot load .*broken\.onnx"):
+        int8_from_onnx(broken, tmp_path / "x.onnx", options)
+    with pytest.raises(ModelError, match="cannot be run"):
+        Probe(model, [model.graph.output[0].name])
 
 
 @pytest.mark.parametrize("given", [{}, {"pairs": Path("a"), "images": Path("b"), "masks": Path("c")}, {"images": Path("b")}])

@@ -14,6 +14,7 @@ from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.models import weights_path
 from ufafuse.runtime.writing import write_json
 from ufafuse.train.dataset import LensPlan, write_lens_dataset
+from ufafuse.train.logs import COLUMNS, keep_rows
 from ufafuse.train.loop import train
 from ufafuse.train.recipe import TrainOptions, options_from
 from ufafuse.train.resuming import OPTIONS, alone, resumed_options
@@ -141,3 +142,18 @@ def test_a_process_that_draws_keeps_no_folder(tmp_path: Path) -> None:
         assert drawing.is_alive()
     ended.set()
     drawing.join()
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xfe", b"\0", b"9" * 5000, b'"', b"1.5.", b"x"])
+def test_a_damaged_log_loses_its_damaged_rows_alone(tmp_path: Path, damage: bytes) -> None:
+    path, rows = tmp_path / "log.csv", (b"1,0.5,0.2", b"3,1.5,nan", b"5,2.5,0.1", b"7,3.5,0.1")
+    path.write_bytes(b"\n".join((b"step,seconds,loss", rows[0], damage + rows[1], rows[2] + damage + b"e", rows[3], b"")))
+    keep_rows(path, 5)
+    header, *kept = path.read_text().splitlines()
+    assert header == ",".join(COLUMNS)
+    assert [row.rstrip(",") for row in kept] == ["1,0.5,0.2"]
+    keep_rows(path, 5)
+    assert path.read_text().splitlines()[1:] == kept
+    path.write_bytes(damage + path.read_bytes())
+    keep_rows(path, 5)
+    assert path.read_text().splitlines() == [header]
