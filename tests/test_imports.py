@@ -35,7 +35,7 @@ HOMES = {
     "isal": "runtime/pictures/quick.py",  # extras both, for many small files
     "simplejpeg": "runtime/pictures/quick.py",
     "imagecodecs": "runtime/pictures/conform.py",  # an extra, for other colour profiles
-    "tifffile": "runtime/pictures/tiff.py",  # installed with the package, imported where a TIFF comes
+    "tifffile": "runtime/pictures/tiff",  # installed with the package, imported where a TIFF comes
     "starlette": (WEB, SERVING),
     "uvicorn": (WEB, SERVING + "server.py"),
     "anyio": SERVING,  # comes with starlette

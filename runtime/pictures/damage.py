@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from typing import IO, Any
+from collections.abc import Callable
+from typing import Any
 
 from ufafuse.runtime.pictures.metadata import JPEG, PNG, segments
 
+_JPEG, _LZW, _PACKBITS, _YCBCR = 7, 5, 32773, 6  # a TIFF's compressions, and its colours that may be stored reduced
 # TIFF 6's tags of size, bits, compression, colours, where the parts lie, and how their samples are to be read.
 _OF_PIXELS = frozenset((256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 338, 339, 347, 530))
 
@@ -48,32 +50,65 @@ def check_page(page: Any) -> None:  # noqa: ANN401 - tifffile's page
         raise ValueError(f"it lists {len(page.dataoffsets)} of its {parts} parts")
 
 
-def fault_in_parts(stream: IO[bytes], page: Any, *, inside: bool) -> str:  # noqa: ANN401 - tifffile's page
-    """What was lost inside one of the JPEGs that a TIFF's page is made of; empty where nothing was found.
+def fault_in_parts(read: Callable[[int, int], bytes], page: Any, *, inside: bool) -> str:  # noqa: ANN401 - tifffile's page
+    """What was lost in one of the parts that a TIFF's page is made of; empty where nothing was found.
 
     Args:
-        stream: The file.
+        read: Gives the file's bytes from an offset on, so many.
         page: Of tifffile.
-        inside: Look beyond the ends of each, too.
+        inside: Look beyond the ends of JPEGs, too, and into parts packed by LZW and PackBits.
 
     Raises:
-        ValueError: One of them ends early.
+        ValueError: A part ends early.
     """
+    packing = int(page.compression)
+    if not (packing == _JPEG or (inside and packing in (_LZW, _PACKBITS))):
+        return ""
+    damage = ""
+    for index, (start, length) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=False)):
+        part, what = read(start, length), f"part {index + 1} of {len(page.dataoffsets)}"
+        try:
+            if packing == _JPEG:
+                fault = _fault_in_jpeg(part, page.jpegtables, inside=inside and not damage)
+            else:
+                fault = _wrong_length(part, page, index) if part else ""
+        except ValueError as error:
+            raise ValueError(f"{what}: {error}") from error
+        damage = damage or (fault and f"{what}: {fault}")
+    return damage
+
+
+def _fault_in_jpeg(part: bytes, tables: bytes | None, *, inside: bool) -> str:
     from ufafuse.runtime.pictures.jpegscan import fault_in_scan
 
-    tables, damage = (page.jpegtables or b"")[:-2], ""
-    for number, (start, length) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=False), 1):
-        stream.seek(start)
-        part = stream.read(length)
-        if not part.startswith(JPEG):  # never written, or what its decoder will not take
-            continue
-        part = tables + part[2:] if tables else part
-        what = f"part {number} of {len(page.dataoffsets)}"
-        if early := _jpeg_damage(part):
-            raise ValueError(f"{what}: {early}")
-        if inside and not damage and (fault := fault_in_scan(part)):
-            damage = f"{what}: {fault}"
-    return damage
+    if not part.startswith(JPEG):  # never written, or what its decoder will not take
+        return ""
+    part = tables[:-2] + part[2:] if tables else part
+    if early := _jpeg_damage(part):
+        raise ValueError(early)
+    return fault_in_scan(part) if inside else ""
+
+
+def _wrong_length(part: bytes, page: Any, index: int) -> str:  # noqa: ANN401 - as above
+    """What is wrong with how many bytes a part unpacks to; empty where nothing can be said. Raises: ValueError: too few."""
+    from ufafuse.runtime.pictures.tiffscan import bytes_in_lzw, bytes_in_packbits
+
+    bits = page.bitspersample
+    if not isinstance(bits, int) or int(page.photometric) == _YCBCR or getattr(page, "imagedepth", 1) != 1:
+        return ""
+    samples = page.samplesperpixel if int(page.planarconfig) == 1 else 1
+    width, rows = (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
+    row, whole = -(-width * samples * bits // 8), rows if page.is_tiled else min(rows, page.imagelength)
+    strips = -(-page.imagelength // whole)
+    last = not page.is_tiled and index % strips == strips - 1
+    wanted = row * (page.imagelength - whole * (strips - 1) if last else whole)
+    found = (bytes_in_lzw if int(page.compression) == _LZW else bytes_in_packbits)(part)
+    if found in (None, wanted, row * whole if last else wanted):  # some programs fill up the last rows
+        return ""
+    said = f"it unpacks to {found} bytes instead of {wanted}"
+    if found < wanted:
+        raise ValueError(said)
+    return said
 
 
 def _jpeg_damage(data: bytes) -> str:

@@ -47,10 +47,10 @@ def read_picture(path: Path, *, most: int | None = None, inside: Inside = None) 
     Args:
         path: The file.
         most: Pixels that it may declare; None: as `pixels.most_pixels` says for this machine.
-        inside: Look for damage inside a JPEG (a TIFF's parts may be some), too, which decoders pass over; that is a warning.
-            ``"quickly"``: what libjpeg notices, where simplejpeg is installed; ``"thoroughly"``, and where it is not: also what
-            its codes tell, which takes longer than decoding. Of 576 files of which bytes were lost or changed libjpeg noticed
-            259, their codes tell 282.
+        inside: Look for damage inside a JPEG or TIFF, too, which decoders pass over; that is a warning. ``"quickly"``: what
+            libjpeg notices, where simplejpeg is installed; ``"thoroughly"``, and of a JPEG where it is not: also what codes tell,
+            which takes longer than decoding. Of 576 JPEGs of which bytes were lost or changed libjpeg noticed 259, their codes
+            tell 282.
 
     Raises:
         InputError: The file is missing, no picture, a stack or a video, damaged, too large, or needs an extra; the text says
@@ -62,7 +62,7 @@ def read_picture(path: Path, *, most: int | None = None, inside: Inside = None) 
         kind = kind_of(stream.read(SNIFFED))
         if kind == "TIFF":
             stream.seek(0)
-            return _read_tiff(stream, path, most, inside=inside is not None)
+            return _read_tiff(stream, path, most, inside=inside == "thoroughly")
     try:
         data = bytes_of(path, most_bytes(most))
     except OSError as error:
@@ -125,7 +125,7 @@ def decode_picture(
             return _raw(data, name, most)
         if len(tiff) > 1:
             raise InputError(f"{name} holds {len(tiff)} pictures, a stack: give one picture a file.")
-        return tiff.read(0, most, inside=inside is not None)
+        return tiff.read(0, most, inside=inside == "thoroughly")
     if kind in ("raw", "HEIF", "OpenEXR"):
         from ufafuse.runtime.pictures import extras
 

@@ -190,10 +190,13 @@ class FileFrame(FrameSource):
         return read_picture(self.path, most=self._most, inside=self._inside)
 
     def look_inside(self) -> str:
-        """As `FrameSource.look_inside`; of a JPEG. What cannot be read is told where it is read."""
+        """As `FrameSource.look_inside`; of a JPEG or TIFF. What cannot be read is told where it is read."""
         assert self.path is not None
         with contextlib.suppress(InputError, OSError), opened(self.path) as stream:
-            if kind_of(stream.read(SNIFFED)) == "JPEG":
+            kind = kind_of(stream.read(SNIFFED))
+            if kind == "TIFF" and self.path.suffix.lower() not in RAW_SUFFIXES:
+                return _tiff(stream, self.name).look_inside(0)
+            if kind == "JPEG":
                 from ufafuse.runtime.pictures.jpegscan import fault_in_scan
 
                 return fault_in_scan(bytes_of(self.path, most_bytes(most_pixels() if self._most is None else self._most)))
@@ -260,6 +263,10 @@ class PageFrame(FrameSource):
         """Decode the page."""
         return self._tiff.read(self._index, self._most, inside=self._inside)
 
+    def look_inside(self) -> str:
+        """As `FrameSource.look_inside`."""
+        return self._tiff.look_inside(self._index)
+
     def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
         return self._tiff.shape(self._index)
 
@@ -316,7 +323,7 @@ def _frames_of(path: Path, most: int, files: contextlib.ExitStack, *, inside: In
             if len(tiff) > 1 and not tiff.raw:
                 files.push(unused.pop_all())
                 files.callback(tiff.close)
-                return [PageFrame(tiff, path, index, most, inside=inside is not None) for index in range(len(tiff))]
+                return [PageFrame(tiff, path, index, most, inside=inside == "thoroughly") for index in range(len(tiff))]
     if kind == "video" or (not kind and is_video(path)):
         video = Video(path, most)
         files.callback(video.close)

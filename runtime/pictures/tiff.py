@@ -21,7 +21,7 @@ from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import NOT_ENOUGH, InputError, is_shortage
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures.damage import check_page, fault_in_parts
-from ufafuse.runtime.pictures.metadata import ICC_TAG, XMP_TAG, Metadata, into_tiff, resolution_in
+from ufafuse.runtime.pictures.metadata import ICC_TAG, XMP_TAG, Metadata, resolution_in
 from ufafuse.runtime.pictures.microscopes import dpi_in
 from ufafuse.runtime.pictures.picture import Picture, upright, whole_alpha
 from ufafuse.runtime.pixels import check_pixels
@@ -137,7 +137,7 @@ class TiffFile:
         Args:
             index: From 0.
             most: Pixels that it may declare.
-            inside: Look for damage inside parts that are JPEGs, too, which decoders pass over; that is a warning.
+            inside: Look for damage inside, too, which decoders pass over, see `fault_in_parts`; that is a warning.
 
         Raises:
             InputError: It is too large, broken, or of a kind that is not read; the text says what it is and what is missing.
@@ -150,15 +150,31 @@ class TiffFile:
             height, width = (max(int(side), int(tile)) for side, tile in sides)
             check_pixels((height, width), name, most)
             _check_kind(page, name)
-            damage = fault_in_parts(self._stream, page, inside=inside) if int(page.compression) == _JPEG else ""
-            picture = _interpreted(page, self._samples(page, name), name)
+            damage = fault_in_parts(self._bytes, page, inside=inside)
+            samples, noticed = self._samples(page, name)
+            picture = _interpreted(page, samples, name)
             metadata = self._metadata(page)
             turn = int(page.tags.valueof(274, 1) or 1)
             inks = int(page.photometric) == _CMYK
         if inks:
             metadata = Metadata(None, metadata.exif, metadata.xmp, metadata.dpi)
         array = upright(picture.array, turn)
-        return Picture(array, metadata, picture.warnings, damage, picture.white, "TIFF")
+        return Picture(array, metadata, picture.warnings, damage or noticed, picture.white, "TIFF")
+
+    def look_inside(self, index: int) -> str:
+        """Damage inside parts that are JPEGs, as `read` with ``inside`` tells it; empty also where `read` would refuse them.
+
+        Other parts take twice as long to look into as to unpack, and what unpacks them notices most of it.
+        """
+        page = self._pages[index]
+        with contextlib.suppress(InputError), _damage_told(self._name):
+            return fault_in_parts(self._bytes, page, inside=True) if int(page.compression) == _JPEG else ""
+        return ""
+
+    def _bytes(self, start: int, length: int) -> bytes:
+        with self._lock:
+            self._stream.seek(start)
+            return self._stream.read(length)
 
     def metadata(self, index: int) -> Metadata:
         """What the file says beside the pixels of one picture; what cannot be understood is left out."""
@@ -166,8 +182,8 @@ class TiffFile:
             return self._metadata(self._pages[index])
         return Metadata()
 
-    def _samples(self, page: Any, name: str) -> Array:  # noqa: ANN401 - tifffile's page
-        """The stored samples: rows x columns, or rows x columns x samples."""
+    def _samples(self, page: Any, name: str) -> tuple[Array, str]:  # noqa: ANN401 - tifffile's page
+        """The stored samples: rows x columns, or rows x columns x samples; and what damage was noticed."""
         compression = int(page.compression)
         if int(page.photometric) == _YCBCR and compression != _JPEG:
             return self._through_libtiff(page, name)
@@ -186,10 +202,11 @@ class TiffFile:
             samples = np.moveaxis(samples, 0, 2)
         if samples.ndim not in (2, 3) or samples.shape[:2] != (page.imagelength, page.imagewidth):
             raise InputError(f"{name} has the axes {page.axes} of {page.shape}: save it as a flat picture or a stack.")
-        return np.asarray(samples)
+        return np.asarray(samples), ""
 
-    def _through_libtiff(self, page: Any, name: str) -> Array:  # noqa: ANN401 - as above
+    def _through_libtiff(self, page: Any, name: str) -> tuple[Array, str]:  # noqa: ANN401 - as above
         """By OpenCV: RGB or grey, as tifffile would give them, stored rows and columns."""
+        damage = fault_in_parts(self._bytes, page, inside=True)  # libtiff would make what is missing grey, and say nothing
         self._stream.seek(0)
         data = np.frombuffer(self._stream.read(), np.uint8).copy()
         if (turn := page.tags.get(274)) is not None:  # OpenCV would turn the picture, and so would we
@@ -201,8 +218,8 @@ class TiffFile:
             raise InputError(f"{name} cannot be decoded: pip install 'ufafuse[tiff]', or save it without compression.")
         image = found[0]
         if page.bitspersample == 1:  # of which OpenCV makes 0 and 255
-            return np.asarray(image > 0)
-        return image if image.ndim == 2 else np.ascontiguousarray(image[..., 2::-1])
+            return np.asarray(image > 0), damage
+        return image if image.ndim == 2 else np.ascontiguousarray(image[..., 2::-1]), damage
 
     def _metadata(self, page: Any) -> Metadata:  # noqa: ANN401 - as above
         icc, xmp = page.tags.valueof(ICC_TAG), page.tags.valueof(XMP_TAG)
@@ -357,39 +374,3 @@ def _colours_of(page: Any) -> Array:  # noqa: ANN401 - as above
     high = table >> 8
     whole = np.array_equal(table, high * 257) or np.array_equal(table, high << 8)
     return high.astype(np.uint8) if whole else table
-
-
-def tiff_bytes(image: Array, metadata: Metadata | None, *, compression: str, level: int | None = None) -> bytes:
-    """A TIFF of ``image`` (as `Picture.array`), with ``metadata`` in it.
-
-    Args:
-        image: uint8, uint16 or float32; grey, BGR or BGRA.
-        metadata: What to put in; None: nothing.
-        compression: ``"none"``, ``"deflate"``, or what imagecodecs knows (``"lzw"``, ``"zstd"``).
-        level: Of the compression.
-
-    Raises:
-        InputError: The compression needs the extra ``tiff``.
-    """
-    import io
-
-    import tifffile
-
-    stream = io.BytesIO()
-    colour = image.ndim == 3 and image.shape[2] >= 3
-    stored = image if not colour else np.ascontiguousarray(image[..., [2, 1, 0, 3][: image.shape[2]]])
-    packing: dict[str, Any] = {}
-    if compression != "none":
-        packing = {"compression": {"deflate": "zlib"}.get(compression, compression), "predictor": image.dtype != np.float32}
-        packing |= {} if level is None else {"compressionargs": {"level": level}}
-    try:
-        tifffile.imwrite(
-            stream, stored.squeeze(2) if stored.ndim == 3 and stored.shape[2] == 1 else stored, metadata=None, byteorder="<",
-            bigtiff=image.nbytes > 1 << 31, photometric="rgb" if colour else "minisblack", software=False,
-            extrasamples=("unassalpha",) if image.ndim == 3 and image.shape[2] == 4 else None, rowsperstrip=None, **packing,
-        )  # fmt: skip
-    except (ValueError, ImportError, KeyError) as error:
-        raise InputError(f"TIFF with {compression} compression cannot be written ({_short(error)}): pip install "
-                         "'ufafuse[tiff]', or omit the compression.") from error  # fmt: skip
-    data = stream.getvalue()
-    return data if metadata is None or data[2:3] != b"*" else into_tiff(data, metadata)

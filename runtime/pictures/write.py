@@ -175,7 +175,7 @@ def encoded(path: Path, image: Array, metadata: Metadata | None, options: WriteO
     """
     suffix = path.suffix.lower()
     if suffix in _TIFF:
-        from ufafuse.runtime.pictures.tiff import tiff_bytes
+        from ufafuse.runtime.pictures.tiffwrite import tiff_bytes
 
         compression, level = _TIFF_PACKING.get(options.compression or "", (options.compression or "deflate", None))
         try:

@@ -364,11 +364,14 @@ def test_a_jpeg_in_a_tiff_that_ends_early_is_refused(tmp_path):
 def test_damage_inside_of_a_jpeg_in_a_tiff_is_told(tmp_path):
     parts = jpegs_in_a_tiff(tmp_path / "x.tif")
     whole = (tmp_path / "x.tif").read_bytes()
-    assert decode_picture(whole, "x", inside="quickly").damage == ""
+    assert decode_picture(whole, "x", inside="thoroughly").damage == ""
     start, end = parts[1]
     middle = (start + end) // 2
-    found = decode_picture(whole[:middle] + bytes(20) + whole[middle + 20 :], "x", inside="quickly")
+    broken = whole[:middle] + bytes(20) + whole[middle + 20 :]
+    found = decode_picture(broken, "x", inside="thoroughly")
     assert found.damage.startswith(f"part 2 of {len(parts)}: ")
+    (tmp_path / "y.tif").write_bytes(broken)
+    assert FileFrame(tmp_path / "y.tif").look_inside() == found.damage
     assert found.array.shape == (64, 48, 3)
 
 
