@@ -48,9 +48,9 @@ def read_picture(path: Path, *, most: int | None = None, inside: Inside = None) 
         path: The file.
         most: Pixels that it may declare; None: as `pixels.most_pixels` says for this machine.
         inside: Look for damage inside a JPEG or TIFF, too, which decoders pass over; that is a warning. ``"quickly"``: what
-            libjpeg notices, where simplejpeg is installed; ``"thoroughly"``, and of a JPEG where it is not: also what codes tell,
-            which takes longer than decoding. Of 576 JPEGs of which bytes were lost or changed libjpeg noticed 259, their codes
-            tell 282.
+            libjpeg notices, where simplejpeg is installed; ``"thoroughly"``, and of a JPEG where it is not: also what codes
+            tell, which takes longer than decoding. Of 576 JPEGs of which bytes were lost or changed libjpeg noticed 259, their
+            codes tell 282.
 
     Raises:
         InputError: The file is missing, no picture, a stack or a video, damaged, too large, or needs an extra; the text says
