@@ -8,8 +8,10 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-from ufafuse.runtime.pictures.metadata import JPEG, PNG, segments
+from ufafuse.runtime.pictures.metadata import JPEG, JPEG_2000, PNG, segments
 
+_JPEG_2000 = (JPEG_2000, b"\xff\x4f\xff\x51")  # a file, and a bare codestream
+_FEW, _MANY = 64, 1024  # zeros at a file's end; notes that are filled up may stand at that of a HEIF or AVIF
 _JPEG, _LZW, _PACKBITS, _YCBCR = 7, 5, 32773, 6  # a TIFF's compressions, and its colours that may be stored reduced
 # TIFF 6's tags of size, bits, compression, colours, where the parts lie, and how their samples are to be read.
 _OF_PIXELS = frozenset((256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 338, 339, 347, 530))
@@ -26,8 +28,16 @@ def damage_in(data: bytes) -> str:
         return "" if len(data) >= size else f"truncated, {len(data)} of {size} bytes"
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         size = int.from_bytes(data[4:8], "little") + 8
-        return "" if len(data) >= size else f"truncated, {len(data)} of {size} bytes"
+        return _zeros_at_the_end(data, _FEW) if len(data) >= size else f"truncated, {len(data)} of {size} bytes"
+    if data.startswith(_JPEG_2000) or data[4:8] == b"ftyp":
+        return _zeros_at_the_end(data, _FEW if data.startswith(_JPEG_2000) else _MANY)
     return ""
+
+
+def _zeros_at_the_end(data: bytes, most: int) -> str:
+    """Of a copy that was broken off a disk often keeps the size: what did not come is zeros, which packed samples are not."""
+    zeros = len(data) - len(data.rstrip(b"\0"))
+    return f"its last {zeros} bytes are 0: a copy that was broken off" if zeros > most else ""
 
 
 def check_page(page: Any) -> None:  # noqa: ANN401 - tifffile's page

@@ -11,6 +11,7 @@ import numpy as np
 from ufafuse.runtime.errors import NOT_ENOUGH, InputError, is_shortage
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures.boxes import read_boxes
+from ufafuse.runtime.pictures.damage import damage_in
 from ufafuse.runtime.pictures.metadata import Metadata, metadata_of, resolution_in
 from ufafuse.runtime.pictures.picture import Picture
 from ufafuse.runtime.pictures.xmp import gain_map_note
@@ -72,6 +73,8 @@ def read_raw(data: bytes, name: str, most: int | None = None) -> Picture:
 def read_heif(data: bytes, name: str, most: int | None = None) -> Picture:
     """The primary picture of a HEIC or HEIF file: BGR or BGRA, uint8, or uint16 for 10 and 12 bits. Raises: InputError."""
     heif = _module("pillow_heif", "heif", "a HEIC picture", name)
+    if damage := damage_in(data):
+        raise InputError(f"{name} is damaged ({damage}): record or copy it again.")
     try:
         found = heif.open_heif(data, convert_hdr_to_8bit=False)
         check_pixels(found.size[::-1], name, most)

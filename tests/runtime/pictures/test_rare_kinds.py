@@ -394,3 +394,40 @@ def test_a_tiff_whose_tags_were_damaged_is_refused(compression):
     broken[tags[257] + 8 : tags[257] + 12] = (20 * HEIGHT).to_bytes(4, "little")
     with pytest.raises(InputError, match=r"damaged TIFF .it lists 9 of its 180 parts"):
         decode_picture(bytes(broken), "x")
+
+
+def noise(side=160):
+    return np.random.default_rng(5).integers(0, 256, (side, side, 3)).astype(np.uint8)
+
+
+def by_opencv(suffix, *options):
+    return cv2.imencode(suffix, noise(), options)[1].tobytes
+
+
+def by_pillow_heif():
+    heif = pytest.importorskip("pillow_heif")
+    stream = io.BytesIO()
+    heif.from_pillow(Image.fromarray(noise())).save(stream, quality=95)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        by_opencv(".webp"),
+        by_opencv(".webp", cv2.IMWRITE_WEBP_QUALITY, 101),
+        by_opencv(".jp2"),
+        by_opencv(".png"),
+        by_opencv(".jpg"),
+        by_pillow_heif,
+    ],
+    ids=["webp", "webp without loss", "jp2", "png", "jpg", "heic"],
+)
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_copy_that_kept_its_size_and_lost_its_end_is_refused(write, share):
+    """As a disk leaves a file that was being written when the power went."""
+    data = write()
+    assert decode_picture(data, "x").array.shape == (160, 160, 3)
+    kept = int(share * len(data))
+    with pytest.raises(InputError, match="is damaged"):
+        decode_picture(data[:kept] + bytes(len(data) - kept), "x")
