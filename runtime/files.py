@@ -22,6 +22,7 @@ from ufafuse.runtime.outputs import Outputs, aligned_saver, software, write_besi
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind, damage_words
 from ufafuse.runtime.pictures.exif import SOFTWARE, parse_exif
 from ufafuse.runtime.pictures.frames_among import uncounted
+from ufafuse.runtime.pictures.lostrows import lost_rows
 from ufafuse.runtime.pictures.metadata import OURS, Metadata
 from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
 from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_image
@@ -210,6 +211,7 @@ def _made(
     result, chosen = _fused(fuser, taken, outputs, options, on_tile, want_all=files.report is not None, force=force)
     metadata = metadata_of_result(fuser, taken, result, told, method=chosen.method)
     told.update(_found_meanwhile(looking, told))
+    told.update(dict.fromkeys(lost_rows([frame.name for frame in taken], [frame.zeros for frame in taken])))
     told.update(_lost(outputs.fused, metadata, taken[result.reference]))
     if outputs.map is not None and result.map is None:
         raise ModelError(f"{fuser.model.name} gives no map: omit the map, or export the model again with `ufa export`.")

@@ -16,6 +16,7 @@ import numpy as np
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.levels import levels_from, peak_of
+from ufafuse.runtime.pictures.lostrows import Rows, zero_rows
 from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.pictures.picture import Picture
 from ufafuse.runtime.pictures.source import FrameSource
@@ -76,12 +77,17 @@ class ConformedFrame(FrameSource):
         common: What it is brought to.
         strict: Damage inside the file is an error.
         told: Takes what the user should know of the file, once.
+
+    Attributes:
+        white: Its level of white, once it was read.
+        zeros: Rows of 0 at its ends, once it was read.
     """
 
     def __init__(self, source: FrameSource, common: Common, *, strict: bool, told: dict[str, None]) -> None:
         self.name, self.path = source.name, source.path
         self._source, self._common, self._strict, self._told = source, common, strict, told
         self.white: float | None = None
+        self.zeros = Rows(0, 0, 1)
 
     @property
     def metadata(self) -> Metadata:
@@ -106,6 +112,7 @@ class ConformedFrame(FrameSource):
         self._told.update(dict.fromkeys(f"{self.name}: {warning}." for warning in picture.warnings))
         self.white = picture.white
         array = self._common.of(picture.array, picture.metadata, self.name)
+        self.zeros = zero_rows(array)
         return replace(picture, array=array, metadata=self._brought(picture.metadata))
 
     def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:

@@ -18,6 +18,7 @@ from ufafuse.runtime.lights import Lights
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
 from ufafuse.runtime.pictures.decode import decode_picture
 from ufafuse.runtime.pictures.kinds import SNIFFED, kind_of
+from ufafuse.runtime.pictures.lostrows import lost_rows
 from ufafuse.runtime.pictures.sizes import size_of
 from ufafuse.runtime.pictures.source import ArrayFrame, FrameSource
 from ufafuse.runtime.pictures.write import check_holds, encoded
@@ -112,6 +113,7 @@ def decoded(uploads: Sequence[Upload], asked: Asked, most: int) -> Brought:
     told = dict.fromkeys(f"{note}." for note in common.notes)
     taken = [ConformedFrame(source, common, strict=asked.strict, told=told) for source in sources]
     frames = [frame.read() for frame in taken]
+    told.update(dict.fromkeys(lost_rows([frame.name for frame in taken], [frame.zeros for frame in taken])))
     known = {frame.white for frame in taken}
     if options.white is None and len(known) == 1:
         options = replace(options, white=known.pop())  # all files say it

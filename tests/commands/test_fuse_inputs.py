@@ -232,6 +232,18 @@ def test_damage_inside_is_a_warning_and_strict_makes_it_an_error(tmp_path):
     assert not (tmp_path / "g.png").exists()
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_frame_that_lost_its_end_is_told(tmp_path, count):
+    paths = put(tmp_path, *(f"{index}.bmp" for index in range(count)), shape=(96, 120, 3))
+    broken = cv2.imread(str(paths[1]))
+    broken[60:] = 0
+    cv2.imwrite(str(paths[1]), broken)
+    (entry,) = outputs(ufa(*paths, "-o", tmp_path / "f.png", "--json"))
+    assert [warning.split(": ")[1] for warning in entry["warnings"] if "rows are 0" in warning] == [
+        "its last 36 of 96 rows are 0, as where a copy or a transfer broke off"
+    ]
+
+
 def test_damage_that_the_decoder_passes_over_is_told_too(tmp_path):
     near, far = put(tmp_path, "a.jpg", "b.jpg", shape=(160, 200, 3))
     whole = far.read_bytes()
