@@ -1,8 +1,8 @@
 """Fusing the files of one pair or stack; see `ufafuse.runtime.folders` for many."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,9 +17,10 @@ from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.levels import kind_with_levels
 from ufafuse.runtime.lights import Lights, lights_of
+from ufafuse.runtime.looking import Looking
 from ufafuse.runtime.maker import engine_text, maker
 from ufafuse.runtime.outputs import Outputs, aligned_saver, software, write_beside
-from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind, damage_words
+from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
 from ufafuse.runtime.pictures.exif import SOFTWARE, parse_exif
 from ufafuse.runtime.pictures.frames_among import uncounted
 from ufafuse.runtime.pictures.lostrows import lost_rows
@@ -108,7 +109,7 @@ def reading(
         threads: How many are read at once; None: as many as there are cores; 0: they are read in this thread.
         most: Pixels that a frame may declare.
         strict: Damage inside is looked for as thoroughly as that goes; otherwise quickly, see `read_picture`.
-        look: What is looked at quickly is looked at thoroughly while it is fused (`FrameSource.looker`).
+        look: What is looked at quickly is looked at thoroughly while it is fused, or after that (`Looking`).
 
     Raises:
         InputError: A file is missing or cannot be opened.
@@ -207,10 +208,10 @@ def _made(
     check_holds(outputs.fused, common.shape, common.dtype)
     told = dict.fromkeys(f"{note}." for note in common.notes) | _no_frames(found) | _twice(images)
     taken = [ConformedFrame(frame, common, strict=files.strict, told=told) for frame in found]
-    looking = {frame.name: frame.looker.submit(frame.look_inside) for frame in found if frame.looker is not None}
+    looking = Looking(found, fuser.memory_limit)
     result, chosen = _fused(fuser, taken, outputs, options, on_tile, want_all=files.report is not None, force=force)
     metadata = metadata_of_result(fuser, taken, result, told, method=chosen.method)
-    told.update(_found_meanwhile(looking, told))
+    told.update(looking.found(told))
     told.update(dict.fromkeys(lost_rows([frame.name for frame in taken], [frame.zeros for frame in taken])))
     told.update(_lost(outputs.fused, metadata, taken[result.reference]))
     if outputs.map is not None and result.map is None:
@@ -306,13 +307,6 @@ def metadata_of_result(
         metadata = replace(metadata, icc=None)
     size = result.fused.shape[0], result.fused.shape[1]
     return metadata.of_result(size, software(), _history(engine_text(fuser, method), [frame.name for frame in frames]))
-
-
-def _found_meanwhile(looking: Mapping[str, Future[str]], told: Collection[str]) -> dict[str, None]:
-    """Which files were found to be damaged inside while their frames were fused, unless that is told already."""
-    known = " ".join(told)
-    found = {name: coming.result() for name, coming in looking.items()}
-    return {damage_words(name, damage): None for name, damage in found.items() if damage and name not in known}
 
 
 def _lost(path: Path, metadata: Metadata, frame: FrameSource) -> dict[str, None]:

@@ -22,6 +22,7 @@ _STATUS = Path("/proc/self/status")
 _MEMINFO = Path("/proc/meminfo")
 _SAMPLE_SECONDS = 0.001
 _FIRST_SIDE = 128  # pixels, of the first frame that is tried
+_ALIKE, _MOST_MEASURED = 0.75, 6  # what a measurement may be in parts of another that confirms it, and how many there are
 _CLEAR_GROWTH = 48 << 20  # bytes: from here on a few MiB of noise do not matter
 
 
@@ -124,7 +125,7 @@ def appetite_of(run: Callable[[int], None], *, limit: float) -> Appetite:
     """Measure what a model takes.
 
     Peaks are compared at sides that double: from each to the next the pixels' bytes quadruple, while what an engine keeps for
-    every new size (its code) is the same, so three peaks tell the two apart.
+    every new size (its code) is the same, so three peaks tell the two apart. The pixels' share is measured until it comes out alike.
 
     Args:
         run: Runs it on a square frame of the given side, with all that is converted before and after; opens it first, if
@@ -150,9 +151,25 @@ def appetite_of(run: Callable[[int], None], *, limit: float) -> Appetite:
     pixels, earlier_pixels = side * side, side * side // 4
     # Without a third peak nothing is said of the size's own share, and all is taken to be the pixels'.
     for_a_size = max(0.0, (4 * growth[-2] - growth[-1]) / 3) if len(growth) > 1 else 0.0
-    per_pixel = max(1.0, (growth[-1] - for_a_size) / (pixels - earlier_pixels))
+    per_pixel = _confirmed((growth[-1] - for_a_size) / (pixels - earlier_pixels), run, side)
     once = max(0.0, peaks[-1] - before - per_pixel * pixels) + for_a_size
     return Appetite(once, per_pixel, max(0.0, resident_bytes() - before))
+
+
+def _confirmed(per_pixel: float, run: Callable[[int], None], side: int) -> float:
+    """Bytes for each pixel, measured until it comes out alike: what other threads take or give back meanwhile does so once.
+
+    Args:
+        per_pixel: The first measurement.
+        run: As `appetite_of` has it.
+        side: Of the largest frame that was run; it and the one of half its sides are run again, whose code is there now.
+    """
+    found = [per_pixel]
+    while len(found) < 2 or (min(found[-2:]) < _ALIKE * max(found[-2:]) and len(found) < _MOST_MEASURED):
+        half = _peak(run, side // 2)
+        found.append((_peak(run, side) - half) / (side * side * 0.75))
+    agree = 0 < _ALIKE * max(found[-2:]) <= min(found[-2:])  # of an engine that keeps its memory the first one alone tells
+    return max(1.0, *(found[-2:] if agree else found))
 
 
 def _peak(run: Callable[[int], None], side: int) -> int:

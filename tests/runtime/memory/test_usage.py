@@ -91,6 +91,20 @@ def test_the_appetite_is_measured(keeps, for_a_size):
     assert appetite.of(1500**2) == pytest.approx(peak.bytes - before, rel=0.06)
 
 
+@pytest.mark.parametrize("at", range(1, 6))
+@pytest.mark.parametrize("other", [300 * MB, -300 * MB], ids=["taken", "given back"])
+def test_what_another_thread_does_with_memory_meanwhile_is_not_the_models(at, other):
+    """A network of 100 MB a megapixel was taken for one of 2 while a large JPEG was looked into, and 10 GB for 3."""
+    taker, meanwhile = Taker(keeps=False), [taken(300 * MB)] if other < 0 else []
+
+    def run(side):
+        if len(taker.sides) == at:
+            meanwhile[:] = [taken(300 * MB)] if other > 0 else []
+        taker(side)
+
+    assert appetite_of(run, limit=4e9).per_pixel == pytest.approx(400, rel=0.1)
+
+
 def test_no_trial_passes_the_limit():
     taker = Taker(keeps=False)
     appetite = appetite_of(taker, limit=resident_bytes() + 60e6)
