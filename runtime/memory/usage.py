@@ -125,7 +125,7 @@ def appetite_of(run: Callable[[int], None], *, limit: float) -> Appetite:
     """Measure what a model takes.
 
     Peaks are compared at sides that double: from each to the next the pixels' bytes quadruple, while what an engine keeps for
-    every new size (its code) is the same, so three peaks tell the two apart. The pixels' share is measured until it comes out alike.
+    every new size (its code) is the same, so three peaks tell the two apart. That share is measured until it is confirmed.
 
     Args:
         run: Runs it on a square frame of the given side, with all that is converted before and after; opens it first, if
