@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _HEADER = 1 << 20  # bytes in which a picture's header is looked for
 _SHAPED = frozenset(("JPEG", "PNG"))  # formats whose header says what decoding will give
+_LOOK_BYTES = 16  # for each byte of a JPEG: 15.1 were measured of 22 MB
 _NOTES_ANYWHERE = frozenset(("WebP", "AVIF", "HEIF", "BMP"))  # formats whose notes may stand at their end
 
 
@@ -103,6 +104,11 @@ class FrameSource(ABC):
         """Damage inside the file that only its codes tell, see `read_picture`; empty where there is none."""
         return ""
 
+    @property
+    def looking_takes(self) -> int:
+        """Bytes that `look_inside` takes, beside what is looked at in pieces."""
+        return 0
+
     def _shape_and_dtype(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
         array = self.read()
         return array.shape, array.dtype
@@ -151,6 +157,11 @@ class AheadFrame(FrameSource):
     def look_inside(self) -> str:
         """As `FrameSource.look_inside`."""
         return self._source.look_inside()
+
+    @property
+    def looking_takes(self) -> int:
+        """As `FrameSource.looking_takes`."""
+        return self._source.looking_takes
 
     def peek(self) -> NDArray[Any]:
         """The pixels, which stay to be read."""
@@ -201,6 +212,14 @@ class FileFrame(FrameSource):
 
                 return fault_in_scan(bytes_of(self.path, most_bytes(most_pixels() if self._most is None else self._most)))
         return ""
+
+    @property
+    def looking_takes(self) -> int:
+        """As `FrameSource.looking_takes`."""
+        assert self.path is not None
+        with contextlib.suppress(InputError, OSError), opened(self.path) as stream:
+            return _LOOK_BYTES * self.path.stat().st_size if kind_of(stream.read(SNIFFED)) == "JPEG" else 0
+        return 0
 
     @functools.cached_property
     def metadata(self) -> Metadata:  # pyright: ignore[reportIncompatibleMethodOverride] - a property that is kept
