@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 
 _FRAME_COPIES = 4  # a frame as it is read, moved, looked at one ahead, and as floats of strips
+_ENGINE_MB = 100  # for the network, of which nothing is measured yet where a stack is refused: 80 were seen
 _SHARE_FOR_FRAMES = 0.5  # of the memory that the system has left, that frames may be kept in without a budget
 _SHARE_FOR_FEATURES = 0.3  # of that memory, beside the frames, that features may be kept in between the passes
 _BYTES_ASIDE = 48  # of each pixel: the results that wait while the network makes the next ones
@@ -117,9 +118,10 @@ def _prepared(fuser: Fuser, sources: list[FrameSource], options: StackOptions) -
         need = _state_bytes(fuser, size, kind, frame_bytes, options)
         taken = resident_bytes()
         if need + taken > limit:
+            enough = (need + taken + _ENGINE_MB * MB) / PLANNED_SHARE / MB
             raise InputError(
                 f"a memory of {limit / MB:.0f} MB is too little for a stack of {size[0]} x {size[1]}: "
-                f"{(need + taken) / PLANNED_SHARE / MB:.0f} MB are needed, for any number of frames. Give more `max_memory`."
+                f"{enough:.0f} MB are needed, for any number of frames. Give more `max_memory`."
             )
         # Kept only where there is room to spare: a larger window of the frame is worth more than a second decoding.
         held = 3 * kept + 2 * need < limit * PLANNED_SHARE - taken

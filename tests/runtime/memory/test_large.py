@@ -1,6 +1,7 @@
 """Twenty-four megapixels under a memory budget, measured as the system measures it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,8 +42,8 @@ def focused(height, width):
     return near, far
 
 
-def fused_by_command(near, far, folder, *options):
-    paths = folder / "A.png", folder / "B.png"
+def fused_by_command(near, far, folder, *options, suffix=".png"):
+    paths = folder / f"A{suffix}", folder / f"B{suffix}"
     for path, frame in zip(paths, (near, far), strict=True):
         write_image(path, frame, force=True)
     command = [UFA, "fuse", *paths, "-o", folder / "f.png", "--force", "--json", *options]
@@ -61,6 +62,36 @@ def test_24_megapixels_in_1500_megabytes(tmp_path, backend):
     assert told["peak"] < 1725e6
     middle = slice(1000, 3000), slice(400, 2600)  # the sharp half of the near frame, away from what separates the two
     assert np.abs(fused[middle].astype(int) - near[middle]).mean() < 3
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_64_megapixels_of_jpeg_in_2000_megabytes(tmp_path, backend):
+    """Of which each is looked into for damage, too: 400 MB of memory, for a second."""
+    if not installed(backend):
+        pytest.skip(f"{backend} is not installed")
+    near, far = focused(8000, 8000)
+    told, _ = fused_by_command(near, far, tmp_path, "--max-memory", "2000", "--backend", backend, suffix=".jpg")
+    assert told["code"] == 0
+    assert told["result"]["outputs"][0]["tiles"]["count"] > 1
+    assert told["peak"] < 2300e6
+
+
+@pytest.mark.parametrize("options", [(), ("--align", "affine"), ("--depth", "z.tif", "--map", "m.png")], ids=" ".join)
+def test_the_memory_that_a_refused_stack_asks_for_is_enough(tmp_path, options):
+    for index, frame in enumerate(focused(1500, 1700) * 2):
+        write_image(tmp_path / f"{index}.png", frame)
+    command = [UFA, "fuse", *sorted(tmp_path.glob("*.png")), "-o", tmp_path / "out.tif", *options]
+
+    def within(megabytes):
+        done = subprocess.run(
+            [*command, "--max-memory", str(megabytes)], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        return done.returncode, " ".join(done.stderr.split())
+
+    code, said = within(250)
+    assert code == 2
+    code, said = within(re.search(r"(\d+) MB are needed, for any number of frames", said)[1])
+    assert code == 0, said
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
