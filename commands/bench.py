@@ -243,6 +243,8 @@ def bench(asked: BenchRequest) -> None:
             _print_bench(result)
         for path in result.get("files", []):
             console.wrote(path, as_json=asked.as_json)
+        if not result["ok"]:  # why stands in what was not measured
+            raise typer.Exit(1)
         console.hint("ufa eval --pairs DIR -o OUT", as_json=asked.as_json)
 
 
@@ -301,6 +303,11 @@ def _benched(plan: "Plan") -> "dict[str, Any]":
         )
 
 
+def _not_measured(entry: "dict[str, Any]") -> str:
+    where = f"{Path(entry['artefact']).name} on {entry['backend']} {entry['precision'] or ''}".strip()
+    return f"not measured: {where}: {entry['reason']}"
+
+
 def _print_bench(result: "dict[str, Any]") -> None:
     from ufafuse.benchmarks.speed import layer_tables, tradeoff
     from ufafuse.benchmarks.speed.report import headline, peaks_text, terminal_table, throughput_table
@@ -316,8 +323,7 @@ def _print_bench(result: "dict[str, Any]") -> None:
         console.out.print(f"{layer_tables.summary(profile)}.\n", markup=False)
     console.out.print(headline(result))
     console.out.print(peaks_text(result))
-    for entry in result["skipped"]:
-        where = f"{Path(entry['artefact']).name} on {entry['backend']} {entry['precision'] or ''}".strip()
-        console.err.print(f"not measured: {where}: {entry['reason']}", markup=False)
+    for text in dict.fromkeys(map(_not_measured, result["skipped"])):  # one line for all sizes
+        console.err.print(text, markup=False)
     for text in few_of_a_kind(result["warnings"]):
         console.err.print(f"warning: {text}", markup=False)
