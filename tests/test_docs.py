@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -161,3 +162,45 @@ def test_a_howto_makes_the_model_files_that_it_uses(page):
         made |= makes
         used |= {word for word in words if word.endswith(MODELS) and "/" not in word} - makes  # a path is the reader's own
     assert used - made <= {"other.onnx", "X.onnx"}
+
+
+def calls_of(text):
+    """The words of each `ufa` call of a page's code blocks, in their order."""
+    lines = command_lines(blocks(text))
+    return [shlex.split(re.split(r"\s{2,}|\s[|&;#]\s?", line)[0], comments=True)[1:] for line in lines]
+
+
+def after(words, *options):
+    """What follows any of these options."""
+    return [word for option, word in itertools.pairwise(words) if option in options]
+
+
+@pytest.mark.parametrize("page", HOWTOS, ids=[path.name for path in HOWTOS])
+def test_a_pages_commands_run_one_after_the_other(page):
+    made = set()
+    for command, *words in calls_of(page.read_text(encoding="utf-8")):
+        if {"--resume", "--skip-existing", "--force"} & set(words) or command == "stream":
+            continue
+        results = set(after(words, "-o", "--out", "--depth", "--depth-view", "--mesh"))
+        results = {word for word in results if Path(word).suffix or command == "train"}  # many pictures may share a folder
+        assert made & results == set(), "it is there already, and would be refused"
+        made |= results
+
+
+@pytest.mark.parametrize("page", HOWTOS, ids=[path.name for path in HOWTOS])
+def test_what_a_page_packs_fits_the_engine_that_it_verifies(page):
+    calls = calls_of(page.read_text(encoding="utf-8"))
+    packed = {
+        name: after(words, "--reference-size") for words in calls for name in after(words, "--reference") if "export" in words
+    }
+    built = {name: after(words, "--static") for words in calls for name in after(words, "-o") if "build" in words}
+    for words in calls:
+        if words[0] == "verify" and words[1] in built:
+            assert set(built[words[1]]) <= set(packed[after(words, "--reference")[0]])
+
+
+@pytest.mark.parametrize("folder", ["commands", "network"])
+def test_a_folders_page_says_what_each_file_is(folder):
+    text = (ROOT / folder / "README.md").read_text(encoding="utf-8")
+    files = {path.name for path in (ROOT / folder).glob("*.py")} - {"__init__.py"}
+    assert {name for name in files if f"`{name}`" not in text} == set()
