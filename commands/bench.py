@@ -18,7 +18,7 @@ from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import BackendError, InputError, OutputError
 from ufafuse.runtime.texts import few_of_a_kind
-from ufafuse.runtime.writing import check_apart
+from ufafuse.runtime.writing import check_apart, check_folder
 
 if TYPE_CHECKING:
     from ufafuse.benchmarks.evaluate import Evaluation
@@ -154,8 +154,7 @@ def _checked_folder(out: Path | None, read: "list[Path | None]", *, force: bool)
     if out is None:
         return
     check_apart([out, out / "fused"], read)
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out} is a file: give -o a folder.")
+    check_folder(out)
     if out.is_dir() and any(out.iterdir()) and not force:
         raise OutputError(f"{out} is not empty: choose another folder, or add --force to write into it.")
 
@@ -281,8 +280,8 @@ def _bench_plan(asked: BenchRequest) -> "Plan":
 def _check_bench(asked: BenchRequest) -> None:
     """Before minutes of measuring. Raises: InputError, OutputError."""
     check_bench(asked)
-    if asked.report is not None and asked.report.exists() and not asked.report.is_dir():
-        raise OutputError(f"{asked.report} is a file: give --report a folder.")
+    if asked.report is not None:
+        check_folder(asked.report)
 
 
 def _bundled_files() -> list[Path]:

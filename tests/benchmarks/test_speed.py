@@ -497,7 +497,7 @@ def test_the_command_prints_a_table_and_a_headline(run, tiny_onnx):
         (["--backend", "openvino", "--backend", "tpu"], "--backend tpu is not known"),
         (["--quality", "none.json"], "is not an eval.json"),
         (["--from", "none.json"], "--from measures nothing"),
-        (["--report", __file__], "is a file: give --report a folder"),
+        (["--report", __file__], "is a file, and several are written: give a folder"),
     ],
 )
 def test_bad_usage_ends_with_two_and_one_sentence(run, tiny_onnx, arguments, message):
