@@ -22,6 +22,7 @@ PAGES = sorted(
     for path in ROOT.rglob("*.md")
     if not LATER & set(path.relative_to(ROOT).parts) and "src" not in path.relative_to(ROOT).parts
 )
+SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "runtime").rglob("*.py")))
 COMMAND = typer.main.get_command(build_app())
 
 
@@ -204,3 +205,17 @@ def test_a_folders_page_says_what_each_file_is(folder):
     text = (ROOT / folder / "README.md").read_text(encoding="utf-8")
     files = {path.name for path in (ROOT / folder).glob("*.py")} - {"__init__.py"}
     assert {name for name in files if f"`{name}`" not in text} == set()
+
+
+TOLD_IN_WORDS = {"Grid", "Quality"}  # how tiles were cut, and the figures that `ufa stream` has a table of
+
+
+@pytest.mark.parametrize("name", ["Fusion", "Stacked", "FusedPair", "Frame"])
+def test_the_page_on_python_has_what_results_consist_of(name):
+    page = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    members = {word for line in re.findall(r"members: \[(.*)\]", page) for word in line.split(", ")}
+    module = re.search(rf"::: (\S+)\n    options:\n      members: \[[^]]*\b{name}\b", page)[1]
+    annotations = getattr(importlib.import_module(module), name).__annotations__.values()
+    named = {word for hint in annotations for word in re.findall(r"\b[A-Z]\w+", getattr(hint, "__forward_arg__", str(hint)))}
+    ours = {word for word in named if re.search(rf"^class {word}\b", SOURCES, re.MULTILINE)}
+    assert ours - TOLD_IN_WORDS - members == set()
