@@ -45,7 +45,7 @@ def find_photos(images: Path, masks: Path) -> tuple[list[PhotoFiles], list[str]]
     """
     by_stem: dict[str, dict[str, Path]] = {}
     problems: list[str] = []
-    if os.path.realpath(images) == os.path.realpath(masks):  # each photograph would be its own label
+    if Path(masks).is_dir() and os.path.realpath(images) == os.path.realpath(masks):  # each photograph would be its own label
         raise InputError(f"`masks={masks}` is the folder of the photographs: give that of their labels.")
     for role, folder in (("image", Path(images)), ("mask", Path(masks))):
         if not folder.is_dir():

@@ -59,6 +59,8 @@ def test_nothing_left_is_an_error_even_when_skipping(folders: tuple[Path, Path])
 def test_missing_and_empty_folders_are_named(tmp_path: Path, photo_folders: tuple[Path, Path]) -> None:
     with pytest.raises(InputError, match="gone is not a folder"):
         find_photos(tmp_path / "gone", photo_folders[1])
+    with pytest.raises(InputError, match="gone is not a folder"):
+        find_photos(tmp_path / "gone", tmp_path / "gone")
     with pytest.raises(InputError, match="holds no pictures"):
         find_photos(tmp_path, photo_folders[1])
 
