@@ -133,8 +133,9 @@ def check_folder(folder: Path) -> None:
     """Refuse, before any work is spent on it, what cannot be a folder of results, or is called like a file.
 
     Raises:
-        OutputError: It is a file; or there is none of that name, and its suffix is one of files.
+        OutputError: It is a file, its name is longer than names may be, or it is not there and its suffix is one of files.
     """
+    check_name(folder)
     if folder.is_dir():
         return
     if os.path.lexists(folder):
