@@ -18,7 +18,7 @@ from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import BackendError, InputError, OutputError
 from ufafuse.runtime.texts import few_of_a_kind
-from ufafuse.runtime.writing import check_apart
+from ufafuse.runtime.writing import check_apart, check_folder
 
 if TYPE_CHECKING:
     from ufafuse.benchmarks.evaluate import Evaluation
@@ -154,8 +154,7 @@ def _checked_folder(out: Path | None, read: "list[Path | None]", *, force: bool)
     if out is None:
         return
     check_apart([out, out / "fused"], read)
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out} is a file: give -o a folder.")
+    check_folder(out)
     if out.is_dir() and any(out.iterdir()) and not force:
         raise OutputError(f"{out} is not empty: choose another folder, or add --force to write into it.")
 
@@ -243,6 +242,8 @@ def bench(asked: BenchRequest) -> None:
             _print_bench(result)
         for path in result.get("files", []):
             console.wrote(path, as_json=asked.as_json)
+        if not result["ok"]:  # why stands in what was not measured
+            raise typer.Exit(1)
         console.hint("ufa eval --pairs DIR -o OUT", as_json=asked.as_json)
 
 
@@ -279,8 +280,8 @@ def _bench_plan(asked: BenchRequest) -> "Plan":
 def _check_bench(asked: BenchRequest) -> None:
     """Before minutes of measuring. Raises: InputError, OutputError."""
     check_bench(asked)
-    if asked.report is not None and asked.report.exists() and not asked.report.is_dir():
-        raise OutputError(f"{asked.report} is a file: give --report a folder.")
+    if asked.report is not None:
+        check_folder(asked.report)
 
 
 def _bundled_files() -> list[Path]:
@@ -301,6 +302,11 @@ def _benched(plan: "Plan") -> "dict[str, Any]":
         )
 
 
+def _not_measured(entry: "dict[str, Any]") -> str:
+    where = f"{Path(entry['artefact']).name} on {entry['backend']} {entry['precision'] or ''}".strip()
+    return f"not measured: {where}: {entry['reason']}"
+
+
 def _print_bench(result: "dict[str, Any]") -> None:
     from ufafuse.benchmarks.speed import layer_tables, tradeoff
     from ufafuse.benchmarks.speed.report import headline, peaks_text, terminal_table, throughput_table
@@ -316,8 +322,7 @@ def _print_bench(result: "dict[str, Any]") -> None:
         console.out.print(f"{layer_tables.summary(profile)}.\n", markup=False)
     console.out.print(headline(result))
     console.out.print(peaks_text(result))
-    for entry in result["skipped"]:
-        where = f"{Path(entry['artefact']).name} on {entry['backend']} {entry['precision'] or ''}".strip()
-        console.err.print(f"not measured: {where}: {entry['reason']}", markup=False)
+    for text in dict.fromkeys(map(_not_measured, result["skipped"])):  # one line for all sizes
+        console.err.print(text, markup=False)
     for text in few_of_a_kind(result["warnings"]):
         console.err.print(f"warning: {text}", markup=False)

@@ -27,7 +27,7 @@ from ufafuse.runtime.checks.cases import Case, load_reference, run_case, verify_
 from ufafuse.runtime.errors import BackendError, CheckFailed, ModelError, OutputError
 from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.session import SessionOptions, installed
-from ufafuse.runtime.writing import make_folder, read_json
+from ufafuse.runtime.writing import check_folder, make_folder, read_json
 
 RTX_TARGETS = ("sm75", "sm86", "sm89")  # the paper's own GTX 20 class, and the two after it
 _VARIANTS = (("", "fp32", "float"), ("-uint8", "fp32", "uint8"), ("-fp16", "fp16", "float"), ("-fp16-uint8", "fp16", "uint8"))
@@ -72,6 +72,7 @@ def export_all(
         CheckFailed: An artefact misses its tolerance; the reports are written all the same.
     """
     names = check_names(formats)
+    check_folder(folder)
     make_folder(folder)
     net = load_weights(weights)
     left_out: list[str] = []

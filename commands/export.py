@@ -62,7 +62,7 @@ class ExportRequest:
     triton: Annotated[Path | None, typer.Option(help="Also lay it out in this model repository for Triton.")] = None
     tiles: Annotated[bool, typer.Option("--tiles", help="Also X.means.onnx and X.tile.onnx, for exact tiling.")] = False
     reference: Annotated[Path | None, typer.Option(help="Also pack PyTorch's results into this .npz, for the device.")] = None
-    reference_size: Annotated[list[str] | None, typer.Option(help="HxW of a packed pair; repeatable.")] = None
+    reference_size: Annotated[list[str] | None, typer.Option(help="HxW of a packed pair [default: small]; repeatable.")] = None
     pairs: PairsDir = None
     everything: Annotated[
         bool, typer.Option("--all", help="All that this machine can make, and a report; goes on after a cut.")

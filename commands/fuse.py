@@ -211,6 +211,8 @@ def fuse(asked: FuseRequest) -> None:
         within_quota()
         check_effects(asked)
         named = _checked_names(asked.images or [], asked.pairs, asked.stacks)
+        if named:
+            _refuse_urls(*named, asked.out)
         many = Many.checked(
             asked.pairs,
             asked.stacks,
@@ -316,6 +318,16 @@ def _checked_names(images: list[Path], pairs: Path | None, stacks: Path | None) 
     if not given:
         raise InputError("no images were given: give two or more, NEAR FAR [MORE...], a folder, --pairs DIR or --stacks DIR.")
     return images
+
+
+def _refuse_urls(*places: Path | None) -> None:
+    from ufafuse.runtime.batches.storage import url_of
+
+    for place in places:
+        if place is not None and (url := url_of(place)) and not place.exists():
+            raise InputError(
+                f"{url} is a URL: give its folder as --pairs or --stacks, a table of such as --pairs, or copy it here."
+            )
 
 
 def _checked_out(out: Path | None, many: bool) -> tuple[Path, str]:

@@ -106,6 +106,7 @@ def _print_artefact(artefact: dict[str, Any]) -> None:
     table = Table(show_header=False, title=console.escape(Path(artefact["path"]).name))
     here = "[green]yes[/green]" if artefact["runs_here"] else f"[yellow]no: {console.escape(artefact['why_not'])}[/yellow]"
     rows = {
+        "file": artefact["path"],
         "kind": artefact["kind"],
         "network": artefact["variant"],
         "tensors": artefact["precision"],
@@ -113,7 +114,7 @@ def _print_artefact(artefact: dict[str, Any]) -> None:
         "made": artefact["created"],
         "with": _short(artefact["tools"]),
         "of the weights": artefact["weights_sha256"][:12] or "",
-        **{key.replace("_", " "): _short(value) for key, value in artefact["extra"].items() if "sha256" not in key},
+        **{key.replace("_", " "): _entry(key, value) for key, value in artefact["extra"].items() if "sha256" not in key},
     }
     table.add_row("runs here", here)
     for key, value in rows.items():
@@ -136,6 +137,24 @@ def _print_graph(graph: dict[str, Any]) -> None:
     counts = ", ".join(f"{count} {name}" for name, count in graph["operators"].items())
     total = sum(graph["operators"].values())
     console.out.print(f"opset {graph['opset']}, {total} operators: {console.escape(counts)}", soft_wrap=False)
+
+
+def _entry(key: str, value: Any) -> str:  # noqa: ANN401 - whatever a manifest holds
+    """What a manifest says under ``key``; empty where it says nothing."""
+    if key == "profiles":  # which sizes an engine serves is what it is looked at for: never cut
+        return "; ".join(map(_profile, value))
+    if isinstance(value, dict):
+        value = {name: inner for name, inner in value.items() if inner not in (None, [])}
+    return "" if value is None else _short(value)
+
+
+def _profile(profile: dict[str, Any]) -> str:
+    """An engine's sizes and numbers of pairs, such as "256x256 to 2160x3840, best 1080x1920"."""
+    low, best, high = ("x".join(map(str, profile[key])) for key in ("min", "opt", "max"))
+    sizes = high if low == high else f"{low} to {high}, best {best}"
+    batches = profile.get("batch", [1])
+    fewest, most = min(batches), max(batches)
+    return sizes + ("" if most == 1 else f", {most} pairs" if fewest == most else f", {fewest} to {most} pairs")
 
 
 def _short(value: Any) -> str:  # noqa: ANN401 - whatever a manifest holds

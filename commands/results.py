@@ -6,6 +6,7 @@ Times are in milliseconds, sizes (height, width).
 
 from typing import Any, TypedDict
 
+from ufafuse.commands.trainresults import AblationJson, DatasetJson, EveryJson, LoaderJson, TrainJson
 from ufafuse.runtime.parameters import Size
 
 
@@ -133,81 +134,6 @@ class StreamJson(_StreamKeysJson, total=False):
     white: float
     gains: list[list[float] | None]
     error: str
-
-
-class BestJson(TypedDict):
-    """The weights that validated best."""
-
-    psnr: float
-    ssim: float
-    step: int
-
-
-class _TrainKeysJson(TypedDict):
-    ok: bool
-    run: str
-    steps: int
-    seconds: float
-    best: BestJson | None
-    weights: str
-
-
-class TrainJson(_TrainKeysJson, total=False):
-    """`ufa train`."""
-
-    finished: bool
-    warnings: list[str]
-
-
-class _AblationKeysJson(TypedDict):
-    ok: bool
-    over: str
-    finished: bool
-    rows: dict[str, dict[str, float]]
-    files: list[str]
-
-
-class AblationJson(_AblationKeysJson, total=False):
-    """`ufa train ablation`."""
-
-    published: dict[str, Any]
-    note: str
-
-
-class EveryJson(TypedDict):
-    """`ufa train every`: by network what was trained, how good it is beside the bundled weights, what it waited for."""
-
-    ok: bool
-    out: str
-    seconds: float
-    finished: bool
-    networks: dict[str, dict[str, Any]]
-
-
-class LoaderJson(TypedDict):
-    """`ufa train loader`."""
-
-    ok: bool
-    variant: str
-    images_per_second: float
-    workers: int
-    unit: str
-
-
-class _DatasetKeysJson(TypedDict):
-    ok: bool
-    out: str
-    photographs: int
-    skipped: list[str]
-
-
-class DatasetJson(_DatasetKeysJson, total=False):
-    """`ufa dataset`."""
-
-    pairs: int
-    stacks: int
-    frames: int
-    warnings: list[str]
 
 
 class _MadeKeysJson(TypedDict):

@@ -4,18 +4,19 @@ import os
 import sys
 
 from ufafuse.commands.ending import endable
-from ufafuse.runtime.starting import unswept
-
-_NOT_HERE = "ufafuse runs on Linux: on Windows, install and run it inside WSL."
 
 
 def main() -> None:
     """Run `ufa`; an interrupt while its modules are imported is no traceback."""
-    if os.name == "nt":  # where not even the imports below succeed
+    try:
+        from ufafuse.runtime.starting import unswept
+    except ImportError as error:
+        if os.name != "nt":
+            raise
         if "--json" in sys.argv:
-            sys.stdout.write(f'{{"ok": false, "error": "{_NOT_HERE}"}}\n')
-        sys.stderr.write(f"error: {_NOT_HERE}\n")
-        raise SystemExit(2)
+            sys.stdout.write(f'{{"ok": false, "error": "{error}"}}\n')
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from None
     with unswept(), endable():
         from ufafuse.commands import cli
     cli.main()

@@ -102,7 +102,8 @@ def done_to(outcome: Outcome) -> list[str]:
     told += [f"smoothing {details['smoothing']:g}" if "smoothing" in details else ""]
     if "restored" in details:
         share, most = details["restored"]
-        told.append(f"detail between planes of focus raised in {100 * share:.0f} % of the picture, up to {most:.1f} times")
+        where = f"{100 * share:.0f} %" if share >= 0.005 else "less than 1 %"
+        told.append(f"detail between planes of focus raised in {where} of the picture, up to {most:.1f} times")
     left_out = [Path(name).name for name in details.get("left_out", {})]
     told += [f"{examples(left_out)} took no part" if left_out else ""]
     told += [f"reference {Path(str(details['reference'])).name}" if "reference" in details else ""]

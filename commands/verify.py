@@ -66,10 +66,12 @@ def verify(asked: VerifyRequest) -> None:
         from ufafuse.runtime.models import beside_or_here, file_named
         from ufafuse.runtime.parameters import size_from
         from ufafuse.runtime.session import SessionOptions
-        from ufafuse.runtime.writing import make_folder
+        from ufafuse.runtime.writing import check_folder, make_folder
 
         asked = replace(asked, artefact=file_named(asked.artefact))
         _check_asked(asked)
+        if asked.out is not None:
+            check_folder(asked.out)
         options = SessionOptions(precision=asked.precision, threads=asked.threads, provider=asked.provider)
         sizes = [size_from(text) for text in asked.size or []]
         if asked.against is not None and asked.against.endswith(".onnx"):

@@ -79,8 +79,12 @@ def choose_flavor(flavor: str | None) -> str:
     for name in FLAVORS if flavor is None else (flavor,):
         if vendor.is_installed(name):
             return name
-    wanted = f"ufafuse[{vendor.EXTRAS[flavor]}]" if flavor else "ufafuse[gpu]' (an NVIDIA GPU here) or 'ufafuse[rtx]"
-    raise BackendError(f"{flavor or 'no flavour of TensorRT'} is not installed: run `pip install '{wanted}'`.")
+    if flavor is None:
+        raise BackendError(
+            "neither TensorRT nor TensorRT-RTX is installed: run `pip install 'ufafuse[gpu]'` (it builds on the GPU) or "
+            "`pip install 'ufafuse[rtx]'` (it builds without one)."
+        )
+    raise BackendError(f"{flavor} is not installed: run `pip install 'ufafuse[{vendor.EXTRAS[flavor]}]'`.")
 
 
 class TensorRt:

@@ -4,6 +4,9 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+if os.name == "nt":  # where the first import of what locks files would fail with a name that says nothing
+    raise ImportError("ufafuse runs on Linux: on Windows, install and run it inside WSL.")
+
 if TYPE_CHECKING:
     from ufafuse.runtime.fuser import Fuser
     from ufafuse.runtime.session import Session, open_session

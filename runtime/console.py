@@ -196,12 +196,6 @@ def _options_in_use() -> dict[str, str]:
     return {} if context is None else options_of(context.command)
 
 
-def command_in_use() -> str:
-    """How the command that runs is called, such as ``ufa train ablation``; empty outside of one."""
-    context = context_in_use()
-    return "" if context is None else str(context.command_path)
-
-
 class _Ended(BaseException):
     """A signal asked for the end."""
 

@@ -12,11 +12,17 @@ from typing import Any
 
 from ufafuse.runtime.errors import ModelError, OutputError
 from ufafuse.runtime.filebytes import same_file
+from ufafuse.runtime.kinds import SUFFIXES
 from ufafuse.runtime.texts import as_utf8, json_text
 from ufafuse.runtime.underway import Together, created, current, locked_folder, put, sweep_once, sync
 
 EXISTS = "exists already"  # what commands know such an error by
 _LONGEST_NAME = 255
+# What files are called, and folders of results hardly ever: who gives such a name for a folder expects one file.
+_OF_FILES = frozenset(f".{part}" for name in SUFFIXES for part in name.split(".") if part) | {
+    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".ply", ".mkv", ".mp4", ".avi"),
+    *(".json", ".jsonl", ".csv", ".parquet", ".html", ".md", ".txt", ".pdf", ".npz"),
+}
 
 
 @contextlib.contextmanager
@@ -121,6 +127,21 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"{folder} cannot be made: {error.strerror}.") from error
     if files is not None:
         files.made(reversed(missing))
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse, before any work is spent on it, what cannot be a folder of results, or is called like a file.
+
+    Raises:
+        OutputError: It is a file, its name is longer than names may be, or it is not there and its suffix is one of files.
+    """
+    check_name(folder)
+    if folder.is_dir():
+        return
+    if os.path.lexists(folder):
+        raise OutputError(f"{folder} is a file, and several are written: give a folder.")
+    if folder.suffix.lower() in _OF_FILES:
+        raise OutputError(f"{folder} looks like a file, and several are written: give a folder.")
 
 
 def check_new(path: Path, *, force: bool, beside: str = "") -> None:

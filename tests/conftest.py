@@ -86,7 +86,8 @@ def _results_fit_their_schemas(monkeypatch):
     emit = console.emit
 
     def checked(result, *, as_json):
-        name = " ".join(console.command_in_use().split()[1:])
+        context = console.context_in_use()
+        name = "" if context is None else " ".join(context.command_path.split()[1:])  # such as "train ablation"
         if name in RESULTS:
             jsonschema.validate(json.loads(json_text(result)), schema_of(name))
         emit(result, as_json=as_json)

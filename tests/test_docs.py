@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -21,6 +22,7 @@ PAGES = sorted(
     for path in ROOT.rglob("*.md")
     if not LATER & set(path.relative_to(ROOT).parts) and "src" not in path.relative_to(ROOT).parts
 )
+SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "runtime").rglob("*.py")))
 COMMAND = typer.main.get_command(build_app())
 
 
@@ -161,3 +163,59 @@ def test_a_howto_makes_the_model_files_that_it_uses(page):
         made |= makes
         used |= {word for word in words if word.endswith(MODELS) and "/" not in word} - makes  # a path is the reader's own
     assert used - made <= {"other.onnx", "X.onnx"}
+
+
+def calls_of(text):
+    """The words of each `ufa` call of a page's code blocks, in their order."""
+    lines = command_lines(blocks(text))
+    return [shlex.split(re.split(r"\s{2,}|\s[|&;#]\s?", line)[0], comments=True)[1:] for line in lines]
+
+
+def after(words, *options):
+    """What follows any of these options."""
+    return [word for option, word in itertools.pairwise(words) if option in options]
+
+
+@pytest.mark.parametrize("page", HOWTOS, ids=[path.name for path in HOWTOS])
+def test_a_pages_commands_run_one_after_the_other(page):
+    made = set()
+    for command, *words in calls_of(page.read_text(encoding="utf-8")):
+        if {"--resume", "--skip-existing", "--force"} & set(words) or command == "stream":
+            continue
+        results = set(after(words, "-o", "--out", "--depth", "--depth-view", "--mesh"))
+        results = {word for word in results if Path(word).suffix or command == "train"}  # many pictures may share a folder
+        assert made & results == set(), "it is there already, and would be refused"
+        made |= results
+
+
+@pytest.mark.parametrize("page", HOWTOS, ids=[path.name for path in HOWTOS])
+def test_what_a_page_packs_fits_the_engine_that_it_verifies(page):
+    calls = calls_of(page.read_text(encoding="utf-8"))
+    packed = {
+        name: after(words, "--reference-size") for words in calls for name in after(words, "--reference") if "export" in words
+    }
+    built = {name: after(words, "--static") for words in calls for name in after(words, "-o") if "build" in words}
+    for words in calls:
+        if words[0] == "verify" and words[1] in built:
+            assert set(built[words[1]]) <= set(packed[after(words, "--reference")[0]])
+
+
+@pytest.mark.parametrize("folder", ["commands", "network"])
+def test_a_folders_page_says_what_each_file_is(folder):
+    text = (ROOT / folder / "README.md").read_text(encoding="utf-8")
+    files = {path.name for path in (ROOT / folder).glob("*.py")} - {"__init__.py"}
+    assert {name for name in files if f"`{name}`" not in text} == set()
+
+
+TOLD_IN_WORDS = {"Grid", "Quality"}  # how tiles were cut, and the figures that `ufa stream` has a table of
+
+
+@pytest.mark.parametrize("name", ["Fusion", "Stacked", "FusedPair", "Frame"])
+def test_the_page_on_python_has_what_results_consist_of(name):
+    page = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    members = {word for line in re.findall(r"members: \[(.*)\]", page) for word in line.split(", ")}
+    module = re.search(rf"::: (\S+)\n    options:\n      members: \[[^]]*\b{name}\b", page)[1]
+    annotations = getattr(importlib.import_module(module), name).__annotations__.values()
+    named = {word for hint in annotations for word in re.findall(r"\b[A-Z]\w+", getattr(hint, "__forward_arg__", str(hint)))}
+    ours = {word for word in named if re.search(rf"^class {word}\b", SOURCES, re.MULTILINE)}
+    assert ours - TOLD_IN_WORDS - members == set()

@@ -98,3 +98,10 @@ def test_one_version_everywhere() -> None:
         r"ufafuse-serve\S*:(\S+)", "".join(path.read_text() for path in sorted((ROOT / "deploy").glob("*.yaml")))
     )
     assert images and set(images) == {version}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/install.md"])
+def test_a_page_on_installing_names_every_extra(page: str) -> None:
+    rows = [line.split("|")[1] for line in (ROOT / page).read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    named = set(re.findall(r"`(?:ufafuse)?\[?(\w+)\]?`", " ".join(rows)))
+    assert set(PYPROJECT["project"]["optional-dependencies"]) - named == set()

@@ -19,7 +19,7 @@ from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.pairs import find_pairs
 from ufafuse.runtime.tables import markdown
-from ufafuse.runtime.writing import make_folder, read_json, write_text
+from ufafuse.runtime.writing import check_folder, make_folder, read_json, write_text
 from ufafuse.train.data import frames_of
 from ufafuse.train.devices import device_of
 from ufafuse.train.loop import LAST, train
@@ -129,6 +129,7 @@ def run_ablation(
         UfaError: As `train`; and where the pairs cannot be read, or a run that is there was begun with other options.
     """
     runs = settings(base, over)
+    check_folder(base.out)
     report = base.out / REPORT
     if report.is_file() and (before := read_json(report).get("over")) != over:
         raise OutputError(f"{base.out} holds the table of the sweep over {before}: give this one a folder of its own (`out`).")

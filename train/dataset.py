@@ -12,7 +12,7 @@ from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.texts import examples
-from ufafuse.runtime.writing import check_apart, make_folder
+from ufafuse.runtime.writing import check_apart, check_folder, make_folder
 from ufafuse.train.data import PairDataset, PairOptions, focus_map
 from ufafuse.train.degrade import PAPER_SIZES, LensOptions, TrainingPair, paper_pair, paper_size
 from ufafuse.train.photos import Photos
@@ -136,7 +136,8 @@ def _begun(images: Path, masks: Path, out: Path, *, skip_bad: bool, force: bool,
 
 
 def check_empty(out: Path, *, force: bool) -> None:
-    """Refuse a folder that holds something, unless it is forced (`OutputError`)."""
+    """Refuse a folder that holds something, unless it is forced, and what is none (`OutputError`)."""
+    check_folder(out)
     if out.is_dir() and any(out.iterdir()) and not force:
         raise OutputError(f"{out} is not empty: choose another folder, or replace what is in it with `force=True`.")
 

@@ -16,7 +16,7 @@ from ufafuse.runtime.artefact import write_json
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.models import model_path
-from ufafuse.runtime.writing import make_folder, read_json
+from ufafuse.runtime.writing import check_folder, make_folder, read_json
 from ufafuse.train.devices import device_of
 from ufafuse.train.feed import Feed, Share
 from ufafuse.train.loop import REPORT, feed_for, train
@@ -107,6 +107,7 @@ def train_every(asked: Every, *, begin: Callable[[str], None] = ignored) -> dict
         InputError: As `options_from`; an unknown variant; a run that is there was begun with other options.
     """
     asked.check()
+    check_folder(asked.out)
     for variant in asked.variants:  # what is wrong is said before the first minute
         check_same_run(asked.options(variant), budget=False)
     make_folder(asked.out)

@@ -22,7 +22,7 @@ from ufafuse.runtime.images import write_image
 from ufafuse.runtime.machine import machine
 from ufafuse.runtime.memory.malloc import keep_all
 from ufafuse.runtime.opencv import BUILDS
-from ufafuse.runtime.writing import check_apart, make_folder, together
+from ufafuse.runtime.writing import check_apart, check_folder, make_folder, together
 from ufafuse.train.checkpoint import Average, Progress, load_checkpoint, previous_path, save_checkpoint
 from ufafuse.train.devices import computes_in_bf16, is_first_process, launched_fabric
 from ufafuse.train.feed import Batch, Feed, Share
@@ -106,6 +106,7 @@ def _check_folder(out: Path, read: Sequence[Path | None], *, resume: bool) -> No
     if written and not resume:
         raise OutputError(f"{out} holds a run already: go on with `resume`, or give another `out`.")
     check_apart([out], read)
+    check_folder(out)
     make_folder(out)
 
 

@@ -1,5 +1,6 @@
 """Photographs: alone, or with the label of their salient object in the layout of DUTS, two folders whose files share stems."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -40,10 +41,12 @@ def find_photos(images: Path, masks: Path) -> tuple[list[PhotoFiles], list[str]]
         The photographs, and what is wrong with the others (one line each).
 
     Raises:
-        InputError: A folder is missing, or `images` holds no picture.
+        InputError: A folder is missing, both are the same, or `images` holds no picture.
     """
     by_stem: dict[str, dict[str, Path]] = {}
     problems: list[str] = []
+    if Path(masks).is_dir() and os.path.realpath(images) == os.path.realpath(masks):  # each photograph would be its own label
+        raise InputError(f"`masks={masks}` is the folder of the photographs: give that of their labels.")
     for role, folder in (("image", Path(images)), ("mask", Path(masks))):
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder: give the one that holds the {role}s.")

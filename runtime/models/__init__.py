@@ -64,10 +64,16 @@ def model_path(model: str | Path | None = None, *, precision: str | None = None)
     if name not in bundled():
         raise InputError(f"`model={name}` is not known: give one of {_names()}, or a {in_words(RUNNABLE)} file.")
     if precision not in _PRECISION_SUFFIX:
-        raise InputError(f"no {precision} file of {name} is bundled: run `ufa export --all` and give the file as `model`.")
+        raise InputError(
+            f"no {precision} file of {name} is bundled: run `ufa export --weights {name} --precision {precision} -o X.onnx` "
+            "and give the file as `model`."
+        )
     path = FOLDER / f"{name}{_PRECISION_SUFFIX[precision]}.onnx"
     if not path.is_file():
-        raise InputError(f"no {precision} file of {name} is bundled: run `ufa calibrate` and give the file as `model`.")
+        raise InputError(
+            f"no {precision} file of {name} is bundled: run `ufa calibrate {name} --pairs DIR -o X.onnx` and give the file as "
+            "`model`."
+        )
     return path
 
 

@@ -100,13 +100,13 @@ def check_output(
         OutputError: Unknown suffix, existing file without ``force``, one of the inputs, missing folder, or a format that
             cannot hold ``image``'s depth, alpha or size.
     """
+    check_name(path)
+    if path.is_dir():  # whatever it is called
+        raise OutputError(f"{path} is a folder: name an image file in it, such as {path / 'fused.png'}.")
     suffix = path.suffix.lower()
     if suffix not in WRITTEN:
         raise OutputError(f"{suffix_words(path)}: end it in .png, .jpg, .tif, .bmp or .webp.")
     check_parent(path)
-    check_name(path)
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder: name an image file.")
     for source in inputs:
         if same_file(path, source):
             raise OutputError(f"{path} is one of the frames that are read: name another file, outside of their folder.")

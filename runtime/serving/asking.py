@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -52,19 +52,22 @@ class Asked:
             self.store.check_for(Path(f"image.{self.format}"))
 
 
-def asked_from(values: Mapping[str, Any], *, timeout_unit: float = 1.0) -> Asked:
+def asked_from(values: Mapping[str, Any], *, timeout_unit: float = 1.0, beside: Sequence[str] = ()) -> Asked:
     """The options of a request.
 
     Args:
         values: By name; texts, or what JSON and gRPC have for them.
         timeout_unit: Seconds in one of ``timeout``: Triton's clients give microseconds.
+        beside: Other names that a form may have, taken out of ``values`` already. An error then leaves ``order`` out, since a
+            picture's file says how its colours lie.
 
     Raises:
         InputError: A name is not known, or a value is none of it; the text names it.
     """
     unknown = sorted(set(values) - set(_READERS))
     if unknown:
-        raise InputError(f"`{unknown[0]}` is not known: give any of {', '.join(_READERS)}.")
+        known = [*(name for name in _READERS if not (beside and name == "order")), *beside]
+        raise InputError(f"`{unknown[0]}` is not known: give any of {', '.join(known)}.")
     read = {name: _READERS[name](value, name) for name, value in values.items()}
     if "reference" in read:  # people count frames from 1
         read["reference"] -= 1

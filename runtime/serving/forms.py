@@ -50,7 +50,7 @@ async def fuse(request: Request, ticket: Ticket, entry: dict[str, Any], begun: f
         raise InputError(f"`output={output}` is not known: give fused or map.")
     if "order" in values:
         raise InputError("`order` is for tensors: a picture's file says how its colours lie.")
-    asked = asked_from(values)
+    asked = asked_from(values, beside=("output", "model"))
     named = service.models.named(name) if name else None
     entry["model"] = (named or service.models.for_frames(len(uploads))).name
     until = service.until(begun, asked)

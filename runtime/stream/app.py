@@ -105,6 +105,7 @@ def stream(request: StreamRequest) -> dict[str, Any]:
             replace(request.fuser, planes=request.pipeline.planes, depth=bool(request.depth)),
             wants_map=lambda: bool(request.map) or (view is not None and view.wants_map),
             report=lambda text: pipeline.report("registered", "", text),
+            warn=lambda text: pipeline.report("caution", "", text),
         )
         stack.enter_context(fuser)
         heard = _listeners(request, stack, lambda text: pipeline.report("caution", "", text))

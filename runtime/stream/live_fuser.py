@@ -65,17 +65,25 @@ class LiveFuser:
     Args:
         options: What to fuse with.
         wants_map: Asked before each pair whether the map is worth computing.
-        report: Told what the registration found, and what a stack's fusion warns of.
+        report: Told what the registration found.
+        warn: Told what a stack's fusion warns of, and of pairs that another network fuses better; None: ``report``.
 
     Raises:
         InputError, ModelError, BackendError: As `Fuser`.
     """
 
-    def __init__(self, options: LiveFuserOptions, *, wants_map: Callable[[], bool], report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        options: LiveFuserOptions,
+        *,
+        wants_map: Callable[[], bool],
+        report: Callable[[str], None],
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
         if options.align_every is not None and options.align == OFF:
             raise InputError("`align_every` is about registered frames: add `align`.")
         self._wants_map = wants_map
-        self._report = report
+        self._caution = warn or report
         others = options.planes - 1 if options.align != OFF else 0
         self._registrations = [Registration(options.align, every=options.align_every, report=report) for _ in range(others)]
         self._gains = [LiveGain() for _ in range(options.planes - 1)] if options.match_gain else []
@@ -157,7 +165,7 @@ class LiveFuser:
         why = lights_of(near, far, levels.of(check_frames([near, far], open_ended=True))).why
         if why:
             self._lights_due = math.inf
-            self._report(f"{why}: `model={STACKS}` fuses such pairs better")
+            self._caution(f"{why}: `model={STACKS}` fuses such pairs better")
 
     def _warn(self, warnings: list[str]) -> None:
         """Tell each kind of warning once: a stack has them, and the next one a moment later has them again."""
@@ -165,7 +173,7 @@ class LiveFuser:
             kind = re.sub(r"[0-9.]+", "", text)
             if kind not in self._warned:
                 self._warned.add(kind)
-                self._report(text)
+                self._caution(text)
 
     def warm(self, size: tuple[int, int]) -> None:
         """Let the engine compile for frames of this height and width, and find its memory, before the first pair comes."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from ufafuse.runtime.errors import InputError, UfaError
+from ufafuse.runtime.stream.messages import SIDES
 from ufafuse.runtime.stream.sources.base import Source, SourceLost
 from ufafuse.runtime.texts import one_line
 
@@ -65,6 +67,33 @@ class Opening(threading.Thread):
             self._left = not self._ended.is_set()
         if self._left:
             interrupted(self._source)
+
+
+def all_opened(sources: Sequence[Source], opened: list[Source], unless: Callable[[], bool]) -> bool:
+    """Open the sources one after the other; False when ``unless`` put an end to it, with all of them closed.
+
+    Args:
+        sources: Of near and far, or the one camera.
+        opened: Takes each that is open, to be closed by the caller where an error is raised.
+        unless: As `Opening.opened`.
+
+    Raises:
+        UfaError: A source's own.
+        InputError: A source cannot be opened, or not within `OPEN_SECONDS`.
+    """
+    for side, source in zip(SIDES, sources, strict=False):
+        try:
+            if not Opening(source).opened(OPEN_SECONDS, unless):
+                for before in opened:
+                    closed(before)
+                return False
+        except Exception as error:
+            if isinstance(error, UfaError):
+                raise
+            why = str(error) if isinstance(error, SourceLost) else trouble_of(error)
+            raise InputError(f"the {side} source cannot be opened: {why}. Check its name and its cable.") from error
+        opened.append(source)
+    return True
 
 
 def closed(source: Source) -> str:

@@ -10,8 +10,9 @@ from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.stream.pairing import NearestPairing, Pairing, PlanePairing
 from ufafuse.runtime.stream.pairqueue import BLOCK, DROP_OLDEST, WHEN_LATE
-from ufafuse.runtime.stream.planes import AUTO, sorter_for
+from ufafuse.runtime.stream.planes import sorter_for
 from ufafuse.runtime.stream.reader import RetryPolicy
+from ufafuse.runtime.stream.sorters import AUTO
 from ufafuse.runtime.stream.sources.base import Source
 from ufafuse.runtime.values import check_fields, type_in_text
 

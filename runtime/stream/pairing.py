@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ufafuse.runtime.stream.messages import FAR, NEAR, Frame, Pair
-from ufafuse.runtime.stream.planes import Sorter
+from ufafuse.runtime.stream.sorters import Sorter
 
 _SURE = 0.4  # of a side's frame interval: no later frame of it can be nearer than this
 _FOLLOW = 0.2

@@ -11,15 +11,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from ufafuse.runtime.errors import InputError, OutputError, UfaError
+from ufafuse.runtime.errors import OutputError, UfaError
 from ufafuse.runtime.stream.judge import Judge
 from ufafuse.runtime.stream.messages import FAR, NEAR, SIDES, FusedPair, Pair, fault_of
-from ufafuse.runtime.stream.opening import OPEN_SECONDS, Opening, closed, trouble_of
+from ufafuse.runtime.stream.opening import all_opened, closed
 from ufafuse.runtime.stream.options import PipelineOptions, check_parts
 from ufafuse.runtime.stream.pairqueue import PairQueue
 from ufafuse.runtime.stream.reader import Event, SourceReader
 from ufafuse.runtime.stream.sinks.base import Sink
-from ufafuse.runtime.stream.sources.base import Source, SourceLost
+from ufafuse.runtime.stream.sources.base import Source
 from ufafuse.runtime.stream.stats import Meter, resident_mib
 from ufafuse.runtime.stream.watch import Watcher, milliseconds
 from ufafuse.runtime.texts import one_line
@@ -143,7 +143,7 @@ class Pipeline:
         """
         opened: list[Source] = []
         try:
-            if not self._opened_all(opened, unless):
+            if not all_opened(self._sources, opened, unless):
                 self._meter.ended = self._stopping_since = time.monotonic()
                 self._done.set()
                 return
@@ -167,22 +167,6 @@ class Pipeline:
         watching = threading.Thread(target=self._watch, args=(writing,), name="ufafuse-watch", daemon=True)
         for thread in (fusing, writing, *self._feeds, watching):
             thread.start()
-
-    def _opened_all(self, opened: list[Source], unless: Callable[[], bool]) -> bool:
-        """Open the sources one after the other; False when ``unless`` put an end to it, with all of them closed."""
-        for side, source in enumerate(self._sources):
-            try:
-                if not Opening(source).opened(OPEN_SECONDS, unless):
-                    for before in opened:
-                        closed(before)
-                    return False
-            except Exception as error:
-                if isinstance(error, UfaError):
-                    raise
-                why = str(error) if isinstance(error, SourceLost) else trouble_of(error)
-                raise InputError(f"the {SIDES[side]} source cannot be opened: {why}. Check its name and its cable.") from error
-            opened.append(source)
-        return True
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the run's end; whether it has ended."""
@@ -262,7 +246,7 @@ class Pipeline:
             summary |= {"planes": self.options.planes, "cycle": self._pairing.cycle}
         summary["nearest_miss_ms"] = milliseconds(counts.nearest_miss)
         summary["outputs"] = [str(path) for path in self._sink.outputs] if self._sink else []
-        summary["events"] = [f"{event.seconds:.1f} s {event.side} {event.kind}: {event.text}" for event in self.events]
+        summary["events"] = [str(event) for event in self.events]
         if self.error is not None:
             summary["error"] = str(self.error)
         return summary
@@ -349,8 +333,7 @@ class Pipeline:
             writing.join(_TICK)
             self._watch_limits()
             self._watcher.look()
-            for feed in self._feeds:
-                self._watch_given_up(feed)
+            self._watch_given_up()
         until = time.monotonic() + _JOIN_SECONDS
         for feed in self._feeds:  # a camera that hangs in its driver is left behind: its thread is a daemon
             feed.join(max(0.0, until - time.monotonic()))
@@ -370,14 +353,11 @@ class Pipeline:
             self.report("stopping", "", f"no source sent a frame for {self.options.idle:g} s (`idle`)")
             self._end()
 
-    def _watch_given_up(self, feed: SourceReader) -> None:
-        limit, away = self.options.retry.give_up, feed.seconds_away()
-        if limit is None or away <= limit or self._stopping_since is not None:
-            return
-        trouble = feed.trouble or "it does not return from reading"
-        error = UfaError(f"{feed.source.name} has been away for {away:.0f} s, the limit of `give_up`: {trouble}.")
-        self._note(error, SIDES[feed.side])
-        self._end()  # what was captured until now is still fused and written
+    def _watch_given_up(self) -> None:
+        for feed in self._feeds:
+            if self._stopping_since is None and (why := feed.given_up()):
+                self._note(UfaError(why), SIDES[feed.side])
+                self._end()  # what was captured until now is still fused and written
 
     def _output_hangs(self) -> bool:
         """Whether the end waits for an output that takes nothing: a pipe that nobody reads, a disk that is away."""

@@ -40,6 +40,10 @@ class Event:
     text: str
     seconds: float
 
+    def __str__(self) -> str:
+        """Such as "1.5 s near lost: TEXT", or "1.5 s caution: TEXT" where it concerns both."""
+        return f"{self.seconds:.1f} s {f'{self.side} {self.kind}'.strip()}: {self.text}"
+
 
 @dataclass(frozen=True)
 class RetryPolicy:
@@ -131,6 +135,14 @@ class SourceReader(threading.Thread):
         hung = 0.0 if busy is None else now - busy - _READ_TIMEOUT
         flapping = self.lost_at is not None or now - self._opened_at < _HELD_SECONDS
         return max(0.0, hung, now - away if away is not None and flapping else 0.0)
+
+    def given_up(self) -> str:
+        """Why the source is waited for no longer, by `RetryPolicy.give_up`; empty while it is."""
+        limit, away = self._retry.give_up, self.seconds_away()
+        if limit is None or away <= limit:
+            return ""
+        trouble = self.trouble or "it does not return from reading"
+        return f"{self.source.name} has been away for {away:.0f} s, the limit of `give_up`: {trouble}."
 
     def run(self) -> None:
         """The thread's work; every error goes to ``done``."""

@@ -353,6 +353,17 @@ def test_what_cannot_run_is_named_with_its_reason(tiny_onnx, quick_peaks):
     assert "bf16" in found["skipped"][0]["reason"]
 
 
+def test_a_file_that_nothing_could_time_is_told_by_the_exit_code(run, tiny_onnx, tmp_path):
+    how = ["--size", "32x40,40x32", "--backend", "openvino", "--no-cold", "--no-peers", "--methods", "lap", "--seconds", 0.1]
+    done = run("bench", tiny_onnx, "--precision", "fp16", *how, "--report", tmp_path / "report")
+    assert done.exit_code == 1, done.stderr
+    assert done.stderr.count("not measured: tiny.onnx on openvino fp16: ") == 1  # and not once for each size
+    saved = json.loads((tmp_path / "report" / "bench.json").read_text())
+    assert [row["backend"] for row in saved["rows"]] == ["numpy"]
+    assert saved["ok"] is False
+    assert run("bench", tiny_onnx, "--precision", "fp32", *how).exit_code == 0
+
+
 @pytest.fixture
 def fixed_onnx(tiny_onnx, tmp_path):
     """The small network, whose manifest says that it takes two pairs of one size."""
@@ -486,7 +497,7 @@ def test_the_command_prints_a_table_and_a_headline(run, tiny_onnx):
         (["--backend", "openvino", "--backend", "tpu"], "--backend tpu is not known"),
         (["--quality", "none.json"], "is not an eval.json"),
         (["--from", "none.json"], "--from measures nothing"),
-        (["--report", __file__], "is a file: give --report a folder"),
+        (["--report", __file__], "is a file, and several are written: give a folder"),
     ],
 )
 def test_bad_usage_ends_with_two_and_one_sentence(run, tiny_onnx, arguments, message):

@@ -179,3 +179,31 @@ def test_an_option_that_would_do_nothing_is_refused(arguments, said, tmp_path, m
     assert done.exit_code == 2
     assert said in " ".join(done.output.split())
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["eval", "--pairs", ".", "--methods", "average", "-o", "OUT.html"],
+        ["eval", "--stacks", ".", "--methods", "pyramid", "-o", "OUT.csv"],
+        ["bench", "ufa-nano", "--report", "OUT.md"],
+        ["verify", "ufa-nano", "--against", "ufa-nano", "-o", "OUT.json"],
+        ["export", "--weights", "ufa-nano", "--all", "-o", "OUT.onnx"],
+        ["dataset", "--stacks", "-o", "OUT.png"],
+        ["train", "--images", "drawn:", "--out", "OUT.safetensors"],
+        ["train", "every", "--out", "OUT.onnx"],
+        ["train", "ablation", "--images", "drawn:", "--over", "lambda", "--steps", "1", "--out", "OUT.csv"],
+    ],
+    ids=lambda arguments: arguments[-1] if arguments[0] != "train" else " ".join(arguments[:2]),
+)
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_that_is_called_like_a_file_is_refused(arguments, there, tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    out = Path(arguments[-1])
+    if there:
+        out.write_bytes(b"")
+    done = CliRunner().invoke(build_app(), arguments)
+    assert done.exit_code == 2
+    assert f"{out} {'is' if there else 'looks like'} a file, and several are written: give a folder" in done.output
+    assert list(tmp_path.iterdir()) == ([tmp_path / out] if there else [])

@@ -355,3 +355,19 @@ class TestStacks:
             done = ufa(*arguments)
             assert done.exit_code == 2
             assert text in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("named", "out", "url"),
+    [
+        (["https://example.invalid/a.png", "b.png"], "f.png", "https://example.invalid/a.png"),
+        (["s3://bucket/stack"], "f.png", "s3://bucket/stack"),
+        (["a.png", "b.png"], "s3://bucket/f.png", "s3://bucket/f.png"),
+    ],
+)
+def test_a_url_of_one_picture_is_told_where_urls_are_taken(named, out, url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = ufa(*named, "-o", out)
+    assert done.exit_code == 2
+    assert f"error: {url} is a URL: give its folder as --pairs or --stacks" in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -3,6 +3,8 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 from ufafuse.commands import telling
 from ufafuse.runtime import console
 from ufafuse.runtime.files import Outcome
@@ -67,6 +69,13 @@ def test_the_pyramid_is_no_network(capsys):
     assert "faster" not in said
     telling.tell_one(fuser, outcome(), maker(fuser, "network"))
     assert "ufa-stack.onnx in bf16 on openvino (y)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.001, "less than 1 %"), (0.0051, "1 %"), (0.234, "23 %")])
+def test_a_small_share_is_not_told_as_none(share, told):
+    assert telling.done_to(outcome(restored=[share, 1.1])) == [
+        f"detail between planes of focus raised in {told} of the picture, up to 1.1 times"
+    ]
 
 
 def test_warnings_and_errors_of_a_kind_are_one_line(capsys):

@@ -213,7 +213,22 @@ class TestInfo:
         assert "runs here" in told
         assert "small" in told
         assert "{" not in told
+        assert write_model().name in told.partition("kind")[0]  # where it lies
         assert ufa("info", tmp_path / "no.onnx", bare=True).exit_code == 2
+
+    def test_the_sizes_that_an_engine_serves_are_whole(self, ufa, write_model, tmp_path):
+        about = json.loads(ufa("info", write_model(), "--json", bare=True).stdout)["artefact"]
+        about = {key: about[key] for key in ("variant", "io", "created", "tools", "spec", "weights_sha256")}
+        sizes = {"min": [256, 256], "opt": [1080, 1920], "max": [2160, 3840], "batch": [1, 2, 8]}
+        extra = {"flavor": "tensorrt", "profiles": [sizes], "workspace_mib": None, "layers": {"float32": [], "half": 34}}
+        (tmp_path / "x.engine").write_bytes(b"a plan")
+        manifest = {**about, "schema": 1, "kind": "engine", "precision": "fp16", "extra": extra}
+        (tmp_path / "x.engine.json").write_text(json.dumps(manifest))
+        told = ufa("info", tmp_path / "x.engine", bare=True).stdout
+        assert "256x256 to 2160x3840, best 1080x1920, 1 to 8 pairs" in told
+        assert "half 34" in told
+        assert "float32" not in told  # none: nothing to say
+        assert "None" not in told
 
     @pytest.mark.parametrize(("levels", "code", "verdict"), [(0.0, 0, "passed"), (3.0, 1, "failed")])
     def test_the_self_test(self, ufa, write_model, small, tmp_path, rng, levels, code, verdict):

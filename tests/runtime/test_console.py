@@ -16,9 +16,10 @@ import typer
 from rich.cells import cell_len
 from rich.text import Text
 
-from ufafuse.commands import start
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError
+
+NOT_HERE = "ufafuse runs on Linux: on Windows, install and run it inside WSL."
 
 
 @pytest.mark.parametrize(
@@ -85,15 +86,19 @@ def test_a_signal_while_modules_are_imported(number):
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_where_it_does_not_run_is_a_sentence(monkeypatch, capsys, as_json):
-    monkeypatch.setattr(sys, "argv", ["ufa", "fuse", *(["--json"] if as_json else [])])
-    with monkeypatch.context() as patched, pytest.raises(SystemExit) as stopped:
-        patched.setattr(os, "name", "nt")
-        start.main()
-    assert stopped.value.code == 2
-    told = capsys.readouterr()
-    assert told.err == "error: ufafuse runs on Linux: on Windows, install and run it inside WSL.\n"
-    assert not as_json or "WSL" in json.loads(told.out)["error"]
+def test_where_it_does_not_run_is_a_sentence(as_json):
+    words = ["ufa", "fuse", *(["--json"] if as_json else [])]
+    program = f"import os, sys; os.name, sys.argv = 'nt', {words}; from ufafuse.commands.start import main; main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, f"error: {NOT_HERE}\n")
+    assert done.stdout == (json.dumps({"ok": False, "error": NOT_HERE}) + "\n" if as_json else "")
+
+
+@pytest.mark.parametrize("package", ["ufafuse", "ufafuse.runtime", "ufafuse.runtime.fuser"])
+def test_so_is_the_import_there(package):
+    program = f"import os; os.name = 'nt'; from {package} import Fuser"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == f"ImportError: {NOT_HERE}"
 
 
 @pytest.mark.parametrize(

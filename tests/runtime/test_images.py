@@ -172,7 +172,8 @@ class TestOutputs:
             ("x.gif", None, "suffix '.gif'"),
             ("x", None, "x has no suffix: end it in .png"),
             ("no/x.png", None, "no is not a folder: make it first"),
-            ("folder.png", None, "is a folder: name an image file"),
+            ("folder.png", None, r"folder\.png is a folder: name an image file in it, such as .*folder\.png/fused\.png"),
+            ("folder", None, r"folder is a folder: name an image file in it, such as .*folder/fused\.png"),
             ("there.png", None, "exists already: choose another name, or replace it with `force=True`"),
             ("x.jpg", picture((4, 4), np.uint16), "cannot hold the 16-bit levels"),
             ("x.bmp", picture((4, 4, 4)), "cannot hold the frames' alpha"),
@@ -180,6 +181,7 @@ class TestOutputs:
     )
     def test_refused_before_any_work(self, tmp_path, name, image, told):
         (tmp_path / "folder.png").mkdir()
+        (tmp_path / "folder").mkdir()
         (tmp_path / "there.png").touch()
         with pytest.raises(OutputError, match=told):
             check_output(tmp_path / name, force=False, image=image)

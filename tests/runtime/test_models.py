@@ -25,9 +25,9 @@ def test_names(folder):
     assert model_path() == model_path(models.DEFAULT)
     assert model_path("ufa", precision="int8") == folder / "ufa-int8.onnx"
     assert weights_path("ufa") == folder / "ufa.safetensors"
-    with pytest.raises(InputError, match="no int8 file of ufa-edge is bundled: run `ufa calibrate`"):
+    with pytest.raises(InputError, match="no int8 file of ufa-edge is bundled: run `ufa calibrate ufa-edge --pairs"):
         model_path("ufa-edge", precision="int8")
-    with pytest.raises(InputError, match="no fp16 file of ufa is bundled"):
+    with pytest.raises(InputError, match="no fp16 file of ufa is bundled: run `ufa export --weights ufa --precision fp16 -o"):
         model_path("ufa", precision="fp16")
     with pytest.raises(InputError, match="`model=ufb` is not known: give one of ufa, ufa-edge"):
         model_path("ufb")

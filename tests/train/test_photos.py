@@ -59,8 +59,18 @@ def test_nothing_left_is_an_error_even_when_skipping(folders: tuple[Path, Path])
 def test_missing_and_empty_folders_are_named(tmp_path: Path, photo_folders: tuple[Path, Path]) -> None:
     with pytest.raises(InputError, match="gone is not a folder"):
         find_photos(tmp_path / "gone", photo_folders[1])
+    with pytest.raises(InputError, match="gone is not a folder"):
+        find_photos(tmp_path / "gone", tmp_path / "gone")
     with pytest.raises(InputError, match="holds no pictures"):
         find_photos(tmp_path, photo_folders[1])
+
+
+def test_photographs_are_no_labels_of_themselves(tmp_path: Path, photo_folders: tuple[Path, Path]) -> None:
+    images = photo_folders[0]
+    (tmp_path / "labels").symlink_to(images)
+    for masks in (images, images.parent / "." / images.name, tmp_path / "labels"):
+        with pytest.raises(InputError, match=r"`masks=.*` is the folder of the photographs"):
+            find_photos(images, masks)
 
 
 def test_grey_deep_and_transparent_files_are_taken(folders: tuple[Path, Path]) -> None:

@@ -145,9 +145,3 @@ def _changing(names: list[list[NumberField]]) -> list[int]:
         return columns[place][0].seconds is not None, (max(values) - min(values)) / (len(values) - 1)
 
     return [min(unique, key=spread)]  # a counter before a time stamp, the one that goes up in the smallest steps
-
-
-def number_in(stem: str) -> int | None:
-    """The number in a name of which no other is known."""
-    found = Numbers().of(stem)
-    return None if found is None else found.number

@@ -2,10 +2,12 @@
 
 import itertools
 import json
+import re
 import shutil
 import struct
 import subprocess
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.pictures.write import COMPRESSIONS
+from ufafuse.runtime.serving.asking import _READERS as READERS
 from ufafuse.runtime.serving.asking import FORMATS
 from ufafuse.runtime.stack import StackOptions, fuse_stack
 
@@ -172,6 +175,14 @@ def test_what_cannot_be_used_is_one_sentence(small_engine, serve, post, files, c
     assert answer.status == 400, answer.body
     assert text in answer.json()["error"]
     assert "\n" not in answer.json()["error"]
+
+
+def test_an_error_names_the_options_that_the_page_has(small_engine, serve, post, files):
+    told = post(serve(), files, "?colour=red").json()["error"].partition("give any of ")[2]
+    text = (Path(__file__).parents[3] / "docs" / "serving.md").read_text(encoding="utf-8")
+    page = text[text.index("## The first picture") : text.index("## The Open Inference Protocol")]
+    rows = " ".join(line for line in page.splitlines() if line.startswith("| "))
+    assert set(told.rstrip(".").split(", ")) == set(re.findall(r"`(\w+)`", rows)) & {*READERS, "output", "model"}
 
 
 def test_frames_of_unlike_size_are_named(small_engine, serve, post, pair, files, encode):

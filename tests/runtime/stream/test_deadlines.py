@@ -15,6 +15,7 @@ import cv2
 import pytest
 
 from ufafuse.runtime.errors import InputError, UfaError
+from ufafuse.runtime.stream import opening
 from ufafuse.runtime.stream import pipeline as pipeline_module
 from ufafuse.runtime.stream.messages import FAR, NEAR
 from ufafuse.runtime.stream.options import PipelineOptions
@@ -184,7 +185,7 @@ class Hanging(Source):
 
 
 def test_a_source_that_hangs_while_it_is_opened_is_left_behind(fuse_marks, monkeypatch):
-    monkeypatch.setattr(pipeline_module, "OPEN_SECONDS", 0.3)
+    monkeypatch.setattr(opening, "OPEN_SECONDS", 0.3)
     near = Hanging(opens=0)
     with pytest.raises(InputError, match="near source cannot be opened: hanging has not opened within"):
         Pipeline(near, PushSource(), fuse_marks).start()

@@ -3,7 +3,7 @@ import pytest
 
 from ufafuse.runtime.stream.focus import SharpnessSorter
 from ufafuse.runtime.stream.messages import FAR, NEAR, Frame
-from ufafuse.runtime.stream.planes import InTurn
+from ufafuse.runtime.stream.sorters import InTurn
 from ufafuse.runtime.stream.sources.sim import SimSettings, SimSource
 
 

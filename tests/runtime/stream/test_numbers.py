@@ -11,7 +11,7 @@ from ufafuse.runtime.stream.options import PipelineOptions
 from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.sinks import FolderSink
 from ufafuse.runtime.stream.sources import BrokenFrame, FolderSource
-from ufafuse.runtime.stream.sources.numbers import Numbers, number_in
+from ufafuse.runtime.stream.sources.numbers import Numbers
 
 
 def numbers_of(names):
@@ -64,6 +64,12 @@ def test_time_stamps_are_one_number_and_a_time(form):
     found = [known.of(name) for name in names]
     assert [number.seconds for number in found] == pytest.approx(moments, abs=1e-6)
     assert [number.number for number in found] == sorted({number.number for number in found})
+
+
+def number_in(stem):
+    """The number in a name of which no other is known."""
+    found = Numbers().of(stem)
+    return None if found is None else found.number
 
 
 def test_one_name_alone():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ufafuse.runtime.stream.messages import FAR, NEAR, Frame
 from ufafuse.runtime.stream.pairing import NearestPairing, PlanePairing
-from ufafuse.runtime.stream.planes import InTurn, OfTwo
+from ufafuse.runtime.stream.sorters import InTurn, OfTwo
 from ufafuse.runtime.stream.sources.sim import SimSettings, SimSource
 
 
