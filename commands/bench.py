@@ -139,7 +139,7 @@ def _evaluated_stacks(stacks: Path, chosen: dict[str, Any], asked: EvalRequest) 
 
     motion = checked_align(asked.align)
     find_stacks(stacks, asked.only)  # before models are loaded
-    compared = stack_contestants(**chosen)
+    compared = stack_contestants(**chosen, names=[stack.name for stack in find_stacks(stacks)])
     return evaluate_stacks(stacks, compared, align=motion, out=asked.out, only=asked.only, as_json=asked.as_json)
 
 

@@ -87,7 +87,7 @@ def evaluate_pairs(
     on_page = shown.on_page(chosen)
     beside = published_table(table) if table else None
     _check_lpips(lpips, chosen)
-    compared = contestants(**named)
+    compared = contestants(**named, names=[pair.name for pair in chosen_pairs(pairs)])
     try:
         evaluation = _evaluated(chosen, compared, out, jobs, lpips)
     finally:

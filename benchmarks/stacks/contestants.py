@@ -3,6 +3,7 @@
 import tempfile
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -150,8 +151,8 @@ def _exported(weights: Path, folder: Path) -> str:
 class PicturesContestant(StackContestant):
     """Pictures of any program, one a stack, in a folder."""
 
-    def __init__(self, name: str, folder: Path) -> None:
-        self.name, self._folder = name, FolderContestant(name, folder)
+    def __init__(self, folder: FolderContestant) -> None:
+        self.name, self._folder = folder.name, folder
 
     @property
     def kind(self) -> str:
@@ -172,6 +173,7 @@ def stack_contestants(
     backend: str = "auto",
     precision: str | None = None,
     threads: int | None = None,
+    names: Sequence[str] = (),
 ) -> list[StackContestant]:
     """Everything that the user asked to compare, once; the network for stacks when nothing was asked for.
 
@@ -180,20 +182,22 @@ def stack_contestants(
         models: Bundled names, weights or model files, or networks of the paper's tables (``"rival-..."``).
         method_names: ``"pyramid"``, classical methods, bundled networks, or ``"all"``: the pyramid and every classical method.
         backend, precision, threads: For the models.
+        names: Of all stacks, chosen or not, so that each picture is taken for the one that it is of.
 
     Raises:
         InputError: A name is not known, a folder is missing, or two would have the same name.
         ModelError, BackendError: A model cannot be loaded.
     """
     networks, classical = bundled(), list(methods())
-    names = [name for asked in method_names for name in ([PYRAMID, *classical] if asked == _ALL else [asked])]
-    names = once([*names, *(model for model in models if is_rival(model))])
+    asked_for = [name for asked in method_names for name in ([PYRAMID, *classical] if asked == _ALL else [asked])]
+    asked_for = once([*asked_for, *(model for model in models if is_rival(model))])
     models = [model for model in models if not is_rival(model)]
-    check_names(names, [PYRAMID, *classical, *networks])
-    found: list[StackContestant] = [PicturesContestant(part.name, part) for f in fused for part in fused_folders(f, "stack")]
-    found += [PyramidContestant() for name in names if name == PYRAMID]
-    found += [FoldContestant(name) for name in names if name in classical]
-    models = once([*models, *(name for name in names if name in networks)])
+    check_names(asked_for, [PYRAMID, *classical, *networks])
+    given = [one for folder in fused for one in fused_folders(folder, "stack", names=names)]
+    found: list[StackContestant] = [PicturesContestant(one) for one in given]
+    found += [PyramidContestant() for name in asked_for if name == PYRAMID]
+    found += [FoldContestant(name) for name in asked_for if name in classical]
+    models = once([*models, *(name for name in asked_for if name in networks)])
     if not found and not models:
         models = [STACKS if STACKS in networks else DEFAULT]
     refuse_idle(models, backend=backend, precision=precision, threads=threads)
