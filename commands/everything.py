@@ -13,6 +13,7 @@ from ufafuse.export.builder import TensorRt
 from ufafuse.export.engine import engine_from_onnx
 from ufafuse.export.formats.known import FORMATS
 from ufafuse.export.formats.opening import open_artefact
+from ufafuse.export.kept_cases import KeptCases
 from ufafuse.export.onnx_export import onnx_from_weights, report_path
 from ufafuse.export.overview import TIMED_RUNS, ArtefactRow, write_report
 from ufafuse.export.profiles import Profile
@@ -86,7 +87,7 @@ def export_all(
     made_of = list(rows)
     rows += format_rows(weights, net.spec, folder, names, size, left_out, **told)
     on_step("PyTorch")
-    cases = list(reference_cases(net, load_pairs(pairs, sizes=[size], max_pairs=max_pairs), noise=True))
+    cases = KeptCases(reference_cases(net, load_pairs(pairs, sizes=[size], max_pairs=max_pairs), noise=True))
     for row in rows:
         on_step(f"checking {row.artefact.name}")
         _check_on_cpu(row, weights, cases, left_out)

@@ -172,6 +172,8 @@ class AblationJson(_AblationKeysJson, total=False):
 
     published: dict[str, Any]
     note: str
+    warnings: list[str]
+    passed_over: list[str]
 
 
 class EveryJson(TypedDict):
@@ -221,6 +223,7 @@ class _MadeKeysJson(TypedDict):
 class MadeJson(_MadeKeysJson, total=False):
     """`ufa export`, `ufa calibrate` and `ufa build`; each adds what it knows of the file."""
 
+    warnings: list[str]
     passed_over: list[str]
 
 
@@ -280,6 +283,7 @@ class VerifyJson(_VerifyKeysJson, total=False):
     layers: dict[str, Any]
     bisect: dict[str, Any]
     pair: str
+    warnings: list[str]
     passed_over: list[str]
     companions: list[str]
 

@@ -19,10 +19,11 @@ from ufafuse.runtime.levels import kind_with_levels
 from ufafuse.runtime.lights import Lights, lights_of
 from ufafuse.runtime.maker import engine_text, maker
 from ufafuse.runtime.outputs import Outputs, aligned_saver, software, write_beside
-from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind, damage_words
+from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
 from ufafuse.runtime.pictures.exif import SOFTWARE, parse_exif
 from ufafuse.runtime.pictures.frames_among import uncounted
 from ufafuse.runtime.pictures.metadata import OURS, Metadata
+from ufafuse.runtime.pictures.picture import damage_words
 from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
 from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_image
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack

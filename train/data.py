@@ -198,32 +198,34 @@ class NamedPair:
 
 
 def read_pairs(folder: Path, *, warnings: list[str] | None = None) -> list[NamedPair]:
-    """Read the pairs with their truth from a folder (`NAME_A.*`, `NAME_B.*`, `NAME_GT.*`); `warnings` takes what is none.
+    """Read the pairs with their truth from a folder (`NAME_A.*`, `NAME_B.*`, `NAME_GT.*`); `warnings` takes what is none,
+    and what there is to tell of the files.
 
     Raises:
         InputError: There are no pairs, one has no truth, a file cannot be read, or sizes differ.
     """
     pairs: list[NamedPair] = []
     passed: list[str] = []
+    told: dict[str, None] = {}
     for paths in find_pairs(folder, passed=passed):
         if paths.truth is None:
             raise InputError(f"{folder}: pair {paths.name} has no truth ({paths.name}_GT.*), so it cannot validate.")
-        near, far, truth = in_one([read_image(path) for path in (paths.near, paths.far, paths.truth)])
+        near, far, truth = in_one([read_image(path, told=told) for path in (paths.near, paths.far, paths.truth)])
         if not near.shape == far.shape == truth.shape:
             raise InputError(f"{folder}: the pictures of pair {paths.name} differ in size.")
         pairs.append(NamedPair(paths.name, TrainingPair(near, far, truth)))
-    if passed and warnings is not None:
-        warnings.append(f"{folder}, passed over: {'; '.join(passed)}.")
+    if warnings is not None:
+        warnings += [*told, *([f"{folder}, passed over: {'; '.join(passed)}."] if passed else [])]
     return pairs
 
 
-def frames_of(paths: PairPaths) -> tuple[Array, Array]:
-    """Read a pair's near and far frame as uint8 H x W x 3, BGR, whatever they are stored as.
+def frames_of(paths: PairPaths, told: dict[str, None] | None = None) -> tuple[Array, Array]:
+    """Read a pair's near and far frame as uint8 H x W x 3, BGR, whatever they are stored as; `told` as `read_image` takes it.
 
     Raises:
         InputError: A file cannot be read, or the two differ in size.
     """
-    near, far = in_one([read_image(path) for path in paths.files])
+    near, far = in_one([read_image(path, told=told) for path in paths.files])
     if near.shape != far.shape:
         sizes = " and ".join(f"{frame.shape[0]} x {frame.shape[1]}" for frame in (near, far))
         raise InputError(f"{paths.near} and {paths.far} differ in size: {sizes}.")
