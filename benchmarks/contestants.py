@@ -19,6 +19,7 @@ from ufafuse.runtime.errors import InputError, UfaError
 from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import read_image
+from ufafuse.runtime.levels import levels_from, peak_of
 from ufafuse.runtime.models import DEFAULT, bundled
 from ufafuse.runtime.pairs import PairPaths, is_image
 
@@ -26,10 +27,11 @@ _ALL = "all"
 
 
 class FusedPicture(NamedTuple):
-    """A fused picture and how long the fusion took, in ms; None where it was not made here."""
+    """A fused picture; how long the fusion took, in ms (None where it was not made here); what there is to tell of its file."""
 
     picture: Array
     ms: float | None
+    told: tuple[str, ...] = ()
 
 
 class Contestant(ABC):
@@ -82,7 +84,9 @@ class FolderContestant(Contestant):
 
     def fused(self, pair: PairPaths, near: Array, far: Array) -> FusedPicture:  # noqa: ARG002 - the picture is there already
         """Read the pair's picture. Raises: InputError when there is none, or more than one."""
-        return FusedPicture(read_image(self.find(pair.name, "pair")), None)
+        told: dict[str, None] = {}
+        picture = read_image(self.find(pair.name, "pair"), told=told)
+        return FusedPicture(picture, None, tuple(told))
 
     def find(self, name: str, what: str) -> Path:
         """The picture of the pair or stack (``what``) of this name.
@@ -229,11 +233,20 @@ def _size(model: Path) -> dict[str, int]:
 
 
 def alike(near: Array, far: Array) -> tuple[Array, Array]:
-    """Bring a grey and a colour frame (infrared and visible) to one shape, without their alpha."""
+    """Bring a grey and a colour frame (infrared and visible) to one shape, without their alpha, and 8 bits beside 16 to 16."""
     frames = [frame[..., :3] if frame.ndim == 3 else frame for frame in (near, far)]
     if {frame.ndim for frame in frames} == {2, 3}:
         frames = [np.repeat(frame[..., None], 3, axis=2) if frame.ndim == 2 else frame for frame in frames]
+    if {frame.dtype for frame in frames} == {np.dtype(np.uint8), np.dtype(np.uint16)}:
+        white = np.float32(shared_white(near, far) / 255)
+        frames = [frame if frame.dtype == np.uint16 else np.rint(frame * white).astype(np.uint16) for frame in frames]
     return frames[0], frames[1]
+
+
+def shared_white(near: Array, far: Array) -> float:
+    """The level of white that a frame of 8 bits is scaled to beside one of 16, as `ufa fuse` does."""
+    deep = far if far.dtype == np.uint16 else near
+    return levels_from(peak_of(deep), deep.dtype).white
 
 
 def contestants(

@@ -35,12 +35,14 @@ class FusedStack(NamedTuple):
         ms: Time of the fusion alone; None where it was not made here.
         height: The height map of the method's own; None where it has none.
         order: The frames' numbers in the order that ``height`` counts them; empty: as they were given.
+        told: What there is to tell of its file, in sentences.
     """
 
     picture: Placed
     ms: float | None = None
     height: Height | None = None
     order: list[int] = []  # noqa: RUF012 - never written to
+    told: tuple[str, ...] = ()
 
 
 class StackContestant(ABC):
@@ -161,8 +163,9 @@ class PicturesContestant(StackContestant):
 
     def fused(self, stack: Registered, *, want_height: bool) -> FusedStack:  # noqa: ARG002 - it has none
         """Read the stack's picture, and register it to the frames where it lies elsewhere."""
-        path = self._folder.find(stack.name, "stack")
-        return FusedStack(placed(read_image(path), stack.target, str(path), white=stack.white))
+        path, told = self._folder.find(stack.name, "stack"), dict[str, None]()
+        picture = placed(read_image(path, told=told), stack.target, str(path), white=stack.white)
+        return FusedStack(picture, told=tuple(told))
 
 
 def stack_contestants(
