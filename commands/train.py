@@ -381,10 +381,12 @@ def loader(asked: LoaderRequest) -> None:
 
         values.setdefault("images", Path("drawn:"))
         options = options_from({**values, "out": Path("unused"), "steps": 1})
-        result = {"ok": True, "variant": options.variant} | loader_rate(
-            feed_for(options), options.workers, seconds=asked.seconds
-        )
+        feed = feed_for(options)
+        result = {"ok": True, "variant": options.variant} | loader_rate(feed, options.workers, seconds=asked.seconds)
+        result |= {"warnings": feed.warnings} if feed.warnings else {}
         console.emit(result, as_json=asked.as_json)
+        for warning in few_of_a_kind(feed.warnings):
+            console.warn(warning)
         if not asked.as_json:
             count = options.workers or "no"
             console.out.print(f"{result['images_per_second']} {result['unit']} a second for {options.variant}, {count} workers")

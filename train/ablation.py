@@ -124,7 +124,7 @@ def run_ablation(
     Returns:
         {"ok", "over", "finished", "rows": {SETTING: {"psnr", "ssim", "loss", METRIC...}}, "published", "note",
         "files"}; `ok` is False where the pairs could not be scored, `finished` where a signal ended it early. And "warnings",
-        where there is anything to tell of the pairs' files.
+        where there is anything to tell of the pairs' files or of a run.
 
     Raises:
         UfaError: As `train`; and where the pairs cannot be read, or a run that is there was begun with other options.
@@ -142,6 +142,7 @@ def run_ablation(
     for name, options in runs.items():
         begin(name)
         result = train(options, resume=(options.out / OPTIONS).exists())
+        told.update(dict.fromkeys(result.get("warnings", ())))
         if not result["finished"]:
             return {"ok": True, "over": over, "finished": False, "rows": rows, "files": []} | _told(told)
         rows[name] = {key: result["best"][key] for key in ("psnr", "ssim")} if result["best"] else {}

@@ -51,6 +51,7 @@ READERS = {
         "out/report.json",
         ["0.jpg", "1.jpg", "0_A.jpg", "1_A.jpg"],
     ),
+    "train loader --images image --masks mask --variant ufa-nano --crop 32 --batch 1 --seconds 0.1": ("", ["0.jpg", "1.jpg"]),
     "verify ufa-nano --against ufa-nano --backend onnxruntime --pairs pairs -o out": (
         "out/ufa-nano.onnx.verify.json",
         ["0_A.jpg", "1_A.jpg"],
@@ -69,7 +70,7 @@ def test_damage_is_told_by_every_command_that_reads_pictures(command, found, dat
     out, err = ufa(command, capsys)
     for name in files:
         assert f"{name} {DAMAGED}" in out
-        assert f"{name} {DAMAGED}" in (data / report).read_text()
+        assert not report or f"{name} {DAMAGED}" in (data / report).read_text()
     assert DAMAGED in err
     assert any(DAMAGED in text for text in warnings_of(json.loads(out)))
 
