@@ -65,3 +65,16 @@ def test_close_ups_that_cannot_be_written_are_told(run, folder, tmp_path):
     result = run("eval", "--stacks", folder, *words)
     assert result.exit_code == 2
     assert "closeups cannot be made" in json.loads(result.stdout)["error"]
+
+
+def test_margins_that_the_reference_leaves_transparent_are_no_black_for_those_who_fold(run, tmp_path):
+    truth = textured(64, 80, seed=3)
+    for name, first in (("opaque", 255), ("masked", 0)):
+        frames = [np.dstack([frame, np.full(frame.shape[:2], 255, np.uint8)]) for frame in steps(truth, 3)]
+        frames[0][:, -12:] *= np.uint8(first > 0)  # where the last frame is the sharp one
+        write_stack(tmp_path / "stacks" / name, frames, truth)
+    result = run("eval", "--stacks", tmp_path / "stacks", "--methods", "average,gff", "--json")
+    assert result.exit_code == 0, result.output
+    psnr = {(row["method"], row["name"]): row["metrics"]["PSNR"] for row in json.loads(result.stdout)["rows"]}
+    for method in ("average", "gff"):
+        assert psnr[method, "masked"] > psnr[method, "opaque"] - 0.5
