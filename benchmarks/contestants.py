@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-import numpy as np
-
+from ufafuse.benchmarks.frames import alike
 from ufafuse.benchmarks.methods import is_rival, method, methods
 from ufafuse.benchmarks.published import AUTHORS, GIVEN, MEASURED, OURS
 from ufafuse.network.spec import RIVALS, Spec
@@ -19,7 +18,6 @@ from ufafuse.runtime.errors import InputError, UfaError
 from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import read_image
-from ufafuse.runtime.levels import levels_from, peak_of
 from ufafuse.runtime.models import DEFAULT, bundled
 from ufafuse.runtime.pairs import PairPaths, is_image
 
@@ -230,23 +228,6 @@ def _size(model: Path) -> dict[str, int]:
     except UfaError:
         return {}
     return {"parameters": Spec.from_dict(described).parameters} if described else {}
-
-
-def alike(near: Array, far: Array) -> tuple[Array, Array]:
-    """Bring a grey and a colour frame (infrared and visible) to one shape, without their alpha, and 8 bits beside 16 to 16."""
-    frames = [frame[..., :3] if frame.ndim == 3 else frame for frame in (near, far)]
-    if {frame.ndim for frame in frames} == {2, 3}:
-        frames = [np.repeat(frame[..., None], 3, axis=2) if frame.ndim == 2 else frame for frame in frames]
-    if {frame.dtype for frame in frames} == {np.dtype(np.uint8), np.dtype(np.uint16)}:
-        white = np.float32(shared_white(near, far) / 255)
-        frames = [frame if frame.dtype == np.uint16 else np.rint(frame * white).astype(np.uint16) for frame in frames]
-    return frames[0], frames[1]
-
-
-def shared_white(near: Array, far: Array) -> float:
-    """The level of white that a frame of 8 bits is scaled to beside one of 16, as `ufa fuse` does."""
-    deep = far if far.dtype == np.uint16 else near
-    return levels_from(peak_of(deep), deep.dtype).white
 
 
 def contestants(

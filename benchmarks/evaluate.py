@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from ufafuse.benchmarks.contestants import Contestant, FusedPicture, alike, shared_white
+from ufafuse.benchmarks.contestants import Contestant, FusedPicture
+from ufafuse.benchmarks.frames import alike, told_of_alike
 from ufafuse.benchmarks.metrics import JUDGES, METRICS, STACK_METRICS, TRUTH_METRICS, score
 from ufafuse.benchmarks.metrics.white import White
 from ufafuse.runtime.arrays import Bytes
@@ -298,10 +299,8 @@ def _score(method: str, pair: PairPaths, fused: FusedPicture, how: _How) -> Eval
     try:
         files = [path for path in (pair.near, pair.far, pair.truth) if path is not None]
         pictures = [read_picture(path, inside="thoroughly") for path in files]
-        frames, told = alike(pictures[0].array, pictures[1].array), told_of([path.name for path in files], pictures)
-        eight = [path.name for path, picture in zip(files[:2], pictures, strict=False) if picture.array.dtype == np.uint8]
-        if len(eight) == 1 and frames[0].dtype == np.uint16:
-            told.append(f"{eight[0]}: 8 bits among 16, scaled to white {shared_white(pictures[0].array, pictures[1].array):g}")
+        both, names = (pictures[0].array, pictures[1].array), [path.name for path in files]
+        frames, told = alike(*both), [*told_of(names, pictures), *told_of_alike(names[:2], *both)]
         white = White.of_frames(frames)
         if how.pictures is not None:
             keep_picture(how.pictures, method, pair.name, white.bytes(fused.picture))

@@ -11,8 +11,8 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
-from ufafuse.benchmarks.contestants import alike
 from ufafuse.benchmarks.evaluate import EvalRow, Evaluation, keep_picture, picture_path
+from ufafuse.benchmarks.frames import alike
 from ufafuse.benchmarks.methods import method, methods
 from ufafuse.benchmarks.metrics.planes import as_levels, grey
 from ufafuse.benchmarks.metrics.white import White
