@@ -236,6 +236,8 @@ def bench(asked: BenchRequest) -> None:
         result = _benched(plan) if asked.again is None else read_result(asked.again)
         if scores:
             result["tradeoff"] = tradeoff_rows(result, scores)
+            told = [text for quality in scores for text in quality.warnings]
+            result["warnings"] = list(dict.fromkeys([*result["warnings"], *told]))
         if asked.report is not None:
             result["files"] = [str(path) for path in write_report(asked.report, result)]
         console.emit(result, as_json=asked.as_json)
