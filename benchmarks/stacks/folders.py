@@ -13,7 +13,7 @@ from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
 from ufafuse.runtime.pictures.frames_among import without_uncounted
-from ufafuse.runtime.pictures.inputs import pictures_in
+from ufafuse.runtime.pictures.inputs import EVALUATION, pictures_in
 from ufafuse.runtime.pictures.naming import natural_key
 from ufafuse.runtime.pictures.picture import damage_words
 from ufafuse.runtime.pictures.source import FrameSource
@@ -45,8 +45,8 @@ class StackToScore:
 def find_stacks(folder: Path, pattern: str | None = None) -> list[StackToScore]:
     """The stacks in ``folder``, in natural order: each folder below it that holds frames; where none does, itself.
 
-    A stack's folder is not looked into any further. Its frames are pictures, or the pages of one TIFF; what other programs
-    made of them is none (`uncounted`).
+    A stack's folder is not looked into any further, nor is one that `ufa eval -o` wrote. Its frames are pictures, or the pages
+    of one TIFF; what other programs made of them is none (`uncounted`).
 
     Args:
         folder: Where they are.
@@ -71,7 +71,7 @@ def find_stacks(folder: Path, pattern: str | None = None) -> list[StackToScore]:
 def _holding_frames(folder: Path) -> Iterator[Path]:
     """The folders below this one that hold frames."""
     for part in sorted(folder.iterdir(), key=natural_key):
-        if part.is_dir() and not part.name.startswith("."):
+        if part.is_dir() and not part.name.startswith(".") and not (part / EVALUATION).is_file():
             if _frames(part):
                 yield part
             else:

@@ -1,18 +1,21 @@
 """Fused pictures that are given: which pair or stack each is taken for, and what its row is called."""
 
+import json
+
 import cv2
-import numpy as np
 import pytest
 
+from tests.pictures import photograph
 from ufafuse.benchmarks.contestants import FolderContestant, contestants
 from ufafuse.benchmarks.stacks.contestants import stack_contestants
+from ufafuse.commands.cli import main
 from ufafuse.runtime.errors import InputError
 
 
 def pictures(folder, *names):
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        assert cv2.imwrite(str(folder / f"{name}.png"), np.zeros((8, 8, 3), np.uint8))
+        assert cv2.imwrite(str(folder / f"{name}.png"), photograph(64, 64, 0))
     return folder
 
 
@@ -53,3 +56,19 @@ def test_a_row_is_called_after_the_folder_however_it_was_named(tmp_path, monkeyp
         monkeypatch.chdir(tmp_path / "theirs" / ("" if here == "." else "below"))
         [found] = gather(fused=[type(tmp_path)(here)], models=[], method_names=[])
         assert found.name == named
+
+
+def test_what_an_evaluation_wrote_is_nothing_to_evaluate(tmp_path, capsys):
+    """Pictures of pairs ``board_1`` and ``board_2`` would be a pair of their own; so would folders of them be stacks."""
+    for number in "12":
+        pictures(tmp_path / "pairs", f"board_{number}_A", f"board_{number}_B")
+        pictures(tmp_path / "stacks", f"board_{number}/1", f"board_{number}/2")
+    for kind, method in (("pairs", "average"), ("stacks", "pyramid")):
+        words = ["eval", f"--{kind}", str(tmp_path / kind), "--methods", method, "--json"]
+        for more in (["-o", str(tmp_path / kind / "out")], []):
+            with pytest.raises(SystemExit) as ended:
+                main([*words, *more])
+            said = json.loads(capsys.readouterr().out)
+            assert ended.value.code == 0
+            assert [row["name"] for row in said["rows"]] == ["board_1", "board_2"]
+            assert "passed_over" not in said
