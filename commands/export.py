@@ -136,6 +136,7 @@ def export(asked: ExportRequest) -> None:
             report["reference"] = str(asked.reference)
         if asked.triton is not None:
             report["triton"] = _laid_out([asked.out.with_name(name) for name in report["files"]], asked.triton)
+        told = list(dict.fromkeys([*report.get("warnings", ()), *told]))
         report |= ({"warnings": told} if told else {}) | (unpaired := unpaired_in(asked.pairs))
         console.emit(report, as_json=asked.as_json)
         for warning in few_of_a_kind(told):
