@@ -305,6 +305,8 @@ def _score(method: str, pair: PairPaths, fused: FusedPicture, how: _How) -> Eval
         if how.pictures is not None:
             keep_picture(how.pictures, method, pair.name, white.bytes(fused.picture))
         truth = pictures[2].array if pair.truth else None
+        told += [] if truth is None else white.told(names[2], truth)
+        told += white.told("the fused picture", fused.picture)
         given = [sentence[:-1] for sentence in fused.told]
         metrics = score(*frames, fused.picture, truth, perceptual=how.perceptual)
     except FAILURES as error:

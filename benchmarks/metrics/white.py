@@ -1,5 +1,6 @@
 """The level of white that pictures share, so that 12 bits in 16 and floats beyond 1 are judged as what they show."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from ufafuse.runtime.levels import joined_peak, levels_from, peak_of
 OWN_WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 """Of each type of samples."""
 
+_KNOWN = {np.dtype(np.uint16): (65535.0, 16383.0, 4095.0, 1023.0), np.dtype(np.float32): (1.0, 255.0, 65535.0)}
+"""Levels of white that pictures of a type have: 10 to 14 bits in 16, floats in the levels of whole numbers."""
+
 
 @dataclass(frozen=True)
 class White:
@@ -23,20 +27,25 @@ class White:
         dtype: The frames'.
         level: Theirs of white.
         why: How it was found, in a few words; empty where it is the type's own.
+        mean: What the frames have of it on the average, by which that of a picture of another type is told; 0: not known.
     """
 
     dtype: np.dtype[Any]
     level: float
     why: str = ""
+    mean: float = 0.0
 
     @classmethod
     def of_frames(cls, frames: Sequence[NDArray[Any]]) -> "White":
         """As a fusion of the frames finds it, in those that have the first one's type."""
         dtype = frames[0].dtype
+        alike = [frame for frame in frames if frame.dtype == dtype]
+        mean = float(np.mean([_mean(frame) for frame in alike]))
         if dtype == np.uint8 or dtype not in OWN_WHITE:
-            return cls(dtype, OWN_WHITE.get(dtype, 1.0))
-        found = levels_from(joined_peak(peak_of(frame) for frame in frames if frame.dtype == dtype), dtype)
-        return cls(dtype, found.white, "" if found.white == OWN_WHITE[dtype] else found.why)
+            white = OWN_WHITE.get(dtype, 1.0)
+            return cls(dtype, white, mean=mean / white)
+        found = levels_from(joined_peak(peak_of(frame) for frame in alike), dtype)
+        return cls(dtype, found.white, "" if found.white == OWN_WHITE[dtype] else found.why, mean / found.white)
 
     @property
     def note(self) -> str:
@@ -44,8 +53,20 @@ class White:
         return f"white is {self.level:.6g} ({self.why})" if self.why else ""
 
     def of(self, picture: NDArray[Any]) -> float:
-        """A picture's level of white."""
-        return self.level if picture.dtype == self.dtype else OWN_WHITE.get(picture.dtype, 1.0)
+        """A picture's level of white; of one of another type than the frames the one by which it is as bright as they are."""
+        if picture.dtype == self.dtype:
+            return self.level
+        mean, known = _mean(picture) if self.mean > 0 else 0.0, _KNOWN.get(picture.dtype, ())
+        if mean <= 0 or not known:
+            return OWN_WHITE.get(picture.dtype, 1.0)
+        return min(known, key=lambda white: abs(math.log(mean / white / self.mean)))
+
+    def told(self, name: str, picture: NDArray[Any]) -> list[str]:
+        """What to tell of a picture of another type whose white is not that type's own; often nothing."""
+        white = self.of(picture)
+        if picture.dtype == self.dtype or white == OWN_WHITE.get(picture.dtype, white):
+            return []
+        return [f"{name}: white was taken to be {white:g}, by which it is as bright as the frames"]
 
     def bytes(self, picture: NDArray[Any]) -> Bytes:
         """H x W (grey) or H x W x 3 uint8, rounded. Raises: InputError, as `as_levels`."""
@@ -53,3 +74,13 @@ class White:
         if white == OWN_WHITE.get(picture.dtype, white):
             return as_levels(picture)
         return as_levels(np.clip(picture.astype(np.float32) / np.float32(white), 0, 1))
+
+
+def _mean(picture: NDArray[Any]) -> float:
+    """Of all samples but alpha, those that are no numbers left out."""
+    colours = picture[..., :3] if picture.ndim == 3 else picture
+    mean = float(np.mean(colours, dtype=np.float64))
+    if math.isfinite(mean):
+        return mean
+    finite = colours[np.isfinite(colours)]
+    return float(np.mean(finite, dtype=np.float64)) if finite.size else 0.0

@@ -164,8 +164,9 @@ class PicturesContestant(StackContestant):
     def fused(self, stack: Registered, *, want_height: bool) -> FusedStack:  # noqa: ARG002 - it has none
         """Read the stack's picture, and register it to the frames where it lies elsewhere."""
         path, told = self._folder.find(stack.name, "stack"), dict[str, None]()
-        picture = placed(read_image(path, told=told), stack.target, str(path), white=stack.white)
-        return FusedStack(picture, told=tuple(told))
+        picture = read_image(path, told=told)
+        told.update(dict.fromkeys(f"{text}." for text in stack.white.told(str(path), picture)))
+        return FusedStack(placed(picture, stack.target, str(path), white=stack.white), told=tuple(told))
 
 
 def stack_contestants(

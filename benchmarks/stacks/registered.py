@@ -131,6 +131,7 @@ def registered(
         found.truth, found.crop = place.levels, found.crop.within(place.crop)
         found.bests = {name: _best(looking.kept, found.truth, white, side) for name, side in BESTS.items()}
         found.notes += [f"the truth was {place.note}"] if place.note else []
+        found.notes += white.told("the truth", truth)
     if keep:
         found.frames = _filled(looking.kept, sources[pyramid.reference])
     return found
