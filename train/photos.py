@@ -1,5 +1,6 @@
 """Photographs: alone, or with the label of their salient object in the layout of DUTS, two folders whose files share stems."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
-from ufafuse.runtime.levels import white_of
+from ufafuse.runtime.levels import mean_level, white_as_bright, white_of
 from ufafuse.runtime.pairs import is_image
 
 MEMORY_MIB = 2048  # decoded photographs are kept while they fit into this
@@ -104,11 +105,17 @@ def colour(image: Array, white: float | None = None) -> Array:
 
 
 def in_one(pictures: Sequence[Array]) -> list[Array]:
-    """Return pictures of one scene as `colour` does, those of one sample type by one level of white."""
-    whites = {
-        dtype: white_of([np.nan_to_num(picture) for picture in pictures if picture.dtype == dtype])
-        for dtype in {picture.dtype for picture in pictures}
-    }
+    """Return pictures of one scene as `colour` does, those of one sample type by one level of white.
+
+    Of several types that of the most pictures says how bright the scene is: 16 bits beside frames of 8 may be 12 bits, or dark.
+    """
+    kinds = Counter(picture.dtype for picture in pictures).most_common()
+    leading = [np.nan_to_num(picture) for picture in pictures if picture.dtype == kinds[0][0]]
+    whites = {kinds[0][0]: white_of(leading)}
+    share = float(np.mean([mean_level(picture) for picture in leading])) / whites[kinds[0][0]]
+    for dtype, _ in kinds[1:]:
+        others = [np.nan_to_num(picture) for picture in pictures if picture.dtype == dtype]
+        whites[dtype] = white_as_bright(others[0], share) or white_of(others)
     return [colour(picture, whites[picture.dtype]) for picture in pictures]
 
 

@@ -1,6 +1,5 @@
 """The level of white that pictures share, so that 12 bits in 16 and floats beyond 1 are judged as what they show."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +9,10 @@ from numpy.typing import NDArray
 
 from ufafuse.benchmarks.metrics.planes import as_levels
 from ufafuse.runtime.arrays import Bytes
-from ufafuse.runtime.levels import joined_peak, levels_from, peak_of
+from ufafuse.runtime.levels import joined_peak, levels_from, mean_level, peak_of, white_as_bright
 
 OWN_WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 """Of each type of samples."""
-
-_KNOWN = {np.dtype(np.uint16): (65535.0, 16383.0, 4095.0, 1023.0), np.dtype(np.float32): (1.0, 255.0, 65535.0)}
-"""Levels of white that pictures of a type have: 10 to 14 bits in 16, floats in the levels of whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class White:
         """As a fusion of the frames finds it, in those that have the first one's type."""
         dtype = frames[0].dtype
         alike = [frame for frame in frames if frame.dtype == dtype]
-        mean = float(np.mean([_mean(frame) for frame in alike]))
+        mean = float(np.mean([mean_level(frame) for frame in alike]))
         if dtype == np.uint8 or dtype not in OWN_WHITE:
             white = OWN_WHITE.get(dtype, 1.0)
             return cls(dtype, white, mean=mean / white)
@@ -56,10 +52,7 @@ class White:
         """A picture's level of white; of one of another type than the frames the one by which it is as bright as they are."""
         if picture.dtype == self.dtype:
             return self.level
-        mean, known = _mean(picture) if self.mean > 0 else 0.0, _KNOWN.get(picture.dtype, ())
-        if mean <= 0 or not known:
-            return OWN_WHITE.get(picture.dtype, 1.0)
-        return min(known, key=lambda white: abs(math.log(mean / white / self.mean)))
+        return white_as_bright(picture, self.mean) or OWN_WHITE.get(picture.dtype, 1.0)
 
     def told(self, name: str, picture: NDArray[Any]) -> list[str]:
         """What to tell of a picture of another type whose white is not that type's own; often nothing."""
@@ -74,13 +67,3 @@ class White:
         if white == OWN_WHITE.get(picture.dtype, white):
             return as_levels(picture)
         return as_levels(np.clip(picture.astype(np.float32) / np.float32(white), 0, 1))
-
-
-def _mean(picture: NDArray[Any]) -> float:
-    """Of all samples but alpha, those that are no numbers left out."""
-    colours = picture[..., :3] if picture.ndim == 3 else picture
-    mean = float(np.mean(colours, dtype=np.float64))
-    if math.isfinite(mean):
-        return mean
-    finite = colours[np.isfinite(colours)]
-    return float(np.mean(finite, dtype=np.float64)) if finite.size else 0.0
