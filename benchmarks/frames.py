@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ufafuse.runtime.arrays import Array, Mask
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.levels import levels_from, peak_of
+from ufafuse.runtime.pictures.masked import filled, hidden_parts, told_of_hidden
 
 
 def alike(near: Array, far: Array) -> tuple[Array, Array]:
@@ -26,22 +27,15 @@ def alike(near: Array, far: Array) -> tuple[Array, Array]:
         frames = [frame if frame.dtype == np.uint16 else np.rint(frame * white).astype(np.uint16) for frame in frames]
     if frames[0].shape != frames[1].shape or frames[0].dtype != frames[1].dtype:
         return frames[0], frames[1]
-    hidden = _hidden(near, far)
-    for index, here in enumerate(hidden):
-        if here.any():
-            frames[index] = np.where(here if frames[0].ndim == 2 else here[..., None], frames[1 - index], frames[index])
-    return frames[0], frames[1]
+    return filled(frames, hidden_parts(near, far))
 
 
 def told_of_alike(names: Sequence[str], near: Array, far: Array) -> list[str]:
     """What to tell of what `alike` does to the levels of two frames that are called ``names``."""
-    told = []
+    told = told_of_hidden(names, hidden_parts(near, far))
     if _mixed(near, far):
         eight = names[0] if near.dtype == np.uint8 else names[1]
         told.append(f"{eight}: 8 bits among 16, scaled to white {_shared_white(near, far):g}")
-    if near.shape[:2] == far.shape[:2]:
-        masked = (name for name, here in zip(names, _hidden(near, far), strict=True) if here.any())
-        told += [f"{name}: what its alpha hides was taken from the other frame" for name in masked]
     return told
 
 
@@ -53,12 +47,3 @@ def _shared_white(near: Array, far: Array) -> float:
     """The level of white that a frame of 8 bits is scaled to beside one of 16."""
     deep = far if far.dtype == np.uint16 else near
     return levels_from(peak_of(deep), deep.dtype).white
-
-
-def _hidden(near: Array, far: Array) -> tuple[Mask, Mask]:
-    """Where alpha hides one frame of a size and shows the other, H x W."""
-    one, other = (
-        frame[..., 3] == 0 if frame.ndim == 3 and frame.shape[2] == 4 else np.zeros(frame.shape[:2], np.bool_)
-        for frame in (near, far)
-    )
-    return one & ~other, other & ~one

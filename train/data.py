@@ -1,5 +1,6 @@
 """Frame pairs to learn from: drawn without end from photographs with labels, or read from a folder to validate on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +14,7 @@ from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pairs import PairPaths, find_pairs
+from ufafuse.runtime.pictures.masked import filled, hidden_parts, told_of_hidden
 from ufafuse.train.degrade import LensOptions, TrainingPair, drawn_focus, lens_pair, paper_pair, paper_size
 from ufafuse.train.photos import THRESHOLD, in_one
 
@@ -210,9 +212,11 @@ def read_pairs(folder: Path, *, warnings: list[str] | None = None) -> list[Named
     for paths in find_pairs(folder, passed=passed):
         if paths.truth is None:
             raise InputError(f"{folder}: pair {paths.name} has no truth ({paths.name}_GT.*), so it cannot validate.")
-        near, far, truth = in_one([read_image(path, told=told) for path in (paths.near, paths.far, paths.truth)])
+        pictures = [read_image(path, told=told) for path in (*paths.files, paths.truth)]
+        near, far, truth = in_one(pictures)
         if not near.shape == far.shape == truth.shape:
             raise InputError(f"{folder}: the pictures of pair {paths.name} differ in size.")
+        near, far = _without_hidden(paths, pictures, (near, far), told)
         pairs.append(NamedPair(paths.name, TrainingPair(near, far, truth)))
     if warnings is not None:
         warnings += [*told, *([f"{folder}, passed over: {'; '.join(passed)}."] if passed else [])]
@@ -225,11 +229,22 @@ def frames_of(paths: PairPaths, told: dict[str, None] | None = None) -> tuple[Ar
     Raises:
         InputError: A file cannot be read, or the two differ in size.
     """
-    near, far = in_one([read_image(path, told=told) for path in paths.files])
+    pictures = [read_image(path, told=told) for path in paths.files]
+    near, far = in_one(pictures)
     if near.shape != far.shape:
         sizes = " and ".join(f"{frame.shape[0]} x {frame.shape[1]}" for frame in (near, far))
         raise InputError(f"{paths.near} and {paths.far} differ in size: {sizes}.")
-    return near, far
+    return _without_hidden(paths, pictures, (near, far), told)
+
+
+def _without_hidden(
+    paths: PairPaths, pictures: Sequence[Array], frames: tuple[Array, Array], told: dict[str, None] | None
+) -> tuple[Array, Array]:
+    """Give each of a pair's frames the other's pixels where alpha hides its own."""
+    hidden = hidden_parts(*pictures[:2])
+    if told is not None:
+        told.update({f"{text}.": None for text in told_of_hidden([str(path) for path in paths.files], hidden)})
+    return filled(frames, hidden)
 
 
 def held_out_pairs(dataset: PairDataset, count: int) -> list[NamedPair]:
