@@ -145,7 +145,7 @@ class MethodContestant(Contestant):
             return {}
         from ufafuse.network.rivals.places import rival_weights
 
-        return {"backend": "torch", "precision": "fp32", "weights": "ours"} | _size(rival_weights(self.name))
+        return {"backend": "torch", "precision": "fp32", "weights": "ours"} | size_facts(rival_weights(self.name))
 
     def fused(self, pair: PairPaths, near: Array, far: Array) -> FusedPicture:  # noqa: ARG002 - all that counts are the frames
         """Run the method."""
@@ -207,7 +207,7 @@ class ModelContestant(Contestant):
 
     def facts(self) -> dict[str, Any]:
         """The engine, its arithmetic, and how many numbers the network has learnt where its file says."""
-        return {"backend": self.backend, "precision": self.precision} | _size(self._fuser.model)
+        return {"backend": self.backend, "precision": self.precision} | size_facts(self._fuser.model)
 
     def fused(self, pair: PairPaths, near: Array, far: Array) -> FusedPicture:  # noqa: ARG002 - all that counts are the frames
         """Run the network on the frames as they are."""
@@ -221,7 +221,7 @@ class ModelContestant(Contestant):
         self._fuser.close()
 
 
-def _size(model: Path) -> dict[str, int]:
+def size_facts(model: Path) -> dict[str, int]:
     """``parameters`` of a model's file; empty where it does not describe its network."""
     try:
         described = read_manifest(model).spec

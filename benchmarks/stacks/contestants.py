@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from ufafuse.benchmarks.contestants import FolderContestant, check_names, distinct, fused_folders, once, refuse_idle
+from ufafuse.benchmarks.contestants import FolderContestant, check_names, distinct, fused_folders, once, refuse_idle, size_facts
 from ufafuse.benchmarks.methods import is_rival, method, methods
 from ufafuse.benchmarks.published import GIVEN, MEASURED, OURS
 from ufafuse.benchmarks.stacks.registered import Placed, Registered, placed
@@ -122,6 +122,10 @@ class NetworkContestant(StackContestant):
     def kind(self) -> str:
         """Of a bundled network: with our weights. Who trained a file is not known."""
         return OURS if self.name in bundled() else MEASURED
+
+    def facts(self) -> dict[str, Any]:
+        """The engine, its arithmetic, and how many numbers the network has learnt where its file says."""
+        return {"backend": self.backend, "precision": self.precision} | size_facts(self._fuser.model)
 
     def fused(self, stack: Registered, *, want_height: bool) -> FusedStack:
         """Run the network."""

@@ -68,7 +68,7 @@ def evaluate_stacks(
     order = [*(contestant.name for contestant in contestants), *BESTS]
     rows.sort(key=lambda row: order.index(row.method))
     networks = [contestant for contestant in contestants if isinstance(contestant, NetworkContestant)]
-    told = {network.name: {"backend": network.backend, "precision": network.precision} for network in networks}
+    told = {network.name: network.facts() for network in networks}
     kinds = {contestant.name: contestant.kind for contestant in contestants}
     return Evaluation(rows, told, what="stack", bounds=tuple(BESTS), kinds=kinds)
 
