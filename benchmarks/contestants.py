@@ -323,7 +323,8 @@ def fused_folders(folder: Path, what: str = "pair", *, names: Sequence[str] = ()
         )
         raise InputError(f"`fused={folder}` holds no picture: {mend}.")
     # A row is called after the folder, however it was named: "." has no name, ".." none that a result can have.
-    return [FolderContestant(real_path(part).name, part, tuple(names)) for part in parts]
+    called = {part: part.name if part.name not in ("", "..") else real_path(part).name for part in parts}
+    return [FolderContestant(called[part], part, tuple(names)) for part in parts]
 
 
 class _Named(Protocol):

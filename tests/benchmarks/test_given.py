@@ -52,7 +52,8 @@ def test_a_name_as_it_stands_goes_before_one_that_is_like_it(tmp_path):
 def test_a_row_is_called_after_the_folder_however_it_was_named(tmp_path, monkeypatch, gather):
     pictures(tmp_path / "theirs", "below/one")
     pictures(tmp_path / "theirs", "one")
-    for here, named in ((".", "theirs"), ("..", "theirs"), ("../../theirs", "theirs")):
+    (tmp_path / "link").symlink_to("theirs")
+    for here, named in ((".", "theirs"), ("..", "theirs"), ("../../theirs", "theirs"), ("../../link", "link")):
         monkeypatch.chdir(tmp_path / "theirs" / ("" if here == "." else "below"))
         [found] = gather(fused=[type(tmp_path)(here)], models=[], method_names=[])
         assert found.name == named
