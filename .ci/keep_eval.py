@@ -41,6 +41,8 @@ def main() -> None:
     asked = parser.parse_args()
     figures = (asked.out / "eval.json").read_text(encoding="utf-8")
     exact, kept = json.loads(figures), json.loads(figures, parse_float=rounded)
+    known = Evaluation([]).to_json()  # the rest tells of this run: its files, what there was to tell of them
+    kept = {key: value for key, value in kept.items() if key in known}
     asked.report.write_text(json_text(kept, lines=True) + "\n", encoding="utf-8")
     if asked.figures:
         return

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-import numpy as np
-
+from ufafuse.benchmarks.frames import alike
 from ufafuse.benchmarks.methods import is_rival, method, methods
 from ufafuse.benchmarks.published import AUTHORS, GIVEN, MEASURED, OURS
 from ufafuse.network.spec import RIVALS, Spec
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import InputError, UfaError
+from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.models import DEFAULT, bundled
@@ -25,10 +25,11 @@ _ALL = "all"
 
 
 class FusedPicture(NamedTuple):
-    """A fused picture and how long the fusion took, in ms; None where it was not made here."""
+    """A fused picture; how long the fusion took, in ms (None where it was not made here); what there is to tell of its file."""
 
     picture: Array
     ms: float | None
+    told: tuple[str, ...] = ()
 
 
 class Contestant(ABC):
@@ -62,10 +63,17 @@ class Contestant(ABC):
 
 @dataclass(frozen=True)
 class FolderContestant(Contestant):
-    """Fused pictures that lie in ``folder``, one for each pair, under the pair's name."""
+    """Fused pictures that lie in ``folder``, one for each pair, under the pair's name.
+
+    Args:
+        name: The row's name.
+        folder: Where they are.
+        names: Of all pairs or stacks: what several of them could be called by a picture's name alone, none of them is.
+    """
 
     name: str
     folder: Path
+    names: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -74,16 +82,45 @@ class FolderContestant(Contestant):
 
     def fused(self, pair: PairPaths, near: Array, far: Array) -> FusedPicture:  # noqa: ARG002 - the picture is there already
         """Read the pair's picture. Raises: InputError when there is none, or more than one."""
-        return FusedPicture(read_image(self.find(pair.name, "pair")), None)
+        told: dict[str, None] = {}
+        picture = read_image(self.find(pair.name, "pair"), told=told)
+        return FusedPicture(picture, None, tuple(told))
 
     def find(self, name: str, what: str) -> Path:
-        """The picture of the pair or stack (``what``) of this name. Raises: InputError when there is none, or more than one."""
-        wanted = {_plain(name), _plain(Path(name).name)}
-        found = [path for path in sorted(self.folder.rglob("*")) if is_image(path) and _plain(path.stem) in wanted]
+        """The picture of the pair or stack (``what``) of this name.
+
+        That is the one at its own place (`_place`), as `ufa fuse` writes it; else the one of its name in any folder; else one
+        whose name differs in what people vary.
+
+        Raises:
+            InputError: There is none, or more than one.
+        """
+        pictures = [path for path in sorted(self.folder.rglob("*")) if is_image(path)]
+        found = [path for path in pictures if _place(path, self.folder) == name]
+        for short in (_base, _plain_base, _plain) if not found else ():
+            if sum(short(other) == short(name) for other in {name, *self.names}) > 1:
+                continue  # it is another one's as well
+            found = [path for path in pictures if short(path.stem) == short(name)]
+            if found:
+                break
         if len(found) != 1:
             count = "no picture" if not found else f"{len(found)} pictures"
-            raise InputError(f"{self.folder} holds {count} of {what} {name}: name it {Path(name).name}.png.")
+            raise InputError(f"{self.folder} holds {count} of {what} {name}: name it {name}.png.")
         return found[0]
+
+
+def _place(path: Path, folder: Path) -> str:
+    """Where a picture lies below a folder, without its suffix: what the pair that `ufa fuse` wrote there is called."""
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
+def _base(name: str) -> str:
+    """A name without the folders before it."""
+    return Path(name).name
+
+
+def _plain_base(name: str) -> str:
+    return _plain(_base(name))
 
 
 def _plain(name: str) -> str:
@@ -108,7 +145,7 @@ class MethodContestant(Contestant):
             return {}
         from ufafuse.network.rivals.places import rival_weights
 
-        return {"backend": "torch", "precision": "fp32", "weights": "ours"} | _size(rival_weights(self.name))
+        return {"backend": "torch", "precision": "fp32", "weights": "ours"} | size_facts(rival_weights(self.name))
 
     def fused(self, pair: PairPaths, near: Array, far: Array) -> FusedPicture:  # noqa: ARG002 - all that counts are the frames
         """Run the method."""
@@ -170,7 +207,7 @@ class ModelContestant(Contestant):
 
     def facts(self) -> dict[str, Any]:
         """The engine, its arithmetic, and how many numbers the network has learnt where its file says."""
-        return {"backend": self.backend, "precision": self.precision} | _size(self._fuser.model)
+        return {"backend": self.backend, "precision": self.precision} | size_facts(self._fuser.model)
 
     def fused(self, pair: PairPaths, near: Array, far: Array) -> FusedPicture:  # noqa: ARG002 - all that counts are the frames
         """Run the network on the frames as they are."""
@@ -184,21 +221,13 @@ class ModelContestant(Contestant):
         self._fuser.close()
 
 
-def _size(model: Path) -> dict[str, int]:
+def size_facts(model: Path) -> dict[str, int]:
     """``parameters`` of a model's file; empty where it does not describe its network."""
     try:
         described = read_manifest(model).spec
     except UfaError:
         return {}
     return {"parameters": Spec.from_dict(described).parameters} if described else {}
-
-
-def alike(near: Array, far: Array) -> tuple[Array, Array]:
-    """Bring a grey and a colour frame (infrared and visible) to one shape, without their alpha."""
-    frames = [frame[..., :3] if frame.ndim == 3 else frame for frame in (near, far)]
-    if {frame.ndim for frame in frames} == {2, 3}:
-        frames = [np.repeat(frame[..., None], 3, axis=2) if frame.ndim == 2 else frame for frame in frames]
-    return frames[0], frames[1]
 
 
 def contestants(
@@ -210,30 +239,30 @@ def contestants(
     precision: str | None = None,
     threads: int | None = None,
     weights: Path | None = None,
+    names: Sequence[str] = (),
 ) -> list[Contestant]:
     """Everything that the user asked to compare, once; the bundled network when nothing was asked for.
 
     Args:
-        fused: Folders of pictures; one that only holds folders stands for all of those.
+        fused: Folders of pictures; one that only holds folders stands for all of those, unless they are the pairs' own.
         models: Bundled names, files, or networks of the paper's tables (``"rival-..."``).
         method_names: Methods, bundled networks, or ``"all"`` for every method that can run here.
         backend, precision, threads: For the models.
         weights: Of the one network of the paper's tables among the models: a file of its authors.
+        names: Of all pairs, chosen or not, so that each picture is taken for the one that it is of.
 
     Raises:
         InputError: A name is not known, a folder is missing, or two would have the same name.
         ModelError, BackendError: A model cannot be loaded.
     """
-    found: list[Contestant] = []
-    for folder in fused:
-        found += [FolderContestant(part.name, part) for part in fused_folders(folder)]
+    found: list[Contestant] = [one for folder in fused for one in fused_folders(folder, names=names)]
     networks, rivals = bundled(), _rivals_among(models, weights)
-    names = [name for asked in method_names for name in (list(methods()) if asked == _ALL else [asked])]
-    names = once(names if weights else [*names, *rivals])
-    check_names(names, [*methods(), *networks])
-    found += [MethodContestant(name) for name in names if name not in networks]
+    asked_for = [name for asked in method_names for name in (list(methods()) if asked == _ALL else [asked])]
+    asked_for = once(asked_for if weights else [*asked_for, *rivals])
+    check_names(asked_for, [*methods(), *networks])
+    found += [MethodContestant(name) for name in asked_for if name not in networks]
     found += [AuthorsContestant(name, weights, threads=threads) for name in rivals if weights]
-    models = once([*(name for name in models if name not in rivals), *(name for name in names if name in networks)])
+    models = once([*(name for name in models if name not in rivals), *(name for name in asked_for if name in networks)])
     if not found and not models:
         models = [DEFAULT]
     refuse_idle([*models, *(rivals if weights else [])], backend=backend, precision=precision, threads=threads)
@@ -268,23 +297,34 @@ def _rivals_among(models: list[str], weights: Path | None) -> list[str]:
     return rivals
 
 
-def fused_folders(folder: Path, what: str = "pair") -> list[Path]:
+def fused_folders(folder: Path, what: str = "pair", *, names: Sequence[str] = ()) -> list[FolderContestant]:
     """The folders that ``--fused`` names: itself where it holds pictures of pairs or stacks (``what``), else those in it.
+
+    Args:
+        folder: What was named.
+        what: "pair" or "stack".
+        names: Of all of them. Where a picture lies at the place of one, the folders are theirs: ``line1/`` of ``line1/0001``.
 
     Raises:
         InputError: There is none.
     """
     if not folder.is_dir():
         raise InputError(f"`fused={folder}` is not a folder: give one that holds a fused picture for each {what}.")
-    if any(is_image(path) for path in folder.iterdir()):
-        return [folder]
-    parts = [part for part in sorted(folder.iterdir()) if part.is_dir() and any(map(is_image, part.rglob("*")))]
+    own = set(names)
+    if any(is_image(path) for path in folder.iterdir()) or any(
+        is_image(path) and _place(path, folder) in own for path in (folder.rglob("*") if own else ())
+    ):
+        parts = [folder]
+    else:
+        parts = [part for part in sorted(folder.iterdir()) if part.is_dir() and any(map(is_image, part.rglob("*")))]
     if not parts:
         mend = (
             "give the folder that `ufa fuse --pairs` wrote" if what == "pair" else f"name a picture for each {what}, NAME.png"
         )
         raise InputError(f"`fused={folder}` holds no picture: {mend}.")
-    return parts
+    # A row is called after the folder, however it was named: "." has no name, ".." none that a result can have.
+    called = {part: part.name if part.name not in ("", "..") else real_path(part).name for part in parts}
+    return [FolderContestant(called[part], part, tuple(names)) for part in parts]
 
 
 class _Named(Protocol):

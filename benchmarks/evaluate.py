@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from ufafuse.benchmarks.contestants import Contestant, FusedPicture, alike
+from ufafuse.benchmarks.contestants import Contestant, FusedPicture
+from ufafuse.benchmarks.frames import alike, told_of_alike
 from ufafuse.benchmarks.metrics import JUDGES, METRICS, STACK_METRICS, TRUTH_METRICS, score
 from ufafuse.benchmarks.metrics.white import White
 from ufafuse.runtime.arrays import Bytes
@@ -131,6 +132,11 @@ class Evaluation:
             if values:
                 means[name] = float(np.mean(values))
         return means
+
+    def defined(self, method: str, metric: str) -> set[str]:
+        """The pairs or stacks where a metric of a contestant is a number."""
+        rows = (row for row in self.rows if row.method == method and not row.error)
+        return {row.name for row in rows if math.isfinite(row.metrics.get(metric, math.nan))}
 
     def median_ms(self, method: str) -> float | None:
         """The median time of a fusion; None where nothing was fused here."""
@@ -293,15 +299,19 @@ def _score(method: str, pair: PairPaths, fused: FusedPicture, how: _How) -> Eval
     try:
         files = [path for path in (pair.near, pair.far, pair.truth) if path is not None]
         pictures = [read_picture(path, inside="thoroughly") for path in files]
-        frames, told = alike(pictures[0].array, pictures[1].array), told_of([path.name for path in files], pictures)
+        both, names = (pictures[0].array, pictures[1].array), [path.name for path in files]
+        frames, told = alike(*both), [*told_of(names, pictures), *told_of_alike(names[:2], *both)]
         white = White.of_frames(frames)
         if how.pictures is not None:
             keep_picture(how.pictures, method, pair.name, white.bytes(fused.picture))
         truth = pictures[2].array if pair.truth else None
+        told += [] if truth is None else white.told(names[2], truth)
+        told += white.told("the fused picture", fused.picture)
+        given = [sentence[:-1] for sentence in fused.told]
         metrics = score(*frames, fused.picture, truth, perceptual=how.perceptual)
     except FAILURES as error:
         return EvalRow(pair.name, method, error=f"{pair.name}: {reason(error)}")
-    return EvalRow(pair.name, method, metrics, fused.ms, note="; ".join(filter(None, (white.note, *told))))
+    return EvalRow(pair.name, method, metrics, fused.ms, note="; ".join(filter(None, (white.note, *told, *given))))
 
 
 def picture_path(pictures: Path, method: str, pair: str) -> Path:

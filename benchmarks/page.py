@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from ufafuse.benchmarks.evaluate import EvalRow, Evaluation, keep_picture, picture_path
+from ufafuse.benchmarks.frames import alike
 from ufafuse.benchmarks.methods import method, methods
 from ufafuse.benchmarks.metrics.planes import as_levels, grey
 from ufafuse.benchmarks.metrics.white import White
@@ -61,6 +62,7 @@ def write_pages(
     title: str,
     table: Table | None = None,
     warnings: Sequence[str] = (),
+    result: dict[str, Any] | None = None,
 ) -> list[Path]:
     """Write ``index.html``, ``report.md``, ``eval.csv`` and ``eval.json`` into ``folder``, and the pictures they show.
 
@@ -72,13 +74,14 @@ def write_pages(
         title: The page's heading.
         table: The paper's table behind the published rows, for its note.
         warnings: What has to be said of the whole; it stands above the table.
+        result: What ``eval.json`` holds: what the command's JSON says. None: the evaluation alone.
 
     Raises:
         OutputError: A file cannot be written.
     """
     sections = [_section(folder, pair, evaluation) for pair in pairs]
     head = [*warnings, _note(evaluation)]
-    write_json(folder / "eval.json", evaluation.to_json())
+    write_json(folder / "eval.json", evaluation.to_json() if result is None else result)
     texts = {
         "eval.csv": csv_text(evaluation),
         "report.md": _markdown(evaluation, rows, pairs, title=title, head=head, table=table),
@@ -108,10 +111,9 @@ def _section(folder: Path, pair: PairPaths, evaluation: Evaluation) -> str:
     rows = [row for row in evaluation.rows if row.name == pair.name and not row.error]
     if not rows:
         return ""
-    sources = {"near": read_image(pair.near), "far": read_image(pair.far)} | (
-        {"truth": read_image(pair.truth)} if pair.truth else {}
-    )
-    white = White.of_frames([sources["near"], sources["far"]])
+    frames = alike(read_image(pair.near), read_image(pair.far))
+    sources = dict(zip(("near", "far"), frames, strict=True)) | ({"truth": read_image(pair.truth)} if pair.truth else {})
+    white = White.of_frames(frames)
     pictures: dict[str, tuple[str, Bytes, str]] = {}
     for name, picture in sources.items():
         levels = white.bytes(picture)

@@ -47,6 +47,7 @@ class TableRow:
         time_s: Seconds per pair, on whatever machine the source used; None where it gives none.
         note: What a reader has to know of this row.
         other_pairs: Whether its means are over other pairs than those of the rows scored here.
+        short: Metrics whose means are over fewer pairs or stacks than other rows': they are compared with nothing.
     """
 
     method: str
@@ -55,6 +56,7 @@ class TableRow:
     time_s: float | None = None
     note: str = ""
     other_pairs: bool = False
+    short: frozenset[str] = frozenset()
 
     @property
     def what(self) -> str:

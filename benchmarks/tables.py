@@ -27,16 +27,27 @@ def measured_rows(evaluation: Evaluation) -> list[TableRow]:
     rows = []
     for method in evaluation.methods:
         means, ms = evaluation.mean(method), evaluation.median_ms(method)
-        outcomes = [not row.error for row in evaluation.rows if row.method == method]
-        note = (
-            ""
-            if all(outcomes)
-            else f"a mean over only {sum(outcomes)} of {len(outcomes)} {evaluation.what}s, not comparable with the others"
-        )
         if means:
+            note, short = _how_far_comparable(evaluation, method)
             source = BOUND if method in evaluation.bounds else evaluation.kinds.get(method, MEASURED)
-            rows.append(TableRow(method, source, means, None if ms is None else ms / 1e3, note))
+            rows.append(TableRow(method, source, means, None if ms is None else ms / 1e3, note, short=short))
     return rows
+
+
+def _how_far_comparable(evaluation: Evaluation, method: str) -> tuple[str, frozenset[str]]:
+    """What to tell of means over fewer pairs or stacks than those of other methods, and of which metrics they are."""
+    means = evaluation.mean(method)
+    outcomes = [not row.error for row in evaluation.rows if row.method == method]
+    failed = "" if all(outcomes) else f"a mean over only {sum(outcomes)} of {len(outcomes)} {evaluation.what}s"
+    fewer: dict[str, list[str]] = {}
+    for name in () if failed else means:
+        defined = {other: evaluation.defined(other, name) for other in evaluation.methods}
+        count, every = len(defined[method]), len(set().union(*defined.values()))
+        if count < every:
+            fewer.setdefault(f"over only {count} of {every} {evaluation.what}s", []).append(name)
+    told = [failed] if failed else [f"its mean of {' and '.join(names)} is {over}" for over, names in fewer.items()]
+    note = f"{'; '.join(told)}, not comparable with the others" if told else ""
+    return note, frozenset(means) if failed else frozenset(name for names in fewer.values() for name in names)
 
 
 def columns(rows: list[TableRow]) -> list[str]:
@@ -68,15 +79,15 @@ def header(names: list[str]) -> list[str]:
 
 def best(rows: list[TableRow], names: list[str]) -> dict[str, float]:
     """The best value of each metric among the rows measured here, over all pairs or stacks."""
-    measured = [row for row in rows if row.source in HERE and not row.note]
-    values = {name: [row.metrics[name] for row in measured if name in row.metrics] for name in names}
+    measured = [row for row in rows if row.source in HERE]
+    values = {name: [row.metrics[name] for row in measured if name in row.metrics.keys() - row.short] for name in names}
     return {name: (min if name in LESS_IS_BETTER else max)(found) if found else float("inf") for name, found in values.items()}
 
 
 def is_best(row: TableRow, name: str, top: dict[str, float]) -> bool:
     """Whether a row measured here has the best value, to the digits shown."""
-    comparable = row.source in HERE and not row.note
-    return comparable and name in row.metrics and cell(name, row.metrics[name]) == cell(name, top[name])
+    comparable = row.source in HERE and name in row.metrics.keys() - row.short
+    return comparable and cell(name, row.metrics[name]) == cell(name, top[name])
 
 
 def terminal_table(rows: list[TableRow], title: str, console: "rich.console.Console") -> "rich.table.Table":

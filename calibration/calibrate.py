@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ufafuse.calibration.convolutions import conv_layers
 from ufafuse.calibration.costs import shares_of_work
-from ufafuse.calibration.crops import CropOptions, PairCrop, crops_from_images, crops_from_pairs, hard_crops
+from ufafuse.calibration.crops import CropOptions, PairCrop, Told, crops_from_images, crops_from_pairs, hard_crops
 from ufafuse.calibration.equalise import equalised, measure_factors
 from ufafuse.calibration.judge import GraphJudge
 from ufafuse.calibration.quantizers import QuantizerOptions, with_quantizers
@@ -82,13 +82,13 @@ class CalibrationOptions:
         if given:
             raise InputError(f"`{given[0]}` is about measuring, and `ranges={self.ranges}` are measured: omit one of both.")
 
-    def load(self) -> tuple[list[PairCrop], list[PairCrop]]:
-        """(to calibrate, to judge)."""
+    def load(self, told: Told | None = None) -> tuple[list[PairCrop], list[PairCrop]]:
+        """(to calibrate, to judge); ``told`` takes what there is to tell of the files."""
         if self.images is not None and self.masks is not None:
-            given = crops_from_images(self.images, self.masks, self.crops)
+            given = crops_from_images(self.images, self.masks, self.crops, told)
         else:
             assert self.pairs is not None  # __post_init__ saw to it
-            given = crops_from_pairs(self.pairs, self.crops)
+            given = crops_from_pairs(self.pairs, self.crops, told)
         hard = hard_crops(self.crops)
         return given[0] + hard[0], given[1] + hard[1]
 
@@ -110,7 +110,8 @@ def int8_from_onnx(
         not int8), ``method``, ``layers`` (a row each: ``name``, ``psnr_alone``, ``share_of_work``, ``precision``),
         ``share_int8`` (of the work), ``speed`` (``engine``, ``size``,
         ``source_ms``, ``int8_ms``, ``ratio``), ``verified`` (``ok``, ``psnr`` by engine, ``psnr_all``, ``min_psnr``,
-        ``windows``; of a network that gathers also ``psnr_stacks`` by engine and ``stacks``, the frames of each).
+        ``windows``; of a network that gathers also ``psnr_stacks`` by engine and ``stacks``, the frames of each),
+        ``warnings`` and, where there is any, ``passed_over`` (`Told`). The report beside the file says the same.
 
     Raises:
         InputError, ModelError: An option or a file cannot be used.
@@ -121,7 +122,7 @@ def int8_from_onnx(
     manifest, model = _source(onnx, out, options, force=force)
     names = [layer.name for layer in conv_layers(model)]
     _check_names(options.keep, names)
-    to_calibrate, to_judge = options.load()
+    to_calibrate, to_judge = options.load(told := Told())
     judge = GraphJudge(onnx, to_judge, threads=options.threads)
     shares = shares_of_work(model, int(manifest.extra["stride"]), manifest.io)
     stacks = _stacks(onnx, manifest, options)
@@ -133,7 +134,7 @@ def int8_from_onnx(
         roles, verified = _write(onnx, out, goal, ranges, choice, judge, stacks, options, force=force)
         now = {path: files.now_at(path) for path in roles}
         report = _report(out, roles, now, manifest, ranges, alone, choice, shares, options)
-        report["speed"] = _speed(onnx, now[out], judge, options)
+        report |= {**told.entries(), "speed": _speed(onnx, now[out], judge, options)}
         report["verified"] = {**verified, "psnr_all": round(choice.psnr_all, 2), "windows": len(to_judge)}
         if options.ranges is None or not same_file(Path(report["ranges"]), options.ranges):
             ranges.save(Path(report["ranges"]), force=force)

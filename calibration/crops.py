@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,8 @@ from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pairs import PairPaths, find_pairs
 
-_HELD_OUT = 4  # every fourth pair is kept from calibration, to judge on
+_HELD_OUT = 4  # every fourth pair or photograph is kept from calibration, to judge on
+_A_DOZEN = 12  # pairs from which on a quarter of them says something
 # What is drawn beside the given pairs: its name, what its scenes have (`SceneOptions`), and whether its colours are pure ones.
 _HARD: tuple[tuple[str, dict[str, float], bool], ...] = (
     ("deep", {}, False),
@@ -61,38 +62,75 @@ class CropOptions:
             )
 
 
-def crops_from_pairs(folder: Path, options: CropOptions) -> tuple[list[PairCrop], list[PairCrop]]:
+@dataclass(frozen=True)
+class Told:
+    """What there is to tell of the files that windows are of.
+
+    Args:
+        warnings: Sentences, each once: damage, what was left out of a file, that the pairs are few.
+        passed_over: What the folder holds that is no pair.
+    """
+
+    warnings: dict[str, None] = field(default_factory=dict)
+    passed_over: list[str] = field(default_factory=list)
+
+    def entries(self) -> dict[str, list[str]]:
+        """Those of a report."""
+        return {"warnings": list(self.warnings)} | ({"passed_over": self.passed_over} if self.passed_over else {})
+
+
+def crops_from_pairs(folder: Path, options: CropOptions, told: Told | None = None) -> tuple[list[PairCrop], list[PairCrop]]:
     """(to calibrate, to judge) from a folder of real pairs; no pair is in both.
 
-    Each is read for its window alone: what memory that takes does not grow with the folder.
+    Each is read for its window alone: what memory that takes does not grow with the folder. ``told`` takes what there is to
+    tell.
 
     Raises:
         InputError: Fewer than two pairs, or one that is no 8-bit colour pair among those of which there is a window.
     """
-    pairs = find_pairs(folder)
+    told = Told() if told is None else told
+    pairs = find_pairs(folder, passed=told.passed_over)
     if len(pairs) < 2:
         raise InputError(f"{folder} holds {len(pairs)} pair: two are needed, one to calibrate with and one to judge on.")
     held_out = [pair for index, pair in enumerate(pairs) if index % _HELD_OUT == 1]
     others = [pair for index, pair in enumerate(pairs) if index % _HELD_OUT != 1]
+    if len(pairs) < _A_DOZEN:
+        few = (
+            f"{len(pairs)} pairs say little of a camera's pictures, {len(held_out)} of them to judge on: give a dozen or more."
+        )
+        told.warnings[few] = None
     draw = np.random.default_rng(options.seed)
     return (
-        list(_windows(others, options.calibrate, options.size, draw)),
-        list(_windows(held_out, options.judge, options.size, draw)),
+        list(_windows(others, options.calibrate, options.size, draw, told)),
+        list(_windows(held_out, options.judge, options.size, draw, told)),
     )
 
 
-def crops_from_images(images: Path, masks: Path, options: CropOptions) -> tuple[list[PairCrop], list[PairCrop]]:
+def crops_from_images(
+    images: Path, masks: Path, options: CropOptions, told: Told | None = None
+) -> tuple[list[PairCrop], list[PairCrop]]:
     """(to calibrate, to judge) drawn from photographs with labels, half as the paper makes pairs and half as lenses do.
 
+    No photograph is in both. ``told`` takes what there is to tell of them.
+
     Raises:
-        InputError: As `ufafuse.train.photos.find_photos`.
+        InputError: As `ufafuse.train.photos.find_photos`; or there is one photograph alone.
     """
     from ufafuse.train.data import PairDataset, PairOptions
     from ufafuse.train.photos import Photos
 
-    dataset = PairDataset(Photos(images, masks), PairOptions(options.size, lens=0.5), seed=options.seed)
-    drawn = [PairCrop(f"drawn {index}", *dataset[index][:2]) for index in range(options.calibrate + options.judge)]
-    return drawn[: options.calibrate], drawn[options.calibrate :]
+    photos = Photos(images, masks)
+    if len(photos) < 2:
+        raise InputError(f"{images} holds one photograph: two are needed, one to calibrate with and one to judge on.")
+    if told is not None:
+        told.warnings.update(dict.fromkeys(photos.warnings))
+
+    def drawn(part: Photos, first: int, count: int) -> list[PairCrop]:
+        dataset = PairDataset(part, PairOptions(options.size, lens=0.5), seed=options.seed)
+        return [PairCrop(f"drawn {number}", *dataset[number][:2]) for number in range(first, first + count)]
+
+    to_calibrate, to_judge = photos.split(1 / _HELD_OUT, options.seed)
+    return drawn(to_calibrate, 0, options.calibrate), drawn(to_judge, options.calibrate, options.judge)
 
 
 def hard_crops(options: CropOptions) -> tuple[list[PairCrop], list[PairCrop]]:
@@ -139,9 +177,9 @@ def _inked(picture: Bytes, rng: np.random.Generator) -> Bytes:
     return np.where(values > np.quantile(values, rng.uniform(0.2, 0.8), axis=(0, 1)), 255, 0).astype(np.uint8)
 
 
-def _windows(pairs: Sequence[PairPaths], count: int, size: int, draw: np.random.Generator) -> Iterator[PairCrop]:
+def _windows(pairs: Sequence[PairPaths], count: int, size: int, draw: np.random.Generator, told: Told) -> Iterator[PairCrop]:
     for pair in itertools.islice(itertools.cycle(pairs), count):
-        frames = read_frames(pair)
+        frames = read_frames(pair, told.warnings)
         top, left = (int(draw.integers(max(0, side - size) + 1)) for side in frames[0].shape[:2])
         near, far = (frame[top : top + size, left : left + size].copy() for frame in frames)
         yield PairCrop(f"{pair.name} at {top}, {left}", near, far)

@@ -139,7 +139,7 @@ def _evaluated_stacks(stacks: Path, chosen: dict[str, Any], asked: EvalRequest) 
 
     motion = checked_align(asked.align)
     find_stacks(stacks, asked.only)  # before models are loaded
-    compared = stack_contestants(**chosen)
+    compared = stack_contestants(**chosen, names=[stack.name for stack in find_stacks(stacks)])
     return evaluate_stacks(stacks, compared, align=motion, out=asked.out, only=asked.only, as_json=asked.as_json)
 
 
@@ -235,6 +235,8 @@ def bench(asked: BenchRequest) -> None:
         result = _benched(plan) if asked.again is None else read_result(asked.again)
         if scores:
             result["tradeoff"] = tradeoff_rows(result, scores)
+            told = [text for quality in scores for text in quality.warnings]
+            result["warnings"] = list(dict.fromkeys([*result["warnings"], *told]))
         if asked.report is not None:
             result["files"] = [str(path) for path in write_report(asked.report, result)]
         console.emit(result, as_json=asked.as_json)

@@ -11,13 +11,13 @@ from ufafuse.commands.effects import refuse_idle
 from ufafuse.commands.limits import MOST_CROPS, MOST_SEED, MOST_SIDE, MOST_THREADS
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
+from ufafuse.runtime.texts import few_of_a_kind
 
 if TYPE_CHECKING:
     from ufafuse.calibration.calibrate import CalibrationOptions
 
 
 _CROPS = 32  # windows to calibrate on, unless others are asked for
-_A_DOZEN = 12  # pairs from which on a quarter of them says something
 Calibrator = Literal["minmax", "entropy", "percentile"]  # how ranges are drawn from what was seen
 
 
@@ -73,7 +73,7 @@ def calibrate(asked: CalibrateRequest) -> None:
         from ufafuse.calibration.crops import CropOptions
         from ufafuse.calibration.quantizers import QuantizerOptions
         from ufafuse.calibration.ranges import RangeMethod
-        from ufafuse.commands.telling import unpaired_in, warn_of_passed
+        from ufafuse.commands.telling import warn_of_passed
         from ufafuse.runtime.filebytes import same_file
         from ufafuse.runtime.models import file_named
 
@@ -105,9 +105,7 @@ def calibrate(asked: CalibrateRequest) -> None:
             only_faster=asked.only_faster,
             threads=asked.threads,
         )
-        few, unpaired = _too_few(asked.pairs), unpaired_in(asked.pairs)
         report = _calibrated(file_named(asked.onnx), asked.out, options, force=asked.force)
-        report |= {"warnings": few} | unpaired
         console.emit(report, as_json=asked.as_json)
         if not asked.as_json:
             _print_table(report)
@@ -116,21 +114,10 @@ def calibrate(asked: CalibrateRequest) -> None:
         again = asked.ranges is not None and same_file(asked.ranges, Path(report["ranges"]))  # they were there, and stay
         for key in ("report", "plot") if again else ("report", "ranges", "plot"):
             console.wrote(Path(report[key]), as_json=asked.as_json)
-        for warning in few:
+        for warning in few_of_a_kind(report["warnings"]):
             console.warn(warning)
-        warn_of_passed(unpaired.get("passed_over", ()))
+        warn_of_passed(report.get("passed_over", ()))
         console.hint(_next(asked.out), as_json=asked.as_json)
-
-
-def _too_few(pairs: Path | None) -> list[str]:
-    """What to say of a folder in which hardly anything is left to judge on."""
-    from ufafuse.runtime.pairs import find_pairs
-
-    count = len(find_pairs(pairs)) if pairs is not None else _A_DOZEN
-    if count >= _A_DOZEN:
-        return []
-    judged = (count + 2) // 4
-    return [f"{count} pairs say little of a camera's pictures, {judged} of them to judge on: give a dozen or more."]
 
 
 def _next(out: Path) -> str:

@@ -10,6 +10,7 @@ from ufafuse.commands.effects import DRAWN, check_dataset
 from ufafuse.commands.limits import MOST, MOST_FRAMES, MOST_SEED
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
+from ufafuse.runtime.texts import few_of_a_kind
 
 if TYPE_CHECKING:
     from ufafuse.train.stackset import StackPlan
@@ -72,7 +73,7 @@ def dataset(asked: DatasetRequest) -> None:
             how["done"] = lambda count, total: bar.update(task, completed=count, total=total)
             result = _write(asked, how)
         console.emit(result, as_json=asked.as_json)
-        for warning in result.get("warnings", ()):
+        for warning in few_of_a_kind(result.get("warnings", ())):
             console.warn(warning)
         if result["skipped"]:
             console.err.print(f"{len(result['skipped'])} photographs were left out: {'; '.join(result['skipped'][:3])}")

@@ -7,6 +7,7 @@ from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.texts import few_of_a_kind
+from ufafuse.runtime.writing import make_folder
 
 if TYPE_CHECKING:
     from ufafuse.benchmarks.contestants import Contestant
@@ -96,9 +97,11 @@ def evaluate_pairs(
     on_page = shown.on_page(chosen)
     beside = published_table(table) if table else None
     _check_lpips(lpips, chosen)
-    compared = contestants(**named)
+    compared = contestants(**named, names=[pair.name for pair in chosen_pairs(pairs)])
     try:
         shown.check_joinable(chosen, compared)
+        if out is not None:
+            make_folder(out)  # before hours of work for it
         evaluation = _evaluated(chosen, compared, out, jobs, lpips)
     finally:
         for contestant in compared:
@@ -119,7 +122,7 @@ def evaluate_pairs(
     if out is not None:
         from ufafuse.benchmarks.page import write_pages
 
-        written = write_pages(out, evaluation, rows, on_page, title=title, table=beside, warnings=warnings)
+        written = write_pages(out, evaluation, rows, on_page, title=title, table=beside, warnings=warnings, result=result)
         result["files"] = [str(path) for path in written]
     console.emit(result, as_json=as_json)
     if not as_json:

@@ -7,6 +7,7 @@ from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.texts import few_of_a_kind
+from ufafuse.runtime.writing import make_folder
 
 if TYPE_CHECKING:
     from ufafuse.benchmarks.evaluate import Evaluation
@@ -57,7 +58,7 @@ def evaluate_stacks(
     title = f"{real_path(folder).name}: fusion quality of {count}"
     result = evaluation.to_json() | {"stacks": told}
     if pages is not None:
-        result["files"] = [str(path) for path in pages.write(evaluation, rows, title=title)]
+        result["files"] = [str(path) for path in pages.write(evaluation, rows, title=title, result=result)]
     console.emit(result, as_json=as_json)
     if not as_json:
         console.out.print(terminal_table(rows, title, console.out))
@@ -73,6 +74,8 @@ def _telling(told: list[dict[str, Any]], out: Path | None) -> "tuple[OnStack, An
     from ufafuse.benchmarks.stacks.page import StackPages
 
     pages = None if out is None else StackPages(out)
+    if out is not None:
+        make_folder(out)  # before hours of work for it
 
     def on_stack(stack: "StackToScore", frames: "Registered", made: dict[str, Any]) -> None:
         entry: dict[str, Any] = {"name": stack.name, "frames": len(frames.sources), "size": list(frames.size)}

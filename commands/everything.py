@@ -13,6 +13,7 @@ from ufafuse.export.builder import TensorRt
 from ufafuse.export.engine import engine_from_onnx
 from ufafuse.export.formats.known import FORMATS
 from ufafuse.export.formats.opening import open_artefact
+from ufafuse.export.kept_cases import KeptCases
 from ufafuse.export.onnx_export import onnx_from_weights, report_path
 from ufafuse.export.overview import TIMED_RUNS, ArtefactRow, write_report
 from ufafuse.export.profiles import Profile
@@ -64,8 +65,8 @@ def export_all(
 
     Returns:
         ``ok``, ``artefact`` (the folder), ``report``, ``precision`` (``"all"``), ``verified``, ``machine``, ``tools``,
-        ``rows``, ``left_out`` (what could not be made, and why). The same is written to ``report.json`` and, as a
-        table, to ``report.md``.
+        ``rows``, ``left_out`` (what could not be made, and why), ``warnings`` (of the pairs' files, where there are any). The
+        same is written to ``report.json`` and, as a table, to ``report.md``.
 
     Raises:
         InputError, ModelError, OutputError: As the single steps.
@@ -77,23 +78,24 @@ def export_all(
     net = load_weights(weights)
     left_out: list[str] = []
     told: dict[str, Any] = {"force": force, "on_step": on_step, "done": done}
+    read: dict[str, None] = {}
     rows: list[ArtefactRow] = []
     if {"onnx", ENGINE} & set(names):  # engines are built from ONNX
         rows += _exported(weights, net.spec, folder, left_out, **told)
         rows += _calibrated(rows[0].artefact, pairs, left_out, **told)
         reference = folder / f"{net.spec.name}.reference.npz"
         if force or not _packed_before(reference, weights):
-            pack_reference(weights, reference, pairs=pairs, force=force)
+            pack_reference(weights, reference, pairs=pairs, force=force, told=read)
     made_of = list(rows)
     rows += format_rows(weights, net.spec, folder, names, size, left_out, **told)
     on_step("PyTorch")
-    cases = list(reference_cases(net, load_pairs(pairs, sizes=[size], max_pairs=max_pairs), noise=True))
+    cases = KeptCases(reference_cases(net, load_pairs(pairs, sizes=[size], max_pairs=max_pairs, told=read), noise=True))
     for row in rows:
         on_step(f"checking {row.artefact.name}")
         _check_on_cpu(row, weights, cases, left_out)
     if ENGINE in names:
         rows += _engines(made_of, size, left_out, **told)
-    report = write_report(folder, weights, rows, left_out, size)
+    report = write_report(folder, weights, rows, left_out, size, warnings=list(read))
     if not report["ok"]:
         raise CheckFailed(f"{', '.join(report['verified']['failed'])} missed the tolerance: see {folder / 'report.md'}.")
     return report

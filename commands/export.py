@@ -15,6 +15,7 @@ from ufafuse.commands.quantities import listed
 from ufafuse.commands.request import as_command, changed
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.texts import few_of_a_kind
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -103,7 +104,7 @@ def export(asked: ExportRequest) -> None:
         sizes = _packed_sizes([size_from(text, "reference_size") for text in asked.reference_size or []], form)
         if asked.reference is not None:
             check_packed(asked.reference, force=asked.force)
-        names = listed(asked.formats)
+        names, told = listed(asked.formats), list[str]()
         if asked.everything:
             _only_alone(form, asked.triton)
             report = _export_all(source, asked.out, asked.pairs, size_from(asked.size or "256x256"), names, force=asked.force)
@@ -128,15 +129,18 @@ def export(asked: ExportRequest) -> None:
                     report = onnx_from_weights(source, asked.out, tiles=asked.tiles, **given)
                 else:
                     report = format_from_weights(source, asked.out, chosen, **given)
-                _pack(source, asked, sizes)
+                told = _pack(source, asked, sizes)
         if asked.reference is not None:
             if asked.everything:
-                _pack(source, asked, sizes)
+                told = _pack(source, asked, sizes)
             report["reference"] = str(asked.reference)
         if asked.triton is not None:
             report["triton"] = _laid_out([asked.out.with_name(name) for name in report["files"]], asked.triton)
-        report |= (unpaired := unpaired_in(asked.pairs))
+        told = list(dict.fromkeys([*report.get("warnings", ()), *told]))
+        report |= ({"warnings": told} if told else {}) | (unpaired := unpaired_in(asked.pairs))
         console.emit(report, as_json=asked.as_json)
+        for warning in few_of_a_kind(told):
+            console.warn(warning)
         warn_of_passed(unpaired.get("passed_over", ()))
         _tell_export(report, asked.out, asked.weights, as_json=asked.as_json)
 
@@ -156,11 +160,14 @@ def _packed_sizes(asked: list["Size"], form: "Form") -> "Sequence[Size]":
     return asked or [form.size]
 
 
-def _pack(source: Path, asked: ExportRequest, sizes: "Sequence[Size]") -> None:
+def _pack(source: Path, asked: ExportRequest, sizes: "Sequence[Size]") -> list[str]:
+    """Pack what was asked for; returns what there is to tell of the pairs' files."""
     from ufafuse.export.verify import pack_reference
 
+    told: dict[str, None] = {}
     if asked.reference is not None:
-        pack_reference(source, asked.reference, pairs=asked.pairs, sizes=sizes, force=asked.force)
+        pack_reference(source, asked.reference, pairs=asked.pairs, sizes=sizes, force=asked.force, told=told)
+    return list(told)
 
 
 def _weights_file(weights: str) -> Path:

@@ -147,6 +147,7 @@ class _MadeKeysJson(TypedDict):
 class MadeJson(_MadeKeysJson, total=False):
     """`ufa export`, `ufa calibrate` and `ufa build`; each adds what it knows of the file."""
 
+    warnings: list[str]
     passed_over: list[str]
 
 
@@ -206,6 +207,7 @@ class VerifyJson(_VerifyKeysJson, total=False):
     layers: dict[str, Any]
     bisect: dict[str, Any]
     pair: str
+    warnings: list[str]
     passed_over: list[str]
     companions: list[str]
 

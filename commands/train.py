@@ -13,6 +13,7 @@ from ufafuse.commands.quantities import listed
 from ufafuse.commands.request import as_command, given
 from ufafuse.runtime import console
 from ufafuse.runtime.parameters import options_of
+from ufafuse.runtime.texts import few_of_a_kind
 
 RecipeName = Literal["fast", "paper", "stack", "rival"]  # recipes of `ufa train`
 AttentionName = Literal["both", "none", "no_spatial", "no_channel"]  # parts of the unity fusion attention, Table IV
@@ -246,6 +247,8 @@ def ablation(asked: AblationRequest) -> None:
         result = run_ablation(options, over, pairs=pairs, begin=lambda name: console.err.print(f"{over} {name}"))
         result |= unpaired
         console.emit(result, as_json=as_json)
+        for warning in few_of_a_kind(result.get("warnings", ())):
+            console.warn(warning)
         warn_of_passed(unpaired.get("passed_over", ()))
         for path in result["files"]:
             console.wrote(Path(path), as_json=as_json)
@@ -378,10 +381,12 @@ def loader(asked: LoaderRequest) -> None:
 
         values.setdefault("images", Path("drawn:"))
         options = options_from({**values, "out": Path("unused"), "steps": 1})
-        result = {"ok": True, "variant": options.variant} | loader_rate(
-            feed_for(options), options.workers, seconds=asked.seconds
-        )
+        feed = feed_for(options)
+        result = {"ok": True, "variant": options.variant} | loader_rate(feed, options.workers, seconds=asked.seconds)
+        result |= {"warnings": feed.warnings} if feed.warnings else {}
         console.emit(result, as_json=asked.as_json)
+        for warning in few_of_a_kind(feed.warnings):
+            console.warn(warning)
         if not asked.as_json:
             count = options.workers or "no"
             console.out.print(f"{result['images_per_second']} {result['unit']} a second for {options.variant}, {count} workers")

@@ -40,6 +40,8 @@ class AblationJson(_AblationKeysJson, total=False):
 
     published: dict[str, Any]
     note: str
+    warnings: list[str]
+    passed_over: list[str]
 
 
 class EveryJson(TypedDict):
@@ -52,14 +54,18 @@ class EveryJson(TypedDict):
     networks: dict[str, dict[str, Any]]
 
 
-class LoaderJson(TypedDict):
-    """`ufa train loader`."""
-
+class _LoaderKeysJson(TypedDict):
     ok: bool
     variant: str
     images_per_second: float
     workers: int
     unit: str
+
+
+class LoaderJson(_LoaderKeysJson, total=False):
+    """`ufa train loader`."""
+
+    warnings: list[str]
 
 
 class _DatasetKeysJson(TypedDict):

@@ -14,6 +14,7 @@ from ufafuse.commands.options import Backend, Json, Provider
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.texts import few_of_a_kind
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -79,6 +80,7 @@ def verify(asked: VerifyRequest) -> None:
             console.emit(report, as_json=asked.as_json)
             if not asked.as_json:
                 _print_layers(report["layers"])
+            _warn(report)
             return
         if asked.reference is not None:
             findings = _against_reference(asked.artefact, asked.reference, asked.backend, options)
@@ -95,6 +97,7 @@ def verify(asked: VerifyRequest) -> None:
             _print_findings(findings.report)
         for path in written:
             console.wrote(path, as_json=asked.as_json)
+        _warn(findings.report)
         warn_of_passed(findings.report.get("passed_over", ()))
         against = console.word(asked.against or "W")
         for path in companions:
@@ -104,6 +107,12 @@ def verify(asked: VerifyRequest) -> None:
     if not findings.report["ok"]:
         console.fail(findings.verdict)
         raise typer.Exit(1)
+
+
+def _warn(report: dict[str, Any]) -> None:
+    """What there is to tell of the pairs' files."""
+    for warning in few_of_a_kind(report.get("warnings", ())):
+        console.warn(warning)
 
 
 def _companions(artefact: Path) -> list[Path]:
@@ -148,6 +157,7 @@ def _against_weights(asked: VerifyRequest, sizes: "list[tuple[int, int]]", optio
             findings.report["layers"] = _layers(ready, findings.report, asked.backend, options)
         if asked.bisect:
             findings.report["bisect"] = _bisect(ready, findings.report, bar, task)
+        findings.report.update({"warnings": list(ready.told)} if ready.told else {})
     return findings
 
 
@@ -190,11 +200,12 @@ def _beside(asked: VerifyRequest, other: Path, sizes: "list[tuple[int, int]]", o
     )
     if not asked.layers or asked.bisect:
         raise InputError(f"`against={other}`: another artefact is compared by its tensors: add `layers`, and omit `bisect`.")
-    name, near, far = next(load_pairs(asked.pairs, sizes=sizes[:1]))
+    read: dict[str, None] = {}
+    name, near, far = next(load_pairs(asked.pairs, sizes=sizes[:1], told=read))
     engine = "onnxruntime" if asked.backend == "auto" else asked.backend
     found = compare_layers(asked.artefact, other, near, far, backend=engine, precision=options.precision)
     told = {"ok": True, "artefact": str(asked.artefact), "reference": str(other), "pairs": [], "worst": {}, "tolerance": {}}
-    return {**told, "pair": name, "layers": found}
+    return {**told, "pair": name, "layers": found} | ({"warnings": list(read)} if read else {})
 
 
 def _check_asked(asked: VerifyRequest) -> None:

@@ -76,9 +76,18 @@ def bytes_of(path: Path) -> int:
 
 
 def write_report(
-    folder: Path, weights: Path, rows: Sequence[ArtefactRow], left_out: Sequence[str], size: Size
+    folder: Path,
+    weights: Path,
+    rows: Sequence[ArtefactRow],
+    left_out: Sequence[str],
+    size: Size,
+    *,
+    warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write ``report.json`` and ``report.md`` into ``folder`` and return the former. Raises: OutputError."""
+    """Write ``report.json`` and ``report.md`` into ``folder`` and return the former. Raises: OutputError.
+
+    ``warnings``: what there is to tell of the pairs' files.
+    """
     failed = [f"{row.artefact.name} on {name}" for row in rows for name, check in row.checks.items() if not check["ok"]]
     report = {
         "ok": not failed,
@@ -92,6 +101,7 @@ def write_report(
         "tools": tool_versions("torch", "onnx", *_TOOLS),
         "rows": [row.to_dict() for row in rows],
         "left_out": list(left_out),
+        **({"warnings": list(warnings)} if warnings else {}),
     }
     write_json(folder / "report.json", report)
     write_text(folder / "report.md", markdown(report), force=True)
@@ -124,4 +134,6 @@ def markdown(report: dict[str, Any]) -> str:
     lines.append(table_text(_HEADS, cells, left=_LEFT))
     if report["left_out"]:
         lines += ["", "Left out:", "", *(f"- {line}" for line in report["left_out"])]
+    if report.get("warnings"):
+        lines += ["", "Warnings:", "", *(f"- {text}" for text in report["warnings"])]
     return "\n".join(lines) + "\n"

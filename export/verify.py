@@ -3,13 +3,14 @@
 import copy
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from ufafuse.export.kept_cases import KeptCases
 from ufafuse.export.stack_check import StackRun, stack_cases
 from ufafuse.export.synthetic import synthetic_pair
 from ufafuse.export.tile_check import TileRun
@@ -53,16 +54,18 @@ class References:
         artefact, weights: The two files.
         net: The network of the weights.
         cases: The pairs, and what PyTorch makes of them.
+        told: What there is to tell of the pairs' files.
         run, weigh, averages: How a case is run, gives its map, and its averages are judged, see `verify_cases`.
     """
 
     artefact: Path
     weights: Path
     net: Network
-    cases: list[Case]
+    cases: Sequence[Case]
     run: Run | None
     weigh: Weigh | None = None
     averages: Averages | None = None
+    told: dict[str, None] = field(default_factory=dict)
 
     def on(
         self, backend: str, options: SessionOptions | None = None, done: Callable[[dict[str, Any]], None] = ignored
@@ -99,13 +102,13 @@ def prepared(
         if not serves(manifest, size):
             raise InputError(f"{artefact} does not serve {size[0]}x{size[1]}, but {describe_profiles(manifest)}.")
     net = load_weights(weights)
-    frames = load_pairs(pairs, sizes=sizes, max_pairs=max_pairs)
+    frames = load_pairs(pairs, sizes=sizes, max_pairs=max_pairs, told=(told := dict[str, None]()))
     of_stacks = manifest.role in STACK_ROLES
-    cases = list((stack_cases if of_stacks else reference_cases)(net, frames, noise=manifest.precision == "fp32"))
+    cases = KeptCases((stack_cases if of_stacks else reference_cases)(net, frames, noise=manifest.precision == "fp32"))
     if manifest.role in TILE_ROLES:
         tiles = TileRun(net)
-        return References(artefact, weights, net, cases, tiles, tiles.weight, tiles.averages)
-    return References(artefact, weights, net, cases, StackRun(net) if of_stacks else None)
+        return References(artefact, weights, net, cases, tiles, tiles.weight, tiles.averages, told)
+    return References(artefact, weights, net, cases, StackRun(net) if of_stacks else None, told=told)
 
 
 def verify_against_weights(
@@ -159,9 +162,9 @@ def _own_sizes(manifest: Manifest) -> list[Size]:
 
 
 def load_pairs(
-    folder: Path | None, *, sizes: Sequence[Size] = (), max_pairs: int | None = None
+    folder: Path | None, *, sizes: Sequence[Size] = (), max_pairs: int | None = None, told: dict[str, None] | None = None
 ) -> Iterator[tuple[str, Bytes, Bytes]]:
-    """(name, near, far) of each pair and size: H x W x 3 uint8, BGR, cut from the middle.
+    """(name, near, far) of each pair and size: H x W x 3 uint8, BGR, cut from the middle; ``told`` as `read_image` takes it.
 
     Raises:
         InputError: A frame is no 8-bit colour image, or smaller than a size.
@@ -174,14 +177,18 @@ def load_pairs(
     if max_pairs is not None and max_pairs < len(found):
         found = [found[index * len(found) // max_pairs] for index in range(max_pairs)]
     for pair in found:
-        near, far = read_frames(pair)
+        near, far = read_frames(pair, told)
         for size in sizes or [(near.shape[0], near.shape[1])]:
             yield pair.name, _middle(near, size, pair.name), _middle(far, size, pair.name)
 
 
-def read_frames(pair: PairPaths) -> tuple[Bytes, Bytes]:
-    """Near and far of a pair, H x W x 3 uint8, BGR. Raises: InputError, where one is not that, or both differ in size."""
-    near, far = (_colour(path) for path in (pair.near, pair.far))
+def read_frames(pair: PairPaths, told: dict[str, None] | None = None) -> tuple[Bytes, Bytes]:
+    """Near and far of a pair, H x W x 3 uint8, BGR; ``told`` as `read_image` takes it.
+
+    Raises:
+        InputError: One is not that, or both differ in size.
+    """
+    near, far = (_colour(path, told) for path in (pair.near, pair.far))
     try:
         check_pair(near, far)
     except InputError as error:
@@ -189,8 +196,8 @@ def read_frames(pair: PairPaths) -> tuple[Bytes, Bytes]:
     return near, far
 
 
-def _colour(path: Path) -> Bytes:
-    image = read_image(path)
+def _colour(path: Path, told: dict[str, None] | None) -> Bytes:
+    image = read_image(path, told=told)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise InputError(f"{path} is {image.dtype} of shape {image.shape}: models are verified on 8-bit colour frames.")
     return image
@@ -241,7 +248,13 @@ def check_packed(path: Path, *, force: bool) -> None:
 
 
 def pack_reference(
-    weights: Path, path: Path, *, pairs: Path | None = None, sizes: Sequence[Size] = REFERENCE_SIZES, force: bool = False
+    weights: Path,
+    path: Path,
+    *,
+    pairs: Path | None = None,
+    sizes: Sequence[Size] = REFERENCE_SIZES,
+    force: bool = False,
+    told: dict[str, None] | None = None,
 ) -> None:
     """Pack PyTorch's results on a few small pairs into ``path``, for the gate on machines without PyTorch.
 
@@ -251,6 +264,7 @@ def pack_reference(
         pairs: A folder of pairs, of which one is taken for each size; None: synthetic ones.
         sizes: (height, width) of each packed pair.
         force: Replace an existing file.
+        told: Takes what there is to tell of the pairs' files, as `read_image` does.
 
     Raises:
         InputError: A wrong suffix, or a pair smaller than a size.
@@ -261,7 +275,7 @@ def pack_reference(
     if pairs is None:
         chosen = load_pairs(None, sizes=sizes)
     else:
-        found = itertools.cycle(load_pairs(pairs, max_pairs=len(sizes)))
+        found = itertools.cycle(load_pairs(pairs, max_pairs=len(sizes), told=told))
         chosen = (
             (name, _middle(a, size, name), _middle(b, size, name)) for size, (name, a, b) in zip(sizes, found, strict=False)
         )

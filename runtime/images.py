@@ -9,12 +9,14 @@ from ufafuse.runtime.pictures.write import check_output, write_image
 __all__ = ["check_output", "decode_image", "read_image", "write_image"]
 
 
-def read_image(path: Path, *, most: int | None = None) -> Array:
+def read_image(path: Path, *, most: int | None = None, told: dict[str, None] | None = None) -> Array:
     """Decode a picture file, upright; see `read_picture`, which also gives what stands beside it.
 
     Args:
         path: The file.
         most: Pixels that it may declare; None: as `pixels.most_pixels` says for this machine.
+        told: Takes what the user should know of the file, a sentence each and each once: what was left out or converted, and
+            damage inside, which is looked for ``"quickly"``. None: nobody is told, as of a file that was read before.
 
     Returns:
         H x W (grey), H x W x 3 (BGR) or H x W x 4 (BGRA); uint8, uint16 or float32 as in the file.
@@ -22,7 +24,10 @@ def read_image(path: Path, *, most: int | None = None) -> Array:
     Raises:
         InputError: The file is missing, empty, truncated, no picture, too large, or has samples that are not read.
     """
-    return read_picture(path, most=most).array
+    picture = read_picture(path, most=most, inside=None if told is None else "quickly")
+    if told is not None:
+        told.update(dict.fromkeys(picture.told(str(path))))
+    return picture.array
 
 
 def decode_image(data: bytes, name: str, *, most: int | None = None) -> Array:

@@ -9,6 +9,7 @@ as often as the brightest part of the frames allows. The result is in the frames
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -22,6 +23,11 @@ from ufafuse.runtime.frames import UNBOUNDED, FrameKind, check_frames, colours_o
 from ufafuse.runtime.values import check_value, is_number, is_text, type_in_text
 
 _BITS = (8, 10, 12, 14, 16)  # of sensors
+_WHITES = {  # of pictures as they are stored: 10 to 14 bits in 16, floats in the levels of whole numbers
+    np.dtype(np.uint8): (255.0,),
+    np.dtype(np.uint16): (65535.0, 16383.0, 4095.0, 1023.0),
+    np.dtype(np.float32): (1.0, 255.0, 65535.0),
+}
 _SAMPLES, _SAMPLES_OF_BYTES = 16_384, 8_192  # pixels in which a frame's brightest part is looked for; bytes are dark or not
 _CROWD = 0.998  # of the samples: the brightest part without hot pixels and sparks
 _NEARLY = 1.01  # levels above a power of two by rounding
@@ -138,6 +144,32 @@ def white_of(pictures: Sequence[Array]) -> float:
         pictures: One or more, H x W [x C], uint8, uint16 or float32.
     """
     return levels_from(joined_peak(map(peak_of, pictures)), pictures[0].dtype).white
+
+
+def mean_level(picture: Array) -> float:
+    """What a picture (H x W [x C]) has on the average, without its alpha and what is no number; 0 where that is all."""
+    colours = colours_of(picture)
+    mean = float(np.mean(colours, dtype=np.float64))
+    if math.isfinite(mean):
+        return mean
+    finite = colours[np.isfinite(colours)]
+    return float(np.mean(finite, dtype=np.float64)) if finite.size else 0.0
+
+
+def white_as_bright(picture: Array, share: float) -> float | None:
+    """The level of white by which a picture is as bright as others of its scene, whose samples are of another type.
+
+    Args:
+        picture: H x W [x C], uint8, uint16 or float32.
+        share: What the others have on the average, as a share of their white.
+
+    Returns:
+        One of those that pictures of its type have; None where it or they are black, so that nothing tells.
+    """
+    mean, known = mean_level(picture), _WHITES.get(picture.dtype, ())
+    if mean <= 0 or share <= 0 or not known:
+        return None
+    return min(known, key=lambda white: abs(math.log(mean / white / share)))
 
 
 def joined_peak(peaks: Iterable[Peak]) -> Peak:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 
 from ufafuse.runtime.memory.usage import resident_bytes
-from ufafuse.runtime.pictures.conform import damage_words
+from ufafuse.runtime.pictures.picture import damage_words
 from ufafuse.runtime.pictures.source import FrameSource
 
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pictures.frames_among import is_result, without_doubles
-from ufafuse.runtime.pictures.inputs import NO_FOLDERS
+from ufafuse.runtime.pictures.inputs import EVALUATION, NO_FOLDERS
 from ufafuse.runtime.pictures.kinds import is_picture
 from ufafuse.runtime.pictures.write import WRITTEN
 
@@ -64,7 +64,7 @@ def find_pairs(folder: Path, *, passed: list[str] | None = None) -> list[PairPat
     - for _, in small letters or capitals), and the folders ``near/`` and ``far/``, or ``A/`` and ``B/``, whose files share
     their stems. Where a folder mixes them, all whole pairs are found. Half a pair is listed too, with the name that the
     missing file would have, where whole pairs of its layout are there, so that the others can be worked on and this one is
-    reported.
+    reported. What `ufa eval -o` wrote below the folder is not looked at.
 
     Args:
         folder: Where they are.
@@ -89,7 +89,9 @@ class _Search:
         self.layouts = self._by_folders()
         placed = {path for halves in self.layouts for sides in halves.values() for path in _all(sides)}
         placed |= {path for paths in self.truths.values() for path in paths}
-        images = without_doubles(sorted(filter(is_image, folder.rglob("*"))))
+        below = sorted(folder.rglob("*"))
+        scored = {path.parent for path in below if path.name == EVALUATION} - {folder}
+        images = without_doubles([path for path in below if is_image(path) and scored.isdisjoint(path.parents)])
         self.images = [*images, *sorted(placed.difference(images))]  # which a link to a folder may hold
         self.series: list[list[Path]] = []
         self.layouts += self._by_endings([path for path in images if path not in placed])

@@ -19,6 +19,14 @@ def label(height: int, width: int) -> np.ndarray:
     return cv2.ellipse(drawn, (width // 2, height // 2), (width // 4, height // 3), 0, 0, 360, 255, -1)
 
 
+def damaged_jpeg(path: Path, picture: np.ndarray) -> Path:
+    """A JPEG with bytes before its end that mean nothing, as a decoder passes over and may warn of."""
+    done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 98])
+    assert done
+    path.write_bytes(data.tobytes()[:-2] + bytes(40) + data.tobytes()[-2:])
+    return path
+
+
 def put(folder: Path, *names: str) -> list[Path]:
     """Small black pictures of these names in ``folder``, which is made."""
     folder.mkdir(parents=True, exist_ok=True)

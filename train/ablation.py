@@ -123,7 +123,8 @@ def run_ablation(
 
     Returns:
         {"ok", "over", "finished", "rows": {SETTING: {"psnr", "ssim", "loss", METRIC...}}, "published", "note",
-        "files"}; `ok` is False where the pairs could not be scored, `finished` where a signal ended it early.
+        "files"}; `ok` is False where the pairs could not be scored, `finished` where a signal ended it early. And "warnings",
+        where there is anything to tell of the pairs' files or of a run.
 
     Raises:
         UfaError: As `train`; and where the pairs cannot be read, or a run that is there was begun with other options.
@@ -135,15 +136,16 @@ def run_ablation(
         raise OutputError(f"{base.out} holds the table of the sweep over {before}: give this one a folder of its own (`out`).")
     for options in runs.values():
         check_same_run(options, budget=True)
-    if pairs is not None:
-        for pair in find_pairs(pairs):
-            frames_of(pair)  # what is wrong with them is said before the first hour is spent
+    told: dict[str, None] = {}
+    for pair in find_pairs(pairs) if pairs is not None else ():
+        frames_of(pair, told)  # what is wrong with them is said before the first hour is spent
     rows: dict[str, dict[str, float]] = {}
     for name, options in runs.items():
         begin(name)
         result = train(options, resume=(options.out / OPTIONS).exists())
+        told.update(dict.fromkeys(result.get("warnings", ())))
         if not result["finished"]:
-            return {"ok": True, "over": over, "finished": False, "rows": rows, "files": []}
+            return {"ok": True, "over": over, "finished": False, "rows": rows, "files": []} | _told(told)
         rows[name] = {key: result["best"][key] for key in ("psnr", "ssim")} if result["best"] else {}
         rows[name]["loss"] = loss_curve(options.out)[-1][1]
     note = "no `pairs` were given: the table's metrics were not computed"
@@ -153,7 +155,11 @@ def run_ablation(
         scores, note = score(pairs, [base.out / "fused" / name for name in runs])
         for name, metrics in scores.items():
             rows[name] |= {metric: metrics[metric] for metric in SWEEPS[over].metrics}
-    return _written(base, over, runs, rows, note, scored=pairs is None or not note)
+    return _written(base, over, runs, rows, note, _told(told), scored=pairs is None or not note)
+
+
+def _told(told: dict[str, None]) -> dict[str, Any]:
+    return {"warnings": list(told)} if told else {}
 
 
 def _written(
@@ -162,6 +168,7 @@ def _written(
     runs: Mapping[str, TrainOptions],
     rows: Mapping[str, dict[str, float]],
     note: str,
+    told: dict[str, Any],
     *,
     scored: bool,
 ) -> dict[str, Any]:
@@ -176,6 +183,7 @@ def _written(
         "published": SWEEPS[over].published,
         "note": note,
         "files": [str(table), str(plot), str(report)],
+        **told,
     }
     write_json(report, {**result, "options": base.to_dict()})
     return result
@@ -191,10 +199,11 @@ def loss_curve(run: Path) -> list[tuple[int, float]]:
 def fuse_pairs(weights: Path, pairs: Path, out: Path, device: torch.device) -> None:
     """Fuse every pair of a folder in PyTorch on a device into `out/NAME.png`."""
     net = load_weights(weights).to(device)
-    make_folder(out)
     for pair in find_pairs(pairs):
         fused = fuse_frames(net, *frames_of(pair), device)
-        write_image(out / f"{pair.name.replace('/', '-')}.png", fused, force=True)
+        path = out / f"{pair.name}.png"  # at its place, so that it is taken for no other pair's
+        make_folder(path.parent)
+        write_image(path, fused, force=True)
 
 
 def score(pairs: Path, folders: Sequence[Path]) -> tuple[dict[str, dict[str, float]], str]:

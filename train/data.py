@@ -1,5 +1,6 @@
 """Frame pairs to learn from: drawn without end from photographs with labels, or read from a folder to validate on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +14,7 @@ from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pairs import PairPaths, find_pairs
+from ufafuse.runtime.pictures.masked import filled, hidden_parts, told_of_hidden
 from ufafuse.train.degrade import LensOptions, TrainingPair, drawn_focus, lens_pair, paper_pair, paper_size
 from ufafuse.train.photos import THRESHOLD, in_one
 
@@ -198,36 +200,51 @@ class NamedPair:
 
 
 def read_pairs(folder: Path, *, warnings: list[str] | None = None) -> list[NamedPair]:
-    """Read the pairs with their truth from a folder (`NAME_A.*`, `NAME_B.*`, `NAME_GT.*`); `warnings` takes what is none.
+    """Read the pairs with their truth from a folder (`NAME_A.*`, `NAME_B.*`, `NAME_GT.*`); `warnings` takes what is none,
+    and what there is to tell of the files.
 
     Raises:
         InputError: There are no pairs, one has no truth, a file cannot be read, or sizes differ.
     """
     pairs: list[NamedPair] = []
     passed: list[str] = []
+    told: dict[str, None] = {}
     for paths in find_pairs(folder, passed=passed):
         if paths.truth is None:
             raise InputError(f"{folder}: pair {paths.name} has no truth ({paths.name}_GT.*), so it cannot validate.")
-        near, far, truth = in_one([read_image(path) for path in (paths.near, paths.far, paths.truth)])
+        pictures = [read_image(path, told=told) for path in (*paths.files, paths.truth)]
+        near, far, truth = in_one(pictures)
         if not near.shape == far.shape == truth.shape:
             raise InputError(f"{folder}: the pictures of pair {paths.name} differ in size.")
+        near, far = _without_hidden(paths, pictures, (near, far), told)
         pairs.append(NamedPair(paths.name, TrainingPair(near, far, truth)))
-    if passed and warnings is not None:
-        warnings.append(f"{folder}, passed over: {'; '.join(passed)}.")
+    if warnings is not None:
+        warnings += [*told, *([f"{folder}, passed over: {'; '.join(passed)}."] if passed else [])]
     return pairs
 
 
-def frames_of(paths: PairPaths) -> tuple[Array, Array]:
-    """Read a pair's near and far frame as uint8 H x W x 3, BGR, whatever they are stored as.
+def frames_of(paths: PairPaths, told: dict[str, None] | None = None) -> tuple[Array, Array]:
+    """Read a pair's near and far frame as uint8 H x W x 3, BGR, whatever they are stored as; `told` as `read_image` takes it.
 
     Raises:
         InputError: A file cannot be read, or the two differ in size.
     """
-    near, far = in_one([read_image(path) for path in paths.files])
+    pictures = [read_image(path, told=told) for path in paths.files]
+    near, far = in_one(pictures)
     if near.shape != far.shape:
         sizes = " and ".join(f"{frame.shape[0]} x {frame.shape[1]}" for frame in (near, far))
         raise InputError(f"{paths.near} and {paths.far} differ in size: {sizes}.")
-    return near, far
+    return _without_hidden(paths, pictures, (near, far), told)
+
+
+def _without_hidden(
+    paths: PairPaths, pictures: Sequence[Array], frames: tuple[Array, Array], told: dict[str, None] | None
+) -> tuple[Array, Array]:
+    """Give each of a pair's frames the other's pixels where alpha hides its own."""
+    hidden = hidden_parts(*pictures[:2])
+    if told is not None:
+        told.update({f"{text}.": None for text in told_of_hidden([str(path) for path in paths.files], hidden)})
+    return filled(frames, hidden)
 
 
 def held_out_pairs(dataset: PairDataset, count: int) -> list[NamedPair]:

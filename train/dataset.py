@@ -169,7 +169,7 @@ def _finished(out: Path, photos: Photos, written: list[Path], made: dict[str, An
     """Write `dataset.json`; returns what the functions here return."""
     pairs = len(written) // len(SUFFIXES)
     result = {"ok": True, "out": str(out), "photographs": len(photos), "pairs": pairs, "skipped": photos.skipped}
-    if warnings := [*([told] if told else []), *left_from_before(out, written)]:
+    if warnings := [*photos.warnings, *([told] if told else []), *left_from_before(out, written)]:
         result["warnings"] = warnings
     write_json(out / SET_FILE, {**result, **made})
     return result

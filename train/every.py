@@ -101,7 +101,8 @@ def train_every(asked: Every, *, begin: Callable[[str], None] = ignored) -> dict
 
     Returns:
         {"ok", "out", "seconds", "finished", "networks": {NAME: {"weights", "steps", "seconds", "batch", "images_per_second",
-        "waiting_share", "loader", "psnr", "ssim", "bundled": {"psnr", "ssim"}, "better"}}}; also written to ``every.json``.
+        "waiting_share", "loader", "psnr", "ssim", "bundled": {"psnr", "ssim"}, "better", and "warnings" of the run where there
+        are any}}}; also written to ``every.json``.
 
     Raises:
         InputError: As `options_from`; an unknown variant; a run that is there was begun with other options.
@@ -139,9 +140,11 @@ def _trained(options: TrainOptions) -> dict[str, Any]:
         result = train(resumed_options(options.out, {}) if there else options, resume=there)
         done = read_json(report)
         if not result["finished"]:
-            return entry | {"finished": False, "weights": result["weights"], "steps": result["steps"]}
+            told = {key: result[key] for key in ("warnings",) if key in result}
+            return entry | {"finished": False, "weights": result["weights"], "steps": result["steps"]} | told
     keys = ("weights", "steps", "seconds", "images_per_second", "waiting_share")
     entry |= {key: done.get(key) for key in keys} | {"batch": options.recipe.batch, "finished": True}
+    entry |= {key: done[key] for key in ("warnings",) if key in done}
     return entry | judged(options, Path(done["weights"]))
 
 

@@ -22,6 +22,7 @@ from ufafuse.runtime.images import write_image
 from ufafuse.runtime.machine import machine
 from ufafuse.runtime.memory.malloc import keep_all
 from ufafuse.runtime.opencv import BUILDS
+from ufafuse.runtime.texts import few_of_a_kind
 from ufafuse.runtime.writing import check_apart, check_folder, make_folder, together
 from ufafuse.train.checkpoint import Average, Progress, load_checkpoint, previous_path, save_checkpoint
 from ufafuse.train.devices import computes_in_bf16, is_first_process, launched_fabric
@@ -94,7 +95,7 @@ def _begun(options: TrainOptions, stop: Stop, *, resume: bool, leading: bool) ->
         trainer.resume()
     if other_validation:
         trainer.forget_best()
-    for warning in trainer.warnings if leading else ():
+    for warning in few_of_a_kind(trainer.warnings) if leading else ():
         console.warn(warning)
     return trainer
 

@@ -41,6 +41,7 @@ class PairFeed(Feed):
         assert options.masks is not None
         photos = Photos(options.images, options.masks, skip_bad=options.skip_bad)
         self.skipped, self.names = photos.skipped, [files.name for files in photos.files]
+        self.warnings += photos.warnings
         held_out, drawn = None, pair_options(options)
         if options.val_pairs is None:
             photos, others = photos.split(options.val_share, options.seed)
@@ -53,6 +54,7 @@ class PairFeed(Feed):
     def _drawn(self, options: TrainOptions) -> tuple[PairDataset, PairDataset | None]:
         found = surfaces(options)
         self.photographs, self.skipped, self.names = found.photographs, found.skipped, found.names
+        self.warnings += found.warnings
         train, other = (drawn_pairs(textures, options, stream) for stream, textures in enumerate(found.both))
         return train, other if options.val_pairs is None else None
 

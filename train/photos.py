@@ -1,6 +1,7 @@
 """Photographs: alone, or with the label of their salient object in the layout of DUTS, two folders whose files share stems."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
-from ufafuse.runtime.levels import white_of
+from ufafuse.runtime.levels import mean_level, white_as_bright, white_of
 from ufafuse.runtime.pairs import is_image
 
 MEMORY_MIB = 2048  # decoded photographs are kept while they fit into this
@@ -62,13 +63,13 @@ def find_photos(images: Path, masks: Path) -> tuple[list[PhotoFiles], list[str]]
     return found, problems
 
 
-def load_photo(files: PhotoFiles) -> tuple[Array, Array]:
-    """Read a photograph (uint8 H x W x 3, BGR) and its label (uint8 H x W).
+def load_photo(files: PhotoFiles, told: dict[str, None] | None = None) -> tuple[Array, Array]:
+    """Read a photograph (uint8 H x W x 3, BGR) and its label (uint8 H x W); `told` as `read_image` takes it.
 
     Raises:
         InputError: A file cannot be read, the two sizes differ, or what the label marks is nowhere bright.
     """
-    picture, label = colour(read_image(files.image)), eight_bit(read_image(files.mask))
+    picture, label = colour(read_image(files.image, told=told)), eight_bit(read_image(files.mask, told=told))
     if picture.shape[:2] != label.shape[:2]:
         sizes = " and ".join(f"{image.shape[0]} x {image.shape[1]}" for image in (picture, label))
         raise InputError(f"{files.image} and its label {files.mask} differ in size: {sizes}.")
@@ -107,11 +108,17 @@ def colour(image: Array, white: float | None = None) -> Array:
 
 
 def in_one(pictures: Sequence[Array]) -> list[Array]:
-    """Return pictures of one scene as `colour` does, those of one sample type by one level of white."""
-    whites = {
-        dtype: white_of([np.nan_to_num(picture) for picture in pictures if picture.dtype == dtype])
-        for dtype in {picture.dtype for picture in pictures}
-    }
+    """Return pictures of one scene as `colour` does, those of one sample type by one level of white.
+
+    Of several types that of the most pictures says how bright the scene is: 16 bits beside frames of 8 may be 12 bits, or dark.
+    """
+    kinds = Counter(picture.dtype for picture in pictures).most_common()
+    leading = [np.nan_to_num(picture) for picture in pictures if picture.dtype == kinds[0][0]]
+    whites = {kinds[0][0]: white_of(leading)}
+    share = float(np.mean([mean_level(picture) for picture in leading])) / whites[kinds[0][0]]
+    for dtype, _ in kinds[1:]:
+        others = [np.nan_to_num(picture) for picture in pictures if picture.dtype == dtype]
+        whites[dtype] = white_as_bright(others[0], share) or white_of(others)
     return [colour(picture, whites[picture.dtype]) for picture in pictures]
 
 
@@ -124,7 +131,8 @@ class Photos:
         Args:
             images: The folder of photographs.
             masks: The folder of labels, with the same stems.
-            skip_bad: Leave out what cannot be used; `skipped` says what that was.
+            skip_bad: Leave out what cannot be used; `skipped` says what that was. What there is to tell of the others, as
+                damage that decoders pass over, is in `warnings`.
             memory_mib: How much memory decoded photographs may take; the rest is read again when it is drawn.
 
         Raises:
@@ -135,7 +143,8 @@ class Photos:
         self._kept: dict[str, tuple[Array, Array]] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
         usable: list[PhotoFiles] = []
-        for files, loaded, fits in _looked_at(found, load_photo, memory_mib):
+        told: dict[str, None] = {}
+        for files, loaded, fits in _looked_at(found, load_photo, memory_mib, told):
             if isinstance(loaded, InputError):
                 problems.append(str(loaded))
                 continue
@@ -148,7 +157,7 @@ class Photos:
         if not usable:
             raise InputError(f"{images}: no photograph with a label can be used ({problems[0] if problems else ''}).")
         self.files: Sequence[PhotoFiles] = usable
-        self.skipped = problems
+        self.skipped, self.warnings = problems, list(told)
 
     def __len__(self) -> int:
         """Return the number of photographs."""
@@ -172,7 +181,7 @@ class Photos:
 
     def _part(self, indices: Iterable[int]) -> "Photos":
         part = object.__new__(Photos)
-        part.files, part.skipped = [self.files[index] for index in indices], []
+        part.files, part.skipped, part.warnings = [self.files[index] for index in indices], [], []
         part._kept, part._sizes = self._kept, self._sizes
         return part
 
@@ -210,14 +219,19 @@ class Pictures(Sequence[Array]):
         self._kept: dict[Path, Array] = {}
         self._paths: list[Path] = []
         self.skipped: list[str] = []
-        paths = sorted(filter(is_image, folder.iterdir()))
-        for path, loaded, fits in _looked_at(paths, lambda path: (colour(read_image(path)),), memory_mib):
+        paths, told = sorted(filter(is_image, folder.iterdir())), dict[str, None]()
+
+        def read(path: Path, told: dict[str, None]) -> tuple[Array]:
+            return (colour(read_image(path, told=told)),)
+
+        for path, loaded, fits in _looked_at(paths, read, memory_mib, told):
             if isinstance(loaded, InputError):
                 self.skipped.append(str(loaded))
                 continue
             self._paths.append(path)
             if fits:
                 self._kept[path] = loaded[0]
+        self.warnings = list(told)
         if not paths:
             raise InputError(f"{folder} holds no pictures: give a folder of photographs (JPEG, PNG, ...).")
         if self.skipped and not (skip_bad and self._paths):
@@ -244,24 +258,30 @@ class Pictures(Sequence[Array]):
 
     def _part(self, indices: Iterable[int]) -> "Pictures":
         part = object.__new__(Pictures)
-        part._kept, part._paths, part.skipped = self._kept, [self._paths[index] for index in indices], []
+        part._kept, part._paths = self._kept, [self._paths[index] for index in indices]
+        part.skipped, part.warnings = [], []
         return part
 
 
 def _looked_at(
-    files: Sequence[File], read: Callable[[File], Loaded], memory_mib: float
+    files: Sequence[File], read: Callable[[File, dict[str, None]], Loaded], memory_mib: float, told: dict[str, None]
 ) -> Iterator[tuple[File, Loaded | InputError, bool]]:
-    """Read each file once: it, its pictures or why they cannot be used, and whether memory holds them beside the others."""
+    """Read each file once: it, its pictures or why they cannot be used, and whether memory holds them beside the others.
 
-    def tried(file: File) -> Loaded | InputError:
+    `told` takes what there is to tell of those that can be used, in the order of the files.
+    """
+
+    def tried(file: File) -> tuple[Loaded | InputError, dict[str, None]]:
+        own: dict[str, None] = {}
         try:
-            return read(file)
+            return read(file, own), own
         except InputError as error:
-            return error
+            return error, {}
 
     room = memory_mib * 2**20
     with ThreadPoolExecutor(_READERS) as pool:
-        for file, loaded in zip(files, pool.map(tried, files), strict=True):
+        for file, (loaded, own) in zip(files, pool.map(tried, files), strict=True):
+            told.update(own)
             room -= 0 if isinstance(loaded, InputError) else sum(image.nbytes for image in loaded)
             yield file, loaded, room >= 0
 

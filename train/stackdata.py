@@ -15,6 +15,7 @@ from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.checks.tolerances import psnr as psnr_of_error
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
+from ufafuse.runtime.pictures.frames_among import without_uncounted
 from ufafuse.runtime.pictures.inputs import pictures_in
 from ufafuse.runtime.pictures.naming import natural_key
 from ufafuse.train.data import NamedPair
@@ -35,11 +36,12 @@ class NamedStack:
     stack: Stack
 
 
-def read_stacks(folder: Path) -> list[NamedStack]:
+def read_stacks(folder: Path, *, warnings: list[str] | None = None) -> list[NamedStack]:
     """Read the stacks with their truth from a folder: a folder each, with its frames and `truth.*`.
 
     Frames are taken in the natural order of their names; where one has an alpha channel, pixels of alpha 0 are not covered.
-    `depth.*` is no frame.
+    `depth.*` is no frame, nor is what was made of the frames (`uncounted`). `warnings` takes what there is to tell of the
+    files.
 
     Raises:
         InputError: There are no stacks, one has no truth or too few frames, a file cannot be read, or sizes differ.
@@ -47,24 +49,29 @@ def read_stacks(folder: Path) -> list[NamedStack]:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: give one that holds a folder for each stack.")
     below = sorted((path for path in folder.iterdir() if path.is_dir()), key=natural_key)
-    stacks = [_read_stack(path) for path in below if pictures_in(path)]
+    told: dict[str, None] = {}
+    stacks = [_read_stack(path, told) for path in below if pictures_in(path)]
     if not stacks:
         raise InputError(
             f"{folder} holds no stacks: give a folder that holds one for each stack, with its frames and truth.png."
         )
+    if warnings is not None:
+        warnings += told
     return stacks
 
 
-def _read_stack(folder: Path) -> NamedStack:
-    files = [path for path in pictures_in(folder) if path.stem != DEPTH]
-    truths = [path for path in files if path.stem == TRUTH]
+def _read_stack(folder: Path, told: dict[str, None]) -> NamedStack:
+    files = pictures_in(folder)
+    truths = [path for path in files if path.stem.casefold() == TRUTH]
     if len(truths) != 1:
         raise InputError(f"{folder} has {len(truths)} truths: one ({TRUTH}.png) is needed to validate.")
-    paths = [path for path in files if path.stem != TRUTH]
+    found = [path for path in files if path.stem.casefold() not in (TRUTH, DEPTH)]
+    paths = without_uncounted(found)
+    told.update({f"{path} was taken for a result, not for a frame.": None for path in found if path not in paths})
     if len(paths) < 2:
         raise InputError(f"{folder} has {len(paths)} frames beside its truth: a stack has at least 2.")
-    pictures = [read_image(path) for path in paths]
-    truth, *shown = in_one([read_image(truths[0]), *pictures])
+    pictures = [read_image(path, told=told) for path in paths]
+    truth, *shown = in_one([read_image(truths[0], told=told), *pictures])
     for path, picture in zip(paths, pictures, strict=True):
         if picture.shape[:2] != truth.shape[:2]:
             raise InputError(f"{path} and the stack's truth differ in size: {_size(picture)} and {_size(truth)}.")

@@ -80,12 +80,12 @@ class StackFeed(Feed):
         self.options = options
         found = surfaces(options)
         self.photographs, self.skipped, self.names = found.photographs, found.skipped, found.names
-        self.warnings = []
+        self.warnings = list(found.warnings)
         self.textures, held_out = found.both
         self.validation: Sequence[NamedStack]
         self.pairs = drawn_pairs(self.textures.again(), options, 0)
         if options.val_stacks is not None:
-            self.validation = read_stacks(options.val_stacks)
+            self.validation = read_stacks(options.val_stacks, warnings=self.warnings)
         elif options.val_pairs is not None:
             self.validation = [named_pair(pair) for pair in read_pairs(options.val_pairs, warnings=self.warnings)]
         else:

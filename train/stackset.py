@@ -100,7 +100,7 @@ def write_stacks(
         done(number + 1, plan.count)
     result: dict[str, Any] = {"ok": True, "out": str(out), "stacks": plan.count, "frames": frames}
     result |= {"photographs": len(photos or ()), "skipped": photos.skipped if photos else []}
-    if warnings := left_from_before(out, written):
+    if warnings := [*(photos.warnings if photos else ()), *left_from_before(out, written)]:
         result["warnings"] = warnings
     shown = {**asdict(plan), "images": str(plan.images) if plan.images else None}
     write_json(out / SET_FILE, {**result, "seed": seed, "plan": shown})

@@ -66,12 +66,14 @@ class Surfaces:
         photographs: how many photographs are trained on.
         skipped: photographs that cannot be used, and why.
         names: of those that are trained on or held out.
+        warnings: what there is to tell of them.
     """
 
     both: tuple[Textures, Textures]
     photographs: int
     skipped: list[str]
     names: list[str]
+    warnings: list[str]
 
 
 def surfaces(options: TrainOptions) -> Surfaces:
@@ -80,13 +82,14 @@ def surfaces(options: TrainOptions) -> Surfaces:
     held_out: Sequence[NDArray[np.uint8]] = ()
     skipped: list[str] = []
     names: list[str] = []
+    warnings: list[str] = []
     if options.images is not None:
         photos = Pictures(options.images, skip_bad=options.skip_bad)
-        train, skipped, names = photos, photos.skipped, photos.names
+        train, skipped, names, warnings = photos, photos.skipped, photos.names, photos.warnings
         if options.val_pairs is None and options.val_stacks is None:
             train, held_out = photos.split(options.val_share, options.seed)
     one, other = (
         Textures((options.seed, stream), photographs, share=options.photo_share, side=SIDE)
         for stream, photographs in ((1, train), (2, held_out))
     )
-    return Surfaces((one, other), len(train), skipped, names)
+    return Surfaces((one, other), len(train), skipped, names, warnings)

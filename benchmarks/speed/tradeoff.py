@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ufafuse.benchmarks.evaluate import Evaluation
 from ufafuse.benchmarks.methods import methods
 from ufafuse.benchmarks.metrics import METRICS, TRUTH_METRICS
 from ufafuse.benchmarks.speed.runners import CLASSICAL, OURS
+from ufafuse.benchmarks.tables import measured_rows
 from ufafuse.runtime import tables
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.filebytes import real_path
@@ -33,11 +35,13 @@ class MeanScores:
         means: By method, by metric.
         networks: By method, ``backend`` and ``precision`` that a network was judged in, and what else is known of it; empty in
             older files.
+        warnings: Which means are over fewer pairs than others.
     """
 
     label: str
     means: Mapping[str, Mapping[str, float]]
     networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
 
 def read_quality(path: Path) -> MeanScores:
@@ -46,12 +50,14 @@ def read_quality(path: Path) -> MeanScores:
         found = json.loads(path.read_text(encoding="utf-8"))
         means = {name: {key: float(value) for key, value in values.items()} for name, values in found["mean"].items()}
         networks = {name: dict(facts) for name, facts in found.get("networks", {}).items()}
+        rows = measured_rows(Evaluation.from_json({"rows": [], **found}))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"`quality={path}` is not an eval.json: make one with `ufa eval --pairs DIR -o OUT` ({error})."
         ) from error
     label = real_path(path).parent.name if path.stem == "eval" else path.stem
-    return MeanScores(label, means, networks)
+    warnings = [f"quality {label}: {row.method}: {row.note}." for row in rows if row.note]
+    return MeanScores(label, means, networks, warnings)
 
 
 def read_qualities(paths: Sequence[Path]) -> list[MeanScores]:

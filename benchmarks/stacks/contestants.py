@@ -3,13 +3,14 @@
 import tempfile
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from ufafuse.benchmarks.contestants import FolderContestant, check_names, distinct, fused_folders, once, refuse_idle
+from ufafuse.benchmarks.contestants import FolderContestant, check_names, distinct, fused_folders, once, refuse_idle, size_facts
 from ufafuse.benchmarks.methods import is_rival, method, methods
 from ufafuse.benchmarks.published import GIVEN, MEASURED, OURS
 from ufafuse.benchmarks.stacks.registered import Placed, Registered, placed
@@ -34,12 +35,14 @@ class FusedStack(NamedTuple):
         ms: Time of the fusion alone; None where it was not made here.
         height: The height map of the method's own; None where it has none.
         order: The frames' numbers in the order that ``height`` counts them; empty: as they were given.
+        told: What there is to tell of its file, in sentences.
     """
 
     picture: Placed
     ms: float | None = None
     height: Height | None = None
     order: list[int] = []  # noqa: RUF012 - never written to
+    told: tuple[str, ...] = ()
 
 
 class StackContestant(ABC):
@@ -120,6 +123,10 @@ class NetworkContestant(StackContestant):
         """Of a bundled network: with our weights. Who trained a file is not known."""
         return OURS if self.name in bundled() else MEASURED
 
+    def facts(self) -> dict[str, Any]:
+        """The engine, its arithmetic, and how many numbers the network has learnt where its file says."""
+        return {"backend": self.backend, "precision": self.precision} | size_facts(self._fuser.model)
+
     def fused(self, stack: Registered, *, want_height: bool) -> FusedStack:
         """Run the network."""
         if self.folds:
@@ -150,8 +157,8 @@ def _exported(weights: Path, folder: Path) -> str:
 class PicturesContestant(StackContestant):
     """Pictures of any program, one a stack, in a folder."""
 
-    def __init__(self, name: str, folder: Path) -> None:
-        self.name, self._folder = name, FolderContestant(name, folder)
+    def __init__(self, folder: FolderContestant) -> None:
+        self.name, self._folder = folder.name, folder
 
     @property
     def kind(self) -> str:
@@ -160,8 +167,10 @@ class PicturesContestant(StackContestant):
 
     def fused(self, stack: Registered, *, want_height: bool) -> FusedStack:  # noqa: ARG002 - it has none
         """Read the stack's picture, and register it to the frames where it lies elsewhere."""
-        path = self._folder.find(stack.name, "stack")
-        return FusedStack(placed(read_image(path), stack.target, str(path), white=stack.white))
+        path, told = self._folder.find(stack.name, "stack"), dict[str, None]()
+        picture = read_image(path, told=told)
+        told.update(dict.fromkeys(f"{text}." for text in stack.white.told(str(path), picture)))
+        return FusedStack(placed(picture, stack.target, str(path), white=stack.white), told=tuple(told))
 
 
 def stack_contestants(
@@ -172,6 +181,7 @@ def stack_contestants(
     backend: str = "auto",
     precision: str | None = None,
     threads: int | None = None,
+    names: Sequence[str] = (),
 ) -> list[StackContestant]:
     """Everything that the user asked to compare, once; the network for stacks when nothing was asked for.
 
@@ -180,20 +190,22 @@ def stack_contestants(
         models: Bundled names, weights or model files, or networks of the paper's tables (``"rival-..."``).
         method_names: ``"pyramid"``, classical methods, bundled networks, or ``"all"``: the pyramid and every classical method.
         backend, precision, threads: For the models.
+        names: Of all stacks, chosen or not, so that each picture is taken for the one that it is of.
 
     Raises:
         InputError: A name is not known, a folder is missing, or two would have the same name.
         ModelError, BackendError: A model cannot be loaded.
     """
     networks, classical = bundled(), list(methods())
-    names = [name for asked in method_names for name in ([PYRAMID, *classical] if asked == _ALL else [asked])]
-    names = once([*names, *(model for model in models if is_rival(model))])
+    asked_for = [name for asked in method_names for name in ([PYRAMID, *classical] if asked == _ALL else [asked])]
+    asked_for = once([*asked_for, *(model for model in models if is_rival(model))])
     models = [model for model in models if not is_rival(model)]
-    check_names(names, [PYRAMID, *classical, *networks])
-    found: list[StackContestant] = [PicturesContestant(part.name, part) for f in fused for part in fused_folders(f, "stack")]
-    found += [PyramidContestant() for name in names if name == PYRAMID]
-    found += [FoldContestant(name) for name in names if name in classical]
-    models = once([*models, *(name for name in names if name in networks)])
+    check_names(asked_for, [PYRAMID, *classical, *networks])
+    given = [one for folder in fused for one in fused_folders(folder, "stack", names=names)]
+    found: list[StackContestant] = [PicturesContestant(one) for one in given]
+    found += [PyramidContestant() for name in asked_for if name == PYRAMID]
+    found += [FoldContestant(name) for name in asked_for if name in classical]
+    models = once([*models, *(name for name in asked_for if name in networks)])
     if not found and not models:
         models = [STACKS if STACKS in networks else DEFAULT]
     refuse_idle(models, backend=backend, precision=precision, threads=threads)

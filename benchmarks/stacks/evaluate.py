@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ufafuse.benchmarks.evaluate import FAILURES, EvalRow, Evaluation, keep_picture, reason
 from ufafuse.benchmarks.metrics import against_truth
 from ufafuse.benchmarks.stacks.contestants import FusedStack, NetworkContestant, StackContestant
-from ufafuse.benchmarks.stacks.folders import StackToScore, read_depth
+from ufafuse.benchmarks.stacks.folders import StackToScore, alike_frames, read_depth, tell_damage
 from ufafuse.benchmarks.stacks.levels import luma
 from ufafuse.benchmarks.stacks.registered import BESTS, Registered, registered
 from ufafuse.runtime.arrays import Bytes
@@ -68,7 +68,7 @@ def evaluate_stacks(
     order = [*(contestant.name for contestant in contestants), *BESTS]
     rows.sort(key=lambda row: order.index(row.method))
     networks = [contestant for contestant in contestants if isinstance(contestant, NetworkContestant)]
-    told = {network.name: {"backend": network.backend, "precision": network.precision} for network in networks}
+    told = {network.name: network.facts() for network in networks}
     kinds = {contestant.name: contestant.kind for contestant in contestants}
     return Evaluation(rows, told, what="stack", bounds=tuple(BESTS), kinds=kinds)
 
@@ -83,17 +83,21 @@ def _one_stack(
     on_stack: OnStack,
 ) -> str:
     """Score one stack; returns why it could not be, or nothing."""
+    told: dict[str, None] = {}
     try:
-        with stack_of(stack.frames) as sources:
-            truth = read_image(stack.truth) if stack.truth else None
+        with stack_of(stack.frames, inside="quickly") as found:
+            truth = read_image(stack.truth, told=told) if stack.truth else None
             motion = align or ("affine" if truth is None else "off")
+            sources = alike_frames(found, told, scale=motion != "off")
             frames = registered(stack.name, sources, align=motion, truth=truth, keep=keep)
-            frames.notes += [f"{made} was taken for a result, not for a frame." for made in stack.left_out]
-            depth = read_depth(stack.depth, frames.size) if stack.depth else None
+            depth = read_depth(stack.depth, frames.size, told) if stack.depth else None
+            tell_damage(found, told)
+            left_out = [f"{made} was taken for a result, not for a frame." for made in stack.left_out]
+            frames.notes = [*told, *frames.notes, *left_out]
             made = _scored(frames, depth, contestants, pictures, add)
-            on_stack(stack, frames, made)
     except FAILURES as error:
         return reason(error, _MEND)
+    on_stack(stack, frames, made)  # what that cannot write is nothing that one stack fails by
     return ""
 
 
@@ -133,7 +137,7 @@ class _Scoring:
     def row(self, method: str, result: FusedStack) -> EvalRow:
         crop = self._frames.crop.within(result.picture.crop)
         metrics = self.metrics(result.picture.levels, crop)
-        notes = [result.picture.note] if result.picture.note else []
+        notes = [*([result.picture.note] if result.picture.note else []), *(sentence[:-1] for sentence in result.told)]
         if self._depth is not None and result.height is not None:
             if result.order:
                 notes.append("its heights count the frames in another order than they were given in")

@@ -1,6 +1,6 @@
 """Folders of focus stacks, in the layout that `ufa eval --stacks` reads."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.images import read_image
+from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
 from ufafuse.runtime.pictures.frames_among import without_uncounted
-from ufafuse.runtime.pictures.inputs import pictures_in
+from ufafuse.runtime.pictures.inputs import EVALUATION, pictures_in
 from ufafuse.runtime.pictures.naming import natural_key
+from ufafuse.runtime.pictures.picture import damage_words
+from ufafuse.runtime.pictures.source import FrameSource
 
 LAYOUT = "a folder for each stack, the frames in the order of their names, with truth.* and depth.tif where they are known"
 _NO_FRAMES = ("truth", "depth")
@@ -42,8 +45,8 @@ class StackToScore:
 def find_stacks(folder: Path, pattern: str | None = None) -> list[StackToScore]:
     """The stacks in ``folder``, in natural order: each folder below it that holds frames; where none does, itself.
 
-    A stack's folder is not looked into any further. Its frames are pictures, or the pages of one TIFF; what other programs
-    made of them is none (`uncounted`).
+    A stack's folder is not looked into any further, nor is one that `ufa eval -o` wrote. Its frames are pictures, or the pages
+    of one TIFF; what other programs made of them is none (`uncounted`).
 
     Args:
         folder: Where they are.
@@ -68,7 +71,7 @@ def find_stacks(folder: Path, pattern: str | None = None) -> list[StackToScore]:
 def _holding_frames(folder: Path) -> Iterator[Path]:
     """The folders below this one that hold frames."""
     for part in sorted(folder.iterdir(), key=natural_key):
-        if part.is_dir() and not part.name.startswith("."):
+        if part.is_dir() and not part.name.startswith(".") and not (part / EVALUATION).is_file():
             if _frames(part):
                 yield part
             else:
@@ -93,13 +96,41 @@ def _stack(folder: Path, name: str) -> StackToScore:
     return StackToScore(name, tuple(frames), truth, depth, left_out)
 
 
-def read_depth(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
-    """The truth of the heights: H x W float32, in frames from 0, NaN where it is not known.
+def alike_frames(found: Sequence[FrameSource], told: dict[str, None], *, scale: bool) -> list[FrameSource]:
+    """A stack's frames brought to one kind, as `ufa fuse` does with them: grey among colour, 8 bits among 16, other profiles.
+
+    Args:
+        found: As their files have them.
+        told: Takes what is done to which, and whenever one is read what is to be known of its file.
+        scale: Frames of other sizes are scaled to the first one's: they are registered afterwards.
+
+    Raises:
+        InputError: What cannot be brought together.
+    """
+    common = common_kind(found, scale=scale, convert=True)
+    told.update(dict.fromkeys(f"{note}." for note in common.notes))
+    return [ConformedFrame(frame, common, strict=False, told=told) for frame in found]
+
+
+def tell_damage(found: Sequence[FrameSource], told: dict[str, None]) -> None:
+    """Look thoroughly into the files of frames that were read and not found to be damaged (`FrameSource.look_inside`)."""
+    known = " ".join(told)
+    told.update(
+        {
+            damage_words(frame.name, damage): None
+            for frame in found
+            if frame.name not in known and (damage := frame.look_inside())
+        }
+    )
+
+
+def read_depth(path: Path, size: tuple[int, int], told: dict[str, None] | None = None) -> NDArray[np.float32]:
+    """The truth of the heights: H x W float32, in frames from 0, NaN where it is not known; ``told`` as `read_image` takes it.
 
     Raises:
         InputError: It cannot be read, has another size, or is not one float a pixel.
     """
-    depth = read_image(path)
+    depth = read_image(path, told=told)
     if depth.shape != size or depth.dtype != np.float32:
         found = f"{' x '.join(map(str, depth.shape))} of {depth.dtype}"
         raise InputError(

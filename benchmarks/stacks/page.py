@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from string import Template
+from typing import Any
 from urllib.parse import quote
 
 import cv2
@@ -47,6 +48,7 @@ class StackPages:
 
     folder: Path
     sections: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, stack: StackToScore, frames: Registered, made: Mapping[str, Bytes]) -> None:
         """Choose the parts of a stack's pictures and keep them. Raises: OutputError."""
@@ -59,28 +61,32 @@ class StackPages:
         make_folder(path.parent)
         with atomic_write(path, force=True) as temporary:
             temporary.write_bytes(_jpeg(strip(shown, regions)))
-        notes = "".join(f'<p class="note">{escape(note)}</p>' for note in [_registered(frames), *frames.notes])
+        self.notes[stack.name] = [_registered(frames), *frames.notes]
+        notes = "".join(f'<p class="note">{escape(note)}</p>' for note in self.notes[stack.name])
         whole = _whole(fused[0] if fused else frames.sharpest, regions)
         self.sections[stack.name] = f"{notes}\n{whole}\n{_parts(shown, regions)}"
 
-    def write(self, evaluation: Evaluation, rows: list[TableRow], *, title: str) -> list[Path]:
+    def write(
+        self, evaluation: Evaluation, rows: list[TableRow], *, title: str, result: dict[str, Any] | None = None
+    ) -> list[Path]:
         """Write ``index.html``, ``report.md``, ``eval.csv`` and ``eval.json``.
 
         Args:
             evaluation: What was scored.
             rows: The means, as `tables.measured_rows` has them.
             title: The page's heading.
+            result: What ``eval.json`` holds: what the command's JSON says. None: the evaluation alone.
 
         Raises:
             OutputError: A file cannot be written.
         """
         names = list(dict.fromkeys(row.name for row in evaluation.rows))
-        write_json(self.folder / "eval.json", evaluation.to_json())
+        write_json(self.folder / "eval.json", evaluation.to_json() if result is None else result)
         failures = "".join(f"<li>{escape(line)}</li>" for line in evaluation.failures())
         html = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
             title=escape(title),
             note=escape(_NOTE),
-            table=html_table(rows),
+            table=html_table(rows) + "".join(f'\n<p class="note">{escape(note)}</p>' for note in _row_notes(rows)),
             failures=f"<h2>Failed</h2><ul>{failures}</ul>" if failures else "",
             stacks="\n".join(
                 f'<h2 id="{escape(name)}">{escape(name)}</h2>\n{_scores_html(evaluation, name)}\n{self.sections.get(name, "")}'
@@ -93,16 +99,22 @@ class StackPages:
         return [self.folder / name for name in ("index.html", "report.md", "eval.csv", "eval.json")]
 
     def _markdown(self, evaluation: Evaluation, rows: list[TableRow], title: str) -> str:
-        parts = [f"# {title}", _NOTE, markdown_table(rows), f"What the rows are: {legend(rows)}."]
+        parts = [f"# {title}", _NOTE, markdown_table(rows), f"What the rows are: {legend(rows)}.", *_row_notes(rows)]
         if evaluation.failed:
             parts.append("## Failed\n\n" + "\n".join(f"- {line}" for line in evaluation.failures()))
         for name in dict.fromkeys(row.name for row in evaluation.rows):
             scored = [row for row in evaluation.rows if row.name == name and not row.error]
             parts.append(f"## {name}")
             parts.append("\n".join(f"- {row.method}: {_scores(row)}" for row in scored))
+            parts.append("\n".join(f"- {note}" for note in self.notes.get(name, ())))
             if name in self.sections:
                 parts.append(f"![{name}]({quote(f'{CLOSEUPS_FOLDER}/{name}.jpg', errors='surrogateescape')})")
         return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _row_notes(rows: list[TableRow]) -> list[str]:
+    """What has to be known of rows of the table: means that are over fewer stacks than others."""
+    return [f"{row.method}, {row.what}: {row.note}." for row in rows if row.note]
 
 
 def _registered(frames: Registered) -> str:

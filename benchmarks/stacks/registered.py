@@ -44,7 +44,8 @@ class Registered:
         pyramid: What `runtime.stacks.pyramid` makes of them, and the time that took.
         crop: What all frames, and the truth, show.
         white: The level of white.
-        frames: All that take part, registered; what they do not show is the reference's. Empty unless asked for.
+        frames: All that take part, registered; what they do not show is the reference's, or another one's where that does not
+            show it either. Empty unless asked for.
         bests: By the names of `BESTS`: of each pixel the frame closest to the truth, 8-bit levels; empty without a truth.
         truth: In the frames' geometry, 8-bit levels; None where there is none.
         notes: What the user should know.
@@ -130,6 +131,7 @@ def registered(
         found.truth, found.crop = place.levels, found.crop.within(place.crop)
         found.bests = {name: _best(looking.kept, found.truth, white, side) for name, side in BESTS.items()}
         found.notes += [f"the truth was {place.note}"] if place.note else []
+        found.notes += white.told("the truth", truth)
     if keep:
         found.frames = _filled(looking.kept, sources[pyramid.reference])
     return found
@@ -152,10 +154,17 @@ def _best(kept: list[tuple[Array, Covered | None]], truth: Bytes, white: White, 
 
 
 def _filled(kept: list[tuple[Array, Covered | None]], reference: FrameSource) -> list[Array]:
-    """The frames; where one shows nothing, the reference's pixels, as a fold takes them."""
-    behind = reference.read() if any(covered is not None for _, covered in kept) else None
+    """The frames; where one shows nothing, the reference's pixels, as a fold takes them; where that does not, another's."""
+    if all(covered is None for _, covered in kept):
+        return [frame for frame, _ in kept]
+    behind = reference.read()
+    shown = behind[..., 3] > 0 if behind.ndim == 3 and behind.shape[2] == 4 else np.ones(behind.shape[:2], np.bool_)
     for frame, covered in kept:
-        if covered is not None and behind is not None:
+        more = ~shown if covered is None else ~shown & (covered > 0)
+        behind[more] = frame[more]
+        shown |= more
+    for frame, covered in kept:
+        if covered is not None:
             frame[covered == 0] = behind[covered == 0]
     return [frame for frame, _ in kept]
 

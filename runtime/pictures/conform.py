@@ -107,9 +107,7 @@ class ConformedFrame(FrameSource):
         picture = self._source.picture()
         if picture.damage and self._strict:
             raise InputError(f"{self.name} is damaged inside ({picture.damage}): record or copy it again, or omit strict.")
-        if picture.damage:
-            self._told[damage_words(self.name, picture.damage)] = None
-        self._told.update(dict.fromkeys(f"{self.name}: {warning}." for warning in picture.warnings))
+        self._told.update(dict.fromkeys(picture.told(self.name)))
         self.white = picture.white
         array = self._common.of(picture.array, picture.metadata, self.name)
         self.zeros = zero_rows(array)
@@ -128,8 +126,7 @@ def told_of(names: Sequence[str], pictures: Sequence[Picture]) -> list[str]:
     """
     told, first = list[str](), dict[bool, int]()
     for at, (name, picture) in enumerate(zip(names, pictures, strict=True)):
-        told += [damage_words(name, picture.damage)[:-1]] if picture.damage else []
-        told += [f"{name}: {warning}" for warning in picture.warnings]
+        told += [sentence[:-1] for sentence in picture.told(name)]
         other = first.setdefault(picture.array.ndim == _WITH_CHANNELS, at)
         one, this = pictures[other].metadata, picture.metadata
         if not same_profile(one.icc, this.icc):
@@ -138,11 +135,6 @@ def told_of(names: Sequence[str], pictures: Sequence[Picture]) -> list[str]:
             had, has = (space or "sRGB" for space in (one.colour_space, this.colour_space))
             told.append(f"{names[other]} has the colour space {had}, {name} has {has}")
     return told
-
-
-def damage_words(name: str, damage: str) -> str:
-    """What the user is told of a file that is damaged inside."""
-    return f"{name} is damaged inside ({damage}): parts of it are wrong; record or copy it again."
 
 
 def common_kind(sources: Sequence[FrameSource], *, scale: bool = False, convert: bool = False) -> Common:

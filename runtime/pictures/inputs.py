@@ -20,6 +20,7 @@ from ufafuse.runtime.texts import examples
 
 _PATTERN = re.compile(r"[*?\[]")
 _NO_FRAMES = frozenset(("truth", "depth"))  # stems of what is known of a stack, which may stand beside its frames
+EVALUATION = "eval.json"  # what a folder holds that `ufa eval -o` wrote: its pictures are no frames, wherever it lies
 NO_FOLDERS = frozenset(("__MACOSX", "@eaDir"))  # of archives and network drives: previews, no pictures
 _NAMED = 3  # files in a note
 _TIFF = frozenset((".tif", ".tiff", ".btf", ".tf8"))

@@ -44,6 +44,16 @@ class Picture:
     white: float | None = None
     kind: str = ""
 
+    def told(self, name: str) -> list[str]:
+        """What the user should know of the file, which is called ``name``: damage and warnings, a sentence each."""
+        damaged = [damage_words(name, self.damage)] if self.damage else []
+        return damaged + [f"{name}: {warning}." for warning in self.warnings]
+
+
+def damage_words(name: str, damage: str) -> str:
+    """What the user is told of a file that is damaged inside."""
+    return f"{name} is damaged inside ({damage}): parts of it are wrong; record or copy it again."
+
 
 def whole_alpha(alpha: Array, white: float | None) -> Array:
     """Alpha as it is stored beside colours whose white is ``white``: at its dtype's greatest value it is opaque.

@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from ufafuse.benchmarks import contestants, page
 from ufafuse.benchmarks import evaluate as evaluate_module
-from ufafuse.benchmarks.contestants import FolderContestant, MethodContestant, alike
+from ufafuse.benchmarks.contestants import FolderContestant, MethodContestant
 from ufafuse.benchmarks.evaluate import chosen_pairs, evaluate
+from ufafuse.benchmarks.frames import alike
 from ufafuse.benchmarks.metrics import JUDGES, METRICS, score
 from ufafuse.benchmarks.stacks.contestants import stack_contestants
 from ufafuse.commands import bench as commands

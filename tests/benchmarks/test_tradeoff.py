@@ -196,6 +196,25 @@ def test_the_command_makes_the_report_from_committed_files(merged, result, evalu
     assert "time against quality" in CliRunner().invoke(app, options).stdout
 
 
+def test_a_mean_over_fewer_pairs_than_others_is_told(result, tmp_path):
+    rows = [
+        {"name": name, "method": method, "metrics": {} if error else {"PSNR": 41.0}} | ({"error": error} if error else {})
+        for method, errors in {"small": ("", "no picture"), "gff": ("", "")}.items()
+        for name, error in zip(("one", "two"), errors, strict=True)
+    ]
+    found = evaluation({"small": {"PSNR": 41.0}, "gff": {"PSNR": 41.0}}, {}) | {"rows": rows}
+    (tmp_path / "quality.json").write_text(json.dumps(found))
+    (tmp_path / "bench.json").write_text(json.dumps(result))
+    app = typer.Typer()
+    commands.register(app)
+    options = ["bench", "--from", tmp_path / "bench.json", "--quality", tmp_path / "quality.json", "--report", tmp_path / "out"]
+    done = CliRunner().invoke(app, [*map(str, options), "--json"])
+    assert done.exit_code == 0, done.output
+    [told] = json.loads(done.stdout)["warnings"]
+    assert told == "quality quality: small: a mean over only 1 of 2 pairs, not comparable with the others."
+    assert told in (tmp_path / "out" / "report.md").read_text()
+
+
 def test_an_evaluation_of_a_network_is_taken_as_it_is_written(result, tmp_path):
     """As `Contestant.facts` has it: with the number of parameters, and of a rival its weights."""
     facts = {"backend": "openvino", "precision": "bf16", "weights": "ours", "parameters": 49056}

@@ -20,7 +20,6 @@ from ufafuse.calibration.crops import CropOptions, PairCrop
 from ufafuse.calibration.judge import cpu_engines
 from ufafuse.calibration.probe import Probe
 from ufafuse.calibration.ranges import RangeMethod, measure_ranges
-from ufafuse.commands.calibrate import _too_few
 from ufafuse.commands.cli import build_app
 from ufafuse.export.onnx_file import load_graph
 from ufafuse.export.verify import verify_against_weights
@@ -296,17 +295,3 @@ def test_windows_to_measure_on_are_refused_where_ranges_are_given(exports, pairs
     ]
     result = CliRunner().invoke(build_app(), list(map(str, words)))
     assert (result.exit_code, "--crops" in result.stderr) == (2, True), result.output
-
-
-@pytest.mark.parametrize(("count", "judged"), [(2, 1), (5, 1), (6, 2), (11, 3), (12, 0)])
-def test_a_few_pairs_are_said_to_be_few(count, judged, tmp_path):
-    for number in range(count):
-        for side in "AB":
-            (tmp_path / f"{number:02}_{side}.png").touch()
-    told = _too_few(tmp_path)
-    assert told == (
-        []
-        if not judged
-        else [f"{count} pairs say little of a camera's pictures, {judged} of them to judge on: give a dozen or more."]
-    )
-    assert _too_few(None) == []

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ufafuse.calibration import crops
-from ufafuse.calibration.crops import CropOptions, crops_from_images, crops_from_pairs, hard_crops
+from ufafuse.calibration.crops import CropOptions, Told, crops_from_images, crops_from_pairs, hard_crops
 from ufafuse.export.synthetic import synthetic_scene
 from ufafuse.runtime.errors import InputError
 
@@ -59,6 +59,36 @@ def test_pairs_can_be_drawn_from_photographs(tmp_path):
     assert (len(calibrate), len(judge)) == (2, 1)
     assert calibrate[0].near.shape == calibrate[0].far.shape == (48, 48, 3)
     assert not np.array_equal(calibrate[0].near, calibrate[0].far)
+
+
+def test_no_photograph_is_calibrated_and_judged_on(tmp_path):
+    """Each has a colour of its own: what is drawn of one is drawn of no other."""
+    for folder in ("image", "mask"):
+        (tmp_path / folder).mkdir()
+    for index in range(4):
+        picture = np.full((64, 64, 3), 40 + 50 * index, np.uint8)
+        cv2.imwrite(str(tmp_path / "image" / f"{index}.png"), picture)
+        cv2.imwrite(str(tmp_path / "mask" / f"{index}.png"), np.zeros((64, 64), np.uint8))
+    calibrate, judge = crops_from_images(tmp_path / "image", tmp_path / "mask", CropOptions(calibrate=12, judge=8, size=32))
+    assert (len(calibrate), len(judge)) == (12, 8)
+    seen, others = ({round((np.median(crop.near) - 40) / 50) for crop in crops} for crops in (calibrate, judge))
+    assert len(seen) == 3
+    assert seen.isdisjoint(others)
+    for index in range(1, 4):
+        (tmp_path / "image" / f"{index}.png").unlink()
+    with pytest.raises(InputError, match="holds one photograph: two are needed"):
+        crops_from_images(tmp_path / "image", tmp_path / "mask", CropOptions())
+
+
+@pytest.mark.parametrize(("count", "judged"), [(2, 1), (5, 1), (6, 2), (11, 3), (12, 0)])
+def test_a_few_pairs_are_said_to_be_few(count, judged, tmp_path):
+    for number in range(count):
+        for side in "AB":
+            cv2.imwrite(str(tmp_path / f"{number:02}_{side}.png"), np.zeros((16, 16, 3), np.uint8))
+    (tmp_path / "alone.png").write_bytes((tmp_path / "00_A.png").read_bytes())
+    crops_from_pairs(tmp_path, CropOptions(calibrate=1, judge=1, size=16), told := Told())
+    few = f"{count} pairs say little of a camera's pictures, {judged} of them to judge on: give a dozen or more."
+    assert told.entries() == {"warnings": [few] if judged else [], "passed_over": ["alone.png is no half of a pair"]}
 
 
 def test_hard_windows_are_drawn_and_none_is_in_both():

@@ -105,6 +105,19 @@ def test_a_file_whose_map_is_wrong_is_told(name, backend, spoil, exports, pairs,
         assert "by its map" in packed.verdict
 
 
+@pytest.mark.parametrize(("role", "runs"), [("means", 4), ("tile", 1)])  # each half of each frame; the pair
+def test_a_companion_runs_once_though_several_things_are_looked_at(role, runs, exports, pairs, monkeypatch):
+    from ufafuse.runtime.backends import onnxruntime
+
+    counted, infer = [], onnxruntime.OnnxRuntimeSession.infer
+    monkeypatch.setattr(
+        onnxruntime.OnnxRuntimeSession, "infer", lambda self, inputs: (counted.append(1), infer(self, inputs))[1]
+    )
+    files = exports / f"small.{role}.onnx", exports / "small.safetensors"
+    verify_against_weights(*files, pairs=pairs, max_pairs=2, backend="onnxruntime").require()
+    assert len(counted) == 2 * runs
+
+
 @pytest.mark.parametrize("role", ["means", "tile"])
 def test_companions_for_tiles_are_held_against_pytorch_by_themselves(role, exports, pairs, tmp_path):
     """A companion that was spoilt: the model that it lies beside is as right as it was."""

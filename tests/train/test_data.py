@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
+from tests.pictures import photograph
 from ufafuse.runtime.errors import InputError
-from ufafuse.train.data import PairDataset, PairOptions, _corner, focus_map, held_out_pairs, read_pairs
+from ufafuse.runtime.pairs import find_pairs
+from ufafuse.train.data import PairDataset, PairOptions, _corner, focus_map, frames_of, held_out_pairs, read_pairs
 from ufafuse.train.degrade import LensOptions
 from ufafuse.train.photos import Photos
 
@@ -117,3 +119,16 @@ def test_held_out_pairs_are_fixed(photos: Photos) -> None:
     one, two = (held_out_pairs(PairDataset(photos, LENS, seed=0), 3) for _ in range(2))
     assert [p.name for p in one] == ["held-out-00", "held-out-01", "held-out-02"]
     assert all(np.array_equal(a.pair.near, b.pair.near) for a, b in zip(one, two, strict=True))
+
+
+def test_what_alpha_hides_of_a_frame_is_the_others(tmp_path: Path) -> None:
+    """Margins that registration left transparent would be black to a network for pairs."""
+    truth = photograph(48, 48, 0)
+    near = np.dstack([truth, np.full((48, 48), 255, np.uint8)])
+    near[:, 40:] = 0
+    for name, frame in (("A", near), ("B", truth), ("GT", truth)):
+        cv2.imwrite(str(tmp_path / f"one_{name}.png"), frame)
+    [named] = read_pairs(tmp_path, warnings=(told := list[str]()))
+    for frame in (named.pair.near, *frames_of(find_pairs(tmp_path)[0])):
+        assert np.array_equal(frame, truth)
+    assert told == [f"{tmp_path / 'one_A.png'}: what its alpha hides was taken from the other frame."]

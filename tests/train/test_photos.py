@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.pictures import photograph
 from ufafuse.runtime.errors import InputError
 from ufafuse.train.photos import Photos, find_photos, in_one
 
@@ -118,6 +119,17 @@ def test_labels_whose_objects_are_dark_are_refused(folders: tuple[Path, Path], o
     assert len(Photos(images, masks, skip_bad=True)) == 5
     cv2.imwrite(str(masks / "p2.png"), np.zeros((72, 56), np.uint8))
     assert not Photos(images, masks)[2][1].any()  # a photograph without an object is one
+
+
+@pytest.mark.parametrize("dimmed", [1, 8, 32])
+@pytest.mark.parametrize("times", [257, 16])  # all of 16 bits, 12 in 16
+def test_a_truth_of_another_type_is_as_bright_as_its_frames(dimmed: int, times: int) -> None:
+    levels = photograph(64, 64, 0) // dimmed
+    near, far, truth = in_one([levels, levels, levels.astype(np.uint16) * times])
+    assert np.array_equal(near, far)
+    assert np.abs(truth.astype(int) - near).max() <= 1
+    truth, *frames = in_one([levels.astype(np.float32), levels, levels])
+    assert all(np.array_equal(truth, frame) for frame in frames)
 
 
 def test_levels_are_scaled_from_the_white_that_is_used(folders: tuple[Path, Path]) -> None:

@@ -242,6 +242,16 @@ def test_scores_are_those_of_each_stack_and_see_what_is_covered(folder: Path) ->
     np.testing.assert_array_equal(stack_sample(stacks, fused)[:40, 4 * 48 :], stacks[0].stack.truth)
 
 
+def test_what_was_made_of_frames_is_no_frame_to_validate_on(folder: Path) -> None:
+    before = read_stacks(folder)
+    truth = folder / "0001" / "truth.png"
+    (folder / "0001" / "focus-stack.png").write_bytes(truth.read_bytes())
+    truth.rename(truth.with_name("Truth.png"))  # as cameras and people write it, and as `ufa eval --stacks` takes it
+    after = read_stacks(folder, warnings=(told := list[str]()))
+    assert all(np.array_equal(a.stack.frames, b.stack.frames) for a, b in zip(before, after, strict=True))
+    assert told == [f"{folder / '0001' / 'focus-stack.png'} was taken for a result, not for a frame."]
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
