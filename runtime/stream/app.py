@@ -107,7 +107,7 @@ def stream(request: StreamRequest) -> dict[str, Any]:
             report=lambda text: pipeline.report("registered", "", text),
         )
         stack.enter_context(fuser)
-        heard = _listeners(request, stack, lambda text: pipeline.report("caution", "", text))
+        heard: list[Callable[[AlarmEvent], None]] = []
 
         def on_alarm(event: AlarmEvent) -> None:
             pipeline.report("alarm", "", str(event))
@@ -125,6 +125,7 @@ def stream(request: StreamRequest) -> dict[str, Any]:
             prepare=lambda size: _settle(fuser, request.pipeline.most_frames, size),
             judge=_judge(request, alarms, on_alarm),
         )
+        heard += _listeners(request, stack, lambda text: pipeline.report("caution", "", text))  # from now on it can be told
         # From the first frame on a signal must not kill: the video would stay open.
         asked = stack.enter_context(counted_signals())
         if far is not None and _same(near, far):

@@ -254,7 +254,7 @@ def test_a_broker_that_is_away_holds_up_nothing_and_hears_later(broker, heard):
     notifier = MqttNotifier(f"mqtt://127.0.0.1:{port}/alarms", told.append)
     assert time.monotonic() - began < 1
     until(lambda: told)
-    assert told == [f"the MQTT broker 127.0.0.1:{port} cannot be reached: trying again"]
+    assert told == [f"the MQTT broker 127.0.0.1:{port} cannot be reached (Connection refused): trying again"]
     start()
     messages = heard(port, "alarms")
     notifier(event())

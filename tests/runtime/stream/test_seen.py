@@ -5,6 +5,7 @@ import shutil
 
 import cv2
 import pytest
+
 from ufafuse.runtime.stream.drawn_numbers import read_number
 from ufafuse.runtime.stream.messages import NEAR
 from ufafuse.runtime.stream.sources import numbers, seen

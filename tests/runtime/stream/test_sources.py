@@ -283,7 +283,7 @@ class TestFolder:
         source = FolderSource(tmp_path)
         listings = []
         listed = os.listdir
-        monkeypatch.setattr("ufafuse.runtime.stream.sources.folder.os.listdir", lambda path: listings.append(path) or listed(path))
+        monkeypatch.setattr(os, "listdir", lambda path: listings.append(path) or listed(path))
         for _ in range(5):
             assert source.read(0) is None
         assert len(listings) == 1
