@@ -253,7 +253,7 @@ def stream(asked: LiveRequest) -> None:
         from ufafuse.runtime.stream import app
 
         _quiet_libraries()
-        _report(app.stream(request), as_json=asked.as_json, to_stderr=asked.as_json or asked.out == "-")
+        _report(app.stream(request, final=True), as_json=asked.as_json, to_stderr=asked.as_json or asked.out == "-")
 
 
 def _request(asked: LiveRequest) -> "StreamRequest":

@@ -77,8 +77,12 @@ class StreamRequest:
     sink: SinkOptions = field(default_factory=SinkOptions)
 
 
-def stream(request: StreamRequest) -> dict[str, Any]:
+def stream(request: StreamRequest, *, final: bool = False) -> dict[str, Any]:
     """Run until the sources end, a limit is reached, or SIGINT, SIGTERM or SIGHUP asks for the end.
+
+    Args:
+        request: What is asked for.
+        final: The process ends with this run, see `counted_signals`.
 
     Returns:
         The summary; ``ok`` is false, with the reason in ``error``, when a fault ended the run or nothing could be fused.
@@ -97,7 +101,7 @@ def stream(request: StreamRequest) -> dict[str, Any]:
     sink = _sink(request)
     _check_apart(request, [near] if far is None else [near, far], sink)
     status = StatusLine(console.err, quiet=request.quiet)
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as signals, contextlib.ExitStack() as stack:
         view = _view(request)
         if view is not None:
             stack.callback(view.stop)
@@ -126,8 +130,8 @@ def stream(request: StreamRequest) -> dict[str, Any]:
             judge=_judge(request, alarms, on_alarm),
         )
         heard += _listeners(request, stack, lambda text: pipeline.report("caution", "", text))  # from now on it can be told
-        # From the first frame on a signal must not kill: the video would stay open.
-        asked = stack.enter_context(counted_signals())
+        # From the first frame on a signal must not kill: the video would stay open. Nor while listeners and engine are closed.
+        asked = signals.enter_context(counted_signals(final=final))
         if far is not None and _same(near, far):
             pipeline.report("caution", "", f"near and far are both {near.name}: each frame is fused with itself")
         pipeline.start(unless=lambda: bool(asked))
