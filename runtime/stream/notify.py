@@ -134,7 +134,7 @@ class MqttNotifier:
             self._client.username_pw_set(unquote(parts.username), unquote(parts.password or ""))
         if parts.scheme == "mqtts":
             self._client.tls_set()
-        self._client.connect_async(parts.hostname, port)
+        self._client.connect_async(parts.hostname or "", port)
         self._client.loop_start()
 
     def __call__(self, event: AlarmEvent) -> None:

@@ -32,6 +32,8 @@ def check_parts(near: object, far: object, fuse: object, sink: object, options: 
     ):
         if not hasattr(part, has) and not (part is None and name in ("far", "sink", "options")):
             raise InputError(f"`{name}` is {type_in_text(part)}: give {mend}.")
+    if near is far:  # each frame would go to one of the sides
+        raise InputError("`near` and `far` are one source: give two, or None as `far` for a camera that moves its focus.")
 
 
 @dataclass(frozen=True)

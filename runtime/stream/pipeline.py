@@ -72,7 +72,7 @@ class Pipeline:
     ) -> None:
         check_parts(near, far, fuse, sink, options)
         self.options = options or PipelineOptions()
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
         self._sources = [near] if far is None else [near, far]
         self._fuse = fuse
@@ -108,7 +108,7 @@ class Pipeline:
         self._fusing_since: float | None = None
         self._writing_since: float | None = None
         self._stopping_since: float | None = None
-        self._given_up = False
+        self._given_up = self._begun = False
         self._busy_at = -math.inf
         self._done = threading.Event()
 
@@ -138,12 +138,15 @@ class Pipeline:
                 ended with nothing captured, and this returns.
 
         Raises:
-            InputError: A source cannot be opened, or not within half a minute.
+            InputError: A source cannot be opened, or not within half a minute; or it was started before.
             OutputError: The sink cannot be written.
         """
+        if self._begun:
+            raise InputError("this pipeline was started before, and runs once: make another one, of sources of its own.")
+        self._begun = True
         opened: list[Source] = []
         try:
-            if not self._opened_all(opened, unless):
+            if self._stopping_since is not None or not self._opened_all(opened, unless):
                 self._meter.ended = self._stopping_since = time.monotonic()
                 self._done.set()
                 return
@@ -192,6 +195,8 @@ class Pipeline:
         """Read no more, fuse and write what waits. A second call gives up what waits. Returns at once."""
         if self._stopping_since is None:
             self._end()
+            if not self._begun:  # nobody will begin what is to end
+                self._done.set()
             return
         self._stopping_since, self._given_up = time.monotonic(), True
         self._pairs.abandon()
@@ -264,7 +269,7 @@ class Pipeline:
         summary["outputs"] = [str(path) for path in self._sink.outputs] if self._sink else []
         summary["events"] = [f"{event.seconds:.1f} s {event.side} {event.kind}: {event.text}" for event in self.events]
         if self.error is not None:
-            summary["error"] = str(self.error)
+            summary["error"] = str(self.error) or type(self.error).__name__
         return summary
 
     def _fuse_all(self) -> None:
@@ -274,7 +279,7 @@ class Pipeline:
                 if (pair := self._pairs.take(_TICK)) is not None:
                     self._outputs.put(self._fused(pair, number))
                     number += 1
-        except Exception as error:  # noqa: BLE001 - it is raised again by run()
+        except BaseException as error:  # noqa: BLE001 - it is raised again by run(): a thread's SystemExit would end nothing
             self._fail(error)
         finally:
             self._end()
@@ -305,12 +310,12 @@ class Pipeline:
             self._writing_since = time.monotonic()
             try:
                 self.judge.close()
-            except Exception as error:  # noqa: BLE001 - likewise
+            except BaseException as error:  # noqa: BLE001 - likewise
                 self._fail(error)
             try:
                 if self._sink is not None:
                     self._sink.close()
-            except Exception as error:  # noqa: BLE001 - likewise
+            except BaseException as error:  # noqa: BLE001 - likewise
                 self._fail(error)
 
     def _written(self, item: FusedPair) -> bool:
@@ -321,25 +326,27 @@ class Pipeline:
             if self._on_frame is not None:
                 self._on_frame(item)
             self.judge.written(item)
-        except Exception as error:  # noqa: BLE001 - likewise
+        except BaseException as error:  # noqa: BLE001 - likewise
             self._fail(error)
             return False
         return True
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         """End the run because of ``error``; the first one is what `run` raises."""
         self._note(error)
         self._pairs.abandon()
         self._end()
 
-    def _source_done(self, side: int, error: Exception | None) -> None:
+    def _source_done(self, side: int, error: BaseException | None) -> None:
         """A side has ended; where by an error (of a recording), the other one may still pair what waits, and it is raised."""
         if error is not None:
             self._note(error, SIDES[side])
+            if not isinstance(error, Exception):  # such as SystemExit, which asks for the end of all
+                self._end()
         for ended in (side,) if len(self._sources) == 2 else (NEAR, FAR):
             self._pairs.end(ended)
 
-    def _note(self, error: Exception, side: str = "") -> None:
+    def _note(self, error: BaseException, side: str = "") -> None:
         if self.error is None:
             self.error = error
             self.report("failed", side, str(error) or type(error).__name__)
@@ -401,6 +408,6 @@ class Pipeline:
             return
         try:
             tell(event)
-        except Exception as error:  # noqa: BLE001 - it would end the thread that tells, and nobody would know: it ends the run
+        except BaseException as error:  # noqa: BLE001 - it would end the thread that tells, and nobody would know: it ends the run
             self._on_event = None
             self._fail(error)
