@@ -100,7 +100,7 @@ Out = Annotated[
         "--out",
         metavar="SINK",
         help="x.mkv (survives a kill), x.avi, x.mp4, - (Matroska to stdout), a folder, dir/*.jpg, http://HOST:PORT, or none; "
-        "%Y%m%d-%H%M%S in a video's name becomes the time.",
+        "%Y%m%d-%H%M%S in its name becomes the time.",
         rich_help_panel=_OUTPUT,
     ),
 ]

@@ -153,6 +153,7 @@ class Pipeline:
             if self._sink is not None:
                 self._sink.tell = lambda text: self.report("caution", "", text)
                 self._sink.open()
+            self.judge.tell = lambda text: self.report("caution", "", text)
             self.judge.open()
             if self._prepare is not None:
                 self._prepare(next((source.size for source in opened if source.size is not None), None))
