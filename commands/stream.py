@@ -1,7 +1,7 @@
 """`ufa stream`."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,7 +15,7 @@ from ufafuse.commands.options import (
     Json,
     Pin,
 )
-from ufafuse.commands.request import as_command
+from ufafuse.commands.request import as_command, changed
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
@@ -246,6 +246,10 @@ class LiveRequest(EngineRequest):
     as_json: Json = False
 
 
+_COPY = "copy"
+_OF_AN_ENGINE = {field.name for field in fields(EngineRequest)} - {"max_memory"} | {"pin"}  # that bounds pictures, too
+
+
 def stream(asked: LiveRequest) -> None:
     """Run `ufa stream`."""
     with console.run(asked.as_json):
@@ -261,6 +265,11 @@ def _request(asked: LiveRequest) -> "StreamRequest":
 
     if asked.as_json and asked.out == "-":
         raise InputError("--json and --out - both want standard output: write to a file, or omit --json.")
+    if asked.model == _COPY:
+        for name in (name for name in changed(asked) if name in _OF_AN_ENGINE):
+            raise InputError(
+                f"--{name.replace('_', '-')} is of a network's engine, and --model copy has none: omit one of both."
+            )
     return StreamRequest(
         near=asked.near,
         far=asked.far,
@@ -349,6 +358,8 @@ def _report(summary: dict[str, Any], *, as_json: bool, to_stderr: bool) -> None:
         console.out.print(_table(summary))
     for output in summary["outputs"] if summary["fused"] else []:
         console.wrote(Path(output), as_json=to_stderr)
+    if "log" in summary:
+        console.wrote(Path(summary["log"]), as_json=to_stderr)
     if not summary["ok"]:
         console.fail(summary["error"])
         raise typer.Exit(1)

@@ -140,6 +140,8 @@ def stream(request: StreamRequest, *, final: bool = False) -> dict[str, Any]:
     if pipeline.error is not None and not isinstance(pipeline.error, UfaError):
         raise pipeline.error
     summary = {**pipeline.summary(), **fuser.to_json()}
+    if request.log is not None:
+        summary["log"] = str(request.log)
     return _judged(summary, stopped=stopped, rang=pipeline.judge.rang, mismatch=pipeline.mismatch)
 
 
@@ -322,7 +324,8 @@ def _why_none(summary: dict[str, Any], mismatch: str) -> str:
         names = plane_names(len(summary["frames_in"]))
         came = " and ".join(f"{count} frames from {name}" for name, count in zip(names, summary["frames_in"], strict=True))
         passed = f", and {summary['passed_over']} were passed over" if summary["passed_over"] else ""
-        return f"no pair was fused: there were {came}{passed}."
+        broken = f"; {sum(summary['broken'])} more were broken" if any(summary["broken"]) else ""
+        return f"no pair was fused: there were {came}{passed}{broken}."
     if mismatch and not summary["dropped"]:
         return f"no pair was fused: {mismatch}. Set both sources to one size, depth and colour."
     miss = summary["nearest_miss_ms"]

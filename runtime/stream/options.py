@@ -18,7 +18,15 @@ from ufafuse.runtime.values import check_fields, type_in_text
 PAIR_BY = (AUTO, "time", "number")
 ALTERNATE_BY = ("order", "sharpness", "number")
 MOST_PLANES = 100
+MOST_WAITING = 1000  # pairs, or frames of one side
 DEFAULT_SKEW = 0.02
+_RANGES = (
+    ("queue", 1, MOST_WAITING),
+    ("waiting", 2, MOST_WAITING),
+    ("frames", 1, math.inf),
+    ("planes", 2, MOST_PLANES),
+    ("settle", 0, MOST_PLANES),
+)
 
 
 def check_parts(near: object, far: object, fuse: object, sink: object, options: object) -> None:
@@ -89,13 +97,13 @@ class PipelineOptions:
                 raise InputError(f"`{name}={getattr(self, name)}` is not known: choose one of {', '.join(options)}.")
         if isinstance(self.settle, str) and self.settle != AUTO:
             raise InputError(f"`settle={self.settle}` is no number of frames: give one, or auto.")
-        if self.planes > MOST_PLANES:
-            raise InputError(f"`planes={self.planes}` is too many: give at most {MOST_PLANES}.")
-        if isinstance(self.settle, int) and self.settle > MOST_PLANES:
-            raise InputError(f"`settle={self.settle}` is too many: give at most {MOST_PLANES}.")
-        for name, least in (("queue", 1), ("waiting", 2), ("frames", 1), ("planes", 2), ("settle", 0)):
+        for name, least, most in _RANGES:
             value = getattr(self, name)
-            if isinstance(value, int) and value < least:
+            if not isinstance(value, int):
+                continue
+            if value > most:
+                raise InputError(f"`{name}={value}` is too many: give at most {most}.")
+            if value < least:
                 raise InputError(f"`{name}={value}` is too little: give at least {least}.")
         for name in ("max_skew", "late_after", "stall_after", "idle", "seconds"):
             value = getattr(self, name)
