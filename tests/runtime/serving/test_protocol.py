@@ -143,7 +143,7 @@ def test_what_cannot_be_used_is_told(small_engine, triton, pair):
 def test_an_error_is_not_longer_than_a_client_takes(small_engine, serve):
     module = pytest.importorskip("tritonclient.grpc")
     client = module.InferenceServerClient(f"127.0.0.1:{serve(grpc=('127.0.0.1', 0)).grpc_port}")
-    with pytest.raises(module.InferenceServerException, match="NOT_FOUND.* no model is called 'xxx"):
+    with pytest.raises(module.InferenceServerException, match="no model is called 'xxx"):
         client.get_model_metadata("x" * 100_000)
     client.close()
 
