@@ -213,18 +213,16 @@ class MqttNotifier:
 
 def _broker_in(url: str) -> tuple[SplitResult, int, str]:
     """The parts of a broker's address, its port and the topic. Raises: InputError."""
-    try:
+    with contextlib.suppress(ValueError):  # a port or a name that is none, characters that no protocol has
         parts = urlsplit(url)
         port = _PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
         topic = unquote(parts.path).strip("/")
         (parts.hostname or "").encode("idna")
-        usable = 0 < len(topic.encode()) <= _LONGEST_TOPIC and not set(topic) & set("#+\0")
-        usable = usable and not set(url.rpartition("@")[2]) & set("?#")
-    except ValueError:  # a port or a name that is none, characters that no protocol has
-        usable = False
-    if not usable or parts.scheme not in _PORTS or not parts.hostname or not port:
-        raise InputError(f"`mqtt={_shown(url)}` is no broker and topic: give mqtt://[USER:PASSWORD@]HOST[:PORT]/TOPIC.")
-    return parts, port, topic
+        a_topic = 0 < len(topic.encode()) <= _LONGEST_TOPIC and not set(topic) & set("#+\0")
+        whole = not set(url.rpartition("@")[2]) & set("?#")
+        if parts.scheme in _PORTS and parts.hostname and port and a_topic and whole:
+            return parts, port, topic
+    raise InputError(f"`mqtt={_shown(url)}` is no broker and topic: give mqtt://[USER:PASSWORD@]HOST[:PORT]/TOPIC.")
 
 
 def _events(count: int) -> str:
