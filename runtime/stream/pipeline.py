@@ -356,7 +356,8 @@ class Pipeline:
         while writing.is_alive() and not self._output_hangs():
             writing.join(_TICK)
             self._watch_limits()
-            self._watcher.look()
+            since = self._writing_since
+            self._watcher.look(self._output, 0.0 if since is None else time.monotonic() - since)
             for feed in self._feeds:
                 self._watch_given_up(feed)
         until = time.monotonic() + _JOIN_SECONDS
@@ -387,6 +388,11 @@ class Pipeline:
         self._note(error, SIDES[feed.side])
         self._end()  # what was captured until now is still fused and written
 
+    @property
+    def _output(self) -> str:
+        name = "on_frame" if self._sink is None else self._sink.name
+        return "standard output" if name == "-" else name
+
     def _output_hangs(self) -> bool:
         """Whether the end waits for an output that takes nothing: a pipe that nobody reads, a disk that is away."""
         since = self._stopping_since
@@ -396,8 +402,7 @@ class Pipeline:
         if time.monotonic() - max(since, self._writing_since) < patience:
             return False
         if self.error is None:
-            name = self._sink.name if self._sink is not None else "on_frame"
-            self._fail(OutputError(f"{name} has taken nothing for {patience:.0f} s: what waits for it is given up."))
+            self._fail(OutputError(f"{self._output} has taken nothing for {patience:.0f} s: what waits for it is given up."))
         return True
 
     def report(self, kind: str, side: str, text: str) -> None:

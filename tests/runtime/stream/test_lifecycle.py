@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.stream import Pipeline, PushSource
+from ufafuse.runtime.stream import Pipeline, PipelineOptions, PushSource
 from ufafuse.runtime.stream.sources.base import Source
 
 PICTURE = np.zeros((24, 32, 3), np.uint8)
@@ -129,3 +129,23 @@ def test_frames_that_were_pushed_in_vain_are_told():
     assert near.overrun + summary["frames_in"][0] + summary["broken"][0] == 202
     assert any("near is given frames faster than they are taken" in text for text in summary["events"])
     assert any("no picture but NoneType" in text for text in summary["events"])
+
+
+def test_an_output_that_takes_nothing_is_told_and_one_that_is_always_slow_seldom():
+    delays = iter([0.0, 0.5, 0.0, 0.3, 0.4, 0.5, 0.3, 0.0])
+    told = []
+    pipeline, near, far = made(
+        on_frame=lambda _item: time.sleep(next(delays, 0.0)),
+        on_event=lambda event: told.append((event.kind, event.side, event.text)),
+        options=PipelineOptions(stall_after=0.2),
+    )
+    pipeline.start()
+    for number in range(12):
+        near.push(PICTURE, timestamp=number * 0.05)
+        far.push(PICTURE, timestamp=number * 0.05)
+        time.sleep(0.3)
+    pipeline.stop()
+    assert pipeline.wait(10)
+    of_output = [(kind, side) for kind, side, text in told if text.startswith("on_frame")]
+    assert of_output[:2] == [("stalled", ""), ("resumed", "")]
+    assert len(of_output) <= 4
