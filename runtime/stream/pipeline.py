@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from ufafuse.runtime.errors import InputError, OutputError, UfaError
+from ufafuse.runtime.errors import BackendError, InputError, OutputError, UfaError
 from ufafuse.runtime.stream.judge import Judge
 from ufafuse.runtime.stream.messages import FAR, NEAR, SIDES, FusedPair, Pair, fault_of
 from ufafuse.runtime.stream.opening import OPEN_SECONDS, Opening, closed, trouble_of
@@ -140,6 +140,7 @@ class Pipeline:
         Raises:
             InputError: A source cannot be opened, or not within half a minute; or it was started before.
             OutputError: The sink cannot be written.
+            BackendError: The system starts no more threads.
         """
         if self._begun:
             raise InputError("this pipeline was started before, and runs once: make another one, of sources of its own.")
@@ -147,8 +148,7 @@ class Pipeline:
         opened: list[Source] = []
         try:
             if self._stopping_since is not None or not self._opened_all(opened, unless):
-                self._meter.ended = self._stopping_since = time.monotonic()
-                self._done.set()
+                self._over()
                 return
             if self._sink is not None:
                 self._sink.tell = lambda text: self.report("caution", "", text)
@@ -163,14 +163,28 @@ class Pipeline:
         except BaseException:
             for source in opened:
                 closed(source)
+            self._over()  # or whoever cleans up would wait for it
             raise
         if self._sink is not None and self._sink.caution:
             self.report("caution", "", self._sink.caution)
+        self._start_threads()
+
+    def _start_threads(self) -> None:
         fusing = threading.Thread(target=self._fuse_all, name="ufafuse-fuse", daemon=True)
         writing = threading.Thread(target=self._write_all, name="ufafuse-write", daemon=True)
         watching = threading.Thread(target=self._watch, args=(writing,), name="ufafuse-watch", daemon=True)
-        for thread in (fusing, writing, *self._feeds, watching):
-            thread.start()
+        try:
+            for thread in (fusing, writing, *self._feeds, watching):
+                thread.start()
+        except RuntimeError as error:
+            self._end()
+            self._over()
+            raise BackendError(f"the system starts no more threads ({error}): end other programs, or allow more.") from error
+
+    def _over(self) -> None:
+        """It ends before it could begin."""
+        self._meter.ended = self._stopping_since = time.monotonic()
+        self._done.set()
 
     def _opened_all(self, opened: list[Source], unless: Callable[[], bool]) -> bool:
         """Open the sources one after the other; False when ``unless`` put an end to it, with all of them closed."""

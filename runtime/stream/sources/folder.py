@@ -23,7 +23,7 @@ from ufafuse.runtime.pixels import most_bytes, most_pixels
 from ufafuse.runtime.stream.messages import Frame
 from ufafuse.runtime.stream.sources.base import BrokenFrame, Source
 from ufafuse.runtime.stream.sources.numbers import Numbers
-from ufafuse.runtime.stream.sources.seen import Seen
+from ufafuse.runtime.stream.sources.taken import TakenFiles
 
 _POLL = 0.1
 _WRITING = 2.0  # seconds that a file may be half written before it counts as broken
@@ -56,7 +56,7 @@ class FolderSource(Source):
         self._most = most_pixels() if most is None else most
         self._numbers = Numbers()
         self._names: dict[int, str] = {}
-        self._seen = Seen(folder)
+        self._seen = TakenFiles(folder)
         self._coming: deque[_Coming] = deque()
         self._first_look = True
         self._changed, self._changed_at = -1.0, 0.0
@@ -135,7 +135,7 @@ class FolderSource(Source):
 
     def _list(self, *, strict: bool) -> None:
         """Queue the files that are new: what is known already costs as good as nothing, however much there is of it."""
-        names = set(os.listdir(self._folder))  # noqa: PTH208 - as `Seen`
+        names = set(os.listdir(self._folder))  # noqa: PTH208 - as `TakenFiles`
         new = [path for path in map(self._folder.joinpath, self._seen.new(names)) if self._is_meant(path)]
         self._numbers.learn(path.stem for path in new)
         ordered = sorted(new, key=lambda path: (self._number_of(path) or 0, path.name))

@@ -6,9 +6,10 @@ import time
 import numpy as np
 import pytest
 
-from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.stream import Pipeline, PipelineOptions, PushSource
 from ufafuse.runtime.stream.sources.base import Source
+from ufafuse.runtime.stream.sources.folder import FolderSource
 
 PICTURE = np.zeros((24, 32, 3), np.uint8)
 
@@ -105,6 +106,32 @@ def test_one_that_was_stopped_before_it_began_is_over():
     pipeline.start()
     assert pipeline.wait(5)
     assert pipeline.summary()["frames_in"] == [0, 0]
+
+
+def test_one_that_could_not_start_is_not_waited_for(monkeypatch, tmp_path):
+    pipeline = Pipeline(PushSource("near"), FolderSource(tmp_path / "missing"), lambda near, far: near)
+    with pytest.raises(InputError, match="is not a folder"):
+        pipeline.start()
+    pipeline.stop()
+    assert pipeline.wait(5)
+    start, threads = threading.Thread.start, []
+
+    def refuse(thread):
+        threads.append(thread)
+        if len(threads) == 5:  # two open the sources, two fuse and write
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    before = threading.active_count()
+    pipeline, *_ = made()
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(BackendError, match="starts no more threads"):
+        pipeline.start()
+    assert pipeline.wait(5)
+    until = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < until:
+        time.sleep(0.05)
+    assert threading.active_count() == before
 
 
 def test_one_source_is_not_two():

@@ -21,7 +21,7 @@ class _Mark(NamedTuple):
     size: int
 
 
-class Seen:
+class TakenFiles:
     """Remembers files by name. One that another file replaced, or that was written anew, is told once it stands still.
 
     Only names that still exist are remembered, so that memory stays flat.

@@ -8,7 +8,7 @@ import pytest
 
 from ufafuse.runtime.stream.drawn_numbers import read_number
 from ufafuse.runtime.stream.messages import NEAR
-from ufafuse.runtime.stream.sources import numbers, seen
+from ufafuse.runtime.stream.sources import numbers, taken
 from ufafuse.runtime.stream.sources.base import BrokenFrame
 from ufafuse.runtime.stream.sources.folder import FolderSource
 
@@ -16,8 +16,8 @@ from ufafuse.runtime.stream.sources.folder import FolderSource
 @pytest.fixture
 def write(tmp_path, numbered_picture, monkeypatch):
     """Writes a picture that shows ``shown`` as a file of the watched folder ``in``; looks follow each other at once."""
-    monkeypatch.setattr(seen, "_LOOK_EVERY", 0.0)
-    monkeypatch.setattr(seen, "_PAUSE", 0)
+    monkeypatch.setattr(taken, "_LOOK_EVERY", 0.0)
+    monkeypatch.setattr(taken, "_PAUSE", 0)
     (tmp_path / "in").mkdir()
 
     def written(name, shown, *, folder="in", inplace=False):
