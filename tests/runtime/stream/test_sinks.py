@@ -208,6 +208,21 @@ def test_a_disk_without_room_for_the_header_leaves_nothing(tmp_path, item, monke
     assert list(tmp_path.iterdir()) == []
 
 
+def test_numbers_that_go_round_for_days_cost_no_more_and_are_told_seldom(tmp_path, item, monkeypatch):
+    told, asked = [], []
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: asked.append(path) or exists(path))
+    sink = FolderSink(tmp_path / "out", ".jpg")
+    sink.tell = told.append
+    sink.open()
+    for number in range(60):
+        sink.write(item(number % 3))
+    assert len(list((tmp_path / "out").iterdir())) == 60
+    assert len(asked) < 60 * 4
+    assert len(told) == 6
+    assert told[-1] == "number 1 came again: its picture is 00000001-12.jpg (32 such until now)"
+
+
 @pytest.mark.parametrize("text", ["run-%Y", "run-%Y/*.jpg", "run-%Y.mkv"])
 def test_whatever_is_written_may_have_the_time_in_its_name(tmp_path, text):
     sink = sink_from_text(str(tmp_path / text))
