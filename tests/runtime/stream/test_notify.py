@@ -79,6 +79,9 @@ def test_while_the_broker_is_away_the_last_events_are_kept_and_lost_ones_are_tol
     monkeypatch.setattr(notify, "_MOST_WAITING", 5)
     told, port = [], free_port()
     notifier = MqttNotifier(f"mqtt://127.0.0.1:{port}/line/a", told.append)
+    until = time.monotonic() + 10
+    while not told and time.monotonic() < until:
+        time.sleep(0.02)
     for number in range(9):
         notifier(event(number))
     broker = closing(Broker(port))
@@ -87,11 +90,7 @@ def test_while_the_broker_is_away_the_last_events_are_kept_and_lost_ones_are_tol
         time.sleep(0.05)
     notifier.close()
     assert broker.heard == [("line/a", float(number)) for number in range(4, 9)]
-    assert [text.partition(": ")[2][:12] for text in told if "takes nothing" in text] == [
-        "1 event was ",
-        "2 events wer",
-        "4 events wer",
-    ]
+    assert [text.partition(": ")[2].split()[0] for text in told if "takes nothing" in text] == ["1", "2", "4"]
     assert told[-1].endswith("is there")
 
 
