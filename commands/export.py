@@ -112,7 +112,7 @@ def export(asked: ExportRequest) -> None:
             chosen = _format_of(asked.out, names, tiles=asked.tiles, triton=asked.triton, opset=asked.opset)
             if asked.triton is not None:
                 check_repository(asked.out, asked.triton)
-            with console.progress() as bar, together():  # the file and its reference, or neither
+            with console.progress() as bar, together():  # the file, its reference and the repository, or nothing
                 task = bar.add_task("loading", total=None)
 
                 def on_step(what: str, done: int, total: int) -> None:
@@ -130,12 +130,12 @@ def export(asked: ExportRequest) -> None:
                 else:
                     report = format_from_weights(source, asked.out, chosen, **given)
                 told = _pack(source, asked, sizes)
+                if asked.triton is not None:
+                    report["triton"] = _laid_out([asked.out.with_name(name) for name in report["files"]], asked.triton)
         if asked.reference is not None:
             if asked.everything:
                 told = _pack(source, asked, sizes)
             report["reference"] = str(asked.reference)
-        if asked.triton is not None:
-            report["triton"] = _laid_out([asked.out.with_name(name) for name in report["files"]], asked.triton)
         told = list(dict.fromkeys([*report.get("warnings", ()), *told]))
         report |= ({"warnings": told} if told else {}) | (unpaired := unpaired_in(asked.pairs))
         console.emit(report, as_json=asked.as_json)

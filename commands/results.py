@@ -122,6 +122,7 @@ class StreamJson(_StreamKeysJson, total=False):
     precision: str | None
     model: str | None
     outputs: list[str]
+    log: str
     events: list[str]
     unmatched_by_side: list[int]
     passed_over: int

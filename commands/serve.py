@@ -120,7 +120,7 @@ def serve(asked: ServeRequest) -> None:
         from ufafuse.runtime.serving.app import serve as run
 
         silence()
-        summary = run(options)
+        summary = run(options, final=True)
         console.emit(summary, as_json=asked.as_json)
         if not asked.as_json:
             console.out.print(f"{summary['fused']} fused in {summary['seconds']:.0f} s")

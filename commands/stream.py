@@ -1,7 +1,7 @@
 """`ufa stream`."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,7 +15,7 @@ from ufafuse.commands.options import (
     Json,
     Pin,
 )
-from ufafuse.commands.request import as_command
+from ufafuse.commands.request import as_command, changed
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError
 
@@ -100,7 +100,7 @@ Out = Annotated[
         "--out",
         metavar="SINK",
         help="x.mkv (survives a kill), x.avi, x.mp4, - (Matroska to stdout), a folder, dir/*.jpg, http://HOST:PORT, or none; "
-        "%Y%m%d-%H%M%S in a video's name becomes the time.",
+        "%Y%m%d-%H%M%S in its name becomes the time.",
         rich_help_panel=_OUTPUT,
     ),
 ]
@@ -246,6 +246,10 @@ class LiveRequest(EngineRequest):
     as_json: Json = False
 
 
+_COPY = "copy"
+_OF_AN_ENGINE = {field.name for field in fields(EngineRequest)} - {"max_memory"} | {"pin"}  # that bounds pictures, too
+
+
 def stream(asked: LiveRequest) -> None:
     """Run `ufa stream`."""
     with console.run(asked.as_json):
@@ -253,7 +257,7 @@ def stream(asked: LiveRequest) -> None:
         from ufafuse.runtime.stream import app
 
         _quiet_libraries()
-        _report(app.stream(request), as_json=asked.as_json, to_stderr=asked.as_json or asked.out == "-")
+        _report(app.stream(request, final=True), as_json=asked.as_json, to_stderr=asked.as_json or asked.out == "-")
 
 
 def _request(asked: LiveRequest) -> "StreamRequest":
@@ -261,6 +265,11 @@ def _request(asked: LiveRequest) -> "StreamRequest":
 
     if asked.as_json and asked.out == "-":
         raise InputError("--json and --out - both want standard output: write to a file, or omit --json.")
+    if asked.model == _COPY:
+        for name in (name for name in changed(asked) if name in _OF_AN_ENGINE):
+            raise InputError(
+                f"--{name.replace('_', '-')} is of a network's engine, and --model copy has none: omit one of both."
+            )
     return StreamRequest(
         near=asked.near,
         far=asked.far,
@@ -349,6 +358,8 @@ def _report(summary: dict[str, Any], *, as_json: bool, to_stderr: bool) -> None:
         console.out.print(_table(summary))
     for output in summary["outputs"] if summary["fused"] else []:
         console.wrote(Path(output), as_json=to_stderr)
+    if "log" in summary:
+        console.wrote(Path(summary["log"]), as_json=to_stderr)
     if not summary["ok"]:
         console.fail(summary["error"])
         raise typer.Exit(1)

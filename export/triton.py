@@ -38,9 +38,9 @@ def repository_from(onnx: Path, folder: Path, *, engine: Path | None = None) -> 
     """Lay a model out for Triton; a model that is there already gets one version more.
 
     Args:
-        onnx: A file of `ufa export`. Where batches are free in it, Triton puts up to `MOST_PAIRS` pairs of one size together,
-            but not for OpenVINO, whose backend takes ``max_batch_size`` for the only batch that it runs; where they are fixed,
-            a request is such a batch.
+        onnx: A file of `ufa export`, also one that has its name only when a block of `together` ends. Where batches are free
+            in it, Triton puts up to `MOST_PAIRS` pairs of one size together, but not for OpenVINO, whose backend takes
+            ``max_batch_size`` for the only batch that it runs; where they are fixed, a request is such a batch.
         folder: The repository; made if missing.
         engine: An engine built from ``onnx``: then the one model is this, for the ``tensorrt`` backend; None: one model for
             each of `BACKENDS`.
@@ -55,17 +55,18 @@ def repository_from(onnx: Path, folder: Path, *, engine: Path | None = None) -> 
     """
     check_repository(onnx, folder)
     profile = None if engine is None else read_manifest(engine).extra["profiles"][0]
-    models = _models(onnx, profile)
-    for model in models:
-        _check(folder / model.name, model.config)
-    source = onnx if engine is None else engine
-    with together():
+    with together() as files:
+        lies_at = files.now_at(onnx)
+        models = _models(onnx.stem, lies_at, profile)
+        for model in models:
+            _check(folder / model.name, model.config)
+        source = lies_at if engine is None else engine
         return [path for model in models for path in _written(folder / model.name, model, source)]
 
 
-def _models(onnx: Path, profile: Entries | None) -> list[_Model]:
+def _models(named: str, onnx: Path, profile: Entries | None) -> list[_Model]:
     """What is to lie in the repository: an engine of this profile, or for ``None`` one model for each of `BACKENDS`."""
-    manifest, stem = read_manifest(onnx), onnx.stem.replace(".", "-")
+    manifest, stem = read_manifest(onnx), named.replace(".", "-")
     backends, file = (BACKENDS, "model.onnx") if profile is None else (("tensorrt",), "model.plan")
     names = {backend: f"{stem}-{backend}" for backend in backends}
     return [_Model(name, _config(name, backend, onnx, manifest, profile), file) for backend, name in names.items()]
@@ -92,7 +93,7 @@ def check_repository(onnx: Path, folder: Path, *, profiles: Sequence[Entries] = 
         raise InputError(
             f"`triton`: of an engine's {len(profiles)} profiles only the first would be served: build it with one."
         )
-    for model in _models(onnx, profiles[0]) if profiles else ():
+    for model in _models(onnx.stem, onnx, profiles[0]) if profiles else ():
         _check(folder / model.name, model.config)
 
 

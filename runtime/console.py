@@ -204,6 +204,11 @@ class _Ended(BaseException):
         self.number = number
 
 
+def _is_heeded(number: signal.Signals) -> bool:
+    """Whether a signal asks for anything yet: not where a command has ended by it, see `counted_signals`."""
+    return signal.getsignal(number) is not signal.SIG_IGN
+
+
 @contextlib.contextmanager
 def _ending_orderly() -> Iterator[None]:
     """Let SIGTERM and SIGHUP, the first of them, run what cleans up; commands that know more to do with them do it inside."""
@@ -230,7 +235,7 @@ def _ending_orderly() -> Iterator[None]:
             signal.signal(number, end)
 
     def restore() -> None:
-        for number in numbers:
+        for number in filter(_is_heeded, numbers):
             signal.signal(number, signal.SIG_DFL)
 
     hook = sys.unraisablehook

@@ -10,10 +10,14 @@ _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
-def counted_signals() -> Iterator[list[int]]:
+def counted_signals(*, final: bool = False) -> Iterator[list[int]]:
     """SIGINT, SIGTERM and SIGHUP only add to a list: what they ask for is done outside of the handler, where locks are free.
 
     A terminal that was closed (SIGHUP) ends the run as well as they do; under nohup, which ignores it, it stays ignored.
+
+    Args:
+        final: The process ends with the block: whoever has asked for that by then need not ask again, and one more signal would
+            but take the result and the exit code away.
     """
     asked: list[int] = []
     nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
@@ -23,4 +27,4 @@ def counted_signals() -> Iterator[list[int]]:
         yield asked
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if final and asked else handler)

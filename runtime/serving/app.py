@@ -14,10 +14,14 @@ from ufafuse.runtime.stream.systemd import Notifier
 _TICK = 0.2
 
 
-def serve(options: ServeOptions) -> dict[str, Any]:
+def serve(options: ServeOptions, *, final: bool = False) -> dict[str, Any]:
     """Serve until SIGINT, SIGTERM or SIGHUP: then nothing more is taken, and what is under way is finished.
 
     A second signal gives up what is under way.
+
+    Args:
+        options: See `ServeOptions`.
+        final: The process ends with this run, see `counted_signals`.
 
     Returns:
         The summary; ``ok`` is false where something was given up.
@@ -29,7 +33,7 @@ def serve(options: ServeOptions) -> dict[str, Any]:
 
     begun = time.monotonic()
     server, notifier = Server(options), Notifier()
-    with counted_signals() as asked, server:
+    with counted_signals(final=final) as asked, server:
         for loaded in server.models:
             console.err.print(console.escape(loaded.described()))
         console.err.print(f"serving at {server.url}" + (f", gRPC on port {server.grpc_port}" if server.grpc_port else ""))

@@ -43,7 +43,8 @@ async def fuse(request: Request, ticket: Ticket, entry: dict[str, Any], begun: f
     """
     service: Service = request.app.state.service
     uploads, values = await _form(request, ticket, service.options.largest_request)
-    values |= dict(request.query_params)
+    for key, value in request.query_params.multi_items():
+        _set(values, key, value)
     name = values.pop("model", "")
     output = values.pop("output", "fused")
     if output not in ("fused", "map"):
@@ -70,6 +71,12 @@ async def fuse(request: Request, ticket: Ticket, entry: dict[str, Any], begun: f
     return await unless_gone(request, answered())
 
 
+def _set(values: dict[str, Any], name: str, value: Any) -> None:  # noqa: ANN401 - as the form has it
+    """Take an option. Raises: InputError where it has another value already."""
+    if values.setdefault(name, value) != value:
+        raise InputError(f"`{name}` is given twice, as {values[name]} and as {value}: give it once.")
+
+
 async def _form(request: Request, ticket: Ticket, limit: int) -> tuple[list[Upload], dict[str, Any]]:
     """The pictures in the order of the form, and its other fields. Raises: Refusal, InputError."""
     if not request.headers.get("Content-Type", "").lower().startswith("multipart/form-data"):
@@ -85,7 +92,7 @@ async def _form(request: Request, ticket: Ticket, limit: int) -> tuple[list[Uplo
             uploads.append(Upload(one_line(value.filename or name)[:100], await value.read()))
             await value.close()
         else:
-            values[name] = value
+            _set(values, name, value)
     if len(uploads) < 2:
         raise InputError(f"too few pictures were sent ({len(uploads)}): {_FORM}.")
     return uploads, values

@@ -33,6 +33,7 @@ _CODES = {
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 _HEALTH = frozenset(("ServerLive", "ServerReady"))
+_LONGEST_TEXT = 2000  # characters of an error: clients take no more than some kilobytes of what is sent with a code
 _BESIDE = 1 << 20  # bytes of a message beside its tensors
 _MORE_CALLS = 64  # beside those that may be under way: they are told that the server is full
 _FEWEST_CALLS = 4
@@ -117,7 +118,7 @@ async def _or_abort(context: Any, work: Callable[[], Any]) -> Any:  # noqa: ANN4
         if isinstance(fault, Refusal) and fault.retry_after is not None:
             # What gRPC's clients call the time to come again.
             context.set_trailing_metadata((("grpc-retry-pushback-ms", str(1000 * fault.retry_after)),))
-        await context.abort(_CODES.get(status, grpc.StatusCode.INTERNAL), str(fault))
+        await context.abort(_CODES.get(status, grpc.StatusCode.INTERNAL), str(fault)[:_LONGEST_TEXT])
 
 
 def inference_from(request: Any) -> Inference:  # noqa: ANN401 - a ModelInferRequest

@@ -21,7 +21,7 @@ try:
 
     from ufafuse.runtime.serving.rest import application
     from ufafuse.runtime.serving.service import Service
-    from ufafuse.runtime.stream.web.connection import Connection
+    from ufafuse.runtime.stream.web.connection import Complaints, Connection
     from ufafuse.runtime.stream.web.settings import settings
 except ModuleNotFoundError as error:
     raise InputError(f"serving needs {(error.name or '').partition('.')[0]}: run `pip install 'ufafuse[serve]'`.") from error
@@ -148,6 +148,7 @@ class Server:
             self._started.set()
 
     async def _serve(self) -> None:
+        asyncio.get_running_loop().set_exception_handler(Complaints())
         if self.options.grpc is not None:
             try:
                 from ufafuse.runtime.serving.grpc_service import grpc_server
@@ -172,7 +173,7 @@ def _check_tls(options: ServeOptions) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options.certificate, options.key)
     except (ssl.SSLError, OSError) as error:
-        reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        reason = (error.reason if isinstance(error, ssl.SSLError) else error.strerror) or "no PEM"
         raise InputError(
             f"{options.certificate} and {options.key} cannot be used for TLS ({reason}): give a certificate and its key as PEM."
         ) from error

@@ -97,7 +97,7 @@ def alarms_from(texts: Sequence[str]) -> list[Alarm]:
     found = []
     for text in texts:
         found += [_alarm_from(one) for one in (_USUAL_ALARMS if text.strip() == USUAL else (text,))]
-    return found
+    return list(dict.fromkeys(found))  # one that is named twice is one: it is not to ring twice
 
 
 def _alarm_from(text: str) -> Alarm:

@@ -77,8 +77,12 @@ class StreamRequest:
     sink: SinkOptions = field(default_factory=SinkOptions)
 
 
-def stream(request: StreamRequest) -> dict[str, Any]:
+def stream(request: StreamRequest, *, final: bool = False) -> dict[str, Any]:
     """Run until the sources end, a limit is reached, or SIGINT, SIGTERM or SIGHUP asks for the end.
+
+    Args:
+        request: What is asked for.
+        final: The process ends with this run, see `counted_signals`.
 
     Returns:
         The summary; ``ok`` is false, with the reason in ``error``, when a fault ended the run or nothing could be fused.
@@ -97,7 +101,7 @@ def stream(request: StreamRequest) -> dict[str, Any]:
     sink = _sink(request)
     _check_apart(request, [near] if far is None else [near, far], sink)
     status = StatusLine(console.err, quiet=request.quiet)
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as signals, contextlib.ExitStack() as stack:
         view = _view(request)
         if view is not None:
             stack.callback(view.stop)
@@ -108,7 +112,7 @@ def stream(request: StreamRequest) -> dict[str, Any]:
             warn=lambda text: pipeline.report("caution", "", text),
         )
         stack.enter_context(fuser)
-        heard = _listeners(request, stack, lambda text: pipeline.report("caution", "", text))
+        heard: list[Callable[[AlarmEvent], None]] = []
 
         def on_alarm(event: AlarmEvent) -> None:
             pipeline.report("alarm", "", str(event))
@@ -126,8 +130,9 @@ def stream(request: StreamRequest) -> dict[str, Any]:
             prepare=lambda size: _settle(fuser, request.pipeline.most_frames, size),
             judge=_judge(request, alarms, on_alarm),
         )
-        # From the first frame on a signal must not kill: the video would stay open.
-        asked = stack.enter_context(counted_signals())
+        heard += _listeners(request, stack, lambda text: pipeline.report("caution", "", text))  # from now on it can be told
+        # From the first frame on a signal must not kill: the video would stay open. Nor while listeners and engine are closed.
+        asked = signals.enter_context(counted_signals(final=final))
         if far is not None and _same(near, far):
             pipeline.report("caution", "", f"near and far are both {near.name}: each frame is fused with itself")
         pipeline.start(unless=lambda: bool(asked))
@@ -136,6 +141,8 @@ def stream(request: StreamRequest) -> dict[str, Any]:
     if pipeline.error is not None and not isinstance(pipeline.error, UfaError):
         raise pipeline.error
     summary = {**pipeline.summary(), **fuser.to_json()}
+    if request.log is not None:
+        summary["log"] = str(request.log)
     return _judged(summary, stopped=stopped, rang=pipeline.judge.rang, mismatch=pipeline.mismatch)
 
 
@@ -318,7 +325,8 @@ def _why_none(summary: dict[str, Any], mismatch: str) -> str:
         names = plane_names(len(summary["frames_in"]))
         came = " and ".join(f"{count} frames from {name}" for name, count in zip(names, summary["frames_in"], strict=True))
         passed = f", and {summary['passed_over']} were passed over" if summary["passed_over"] else ""
-        return f"no pair was fused: there were {came}{passed}."
+        broken = f"; {sum(summary['broken'])} more were broken" if any(summary["broken"]) else ""
+        return f"no pair was fused: there were {came}{passed}{broken}."
     if mismatch and not summary["dropped"]:
         return f"no pair was fused: {mismatch}. Set both sources to one size, depth and colour."
     miss = summary["nearest_miss_ms"]

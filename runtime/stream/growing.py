@@ -5,21 +5,26 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.locks import locked_alone
 
 
-def opened_alone(path: Path, *, force: bool) -> IO[bytes]:
+def opened_alone(path: Path, *, force: bool, append: bool = False) -> IO[bytes]:
     """A new file, or with ``force`` an empty one in the place of what is there; unbuffered.
+
+    With ``append`` each write goes to its end, wherever that is by then: whoever looks after logs may cut it.
 
     Raises:
         OutputError: Another process is writing it: two would write over each other.
         OSError: It cannot be opened, or is there without ``force``.
     """
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (0 if force else os.O_EXCL), 0o666)
+    how = (0 if force else os.O_EXCL) | (os.O_APPEND if append else 0)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, 0o666)
     try:
         if stat.S_ISREG(os.fstat(handle).st_mode):
             _lock(handle, path)
@@ -35,24 +40,40 @@ def _lock(handle: int, path: Path) -> None:
         raise OutputError(f"{path} is being written by another process: choose another name, or end that one.")
 
 
+def is_removed(handle: int) -> bool:
+    """Whether a file that is written has no name any more: what is written into it is lost with its end."""
+    status = os.fstat(handle)
+    return stat.S_ISREG(status.st_mode) and not status.st_nlink
+
+
 class Lines:
     """A text file to which whole lines are added, each of which reaches the operating system at once.
+
+    One that was removed meanwhile is begun anew, which is told; one that was renamed is written on.
 
     Args:
         path: The file.
         force: Replace it if it is there.
+        tell: Takes a sentence for people.
 
     Raises:
         OutputError: As `opened_alone`.
         OSError: It cannot be opened.
     """
 
-    def __init__(self, path: Path, *, force: bool) -> None:
-        self._stream = opened_alone(path, force=force)
-        self._whole = 0
+    def __init__(self, path: Path, *, force: bool, tell: Callable[[str], None] = ignored) -> None:
+        self._path, self._force, self._tell = path, force, tell
+        self._stream = opened_alone(path, force=force, append=True)
+        self._handle = self._stream.fileno()
 
     def add(self, text: str) -> None:
-        """Add a line. Raises: OSError; then the file ends with the line before."""
+        """Add a line. Raises: OSError, OutputError; then the file ends with the line before."""
+        if is_removed(self._handle):
+            self._stream.close()
+            self._stream = opened_alone(self._path, force=self._force, append=True)
+            self._handle = self._stream.fileno()
+            self._tell(f"{self._path} was removed while it was written: it is begun anew")
+        whole = os.fstat(self._handle).st_size
         data = memoryview(f"{text}\n".encode())
         left = data
         try:
@@ -60,9 +81,8 @@ class Lines:
                 left = left[self._stream.write(left) or 0 :]
         except OSError:
             with contextlib.suppress(OSError):  # a pipe has no end to cut off
-                self._stream.truncate(self._whole)
+                self._stream.truncate(whole)
             raise
-        self._whole += len(data)
 
     def close(self) -> None:
         """Close it. Raises: OSError."""

@@ -39,7 +39,12 @@ class Judge:
         force: Replace the log if it is there.
         white: The level of white of 16-bit frames; None: it is found.
         bayer: The pattern of raw frames, of which the green pixels are judged.
+
+    Attributes:
+        tell: Takes a sentence for people while it runs; set by who runs it.
     """
+
+    tell: Callable[[str], None] = staticmethod(ignored)
 
     def __init__(
         self,
@@ -68,7 +73,7 @@ class Judge:
             return
         check_new(self._log_path, force=self._force)
         try:
-            self._log = Lines(self._log_path, force=self._force)
+            self._log = Lines(self._log_path, force=self._force, tell=self.tell)
         except OSError as error:
             raise OutputError(f"{self._log_path} cannot be written: {error.strerror}.") from error
 

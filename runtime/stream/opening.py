@@ -22,7 +22,7 @@ class Opening(threading.Thread):
     def __init__(self, source: Source) -> None:
         super().__init__(name="ufafuse-open", daemon=True)
         self._source = source
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._ended = threading.Event()
         self._left = False
         self._lock = threading.Lock()
@@ -31,7 +31,7 @@ class Opening(threading.Thread):
         """The thread's work."""
         try:
             self._source.open()
-        except Exception as error:  # noqa: BLE001 - whatever a source raises is told by who waits
+        except BaseException as error:  # noqa: BLE001 - whatever a source raises is told by who waits
             self._error = error
         if self._error is not None:
             closed(self._source)
@@ -46,7 +46,7 @@ class Opening(threading.Thread):
 
         Raises:
             SourceLost: It took longer than ``seconds``.
-            Exception: What the source raised.
+            BaseException: What the source raised.
         """
         self.start()
         until = time.monotonic() + seconds

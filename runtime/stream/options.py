@@ -19,7 +19,15 @@ from ufafuse.runtime.values import check_fields, type_in_text
 PAIR_BY = (AUTO, "time", "number")
 ALTERNATE_BY = ("order", "sharpness", "number")
 MOST_PLANES = 100
+MOST_WAITING = 1000  # pairs, or frames of one side
 DEFAULT_SKEW = 0.02
+_RANGES = (
+    ("queue", 1, MOST_WAITING),
+    ("waiting", 2, MOST_WAITING),
+    ("frames", 1, math.inf),
+    ("planes", 2, MOST_PLANES),
+    ("settle", 0, MOST_PLANES),
+)
 
 
 def check_parts(near: object, far: object, fuse: object, sink: object, options: object) -> None:
@@ -33,6 +41,8 @@ def check_parts(near: object, far: object, fuse: object, sink: object, options: 
     ):
         if not hasattr(part, has) and not (part is None and name in ("far", "sink", "options")):
             raise InputError(f"`{name}` is {type_in_text(part)}: give {mend}.")
+    if near is far:  # each frame would go to one of the sides
+        raise InputError("`near` and `far` are one source: give two, or None as `far` for a camera that moves its focus.")
 
 
 @dataclass(frozen=True)
@@ -88,13 +98,13 @@ class PipelineOptions:
                 raise InputError(f"`{name}={getattr(self, name)}` is not known: choose one of {', '.join(options)}.")
         if isinstance(self.settle, str) and self.settle != AUTO:
             raise InputError(f"`settle={self.settle}` is no number of frames: give one, or auto.")
-        if self.planes > MOST_PLANES:
-            raise InputError(f"`planes={self.planes}` is too many: give at most {MOST_PLANES}.")
-        if isinstance(self.settle, int) and self.settle > MOST_PLANES:
-            raise InputError(f"`settle={self.settle}` is too many: give at most {MOST_PLANES}.")
-        for name, least in (("queue", 1), ("waiting", 2), ("frames", 1), ("planes", 2), ("settle", 0)):
+        for name, least, most in _RANGES:
             value = getattr(self, name)
-            if isinstance(value, int) and value < least:
+            if not isinstance(value, int):
+                continue
+            if value > most:
+                raise InputError(f"`{name}={value}` is too many: give at most {most}.")
+            if value < least:
                 raise InputError(f"`{name}={value}` is too little: give at least {least}.")
         for name in ("max_skew", "late_after", "stall_after", "idle", "seconds"):
             value = getattr(self, name)

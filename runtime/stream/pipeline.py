@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from ufafuse.runtime.errors import OutputError, UfaError
+from ufafuse.runtime.errors import BackendError, InputError, OutputError, UfaError
 from ufafuse.runtime.stream.judge import Judge
 from ufafuse.runtime.stream.messages import FAR, NEAR, SIDES, FusedPair, Pair, fault_of
 from ufafuse.runtime.stream.opening import all_opened, closed
@@ -72,7 +72,7 @@ class Pipeline:
     ) -> None:
         check_parts(near, far, fuse, sink, options)
         self.options = options or PipelineOptions()
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
         self._sources = [near] if far is None else [near, far]
         self._fuse = fuse
@@ -108,7 +108,7 @@ class Pipeline:
         self._fusing_since: float | None = None
         self._writing_since: float | None = None
         self._stopping_since: float | None = None
-        self._given_up = False
+        self._given_up = self._begun = False
         self._busy_at = -math.inf
         self._done = threading.Event()
 
@@ -138,18 +138,22 @@ class Pipeline:
                 ended with nothing captured, and this returns.
 
         Raises:
-            InputError: A source cannot be opened, or not within half a minute.
+            InputError: A source cannot be opened, or not within half a minute; or it was started before.
             OutputError: The sink cannot be written.
+            BackendError: The system starts no more threads.
         """
+        if self._begun:
+            raise InputError("this pipeline was started before, and runs once: make another one, of sources of its own.")
+        self._begun = True
         opened: list[Source] = []
         try:
-            if not all_opened(self._sources, opened, unless):
-                self._meter.ended = self._stopping_since = time.monotonic()
-                self._done.set()
+            if self._stopping_since is not None or not all_opened(self._sources, opened, unless):
+                self._over()
                 return
             if self._sink is not None:
                 self._sink.tell = lambda text: self.report("caution", "", text)
                 self._sink.open()
+            self.judge.tell = lambda text: self.report("caution", "", text)
             self.judge.open()
             if self._prepare is not None:
                 self._prepare(next((source.size for source in opened if source.size is not None), None))
@@ -159,14 +163,28 @@ class Pipeline:
         except BaseException:
             for source in opened:
                 closed(source)
+            self._over()  # or whoever cleans up would wait for it
             raise
         if self._sink is not None and self._sink.caution:
             self.report("caution", "", self._sink.caution)
+        self._start_threads()
+
+    def _start_threads(self) -> None:
         fusing = threading.Thread(target=self._fuse_all, name="ufafuse-fuse", daemon=True)
         writing = threading.Thread(target=self._write_all, name="ufafuse-write", daemon=True)
         watching = threading.Thread(target=self._watch, args=(writing,), name="ufafuse-watch", daemon=True)
-        for thread in (fusing, writing, *self._feeds, watching):
-            thread.start()
+        try:
+            for thread in (fusing, writing, *self._feeds, watching):
+                thread.start()
+        except RuntimeError as error:
+            self._end()
+            self._over()
+            raise BackendError(f"the system starts no more threads ({error}): end other programs, or allow more.") from error
+
+    def _over(self) -> None:
+        """It ends before it could begin."""
+        self._meter.ended = self._stopping_since = time.monotonic()
+        self._done.set()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the run's end; whether it has ended."""
@@ -176,6 +194,8 @@ class Pipeline:
         """Read no more, fuse and write what waits. A second call gives up what waits. Returns at once."""
         if self._stopping_since is None:
             self._end()
+            if not self._begun:  # nobody will begin what is to end
+                self._done.set()
             return
         self._stopping_since, self._given_up = time.monotonic(), True
         self._pairs.abandon()
@@ -248,7 +268,7 @@ class Pipeline:
         summary["outputs"] = [str(path) for path in self._sink.outputs] if self._sink else []
         summary["events"] = [str(event) for event in self.events]
         if self.error is not None:
-            summary["error"] = str(self.error)
+            summary["error"] = str(self.error) or type(self.error).__name__
         return summary
 
     def _fuse_all(self) -> None:
@@ -258,7 +278,7 @@ class Pipeline:
                 if (pair := self._pairs.take(_TICK)) is not None:
                     self._outputs.put(self._fused(pair, number))
                     number += 1
-        except Exception as error:  # noqa: BLE001 - it is raised again by run()
+        except BaseException as error:  # noqa: BLE001 - it is raised again by run(): a thread's SystemExit would end nothing
             self._fail(error)
         finally:
             self._end()
@@ -289,12 +309,12 @@ class Pipeline:
             self._writing_since = time.monotonic()
             try:
                 self.judge.close()
-            except Exception as error:  # noqa: BLE001 - likewise
+            except BaseException as error:  # noqa: BLE001 - likewise
                 self._fail(error)
             try:
                 if self._sink is not None:
                     self._sink.close()
-            except Exception as error:  # noqa: BLE001 - likewise
+            except BaseException as error:  # noqa: BLE001 - likewise
                 self._fail(error)
 
     def _written(self, item: FusedPair) -> bool:
@@ -305,25 +325,27 @@ class Pipeline:
             if self._on_frame is not None:
                 self._on_frame(item)
             self.judge.written(item)
-        except Exception as error:  # noqa: BLE001 - likewise
+        except BaseException as error:  # noqa: BLE001 - likewise
             self._fail(error)
             return False
         return True
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         """End the run because of ``error``; the first one is what `run` raises."""
         self._note(error)
         self._pairs.abandon()
         self._end()
 
-    def _source_done(self, side: int, error: Exception | None) -> None:
+    def _source_done(self, side: int, error: BaseException | None) -> None:
         """A side has ended; where by an error (of a recording), the other one may still pair what waits, and it is raised."""
         if error is not None:
             self._note(error, SIDES[side])
+            if not isinstance(error, Exception):  # such as SystemExit, which asks for the end of all
+                self._end()
         for ended in (side,) if len(self._sources) == 2 else (NEAR, FAR):
             self._pairs.end(ended)
 
-    def _note(self, error: Exception, side: str = "") -> None:
+    def _note(self, error: BaseException, side: str = "") -> None:
         if self.error is None:
             self.error = error
             self.report("failed", side, str(error) or type(error).__name__)
@@ -332,7 +354,8 @@ class Pipeline:
         while writing.is_alive() and not self._output_hangs():
             writing.join(_TICK)
             self._watch_limits()
-            self._watcher.look()
+            since = self._writing_since
+            self._watcher.look(self._output, 0.0 if since is None else time.monotonic() - since)
             self._watch_given_up()
         until = time.monotonic() + _JOIN_SECONDS
         for feed in self._feeds:  # a camera that hangs in its driver is left behind: its thread is a daemon
@@ -359,6 +382,11 @@ class Pipeline:
                 self._note(UfaError(why), SIDES[feed.side])
                 self._end()  # what was captured until now is still fused and written
 
+    @property
+    def _output(self) -> str:
+        name = "on_frame" if self._sink is None else self._sink.name
+        return "standard output" if name == "-" else name
+
     def _output_hangs(self) -> bool:
         """Whether the end waits for an output that takes nothing: a pipe that nobody reads, a disk that is away."""
         since = self._stopping_since
@@ -368,8 +396,7 @@ class Pipeline:
         if time.monotonic() - max(since, self._writing_since) < patience:
             return False
         if self.error is None:
-            name = self._sink.name if self._sink is not None else "on_frame"
-            self._fail(OutputError(f"{name} has taken nothing for {patience:.0f} s: what waits for it is given up."))
+            self._fail(OutputError(f"{self._output} has taken nothing for {patience:.0f} s: what waits for it is given up."))
         return True
 
     def report(self, kind: str, side: str, text: str) -> None:
@@ -381,6 +408,6 @@ class Pipeline:
             return
         try:
             tell(event)
-        except Exception as error:  # noqa: BLE001 - it would end the thread that tells, and nobody would know: it ends the run
+        except BaseException as error:  # noqa: BLE001 - it would end the thread that tells, and nobody would know: it ends the run
             self._on_event = None
             self._fail(error)

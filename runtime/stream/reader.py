@@ -95,7 +95,7 @@ class SourceReader(threading.Thread):
         *,
         put: Callable[[int, Frame], bool],
         quiet: Callable[[int], None],
-        done: Callable[[int, Exception | None], None],
+        done: Callable[[int, BaseException | None], None],
         report: Callable[[str, str, str], None],
         retry: RetryPolicy,
     ) -> None:
@@ -146,7 +146,7 @@ class SourceReader(threading.Thread):
 
     def run(self) -> None:
         """The thread's work; every error goes to ``done``."""
-        error: Exception | None = None
+        error: BaseException | None = None
         try:
             while not self._stopping.is_set():
                 try:
@@ -156,7 +156,7 @@ class SourceReader(threading.Thread):
                     closed(self.source)
                     if self._stopping.is_set() or not self._brought_back(str(lost)):
                         break
-        except Exception as failure:  # noqa: BLE001 - it is raised again in the thread that runs the pipeline
+        except BaseException as failure:  # noqa: BLE001 - it is raised again in the thread that runs the pipeline
             error = failure
         finally:
             closed(self.source)

@@ -30,15 +30,22 @@ class Watcher:
         self._report = report
         self._stalled: set[int] = set()
         self._began = math.inf
+        self._held_up, self._longest = False, stall_after
         self._paired, self._paired_at, self._unmatched, self._told_unpaired = 0, math.inf, 0, False
 
-    def look(self) -> None:
-        """Look once."""
+    def look(self, output: str = "", writing: float = 0.0) -> None:
+        """Look once.
+
+        Args:
+            output: What the output is called.
+            writing: Seconds that it has taken by now for the picture under way.
+        """
         now = time.monotonic()
         if self._began == math.inf:
             self._began = self._paired_at = now
         for feed in self._feeds:
             self._look_at(feed, now)
+        self._look_at_output(output, writing)
         self._look_at_pairs(now)
 
     def busy(self, written: int) -> bool:
@@ -71,6 +78,15 @@ class Watcher:
         elif feed.side in self._stalled and silent <= self._stall_after:
             self._stalled.discard(feed.side)
             self._report("resumed", SIDES[feed.side], f"{name} sends frames again")
+
+    def _look_at_output(self, name: str, writing: float) -> None:
+        """A reader that does not read, a disk that does not answer. One that is always slow is told when it gets slower."""
+        if not self._held_up and writing > self._longest:
+            self._held_up, self._longest = True, 2 * writing
+            self._report("stalled", "", f"{name} has taken nothing for {writing:.1f} s: what is captured waits or is dropped")
+        elif self._held_up and writing < self._stall_after:
+            self._held_up = False
+            self._report("resumed", "", f"{name} takes pictures again")
 
     def _look_at_pairs(self, now: float) -> None:
         """Both sides send frames and none of them match: a clock was set, or a trigger cable fell off."""

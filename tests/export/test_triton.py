@@ -90,6 +90,24 @@ def test_a_full_disk_leaves_nothing_behind(exports, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_an_export_whose_repository_refuses_it_leaves_nothing(exports, tmp_path):
+    model = tmp_path / "repo" / "x-onnxruntime"
+    model.mkdir(parents=True)
+    (model / "config.pbtxt").write_text("max_batch_size: 3\n")
+    (tmp_path / "x.onnx").write_bytes(b"before")
+    words = ["export", "--weights", exports / "small.safetensors", "-o", tmp_path / "x.onnx", "--triton", tmp_path / "repo"]
+    result = CliRunner().invoke(build_app(), [*map(str, words), "--force"])
+    assert (result.exit_code, "holds a model of another configuration" in " ".join(result.stderr.split())) == (2, True)
+    assert (tmp_path / "x.onnx").read_bytes() == b"before"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["config.pbtxt", "repo", "x-onnxruntime", "x.onnx"]
+    (model / "config.pbtxt").unlink()
+    model.rmdir()
+    result = CliRunner().invoke(build_app(), [*map(str, words), "--force", "--json"])
+    assert result.exit_code == 0, result.stderr
+    assert all(os.path.exists(path) for path in json.loads(result.stdout)["triton"])  # noqa: PTH110 - as they are told
+    assert (model / "1" / "model.onnx").read_bytes() == (tmp_path / "x.onnx").read_bytes() != b"before"
+
+
 def test_an_engine_with_profiles_that_would_not_be_served_is_not_built(exports, tmp_path):
     words = ["build", exports / "half.onnx", "-o", tmp_path / "x.engine", "--static", "64x64", "--static", "32x32"]
     result = CliRunner().invoke(build_app(), [*map(str, words), "--triton", str(tmp_path / "repo")])

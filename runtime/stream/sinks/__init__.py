@@ -13,7 +13,7 @@ from ufafuse.runtime.pictures.write import WITH_QUALITY
 from ufafuse.runtime.stream.sinks.base import Sink
 from ufafuse.runtime.stream.sinks.folder import FolderSink
 from ufafuse.runtime.stream.sinks.http import HttpSink
-from ufafuse.runtime.stream.sinks.video import STDOUT, VIDEO_SUFFIXES, MatroskaSink, OpenCvSink
+from ufafuse.runtime.stream.sinks.video import STDOUT, VIDEO_SUFFIXES, MatroskaSink, OpenCvSink, with_time
 from ufafuse.runtime.stream.web.address import parse_address
 from ufafuse.runtime.values import check_value, is_text
 
@@ -75,7 +75,7 @@ def sink_from_text(text: str, options: SinkOptions | None = None, *, name: str =
 
     Args:
         text: ``x.mkv`` (or .avi, .mp4), ``-`` (Matroska to standard output), a folder, ``folder/*.jpg``,
-            ``http://HOST:PORT``, or ``none``.
+            ``http://HOST:PORT``, or ``none``; ``%Y%m%d-%H%M%S`` and the like become the time in names of files and folders.
         options: Quality, rate, segment, token, force.
         name: The parameter that it was given as, for the errors.
 
@@ -102,7 +102,8 @@ def sink_from_text(text: str, options: SinkOptions | None = None, *, name: str =
         return OpenCvSink(path, rate=options.rate or _RATE, **common)
     if path.stem == "*":
         quality = options.quality if suffix in WITH_QUALITY else None
-        return FolderSink(path.parent, suffix, force=options.force, quality=quality)
+        return FolderSink(with_time(path.parent), suffix, force=options.force, quality=quality)
+    path = with_time(path)
     if suffix and not path.is_dir():
         known = ", ".join(VIDEO_SUFFIXES)
         raise InputError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 from ufafuse.runtime.errors import OutputError
@@ -12,6 +11,8 @@ from ufafuse.runtime.pictures.write import WriteOptions
 from ufafuse.runtime.stream.messages import FusedPair
 from ufafuse.runtime.stream.sinks.base import Sink
 from ufafuse.runtime.writing import make_folder, read_here
+
+_MOST_REMEMBERED = 100_000  # numbers that came again
 
 
 class FolderSink(Sink):
@@ -37,6 +38,8 @@ class FolderSink(Sink):
         self._force = force
         self._store = WriteOptions(quality=quality)
         self._highest = -1
+        self._again: dict[str, int] = {}  # what was put behind a number last
+        self._came_again = 0
 
     def places(self) -> list[Path]:
         """The first picture."""
@@ -58,11 +61,18 @@ class FolderSink(Sink):
         self._highest = max(self._highest, number)
 
     def _free(self, path: Path) -> Path:
-        free = path
-        for again in itertools.count(2):
-            if not free.exists():
-                break
+        """A name for a number that came before. Cameras go round in theirs for days: what is taken is not tried again."""
+        again = self._again.get(path.stem, 1)
+        free = path if again == 1 else path.with_stem(f"{path.stem}-{again}")
+        while free.exists():
+            again += 1
             free = path.with_stem(f"{path.stem}-{again}")
         if free != path:
-            self.tell(f"number {int(path.stem)} came again: its picture is {free.name}")
+            if len(self._again) >= _MOST_REMEMBERED:
+                self._again.clear()
+            self._again[path.stem] = again
+            self._came_again += 1
+            if self._came_again & (self._came_again - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: a log for days
+                more = f" ({self._came_again} such until now)" if self._came_again > 1 else ""
+                self.tell(f"number {int(path.stem)} came again: its picture is {free.name}{more}")
         return free

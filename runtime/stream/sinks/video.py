@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -16,7 +17,7 @@ import numpy as np
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.levels import levels_from, peak_of
-from ufafuse.runtime.stream.growing import opened_alone
+from ufafuse.runtime.stream.growing import is_removed, opened_alone
 from ufafuse.runtime.stream.messages import FusedPair, size_of
 from ufafuse.runtime.stream.moments import Timeline
 from ufafuse.runtime.stream.sinks.base import Sink
@@ -66,10 +67,10 @@ class _VideoSink(Sink):
             self._checked(self._next_path())
 
     def write(self, item: FusedPair) -> None:
-        """Append the picture; a change of size begins a new file."""
+        """Append the picture; a change of size begins a new file, and so does the end of the one before."""
         size, moment = size_of(item.fused), self._timeline.advance(item.pair.near)
         due = self._segment is not None and moment - self._begun >= self._segment
-        if size != self._size or due:
+        if size != self._size or due or self._is_gone():
             self.close()
             path = STDOUT if self._path == STDOUT else self._checked(self._next_path())
             self._begin(path, item.fused)
@@ -79,9 +80,18 @@ class _VideoSink(Sink):
         self._append(self._shown(item.fused), moment - self._begun)
 
     def close(self) -> None:
-        """Finish the file under way."""
+        """Finish the file under way; that it was removed meanwhile is told."""
         self._size = ""
-        self._finish()
+        if not self._is_gone():
+            self._finish()
+            return
+        with contextlib.suppress(OutputError):
+            self._finish()
+        self.tell(f"{self.outputs.pop()} was removed while it was written: its pictures are lost")
+
+    def _is_gone(self) -> bool:
+        """Whether the file under way was removed: it is written on without a word, and nothing is left of it."""
+        raise NotImplementedError
 
     def _begin(self, path: Path, picture: Array) -> None:
         raise NotImplementedError
@@ -152,6 +162,8 @@ class MatroskaSink(_VideoSink):
             self._writer = MatroskaWriter(self._stream, (picture.shape[0], picture.shape[1]))
         except OSError as error:
             if self._stream is not None and path != STDOUT:
+                self._stream.close()
+                self._stream = None
                 path.unlink(missing_ok=True)  # not even its header found room
             raise OutputError(self._complaint(error)) from error
 
@@ -164,6 +176,9 @@ class MatroskaSink(_VideoSink):
             self._writer.write(data.tobytes(), round(seconds * 1000))
         except OSError as error:
             raise OutputError(self._complaint(error)) from error
+
+    def _is_gone(self) -> bool:
+        return self._stream is not None and self._current != STDOUT and is_removed(self._stream.fileno())
 
     def _finish(self) -> None:
         writer, self._writer = self._writer, None
@@ -237,6 +252,9 @@ class OpenCvSink(_VideoSink):
         self._need_room()
         self._writer.write(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR) if picture.ndim == 2 else picture)
         self._frames += 1
+
+    def _is_gone(self) -> bool:
+        return self._writer is not None and not os.path.lexists(self._current)
 
     def _need_room(self) -> None:
         """OpenCV does not say when a write fails, so room is checked before."""

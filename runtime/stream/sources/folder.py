@@ -23,6 +23,7 @@ from ufafuse.runtime.pixels import most_bytes, most_pixels
 from ufafuse.runtime.stream.messages import Frame
 from ufafuse.runtime.stream.sources.base import BrokenFrame, Source
 from ufafuse.runtime.stream.sources.numbers import Numbers
+from ufafuse.runtime.stream.sources.taken import TakenFiles
 
 _POLL = 0.1
 _WRITING = 2.0  # seconds that a file may be half written before it counts as broken
@@ -55,7 +56,7 @@ class FolderSource(Source):
         self._most = most_pixels() if most is None else most
         self._numbers = Numbers()
         self._names: dict[int, str] = {}
-        self._taken: set[str] = set()
+        self._seen = TakenFiles(folder)
         self._coming: deque[_Coming] = deque()
         self._first_look = True
         self._changed, self._changed_at = -1.0, 0.0
@@ -113,7 +114,6 @@ class FolderSource(Source):
             if self._coming:
                 frame = self._decoded(self._coming[0])
                 if frame is not None:
-                    self._coming.popleft()
                     return frame
             if time.monotonic() + _POLL > until:
                 time.sleep(max(0.0, until - time.monotonic()))
@@ -121,20 +121,23 @@ class FolderSource(Source):
             time.sleep(_POLL)
 
     def _look(self, *, strict: bool = False) -> None:
-        """Queue the files that are new. Only names that still exist are remembered, so that memory stays flat.
+        """Queue the files that are new, and those that were replaced by others of their names.
 
         Raises:
             InputError: ``strict``, and two files have one number.
         """
         try:
-            if self._unchanged():
-                return
-            matching = {path.name: path for path in self._folder.iterdir() if self._is_meant(path)}
+            if not self._unchanged():
+                self._list(strict=strict)
         except OSError:  # unmounted or removed: it may come back
             return
-        self._numbers.learn(path.stem for path in matching.values())
-        self._names = {number: name for number, name in self._names.items() if name in matching}
-        new = [path for name, path in matching.items() if name not in self._taken]
+        self._coming.extend(_Coming(self._folder / name, was_there=False) for name in self._seen.replaced())
+
+    def _list(self, *, strict: bool) -> None:
+        """Queue the files that are new: what is known already costs as good as nothing, however much there is of it."""
+        names = set(os.listdir(self._folder))  # noqa: PTH208 - as `TakenFiles`
+        new = [path for path in map(self._folder.joinpath, self._seen.new(names)) if self._is_meant(path)]
+        self._numbers.learn(path.stem for path in new)
         ordered = sorted(new, key=lambda path: (self._number_of(path) or 0, path.name))
         for path in ordered if strict else []:
             if other := self._same_number(path):
@@ -143,7 +146,9 @@ class FolderSource(Source):
                     "give a pattern, such as 'dir/*_A.png', that one of them does not match."
                 )
         self._coming.extend(_Coming(path, was_there=self._first_look) for path in ordered)
-        self._taken, self._first_look = set(matching), False
+        if self._seen.keep(names):
+            self._names = {number: name for number, name in self._names.items() if name in names}
+        self._first_look = False
 
     def _number_of(self, path: Path) -> int | None:
         found = self._numbers.of(path.stem)
@@ -179,25 +184,33 @@ class FolderSource(Source):
             return None
         found = self._numbers.of(path.stem)
         if found is None:
-            self._coming.popleft()
+            self._pass_over(path)
             raise BrokenFrame(f"{path.name} has no number in its name, so nothing says which file belongs to it")
         if other := self._same_number(path):
-            self._coming.popleft()
+            self._pass_over(path)
             raise BrokenFrame(f"{path.name} has the number of {other}, {found.number}: nothing says which of them is meant")
         try:
-            written = path.stat().st_mtime
+            status = path.stat()
             data = bytes_of(path, most_bytes(self._most))
             picture = decode_picture(data, path.name, most=self._most, inside="quickly" if reads_jpeg() else None)
         except NoFile as error:
-            self._coming.popleft()
+            self._pass_over(path)
             raise BrokenFrame(str(error)) from error
         except (InputError, OSError) as error:
             if coming.is_being_written():
                 return None
-            self._coming.popleft()
+            self._pass_over(path)
             raise BrokenFrame(str(error)) from error
+        self._coming.popleft()
+        if not self._seen.take(path.name, status, data):  # touched, and no other picture
+            return None
         self.remark = self._remark_on(picture)
-        return Frame(picture.array, found.number, written if found.seconds is None else found.seconds, time.monotonic())
+        moment = status.st_mtime if found.seconds is None else found.seconds
+        return Frame(picture.array, found.number, moment, time.monotonic())
+
+    def _pass_over(self, path: Path) -> None:
+        self._coming.popleft()
+        self._seen.pass_over(path.name)
 
     def _remark_on(self, picture: Picture) -> str:
         metadata = picture.metadata

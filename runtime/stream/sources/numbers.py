@@ -92,20 +92,25 @@ class Numbers:
 
     def __init__(self) -> None:
         self._decided: dict[tuple[str, ...], list[int]] = {}
+        self._lone: dict[tuple[str, ...], list[NumberField]] = {}  # one name of each shape of which nothing has changed yet
 
     def learn(self, stems: Iterable[str]) -> None:
-        """Look at all names that are there: of each shape, that has not been decided, the part that changes is the number."""
+        """Look at names that are new: of each shape, that has not been decided, the part that changes is the number."""
         by_shape: dict[tuple[str, ...], list[list[NumberField]]] = {}
         for stem in stems:
             shape, fields = fields_of(stem)
             if shape not in self._decided:
                 by_shape.setdefault(shape, []).append(fields)
         for shape, names in by_shape.items():
-            places = _changing(names)
+            before = self._lone.pop(shape, None)
+            places = _changing(names if before is None else [before, *names])
             if places:
-                if len(self._decided) >= _MOST_SHAPES:
-                    self._decided.clear()
                 self._decided[shape] = places
+            else:
+                self._lone[shape] = names[0]
+        for known in (self._decided, self._lone):
+            for shape in [*known][: max(0, len(known) - _MOST_SHAPES)]:
+                del known[shape]
 
     def sure(self, stem: str) -> bool:
         """Whether another name could not show that another part is the number."""
@@ -117,7 +122,11 @@ class Numbers:
         shape, fields = fields_of(stem)
         if not fields:
             return None
-        places = self._decided.get(shape) or [_likeliest(fields)]
+        places = self._decided.pop(shape, None)
+        if places is None:
+            places = [_likeliest(fields)]
+        else:
+            self._decided[shape] = places  # to the end: the shape that was asked for longest ago is forgotten first
         if len(places) == 1:
             field = fields[places[0]]
             return Numbered(field.value, field.seconds)

@@ -7,6 +7,8 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.stream.messages import Frame
 from ufafuse.runtime.stream.sources.base import EndOfSource, Source
@@ -20,7 +22,7 @@ class PushSource(Source):
         size: Frames that wait here until the pipeline takes them; then the oldest is lost, as in a camera's driver.
 
     Attributes:
-        overrun: Frames lost that way; they never count as received.
+        overrun: Frames lost that way; they never count as received, and that there are some is told once.
 
     Example:
         >>> near = PushSource("near")
@@ -55,7 +57,7 @@ class PushSource(Source):
             copy: False when ``array`` is yours to give away. SDKs reuse their buffers, so True is the safe way.
         """
         arrived = time.monotonic()
-        picture = array.copy() if copy else array
+        picture = array.copy() if copy and isinstance(array, np.ndarray) else array  # what is no picture is told by who reads
         with self._changed:
             number = self._count if index is None else index
             self._count += 1
@@ -64,6 +66,7 @@ class PushSource(Source):
             if len(self._waiting) > self._size:
                 self._waiting.popleft()
                 self.overrun += 1
+                self.remark = f"{self.name} is given frames faster than they are taken: the oldest of them are lost (`overrun`)"
             self._changed.notify()
 
     def end(self) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import re
 import socket
+import time
+from typing import Any
 
 from ufafuse.runtime.errors import InputError, OutputError
 
@@ -46,6 +49,31 @@ def check_access(address: tuple[str, int], token: str) -> None:
         raise InputError("the token holds characters that an address cannot: use letters, digits and . _ ~ - alone.")
 
 
+NO_MORE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))  # of what a connection needs
+_PAUSE = 0.5  # seconds
+
+
+class _Listening(socket.socket):
+    """Where no handle is left for a connection, it says so once and has none to give for a while.
+
+    An event loop takes as many connections in a row as may wait. For each that fails it would complain, and begin to listen
+    anew a second later: thousands of lines a second in a log, and no time for those who are there.
+    """
+
+    _failed_at = float("-inf")
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """As a socket's. Raises: OSError."""
+        if time.monotonic() - self._failed_at < _PAUSE:
+            raise BlockingIOError
+        try:
+            return super().accept()
+        except OSError as error:
+            if error.errno in NO_MORE:
+                self._failed_at = time.monotonic()
+            raise
+
+
 def listening(address: tuple[str, int], *, waiting: int, send_buffer: int | None = None) -> socket.socket:
     """A socket that takes connections from now on: whether the port is free is known before anything else begins.
 
@@ -58,7 +86,7 @@ def listening(address: tuple[str, int], *, waiting: int, send_buffer: int | None
         OutputError: The address cannot be used.
     """
     host, port = address
-    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    made = _Listening(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if send_buffer is not None:

@@ -7,10 +7,18 @@ against the release that is installed.
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
+import time
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ufafuse.runtime import console
+from ufafuse.runtime.stream.web.address import NO_MORE
+
+_SPARE_HANDLES = 16  # of the process, or a quarter of them, that connections leave to what is done besides
+_TOLD_EVERY = 60.0  # seconds
 USED = (
     *("connections", "cycle", "loop", "transport"),
     *("connection_made", "data_received", "pause_writing", "resume_writing", "connection_lost", "shutdown"),
@@ -39,7 +47,7 @@ class Connection(H11Protocol):
         self._limit("asking")
         self.since = self.loop.time()
         others = [other for other in self.connections if isinstance(other, Connection) and not other.transport.is_closing()]
-        if len(others) > self.most:
+        if len(others) > self.most or _handles_run_out():
             idle = [other for other in others if not other.answering]
             min(idle, key=lambda other: other.since, default=self).transport.abort()
 
@@ -83,3 +91,30 @@ class Connection(H11Protocol):
     def _lift(self, what: str) -> None:
         if timer := self._limits.pop(what, None):
             timer.cancel()
+
+
+def _handles_run_out() -> bool:
+    """Whether the process has hardly any handle left."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    try:
+        used = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only how many
+    except OSError as error:  # none is left to look with, or the system does not tell
+        return error.errno in NO_MORE
+    return limit != resource.RLIM_INFINITY and used >= limit - min(_SPARE_HANDLES, limit // 4)
+
+
+class Complaints:
+    """What an event loop says of connections that it cannot take: a sentence a minute, and no traceback each time."""
+
+    def __init__(self) -> None:
+        self._told_at = float("-inf")
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Take one of them, as `asyncio.loop.set_exception_handler` has it."""
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in NO_MORE:
+            loop.default_exception_handler(context)
+            return
+        if time.monotonic() - self._told_at > _TOLD_EVERY:
+            self._told_at = time.monotonic()
+            console.err.print(f"connections cannot be taken: {error.strerror}. Allow this process more of them (`ulimit -n`).")

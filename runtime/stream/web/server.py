@@ -32,7 +32,7 @@ try:
     from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
     from starlette.routing import Route
 
-    from ufafuse.runtime.stream.web.connection import Connection
+    from ufafuse.runtime.stream.web.connection import Complaints, Connection
     from ufafuse.runtime.stream.web.headers import Headers
     from ufafuse.runtime.stream.web.settings import settings
 except ModuleNotFoundError as error:
@@ -131,7 +131,7 @@ class PageServer:
         self._server = uvicorn.Server(
             settings(application, Connection, backlog=_BACKLOG, timeout_graceful_shutdown=_STOP_SECONDS - 1)
         )
-        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="ufafuse-http", daemon=True)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="ufafuse-http", daemon=True)
 
     @property
     def url(self) -> str:
@@ -142,6 +142,10 @@ class PageServer:
     def start(self) -> None:
         """Serve until `stop`."""
         self._thread.start()
+
+    async def _serve(self) -> None:
+        asyncio.get_running_loop().set_exception_handler(Complaints())
+        await self._server.serve(sockets=[self._socket])
 
     def stop(self) -> None:
         """Serve no more; viewers are hung up on, within a second or so."""

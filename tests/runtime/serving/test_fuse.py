@@ -90,6 +90,15 @@ def test_options_in_the_form_and_in_the_address(small_engine, serve, post, files
     assert decoded(map_of.body).std() > 0
 
 
+def test_an_option_has_one_value(small_engine, serve, post, files):
+    server = serve()
+    assert post(server, files, "?format=tif&format=tif").status == 200
+    for query, fields in (("?format=tif&format=webp", {}), ("?format=tif", {"format": "webp"})):
+        answer = post(server, files, query, **fields)
+        assert answer.status == 400
+        assert "`format` is given twice, as" in answer.json()["error"]
+
+
 def test_each_way_to_store_a_picture_works_or_is_a_sentence(small_engine, serve, post, files):
     server, worked = serve(), set()
     for kind, compression, quality in itertools.product(("", *FORMATS), ("", *COMPRESSIONS), ("", "50")):

@@ -140,6 +140,14 @@ def test_what_cannot_be_used_is_told(small_engine, triton, pair):
     assert "there are small" in refused.value.message()
 
 
+def test_an_error_is_not_longer_than_a_client_takes(small_engine, serve):
+    module = pytest.importorskip("tritonclient.grpc")
+    client = module.InferenceServerClient(f"127.0.0.1:{serve(grpc=('127.0.0.1', 0)).grpc_port}")
+    with pytest.raises(module.InferenceServerException, match="no model is called 'xxx"):
+        client.get_model_metadata("x" * 100_000)
+    client.close()
+
+
 def test_a_clients_timeout_and_a_full_queue(gate, triton, serve, pair, behind):
     from tritonclient.utils import InferenceServerException
 

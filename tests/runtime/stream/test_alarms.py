@@ -254,7 +254,7 @@ def test_a_broker_that_is_away_holds_up_nothing_and_hears_later(broker, heard):
     notifier = MqttNotifier(f"mqtt://127.0.0.1:{port}/alarms", told.append)
     assert time.monotonic() - began < 1
     until(lambda: told)
-    assert told == [f"the MQTT broker 127.0.0.1:{port} cannot be reached: trying again"]
+    assert told == [f"the MQTT broker 127.0.0.1:{port} cannot be reached (Connection refused): trying again"]
     start()
     messages = heard(port, "alarms")
     notifier(event())
@@ -290,11 +290,19 @@ def test_the_command_line_rings_logs_and_ends_with_one(tmp_path):
     assert [(alarm["count"], alarm["on"]) for alarm in summary["alarms"]] == [(1, True), (0, False)]
     assert "alarm: brightness<0.2 for 500ms (brightness is 0.0" in done.stderr
     assert heard.read_text() == "on\n"
+    assert (summary["log"], f"wrote {log}" in done.stderr) == (str(log), True)
     assert len(log.read_text().splitlines()) == summary["written"]
+
+
+def test_an_alarm_that_is_named_twice_rings_once():
+    assert alarms_from(["usual", "usual", "sharp<0.5", "sharp<0.5"]) == alarms_from(["usual", "sharp<0.5"])
 
 
 def test_the_command_line_refuses_before_it_runs(tmp_path):
     for arguments, said in [
+        (["--threads", "2"], "--threads is of a network's engine, and --model copy has none"),
+        (["--no-cache", "--pin"], "--cache is of a network's engine"),
+        (["--queue", "2000"], "--queue 2000 is too many"),
         (["--alarm", "sharp"], "--alarm sharp cannot be read"),
         (["--on-alarm", "true"], "--on-alarm and --mqtt tell of alarms: say with --alarm which"),
         (["--alarm", "usual", "--mqtt", "nowhere"], "is no broker and topic"),

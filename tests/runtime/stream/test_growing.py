@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,29 @@ def test_what_is_no_file_is_written_as_it_is():
         lines = Lines(Path("/dev/null"), force=True)
         lines.add("x")
         lines.close()
+
+
+def test_a_log_that_was_removed_is_begun_anew_and_told(tmp_path):
+    path, told = tmp_path / "x.jsonl", []
+    lines = Lines(path, force=False, tell=told.append)
+    lines.add("1")
+    path.unlink()
+    lines.add("2")
+    lines.add("3")
+    lines.close()
+    assert path.read_text() == "2\n3\n"
+    assert told == [f"{path} was removed while it was written: it is begun anew"]
+
+
+def test_a_log_that_was_cut_or_renamed_has_whole_lines(tmp_path):
+    path, moved, told = tmp_path / "x.jsonl", tmp_path / "x.jsonl.1", []
+    lines = Lines(path, force=False, tell=told.append)
+    lines.add("1")
+    os.truncate(path, 0)
+    lines.add("2")
+    path.rename(moved)
+    lines.add("3")
+    lines.close()
+    assert moved.read_text() == "2\n3\n"
+    assert told == []
+    assert not path.exists()

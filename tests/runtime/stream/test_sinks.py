@@ -208,6 +208,45 @@ def test_a_disk_without_room_for_the_header_leaves_nothing(tmp_path, item, monke
     assert list(tmp_path.iterdir()) == []
 
 
+def test_numbers_that_go_round_for_days_cost_no_more_and_are_told_seldom(tmp_path, item, monkeypatch):
+    told, asked = [], []
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: asked.append(path) or exists(path))
+    sink = FolderSink(tmp_path / "out", ".jpg")
+    sink.tell = told.append
+    sink.open()
+    for number in range(60):
+        sink.write(item(number % 3))
+    assert len(list((tmp_path / "out").iterdir())) == 60
+    assert len(asked) < 60 * 4
+    assert len(told) == 6
+    assert told[-1] == "number 1 came again: its picture is 00000001-12.jpg (32 such until now)"
+
+
+@pytest.mark.parametrize("text", ["run-%Y", "run-%Y/*.jpg", "run-%Y.mkv"])
+def test_whatever_is_written_may_have_the_time_in_its_name(tmp_path, text):
+    sink = sink_from_text(str(tmp_path / text))
+    assert sink.places()[0].relative_to(tmp_path).parts[0].startswith("run-20")
+
+
+@pytest.mark.parametrize("sink", [MatroskaSink, OpenCvSink], ids=lambda sink: sink.__name__)
+@pytest.mark.parametrize("more", [0, 3])
+def test_a_video_that_was_removed_is_told_and_another_one_is_begun(tmp_path, item, sink, more, pictures_of):
+    path, told = tmp_path / ("x.mkv" if sink is MatroskaSink else "x.avi"), []
+    sink = sink(path)
+    sink.tell = told.append
+    sink.open()
+    for number in range(3):
+        sink.write(item(number))
+    path.unlink()
+    for number in range(3, 3 + more):
+        sink.write(item(number))
+    sink.close()
+    assert told == [f"{path} was removed while it was written: its pictures are lost"]
+    assert sink.outputs == ([path] if more else [])
+    assert not more or [read_number(picture, NEAR) for picture in pictures_of(path)] == [3, 4, 5]
+
+
 WRITE_TO_LIMIT = """
 import resource, sys
 import numpy as np
