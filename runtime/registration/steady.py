@@ -61,7 +61,7 @@ def _settled(own: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray
 
 
 def _with(step: Alignment, parameters: NDArray[np.float64] | None, size: tuple[int, ...], motion: str) -> Alignment:
-    if parameters is None or (not step.refused and step.matrix is step.estimated[1]):
+    if parameters is None or (not step.refused and np.allclose(step.matrix, step.estimated[1], rtol=0, atol=1e-9)):
         return step
     matrix = as_matrix(parameters, size, motion)
     matrix = matrix / matrix[2, 2]
