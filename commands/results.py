@@ -51,6 +51,7 @@ class OutputJson(_OutputKeysJson, total=False):
     registered_to: dict[str, str]
     hot_pixels: int
     restored: list[float]
+    strayed: dict[str, float]
     matched: dict[str, list[float]]
 
 

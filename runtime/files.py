@@ -345,13 +345,15 @@ def _history(engine: str, names: Sequence[str]) -> str:
 
 
 def _taken(frames: Sequence[FrameSource], result: Stacked) -> dict[str, Any]:
-    """In which order frames were taken, which were not, and which were registered to another than their neighbour."""
+    """In which order frames were taken, which were not or not everywhere, and which were registered to no neighbour."""
     details: dict[str, Any] = {}
     if result.order:
         details["order"] = result.reordered
         details["order_of_focus"] = [frames[index].name for index in result.order]
     if result.left_out:
         details["left_out"] = {frames[index].name: why for index, why in result.left_out.items()}
+    if result.strayed:
+        details["strayed"] = {frames[index].name: round(share, 4) for index, share in result.strayed.items()}
     if result.beside:
         details["registered_to"] = {frames[index].name: frames[partner].name for index, partner in result.beside.items()}
     return details

@@ -79,6 +79,7 @@ class Alignment:
         refused: Why an estimate was not used; empty where it was, or none was needed.
         estimated: What was estimated between two frames, believed or not: as far as the picture tells it, and with all that
             the motion has; empty where that led astray, or nothing was. See `ufafuse.runtime.registration.slow`.
+        spread: Of the latter as `refine.Refined`, in pixels of the frame; None: not known. See `registration.steady`.
     """
 
     motion: str
@@ -89,6 +90,7 @@ class Alignment:
     crop: Crop
     refused: str = ""
     estimated: tuple[Matrix, ...] = ()
+    spread: Matrix | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For a report."""
@@ -178,7 +180,7 @@ def estimate_pictures(
 def _judged(a: Array, b: Array, size: tuple[int, ...], motion: str, guess: Matrix, better: float) -> tuple[Alignment, bool]:
     """What comes of a guess at the motion between two pictures, and whether it led astray: another one may do better."""
     compared = Compared(a, b)
-    found, whole = refined(compared, guess, motion)
+    found, whole, spread = refined(compared, guess, motion)
     scale = scaling(size, a.shape)
     matrix, whole = (scale @ each @ np.linalg.inv(scale) for each in (found, whole))
     moved, crop = farthest_move(matrix, size), valid_crop(matrix, size)
@@ -188,16 +190,18 @@ def _judged(a: Array, b: Array, size: tuple[int, ...], motion: str, guess: Matri
         # Anew: how the two are made equally sharp was decided where they do not lie.
         return unmoved(size, _as_they_came(a, b), why), True
     astray = 1 - after > _ASTRAY * (1 - before)
-    estimated = () if astray else (matrix, whole / whole[2, 2])
+    kept: dict[str, Any] = {} if astray else {"estimated": (matrix, whole / whole[2, 2])}
+    if kept and spread is not None:
+        kept["spread"] = spread * (max(size[:2]) / max(a.shape))
     if moved < WORTH_A_WARP:
-        return replace(unmoved(size, before, ""), estimated=estimated), False
+        return replace(unmoved(size, before, ""), **kept), False
     if 1 - after > better * (1 - before):
         why = f"after a move of {moved:.1f} pixels the frames agree no better"
-        return replace(unmoved(size, before, why), estimated=estimated), astray
+        return replace(unmoved(size, before, why), **kept), astray
     if _left_in_parts(compared, found) > _BETTER_IN_PARTS:
         why = f"after a move of {moved:.1f} pixels the frames agree no better in most of their parts"
-        return replace(unmoved(size, before, why), estimated=estimated), False
-    return Alignment(model_of(found, motion), matrix, before, after, moved, crop, estimated=estimated), False
+        return replace(unmoved(size, before, why), **kept), False
+    return Alignment(model_of(found, motion), matrix, before, after, moved, crop, **kept), False
 
 
 def model_of(matrix: Matrix, motion: str) -> str:
@@ -257,7 +261,7 @@ def _outwards(steps: Sequence[Alignment], size: tuple[int, ...]) -> list[Alignme
 def followed(before: Alignment, step: Alignment, size: tuple[int, ...]) -> Alignment:
     """How a frame lies to the reference, from how its neighbour does and from the step between the two."""
     motion = step.motion if step.motion != "none" else before.motion
-    return replace(at_place(step, step.matrix @ before.matrix, size, motion), estimated=())
+    return replace(at_place(step, step.matrix @ before.matrix, size, motion), estimated=(), spread=None)
 
 
 def at_place(step: Alignment, matrix: Matrix, size: tuple[int, ...], motion: str) -> Alignment:
@@ -272,7 +276,8 @@ def at_place(step: Alignment, matrix: Matrix, size: tuple[int, ...], motion: str
 def inverse(step: Alignment, size: tuple[int, ...]) -> Alignment:
     """The same step seen from the other frame."""
     matrix, *estimated = (_inverse(each) for each in (step.matrix, *step.estimated))
-    return replace(step, matrix=matrix, moved=farthest_move(matrix, size), estimated=tuple(estimated))
+    spread = None if step.spread is None else -step.spread
+    return replace(step, matrix=matrix, moved=farthest_move(matrix, size), estimated=tuple(estimated), spread=spread)
 
 
 def _inverse(matrix: Matrix) -> Matrix:

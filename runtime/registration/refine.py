@@ -36,10 +36,15 @@ _LEAST_SIDE = 4 * _MARGIN
 
 
 class Refined(NamedTuple):
-    """A motion, 3 x 3, as far as the picture tells it, and with all that was estimated of it."""
+    """A motion, 3 x 3, as far as the picture tells it, and with all that was estimated of it.
+
+    `spread`, parts x P, is how the parameters of `whole` change when each part of the picture is left out, about their mean;
+    None where that is not known.
+    """
 
     told: Matrix
     whole: Matrix
+    spread: NDArray[np.float64] | None = None
 
     @property
     def all_told(self) -> bool:
@@ -51,7 +56,7 @@ def refined(compared: "Compared", matrix: Matrix, motion: str) -> Refined:
     """A better motion from a good one, of which scale, turn and the like are kept only where the picture tells them.
 
     A silhouette that goes out of focus is eaten by the light around it, which looks like a change of scale. Unlike a lens's
-    breathing, it is another one in each part of the picture: see `_told`.
+    breathing, it is another one in each part of the picture: see `told`.
 
     Args:
         compared: The two pictures.
@@ -65,13 +70,16 @@ def refined(compared: "Compared", matrix: Matrix, motion: str) -> Refined:
     if min(shape) < _LEAST_SIDE:
         return Refined(matrix, matrix)
     found, equations = _solved(compared, matrix, motion)
-    if equations is None or motion == "translation" or _told(found, equations, shape, motion):
+    if equations is None or motion == "translation":
         return Refined(found, found)
+    spread = _spread(equations)
+    if spread is not None and told(as_parameters(found, shape, motion), variance_of(spread), motion):
+        return Refined(found, found, spread)
     centre = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2, 1.0])
     there = found @ centre
     shift = np.eye(3)
     shift[:2, 2] = there[:2] / there[2] - centre[:2]
-    return Refined(_solved(compared, shift, "translation")[0], found)
+    return Refined(_solved(compared, shift, "translation")[0], found, spread)
 
 
 def first_step(compared: "Compared", motion: str) -> Matrix | None:
@@ -83,7 +91,7 @@ def first_step(compared: "Compared", motion: str) -> Matrix | None:
     if min(compared.shape) < _LEAST_SIDE:
         return None
     step = _equations(compared.at(np.eye(3)), _displacements(compared.shape, motion), parts=1).solved()
-    return None if step is None else _as_matrix(step, compared.shape, motion)
+    return None if step is None else as_matrix(step, compared.shape, motion)
 
 
 def without_doubt(compared: "Compared", motion: str) -> Matrix:
@@ -105,7 +113,7 @@ def _solved(compared: "Compared", matrix: Matrix, motion: str, *, parts: int = _
         if step is None:
             break
         equations = there
-        matrix = matrix @ _as_matrix(step, compared.shape, motion)
+        matrix = matrix @ as_matrix(step, compared.shape, motion)
         matrix = matrix / matrix[2, 2]
         if np.abs(step).max() < _ENOUGH:
             break
@@ -141,15 +149,26 @@ class Equations(NamedTuple):
         return np.asarray(np.linalg.solve(normal, right[..., np.newaxis])[:, : self.motion, 0], np.float64)
 
 
-def _told(matrix: Matrix, equations: Equations, shape: tuple[int, ...], motion: str) -> bool:
-    """Whether the parts of the picture agree that more than a shift happened (a Wald test, its covariance by jackknife)."""
+def _spread(equations: Equations) -> NDArray[np.float64] | None:
     estimates = equations.solved_without_each()
-    if estimates is None:
-        return False
-    spread = estimates - estimates.mean(0)
-    covariance = (len(estimates) - 1) / len(estimates) * spread.T @ spread
-    more, covariance = _as_parameters(matrix, shape, motion)[2:], covariance[2:, 2:]
-    covariance = covariance + np.eye(len(more)) * _ENOUGH**2
+    return None if estimates is None else np.asarray(estimates - estimates.mean(0), np.float64)
+
+
+def variance_of(spread: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The covariance of parameters, P x P, by jackknife from their `Refined.spread`."""
+    return np.asarray((len(spread) - 1) / len(spread) * spread.T @ spread, np.float64)
+
+
+def told(parameters: NDArray[np.float64], covariance: NDArray[np.float64], motion: str) -> bool:
+    """Whether more than a shift happened for sure (a Wald test).
+
+    Args:
+        parameters: P, as `as_parameters` gives them.
+        covariance: P x P, theirs, as `variance_of` gives it of one pair of pictures.
+        motion: As `refined`.
+    """
+    more = parameters[2:]
+    covariance = covariance[2:, 2:] + np.eye(len(more)) * _ENOUGH**2
     if more @ np.linalg.solve(covariance, more) / len(more) >= _SURELY:
         return True
     if motion not in ("affine", "homography"):
@@ -288,7 +307,7 @@ def _centring(shape: tuple[int, ...]) -> tuple[float, Matrix]:
     return scale, np.array([[scale, 0, -scale * (shape[1] - 1) / 2], [0, scale, -scale * (shape[0] - 1) / 2], [0, 0, 1]])
 
 
-def _as_matrix(step: NDArray[np.float64], shape: tuple[int, ...], motion: str) -> Matrix:
+def as_matrix(step: NDArray[np.float64], shape: tuple[int, ...], motion: str) -> Matrix:
     """The 3 x 3 matrix of a small change, in pixels."""
     scale, centre = _centring(shape)
     change = np.eye(3)
@@ -303,8 +322,8 @@ def _as_matrix(step: NDArray[np.float64], shape: tuple[int, ...], motion: str) -
     return np.asarray(np.linalg.inv(centre) @ change @ centre)
 
 
-def _as_parameters(matrix: Matrix, shape: tuple[int, ...], motion: str) -> NDArray[np.float64]:
-    """The parameters of a small change, in pixels at the ends of the longer sides: the reverse of `_as_matrix`."""
+def as_parameters(matrix: Matrix, shape: tuple[int, ...], motion: str) -> NDArray[np.float64]:
+    """The parameters of a small change, in pixels at the ends of the longer sides: the reverse of `as_matrix`."""
     scale, centre = _centring(shape)
     change = centre @ matrix @ np.linalg.inv(centre)
     change = change / change[2, 2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ from ufafuse.runtime.stacks.passing import Passing
 from ufafuse.runtime.stacks.preparing import Held, Prepared, Seen, Wishes
 from ufafuse.runtime.stacks.pyramid import PyramidMaximum
 from ufafuse.runtime.stacks.registering import Chain, joint_crop
+from ufafuse.runtime.stacks.strays import Strays, shown_without
 from ufafuse.runtime.stacks.telling import tell, tell_exposure
 from ufafuse.runtime.stacks.trials import StackTrials
 
@@ -165,6 +167,10 @@ class _Fusion:
         """Made when the first frame is looked at: the levels of the frames are known from there on, and not before."""
         return Conflicts(self._stack.size, self._stack.kind, mapped=self._options.want_conflicts)
 
+    @cached_property
+    def _strays(self) -> Strays:
+        return Strays(self._stack.size, self._stack.kind)
+
     def run(self) -> Stacked:
         if self._options.method == "pyramid":
             return self._with_pyramid()
@@ -202,13 +208,15 @@ class _Fusion:
         restores = options.restore > 1 and len(stack.numbers) >= FEWEST and tuple(model.octaves) == OCTAVES
         gaps = FocusGaps(size, stack.kind) if restores else None
         before: Seen | None = None
+        strayed = {} if self._moved else self._strays.found()
         with Aside(beside=beside) as aside:
             for seen in stack.second_pass():
                 self._hand_on(seen)
-                aside.do(partial(self._look_aside, seen, gaps))
-                self._timed(lambda seen=seen: _merge(seen, gathering, sums, scores, aside, options.smoothing))  # type: ignore[misc]
+                shown = replace(seen, covered=shown_without(seen.covered, strayed.get(seen.index)))
+                aside.do(partial(self._look_aside, seen, shown, gaps))
+                self._timed(lambda shown=shown: _merge(shown, gathering, sums, scores, aside, options.smoothing))  # type: ignore[misc]
                 if peaks is not None and scores is not None:
-                    peaks.add(seen.index, scores, seen.covered, to_grey(seen.frame, stack.kind))
+                    peaks.add(seen.index, scores, shown.covered, to_grey(seen.frame, stack.kind))
                 before = self._sharpen(sharp, before, seen)
                 self._step()
         assert self._reference is not None
@@ -217,6 +225,7 @@ class _Fusion:
             self._timed(partial(_restore, result, gaps, sums, options))
         result.grid = grid if len(grid) > 1 else None
         result.confidence = sharp
+        result.strayed = {index: float(where.mean()) for index, where in strayed.items()}
         if peaks is not None:
             last = max(1, len(stack.sources) - 1)
             result.map = (1 - peaks.winner().astype(np.float32) / np.float32(last)) if options.want_map else None
@@ -293,6 +302,8 @@ class _Fusion:
         stack = self._stack
         if seen.index == stack.reference:
             self._reference = seen.frame
+        if self._options.method == "network":
+            self._strays.look_at(seen.index, seen.frame, seen.covered)
         sample = colours_of(seen.frame)[::8, ::8]
         shown = sample if seen.covered is None else sample[seen.covered[::8, ::8] > 0]
         if shown.size:
@@ -311,11 +322,11 @@ class _Fusion:
         self._conflicts.add(seen.frame, seen.covered)
         self._compared = seen.index
 
-    def _look_aside(self, seen: Seen, gaps: FocusGaps | None) -> None:
+    def _look_aside(self, seen: Seen, shown: Seen, gaps: FocusGaps | None) -> None:
         """All that a frame is looked at for in the second pass, in one piece: of pieces only a few may wait."""
         self._compare(seen)
         if gaps is not None:
-            gaps.add(seen.frame, seen.covered)
+            gaps.add(shown.frame, shown.covered)
 
     def _hand_on(self, seen: Seen) -> None:
         if self._options.on_aligned is not None:

@@ -146,6 +146,8 @@ class Stacked(Brief):
         left_out: Why a frame, by its number as it was given, took no part.
         beside: To which frame one was registered that agrees with its neighbours less, by their numbers as they were given.
         hot_pixels: How many faulty pixels of the sensor were mended.
+        strayed: In which share of the picture a frame, by its number as it was given, took no part, because it shows something
+            there that the frames before and after it do not.
         restored: In which share of the picture detail that lies between the planes of focus was raised, and by what factor
             at most.
         height: The height map; None where it was not asked for.
@@ -170,6 +172,7 @@ class Stacked(Brief):
     beside: dict[int, int] = field(default_factory=dict)
     matched: dict[int, tuple[float, ...]] = field(default_factory=dict)
     hot_pixels: int = 0
+    strayed: dict[int, float] = field(default_factory=dict)
     restored: tuple[float, float] = (0.0, 1.0)
     height: Height | None = None
 

@@ -13,15 +13,30 @@ from ufafuse.runtime.levels import Peak, levels_from, peak_of
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import Alignment, comparable, compared_pixels, estimate_pictures
 from ufafuse.runtime.registration.gain import multiplied
+from ufafuse.runtime.registration.steady import shows_something_else, steadied
 from ufafuse.runtime.stacks.exposure import Exposures
 from ufafuse.runtime.stacks.hot import FEWEST_FRAMES, find_hot_pixels, looked_at, without_hot_pixels
 from ufafuse.runtime.stacks.order import FEWEST_ORDERED, by_maps, sharpness_map
 from ufafuse.runtime.stacks.preparing import Prepared, Seen, ahead, check_reference
-from ufafuse.runtime.stacks.registering import Chain, likely_reference, moved, outwards, shows_something_else
+from ufafuse.runtime.stacks.registering import Chain, both_ways, likely_reference, moved, outwards
 
 _TOP = 65_535.0
 _FARTHER = (2, 4, 8)  # frames between two that are compared where neighbours lie alike: they may breathe slowly
 _MOST_COMPARED = 300  # frames: small pictures of theirs take 20 MB
+
+
+class _Steps:
+    """How each frame but the first lies to the one before it, from pictures that come one after the other."""
+
+    def __init__(self, size: tuple[int, int], motion: str) -> None:
+        self._size, self._motion = size, motion
+        self._before: Array | None = None
+        self.found: list[Alignment] = []
+
+    def add(self, picture: Array) -> None:
+        if self._before is not None:
+            self.found.append(estimate_pictures(self._before, picture, self._size, self._motion))
+        self._before = picture
 
 
 class Passing(Prepared):
@@ -32,6 +47,7 @@ class Passing(Prepared):
 
         Frames that are registered are all looked at, one after the other, for the order in which they are sharp.
         """
+        self._known: dict[tuple[int, int], Alignment] = {}
         count, registers = len(self.sources), self.wishes.align != "off"
         looked = {index: self.wishes.load(self.sources[index]) for index in looked_at(count) or range(count)}
         self._find_levels(list(looked.values()))
@@ -49,7 +65,7 @@ class Passing(Prepared):
             self.hot = find_hot_pixels(list(looked.values()), self.kind)
         del looked, fit
         if registers:
-            self._find_order()
+            self._look_at_all()
         if self.wishes.white is None and self.kind.dtype == np.uint16:
             # A frame that was not looked at may be brighter: until all were read, nothing is cut off that the file can hold.
             self.kind = replace(self.kind, white=_TOP)
@@ -58,20 +74,32 @@ class Passing(Prepared):
             self.reference = self._likely_reference()
         self._check_reference(verdicts)
 
-    def _find_order(self) -> None:
-        if self.reordered or len(self.sources) < FEWEST_ORDERED:
+    def _look_at_all(self) -> None:
+        """Find the order in which the frames are sharp, and how each lies to the one before it."""
+        if len(self.sources) < FEWEST_ORDERED:
             return
 
-        def look(source: FrameSource) -> tuple[str, NDArray[np.float32]]:
+        def look(source: FrameSource) -> tuple[str, NDArray[np.float32], Array]:
             frame = self.wishes.load(source)
-            return self.exposures.failed(frame), sharpness_map(frame, self.kind)
+            return self.exposures.failed(frame), sharpness_map(frame, self.kind), self._compared_by(frame)
 
-        found = list(ahead(look, self.sources))
-        self._drop([why for why, _ in found])
-        maps = [seen for why, seen in found if not why]
-        order = by_maps(maps) if len(maps) >= FEWEST_ORDERED else None
+        failed, maps, steps = list[str](), list[NDArray[np.float32]](), _Steps(self.size, self.wishes.align)
+        for why, seen, picture in ahead(look, self.sources):
+            failed.append(why)
+            if not why:
+                maps.append(seen)
+                steps.add(picture)
+        self._drop(failed)
+        order = None if self.reordered or len(maps) < FEWEST_ORDERED else by_maps(maps)
         if order is not None:
             self._take_in_order(order)
+            steps = _Steps(self.size, self.wishes.align)
+            for picture in ahead(lambda source: self._compared_by(self.wishes.load(source)), self.sources):
+                steps.add(picture)
+        self._known = both_ways(steadied(steps.found, self.size, self.wishes.align), self.size)
+
+    def _compared_by(self, frame: Array) -> Array:
+        return comparable(without_hot_pixels(frame, self.hot), self.kind, compared_pixels(self.size))
 
     def _check_reference(self, verdicts: Mapping[FrameSource, str]) -> None:
         """See to it that the reference is no frame whose exposure failed: else the nearest after it is taken."""
@@ -94,7 +122,7 @@ class Passing(Prepared):
             order += [(index, None) for index in range(count) if index != self.reference]
         else:
             order = list(outwards(count, self.reference))
-        chain = Chain(self.size, self.kind, self.wishes.align, keep=self.wishes.keep_unregistered)
+        chain = Chain(self.size, self.kind, self.wishes.align, keep=self.wishes.keep_unregistered, known=self._known)
         highest = 0.0
         for (index, neighbour), frame in zip(order, ahead(self._read, [index for index, _ in order]), strict=True):
             if self.wishes.align != "off":
@@ -158,6 +186,8 @@ class Passing(Prepared):
         return next((step for step in steps if not shows_something_else(step[1])), None)
 
     def _step(self, index: int, away: int = 1) -> Alignment:
+        if (index, index + away) in self._known:
+            return self._known[index, index + away]
         pixels = compared_pixels(self.size)
         a, b = (comparable(self._read(number), self.kind, pixels) for number in (index, index + away))
         return estimate_pictures(a, b, self.size, self.wishes.align)

@@ -27,6 +27,7 @@ from ufafuse.runtime.registration.align import (
 )
 from ufafuse.runtime.registration.glance import fingerprint
 from ufafuse.runtime.registration.slow import MOST_KEPT, Earlier, followed_slowly
+from ufafuse.runtime.registration.steady import shows_something_else, steadied
 
 Covered = NDArray[np.uint8]
 
@@ -34,7 +35,6 @@ KEPT_PICTURES = 8  # of earlier frames, where the memory may not grow with their
 # Of the disagreement with its neighbour: second takes of a slide had 0.05 to 0.2 of it with the frame that they repeat; in
 # stacks that are in order (a board, a keyboard, drawn ones) no other frame agreed better than a neighbour.
 _CLEARLY_NEARER = 0.5
-_BELONGS = 0.25  # correlation of two neighbours made equally sharp, below which an unregistered frame shows something else
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,7 @@ def registered(
     known: dict[tuple[int, int], Alignment] = {}
     in_line = all(partner is None or abs(index - partner) == 1 for index, partner in order)
     if in_line:  # side by side, as nothing depends yet on what was found
-        for index, step in enumerate(estimate_neighbours(frames, kind, motion, threads=threads)):
-            known[index, index + 1], known[index + 1, index] = step, inverse(step, size)
+        known = both_ways(steadied(estimate_neighbours(frames, kind, motion, threads=threads), size, motion), size)
 
     def along(order: Sequence[tuple[int, int | None]]) -> dict[int, Move]:
         chain = Chain(size, kind, motion, keep=keep, most=None, known=known)
@@ -134,6 +133,12 @@ def registered(
         again = in_line and reference != order[0][0]
         moves = along(list(outwards(count, reference))) if again else seen_from_it
     return reference or 0, dict(sorted(moves.items()))
+
+
+def both_ways(steps: Sequence[Alignment], size: tuple[int, int]) -> dict[tuple[int, int], Alignment]:
+    """How frames lie to the ones beside them, by the numbers of both, from how each but the first lies to the one before it."""
+    found = {(index, index + 1): step for index, step in enumerate(steps)}
+    return found | {(after, before): inverse(step, size) for (before, after), step in found.items()}
 
 
 class Chain:
@@ -222,11 +227,6 @@ class Chain:
             earlier, step, followed(neighbour, step, self._size), picture, self._size, self._motion
         )
         return Move(place)
-
-
-def shows_something_else(step: Alignment) -> bool:
-    """Whether the two frames of a step neither could be registered nor agree as they came."""
-    return bool(step.refused) and step.before < _BELONGS
 
 
 def likely_reference(first: Alignment, last: Alignment, count: int, size: tuple[int, int]) -> int:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ufafuse.runtime.stacks.options import Stacked
     from ufafuse.runtime.stacks.preparing import Prepared
 
+_MOST_NAMED = 5  # frames in one sentence
 _BRIGHTNESS_STEP = 1.04  # from here on a change of exposure between frames is told
 
 
@@ -43,8 +44,19 @@ def tell(result: Stacked, stack: Prepared, given: list[FrameSource]) -> None:
             result.warnings.append(f"{in_text(stack.sources[index].name)} was placed like {partner}: {move.alignment.refused}.")
         elif move.beside is not None and abs(move.beside - index) > 1:
             result.beside[numbers[index]] = numbers[move.beside]
+    result.strayed = {numbers[index]: share for index, share in sorted(result.strayed.items())}
+    if result.strayed:
+        result.warnings.append(_strayed_words([in_text(given[number].name) for number in result.strayed]))
     if result.hot_pixels:
         result.warnings.append(f"{result.hot_pixels} pixels of the sensor that stand still in all frames were mended.")
+
+
+def _strayed_words(names: list[str]) -> str:
+    shown = ", ".join(names[:_MOST_NAMED]) + (f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else "")
+    return (
+        f"something strayed into {shown} that the frames before and after do not show, such as a shadow or an insect that flew "
+        "by: it is left out where it is."
+    )
 
 
 def _tell_left_out(result: Stacked, number: int, source: FrameSource, why: str) -> None:

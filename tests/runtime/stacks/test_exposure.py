@@ -166,6 +166,23 @@ def test_what_only_looks_like_exposure_is_left(make_stack):
     assert evened([frames[0], exposed(frames[0], 0.5)], BGR_BYTES) is None  # of two nobody knows which one is right
 
 
+@pytest.mark.parametrize(("ground", "body", "legs"), [(245, (48, 30), (84, 9)), (255, (30, 20), (60, 7))])
+def test_the_light_around_a_silhouette_is_no_exposure(ground, body, legs):
+    """An insect before the light: only its outline, and what spreads into it, is lighter than black and darker than white."""
+    alpha = np.zeros((240, 320), np.float32)
+    cv2.ellipse(alpha, (160, 120), body, 20, 0, 360, 1, -1)
+    for turn in range(6):
+        foot = 160 + legs[0] * np.cos(turn + 0.3), 120 + 0.85 * legs[0] * np.sin(turn + 0.3)
+        cv2.line(alpha, (160, 120), (int(foot[0]), int(foot[1])), 1, legs[1])
+    stack = []
+    for radius in range(40 if ground == 255 else 36, -1, -5 if ground == 255 else -4):
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2).astype(np.float32)
+        cover = cv2.filter2D(alpha, -1, disc / disc.sum(), borderType=cv2.BORDER_REFLECT_101)
+        stack.append(np.repeat(np.uint8(np.rint(ground * (1 - cover) + 15 * cover))[..., None], 3, 2))
+    exposures = Exposures(stack, BGR_BYTES)
+    assert not any(is_uneven(exposures.gains(frame), 1.04) for frame in stack)
+
+
 @pytest.mark.parametrize("order", ["bgr", "rgb"])
 def test_white_balance_is_matched_channel_by_channel(make_stack, order):
     tint = np.array([0.8, 1.0, 1.25], np.float32)

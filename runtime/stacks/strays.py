@@ -1,0 +1,178 @@
+"""What a frame of a stack shows that the frames before and after it do not: a shadow, an insect that flew by, a hand.
+
+A rule that looks for what is sharp takes the edge of a shadow for detail, and dark without detail for a silhouette. But focus
+only spreads light: what one frame shows in focus the next one shows blurred, in the same place, and its surroundings are as
+much lighter as it is darker. So small pictures of the frames are compared, the one or the other blurred by several amounts.
+What no blur makes like the frame before, nor like the frame after, while those two are alike, is in that frame alone, and the
+frame takes no part there. A few frames in a row may show it, too. Of the first frame and the last only what is large and
+differs much is told, for there are no frames on both sides.
+
+Lights beyond white are left as they are: out of focus they are larger, and as bright. So is what is thin: hairs vanish where
+they are far out of focus, and moved outlines are no strays.
+
+Measured as root mean squares over windows, of white: between frames of drawn, made and real stacks in which nothing strayed
+0.04 at most where the frames on both sides are alike, but for edges that moved; of black, grey and soft shadows 0.14 to 0.44.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ufafuse.runtime.arrays import Array, Floats
+from ufafuse.runtime.frames import FrameKind
+from ufafuse.runtime.registration.glance import glanced
+from ufafuse.runtime.stacks.order import FEWEST_ORDERED, by_maps, sharpness_map
+
+_PIXELS = 8_192  # of the small pictures: 16 KB of a frame are kept
+_LONGEST = 3  # frames in a row that may show it
+_BLURS = (0.6, 1.2, 2.4, 4.2, 6.6)  # sigma in pixels of the small pictures, as all below
+_WINDOW = 2.0
+_SURELY, _SURELY_AT_ENDS = 0.07, 0.14  # of white: here something strayed,
+_SOMEWHAT = 0.015  # and so far averages tell of it
+_ALIKE = 0.35  # of that difference, that the frames before and after may have between them
+_AT_A_GLANCE = 0.05  # of white: what is averaged differs less, and no more is looked at
+_SOFT = 2.0  # sigma: in averages of this size
+_MOVED = np.ones((5, 5), np.uint8)  # what lies so far apart may be there because something moved
+# What is thinner is no stray. At the ends, where an outline that moved is in one frame as well, much is; so it is at the border
+# of a white ground, which light beyond white moves.
+_WIDE, _THICK = np.ones((3, 3), np.uint8), np.ones((7, 7), np.uint8)
+_AROUND = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))  # its edge, which the averages do not show
+_LIGHT, _AROUND_LIGHTS = 0.97, np.ones((9, 9), np.uint8)
+_GROUND = 0.04  # of the picture: what is beyond white in a larger piece is no light but a white ground
+_DARK = 0.04  # of white: what is darker tells nothing of the exposure
+_MOST = 0.3  # of the picture: what is more is no stray, but another scene or another light
+
+
+class Strays:
+    """Looks at a stack's frames, each once and in any order, and finds what is in one or a few of them alone.
+
+    Args:
+        size: (height, width) of the frames.
+        kind: What they are.
+    """
+
+    def __init__(self, size: tuple[int, int], kind: FrameKind) -> None:
+        self._size, self._kind = size, kind
+        self._seen: dict[int, NDArray[np.float16]] = {}
+        self._hidden: dict[int, NDArray[np.bool_]] = {}
+
+    def look_at(self, index: int, frame: Array, covered: NDArray[np.uint8] | None) -> None:
+        """Take a frame, by its number in the order of focus; ``covered`` is 0 where it shows nothing (None: nowhere)."""
+        small = np.minimum(glanced(frame, self._kind, _PIXELS), 2.0)
+        self._seen[index] = small.astype(np.float16)
+        if covered is not None:
+            shown = cv2.resize(covered.astype(np.float32), small.shape[::-1], interpolation=cv2.INTER_AREA)
+            self._hidden[index] = np.asarray(cv2.GaussianBlur(shown, (0, 0), _WINDOW) < 1 - 1e-3)
+
+    def found(self) -> dict[int, NDArray[np.uint8]]:
+        """Where each frame shows what the others do not, by its number, H x W, 1 there; only frames that do."""
+        order = sorted(self._seen)
+        found = self._in_order(order)
+        if found and len(order) >= FEWEST_ORDERED:
+            # In another order than that of focus each frame may be the only one that is sharp.
+            kind = FrameKind(np.dtype(np.float32), 0, 1.0, self._kind.order)
+            better = by_maps([sharpness_map(self._seen[index].astype(np.float32), kind) for index in order])
+            found = found if better is None else self._in_order([order[place] for place in better])
+        return {index: self._at_full_size(where) for index, where in found.items()}
+
+    def _in_order(self, order: Sequence[int]) -> dict[int, NDArray[np.bool_]]:
+        found: dict[int, NDArray[np.bool_]] = {}
+        for length in range(1, _LONGEST + 1):
+            for first in range(1, len(order) - length):
+                run = order[first : first + length]
+                if not any(index in found for index in run):
+                    found |= self._in_run(run, order[first - 1], order[first + length])
+        if len(order) > 2:
+            for end, beside, other in (order[:3], order[:-4:-1]):
+                if not found.keys() & {end, beside, other}:
+                    found |= self._in_run([end], beside, other, at_end=True)
+        return found
+
+    def _in_run(self, run: Sequence[int], before: int, after: int, *, at_end: bool = False) -> dict[int, NDArray[np.bool_]]:
+        """What is in all frames of a run, but neither in the one before nor in the one after."""
+        pictures = [self._seen[index].astype(np.float32) for index in (before, *run, after)]
+        usable = np.ones(pictures[0].shape, bool)
+        for index in (before, *run, after):
+            usable &= ~self._hidden.get(index, np.zeros_like(usable))
+        lit, blown = _lit(pictures)
+        usable &= ~lit
+        one, *strange, other = (_exposed_like(picture, pictures[0]) for picture in pictures)
+        sure = np.logical_and.reduce([_both_ways(one, picture, other, _MOVED) > _AT_A_GLANCE for picture in strange])
+        sure &= usable
+        if not sure.any():
+            return {}
+        way = np.minimum.reduce([_both_ways(one, picture, other) for picture in strange])
+        least = np.minimum.reduce([np.minimum(_misfit(one, picture), _misfit(picture, other)) for picture in strange])
+        apart = _misfit(one, other)
+        sure &= (apart < _ALIKE * least) & (least > (_SURELY_AT_ENDS if at_end else _SURELY))
+        thick, sure = (cv2.morphologyEx(sure.astype(np.uint8), cv2.MORPH_OPEN, kernel) > 0 for kernel in (_THICK, _WIDE))
+        sure = thick if at_end else thick | (sure & ~blown)
+        where = _connected(usable & (way > _SOMEWHAT) & (apart < least) | sure, sure)
+        if not sure.any() or where.mean() > _MOST:
+            return {}
+        return dict.fromkeys(run, cv2.dilate(where.astype(np.uint8), _AROUND) > 0)
+
+    def _at_full_size(self, where: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        grown: Any = cv2.resize(where.astype(np.float32), self._size[::-1], interpolation=cv2.INTER_LINEAR)
+        return np.asarray(grown > 0.25, np.uint8)
+
+
+def shown_without(covered: NDArray[np.uint8] | None, strayed: NDArray[np.uint8] | None) -> NDArray[np.uint8] | None:
+    """Where a frame takes part, 1 there (None: everywhere): where it shows something, and nothing strayed into it."""
+    if strayed is None:
+        return covered
+    return 1 - strayed if covered is None else covered * (1 - strayed)
+
+
+def _misfit(a: Floats, b: Floats) -> Floats:
+    """The least difference of two pictures round each pixel, the one or the other blurred by any amount."""
+    least = _mean((a - b) ** 2)
+    for sigma in _BLURS:
+        for blurred, other in ((a, b), (b, a)):
+            np.minimum(least, _mean((_soft(blurred, sigma) - other) ** 2), out=least)
+    return np.sqrt(least)
+
+
+def _both_ways(one: Floats, picture: Floats, other: Floats, around: NDArray[np.uint8] | None = None) -> Floats:
+    """By how much a picture is darker on average than all of both others ``around`` each pixel, or lighter; 0 if neither is."""
+    here, there = _soft(picture, _SOFT), [_soft(each, _SOFT) for each in (one, other)]
+    low, high = np.minimum(*there), np.maximum(*there)
+    if around is not None:
+        low, high = np.asarray(cv2.erode(low, around), np.float32), np.asarray(cv2.dilate(high, around), np.float32)
+    return np.maximum(np.maximum(low - here, here - high), 0)
+
+
+def _exposed_like(picture: Floats, other: Floats) -> Floats:
+    """With the other's exposure, by the middle of what both show."""
+    told = (picture > _DARK) & (other > _DARK) & (picture < _LIGHT) & (other < _LIGHT)
+    if not told.any():
+        return picture
+    return np.asarray(picture * np.exp(np.median(np.log(other[told] / picture[told]))), np.float32)
+
+
+def _lit(pictures: Sequence[Floats]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Around lights beyond white that are not as large in each picture, and around the borders of a white ground that move."""
+    lights = np.stack([picture >= _LIGHT for picture in pictures])
+    anywhere: Any = lights.any(0).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(anywhere)
+    ground = (stats[:, cv2.CC_STAT_AREA] >= _GROUND * labels.size)[labels]
+    changing = lights.any(0) & ~lights.all(0)
+    around = [cv2.dilate(each.astype(np.uint8), _AROUND_LIGHTS) > 0 for each in (changing & ~ground, changing & ground)]
+    return around[0], around[1]
+
+
+def _connected(where: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The connected parts that hold a seed."""
+    _, labels = cv2.connectedComponents(where.astype(np.uint8))
+    return np.isin(labels, np.unique(labels[seeds])) & where
+
+
+def _soft(picture: Floats, sigma: float) -> Floats:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.float32)
+
+
+def _mean(picture: Floats) -> Floats:
+    return _soft(np.asarray(picture, np.float32), _WINDOW)
