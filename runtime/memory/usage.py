@@ -22,7 +22,7 @@ _STATUS = Path("/proc/self/status")
 _MEMINFO = Path("/proc/meminfo")
 _SAMPLE_SECONDS = 0.001
 _FIRST_SIDE = 128  # pixels, of the first frame that is tried
-_ALIKE, _MOST_MEASURED = 0.75, 6  # what a measurement may be in parts of another that confirms it, and how many there are
+_ALIKE, _KEEPS, _MOST_MEASURED = 0.75, 0.1, 6  # of the one before: a measurement that confirms it, one that says nothing
 _CLEAR_GROWTH = 48 << 20  # bytes: from here on a few MiB of noise do not matter
 
 
@@ -162,14 +162,20 @@ def _confirmed(per_pixel: float, run: Callable[[int], None], side: int) -> float
     Args:
         per_pixel: The first measurement.
         run: As `appetite_of` has it.
-        side: Of the largest frame that was run; it and the one of half its sides are run again, whose code is there now.
+        side: Of the largest frame that was run. Two smaller ones are run again, whose code is there now; where they tell
+            something else, this one is, too.
     """
-    found = [per_pixel]
-    while len(found) < 2 or (min(found[-2:]) < _ALIKE * max(found[-2:]) and len(found) < _MOST_MEASURED):
-        half = _peak(run, side // 2)
-        found.append((_peak(run, side) - half) / (side * side * 0.75))
-    agree = 0 < _ALIKE * max(found[-2:]) <= min(found[-2:])  # of an engine that keeps its memory the first one alone tells
-    return max(1.0, *(found[-2:] if agree else found))
+    found, at = [per_pixel], max(side // 2, 2 * _FIRST_SIDE)
+    while len(found) < _MOST_MEASURED:
+        half = _peak(run, at // 2)
+        found.append((_peak(run, at) - half) / (at * at * 0.75))
+        least, most = sorted(found[-2:])
+        if least >= _ALIKE * most:
+            return max(1.0, most)
+        if found[-1] < _KEEPS * per_pixel:  # an engine that keeps its memory tells but once
+            break
+        at = side
+    return max(1.0, *found)
 
 
 def _peak(run: Callable[[int], None], side: int) -> int:
