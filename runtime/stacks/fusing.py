@@ -14,15 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array
-from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fixed import check_size
-from ufafuse.runtime.frames import FrameKind, check_frames, colours_of, to_grey, white_level
-from ufafuse.runtime.levels import GIVEN, OF_MOSAICS, white_of_mosaics
+from ufafuse.runtime.frames import colours_of, to_grey
 from ufafuse.runtime.manifest_entries import STACK_ROLES
-from ufafuse.runtime.memory.budget import MB, PLANNED_SHARE
+from ufafuse.runtime.memory.budget import PLANNED_SHARE
 from ufafuse.runtime.memory.tiling import Grid
 from ufafuse.runtime.memory.usage import available_bytes, resident_bytes
 from ufafuse.runtime.pictures.source import FrameSource, check_alike
@@ -37,10 +35,10 @@ from ufafuse.runtime.stacks.model import Gathering, StackModel
 from ufafuse.runtime.stacks.octaves import OctaveSums
 from ufafuse.runtime.stacks.options import Stacked, StackOptions
 from ufafuse.runtime.stacks.order import by_number
-from ufafuse.runtime.stacks.passing import Passing
-from ufafuse.runtime.stacks.preparing import Held, Prepared, Seen, Wishes
+from ufafuse.runtime.stacks.preparing import Held, Prepared, Seen
 from ufafuse.runtime.stacks.pyramid import PyramidMaximum
-from ufafuse.runtime.stacks.registering import Chain, joint_crop
+from ufafuse.runtime.stacks.registering import joint_crop
+from ufafuse.runtime.stacks.room import prepared, state_bytes
 from ufafuse.runtime.stacks.strays import Strays, shown_without
 from ufafuse.runtime.stacks.telling import tell, tell_exposure
 from ufafuse.runtime.stacks.trials import StackTrials
@@ -49,9 +47,6 @@ if TYPE_CHECKING:
     from ufafuse.runtime.fuser import Fuser
 
 
-_FRAME_COPIES = 4  # a frame as it is read, moved, looked at one ahead, and as floats of strips
-_ENGINE_MB = 100  # for the network, of which nothing is measured yet where a stack is refused: 80 were seen
-_SHARE_FOR_FRAMES = 0.5  # of the memory that the system has left, that frames may be kept in without a budget
 _SHARE_FOR_FEATURES = 0.3  # of that memory, beside the frames, that features may be kept in between the passes
 _BYTES_ASIDE = 48  # of each pixel: the results that wait while the network makes the next ones
 _SHARE_ASIDE = 0.1  # of the memory that the system has left
@@ -80,7 +75,7 @@ def fuse_sources(fuser: Fuser, sources: Sequence[FrameSource], options: StackOpt
     order = by_number([source.name for source in sources])
     if order is not None:
         sources = [sources[index] for index in order]
-    stack = _prepared(fuser, sources, options)
+    stack = prepared(fuser, sources, options)
     if order is not None:
         stack.reordered = "by the numbers in their names"
         if options.reference is not None:
@@ -88,64 +83,6 @@ def fuse_sources(fuser: Fuser, sources: Sequence[FrameSource], options: StackOpt
     result = _Fusion(fuser, stack, options, on_step).run()
     tell(result, stack, given)
     return result.cut() if options.crop else result
-
-
-def _prepared(fuser: Fuser, sources: list[FrameSource], options: StackOptions) -> Prepared:
-    first = sources[0]
-    size = (first.shape[0], first.shape[1])
-    channels = first.shape[2] if len(first.shape) == 3 else 0
-    if options.bayer is not None:
-        channels = 3
-    kind = FrameKind(first.dtype, channels, white_level(first.dtype, None), options.order)
-    white = options.white
-    if options.bayer is not None and white is None:
-        white = white_of_mosaics([source.read() for source in sources[:: max(1, len(sources) // 4)]], None)
-
-    def load(source: FrameSource) -> Array:
-        frame = source.read()
-        if options.bayer is not None:
-            frame = demosaiced(frame, options.bayer, order=options.order, white=white, name=source.name)
-        check_frames([frame], order=options.order, white=options.white, open_ended=True, names=[source.name])
-        return frame
-
-    wishes = Wishes(load, options.order, white, options.align, options.match_gain, options.reference, options.keep_unregistered)
-    wishes.threads, wishes.ahead = fuser.threads, fuser.memory_limit is None
-    wishes.white_from = GIVEN if white == options.white else OF_MOSAICS
-    frame_bytes = size[0] * size[1] * max(1, channels) * first.dtype.itemsize
-    kept = frame_bytes * len(sources)
-    limit = fuser.memory_limit
-    if limit is None:
-        held = kept < _SHARE_FOR_FRAMES * available_bytes()
-    else:
-        need = _state_bytes(fuser, size, kind, frame_bytes, options)
-        taken = resident_bytes()
-        if need + taken > limit:
-            enough = (need + taken + _ENGINE_MB * MB) / PLANNED_SHARE / MB
-            raise InputError(
-                f"a memory of {limit / MB:.0f} MB is too little for a stack of {size[0]} x {size[1]}: "
-                f"{enough:.0f} MB are needed, for any number of frames. Give more `max_memory`."
-            )
-        # Kept only where there is room to spare: a larger window of the frame is worth more than a second decoding.
-        held = 3 * kept + 2 * need < limit * PLANNED_SHARE - taken
-    return (Held if held else Passing)(list(sources), kind, size, wishes)
-
-
-def _state_bytes(fuser: Fuser, size: tuple[int, int], kind: FrameKind, frame_bytes: int, options: StackOptions) -> float:
-    """What is held between and beside the frames, in bytes: sums, what was gathered, a few frames."""
-    pixels = size[0] * size[1]
-    total = float(_FRAME_COPIES * frame_bytes)
-    if options.method == "pyramid":
-        return total + pixels * 4.0 * (4 / 3) * 3 * (max(1, kind.channels) + 1)
-    model = fuser.stack_model()
-    first, second = Gathering.bytes_per_pixel(model)
-    second += OctaveSums.bytes_per_pixel(kind, model.octaves)
-    if options.want_height or options.want_map:
-        second += ScorePeaks.BYTES_PER_PIXEL
-    if options.restore > 1:
-        second += FocusGaps.BYTES_PER_PIXEL
-    if options.align != "off":
-        total += Chain.bytes_held(size)
-    return total + pixels * max(first, second)
 
 
 class _Fusion:
@@ -177,7 +114,7 @@ class _Fusion:
         stack, size = self._stack, self._stack.size
         check_size(self._fuser.model, self._fuser.session.manifest, size)
         frame_bytes = int(np.prod((*size, max(1, stack.kind.channels)))) * stack.kind.dtype.itemsize
-        state = _state_bytes(self._fuser, size, stack.kind, frame_bytes, self._options)
+        state = state_bytes(self._fuser, size, stack.kind, frame_bytes, self._options)
         if isinstance(stack, Held):
             state += frame_bytes * len(stack.sources)
         room = self._room_for_features(state)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-import ufafuse.runtime.stacks.fusing as module
+import ufafuse.runtime.stacks.room as module
 from ufafuse.runtime.pictures.source import ArrayFrame, of_arrays
 from ufafuse.runtime.stacks.fusing import fuse_sources
 from ufafuse.runtime.stacks.options import StackOptions

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-import ufafuse.runtime.stacks.fusing as module
+import ufafuse.runtime.stacks.room as module
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import BGR_BYTES, FrameKind
 from ufafuse.runtime.pictures.source import of_arrays

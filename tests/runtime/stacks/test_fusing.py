@@ -122,7 +122,8 @@ def carrying(graph, infer):
 
 def test_under_a_bound_of_the_memory_features_are_kept_only_where_all_have_room(make_fuser, make_stack, monkeypatch):
     frames, _ = make_stack(5)
-    monkeypatch.setattr("ufafuse.runtime.stacks.fusing.resident_bytes", lambda: 0)
+    for module in ("fusing", "room"):
+        monkeypatch.setattr(f"ufafuse.runtime.stacks.{module}.resident_bytes", lambda: 0)
     for limit, runs in ((200e6, 5), (3e6, 10)):
         fuser = make_fuser()
         fuser.memory_limit = limit
@@ -135,7 +136,7 @@ def test_frames_that_are_read_twice_give_the_same(fuser, make_stack):
     counts = {}
     sources = [Counted(frame, f"f{index}.png", counts) for index, frame in enumerate(frames)]
     kept = fuse_sources(fuser, of_arrays(frames), StackOptions(want_map=True, want_confidence=True))
-    import ufafuse.runtime.stacks.fusing as module
+    import ufafuse.runtime.stacks.room as module
 
     original = module.Held
     module.Held = Passing
@@ -221,7 +222,7 @@ def breathing(frames, step=0.006):
 
 @pytest.mark.parametrize("held", [True, False])
 def test_a_stack_that_breathes_is_registered(fuser, make_stack, held, monkeypatch):
-    import ufafuse.runtime.stacks.fusing as module
+    import ufafuse.runtime.stacks.room as module
 
     frames, _ = make_stack(5, height=300, width=400, blur=3)
     if not held:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-import ufafuse.runtime.stacks.fusing as module
+import ufafuse.runtime.stacks.room as module
 from ufafuse.runtime.frames import BGR_BYTES
 from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.stacks.fusing import fuse_sources
