@@ -63,6 +63,9 @@ class OnnxRuntimeSession(Session):
         except InputError:
             raise
         except Exception as error:  # what it raises has no base class of its own
+            if self._options.provider != "cpu":
+                where = f"{self._model} on the {self._options.provider} provider"
+                raise BackendError(f"ONNX Runtime cannot run {where}: {_first_line(error)}") from error
             raise ModelError(f"ONNX Runtime cannot load {self._model}: {_first_line(error)}") from error
         session.disable_fallback()  # the same of a run, and older releases do not know that argument
         return session

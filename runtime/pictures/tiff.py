@@ -145,10 +145,10 @@ class TiffFile:
         name = self._name if len(self) == 1 else f"{self._name}, page {index + 1}"
         page = self._pages[index]
         with self._lock, _damage_told(name):
-            check_page(page)
             sides = ((page.imagelength, page.tilelength or 0), (page.imagewidth, page.tilewidth or 0))
             height, width = (max(int(side), int(tile)) for side, tile in sides)
             check_pixels((height, width), name, most)
+            check_page(page)
             _check_kind(page, name)
             damage = fault_in_parts(self._bytes, page, inside=inside)
             samples, noticed = self._samples(page, name)

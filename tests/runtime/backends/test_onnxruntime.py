@@ -20,10 +20,14 @@ class FakeSession:
 
     used = ()
     last = None
+    broken = ""
 
-    def __init__(self, path, settings, providers):
+    def __init__(self, path, settings, providers, enable_fallback=1):
         type(self).last = self
+        assert not enable_fallback  # or what a provider cannot load is replaced by the CPU, with a word on stdout
         self.settings, self.providers, self.fallback = settings, providers, True
+        if self.broken:
+            raise RuntimeError(self.broken)
 
     def disable_fallback(self):
         self.fallback = False
@@ -59,6 +63,12 @@ def test_tensorrt_gets_a_place_for_its_engines_and_cuda_behind_it(nvidia, tiny_o
         assert (tmp_path / "cache" / "onnxruntime").is_dir()
         assert options["trt_fp16_enable"] == "0"  # the file is fp32
         assert not nvidia.last.fallback
+
+
+def test_what_a_provider_says_is_told(nvidia, tiny_onnx, monkeypatch):
+    monkeypatch.setattr(nvidia, "broken", "CUDA failure 35: the driver is too old")
+    with pytest.raises(BackendError, match=r"cannot run .*onnx on the cuda provider: CUDA failure 35"):
+        open_session(tiny_onnx, backend="onnxruntime", options=SessionOptions(provider="cuda"))
 
 
 @pytest.mark.parametrize(
