@@ -12,7 +12,7 @@ from ufafuse.runtime.pictures.metadata import JPEG, JPEG_2000, PNG, segments
 
 _JPEG_2000 = (JPEG_2000, b"\xff\x4f\xff\x51")  # a file, and a bare codestream
 _FEW, _MANY = 64, 1024  # zeros at a file's end; notes that are filled up may stand at that of a HEIF or AVIF
-_JPEG, _LZW, _PACKBITS, _YCBCR = 7, 5, 32773, 6  # a TIFF's compressions, and its colours that may be stored reduced
+JPEG_PARTS, _LZW, _PACKBITS, _YCBCR = 7, 5, 32773, 6  # a TIFF's compressions, and its colours that may be stored reduced
 # TIFF 6's tags of size, bits, compression, colours, where the parts lie, and how their samples are to be read.
 _OF_PIXELS = frozenset((256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 338, 339, 347, 530))
 
@@ -72,13 +72,13 @@ def fault_in_parts(read: Callable[[int, int], bytes], page: Any, *, inside: bool
         ValueError: A part ends early.
     """
     packing = int(page.compression)
-    if not (packing == _JPEG or (inside and packing in (_LZW, _PACKBITS))):
+    if not (packing == JPEG_PARTS or (inside and packing in (_LZW, _PACKBITS))):
         return ""
     damage = ""
     for index, (start, length) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=False)):
         part, what = read(start, length), f"part {index + 1} of {len(page.dataoffsets)}"
         try:
-            if packing == _JPEG:
+            if packing == JPEG_PARTS:
                 fault = _fault_in_jpeg(part, page.jpegtables, inside=inside and not damage)
             else:
                 fault = _wrong_length(part, page, index) if part else ""

@@ -20,7 +20,7 @@ import numpy as np
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import NOT_ENOUGH, InputError, is_shortage
 from ufafuse.runtime.pictures import exif as ex
-from ufafuse.runtime.pictures.damage import check_page, fault_in_parts
+from ufafuse.runtime.pictures.damage import JPEG_PARTS, check_page, fault_in_parts
 from ufafuse.runtime.pictures.metadata import ICC_TAG, XMP_TAG, Metadata, resolution_in
 from ufafuse.runtime.pictures.microscopes import dpi_in
 from ufafuse.runtime.pictures.picture import Picture, upright, whole_alpha
@@ -32,7 +32,6 @@ _NAMES = {_MASK: "a transparency mask", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "I
           32844: "LogL", 32845: "LogLuv", _LINEAR_RAW: "linear raw samples"}  # fmt: skip
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 _REDUCED = 2  # of the old tag for kinds of pages
-_JPEG = 7  # a compression
 _LIBTIFF = frozenset((2, 3, 4, 5, 6, 7, 32773))  # compressions that OpenCV's libtiff knows and tifffile by itself does not
 _SIXTEEN, _SHORT = 65_535, 3
 _DNG_VERSION = 50_706
@@ -151,7 +150,7 @@ class TiffFile:
             check_page(page)
             _check_kind(page, name)
             damage = fault_in_parts(self._bytes, page, inside=inside)
-            samples, noticed = self._samples(page, name)
+            samples, noticed = self._samples(page, name, looked=inside)
             picture = _interpreted(page, samples, name)
             metadata = self._metadata(page)
             turn = int(page.tags.valueof(274, 1) or 1)
@@ -168,7 +167,7 @@ class TiffFile:
         """
         page = self._pages[index]
         with contextlib.suppress(InputError), _damage_told(self._name):
-            return fault_in_parts(self._bytes, page, inside=True) if int(page.compression) == _JPEG else ""
+            return fault_in_parts(self._bytes, page, inside=True) if int(page.compression) == JPEG_PARTS else ""
         return ""
 
     def _bytes(self, start: int, length: int) -> bytes:
@@ -182,18 +181,18 @@ class TiffFile:
             return self._metadata(self._pages[index])
         return Metadata()
 
-    def _samples(self, page: Any, name: str) -> tuple[Array, str]:  # noqa: ANN401 - tifffile's page
-        """The stored samples: rows x columns, or rows x columns x samples; and what damage was noticed."""
+    def _samples(self, page: Any, name: str, *, looked: bool) -> tuple[Array, str]:  # noqa: ANN401 - tifffile's page
+        """The stored samples: rows x columns, or rows x columns x samples; and damage, unless that was looked for before."""
         compression = int(page.compression)
-        if int(page.photometric) == _YCBCR and compression != _JPEG:
-            return self._through_libtiff(page, name)
+        if int(page.photometric) == _YCBCR and compression != JPEG_PARTS:
+            return self._through_libtiff(page, name, looked=looked)
         try:
             samples = page.asarray()
         except (ValueError, ImportError, NotImplementedError) as error:
             if not any(word in str(error) for word in ("imagecodecs", "No module")):
                 raise
             if compression in _LIBTIFF and _for_libtiff(page):
-                return self._through_libtiff(page, name)
+                return self._through_libtiff(page, name, looked=looked)
             kind = f"a {getattr(page.compression, 'name', compression)}-compressed TIFF"
             if compression == 1:
                 kind = f"a TIFF of {page.bitspersample} bits a sample"
@@ -204,9 +203,10 @@ class TiffFile:
             raise InputError(f"{name} has the axes {page.axes} of {page.shape}: save it as a flat picture or a stack.")
         return np.asarray(samples), ""
 
-    def _through_libtiff(self, page: Any, name: str) -> tuple[Array, str]:  # noqa: ANN401 - as above
+    def _through_libtiff(self, page: Any, name: str, *, looked: bool) -> tuple[Array, str]:  # noqa: ANN401 - as above
         """By OpenCV: RGB or grey, as tifffile would give them, stored rows and columns."""
-        damage = fault_in_parts(self._bytes, page, inside=True)  # libtiff would make what is missing grey, and say nothing
+        # It would make what is missing grey, and say nothing.
+        damage = "" if looked else fault_in_parts(self._bytes, page, inside=True)
         self._stream.seek(0)
         data = np.frombuffer(self._stream.read(), np.uint8).copy()
         if (turn := page.tags.get(274)) is not None:  # OpenCV would turn the picture, and so would we
