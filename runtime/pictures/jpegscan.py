@@ -28,15 +28,19 @@ _RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
 _MOST_BLOCKS = 10  # in a unit, by the standard: a header that says more wants a gigabyte of states
 _BLOCK = 64
 _BAD, _EOB = 254, 255  # instead of a number of coefficients: no such code, the rest of the block
-_FEW = 48  # parts that are walked through one by one: for these NumPy's calls take longer
+_FEW = 16  # parts that are walked through one by one: for these NumPy's calls take longer
 _LONGEST = 27  # bits of a code and its value; of several codes too, for only the last one's value may lie beyond 16 bits
 _LEAP = 31  # coefficients that several codes in one step may stand for; from twice as far on a block's codes come one by one
-_MOST_CODES = 5  # in one step
-_WORTH_LEAPS = 1 << 18  # bytes of a scan, from which on the larger tables are made up for
-_FINISHED, _WRONG = 1 << 16, 1 << 26  # beside a following state: it ends a block; no picture has it. A part has < 1024 blocks
+_MOST_CODES = 3  # in one step: more are rarely within 16 bits, and take longer to find than they save
+_WORTH_LEAPS = 3 << 14  # bytes of a scan, from which on the larger tables are made up for
+_WINDOWED = 1 << 19  # bytes of a scan, up to which the bits from each one on are laid out
+_FAR_BEHIND = 1 << 60  # no bit: where a part ends that has been left
+_ENDED = 32  # bits of a following state, whose sums stay below; what is above them counts
+_FINISHED, _WRONG = 1, 1 << 10  # blocks that a step ends, of which a part has < 1024; steps that no picture has
 _MOST_ALONE = 1024  # parts that are walked through one by one before nothing is claimed
 
 Ints = NDArray[np.int32]
+Wide = NDArray[np.int64]  # what is looked up with these is not brought into another form first
 
 
 @dataclass(frozen=True)
@@ -213,40 +217,57 @@ def _words(data: bytes) -> Ints:
     return (values[:-2] << 16) | (values[1:-1] << 8) | values[2:]
 
 
-def _following(blocks: int) -> Ints:
-    """By state (block within the unit, coefficients so far) and a table's steps: the state that follows, and what it ends."""
-    state = np.arange(blocks * _BLOCK, dtype=np.int32)[:, np.newaxis]
-    steps = np.arange(256, dtype=np.int32)[np.newaxis]
+def _windows(words: Ints) -> NDArray[np.uint16]:
+    """The 16 bits from each bit on."""
+    windows = np.empty((len(words), 8), np.uint16)
+    for bit in range(8):
+        np.right_shift(words, 8 - bit, out=windows[:, bit], casting="unsafe")
+    return windows.reshape(-1)
+
+
+def _following(blocks: int) -> NDArray[np.int64]:
+    """By state (block within the unit, coefficients so far) and a table's steps: the state that follows, and what it ends.
+
+    States are multiplied by 256, as they come here again.
+    """
+    state = np.arange(blocks * _BLOCK)[:, np.newaxis]
+    steps = np.arange(256)[np.newaxis]
     have = state % _BLOCK + steps
     wrong = ((have > _BLOCK) & (steps != _EOB)) | (steps == _BAD)
     full = (have >= _BLOCK) & (steps != _BAD)
     begun = (state // _BLOCK + 1) % blocks * _BLOCK
-    following = np.where(full, begun | _FINISHED, np.where(steps == _BAD, state, state + steps)) | wrong * np.int32(_WRONG)
-    return np.ascontiguousarray(following.astype(np.int32)).reshape(-1)
+    following = np.where(full, begun, np.where(steps == _BAD, state, state + steps)) << 8
+    return (following | (full * _FINISHED + wrong * _WRONG) << _ENDED).reshape(-1)
 
 
 class _Walk:
-    """All parts of a scan, walked through side by side. Where a part starts and ends is a bit and a state, see `_following`."""
+    """All parts of a scan, walked through side by side. Where a part starts and ends is a bit and a state, see `_following`.
+
+    A step costs about as much for one part as for hundreds, so it is as few calls of NumPy as can be, in arrays that are there.
+    """
 
     def __init__(self, scan: _Scan, words: Ints, starts: list[int], ends: list[int]) -> None:
         blocks = len(scan.first)
         self._words, self._tables, self._following = words, scan.tables, _following(blocks)
-        self._table_of = np.repeat(scan.other, _BLOCK)
-        self._table_of[::_BLOCK] = scan.first
-        self._leaps, self._leap_of = self._tables, self._table_of
+        self._windows = _windows(words) if len(words) <= _WINDOWED else None
+        table_of = np.repeat(scan.other, _BLOCK)
+        table_of[::_BLOCK] = scan.first
+        self._leaps, leap_of = self._tables, table_of
         if scan.leaps:
-            self._leaps, self._leap_of = np.concatenate([*scan.leaps, scan.tables]), self._table_of + (len(scan.leaps) << 16)
-            by_state = self._leap_of.reshape(blocks, _BLOCK)
+            self._leaps, leap_of = np.concatenate([*scan.leaps, scan.tables]), table_of + (len(scan.leaps) << 16)
+            by_state = leap_of.reshape(blocks, _BLOCK)
             by_state[:, 0] = scan.leap
             by_state[:, 1 : _LEAP + 1] = (scan.leap + (1 << 16))[:, np.newaxis]
+        # By what states are here, 256 times as many as there are.
+        self._table_of, self._leap_of = (np.repeat(each.astype(np.intp), 256) for each in (table_of, leap_of))
         edges = [np.arange(start, max(end, start + 1), _BITS) for start, end in zip(starts, ends, strict=True)]
-        self._stops = np.concatenate([np.append(part[1:], end) for part, end in zip(edges, ends, strict=True)]).astype(np.int32)
+        self._stops = np.concatenate([np.append(part[1:], end) for part, end in zip(edges, ends, strict=True)]).astype(np.int64)
         self._lasts = np.cumsum([len(part) for part in edges]) - 1  # the last part of each restart interval
         self._firsts = np.append(0, self._lasts[:-1] + 1)
-        self._before = np.zeros((2, len(self._stops)), np.int32)
+        self._before = np.zeros((2, len(self._stops)), np.int64)
         self._before[0] = np.concatenate(edges)
         self._after = np.zeros_like(self._before)
-        self._ended = np.zeros(len(self._stops), np.int32)  # blocks in units of `_FINISHED`, and what is wrong
+        self._ended = np.zeros(len(self._stops), np.int64)  # blocks, and what is wrong
 
     def fault(self, expected: list[int]) -> str:
         """As `fault_in_scan`; ``expected``: how many blocks each restart interval has."""
@@ -263,38 +284,56 @@ class _Walk:
         if not self._one_by_one(todo):
             return ""
         for number, (first, last) in enumerate(zip(self._firsts, self._lasts, strict=True)):
-            if (self._ended[first:last] >= _WRONG >> 16).any():
+            if (self._ended[first:last] >= _WRONG).any():
                 return "codes that no picture has"
             text = self._end(last, expected[number] - int(self._ended[first:last].sum()))
             if text:
                 return text
         return ""
 
-    def _side_by_side(self, todo: NDArray[Any]) -> None:
-        at: NDArray[Any]
-        state: NDArray[Any]
+    def _side_by_side(self, todo: NDArray[np.intp]) -> None:
         at, state = (np.array(row) for row in self._before[:, todo])
-        stops: NDArray[Any]
-        stops, ended = self._stops[todo], np.zeros(len(todo), np.int64)
+        stops, total = self._stops[todo], np.zeros(len(todo), np.int64)
         surely = int((stops - at).min()) // _LONGEST
         while len(todo):
-            window = (self._words[at >> 3] >> (8 - (at & 7))) & 0xFFFF
-            entry = self._leaps[window + self._leap_of[state]]
-            at += entry & 255
-            state = self._following[(state << 8) + (entry >> 8)]
-            ended += state >> 16
-            state &= 0xFFFF
-            surely -= 1
-            if surely < 0:
-                going = at < stops
-                if not going.all():
-                    self._leave(todo[~going], at[~going], state[~going], ended[~going])
-                    todo, at, state, stops, ended = (values[going] for values in (todo, at, state, stops, ended))
-                surely = 0
+            here = [np.empty(len(todo), kind) for kind in (np.intp, np.int32, np.int32, np.int64, np.int64)]
+            left = 0
+            while 4 * left < len(todo):  # from then on it is worth it to walk on with the others alone
+                self._step(at, state, total, here)
+                surely -= 1
+                if surely > 0:
+                    continue
+                ends = np.flatnonzero(at >= stops)
+                if len(ends):
+                    self._after[:, todo[ends]] = at[ends], state[ends]
+                    self._ended[todo[ends]] = total[ends] >> _ENDED
+                    stops[ends] = _FAR_BEHIND  # it walks on, through what is no longer its part, until it is let go
+                    left += len(ends)
+            going = stops != _FAR_BEHIND
+            todo, at, state, stops, total = (values[going] for values in (todo, at, state, stops, total))
 
-    def _leave(self, parts: NDArray[np.intp], at: Ints, state: Ints, ended: NDArray[np.int64]) -> None:
-        self._after[:, parts] = at, state
-        self._ended[parts] = ended
+    def _step(self, at: Wide, state: Wide, total: Wide, here: list[NDArray[Any]]) -> None:
+        """One step of each part, in place; ``here`` is for what comes between."""
+        table, entry, bits, index, following = here
+        self._leap_of.take(state, out=table, mode="clip")
+        table += self._window(at)
+        self._leaps.take(table, out=entry, mode="clip")
+        np.bitwise_and(entry, 255, out=bits)
+        np.add(at, bits, out=at)
+        np.right_shift(entry, 8, out=entry)
+        np.add(state, entry, out=index)
+        self._following.take(index, out=following, mode="clip")
+        np.add(total, following, out=total)
+        np.bitwise_and(following, (1 << _ENDED) - 1, out=state)
+
+    def _window(self, at: Wide) -> NDArray[Any]:
+        """The 16 bits from each of these on; of the last ones where there are none."""
+        if self._windows is not None:
+            return self._windows.take(at, mode="clip")
+        words = self._words.take(at >> 3, mode="clip")
+        words >>= (8 - (at & 7)).astype(np.int32)
+        words &= 0xFFFF
+        return words
 
     def _one_by_one(self, todo: NDArray[np.intp]) -> bool:
         """Walk these parts, and those behind them whose start changes by it; whether an end of that was reached."""
@@ -313,7 +352,7 @@ class _Walk:
         return walked < _MOST_ALONE
 
     def _walked(
-        self, at: int, state: int, stop: int, tables: Ints, table_of: Ints, blocks: int = 1 << 30
+        self, at: int, state: int, stop: int, tables: Ints, table_of: Wide, blocks: int = 1 << 30
     ) -> tuple[int, int, int]:
         """From a bit and a state to ``stop``, or to the end of as many blocks: bit, state, what ended."""
         ended = 0
@@ -321,9 +360,9 @@ class _Walk:
             window = (int(self._words[at >> 3]) >> (8 - (at & 7))) & 0xFFFF
             entry = int(tables[window + int(table_of[state])])
             at += entry & 255
-            following = int(self._following[(state << 8) + (entry >> 8)])
-            ended += following >> 16
-            state = following & 0xFFFF
+            following = int(self._following[state + (entry >> 8)])
+            ended += following >> _ENDED
+            state = following & ((1 << _ENDED) - 1)
         return at, state, ended
 
     def _end(self, last: int, missing: int) -> str:
@@ -333,9 +372,9 @@ class _Walk:
         stop = int(self._stops[last])
         bit, state = self._before[:, last].tolist()
         at, _, ended = self._walked(bit, state, stop, self._tables, self._table_of, missing)
-        if ended >= _WRONG >> 16 and stop - at > 8:
+        if ended >= _WRONG and stop - at > 8:
             return "codes that no picture has"
-        found = ended % (_WRONG >> 16)
+        found = ended % _WRONG
         if found < missing or at > stop:
             return f"{max(1, missing - found)} blocks of 8 x 8 pixels are missing"
         return "" if self._filled(at, stop) else "data behind the last block"

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 _HEADER = 1 << 20  # bytes in which a picture's header is looked for
 _SHAPED = frozenset(("JPEG", "PNG"))  # formats whose header says what decoding will give
-_LOOK_BYTES = 16  # for each byte of a JPEG: 15.1 were measured of 22 MB
+_LOOK_BYTES = 32  # for each byte of a JPEG, and half of it from half a megabyte on: 30.2 and 15.3 were measured
+_LOOK_MORE = 1 << 19
 _NOTES_ANYWHERE = frozenset(("WebP", "AVIF", "HEIF", "BMP"))  # formats whose notes may stand at their end
 
 
@@ -218,7 +219,8 @@ class FileFrame(FrameSource):
         """As `FrameSource.looking_takes`."""
         assert self.path is not None
         with contextlib.suppress(InputError, OSError), opened(self.path) as stream:
-            return _LOOK_BYTES * self.path.stat().st_size if kind_of(stream.read(SNIFFED)) == "JPEG" else 0
+            size = self.path.stat().st_size
+            return _LOOK_BYTES * (size + min(size, _LOOK_MORE)) // 2 if kind_of(stream.read(SNIFFED)) == "JPEG" else 0
         return 0
 
     @functools.cached_property
