@@ -129,6 +129,12 @@ def check_frames(
     return kind
 
 
+def check_count(count: int) -> None:
+    """Raises: InputError unless there are two or more frames to fuse."""
+    if count < 2:
+        raise InputError(f"fusing takes two or more frames: {'only one was' if count else 'none were'} given.")
+
+
 def check_order(order: str) -> None:
     """Raises: InputError unless ``order`` is one of `COLOR_ORDERS`."""
     if order not in COLOR_ORDERS:

@@ -18,7 +18,7 @@ from ufafuse.runtime.atonce import InThisThread
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import FrameKind, check_array, frame_names, in_text
+from ufafuse.runtime.frames import FrameKind, check_array, check_count, frame_names, in_text
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.levels import GIVEN, OF_MOSAICS, kind_with_levels, white_of_mosaics
 from ufafuse.runtime.lights import lights_of
@@ -90,8 +90,7 @@ def fuse_stack(
     """
     options = StackOptions() if options is None else options
     frames = _checked(fuser, frames, options)
-    if len(frames) < 2:
-        raise InputError(f"{len(frames)} frames were given: fusing takes two or more.")
+    check_count(len(frames))
     for name, frame in zip(frame_names(len(frames)), frames, strict=True):
         check_array(name, frame)
     if by_one_rule(fuser, len(frames), options):

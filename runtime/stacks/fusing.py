@@ -18,7 +18,7 @@ from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fixed import check_size
-from ufafuse.runtime.frames import colours_of, to_grey
+from ufafuse.runtime.frames import check_count, colours_of, to_grey
 from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.memory.budget import PLANNED_SHARE
 from ufafuse.runtime.memory.tiling import Grid
@@ -67,8 +67,7 @@ def fuse_sources(fuser: Fuser, sources: Sequence[FrameSource], options: StackOpt
         ModelError, BackendError: As `Fuser.fuse`.
     """
     sources = list(sources)
-    if len(sources) < 2:
-        raise InputError(f"{len(sources)} frames were given: fusing takes two or more.")
+    check_count(len(sources))
     options.check_reference(len(sources))
     check_alike(sources)
     given = list(sources)

@@ -156,7 +156,7 @@ def test_raw_frames(fuser, rng):
     assert result.fused.max() <= 4095
 
 
-@pytest.mark.parametrize(("count", "told"), [(0, "0 frames were given"), (1, "1 frames were given")])
+@pytest.mark.parametrize(("count", "told"), [(0, "none were given"), (1, "only one was given")])
 def test_too_few(fuser, count, told):
     with pytest.raises(InputError, match=told):
         fuse_stack(fuser, [np.zeros((4, 4), np.uint8)] * count)
