@@ -45,9 +45,30 @@ class InAProcessOfItsOwn(pytest.Item):
         return self.path, None, self.name
 
 
+def pytest_addoption(parser):
+    """Take `--most-cases`."""
+    parser.addoption("--most-cases", type=int, metavar="N", help="of a test with more cases than these run N, spread evenly")
+
+
+def _spread(items, most):
+    """Split tests into those that run and the others: of one with many cases as many, the first and the last among them."""
+    cases = {}
+    for item in items:
+        one = item.nodeid if item.get_closest_marker("every_case") else item.nodeid.partition("[")[0]
+        cases.setdefault(one, []).append(item)
+    kept = set()
+    for each in cases.values():
+        step = max(1, (len(each) - 1) / max(1, most - 1))
+        kept |= {each[round(number * step)] for number in range(min(most, len(each)))}
+    return [item for item in items if item in kept], [item for item in items if item not in kept]
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session, items):
     """The training's tests run apart from all others, and first, for they take longest; alone they run as they are."""
+    if session.config.option.most_cases:
+        items[:], others = _spread(items, session.config.option.most_cases)
+        session.config.hook.pytest_deselected(items=others)
     trained = [item for item in items if item.path.is_relative_to(TRAIN)]
     if trained and len(trained) < len(items) and _APART not in os.environ and not session.config.option.collectonly:
         name = f"{len(trained)} tests of tests/train in a process of their own"

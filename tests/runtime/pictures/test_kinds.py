@@ -16,6 +16,8 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pictures.decode import decode_picture, read_picture
 from ufafuse.runtime.pictures.source import FileFrame, stack_of
 
+pytestmark = pytest.mark.every_case
+
 HEIGHT, WIDTH = 24, 36
 
 

@@ -18,6 +18,8 @@ from ufafuse.runtime.pictures.picture import upright
 from ufafuse.runtime.pictures.source import FileFrame
 from ufafuse.runtime.registration.align import Alignment, warped
 
+pytestmark = pytest.mark.every_case
+
 HEIGHT, WIDTH = 24, 37
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
