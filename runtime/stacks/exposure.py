@@ -123,7 +123,7 @@ def evened(frames: Sequence[Array], kind: FrameKind, reference: int | None = Non
     """What frames, by their numbers, are to be multiplied by to be exposed alike.
 
     Args:
-        frames: Three or more.
+        frames: Two or more; of two nobody knows which one differs.
         kind: What they are.
         reference: Whose exposure the others take; None: that of the middle of all. Where frames from all over the stack differ
             all take it, else only the few that do.
@@ -131,6 +131,8 @@ def evened(frames: Sequence[Array], kind: FrameKind, reference: int | None = Non
     Returns:
         One factor for grey frames, three for colour; None where the middle of the frames says nothing.
     """
+    if len(frames) < FEWEST:  # a folder of pairs would wait for it
+        return None
     exposures = Exposures(frames, kind)
     if not exposures.known:
         return None
