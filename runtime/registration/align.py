@@ -131,13 +131,18 @@ def estimate_neighbours(frames: Sequence[Array], kind: FrameKind, motion: str, *
     Raises:
         InputError: The motion is not known.
     """
-    check_motion(motion)
     size = frames[0].shape[:2]
     pixels = compared_pixels(size)
     with ThreadPoolExecutor(threads) as pool:
         pictures = list(pool.map(lambda frame: comparable(frame, kind, pixels), frames))
-        pairs = pairwise(pictures)
-        return list(pool.map(lambda pair: estimate_pictures(pair[0], pair[1], size, motion), pairs))
+    return neighbours_of(pictures, size, motion, threads=threads)
+
+
+def neighbours_of(pictures: Sequence[Array], size: tuple[int, ...], motion: str, *, threads: int = 1) -> list[Alignment]:
+    """As `estimate_neighbours`, from what `comparable` made of the frames; ``size`` is theirs. Raises: InputError."""
+    check_motion(motion)
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda pair: estimate_pictures(pair[0], pair[1], size, motion), pairwise(pictures)))
 
 
 def compared_pixels(size: tuple[int, ...]) -> int:

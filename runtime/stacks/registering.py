@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,10 +19,10 @@ from ufafuse.runtime.registration.align import (
     best_covered,
     comparable,
     compared_pixels,
-    estimate_neighbours,
     estimate_pictures,
     followed,
     inverse,
+    neighbours_of,
     unmoved,
     warped,
 )
@@ -119,12 +120,15 @@ def registered(
     order = list(outwards(count, first)) if order is None else order
     known: dict[tuple[int, int], Alignment] = {}
     in_line = all(partner is None or abs(index - partner) == 1 for index, partner in order)
-    if in_line:  # side by side, as nothing depends yet on what was found
-        known = both_ways(steadied(estimate_neighbours(frames, kind, motion, threads=threads), size, motion), size)
+    with ThreadPoolExecutor(threads) as pool:  # side by side, as nothing depends yet on what was found
+        looks = list(pool.map(lambda frame: Look.at(frame, kind), frames))
+    if in_line:
+        found = neighbours_of([look.picture for look in looks], size, motion, threads=threads)
+        known = both_ways(steadied(found, size, motion), size)
 
     def along(order: Sequence[tuple[int, int | None]]) -> dict[int, Move]:
         chain = Chain(size, kind, motion, keep=keep, most=None, known=known)
-        return {index: chain.add(index, partner, frames[index]) for index, partner in order}
+        return {index: chain.add(index, partner, looks[index]) for index, partner in order}
 
     moves = along(order)
     if reference is None and count > 2:
@@ -139,6 +143,23 @@ def both_ways(steps: Sequence[Alignment], size: tuple[int, int]) -> dict[tuple[i
     """How frames lie to the ones beside them, by the numbers of both, from how each but the first lies to the one before it."""
     found = {(index, index + 1): step for index, step in enumerate(steps)}
     return found | {(after, before): inverse(step, size) for (before, after), step in found.items()}
+
+
+class Look(NamedTuple):
+    """What a frame is compared with others by.
+
+    Attributes:
+        picture: As `comparable` gives it.
+        seen: As `fingerprint` gives it.
+    """
+
+    picture: Array
+    seen: Array
+
+    @classmethod
+    def at(cls, frame: Array, kind: FrameKind) -> Look:
+        """Of a frame, H x W [x 1, 3 or 4]."""
+        return cls(comparable(frame, kind, compared_pixels(frame.shape[:2])), fingerprint(frame, kind))
 
 
 class Chain:
@@ -179,13 +200,12 @@ class Chain:
         """What is kept of `KEPT_PICTURES` earlier frames, and of those from which on motion is followed, in bytes."""
         return 4.0 * (KEPT_PICTURES + MOST_KEPT) * compared_pixels(size)
 
-    def add(self, index: int, neighbour: int | None, frame: Array) -> Move:
+    def add(self, index: int, neighbour: int | None, frame: Array | Look) -> Move:
         """Find how frame `index` lies, from the place of one before it; in the order of `outwards`.
 
         A frame that shows something else is left out, and the next one is compared with its neighbour.
         """
-        picture = comparable(frame, self._kind, compared_pixels(self._size))
-        seen = fingerprint(frame, self._kind)
+        picture, seen = frame if isinstance(frame, Look) else Look.at(frame, self._kind)
         if neighbour is None:
             move = Move(unmoved(self._size, 1.0, ""))
             self._earlier[index] = [Earlier.now(picture, np.eye(3))]
