@@ -5,7 +5,7 @@ made. Sums of weighed bands and sums of weights are all that is kept between fra
 axis has three entries are gone through at a fifth of the pace.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -86,9 +86,7 @@ class OctaveSums:
             rows = slice(area[0].start + strip.start, area[0].start + strip.stop)
             self._add_strip((rows, area[1]), cv2.split(weights[strip]))
 
-        strips = _strips((weights.shape[0], weights.shape[1]), self._octaves[-1])
-        with ThreadPoolExecutor(self._adding) as pool:
-            list(pool.map(add_strip, strips))
+        _side_by_side(add_strip, _strips((weights.shape[0], weights.shape[1]), self._octaves[-1]), self._adding)
 
     def _add_strip(self, area: Area, weights: Sequence[Any]) -> None:
         picture, covered = self._picture[area], None if self._covered is None else self._covered[area]
@@ -193,8 +191,16 @@ class OctaveSums:
         self._by_strips(put)
 
     def _by_strips(self, work: Callable[[slice], None]) -> None:
-        with ThreadPoolExecutor(self._threads) as pool:
-            list(pool.map(work, _strips(self._size, self._octaves[-1])))
+        _side_by_side(work, _strips(self._size, self._octaves[-1]), self._threads)
+
+
+def _side_by_side(work: Callable[[slice], None], strips: Iterable[slice], threads: int) -> None:
+    if threads == 1:  # a thread of its own would only be waited for
+        for strip in strips:
+            work(strip)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, strips))
 
 
 def _strips(size: tuple[int, int], multiple: int) -> Iterator[slice]:
