@@ -20,9 +20,18 @@ from ufafuse.calibration.speed import SIZE, race, race_graphs
 from ufafuse.calibration.stacks import Stacks
 from ufafuse.calibration.table import plot
 from ufafuse.export.onnx_export import Companions, report_path
-from ufafuse.export.onnx_file import load_graph
+from ufafuse.export.onnx_file import load_graph, stamped
 from ufafuse.network.spec import RIVALS
-from ufafuse.runtime.artefact import METADATA_KEY, Manifest, atomic_write, read_manifest, sha256_of, tool_versions, write_json
+from ufafuse.runtime.artefact import (
+    METADATA_KEY,
+    Manifest,
+    atomic_write,
+    check_graph,
+    read_manifest,
+    sha256_of,
+    tool_versions,
+    write_json,
+)
 from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError
 from ufafuse.runtime.filebytes import same_file
@@ -192,7 +201,7 @@ def _write(
             chosen = () if roles[target] == "common" else choice.int8  # it runs once for a stack
             graph = with_quantizers(graph, ranges.layers, chosen, options.quantizers)
             label = replace(goal, extra={**goal.extra, "role": roles[target]})
-            temporary.write_bytes(_labelled(graph, label).SerializeToString())
+            temporary.write_bytes(stamped(_labelled(graph, label)))
             by_role[roles[target]] = temporary
         verified = _verify(judge.engines, lambda engine: judge.on_engine(by_role["whole"], engine), options.min_psnr)
         if stacks is not None:
@@ -222,6 +231,8 @@ def _source(onnx: Path, out: Path, options: CalibrationOptions, *, force: bool) 
             check_new(path, force=force)
     for source, _ in pairs[1:]:
         check_same_weights(source, read_manifest(source), onnx, manifest)
+    for source, _ in pairs:
+        check_graph(source, read_manifest(source))
     return manifest, load_graph(onnx)
 
 

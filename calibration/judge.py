@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ufafuse.calibration.crops import PairCrop
 from ufafuse.calibration.ranges import model_inputs
+from ufafuse.export.onnx_file import stamped
 from ufafuse.runtime.checks.tolerances import psnr
 from ufafuse.runtime.errors import BackendError
 from ufafuse.runtime.session import SessionOptions, installed, open_session
@@ -57,7 +58,7 @@ class GraphJudge:
         """Worst PSNR in dB over frames and engines of an ``onnx.ModelProto`` with a manifest; 0 where it is not finite."""
         with tempfile.TemporaryDirectory(prefix="ufafuse-") as folder:
             path = Path(folder) / "candidate.onnx"
-            path.write_bytes(model.SerializeToString())
+            path.write_bytes(stamped(model))
             return min(self.on_engine(path, engine) for engine in engines or self.engines)
 
     def on_engine(self, path: Path, engine: str) -> float:

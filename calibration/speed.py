@@ -12,6 +12,7 @@ import numpy as np
 
 from ufafuse.calibration.crops import PairCrop
 from ufafuse.calibration.ranges import model_inputs
+from ufafuse.export.onnx_file import stamped
 from ufafuse.export.timing import interleaved
 from ufafuse.runtime.session import SessionOptions, open_session
 
@@ -51,5 +52,5 @@ def race_graphs(graphs: Mapping[str, "onnx.ModelProto"], engine: str, *, threads
     with tempfile.TemporaryDirectory(prefix="ufafuse-") as folder:
         files = {name: Path(folder) / f"{name}.onnx" for name in graphs}
         for name, path in files.items():
-            path.write_bytes(graphs[name].SerializeToString())
+            path.write_bytes(stamped(graphs[name]))
         return race(files, engine, threads=threads)

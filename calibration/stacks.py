@@ -21,7 +21,7 @@ from ufafuse.calibration.judge import agreement
 from ufafuse.calibration.quantizers import Range
 from ufafuse.calibration.ranges import Inputs, RangeMethod, layer_ranges
 from ufafuse.export.onnx_export import Companions
-from ufafuse.export.onnx_file import load_graph
+from ufafuse.export.onnx_file import load_graph, stamped
 from ufafuse.export.stack_check import channels_first, gathered_inputs, scoring_inputs, weighed
 from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.artefact import Manifest, read_manifest
@@ -100,7 +100,7 @@ class Stacks:
         with tempfile.TemporaryDirectory(prefix="ufafuse-") as folder:
             paths = {role: Path(folder) / f"{role}.onnx" for role in ROLES}
             for role, path in paths.items():
-                path.write_bytes(quantised(self._models[role], self._manifests[role]).SerializeToString())
+                path.write_bytes(stamped(quantised(self._models[role], self._manifests[role])))
             return min(self.on_engine(paths, engine) for engine in engines)
 
     def on_engine(self, paths: dict[str, Path], engine: str) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.export.graphs import io_of
-from ufafuse.export.onnx_file import load_graph
+from ufafuse.export.onnx_file import load_graph, stamped
 from ufafuse.export.signatures import graph_kind
 from ufafuse.network.base import Network
 from ufafuse.runtime.artefact import read_manifest
@@ -56,7 +56,7 @@ def bisect_layers(
         def judge(kept: Collection[str]) -> tuple[bool, float]:
             on_step(f"{len(kept)} of {len(exchange.names)} layers as in the file")
             path = Path(folder) / "trial.onnx"
-            path.write_bytes(exchange.with_kept(kept).SerializeToString())
+            path.write_bytes(stamped(exchange.with_kept(kept)))
             with open_session(path, backend="onnxruntime") as session:
                 report = verify_cases(session, cases, artefact=artefact, reference=artefact, run=run).report
             return report["ok"], round(report["worst"]["psnr"], 2)

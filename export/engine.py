@@ -17,6 +17,7 @@ from ufafuse.runtime.artefact import (
     METADATA_KEY,
     Manifest,
     atomic_write,
+    check_graph,
     manifest_path,
     read_manifest,
     sha256_of,
@@ -69,6 +70,7 @@ def engine_from_onnx(
     onnx, out = Path(onnx), Path(out)
     _check_paths(onnx, out, options.timing_cache, force=force)
     source = read_manifest(onnx)
+    check_graph(onnx, source)
     _check_fixed(onnx, source, options)
     vendor = TensorRt(choose_flavor(options.flavor))
     vendor.check(options)

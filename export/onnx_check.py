@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ufafuse.export.describing import describe
 from ufafuse.export.form import FREE, Form
+from ufafuse.export.onnx_file import stamped
 from ufafuse.export.opencv_graph import for_opencv
 from ufafuse.export.opencv_session import OpenCvSession
 from ufafuse.export.opsets import lowered
@@ -77,7 +78,7 @@ def finished(model: "onnx.ModelProto", manifest: Manifest, signature: Signature,
     for key, text in manifest.to_metadata().items():
         model.metadata_props.add(key=key, value=text)
     onnx.checker.check_model(model, full_check=True)
-    return bytes(model.SerializeToString())
+    return stamped(model)
 
 
 def _name_output_dims(model: "onnx.ModelProto", signature: Signature) -> None:

@@ -1,9 +1,12 @@
 """Reading ONNX files, with one clear error for a broken one."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ufafuse.export.profiles import FREE_DIMS, is_free
+from ufafuse.runtime.artefact import METADATA_KEY
 from ufafuse.runtime.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -29,6 +32,21 @@ def load_graph(path: Path) -> "onnx.ModelProto":
     if not model.graph.node:
         raise ModelError(f"{path} holds an empty graph: export it again.")
     return model
+
+
+def stamped(model: "onnx.ModelProto") -> bytes:
+    """The bytes of a file whose manifest tells by its ``graph_sha256`` whether the graph is still this one; see `check_graph`.
+
+    Args:
+        model: With a manifest, which is changed in place.
+    """
+    digest = hashlib.sha256(model.graph.SerializeToString()).hexdigest()
+    for entry in model.metadata_props:
+        if entry.key == METADATA_KEY:
+            values = json.loads(entry.value)
+            values["extra"]["graph_sha256"] = digest
+            entry.value = json.dumps(values, sort_keys=True)
+    return bytes(model.SerializeToString())
 
 
 def graph_inputs(path: Path) -> dict[str, list[int | str]]:

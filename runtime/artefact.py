@@ -191,6 +191,31 @@ def _onnx_metadata(path: Path) -> dict[str, str]:
     return entries
 
 
+def check_graph(path: Path, manifest: Manifest) -> None:
+    """Refuse an ONNX file whose graph, weights included, is not the one that it was written with: a bit that flipped is enough.
+
+    Args:
+        path: A model file.
+        manifest: Its own. Files without a ``graph_sha256``, of another kind or of an older version, are not looked at.
+
+    Raises:
+        ModelError: The graph was damaged, or changed by another program.
+    """
+    wanted = manifest.extra.get("graph_sha256") if manifest.kind == "onnx" else None
+    if wanted is None:
+        return
+    digest = hashlib.sha256()
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for number, start, end in fields(data, 0, len(data)):
+            if number == _ONNX_GRAPH_FIELD and end is not None:
+                digest.update(data[start:end])
+    if digest.hexdigest() != wanted:
+        raise ModelError(
+            f"{path} was damaged, or changed by another program: its graph is not the one that it was written with. Make or "
+            "copy it again (to use it as it is, remove `graph_sha256` from its metadata)."
+        )
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ufafuse.runtime.artefact import Manifest, check_files, read_manifest
+from ufafuse.runtime.artefact import Manifest, check_files, check_graph, read_manifest
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import quota_bound
 from ufafuse.runtime.errors import BackendError, InputError, ModelError
@@ -371,6 +371,7 @@ def open_session(model: str | Path, *, backend: str = "auto", options: SessionOp
         raise InputError(f"{model} holds PyTorch weights: run `ufa export --weights {model} -o X.onnx`, and fuse with X.onnx.")
     name, why = choose_backend(model, backend)
     check_files(model, manifest.extra.get("files_sha256"))
+    check_graph(model, manifest)
     module, class_name = _CLASSES[name]
     bound = quota_bound() if options.threads is None and name != "tensorrt" else None
     if bound is not None:  # engines take all cores, and are stopped by the kernel as soon as these have used the quota up

@@ -13,6 +13,7 @@ import numpy as np
 
 from ufafuse.export.formats.base import SourceGraph
 from ufafuse.export.formats.ncnn import with_slices
+from ufafuse.export.onnx_file import stamped
 from ufafuse.export.unbatched import batch_free, unbatched
 from ufafuse.runtime.errors import ModelError
 
@@ -36,7 +37,7 @@ def convert(source: SourceGraph, out: Path) -> None:
     if strange := not_listed(graph, listed):
         raise ModelError(f"{listed['title']} {listed['release']} does not list {', '.join(strange)}, which this network needs.")
     onnx.checker.check_model(graph, full_check=True)
-    out.write_bytes(graph.SerializeToString())
+    out.write_bytes(stamped(graph))
 
 
 def with_products(model: "onnx.ModelProto") -> "onnx.ModelProto":

@@ -21,7 +21,7 @@ from ufafuse.calibration.judge import cpu_engines
 from ufafuse.calibration.probe import Probe
 from ufafuse.calibration.ranges import RangeMethod, measure_ranges
 from ufafuse.commands.cli import build_app
-from ufafuse.export.onnx_file import load_graph
+from ufafuse.export.onnx_file import load_graph, stamped
 from ufafuse.export.verify import verify_against_weights
 from ufafuse.runtime.artefact import METADATA_KEY, read_manifest
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputError
@@ -249,7 +249,7 @@ def test_what_cannot_be_calibrated_is_refused(done, exports, pairs, tmp_path):
         int8_from_onnx(broken, tmp_path / "x.onnx", options)
     model = onnx.load(exports / "small.onnx")
     model.graph.node[-1].input[0] = "what no node gives"
-    onnx.save(model, broken)
+    broken.write_bytes(stamped(model))
     with pytest.raises(ModelError, match=r"cannot load .*broken\.onnx"):
         int8_from_onnx(broken, tmp_path / "x.onnx", options)
     with pytest.raises(ModelError, match="cannot be run"):

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from ufafuse.commands.cli import build_app
 from ufafuse.export import onnx_export
+from ufafuse.export.onnx_file import stamped
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +173,7 @@ def test_verify_exits_with_1_when_it_falls_short(exports, tmp_path, run):
     model = onnx.load(exports / "small.onnx")
     tensor = next(tensor for tensor in model.graph.initializer if "head.weight" in tensor.name)
     tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) + np.float32(np.nan), tensor.name))
-    onnx.save(model, tmp_path / "bad.onnx")
+    (tmp_path / "bad.onnx").write_bytes(stamped(model))
     result = run(
         "verify",
         tmp_path / "bad.onnx",

@@ -15,7 +15,7 @@ from ufafuse.export import engine
 from ufafuse.export.build_options import BuildOptions
 from ufafuse.export.builder import TensorRt
 from ufafuse.export.engine import engine_from_onnx
-from ufafuse.export.onnx_file import load_graph
+from ufafuse.export.onnx_file import load_graph, stamped
 from ufafuse.export.profiles import Profile
 from ufafuse.runtime.artefact import METADATA_KEY, manifest_path, read_manifest, sha256_of
 from ufafuse.runtime.errors import BackendError, InputError, ModelError, OutputError, UfaError
@@ -124,7 +124,7 @@ def test_what_the_parser_refuses_is_named(exports, tmp_path, rtx):
     model = onnx.load(exports / "small.onnx")
     node = next(node for node in model.graph.node if node.op_type == "LeakyRelu")
     node.op_type, node.name = "NoSuchOperator", "the_bad_one"
-    onnx.save(model, tmp_path / "bad.onnx")
+    (tmp_path / "bad.onnx").write_bytes(stamped(model))
     with pytest.raises(ModelError, match=r"the_bad_one.*NoSuchOperator"):
         build(tmp_path / "bad.onnx", tmp_path / "x.engine")
 

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from ufafuse.commands.cli import build_app
 from ufafuse.export.bisect import _searched, bisect_layers
 from ufafuse.export.layerwise import compare_layers, snr_db
+from ufafuse.export.onnx_file import stamped
 from ufafuse.export.synthetic import synthetic_pair
 from ufafuse.export.verify import prepared
 from ufafuse.network.weights import load_weights
@@ -27,7 +28,7 @@ def planted(source, target, name, change):
     tensor = next(tensor for tensor in model.graph.initializer if tensor.name == name)
     array = onnx.numpy_helper.to_array(tensor)
     tensor.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(change(array), array.dtype), name))
-    onnx.save(model, target)
+    target.write_bytes(stamped(model))
     return target
 
 
@@ -131,7 +132,7 @@ def test_an_error_outside_of_the_layers_is_told(exports, tmp_path):
     clip = next(node for node in model.graph.node if node.op_type == "LeakyRelu")
     clip.attribute[0].f = 0.9
     path = tmp_path / "bad.onnx"
-    onnx.save(model, path)
+    path.write_bytes(stamped(model))
     weights = exports / "small.safetensors"
     found = bisect_layers(path, network(weights), prepared(path, weights, sizes=[SIZE]).cases)
     assert found["elsewhere"] and not found["layers"]

@@ -5,6 +5,7 @@ import numpy as np
 import onnx
 import pytest
 
+from ufafuse.export.onnx_file import stamped
 from ufafuse.export.synthetic import synthetic_pair
 from ufafuse.export.verify import load_pairs, pack_reference, verify_against_weights
 from ufafuse.runtime.artefact import sha256_of
@@ -29,7 +30,7 @@ def spoilt(exports, tmp_path_factory):
     tensor = next(tensor for tensor in model.graph.initializer if "head.weight" in tensor.name)
     tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * np.float32(1.2), tensor.name))
     path = tmp_path_factory.mktemp("spoilt") / "spoilt.onnx"
-    onnx.save(model, path)
+    path.write_bytes(stamped(model))
     return path
 
 
@@ -92,7 +93,7 @@ def test_a_file_whose_map_is_wrong_is_told(name, backend, spoil, exports, pairs,
     if spoil is _swapped and "tile" in name:  # with their averages
         for node in model.graph.node:
             node.input[:] = [{"means_near": "means_far", "means_far": "means_near"}.get(each, each) for each in node.input]
-    onnx.save(model, tmp_path / name)
+    (tmp_path / name).write_bytes(stamped(model))
     weights, exact = exports / "small.safetensors", SessionOptions(precision="fp32")
     findings = verify_against_weights(tmp_path / name, weights, pairs=pairs, backend=backend, options=exact)
     assert [row["ok"] for row in findings.report["pairs"]] == [False] * 3
@@ -125,7 +126,7 @@ def test_companions_for_tiles_are_held_against_pytorch_by_themselves(role, expor
     assert verify_against_weights(path, weights, pairs=pairs, backend="onnxruntime").report["ok"]
     model = onnx.load(path)
     _scaled(model, *{"means": ("sums", 1.5), "tile": ("fused", 0.99)}[role])
-    onnx.save(model, tmp_path / path.name)
+    (tmp_path / path.name).write_bytes(stamped(model))
     assert not verify_against_weights(tmp_path / path.name, weights, pairs=pairs, backend="onnxruntime").report["ok"]
     pack_reference(weights, tmp_path / "small.npz", pairs=pairs, sizes=[(32, 40)])
     with pytest.raises(InputError, match=rf"step of a model \({role}\)"):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from ufafuse.commands.cli import build_app
+from ufafuse.export.onnx_file import stamped
 from ufafuse.runtime.artefact import METADATA_KEY, Manifest, read_manifest
 from ufafuse.runtime.checks.cases import Case, load_reference, save_reference
 from ufafuse.runtime.checks.selftest import find_reference
@@ -235,7 +236,7 @@ class TestGraphs:
         onnx = pytest.importorskip("onnx")
         model = onnx.load(str(FOLDER / "ufa-nano.onnx"))
         change(onnx, model)
-        onnx.save(model, str(tmp_path / "x.onnx"))
+        (tmp_path / "x.onnx").write_bytes(stamped(model))
         return tmp_path / "x.onnx"
 
     @pytest.mark.parametrize(("what", "name"), [("output", "fused"), ("input", "near")])
