@@ -1,5 +1,6 @@
 """A network from its name or its file, and back: what builds it, and the weights file with its manifest."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,18 @@ def save_weights(
         precision="fp16" if half else "fp32",
         spec=net.spec.to_dict(),
         tools=tool_versions("torch", "safetensors"),
-        extra=extra or {},
+        extra=dict(extra or {}),
     )
     kind = torch.float16 if half else torch.float32
     tensors = {name: _stored(tensor, kind) for name, tensor in net.state_dict().items()}
+    manifest.extra["tensors_sha256"] = _tensors_sha256(save(tensors))
     with atomic_write(Path(path), force=force) as temporary:
         temporary.write_bytes(save(tensors, metadata=manifest.to_metadata()))  # what fails is an OSError, unlike save_file's
+
+
+def _tensors_sha256(data: bytes) -> str:
+    """Of what stands behind the header of a safetensors file."""
+    return hashlib.sha256(memoryview(data)[8 + int.from_bytes(data[:8], "little") :]).hexdigest()
 
 
 def _stored(tensor: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
@@ -80,24 +87,27 @@ def load_weights(path: str | Path) -> Network:
     if manifest.kind != "weights":
         raise ModelError(f"{path} is of kind {manifest.kind!r}: give the .safetensors file written by `ufa train`.")
     net = build_model(Spec.from_dict(manifest.spec), init="none")
-    fill(net, path, manifest.variant)
+    fill(net, path, manifest.variant, sha256=manifest.extra.get("tensors_sha256"))
     return net
 
 
-def fill(net: Network, path: Path, name: str) -> None:
-    """Set the network's weights from a file's, and evaluation mode.
+def fill(net: Network, path: Path, name: str, *, sha256: str | None = None) -> None:
+    """Set the network's weights from a file's, whose tensors hash to ``sha256`` (None: nobody knows), and evaluation mode.
 
     Raises:
-        ModelError: The file's tensors are not finite or not those of the network called ``name``.
+        ModelError: The file's tensors are not finite, not those of the network called ``name``, or not those that were written.
     """
     from safetensors.torch import load
 
     try:
-        tensors = load(path.read_bytes())
+        data = path.read_bytes()
+        tensors = load(data)
         net.load_state_dict(tensors)
     except Exception as error:  # safetensors' own error has no base class but this, and a crafted file can raise others
         raise ModelError(f"{path} does not hold the weights of {name!r}: {error}.") from error
     broken = [key for key, tensor in tensors.items() if not tensor.isfinite().all()]
     if broken:
         raise ModelError(f"{path} holds NaN or infinity in {broken[0]}: train it again, or take an earlier file.")
+    if sha256 not in (None, _tensors_sha256(data)):
+        raise ModelError(f"{path} was damaged, or changed by another program: copy it again, or take an earlier file.")
     net.eval()

@@ -132,6 +132,7 @@ _EXTRA: dict[str, tuple[Check, str]] = {
     "version_compatible": (_boolean, "true or false"),
     "plan_sha256": _A_TEXT,
     "graph_sha256": _A_TEXT,
+    "tensors_sha256": _A_TEXT,
     "files_sha256": (_texts, "a list of hashes"),
     "inputs": (_texts, "a list of names"),
     "outputs": (_texts, "a list of names"),

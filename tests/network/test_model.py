@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -215,9 +216,25 @@ def test_weights_survive_their_file(tiny_spec: Spec, tmp_path: Path) -> None:
     with torch.no_grad():
         torch.testing.assert_close(loaded(near, far), net(near, far), rtol=0, atol=0)
     manifest = read_manifest(path)
-    assert (manifest.kind, manifest.variant, manifest.extra) == ("weights", tiny_spec.name, {"step": 5})
+    assert (manifest.kind, manifest.variant, manifest.extra["step"]) == ("weights", tiny_spec.name, 5)
     assert loaded.spec == tiny_spec
     assert not loaded.training
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_any_flipped_bit_of_the_weights_is_refused(tiny_spec: Spec, tmp_path: Path, half: bool) -> None:
+    path = tmp_path / "w.safetensors"
+    save_weights(lively(tiny_spec), path, half=half)
+    load_weights(path)
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    rng = np.random.default_rng(2)
+    for at in rng.integers(start, len(whole), 20):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        with pytest.raises(ModelError, match=r"was damaged, or changed by another program|NaN or infinity"):
+            load_weights(path)
 
 
 def test_weights_are_not_overwritten_unasked(tiny_spec: Spec, tmp_path: Path) -> None:
