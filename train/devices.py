@@ -55,7 +55,7 @@ def _unrounded(device: torch.device) -> "MixedPrecision":
 
 def _check_started(fabric: "Fabric", options: TrainOptions) -> None:
     """Refuse several machines (`InputError`) where nothing tells this process of the others: it would wait for them."""
-    from lightning_fabric.plugins.environments import LightningEnvironment
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
     told = getattr(fabric.strategy, "cluster_environment", None)  # torchrun's or SLURM's, where they started the process
     if options.nodes > 1 and isinstance(told, LightningEnvironment) and "MASTER_ADDR" not in os.environ:

@@ -73,7 +73,7 @@ def _noted_options(path: Path) -> TrainOptions:
         raise ModelError(f"{path} cannot be read ({error}).") from error
     if not isinstance(begun_in, str) or begun_in == str(Path.cwd()):
         return options
-    there = {key: Path(begun_in, had) for key in _PATHS if (had := getattr(options, key)) is not None}
+    there: dict[str, Any] = {key: Path(begun_in, had) for key in _PATHS if (had := getattr(options, key)) is not None}
     return dataclasses.replace(options, **{key: found for key, found in there.items() if found.exists()})
 
 
