@@ -86,7 +86,7 @@ class CalibrationOptions:
             raise InputError("give either `pairs`, or `images` and `masks` to draw pairs from.")
         if not math.isfinite(self.min_psnr):
             raise InputError(f"`min_psnr={self.min_psnr}` is no number that a result could be held to: give decibels.")
-        measuring = {"method": self.method != RangeMethod(), "equalise": not self.equalise}
+        measuring = {"method": self.method != RangeMethod(), "equalise=False": not self.equalise}
         given = [name for name, differs in measuring.items() if differs and self.ranges is not None]
         if given:
             raise InputError(f"`{given[0]}` is about measuring, and `ranges={self.ranges}` are measured: omit one of both.")

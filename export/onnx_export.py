@@ -21,6 +21,7 @@ from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest, sha2
 from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.manifest_entries import STACK_ROLES, TILE_ROLES
+from ufafuse.runtime.memory.tiled import check_same_weights
 from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.writing import check_new, check_parent, together
 
@@ -85,7 +86,8 @@ def onnx_from_weights(
 
     Returns:
         ``ok``, ``artefact``, ``report``, ``precision``, ``io``, ``opset``, ``static`` and ``batch`` where they are fixed,
-        ``files``, ``verified`` (a report of `verify_graph` for each file).
+        ``files``, ``verified`` (a report of `verify_graph` for each file), and ``warnings`` where companions of another export
+        lie beside it.
 
     Raises:
         InputError: An option is not known, or a path has a wrong suffix.
@@ -118,6 +120,8 @@ def onnx_from_weights(
             "files": {path.name: {"role": role, "bytes": lengths[path]} for role, path in roles.items()},
             "verified": verified,
         }
+        if told := _left_beside(out, roles, manifest):
+            report["warnings"] = [told]
         write_json(report_path(out), report, force=force)
     return report
 
@@ -128,6 +132,24 @@ def _roles(out: Path, spec: Spec, *, tiles: bool) -> dict[str, Path]:
     if spec.gathers:
         return {"whole": out, **{role: getattr(beside, role) for role in STACK_ROLES}}
     return {"whole": out, "means": beside.means, "tile": beside.tile} if tiles else {"whole": out}
+
+
+def _left_beside(out: Path, roles: Mapping[str, Path], manifest: Manifest) -> str:
+    """What to tell of companions that lay beside ``out`` before and were made with another model; often nothing."""
+    others = []
+    for path in vars(Companions.of(out)).values():
+        if path in roles.values() or not path.is_file():
+            continue
+        try:
+            check_same_weights(path, read_manifest(path), out, manifest)
+        except ModelError:
+            others.append(path.name)
+    if not others:
+        return ""
+    return (
+        f"{' and '.join(others)} lay beside {out.name} before, of another export, and {out.name} does not run with them: "
+        "remove them, or make them anew."
+    )
 
 
 def _check_options(out: Path, precision: str, io: str) -> None:

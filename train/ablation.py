@@ -22,7 +22,7 @@ from ufafuse.runtime.tables import markdown
 from ufafuse.runtime.writing import check_folder, make_folder, read_json, write_text
 from ufafuse.train.data import frames_of
 from ufafuse.train.devices import device_of
-from ufafuse.train.loop import LAST, train
+from ufafuse.train.loop import train
 from ufafuse.train.recipe import TrainOptions
 from ufafuse.train.resuming import OPTIONS, check_same_run
 from ufafuse.train.validate import fuse_frames
@@ -117,8 +117,8 @@ def run_ablation(
     Args:
         base: the options of all runs; `out` is the sweep's folder.
         over: a name in `SWEEPS`.
-        pairs: the folder of pairs that the table's metrics are computed on (the paper's: Lytro); without one only the
-            validation's PSNR and SSIM are there.
+        pairs: the folder of pairs that the table's metrics are computed on (the paper's: Lytro), as the weights fuse them that
+            validated best; without one only the validation's PSNR and SSIM are there.
         begin: called with the name of each setting before it is trained.
 
     Returns:
@@ -140,6 +140,7 @@ def run_ablation(
     for pair in find_pairs(pairs) if pairs is not None else ():
         frames_of(pair, told)  # what is wrong with them is said before the first hour is spent
     rows: dict[str, dict[str, float]] = {}
+    weights: dict[str, Path] = {}  # those whose PSNR stands in the row
     for name, options in runs.items():
         begin(name)
         result = train(options, resume=(options.out / OPTIONS).exists())
@@ -147,11 +148,12 @@ def run_ablation(
         if not result["finished"]:
             return {"ok": True, "over": over, "finished": False, "rows": rows, "files": []} | _told(told)
         rows[name] = {key: result["best"][key] for key in ("psnr", "ssim")} if result["best"] else {}
+        weights[name] = Path(result["weights"])
         rows[name]["loss"] = loss_curve(options.out)[-1][1]
     note = "no `pairs` were given: the table's metrics were not computed"
     if pairs is not None:
-        for name, options in runs.items():
-            fuse_pairs(options.out / LAST, pairs, base.out / "fused" / name, device_of(base))
+        for name, path in weights.items():
+            fuse_pairs(path, pairs, base.out / "fused" / name, device_of(base))
         scores, note = score(pairs, [base.out / "fused" / name for name in runs])
         for name, metrics in scores.items():
             rows[name] |= {metric: metrics[metric] for metric in SWEEPS[over].metrics}

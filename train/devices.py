@@ -53,12 +53,26 @@ def _unrounded(device: torch.device) -> "MixedPrecision":
     return Unrounded("bf16-mixed", device.type)
 
 
+def _check_started(fabric: "Fabric", options: TrainOptions) -> None:
+    """Refuse several machines (`InputError`) where nothing tells this process of the others: it would wait for them."""
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+
+    told = getattr(fabric.strategy, "cluster_environment", None)  # torchrun's or SLURM's, where they started the process
+    if options.nodes > 1 and isinstance(told, LightningEnvironment) and "MASTER_ADDR" not in os.environ:
+        raise InputError(
+            f"`nodes={options.nodes}`: no process was started on the other machines: start this same command on each of them "
+            f"by torchrun (torchrun --nnodes {options.nodes} --node-rank 0, 1, ... --master-addr HOST --nproc-per-node "
+            f"{options.devices} -m ufafuse train ...), or by SLURM's srun."
+        )
+
+
 def launched_fabric(options: TrainOptions) -> "Fabric":
     """Return Lightning Fabric on the devices asked for, with all its processes running.
 
     Raises:
         BackendError: The devices are not there.
-        InputError: They do not divide the batch, or are not as many as the processes that torchrun started.
+        InputError: They do not divide the batch, are not as many as the processes that torchrun started, or are on several
+            machines, and nobody started a process on each.
     """
     from lightning_fabric import Fabric
 
@@ -78,6 +92,7 @@ def launched_fabric(options: TrainOptions) -> "Fabric":
             strategy="ddp" if asked > 1 else "auto",
             plugins=[_unrounded(device)] if bf16 else [],
         )
+        _check_started(fabric, options)
         fabric.launch()
     except (RuntimeError, ValueError) as error:
         raise BackendError(f"{options.devices} x {device.type} were asked for, but: {error}") from error

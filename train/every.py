@@ -25,6 +25,7 @@ from ufafuse.train.resuming import OPTIONS, check_same_run, resumed_options
 
 # of the minutes: by the work of a step
 SHARES = {"ufa": 0.3, "ufa-edge": 0.22, "ufa-nano": 0.1, "ufa-free": 0.14, "ufa-stack": 0.24}
+EVERY = "every.json"
 _BESIDE = 0.12  # of the minutes: for what comes between the runs, and their validations' overrun
 _LOADER_SECONDS = 3.0
 _LEAST_SECONDS = 1.0
@@ -100,33 +101,60 @@ def train_every(asked: Every, *, begin: Callable[[str], None] = ignored) -> dict
         begin: Told what begins.
 
     Returns:
-        {"ok", "out", "seconds", "finished", "networks": {NAME: {"weights", "steps", "seconds", "batch", "images_per_second",
-        "waiting_share", "loader", "psnr", "ssim", "bundled": {"psnr", "ssim"}, "better", and "warnings" of the run where there
-        are any}}}; also written to ``every.json``.
+        {"ok", "out", "seconds", "finished", "networks": {NAME: {"minutes", "weights", "steps", "seconds", "batch",
+        "images_per_second", "waiting_share", "loader", "psnr", "ssim", "bundled": {"psnr", "ssim"}, "better", and "warnings" of
+        the run where there are any}}}; also written to ``every.json``, which keeps what it has of other networks.
 
     Raises:
-        InputError: As `options_from`; an unknown variant; a run that is there was begun with other options.
+        InputError: As `options_from`; an unknown variant; a run that is there was begun with other options or minutes.
     """
     asked.check()
     check_folder(asked.out)
     for variant in asked.variants:  # what is wrong is said before the first minute
         check_same_run(asked.options(variant), budget=False)
+    before = _of_before(asked)
     make_folder(asked.out)
     began = time.monotonic()
     found: dict[str, Any] = {"ok": True, "out": str(asked.out), "finished": True, "networks": {}}
     beside: float | None = None
     for variant in asked.variants:
         begin(variant)
+        _note(asked, {**found, "finished": False}, {**before, variant: {**before.get(variant, {}), "minutes": asked.minutes}})
         elapsed = time.monotonic() - began
         options = asked.options(variant, asked.hours(variant, elapsed=elapsed, beside=beside))
-        found["networks"][variant] = entry = _trained(options)
+        found["networks"][variant] = entry = {"minutes": asked.minutes, **_trained(options)}
         beside = max(0.0, time.monotonic() - began - elapsed - (entry.get("seconds") or 0.0))
         found["finished"] = entry.pop("finished")
         found["seconds"] = round(time.monotonic() - began, 1)
-        write_json(asked.out / "every.json", found)
+        _note(asked, found, before)
         if not found["finished"]:
             break
     return found
+
+
+def _of_before(asked: Every) -> dict[str, Any]:
+    """What ``every.json`` has of each network.
+
+    Raises:
+        InputError: A run that is there was begun with other minutes: it is not trained again, whatever is asked for.
+        ModelError: The file cannot be read.
+    """
+    path = asked.out / EVERY
+    networks = read_json(path).get("networks") if path.is_file() else None
+    before = {name: entry for name, entry in networks.items() if isinstance(entry, dict)} if isinstance(networks, dict) else {}
+    for variant in asked.variants:
+        run, began = asked.out / variant, before.get(variant, {}).get("minutes")  # older versions do not say
+        if (run / OPTIONS).is_file() and began not in (None, asked.minutes):
+            raise InputError(
+                f"{run} holds a run of `minutes={began}`, and {asked.minutes:g} are asked for now: ask for what it began with, "
+                "or give another `out`."
+            )
+    return before
+
+
+def _note(asked: Every, found: dict[str, Any], before: dict[str, Any]) -> None:
+    """Write ``every.json``: what is found, and what it has of other networks."""
+    write_json(asked.out / EVERY, {**found, "networks": {**before, **found["networks"]}})
 
 
 def _trained(options: TrainOptions) -> dict[str, Any]:
@@ -145,7 +173,8 @@ def _trained(options: TrainOptions) -> dict[str, Any]:
     keys = ("weights", "steps", "seconds", "images_per_second", "waiting_share")
     entry |= {key: done.get(key) for key in keys} | {"batch": options.recipe.batch, "finished": True}
     entry |= {key: done[key] for key in ("warnings",) if key in done}
-    return entry | judged(options, Path(done["weights"]))
+    weights = options.out / Path(done["weights"]).name  # the report's path starts from where that command was given
+    return entry | {"weights": str(weights)} | judged(options, weights)
 
 
 def judged(options: TrainOptions, weights: Path) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """What a run leaves to look at: a CSV, TensorBoard events, a progress bar or plain lines on stderr."""
 
+import contextlib
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -13,13 +14,17 @@ from rich.progress import TaskID
 
 from ufafuse.runtime import console
 from ufafuse.runtime.artefact import atomic_write
+from ufafuse.runtime.errors import OutputError
 
 COLUMNS: tuple[str, ...] = ("step", "seconds", "loss", "lr", "images_per_second", "val_psnr", "val_ssim")
 _STEP, _VALUE = re.compile("[0-9]{1,15}"), re.compile(r"(-?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?|nan|-?inf)?")
 
 
 class RunLog:
-    """Writes a run's rows; a context manager. With `quiet` (all processes but the first) it writes nothing."""
+    """Writes a run's rows; a context manager. With `quiet` (all processes but the first) it writes nothing.
+
+    What cannot be written, as where the disk is full, is an `OutputError` that names the file.
+    """
 
     def __init__(self, folder: Path, *, step: int, total: int, quiet: bool = False) -> None:
         """Go on after `step` (rows beyond it, of an interrupted run, are dropped); `total` is the bar's length."""
@@ -35,23 +40,30 @@ class RunLog:
             return self
         from torch.utils.tensorboard import SummaryWriter
 
-        path = self.folder / "log.csv"
+        path, events = self.folder / "log.csv", self.folder / "tensorboard"
         keep_rows(path, self._start)
-        self._file = path.open("a", newline="", buffering=1)
-        self._rows = csv.DictWriter(self._file, COLUMNS)
-        if path.stat().st_size == 0:
-            self._rows.writeheader()
-        self._events = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self._start + 1)
+        with _named(path), contextlib.ExitStack() as opened:
+            file = opened.enter_context(path.open("a", newline="", buffering=1))
+            self._rows = csv.DictWriter(file, COLUMNS)
+            if path.stat().st_size == 0:
+                self._rows.writeheader()
+            with _named(events):
+                self._events = SummaryWriter(str(events), purge_step=self._start + 1)
+            opened.pop_all()
+        self._file = file
         self._bar.start()
         self._task = self._bar.add_task("training", total=self._total, completed=self._start)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close the files."""
-        if self._file is not None:
-            self._bar.stop()
-            self._file.close()
-            self._events.close()
+        if self._file is None:
+            return
+        self._bar.stop()
+        for path, opened in ((self._file.name, self._file), (self._events.log_dir, self._events)):
+            # Closing writes what is left: where that failed before, it fails again, and the first error says why.
+            with contextlib.nullcontext() if error is None else contextlib.suppress(OutputError), _named(Path(path)):
+                opened.close()
 
     def advance(self, done: int) -> None:
         """Move the bar to `done` of its total."""
@@ -68,16 +80,28 @@ class RunLog:
         """Write one row of the CSV and its events, and say `line`."""
         if self._file is None or self._task is None:
             return
-        self._rows.writerow({"step": step, **{key: f"{value:.6g}" for key, value in values.items()}})
-        for key, value in values.items():
-            self._events.add_scalar(key, value, step)
+        with _named(self.folder / "log.csv"):
+            self._rows.writerow({"step": step, **{key: f"{value:.6g}" for key, value in values.items()}})
+        with _named(self.folder / "tensorboard"):
+            for key, value in values.items():
+                self._events.add_scalar(key, value, step)
         if not (console.err.is_terminal and "loss" in values):  # `live` shows the loss there
             console.err.print(line)
 
     def picture(self, step: int, picture: NDArray[Any]) -> None:
         """Add a picture (uint8 H x W x 3, BGR) to the events."""
         if self._file is not None:
-            self._events.add_image("validation", picture[..., ::-1].copy(), step, dataformats="HWC")
+            with _named(self.folder / "tensorboard"):
+                self._events.add_image("validation", picture[..., ::-1].copy(), step, dataformats="HWC")
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Raise what goes wrong with a file of the run as an `OutputError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
 def keep_rows(path: Path, step: int) -> None:

@@ -32,7 +32,7 @@ from ufafuse.train.loss import FusionLoss
 from ufafuse.train.pairfeed import PairFeed
 from ufafuse.train.part import Taught, parameter_groups, trained_part
 from ufafuse.train.recipe import TrainOptions
-from ufafuse.train.resuming import OPTIONS, alone, check_photographs
+from ufafuse.train.resuming import OPTIONS, alone, check_photographs, note_options
 from ufafuse.train.stackfeed import StackFeed
 from ufafuse.train.stop import Stop
 
@@ -87,10 +87,10 @@ def _begun(options: TrainOptions, stop: Stop, *, resume: bool, leading: bool) ->
     if threads:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
-    trainer = Trainer(options, feed, fabric, stop)
+    trainer = Trainer(options, feed, fabric, stop, resume=resume)
     other_validation = check_photographs(options, feed.names, resume=resume) if leading else False
     if leading:
-        write_json(options.out / OPTIONS, options.to_dict())
+        note_options(options)
     if resume:
         trainer.resume()
     if other_validation:
@@ -116,9 +116,12 @@ def feed_for(options: TrainOptions) -> Feed:
     return StackFeed(options) if options.spec.gathers else PairFeed(options)
 
 
-def network_for(options: TrainOptions) -> Network:
-    """Return the network that the run starts from; `InputError` where the weights given are of another one."""
-    if options.init_from is None:
+def network_for(options: TrainOptions, *, resume: bool = False) -> Network:
+    """Return the network that the run starts from; `InputError` where the weights given are of another one.
+
+    A run that goes on has its weights in the checkpoint: those that it began with may be gone, or others by now.
+    """
+    if options.init_from is None or (resume and checkpoints(options.out)):
         return build_model(options.spec, init=options.recipe.init, seed=options.seed)
     net = load_weights(options.init_from)
     if net.spec != options.spec:
@@ -129,15 +132,21 @@ def network_for(options: TrainOptions) -> Network:
     return net
 
 
+def checkpoints(run: Path) -> list[Path]:
+    """The checkpoints that a run's folder holds, the last one first."""
+    path = run / CHECKPOINT
+    return [candidate for candidate in (path, previous_path(path)) if candidate.exists()]
+
+
 class Trainer:
     """One process's part of a run."""
 
-    def __init__(self, options: TrainOptions, feed: Feed, fabric: "Fabric", stop: Stop) -> None:
-        """Set the run up at its beginning."""
+    def __init__(self, options: TrainOptions, feed: Feed, fabric: "Fabric", stop: Stop, *, resume: bool = False) -> None:
+        """Set the run up at its beginning; with `resume` that of the same name is to follow."""
         self.options, self.feed, self.fabric, self.stop = options, feed, fabric, stop
         self.recipe = options.recipe
         self.device: torch.device = fabric.device
-        self.net = network_for(options).train().to(self.device)
+        self.net = network_for(options, resume=resume).train().to(self.device)
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's annotations
         self.average = Average(self.net, self.recipe.average)
         trained = trained_part(self.net, self.recipe.part)
@@ -160,14 +169,14 @@ class Trainer:
         if self.progress.best and self.share < 1:
             self.progress.best = {}
             self.warnings.append("validated on others from now on, so the best weights are looked for among those that come.")
+            self._save()  # at once: the next start knows of no others
 
     def resume(self) -> None:
         """Go to where the run's checkpoint is, or the one before where that one is damaged, which is said and reported.
 
         Without any, the run ended before there was anything to lose.
         """
-        path = self.options.out / CHECKPOINT
-        found = [candidate for candidate in (path, previous_path(path)) if candidate.exists()]
+        found = checkpoints(self.options.out)
         for last, candidate in enumerate(found, start=1):
             try:
                 self.progress = load_checkpoint(
@@ -332,6 +341,7 @@ class Trainer:
             if found.psnr > self.progress.best.get("psnr", -math.inf):
                 self.progress.best = {"psnr": found.psnr, "ssim": found.ssim, "step": step}
                 self._save_weights(BEST, self.progress.best)
+                self._save()  # what was best is known after a kill, too
         self.fabric.barrier()
         last = time.monotonic() - began
         self._validating = (self._validating[0] + last, last)

@@ -16,6 +16,8 @@ from ufafuse.train.recipe import BUDGETS, DRAWN, RECIPE_KEYS, RECIPES, TrainOpti
 from ufafuse.train.settings import lens_options, scene_options
 
 OPTIONS, SEEN = "options.json", "photographs.json"
+_BEGUN_IN = "begun_in"  # beside the options: the folder that relative paths among them start from
+_PATHS = ("images", "masks", "init_from", "val_pairs", "val_stacks")
 _MACHINE = frozenset({"threads", "workers", "device", "devices", "nodes", "checkpoint_minutes", "out"})
 # What may change when a run goes on: its length, its pace, what it is validated on and the machine, not what it is.
 CHANGEABLE = _MACHINE | {*BUDGETS, "lr", "clip", "val_pairs", "val_stacks", "validations"}
@@ -34,10 +36,7 @@ def resumed_options(out: Path, given: Mapping[str, Any]) -> TrainOptions:
     path = out / OPTIONS
     if not path.is_file():
         raise InputError(f"{out} holds no run to resume: start one without `resume`.")
-    try:
-        options = TrainOptions.from_dict(read_json(path), str(path))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read ({error}).") from error
+    options = _noted_options(path)
     free = CHANGEABLE | (_FOLDERS if (out / SEEN).is_file() else frozenset())
     changed: dict[str, Any] = {"out": out}
     for key, value in given.items():
@@ -55,6 +54,29 @@ def resumed_options(out: Path, given: Mapping[str, Any]) -> TrainOptions:
     return dataclasses.replace(options, recipe=dataclasses.replace(options.recipe, **recipe), **rest)
 
 
+def note_options(options: TrainOptions) -> None:
+    """Write a run's options to its folder (`OutputError`), to go on with it from wherever one is."""
+    write_json(options.out / OPTIONS, {**options.to_dict(), _BEGUN_IN: str(Path.cwd())})
+
+
+def _noted_options(path: Path) -> TrainOptions:
+    """The options that a run noted; what it named by a relative path is found from another folder, too.
+
+    Raises:
+        ModelError: They cannot be read.
+    """
+    try:
+        noted = dict(read_json(path))
+        begun_in = noted.pop(_BEGUN_IN, None)
+        options = TrainOptions.from_dict(noted, str(path))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read ({error}).") from error
+    if not isinstance(begun_in, str) or begun_in == str(Path.cwd()):
+        return options
+    there: dict[str, Any] = {key: Path(begun_in, had) for key in _PATHS if (had := getattr(options, key)) is not None}
+    return dataclasses.replace(options, **{key: found for key, found in there.items() if found.exists()})
+
+
 def _had_instead(options: TrainOptions, key: str, value: Any, given: Mapping[str, Any]) -> str | None:  # noqa: ANN401
     """What the run has where `value` is another one; None where it is the same, however it was written."""
     if key == "recipe" and value not in RECIPES:
@@ -67,7 +89,9 @@ def _had_instead(options: TrainOptions, key: str, value: Any, given: Mapping[str
         "attention": lambda: _unless(value == options.spec.attention, options.spec.attention),
         "images": lambda: _unless(_same_images(options, value), options.source),
         "masks": lambda: _unless(_same_path(value, options.masks), options.masks),
-        "init_from": lambda: _unless(_same_path(weights_path(value), options.init_from), options.init_from),
+        "init_from": lambda: _unless(
+            _same_path(value, options.init_from) or _same_path(weights_path(value), options.init_from), options.init_from
+        ),
     }
     return compared.get(key, lambda: _unless(str(value) == str(had), had))()
 

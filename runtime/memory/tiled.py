@@ -183,4 +183,4 @@ def check_same_weights(path: Path, found: Manifest, model: Path, wanted: Manifes
     else:
         of_tiles = found.role in ("means", "tile")
         again = f"Run {'`ufa export --tiles --force`' if of_tiles else '`ufa export --force`'} again"
-    raise ModelError(f"{path} was not made with {model.name}: its {differing} is {its!r:.40} and not {models!r:.40}. {again}.")
+    raise ModelError(f"{path} was not made with {model.name}: its {differing} is {its!s:.40} and not {models!s:.40}. {again}.")

@@ -180,7 +180,7 @@ def test_ranges_that_lie_where_they_are_written_are_used_and_stay(done, exports,
     [
         ({"method": RangeMethod("entropy")}, "method"),
         ({"method": RangeMethod("percentile", 99.0)}, "method"),
-        ({"equalise": False}, "equalise"),
+        ({"equalise": False}, "equalise=False"),
     ],
 )
 def test_options_of_measuring_are_refused_where_nothing_is_measured(given, name):

@@ -220,6 +220,15 @@ def test_a_full_disk_leaves_nothing_behind(traced, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_companions_of_another_export_are_told(traced, exports, tmp_path):
+    for source, name in (("half.onnx", "x.means.onnx"), ("small.tile.onnx", "x.tile.onnx")):
+        (tmp_path / name).write_bytes((exports / source).read_bytes())
+    (tmp_path / "x.encode.onnx").write_bytes(b"no graph")
+    told = onnx_from_weights(traced, tmp_path / "x.onnx", sizes=[(8, 8)])["warnings"]
+    assert [text.split(" lay beside x.onnx before")[0] for text in told] == ["x.means.onnx and x.encode.onnx"]
+    assert "warnings" not in onnx_from_weights(traced, tmp_path / "y.onnx", sizes=[(8, 8)])
+
+
 @pytest.mark.parametrize("name", ["x.means.onnx", "x.onnx.json"])
 def test_existing_files_are_kept_unless_forced(name, traced, tmp_path):
     companion = tmp_path / name

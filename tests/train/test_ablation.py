@@ -56,6 +56,17 @@ def test_the_papers_tables_are_copied_right() -> None:
     assert [len(sweep.published) for sweep in SWEEPS.values()] == [6, 4]
 
 
+def test_metrics_are_of_the_weights_whose_psnr_stands_beside_them(
+    base: TrainOptions, pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored(monkeypatch)
+    fused: list[str] = []
+    monkeypatch.setattr(ablation, "fuse_pairs", lambda weights, *_: fused.append(weights.name))
+    rows = run_ablation(base, "attention", pairs=pairs)["rows"]
+    assert all("psnr" in row for row in rows.values())
+    assert fused == ["best.safetensors"] * len(rows)
+
+
 def test_each_setting_changes_one_thing(base: TrainOptions) -> None:
     by_lambda, by_attention = (settings(base, over) for over in ("lambda", "attention"))
     assert [run.recipe.weight for run in by_lambda.values()] == [0, 0.2, 0.4, 0.6, 0.8, 1]

@@ -93,6 +93,15 @@ def test_processes_that_were_not_asked_for_are_named(options: TrainOptions, monk
         launched_fabric(dataclasses.replace(options, devices=2))
 
 
+def test_machines_that_nobody_starts_are_not_waited_for(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    monkeypatch.setattr("lightning_fabric.Fabric.launch", lambda _: pytest.fail("it would wait for hours"))
+    with pytest.raises(
+        InputError, match=r"`nodes=2`: no process was started .*\(torchrun --nnodes 2 .* --nproc-per-node 1 -m "
+    ):
+        launched_fabric(dataclasses.replace(options, nodes=2))
+
+
 @pytest.mark.parametrize(
     ("variables", "first"),
     [({}, True), ({"RANK": "0", "LOCAL_RANK": "0"}, True), ({"LOCAL_RANK": "1"}, False), ({"RANK": "2"}, False)],

@@ -66,6 +66,8 @@ def test_networks_are_trained_judged_and_gone_on_with(tmp_path: Path) -> None:
     assert entry["better"] == (entry["psnr"] > entry["bundled"]["psnr"])
     again = train_every(asked)["networks"]["ufa-nano"]  # nothing is left to train, and it is judged once more
     assert (again["steps"], again["psnr"], again["bundled"]) == (entry["steps"], entry["psnr"], entry["bundled"])
+    with pytest.raises(InputError, match=r"ufa-nano holds a run of `minutes=0\.02`, and 5 are asked for now"):
+        train_every(dataclasses.replace(asked, minutes=5))
     for other in (dataclasses.replace(asked, given={**TINY, "seed": 4}), dataclasses.replace(asked, anew=True)):
         with pytest.raises(InputError, match=r"ufa-nano holds a run with (seed 0|init_from ufa-nano\.safetensors), and "):
             train_every(other)  # which would judge the run by what it was not asked for

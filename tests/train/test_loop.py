@@ -273,6 +273,7 @@ def test_weights_to_start_from_must_be_of_the_network(options: TrainOptions, tmp
 def test_a_broken_checkpoint_is_refused(options: TrainOptions) -> None:
     train(options)
     (options.out / "checkpoint.pt").write_bytes(b"PK broken")
+    (options.out / "checkpoint.previous.pt").unlink()
     with pytest.raises(ModelError, match="broken"):
         train(options, resume=True)
 

@@ -1,23 +1,30 @@
 """Runs that go on: as what they are, on the photographs that they began with, one process at a time."""
 
+import contextlib
+import csv
 import dataclasses
+import itertools
 import multiprocessing
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from ufafuse.network.spec import SPECS, Spec
+from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.models import weights_path
 from ufafuse.runtime.writing import write_json
 from ufafuse.train.dataset import LensPlan, write_lens_dataset
-from ufafuse.train.logs import COLUMNS, keep_rows
-from ufafuse.train.loop import train
+from ufafuse.train.feed import Validation
+from ufafuse.train.logs import COLUMNS, RunLog, keep_rows
+from ufafuse.train.loop import Trainer, train
 from ufafuse.train.recipe import TrainOptions, options_from
-from ufafuse.train.resuming import OPTIONS, alone, resumed_options
+from ufafuse.train.resuming import OPTIONS, alone, check_same_run, resumed_options
 
 SMALL = Spec("small", widths=(4,), fold=2, encoder_blocks=(1,), decoder_blocks=(1,), head="select", symmetric=True)
 
@@ -114,6 +121,85 @@ def test_the_best_of_other_pairs_is_no_measure(given: dict[str, Any], folders: t
     assert (result["best"]["step"], result["best"]["psnr"] == easy["psnr"]) == (3, False)
     assert any("validated on others from now on" in text for text in result["warnings"])
     assert "warnings" not in train(resumed_options(options.out, {"steps": 4}), resume=True)
+
+
+def test_what_a_run_began_with_may_be_gone_when_it_goes_on(given: dict[str, Any], tmp_path: Path) -> None:
+    weights = train(options_from(given | {"out": tmp_path / "first"}))["weights"]
+    own = tmp_path / "own.safetensors"
+    shutil.copy(weights, own)
+    options = options_from(given | {"init_from": own})
+    train(options)
+    for change in (lambda: own.write_bytes(weights_path("ufa-nano").read_bytes()), own.unlink):
+        change()
+        assert train(resumed_options(options.out, {"init_from": own}), resume=True)["steps"] == 2
+    for checkpoint in options.out.glob("checkpoint.*"):  # now there is nothing else to go on from
+        checkpoint.unlink()
+    with pytest.raises(InputError, match="own"):
+        train(resumed_options(options.out, {}), resume=True)
+
+
+def test_a_run_goes_on_from_whatever_folder_one_is_in(
+    given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pairs = Path("pairs")
+    write_lens_dataset(given["images"], given["masks"], pairs, LensPlan(2, 48))
+    begun = given | {"images": Path("images"), "masks": Path("masks"), "out": Path("run"), "val_pairs": pairs}
+    assert "warnings" not in train(options_from(begun))
+    monkeypatch.chdir("run")
+    for steps in (3, 4):
+        result = train(resumed_options(Path(), {"steps": steps}), resume=True)
+        assert (result["steps"], result.get("warnings")) == (steps, None)
+    check_same_run(dataclasses.replace(resumed_options(Path(), {}), images=Path("../images")), budget=True)
+    shutil.move(tmp_path / "images", tmp_path / "run" / "images")
+    assert train(resumed_options(Path(), {"steps": 5, "images": Path("images")}), resume=True)["steps"] == 5
+
+
+def test_a_killed_run_knows_its_best_weights(given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = iter((30.0, 40.0, 10.0, 11.0))
+    picture = np.zeros((8, 8, 3), np.uint8)
+    monkeypatch.setattr("ufafuse.train.pairfeed.PairFeed.validate", lambda *_: Validation(next(found), 0.5, picture))
+    options = options_from(given)
+    train(options)
+    with killed_after(2):  # of six: it has validated after three, and the next checkpoint is due in minutes
+        train(resumed_options(options.out, {"steps": 6, "validations": 3}), resume=True)
+    result = train(resumed_options(options.out, {"steps": 2}), resume=True)
+    assert result["best"] == {"psnr": 40.0, "ssim": 0.5, "step": 4}
+    assert read_manifest(Path(result["weights"])).extra["step"] == 4
+    # Of other pairs the best is another one, also where the run is killed before it has validated on them.
+    write_lens_dataset(given["images"], given["masks"], tmp_path / "pairs", LensPlan(2, 48))
+    others = {"validations": 1, "val_pairs": tmp_path / "pairs"}
+    with killed_after(0):
+        train(resumed_options(options.out, others | {"steps": 9}), resume=True)
+    result = train(resumed_options(options.out, {"steps": 5}), resume=True)
+    assert result["best"] == {"psnr": 10.0, "ssim": 0.5, "step": 5}
+
+
+@contextlib.contextmanager
+def killed_after(steps: int) -> Iterator[None]:
+    """End the run that is trained within before the step after these, as if it were killed."""
+    done = itertools.count()
+    one = Trainer._step
+
+    def step(trainer: Trainer, batch: Any) -> float:
+        if next(done) == steps:
+            raise KeyboardInterrupt
+        return one(trainer, batch)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainer, "_step", step)
+        yield
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is full")
+def test_a_log_that_finds_no_room_is_named(tmp_path: Path) -> None:
+    refused = pytest.raises(OutputError, match=r"log\.csv cannot be written: No space left")
+    with refused, RunLog(tmp_path, step=0, total=9) as log:
+        assert log._file is not None
+        log._file.close()
+        log._file = Path("/dev/full").open("w", buffering=1)  # noqa: SIM115 - the log closes it
+        log._rows = csv.DictWriter(log._file, COLUMNS)
+        log.row(1, {"seconds": 1.0, "loss": 0.5}, "")
 
 
 def test_one_process_at_a_time_trains_in_a_folder(given: dict[str, Any]) -> None:
