@@ -268,12 +268,12 @@ def _fused(
         want_confidence=outputs.confidence is not None or want_all,
         want_conflicts=outputs.conflicts is not None,
         want_height=outputs.wants_height,
-        on_aligned=aligned_saver(outputs, frames, force=force) if outputs.aligned else None,
     )
-    if by_one_rule(fuser, len(frames), chosen):
+    saver = aligned_saver(outputs, frames, force=force) if outputs.aligned else None
+    if by_one_rule(fuser, len(frames), chosen, aligned=saver is not None):
         from ufafuse.runtime.stacks.fusing import fuse_sources  # a pair does without, and starts faster
 
-        return fuse_sources(fuser, frames, chosen, on_tile), chosen
+        return fuse_sources(fuser, frames, chosen, on_tile, on_placed=saver), chosen
     arrays = [frame.read() for frame in frames]
     known = {frame.white for frame in frames}
     if chosen.white is None and len(known) == 1:
@@ -371,7 +371,8 @@ def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOpt
         share, most = result.restored
         details["restored"] = [round(share, 4), round(most, 3)]
     if options.align != "off":
-        details["alignment"] = [alignment.to_json() for alignment in result.alignments]
+        moves = zip((number for number in result.taken if number != result.reference), result.alignments, strict=True)
+        details["alignment"] = [{"frame": frames[number].name, **move.to_json()} for number, move in moves]
         details["crop"] = list(result.crop)
         details["reference"] = frames[result.reference].name
     details |= _taken(frames, result)
