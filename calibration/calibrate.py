@@ -38,7 +38,7 @@ from ufafuse.runtime.filebytes import same_file
 from ufafuse.runtime.fixed import fixed_batch, fixed_size
 from ufafuse.runtime.manifest_entries import STACK_ROLES, TILE_ROLES
 from ufafuse.runtime.memory.tiled import check_same_weights
-from ufafuse.runtime.values import check_fields
+from ufafuse.runtime.values import check_fields, check_instance, check_value, is_path
 from ufafuse.runtime.writing import check_apart, check_new, check_parent, together
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ class CalibrationOptions:
         drawn = self.images is not None and self.masks is not None
         if (self.images is None) != (self.masks is None) or (self.pairs is None) != drawn:
             raise InputError("give either `pairs`, or `images` and `masks` to draw pairs from.")
+        if self.threads is not None and self.threads < 1:
+            raise InputError(f"`threads={self.threads}` is too few: give 1 or more.")
         if not math.isfinite(self.min_psnr):
             raise InputError(f"`min_psnr={self.min_psnr}` is no number that a result could be held to: give decibels.")
         measuring = {"method": self.method != RangeMethod(), "equalise=False": not self.equalise}
@@ -127,6 +129,9 @@ def int8_from_onnx(
         CheckFailed: No choice of layers keeps ``min_psnr``; nothing is left behind.
         OutputError: A file cannot be written.
     """
+    check_value("onnx", onnx, is_path)
+    check_value("out", out, is_path)
+    check_instance("options", options, CalibrationOptions)
     onnx, out = Path(onnx), Path(out)
     manifest, model = _source(onnx, out, options, force=force)
     names = [layer.name for layer in conv_layers(model)]

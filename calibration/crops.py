@@ -11,6 +11,7 @@ from ufafuse.export.verify import read_frames
 from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pairs import PairPaths, find_pairs
+from ufafuse.runtime.values import check_fields
 
 _HELD_OUT = 4  # every fourth pair or photograph is kept from calibration, to judge on
 _A_DOZEN = 12  # pairs from which on a quarter of them says something
@@ -52,7 +53,8 @@ class CropOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raises: InputError for sizes and numbers out of range."""
+        """Raises: InputError for sizes and numbers out of range, and what is none."""
+        check_fields(self)
         if self.hard < 0:
             raise InputError(f"`hard={self.hard}`: a number of windows, 0 for none.")
         if self.calibrate < 1 or self.judge < 1 or self.size < 16:

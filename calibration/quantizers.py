@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from ufafuse.calibration.convolutions import ConvLayer, conv_layers
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.values import check_fields
 
 if TYPE_CHECKING:
     import onnx
@@ -50,6 +51,7 @@ class QuantizerOptions:
 
     def __post_init__(self) -> None:
         """Raises: InputError for other widths."""
+        check_fields(self)
         if self.weight_bits not in (7, 8):
             raise InputError(f"`weight_bits={self.weight_bits}` is not known: choose 7 or 8.")
 

@@ -20,6 +20,7 @@ from ufafuse.runtime.artefact import Manifest, write_json
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.frames import check_pair, pack
+from ufafuse.runtime.values import check_fields
 
 if TYPE_CHECKING:
     import onnx
@@ -47,6 +48,7 @@ class RangeMethod:
 
     def __post_init__(self) -> None:
         """Raises: InputError for an unknown method or an impossible share."""
+        check_fields(self)
         if self.name not in RANGE_METHODS:
             raise InputError(f"`method={self.name}` is not known: choose one of {', '.join(RANGE_METHODS)}.")
         if not 50 < self.percentile <= 100:

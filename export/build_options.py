@@ -7,6 +7,7 @@ from typing import Any
 from ufafuse.export.profiles import Profile
 from ufafuse.runtime.backends.tensorrt.vendor import FLAVORS
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.values import check_fields
 
 HARDWARE = ("none", "ampere+", "same-cc")
 _LEVELS = range(6)
@@ -41,6 +42,7 @@ class BuildOptions:
     hardware: str = "none"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         problem = ""
         if not self.profiles:
             problem = "no profile was given: give one size, or a smallest, best and largest one"

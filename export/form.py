@@ -6,6 +6,7 @@ from typing import Any
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.parameters import Size
+from ufafuse.runtime.values import check_fields, check_size
 
 # The newest opset that every reader knows: the parsers of TensorRT 10.3 (Jetson) and of TensorRT-RTX read up to 20.
 OPSET = 20
@@ -34,6 +35,9 @@ class Form:
     opencv: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        if self.size is not None:
+            object.__setattr__(self, "size", check_size(self.size, "static"))
         problem = ""
         if not OLDEST <= self.opset <= LATEST:
             problem = f"`opset={self.opset}` cannot be written: give {OLDEST} to {LATEST}, or latest"

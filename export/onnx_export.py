@@ -23,6 +23,7 @@ from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.manifest_entries import STACK_ROLES, TILE_ROLES
 from ufafuse.runtime.memory.tiled import check_same_weights
 from ufafuse.runtime.parameters import Size
+from ufafuse.runtime.values import check_instance, check_size, check_value, is_path, is_switch, type_in_text
 from ufafuse.runtime.writing import check_new, check_parent, together
 
 PRECISIONS = ("fp32", "fp16")
@@ -90,12 +91,16 @@ def onnx_from_weights(
         lie beside it.
 
     Raises:
-        InputError: An option is not known, or a path has a wrong suffix.
+        InputError: An option is not known or of another type, or a path has a wrong suffix.
         ModelError: The weights are broken, or the exporter fixed a dimension that is to be free.
         CheckFailed: A file differs from PyTorch by more than the tolerance; no file is left behind.
         OutputError: A file cannot be written.
     """
-    weights, out = Path(weights), Path(out)
+    check_value("weights", weights, is_path)
+    check_value("out", out, is_path)
+    check_value("tiles", tiles, is_switch)
+    check_instance("form", form, Form)
+    weights, out, sizes = Path(weights), Path(out), checked_sizes(sizes)
     _check_options(out, precision, io)
     net = load_weights(weights)
     _check_form(form, net.spec, precision, tiles=tiles)
@@ -124,6 +129,15 @@ def onnx_from_weights(
             report["warnings"] = [told]
         write_json(report_path(out), report, force=force)
     return report
+
+
+def checked_sizes(sizes: Iterable[Size] | None) -> list[Size] | None:
+    """The sizes to verify with, as a list; None: those by default. Raises: InputError for what is no height and width."""
+    if sizes is None:
+        return None
+    if not isinstance(sizes, Iterable):
+        raise InputError(f"`sizes` is {type_in_text(sizes)}: give a list of (height, width).")
+    return [check_size(size, "sizes") for size in sizes]
 
 
 def _roles(out: Path, spec: Spec, *, tiles: bool) -> dict[str, Path]:

@@ -14,6 +14,7 @@ from ufafuse.network.spec import RivalSpec, Spec, find_spec
 from ufafuse.network.stacknet import StackNet
 from ufafuse.runtime.artefact import Manifest, atomic_write, read_manifest, tool_versions
 from ufafuse.runtime.errors import InputError, ModelError
+from ufafuse.runtime.values import check_instance, check_value, is_path, is_switch, is_whole
 
 
 def build_model(spec: Spec | str, *, init: str = "auto", seed: int | None = None) -> Network:
@@ -25,11 +26,14 @@ def build_model(spec: Spec | str, *, init: str = "auto", seed: int | None = None
         seed: Draws the random weights reproducibly, without touching torch's global state; None takes that state.
 
     Raises:
-        InputError: The name or the initialisation is unknown.
+        InputError: The name or the initialisation is unknown, or an argument is of another type.
     """
+    if not isinstance(spec, str):
+        check_instance("spec", spec, Spec, given="a variant's name or a `Spec`")
+    check_value("seed", seed, is_whole, optional=True)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
-            torch.manual_seed(seed)
+            torch.manual_seed(int(seed) % (1 << 64))
         described = find_spec(spec) if isinstance(spec, str) else spec
         if isinstance(described, RivalSpec):
             if init not in ("auto", "none"):
@@ -43,12 +47,27 @@ def build_model(spec: Spec | str, *, init: str = "auto", seed: int | None = None
 def save_weights(
     net: Network, path: str | Path, *, extra: dict[str, Any] | None = None, half: bool = False, force: bool = False
 ) -> None:
-    """Write the network's weights as `.safetensors` with their manifest, whole or not at all (`OutputError`).
+    """Write the network's weights with their manifest, whole or not at all.
 
-    With ``half`` they are stored as float16, for a file of half the size; they are computed with as before.
+    Args:
+        net: Built by `build_model` or `load_weights`.
+        path: Ends in ``.safetensors``.
+        extra: More for the manifest, as JSON has it; ``data``: what the weights learnt from.
+        half: They are stored as float16, for a file of half the size; they are computed with as before.
+        force: Replace an existing file.
+
+    Raises:
+        InputError: An argument is of another type, or the path ends in something else.
+        OutputError: The file exists, or cannot be written.
     """
     from safetensors.torch import save
 
+    check_instance("net", net, Network)
+    check_value("path", path, is_path)
+    check_value("half", half, is_switch)
+    check_instance("extra", extra, dict, optional=True, given="a dictionary")
+    if Path(path).suffix != ".safetensors":  # by which a file is known for what it is when it is read
+        raise InputError(f"`path={path}` must end in .safetensors.")
     manifest = Manifest(
         kind="weights",
         variant=net.spec.name,
@@ -60,8 +79,12 @@ def save_weights(
     kind = torch.float16 if half else torch.float32
     tensors = {name: _stored(tensor, kind) for name, tensor in net.state_dict().items()}
     manifest.extra["tensors_sha256"] = _tensors_sha256(save(tensors))
+    try:
+        entries = manifest.to_metadata()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"`extra` cannot be written as JSON: {error}.") from error
     with atomic_write(Path(path), force=force) as temporary:
-        temporary.write_bytes(save(tensors, metadata=manifest.to_metadata()))  # what fails is an OSError, unlike save_file's
+        temporary.write_bytes(save(tensors, metadata=entries))  # what fails is an OSError, unlike save_file's
 
 
 def _tensors_sha256(data: bytes) -> str:
@@ -79,11 +102,11 @@ def load_weights(path: str | Path) -> Network:
     """Build the network that a weights file describes, with its weights, in evaluation mode on the CPU.
 
     Raises:
-        InputError: There is no such file.
+        InputError: There is no such file, or the path is none.
         ModelError: It is no weights file, is truncated, or its tensors are not finite or not those of its network.
     """
-    path = Path(path)
     manifest = read_manifest(path)
+    path = Path(path)
     if manifest.kind != "weights":
         raise ModelError(f"{path} is of kind {manifest.kind!r}: give the .safetensors file written by `ufa train`.")
     net = build_model(Spec.from_dict(manifest.spec), init="none")

@@ -23,6 +23,7 @@ from ufafuse.runtime.manifest_entries import fault_in
 from ufafuse.runtime.onnx_walk import fields, has_external_data
 from ufafuse.runtime.texts import suffix_words
 from ufafuse.runtime.underway import apart as apart  # noqa: PLC0414
+from ufafuse.runtime.values import check_value, is_path
 from ufafuse.runtime.writing import atomic_write as atomic_write  # noqa: PLC0414 - artefacts are written by them
 from ufafuse.runtime.writing import write_json as write_json  # noqa: PLC0414
 
@@ -102,10 +103,11 @@ def read_manifest(path: str | Path) -> Manifest:
     """The manifest of a model file, without loading the model.
 
     Raises:
-        InputError: The file does not exist, cannot be read, or has another suffix.
+        InputError: The file does not exist, cannot be read, or has another suffix; or this is no path.
         ModelError: The file is truncated, foreign, its manifest is missing or broken, or it is an ONNX file that wants data
             from other files: they could be anybody's, and some engines read them from anywhere.
     """
+    check_value("path", path, is_path)
     try:
         return _manifest_of(Path(path))
     except OSError as error:

@@ -1,7 +1,7 @@
 """Fusing the files of one pair or stack; see `ufafuse.runtime.folders` for many."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -30,7 +30,7 @@ from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_imag
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
 from ufafuse.runtime.stacks.rule import by_one_rule
 from ufafuse.runtime.texts import examples
-from ufafuse.runtime.values import check_fields
+from ufafuse.runtime.values import check_fields, check_instance, check_value, is_path, type_in_text
 from ufafuse.runtime.writing import together
 
 _READ_AHEAD = 2  # frames: a pair
@@ -165,10 +165,11 @@ def fuse_files(
         on_tile: As `fuse_stack`.
 
     Raises:
-        InputError: A file or the frames cannot be used; the text names the file.
+        InputError: A file or the frames cannot be used, or an argument is of another type; the text names it.
         OutputError: A result cannot be written.
         ModelError: The model gives no map and one is wanted; or as `Fuser.fuse`.
     """
+    images = _checked(images, outputs, options, files)
     options, files = options or StackOptions(), files or FileOptions()
     outputs.check(force=force, inputs=images, store=files.store)
     if files.report is not None:
@@ -183,6 +184,21 @@ def fuse_files(
             which = f"the stack that begins with {images[0]} has {len(found)}"
             raise InputError(f"`reference` asks for frame {number}, counted from 1, and {which}.")
         return _made(fuser, images, found, outputs, options, files, on_tile, force=force)
+
+
+def _checked(images: object, outputs: object, options: object, files: object) -> list[Path]:
+    """The images of `fuse_files` as paths, where its arguments are what they should be. Raises: InputError."""
+    check_instance("outputs", outputs, Outputs)
+    check_instance("options", options, StackOptions, optional=True)
+    check_instance("files", files, FileOptions, optional=True)
+    if is_path(images) or not isinstance(images, Iterable):
+        raise InputError(f"`images` is {type_in_text(images)}: give a list of paths.")
+    listed = list(images)
+    for image in listed:
+        check_value("images", image, is_path)
+    if not listed:
+        raise InputError("`images` is empty: give the paths of two frames or more, or of one file with all of them.")
+    return [Path(image) for image in listed]
 
 
 def _opened(
@@ -268,12 +284,12 @@ def _fused(
         want_confidence=outputs.confidence is not None or want_all,
         want_conflicts=outputs.conflicts is not None,
         want_height=outputs.wants_height,
-        on_aligned=aligned_saver(outputs, frames, force=force) if outputs.aligned else None,
     )
-    if by_one_rule(fuser, len(frames), chosen):
+    saver = aligned_saver(outputs, frames, force=force) if outputs.aligned else None
+    if by_one_rule(fuser, len(frames), chosen, aligned=saver is not None):
         from ufafuse.runtime.stacks.fusing import fuse_sources  # a pair does without, and starts faster
 
-        return fuse_sources(fuser, frames, chosen, on_tile), chosen
+        return fuse_sources(fuser, frames, chosen, on_tile, on_placed=saver), chosen
     arrays = [frame.read() for frame in frames]
     known = {frame.white for frame in frames}
     if chosen.white is None and len(known) == 1:
@@ -371,7 +387,8 @@ def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOpt
         share, most = result.restored
         details["restored"] = [round(share, 4), round(most, 3)]
     if options.align != "off":
-        details["alignment"] = [alignment.to_json() for alignment in result.alignments]
+        moves = zip((number for number in result.taken if number != result.reference), result.alignments, strict=True)
+        details["alignment"] = [{"frame": frames[number].name, **move.to_json()} for number, move in moves]
         details["crop"] = list(result.crop)
         details["reference"] = frames[result.reference].name
     details |= _taken(frames, result)

@@ -17,8 +17,8 @@ from ufafuse.runtime.checks.result import check_between
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.fixed import check_size, fixed_size, not_one_at_a_time, not_the_whole
-from ufafuse.runtime.frames import FrameKind, check_frames, check_out, pack, unpack, with_beyond
-from ufafuse.runtime.levels import GIVEN, OF_MOSAICS, Levels, check_asked, kind_with_levels, white_of_mosaics
+from ufafuse.runtime.frames import FrameKind, check_out, pack, unpack, with_beyond
+from ufafuse.runtime.levels import GIVEN, OF_MOSAICS, Levels, check_asked, kind_of_known, kind_with_levels, white_of_mosaics
 from ufafuse.runtime.memory.budget import Budget, TilingChoice, Trials
 from ufafuse.runtime.memory.malloc import return_freed
 from ufafuse.runtime.memory.tiled import TiledModel, layout_for
@@ -26,7 +26,7 @@ from ufafuse.runtime.memory.tiling import Grid, grid_of_step
 from ufafuse.runtime.models import model_path
 from ufafuse.runtime.precision import preferred_precision
 from ufafuse.runtime.session import Fused, Session, SessionOptions, check_fused, open_session
-from ufafuse.runtime.values import check_value, is_path, is_switch
+from ufafuse.runtime.values import check_value, is_path, is_switch, is_whole
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -118,6 +118,7 @@ class Fuser:
         self._check_fixed(tile)
         self._tiled: TiledModel | None = None
         self._stack: StackModel | None = None
+        self._closed = False
         self._opening = threading.Lock()
         if self_test:
             self._test_itself()
@@ -167,19 +168,24 @@ class Fuser:
             InputError: It is no size, or none that the model takes.
             BackendError: The engine failed.
         """
-        values.check_size(size)
+        size = values.check_size(size)
         check_size(self.model, self.session.manifest, size)
         if self.surely_whole(size):
             self.session.prepare(size, want_map=want_map)
 
     def prepared(self, size: tuple[int, int], *, want_map: bool = False) -> bool:
         """Whether `prepare` would have nothing to do. Raises: InputError as `prepare`."""
-        values.check_size(size)
+        size = values.check_size(size)
         return not self.surely_whole(size) or self.session.prepared(size, want_map=want_map)
 
     def surely_whole(self, size: tuple[int, int], *, frames: int = 1) -> bool:
-        """Whether so many frames of this (height, width) are fused whole at once, as far as can be said without measuring."""
-        return self._budget.surely_whole((size[0] * frames, size[1]))
+        """Whether so many frames of this (height, width) are fused whole at once, as far as can be said without measuring.
+
+        Raises: InputError as `prepare`, or for a number of frames that is no whole one.
+        """
+        check_value("frames", frames, is_whole)
+        height, width = values.check_size(size)
+        return self._budget.surely_whole((height * frames, width))
 
     def fuse(
         self,
@@ -235,7 +241,7 @@ class Fuser:
 
         Args:
             near, far, order, white, bayer, out: As `fuse`.
-            levels: Those of a stack that the pair belongs to, instead of ``white``; None: they are found.
+            levels: Those of a stack that the pair belongs to, which go before ``white``; None: they are found.
             want_map: Give the map too.
             on_tile: Told after each step of a tiled run how many of how many are done.
 
@@ -244,6 +250,7 @@ class Fuser:
         """
         check_asked(white, bayer, levels)
         check_value("want_map", want_map, is_switch)
+        check_value("on_tile", on_tile, callable)
         white_from = OF_MOSAICS if bayer is not None and white is None else GIVEN
         if bayer is not None:
             white = white_of_mosaics((near, far), white)
@@ -256,7 +263,7 @@ class Fuser:
                 (near, far), order=order, white=white, white_from=white_from, maps=self.session.manifest.io == "float"
             )
         else:
-            kind = levels.of(check_frames((near, far), order=order, open_ended=True))
+            kind = kind_of_known(levels, (near, far), order=order)
         check_out(out, kind, near.shape)
         check_size(self.model, self.session.manifest, near.shape[:2])
         if self.session.manifest.io == "uint8" and kind.dtype != np.uint8:
@@ -294,6 +301,7 @@ class Fuser:
     def tiled_model(self) -> TiledModel:
         """The model's graphs for tiles, opened on first use. Raises: ModelError when it has none, as `TiledModel.beside`."""
         with self._opening:
+            self._check_open()
             if self._tiled is None:
                 self._tiled = TiledModel.beside(self.model, self.session, backend=self.backend, options=self._options)
             return self._tiled
@@ -311,6 +319,7 @@ class Fuser:
     def stack_model(self) -> StackModel:
         """The model's graphs for stacks, opened on first use. Raises: as `StackModel.beside`."""
         with self._opening:
+            self._check_open()
             if self._stack is None:
                 from ufafuse.runtime.stacks.model import StackModel
 
@@ -357,9 +366,15 @@ class Fuser:
             self.close()
             raise
 
+    def _check_open(self) -> None:
+        """Refuse to open further graphs when nobody will close them any more (`BackendError`)."""
+        if self._closed:
+            raise BackendError("the fuser was closed: open it again.")
+
     def close(self) -> None:
-        """Free the engine; may be called twice."""
+        """Free the engine; may be called twice. What is under way in other threads ends with `BackendError`."""
         with self._opening:
+            self._closed = True
             for opened in (self._tiled, self._stack):
                 if opened is not None:
                     opened.close()

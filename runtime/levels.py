@@ -81,6 +81,31 @@ class Levels:
         return {"white": self.white, "white_found": self.why, "seen_as_white": self.unit}
 
 
+def kind_of_known(levels: Levels, frames: Sequence[Array], *, order: str = "bgr") -> FrameKind:
+    """What frames are whose levels are known.
+
+    Args:
+        levels: Of the frames, or of others that were taken with them.
+        frames: Two or more.
+        order: Their channel order.
+
+    Raises:
+        InputError: As `check_frames`; or the levels are those of frames of another type, or of darker ones.
+    """
+    kind = check_frames(frames, order=order, open_ended=True)
+    if kind.dtype != np.float32 and levels.ceiling > kind.white:
+        raise InputError(
+            f"`levels` reach {levels.ceiling:g}, which {kind.dtype} does not hold: give those of frames like these."
+        )
+    if kind.dtype != np.float32 and levels.ceiling < kind.white:
+        for name, frame in zip(frame_names(len(frames)), frames, strict=True):
+            if (top := int(colours_of(frame).max())) > levels.ceiling:
+                raise InputError(
+                    f"{in_text(name)} reaches {top}, and `levels` {levels.ceiling:g}: give those of frames like it."
+                )
+    return levels.of(kind)
+
+
 def peak_of(frame: Array) -> Peak:
     """What a frame reaches; its alpha is not looked at."""
     sample = colours_of(_sampled(frame))

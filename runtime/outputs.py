@@ -154,12 +154,14 @@ def _noted(shape: tuple[int, ...]) -> Metadata:
 
 def aligned_saver(
     outputs: Outputs, frames: Sequence[FrameSource], *, force: bool
-) -> Callable[[int, Array, Covered | None], None]:
+) -> Callable[[int, int, Array, Covered | None], None]:
     """What writes each registered frame, numbered in the order of focus, with what it covers as alpha and what its file says.
+
+    It is called as `fuse_sources` calls its ``on_placed``.
 
     Args:
         outputs: The folder is ``outputs.aligned``, made if need be.
-        frames: All of one shape and dtype.
+        frames: As they are given to be fused, all of one shape and dtype.
         force: Replace existing files (never a frame).
 
     Raises:
@@ -180,18 +182,18 @@ def aligned_saver(
 
     run = current()
 
-    def save(index: int, frame: Array, covered: Covered | None) -> None:
+    def save(place: int, number: int, frame: Array, covered: Covered | None) -> None:
         top = 1.0 if frame.dtype == np.float32 else float(np.iinfo(frame.dtype).max)
         shown = np.ones(frame.shape[:2], np.uint8) if covered is None else covered
         grey = frame.ndim == 2 or frame.shape[2] == 1
         colour = np.repeat(frame.reshape(*shown.shape, 1), 3, 2) if grey else frame[..., :3]
         alpha = (shown * np.float32(top)).astype(frame.dtype)
-        note = f"{REGISTERED} {index + 1} of {len(frames)} ({Path(frames[index].name).name})"
-        said = frames[index].metadata
+        note = f"{REGISTERED} {place + 1} of {len(frames)} ({Path(frames[number].name).name})"
+        said = frames[number].metadata
         said = said if said.profile_fits(colour=True) else replace(said, icc=None)
         metadata = said.of_result((frame.shape[0], frame.shape[1]), software(), note)
         with nullcontext() if run is None else run.entered():  # frames may come from another thread
             make_folder(folder)  # not before there is something to put in
-            write_image(paths[index], np.dstack([colour, alpha]), force=force, metadata=metadata)
+            write_image(paths[place], np.dstack([colour, alpha]), force=force, metadata=metadata)
 
     return save

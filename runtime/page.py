@@ -168,18 +168,19 @@ def _row(name: str, text: str) -> str:
     return f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
 
 
+def _moves(details: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """How frames lie to the reference, in the order of focus: without those that are left out."""
+    return details.get("alignment", ())
+
+
 def _frames(names: Sequence[str], details: Mapping[str, Any]) -> str:
     """The frames, and how each lay to the reference."""
-    reference = details.get("reference")
-    moves = iter(details.get("alignment", ()))
+    told = {move["frame"]: move.get("refused") or f"{move['motion']}, {move['moved_px']:g} pixels" for move in _moves(details)}
+    told |= {name: f"left out: {why}" for name, why in details.get("left_out", {}).items()}
+    if "alignment" in details:
+        told[details["reference"]] = "the reference"
     rows = []
     for number, name in enumerate(names, 1):
-        if "alignment" not in details:
-            text = ""
-        elif name == reference:
-            text = "the reference"
-        else:
-            move: Mapping[str, Any] = next(moves, {})
-            text = move.get("refused") or f"{move.get('motion', '')}, {move.get('moved_px', 0):g} pixels"
+        text = told.get(name, "")
         rows.append(f"<tr><th>{number}</th><td>{html.escape(name)}</td><td>{html.escape(str(text))}</td></tr>")
     return f'<h2>Frames</h2><div class="table"><table class="numbered">{"".join(rows)}</table></div>'

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ufafuse.runtime.arrays import Array, Bytes
 from ufafuse.runtime.bayer import demosaiced, pattern_from
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.values import check_value, is_text, is_whole
+from ufafuse.runtime.values import check_value, is_text, is_whole, type_in_text
 
 Buffer = bytes | bytearray | memoryview | Array
 
@@ -231,14 +231,25 @@ def raw_from(data: Buffer, pixel_format: str | PixelFormat, height: int, width: 
         raise InputError(f"a picture of {height} x {width} has no pixels: give its height and width.")
     if layout.colours == "yuv422" and width % 2:
         raise InputError(f"{layout.name} has colours for two pixels at a time, and {width} columns are odd: set an even width.")
-    if isinstance(data, np.ndarray):  # the numbers that it holds count, in the order of a camera's bytes
-        data = np.ascontiguousarray(data, data.dtype.newbyteorder("<"))
-    flat = np.frombuffer(data, np.uint8)
+    flat = _bytes_of(data)
     planes = _CHANNELS[layout.colours] if layout.planar else 1
     samples = _samples(flat, layout, height * planes, width, stride)
     if layout.planar:
         samples = np.moveaxis(samples.reshape(planes, height, width), 0, 2).reshape(height, -1)
     return Raw(_picture(samples, layout, width), layout.white, layout.pattern)
+
+
+def _bytes_of(data: Buffer) -> Bytes:
+    """A buffer's bytes. Raises: InputError where it is none."""
+    if isinstance(data, np.ndarray) and data.dtype.kind in "ui":
+        # The numbers that it holds count, in the order of a camera's bytes.
+        data = np.ascontiguousarray(data, data.dtype.newbyteorder("<"))
+    elif not isinstance(data, bytes | bytearray | memoryview):
+        found = f"an array of {data.dtype}" if isinstance(data, np.ndarray) else type_in_text(data)
+        raise InputError(f"`data` is {found}: give bytes, or an array of whole numbers.")
+    if isinstance(data, memoryview) and not data.c_contiguous:
+        data = data.tobytes()
+    return np.frombuffer(data, np.uint8)
 
 
 def picture_from(data: Buffer, pixel_format: str | PixelFormat, height: int, width: int, *, stride: int | None = None) -> Array:

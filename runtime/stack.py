@@ -32,7 +32,7 @@ from ufafuse.runtime.stacks.exposure import black_of_two, evened
 from ufafuse.runtime.stacks.options import Stacked, StackOptions, Weights
 from ufafuse.runtime.stacks.registering import registered
 from ufafuse.runtime.stacks.rule import by_one_rule
-from ufafuse.runtime.values import type_in_text
+from ufafuse.runtime.values import check_value, type_in_text
 
 __all__ = ["StackOptions", "Stacked", "Step", "fuse_stack", "middle_out"]
 
@@ -89,7 +89,7 @@ def fuse_stack(
         ModelError, BackendError: As `Fuser.fuse`.
     """
     options = StackOptions() if options is None else options
-    frames = _checked(fuser, frames, options)
+    frames = _checked(fuser, frames, options, on_tile)
     check_count(len(frames))
     for name, frame in zip(frame_names(len(frames)), frames, strict=True):
         check_array(name, frame)
@@ -101,13 +101,14 @@ def fuse_stack(
     return folded(fuser, frames, options, result, on_tile)
 
 
-def _checked(fuser: Fuser, frames: Iterable[Array], options: StackOptions) -> list[Array]:
+def _checked(fuser: Fuser, frames: Iterable[Array], options: StackOptions, on_tile: OnCount) -> list[Array]:
     """The frames as a list, where the arguments of `fuse_stack` are what they should be. Raises: InputError."""
     if not isinstance(options, StackOptions):
         hint = " (frames go together, as a list)" if isinstance(options, np.ndarray) else ""
         raise InputError(f"`options` is {type_in_text(options)}: give `StackOptions`{hint}.")
     if isinstance(fuser, type) or not hasattr(fuser, "gathers"):
         raise InputError(f"`fuser` is {type_in_text(fuser)}: give a `Fuser`, opened with `Fuser()`.")
+    check_value("on_tile", on_tile, callable)
     if isinstance(frames, np.ndarray) and frames.ndim == 3 and frames.shape[2] in (1, 3, 4):  # its rows would be fused
         raise InputError(f"`frames` is one array of shape {frames.shape}, which is one frame: give a list of two or more.")
     if not isinstance(frames, Iterable):
@@ -141,6 +142,7 @@ def made_comparable(fuser: Fuser, frames: list[Array], options: StackOptions) ->
     kind, levels = kind_with_levels(frames, order=options.order, white=options.white, white_from=white_from, headroom=headroom)
     height, width = frames[0].shape[:2]
     result = Stacked(frames[0], Crop(0, height, 0, width), levels=levels, reference=options.reference or 0)
+    result.taken = list(range(len(frames)))
     ready = fuser.prepared((height, width), want_map=options.want_map)
     with InThisThread() if ready else ThreadPoolExecutor(1) as pool:
         engine = pool.submit(fuser.prepare, (height, width), want_map=options.want_map)

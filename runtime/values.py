@@ -3,21 +3,25 @@
 import numbers
 import os
 import reprlib
+import sys
 from collections.abc import Callable, Mapping
-from dataclasses import Field, fields
+from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ufafuse.runtime.errors import InputError
 
 Check = Callable[[object], bool]
 
 
+def _of_numpy(value: object, kind: str) -> bool:
+    """Whether this is of one of NumPy's types; where NumPy is not imported, nothing is. Commands start without it."""
+    return isinstance(value, getattr(sys.modules.get("numpy"), kind, ()))
+
+
 def is_switch(value: object) -> bool:
     """Whether this is True or False, of Python or NumPy; a text such as "no" would count as True."""
-    return isinstance(value, bool | np.bool_)
+    return isinstance(value, bool) or _of_numpy(value, "bool_")
 
 
 def is_number(value: object) -> bool:
@@ -40,15 +44,28 @@ def is_path(value: object) -> bool:
     return isinstance(value, str) or (isinstance(value, os.PathLike) and isinstance(os.fspath(value), str))
 
 
+def is_texts(value: object) -> bool:
+    """Whether these are texts, in a tuple or a list; one text is not several of one letter each."""
+    return isinstance(value, tuple | list) and all(isinstance(each, str) for each in value)
+
+
 _WORDS: dict[Check, str] = {
     is_switch: "True or False",
     is_number: "a number",
     is_whole: "a whole number",
     is_text: "a text",
     is_path: "a path",
+    is_texts: "some texts, in a tuple",
     callable: "something to call",
 }
-_BY_TYPE: dict[str, Check] = {"bool": is_switch, "int": is_whole, "float": is_number, "str": is_text, "Path": is_path}
+_BY_TYPE: dict[str, Check] = {
+    "bool": is_switch,
+    "int": is_whole,
+    "float": is_number,
+    "str": is_text,
+    "Path": is_path,
+    "tuple[str, ...]": is_texts,
+}
 
 
 def type_in_text(value: object) -> str:
@@ -75,6 +92,25 @@ def check_value(name: str, value: object, *checks: Check, optional: bool = False
     raise InputError(f"`{name}={reprlib.repr(value)}` is {type_in_text(value)}: give {' or '.join(words)}.")
 
 
+def check_instance(name: str, value: object, kind: type, *, optional: bool = False, given: str = "") -> None:
+    """Check that a parameter holds an object of ours, or of another library.
+
+    Args:
+        name: The parameter's.
+        value: What was given.
+        kind: What it has to be.
+        optional: None is one of its values.
+        given: What to give, where the type's own name does not say it.
+
+    Raises:
+        InputError: It is something else; the text names it.
+    """
+    if isinstance(value, kind) or (optional and value is None):
+        return
+    wanted = [given or f"`{kind.__name__}`", *(["None"] if optional else [])]
+    raise InputError(f"`{name}={reprlib.repr(value)}` is {type_in_text(value)}: give {' or '.join(wanted)}.")
+
+
 def check_values(options: object, checks: Mapping[str, Check], *, optional: Mapping[str, Check] | None = None) -> None:
     """Check what the fields of an object hold.
 
@@ -93,14 +129,20 @@ def check_values(options: object, checks: Mapping[str, Check], *, optional: Mapp
 
 
 def check_fields(options: Any) -> None:  # noqa: ANN401 - a dataclass, for which there is no type
-    """Check what the fields of a dataclass hold by what they are declared to be, where that is a plain type, a path or None.
+    """Check what the fields of a dataclass hold by what they are declared to be.
 
-    Numbers of NumPy become Python's own, which is what engines take, and names of files become `Path`.
+    That is a plain type, a path, texts, None, or another dataclass that the field is made with by default; of all else nothing
+    is known here. Numbers of NumPy become Python's own, which is what engines take, names of files become `Path`, and lists of
+    texts tuples.
 
     Raises:
         InputError: One holds something else; the text names it.
     """
     for item in fields(options):
+        made = item.default_factory
+        if isinstance(made, type) and is_dataclass(made):
+            check_instance(item.name, getattr(options, item.name), made)
+            continue
         kinds = _kinds(item)
         optional = "None" in kinds
         checks = [_BY_TYPE[kind] for kind in kinds if kind in _BY_TYPE]
@@ -108,21 +150,35 @@ def check_fields(options: Any) -> None:  # noqa: ANN401 - a dataclass, for which
             continue
         value = getattr(options, item.name)
         check_value(item.name, value, *checks, optional=optional)
-        if isinstance(value, np.generic):
+        if _of_numpy(value, "generic"):
             value = value.item()
         elif is_path in checks and value is not None:
             value = Path(value)
+        elif is_texts in checks and isinstance(value, list):
+            value = tuple(value)
         object.__setattr__(options, item.name, value)  # frozen ones too
 
 
 def _kinds(item: "Field[Any]") -> list[str]:
     """The types that a field is declared with, by name: their texts where annotations are not evaluated."""
-    declared = item.type.__name__ if isinstance(item.type, type) else str(item.type)
-    return [kind.strip().rpartition(".")[2] for kind in declared.split("|")]
+    declared = item.type.__name__ if type(item.type) is type else str(item.type)
+    return [kind if kind in _BY_TYPE else kind.rpartition(".")[2] for kind in map(str.strip, declared.split("|"))]
 
 
-def check_size(size: object) -> None:
-    """Refuse what is not a height and a width, each a whole number above 0 (`InputError`)."""
-    sides = list(size) if isinstance(size, tuple | list | np.ndarray) else []
+def check_size(size: object, name: str = "size") -> tuple[int, int]:
+    """A height and a width as Python's own numbers.
+
+    Args:
+        size: What was given as one.
+        name: The parameter that it was given as.
+
+    Raises:
+        InputError: It is none: two whole numbers above 0, in a tuple, a list or an array.
+    """
+    given: Any = size
+    if _of_numpy(size, "ndarray"):
+        given = given.ravel()  # which an array of no dimension has, too
+    sides = list(given) if given is not size or isinstance(size, tuple | list) else []
     if len(sides) != 2 or not all(is_whole(side) and side > 0 for side in sides):
-        raise InputError(f"`size={reprlib.repr(size)}` is no height and width: give two whole numbers above 0.")
+        raise InputError(f"`{name}={reprlib.repr(size)}` is no height and width: give two whole numbers above 0.")
+    return int(sides[0]), int(sides[1])

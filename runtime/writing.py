@@ -15,6 +15,7 @@ from ufafuse.runtime.filebytes import same_file
 from ufafuse.runtime.kinds import SUFFIXES
 from ufafuse.runtime.texts import as_utf8, json_text
 from ufafuse.runtime.underway import Together, created, current, locked_folder, put, sweep_once, sync
+from ufafuse.runtime.values import check_value, is_switch
 
 EXISTS = "exists already"  # what commands know such an error by
 _LONGEST_NAME = 255
@@ -153,8 +154,10 @@ def check_new(path: Path, *, force: bool, beside: str = "") -> None:
         beside: As `check_name`.
 
     Raises:
+        InputError: ``force`` is neither True nor False: a text such as "no" would replace the file.
         OutputError: It exists, or its name is longer than names may be.
     """
+    check_value("force", force, is_switch)
     check_name(path, beside=beside)
     if not force and os.path.lexists(path):
         raise OutputError(already_there(path))

@@ -15,6 +15,7 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pairs import PairPaths, find_pairs
 from ufafuse.runtime.pictures.masked import filled, hidden_parts, told_of_hidden
+from ufafuse.runtime.values import check_fields
 from ufafuse.train.degrade import LensOptions, TrainingPair, drawn_focus, lens_pair, paper_pair, paper_size
 from ufafuse.train.photos import THRESHOLD, in_one
 
@@ -57,6 +58,7 @@ class PairOptions:
 
     def __post_init__(self) -> None:
         """Refuse what no pair can be drawn with (`InputError`)."""
+        check_fields(self)
         if not 0 <= self.lens <= 1:
             raise InputError(f"the share of lens pairs must lie in [0, 1], got {self.lens}.")
         if self.crop < 16:

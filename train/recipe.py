@@ -10,6 +10,7 @@ from typing import Any, Literal
 from ufafuse.network.spec import ATTENTIONS, Attention, RivalSpec, Spec, find_spec
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.models import weights_path
+from ufafuse.runtime.values import check_fields
 from ufafuse.train.degrade import LensOptions
 from ufafuse.train.loss import LAMBDA
 from ufafuse.train.part import PARTS, Part
@@ -78,6 +79,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with (`InputError`)."""
+        check_fields(self)
         budgets = sum(budget > 0 for budget in (self.epochs, self.steps, self.hours))
         if budgets != 1:
             raise InputError(f"a run needs one of `steps`, `hours` and `epochs`, got {budgets or 'none'} of them.")
@@ -201,6 +203,7 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         """Refuse an unknown variant or attention, and sources that do not go together (`InputError`)."""
+        check_fields(self)
         find_spec(self.variant)
         if self.attention not in (None, *ATTENTIONS):
             raise InputError(f"attention {self.attention!r} is unknown. Known: {', '.join(ATTENTIONS)}.")

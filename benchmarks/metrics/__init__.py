@@ -4,7 +4,7 @@
 """
 
 from ufafuse.benchmarks.metrics import contrast, edges, fidelity, information, levels, similarity, truth, wavelets
-from ufafuse.benchmarks.metrics.planes import Plane, as_levels, grey, red
+from ufafuse.benchmarks.metrics.planes import Plane, as_levels, check_samples, grey, red
 from ufafuse.benchmarks.metrics.white import White
 from ufafuse.runtime.arrays import Array, Bytes
 from ufafuse.runtime.errors import InputError
@@ -61,6 +61,8 @@ def score(
         InputError: The pictures differ in size, are smaller than 2 x 2, or have samples that no metric is defined on.
     """
     images = {"near": near, "far": far, "fused": fused} | ({} if reference is None else {"reference": reference})
+    for image in images.values():
+        check_samples(image)
     sizes = {name: image.shape[:2] for name, image in images.items()}
     if len(set(sizes.values())) > 1:
         found = ", ".join(f"{name} {'x'.join(map(str, size))}" for name, size in sizes.items())

@@ -10,11 +10,20 @@ from scipy import ndimage
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.values import type_in_text
 
 Plane = NDArray[np.float64]
 
 GREY_WEIGHTS_BGR = np.array([0.0721, 0.7154, 0.2125])
 """Weights of blue, green and red (scikit-image's ``rgb2gray``)."""
+
+
+def check_samples(image: object) -> None:
+    """Refuse what is no array, and float samples that are no numbers: NaN would count as black (`InputError`)."""
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"a metric was asked of {type_in_text(image)}: give a NumPy array.")
+    if np.issubdtype(image.dtype, np.floating) and not np.isfinite(image).all():
+        raise InputError("a metric was asked of a picture that holds NaN or infinity: repair it first.")
 
 
 def as_levels(image: Array) -> NDArray[np.uint8]:
@@ -25,8 +34,9 @@ def as_levels(image: Array) -> NDArray[np.uint8]:
             or float in [0, 1] (scaled by 255 and rounded).
 
     Raises:
-        InputError: Another shape or sample type.
+        InputError: Another shape or sample type, NaN or infinity.
     """
+    check_samples(image)
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)) or 0 in image.shape:
         raise InputError(f"a metric was asked of an array of shape {image.shape}: give H x W, H x W x 3 or H x W x 4.")
     if image.ndim == 3:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.benchmarks.metrics.planes import as_levels
+from ufafuse.benchmarks.metrics.planes import as_levels, check_samples
 from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.levels import joined_peak, levels_from, mean_level, peak_of, white_as_bright
 
@@ -33,7 +33,9 @@ class White:
 
     @classmethod
     def of_frames(cls, frames: Sequence[NDArray[Any]]) -> "White":
-        """As a fusion of the frames finds it, in those that have the first one's type."""
+        """As a fusion of the frames finds it, in those that have the first one's type. Raises: InputError, as `bytes`."""
+        for frame in frames:
+            check_samples(frame)
         dtype = frames[0].dtype
         alike = [frame for frame in frames if frame.dtype == dtype]
         mean = float(np.mean([mean_level(frame) for frame in alike]))
@@ -49,7 +51,11 @@ class White:
         return f"white is {self.level:.6g} ({self.why})" if self.why else ""
 
     def of(self, picture: NDArray[Any]) -> float:
-        """A picture's level of white; of one of another type than the frames the one by which it is as bright as they are."""
+        """A picture's level of white; of one of another type than the frames the one by which it is as bright as they are.
+
+        Raises: InputError for what no metric is defined on.
+        """
+        check_samples(picture)
         if picture.dtype == self.dtype:
             return self.level
         return white_as_bright(picture, self.mean) or OWN_WHITE.get(picture.dtype, 1.0)

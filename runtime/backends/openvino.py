@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.backends.crowd import Crowd
+from ufafuse.runtime.backends.forked import check_process
 from ufafuse.runtime.backends.openvino_api import PrePostProcessor, ops, ov
 from ufafuse.runtime.backends.openvino_cache import KeptNetworks
 from ufafuse.runtime.backends.openvino_layers import COUNTED, layers_of
@@ -26,6 +27,7 @@ RunKey: TypeAlias = tuple[Inputs, bool, int]  # and whether only the fused pictu
 
 _PICTURES = frozenset(("near", "far", "frame"))
 _FUSED = "fused"
+_TITLE = "OpenVINO"
 _WHITE = 255.0
 _TYPES = {"fp32": "f32", "bf16": "bf16"}
 
@@ -191,6 +193,7 @@ class OpenVinoSession(Session):
 
     def prepare(self, size: tuple[int, int], *, want_map: bool = False) -> None:
         """Compile the network for one 8-bit pair of this size."""
+        check_process(_TITLE)
         try:
             self._compiled_for(self._pair_of(size, want_map=want_map))
         except RuntimeError as error:
@@ -206,6 +209,7 @@ class OpenVinoSession(Session):
 
     def prepare_inputs(self, inputs: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
         """Compile the network for these shapes and dtypes."""
+        check_process(_TITLE)
         try:
             kinds = tuple((name, shape, dtype) for name, (shape, dtype) in sorted(inputs.items()))
             self._compiled_for((kinds, False, self._crowd.at_first))
@@ -234,6 +238,7 @@ class OpenVinoSession(Session):
 
     def _check(self, inputs: dict[str, NDArray[Any]]) -> None:
         """OpenVINO itself would leave a missing input's size free, take any rank, and convert bytes to 0.0 .. 255.0."""
+        check_process(_TITLE)
         check_given(inputs, self._inputs)
         levels = all(inputs[name].dtype == np.uint8 for name in self._pictures)
         for name, array in inputs.items():

@@ -18,7 +18,7 @@ from ufafuse.runtime.filebytes import same_file
 from ufafuse.runtime.pictures import quick
 from ufafuse.runtime.pictures.metadata import Metadata, with_metadata
 from ufafuse.runtime.texts import suffix_words
-from ufafuse.runtime.values import check_fields
+from ufafuse.runtime.values import check_fields, check_value, is_switch
 from ufafuse.runtime.writing import already_there, atomic_write, check_name, check_parent
 
 _JPEG, _TIFF, _WEBP = frozenset((".jpg", ".jpeg")), frozenset((".tif", ".tiff")), frozenset((".webp",))
@@ -100,6 +100,7 @@ def check_output(
         OutputError: Unknown suffix, existing file without ``force``, one of the inputs, missing folder, or a format that
             cannot hold ``image``'s depth, alpha or size.
     """
+    check_value("force", force, is_switch)
     check_name(path)
     if path.is_dir():  # whatever it is called
         raise OutputError(f"{path} is a folder: name an image file in it, such as {path / 'fused.png'}.")

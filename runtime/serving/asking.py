@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from ufafuse.runtime.bayer import pattern_from
-from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.frames import check_order
 from ufafuse.runtime.pictures.write import WriteOptions
 from ufafuse.runtime.registration.guesses import MOTIONS
@@ -49,7 +50,19 @@ class Asked:
     def check_format(self) -> None:
         """Refuse a quality or compression that the format does not have (`UfaError`)."""
         if self.format:
-            self.store.check_for(Path(f"image.{self.format}"))
+            with as_file(self.format) as path:
+                self.store.check_for(path)
+
+
+@contextmanager
+def as_file(suffix: str) -> Iterator[Path]:
+    """A picture of this format as a file; what is wrong with it is told of the request's ``format`` (`OutputError`)."""
+    path = Path(f"image.{suffix}")
+    try:
+        yield path
+    except OutputError as error:
+        told = str(error).replace(str(path), f"`format={suffix}`").replace("end it in .", "take .")
+        raise OutputError(told) from error
 
 
 def asked_from(values: Mapping[str, Any], *, timeout_unit: float = 1.0, beside: Sequence[str] = ()) -> Asked:

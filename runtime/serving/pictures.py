@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from ufafuse.runtime.pictures.sizes import size_of
 from ufafuse.runtime.pictures.source import ArrayFrame, FrameSource
 from ufafuse.runtime.pictures.write import check_holds, encoded
 from ufafuse.runtime.pixels import check_pixels
-from ufafuse.runtime.serving.asking import Asked
+from ufafuse.runtime.serving.asking import Asked, as_file
 from ufafuse.runtime.stack import Stacked, StackOptions, made_comparable
 from ufafuse.runtime.stacks.rule import by_one_rule
 
@@ -123,14 +122,16 @@ def decoded(uploads: Sequence[Upload], asked: Asked, most: int) -> Brought:
 def format_of(asked: Asked, dtype: np.dtype[Any]) -> str:
     """The format of the answer, whose levels are of ``dtype``; with a quality or compression that it lacks: OutputError."""
     found = asked.format or ("tif" if dtype == np.float32 else "png")
-    asked.store.check_for(Path(f"image.{found}"))
+    with as_file(found) as path:
+        asked.store.check_for(path)
     return found
 
 
 def format_for(asked: Asked, frame: Array) -> str:
     """The format of the answer: as asked, or one that holds the frame. Raises: OutputError when the asked one does not."""
     found = format_of(asked, frame.dtype)
-    check_holds(Path(f"image.{found}"), frame.shape, frame.dtype)
+    with as_file(found) as path:
+        check_holds(path, frame.shape, frame.dtype)
     return found
 
 
@@ -146,4 +147,5 @@ def picture_bytes(fuser: Fuser, brought: Brought, result: Stacked, asked: Asked)
     fused = result.fused
     if brought.options.order == "rgb" and fused.ndim == 3 and fused.shape[2] >= 3:
         fused = fused[..., [2, 1, 0, *range(3, fused.shape[2])]]
-    return bytes(encoded(Path(f"image.{suffix}"), fused, metadata, asked.store)), suffix
+    with as_file(suffix) as path:
+        return bytes(encoded(path, fused, metadata, asked.store)), suffix

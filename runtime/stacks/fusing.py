@@ -37,7 +37,7 @@ from ufafuse.runtime.stacks.options import Stacked, StackOptions
 from ufafuse.runtime.stacks.order import by_number
 from ufafuse.runtime.stacks.preparing import Held, Prepared, Seen
 from ufafuse.runtime.stacks.pyramid import PyramidMaximum
-from ufafuse.runtime.stacks.registering import joint_crop
+from ufafuse.runtime.stacks.registering import Covered, joint_crop
 from ufafuse.runtime.stacks.room import prepared, state_bytes
 from ufafuse.runtime.stacks.strays import Strays, shown_without
 from ufafuse.runtime.stacks.telling import tell, tell_exposure
@@ -47,13 +47,22 @@ if TYPE_CHECKING:
     from ufafuse.runtime.fuser import Fuser
 
 
+OnPlaced = Callable[[int, int, Array, Covered | None], None]
+
 _SHARE_FOR_FEATURES = 0.3  # of that memory, beside the frames, that features may be kept in between the passes
 _BYTES_ASIDE = 48  # of each pixel: the results that wait while the network makes the next ones
 _SHARE_ASIDE = 0.1  # of the memory that the system has left
 _WORTH_TELLING = 0.05  # more of the detail
 
 
-def fuse_sources(fuser: Fuser, sources: Sequence[FrameSource], options: StackOptions, on_step: OnCount = ignored) -> Stacked:
+def fuse_sources(
+    fuser: Fuser,
+    sources: Sequence[FrameSource],
+    options: StackOptions,
+    on_step: OnCount = ignored,
+    *,
+    on_placed: OnPlaced | None = None,
+) -> Stacked:
     """Fuse a stack whose frames are read when they are needed.
 
     Args:
@@ -61,6 +70,7 @@ def fuse_sources(fuser: Fuser, sources: Sequence[FrameSource], options: StackOpt
         sources: Two or more, in the order of focus or of their names.
         options: See `StackOptions`.
         on_step: Told after each frame of each pass how many of how many steps are done.
+        on_placed: As `StackOptions.on_aligned`, with the frame's place in the order of focus before its number as it was given.
 
     Raises:
         InputError: Frames that differ, or cannot be read; the memory budget is too small.
@@ -79,16 +89,42 @@ def fuse_sources(fuser: Fuser, sources: Sequence[FrameSource], options: StackOpt
         stack.reordered = "by the numbers in their names"
         if options.reference is not None:
             stack.wishes.reference = order.index(options.reference)
-    result = _Fusion(fuser, stack, options, on_step).run()
+    result = _Fusion(fuser, stack, options, on_step, _handed_on(stack, given, options, on_placed)).run()
     tell(result, stack, given)
     return result.cut() if options.crop else result
+
+
+def _handed_on(
+    stack: Prepared, given: list[FrameSource], options: StackOptions, on_placed: OnPlaced | None
+) -> Callable[[Seen], None] | None:
+    """What gives frames to who wants to see them, by their numbers as they were given; None: nobody does."""
+    if options.on_aligned is None and on_placed is None:
+        return None
+
+    def hand_on(seen: Seen) -> None:
+        frame = seen.frame.view()
+        frame.flags.writeable = False  # it may be the caller's own, and is fused afterwards
+        number = given.index(stack.sources[seen.index])
+        if options.on_aligned is not None:
+            options.on_aligned(number, frame, seen.covered)
+        if on_placed is not None:
+            on_placed(stack.places[seen.index], number, frame, seen.covered)
+
+    return hand_on
 
 
 class _Fusion:
     """One stack on its way."""
 
-    def __init__(self, fuser: Fuser, stack: Prepared, options: StackOptions, on_step: OnCount) -> None:
-        self._fuser, self._stack, self._options, self._on_step = fuser, stack, options, on_step
+    def __init__(
+        self,
+        fuser: Fuser,
+        stack: Prepared,
+        options: StackOptions,
+        on_step: OnCount,
+        hand_on: Callable[[Seen], None] | None = None,
+    ) -> None:
+        self._fuser, self._stack, self._options, self._on_step, self._hand_on = fuser, stack, options, on_step, hand_on
         self._steps = 2 * len(stack.sources)
         self._done = 0
         self._ms = 0.0
@@ -147,12 +183,13 @@ class _Fusion:
         strayed = {} if self._moved else self._strays.found()
         with Aside(beside=beside) as aside:
             for seen in stack.second_pass():
-                self._hand_on(seen)
+                if self._hand_on is not None:
+                    self._hand_on(seen)
                 shown = replace(seen, covered=shown_without(seen.covered, strayed.get(seen.index)))
                 aside.do(partial(self._look_aside, seen, shown, gaps))
                 self._timed(lambda shown=shown: _merge(shown, gathering, sums, scores, aside, options.smoothing))  # type: ignore[misc]
                 if peaks is not None and scores is not None:
-                    peaks.add(seen.index, scores, shown.covered, to_grey(seen.frame, stack.kind))
+                    peaks.add(stack.places[seen.index], scores, shown.covered, to_grey(seen.frame, stack.kind))
                 before = self._sharpen(sharp, before, seen)
                 self._step()
         assert self._reference is not None
@@ -163,8 +200,8 @@ class _Fusion:
         result.confidence = sharp
         result.strayed = {index: float(where.mean()) for index, where in strayed.items()}
         if peaks is not None:
-            last = max(1, len(stack.sources) - 1)
-            result.map = (1 - peaks.winner().astype(np.float32) / np.float32(last)) if options.want_map else None
+            last = np.float32(max(1, stack.last_place))
+            result.map = (1 - peaks.winner().astype(np.float32) / last) if options.want_map else None
             result.height = peaks.height() if options.want_height else None
         return result
 
@@ -222,7 +259,8 @@ class _Fusion:
         before: Seen | None = None
         for seen in stack.first_pass():
             self._look_at(seen)
-            self._hand_on(seen)
+            if self._hand_on is not None:
+                self._hand_on(seen)
             self._compare(seen)
             self._timed(lambda seen=seen: pyramid.add(seen.frame, seen.covered))  # type: ignore[misc]
             before = self._sharpen(sharp, before, seen)
@@ -263,12 +301,6 @@ class _Fusion:
         self._compare(seen)
         if gaps is not None:
             gaps.add(shown.frame, shown.covered)
-
-    def _hand_on(self, seen: Seen) -> None:
-        if self._options.on_aligned is not None:
-            frame = seen.frame.view()
-            frame.flags.writeable = False  # it may be the caller's own, and is fused afterwards
-            self._options.on_aligned(seen.index, frame, seen.covered)
 
     def _sharpen(self, sharp: NDArray[np.float32] | None, before: Seen | None, seen: Seen) -> Seen | None:
         """Note in ``sharp`` where a frame, or the one before it, shows detail; gives the frame that is before the next."""

@@ -55,13 +55,13 @@ class ScorePeaks:
         self._index = np.zeros(size, np.uint16)
         self._mean = np.zeros(size, np.float32)
         self._energies = EnergyPeaks(size)
-        self._numbers: list[int] = []
+        self._places: list[int] = []
 
-    def add(self, index: int, weights: Floats, covered: NDArray[np.uint8] | None, grey: Floats) -> None:
+    def add(self, place: int, weights: Floats, covered: NDArray[np.uint8] | None, grey: Floats) -> None:
         """Add a frame, in the order of focus.
 
         Args:
-            index: Its number in the stack.
+            place: Where it stands in the stack, from 0: frames that are left out have places too.
             weights: H x W, above 0: what the network gives it.
             covered: H x W, 0 where it shows nothing; None: it shows something everywhere.
             grey: H x W: the frame, white = 1.
@@ -70,25 +70,30 @@ class ScorePeaks:
         if covered is not None:
             score = np.where(covered > 0, score, np.float32(-1e3))
         better = score > self._best
-        following = self._index == np.uint16(self._numbers[-1]) if self._numbers else np.zeros_like(better)
+        count = len(self._places)  # of those that were added: what lies between neighbours is found by these
+        following = self._index == np.uint16(count - 1) if count else np.zeros_like(better)
         self._energies.add(better, following, grey)
         np.copyto(self._best, score, where=better)
-        np.copyto(self._index, np.uint16(index), where=better)
+        np.copyto(self._index, np.uint16(count), where=better)
         self._mean += np.maximum(score, _LEAST_SCORE)
-        self._numbers.append(index)
+        self._places.append(place)
 
     def winner(self) -> NDArray[np.uint16]:
-        """The number of the frame with the highest score, H x W."""
-        return self._index
+        """The place of the frame with the highest score, H x W."""
+        return np.asarray(self._places, np.uint16)[self._index]
 
     def height(self) -> Height:
         """The height map, not filled."""
-        first, last = (self._index == np.uint16(self._numbers[end]) for end in (0, -1))
+        count = len(self._places)
+        first, last = (self._index == np.uint16(end) for end in (0, count - 1))
         offset = self._energies.offsets(first, last)
-        lead = self._best - self._mean / max(1, len(self._numbers))
+        lead = self._best - self._mean / max(1, count)
         confidence = 1 - np.exp(-np.maximum(lead, 0) / _CLEAR)
         position = (self._index + offset).astype(np.float32)
-        return Height(position, (confidence * self._energies.believed(position)).astype(np.float32))
+        believed = self._energies.believed(position)
+        if self._places != list(range(count)):  # a surface lies where it lies, whichever frames were left out
+            position = np.interp(position, range(count), self._places).astype(np.float32)
+        return Height(position, (confidence * believed).astype(np.float32))
 
 
 def filled(height: Height, guide: Floats) -> Floats:

@@ -51,8 +51,9 @@ class StackOptions:
         reference: The number of the frame, from 0, whose geometry and exposure the others take, of a pair too; None: it is
             chosen.
         keep_unregistered: Frames that cannot be registered take part all the same.
-        on_aligned: Called with each frame that takes part as the network sees it: its number from 0, the frame, and where it
-            shows something (H x W uint8 of 0 and 1, or None: everywhere). The frame is not to be written to.
+        on_aligned: Called with each frame that takes part as the network sees it: its number as it was given, from 0, the
+            frame, and where it shows something (H x W uint8 of 0 and 1, or None: everywhere). The frame is not to be written
+            to. What it raises ends the fusion.
     """
 
     order: str = "bgr"
@@ -132,8 +133,9 @@ class Stacked(Brief):
             `ufafuse.runtime.registration.conflict`; None where it was not asked for.
         disagreement: The share of the picture where they do.
         crop: What all frames show, in pixels of the reference.
-        alignments: How each other frame, in their order, lies to the reference; empty without ``align``.
-        gains: What each other frame was multiplied by; empty without ``match_gain``.
+        taken: The numbers of the frames that took part, as they were given, in the order of focus.
+        alignments: How each of these but the reference lies to it, in this order; empty without ``align``.
+        gains: What each of these but the reference was multiplied by, in this order; empty without ``match_gain``.
         matched: What a frame, by its number as it was given, was multiplied by to be exposed like the middle of all, one factor
             or three; empty where they are exposed alike, and with ``match_gain``.
         warnings: What the user should know.
@@ -172,6 +174,7 @@ class Stacked(Brief):
     beside: dict[int, int] = field(default_factory=dict)
     matched: dict[int, tuple[float, ...]] = field(default_factory=dict)
     hot_pixels: int = 0
+    taken: list[int] = field(default_factory=list)
     strayed: dict[int, float] = field(default_factory=dict)
     restored: tuple[float, float] = (0.0, 1.0)
     height: Height | None = None

@@ -92,6 +92,9 @@ class Prepared(ABC):
         hot: The sensor's faulty pixels, N x 2.
         reordered: Whether the frames came in another order than that of focus, and by what it was seen; empty if not.
         dropped: Frames that were taken from `sources` before all else, and why.
+        places: Where each of `sources` stands in the stack, from 0: what was dropped has its place too, unless another order
+            than the one given was found without it.
+        last_place: Where the stack ends.
     """
 
     sources: list[FrameSource]
@@ -107,7 +110,17 @@ class Prepared(ABC):
     hot: NDArray[np.intp] = field(default_factory=lambda: np.empty((0, 2), np.intp))
     reordered: str = ""
     dropped: list[tuple[FrameSource, str]] = field(default_factory=list)
+    places: list[int] = field(init=False)
+    last_place: int = field(init=False)
     _target: tuple[float, ...] | Array = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Nothing is dropped yet."""
+        self._number_places()
+
+    def _number_places(self) -> None:
+        self.places = list(range(len(self.sources)))
+        self.last_place = len(self.sources) - 1
 
     @property
     def numbers(self) -> list[int]:
@@ -142,12 +155,14 @@ class Prepared(ABC):
             check_reference(self.sources[asked], why[asked])
             self.wishes.reference = asked - sum(map(bool, why[:asked]))
         self.dropped = [(source, reason) for source, reason in zip(self.sources, why, strict=True) if reason]
+        self.places = [place for place, reason in enumerate(why) if not reason]
         self.sources[:] = [source for source, reason in zip(self.sources, why, strict=True) if not reason]
 
     def _take_in_order(self, order: Sequence[int]) -> None:
         """Take the sources in the order in which they are sharp, by their numbers."""
         self.reordered = "by where they are sharp"
         self.sources[:] = [self.sources[index] for index in order]
+        self._number_places()
         if self.wishes.reference is not None:
             self.wishes.reference = order.index(self.wishes.reference)
 

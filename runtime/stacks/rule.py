@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from ufafuse.runtime.stacks.options import StackOptions
 
 
-def by_one_rule(fuser: Fuser, count: int, options: StackOptions) -> bool:
+def by_one_rule(fuser: Fuser, count: int, options: StackOptions, *, aligned: bool = False) -> bool:
     """Whether `count` frames are fused by one rule over all of them, and so may be read one after the other.
+
+    ``aligned``: registered frames are wanted, as ``options.on_aligned`` says it too.
 
     Raises:
         InputError: Something is wanted that only such a rule gives, of a network that has none.
@@ -23,7 +25,7 @@ def by_one_rule(fuser: Fuser, count: int, options: StackOptions) -> bool:
         raise InputError(
             "`restore` is for a network that sees the whole stack, of three frames or more: omit it, or take `model=ufa-stack`."
         )
-    more = options.want_height or options.on_aligned is not None or smoothed
+    more = options.want_height or options.on_aligned is not None or aligned or smoothed
     if options.method == "pyramid":
         if options.want_height or options.want_map:
             raise InputError(f"the pyramid gives no {'heights' if options.want_height else 'map'}: take `method=network`.")

@@ -33,6 +33,7 @@ def tell(result: Stacked, stack: Prepared, given: list[FrameSource]) -> None:
         result.order, result.reordered = numbers, stack.reordered
         result.warnings.append(f"the frames were taken in another order than given, {stack.reordered}.")
     result.reference = numbers[stack.reference]
+    result.taken = [numbers[index] for index in stack.numbers]
     if stack.wishes.match_gain is None and stack.gains:
         result.matched = {numbers[index]: gains for index, gains in sorted(stack.gains.items()) if index in stack.numbers}
         result.warnings.append(matched_words(result.matched.values()))

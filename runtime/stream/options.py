@@ -106,6 +106,12 @@ class PipelineOptions:
                 raise InputError(f"`{name}={value}` is too many: give at most {most}.")
             if value < least:
                 raise InputError(f"`{name}={value}` is too little: give at least {least}.")
+        self._check_times()
+
+    def _check_times(self) -> None:
+        """Refuse what are no seconds (`InputError`)."""
+        if not math.isfinite(self.far_offset):  # nothing would ever be paired
+            raise InputError(f"`far_offset={self.far_offset}` is no time: give seconds.")
         for name in ("max_skew", "late_after", "stall_after", "idle", "seconds"):
             value = getattr(self, name)
             if value is not None and not value >= 0:

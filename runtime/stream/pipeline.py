@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any
 
 from ufafuse.runtime.errors import BackendError, InputError, OutputError, UfaError
@@ -48,6 +49,9 @@ class Pipeline:
         prepare: Called once by `start`, when everything is open and before the run's first moment, with the frames' height and
             width, or None where no source knows them yet: for what would hold up the first pair, such as compiling.
         judge: Judges the results, logs them, sounds alarms; None: they are judged, and no more.
+
+    Once started it runs to its end, or until `stop`, whether anybody still holds it or not: its threads do. ``with`` starts it,
+    and at the end of the block stops it, waits for what is under way, and raises what ended the run, as `run` does.
 
     Raises:
         InputError: The options do not fit the sources.
@@ -185,6 +189,18 @@ class Pipeline:
         """It ends before it could begin."""
         self._meter.ended = self._stopping_since = time.monotonic()
         self._done.set()
+
+    def __enter__(self) -> Pipeline:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+        if kind is not None:
+            self.stop()  # what failed in the block is not to wait for pictures
+        self.wait()
+        if kind is None and self.error is not None:
+            raise self.error
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the run's end; whether it has ended."""

@@ -15,6 +15,7 @@ from ufafuse.runtime.stream.messages import SIDES, Frame, fault_in, size_of
 from ufafuse.runtime.stream.moments import Moments
 from ufafuse.runtime.stream.opening import closed, interrupted, trouble_of
 from ufafuse.runtime.stream.sources.base import BrokenFrame, EndOfSource, Source, SourceLost
+from ufafuse.runtime.values import check_fields
 
 _READ_TIMEOUT = 0.2
 _QUIET_AFTER = 0.5
@@ -62,6 +63,10 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         """Raises: InputError for a time that is none."""
+        check_fields(self)
+        for name, pause in (("first", self.first), ("longest", self.longest), ("remind", self.remind)):
+            if not pause >= 0:
+                raise InputError(f"`{name}={pause}` is no duration: give seconds, 0 or more.")
         if self.give_up is not None and not 0 <= self.give_up < math.inf:
             raise InputError(f"`give_up` {self.give_up} is no duration: give seconds, 0 or more.")
 

@@ -342,3 +342,18 @@ def test_score_equals_the_original_code_on_the_whole_reference(reference_folder,
     assert len(rows) == 80
     deviations = _check(reference_folder, lytro, rows)
     assert abs(np.mean(deviations)) < QC_MEAN_TOLERANCE
+
+
+@pytest.mark.parametrize("which", range(4))
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf, None, "fused.png"])
+def test_what_is_no_picture_is_not_scored(which, broken):
+    """NaN counted as black, and of infinity the level of white was looked for without an end."""
+    pictures = [np.random.default_rng(seed).random((40, 50, 3)).astype(np.float32) for seed in range(4)]
+    if isinstance(broken, float):
+        pictures[which][3:9] = broken
+    elif which == 3 and broken is None:
+        return
+    else:
+        pictures[which] = broken
+    with pytest.raises(InputError, match="a metric was asked of"):
+        score(*pictures)

@@ -11,6 +11,7 @@ import pytest
 from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.page import check_page, write_page
 
+MOVES = [{"frame": "c.png", "motion": "affine", "moved_px": 3.25}, {"frame": "b<i>.png", "refused": "blank"}]
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -24,7 +25,7 @@ def made(path, dtype=np.uint8, channels=3, **changes):
         "unit": top,
         "names": ["a.png", "b<i>.png", "c.png"],
         "details": {
-            "reference": "a.png", "white": 255.0, "alignment": [{"motion": "affine", "moved_px": 3.25}, {"refused": "blank"}],
+            "reference": "a.png", "white": 255.0, "alignment": MOVES,
         },
         "warnings": ["b.png is <damaged>"],
         "ms": 12.3,
@@ -52,6 +53,20 @@ def test_nothing_is_fetched_and_all_is_escaped(tmp_path):
         "blank",
     ):
         assert text in page
+
+
+def test_what_was_found_of_a_frame_stands_beside_its_name(tmp_path):
+    """In the order of focus, which need not be that of the names; and frames that are left out have not moved."""
+    moves = [{"frame": "d.png", "motion": "affine", "moved_px": 3.25}, {"frame": "b.png", "refused": "blank"}]
+    details = {"reference": "c.png", "alignment": moves, "left_out": {"a.png": "it is black"}}
+    page = made(tmp_path / "p.html", names=[f"{name}.png" for name in "abcd"], details=details)
+    rows = dict(re.findall(r"<td>(.\.png)</td><td>(.*?)</td>", page))
+    assert rows == {
+        "a.png": "left out: it is black",
+        "b.png": "blank",
+        "c.png": "the reference",
+        "d.png": "affine, 3.25 pixels",
+    }
 
 
 @pytest.mark.parametrize(("dtype", "channels"), [(np.uint8, 0), (np.uint16, 4), (np.float32, 3), (np.uint8, 1)])

@@ -6,18 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.files import FileOptions
+from ufafuse.runtime.errors import BackendError, InputError
+from ufafuse.runtime.files import FileOptions, fuse_files
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.outputs import Outputs
 from ufafuse.runtime.pfnc import format_of, format_of_fourcc, picture_from, raw_from
-from ufafuse.runtime.pictures.write import WriteOptions
+from ufafuse.runtime.pictures.write import WriteOptions, write_image
 from ufafuse.runtime.session import SessionOptions, open_session
 from ufafuse.runtime.stack import fuse_stack
 from ufafuse.runtime.stacks.options import StackOptions
 from ufafuse.runtime.stacks.relief import HeightOptions
 from ufafuse.runtime.stream import Pipeline, PipelineOptions, PushSource, sink_from_text, source_from_text
+from ufafuse.runtime.stream.reader import RetryPolicy
+from ufafuse.runtime.stream.sinks import SinkOptions
 from ufafuse.runtime.values import check_fields, type_in_text
+from ufafuse.runtime.writing import write_text
 
 VALUES = {
     "text": "3",
@@ -33,7 +36,7 @@ VALUES = {
     "a function": len,
 }
 # Of each kind of field, which of these fit.
-TEXT, NUMBER, WHOLE, ANY = {"text"}, {"a fraction", "whole"}, {"whole"}, set(VALUES)
+TEXT, NUMBER, WHOLE = {"text"}, {"a fraction", "whole"}, {"whole"}
 FIT = {
     StackOptions: {
         **dict.fromkeys(("order", "align", "method"), TEXT),
@@ -57,10 +60,16 @@ FIT = {
         **dict.fromkeys(("planes", "queue", "waiting"), WHOLE),
         "settle": TEXT | WHOLE | {"nothing"},
         "frames": WHOLE | {"nothing"},
-        "retry": ANY,
+        "retry": set(),
     },
-    FileOptions: {"store": ANY, "report": TEXT | {"nothing"}},
+    FileOptions: {"store": set(), "report": TEXT | {"nothing"}},
     WriteOptions: {"quality": WHOLE | {"nothing"}, "compression": TEXT | {"nothing"}},
+    RetryPolicy: {"give_up": NUMBER | {"nothing"}, **dict.fromkeys(("first", "longest", "remind"), NUMBER)},
+    SinkOptions: {
+        "token": TEXT,
+        "quality": WHOLE | {"nothing"},
+        **dict.fromkeys(("rate", "segment", "white"), NUMBER | {"nothing"}),
+    },
 }
 CASES = [
     (options, field.name, what)
@@ -73,7 +82,7 @@ CASES = [
 
 @pytest.mark.parametrize(("options", "name", "what"), CASES)
 def test_a_value_of_another_type_is_refused_by_name(options, name, what):
-    with pytest.raises(InputError, match=rf"`{name}=.*: give (a|True|some)"):
+    with pytest.raises(InputError, match=rf"`{name}=.*: give (a|True|some|`)"):
         options(**{name: VALUES[what]})
 
 
@@ -170,6 +179,7 @@ def fuser(write_model, selecting_engine):
         {"bayer": ["rggb"]},
         {"levels": 3},
         {"want_map": "no"},
+        {"on_tile": 3},
     ],
 )
 def test_what_is_asked_of_a_pair_is_refused_by_name(fuser, sample_pair, asked):
@@ -177,11 +187,40 @@ def test_what_is_asked_of_a_pair_is_refused_by_name(fuser, sample_pair, asked):
         fuser.fuse_pair(*sample_pair[:2], **asked)
 
 
-@pytest.mark.parametrize("size", [None, 5, (5,), (1, 2, 3), (0, 5), (-1, 5), (1.5, 2), (True, 2), "ab", ("a", "b"), {}])
+@pytest.mark.parametrize(
+    "size", [None, 5, np.array(5), (5,), (1, 2, 3), (0, 5), (-1, 5), (1.5, 2), (True, 2), "ab", ("a", "b"), {}]
+)
 def test_what_is_no_size_is_refused(fuser, size):
-    for asked in (fuser.prepare, fuser.prepared):
+    for asked in (fuser.prepare, fuser.prepared, fuser.surely_whole):
         with pytest.raises(InputError, match="`size="):
             asked(size)
+
+
+@pytest.mark.parametrize("size", [(np.int64(40), np.uint16(50)), np.array([40, 50]), [40, 50]])
+def test_a_size_of_numpys_is_a_size(size):
+    with Fuser("ufa-nano") as opened:
+        opened.prepare(size)
+        assert opened.prepared(size)
+        assert opened.surely_whole(size)
+
+
+def test_levels_of_other_frames_are_refused(fuser, sample_pair):
+    near, far = sample_pair[:2]
+    deep = near.astype(np.uint16) * 16, far.astype(np.uint16) * 16
+    of_bytes, of_deep = (fuser.fuse_pair(*pair).levels for pair in ((near, far), deep))
+    with pytest.raises(InputError, match="`levels` reach 4095, which uint8 does not hold"):
+        fuser.fuse_pair(near, far, levels=of_deep)
+    with pytest.raises(InputError, match=r"the near frame reaches \d+, and `levels` 255"):
+        fuser.fuse_pair(*deep, levels=of_bytes)
+    np.testing.assert_array_equal(fuser.fuse_pair(*deep, levels=of_deep).fused, fuser.fuse(*deep))
+
+
+def test_a_fuser_that_was_closed_opens_no_more_graphs(write_model, selecting_engine):
+    fuser = Fuser(write_model(), backend="onnxruntime")
+    fuser.close()
+    for further in (fuser.tiled_model, fuser.stack_model):
+        with pytest.raises(BackendError, match="the fuser was closed: open it again"):
+            further()
 
 
 def test_what_is_no_stack_is_refused(fuser, sample_pair):
@@ -193,6 +232,7 @@ def test_what_is_no_stack_is_refused(fuser, sample_pair):
         ((fuser, near, far), r"`options` is a ndarray: give `StackOptions` \(frames go together, as a list\)"),
         ((fuser, [near, far], {"align": "affine"}), "`options` is a dict"),
         ((fuser, near), "`frames` is one array .*, which is one frame"),
+        ((fuser, [near, far], None, 3), "`on_tile=3` is an int: give something to call"),
     ]:
         with pytest.raises(InputError, match=told):
             fuse_stack(*arguments)
@@ -239,6 +279,9 @@ def test_what_is_no_pixel_format_or_size_is_refused(call):
             call(data, *arguments)
     with pytest.raises(InputError, match="`stride="):
         call(data, "Mono8", 3, 4, stride=4.0)
+    for wrong in (None, "ab", [1, 2], np.ones(2), np.array([b"x", None])):
+        with pytest.raises(InputError, match="`data` is"):
+            call(wrong, "Mono8", 1, 2)
     for asked in (format_of, format_of_fourcc):
         with pytest.raises(InputError, match="give a text"):
             asked(None)
@@ -249,3 +292,62 @@ def test_what_opens_no_session_is_refused():
         open_session(None)
     with pytest.raises(InputError, match="`options` is a dict"):
         open_session("x.onnx", options={"threads": 1})
+
+
+def test_every_other_byte_of_a_buffer_is_a_buffer():
+    assert raw_from(memoryview(b"1x2x")[::2], "Mono8", 1, 2).samples.tolist() == [[49, 50]]
+
+
+@pytest.mark.parametrize("wrong", [{"name": 3}, {"size": 0}, {"size": -1}, {"size": 1.5}, {"size": "4"}])
+def test_a_source_that_would_lose_every_frame_is_refused(wrong):
+    with pytest.raises(InputError, match=f"`{next(iter(wrong))}="):
+        PushSource(**wrong)
+
+
+@pytest.mark.parametrize("offset", [float("nan"), float("inf"), -float("inf")])
+def test_an_offset_by_which_nothing_pairs_is_refused(offset):
+    with pytest.raises(InputError, match="`far_offset="):
+        PipelineOptions(far_offset=offset)
+
+
+@pytest.mark.parametrize("force", ["no", "", 0, 1, None])
+def test_a_file_is_replaced_by_true_alone(tmp_path, force):
+    """Of a text such as "no" Python says that it is true."""
+    path = tmp_path / "there.png"
+    picture = np.zeros((4, 5, 3), np.uint8)
+    write_image(path, picture)
+    before = path.read_bytes()
+    for write in (lambda: write_image(path, picture + 1, force=force), lambda: write_text(path, "x", force=force)):
+        with pytest.raises(InputError, match=r"`force=.*: give True or False"):
+            write()
+    assert path.read_bytes() == before
+
+
+def test_what_fuses_no_files_is_refused(fuser, tmp_path):
+    near, out = tmp_path / "near.png", Outputs(tmp_path / "out.png")
+    for arguments, told in [
+        ((near, out), "`images` is a PosixPath"),
+        ((str(near), out), "`images` is a str"),
+        ((None, out), "`images` is a NoneType"),
+        (([], out), "`images` is empty"),
+        (([b"near.png"], out), "`images=b'near.png'` is a bytes"),
+        (([near], "out.png"), "`outputs='out.png'` is a str: give `Outputs`"),
+        (([near], out, {"align": "affine"}), "`options={'align': 'affine'}` is a dict: give `StackOptions` or None"),
+    ]:
+        with pytest.raises(InputError, match=told):
+            fuse_files(fuser, *arguments)
+    with pytest.raises(InputError, match="`files=3` is an int"):
+        fuse_files(fuser, [near], out, files=3)
+
+
+def test_texts_are_no_text():
+    @dataclass(frozen=True)
+    class Names:
+        names: tuple[str, ...] = ()
+
+    options = Names(["a", "b"])
+    check_fields(options)
+    assert options.names == ("a", "b")
+    for wrong in ("conv", ["a", 3], None, 5):
+        with pytest.raises(InputError, match=r"`names=.*: give some texts"):
+            check_fields(Names(wrong))

@@ -15,7 +15,7 @@ from ufafuse.runtime.stream.sinks.folder import FolderSink
 from ufafuse.runtime.stream.sinks.http import HttpSink
 from ufafuse.runtime.stream.sinks.video import STDOUT, VIDEO_SUFFIXES, MatroskaSink, OpenCvSink, with_time
 from ufafuse.runtime.stream.web.address import parse_address
-from ufafuse.runtime.values import check_value, is_text
+from ufafuse.runtime.values import check_fields, check_value, is_text
 
 __all__ = ["FolderSink", "HttpSink", "MatroskaSink", "OpenCvSink", "Sink", "SinkOptions", "sink_from_text"]
 
@@ -43,7 +43,8 @@ class SinkOptions:
     white: float | None = None
 
     def __post_init__(self) -> None:
-        """Raises: InputError for a rate or a time that is none."""
+        """Raises: InputError for a rate or a time that is none, and what is of another type."""
+        check_fields(self)
         if self.rate is not None and not 0 < self.rate < math.inf:
             raise InputError(f"`fps` {self.rate} is no rate: give frames a second, above 0.")
         if self.segment is not None and not 0 < self.segment < math.inf:

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.stream.messages import Frame
 from ufafuse.runtime.stream.sources.base import EndOfSource, Source
+from ufafuse.runtime.values import check_value, is_text, is_whole
 
 
 class PushSource(Source):
@@ -24,12 +26,19 @@ class PushSource(Source):
     Attributes:
         overrun: Frames lost that way; they never count as received, and that there are some is told once.
 
+    Raises:
+        InputError: The name is no text, or the size no whole number above 0.
+
     Example:
         >>> near = PushSource("near")
         >>> near.push(picture, timestamp=camera_seconds)
     """
 
     def __init__(self, name: str = "pushed", *, size: int = 4) -> None:
+        check_value("name", name, is_text)
+        check_value("size", size, is_whole)
+        if size < 1:  # each frame would be lost as soon as it came
+            raise InputError(f"`size={size}` is too few: give 1 or more.")
         self.name = name
         self.overrun = 0
         self._size = size

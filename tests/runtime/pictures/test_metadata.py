@@ -371,7 +371,7 @@ def test_registered_frames_keep_what_their_files_say(tmp_path, dtype):
     arrays = [np.full((20, 30, 3), seed / 9 if dtype == np.float32 else seed, dtype) for seed in range(3)]
     frames = [ArrayFrame(Picture(array, said), f"{seed}.tif") for seed, array in enumerate(arrays)]
     save = aligned_saver(Outputs(tmp_path / "f.tif", aligned=tmp_path / "moved"), frames, force=False)
-    save(1, arrays[1], None)
+    save(1, 1, arrays[1], None)
     found = read_picture(next((tmp_path / "moved").iterdir())).metadata
     notes = ex.parse_exif(found.exif)
     assert found.icc == PROFILE

@@ -272,6 +272,33 @@ def test_registered_frames_are_handed_out(fuser, make_stack):
         np.testing.assert_array_equal(seen[index], frame)
 
 
+@pytest.mark.parametrize("most", [None, 300e6])
+@pytest.mark.parametrize("align", ["off", "translation"])
+@pytest.mark.parametrize("lost", [0, 2, 5])
+def test_a_frame_that_is_left_out_keeps_its_place(fuser, make_stack, monkeypatch, lost, align, most):
+    """What lies behind it is no nearer for that, and frames are named by what they are as given."""
+    frames = make_stack(6, height=120, width=360, blur=3)[0]
+    monkeypatch.setattr(fuser, "memory_limit", most)
+    wanted = {"want_height": True, "want_map": True, "align": align}
+    whole = fuse_sources(fuser, of_arrays(frames), StackOptions(**wanted))
+    frames[lost] = np.zeros_like(frames[lost])
+    seen, placed = {}, {}
+    result = fuse_sources(
+        fuser,
+        of_arrays(frames),
+        StackOptions(**wanted, on_aligned=lambda number, frame, _: seen.update({number: frame})),
+        on_placed=lambda place, number, *_: placed.update({number: place}),
+    )
+    taken = [number for number in range(6) if number != lost]
+    assert result.taken == sorted(seen) == taken
+    assert placed == {number: number for number in taken}
+    assert all(np.abs(seen[number].astype(int) - frames[number]).mean() < 2 for number in taken)
+    columns = np.abs(np.linspace(-0.5, 5.5, 360) - lost) > 1.5
+    error = np.abs(result.height.position - whole.height.position)[:, columns]
+    assert np.median(error) < 0.1
+    assert np.median(np.abs(result.map - whole.map)[:, columns]) < 0.01
+
+
 def test_the_pyramid_needs_no_network(make_stack):
     class Nothing:
         gathers = False
@@ -420,3 +447,22 @@ def test_frames_without_detail_name_the_option_that_fuses_them(fuser):
         fuse_sources(fuser, of_arrays(bare), StackOptions(align="affine"))
     kept = fuse_sources(fuser, of_arrays(bare), StackOptions(align="affine", keep_unregistered=True))
     np.testing.assert_array_equal(kept.fused, bare[0])
+
+
+def test_frames_are_named_as_given_where_they_were_taken_in_another_order(fuser, make_stack):
+    """By the numbers in their names, which came in the order of their letters: 1, 10, 11, 2, ..."""
+    frames = make_stack(11)[0]
+    names = [f"f{number}.png" for number in range(1, 12)]
+    by_letters = sorted(range(11), key=lambda index: names[index])
+    given = [frames[index] for index in by_letters]
+    seen, placed = {}, []
+    result = fuse_sources(
+        fuser,
+        of_arrays(given, [names[index] for index in by_letters]),
+        StackOptions(on_aligned=lambda number, frame, _: seen.update({number: frame})),
+        on_placed=lambda place, number, *_: placed.append((place, by_letters[number])),
+    )
+    for number, frame in enumerate(given):
+        np.testing.assert_array_equal(seen[number], frame)
+    assert placed == [(place, place) for place in range(11)]
+    assert result.taken == result.order

@@ -8,11 +8,11 @@ from ufafuse.runtime.stacks.height import Height, ScorePeaks, filled, shaded
 from ufafuse.runtime.stacks.relief import HeightOptions, known_or_filled, write_heights, write_mesh
 
 
-def peaks_of(depth, count, sharpness=3.0):
+def peaks_of(depth, places, sharpness=3.0):
     """Frames of fine noise that loses contrast evenly with defocus, scored by a network that sees the same."""
     peaks = ScorePeaks(depth.shape)
     noise = np.random.default_rng(1).normal(0, 0.2, depth.shape).astype(np.float32)
-    for index in range(count):
+    for index in places:
         away = (depth - index) ** 2
         score = np.clip(48 - 6 * sharpness * away, -60, 60)
         grey = (0.5 + noise * np.exp(-0.4 * away)).astype(np.float32)
@@ -25,7 +25,7 @@ def test_peaks_between_frames(count):
     depth = np.full((40, 400), 0.0, np.float32)
     for step in range(10):  # steps, not a slope: what is averaged is even
         depth[:, 40 * step : 40 * step + 40] = 1 + (count - 3) * step / 9 + (step - 4.5) / 12
-    height = peaks_of(depth, count).height()
+    height = peaks_of(depth, range(count)).height()
     inner = np.zeros(depth.shape, bool)
     for step in range(10):
         inner[10:-10, 40 * step + 14 : 40 * step + 26] = True
@@ -54,7 +54,7 @@ def test_a_flat_surface_between_frames_and_at_the_ends(frame, place, step, make_
 
 
 def test_an_even_score_is_not_sure():
-    height = peaks_of(np.full((20, 20), 3.0, np.float32), 7, sharpness=0.0).height()
+    height = peaks_of(np.full((20, 20), 3.0, np.float32), range(7), sharpness=0.0).height()
     assert height.confidence.max() < 0.05
 
 
@@ -67,6 +67,20 @@ def test_the_winner_may_not_be_covered():
     peaks.add(1, np.full((8, 8), 9.0, np.float32), covered, grey)
     assert (peaks.winner()[:, :2] == 0).all()
     assert (peaks.winner()[:, 6:] == 1).all()
+
+
+@pytest.mark.parametrize("missing", [0, 2, 5, 8])
+def test_a_surface_stays_where_it_is_without_one_of_the_frames(missing):
+    depth = np.repeat(np.linspace(1, 7, 10, dtype=np.float32), 40)[None].repeat(40, 0)
+    places = [place for place in range(9) if place != missing]
+    whole, without = (peaks_of(depth, of) for of in (range(9), places))
+    inner = np.abs(depth - missing) > 1.2
+    error = np.abs(without.height().position - whole.height().position)[inner]
+    assert np.median(error) < 0.05
+    assert error.max() < 0.5  # beside the gap a neighbour is missing
+    np.testing.assert_array_equal(without.winner()[inner], whole.winner()[inner])
+    known = without.height().confidence[inner] - whole.height().confidence[inner]
+    assert np.abs(known).max() < 0.2
 
 
 def test_filling_follows_the_pictures_edges():

@@ -176,3 +176,39 @@ def test_an_output_that_takes_nothing_is_told_and_one_that_is_always_slow_seldom
     of_output = [(kind, side) for kind, side, text in told if text.startswith("on_frame")]
     assert of_output[:2] == [("stalled", ""), ("resumed", "")]
     assert len(of_output) <= 4
+
+
+def threads_of_ours():
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith("ufafuse-")}
+
+
+def test_with_ends_what_was_started():
+    fused = []
+    pipeline, near, far = made(on_frame=fused.append)
+    with pipeline as begun:
+        assert begun is pipeline
+        push(near, far, 3)
+        near.end()
+        far.end()
+        assert pipeline.wait(10)
+    assert len(fused) == 3
+    pipeline, near, far = made()
+    with pipeline:  # whose sources would go on for ever
+        push(near, far, 3)
+    assert pipeline.wait(0)
+    assert pipeline.summary()["ok"]
+    check_sums(pipeline.summary())
+    assert not threads_of_ours()
+
+
+def test_with_raises_what_ended_the_run_unless_the_block_has_an_error_of_its_own():
+    pipeline, near, far = made(raising(ValueError("no such thing")))
+    with pytest.raises(ValueError, match="no such thing"), pipeline:
+        push(near, far, 3)
+        pipeline.wait(10)
+    pipeline, near, far = made(raising(ValueError("no such thing")))
+    with pytest.raises(KeyError, match="mine"), pipeline:
+        push(near, far, 3)
+        raise KeyError("mine")
+    assert pipeline.wait(0)
+    assert not threads_of_ours()
