@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array, Matrix
+from ufafuse.runtime.registration.covering import Crop, valid_crop
 
 _STEPS = 8
 _ENOUGH = 0.01  # pixels: a step below it is the last
@@ -29,8 +30,6 @@ _PARTS = 6  # along each side, whose estimates are compared
 _SURELY = 20.0
 _SHIFT_PENALTY = 0.01  # of the shift's own weight: without both kinds of region it cannot be told from the motion
 _MARGIN = 8  # pixels at the border that the smoothing reaches
-# What is smoothed like this loses nothing when every other pixel is left out, and four times the time is won.
-_SAMPLED = slice(_MARGIN, -_MARGIN, 2), slice(_MARGIN, -_MARGIN, 2)
 _TINY = 1e-7  # detail that is none, of white squared
 _LEAST_SIDE = 4 * _MARGIN
 
@@ -108,7 +107,10 @@ def _solved(compared: "Compared", matrix: Matrix, motion: str, *, parts: int = _
     fields = _displacements(compared.shape, motion)
     equations: Equations | None = None
     for _ in range(_STEPS):
-        there = _equations(compared.at(matrix), fields, parts=parts)
+        alike = compared.at(matrix)
+        if alike.too_small:
+            break
+        there = _equations(alike, fields, parts=parts)
         step = there.solved()
         if step is None:
             break
@@ -183,11 +185,24 @@ class Alike(NamedTuple):
     Args:
         near, other: The blurred pictures.
         share: 1 where the near frame was the sharper one, 0 where the other was.
+        crop: What both show. Around it the other frame's last pixels are repeated.
     """
 
     near: Array
     other: Array
     share: Array
+    crop: Crop
+
+    @property
+    def too_small(self) -> bool:
+        """Whether both show too little together to tell anything by it."""
+        return min(self.crop.bottom - self.crop.top, self.crop.right - self.crop.left) < _LEAST_SIDE
+
+    @property
+    def sampled(self) -> tuple[slice, slice]:
+        """The pixels that are compared: what is smoothed loses nothing when every other one is left out."""
+        top, bottom, left, right = self.crop
+        return slice(top + _MARGIN, bottom - _MARGIN, 2), slice(left + _MARGIN, right - _MARGIN, 2)
 
 
 class Compared:
@@ -211,13 +226,14 @@ class Compared:
         How much is decided the first time: from one step to the next it hardly changes.
         """
         other = _warped(self._other, matrix)
+        crop = valid_crop(matrix, self.shape) or Crop(0, 0, 0, 0)
         share = share_of_near(self._details[0], _warped(self._details[1], matrix))
         if self._softer_near is None:
-            self._softer_near = _blurred(self._near, _blur_between(self._near, other, share))
-            self._blur_of_other = _blur_between(other, self._near, 1 - share)
+            self._softer_near = _blurred(self._near, _blur_between(self._near, other, share, crop))
+            self._blur_of_other = _blur_between(other, self._near, 1 - share, crop)
         near = self._near + share * (self._softer_near - self._near)
         softer_other = _blurred(other, self._blur_of_other)
-        return Alike(near, softer_other + share * (other - softer_other), share)
+        return Alike(near, softer_other + share * (other - softer_other), share, crop)
 
 
 def _warped(picture: Array, matrix: Matrix) -> Array:
@@ -247,11 +263,11 @@ def share_of_near(near: Array, other: Array) -> Array:
     return (1 + np.tanh(_STEEPNESS * np.log(near / other))) / 2
 
 
-def _blur_between(sharp: Array, soft: Array, weight: Array) -> float:
+def _blur_between(sharp: Array, soft: Array, weight: Array, crop: Crop) -> float:
     """The blur (0: none) that makes ``sharp`` most like ``soft``, by ``weight``: the first that a wider one does not better."""
-    best, least = 0.0, np.inf
+    best, least, weight = 0.0, np.inf, weight[crop.slices]
     for sigma in (0.0, *_BLURS):
-        difference = _blurred(sharp, sigma) - soft
+        difference = (_blurred(sharp, sigma) - soft)[crop.slices]
         np.multiply(difference, difference, out=difference)
         error = float(np.vdot(weight, difference))
         if error >= least:
@@ -284,9 +300,10 @@ def _centred(shape: tuple[int, ...]) -> tuple[Array, Array]:
 def _equations(alike: Alike, fields: list[tuple[Array, Array]], *, parts: int = _PARTS) -> Equations:
     """What determines the change of the parameters that takes the other frame to the near one."""
     a, b = alike.near, alike.other
-    across, down = (cv2.Scharr(a + b, cv2.CV_32F, *order)[_SAMPLED] / np.float32(64) for order in ((1, 0), (0, 1)))
-    a, b, sign = a[_SAMPLED], b[_SAMPLED], 2 * alike.share[_SAMPLED] - 1
-    columns = [across * x[_SAMPLED] + down * y[_SAMPLED] for x, y in fields]
+    sampled = alike.sampled
+    across, down = (cv2.Scharr(a + b, cv2.CV_32F, *order)[sampled] / np.float32(64) for order in ((1, 0), (0, 1)))
+    a, b, sign = a[sampled], b[sampled], 2 * alike.share[sampled] - 1
+    columns = [across * x[sampled] + down * y[sampled] for x, y in fields]
     columns += [across * sign, down * sign, b, np.ones_like(b)]
     jacobian, difference = np.stack(columns), a - b
     height, width = difference.shape
