@@ -18,9 +18,9 @@ import numpy as np
 from ufafuse.runtime.arrays import Array, Matrix
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import FrameKind, luma, reduced_size, to_grey
-from ufafuse.runtime.registration.covering import Crop, farthest_move, valid_crop
+from ufafuse.runtime.registration.covering import Crop, farthest_move, stretch, valid_crop
 from ufafuse.runtime.registration.guesses import MOTIONS, first_guess, other_guesses, scaling
-from ufafuse.runtime.registration.refine import Alike, Compared, refined
+from ufafuse.runtime.registration.refine import MOST_STRETCHED, Alike, Compared, refined
 
 # Frames are compared in pictures with a twelfth of their pixels, within limits. On made pairs of 1.5 megapixels with blurs of
 # 2.5 and 6 pixels the farthest corner was 0.01 to 0.09 pixels wrong with 262,144, 0.01 to 0.13 with a million (six times the
@@ -39,6 +39,7 @@ _NO_DISAGREEMENT = 1e-6
 _TELLING = 0.3  # of the parts' mean contrast, below which one says nothing
 _ASTRAY = 1.2  # of the disagreement before: an estimate that leaves more of it went to a wrong place, not nowhere
 _SURELY_THERE = 0.8  # correlation from which on another guess than the first is believed: of a net many places agree a little
+_DOUBTFUL = 0.9  # below it the other guesses are tried, too: of a comb the first one led to 0.1 to 0.9, the right one to 0.96
 WORTH_A_WARP = 0.3  # pixels: below it the interpolation costs more than the shift
 # A frame of 3 megapixels in colour takes 45 ms of one core and keeps 93 to 99 % of its local sharpness (RMS of the Laplacian,
 # moves of photographs by fractions of a pixel); Lanczos's eight taps keep 97 to 100 % in 240 ms, which a stack or a live pair
@@ -152,10 +153,11 @@ def estimate_pictures(
         found, astray = unmoved(size, _as_they_came(a, b), "the frames have too little in common"), True
     else:
         found, astray = _judged(a, b, size, motion, guess, better)
-    if start is not None or not astray:
+    doubtful = astray or (found.confidence < _DOUBTFUL and (found.motion != "none" or found.refused != ""))
+    if start is not None or not doubtful:
         return found
     others = [_judged(a, b, size, motion, other, better)[0] for other in other_guesses(a, b, motion)]
-    believed = [other for other in others if not other.refused and other.confidence >= _SURELY_THERE]
+    believed = [other for other in [found, *others] if not other.refused and other.confidence >= _SURELY_THERE]
     return max(believed, key=lambda other: other.confidence, default=found)
 
 
@@ -171,7 +173,7 @@ def _judged(a: Array, b: Array, size: tuple[int, ...], motion: str, guess: Matri
         why = f"the estimate moves a corner by {moved:.0f} pixels, which is no registration"
         # Anew: how the two are made equally sharp was decided where they do not lie.
         return unmoved(size, _as_they_came(a, b), why), True
-    astray = 1 - after > _ASTRAY * (1 - before)
+    astray = 1 - after > _ASTRAY * (1 - before) or stretch(whole) > MOST_STRETCHED
     kept: dict[str, Any] = {} if astray else {"estimated": (matrix, whole / whole[2, 2])}
     if kept and spread is not None:
         kept["spread"] = spread * (max(size[:2]) / max(a.shape))
@@ -183,7 +185,7 @@ def _judged(a: Array, b: Array, size: tuple[int, ...], motion: str, guess: Matri
     if _left_in_parts(compared, found) > _BETTER_IN_PARTS:
         why = f"after a move of {moved:.1f} pixels the frames agree no better in most of their parts"
         return replace(unmoved(size, before, why), **kept), False
-    return Alignment(model_of(found, motion), matrix, before, after, moved, crop, **kept), False
+    return Alignment(model_of(found, motion), matrix, before, after, moved, crop, **kept), astray
 
 
 def model_of(matrix: Matrix, motion: str) -> str:

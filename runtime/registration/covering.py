@@ -37,6 +37,12 @@ def farthest_move(matrix: Matrix, size: tuple[int, ...], other: Matrix | None = 
     return float(np.hypot(*(after[:2] / after[2] - before[:2] / before[2])).max())
 
 
+def stretch(matrix: Matrix) -> float:
+    """By how much more a motion stretches a picture in one direction than across it: 0 where it keeps shapes."""
+    least, most = np.linalg.svd(matrix[:2, :2])[1][::-1]
+    return float(most / least - 1) if least > 0 else np.inf
+
+
 def valid_crop(matrix: Matrix, size: tuple[int, ...]) -> Crop | None:
     """The rectangle of the near frame that the other frame covers too; None where they have nothing in common.
 

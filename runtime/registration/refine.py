@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array, Matrix
-from ufafuse.runtime.registration.covering import Crop, valid_crop
+from ufafuse.runtime.registration.covering import Crop, stretch, valid_crop
 
 _STEPS = 8
 _ENOUGH = 0.03  # pixels: a step below it is the last
@@ -31,6 +31,9 @@ _PARTS = 6  # along each side, whose estimates are compared
 # Of the statistic by which parts of the picture tell more than a shift: steps of a lens that breathes reached 790 to 1,600 on a
 # real board, silhouettes that only went out of focus 1 to 17.
 _SURELY = 20.0
+_SURELY_BREATHING = 40.0  # of scale alone: there silhouettes reached 37, steps of that lens 116 and more
+# In one direction and not across it: no lens and no camera does that, but of a comb or a ruler nothing tells the one.
+MOST_STRETCHED = 0.05
 _SHIFT_PENALTY = 0.01  # of the shift's own weight: without both kinds of region it cannot be told from the motion
 _MARGIN = 8  # pixels at the border that the smoothing reaches
 _COMMON = 0.7  # times the median square of what tells: less than the variance, for what does not belong is in it, too
@@ -73,16 +76,17 @@ def refined(compared: "Compared", matrix: Matrix, motion: str) -> Refined:
     if min(shape) < _LEAST_SIDE:
         return Refined(matrix, matrix)
     found, slopes = _solved(compared, matrix, motion)
-    if slopes is None or motion == "translation":
+    whole_kept = stretch(found) <= MOST_STRETCHED
+    if motion == "translation" or (slopes is None and whole_kept):
         return Refined(found, found)
-    even = _equations(slopes)
-    spread, more = _spread(even), even.solved()
-    if spread is not None and more is not None:
+    even = None if slopes is None else _equations(slopes)
+    spread, more = (None, None) if even is None else (_spread(even), even.solved())
+    if spread is not None and more is not None and whole_kept:
         own, variance = as_parameters(found, shape, motion), variance_of(spread)
         if told(own, variance, motion) and told(own + more, variance, motion):
             return Refined(found, found, spread)
     centre = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2, 1.0])
-    there = found @ centre
+    there = (found if whole_kept else matrix) @ centre
     shift = np.eye(3)
     shift[:2, 2] = there[:2] / there[2] - centre[:2]
     return Refined(_solved(compared, shift, "translation")[0], found, spread)
@@ -183,7 +187,7 @@ def told(parameters: NDArray[np.float64], covariance: NDArray[np.float64], motio
     if motion not in ("affine", "homography"):
         return False
     scale = np.array([0.5, 0, 0, 0.5, 0, 0][: len(more)])  # a lens that breathes does so in both directions alike
-    return bool((scale @ more) ** 2 / (scale @ covariance @ scale) >= _SURELY)
+    return bool((scale @ more) ** 2 / (scale @ covariance @ scale) >= _SURELY_BREATHING)
 
 
 class Alike(NamedTuple):
@@ -305,7 +309,7 @@ def _centred(shape: tuple[int, ...]) -> tuple[Array, Array]:
 
 
 class Slopes(NamedTuple):
-    """How the difference of two pictures, h x w, changes with each parameter, P x h x w; ``motion`` of them are the motion's."""
+    """How the difference of two pictures, h x w, changes with each parameter, P x h x w, the first ``motion`` the motion's."""
 
     jacobian: Array
     difference: Array
