@@ -23,8 +23,9 @@ from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.levels import GIVEN, OF_MOSAICS, kind_with_levels, white_of_mosaics
 from ufafuse.runtime.lights import lights_of
 from ufafuse.runtime.pictures.source import of_arrays
-from ufafuse.runtime.registration.align import Crop, moved_like
+from ufafuse.runtime.registration.align import moved_like
 from ufafuse.runtime.registration.conflict import Conflicts
+from ufafuse.runtime.registration.covering import Crop
 from ufafuse.runtime.registration.gain import MOST_GAIN, exposure_warning, gains_to, matched_words, multiplied
 from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.sharpness import confidence

@@ -9,7 +9,7 @@ from ufafuse.benchmarks.metrics.planes import as_levels
 from ufafuse.benchmarks.page import Region
 from ufafuse.benchmarks.stacks.levels import luma
 from ufafuse.runtime.arrays import Bytes, Floats
-from ufafuse.runtime.registration.align import Crop
+from ufafuse.runtime.registration.covering import Crop
 
 SIDE = 160
 _TELLING = 3

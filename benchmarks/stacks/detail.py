@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Floats, Mask
-from ufafuse.runtime.registration.align import Crop
+from ufafuse.runtime.registration.covering import Crop
 
 FINE, MIDDLE = 2.0, 8.0  # pixels: sigma of the blurs between which structure is fine, and middle
 WINDOW = 3.75  # sigma of the window: of about 15 pixels

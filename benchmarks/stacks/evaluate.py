@@ -17,7 +17,7 @@ from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pictures.source import stack_of
-from ufafuse.runtime.registration.align import Crop
+from ufafuse.runtime.registration.covering import Crop
 from ufafuse.runtime.stacks.height import SURE
 
 _MEND = "smaller frames, or fewer of them, may do"

@@ -17,7 +17,8 @@ from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import FrameKind
 from ufafuse.runtime.pictures.source import FrameSource
-from ufafuse.runtime.registration.align import Crop, comparable, compared_pixels, estimate_pictures
+from ufafuse.runtime.registration.align import comparable, compared_pixels, estimate_pictures
+from ufafuse.runtime.registration.covering import Crop
 from ufafuse.runtime.stacks.fusing import fuse_sources
 from ufafuse.runtime.stacks.options import Stacked, StackOptions
 from ufafuse.runtime.stacks.registering import Covered

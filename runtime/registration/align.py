@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,8 +18,9 @@ import numpy as np
 from ufafuse.runtime.arrays import Array, Matrix
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import FrameKind, luma, reduced_size, to_grey
+from ufafuse.runtime.registration.covering import Crop, farthest_move, stretch, valid_crop
 from ufafuse.runtime.registration.guesses import MOTIONS, first_guess, other_guesses, scaling
-from ufafuse.runtime.registration.refine import Alike, Compared, refined
+from ufafuse.runtime.registration.refine import MOST_STRETCHED, Alike, Compared, refined
 
 # Frames are compared in pictures with a twelfth of their pixels, within limits. On made pairs of 1.5 megapixels with blurs of
 # 2.5 and 6 pixels the farthest corner was 0.01 to 0.09 pixels wrong with 262,144, 0.01 to 0.13 with a million (six times the
@@ -38,6 +39,7 @@ _NO_DISAGREEMENT = 1e-6
 _TELLING = 0.3  # of the parts' mean contrast, below which one says nothing
 _ASTRAY = 1.2  # of the disagreement before: an estimate that leaves more of it went to a wrong place, not nowhere
 _SURELY_THERE = 0.8  # correlation from which on another guess than the first is believed: of a net many places agree a little
+_DOUBTFUL = 0.9  # below it the other guesses are tried, too: of a comb the first one led to 0.1 to 0.9, the right one to 0.96
 WORTH_A_WARP = 0.3  # pixels: below it the interpolation costs more than the shift
 # A frame of 3 megapixels in colour takes 45 ms of one core and keeps 93 to 99 % of its local sharpness (RMS of the Laplacian,
 # moves of photographs by fractions of a pixel); Lanczos's eight taps keep 97 to 100 % in 240 ms, which a stack or a live pair
@@ -45,25 +47,6 @@ WORTH_A_WARP = 0.3  # pixels: below it the interpolation costs more than the shi
 INTERPOLATION = cv2.INTER_CUBIC
 _FARTHEST = 0.15  # of the frame's diagonal, that a corner may move
 _LEAST_SIDE = 32
-
-
-class Crop(NamedTuple):
-    """A rectangle of the frame: rows ``top..bottom``, columns ``left..right``, ends not included."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        """To index a frame with."""
-        return slice(self.top, self.bottom), slice(self.left, self.right)
-
-    def within(self, other: "Crop") -> "Crop":
-        """The part that both have; at least one pixel."""
-        top, left = max(self.top, other.top), max(self.left, other.left)
-        return Crop(top, max(top + 1, min(self.bottom, other.bottom)), left, max(left + 1, min(self.right, other.right)))
 
 
 @dataclass(frozen=True)
@@ -175,10 +158,11 @@ def estimate_pictures(
         found, astray = unmoved(size, _as_they_came(a, b), "the frames have too little in common"), True
     else:
         found, astray = _judged(a, b, size, motion, guess, better)
-    if start is not None or not astray:
+    doubtful = astray or (found.confidence < _DOUBTFUL and (found.motion != "none" or found.refused != ""))
+    if start is not None or not doubtful:
         return found
     others = [_judged(a, b, size, motion, other, better)[0] for other in other_guesses(a, b, motion)]
-    believed = [other for other in others if not other.refused and other.confidence >= _SURELY_THERE]
+    believed = [other for other in [found, *others] if not other.refused and other.confidence >= _SURELY_THERE]
     return max(believed, key=lambda other: other.confidence, default=found)
 
 
@@ -194,7 +178,7 @@ def _judged(a: Array, b: Array, size: tuple[int, ...], motion: str, guess: Matri
         why = f"the estimate moves a corner by {moved:.0f} pixels, which is no registration"
         # Anew: how the two are made equally sharp was decided where they do not lie.
         return unmoved(size, _as_they_came(a, b), why), True
-    astray = 1 - after > _ASTRAY * (1 - before)
+    astray = 1 - after > _ASTRAY * (1 - before) or stretch(whole) > MOST_STRETCHED
     kept: dict[str, Any] = {} if astray else {"estimated": (matrix, whole / whole[2, 2])}
     if kept and spread is not None:
         kept["spread"] = spread * (max(size[:2]) / max(a.shape))
@@ -206,7 +190,7 @@ def _judged(a: Array, b: Array, size: tuple[int, ...], motion: str, guess: Matri
     if _left_in_parts(compared, found) > _BETTER_IN_PARTS:
         why = f"after a move of {moved:.1f} pixels the frames agree no better in most of their parts"
         return replace(unmoved(size, before, why), **kept), False
-    return Alignment(model_of(found, motion), matrix, before, after, moved, crop, **kept), False
+    return Alignment(model_of(found, motion), matrix, before, after, moved, crop, **kept), astray
 
 
 def model_of(matrix: Matrix, motion: str) -> str:
@@ -340,36 +324,6 @@ def _in_parts(alike: Alike, crop: Crop) -> tuple[Matrix, Matrix]:
                 told.append((float((x * y).mean()), float(np.sqrt((x * x).mean() * (y * y).mean()))))
     both, contrast = np.array(told, np.float64).T
     return both / np.maximum(contrast, np.finfo(np.float32).tiny), contrast
-
-
-def _corners(size: tuple[int, ...]) -> Matrix:
-    bottom, right = size[0] - 1, size[1] - 1
-    return np.array([[0, 0, 1], [right, 0, 1], [right, bottom, 1], [0, bottom, 1]], np.float64).T
-
-
-def farthest_move(matrix: Matrix, size: tuple[int, ...], other: Matrix | None = None) -> float:
-    """Pixels that the farthest corner of a picture of this (height, width) moves, or lies from where ``other`` takes it."""
-    after, before = (each @ _corners(size) for each in (matrix, np.eye(3) if other is None else other))
-    return float(np.hypot(*(after[:2] / after[2] - before[:2] / before[2])).max())
-
-
-def valid_crop(matrix: Matrix, size: tuple[int, ...]) -> Crop | None:
-    """The rectangle of the near frame that the other frame covers too; None where they have nothing in common.
-
-    Found from the frame's outline: each side moves inwards until the other frame's four edges, straight in every motion
-    model, leave it no corner outside.
-    """
-    height, width = size[0], size[1]
-    with np.errstate(all="ignore"):
-        corners = np.linalg.inv(matrix) @ _corners(size)
-        x, y = corners[:2] / corners[2]
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        return None
-    slack = 1e-6  # of a pixel: rounding must not cost a row
-    top, left = (max(0, int(np.ceil(max(values) - slack))) for values in ((y[0], y[1]), (x[0], x[3])))
-    bottom = min(height, int(np.floor(min(y[2], y[3]) + slack)) + 1)
-    right = min(width, int(np.floor(min(x[1], x[2]) + slack)) + 1)
-    return Crop(top, bottom, left, right) if top < bottom and left < right else None
 
 
 def moved_like(frame: Array, near: Array, alignment: Alignment, kind: FrameKind) -> Array:

@@ -16,7 +16,8 @@ import numpy as np
 
 from ufafuse.runtime.arrays import Array, Matrix
 from ufafuse.runtime.frames import FrameKind, luma, reduced_size
-from ufafuse.runtime.registration.align import agreement, comparable, estimate_pictures, farthest_move
+from ufafuse.runtime.registration.align import agreement, comparable, estimate_pictures
+from ufafuse.runtime.registration.covering import farthest_move
 from ufafuse.runtime.registration.guesses import phase_shift, scaling
 from ufafuse.runtime.registration.refine import Compared, first_step, without_doubt
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ufafuse.runtime.arrays import Array, Matrix
-from ufafuse.runtime.registration.align import WORTH_A_WARP, Alignment, agreement, at_place, farthest_move, model_of
+from ufafuse.runtime.registration.align import WORTH_A_WARP, Alignment, agreement, at_place, model_of
+from ufafuse.runtime.registration.covering import farthest_move
 from ufafuse.runtime.registration.guesses import scaling
 from ufafuse.runtime.registration.refine import Compared, refined
 

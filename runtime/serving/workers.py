@@ -13,7 +13,7 @@ from ufafuse.runtime.batch import fuse_batch
 from ufafuse.runtime.errors import UfaError
 from ufafuse.runtime.fuser import Fusion
 from ufafuse.runtime.pictures.source import of_arrays
-from ufafuse.runtime.registration.align import Crop
+from ufafuse.runtime.registration.covering import Crop
 from ufafuse.runtime.serving.models import Loaded
 from ufafuse.runtime.stack import Stacked, StackOptions, folded, fuse_stack
 from ufafuse.runtime.stacks.fusing import fuse_sources

@@ -24,8 +24,8 @@ from ufafuse.runtime.memory.budget import PLANNED_SHARE
 from ufafuse.runtime.memory.tiling import Grid
 from ufafuse.runtime.memory.usage import available_bytes, resident_bytes
 from ufafuse.runtime.pictures.source import FrameSource, check_alike
-from ufafuse.runtime.registration.align import Crop
 from ufafuse.runtime.registration.conflict import Conflicts
+from ufafuse.runtime.registration.covering import Crop
 from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.sharpness import confidence
 from ufafuse.runtime.stacks.aside import Aside

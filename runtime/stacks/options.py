@@ -12,8 +12,9 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import check_order
 from ufafuse.runtime.levels import Levels
 from ufafuse.runtime.memory.tiling import Grid
-from ufafuse.runtime.registration.align import Alignment, Crop, check_motion
+from ufafuse.runtime.registration.align import Alignment, check_motion
 from ufafuse.runtime.registration.conflict import WORTH_A_WORD, Conflicts
+from ufafuse.runtime.registration.covering import Crop
 from ufafuse.runtime.registration.guesses import MOTIONS
 from ufafuse.runtime.stacks.height import Height
 from ufafuse.runtime.stacks.registering import Covered

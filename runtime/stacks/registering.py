@@ -15,7 +15,6 @@ from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.frames import FrameKind
 from ufafuse.runtime.registration.align import (
     Alignment,
-    Crop,
     best_covered,
     comparable,
     compared_pixels,
@@ -26,6 +25,7 @@ from ufafuse.runtime.registration.align import (
     unmoved,
     warped,
 )
+from ufafuse.runtime.registration.covering import Crop
 from ufafuse.runtime.registration.glance import fingerprint
 from ufafuse.runtime.registration.slow import MOST_KEPT, Earlier, followed_slowly
 from ufafuse.runtime.registration.steady import shows_something_else, steadied

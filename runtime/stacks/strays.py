@@ -83,8 +83,9 @@ class Strays:
         for length in range(1, _LONGEST + 1):
             for first in range(1, len(order) - length):
                 run = order[first : first + length]
-                if not any(index in found for index in run):
-                    found |= self._in_run(run, order[first - 1], order[first + length])
+                # In a frame more than one thing may stray, or one that walks: where it was and is, two frames show it in a row.
+                for index, where in self._in_run(run, order[first - 1], order[first + length]).items():
+                    found[index] = found[index] | where if index in found else where
         if len(order) > 2:
             for end, beside, other in (order[:3], order[:-4:-1]):
                 if not found.keys() & {end, beside, other}:

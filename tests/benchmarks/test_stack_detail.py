@@ -7,7 +7,7 @@ import pytest
 from tests.benchmarks.stacks import steps, textured
 from ufafuse.benchmarks.stacks.detail import SharpestFrames, structure_of
 from ufafuse.benchmarks.stacks.levels import alike, luma
-from ufafuse.runtime.registration.align import Crop
+from ufafuse.runtime.registration.covering import Crop
 
 SIZE = (120, 200)
 

@@ -26,7 +26,7 @@ from ufafuse.benchmarks.tables import BOUND, terminal_table
 from ufafuse.commands import bench as commands
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.models import DEFAULT
-from ufafuse.runtime.registration.align import Crop
+from ufafuse.runtime.registration.covering import Crop
 from ufafuse.runtime.stacks.height import Height
 from ufafuse.runtime.stacks.options import Stacked
 

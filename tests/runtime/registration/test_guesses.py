@@ -37,6 +37,17 @@ def net(period):
     return drawn
 
 
+def comb(period):
+    """Teeth, and above them something that says where along the teeth a frame lies, of far less contrast."""
+
+    def drawn(rng):
+        teeth = np.where(np.arange(SIZE[1]) % period < period / 2, 40.0, 210.0) * np.ones((SIZE[0], 1))
+        teeth[: SIZE[0] // 3] = 120 + 12 * cv2.GaussianBlur(rng.normal(size=(SIZE[0] // 3, SIZE[1])), (0, 0), 2) * 4
+        return teeth + rng.normal(0, 2, SIZE)
+
+    return drawn
+
+
 def text(rng):
     picture = np.full(SIZE, 235, np.uint8)
     for line in range(20, SIZE[0], 14):
@@ -77,6 +88,18 @@ def test_fine_textures_are_registered_both_ways(texture, move):
         found = estimate(near, far, check_pair(near, far), "affine" if move == "affine" else "translation")
         assert found.refused == ""
         assert np.hypot(*((found.matrix - truth) @ corners)[:2]).max() < 0.5
+
+
+@pytest.mark.parametrize("period", [8, 12, 20])
+def test_of_a_comb_no_more_is_taken_than_it_tells(period):
+    """Along its teeth an affine motion may be anything, and across them it may be off by a tooth or stretch them."""
+    picture = np.clip(cv2.GaussianBlur(comb(period)(np.random.default_rng(0)), (0, 0), 0.7), 0, 255).astype(np.uint8)
+    for x, y in ((5, 4), (7, -6)):
+        other, matrix = moved(picture, x, y, 1.0)
+        for blur in (0.6, 1.5) if period != 12 else (0.6, 2.5):
+            soft = cv2.GaussianBlur(other, (0, 0), blur)
+            found = estimate(picture, soft, check_pair(picture, soft), "affine")
+            np.testing.assert_allclose(found.matrix, matrix, rtol=0, atol=0.1)
 
 
 @pytest.mark.parametrize("texture", TEXTURES)

@@ -4,7 +4,7 @@ import pytest
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fuser import Fusion
-from ufafuse.runtime.registration.align import Crop
+from ufafuse.runtime.registration.covering import Crop
 from ufafuse.runtime.registration.live import Registration
 from ufafuse.runtime.stacks.options import Stacked
 from ufafuse.runtime.stream.live_fuser import LiveFuser, LiveFuserOptions

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.frames import BGR_BYTES
-from ufafuse.runtime.registration.align import chained, estimate_neighbours, farthest_move
+from ufafuse.runtime.registration.align import chained, estimate_neighbours
+from ufafuse.runtime.registration.covering import farthest_move
 from ufafuse.runtime.registration.steady import FEWEST, steadied
 
 SIZE = 240, 320

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.frames import BGR_BYTES
-from ufafuse.runtime.registration.align import farthest_move
+from ufafuse.runtime.registration.covering import farthest_move
 from ufafuse.runtime.stacks.registering import Chain, outwards, registered
 
 SIZE = 240, 320

@@ -16,8 +16,8 @@ COUNT, SIZE = 8, (240, 320)
 PLACE, RADIUS = (150, 110), 30
 
 
-def disc(soft=2.0, radius=RADIUS):
-    mask = cv2.circle(np.zeros(SIZE, np.float32), PLACE, radius, 1, -1)
+def disc(soft=2.0, radius=RADIUS, place=PLACE):
+    mask = cv2.circle(np.zeros(SIZE, np.float32), place, radius, 1, -1)
     return cv2.GaussianBlur(mask, (0, 0), soft)[..., None]
 
 
@@ -49,6 +49,19 @@ def test_what_is_in_one_frame_or_a_few_alone_is_found(frames, numbers, level, so
     for where in strayed.values():
         assert where[disc(soft)[..., 0] > 0.1].all()
         assert where.mean() < 5 * disc(soft).mean()
+
+
+@pytest.mark.parametrize("stride", [40, 50])
+def test_what_walks_on_is_found_where_two_frames_show_it_in_a_row(frames, stride):
+    """A beetle that is longer than its steps."""
+    masks = [disc(place=(20 + stride * index, 120)) for index in range(COUNT)]
+    walked = [np.uint8(np.rint(frame * (1 - mask) + 20 * mask)) for frame, mask in zip(frames, masks, strict=True)]
+    strayed = found(walked)
+    for index in range(2, 5):
+        twice = np.minimum(masks[index], masks[index + 1])[..., 0] > 0.9
+        assert twice.any()
+        for each in (index, index + 1):
+            assert strayed[each][twice].mean() > 0.9
 
 
 def shaken(frames):
