@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ufafuse.calibration.calibrate import CalibrationOptions, int8_from_onnx
-from ufafuse.commands.otherformats import ENGINE, check_names, format_rows
+from ufafuse.commands.otherformats import ENGINE, check_in_the_way, check_names, format_rows
 from ufafuse.export.build_options import BuildOptions
 from ufafuse.export.builder import TensorRt
 from ufafuse.export.engine import engine_from_onnx
@@ -69,13 +69,15 @@ def export_all(
         same is written to ``report.json`` and, as a table, to ``report.md``.
 
     Raises:
-        InputError, ModelError, OutputError: As the single steps.
+        InputError, ModelError, OutputError: As the single steps; files of other weights lie in the folder, without ``force``.
         CheckFailed: An artefact misses its tolerance; the reports are written all the same.
     """
     names = check_names(formats)
     check_folder(folder)
-    make_folder(folder)
     net = load_weights(weights)
+    if not force:
+        check_in_the_way(weights, net.spec, folder, names)
+    make_folder(folder)
     left_out: list[str] = []
     told: dict[str, Any] = {"force": force, "on_step": on_step, "done": done}
     read: dict[str, None] = {}

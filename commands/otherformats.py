@@ -1,5 +1,6 @@
 """The formats besides ONNX in `ufa export --all`: each made, or kept from a run before, or left out with the reason."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from ufafuse.export.formats.known import FORMATS, NOT_HAD
 from ufafuse.export.overview import ArtefactRow
 from ufafuse.network.spec import Spec
 from ufafuse.runtime.artefact import check_files, read_manifest, sha256_of
-from ufafuse.runtime.errors import InputError, ModelError, UfaError
+from ufafuse.runtime.errors import InputError, ModelError, OutputError, UfaError
 from ufafuse.runtime.parameters import Size
 
 ENGINE = "engine"  # TensorRT's, which `ufa build` makes
@@ -47,8 +48,7 @@ def format_rows(
             continue
         form = FREE if chosen.free else Form(size=size)
         for precision in chosen.precisions:
-            marks = ("" if precision == "fp32" else f"-{precision}", chosen.mark)
-            out = folder / f"{spec.name}{''.join(marks)}{chosen.suffix}"
+            out = _place(folder, spec, chosen, precision)
             row = ArtefactRow(
                 out,
                 precision,
@@ -73,6 +73,26 @@ def format_rows(
             done(out.name)
     if tuple(names) == EVERY:
         left_out += NOT_HAD
+
+
+def check_in_the_way(weights: Path, spec: Spec, folder: Path, names: Sequence[str]) -> None:
+    """Refuse (`OutputError`) a folder that holds files of other weights, before any work: its report would be replaced by one
+    in which nothing was made of these.
+    """
+    for chosen in FORMATS:
+        for precision in chosen.precisions if chosen.name in names and not chosen.missing else ():
+            out = _place(folder, spec, chosen, precision)
+            if os.path.lexists(out) and not _ours(out, weights):
+                raise OutputError(
+                    f"{out} exists already, and was not made of {weights}: choose another folder, or replace what is in it "
+                    "with `force=True`."
+                )
+
+
+def _place(folder: Path, spec: Spec, chosen: Format, precision: str) -> Path:
+    """Where a file of a format and precision lies."""
+    marks = ("" if precision == "fp32" else f"-{precision}", chosen.mark)
+    return folder / f"{spec.name}{''.join(marks)}{chosen.suffix}"
 
 
 def _argument(chosen: Format, precision: str, form: Form) -> str:

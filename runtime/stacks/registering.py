@@ -121,14 +121,14 @@ def registered(
     known: dict[tuple[int, int], Alignment] = {}
     in_line = all(partner is None or abs(index - partner) == 1 for index, partner in order)
     with ThreadPoolExecutor(threads) as pool:  # side by side, as nothing depends yet on what was found
-        looks = list(pool.map(lambda frame: Look.at(frame, kind), frames))
+        portraits = list(pool.map(lambda frame: Portrait.at(frame, kind), frames))
     if in_line:
-        found = neighbours_of([look.picture for look in looks], size, motion, threads=threads)
+        found = neighbours_of([each.picture for each in portraits], size, motion, threads=threads)
         known = both_ways(steadied(found, size, motion), size)
 
     def along(order: Sequence[tuple[int, int | None]]) -> dict[int, Move]:
         chain = Chain(size, kind, motion, keep=keep, most=None, known=known)
-        return {index: chain.add(index, partner, looks[index]) for index, partner in order}
+        return {index: chain.add(index, partner, portraits[index]) for index, partner in order}
 
     moves = along(order)
     if reference is None and count > 2:
@@ -145,7 +145,7 @@ def both_ways(steps: Sequence[Alignment], size: tuple[int, int]) -> dict[tuple[i
     return found | {(after, before): inverse(step, size) for (before, after), step in found.items()}
 
 
-class Look(NamedTuple):
+class Portrait(NamedTuple):
     """What a frame is compared with others by.
 
     Attributes:
@@ -157,7 +157,7 @@ class Look(NamedTuple):
     seen: Array
 
     @classmethod
-    def at(cls, frame: Array, kind: FrameKind) -> Look:
+    def at(cls, frame: Array, kind: FrameKind) -> Portrait:
         """Of a frame, H x W [x 1, 3 or 4]."""
         return cls(comparable(frame, kind, compared_pixels(frame.shape[:2])), fingerprint(frame, kind))
 
@@ -200,12 +200,12 @@ class Chain:
         """What is kept of `KEPT_PICTURES` earlier frames, and of those from which on motion is followed, in bytes."""
         return 4.0 * (KEPT_PICTURES + MOST_KEPT) * compared_pixels(size)
 
-    def add(self, index: int, neighbour: int | None, frame: Array | Look) -> Move:
+    def add(self, index: int, neighbour: int | None, frame: Array | Portrait) -> Move:
         """Find how frame `index` lies, from the place of one before it; in the order of `outwards`.
 
         A frame that shows something else is left out, and the next one is compared with its neighbour.
         """
-        picture, seen = frame if isinstance(frame, Look) else Look.at(frame, self._kind)
+        picture, seen = frame if isinstance(frame, Portrait) else Portrait.at(frame, self._kind)
         if neighbour is None:
             move = Move(unmoved(self._size, 1.0, ""))
             self._earlier[index] = [Earlier.now(picture, np.eye(3))]

@@ -173,6 +173,16 @@ def test_a_folder_that_cannot_be_made_is_refused(quick, tmp_path):
         export_all(quick, tmp_path / "file" / "out")
 
 
+def test_a_folder_with_files_of_other_weights_is_refused_and_keeps_its_report(quick, tmp_path):
+    (tmp_path / "report.json").write_text("of before")
+    (tmp_path / "small.torchscript").write_bytes(b"of other weights")
+    for formats in (("torchscript",), ("onnx", "torchscript")):
+        with pytest.raises(OutputError, match=r"small\.torchscript exists already, and was not made of .*small\.safetensors"):
+            export_all(quick, tmp_path, formats=formats, size=(48, 64))
+    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "small.torchscript"}
+    assert (tmp_path / "report.json").read_text() == "of before"
+
+
 def test_the_table_shows_engines_that_were_not_run(tmp_path):
     engine = tmp_path / "x.rtx.engine"
     engine.write_bytes(b"12")
