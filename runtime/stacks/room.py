@@ -11,6 +11,7 @@ from ufafuse.runtime.frames import FrameKind, check_frames, white_level
 from ufafuse.runtime.levels import GIVEN, OF_MOSAICS, white_of_mosaics
 from ufafuse.runtime.memory.budget import MB, PLANNED_SHARE
 from ufafuse.runtime.memory.usage import available_bytes, resident_bytes
+from ufafuse.runtime.pictures.masked import without_hidden
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.stacks.gaps import FocusGaps
 from ufafuse.runtime.stacks.height import ScorePeaks
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ufafuse.runtime.fuser import Fuser
 
 _FRAME_COPIES = 4  # a frame as it is read, moved, looked at one ahead, and as floats of strips
+_BYTES_TO_FILL = 20  # of each pixel, while what alpha hides of a frame is filled
 _ENGINE_MB = 100  # for the network, of which nothing is measured yet where a stack is refused: 80 were seen
 _SHARE_FOR_FRAMES = 0.5  # of the memory that the system has left, that frames may be kept in without a budget
 
@@ -54,7 +56,7 @@ def prepared(fuser: Fuser, sources: list[FrameSource], options: StackOptions) ->
         if options.bayer is not None:
             frame = demosaiced(frame, options.bayer, order=options.order, white=white, name=source.name)
         check_frames([frame], order=options.order, white=options.white, open_ended=True, names=[source.name])
-        return frame
+        return without_hidden(frame)
 
     wishes = Wishes(load, options.order, white, options.align, options.match_gain, options.reference, options.keep_unregistered)
     wishes.threads, wishes.ahead = fuser.threads, fuser.memory_limit is None
@@ -81,7 +83,7 @@ def prepared(fuser: Fuser, sources: list[FrameSource], options: StackOptions) ->
 def state_bytes(fuser: Fuser, size: tuple[int, int], kind: FrameKind, frame_bytes: int, options: StackOptions) -> float:
     """What is held between and beside the frames, in bytes: sums, what was gathered, a few frames."""
     pixels = size[0] * size[1]
-    total = float(_FRAME_COPIES * frame_bytes)
+    total = float(_FRAME_COPIES * frame_bytes) + (_BYTES_TO_FILL * pixels if kind.channels == 4 else 0)
     if options.method == "pyramid":
         return total + pixels * 4.0 * (4 / 3) * 3 * (max(1, kind.channels) + 1)
     model = fuser.stack_model()

@@ -4,6 +4,7 @@ import pytest
 
 from ufafuse.runtime.bfloat16 import narrowed, widened
 from ufafuse.runtime.errors import BackendError, InputError
+from ufafuse.runtime.pictures.masked import without_hidden
 from ufafuse.runtime.pictures.source import ArrayFrame, of_arrays
 from ufafuse.runtime.session import is_carried
 from ufafuse.runtime.stack import fuse_stack
@@ -272,7 +273,7 @@ def test_registered_frames_are_handed_out(fuser, make_stack):
         np.testing.assert_array_equal(seen[index], frame)
 
 
-@pytest.mark.parametrize("most", [None, 300e6])
+@pytest.mark.parametrize("most", [None, 4e9])
 @pytest.mark.parametrize("align", ["off", "translation"])
 @pytest.mark.parametrize("lost", [0, 2, 5])
 def test_a_frame_that_is_left_out_keeps_its_place(fuser, make_stack, monkeypatch, lost, align, most):
@@ -466,3 +467,44 @@ def test_frames_are_named_as_given_where_they_were_taken_in_another_order(fuser,
         np.testing.assert_array_equal(seen[number], frame)
     assert placed == [(place, place) for place in range(11)]
     assert result.taken == result.order
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("most", [None, 300e6])
+@pytest.mark.parametrize("align", ["off", "translation"])
+@pytest.mark.parametrize("method", ["network", "pyramid"])
+def test_what_alpha_hides_changes_nothing(fuser, make_stack, monkeypatch, method, align, most, dtype):
+    """Neither where it is nor around it, where the network sees it too, nor in what is found of the frames."""
+    monkeypatch.setattr(fuser, "memory_limit", most)
+    top = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
+    frames = [np.dstack([frame, np.full(frame.shape[:2], 255, np.uint8)]) for frame in make_stack(4)[0]]
+    frames = [(frame / 255 * top).astype(dtype) for frame in frames]
+    frames[1][30:90, 40:120, 3] = 0
+    found = []
+    for hidden in (np.zeros(3), np.full(3, top), np.random.default_rng(1).random((60, 80, 3)) * top):
+        given = [frame.copy() for frame in frames]
+        given[1][30:90, 40:120, :3] = hidden
+        kept = given[1].copy()
+        wanted = {"want_height": True, "want_map": True} if method == "network" else {}
+        result = fuse_sources(fuser, of_arrays(given), StackOptions(method=method, align=align, **wanted))
+        found.append((result.fused, result.map, result.disagreement, result.warnings, result.reference, result.matched))
+        np.testing.assert_array_equal(given[1], kept)
+    for other in found[1:]:
+        np.testing.assert_array_equal(other[0], found[0][0])
+        assert (other[1] is None and found[0][1] is None) or (other[1] == found[0][1]).all()
+        assert other[2:] == found[0][2:]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (2, 2), (37, 53)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_hidden_pixels_are_as_even_as_what_is_around(shape, dtype):
+    frame = np.full((*shape, 4), 200, dtype)
+    frame[: shape[0] // 2 + 1, : shape[1] // 2, 3] = 0
+    frame[..., :3][frame[..., 3] == 0] = 7
+    result = without_hidden(frame)
+    assert (result.dtype, result.shape) == (frame.dtype, frame.shape)
+    np.testing.assert_array_equal(result[..., 3], frame[..., 3])
+    if 0 < (frame[..., 3] == 0).sum() < frame[..., 3].size:
+        np.testing.assert_allclose(result[..., :3], 200, rtol=1e-5)
+    for whole in (frame[..., :3], frame[..., 0], np.where(frame == 0, 1, frame).astype(dtype)):
+        assert without_hidden(whole) is whole
