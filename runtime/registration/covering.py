@@ -37,6 +37,11 @@ def farthest_move(matrix: Matrix, size: tuple[int, ...], other: Matrix | None = 
     return float(np.hypot(*(after[:2] / after[2] - before[:2] / before[2])).max())
 
 
+def shifted_by(x: float, y: float) -> Matrix:
+    """The motion that is this shift, in pixels."""
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]])
+
+
 def stretch(matrix: Matrix) -> float:
     """By how much more a motion stretches a picture in one direction than across it: 0 where it keeps shapes."""
     least, most = np.linalg.svd(matrix[:2, :2])[1][::-1]

@@ -330,9 +330,8 @@ def _weighed(slopes: Slopes) -> Slopes:
     square = slopes.difference * slopes.difference
     steep = slopes.jacobian[0, ::3, ::3] ** 2 + slopes.jacobian[1, ::3, ::3] ** 2
     telling = square[::3, ::3][steep > steep.mean()]  # even ground, of which there may be most, differs by nothing
-    # By a partition: the median of NumPy brings its masked arrays with it, whose import takes longer than this for a pair.
-    middle = float(np.partition(telling, telling.size // 2)[telling.size // 2]) if telling.size else 0.0
-    common = max(_COMMON * middle, _TINY)
+    half = telling.size // 2  # not by np.median, which would load all of numpy.ma for a pair
+    common = max(_COMMON * float(np.partition(telling, half)[half]), _TINY) if telling.size else _TINY
     root = 1 / np.sqrt(1 + square / np.float32(common))
     return Slopes(slopes.jacobian * root, slopes.difference * root, slopes.motion)
 

@@ -102,6 +102,20 @@ def test_of_a_comb_no_more_is_taken_than_it_tells(period):
             np.testing.assert_allclose(found.matrix, matrix, rtol=0, atol=0.1)
 
 
+@pytest.mark.parametrize("move", [(22, -18), (14, 13), (25, 25)])
+def test_a_period_of_a_pattern_is_not_taken_for_the_move(move):
+    """A net over stained paper, sharp on the left in one frame and on the right in the other."""
+    rng, (x, y) = np.random.default_rng(0), move
+    rows, columns = np.mgrid[:500, :600] % 20 < 20 / 8
+    scene = np.where(rows | columns, 210.0, 60.0) + 55 * cv2.GaussianBlur(rng.normal(size=rows.shape), (0, 0), 4)
+    soft, right = cv2.GaussianBlur(scene, (0, 0), 3), np.linspace(0, 1, 600)[None]
+    near = (scene * (1 - right) + soft * right)[60:420, 60:540]
+    far = (soft * (1 - right) + scene * right)[60 - y : 420 - y, 60 - x : 540 - x]
+    near, far = (np.uint8(np.clip(frame + rng.normal(0, 1, frame.shape), 0, 255)) for frame in (near, far))
+    found = estimate(near, far, check_pair(near, far), "translation")
+    assert found.matrix[:2, 2] == pytest.approx(move, abs=0.3)
+
+
 @pytest.mark.parametrize("texture", TEXTURES)
 def test_no_frame_of_an_even_texture_is_left_out_whatever_the_reference(texture):
     frames = [moved(pictured(texture), 1.0 * index, 0.3 * index, 1.0)[0] for index in range(4)]
