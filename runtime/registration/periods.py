@@ -15,9 +15,8 @@ _SIDE = 256  # pixels of the middle of a picture that are looked at
 _LONGEST = 64  # pixels: of longer periods the coarse levels tell
 _SHORTEST = 4
 _COARSE = 8.0  # pixels: sigma of what is no pattern
-_REPEATS = (
-    0.5  # of a pattern's own energy, that it shares with itself moved by a period; real boards and slides had 0.1 to 0.45
-)
+# Of a pattern's own energy, that it shares with itself moved by a period; real boards and slides had 0.1 to 0.45.
+_REPEATS = 0.5
 _AS_STRONG = 0.8
 _ASIDE = 0.5  # sine of the angle from which on a second period is another one
 
