@@ -19,8 +19,8 @@ CASES = {
     ("onnxruntime", "fp32"): 1,
     ("openvino", "fp32"): 2,
     ("openvino", "bf16"): 8,
-    ("onnxruntime", "int8"): 48,
-    ("openvino", "int8"): 48,
+    ("onnxruntime", "int8"): 56,
+    ("openvino", "int8"): 56,
 }
 
 
