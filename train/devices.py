@@ -61,8 +61,8 @@ def _check_started(fabric: "Fabric", options: TrainOptions) -> None:
     if options.nodes > 1 and isinstance(told, LightningEnvironment) and "MASTER_ADDR" not in os.environ:
         raise InputError(
             f"`nodes={options.nodes}`: no process was started on the other machines: start this same command on each of them "
-            f"by torchrun (torchrun --nnodes {options.nodes} --node-rank 0, 1, ... --master-addr HOST --nproc-per-node "
-            f"{options.devices} -m ufafuse train ...), or by SLURM's srun."
+            f"by torchrun (`torchrun --nnodes {options.nodes} --node-rank 0, 1, ... --master-addr HOST --nproc-per-node "
+            f"{options.devices} -m ufafuse train ...`), or by SLURM's srun."
         )
 
 

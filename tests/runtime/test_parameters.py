@@ -42,7 +42,7 @@ def texts_with_options(path: Path) -> list[str]:
             skipped |= {id(word) for word in ast.walk(node)}
     texts = [(node, whole(node)) for node in ast.walk(tree) if isinstance(node, ast.expr) and id(node) not in skipped]
     outside = [
-        (node, re.sub(r"`(ufa|pip|v4l2-ctl|podman) [^`]*`|setProperty\('--", "", text)) for node, text in texts
+        (node, re.sub(r"`(ufa|pip|v4l2-ctl|podman|torchrun) [^`]*`|setProperty\('--", "", text)) for node, text in texts
     ]  # and styles
     made = {id(sum_.left) for sum_ in ast.walk(tree) if isinstance(sum_, ast.BinOp)}  # "--" + name
     return [

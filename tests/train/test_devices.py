@@ -97,7 +97,7 @@ def test_machines_that_nobody_starts_are_not_waited_for(options: TrainOptions, m
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     monkeypatch.setattr("lightning_fabric.Fabric.launch", lambda _: pytest.fail("it would wait for hours"))
     with pytest.raises(
-        InputError, match=r"`nodes=2`: no process was started .*\(torchrun --nnodes 2 .* --nproc-per-node 1 -m "
+        InputError, match=r"`nodes=2`: no process was started .*\(`torchrun --nnodes 2 .* --nproc-per-node 1 -m "
     ):
         launched_fabric(dataclasses.replace(options, nodes=2))
 

@@ -178,11 +178,14 @@ def test_an_output_that_takes_nothing_is_told_and_one_that_is_always_slow_seldom
     assert len(of_output) <= 4
 
 
-def threads_of_ours():
-    return {thread.name for thread in threading.enumerate() if thread.name.startswith("ufafuse-")}
+@pytest.fixture
+def begun_threads():
+    """Give what tells the threads of ours that were begun since: other tests of this process may have left some."""
+    before = set(threading.enumerate())
+    return lambda: {each.name for each in set(threading.enumerate()) - before if each.name.startswith("ufafuse-")}
 
 
-def test_with_ends_what_was_started():
+def test_with_ends_what_was_started(begun_threads):
     fused = []
     pipeline, near, far = made(on_frame=fused.append)
     with pipeline as begun:
@@ -198,10 +201,10 @@ def test_with_ends_what_was_started():
     assert pipeline.wait(0)
     assert pipeline.summary()["ok"]
     check_sums(pipeline.summary())
-    assert not threads_of_ours()
+    assert not begun_threads()
 
 
-def test_with_raises_what_ended_the_run_unless_the_block_has_an_error_of_its_own():
+def test_with_raises_what_ended_the_run_unless_the_block_has_an_error_of_its_own(begun_threads):
     pipeline, near, far = made(raising(ValueError("no such thing")))
     with pytest.raises(ValueError, match="no such thing"), pipeline:
         push(near, far, 3)
@@ -211,4 +214,4 @@ def test_with_raises_what_ended_the_run_unless_the_block_has_an_error_of_its_own
         push(near, far, 3)
         raise KeyError("mine")
     assert pipeline.wait(0)
-    assert not threads_of_ours()
+    assert not begun_threads()
