@@ -38,7 +38,7 @@ from ufafuse.runtime.filebytes import same_file
 from ufafuse.runtime.fixed import fixed_batch, fixed_size
 from ufafuse.runtime.manifest_entries import STACK_ROLES, TILE_ROLES
 from ufafuse.runtime.memory.tiled import check_same_weights
-from ufafuse.runtime.values import check_fields, check_instance, check_value, is_path
+from ufafuse.runtime.values import check_fields, check_instance, check_some, check_value, is_path
 from ufafuse.runtime.writing import check_apart, check_new, check_parent, together
 
 if TYPE_CHECKING:
@@ -84,8 +84,7 @@ class CalibrationOptions:
         drawn = self.images is not None and self.masks is not None
         if (self.images is None) != (self.masks is None) or (self.pairs is None) != drawn:
             raise InputError("give either `pairs`, or `images` and `masks` to draw pairs from.")
-        if self.threads is not None and self.threads < 1:
-            raise InputError(f"`threads={self.threads}` is too few: give 1 or more.")
+        check_some("threads", self.threads)
         if not math.isfinite(self.min_psnr):
             raise InputError(f"`min_psnr={self.min_psnr}` is no number that a result could be held to: give decibels.")
         measuring = {"method": self.method != RangeMethod(), "equalise=False": not self.equalise}
@@ -234,10 +233,11 @@ def _source(onnx: Path, out: Path, options: CalibrationOptions, *, force: bool) 
     for path in (*(target for _, target in pairs), *_beside(out)):
         if options.ranges is None or not same_file(path, options.ranges):  # which are used again, and stay
             check_new(path, force=force)
+    check_graph(onnx, manifest)
     for source, _ in pairs[1:]:
-        check_same_weights(source, read_manifest(source), onnx, manifest)
-    for source, _ in pairs:
-        check_graph(source, read_manifest(source))
+        told = read_manifest(source)
+        check_same_weights(source, told, onnx, manifest)
+        check_graph(source, told)
     return manifest, load_graph(onnx)
 
 

@@ -18,7 +18,7 @@ from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import quota_bound
 from ufafuse.runtime.errors import BackendError, InputError, ModelError
 from ufafuse.runtime.kinds import kind_of
-from ufafuse.runtime.values import check_fields, check_value, is_path, type_in_text
+from ufafuse.runtime.values import check_fields, check_some, check_value, is_path, type_in_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -362,10 +362,8 @@ def open_session(model: str | Path, *, backend: str = "auto", options: SessionOp
         raise InputError(f"`options` is {type_in_text(options)}: give `SessionOptions`.")
     if options.precision is not None:
         check_precision(options.precision)
-    if options.threads is not None and options.threads < 1:
-        raise InputError(f"`threads={options.threads}` is too few: give 1 or more.")
-    if options.streams is not None and options.streams < 1:
-        raise InputError(f"`streams={options.streams}` is too few: give 1 or more.")
+    check_some("threads", options.threads)
+    check_some("streams", options.streams)
     manifest = read_manifest(model)
     if manifest.kind == "weights":
         raise InputError(f"{model} holds PyTorch weights: run `ufa export --weights {model} -o X.onnx`, and fuse with X.onnx.")

@@ -92,6 +92,12 @@ def check_value(name: str, value: object, *checks: Check, optional: bool = False
     raise InputError(f"`{name}={reprlib.repr(value)}` is {type_in_text(value)}: give {' or '.join(words)}.")
 
 
+def check_some(name: str, count: int | None) -> None:
+    """Refuse a parameter that holds less than one of what it counts (`InputError`); None is left to who takes it."""
+    if count is not None and count < 1:
+        raise InputError(f"`{name}={count}` is too few: give 1 or more.")
+
+
 def check_instance(name: str, value: object, kind: type, *, optional: bool = False, given: str = "") -> None:
     """Check that a parameter holds an object of ours, or of another library.
 

@@ -100,7 +100,7 @@ def first_step(compared: "Compared", motion: str) -> Matrix | None:
     """
     if min(compared.shape) < _LEAST_SIDE:
         return None
-    step = _equations(_slopes(compared.at(np.eye(3)), _displacements(compared.shape, motion))).solved()
+    step = _equations(_slopes(compared.at(np.eye(3)), _displacements(compared.shape, motion)), parts=1).solved()
     return None if step is None else as_matrix(step, compared.shape, motion)
 
 
@@ -122,7 +122,7 @@ def _solved(compared: "Compared", matrix: Matrix, motion: str, *, even: bool = F
         if alike.too_small:
             break
         slopes = _slopes(alike, fields)
-        step = _equations(slopes if even else _weighed(slopes)).solved()
+        step = (_equations(slopes, parts=1) if even else _equations(_weighed(slopes))).solved()
         if step is None:
             break
         last = slopes
@@ -336,14 +336,14 @@ def _weighed(slopes: Slopes) -> Slopes:
     return Slopes(slopes.jacobian * root, slopes.difference * root, slopes.motion)
 
 
-def _equations(slopes: Slopes) -> Equations:
+def _equations(slopes: Slopes, *, parts: int = _PARTS) -> Equations:
     """What determines the change of the parameters that takes the other frame to the near one."""
     height, width = slopes.difference.shape
     normals, rights = [], []
-    for row in range(_PARTS):
-        rows = slice(row * height // _PARTS, (row + 1) * height // _PARTS)
-        for column in range(_PARTS):
-            part = rows, slice(column * width // _PARTS, (column + 1) * width // _PARTS)
+    for row in range(parts):
+        rows = slice(row * height // parts, (row + 1) * height // parts)
+        for column in range(parts):
+            part = rows, slice(column * width // parts, (column + 1) * width // parts)
             there = slopes.jacobian[(slice(None), *part)].reshape(len(slopes.jacobian), -1)
             normals.append((there @ there.T).astype(np.float64))
             rights.append((there @ slopes.difference[part].ravel()).astype(np.float64))

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ufafuse.runtime.arrays import Array
-from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.stream.messages import Frame
 from ufafuse.runtime.stream.sources.base import EndOfSource, Source
-from ufafuse.runtime.values import check_value, is_text, is_whole
+from ufafuse.runtime.values import check_some, check_value, is_text, is_whole
 
 
 class PushSource(Source):
@@ -37,8 +36,7 @@ class PushSource(Source):
     def __init__(self, name: str = "pushed", *, size: int = 4) -> None:
         check_value("name", name, is_text)
         check_value("size", size, is_whole)
-        if size < 1:  # each frame would be lost as soon as it came
-            raise InputError(f"`size={size}` is too few: give 1 or more.")
+        check_some("size", size)  # of none each frame would be lost as soon as it came
         self.name = name
         self.overrun = 0
         self._size = size
