@@ -271,6 +271,12 @@ def test_a_file_that_is_no_evaluation_is_refused(tmp_path, text):
         tradeoff.read_quality(tmp_path / "eval.json")
 
 
+def test_an_evaluation_of_stacks_is_refused_since_what_is_timed_are_pairs(tmp_path):
+    (tmp_path / "eval.json").write_text('{"mean": {"ufa-stack": {"PSNR": 31.0, "detail_sharp": 1.0}}}')
+    with pytest.raises(InputError, match="is of stacks, and what is timed are pairs"):
+        tradeoff.read_quality(tmp_path / "eval.json")
+
+
 def test_two_evaluations_of_one_name_are_refused(evaluations):
     with pytest.raises(InputError, match="two evaluations of pairs"):
         tradeoff.read_qualities([evaluations[0], evaluations[0]])
