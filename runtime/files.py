@@ -340,18 +340,18 @@ def _twice(images: Sequence[Path]) -> dict[str, None]:
     several = list(dict.fromkeys(str(path) for path in images if seen[real_path(path)] > 1))
     if not several:
         return {}
-    return {f"{', '.join(several)}: the same file is given more than once, and counts as often.": None}
+    return {f"{examples(several)}: the same file is given more than once, and counts as often.": None}
 
 
 def _no_frames(frames: Sequence[FrameSource]) -> dict[str, None]:
     """Which frames were made of frames, by ufafuse or, as their names say, by other programs: that is seldom meant."""
     made = [frame.name for frame in frames if parse_exif(frame.metadata.exif or b"").text(SOFTWARE).startswith(OURS)]
     several = "is a result of ufafuse and takes" if len(made) == 1 else "are results of ufafuse and take"
-    text = f"{', '.join(made)} {several} part as a frame: name only the camera's frames, if that is not meant."
+    text = f"{examples(made)} {several} part as a frame: name only the camera's frames, if that is not meant."
     told: dict[str, None] = {text: None} if 0 < len(made) < len(frames) else {}
     if strange := [name for name in uncounted([Path(frame.name).name for frame in frames]) if name not in made]:
         several = "is not called like the others and takes" if len(strange) == 1 else "are not called like the others and take"
-        told[f"{', '.join(strange)} {several} part: name only the camera's frames, if that is another program's result."] = None
+        told[f"{examples(strange)} {several} part: name only the camera's frames, if that is another program's result."] = None
     return told
 
 

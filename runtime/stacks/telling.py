@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ufafuse.runtime.frames import in_text
 from ufafuse.runtime.registration.gain import UNMATCHED, exposure_words, matched_words
 from ufafuse.runtime.stacks.exposure import BLACK, black_words
+from ufafuse.runtime.texts import examples
 
 if TYPE_CHECKING:
     from ufafuse.runtime.pictures.source import FrameSource
@@ -53,10 +54,9 @@ def tell(result: Stacked, stack: Prepared, given: list[FrameSource]) -> None:
 
 
 def _strayed_words(names: list[str]) -> str:
-    shown = ", ".join(names[:_MOST_NAMED]) + (f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else "")
     return (
-        f"something strayed into {shown} that the frames before and after do not show, such as a shadow or an insect that flew "
-        "by: it is left out where it is."
+        f"something strayed into {examples(names, _MOST_NAMED)} that the frames before and after do not show, such as a shadow or "
+        "an insect that flew by: it is left out where it is."
     )
 
 

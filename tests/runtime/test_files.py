@@ -1,8 +1,10 @@
 """Files in, files out; one bad pair does not stop a folder."""
 
+import shutil
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -330,6 +332,19 @@ def test_a_file_that_is_both_frames_is_told(fuser, images, tmp_path):
     outcome = fuse_files(fuser, (near, tmp_path / "." / near.name), Outputs(tmp_path / "f.png"))
     assert any("the same file is given more than once" in warning for warning in outcome.warnings)
     assert not any("more than once" in text for text in fuse_files(fuser, images(), Outputs(tmp_path / "g.png")).warnings)
+
+
+def test_sentences_on_many_frames_name_a_few(fuser, images, tmp_path):
+    made = tmp_path / "made.png"
+    fuse_files(fuser, images(), Outputs(made), StackOptions(method="pyramid"))
+    results = [made.rename(tmp_path / "result_00.png")]
+    results += [Path(shutil.copy(results[0], tmp_path / f"result_{number:02}.png")) for number in range(1, 40)]
+    frames = images(40, folder=tmp_path / "frames", names=[f"{number:02}" for number in range(40)])
+    for given, told in ((frames * 2, "more than once"), (frames[:2] + results, "are results of ufafuse")):
+        outcome = fuse_files(fuser, given, Outputs(tmp_path / "f.png"), StackOptions(method="pyramid"), force=True)
+        (sentence,) = (text for text in outcome.warnings if told in text)
+        assert "and 37 more" in sentence
+        assert all(text.count(str(tmp_path)) <= 5 for text in outcome.warnings)
 
 
 class TestMemory:
