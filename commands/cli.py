@@ -35,7 +35,7 @@ MODULES = {
     "dataset": "dataset",
     "export": "export",
     "calibrate": "calibrate",
-    "build": "export",
+    "build": "build",
     "verify": "verify",
     "bench": "bench",
     "eval": "bench",

@@ -1,4 +1,4 @@
-"""`ufa export` and `ufa build`."""
+"""`ufa export`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import typer
 from ufafuse.commands.effects import refuse_idle
 from ufafuse.commands.fitting import print_table
 from ufafuse.commands.limits import MOST
-from ufafuse.commands.options import Json
+from ufafuse.commands.options import Force, Json, Triton
 from ufafuse.commands.quantities import listed
 from ufafuse.commands.request import as_command, changed
 from ufafuse.runtime import console
@@ -18,8 +18,6 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.texts import few_of_a_kind
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-
     from ufafuse.export.form import Form
     from ufafuse.export.formats.base import Format
     from ufafuse.runtime.parameters import Size
@@ -27,17 +25,13 @@ if TYPE_CHECKING:
 ExportPrecision = Literal["fp32", "fp16"]  # types of an exported graph's tensors
 _OPSET = "20"  # `ufafuse.export.form.OPSET`, which it would take torch to ask
 Io = Literal["float", "uint8"]  # layouts of a graph's inputs and outputs
-Flavor = Literal["tensorrt", "tensorrt-rtx"]  # TensorRT's two kinds
-Hardware = Literal["none", "ampere+", "same-cc"]  # which other GPUs may load a classic engine
-Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 Weights = Annotated[str, typer.Option(help="A .safetensors file, a bundled network's name, or rival-...")]
 PairsDir = Annotated[Path | None, typer.Option(help="A folder of real pairs [default: synthetic ones].")]
 
 
 def register(app: typer.Typer) -> None:
-    """Add this folder's commands to ``app``."""
+    """Add this file's command to ``app``."""
     app.command("export")(as_command(export, ExportRequest))
-    app.command("build")(as_command(build, BuildRequest))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +54,7 @@ class ExportRequest:
     static: Annotated[str | None, typer.Option(help="HxW: frames of this size only, as NPUs and phones want it.")] = None
     batch: Annotated[int | None, typer.Option(max=MOST, help="Pairs at once [default: free; 1 with --static].")] = None
     opencv: Annotated[bool, typer.Option("--opencv", help="A graph for OpenCV's dnn, and run there; with --static.")] = False
-    triton: Annotated[Path | None, typer.Option(help="Also lay it out in this model repository for Triton.")] = None
+    triton: Triton = None
     tiles: Annotated[bool, typer.Option("--tiles", help="Also X.means.onnx and X.tile.onnx, for exact tiling.")] = False
     reference: Annotated[Path | None, typer.Option(help="Also pack PyTorch's results into this .npz, for the device.")] = None
     reference_size: Annotated[list[str] | None, typer.Option(help="HxW of a packed pair [default: small]; repeatable.")] = None
@@ -80,12 +74,9 @@ def export(asked: ExportRequest) -> None:
     with console.run(asked.as_json):
         from ufafuse.commands.telling import unpaired_in, warn_of_passed
         from ufafuse.export.form import Form, opset_from
-        from ufafuse.export.formats.exporting import format_from_weights
-        from ufafuse.export.onnx_export import onnx_from_weights
-        from ufafuse.export.triton import check_repository
         from ufafuse.export.verify import check_packed
         from ufafuse.runtime.parameters import size_from
-        from ufafuse.runtime.writing import check_apart, together
+        from ufafuse.runtime.writing import check_apart
 
         refuse_idle(
             ("--reference-size", asked.reference_size, asked.reference, "is of packed pairs: add --reference X.npz"),
@@ -104,37 +95,14 @@ def export(asked: ExportRequest) -> None:
         sizes = _packed_sizes([size_from(text, "reference_size") for text in asked.reference_size or []], form)
         if asked.reference is not None:
             check_packed(asked.reference, force=asked.force)
-        names, told = listed(asked.formats), list[str]()
+        names = listed(asked.formats)
         if asked.everything:
             _only_alone(form, asked.triton)
             report = _export_all(source, asked.out, asked.pairs, size_from(asked.size or "256x256"), names, force=asked.force)
+            told = _pack(source, asked, sizes)
         else:
-            chosen = _format_of(asked.out, names, tiles=asked.tiles, triton=asked.triton, opset=asked.opset)
-            if asked.triton is not None:
-                check_repository(asked.out, asked.triton)
-            with console.progress() as bar, together():  # the file, its reference and the repository, or nothing
-                task = bar.add_task("loading", total=None)
-
-                def on_step(what: str, done: int, total: int) -> None:
-                    bar.update(task, description=what, completed=done, total=total)
-
-                given: dict[str, Any] = {
-                    "precision": asked.precision,
-                    "io": asked.io,
-                    "form": form,
-                    "force": asked.force,
-                    "on_step": on_step,
-                }
-                if chosen is None:
-                    report = onnx_from_weights(source, asked.out, tiles=asked.tiles, **given)
-                else:
-                    report = format_from_weights(source, asked.out, chosen, **given)
-                told = _pack(source, asked, sizes)
-                if asked.triton is not None:
-                    report["triton"] = _laid_out([asked.out.with_name(name) for name in report["files"]], asked.triton)
+            report, told = _export_one(source, asked, form, names, sizes)
         if asked.reference is not None:
-            if asked.everything:
-                told = _pack(source, asked, sizes)
             report["reference"] = str(asked.reference)
         told = list(dict.fromkeys([*report.get("warnings", ()), *told]))
         report |= ({"warnings": told} if told else {}) | (unpaired := unpaired_in(asked.pairs))
@@ -143,6 +111,42 @@ def export(asked: ExportRequest) -> None:
             console.warn(warning)
         warn_of_passed(unpaired.get("passed_over", ()))
         _tell_export(report, asked.out, asked.weights, as_json=asked.as_json)
+
+
+def _export_one(
+    source: Path, asked: ExportRequest, form: "Form", names: tuple[str, ...], sizes: "Sequence[Size]"
+) -> tuple[dict[str, Any], list[str]]:
+    """One file with its reference and Triton's repository, or nothing: the report, and what there is to tell of the pairs."""
+    from ufafuse.export.formats.exporting import format_from_weights
+    from ufafuse.export.onnx_export import onnx_from_weights
+    from ufafuse.export.triton import check_repository, repository_from
+    from ufafuse.runtime.writing import together
+
+    chosen = _format_of(asked.out, names, tiles=asked.tiles, triton=asked.triton, opset=asked.opset)
+    if asked.triton is not None:
+        check_repository(asked.out, asked.triton)
+    with console.progress() as bar, together():
+        task = bar.add_task("loading", total=None)
+
+        def on_step(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        given: dict[str, Any] = {
+            "precision": asked.precision,
+            "io": asked.io,
+            "form": form,
+            "force": asked.force,
+            "on_step": on_step,
+        }
+        if chosen is None:
+            report = onnx_from_weights(source, asked.out, tiles=asked.tiles, **given)
+        else:
+            report = format_from_weights(source, asked.out, chosen, **given)
+        told = _pack(source, asked, sizes)
+        if asked.triton is not None:
+            files = [asked.out.with_name(name) for name in report["files"]]
+            report["triton"] = [str(path) for onnx in files for path in repository_from(onnx, asked.triton)]
+    return report, told
 
 
 _MADE_BY_ALL = "is of one file, and --all makes each kind: omit one of both"
@@ -203,15 +207,6 @@ def _only_alone(form: "Form", triton: Path | None) -> None:
         raise InputError("`everything` makes files of free sizes: omit `opset`, `static`, `batch` and `opencv`.")
     if triton is not None:
         raise InputError("`triton` takes one network in one precision: omit `everything`.")
-
-
-def _laid_out(files: list[Path], folder: Path, engine: Path | None = None) -> list[str]:
-    """The files of Triton's repository."""
-    from ufafuse.export.triton import repository_from
-    from ufafuse.runtime.writing import together
-
-    with together():
-        return [str(path) for onnx in files for path in repository_from(onnx, folder, engine=engine)]
 
 
 def _export_all(
@@ -295,109 +290,3 @@ def _measured(worst: dict[str, Any]) -> str:
     if "relative" in worst:
         return f"{worst['relative']:.1e} relative"
     return f"{worst['psnr']:.1f} dB, {worst['max_abs']:.2g} levels ({worst['name']})"
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildRequest:
-    """Build a TensorRT or TensorRT-RTX engine from ONNX (the latter without a GPU)."""
-
-    onnx: Annotated[Path, typer.Argument(help="An .onnx file, or a bundled name; its precision is the engine's.")]
-    out: Annotated[Path, typer.Option("-o", "--out", help="The .engine file.")]
-    minima: Annotated[list[str] | None, typer.Option("--min", help="HxW; --min, --opt, --max make a profile; repeatable.")] = (
-        None
-    )
-    optima: Annotated[list[str] | None, typer.Option("--opt", help="HxW the engine is fastest at.")] = None
-    maxima: Annotated[list[str] | None, typer.Option("--max", help="HxW. A wide range makes a slower engine.")] = None
-    statics: Annotated[
-        list[str] | None, typer.Option("--static", help="HxW: a profile of one size, the fastest; repeatable.")
-    ] = None
-    batch: Annotated[str | None, typer.Option(help="Pairs at once: N, or MIN,OPT,MAX [default: 1].")] = None
-    flavor: Annotated[Flavor | None, typer.Option(help="TensorRT's kind [default: the installed one].")] = None
-    targets: Annotated[str, typer.Option("--target", help="sm75,sm86,...: GPUs to build for, with tensorrt-rtx only.")] = ""
-    workspace_mib: Annotated[
-        int | None, typer.Option("--workspace", max=MOST, help="MiB of scratch memory a layer may use.")
-    ] = None
-    optimization_level: Annotated[int | None, typer.Option("--level", max=MOST, help="0 (fast build) to 5 (fast engine).")] = (
-        None
-    )
-    timing_cache: Annotated[Path | None, typer.Option(help="File that keeps tactic timings; with tensorrt only.")] = None
-    version_compatible: Annotated[
-        bool, typer.Option("--version-compatible", help="Newer releases can load it; with tensorrt only.")
-    ] = False
-    hardware: Annotated[Hardware, typer.Option(help="Other GPUs that can load it; with tensorrt only.")] = "none"
-    triton: Annotated[Path | None, typer.Option(help="Also lay it out in this model repository for Triton.")] = None
-    force: Force = False
-    as_json: Json = False
-
-
-def build(asked: BuildRequest) -> None:
-    """Run `ufa build`."""
-    with console.run(asked.as_json):
-        from ufafuse.export.build_options import BuildOptions
-        from ufafuse.export.engine import engine_from_onnx
-        from ufafuse.export.profiles import profiles_from_options, profiles_of
-        from ufafuse.export.triton import check_repository
-        from ufafuse.runtime.models import file_named
-
-        onnx = file_named(asked.onnx)
-        targets = tuple(dict.fromkeys(part.strip() for part in asked.targets.split(",") if part.strip()))
-        if asked.targets and not targets:
-            raise InputError(f"`targets={asked.targets}` names no GPU: give such as sm75,sm86, or omit it.")
-        own = (
-            profiles_of(onnx)
-            if not (asked.minima or asked.optima or asked.maxima or asked.statics) and asked.batch is None
-            else ()
-        )
-        options = BuildOptions(
-            own
-            or profiles_from_options(
-                asked.minima or [], asked.optima or [], asked.maxima or [], asked.statics or [], asked.batch or "1"
-            ),
-            flavor=asked.flavor,
-            targets=targets,
-            workspace_mib=asked.workspace_mib,
-            optimization_level=asked.optimization_level,
-            timing_cache=asked.timing_cache,
-            version_compatible=asked.version_compatible,
-            hardware=asked.hardware,
-        )
-        if asked.triton is not None:
-            check_repository(onnx, asked.triton, profiles=[each.to_dict() for each in options.profiles])
-        with console.progress() as bar:
-            report = engine_from_onnx(onnx, asked.out, options, force=asked.force, on_phase=_phases(bar))
-        if asked.triton is not None:
-            report["triton"] = _laid_out([onnx], asked.triton, asked.out)
-        console.emit(report, as_json=asked.as_json)
-        if not asked.as_json:
-            _print_build(report)
-        for name in report.get("triton", ()):
-            console.wrote(Path(name), as_json=asked.as_json)
-        console.wrote(asked.out, as_json=asked.as_json)
-        console.wrote(Path(report["report"]), as_json=asked.as_json)
-        engine = console.word(asked.out)
-        console.hint(f"ufa verify {engine} --reference X.npz  (on the machine that will run it)", as_json=asked.as_json)
-
-
-def _phases(bar: "Bar") -> Any:  # noqa: ANN401 - the callback of engine_from_onnx
-    """Show each phase of a build as a line of its own; builders call this from their threads."""
-    tasks: dict[str, Any] = {}
-
-    def on_phase(phase: str, steps: int, total: int | None) -> None:
-        if total is None:
-            if phase in tasks:
-                bar.remove_task(tasks.pop(phase))
-        elif phase in tasks:
-            bar.update(tasks[phase], completed=steps, total=total)
-        else:
-            tasks[phase] = bar.add_task(phase, completed=steps, total=total)
-
-    return on_phase
-
-
-def _print_build(report: dict[str, Any]) -> None:
-    layers = report["layers"]
-    console.out.print(
-        f"{report['flavor']} {report['version']} for {', '.join(report['compute_capability'])}: "
-        f"{report['bytes'] / 1e6:.1f} MB in {report['seconds']:.1f} s; of {layers['convolutions']} convolutions "
-        f"{layers['half']} are half, {layers['int8']} int8"
-    )

@@ -1,5 +1,6 @@
 """Options that several commands have."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -67,3 +68,4 @@ AlignOption = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace existing results.")]
+Triton = Annotated[Path | None, typer.Option(help="Also lay it out in this model repository for Triton.")]

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from ufafuse.commands import calibrate, export, stream, train
+from ufafuse.commands import build, calibrate, export, stream, train
 from ufafuse.commands import options as shared
 from ufafuse.commands.request import as_command, given
 
@@ -57,8 +57,8 @@ def choices() -> list[tuple[Any, tuple[str, ...]]]:
         (shared.Align, ("off", *MOTIONS)),
         (export.ExportPrecision, onnx_export.PRECISIONS),
         (export.Io, onnx_export.IOS),
-        (export.Flavor, FLAVORS),
-        (export.Hardware, build_options.HARDWARE),
+        (build.Flavor, FLAVORS),
+        (build.Hardware, build_options.HARDWARE),
         (calibrate.Calibrator, RANGE_METHODS),
         (stream.PairBy, options.PAIR_BY),
         (stream.AlternateBy, options.ALTERNATE_BY),
