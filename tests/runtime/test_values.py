@@ -1,5 +1,6 @@
 """Options of a wrong type are refused with a sentence that names them, whichever field it is; so are arguments."""
 
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ufafuse.runtime.session import SessionOptions, open_session
 from ufafuse.runtime.stack import fuse_stack
 from ufafuse.runtime.stacks.options import StackOptions
 from ufafuse.runtime.stacks.relief import HeightOptions
-from ufafuse.runtime.stream import Pipeline, PipelineOptions, PushSource, sink_from_text, source_from_text
+from ufafuse.runtime.stream import IterableSource, Pipeline, PipelineOptions, PushSource, sink_from_text, source_from_text
 from ufafuse.runtime.stream.reader import RetryPolicy
 from ufafuse.runtime.stream.sinks import SinkOptions
 from ufafuse.runtime.values import check_fields, type_in_text
@@ -302,6 +303,23 @@ def test_every_other_byte_of_a_buffer_is_a_buffer():
 def test_a_source_that_would_lose_every_frame_is_refused(wrong):
     with pytest.raises(InputError, match=f"`{next(iter(wrong))}="):
         PushSource(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"frames": None}, "`frames=None` is a NoneType: give a list of frames, or a generator"),
+        ({"frames": 3}, "`frames=3` is an int"),
+        ({"name": None}, "`name=None`"),
+        ({"live": "no"}, "`live='no'` is a str: give True or False"),
+        ({"interval": "0.04"}, "`interval='0.04'` is a str: give a number"),
+        ({"interval": 0}, "`interval=0` is out of range"),
+        ({"interval": float("nan")}, "`interval=nan` is out of range"),
+    ],
+)
+def test_frames_of_a_program_are_checked_as_they_are_handed_over(wrong, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        IterableSource(**{"frames": [], **wrong})
 
 
 @pytest.mark.parametrize("offset", [float("nan"), float("inf"), -float("inf")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -10,9 +11,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.stream.messages import Frame
 from ufafuse.runtime.stream.sources.base import EndOfSource, Source
-from ufafuse.runtime.values import check_some, check_value, is_text, is_whole
+from ufafuse.runtime.values import check_instance, check_some, check_value, is_number, is_switch, is_text, is_whole
 
 
 class PushSource(Source):
@@ -104,6 +106,9 @@ class IterableSource(Source):
         name: What reports call it.
         live: Whether frames are lost when nobody takes them; False reads as fast as wanted and loses none.
         interval: Seconds between frames that come without a timestamp and are not live.
+
+    Raises:
+        InputError: One of these is of another type, or the interval is no number above 0.
     """
 
     def __init__(
@@ -114,6 +119,12 @@ class IterableSource(Source):
         live: bool = False,
         interval: float = 1 / 25,
     ) -> None:
+        check_instance("frames", frames, Iterable, given="a list of frames, or a generator")
+        check_value("name", name, is_text)
+        check_value("live", live, is_switch)
+        check_value("interval", interval, is_number)
+        if not 0 < interval < math.inf:
+            raise InputError(f"`interval={interval}` is out of range: give seconds above 0.")
         self.name = name
         self.live = live
         self._frames: Iterator[Array | tuple[Array, float]] = iter(frames)
