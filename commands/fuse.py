@@ -136,9 +136,12 @@ class FuseRequest(EngineRequest):
         typer.Option(help="Of a stack: the network, or the classical choice of the strongest detail in every octave."),
     ] = "network"
     smoothing: Annotated[
-        float,
-        typer.Option(help="Of a stack, 1 to 10: average more where frames show the same: less noise, softer grain."),
-    ] = 1.0
+        float | None,
+        typer.Option(
+            help="Of a stack, 1 to 10: average more where frames show the same: less noise, softer grain; 1: no more than was "
+            "learnt [default: as the noise of three frames or more asks for].",
+        ),
+    ] = None
     restore: Annotated[
         float,
         typer.Option(help="Of a stack, 1 to 2.2: raise detail between two planes of focus by up to this factor; 1: nowhere."),
@@ -233,7 +236,7 @@ def fuse(asked: FuseRequest) -> None:
             reading(paths, asked.threads, most=most_pixels(engine["max_memory"]), strict=asked.strict, look=True) as frames,
             ExitStack() as opened,
         ):
-            of_stack = outputs.of_stack or asked.smoothing != 1
+            of_stack = outputs.of_stack or asked.smoothing not in (None, 1)
             name, lights = _network(asked, None if many else frames, options, of_stack)
             fuser = opened.enter_context(Fuser(name, **engine))
             if many is None:

@@ -45,6 +45,7 @@ class OutputJson(_OutputKeysJson, total=False):
     report: str
     method: str
     smoothing: float
+    noise: float
     heights: dict[str, Any]
     order_of_focus: list[str]
     left_out: dict[str, str]

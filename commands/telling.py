@@ -99,7 +99,8 @@ def done_to(outcome: Outcome) -> list[str]:
     count = 2 + len(details.get("more", []))
     told = [f"{count} frames" if count > 2 else ""]
     told += ["chosen by detail alone (--method pyramid)" if details.get("method") == "pyramid" else ""]
-    told += [f"smoothing {details['smoothing']:g}" if "smoothing" in details else ""]
+    noise = f", for noise of {details['noise']:g} levels" if "noise" in details else ""
+    told += [f"smoothing {details['smoothing']:g}{noise}" if "smoothing" in details else ""]
     if "restored" in details:
         share, most = details["restored"]
         where = f"{100 * share:.0f} %" if share >= 0.005 else "less than 1 %"

@@ -375,14 +375,19 @@ def _taken(frames: Sequence[FrameSource], result: Stacked) -> dict[str, Any]:
     return details
 
 
+def _smoothed(result: Stacked) -> dict[str, float]:
+    """How readily frames were averaged, and for which noise, where that is more than was learnt."""
+    noise = {"noise": round(result.noise, 1)} if result.noise else {}
+    return {"smoothing": result.smoothing, **noise} if result.smoothing != 1 else {}
+
+
 def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOptions) -> dict[str, Any]:
     """What was decided about a result, as entries of the report."""
     details: dict[str, Any] = {}
     if len(frames) > 2:
         details["more"] = [frame.name for frame in frames[2:]]
     details["method"] = options.method
-    if options.smoothing != 1:
-        details["smoothing"] = options.smoothing
+    details |= _smoothed(result)
     if result.restored[0] > 0:
         share, most = result.restored
         details["restored"] = [round(share, 4), round(most, 3)]

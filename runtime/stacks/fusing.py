@@ -32,6 +32,7 @@ from ufafuse.runtime.stacks.aside import Aside
 from ufafuse.runtime.stacks.gaps import FEWEST, OCTAVES, FocusGaps
 from ufafuse.runtime.stacks.height import ScorePeaks
 from ufafuse.runtime.stacks.model import Gathering, StackModel
+from ufafuse.runtime.stacks.noise import FrameNoise, smoothing_for
 from ufafuse.runtime.stacks.octaves import OctaveSums
 from ufafuse.runtime.stacks.options import Stacked, StackOptions
 from ufafuse.runtime.stacks.order import by_number
@@ -143,6 +144,10 @@ class _Fusion:
     def _strays(self) -> Strays:
         return Strays(self._stack.size, self._stack.kind)
 
+    @cached_property
+    def _noise(self) -> FrameNoise:
+        return FrameNoise(self._stack.size, self._stack.kind)
+
     def run(self) -> Stacked:
         if self._options.method == "pyramid":
             return self._with_pyramid()
@@ -181,21 +186,24 @@ class _Fusion:
         gaps = FocusGaps(size, stack.kind) if restores else None
         before: Seen | None = None
         strayed = {} if self._moved else self._strays.found()
+        noise = self._noise.sigma() if options.smoothing is None else 0.0
+        smoothing = smoothing_for(noise) if options.smoothing is None else float(options.smoothing)
         with Aside(beside=beside) as aside:
             for seen in stack.second_pass():
                 if self._hand_on is not None:
                     self._hand_on(seen)
                 shown = replace(seen, covered=shown_without(seen.covered, strayed.get(seen.index)))
                 aside.do(partial(self._look_aside, seen, shown, gaps))
-                self._timed(lambda shown=shown: _merge(shown, gathering, sums, scores, aside, options.smoothing))  # type: ignore[misc]
+                self._timed(lambda shown=shown: _merge(shown, gathering, sums, scores, aside, smoothing))  # type: ignore[misc]
                 if peaks is not None and scores is not None:
                     peaks.add(stack.places[seen.index], scores, shown.covered, to_grey(seen.frame, stack.kind))
                 before = self._sharpen(sharp, before, seen)
                 self._step()
         assert self._reference is not None
         result = self._result(sums.fused(self._reference))
+        result.smoothing, result.noise = smoothing, noise if smoothing > 1 else 0.0
         if gaps is not None:
-            self._timed(partial(_restore, result, gaps, sums, options))
+            self._timed(partial(_restore, result, gaps, sums, options.restore))
         result.grid = grid if len(grid) > 1 else None
         result.confidence = sharp
         result.strayed = {index: float(where.mean()) for index, where in strayed.items()}
@@ -278,6 +286,8 @@ class _Fusion:
             self._reference = seen.frame
         if self._options.method == "network":
             self._strays.look_at(seen.index, seen.frame, seen.covered)
+            if self._options.smoothing is None:
+                self._noise.add(seen.frame, seen.covered)
         sample = colours_of(seen.frame)[::8, ::8]
         shown = sample if seen.covered is None else sample[seen.covered[::8, ::8] > 0]
         if shown.size:
@@ -371,8 +381,8 @@ def _merge(
         aside.do(partial(sums.add, area, smoothed))
 
 
-def _restore(result: Stacked, gaps: FocusGaps, sums: OctaveSums, options: StackOptions) -> None:
+def _restore(result: Stacked, gaps: FocusGaps, sums: OctaveSums, most: float) -> None:
     """Raise detail that lies between the planes of focus."""
-    more = gaps.more(result.fused if options.smoothing == 1 else None, options.restore)
+    more = gaps.more(result.fused if result.smoothing == 1 else None, most)
     sums.raise_detail(result.fused, more)
     result.restored = float((more.max(2) >= _WORTH_TELLING).mean()), 1 + float(more.max())

@@ -47,6 +47,7 @@ class StackOptions:
         method: ``"network"``, or ``"pyramid"``: the classical choice of the strongest detail in every octave.
         smoothing: How readily frames that show a place much alike are averaged there, 1 to `MOST_SMOOTHING`: less noise, and
             of a grain that many frames show less; for a network that gathers. The frames' weights are raised to one over it.
+            None: as the noise of three frames or more asks for, see `ufafuse.runtime.stacks.noise`.
         restore: By what factor detail may be raised that lies between the planes of focus, 1 (not at all) to `MOST_RESTORED`;
             for a network that gathers, of three frames or more. See `ufafuse.runtime.stacks.gaps`.
         reference: The number of the frame, from 0, whose geometry and exposure the others take, of a pair too; None: it is
@@ -68,7 +69,7 @@ class StackOptions:
     want_conflicts: bool = False
     want_height: bool = False
     method: str = "network"
-    smoothing: float = 1.0
+    smoothing: float | None = None
     restore: float = MOST_RESTORED
     reference: int | None = None
     keep_unregistered: bool = False
@@ -81,11 +82,12 @@ class StackOptions:
             {
                 **dict.fromkeys(("order", "align", "method"), is_text),
                 **dict.fromkeys(_SWITCHES, is_switch),
-                **dict.fromkeys(("smoothing", "restore"), is_number),
+                "restore": is_number,
             },
             optional={
                 "match_gain": is_switch,
                 "white": is_number,
+                "smoothing": is_number,
                 "bayer": is_text,
                 "reference": is_whole,
                 "on_aligned": callable,
@@ -98,7 +100,7 @@ class StackOptions:
             self._check_unaligned()
         if self.method not in METHODS:
             raise InputError(f"`method={self.method}` is not known: choose {' or '.join(METHODS)}.")
-        if not 1 <= self.smoothing <= MOST_SMOOTHING:  # nor NaN
+        if self.smoothing is not None and not 1 <= self.smoothing <= MOST_SMOOTHING:  # nor NaN
             raise InputError(f"`smoothing={self.smoothing:g}` is not possible: give 1 (none) to {MOST_SMOOTHING:g}.")
         if not 1 <= self.restore <= MOST_RESTORED:  # nor NaN
             raise InputError(f"`restore={self.restore:g}` is not possible: give 1 (nothing is raised) to {MOST_RESTORED:g}.")
@@ -151,6 +153,8 @@ class Stacked(Brief):
         hot_pixels: How many faulty pixels of the sensor were mended.
         strayed: In which share of the picture a frame, by its number as it was given, took no part, because it shows something
             there that the frames before and after it do not.
+        smoothing: How readily frames were averaged, as `StackOptions.smoothing` has it.
+        noise: The frames' noise, in levels of 255 as the network sees them, where the smoothing was chosen by it; otherwise 0.
         restored: In which share of the picture detail that lies between the planes of focus was raised, and by what factor
             at most.
         height: The height map; None where it was not asked for.
@@ -177,6 +181,8 @@ class Stacked(Brief):
     hot_pixels: int = 0
     taken: list[int] = field(default_factory=list)
     strayed: dict[int, float] = field(default_factory=dict)
+    smoothing: float = 1.0
+    noise: float = 0.0
     restored: tuple[float, float] = (0.0, 1.0)
     height: Height | None = None
 

@@ -20,7 +20,7 @@ def by_one_rule(fuser: Fuser, count: int, options: StackOptions, *, aligned: boo
     Raises:
         InputError: Something is wanted that only such a rule gives, of a network that has none.
     """
-    smoothed = options.smoothing != 1
+    smoothed = options.smoothing not in (None, 1)
     if options.restore not in (1, MOST_RESTORED) and (options.method == "pyramid" or not fuser.gathers):
         raise InputError(
             "`restore` is for a network that sees the whole stack, of three frames or more: omit it, or take `model=ufa-stack`."

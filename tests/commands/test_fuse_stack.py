@@ -53,6 +53,25 @@ def test_the_network_for_stacks_is_bundled_and_taken():
     assert (default_for(2), default_for(3), default_for(2, of_stack=True)) == ("ufa-edge", STACKS, STACKS)
 
 
+def faint(frame):
+    return 128 + 0.1 * (frame.astype(np.float32) - 128)
+
+
+def test_noise_is_averaged_away_and_told(run, folder, tmp_path):
+    rng = np.random.default_rng(9)
+    for path in folder.iterdir():
+        noisy = faint(read_image(path)) + 9 * rng.normal(size=(HEIGHT, WIDTH, 3))
+        write_image(path, np.rint(np.clip(noisy, 0, 255)).astype(np.uint8), force=True)
+    told = run(folder, "-o", tmp_path / "f.png").output
+    assert "smoothing 10, for noise of 8." in told
+    entry = json.loads(run(folder, "-o", tmp_path / "g.png", "--json").stdout)["outputs"][0]
+    assert (entry["smoothing"], entry["noise"]) == (10, pytest.approx(9, abs=1))
+    plain = json.loads(run(folder, "-o", tmp_path / "h.png", "--smoothing", "1", "--json").stdout)["outputs"][0]
+    assert not {"smoothing", "noise"} & plain.keys()
+    truth = faint(read_image(tmp_path / "truth.png"))
+    assert psnr(read_image(tmp_path / "g.png"), truth) > psnr(read_image(tmp_path / "h.png"), truth) + 2
+
+
 def test_everything_that_a_stack_gives(run, folder, tmp_path):
     out = {name: tmp_path / name for name in ("f.png", "map.png", "sure.png", "h.tif", "v.png", "m.ply", "aligned")}
     done = run(
