@@ -1,5 +1,6 @@
 """What the tests of all folders share."""
 
+import gc
 import importlib.util
 import itertools
 import json
@@ -131,6 +132,12 @@ def pytest_collection_modifyitems(session, items):
         name = f"{len(trained)} tests of tests/train in a process of their own"
         apart = InAProcessOfItsOwn.from_parent(session, name=name, ids=[item.nodeid for item in trained])
         items[:] = [apart] + [item for item in items if not item.path.is_relative_to(TRAIN)]
+
+
+def pytest_collection_finish():
+    """Keep what was imported out of the collector's sight: half a million objects, a tenth of the time to look at."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -104,6 +104,7 @@ def test_a_header_of_more_blocks_than_a_unit_has_is_not_walked_through():
     assert most < 8 << 20
 
 
+@pytest.mark.parametrize("least_scan", [0], indirect=True, ids=["both"])  # which it sets itself
 @pytest.mark.parametrize("name", ["plain", "best", "poor", "4:2:2", "restarts", "own tables", "grey"])
 def test_several_codes_in_one_step_tell_the_same(name, monkeypatch):
     data, rng = WHOLE[name](), np.random.default_rng(3)
