@@ -16,7 +16,7 @@ TRAIN = Path(__file__).resolve().parent / "train"
 _APART = "UFAFUSE_TESTS_APART"
 _SAID = "what the tests apart said"
 _FAST = "not slow and not gpu"  # as pyproject.toml has it
-_LEAST = 6  # combinations of a test's parameters
+_LEAST = 4  # combinations of a test's parameters
 
 
 class InAProcessOfItsOwn(pytest.Item):
@@ -54,7 +54,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--combinations",
         choices=("few", "all"),
-        help="of a test with several parameters run as many combinations as show each value of each (six at least), or all; "
+        help="of a test with several parameters run as many combinations as show each value of each (four at least), or all; "
         "by default few where the fast tests run as a whole, and all where files, folders, -m or -k say which",
     )
     parser.addoption("--most-cases", type=int, metavar="N", help="of a test with more cases than these run N, spread evenly")

@@ -18,13 +18,13 @@ def least_scan(request, monkeypatch):
     monkeypatch.setattr(jpegscan, "_WORTH_LEAPS", request.param)
 
 
-def picture(size=(160, 200)):
+def picture(size=(112, 144)):
     noise = np.random.default_rng(5).random((*size, 3)).astype(np.float32)
     mixed = cv2.GaussianBlur(noise, (0, 0), 1) + cv2.GaussianBlur(noise, (0, 0), 9) * 3
     return cv2.normalize(mixed, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
 
 
-def by_opencv(*options, size=(160, 200), grey=False):
+def by_opencv(*options, size=(112, 144), grey=False):
     image = picture(size)
     return cv2.imencode(".jpg", image[..., 0] if grey else image, list(options))[1].tobytes()
 
