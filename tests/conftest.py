@@ -64,7 +64,7 @@ def pytest_configure(config):
     """Decide on combinations; the processes of pytest-xdist are told."""
     option = config.option
     if option.combinations is None:
-        whole = config.args_source is not config.ArgsSource.ARGS and option.markexpr == _FAST and not option.keyword
+        whole = config.args_source is config.ArgsSource.TESTPATHS and option.markexpr == _FAST and not option.keyword
         option.combinations = "few" if whole else "all"
 
 
