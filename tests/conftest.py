@@ -1,6 +1,8 @@
 """What the tests of all folders share."""
 
+import gc
 import importlib.util
+import itertools
 import json
 import os
 import subprocess
@@ -13,6 +15,8 @@ import pytest
 TRAIN = Path(__file__).resolve().parent / "train"
 _APART = "UFAFUSE_TESTS_APART"
 _SAID = "what the tests apart said"
+_FAST = "not slow and not gpu"  # as pyproject.toml has it
+_LEAST = 4  # combinations of a test's parameters
 
 
 class InAProcessOfItsOwn(pytest.Item):
@@ -46,18 +50,68 @@ class InAProcessOfItsOwn(pytest.Item):
 
 
 def pytest_addoption(parser):
-    """Take `--most-cases`."""
+    """Take `--combinations` and `--most-cases`."""
+    parser.addoption(
+        "--combinations",
+        choices=("few", "all"),
+        help="of a test with several parameters run as many combinations as show each value of each (four at least), or all; "
+        "by default few where the fast tests run as a whole, and all where files, folders, -m or -k say which",
+    )
     parser.addoption("--most-cases", type=int, metavar="N", help="of a test with more cases than these run N, spread evenly")
 
 
-def _spread(items, most):
-    """Split tests into those that run and the others: of one with many cases as many, the first and the last among them."""
+def pytest_configure(config):
+    """Decide on combinations; the processes of pytest-xdist are told."""
+    option = config.option
+    if option.combinations is None:
+        whole = config.args_source is config.ArgsSource.TESTPATHS and option.markexpr == _FAST and not option.keyword
+        option.combinations = "few" if whole else "all"
+
+
+def _of_one_test(items):
+    """The cases of each test; those of which all are to run are tests of their own."""
     cases = {}
     for item in items:
         one = item.nodeid if item.get_closest_marker("every_case") else item.nodeid.partition("[")[0]
         cases.setdefault(one, []).append(item)
+    return cases.values()
+
+
+def _values(item):
+    """Which value of each of its parameters a case has: {parameters that come together: identities of the values}."""
+    if not hasattr(item, "callspec"):
+        return {}
+    names = [mark.args[0] for mark in item.iter_markers("parametrize")]
+    together = [tuple(each.replace(",", " ").split()) if isinstance(each, str) else tuple(each) for each in names]
+    given = item.callspec.params  # the values themselves, which all cases share
+    alone = set(given).difference(*together)  # of fixtures
+    return {each: tuple(id(given[name]) for name in each) for each in (*together, *((name,) for name in sorted(alone)))}
+
+
+def _few_combinations(items):
+    """As `_spread`: of a test with several parameters those combinations that show most of what the ones before did not."""
     kept = set()
-    for each in cases.values():
+    for each in _of_one_test(items):
+        left = {item: _values(item) for item in each}
+        several = sum(len(set(values)) > 1 for values in zip(*(found.values() for found in left.values()), strict=True)) > 1
+        if not several:
+            kept |= left.keys()
+            continue
+        shown = {item: set(found.items()) for item, found in left.items()}
+        pairs = {item: set(itertools.combinations(sorted(found.items()), 2)) for item, found in left.items()}
+        unseen, unpaired, count = set().union(*shown.values()), set().union(*pairs.values()), 0
+        while left and (unseen or count < _LEAST):
+            best = max(left, key=lambda item: (len(shown[item] & unseen), len(pairs[item] & unpaired)))
+            unseen, unpaired, count = unseen - shown[best], unpaired - pairs[best], count + 1
+            kept.add(best)
+            del left[best]
+    return [item for item in items if item in kept], [item for item in items if item not in kept]
+
+
+def _spread(items, most):
+    """Split tests into those that run and the others: of one with many cases as many, the first and the last among them."""
+    kept = set()
+    for each in _of_one_test(items):
         step = max(1, (len(each) - 1) / max(1, most - 1))
         kept |= {each[round(number * step)] for number in range(min(most, len(each)))}
     return [item for item in items if item in kept], [item for item in items if item not in kept]
@@ -66,14 +120,24 @@ def _spread(items, most):
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session, items):
     """The training's tests run apart from all others, and first, for they take longest; alone they run as they are."""
-    if session.config.option.most_cases:
-        items[:], others = _spread(items, session.config.option.most_cases)
+    option = session.config.option
+    if option.combinations == "few" and not option.most_cases:
+        items[:], others = _few_combinations(items)
+        session.config.hook.pytest_deselected(items=others)
+    if option.most_cases:
+        items[:], others = _spread(items, option.most_cases)
         session.config.hook.pytest_deselected(items=others)
     trained = [item for item in items if item.path.is_relative_to(TRAIN)]
-    if trained and len(trained) < len(items) and _APART not in os.environ and not session.config.option.collectonly:
+    if trained and len(trained) < len(items) and _APART not in os.environ and not option.collectonly:
         name = f"{len(trained)} tests of tests/train in a process of their own"
         apart = InAProcessOfItsOwn.from_parent(session, name=name, ids=[item.nodeid for item in trained])
         items[:] = [apart] + [item for item in items if not item.path.is_relative_to(TRAIN)]
+
+
+def pytest_collection_finish():
+    """Keep what was imported out of the collector's sight: half a million objects, a tenth of the time to look at."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,6 +1,7 @@
 """The one rule of imports: arrows point one way, and the runtime ships without any of the tools."""
 
 import ast
+import functools
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -56,7 +57,8 @@ def sources(folder: str) -> list[Path]:
     return sorted((ROOT / folder).rglob("*.py"))
 
 
-def imported(path: Path) -> set[str]:
+@functools.cache
+def imported(path: Path) -> frozenset[str]:
     """The full names of the modules that a file imports, anywhere in it; those in ``if TYPE_CHECKING`` too."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(), str(path))):
@@ -66,7 +68,7 @@ def imported(path: Path) -> set[str]:
             assert node.level <= 1, f"{path} imports relative to a parent folder"
             if node.module and node.level == 0:
                 names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return names
+    return frozenset(names)
 
 
 @pytest.mark.parametrize("folder", ARROWS)

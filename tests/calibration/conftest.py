@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from ufafuse.calibration import speed
 from ufafuse.export.synthetic import synthetic_pair
 
 
@@ -14,6 +15,12 @@ def _load(path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(autouse=True)
+def _short_races(monkeypatch):
+    """How long files take is told after a few runs: which is quicker is not asked here."""
+    monkeypatch.setattr(speed, "_ROUNDS", 3)
 
 
 _shared = _load(Path(__file__).parents[1] / "export" / "conftest.py")

@@ -268,10 +268,10 @@ def test_shares_follow_width_and_resolution(exports):
     assert shares["encoder.0.0.0"] / shares["encoder.1.0.0"] == pytest.approx(4 * 6 * 6 * 3 / (6 * 3 * 3 * 4 / 4))
 
 
-@pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
-def test_the_command_prints_one_object(exports, pairs, tmp_path, method):
+@pytest.mark.parametrize(("method", "hard"), [("minmax", []), ("entropy", ["--hard", 0]), ("percentile", ["--hard", 0])])
+def test_the_command_prints_one_object(exports, pairs, tmp_path, method, hard):
     words = ["calibrate", exports / "small.onnx", "-o", tmp_path / "x.onnx", "--pairs", pairs, "--crops", 2, "--judge", 1]
-    words += ["--method", method, "--crop", 48, "--min-psnr", 30, "--keep", "head", "--json"]
+    words += ["--method", method, *hard, "--crop", 48, "--min-psnr", 30, "--keep", "head", "--json"]
     result = CliRunner().invoke(build_app(), list(map(str, words)))
     report = json.loads(result.stdout)
     assert result.exit_code == 0

@@ -79,7 +79,7 @@ PARSERS = {
 
 @pytest.mark.parametrize("what", PARSERS)
 @given(text=TEXTS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_anything_is_of_its_kind_or_one_sentence(what, text):
     parse, is_right = PARSERS[what]
     try:

@@ -55,8 +55,15 @@ def test_what_is_written_beside_a_bundled_file_names_no_folder(path):
     assert not folders
 
 
-@pytest.mark.parametrize(("precision", "io"), [("fp16", "float"), ("fp32", "uint8")])
-@pytest.mark.parametrize("name", ["ufa-nano", pytest.param(DEFAULT, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("name", "precision", "io"),
+    [
+        ("ufa-nano", "fp32", "uint8"),
+        pytest.param("ufa-nano", "fp16", "float", marks=pytest.mark.slow),  # fp16 builds of a small network in test_engine.py
+        pytest.param(DEFAULT, "fp32", "uint8", marks=pytest.mark.slow),
+        pytest.param(DEFAULT, "fp16", "float", marks=pytest.mark.slow),
+    ],
+)
 def test_the_kinds_that_are_not_bundled_build_too(name, precision, io, tmp_path):
     pytest.importorskip("tensorrt_rtx", reason="needs the wheels of TensorRT-RTX (x86-64)")
     path = tmp_path / "x.onnx"

@@ -150,7 +150,7 @@ def test_opencv_computes_what_was_made_for_it(form, made, expected):
     assert read_manifest(path).extra["opencv"] == cv2.__version__
 
 
-@pytest.mark.parametrize("size", [(3, 2), (4, 9), (9, 1)])
+@pytest.mark.parametrize("size", [pytest.param((3, 2), marks=pytest.mark.slow), (4, 9), (9, 1)])
 def test_opencv_computes_frames_that_are_one_cell_of_the_coarsest_scale(size, exports, tmp_path):
     """Its resize reads beyond the end of a single row or column: what it gave was chance, or no number."""
     report = onnx_from_weights(exports / "small.safetensors", tmp_path / "x.onnx", form=Form(size=size, opencv=True))

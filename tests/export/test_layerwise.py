@@ -10,6 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from ufafuse.commands.cli import build_app
+from ufafuse.export import verify
 from ufafuse.export.bisect import _searched, bisect_layers
 from ufafuse.export.layerwise import compare_layers, snr_db
 from ufafuse.export.onnx_file import stamped
@@ -182,7 +183,13 @@ def test_nan_is_no_agreement():
     assert snr_db(np.ones(4), np.zeros(4)) < 0
 
 
-def test_the_command_tells_of_every_engine_in_the_files_own_precision(exports, tmp_path):
+@pytest.fixture
+def read_once(monkeypatch):
+    """Commands are given the network that was read and traced before, which takes seconds."""
+    monkeypatch.setattr(verify, "load_weights", network)
+
+
+def test_the_command_tells_of_every_engine_in_the_files_own_precision(exports, tmp_path, read_once):
     pytest.importorskip("openvino")
     out = tmp_path / "a" / "b"
     words = ["verify", str(exports / "small.onnx"), "--against", str(exports / "small.safetensors"), "--size", "33x47"]
@@ -201,7 +208,7 @@ def test_the_command_tells_of_every_engine_in_the_files_own_precision(exports, t
     assert max(map(len, shown.splitlines()[:8])) <= 80
 
 
-def test_the_command_names_the_layer(exports, tmp_path):
+def test_the_command_names_the_layer(exports, tmp_path, read_once):
     path = planted(exports / "small.onnx", tmp_path / "bad.onnx", "net.head.weight", lambda weights: weights * 1.5)
     words = ["verify", str(path), "--against", str(exports / "small.safetensors"), "--size", "33x47", "--layers", "--bisect"]
     result = CliRunner().invoke(build_app(), words)

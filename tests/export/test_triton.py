@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ufafuse.commands.cli import build_app
-from ufafuse.export import engine
+from ufafuse.export import engine, onnx_export
 from ufafuse.export.triton import repository_from
 from ufafuse.runtime.artefact import METADATA_KEY
 from ufafuse.runtime.errors import InputError, OutputError
@@ -90,12 +90,20 @@ def test_a_full_disk_leaves_nothing_behind(exports, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_export_whose_repository_refuses_it_leaves_nothing(exports, tmp_path):
+@pytest.fixture
+def traced(exports, monkeypatch):
+    """The graph of `exports` in place of one that is traced anew: what is asked here comes after."""
+    monkeypatch.setattr(onnx_export, "trace", lambda *_: None)
+    monkeypatch.setattr(onnx_export, "finished", lambda *_: (exports / "small.onnx").read_bytes())
+    return exports
+
+
+def test_an_export_whose_repository_refuses_it_leaves_nothing(traced, tmp_path):
     model = tmp_path / "repo" / "x-onnxruntime"
     model.mkdir(parents=True)
     (model / "config.pbtxt").write_text("max_batch_size: 3\n")
     (tmp_path / "x.onnx").write_bytes(b"before")
-    words = ["export", "--weights", exports / "small.safetensors", "-o", tmp_path / "x.onnx", "--triton", tmp_path / "repo"]
+    words = ["export", "--weights", traced / "small.safetensors", "-o", tmp_path / "x.onnx", "--triton", tmp_path / "repo"]
     result = CliRunner().invoke(build_app(), [*map(str, words), "--force"])
     assert (result.exit_code, "holds a model of another configuration" in " ".join(result.stderr.split())) == (2, True)
     assert (tmp_path / "x.onnx").read_bytes() == b"before"

@@ -11,7 +11,7 @@ from ufafuse.runtime.models import FOLDER
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("openvino")
-NARROW = [(1, 1), (1, 64), (64, 1), (5, 3), (400, 1), (400, 4), (400, 8), (9, 400), (33, 31)]
+NARROW = [(1, 1), (64, 1), (400, 4), (400, 8), (9, 400), (33, 31)]  # each is compiled for, in each arithmetic
 SWEPT = [(height, width) for width in (*range(1, 18), 24, 31, 32, 33, 48, 64) for height in (1, 2, 7, 64, 333, 2000)]
 # Levels of 255. int8 is an approximation: its worst sample on a few columns, where each weighs much in the frame's averages.
 _SURELY_ALIKE = 55.0  # dB

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from ufafuse.commands.cli import main
 from ufafuse.commands.schema import schema_of
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.stream.alarms import AlarmEvent, Alarms, alarms_from
@@ -272,8 +273,11 @@ def test_what_is_no_broker(url):
     assert "secret" not in str(caught.value)
 
 
+STREAM = ("stream", "--model", "copy", "-q", "--json")
+
+
 def ufa(*arguments):
-    command = [sys.executable, "-m", "ufafuse", "stream", "--model", "copy", "-q", "--json", *arguments]
+    command = [sys.executable, "-m", "ufafuse", *STREAM, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done, json.loads(done.stdout)
 
@@ -298,7 +302,7 @@ def test_an_alarm_that_is_named_twice_rings_once():
     assert alarms_from(["usual", "usual", "sharp<0.5", "sharp<0.5"]) == alarms_from(["usual", "sharp<0.5"])
 
 
-def test_the_command_line_refuses_before_it_runs(tmp_path):
+def test_the_command_line_refuses_before_it_runs(tmp_path, capsys):
     for arguments, said in [
         (["--threads", "2"], "--threads is of a network's engine, and --model copy has none"),
         (["--no-cache", "--pin"], "--cache is of a network's engine"),
@@ -308,6 +312,8 @@ def test_the_command_line_refuses_before_it_runs(tmp_path):
         (["--alarm", "usual", "--mqtt", "nowhere"], "is no broker and topic"),
         (["--log", str(tmp_path)], "exists"),
     ]:
-        done, summary = ufa("--near", "sim:", "--far", "sim:", "--frames", "1", *arguments)
-        assert done.returncode == 2, done.stderr
-        assert said in summary["error"]
+        with pytest.raises(SystemExit) as ended:
+            main([*STREAM, "--near", "sim:", "--far", "sim:", "--frames", "1", *arguments])
+        shown = capsys.readouterr()
+        assert ended.value.code == 2, shown.err
+        assert said in json.loads(shown.out)["error"]

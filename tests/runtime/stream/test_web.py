@@ -316,8 +316,10 @@ class TestPage:
         assert status_of(view.url + "figures", Host="evil.example") == 400
 
 
-@pytest.mark.parametrize("library", ["starlette", "uvicorn"])
-@pytest.mark.parametrize("option", [("--view", "127.0.0.1:0"), ("--out", "http://127.0.0.1:0")])
+@pytest.mark.parametrize(
+    ("library", "option"),
+    [("starlette", ("--view", "127.0.0.1:0")), ("uvicorn", ("--out", "http://127.0.0.1:0"))],
+)
 def test_without_the_extra_it_is_asked_for_before_anything_begins(library, option):
     program = f"import sys; sys.modules[{library!r}] = None; from ufafuse.commands.cli import main; sys.exit(main())"
     arguments = ["stream", "--near", "sim:", "--far", "sim:", "--model", "missing.onnx"]
