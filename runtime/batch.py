@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ufafuse.runtime.arrays import Array
-from ufafuse.runtime.checks.result import check_between
 from ufafuse.runtime.frames import check_frames, pack, unpack
 from ufafuse.runtime.fuser import Fuser, Fusion
 from ufafuse.runtime.levels import Levels, kind_with_levels
@@ -59,6 +58,7 @@ def fuse_batch(
     else:
         known = zip(pairs, levels, strict=True)
         found = [(each.of(check_frames(pair, order=order, open_ended=True)), each) for pair, each in known]
+    found = [(fuser.shown(*pair, kind), each) for pair, (kind, each) in zip(pairs, found, strict=True)]
     alike = len(pairs) > 1 and len({kind for kind, _ in found}) == 1 and len({near.shape for near, _ in pairs}) == 1
     if not alike or found[0][0].beyond or not fuser.surely_whole(_size(pairs[0][0]), frames=len(pairs)):
         each = zip(pairs, found, strict=True)
@@ -71,7 +71,7 @@ def fuse_batch(
     made = []
     for index, ((first, second), (_, seen)) in enumerate(zip(pairs, found, strict=True)):
         fused = unpack(result.fused[index : index + 1], kind, first, layout)
-        check_between(fused, first, second, kind, weighs=fuser.weighs)
+        fuser.check(fused, first, second, kind)
         weights: NDArray[Any] | None = None if result.map is None else result.map[index, 0]
         made.append(Fusion(fused, weights, None, seen))
     return made

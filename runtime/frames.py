@@ -41,6 +41,7 @@ class FrameKind:
         unit: The level that the network sees as 1; 0 means ``white``. See `ufafuse.runtime.levels`.
         low: The least level of float frames that go below black.
         beyond: Whether samples may lie beyond ``unit``.
+        lift: What the network is shown in place of black, in [0, 1); 1 stays 1. See `ufafuse.runtime.blacks`.
     """
 
     dtype: np.dtype[Any]
@@ -50,6 +51,7 @@ class FrameKind:
     unit: float = 0.0
     low: float = 0.0
     beyond: bool = False
+    lift: float = 0.0
 
     def __post_init__(self) -> None:
         """Fill in the unit."""
@@ -59,6 +61,11 @@ class FrameKind:
     @property
     def plain(self) -> bool:
         """Whether these are bytes that the network sees as they are."""
+        return self.full_bytes and not self.lift
+
+    @property
+    def full_bytes(self) -> bool:
+        """Whether these are bytes whose 255 the network sees as 1."""
         return self.dtype == np.uint8 and self.white == 255 and self.unit == 255
 
     @property
@@ -216,7 +223,7 @@ def to_planes(frame: Array, kind: FrameKind) -> Floats:
     if kind.dtype == np.uint8 and not kind.grey:
         return _byte_planes(frame, kind)
     planes = np.empty((1, 3, height, width), np.float32)
-    scale = np.float32(1.0 / kind.unit)
+    scale = np.float32((1.0 - kind.lift) / kind.unit)
     if kind.grey:
         np.multiply(frame.reshape(height, width), scale, out=planes[0, 0])
         planes[0, 1:] = planes[0, 0]
@@ -230,8 +237,10 @@ def to_planes(frame: Array, kind: FrameKind) -> Floats:
 
 
 def _within(planes: Floats, kind: FrameKind) -> Floats:
-    """What the network is not shown, cut off in place."""
-    return np.clip(planes, 0, 1, out=planes) if kind.beyond else planes
+    """Planes from 0 to 1 - lift with black lifted, and what the network is not shown cut off, in place."""
+    if kind.lift:
+        planes += np.float32(kind.lift)
+    return np.clip(planes, kind.lift, 1, out=planes) if kind.beyond else planes
 
 
 def _byte_planes(frame: Array, kind: FrameKind) -> Floats:
@@ -245,7 +254,7 @@ def _byte_planes(frame: Array, kind: FrameKind) -> Floats:
     levels[-1] = 255
     _split(frame, kind, levels[:-1].reshape(3, height, width))
     planes = np.empty(levels.shape, np.float32)
-    cv2.normalize(levels, planes, 255 / kind.unit, norm_type=cv2.NORM_INF, dtype=cv2.CV_32F)
+    cv2.normalize(levels, planes, 255 * (1 - kind.lift) / kind.unit, norm_type=cv2.NORM_INF, dtype=cv2.CV_32F)
     return _within(planes[:-1].reshape(1, 3, height, width), kind)
 
 
@@ -259,6 +268,9 @@ def _split(frame: Array, kind: FrameKind, out: Bytes) -> None:
 def from_planes(planes: Floats, kind: FrameKind, near: Array) -> Array:
     """The inverse of `to_planes`: clipped, rounded to the nearest level, alpha taken from ``near``."""
     height, width = planes.shape[2:]
+    if kind.lift:
+        planes = planes - np.float32(kind.lift)
+        planes *= np.float32(1 / (1 - kind.lift))
     if kind.grey:
         return _levels(planes[0].mean(axis=0), kind).reshape(near.shape)
     levels = _levels(planes[0].reshape(3 * height, width), kind)
@@ -322,7 +334,7 @@ def _levels(plane: Floats, kind: FrameKind) -> Array:
         levels = plane if kind.unit == 1 else plane * np.float32(kind.unit)
         # Limits of its own type: NumPy before 2 makes the greatest float32, as a Python number, a float64, and all with it.
         return np.clip(levels, np.float32(kind.low), np.float32(kind.white))
-    if kind.plain:
+    if kind.full_bytes:
         return _bytes(plane)
     scaled = plane * np.float32(kind.unit)
     scaled += np.float32(0.5)

@@ -12,6 +12,7 @@ import numpy as np
 from ufafuse.runtime import values
 from ufafuse.runtime.arrays import Array, in_short
 from ufafuse.runtime.bayer import demosaiced
+from ufafuse.runtime.blacks import held_between, lifted
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.checks.result import check_between
 from ufafuse.runtime.cores import usable_cores
@@ -155,14 +156,15 @@ class Fuser:
         manifest = self.session.manifest
         return manifest.io == "float" and manifest.spec.get("head") == "select" and manifest.spec.get("residual") is False
 
-    def prepare(self, size: tuple[int, int], *, want_map: bool = False) -> None:
-        """Make the engine ready for whole 8-bit colour frames of this (height, width): the first pair will not wait for that.
+    def prepare(self, size: tuple[int, int], *, want_map: bool = False, kind: FrameKind | None = None) -> None:
+        """Make the engine ready for whole frames of this (height, width): the first pair will not wait for that.
 
         Under a memory budget, or where tiles were asked for, nothing is done: which windows come is found with the first pair.
 
         Args:
             size: Height and width.
             want_map: The map will be asked for, which takes another network than the fused picture alone.
+            kind: What they are, see `shown`; None: 8-bit colour.
 
         Raises:
             InputError: It is no size, or none that the model takes.
@@ -171,12 +173,18 @@ class Fuser:
         size = values.check_size(size)
         check_size(self.model, self.session.manifest, size)
         if self.surely_whole(size):
-            self.session.prepare(size, want_map=want_map)
+            self.session.prepare(size, **self._way_of(kind, want_map=want_map))
 
-    def prepared(self, size: tuple[int, int], *, want_map: bool = False) -> bool:
+    def prepared(self, size: tuple[int, int], *, want_map: bool = False, kind: FrameKind | None = None) -> bool:
         """Whether `prepare` would have nothing to do. Raises: InputError as `prepare`."""
         size = values.check_size(size)
-        return not self.surely_whole(size) or self.session.prepared(size, want_map=want_map)
+        return not self.surely_whole(size) or self.session.prepared(size, **self._way_of(kind, want_map=want_map))
+
+    def _way_of(self, kind: FrameKind | None, *, want_map: bool) -> dict[str, bool]:
+        """How `_whole` runs the session for frames of this kind."""
+        if kind is None:
+            return {"want_map": want_map}
+        return {"want_map": want_map or kind.beyond, "floats": layout_for(self.session, kind) == "float"}
 
     def surely_whole(self, size: tuple[int, int], *, frames: int = 1) -> bool:
         """Whether so many frames of this (height, width) are fused whole at once, as far as can be said without measuring.
@@ -269,6 +277,7 @@ class Fuser:
         if self.session.manifest.io == "uint8" and kind.dtype != np.uint8:
             name = self.model.name
             raise InputError(f"{name} takes 8-bit frames, these are {kind.dtype}: take a file of `ufa export --io float`.")
+        kind = self.shown(near, far, kind)
         height, width = near.shape[:2]
         result_bytes = near.nbytes + (4 * height * width if want_map else 0)
         with self._budget.planned((height, width), result_bytes, _Trials(self, kind)) as grid:
@@ -280,10 +289,14 @@ class Fuser:
             weights = np.empty((height, width), np.float32) if want_map else None
             if not self.tiled_model().fuse(near, far, kind, grid, fused, weights, on_tile):
                 weights = None
-        check_between(fused, near, far, kind, weighs=self.weighs)
+        self.check(fused, near, far, kind)
         if out is not None and separate:
             out[...] = fused
         return Fusion(fused if out is None else out, weights, grid, levels)
+
+    def shown(self, near: Array, far: Array, kind: FrameKind) -> FrameKind:
+        """What a pair is, as `kind_with_levels` found it, with what this network is to be shown otherwise."""
+        return kind if self.gathers or self.session.manifest.io != "float" else lifted(near, far, kind)
 
     def _whole(self, near: Array, far: Array, kind: FrameKind, out: Array | None, *, want_map: bool) -> Fusion:
         session, layout = self.session, layout_for(self.session, kind)
@@ -293,10 +306,16 @@ class Fuser:
         fused = unpack(result.fused, kind, near, layout)
         if kind.beyond and result.map is not None:
             fused = with_beyond(fused, near, far, result.map[0, 0], kind)
-        check_between(fused, near, far, kind, weighs=self.weighs)
+        self.check(fused, near, far, kind)
         if out is not None:
             out[...] = fused
         return Fusion(fused if out is None else out, result.map[0, 0] if want_map and result.map is not None else None, None)
+
+    def check(self, fused: Array, near: Array, far: Array, kind: FrameKind) -> None:
+        """Refuse a result that an engine computed wrong (`BackendError`); see `check_between`."""
+        check_between(fused, near, far, kind, weighs=self.weighs)
+        if kind.dtype == np.float32 and self.weighs:
+            held_between(fused, near, far)
 
     def tiled_model(self) -> TiledModel:
         """The model's graphs for tiles, opened on first use. Raises: ModelError when it has none, as `TiledModel.beside`."""

@@ -108,7 +108,7 @@ def kind_of_known(levels: Levels, frames: Sequence[Array], *, order: str = "bgr"
 
 def peak_of(frame: Array) -> Peak:
     """What a frame reaches; its alpha is not looked at."""
-    sample = colours_of(_sampled(frame))
+    sample = colours_of(sampled(frame))
     at = min(int(sample.size * _CROWD), sample.size - 1)
     if frame.dtype == np.uint8 and sample.size - np.count_nonzero(sample >= _BRIGHT_BYTE) <= at:
         return Peak(255.0, _BRIGHT_BYTE)  # nothing depends on the rest
@@ -118,7 +118,7 @@ def peak_of(frame: Array) -> Peak:
     return Peak(float(colours.max()), crowd, low)
 
 
-def _sampled(frame: Array) -> Array:
+def sampled(frame: Array) -> Array:
     """About as many of its pixels as are looked at, every so many rows and columns."""
     height, width = frame.shape[:2]
     step = max(1, int((height * width / (_SAMPLES_OF_BYTES if frame.dtype == np.uint8 else _SAMPLES)) ** 0.5))

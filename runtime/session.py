@@ -148,18 +148,25 @@ class Session(ABC):
             BackendError: The engine failed (it says why), or a shape is outside what the model was built for.
         """
 
-    def prepare(self, size: tuple[int, int], *, want_map: bool = False) -> None:
+    def prepare(self, size: tuple[int, int], *, want_map: bool = False, floats: bool = False) -> None:
         """Do now what the first 8-bit colour pair of this (height, width) would wait for, where the engine has such work.
 
         Args:
             size: Height and width.
             want_map: The map will be asked for.
+            floats: It is no such pair, and comes as float32.
 
         Raises:
             BackendError: The engine failed.
         """
 
-    def prepared(self, size: tuple[int, int], *, want_map: bool = False) -> bool:  # noqa: ARG002 - as `prepare`
+    def prepared(
+        self,
+        size: tuple[int, int],  # noqa: ARG002 - as `prepare`
+        *,
+        want_map: bool = False,  # noqa: ARG002
+        floats: bool = False,  # noqa: ARG002
+    ) -> bool:
         """Whether `prepare` would have nothing to do: the engine has no such work, or it is done."""
         return True
 

@@ -144,9 +144,10 @@ def made_comparable(fuser: Fuser, frames: list[Array], options: StackOptions) ->
     height, width = frames[0].shape[:2]
     result = Stacked(frames[0], Crop(0, height, 0, width), levels=levels, reference=options.reference or 0)
     result.taken = list(range(len(frames)))
-    ready = fuser.prepared((height, width), want_map=options.want_map)
+    shown = fuser.shown(frames[0], frames[1], kind)
+    ready = fuser.prepared((height, width), want_map=options.want_map, kind=shown)
     with InThisThread() if ready else ThreadPoolExecutor(1) as pool:
-        engine = pool.submit(fuser.prepare, (height, width), want_map=options.want_map)
+        engine = pool.submit(fuser.prepare, (height, width), want_map=options.want_map, kind=shown)
         unaligned = _make_comparable(frames, kind, options, result, fuser.threads)
         engine.result()
     conflicts = Conflicts((height, width), kind, mapped=options.want_conflicts)
@@ -189,11 +190,12 @@ def _make_comparable(frames: list[Array], kind: FrameKind, options: StackOptions
         _register(frames, kind, options, result, threads)
     if options.match_gain:
         found = evened(frames, kind, result.reference)
+        reference = frames[result.reference]
         for index in _others(frames, result.reference):
             # Of two frames there is no middle.
-            gains = gains_to(frames[result.reference], frames[index], kind) if found is None else found[index]
+            gains = gains_to(reference, frames[index], kind) if found is None else found[index]
             result.gains.append(gains)
-            frames[index] = multiplied(frames[index], gains, kind)
+            frames[index] = multiplied(frames[index], gains, kind, beside=reference if found is None else None)
     elif options.match_gain is None:
         _even(frames, kind, result)
     if warning := exposure_warning(frames, kind, matched=bool(options.match_gain or result.matched)):

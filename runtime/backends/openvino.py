@@ -191,21 +191,22 @@ class OpenVinoSession(Session):
         except (RuntimeError, TypeError) as error:
             raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
 
-    def prepare(self, size: tuple[int, int], *, want_map: bool = False) -> None:
-        """Compile the network for one 8-bit pair of this size."""
+    def prepare(self, size: tuple[int, int], *, want_map: bool = False, floats: bool = False) -> None:
+        """Compile the network for one pair of this size, of 8 bits or as floats."""
         check_process(_TITLE)
         try:
-            self._compiled_for(self._pair_of(size, want_map=want_map))
+            self._compiled_for(self._pair_of(size, want_map=want_map, floats=floats))
         except RuntimeError as error:
             raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
 
-    def prepared(self, size: tuple[int, int], *, want_map: bool = False) -> bool:
+    def prepared(self, size: tuple[int, int], *, want_map: bool = False, floats: bool = False) -> bool:
         """Whether the network is compiled for such a pair already; see `Session.prepared`."""
-        return self._pair_of(size, want_map=want_map) in self._by_task
+        return self._pair_of(size, want_map=want_map, floats=floats) in self._by_task
 
-    def _pair_of(self, size: tuple[int, int], *, want_map: bool) -> RunKey:
+    def _pair_of(self, size: tuple[int, int], *, want_map: bool, floats: bool) -> RunKey:
         shape = (1, *size, 3) if self.manifest.io == "uint8" else (1, 3, *size)
-        return (("far", shape, "uint8"), ("near", shape, "uint8")), not want_map, self._crowd.at_first
+        dtype = "float32" if floats else "uint8"
+        return (("far", shape, dtype), ("near", shape, dtype)), not want_map, self._crowd.at_first
 
     def prepare_inputs(self, inputs: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
         """Compile the network for these shapes and dtypes."""

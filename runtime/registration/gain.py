@@ -16,6 +16,8 @@ _PIXELS = 65_536  # of the small pictures that are compared
 _GLANCED = 4_096  # where nothing depends on the last thousandth
 _BLUR_SIGMA = 2.0 / _PIXELS**0.5  # of their sides
 _LOW, _HIGH = 0.04, 0.94  # of white: darker levels are noise, lighter ones may be clipped
+_TINT = 1 / 1024  # of white, of a grey frame's small picture in any channel more than in another: rounding
+_CLIPPED = 0.99  # of white
 _LEAST_SHARE = 0.01  # of the small picture, that must be usable in both frames
 MOST_GAIN = 4.0
 _LIMITS = (1 / MOST_GAIN, MOST_GAIN)
@@ -39,6 +41,8 @@ def gains_to(near: Array, other: Array, kind: FrameKind, *, pixels: int = _PIXEL
         too light almost everywhere.
     """
     a, b = (_small(frame, kind, pixels) for frame in (near, other))
+    if not kind.grey and is_colourless(a) != is_colourless(b):  # a grey frame among colour: its levels are the light alone
+        a, b = (np.repeat(_light(each, kind), 3, axis=2) for each in (a, b))
     usable = (a > _LOW) & (a < _HIGH) & (b > _LOW) & (b < _HIGH)
     factors = []
     for channel in range(a.shape[2]):
@@ -47,6 +51,17 @@ def gains_to(near: Array, other: Array, kind: FrameKind, *, pixels: int = _PIXEL
         ratio = _median(a[..., channel][here] / b[..., channel][here]) if enough else 1.0
         factors.append(float(np.clip(ratio, *_LIMITS)))
     return tuple(factors)
+
+
+def is_colourless(small: NDArray[np.float32]) -> bool:
+    """Whether a small picture, H x W x channels with white at 1, is that of a grey frame; none of a channel is."""
+    return small.shape[2] == 0 or float((small.max(axis=2) - small.min(axis=2)).max()) < _TINT
+
+
+def _light(small: NDArray[np.float32], kind: FrameKind) -> NDArray[np.float32]:
+    """The brightness of a small colour picture, H x W x 1, as grey frames have it."""
+    code = cv2.COLOR_RGB2GRAY if kind.order == "rgb" else cv2.COLOR_BGR2GRAY
+    return np.asarray(cv2.cvtColor(small, code), np.float32)[..., np.newaxis]
 
 
 def _median(values: NDArray[Any]) -> float:
@@ -126,8 +141,16 @@ def _small(frame: Array, kind: FrameKind, pixels: int) -> NDArray[np.float32]:
     return np.asarray(cv2.GaussianBlur(small, (0, 0), _BLUR_SIGMA * pixels**0.5), np.float32).reshape(small.shape)
 
 
-def multiplied(frame: Array, gains: tuple[float, ...], kind: FrameKind) -> Array:
-    """A new frame, each channel multiplied by its factor, rounded and clipped at white; alpha as it was."""
+def multiplied(frame: Array, gains: tuple[float, ...], kind: FrameKind, *, beside: Array | None = None) -> Array:
+    """A new frame, each channel multiplied by its factor, rounded and clipped at white; alpha as it was.
+
+    Args:
+        frame: As `frames.check_pair` passed it.
+        gains: As `gains_to` gives them.
+        kind: What it is.
+        beside: The frame whose exposure it takes. What is clipped in ``frame`` was at least that bright, and darkened it is an
+            even grey: where ``beside`` shows it lighter than that, its samples are taken.
+    """
     result = np.array(frame, order="C")
     channels: NDArray[Any] = result.reshape(*frame.shape[:2], -1)
     for channel, gain in enumerate(gains):
@@ -140,4 +163,20 @@ def multiplied(frame: Array, gains: tuple[float, ...], kind: FrameKind) -> Array
             if kind.dtype != np.float32:
                 np.rint(scaled, out=scaled)
             plane[...] = np.clip(scaled, 0, np.float32(kind.white), out=scaled)
+    if beside is not None:
+        fill_clipped(result, frame, beside, gains, kind)
     return result
+
+
+def fill_clipped(matched: Array, frame: Array, beside: Array, gains: tuple[float, ...], kind: FrameKind) -> None:
+    """Take, in place, the samples of ``beside`` where a frame that was darkened is clipped and darker; see `multiplied`.
+
+    Args:
+        matched: What was made of ``frame``; contiguous.
+        frame, beside, gains, kind: As `multiplied`.
+    """
+    made, given, shown = (each.reshape(*frame.shape[:2], -1) for each in (matched, frame, beside))
+    for channel, gain in enumerate(gains):
+        if gain < 1:
+            clipped = given[..., channel] >= np.float32(_CLIPPED * kind.white)
+            made[..., channel][clipped] = np.maximum(made[..., channel][clipped], shown[..., channel][clipped])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.frames import FrameKind
-from ufafuse.runtime.registration.gain import gains_to, multiplied
+from ufafuse.runtime.registration.gain import fill_clipped, gains_to, multiplied
 
 _REMEMBERED = 25  # pairs whose median is believed
 _STEADY = 0.015  # relative: so far the median may be from what is held
@@ -37,10 +37,13 @@ class LiveGain:
         assert self.gains is not None
         if np.abs(self.gains - 1).max() < _NOTHING:
             return other
+        gains = tuple(self.gains.tolist())
         if kind.dtype == np.uint8 and kind.channels in (0, 1, 3):  # five times as fast as by channels
             levels = np.clip(np.rint(np.arange(256)[:, np.newaxis] * self.gains), 0, 255).astype(np.uint8)
-            return np.asarray(cv2.LUT(np.ascontiguousarray(other), levels.reshape(256, 1, -1))).reshape(other.shape)
-        return multiplied(other, tuple(self.gains.tolist()), kind)
+            made = np.asarray(cv2.LUT(np.ascontiguousarray(other), levels.reshape(256, 1, -1))).reshape(other.shape)
+            fill_clipped(made, other, near, gains, kind)
+            return made
+        return multiplied(other, gains, kind, beside=near)
 
     def _learn(self, found: NDArray[np.float64]) -> None:
         if self.gains is None or self.gains.shape != found.shape:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.frames import FrameKind, in_text, luma, reduced_size
-from ufafuse.runtime.registration.gain import MOST_GAIN
+from ufafuse.runtime.registration.gain import MOST_GAIN, is_colourless
 from ufafuse.runtime.stacks.hot import looked_at
 
 FEWEST = 3  # frames: of two nobody knows which one failed
@@ -99,6 +99,8 @@ class Exposures:
             return (1.0,) * channels
         here = _small(frame, self._kind)
         light = self._gain(here, 0, _TELLING_SHARE, sure=sure)
+        if is_colourless(here[..., 1:]) != is_colourless(self._usual[..., 1:]):
+            return (light,) * channels  # a grey frame among colour, which would be tinted
         colours = [self._gain(here, plane, _TINTED_SHARE, sure=True) for plane in range(1, here.shape[2])] or [light]
         return tuple(own if own != 1 and is_uneven([own / light], _TINTED) else light for own in colours)
 

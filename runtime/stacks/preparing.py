@@ -188,7 +188,8 @@ class Prepared(ABC):
         if gains is None:
             return frame
         self.gains[index] = gains
-        return multiplied(frame, gains, self.kind)
+        beside = self._target if self.wishes.match_gain and isinstance(self._target, np.ndarray) else None
+        return multiplied(frame, gains, self.kind, beside=beside)
 
     def _gains(self, index: int, frame: Array, own: tuple[float, ...] | None) -> tuple[float, ...] | None:
         if self.wishes.match_gain is None:

@@ -46,6 +46,28 @@ def test_focus_and_exposure_are_no_conflict(picture, sigma):
     assert compared(near, (far * 0.7).astype(np.uint8)).share < WORTH_A_WORD
 
 
+def lens(shape, radius):
+    """What a point is out of focus: a disc, a hexagon, or a mirror lens's ring."""
+    rows, columns = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    distance = np.hypot(rows, columns)
+    if shape == "hexagon":
+        distance = np.max([np.abs(columns * np.cos(a) + rows * np.sin(a)) for a in np.arange(3) * np.pi / 3], 0) / 0.9
+    kernel = np.clip(radius + 0.5 - distance, 0, 1)
+    if shape == "ring":
+        kernel *= distance >= 0.45 * radius
+    return kernel / kernel.sum()
+
+
+@pytest.mark.parametrize(("shape", "radius"), [("disc", 11), ("disc", 15), ("hexagon", 14), ("ring", 10)])
+def test_wide_defocus_of_a_lens_is_no_conflict(picture, shape, radius):
+    soft, middle = cv2.filter2D(picture, -1, lens(shape, radius)), SIZE[1] // 2
+    near, far = (np.concatenate([a[:, :middle], b[:, middle:]], 1) for a, b in ((picture, soft), (soft, picture)))
+    assert compared(near, far).share < WORTH_A_WORD
+    moved = far.copy()
+    moved[60:240, 60:200] = cv2.flip(far, 1)[60:240, 60:200]
+    assert compared(near, moved).share > 0.06
+
+
 @pytest.mark.parametrize("sigma", [1.5, 4])
 @pytest.mark.parametrize("left", [60, 330])  # in the half that is sharp, and in the other one
 def test_what_moved_is_found_where_it_is(picture, sigma, left):

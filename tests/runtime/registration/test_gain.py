@@ -1,10 +1,14 @@
 """Exposure jumps are undone."""
 
+import cv2
 import numpy as np
 import pytest
 
+from ufafuse.runtime import Fuser
 from ufafuse.runtime.frames import check_pair
 from ufafuse.runtime.registration.gain import exposure_warning, gains_to, multiplied
+from ufafuse.runtime.registration.live_gain import LiveGain
+from ufafuse.runtime.stack import StackOptions, fuse_stack
 
 
 @pytest.mark.parametrize("order", ["bgr", "rgb"])
@@ -57,3 +61,44 @@ def test_multiplying(dtype, channels, rng):
     samples[..., : len(gains)] = np.clip(samples[..., : len(gains)] * gains, 0, white)
     assert found.dtype == dtype
     np.testing.assert_allclose(found, expected, atol=1e-6 if dtype == np.float32 else 0.501)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", [0, 3, 4])
+@pytest.mark.parametrize("way", ["a pair", "live", "by ufa-stack"])
+def test_clipped_lights_of_a_lighter_frame_are_no_grey(dtype, channels, way, sample_pair):
+    """A frame at twice the exposure is darkened: what it clips is as light as the other frame has it."""
+    near = sample_pair[0][:160, :200].copy()
+    near[40:80, 60:120] = 250  # a light that the darker exposure holds
+    if channels != 3:
+        near = np.dstack([near, np.full(near.shape[:2], 255, np.uint8)]) if channels else near[..., 1]
+    unit = {np.uint8: 1, np.uint16: 257, np.float32: 1 / 255}[dtype]
+    lighter = near.copy()
+    colours = lighter[..., :3] if channels else lighter
+    colours[...] = np.clip(colours.astype(np.float32) * 1.6, 0, 255)
+    near, lighter = ((frame.astype(np.float32) * unit).astype(dtype) for frame in (near, lighter))
+    kind = check_pair(near, lighter)
+    if way == "live":
+        matched = LiveGain().matched(near, lighter, kind)
+    elif way == "a pair":
+        matched = multiplied(lighter, gains_to(near, lighter, kind), kind, beside=near)
+    else:
+        pytest.importorskip("onnxruntime")
+        with Fuser("ufa-stack", backend="onnxruntime") as fuser:
+            matched = fuse_stack(fuser, [near, lighter], StackOptions(match_gain=True)).fused
+    window = (slice(45, 75), slice(65, 115), slice(0, 3))[: 3 if channels else 2]
+    np.testing.assert_allclose(matched[window] / unit, 250, atol=2)
+
+
+@pytest.mark.parametrize("grey_first", [True, False])
+@pytest.mark.parametrize("factor", [1.0, 0.7])
+def test_a_grey_frame_among_colour_is_no_other_light(grey_first, factor, sample_pair):
+    """Of a scene in warm light, one frame is grey: only the exposure is told, and matched."""
+    near, far = (multiplied(frame, (0.6, 0.8, 1.0), check_pair(frame, frame)) for frame in sample_pair[:2])
+    grey = cv2.cvtColor(cv2.cvtColor(far, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    kind = check_pair(near, grey)
+    grey = multiplied(grey, (factor,) * 3, kind)
+    first, second = (grey, near) if grey_first else (near, grey)
+    expected = factor if grey_first else 1 / factor
+    np.testing.assert_allclose(gains_to(first, second, kind), (expected,) * 3, rtol=0.03)
+    assert bool(exposure_warning([first, second], kind)) == (factor != 1)

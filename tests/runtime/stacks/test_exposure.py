@@ -207,6 +207,7 @@ def test_a_fold_matches_them_too(fuser, make_stack):
     seen = []
     fuser.gathers = False
     fuser.prepared = lambda *_, **__: True
+    fuser.shown = lambda _near, _far, kind: kind
     fuser.prepare = lambda *_, **__: None
 
     def fused(near, far, **_):
@@ -229,6 +230,7 @@ def test_levels_that_could_not_be_matched_are_told(fuser, make_stack, count):
     """A gain goes to 4; of a frame that is too dark for any nothing is found."""
     fuser.gathers = False
     fuser.prepared = lambda *_, **__: True
+    fuser.shown = lambda _near, _far, kind: kind
     fuser.prepare = lambda *_, **__: None
     fuser.fuse_pair = lambda near, far, **_: type("Made", (), {"fused": near, "grid": None, "map": None})()
     for factor, warned in ((0.05, True), (0.18, True), (0.5, False)):
@@ -272,3 +274,16 @@ def test_a_callback_cannot_change_the_callers_frames(fuser, make_stack):
 
     with pytest.raises(ValueError, match="read-only"):
         fuse_sources(fuser, of_arrays(frames), StackOptions(on_aligned=draws))
+
+
+@pytest.mark.parametrize("reference", [None, 0, 3])
+def test_a_grey_frame_among_colour_is_not_tinted_nor_the_others_by_it(reference, sample_pair):
+    grey = cv2.cvtColor(sample_pair[0], cv2.COLOR_BGR2GRAY)[..., None]
+    warm = np.rint(grey * np.array([0.5, 0.8, 1.0])).astype(np.uint8)  # in the light of a lamp
+    frames = [cv2.GaussianBlur(warm, (0, 0), sigma) for sigma in (0.6, 1.0, 1.6, 2.2)]
+    frames[0] = cv2.cvtColor(cv2.cvtColor(frames[0], cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    found = evened(frames, BGR_BYTES, reference)
+    assert found is not None
+    assert bool(found) == (reference is not None)  # one light in all: nothing to match, unless that was asked for
+    for gains in found.values():
+        np.testing.assert_allclose(gains, gains[0])
