@@ -29,6 +29,7 @@ from ufafuse.runtime.registration.covering import Crop
 from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.sharpness import confidence
 from ufafuse.runtime.stacks.aside import Aside
+from ufafuse.runtime.stacks.exposure import is_uneven
 from ufafuse.runtime.stacks.gaps import FEWEST, OCTAVES, FocusGaps
 from ufafuse.runtime.stacks.height import ScorePeaks
 from ufafuse.runtime.stacks.model import Gathering, StackModel
@@ -129,6 +130,7 @@ class _Fusion:
         self._done = 0
         self._ms = 0.0
         self._brightness: dict[int, float] = {}
+        self._own_gains: dict[int, tuple[float, ...]] = {}  # where nothing is matched
         self._reference: Array | None = None
         self._moved = 0.0
         self._before: Seen | None = None
@@ -282,6 +284,8 @@ class _Fusion:
         shown = sample if seen.covered is None else sample[seen.covered[::8, ::8] > 0]
         if shown.size:
             self._brightness[seen.index] = float(shown.mean())
+        if self._options.match_gain is False and stack.exposures.known:
+            self._own_gains[seen.index] = stack.exposures.gains(seen.frame)
         if self._options.align == "off" and self._before is not None:
             self._moved = max(self._moved, unaligned_by(self._before.frame, seen.frame, stack.kind))
         self._before = seen if self._options.align == "off" else None
@@ -346,7 +350,8 @@ class _Fusion:
             )
         result.tell_conflicts(self._conflicts, wanted=self._options.want_conflicts, unaligned=bool(self._moved))
         brightness = {stack.sources[index].name: level for index, level in self._brightness.items()}
-        tell_exposure(result, brightness, matched=bool(stack.gains))
+        uneven = bool(stack.gains) or any(is_uneven(gains) for gains in self._own_gains.values())
+        tell_exposure(result, brightness, matched=bool(stack.gains), even=stack.exposures.known and not uneven)
         return result
 
 
