@@ -40,6 +40,7 @@ from ufafuse.runtime.stacks.preparing import Held, Prepared, Seen
 from ufafuse.runtime.stacks.pyramid import PyramidMaximum
 from ufafuse.runtime.stacks.registering import Covered, joint_crop
 from ufafuse.runtime.stacks.room import prepared, state_bytes
+from ufafuse.runtime.stacks.scenes import WORTH_A_LOOK, scenes_among, scenes_words
 from ufafuse.runtime.stacks.strays import Strays, shown_without
 from ufafuse.runtime.stacks.telling import tell, tell_exposure
 from ufafuse.runtime.stacks.trials import StackTrials
@@ -278,8 +279,7 @@ class _Fusion:
         stack = self._stack
         if seen.index == stack.reference:
             self._reference = seen.frame
-        if self._options.method == "network":
-            self._strays.look_at(seen.index, seen.frame, seen.covered)
+        self._strays.look_at(seen.index, seen.frame, seen.covered)
         sample = colours_of(seen.frame)[::8, ::8]
         shown = sample if seen.covered is None else sample[seen.covered[::8, ::8] > 0]
         if shown.size:
@@ -349,6 +349,9 @@ class _Fusion:
                 "register them with `align=affine` (or translation)."
             )
         result.tell_conflicts(self._conflicts, wanted=self._options.want_conflicts, unaligned=bool(self._moved))
+        if result.disagreement >= WORTH_A_LOOK and (scenes := scenes_among(self._strays.pictures)):
+            names = [[stack.sources[index].name for index in scene] for scene in scenes]
+            result.warnings.append(scenes_words(names, registered=self._options.align != "off"))
         brightness = {stack.sources[index].name: level for index, level in self._brightness.items()}
         uneven = bool(stack.gains) or any(is_uneven(gains) for gains in self._own_gains.values())
         tell_exposure(result, brightness, matched=bool(stack.gains), even=stack.exposures.known and not uneven)
