@@ -68,7 +68,7 @@ def _voted(a: Array, b: Array, parts: int, about: NDArray[np.int_], reach: int) 
     row, column = (int(each) for each in np.unravel_index(int(votes.argmax()), votes.shape))
     if votes[row, column] < _AGREED:
         return None
-    return np.array([_top(votes[row], column), _top(votes[:, column], row)]) + about - reach
+    return np.array([_top(votes[row], column), _top(votes[:, column], row)], np.float64) + about.astype(np.float64) - reach
 
 
 def _structure(picture: Array) -> Array:
