@@ -33,7 +33,7 @@ _COARSE = 3.7  # sigma: what is coarser than this is no structure
 _WINDOW = 13
 _FLAT = (1 / 255) ** 2  # added to every variance: below a level there is nothing to compare
 _STRUCTURE = 4 / 255  # standard deviation that one of the two must show
-_DISAGREE = 0.7  # correlation, below which a window disagrees
+DISAGREE = 0.7  # correlation, below which a window disagrees
 _WHITE, _DARK = 0.97, 0.63  # of white
 _AROUND_BLOOMS = 29  # pixels
 WORTH_A_WORD = 0.03  # share of the picture from which on somebody is told, and discs are tried
@@ -64,7 +64,7 @@ class Conflicts:
         shown = None if covered is None else _shown(covered, picture.shape)
         if self._before is not None:
             before, seen = self._before
-            found = disagreement(before, picture, enough=1.0 if self._mapped else _DISAGREE)
+            found = disagreement(before, picture, enough=1.0 if self._mapped else DISAGREE)
             found *= _without_blooms(before, picture)
             for mask in (shown, seen):
                 if mask is not None:
@@ -79,7 +79,7 @@ class Conflicts:
     @property
     def share(self) -> float:
         """The share of the picture that is in disagreement, 0 to 1."""
-        return 0.0 if self._found is None else float((self._found > 1 - _DISAGREE).mean())
+        return 0.0 if self._found is None else float((self._found > 1 - DISAGREE).mean())
 
     def map(self) -> Floats:
         """How much each place disagrees, H x W float32 in [0, 1]: 0 where frames correlate wholly, 1 where not at all."""

@@ -32,9 +32,14 @@ _PARTS = 6  # along each side, whose estimates are compared
 # real board, silhouettes that only went out of focus 1 to 17.
 _SURELY = 20.0
 _SURELY_BREATHING = 40.0  # of scale alone: there silhouettes reached 37, steps of that lens 116 and more
-# In one direction and not across it: no lens and no camera does that, but of a comb or a ruler nothing tells the one.
-MOST_STRETCHED = 0.05
+# In one direction and not across it: no lens and no camera does that, but of a comb or a ruler nothing tells the one. Real
+# pairs had 0.005 at most; silhouettes that went far out of focus 0.047.
+MOST_STRETCHED = 0.03
 _SHIFT_PENALTY = 0.01  # of the shift's own weight: without both kinds of region it cannot be told from the motion
+# Pixels of the compared pictures. Made pairs with box blur, whose frames it moves apart by one in both directions, had 0.7;
+# real and drawn stacks 0 to 0.6; of what moved by itself between frames, or stands nearer, it would be 0.7 to 3.9.
+_MOST_SHIFTED = 1.0
+_NO_SHIFT = 100.0
 _MARGIN = 8  # pixels at the border that the smoothing reaches
 _COMMON = 0.7  # times the median square of what tells: less than the variance, for what does not belong is in it, too
 _TINY = 1e-7  # of white squared: detail that is none, a difference that says nothing
@@ -75,11 +80,11 @@ def refined(compared: "Compared", matrix: Matrix, motion: str) -> Refined:
     shape = compared.shape
     if min(shape) < _LEAST_SIDE:
         return Refined(matrix, matrix)
-    found, slopes = _solved(compared, matrix, motion)
+    found, slopes, penalty = _solved(compared, matrix, motion)
     whole_kept = stretch(found) <= MOST_STRETCHED
     if motion == "translation" or (slopes is None and whole_kept):
         return Refined(found, found)
-    even = None if slopes is None else _equations(slopes)
+    even = None if slopes is None else _equations(slopes)._replace(penalty=penalty)
     spread, more = (None, None) if even is None else (_spread(even), even.solved())
     if spread is not None and more is not None and whole_kept:
         own, variance = as_parameters(found, shape, motion), variance_of(spread)
@@ -113,16 +118,21 @@ def without_doubt(compared: "Compared", motion: str) -> Matrix:
     return _solved(compared, np.eye(3), motion, even=True)[0]
 
 
-def _solved(compared: "Compared", matrix: Matrix, motion: str, *, even: bool = False) -> tuple[Matrix, "Slopes | None"]:
-    """The motion after Gauss-Newton steps, and what told the last one (None: nothing does); ``even``: by all pixels alike."""
+def _solved(compared: "Compared", matrix: Matrix, motion: str, *, even: bool = False) -> tuple[Matrix, "Slopes | None", float]:
+    """The motion after Gauss-Newton steps, what told the last one (None: nothing does), and with which `Equations.penalty`.
+
+    ``even``: by all pixels alike.
+    """
     fields = _displacements(compared.shape, motion)
     last: Slopes | None = None
+    penalty = _SHIFT_PENALTY
     for _ in range(_STEPS):
         alike = compared.at(matrix)
         if alike.too_small:
             break
         slopes = _slopes(alike, fields)
-        step = (_equations(slopes, parts=1) if even else _equations(_weighed(slopes))).solved()
+        equations = _equations(slopes, parts=1) if even else _equations(_weighed(slopes))._replace(penalty=penalty).settled()
+        penalty, step = equations.penalty, equations.solved()
         if step is None:
             break
         last = slopes
@@ -130,7 +140,7 @@ def _solved(compared: "Compared", matrix: Matrix, motion: str, *, even: bool = F
         matrix = matrix / matrix[2, 2]
         if np.abs(step).max() < _ENOUGH:
             break
-    return matrix, last
+    return matrix, last, penalty
 
 
 class Equations(NamedTuple):
@@ -139,11 +149,24 @@ class Equations(NamedTuple):
     Attributes:
         normal, right: parts x P x P, and parts x P; P is the motion's parameters and four others that are left out of it.
         motion: How many of them are the motion's.
+        penalty: Of the shift that defocusing makes, in its own weight.
     """
 
     normal: NDArray[np.float64]
     right: NDArray[np.float64]
     motion: int
+    penalty: float = _SHIFT_PENALTY
+
+    def settled(self) -> "Equations":
+        """The same, without the shift that defocusing makes where it would be farther than any: there something moved.
+
+        A subject in the wind before hills, or nearer than they are, is sharp in the one frame and they are in the other. Such a
+        shift would take the half of what the one moved against the other, and leave both of them beside their places.
+        """
+        found = self._all_solved(self.normal.sum(0)[np.newaxis], self.right.sum(0)[np.newaxis])
+        if found is None or np.hypot(*found[0, self.motion : self.motion + 2]) <= _MOST_SHIFTED:
+            return self
+        return self._replace(penalty=_NO_SHIFT)
 
     def solved(self) -> NDArray[np.float64] | None:
         """The change, of all parts; None where nothing determines it."""
@@ -155,11 +178,18 @@ class Equations(NamedTuple):
         return self._solutions(self.normal.sum(0) - self.normal, self.right.sum(0) - self.right)
 
     def _solutions(self, normal: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        found = self._all_solved(normal, right)
+        return None if found is None else found[:, : self.motion]
+
+    def _all_solved(self, normal: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64] | None:
         for axis in (0, 1):
-            normal[:, self.motion + axis, self.motion + axis] += _SHIFT_PENALTY * normal[:, axis, axis]
+            normal[:, self.motion + axis, self.motion + axis] += self.penalty * normal[:, axis, axis]
+        # Of a faint picture all slopes are small beside the offset, which makes none of them less determined.
+        size = np.sqrt(np.maximum(np.diagonal(normal, axis1=1, axis2=2), np.finfo(np.float32).tiny))
+        normal = normal / (size[:, :, np.newaxis] * size[:, np.newaxis])
         if (np.linalg.cond(normal) > 1 / np.finfo(np.float32).eps).any():
             return None
-        return np.asarray(np.linalg.solve(normal, right[..., np.newaxis])[:, : self.motion, 0], np.float64)
+        return np.asarray(np.linalg.solve(normal, (right / size)[..., np.newaxis])[..., 0] / size, np.float64)
 
 
 def _spread(equations: Equations) -> NDArray[np.float64] | None:
@@ -321,7 +351,7 @@ def _slopes(alike: Alike, fields: list[tuple[Array, Array]]) -> Slopes:
     across, down = (cv2.Scharr(a + b, cv2.CV_32F, *order)[sampled] / np.float32(64) for order in ((1, 0), (0, 1)))
     a, b, sign = a[sampled], b[sampled], 2 * alike.share[sampled] - 1
     columns = [across * x[sampled] + down * y[sampled] for x, y in fields]
-    columns += [across * sign, down * sign, b, np.ones_like(b)]
+    columns += [across * sign, down * sign, b - b.mean(), np.ones_like(b)]
     return Slopes(np.stack(columns), a - b, len(fields))
 
 

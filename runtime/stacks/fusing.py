@@ -29,6 +29,7 @@ from ufafuse.runtime.registration.covering import Crop
 from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.sharpness import confidence
 from ufafuse.runtime.stacks.aside import Aside
+from ufafuse.runtime.stacks.exposure import is_uneven
 from ufafuse.runtime.stacks.gaps import FEWEST, OCTAVES, FocusGaps
 from ufafuse.runtime.stacks.height import ScorePeaks
 from ufafuse.runtime.stacks.model import Gathering, StackModel
@@ -40,6 +41,7 @@ from ufafuse.runtime.stacks.preparing import Held, Prepared, Seen
 from ufafuse.runtime.stacks.pyramid import PyramidMaximum
 from ufafuse.runtime.stacks.registering import Covered, joint_crop
 from ufafuse.runtime.stacks.room import prepared, state_bytes
+from ufafuse.runtime.stacks.scenes import WORTH_A_LOOK, scenes_among, scenes_words
 from ufafuse.runtime.stacks.strays import Strays, shown_without
 from ufafuse.runtime.stacks.telling import tell, tell_exposure
 from ufafuse.runtime.stacks.trials import StackTrials
@@ -130,6 +132,7 @@ class _Fusion:
         self._done = 0
         self._ms = 0.0
         self._brightness: dict[int, float] = {}
+        self._own_gains: dict[int, tuple[float, ...]] = {}  # where nothing is matched
         self._reference: Array | None = None
         self._moved = 0.0
         self._before: Seen | None = None
@@ -284,14 +287,15 @@ class _Fusion:
         stack = self._stack
         if seen.index == stack.reference:
             self._reference = seen.frame
-        if self._options.method == "network":
-            self._strays.look_at(seen.index, seen.frame, seen.covered)
-            if self._options.smoothing is None:
-                self._noise.add(seen.frame, seen.covered)
+        self._strays.look_at(seen.index, seen.frame, seen.covered)
+        if self._options.method == "network" and self._options.smoothing is None:
+            self._noise.add(seen.frame, seen.covered)
         sample = colours_of(seen.frame)[::8, ::8]
         shown = sample if seen.covered is None else sample[seen.covered[::8, ::8] > 0]
         if shown.size:
             self._brightness[seen.index] = float(shown.mean())
+        if self._options.match_gain is False and stack.exposures.known:
+            self._own_gains[seen.index] = stack.exposures.gains(seen.frame)
         if self._options.align == "off" and self._before is not None:
             self._moved = max(self._moved, unaligned_by(self._before.frame, seen.frame, stack.kind))
         self._before = seen if self._options.align == "off" else None
@@ -355,8 +359,12 @@ class _Fusion:
                 "register them with `align=affine` (or translation)."
             )
         result.tell_conflicts(self._conflicts, wanted=self._options.want_conflicts, unaligned=bool(self._moved))
+        if result.disagreement >= WORTH_A_LOOK and (scenes := scenes_among(self._strays.pictures)):
+            names = [[stack.sources[index].name for index in scene] for scene in scenes]
+            result.warnings.append(scenes_words(names, registered=self._options.align != "off"))
         brightness = {stack.sources[index].name: level for index, level in self._brightness.items()}
-        tell_exposure(result, brightness, matched=bool(stack.gains))
+        uneven = bool(stack.gains) or any(is_uneven(gains) for gains in self._own_gains.values())
+        tell_exposure(result, brightness, matched=bool(stack.gains), even=stack.exposures.known and not uneven)
         return result
 
 

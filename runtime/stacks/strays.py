@@ -67,6 +67,11 @@ class Strays:
             shown = cv2.resize(covered.astype(np.float32), small.shape[::-1], interpolation=cv2.INTER_AREA)
             self._hidden[index] = np.asarray(cv2.GaussianBlur(shown, (0, 0), _WINDOW) < 1 - 1e-3)
 
+    @property
+    def pictures(self) -> dict[int, Floats]:
+        """The small pictures that were kept of the frames, h x w, white = 1, by their numbers."""
+        return {index: seen.astype(np.float32) for index, seen in self._seen.items()}
+
     def found(self) -> dict[int, NDArray[np.uint8]]:
         """Where each frame shows what the others do not, by its number, H x W, 1 there; only frames that do."""
         order = sorted(self._seen)

@@ -65,8 +65,12 @@ def _tell_left_out(result: Stacked, number: int, source: FrameSource, why: str) 
     result.warnings.append(f"{in_text(source.name)} was left out of the fusion: {why}.")
 
 
-def tell_exposure(result: Stacked, brightness: Mapping[str, float], *, matched: bool) -> None:
-    """Warn where the frames' brightness, a number for each name, changes from one to another, though it may be ``matched``."""
+def tell_exposure(result: Stacked, brightness: Mapping[str, float], *, matched: bool, even: bool = False) -> None:
+    """Warn where the frames' brightness, a number for each name, changes from one to another, though it may be ``matched``.
+
+    Where places that tell of it say that the exposure is ``even``, a little of it comes of the focus: of light that blurs over
+    the border, and over what is dark.
+    """
     darkest = min(brightness, key=lambda name: brightness[name], default="")
     most = max(brightness.values(), default=0.0)
     pair = len(brightness) == 2
@@ -74,5 +78,5 @@ def tell_exposure(result: Stacked, brightness: Mapping[str, float], *, matched: 
         result.warnings.append(black_words(darkest))
     elif most > 0 and brightness[darkest] <= 0:
         result.warnings.append(f"{in_text(darkest)} is black: take the stack without it.")
-    elif most > 0 and (step := most / brightness[darkest]) > (UNMATCHED if matched else _BRIGHTNESS_STEP):
+    elif most > 0 and (step := most / brightness[darkest]) > (UNMATCHED if matched or even else _BRIGHTNESS_STEP):
         result.warnings.append(exposure_words(step, darkest, matched=matched, pair=pair))

@@ -123,6 +123,34 @@ def test_what_moves_by_itself_does_not_pull_the_camera_along(blown):
     assert corner_error(found.matrix, matrix) < 0.15
 
 
+@pytest.mark.parametrize("blown", [(4, -2), (9, 4), (-8, 6)])
+@pytest.mark.parametrize("radius", [46, 80])
+def test_where_a_subject_and_the_ground_are_sharp_the_ground_tells_the_move(blown, radius):
+    """Half of what moved between them was taken for a shift by the defocus, and both were 2 to 6 pixels off."""
+    matrix = motion(shift=(7, -5))
+    ground = [seen(scene(), np.eye(3)), seen(scene(), matrix)]
+    flower = np.ascontiguousarray(scene()[::-1, ::-1][: 2 * SIZE[0] : 2, : 2 * SIZE[1] : 2])
+    frames = []
+    for number, at in enumerate([(0, 0), np.add((7, -5), blown)]):
+        x, y = (int(each) for each in at)
+        disc = cv2.circle(np.zeros(SIZE, np.float32), (160 + x, 150 + y), radius, 1, -1)[..., None]
+        subject = np.roll(flower, (y, x), (0, 1)).astype(np.float32) * disc
+        if number:
+            subject, disc = cv2.GaussianBlur(subject, (0, 0), 4), cv2.GaussianBlur(disc, (0, 0), 4)[..., None]
+        behind = ground[number] if number else cv2.GaussianBlur(ground[number], (0, 0), 4)
+        frames.append(np.uint8(np.rint(behind * (1 - disc) + subject)))
+    found = estimate(*frames, check_pair(*frames), "affine")
+    assert corner_error(found.matrix, matrix) < 1.2
+
+
+def test_a_faint_picture_is_registered_as_well_as_any():
+    """Slopes far smaller than an offset were taken for undetermined, and the first guess for the result."""
+    near, far, _ = focused_pair(motion(shift=(3.4, -2.1)))
+    near, far = (0.6 + 0.01 * (frame / np.float32(255) - np.float32(0.5)) for frame in (near, far))
+    found = estimate(near, far, check_pair(near, far), "affine")
+    assert corner_error(found.matrix, motion(shift=(3.4, -2.1))) < 0.2
+
+
 @pytest.mark.usefixtures("selecting_engine")
 @pytest.mark.parametrize("name", MOVES)
 def test_fused_after_alignment_as_well_as_if_nothing_had_moved(name, write_model):

@@ -219,6 +219,25 @@ def test_a_jump_of_exposure_is_told(fuser, make_stack):
     assert len(matched.gains) == 3
 
 
+@pytest.mark.parametrize("match_gain", [None, False])
+def test_what_the_focus_makes_of_the_light_is_no_jump_of_exposure(fuser, match_gain):
+    """Light spreads over what is dark, where it weighs more: out of focus the mean of a pattern is higher."""
+    rng = np.random.default_rng(0)
+    pattern, ground = (cv2.GaussianBlur(rng.normal(size=(160, 200)), (0, 0), 1.5) for _ in range(2))
+    pattern = np.where(pattern > 0.05, 210.0, 60.0)
+    ground = 130 + 60 * ground
+    near = np.arange(200) < 110
+    frames = []
+    for plane in np.linspace(0, 1, 5):
+        light = [cv2.GaussianBlur(each**2, (0, 0), 0.3 + 3 * away) for each, away in ((pattern, plane), (ground, 1 - plane))]
+        seen = np.sqrt(np.where(near, *light))
+        frames.append(np.repeat(np.uint8(np.clip(seen, 0, 255))[..., None], 3, 2))
+    means = [frame.mean() for frame in frames]
+    assert 1.05 * min(means) < max(means) < 1.12 * min(means)
+    result = fuse_sources(fuser, of_arrays(frames), StackOptions(match_gain=match_gain))
+    assert not any("exposure" in warning for warning in result.warnings)
+
+
 def breathing(frames, step=0.006):
     """Each frame larger than the one before, as by a lens that is refocused."""
     height, width = frames[0].shape[:2]

@@ -53,6 +53,20 @@ def test_a_flat_surface_between_frames_and_at_the_ends(frame, place, step, make_
     assert np.median(error) < (0.12 if frame == 3 else 0.3)
 
 
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(("count", "step"), [(9, 0.9), (13, 0.6), (17, 0.7)])
+def test_a_surface_in_the_plane_at_an_end_of_small_steps_is_there(count, step, last, make_texture):
+    """Three frames on the round top of the peak: by a straight line it was 0.15 to 0.25 frames inwards."""
+    grey = make_texture(160, 200, seed=5)[..., 1].astype(np.float32) / 255
+    depth = count - 1 if last else 0
+    peaks = ScorePeaks(grey.shape)
+    for index in range(count):
+        seen = cv2.GaussianBlur(grey, (0, 0), 0.5 + step * abs(index - depth))
+        peaks.add(index, np.full(grey.shape, np.exp(-abs(index - depth)), np.float32), None, seen)
+    error = np.abs(peaks.height().position - depth)[20:-20, 20:-20]
+    assert np.median(error) < 0.1
+
+
 def test_an_even_score_is_not_sure():
     height = peaks_of(np.full((20, 20), 3.0, np.float32), range(7), sharpness=0.0).height()
     assert height.confidence.max() < 0.05
