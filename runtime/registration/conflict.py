@@ -103,7 +103,7 @@ def disagreement(a: Floats, b: Floats, *, enough: float = 1.0) -> Floats:
     best[np.maximum(one.variance, other.variance) < _STRUCTURE**2] = 1
     near = np.asarray(share_of_near(detail_energy(a), detail_energy(b)), np.float32)
     for blur, soften in (*((sigma, _blurred) for sigma in _BLURS), *((radius, _through_a_lens) for radius in _DISCS)):
-        if soften is _through_a_lens and (best < _DISAGREE).mean() < WORTH_A_WORD:
+        if soften is _through_a_lens and (best < DISAGREE).mean() < WORTH_A_WORD:
             break
         soft_a, soft_b = soften(a, blur), soften(b, blur)
         # At each place the sharper one is blurred: where two depths meet, neither is so throughout a window.
