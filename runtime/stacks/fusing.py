@@ -289,7 +289,7 @@ class _Fusion:
             self._reference = seen.frame
         self._strays.look_at(seen.index, seen.frame, seen.covered)
         if self._options.method == "network" and self._options.smoothing is None:
-            self._noise.add(seen.frame, seen.covered)
+            self._noise.add(seen.frame, seen.covered, moved=stack.moves[seen.index].alignment.moved > 0)
         sample = colours_of(seen.frame)[::8, ::8]
         shown = sample if seen.covered is None else sample[seen.covered[::8, ::8] > 0]
         if shown.size:

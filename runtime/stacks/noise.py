@@ -24,6 +24,7 @@ _SIDE, _ACROSS = 24, 8  # pixels of a patch, and patches along each side
 _DARK, _LIGHT = 6.0, 240.0  # levels of 255: means of patches beyond which noise is cut off
 _TO_SIGMA = 1 / (6 * 0.6745)  # of the mask's median response: the mask's own length, and where half of a normal law lies
 _QUARTILE = 0.25
+_RESAMPLED = 1.42  # cubic interpolation leaves 0.86 of white noise, and of the mask's response 0.6, over all shares of a pixel
 _BEARABLE, _SLOPE = 3.5, 2.0  # levels of noise without smoothing, and how much more each further one asks for
 
 
@@ -41,8 +42,14 @@ class FrameNoise:
         self._tops, self._lefts = (_spread(length, self._side) for length in size)
         self._found: list[Floats] = []
 
-    def add(self, frame: Array, covered: NDArray[np.uint8] | None) -> None:
-        """Look at a frame; ``covered``, H x W of 0 and 1, is where it shows something (None: everywhere)."""
+    def add(self, frame: Array, covered: NDArray[np.uint8] | None, *, moved: bool = False) -> None:
+        """Look at a frame.
+
+        Args:
+            frame: As the network sees it.
+            covered: H x W of 0 and 1: where it shows something (None: everywhere).
+            moved: It was registered, by parts of pixels.
+        """
         if self._side < 3:  # the mask has as many
             return
         plane = frame[..., 1] if frame.ndim == 3 and self._kind.channels >= 3 else frame.reshape(frame.shape[:2])
@@ -50,7 +57,7 @@ class FrameNoise:
         across = patches[:, :, :-2] - 2 * patches[:, :, 1:-1] + patches[:, :, 2:]
         left = np.abs(across[:, :-2] - 2 * across[:, 1:-1] + across[:, 2:]).reshape(len(patches), -1)
         middle = left.shape[1] // 2
-        sigma = np.partition(left, middle, axis=1)[:, middle] * np.float32(_TO_SIGMA)
+        sigma = np.partition(left, middle, axis=1)[:, middle] * np.float32(_TO_SIGMA * (_RESAMPLED if moved else 1))
         mean = patches.mean((1, 2))
         sigma[(mean < _DARK) | (mean > _LIGHT)] = np.nan
         if covered is not None:

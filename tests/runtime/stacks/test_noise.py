@@ -14,10 +14,10 @@ from ufafuse.runtime.stacks.options import MOST_SMOOTHING, StackOptions
 BYTES = FrameKind(np.dtype(np.uint8), 3, 255.0, "bgr")
 
 
-def told(frames, kind=BYTES, covered=None):
+def told(frames, kind=BYTES, covered=None, *, moved=False):
     noise = FrameNoise(frames[0].shape[:2], kind)
     for frame in frames:
-        noise.add(frame, covered)
+        noise.add(frame, covered, moved=moved)
     return noise.sigma()
 
 
@@ -51,6 +51,19 @@ def test_noise_is_told_whatever_the_texture_and_the_levels(sigma, dtype, white, 
         frames.append((noisy if dtype == np.float32 else np.rint(noisy)).astype(dtype))
     kind = FrameKind(np.dtype(dtype), channels, float(white), "bgr", unit=float(unit))
     assert told(frames, kind) == pytest.approx(sigma, rel=0.12, abs=0.6)
+
+
+@pytest.mark.parametrize("sigma", [4, 8])
+def test_noise_of_registered_frames_is_what_interpolation_leaves_of_it(sigma):
+    rng = np.random.default_rng(10)
+    frames, left = [], []
+    for number, frame in enumerate(clean(6, (260, 320))):
+        matrix = cv2.getRotationMatrix2D((160, 130), 0.3 * number + 0.4, 1.01 + 0.004 * number)
+        noise = (sigma * rng.normal(size=frame.shape)).astype(np.float32)
+        moved, alone = (cv2.warpAffine(each, matrix, (320, 260), flags=cv2.INTER_CUBIC) for each in (frame + noise, noise))
+        frames.append(np.rint(np.clip(moved[20:-20, 20:-20], 0, 255)).astype(np.uint8))
+        left.append(alone[20:-20, 20:-20].std())
+    assert told(frames, moved=True) == pytest.approx(np.mean(left), rel=0.15)
 
 
 def test_what_is_clipped_or_not_covered_says_nothing_of_noise():
