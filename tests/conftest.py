@@ -135,7 +135,7 @@ def pytest_collection_modifyitems(session, items):
 
 
 def pytest_collection_finish():
-    """Keep what was imported out of the collector's sight: half a million objects, a tenth of the time to look at."""
+    """Keep what was imported out of the collector's sight, which is half a million objects."""
     gc.collect()
     gc.freeze()
 
