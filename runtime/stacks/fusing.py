@@ -346,7 +346,7 @@ class _Fusion:
             )
         result.tell_conflicts(self._conflicts, wanted=self._options.want_conflicts, unaligned=bool(self._moved))
         brightness = {stack.sources[index].name: level for index, level in self._brightness.items()}
-        tell_exposure(result, brightness, matched=bool(stack.gains))
+        tell_exposure(result, brightness, matched=bool(stack.gains), curve=stack.curve)
         return result
 
 

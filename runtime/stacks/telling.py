@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ufafuse.runtime.frames import in_text
-from ufafuse.runtime.registration.gain import UNMATCHED, exposure_words, matched_words
+from ufafuse.runtime.registration.gain import UNMATCHED, curve_words, exposure_words, matched_words
 from ufafuse.runtime.stacks.exposure import BLACK, black_words
 
 if TYPE_CHECKING:
@@ -65,8 +65,11 @@ def _tell_left_out(result: Stacked, number: int, source: FrameSource, why: str) 
     result.warnings.append(f"{in_text(source.name)} was left out of the fusion: {why}.")
 
 
-def tell_exposure(result: Stacked, brightness: Mapping[str, float], *, matched: bool) -> None:
-    """Warn where the frames' brightness, a number for each name, changes from one to another, though it may be ``matched``."""
+def tell_exposure(result: Stacked, brightness: Mapping[str, float], *, matched: bool, curve: float = 1.0) -> None:
+    """Warn where the frames' brightness, a number for each name, changes from one to another, though it may be ``matched``.
+
+    `curve` is what `curve_between` found of a pair that was matched.
+    """
     darkest = min(brightness, key=lambda name: brightness[name], default="")
     most = max(brightness.values(), default=0.0)
     pair = len(brightness) == 2
@@ -76,3 +79,5 @@ def tell_exposure(result: Stacked, brightness: Mapping[str, float], *, matched: 
         result.warnings.append(f"{in_text(darkest)} is black: take the stack without it.")
     elif most > 0 and (step := most / brightness[darkest]) > (UNMATCHED if matched else _BRIGHTNESS_STEP):
         result.warnings.append(exposure_words(step, darkest, matched=matched, pair=pair))
+    elif words := curve_words(curve):
+        result.warnings.append(words)
