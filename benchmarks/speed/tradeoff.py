@@ -56,7 +56,9 @@ def read_quality(path: Path) -> MeanScores:
             f"`quality={path}` is not an eval.json: make one with `ufa eval --pairs DIR -o OUT` ({error})."
         ) from error
     if any("detail_sharp" in values for values in means.values()):
-        raise InputError(f"`quality={path}` is of stacks, and what is timed are pairs: give one of `ufa eval --pairs DIR -o OUT`.")
+        raise InputError(
+            f"`quality={path}` is of stacks, and what is timed are pairs: give one of `ufa eval --pairs DIR -o OUT`."
+        )
     label = real_path(path).parent.name if path.stem == "eval" else path.stem
     warnings = [f"quality {label}: {row.method}: {row.note}." for row in rows if row.note]
     return MeanScores(label, means, networks, warnings)

@@ -18,6 +18,7 @@ _BLUR_SIGMA = 2.0 / _PIXELS**0.5  # of their sides
 _LOW, _HIGH = 0.04, 0.94  # of white: darker levels are noise, lighter ones may be clipped
 _TINT = 1 / 1024  # of white, of a grey frame's small picture in any channel more than in another: rounding
 _CLIPPED = 0.99  # of white
+_TELLING_SHARE = 0.05  # likewise, for the dark and the light of it to be told apart
 _LEAST_SHARE = 0.01  # of the small picture, that must be usable in both frames
 MOST_GAIN = 4.0
 _LIMITS = (1 / MOST_GAIN, MOST_GAIN)
@@ -53,6 +54,33 @@ def gains_to(near: Array, other: Array, kind: FrameKind, *, pixels: int = _PIXEL
     return tuple(factors)
 
 
+def curve_between(before: Array, frame: Array, kind: FrameKind) -> float:
+    """By what factor the dark third of two frames that were matched differs otherwise than the light one, either way.
+
+    At least 1: under one tone curve (real pairs and stacks: 1.08 at most; photographs with wide blur 1.10).
+    """
+    a, b = (_small(each, kind, _GLANCED) for each in (before, frame))
+    usable = ((a > _LOW) & (a < _HIGH) & (b > _LOW) & (b < _HIGH)).all(axis=2)
+    if usable.mean() < _TELLING_SHARE:
+        return 1.0
+    lights = [each[usable].mean(axis=1) for each in (a, b)]
+    by_light = np.argsort(lights[0] * lights[1])
+    ratios = (lights[0] / lights[1])[by_light]
+    third = len(ratios) // 3
+    step = _median(ratios[:third]) / _median(ratios[-third:])
+    return max(step, 1 / step)
+
+
+def curve_words(step: float) -> str:
+    """What the user is told where `curve_between` is this much; empty where that is usual."""
+    if step < UNMATCHED:
+        return ""
+    return (
+        "the frames differ by more than a factor, as by another tone curve: matched, their dark and light parts are still "
+        f"{100 * (step - 1):.0f} % apart, which leaves patches: take both with one setting."
+    )
+
+
 def is_colourless(small: NDArray[np.float32]) -> bool:
     """Whether a small picture, H x W x channels with white at 1, is that of a grey frame; none of a channel is."""
     return small.shape[2] == 0 or float((small.max(axis=2) - small.min(axis=2)).max()) < _TINT
@@ -76,7 +104,7 @@ def exposure_warning(frames: Sequence[Array], kind: FrameKind, *, matched: bool 
     steps = [_jump(before, frame, kind) for before, frame in pairwise(small)]
     step = max(steps)
     if step < (UNMATCHED if matched else _STEADY):
-        return ""
+        return curve_words(max(curve_between(*pair, kind) for pair in pairwise(small))) if matched else ""
     before, frame = small[steps.index(step) :][:2]
     matches = not matched and _jump(before, multiplied(frame, gains_to(before, frame, kind), kind), kind) < UNMATCHED
     return exposure_words(step, matched=matched, matches=matches, pair=len(frames) == 2, cut=True)

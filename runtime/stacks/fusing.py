@@ -364,7 +364,8 @@ class _Fusion:
             result.warnings.append(scenes_words(names, registered=self._options.align != "off"))
         brightness = {stack.sources[index].name: level for index, level in self._brightness.items()}
         uneven = bool(stack.gains) or any(is_uneven(gains) for gains in self._own_gains.values())
-        tell_exposure(result, brightness, matched=bool(stack.gains), even=stack.exposures.known and not uneven)
+        even = stack.exposures.known and not uneven
+        tell_exposure(result, brightness, matched=bool(stack.gains), even=even, curve=stack.curve)
         return result
 
 

@@ -20,7 +20,7 @@ from ufafuse.runtime.frames import FrameKind, in_text
 from ufafuse.runtime.levels import GIVEN, Levels, kind_with_levels
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import unmoved
-from ufafuse.runtime.registration.gain import MOST_GAIN, gains_to, multiplied
+from ufafuse.runtime.registration.gain import MOST_GAIN, curve_between, gains_to, multiplied
 from ufafuse.runtime.stacks.exposure import Exposures, is_uneven, relative, to_be_matched
 from ufafuse.runtime.stacks.hot import find_hot_pixels, looked_at, without_hot_pixels
 from ufafuse.runtime.stacks.order import by_sharpness
@@ -107,6 +107,7 @@ class Prepared(ABC):
     exposures: Exposures = field(init=False)
     uneven: bool = False
     gains: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    curve: float = 1.0
     hot: NDArray[np.intp] = field(default_factory=lambda: np.empty((0, 2), np.intp))
     reordered: str = ""
     dropped: list[tuple[FrameSource, str]] = field(default_factory=list)
@@ -189,7 +190,10 @@ class Prepared(ABC):
             return frame
         self.gains[index] = gains
         beside = self._target if self.wishes.match_gain and isinstance(self._target, np.ndarray) else None
-        return multiplied(frame, gains, self.kind, beside=beside)
+        made = multiplied(frame, gains, self.kind, beside=beside)
+        if beside is not None:
+            self.curve = max(self.curve, curve_between(beside, made, self.kind))
+        return made
 
     def _gains(self, index: int, frame: Array, own: tuple[float, ...] | None) -> tuple[float, ...] | None:
         if self.wishes.match_gain is None:

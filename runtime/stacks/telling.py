@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ufafuse.runtime.frames import in_text
-from ufafuse.runtime.registration.gain import UNMATCHED, exposure_words, matched_words
+from ufafuse.runtime.registration.gain import UNMATCHED, curve_words, exposure_words, matched_words
 from ufafuse.runtime.stacks.exposure import BLACK, black_words
 from ufafuse.runtime.texts import examples
 
@@ -65,11 +65,13 @@ def _tell_left_out(result: Stacked, number: int, source: FrameSource, why: str) 
     result.warnings.append(f"{in_text(source.name)} was left out of the fusion: {why}.")
 
 
-def tell_exposure(result: Stacked, brightness: Mapping[str, float], *, matched: bool, even: bool = False) -> None:
+def tell_exposure(
+    result: Stacked, brightness: Mapping[str, float], *, matched: bool, even: bool = False, curve: float = 1.0
+) -> None:
     """Warn where the frames' brightness, a number for each name, changes from one to another, though it may be ``matched``.
 
     Where places that tell of it say that the exposure is ``even``, a little of it comes of the focus: of light that blurs over
-    the border, and over what is dark.
+    the border, and over what is dark. ``curve`` is what `curve_between` found of a pair that was matched.
     """
     darkest = min(brightness, key=lambda name: brightness[name], default="")
     most = max(brightness.values(), default=0.0)
@@ -80,3 +82,5 @@ def tell_exposure(result: Stacked, brightness: Mapping[str, float], *, matched: 
         result.warnings.append(f"{in_text(darkest)} is black: take the stack without it.")
     elif most > 0 and (step := most / brightness[darkest]) > (UNMATCHED if matched or even else _BRIGHTNESS_STEP):
         result.warnings.append(exposure_words(step, darkest, matched=matched, pair=pair))
+    elif words := curve_words(curve):
+        result.warnings.append(words)

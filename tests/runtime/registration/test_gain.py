@@ -65,7 +65,7 @@ def test_multiplying(dtype, channels, rng):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("channels", [0, 3, 4])
-@pytest.mark.parametrize("way", ["a pair", "live", "by ufa-stack"])
+@pytest.mark.parametrize("way", ["a pair", "live", "by one rule"])
 def test_clipped_lights_of_a_lighter_frame_are_no_grey(dtype, channels, way, sample_pair):
     """A frame at twice the exposure is darkened: what it clips is as light as the other frame has it."""
     near = sample_pair[0][:160, :200].copy()
@@ -85,7 +85,7 @@ def test_clipped_lights_of_a_lighter_frame_are_no_grey(dtype, channels, way, sam
     else:
         pytest.importorskip("onnxruntime")
         with Fuser("ufa-stack", backend="onnxruntime") as fuser:
-            matched = fuse_stack(fuser, [near, lighter], StackOptions(match_gain=True)).fused
+            matched = fuse_stack(fuser, [near, lighter], StackOptions(match_gain=True, method="pyramid")).fused
     window = (slice(45, 75), slice(65, 115), slice(0, 3))[: 3 if channels else 2]
     np.testing.assert_allclose(matched[window] / unit, 250, atol=2)
 
@@ -102,3 +102,21 @@ def test_a_grey_frame_among_colour_is_no_other_light(grey_first, factor, sample_
     expected = factor if grey_first else 1 / factor
     np.testing.assert_allclose(gains_to(first, second, kind), (expected,) * 3, rtol=0.03)
     assert bool(exposure_warning([first, second], kind)) == (factor != 1)
+
+
+@pytest.mark.parametrize(("model", "method"), [("ufa-nano", "network"), ("ufa-stack", "network"), ("ufa-stack", "pyramid")])
+def test_another_tone_curve_is_told_where_a_factor_does_not_match_it(model, method, sample_pair):
+    pytest.importorskip("onnxruntime")
+    near, far = (frame[:200, :240] for frame in sample_pair[:2])
+    with Fuser(model, backend="onnxruntime", precision="fp32") as fuser:
+        for curve, told in (
+            (lambda x: x, False),
+            (lambda x: x * 0.6, False),
+            (lambda x: np.minimum(x * 1.5, 1), False),
+            (lambda x: x**1.5, True),
+            (lambda x: x**0.7, True),
+            (lambda x: 0.2 + 0.6 * x, True),
+        ):
+            other = np.rint(255 * curve(far / 255)).astype(np.uint8)
+            warnings = fuse_stack(fuser, [near, other], StackOptions(match_gain=True, method=method)).warnings
+            assert any("another tone curve" in warning for warning in warnings) == told, warnings
