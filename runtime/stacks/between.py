@@ -93,8 +93,8 @@ class EnergyPeaks:
         found = np.nan_to_num(found, nan=0.0)
         if len(self._first) == 3:
             lowest = np.asarray(sum(self._lowest), np.float32)
-            np.copyto(found, self._enlarged(_at_end(*self._first, lowest)), where=first)
-            np.copyto(found, -self._enlarged(_at_end(*self._latest[::-1], lowest)), where=last)
+            np.copyto(found, self._enlarged(_at_end(self._first, lowest)), where=first)
+            np.copyto(found, -self._enlarged(_at_end(self._latest[::-1], lowest)), where=last)
         return np.asarray(found, np.float32)
 
     def believed(self, position: Floats) -> Floats:
@@ -105,12 +105,13 @@ class EnergyPeaks:
         return np.asarray(cv2.resize(small, self._size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _at_end(end: Floats, second: Floats, third: Floats, lowest: Floats) -> Floats:
-    """How far inwards the peak lies where the frame at the end is the best, from the energies of the three frames there.
+def _at_end(three: list[Floats], lowest: Floats) -> Floats:
+    """How far inwards the peak lies where the frame at the end is the best, from the energies of it and the two beside it.
 
     Of frames far apart a straight line says what the missing one has. Of frames close together, after which the energy goes on
     falling, all three lie on the round top of the peak: the first step is the smaller one even if the peak is at the end.
     """
+    end, second, third = three
     fall = second - third
     told = fall > _LEAST_FALL
     further = (end - lowest) / np.maximum(end - third, np.float32(_LEAST_FALL))
