@@ -24,6 +24,7 @@ from rich.text import Text
 from ufafuse.runtime import opencv
 from ufafuse.runtime.errors import NOT_ENOUGH, BackendError, OutputError, UfaError, is_shortage
 from ufafuse.runtime.parameters import as_options, deep_as_options, options_of
+from ufafuse.runtime.starting import cut_short
 from ufafuse.runtime.texts import json_text, one_line, written_out
 
 if TYPE_CHECKING:
@@ -139,10 +140,17 @@ def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the 
     except (KeyboardInterrupt, _Ended) as asked:
         _interrupted(asked, as_json=as_json)
     except Exception as error:
-        if not is_shortage(error):
+        text = _sentence_of_a_shortage(error)
+        if text is None:
             raise
-        text = f"{NOT_ENOUGH}: bound what is taken (`max_memory`), where the command has that, or free some."
         _end(text, BackendError.exit_code, as_json=as_json, cause=error)
+
+
+def _sentence_of_a_shortage(error: Exception) -> str | None:
+    """What is told where memory runs out, or where a full disk has left its mark; None of any other error."""
+    if is_shortage(error):
+        return f"{NOT_ENOUGH}: bound what is taken (`max_memory`), where the command has that, or free some."
+    return cut_short(error)
 
 
 @contextlib.contextmanager

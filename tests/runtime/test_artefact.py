@@ -182,6 +182,7 @@ class TestAtomicWrite:
             "from ufafuse.runtime.artefact import atomic_write\n"
             "from ufafuse.runtime.errors import OutputError\n"
             "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+            "sys.dont_write_bytecode = True\n"  # or what is imported from here on would be cut short too, and stay so
             "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
             "try:\n"
             "    with atomic_write(Path(sys.argv[1])) as temporary: temporary.write_bytes(bytes(100_000))\n"

@@ -201,3 +201,34 @@ def test_standard_error_without_a_reader_takes_nothing_from_standard_output():
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=writer, check=False)
     os.close(writer)
     assert (done.returncode, json.loads(done.stdout)) == (0, {"ok": True})
+
+
+@pytest.mark.parametrize("module", ["commands/cli", "commands/stream", "runtime/stream/pipeline", "runtime/values"])
+@pytest.mark.parametrize("cut", [0, 200])
+def test_a_module_that_a_full_disk_cut_short_is_one_sentence(tmp_path, module, cut):
+    """Python finds it broken at every start, and a command line library says "Aborted" of it."""
+    command = [sys.executable, "-X", f"pycache_prefix={tmp_path}", "-m", "ufafuse", "stream", "--json"]
+    command += [part for side in ("--near", "--far") for part in (side, "sim:?size=96x192")]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+
+    def run():
+        return subprocess.run(
+            [*command, "--model", "copy", "--frames", "2"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+            timeout=60,
+        )
+
+    assert run().returncode == 0
+    (compiled,) = tmp_path.rglob(f"ufafuse/{module}.*.pyc")
+    whole = compiled.read_bytes()
+    compiled.write_bytes(whole[: 16 + cut])
+    done = run()
+    assert done.returncode == 2
+    assert json.loads(done.stdout) == {
+        "ok": False,
+        "error": f"{compiled} is cut short, as a full disk leaves files: delete it.",
+    }
+    assert len(done.stderr.splitlines()) == 1

@@ -1,6 +1,7 @@
 """The figures of each result: what they say of frames that are good, and of those that are not."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -160,6 +161,7 @@ def test_where_a_log_ends_in_between_each_line_before_is_whole(tmp_path):
     done = subprocess.run(
         [*command, "--seconds", "30", "--log", "frames.jsonl"],
         cwd=tmp_path,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},  # Python's own files would be cut short too, and stay so
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)),
         capture_output=True,
         text=True,

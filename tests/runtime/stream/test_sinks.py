@@ -255,6 +255,7 @@ from types import SimpleNamespace
 from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.stream.messages import Frame, FusedPair, Pair
 from ufafuse.runtime.stream.sinks import MatroskaSink
+sys.dont_write_bytecode = True  # or modules that are imported from here on would be cut short too, and stay so
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 sink = MatroskaSink(Path(sys.argv[1]))
 sink.open()
