@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 
 from ufafuse.runtime.arrays import Array
-from ufafuse.runtime.frames import FrameKind, colours_of
+from ufafuse.runtime.frames import BGR_BYTES, FrameKind, colours_of
 from ufafuse.runtime.levels import sampled
 
 LIFT = 4 / 255  # of white: from 3 on nothing is mistaken; more costs contrast
+BYTES_LIFTED = replace(BGR_BYTES, lift=LIFT)
 _BLACK, _LIT = 2 / 255, 8 / 255  # of white: of one frame, and of the other at the same place
 _SPILLED = 0.001  # share of the samples: a square of 16 pixels in a picture of 520 x 520
 

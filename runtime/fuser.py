@@ -12,13 +12,13 @@ import numpy as np
 from ufafuse.runtime import values
 from ufafuse.runtime.arrays import Array, in_short
 from ufafuse.runtime.bayer import demosaiced
-from ufafuse.runtime.blacks import held_between, lifted
+from ufafuse.runtime.blacks import BYTES_LIFTED, held_between, lifted
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.checks.result import check_between
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.fixed import check_size, fixed_size, not_one_at_a_time, not_the_whole
-from ufafuse.runtime.frames import FrameKind, check_out, pack, unpack, with_beyond
+from ufafuse.runtime.frames import BGR_BYTES, FrameKind, check_out, pack, unpack, with_beyond
 from ufafuse.runtime.levels import GIVEN, OF_MOSAICS, Levels, check_asked, kind_of_known, kind_with_levels, white_of_mosaics
 from ufafuse.runtime.memory.budget import Budget, TilingChoice, Trials
 from ufafuse.runtime.memory.malloc import return_freed
@@ -164,7 +164,7 @@ class Fuser:
         Args:
             size: Height and width.
             want_map: The map will be asked for, which takes another network than the fused picture alone.
-            kind: What they are, see `shown`; None: 8-bit colour.
+            kind: What they are, see `shown`; None: 8-bit colour, whatever light spills into its black.
 
         Raises:
             InputError: It is no size, or none that the model takes.
@@ -173,18 +173,24 @@ class Fuser:
         size = values.check_size(size)
         check_size(self.model, self.session.manifest, size)
         if self.surely_whole(size):
-            self.session.prepare(size, **self._way_of(kind, want_map=want_map))
+            for way in self._ways_of(kind, want_map=want_map):
+                self.session.prepare(size, **way)
 
     def prepared(self, size: tuple[int, int], *, want_map: bool = False, kind: FrameKind | None = None) -> bool:
         """Whether `prepare` would have nothing to do. Raises: InputError as `prepare`."""
         size = values.check_size(size)
-        return not self.surely_whole(size) or self.session.prepared(size, **self._way_of(kind, want_map=want_map))
+        ways = self._ways_of(kind, want_map=want_map)
+        return not self.surely_whole(size) or all(self.session.prepared(size, **way) for way in ways)
 
-    def _way_of(self, kind: FrameKind | None, *, want_map: bool) -> dict[str, bool]:
-        """How `_whole` runs the session for frames of this kind."""
-        if kind is None:
-            return {"want_map": want_map}
-        return {"want_map": want_map or kind.beyond, "floats": layout_for(self.session, kind) == "float"}
+    def _ways_of(self, kind: FrameKind | None, *, want_map: bool) -> list[dict[str, bool]]:
+        """The ways in which `_whole` runs the session for frames of this kind."""
+        kinds = [kind] if kind is not None else [BGR_BYTES, BYTES_LIFTED] if self._lifts else [BGR_BYTES]
+        return [{"want_map": want_map or each.beyond, "floats": layout_for(self.session, each) == "float"} for each in kinds]
+
+    @property
+    def _lifts(self) -> bool:
+        """Whether black is shown to this network otherwise; see `ufafuse.runtime.blacks`."""
+        return not self.gathers and self.session.manifest.io == "float"
 
     def surely_whole(self, size: tuple[int, int], *, frames: int = 1) -> bool:
         """Whether so many frames of this (height, width) are fused whole at once, as far as can be said without measuring.
@@ -296,7 +302,7 @@ class Fuser:
 
     def shown(self, near: Array, far: Array, kind: FrameKind) -> FrameKind:
         """What a pair is, as `kind_with_levels` found it, with what this network is to be shown otherwise."""
-        return kind if self.gathers or self.session.manifest.io != "float" else lifted(near, far, kind)
+        return lifted(near, far, kind) if self._lifts else kind
 
     def _whole(self, near: Array, far: Array, kind: FrameKind, out: Array | None, *, want_map: bool) -> Fusion:
         session, layout = self.session, layout_for(self.session, kind)

@@ -182,6 +182,7 @@ class LiveFuser:
         dark = np.zeros((*size, 3), np.uint8)
         if self._planes == 2 and not self._depth:
             self._fuser.fuse(dark, dark)
+            self._fuser.prepare(size)  # for black that light spills into, too: it may come at any time
         else:
             fuse_stack(self._fuser, [dark] * self._planes, StackOptions(want_height=self._depth))
 

@@ -120,3 +120,18 @@ def test_there_and_back(kind):
     assert planes.max() <= 1 + 1e-6
     back = from_planes(planes, seen, near)
     assert np.array_equal(back, near) if near.dtype.kind == "u" else np.abs(back - near).max() < 1e-6 * seen.unit
+
+
+def test_what_is_prepared_waits_for_nothing_when_black_is_lit_for_the_first_time(monkeypatch):
+    near, far, _ = pair(bar())
+    near, far = (as_kind(frame, "8") for frame in (near, far))
+    with Fuser("ufa-nano", backend="openvino") as opened:
+        opened.prepare(near.shape[:2])
+
+        def compiled(*_given, **_how):
+            raise AssertionError("compiled once more")
+
+        monkeypatch.setattr(opened.session._core, "compile_model", compiled)
+        monkeypatch.setattr(opened.session._core, "import_model", compiled)
+        for frames in ((near, near), (near, far)):
+            opened.fuse(*frames)

@@ -253,7 +253,7 @@ def test_a_file_that_a_kill_would_destroy_is_announced(tmp_path):
 
 
 def test_a_network_is_warm_before_the_first_frame_is_read():
-    fused = []
+    fused, prepared = [], []
 
     class Network:
         backend, precision, model, why = "none", "fp32", "x.onnx", "asked for"
@@ -268,6 +268,9 @@ def test_a_network_is_warm_before_the_first_frame_is_read():
         def fuse_pair(self, near, far, **_options):
             return Fusion(self.fuse(near, far), None, None)
 
+        def prepare(self, size):
+            prepared.append((size, len(fused)))
+
         def close(self):
             pass
 
@@ -276,6 +279,7 @@ def test_a_network_is_warm_before_the_first_frame_is_read():
         done = ufa(*sim(), "--frames", "2", "--json")
     assert done.exit_code == 0, done.stderr
     assert fused[0] == fused[1] == ((96, 192, 3), 0)
+    assert prepared == [((96, 192), 1), ((96, 192), 2)]
     assert [level for _, level in fused[2:]] == [255] * json.loads(done.stdout)["fused"]
 
 
