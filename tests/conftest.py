@@ -105,7 +105,7 @@ def _few_combinations(items):
             unseen, unpaired, count = unseen - shown[best], unpaired - pairs[best], count + 1
             kept.add(best)
             del left[best]
-    return [item for item in items if item in kept], [item for item in items if item not in kept]
+    return _split(items, kept)
 
 
 def _spread(items, most):
@@ -114,6 +114,11 @@ def _spread(items, most):
     for each in _of_one_test(items):
         step = max(1, (len(each) - 1) / max(1, most - 1))
         kept |= {each[round(number * step)] for number in range(min(most, len(each)))}
+    return _split(items, kept)
+
+
+def _split(items, kept):
+    """Those that run and the others, in their order."""
     return [item for item in items if item in kept], [item for item in items if item not in kept]
 
 
@@ -121,12 +126,12 @@ def _spread(items, most):
 def pytest_collection_modifyitems(session, items):
     """The training's tests run apart from all others, and first, for they take longest; alone they run as they are."""
     option = session.config.option
-    if option.combinations == "few" and not option.most_cases:
-        items[:], others = _few_combinations(items)
-        session.config.hook.pytest_deselected(items=others)
+    others = []
     if option.most_cases:
         items[:], others = _spread(items, option.most_cases)
-        session.config.hook.pytest_deselected(items=others)
+    elif option.combinations == "few":
+        items[:], others = _few_combinations(items)
+    session.config.hook.pytest_deselected(items=others)
     trained = [item for item in items if item.path.is_relative_to(TRAIN)]
     if trained and len(trained) < len(items) and _APART not in os.environ and not option.collectonly:
         name = f"{len(trained)} tests of tests/train in a process of their own"
