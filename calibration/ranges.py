@@ -19,7 +19,8 @@ from ufafuse.calibration.quantizers import Range
 from ufafuse.runtime.artefact import Manifest, write_json
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError, ModelError
-from ufafuse.runtime.frames import check_pair, pack
+from ufafuse.runtime.frames import check_pair
+from ufafuse.runtime.packing import pack
 from ufafuse.runtime.values import check_fields
 
 if TYPE_CHECKING:

@@ -26,8 +26,9 @@ from ufafuse.export.stack_check import channels_first, gathered_inputs, scoring_
 from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.artefact import Manifest, read_manifest
 from ufafuse.runtime.errors import ModelError
-from ufafuse.runtime.frames import check_pair, pack, to_planes
+from ufafuse.runtime.frames import check_pair
 from ufafuse.runtime.manifest_entries import STACK_ROLES
+from ufafuse.runtime.packing import pack, to_planes
 from ufafuse.runtime.session import Session, SessionOptions, open_session
 
 if TYPE_CHECKING:

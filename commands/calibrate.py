@@ -14,7 +14,7 @@ from ufafuse.runtime import console
 from ufafuse.runtime.texts import few_of_a_kind
 
 if TYPE_CHECKING:
-    from ufafuse.calibration.calibrate import CalibrationOptions
+    from ufafuse.calibration.options import CalibrationOptions
 
 
 _CROPS = 32  # windows to calibrate on, unless others are asked for
@@ -69,8 +69,8 @@ class CalibrateRequest:
 def calibrate(asked: CalibrateRequest) -> None:
     """Run `ufa calibrate`."""
     with console.run(asked.as_json):
-        from ufafuse.calibration.calibrate import CalibrationOptions
         from ufafuse.calibration.crops import CropOptions
+        from ufafuse.calibration.options import CalibrationOptions
         from ufafuse.calibration.quantizers import QuantizerOptions
         from ufafuse.calibration.ranges import RangeMethod
         from ufafuse.commands.telling import warn_of_passed

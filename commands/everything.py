@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ufafuse.calibration.calibrate import CalibrationOptions, int8_from_onnx
+from ufafuse.calibration.calibrate import int8_from_onnx
+from ufafuse.calibration.options import CalibrationOptions
 from ufafuse.commands.otherformats import ENGINE, check_in_the_way, check_names, format_rows
 from ufafuse.export.build_options import BuildOptions
 from ufafuse.export.builder import TensorRt

@@ -21,7 +21,8 @@ from ufafuse.network.base import Network
 from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.checks.tolerances import psnr
 from ufafuse.runtime.errors import ModelError
-from ufafuse.runtime.frames import check_pair, to_planes
+from ufafuse.runtime.frames import check_pair
+from ufafuse.runtime.packing import to_planes
 
 TARGET_DB = 60.0  # ten above what fp16 must reach: synthetic pairs stand for all pairs
 _SIZES = ((96, 96), (97, 131))

@@ -15,7 +15,8 @@ from ufafuse.network.base import Network
 from ufafuse.runtime.artefact import Manifest, read_manifest
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fixed import filled_up, fixed_batch
-from ufafuse.runtime.frames import BGR_BYTES, pack
+from ufafuse.runtime.frames import BGR_BYTES
+from ufafuse.runtime.packing import pack
 
 EQUAL_DB = 200.0  # stands for the infinite ratio of equal tensors
 # A tensor that lies below was not only rounded: measured on the bundled networks, whose worst tensors lie above.

@@ -29,8 +29,9 @@ from ufafuse.runtime.checks.maps import compare_maps
 from ufafuse.runtime.checks.tolerances import Tolerance, compare, tolerance_for
 from ufafuse.runtime.errors import CheckFailed, ModelError
 from ufafuse.runtime.fixed import filled_up, fixed_batch, fixed_size
-from ufafuse.runtime.frames import check_pair, pack, to_planes
+from ufafuse.runtime.frames import check_pair
 from ufafuse.runtime.manifest_entries import STACK_ROLES
+from ufafuse.runtime.packing import pack, to_planes
 from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.session import Session, open_session
 

@@ -21,7 +21,8 @@ from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.checks.cases import Case, bgr_levels
 from ufafuse.runtime.errors import ModelError
 from ufafuse.runtime.fixed import fixed_batch
-from ufafuse.runtime.frames import check_pair, pack, to_planes
+from ufafuse.runtime.frames import check_pair
+from ufafuse.runtime.packing import pack, to_planes
 from ufafuse.runtime.session import Session
 
 

@@ -18,7 +18,8 @@ from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.checks.cases import Case, bgr_levels, rounded
 from ufafuse.runtime.errors import ModelError
 from ufafuse.runtime.fixed import filled_up, fixed_batch
-from ufafuse.runtime.frames import check_pair, pack, to_planes
+from ufafuse.runtime.frames import check_pair
+from ufafuse.runtime.packing import pack, to_planes
 from ufafuse.runtime.session import Session
 
 # Averages are of features of order one; half precision keeps three digits of each. Where a network hardly looks at them no

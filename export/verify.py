@@ -33,9 +33,10 @@ from ufafuse.runtime.checks.cases import (
 )
 from ufafuse.runtime.errors import InputError, ModelError
 from ufafuse.runtime.fixed import fixed_size
-from ufafuse.runtime.frames import check_pair, to_planes
+from ufafuse.runtime.frames import check_pair
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.manifest_entries import STACK_ROLES, TILE_ROLES
+from ufafuse.runtime.packing import to_planes
 from ufafuse.runtime.pairs import PairPaths, find_pairs
 from ufafuse.runtime.parameters import Size
 from ufafuse.runtime.session import SessionOptions

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ufafuse.runtime.arrays import Array
-from ufafuse.runtime.frames import check_frames, pack, unpack
-from ufafuse.runtime.fuser import Fuser, Fusion
+from ufafuse.runtime.frames import check_frames
+from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.fusion import Fusion
 from ufafuse.runtime.levels import Levels, kind_with_levels
 from ufafuse.runtime.memory.tiled import layout_for
+from ufafuse.runtime.packing import pack, unpack
 from ufafuse.runtime.session import Fused, check_fused
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from ufafuse.runtime.atonce import InThisThread
 from ufafuse.runtime.batches.storage import shown
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.cores import usable_cores
+from ufafuse.runtime.details import details_of
 from ufafuse.runtime.errors import InputError, ModelError, UfaError, shortage_told
 from ufafuse.runtime.filebytes import real_path
 from ufafuse.runtime.fuser import Fuser
@@ -358,54 +359,3 @@ def _no_frames(frames: Sequence[FrameSource]) -> dict[str, None]:
 def _history(engine: str, names: Sequence[str]) -> str:
     """Where a result comes from, for its file."""
     return f"Fused from {len(names)} frames ({examples([Path(name).name for name in names], _NAMED)}) with {engine}"
-
-
-def _taken(frames: Sequence[FrameSource], result: Stacked) -> dict[str, Any]:
-    """In which order frames were taken, which were not or not everywhere, and which were registered to no neighbour."""
-    details: dict[str, Any] = {}
-    if result.order:
-        details["order"] = result.reordered
-        details["order_of_focus"] = [frames[index].name for index in result.order]
-    if result.left_out:
-        details["left_out"] = {frames[index].name: why for index, why in result.left_out.items()}
-    if result.strayed:
-        details["strayed"] = {frames[index].name: round(share, 4) for index, share in result.strayed.items()}
-    if result.beside:
-        details["registered_to"] = {frames[index].name: frames[partner].name for index, partner in result.beside.items()}
-    return details
-
-
-def _smoothed(result: Stacked) -> dict[str, float]:
-    """How readily frames were averaged, and for which noise, where that is more than was learnt."""
-    noise = {"noise": round(result.noise, 1)} if result.noise else {}
-    return {"smoothing": result.smoothing, **noise} if result.smoothing != 1 else {}
-
-
-def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOptions) -> dict[str, Any]:
-    """What was decided about a result, as entries of the report."""
-    details: dict[str, Any] = {}
-    if len(frames) > 2:
-        details["more"] = [frame.name for frame in frames[2:]]
-    details["method"] = options.method
-    details |= _smoothed(result)
-    if result.restored[0] > 0:
-        share, most = result.restored
-        details["restored"] = [round(share, 4), round(most, 3)]
-    if options.align != "off":
-        moves = zip((number for number in result.taken if number != result.reference), result.alignments, strict=True)
-        details["alignment"] = [{"frame": frames[number].name, **move.to_json()} for number, move in moves]
-        details["crop"] = list(result.crop)
-        details["reference"] = frames[result.reference].name
-    details |= _taken(frames, result)
-    details["disagreement"] = round(result.disagreement, 4)
-    if result.hot_pixels:
-        details["hot_pixels"] = result.hot_pixels
-    if options.match_gain:
-        details["gain"] = [[round(factor, 4) for factor in factors] for factors in result.gains]
-    if result.matched:
-        details["matched"] = {frames[index].name: [round(f, 4) for f in factors] for index, factors in result.matched.items()}
-    if result.levels is not None:
-        details |= result.levels.to_json()
-    if result.grid is not None:
-        details["tiles"] = {"count": len(result.grid), "window": list(result.grid.window), "work": round(result.grid.work, 3)}
-    return details

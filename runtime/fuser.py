@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
 from ufafuse.runtime import values
-from ufafuse.runtime.arrays import Array, in_short
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.bayer import demosaiced
 from ufafuse.runtime.blacks import BYTES_LIFTED, held_between, lifted
 from ufafuse.runtime.callbacks import OnCount, ignored
@@ -18,13 +18,15 @@ from ufafuse.runtime.checks.result import check_between
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.fixed import check_size, fixed_size, not_one_at_a_time, not_the_whole
-from ufafuse.runtime.frames import BGR_BYTES, FrameKind, check_out, pack, unpack, with_beyond
+from ufafuse.runtime.frames import BGR_BYTES, FrameKind, check_out
+from ufafuse.runtime.fusion import Fusion, PairTrials
 from ufafuse.runtime.levels import GIVEN, OF_MOSAICS, Levels, check_asked, kind_of_known, kind_with_levels, white_of_mosaics
 from ufafuse.runtime.memory.budget import Budget, TilingChoice, Trials
 from ufafuse.runtime.memory.malloc import return_freed
 from ufafuse.runtime.memory.tiled import TiledModel, layout_for
-from ufafuse.runtime.memory.tiling import Grid, grid_of_step
+from ufafuse.runtime.memory.tiling import Grid
 from ufafuse.runtime.models import model_path
+from ufafuse.runtime.packing import pack, unpack, with_beyond
 from ufafuse.runtime.precision import preferred_precision
 from ufafuse.runtime.session import Fused, Session, SessionOptions, check_fused, open_session
 from ufafuse.runtime.values import check_value, is_path, is_switch, is_whole
@@ -36,26 +38,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ufafuse.runtime.stacks.model import StackModel
-
-
-class Fusion(NamedTuple):
-    """One pair fused.
-
-    Args:
-        fused: A frame like the near one.
-        map: H x W float32 in [0, 1], the near frame's weight; None where it was not asked for, or the model has none.
-        grid: The tiles it was fused in; None when it was fused whole.
-        levels: The level of white that was taken, and why; what the network was shown.
-    """
-
-    fused: Array
-    map: NDArray[np.float32] | None
-    grid: Grid | None
-    levels: Levels | None = None
-
-    def __repr__(self) -> str:
-        told = (f"{name}={in_short(value)}" for name, value in self._asdict().items() if value is not None)
-        return f"Fusion({', '.join(told)})"
 
 
 class Fuser:
@@ -286,7 +268,7 @@ class Fuser:
         kind = self.shown(near, far, kind)
         height, width = near.shape[:2]
         result_bytes = near.nbytes + (4 * height * width if want_map else 0)
-        with self._budget.planned((height, width), result_bytes, _Trials(self, kind)) as grid:
+        with self._budget.planned((height, width), result_bytes, PairTrials(self.session, self.tiled_model, kind)) as grid:
             if grid is None:
                 return self._whole(near, far, kind, out, want_map=want_map)._replace(levels=levels)
             # Tiles read their neighbours' pixels, so the result must not overwrite them.
@@ -413,27 +395,3 @@ class Fuser:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-class _Trials:
-    """Runs a fuser's graphs on empty frames of any side; see `ufafuse.runtime.memory.budget.Trials`."""
-
-    tiles_alike = False
-
-    def __init__(self, fuser: Fuser, kind: FrameKind) -> None:
-        self._fuser, self._kind = fuser, kind
-
-    def whole(self, side: int) -> None:
-        frame, session = self._kind.black(side), self._fuser.session
-        layout = layout_for(session, self._kind)
-        planes = [pack(frame, self._kind, layout) for _ in range(2)]
-        unpack(session.run(*planes), self._kind, frame, layout)
-
-    def tiled(self, side: int) -> None:
-        frame, model = self._kind.black(side), self._fuser.tiled_model()
-        grid = grid_of_step((side, side), side, halo=model.halo, stride=model.stride)
-        model.fuse(frame, frame, self._kind, grid, np.empty_like(frame))
-
-    def reach(self) -> tuple[int, int]:
-        model = self._fuser.tiled_model()
-        return model.halo, model.stride

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from ufafuse.calibration.calibrate import CalibrationOptions, int8_from_onnx
+from ufafuse.calibration.calibrate import int8_from_onnx
 from ufafuse.calibration.crops import CropOptions
+from ufafuse.calibration.options import CalibrationOptions
 from ufafuse.calibration.quantizers import QuantizerOptions
 from ufafuse.calibration.ranges import RangeMethod
 from ufafuse.export.build_options import BuildOptions

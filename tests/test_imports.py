@@ -82,7 +82,7 @@ def test_arrows_point_one_way(folder: str) -> None:
 @pytest.mark.parametrize(
     ("room", "below"),
     [
-        ("memory", {"artefact", "callbacks", "cgroup", "errors", "frames", "kinds", "session"}),
+        ("memory", {"artefact", "callbacks", "cgroup", "errors", "frames", "kinds", "packing", "session"}),
         ("registration", {"errors", "frames", "memory"}),
         ("backends", {"artefact", "callbacks", "cgroup", "cores", "errors", "layers", "machine", "session", "texts"}),
         (
@@ -100,6 +100,7 @@ def test_arrows_point_one_way(folder: str) -> None:
                 "kinds",
                 "memory",
                 "models",
+                "packing",
                 "session",
             },
         ),

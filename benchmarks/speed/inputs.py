@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest
-from ufafuse.runtime.frames import BYTE_PLANES
+from ufafuse.runtime.packing import BYTE_PLANES
 from ufafuse.runtime.stacks.model import shapes_between
 
 _SEED = 20260

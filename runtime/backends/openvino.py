@@ -354,7 +354,7 @@ def _carrying(network: Any, taken: Sequence[str]) -> Any:  # noqa: ANN401 - open
 
 
 def _rounded(fused: Any) -> Any:  # noqa: ANN401 - as above
-    """To whole levels from 0 to 255, as `ufafuse.runtime.frames.from_planes` does it."""
+    """To whole levels from 0 to 255, as `ufafuse.runtime.packing.from_planes` does it."""
     scaled = ops.multiply(fused, ops.constant(np.float32(_WHITE)))
     return ops.round(ops.clamp(scaled, 0.0, _WHITE), "half_to_even").output(0)
 

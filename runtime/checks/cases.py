@@ -23,9 +23,10 @@ from ufafuse.runtime.checks.maps import compare_maps, mixed
 from ufafuse.runtime.checks.tolerances import MOST_NOISE, Tolerance, compare, tolerance_for
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError
 from ufafuse.runtime.fixed import filled_up, fixed_batch, fixed_size
-from ufafuse.runtime.frames import BGR_BYTES, check_pair, pack, unpack
+from ufafuse.runtime.frames import BGR_BYTES, check_pair
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.memory.tiled import layout_for
+from ufafuse.runtime.packing import pack, unpack
 from ufafuse.runtime.session import Session, SessionOptions, open_session
 
 Run: TypeAlias = Callable[["Session", "Case"], tuple[NDArray[np.float32], NDArray[np.float32]]]
@@ -370,7 +371,7 @@ def run_case(session: Session, case: Case, layout: str | None = None) -> tuple[N
     Args:
         session: The loaded model.
         case: The pair and its reference.
-        layout: How the frames go in, see `ufafuse.runtime.frames.pack`; None: in the model's io.
+        layout: How the frames go in, see `ufafuse.runtime.packing.pack`; None: in the model's io.
     """
     kind = check_pair(case.near, case.far)
     layout = layout or session.manifest.io

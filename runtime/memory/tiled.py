@@ -18,9 +18,10 @@ from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.artefact import Manifest, read_manifest
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.errors import ModelError
-from ufafuse.runtime.frames import BYTE_PLANES, FrameKind, pack, unpack, with_beyond
+from ufafuse.runtime.frames import FrameKind
 from ufafuse.runtime.kinds import beside
 from ufafuse.runtime.memory.tiling import Grid, round_up
+from ufafuse.runtime.packing import BYTE_PLANES, pack, unpack, with_beyond
 from ufafuse.runtime.session import Fused, Session, SessionOptions, check_fused, open_session
 
 

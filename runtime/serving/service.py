@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ufafuse.runtime.cores import usable_cores
+from ufafuse.runtime.details import details_of
 from ufafuse.runtime.errors import InputError, OutputError, UfaError
-from ufafuse.runtime.files import details_of, lights_in
+from ufafuse.runtime.files import lights_in
 from ufafuse.runtime.maker import PYRAMID, maker
 from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.serving.admission import Admission, Refusal, Ticket

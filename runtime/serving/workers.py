@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.batch import fuse_batch
 from ufafuse.runtime.errors import UfaError
-from ufafuse.runtime.fuser import Fusion
+from ufafuse.runtime.fusion import Fusion
 from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.registration.covering import Crop
 from ufafuse.runtime.serving.models import Loaded

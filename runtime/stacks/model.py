@@ -24,11 +24,12 @@ from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.bfloat16 import narrowed, strips, widened
 from ufafuse.runtime.errors import BackendError, ModelError
-from ufafuse.runtime.frames import FrameKind, pack
+from ufafuse.runtime.frames import FrameKind
 from ufafuse.runtime.kinds import beside
 from ufafuse.runtime.manifest_entries import STACK_ROLES
 from ufafuse.runtime.memory.tiled import check_same_weights, layout_for
 from ufafuse.runtime.memory.tiling import Grid, grid_of_step, round_up
+from ufafuse.runtime.packing import pack
 from ufafuse.runtime.session import Session, SessionOptions, is_carried, open_session
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ufafuse.runtime.frames import FrameKind, pack
+from ufafuse.runtime.frames import FrameKind
 from ufafuse.runtime.memory.tiled import layout_for
+from ufafuse.runtime.packing import pack
 
 if TYPE_CHECKING:
     from ufafuse.runtime.fuser import Fuser

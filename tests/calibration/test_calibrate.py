@@ -14,10 +14,11 @@ import pytest
 from typer.testing import CliRunner
 
 from ufafuse.calibration import calibrate, speed
-from ufafuse.calibration.calibrate import CalibrationOptions, int8_from_onnx
+from ufafuse.calibration.calibrate import int8_from_onnx
 from ufafuse.calibration.costs import shares_of_work
 from ufafuse.calibration.crops import CropOptions, PairCrop
 from ufafuse.calibration.judge import cpu_engines
+from ufafuse.calibration.options import CalibrationOptions
 from ufafuse.calibration.probe import Probe
 from ufafuse.calibration.ranges import RangeMethod, measure_ranges
 from ufafuse.commands.cli import build_app

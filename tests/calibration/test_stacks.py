@@ -7,8 +7,9 @@ import numpy as np
 import onnx
 import pytest
 
-from ufafuse.calibration.calibrate import CalibrationOptions, int8_from_onnx
+from ufafuse.calibration.calibrate import int8_from_onnx
 from ufafuse.calibration.crops import CropOptions
+from ufafuse.calibration.options import CalibrationOptions
 from ufafuse.calibration.stacks import Stacks, drawn_stacks
 from ufafuse.export.onnx_export import Companions
 from ufafuse.export.onnx_file import load_graph

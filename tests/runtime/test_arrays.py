@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ufafuse.runtime.fuser import Fusion
+from ufafuse.runtime.fusion import Fusion
 from ufafuse.runtime.registration.covering import Crop
 from ufafuse.runtime.stacks.height import Height
 from ufafuse.runtime.stacks.options import Stacked

@@ -7,8 +7,9 @@ import pytest
 from ufafuse.runtime import Fuser
 from ufafuse.runtime.batch import fuse_batch
 from ufafuse.runtime.blacks import LIFT, lifted, spilled_share
-from ufafuse.runtime.frames import BGR_BYTES, from_planes, to_planes
+from ufafuse.runtime.frames import BGR_BYTES
 from ufafuse.runtime.levels import kind_with_levels
+from ufafuse.runtime.packing import from_planes, to_planes
 from ufafuse.runtime.stack import fuse_stack
 
 SIDE = 160

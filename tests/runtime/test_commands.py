@@ -233,7 +233,8 @@ class TestInfo:
     @pytest.mark.parametrize(("levels", "code", "verdict"), [(0.0, 0, "passed"), (3.0, 1, "failed")])
     def test_the_self_test(self, ufa, write_model, small, tmp_path, rng, levels, code, verdict):
         from ufafuse.runtime.checks.cases import Case, save_reference
-        from ufafuse.runtime.frames import check_pair, to_planes
+        from ufafuse.runtime.frames import check_pair
+        from ufafuse.runtime.packing import to_planes
 
         near, far = rng.integers(0, 256, (2, 16, 24, 3), dtype=np.uint8)
         planes = [to_planes(frame, check_pair(near, far)) for frame in (near, far)]

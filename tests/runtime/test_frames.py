@@ -10,18 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import (
-    FrameKind,
-    check_array,
-    check_frames,
-    check_out,
-    check_pair,
-    from_bgr_bytes,
-    from_planes,
-    to_bgr_bytes,
-    to_grey,
-    to_planes,
-)
+from ufafuse.runtime.frames import FrameKind, check_array, check_frames, check_out, check_pair, to_grey
+from ufafuse.runtime.packing import from_bgr_bytes, from_planes, to_bgr_bytes, to_planes
 
 SHAPES = [(5, 7), (5, 7, 1), (5, 7, 3), (5, 7, 4), (1, 1), (1, 1, 3)]
 DTYPES = [np.uint8, np.uint16, np.float32]

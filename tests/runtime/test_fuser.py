@@ -11,9 +11,10 @@ from hypothesis.extra import numpy as hnp
 
 import ufafuse.runtime
 from ufafuse.runtime.errors import BackendError, InputError, ModelError, UfaError
-from ufafuse.runtime.frames import check_pair, to_planes
+from ufafuse.runtime.frames import check_pair
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.memory.usage import resident_bytes
+from ufafuse.runtime.packing import to_planes
 
 pytestmark = pytest.mark.usefixtures("small_engine")
 

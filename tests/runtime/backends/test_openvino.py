@@ -8,11 +8,12 @@ import pytest
 from ufafuse.runtime.backends import openvino as backend
 from ufafuse.runtime.bfloat16 import widened
 from ufafuse.runtime.errors import BackendError
-from ufafuse.runtime.frames import check_pair, to_planes
+from ufafuse.runtime.frames import check_pair
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.kinds import beside
 from ufafuse.runtime.models import bundled, model_path
+from ufafuse.runtime.packing import to_planes
 from ufafuse.runtime.session import SessionOptions, is_carried, open_session
 
 ONE = SessionOptions(threads=1)

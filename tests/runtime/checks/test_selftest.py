@@ -6,8 +6,9 @@ import pytest
 from ufafuse.runtime.checks.cases import Case, save_reference
 from ufafuse.runtime.checks.selftest import find_reference, self_test
 from ufafuse.runtime.errors import CheckFailed, ModelError
-from ufafuse.runtime.frames import check_pair, to_planes
+from ufafuse.runtime.frames import check_pair
 from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.packing import to_planes
 
 pytestmark = pytest.mark.usefixtures("small_engine")
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.fuser import Fusion
+from ufafuse.runtime.fusion import Fusion
 from ufafuse.runtime.registration.covering import Crop
 from ufafuse.runtime.registration.live import Registration
 from ufafuse.runtime.stacks.options import Stacked

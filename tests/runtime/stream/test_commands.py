@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from ufafuse.commands.cli import build_app
 from ufafuse.commands.quantities import duration_from
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.fuser import Fusion
+from ufafuse.runtime.fusion import Fusion
 from ufafuse.runtime.stream.drawn_numbers import read_number
 from ufafuse.runtime.stream.messages import NEAR, SIDES
 from ufafuse.runtime.stream.sinks import MatroskaSink
