@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,9 +96,7 @@ def stream(request: StreamRequest, *, final: bool = False) -> dict[str, Any]:
         request = replace(request, log=with_time(request.log))
     near, far = _sources(request)
     _check_frames(request, [near] if far is None else [near, far])
-    alarms = alarms_from(request.alarms)
-    if (request.on_alarm or request.mqtt) and not alarms:
-        raise InputError("`on_alarm` and `mqtt` tell of alarms: say with `alarm` which, such as `alarm=usual`.")
+    alarms = _alarms(request)
     sink = _sink(request)
     _check_apart(request, [near] if far is None else [near, far], sink)
     status = StatusLine(console.err, quiet=request.quiet)
@@ -105,13 +104,7 @@ def stream(request: StreamRequest, *, final: bool = False) -> dict[str, Any]:
         view = _view(request)
         if view is not None:
             stack.callback(view.stop)
-        fuser = LiveFuser(
-            replace(request.fuser, planes=request.pipeline.planes, depth=bool(request.depth)),
-            wants_map=lambda: bool(request.map) or (view is not None and view.wants_map),
-            report=lambda text: pipeline.report("registered", "", text),
-            warn=lambda text: pipeline.report("caution", "", text),
-        )
-        stack.enter_context(fuser)
+        fuser = stack.enter_context(_live_fuser(request, view, lambda kind, text: pipeline.report(kind, "", text)))
         heard: list[Callable[[AlarmEvent], None]] = []
 
         def on_alarm(event: AlarmEvent) -> None:
@@ -144,6 +137,23 @@ def stream(request: StreamRequest, *, final: bool = False) -> dict[str, Any]:
     if request.log is not None:
         summary["log"] = str(request.log)
     return _judged(summary, stopped=stopped, rang=pipeline.judge.rang, mismatch=pipeline.mismatch)
+
+
+def _alarms(request: StreamRequest) -> list[Alarm]:
+    alarms = alarms_from(request.alarms)
+    if (request.on_alarm or request.mqtt) and not alarms:
+        raise InputError("`on_alarm` and `mqtt` tell of alarms: say with `alarm` which, such as `alarm=usual`.")
+    return alarms
+
+
+def _live_fuser(request: StreamRequest, view: View | None, tell: Callable[[str, str], None]) -> LiveFuser:
+    """The fusion of what comes; ``tell`` takes (kind, text) of what it notices."""
+    return LiveFuser(
+        replace(request.fuser, planes=request.pipeline.planes, depth=bool(request.depth)),
+        wants_map=lambda: bool(request.map) or (view is not None and view.wants_map),
+        report=partial(tell, "registered"),
+        warn=partial(tell, "caution"),
+    )
 
 
 def _show(pipeline: Pipeline, view: View | None, fuser: LiveFuser) -> None:
