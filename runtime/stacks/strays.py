@@ -5,7 +5,7 @@ only spreads light: what one frame shows in focus the next one shows blurred, in
 much lighter as it is darker. So small pictures of the frames are compared, the one or the other blurred by several amounts.
 What no blur makes like the frame before, nor like the frame after, while those two are alike, is in that frame alone, and the
 frame takes no part there. A few frames in a row may show it, too. Of the first frame and the last only what is large and
-differs much is told, for there are no frames on both sides.
+differs much is told, for there are no frames on both sides. What walks slowly is in more of them: see `stacks.walkers`.
 
 Lights beyond white are left as they are: out of focus they are larger, and as bright. So is what is thin: hairs vanish where
 they are far out of focus, and moved outlines are no strays.
@@ -24,17 +24,17 @@ from numpy.typing import NDArray
 from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.frames import FrameKind
 from ufafuse.runtime.registration.glance import glanced
+from ufafuse.runtime.stacks.misfit import WINDOW, misfit, soft
 from ufafuse.runtime.stacks.order import FEWEST_ORDERED, by_maps, sharpness_map
+from ufafuse.runtime.stacks.walkers import FEWEST_WALKED, walking
 
 _PIXELS = 8_192  # of the small pictures: 16 KB of a frame are kept
 _LONGEST = 3  # frames in a row that may show it
-_BLURS = (0.6, 1.2, 2.4, 4.2, 6.6)  # sigma in pixels of the small pictures, as all below
-_WINDOW = 2.0
 _SURELY, _SURELY_AT_ENDS = 0.07, 0.14  # of white: here something strayed,
 _SOMEWHAT = 0.015  # and so far averages tell of it
 _ALIKE = 0.35  # of that difference, that the frames before and after may have between them
 _AT_A_GLANCE = 0.05  # of white: what is averaged differs less, and no more is looked at
-_SOFT = 2.0  # sigma: in averages of this size
+_SOFT = 2.0  # sigma in pixels of the small pictures, as all below: in averages of this size
 _MOVED = np.ones((5, 5), np.uint8)  # what lies so far apart may be there because something moved
 # What is thinner is no stray. At the ends, where an outline that moved is in one frame as well, much is; so it is at the border
 # of a white ground, which light beyond white moves.
@@ -65,7 +65,7 @@ class Strays:
         self._seen[index] = small.astype(np.float16)
         if covered is not None:
             shown = cv2.resize(covered.astype(np.float32), small.shape[::-1], interpolation=cv2.INTER_AREA)
-            self._hidden[index] = np.asarray(cv2.GaussianBlur(shown, (0, 0), _WINDOW) < 1 - 1e-3)
+            self._hidden[index] = np.asarray(cv2.GaussianBlur(shown, (0, 0), WINDOW) < 1 - 1e-3)
 
     @property
     def pictures(self) -> dict[int, Floats]:
@@ -81,7 +81,21 @@ class Strays:
             kind = FrameKind(np.dtype(np.float32), 0, 1.0, self._kind.order)
             better = by_maps([sharpness_map(self._seen[index].astype(np.float32), kind) for index in order])
             found = found if better is None else self._in_order([order[place] for place in better])
+        for index, where in self._walking(order).items():
+            found[index] = found[index] | where if index in found else where
         return {index: self._at_full_size(where) for index, where in found.items()}
+
+    def _walking(self, order: Sequence[int]) -> dict[int, NDArray[np.bool_]]:
+        """What covers a place in more frames than a stray does, but goes on."""
+        if len(order) < FEWEST_WALKED:
+            return {}
+        middle = self._seen[order[len(order) // 2]].astype(np.float32)
+        pictures = [_exposed_like(self._seen[index].astype(np.float32), middle).astype(np.float16) for index in order]
+        usable = ~_lit(pictures)[0]
+        for hidden in self._hidden.values():
+            usable &= ~hidden
+        found = walking(pictures, usable)
+        return {order[place]: where for place, where in found.items() if where.mean() <= _MOST}
 
     def _in_order(self, order: Sequence[int]) -> dict[int, NDArray[np.bool_]]:
         found: dict[int, NDArray[np.bool_]] = {}
@@ -111,8 +125,8 @@ class Strays:
         if not sure.any():
             return {}
         way = np.minimum.reduce([_both_ways(one, picture, other) for picture in strange])
-        least = np.minimum.reduce([np.minimum(_misfit(one, picture), _misfit(picture, other)) for picture in strange])
-        apart = _misfit(one, other)
+        least = np.minimum.reduce([np.minimum(misfit(one, picture), misfit(picture, other)) for picture in strange])
+        apart = misfit(one, other)
         sure &= (apart < _ALIKE * least) & (least > (_SURELY_AT_ENDS if at_end else _SURELY))
         thick, sure = (cv2.morphologyEx(sure.astype(np.uint8), cv2.MORPH_OPEN, kernel) > 0 for kernel in (_THICK, _WIDE))
         sure = thick if at_end else thick | (sure & ~blown)
@@ -133,18 +147,9 @@ def shown_without(covered: NDArray[np.uint8] | None, strayed: NDArray[np.uint8] 
     return 1 - strayed if covered is None else covered * (1 - strayed)
 
 
-def _misfit(a: Floats, b: Floats) -> Floats:
-    """The least difference of two pictures round each pixel, the one or the other blurred by any amount."""
-    least = _mean((a - b) ** 2)
-    for sigma in _BLURS:
-        for blurred, other in ((a, b), (b, a)):
-            np.minimum(least, _mean((_soft(blurred, sigma) - other) ** 2), out=least)
-    return np.sqrt(least)
-
-
 def _both_ways(one: Floats, picture: Floats, other: Floats, around: NDArray[np.uint8] | None = None) -> Floats:
     """By how much a picture is darker on average than all of both others ``around`` each pixel, or lighter; 0 if neither is."""
-    here, there = _soft(picture, _SOFT), [_soft(each, _SOFT) for each in (one, other)]
+    here, there = soft(picture, _SOFT), [soft(each, _SOFT) for each in (one, other)]
     low, high = np.minimum(*there), np.maximum(*there)
     if around is not None:
         low, high = np.asarray(cv2.erode(low, around), np.float32), np.asarray(cv2.dilate(high, around), np.float32)
@@ -159,7 +164,7 @@ def _exposed_like(picture: Floats, other: Floats) -> Floats:
     return np.asarray(picture * np.exp(np.median(np.log(other[told] / picture[told]))), np.float32)
 
 
-def _lit(pictures: Sequence[Floats]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _lit(pictures: Sequence[NDArray[Any]]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Around lights beyond white that are not as large in each picture, and around the borders of a white ground that move."""
     lights = np.stack([picture >= _LIGHT for picture in pictures])
     anywhere: Any = lights.any(0).astype(np.uint8)
@@ -174,11 +179,3 @@ def _connected(where: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np
     """The connected parts that hold a seed."""
     _, labels = cv2.connectedComponents(where.astype(np.uint8))
     return np.isin(labels, np.unique(labels[seeds])) & where
-
-
-def _soft(picture: Floats, sigma: float) -> Floats:
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.float32)
-
-
-def _mean(picture: Floats) -> Floats:
-    return _soft(np.asarray(picture, np.float32), _WINDOW)

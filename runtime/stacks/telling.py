@@ -55,7 +55,7 @@ def tell(result: Stacked, stack: Prepared, given: list[FrameSource]) -> None:
 
 def _strayed_words(names: list[str]) -> str:
     return (
-        f"something strayed into {examples(names, _MOST_NAMED)} that the frames before and after do not show, such as a shadow "
+        f"something strayed into {examples(names, _MOST_NAMED)} that other frames do not show there, such as a shadow "
         "or an insect that flew by: it is left out where it is."
     )
 

@@ -1,0 +1,32 @@
+"""By how much two pictures of a scene differ that is no work of the focus: either is blurred by several amounts."""
+
+import cv2
+import numpy as np
+
+from ufafuse.runtime.arrays import Floats
+
+_BLURS = (0.6, 1.2, 2.4, 4.2, 6.6)  # sigma in pixels
+WINDOW = 2.0
+
+
+def misfit(a: Floats, b: Floats) -> Floats:
+    """The least difference of two pictures around each pixel, root mean square, the one or the other blurred by any amount.
+
+    Args:
+        a, b: h x w float32.
+    """
+    least = around((a - b) ** 2)
+    for sigma in _BLURS:
+        for blurred, other in ((a, b), (b, a)):
+            np.minimum(least, around((soft(blurred, sigma) - other) ** 2), out=least)
+    return np.sqrt(least)
+
+
+def soft(picture: Floats, sigma: float) -> Floats:
+    """A picture blurred by a Gaussian."""
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.float32)
+
+
+def around(picture: Floats) -> Floats:
+    """The mean in the window around each pixel."""
+    return soft(np.asarray(picture, np.float32), WINDOW)
