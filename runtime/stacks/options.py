@@ -203,7 +203,9 @@ class Stacked(Brief):
             )
 
     def cut(self) -> "Stacked":
-        """Cut everything down to `crop`; returns itself."""
+        """Cut everything down to `crop`; returns itself. What is cut already, as with the option ``crop``, stays as it is."""
+        if self.fused.shape[:2] == (self.crop.bottom - self.crop.top, self.crop.right - self.crop.left):
+            return self
 
         def cut(plane: NDArray[Any] | None) -> Any:  # noqa: ANN401 - an array, or None for None
             return None if plane is None else np.ascontiguousarray(plane[self.crop.slices])

@@ -536,3 +536,18 @@ def test_hidden_pixels_are_as_even_as_what_is_around(shape, dtype):
         np.testing.assert_allclose(result[..., :3], 200, rtol=1e-5)
     for whole in (frame[..., :3], frame[..., 0], np.where(frame == 0, 1, frame).astype(dtype)):
         assert without_hidden(whole) is whole
+
+
+@pytest.mark.parametrize("crop", [False, True])
+def test_what_is_cut_already_is_not_cut_again(fuser, make_stack, crop):
+    """`crop` in the options cuts; `Stacked.cut` after that took the margins off once more."""
+    frames = make_stack(3)[0]
+    frames = [np.roll(frame, (2 * index, 3 * index), (0, 1)) for index, frame in enumerate(frames)]
+    asked = StackOptions(align="translation", crop=crop, want_height=True, want_map=True, want_confidence=True)
+    result = fuse_sources(fuser, of_arrays(frames), asked)
+    size = result.crop.bottom - result.crop.top, result.crop.right - result.crop.left
+    assert size != frames[0].shape[:2]
+    for _ in range(2):
+        result = result.cut()
+        planes = (result.fused, result.map, result.confidence, result.height.position, result.height.confidence)
+        assert {plane.shape[:2] for plane in planes} == {size}
