@@ -99,9 +99,7 @@ class Outputs:
             check_new(path, force=force)
 
 
-def write_beside(
-    result: Stacked, outputs: Outputs, *, frames: int, order: str, force: bool, inputs: Sequence[Path]
-) -> dict[str, Any]:
+def write_beside(result: Stacked, outputs: Outputs, *, order: str, force: bool, inputs: Sequence[Path]) -> dict[str, Any]:
     """Write what is wanted beside the picture; returns what belongs into the report."""
     told: dict[str, Any] = {}
     planes = (
@@ -115,7 +113,7 @@ def write_beside(
             told[name] = str(path)
     if result.height is None:
         return told
-    fused, kind = result.fused, _kind_of(result, order)
+    fused, kind, frames = result.fused, _kind_of(result, order), result.last_place + 1
     if outputs.depth is not None:
         heights = known_or_filled(result.height, fused, kind, outputs.height)
         told["heights"] = write_heights(

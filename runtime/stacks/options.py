@@ -158,6 +158,8 @@ class Stacked(Brief):
         restored: In which share of the picture detail that lies between the planes of focus was raised, and by what factor
             at most.
         height: The height map; None where it was not asked for.
+        last_place: Which height the last frame has, the first one having 0: of all frames, but that those whose exposure failed
+            have no place in an order that was found by where frames are sharp.
     """
 
     fused: Array
@@ -185,6 +187,7 @@ class Stacked(Brief):
     noise: float = 0.0
     restored: tuple[float, float] = (0.0, 1.0)
     height: Height | None = None
+    last_place: int = 0
 
     def tell_conflicts(self, conflicts: Conflicts, *, wanted: bool, unaligned: bool) -> None:
         """Take what was found of frames that disagree.

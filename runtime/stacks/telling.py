@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ufafuse.runtime.frames import in_text
 from ufafuse.runtime.registration.gain import UNMATCHED, curve_words, exposure_words, matched_words
 from ufafuse.runtime.stacks.exposure import BLACK, black_words
+from ufafuse.runtime.stacks.order import BY_SHARPNESS
 from ufafuse.runtime.texts import examples
 
 if TYPE_CHECKING:
@@ -46,11 +47,21 @@ def tell(result: Stacked, stack: Prepared, given: list[FrameSource]) -> None:
             result.warnings.append(f"{in_text(stack.sources[index].name)} was placed like {partner}: {move.alignment.refused}.")
         elif move.beside is not None and abs(move.beside - index) > 1:
             result.beside[numbers[index]] = numbers[move.beside]
+    if result.height is not None and stack.reordered == BY_SHARPNESS and result.left_out:
+        result.warnings.append(_placeless_words([in_text(given[number].name) for number in result.left_out]))
     result.strayed = {numbers[index]: share for index, share in sorted(result.strayed.items())}
     if result.strayed:
         result.warnings.append(_strayed_words([in_text(given[number].name) for number in result.strayed]))
     if result.hot_pixels:
         result.warnings.append(f"{result.hot_pixels} pixels of the sensor that stand still in all frames were mended.")
+
+
+def _placeless_words(names: list[str]) -> str:
+    one = len(names) == 1
+    return (
+        f"where {examples(names, _MOST_NAMED)} {'belongs' if one else 'belong'} in the order of focus is not known: heights beyond "
+        f"{'it' if one else 'each of them'} may be a frame off. Give the frames in their order."
+    )
 
 
 def _strayed_words(names: list[str]) -> str:

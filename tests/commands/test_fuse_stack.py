@@ -216,7 +216,10 @@ def test_what_is_asked_for_is_there_or_refused(run, folder, tmp_path, beside, me
         # What would do nothing.
         (["--z-step", "0.05"], "--z-step is about heights: add --depth"),
         (["--z-step", "0.05", "--depth-view", "v.png"], "--z-step is about heights: add --depth, or --mesh"),
-        (["--z-step", "0.05", "--mesh", "m.ply"], "--z-step gives a mesh no scale without the side of a pixel: add --pixel-size"),
+        (
+            ["--z-step", "0.05", "--mesh", "m.ply"],
+            "--z-step gives a mesh no scale without the side of a pixel: add --pixel-size",
+        ),
         (["--depth-fill"], "--depth-fill is about --depth: add that"),
         (["--depth-fill", "--depth-view", "v.png", "--mesh", "m.ply"], "--depth-fill is about --depth: add that"),
         (["--z-unit", "mm", "--depth", "h.png"], "--z-unit names the unit of --z-step"),
