@@ -117,7 +117,7 @@ def write_mesh(
 ) -> None:
     """Write the relief as a mesh with the picture's colours: a binary PLY file.
 
-    Large pictures are thinned out to a million vertices. Near frames, those with high numbers, point to the viewer.
+    Large pictures are thinned out to a million vertices. The last frame's plane is on top, as in the height map.
 
     Args:
         path: Ends in ``.ply``.
