@@ -19,6 +19,7 @@ SURE = 0.35  # confidence from which on a height is taken as known
 _SMOOTHING = 2.0  # pixels: a score is noisier than the surface is rough
 _CLEAR = 12.0  # by how much the best frame's score stands above the average one's, where it is surely the sharp one
 _LEAST_SCORE = -80.0
+_WIDEST = 2  # frames from the best one to the next that shows the place, for a height between them to be known
 _EPSILON = 4e-4  # of white squared: what the filling takes for the same surface
 _RADIUS = 12  # pixels: of the neighbourhood that a height is filled in from
 _RELIEF = 12.0  # pixels that the whole range stands high, for the light
@@ -32,8 +33,8 @@ class Height(Brief):
         position: H x W float32, in frames from the first: where the surface is in focus. NaN where nothing is known, unless
             it was filled.
         confidence: H x W float32 in [0, 1]: by how much the best frame stands out of those that show the place; 0 where noise
-            alone makes it do so, and where it is the first or the last of these but not of the stack, so that the surface may
-            as well lie beyond.
+            alone makes it do so, and where it is the first or the last of these but not of the stack, or several frames beside
+            it do not show the place, so that the surface may as well lie there.
     """
 
     position: Floats
@@ -143,8 +144,13 @@ class _Shown:
         return np.asarray(there + offset * step, np.float32)
 
     def open(self, index: NDArray[np.uint16], count: int) -> NDArray[np.bool_]:
-        """Where the best of ``count`` frames is an end of those that show the place, and not of the stack."""
-        before, after = (self._before == 0) & (index > 0), (self._after == 0) & (index < count - 1)
+        """Where the best of ``count`` frames is an end of those that show the place, and not of the stack, or beside a gap.
+
+        One frame that is missing between two is no gap: the surface is known to a frame then, as where it is left out.
+        """
+        here = index.astype(np.int32) + 1
+        before = (self._before == 0) & (index > 0) | (self._before > 0) & (here - self._before > _WIDEST)
+        after = (self._after == 0) & (index < count - 1) | (self._after > 0) & (self._after - here > _WIDEST)
         return np.asarray(before | after)
 
 

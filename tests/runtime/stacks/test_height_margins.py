@@ -32,13 +32,13 @@ def height_of(depth, make_texture, shown):
     return peaks.height()
 
 
-@pytest.mark.parametrize("shown", [(0,), (7,), (3,), (0, 1, 2), (5, 6, 7), ()])
+@pytest.mark.parametrize("shown", [(0,), (7,), (3,), (0, 1, 2), (5, 6, 7), (0, 7), (0, 1, 6, 7), ()])
 @pytest.mark.parametrize("plane", [0.0, 3.5])
 def test_nothing_is_known_where_the_frames_that_would_tell_show_nothing(shown, plane, make_texture):
     """One frame alone, or the end of those that show a place, was sure to be its height: up to the whole stack off."""
     depth = np.full(SIZE, plane, np.float32)
     height = height_of(depth, make_texture, shown)
-    if shown == (0, 1, 2) and plane == 0.0:  # these tell
+    if shown[:2] == (0, 1) and plane == 0.0:  # these tell
         assert np.abs(height.position - depth)[INSIDE].max() < 0.3
     else:
         assert (height.confidence[INSIDE] >= SURE).mean() < 0.05
