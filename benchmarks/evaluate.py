@@ -27,6 +27,7 @@ from ufafuse.runtime.images import read_image, write_image
 from ufafuse.runtime.pairs import PairPaths, find_pairs
 from ufafuse.runtime.pictures.conform import told_of
 from ufafuse.runtime.pictures.decode import read_picture
+from ufafuse.runtime.texts import kind_of
 from ufafuse.runtime.writing import make_folder
 
 _WAITING_PER_JOB = 2
@@ -106,8 +107,8 @@ class Evaluation:
     def failures(self) -> list[str]:
         """What to tell of the failed rows, in few lines.
 
-        One for each pair or stack that failed for all alike (its frames are damaged); else one a method, for a folder may lack
-        the same ten pictures as the next.
+        One for each pair or stack that failed for all alike (its frames are damaged); else one a method and kind of reason, for
+        a folder may lack the same ten pictures as the next.
         """
         lines, alone = [], list[EvalRow]()
         for name in dict.fromkeys(row.name for row in self.failed):
@@ -117,8 +118,11 @@ class Evaluation:
             else:
                 alone += [row for row in rows if row.error]
         for method in self.methods:
-            rows = [row for row in alone if row.method == method]
-            if rows:
+            kinds: dict[str, list[EvalRow]] = {}
+            for row in alone:
+                if row.method == method:
+                    kinds.setdefault(kind_of(row.error.replace(row.name, "")), []).append(row)
+            for rows in kinds.values():
                 which = rows[0].name if len(rows) == 1 else f"{len(rows)} {self.what}s from {rows[0].name} to {rows[-1].name}"
                 lines.append(f"{method}, {which}: {rows[0].error}")
         return lines

@@ -32,10 +32,15 @@ def refuse_idle(*rules: tuple[str, object, object, str]) -> None:
 
 def check_effects(asked: Any) -> None:  # noqa: ANN401 - its class's module imports this one
     """Of a `FuseRequest`. Raises: InputError, naming the option and the one that it needs."""
-    heights = asked.depth or asked.depth_view or asked.mesh
     refuse_idle(
-        ("--depth-fill", asked.depth_fill, heights, "is about heights: add --depth, --depth-view or --mesh"),
-        ("--z-step", asked.z_step is not None, heights, "is about heights: add --depth, --depth-view or --mesh"),
+        ("--depth-fill", asked.depth_fill, asked.depth, "is about --depth: add that (views and meshes are always filled)"),
+        ("--z-step", asked.z_step is not None, asked.depth or asked.mesh, "is about heights: add --depth, or --mesh"),
+        (
+            "--z-step",
+            asked.z_step is not None,
+            asked.depth or asked.pixel_size is not None,
+            "gives a mesh no scale without the side of a pixel: add --pixel-size",
+        ),
         ("--z-unit", asked.z_unit, asked.z_step is not None, "names the unit of --z-step: add that"),
         ("--pixel-size", asked.pixel_size is not None, asked.mesh, "is about meshes: add --mesh"),
         ("--pixel-size", asked.pixel_size is not None, asked.z_step is not None, "is in the unit of --z-step: add that"),

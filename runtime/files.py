@@ -20,7 +20,7 @@ from ufafuse.runtime.levels import kind_with_levels
 from ufafuse.runtime.lights import Lights, lights_of
 from ufafuse.runtime.looking import Looking
 from ufafuse.runtime.maker import engine_text, maker
-from ufafuse.runtime.outputs import Outputs, aligned_saver, software, write_beside
+from ufafuse.runtime.outputs import Outputs, aligned_saver, left_among_aligned, software, write_beside
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
 from ufafuse.runtime.pictures.exif import SOFTWARE, parse_exif
 from ufafuse.runtime.pictures.frames_among import uncounted
@@ -233,7 +233,7 @@ def _made(
     told.update(_lost(outputs.fused, metadata, taken[result.reference]))
     if outputs.map is not None and result.map is None:
         raise ModelError(f"{fuser.model.name} gives no map: omit the map, or export the model again with `ufa export`.")
-    beside = write_beside(result, outputs, frames=len(taken), order=chosen.order, force=force, inputs=images)
+    beside = write_beside(result, outputs, order=chosen.order, force=force, inputs=images)
     near, far = (frame.path if len(images) > 1 and frame.path else Path(frame.name) for frame in taken[:2])
     outcome = Outcome(near, far, outputs.fused, list(result.fused.shape[:2]), round(result.ms, 3))
     outcome.details = details_of(taken, result, chosen) | beside
@@ -286,11 +286,15 @@ def _fused(
         want_conflicts=outputs.conflicts is not None,
         want_height=outputs.wants_height,
     )
-    saver = aligned_saver(outputs, frames, force=force) if outputs.aligned else None
+    written: list[Path] = []
+    saver = aligned_saver(outputs, frames, written, force=force) if outputs.aligned else None
     if by_one_rule(fuser, len(frames), chosen, aligned=saver is not None):
         from ufafuse.runtime.stacks.fusing import fuse_sources  # a pair does without, and starts faster
 
-        return fuse_sources(fuser, frames, chosen, on_tile, on_placed=saver), chosen
+        result = fuse_sources(fuser, frames, chosen, on_tile, on_placed=saver)
+        if outputs.aligned is not None:
+            result.warnings += left_among_aligned(outputs.aligned, written, frames)
+        return result, chosen
     arrays = [frame.read() for frame in frames]
     known = {frame.white for frame in frames}
     if chosen.white is None and len(known) == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -30,9 +31,12 @@ from ufafuse.runtime.stacks.relief import (
     write_mesh,
     write_view,
 )
+from ufafuse.runtime.texts import examples
 from ufafuse.runtime.underway import current
 from ufafuse.runtime.values import check_fields
 from ufafuse.runtime.writing import check_new, check_parent, make_folder
+
+_NUMBERED = re.compile(r"\d{3,}\.(png|tif)")  # as registered frames are called
 
 
 @dataclass(frozen=True)
@@ -99,9 +103,7 @@ class Outputs:
             check_new(path, force=force)
 
 
-def write_beside(
-    result: Stacked, outputs: Outputs, *, frames: int, order: str, force: bool, inputs: Sequence[Path]
-) -> dict[str, Any]:
+def write_beside(result: Stacked, outputs: Outputs, *, order: str, force: bool, inputs: Sequence[Path]) -> dict[str, Any]:
     """Write what is wanted beside the picture; returns what belongs into the report."""
     told: dict[str, Any] = {}
     planes = (
@@ -115,7 +117,7 @@ def write_beside(
             told[name] = str(path)
     if result.height is None:
         return told
-    fused, kind = result.fused, _kind_of(result, order)
+    fused, kind, frames = result.fused, _kind_of(result, order), result.last_place + 1
     if outputs.depth is not None:
         heights = known_or_filled(result.height, fused, kind, outputs.height)
         told["heights"] = write_heights(
@@ -153,7 +155,7 @@ def _noted(shape: tuple[int, ...]) -> Metadata:
 
 
 def aligned_saver(
-    outputs: Outputs, frames: Sequence[FrameSource], *, force: bool
+    outputs: Outputs, frames: Sequence[FrameSource], written: list[Path], *, force: bool
 ) -> Callable[[int, int, Array, Covered | None], None]:
     """What writes each registered frame, numbered in the order of focus, with what it covers as alpha and what its file says.
 
@@ -162,6 +164,7 @@ def aligned_saver(
     Args:
         outputs: The folder is ``outputs.aligned``, made if need be.
         frames: As they are given to be fused, all of one shape and dtype.
+        written: Takes the files, as they are written.
         force: Replace existing files (never a frame).
 
     Raises:
@@ -195,5 +198,23 @@ def aligned_saver(
         with nullcontext() if run is None else run.entered():  # frames may come from another thread
             make_folder(folder)  # not before there is something to put in
             write_image(paths[place], np.dstack([colour, alpha]), force=force, metadata=metadata)
+        written.append(paths[place])
 
     return save
+
+
+def left_among_aligned(folder: Path, written: Sequence[Path], frames: Sequence[FrameSource]) -> list[str]:
+    """What to tell of a folder of registered frames that holds more that are called like them; often nothing.
+
+    Args:
+        folder: Where they are written.
+        written: Those of this run.
+        frames: That were given; they may lie there too.
+    """
+    own = {real_path(path) for path in (*written, *(frame.path for frame in frames if frame.path is not None))}
+    there = sorted(folder.iterdir()) if folder.is_dir() else []
+    others = [path.name for path in there if _NUMBERED.fullmatch(path.name) and real_path(path) not in own]
+    if not others:
+        return []
+    which = "was there before and is" if len(others) == 1 else "were there before and are"
+    return [f"{folder} also holds {examples(others)}, which {which} no part of this stack: remove what is not to stay."]

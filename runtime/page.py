@@ -99,9 +99,9 @@ def _eight(picture: Array, unit: float) -> NDArray[np.uint8]:
     """8 bits, without alpha (on grey where it is transparent), without dimensions of one."""
     image = picture.reshape(picture.shape[:2]) if picture.ndim == 3 and picture.shape[2] == 1 else picture
     scale = 255 / unit
-    eight: Array = (
-        image if image.dtype == np.uint8 and scale == 1 else np.clip(image * np.float32(scale), 0, 255).astype(np.uint8)
-    )
+    eight: Array = image
+    if image.dtype != np.uint8 or scale != 1:
+        eight = np.clip(np.rint(image * np.float32(scale)), 0, 255).astype(np.uint8)
     if eight.ndim == 3 and eight.shape[-1] == 4:
         share = eight[..., 3:].astype(np.float32) / max(1, int(eight[..., 3].max()))
         eight = (eight[..., :3] * share + 110 * (1 - share)).astype(np.uint8)

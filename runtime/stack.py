@@ -143,7 +143,7 @@ def made_comparable(fuser: Fuser, frames: list[Array], options: StackOptions) ->
     kind, levels = kind_with_levels(frames, order=options.order, white=options.white, white_from=white_from, headroom=headroom)
     height, width = frames[0].shape[:2]
     result = Stacked(frames[0], Crop(0, height, 0, width), levels=levels, reference=options.reference or 0)
-    result.taken = list(range(len(frames)))
+    result.taken, result.last_place = list(range(len(frames))), len(frames) - 1
     shown = fuser.shown(frames[0], frames[1], kind)
     ready = fuser.prepared((height, width), want_map=options.want_map, kind=shown)
     with InThisThread() if ready else ThreadPoolExecutor(1) as pool:

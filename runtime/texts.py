@@ -60,7 +60,7 @@ def few_of_a_kind(texts: Iterable[str]) -> list[str]:
     """
     kinds: dict[str, list[str]] = {}
     for text in texts:
-        kinds.setdefault(_PARTICULARS.sub("", text.partition(": ")[2] or text), []).append(text)
+        kinds.setdefault(kind_of(text.partition(": ")[2] or text), []).append(text)
     found: list[str] = []
     for alike in kinds.values():
         first, more = alike[:_OF_A_KIND], len(alike) - _OF_A_KIND
@@ -68,6 +68,11 @@ def few_of_a_kind(texts: Iterable[str]) -> list[str]:
             first[-1] += f" ({more} more of this kind: all are in the JSON)"
         found += first
     return found
+
+
+def kind_of(text: str) -> str:
+    """``text`` without names and numbers, and what stands between brackets."""
+    return _PARTICULARS.sub("", text)
 
 
 def json_text(values: Mapping[str, Any], *, lines: bool = False) -> str:

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,12 +13,12 @@ from ufafuse.benchmarks.stacks.contestants import FusedStack, NetworkContestant,
 from ufafuse.benchmarks.stacks.folders import StackToScore, alike_frames, read_depth, tell_damage
 from ufafuse.benchmarks.stacks.levels import luma
 from ufafuse.benchmarks.stacks.registered import BESTS, Registered, registered
-from ufafuse.runtime.arrays import Bytes
+from ufafuse.runtime.arrays import Bytes, Floats
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pictures.source import stack_of
 from ufafuse.runtime.registration.covering import Crop
-from ufafuse.runtime.stacks.height import SURE
+from ufafuse.runtime.stacks.height import SURE, Height
 
 _MEND = "smaller frames, or fewer of them, may do"
 
@@ -90,7 +90,7 @@ def _one_stack(
             motion = align or ("affine" if truth is None else "off")
             sources = alike_frames(found, told, scale=motion != "off")
             frames = registered(stack.name, sources, align=motion, truth=truth, keep=keep)
-            depth = read_depth(stack.depth, frames.size, told) if stack.depth else None
+            depth = _depth_of(stack.depth, frames, told) if stack.depth else None
             tell_damage(found, told)
             left_out = [f"{made} was taken for a result, not for a frame." for made in stack.left_out]
             frames.notes = [*told, *frames.notes, *left_out]
@@ -99,6 +99,20 @@ def _one_stack(
         return reason(error, _MEND)
     on_stack(stack, frames, made)  # what that cannot write is nothing that one stack fails by
     return ""
+
+
+def _depth_of(path: Path, frames: Registered, told: dict[str, None]) -> NDArray[np.float32]:
+    """The truth of the heights, moved as the stack's truth was. ``told`` as `read_depth` takes it."""
+    depth = read_depth(path, frames.size, told)
+    if frames.truth is None and any(alignment.moved > 0 for alignment in frames.pyramid.alignments):
+        reference = frames.sources[frames.pyramid.reference].name
+        told[f"{path.name} is taken to lie as {reference} does, which the others were moved onto: no truth tells where."] = None
+    if frames.truth_moved is None:
+        return depth
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP  # between two surfaces there is none
+    outside = float("nan")
+    moved = cv2.warpPerspective(depth, frames.truth_moved, depth.shape[::-1], flags=flags, borderValue=outside)
+    return np.asarray(moved, np.float32)
 
 
 def _scored(
@@ -142,7 +156,7 @@ class _Scoring:
             if result.order:
                 notes.append("its heights count the frames in another order than they were given in")
             else:
-                metrics |= self._heights(result.height.position, result.height.confidence, self._depth)
+                metrics |= self._heights(result.height, self._depth, crop)
         return EvalRow(self._frames.name, method, metrics, result.ms, note="; ".join(notes))
 
     def metrics(self, levels: Bytes, crop: Crop) -> dict[str, float]:
@@ -150,8 +164,9 @@ class _Scoring:
         found = {} if truth is None else against_truth(truth[crop.slices], levels[crop.slices])
         return found | self._detail.kept(luma(levels), crop)
 
-    def _heights(self, position: Any, confidence: Any, depth: NDArray[np.float32]) -> dict[str, float]:  # noqa: ANN401 - H x W float32
-        textured = (self._detail.sharp | self._detail.low) & np.isfinite(depth)
+    def _heights(self, height: Height, depth: Floats, crop: Crop) -> dict[str, float]:
+        position, confidence, depth = (plane[crop.slices] for plane in (height.position, height.confidence, depth))
+        textured = (self._detail.sharp | self._detail.low)[crop.slices] & np.isfinite(depth)
         known = textured & (confidence >= SURE) & np.isfinite(position)
         error = np.abs(position[known] - depth[known])
         return {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ufafuse.benchmarks.metrics.white import White
 from ufafuse.benchmarks.stacks.detail import SharpestFrames, ShownDetail
 from ufafuse.benchmarks.stacks.levels import alike, luma, white_of_stack
-from ufafuse.runtime.arrays import Array, Bytes
+from ufafuse.runtime.arrays import Array, Bytes, Matrix
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import FrameKind
@@ -49,6 +49,7 @@ class Registered:
             show it either. Empty unless asked for.
         bests: By the names of `BESTS`: of each pixel the frame closest to the truth, 8-bit levels; empty without a truth.
         truth: In the frames' geometry, 8-bit levels; None where there is none.
+        truth_moved: How it was brought there (`Placed.matrix`), and what lies as it did has to be.
         notes: What the user should know.
     """
 
@@ -65,6 +66,7 @@ class Registered:
     frames: list[Array] = field(default_factory=list)
     bests: dict[str, Bytes] = field(default_factory=dict)
     truth: Bytes | None = None
+    truth_moved: Matrix | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -129,7 +131,7 @@ def registered(
     found.notes = [text for text in pyramid.warnings if "`match_gain`" not in text]
     if truth is not None:
         place = placed(truth, found.target, f"the truth of {name}", white=white, move=align != "off")
-        found.truth, found.crop = place.levels, found.crop.within(place.crop)
+        found.truth, found.crop, found.truth_moved = place.levels, found.crop.within(place.crop), place.matrix
         found.bests = {name: _best(looking.kept, found.truth, white, side) for name, side in BESTS.items()}
         found.notes += [f"the truth was {place.note}"] if place.note else []
         found.notes += white.told("the truth", truth)
@@ -177,11 +179,13 @@ class Placed(NamedTuple):
         levels: 8-bit levels.
         crop: What it shows of them.
         note: What was done; empty where it lay there already.
+        matrix: Where each point of the frames' geometry lies in the picture as it was; None: it was not moved.
     """
 
     levels: Bytes
     crop: Crop
     note: str
+    matrix: Matrix | None = None
 
 
 def placed(picture: NDArray[Any], target: Bytes, name: str, *, white: White, move: bool = True) -> Placed:
@@ -215,7 +219,7 @@ def placed(picture: NDArray[Any], target: Bytes, name: str, *, white: White, mov
     flags = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
     moved = cv2.warpPerspective(levels, found.matrix, size[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
     note = f"registered to the frames first, by up to {found.moved:.1f} pixels, which costs a little of its detail"
-    return Placed(np.asarray(moved, np.uint8), found.crop, note)
+    return Placed(np.asarray(moved, np.uint8), found.crop, note, found.matrix)
 
 
 def _kind(levels: Bytes) -> FrameKind:

@@ -24,6 +24,8 @@ _LEAST_FALL = 0.1  # of the energy's logarithm, from one frame to the next, by w
 # those are taken to lie close together. It was 1 to 3.1 in stacks of 8 wide steps, 2.1 to 16 where they are small. There the
 # first step is 0.53 to 0.77 of the second if a surface lies in the end's plane, and it was put 0.11 to 0.27 frames inwards.
 _CLOSE_TOGETHER, _ROUND = (4.0, 6.0), 0.4
+_REACH = 4.0  # of a scale: how far the border of what a frame shows reaches into the second derivative
+_LEAST_SHARE = 0.02  # of the window: what less of it tells is no energy of the place
 _FAR_ABOVE = 3.0  # of the energy's logarithm above the least one of all frames, from which on it counts fully
 
 
@@ -45,16 +47,24 @@ class EnergyPeaks:
         self._latest: list[Floats] = []  # and of the last three
         self._evidence = FocusEvidence()
 
-    def add(self, better: NDArray[np.bool_], following: NDArray[np.bool_], grey: Floats) -> None:
+    def add(
+        self,
+        better: NDArray[np.bool_],
+        following: NDArray[np.bool_],
+        grey: Floats,
+        covered: NDArray[np.uint8] | None = None,
+    ) -> None:
         """Add a frame, in the order of focus.
 
         Args:
             better: H x W: where it is better than all before it.
-            following: H x W: where the frame just before it was the best so far.
+            following: H x W: where the frame just before it, of those that show the place, was the best so far.
             grey: H x W: the frame, white = 1.
+            covered: H x W, 0 where it shows nothing; None: it shows something everywhere.
         """
-        linear = [_energy(grey, scale) for scale in _SCALES]
-        self._evidence.add(linear, grey)
+        linear = [_energy(grey, scale, covered) for scale in _SCALES]
+        shown = None if covered is None else _halved(covered) == 1
+        self._evidence.add(linear, grey, shown)
         energies = [
             np.asarray(np.log(energy + np.float32(_NOISE / (1 + scale) ** 2)), np.float32)
             for energy, scale in zip(linear, _SCALES, strict=True)
@@ -68,7 +78,13 @@ class EnergyPeaks:
             np.copyto(there, full, where=better, casting="same_kind")
             np.copyto(after, np.float16(np.nan), where=better)
         together = np.asarray(sum(energies), np.float32)
-        self._lowest = [np.minimum(a, b) for a, b in zip(self._lowest, energies, strict=True)] if self._lowest else energies
+        lows = energies
+        if shown is not None:
+            together[~shown] = np.nan
+            lows = [np.where(shown, energy, np.float32(0)) for energy in energies]  # a logarithm: hardly any is as high
+            # What a frame does not show, the one before it did.
+            energies = [np.where(shown, energy, last) for energy, last in zip(energies, self._last or energies, strict=True)]
+        self._lowest = [np.minimum(a, b) for a, b in zip(self._lowest, lows, strict=True)] if self._lowest else lows
         self._last = energies
         self._first = [*self._first, together][:3]
         self._latest = [*self._latest, together][-3:]
@@ -113,7 +129,7 @@ def _at_end(three: list[Floats], lowest: Floats) -> Floats:
     """
     end, second, third = three
     fall = second - third
-    told = fall > _LEAST_FALL
+    told = (fall > _LEAST_FALL) & np.isfinite(end)  # NaN: one of the three does not show the place
     further = (end - lowest) / np.maximum(end - third, np.float32(_LEAST_FALL))
     least, most = _CLOSE_TOGETHER
     at_the_end = 1 - _ROUND * np.clip((further - least) / (most - least), 0, 1)
@@ -121,17 +137,38 @@ def _at_end(three: list[Floats], lowest: Floats) -> Floats:
     return np.asarray(np.where(told, np.clip((1 - ratio) / 2, 0, 0.5), 0), np.float32)
 
 
-def _energy(grey: Floats, scale: float) -> Floats:
-    """How much detail of a scale a frame has around each pixel, at half the size, of white squared."""
+def _energy(grey: Floats, scale: float, covered: NDArray[np.uint8] | None = None) -> Floats:
+    """How much detail of a scale a frame has around each pixel, at half the size, of white squared.
+
+    The border of what it shows is no detail: beside it counts what lies further inside.
+    """
     reduced: Any = grey
-    half = (max(1, grey.shape[1] // 2), max(1, grey.shape[0] // 2))
+    half = _half_of(grey.shape)
     shrunk = scale > 2  # nothing is left that half the size cannot hold
     if shrunk:
         reduced = cv2.resize(grey, half, interpolation=cv2.INTER_AREA)
     fine = cv2.Laplacian(cv2.GaussianBlur(reduced, (0, 0), scale / 2 if shrunk else scale), cv2.CV_32F)
     fine *= fine
+    inside = None if covered is None else cv2.erode(covered, np.ones((2 * int(_REACH * scale) + 1,) * 2, np.uint8))
     if shrunk:
         fine *= np.float32(1 / 16)  # of the second derivative in half the pixels, squared
+        if inside is not None:
+            fine *= _halved(inside)
     else:
+        if inside is not None:
+            fine *= inside
         fine = cv2.resize(fine, half, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.GaussianBlur(fine, (0, 0), _AROUND / 2), np.float32)
+    energy = np.asarray(cv2.GaussianBlur(fine, (0, 0), _AROUND / 2), np.float32)
+    if inside is None:
+        return energy
+    share = cv2.GaussianBlur(_halved(inside), (0, 0), _AROUND / 2)
+    return np.asarray(energy / np.maximum(share, np.float32(_LEAST_SHARE)), np.float32)
+
+
+def _half_of(shape: tuple[int, ...]) -> tuple[int, int]:
+    return max(1, shape[1] // 2), max(1, shape[0] // 2)
+
+
+def _halved(covered: NDArray[Any]) -> Floats:
+    """Which share of each place of half the size is covered: h x w."""
+    return np.asarray(cv2.resize(covered.astype(np.float32), _half_of(covered.shape), interpolation=cv2.INTER_AREA), np.float32)

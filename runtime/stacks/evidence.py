@@ -34,7 +34,7 @@ _HARDLY = 0.4  # of what noise alone hardly reaches: the evidence that heights t
 class FocusEvidence:
     """Keeps the largest, least and mean energy of detail at each place, from frames that come one after the other."""
 
-    BYTES_PER_PIXEL = 7.0
+    BYTES_PER_PIXEL = 7.5
 
     def __init__(self) -> None:
         self._highest: list[Floats] = []
@@ -42,26 +42,33 @@ class FocusEvidence:
         self._sum: list[Floats] = []
         self._brightness: Floats | None = None
         self._count = 0
+        self._shown: NDArray[np.uint16] | None = None  # how many frames show each place; None: all of them
 
-    def add(self, energies: Sequence[Floats], grey: Floats) -> None:
+    def add(self, energies: Sequence[Floats], grey: Floats, shown: NDArray[np.bool_] | None = None) -> None:
         """Add a frame.
 
         Args:
             energies: h x w at each scale, of white squared.
             grey: H x W: the frame, white = 1.
+            shown: h x w: where it shows something; None: everywhere. What it has elsewhere tells nothing.
         """
         size = energies[0].shape[::-1]
         small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.float32)
-        self._count += 1
         if self._brightness is None:
-            self._highest, self._lowest, self._sum = ([energy.copy() for energy in energies] for _ in range(3))
-            self._brightness = small
-            return
-        self._brightness += small
+            self._highest, self._sum = ([np.zeros_like(energy) for energy in energies] for _ in range(2))
+            self._lowest = [np.full_like(energy, np.inf) for energy in energies]
+            self._brightness = np.zeros_like(small)
+        if shown is not None and self._shown is None:
+            self._shown = np.full(small.shape, self._count, np.uint16)
+        if self._shown is not None:
+            self._shown += np.uint16(1) if shown is None else shown
+        self._count += 1
+        where = True if shown is None else shown
+        np.add(self._brightness, small, out=self._brightness, where=where)
         for highest, lowest, total, energy in zip(self._highest, self._lowest, self._sum, energies, strict=True):
-            np.maximum(highest, energy, out=highest)
-            np.minimum(lowest, energy, out=lowest)
-            np.add(total, energy, out=total)
+            np.maximum(highest, energy, out=highest, where=where)
+            np.minimum(lowest, energy, out=lowest, where=where)
+            np.add(total, energy, out=total, where=where)
 
     def share(self, position: Floats) -> Floats:
         """How far each height can be believed, h x w in [0, 1].
@@ -70,21 +77,28 @@ class FocusEvidence:
             position: H x W, in frames.
         """
         assert self._brightness is not None
-        level = np.clip(self._brightness * np.float32(_LEVELS / self._count), 0, _LEVELS - 1).astype(np.uint8)
+        level = np.clip(self._brightness * np.float32(_LEVELS) / self._frames(), 0, _LEVELS - 1).astype(np.uint8)
         evidence = np.asarray(np.maximum(self._evidence(0, level), self._evidence(1, level)), np.float32)
         small = np.asarray(cv2.resize(position, level.shape[::-1], interpolation=cv2.INTER_NEAREST), np.float32)
         apart = _local_deviation(small) / np.float32(self._count / np.sqrt(12))
         agreeing = _from_half(evidence / np.float32(_HARDLY)) * np.clip(2 - apart / np.float32(_AGREE), 0, 1)
         return np.asarray(np.maximum(_from_half(evidence), agreeing), np.float32)
 
+    def _frames(self) -> Floats:
+        """How many frames show each place, 1 at least: h x w, or one number where all of them do."""
+        shown = np.asarray(self._count if self._shown is None else self._shown, np.float32)
+        return np.asarray(np.maximum(shown, 1), np.float32)
+
     def _evidence(self, scale: int, level: NDArray[np.uint8]) -> Floats:
         """By how much the largest energy lies above the mean one, of what noise alone hardly reaches."""
-        highest, lowest, mean = self._highest[scale], self._lowest[scale], self._sum[scale] / np.float32(self._count)
-        most = np.sqrt(2 * np.log(max(2, self._count)))  # that the largest of so many normal numbers is expected to have
+        frames = self._frames()
+        highest, lowest, mean = self._highest[scale], self._lowest[scale], self._sum[scale] / frames
+        most = np.sqrt(2 * np.log(np.maximum(2, frames)))  # that the largest of so many normal numbers is expected to have
         unbiased = np.exp(_SPREAD[scale] * (0.7 * most + 0.4))  # the least of so many energies is less than the mean
         quiet = np.full(_LEVELS, np.inf, np.float32)
         for number in range(_LEVELS):
             places = lowest[level == number]
+            places = places[np.isfinite(places)]  # no frame shows the others
             if places.size >= _FEWEST_PLACES:
                 quiet[number] = np.quantile(places, _QUIET)
         noise = np.minimum(lowest, quiet[level]) * np.float32(unbiased)

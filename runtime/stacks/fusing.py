@@ -36,7 +36,7 @@ from ufafuse.runtime.stacks.model import Gathering, StackModel
 from ufafuse.runtime.stacks.noise import FrameNoise, smoothing_for
 from ufafuse.runtime.stacks.octaves import OctaveSums
 from ufafuse.runtime.stacks.options import Stacked, StackOptions
-from ufafuse.runtime.stacks.order import by_number
+from ufafuse.runtime.stacks.order import BY_NUMBER, by_number
 from ufafuse.runtime.stacks.preparing import Held, Prepared, Seen
 from ufafuse.runtime.stacks.pyramid import PyramidMaximum
 from ufafuse.runtime.stacks.registering import Covered, joint_crop
@@ -89,7 +89,7 @@ def fuse_sources(
         sources = [sources[index] for index in order]
     stack = prepared(fuser, sources, options)
     if order is not None:
-        stack.reordered = "by the numbers in their names"
+        stack.reordered = BY_NUMBER
         if options.reference is not None:
             stack.wishes.reference = order.index(options.reference)
     result = _Fusion(fuser, stack, options, on_step, _handed_on(stack, given, options, on_placed)).run()
@@ -352,7 +352,7 @@ class _Fusion:
             result.crop = joint_crop(moves, stack.size)
         if self._options.match_gain:
             result.gains = [stack.gains[index] for index in others if index in stack.gains]
-        result.hot_pixels = len(stack.hot)
+        result.hot_pixels, result.last_place = len(stack.hot), stack.last_place
         if self._moved:
             result.warnings.append(
                 f"neighbouring frames lie up to {self._moved:.1f} pixels apart: "

@@ -19,6 +19,7 @@ SURE = 0.35  # confidence from which on a height is taken as known
 _SMOOTHING = 2.0  # pixels: a score is noisier than the surface is rough
 _CLEAR = 12.0  # by how much the best frame's score stands above the average one's, where it is surely the sharp one
 _LEAST_SCORE = -80.0
+_WIDEST = 2  # frames from the best one to the next that shows the place, for a height between them to be known
 _EPSILON = 4e-4  # of white squared: what the filling takes for the same surface
 _RADIUS = 12  # pixels: of the neighbourhood that a height is filled in from
 _RELIEF = 12.0  # pixels that the whole range stands high, for the light
@@ -31,7 +32,9 @@ class Height(Brief):
     Attributes:
         position: H x W float32, in frames from the first: where the surface is in focus. NaN where nothing is known, unless
             it was filled.
-        confidence: H x W float32 in [0, 1]: by how much the best frame stands out; 0 where noise alone makes it do so.
+        confidence: H x W float32 in [0, 1]: by how much the best frame stands out of those that show the place; 0 where noise
+            alone makes it do so, and where it is the first or the last of these but not of the stack, or several frames beside
+            it do not show the place, so that the surface may as well lie there.
     """
 
     position: Floats
@@ -48,7 +51,7 @@ class ScorePeaks:
         size: (height, width).
     """
 
-    BYTES_PER_PIXEL = 16.0 + EnergyPeaks.BYTES_PER_PIXEL
+    BYTES_PER_PIXEL = 24.0 + EnergyPeaks.BYTES_PER_PIXEL
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._best = np.full(size, -np.inf, np.float32)
@@ -56,6 +59,7 @@ class ScorePeaks:
         self._mean = np.zeros(size, np.float32)
         self._energies = EnergyPeaks(size)
         self._places: list[int] = []
+        self._shown: _Shown | None = None  # None: every frame shows every place
 
     def add(self, place: int, weights: Floats, covered: NDArray[np.uint8] | None, grey: Floats) -> None:
         """Add a frame, in the order of focus.
@@ -66,16 +70,18 @@ class ScorePeaks:
             covered: H x W, 0 where it shows nothing; None: it shows something everywhere.
             grey: H x W: the frame, white = 1.
         """
-        score = np.asarray(cv2.GaussianBlur(np.log(weights), (0, 0), _SMOOTHING), np.float32)
-        if covered is not None:
-            score = np.where(covered > 0, score, np.float32(-1e3))
-        better = score > self._best
         count = len(self._places)  # of those that were added: what lies between neighbours is found by these
+        if covered is not None and self._shown is None:
+            self._shown = _Shown(count, self._index)
+        score = _smoothed(np.log(weights), covered)
+        better = score > self._best
         following = self._index == np.uint16(count - 1) if count else np.zeros_like(better)
-        self._energies.add(better, following, grey)
+        if self._shown is not None:
+            following = self._shown.add(count, better, covered)
+        self._energies.add(better, following, grey, covered)
         np.copyto(self._best, score, where=better)
         np.copyto(self._index, np.uint16(count), where=better)
-        self._mean += np.maximum(score, _LEAST_SCORE)
+        np.add(self._mean, np.maximum(score, _LEAST_SCORE), out=self._mean, where=True if covered is None else covered > 0)
         self._places.append(place)
 
     def winner(self) -> NDArray[np.uint16]:
@@ -87,13 +93,75 @@ class ScorePeaks:
         count = len(self._places)
         first, last = (self._index == np.uint16(end) for end in (0, count - 1))
         offset = self._energies.offsets(first, last)
-        lead = self._best - self._mean / max(1, count)
+        frames = max(1, count) if self._shown is None else np.maximum(self._shown.count, 1)
+        lead = self._best - self._mean / frames
         confidence = 1 - np.exp(-np.maximum(lead, 0) / _CLEAR)
         position = (self._index + offset).astype(np.float32)
         believed = self._energies.believed(position)
-        if self._places != list(range(count)):  # a surface lies where it lies, whichever frames were left out
-            position = np.interp(position, range(count), self._places).astype(np.float32)
+        places = np.asarray(self._places, np.float32)
+        if self._shown is not None:
+            position = self._shown.between(self._index, offset, places)
+            believed = np.where(self._shown.open(self._index, count), 0, believed)
+        elif self._places != list(range(count)):  # a surface lies where it lies, whichever frames were left out
+            position = np.interp(position, range(count), places).astype(np.float32)
         return Height(position, (confidence * believed).astype(np.float32))
+
+
+class _Shown:
+    """Which frames show each pixel, where not all of them do: how many, and those before and after the best one.
+
+    Frames are counted as they were added, from 1; 0 is none.
+
+    Args:
+        count: How many were added before, all of which show everything.
+        index: H x W: the best of them, counted from 0.
+    """
+
+    def __init__(self, count: int, index: NDArray[np.uint16]) -> None:
+        self.count = np.full(index.shape, count, np.uint16)
+        self._latest = np.full(index.shape, count, np.uint16)
+        self._before = index.copy()
+        self._after = np.where(index + np.uint16(1) < count, index + np.uint16(2), 0).astype(np.uint16)
+        self._best_is_latest = index == np.uint16(count - 1) if count else np.zeros(index.shape, np.bool_)
+
+    def add(self, number: int, better: NDArray[np.bool_], covered: NDArray[np.uint8] | None) -> NDArray[np.bool_]:
+        """Add a frame; returns where the one before it that shows the place was the best so far."""
+        shows = np.ones_like(better) if covered is None else covered > 0
+        following = self._best_is_latest & shows
+        np.copyto(self._after, np.uint16(number + 1), where=following)
+        np.copyto(self._before, self._latest, where=better)
+        np.copyto(self._after, np.uint16(0), where=better)
+        np.copyto(self._latest, np.uint16(number + 1), where=shows)
+        np.copyto(self._best_is_latest, better, where=shows)
+        self.count += shows
+        return following
+
+    def between(self, index: NDArray[np.uint16], offset: Floats, places: Floats) -> Floats:
+        """Where the peak lies, H x W in frames: ``offset`` is a share of the way to the next frame that shows the place."""
+        there = places[index]
+        other = np.where(offset > 0, self._after, self._before)
+        step = np.where(other > 0, np.abs(places[np.maximum(other, 1) - 1] - there), 1)
+        return np.asarray(there + offset * step, np.float32)
+
+    def open(self, index: NDArray[np.uint16], count: int) -> NDArray[np.bool_]:
+        """Where the best of ``count`` frames is an end of those that show the place, and not of the stack, or beside a gap.
+
+        One frame that is missing between two is no gap: the surface is known to a frame then, as where it is left out.
+        """
+        here = index.astype(np.int32) + 1
+        before = (self._before == 0) & (index > 0) | (self._before > 0) & (here - self._before > _WIDEST)
+        after = (self._after == 0) & (index < count - 1) | (self._after > 0) & (self._after - here > _WIDEST)
+        return np.asarray(before | after)
+
+
+def _smoothed(score: Floats, covered: NDArray[np.uint8] | None) -> Floats:
+    """Scores without their noise; -1000 where the frame shows nothing, which leaves those beside it as they are."""
+    if covered is None:
+        return np.asarray(cv2.GaussianBlur(score, (0, 0), _SMOOTHING), np.float32)
+    shown = (covered > 0).astype(np.float32)
+    share = cv2.GaussianBlur(shown, (0, 0), _SMOOTHING)
+    smooth = cv2.GaussianBlur(score * shown, (0, 0), _SMOOTHING) / np.maximum(share, np.float32(1e-6))
+    return np.where(shown > 0, smooth, np.float32(-1e3)).astype(np.float32)
 
 
 def filled(height: Height, guide: Floats) -> Floats:

@@ -158,6 +158,8 @@ class Stacked(Brief):
         restored: In which share of the picture detail that lies between the planes of focus was raised, and by what factor
             at most.
         height: The height map; None where it was not asked for.
+        last_place: Which height the last frame has, the first one having 0: of all frames, but that those whose exposure failed
+            have no place in an order that was found by where frames are sharp.
     """
 
     fused: Array
@@ -185,6 +187,7 @@ class Stacked(Brief):
     noise: float = 0.0
     restored: tuple[float, float] = (0.0, 1.0)
     height: Height | None = None
+    last_place: int = 0
 
     def tell_conflicts(self, conflicts: Conflicts, *, wanted: bool, unaligned: bool) -> None:
         """Take what was found of frames that disagree.
@@ -203,7 +206,9 @@ class Stacked(Brief):
             )
 
     def cut(self) -> "Stacked":
-        """Cut everything down to `crop`; returns itself."""
+        """Cut everything down to `crop`; returns itself. What is cut already, as with the option ``crop``, stays as it is."""
+        if self.fused.shape[:2] == (self.crop.bottom - self.crop.top, self.crop.right - self.crop.left):
+            return self
 
         def cut(plane: NDArray[Any] | None) -> Any:  # noqa: ANN401 - an array, or None for None
             return None if plane is None else np.ascontiguousarray(plane[self.crop.slices])

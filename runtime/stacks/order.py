@@ -21,6 +21,7 @@ _OCTAVES = 5
 _CLEARLY_SHORTER = 0.7
 _ROUNDS = 4
 _LEAST_GAIN = 1e-6  # below it is rounding
+BY_NUMBER, BY_SHARPNESS = "by the numbers in their names", "by where they are sharp"  # how another order was found
 FEWEST_ORDERED = 4  # frames: of fewer any order is near that of focus
 
 

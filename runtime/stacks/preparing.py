@@ -23,7 +23,7 @@ from ufafuse.runtime.registration.align import unmoved
 from ufafuse.runtime.registration.gain import MOST_GAIN, curve_between, gains_to, multiplied
 from ufafuse.runtime.stacks.exposure import Exposures, is_uneven, relative, to_be_matched
 from ufafuse.runtime.stacks.hot import find_hot_pixels, looked_at, without_hot_pixels
-from ufafuse.runtime.stacks.order import by_sharpness
+from ufafuse.runtime.stacks.order import BY_SHARPNESS, by_sharpness
 from ufafuse.runtime.stacks.registering import Covered, Move, along_agreement, moved, registered
 
 T = TypeVar("T")
@@ -161,7 +161,7 @@ class Prepared(ABC):
 
     def _take_in_order(self, order: Sequence[int]) -> None:
         """Take the sources in the order in which they are sharp, by their numbers."""
-        self.reordered = "by where they are sharp"
+        self.reordered = BY_SHARPNESS
         self.sources[:] = [self.sources[index] for index in order]
         self._number_places()
         if self.wishes.reference is not None:

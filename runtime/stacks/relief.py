@@ -117,7 +117,7 @@ def write_mesh(
 ) -> None:
     """Write the relief as a mesh with the picture's colours: a binary PLY file.
 
-    Large pictures are thinned out to a million vertices. Near frames, those with high numbers, point to the viewer.
+    Large pictures are thinned out to a million vertices. The last frame's plane is on top, as in the height map.
 
     Args:
         path: Ends in ``.ply``.
@@ -164,7 +164,7 @@ def _faces(rows: int, columns: int) -> NDArray[Any]:
 
 def _bytes(fused: Array, kind: FrameKind) -> NDArray[np.uint8]:
     """The picture as 8-bit BGR."""
-    picture = np.clip(fused.astype(np.float32) * np.float32(255 / kind.full), 0, 255).astype(np.uint8)
+    picture = np.clip(np.rint(fused.astype(np.float32) * np.float32(255 / kind.full)), 0, 255).astype(np.uint8)
     if kind.grey:
         return np.asarray(cv2.cvtColor(picture.reshape(picture.shape[:2]), cv2.COLOR_GRAY2BGR), np.uint8)
     return np.asarray(picture[..., 2::-1] if kind.order == "rgb" else picture[..., :3], np.uint8)

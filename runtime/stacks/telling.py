@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ufafuse.runtime.frames import in_text
 from ufafuse.runtime.registration.gain import UNMATCHED, curve_words, exposure_words, matched_words
 from ufafuse.runtime.stacks.exposure import BLACK, black_words
+from ufafuse.runtime.stacks.order import BY_SHARPNESS
 from ufafuse.runtime.texts import examples
 
 if TYPE_CHECKING:
@@ -46,11 +47,24 @@ def tell(result: Stacked, stack: Prepared, given: list[FrameSource]) -> None:
             result.warnings.append(f"{in_text(stack.sources[index].name)} was placed like {partner}: {move.alignment.refused}.")
         elif move.beside is not None and abs(move.beside - index) > 1:
             result.beside[numbers[index]] = numbers[move.beside]
+    _tell_placeless(result, stack, given)
     result.strayed = {numbers[index]: share for index, share in sorted(result.strayed.items())}
     if result.strayed:
         result.warnings.append(_strayed_words([in_text(given[number].name) for number in result.strayed]))
     if result.hot_pixels:
         result.warnings.append(f"{result.hot_pixels} pixels of the sensor that stand still in all frames were mended.")
+
+
+def _tell_placeless(result: Stacked, stack: Prepared, given: list[FrameSource]) -> None:
+    """Say which frames have no place among the heights, because nothing tells where they belong."""
+    if result.height is None or stack.reordered != BY_SHARPNESS or not result.left_out:
+        return
+    names = [in_text(given[number].name) for number in result.left_out]
+    belong, them = ("belongs", "it") if len(names) == 1 else ("belong", "each of them")
+    result.warnings.append(
+        f"where {examples(names, _MOST_NAMED)} {belong} in the order of focus is not known: heights beyond {them} may be a "
+        "frame off. Give the frames in their order."
+    )
 
 
 def _strayed_words(names: list[str]) -> str:

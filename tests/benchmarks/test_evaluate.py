@@ -177,6 +177,18 @@ def test_failures_are_told_once_a_method(pair_folder, tmp_path):
     assert "holds no picture of pair one: name it one.png" in line
 
 
+def test_failures_of_several_kinds_are_told_each(pair_folder, tmp_path):
+    """The first one's reason was told of all."""
+    (tmp_path / "theirs").mkdir()
+    (pair_folder / "one_A.png").write_bytes(b"no picture")
+    evaluation = evaluate(chosen_pairs(pair_folder), [FolderContestant("theirs", tmp_path / "theirs")], jobs=1)
+    damaged, missing = evaluation.failures()
+    assert damaged.startswith("theirs, one: ")
+    assert "one_A.png" in damaged
+    assert missing.startswith("theirs, two: ")
+    assert "holds no picture of pair two" in missing
+
+
 def test_a_damaged_frame_is_a_failed_row(pair_folder):
     (pair_folder / "one_A.png").write_bytes(b"no picture")
     evaluation = evaluate(chosen_pairs(pair_folder), [MethodContestant("average")], jobs=1)

@@ -219,6 +219,41 @@ def test_weights_that_gather_are_exported_to_a_folder_that_goes_again(folder, ga
     assert 0 <= evaluation.rows[0].metrics["depth_known"] <= 1
 
 
+@pytest.mark.parametrize("with_truth", [True, False])
+def test_the_depth_lies_as_the_truth_does(tmp_path, with_truth):
+    """Both are of the geometry before the registration: the truth was moved into the frames', and the depth stayed."""
+    from ufafuse.benchmarks.stacks import evaluate as scoring
+    from ufafuse.benchmarks.stacks.registered import registered
+    from ufafuse.runtime.pictures.source import of_arrays
+
+    down, right = 6, 9
+    scene = textured(SIZE[0] + down, SIZE[1] + right, seed=3)
+    frames = [frame[down:, right:] for frame in steps(scene, 4, noise=1)]
+    depth = np.broadcast_to(np.arange(scene.shape[1]) * 4 // scene.shape[1], scene.shape[:2]).astype(np.float32)
+    tifffile.imwrite(tmp_path / "depth.tif", depth[: SIZE[0], : SIZE[1]])
+    truth = np.rint(scene[: SIZE[0], : SIZE[1]]).astype(np.uint8) if with_truth else None
+    told = {}
+    stack = registered("known", of_arrays(frames), align="affine", truth=truth)
+    moved = scoring._depth_of(tmp_path / "depth.tif", stack, told)
+    expected = depth[down:, right:] if with_truth else depth[: SIZE[0], : SIZE[1]]
+    inner = np.s_[: -down - 2, : -right - 2]
+    assert (moved[inner] != expected[inner]).mean() < 0.01
+    assert np.isnan(moved[-down + 2 :, 20:-20]).all() == with_truth
+    assert not told  # the frames lie alike
+
+
+def test_a_depth_that_may_lie_elsewhere_than_the_frames_is_told(tmp_path, frames):
+    from ufafuse.benchmarks.stacks import evaluate as scoring
+    from ufafuse.benchmarks.stacks.registered import registered
+    from ufafuse.runtime.pictures.source import of_arrays
+
+    tifffile.imwrite(tmp_path / "depth.tif", np.zeros(SIZE, np.float32))
+    shaken = [np.roll(frame, (2 * index, -3 * index), (0, 1)) for index, frame in enumerate(frames)]
+    told = {}
+    scoring._depth_of(tmp_path / "depth.tif", registered("s", of_arrays(shaken), align="translation"), told)
+    assert ["depth.tif is taken to lie as" in text for text in told] == [True]
+
+
 def test_heights_are_measured_where_there_is_detail_and_the_method_is_sure(folder, frames, monkeypatch):
     from ufafuse.benchmarks.stacks import contestants as module
     from ufafuse.benchmarks.stacks import evaluate as scoring

@@ -97,6 +97,21 @@ def test_everything_that_a_stack_gives(run, folder, tmp_path):
     assert "ufa-stack" in json.loads(done.stdout)["model"]
 
 
+def test_registered_frames_of_another_run_are_told(run, folder, tmp_path):
+    """With --force they stayed among those of a shorter stack, whose own they looked like."""
+    frames, aligned = sorted(folder.iterdir()), tmp_path / "aligned"
+    more = ["--save-aligned", aligned, "--force", "--json"]
+    told = []
+    for given in (frames, frames, frames[:4], frames[:3]):
+        entry = json.loads(run(*given, "-o", tmp_path / "f.png", *more).stdout)["outputs"][0]
+        told.append([warning for warning in entry.get("warnings", []) if "also holds" in warning])
+    assert told[:2] == [[], []]
+    assert [len(lines) for lines in told[2:]] == [1, 1]
+    assert "also holds 005.png, which was there before" in told[2][0]
+    assert "also holds 004.png, 005.png, which were there before" in told[3][0]
+    assert len(list(aligned.iterdir())) == COUNT
+
+
 def test_the_numbers_in_the_names_are_the_order(run, folder, tmp_path):
     by_letters = sorted(folder.iterdir())  # 10, 11, 12, 8, 9
     done = run(*by_letters, "-o", tmp_path / "f.png", "--json")
@@ -215,7 +230,13 @@ def test_what_is_asked_for_is_there_or_refused(run, folder, tmp_path, beside, me
         (["--restore", "1.5", "--model", "ufa-edge"], "take --model ufa-stack"),
         # What would do nothing.
         (["--z-step", "0.05"], "--z-step is about heights: add --depth"),
-        (["--depth-fill"], "--depth-fill is about heights: add --depth"),
+        (["--z-step", "0.05", "--depth-view", "v.png"], "--z-step is about heights: add --depth, or --mesh"),
+        (
+            ["--z-step", "0.05", "--mesh", "m.ply"],
+            "--z-step gives a mesh no scale without the side of a pixel",
+        ),
+        (["--depth-fill"], "--depth-fill is about --depth: add that"),
+        (["--depth-fill", "--depth-view", "v.png", "--mesh", "m.ply"], "--depth-fill is about --depth: add that"),
         (["--z-unit", "mm", "--depth", "h.png"], "--z-unit names the unit of --z-step"),
         (["--pixel-size", "0.1", "--z-step", "1", "--depth", "h.png"], "--pixel-size is about meshes"),
         (["--pixel-size", "0.1", "--mesh", "m.ply"], "--pixel-size is in the unit of --z-step"),

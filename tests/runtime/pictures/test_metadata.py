@@ -370,7 +370,7 @@ def test_registered_frames_keep_what_their_files_say(tmp_path, dtype):
     said = Metadata(icc=PROFILE, exif=camera_exif(6).tobytes().removeprefix(b"Exif\0\0"), xmp=XMP, dpi=(300.0, 240.0))
     arrays = [np.full((20, 30, 3), seed / 9 if dtype == np.float32 else seed, dtype) for seed in range(3)]
     frames = [ArrayFrame(Picture(array, said), f"{seed}.tif") for seed, array in enumerate(arrays)]
-    save = aligned_saver(Outputs(tmp_path / "f.tif", aligned=tmp_path / "moved"), frames, force=False)
+    save = aligned_saver(Outputs(tmp_path / "f.tif", aligned=tmp_path / "moved"), frames, [], force=False)
     save(1, 1, arrays[1], None)
     found = read_picture(next((tmp_path / "moved").iterdir())).metadata
     notes = ex.parse_exif(found.exif)

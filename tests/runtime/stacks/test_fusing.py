@@ -4,14 +4,17 @@ import pytest
 
 from ufafuse.runtime.bfloat16 import narrowed, widened
 from ufafuse.runtime.errors import BackendError, InputError
+from ufafuse.runtime.outputs import Outputs, write_beside
 from ufafuse.runtime.pictures.masked import without_hidden
 from ufafuse.runtime.pictures.source import ArrayFrame, of_arrays
 from ufafuse.runtime.session import is_carried
 from ufafuse.runtime.stack import fuse_stack
 from ufafuse.runtime.stacks.fusing import _Fusion, fuse_sources
+from ufafuse.runtime.stacks.height import SURE
 from ufafuse.runtime.stacks.options import StackOptions
 from ufafuse.runtime.stacks.passing import Passing
 from ufafuse.runtime.stacks.registering import outwards
+from ufafuse.runtime.stacks.relief import HeightOptions
 from ufafuse.runtime.stacks.rule import by_one_rule
 
 
@@ -536,3 +539,38 @@ def test_hidden_pixels_are_as_even_as_what_is_around(shape, dtype):
         np.testing.assert_allclose(result[..., :3], 200, rtol=1e-5)
     for whole in (frame[..., :3], frame[..., 0], np.where(frame == 0, 1, frame).astype(dtype)):
         assert without_hidden(whole) is whole
+
+
+@pytest.mark.parametrize("crop", [False, True])
+def test_what_is_cut_already_is_not_cut_again(fuser, make_stack, crop):
+    """`crop` in the options cuts; `Stacked.cut` after that took the margins off once more."""
+    frames = make_stack(3)[0]
+    frames = [np.roll(frame, (2 * index, 3 * index), (0, 1)) for index, frame in enumerate(frames)]
+    asked = StackOptions(align="translation", crop=crop, want_height=True, want_map=True, want_confidence=True)
+    result = fuse_sources(fuser, of_arrays(frames), asked)
+    size = result.crop.bottom - result.crop.top, result.crop.right - result.crop.left
+    assert size != frames[0].shape[:2]
+    for _ in range(2):
+        result = result.cut()
+        planes = (result.fused, result.map, result.confidence, result.height.position, result.height.confidence)
+        assert {plane.shape[:2] for plane in planes} == {size}
+
+
+@pytest.mark.parametrize(("shuffled", "missing"), [(True, 0), (True, 8), (True, 4), (False, 8)])
+def test_heights_end_where_the_stack_does_and_a_frame_without_a_place_is_told(fuser, make_stack, tmp_path, shuffled, missing):
+    """A black frame has no place in an order that is found by where frames are sharp: the last one has another height."""
+    frames = make_stack(9, height=200, width=360)[0]
+    order = [3, 0, 7, 5, 8, 1, 6, 2, 4] if shuffled else list(range(9))
+    given = [frames[index] * np.uint8(index != missing) for index in order]
+    result = fuse_sources(fuser, of_arrays(given), StackOptions(align="translation", want_height=True))
+    assert list(result.left_out) == [order.index(missing)]
+    last = 7 if shuffled else 8
+    assert result.last_place == last
+    outputs = Outputs(tmp_path / "f.png", depth=tmp_path / "d.png", height=HeightOptions(z_step=0.5, z_unit="mm"))
+    told = write_beside(result, outputs, order="bgr", force=False, inputs=[])["heights"]
+    assert (told["last"], told["per_level"]) == (last * 0.5, pytest.approx(last * 0.5 / 65534))
+    levels = cv2.imread(str(tmp_path / "d.png"), cv2.IMREAD_UNCHANGED)
+    heights = np.where(levels > 0, (levels - 1.0) * told["per_level"] / 0.5, np.nan)
+    known = result.height.confidence >= SURE
+    np.testing.assert_allclose(heights[known], result.height.position[known], atol=1e-3)
+    assert any("belongs in the order of focus is not known" in warning for warning in result.warnings) == shuffled

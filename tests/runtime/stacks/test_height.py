@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ufafuse.runtime.frames import BGR_BYTES
+from ufafuse.runtime.frames import BGR_BYTES, FrameKind
 from ufafuse.runtime.levels import kind_with_levels
 from ufafuse.runtime.stacks.height import Height, ScorePeaks, filled, shaded
 from ufafuse.runtime.stacks.relief import HeightOptions, known_or_filled, write_heights, write_mesh
@@ -177,6 +177,19 @@ def test_a_mesh_of_float_levels_beyond_1_has_the_pictures_colours(tmp_path):
     colours = np.frombuffer(body[: 600 * 15], [("xyz", "<f4", 3), ("rgb", "u1", 3)])["rgb"]
     assert colours.min() == 0
     assert colours.max() == 255
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_mesh_has_the_nearest_colours(tmp_path, dtype):
+    """Of 16 bits and floats they were cut off, half a level darker in the mean."""
+    levels = np.random.default_rng(4).random((20, 30, 3))
+    full = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    fused = (levels if full == 1 else np.rint(levels * full)).astype(dtype)
+    position, kind = np.ones((20, 30), np.float32), FrameKind(np.dtype(dtype), 3, float(full), "bgr")
+    write_mesh(tmp_path / "m.ply", Height(position, position), fused, kind, frames=5, options=HeightOptions(), force=False)
+    body = (tmp_path / "m.ply").read_bytes().split(b"end_header\n", 1)[1]
+    colours = np.frombuffer(body[: 600 * 15], [("xyz", "<f4", 3), ("rgb", "u1", 3)])["rgb"].reshape(20, 30, 3)[..., ::-1]
+    assert np.abs(colours - fused.astype(float) * (255 / full)).max() < 0.501
 
 
 def test_a_view_is_a_picture():
