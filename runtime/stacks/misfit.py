@@ -1,7 +1,8 @@
-"""By how much two pictures of a scene differ that is no work of the focus: either is blurred by several amounts."""
+"""By how much two pictures of a scene differ that is no work of the focus, and what of it hangs together."""
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Floats
 
@@ -30,3 +31,9 @@ def soft(picture: Floats, sigma: float) -> Floats:
 def around(picture: Floats) -> Floats:
     """The mean in the window around each pixel."""
     return soft(np.asarray(picture, np.float32), WINDOW)
+
+
+def connected(where: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The connected parts that hold a seed."""
+    _, labels = cv2.connectedComponents(where.astype(np.uint8))
+    return np.isin(labels, np.unique(labels[seeds])) & where

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.frames import FrameKind
 from ufafuse.runtime.registration.glance import glanced
-from ufafuse.runtime.stacks.misfit import WINDOW, misfit, soft
+from ufafuse.runtime.stacks.misfit import WINDOW, connected, misfit, soft
 from ufafuse.runtime.stacks.order import FEWEST_ORDERED, by_maps, sharpness_map
 from ufafuse.runtime.stacks.walkers import FEWEST_WALKED, walking
 
@@ -130,7 +130,7 @@ class Strays:
         sure &= (apart < _ALIKE * least) & (least > (_SURELY_AT_ENDS if at_end else _SURELY))
         thick, sure = (cv2.morphologyEx(sure.astype(np.uint8), cv2.MORPH_OPEN, kernel) > 0 for kernel in (_THICK, _WIDE))
         sure = thick if at_end else thick | (sure & ~blown)
-        where = _connected(usable & (way > _SOMEWHAT) & (apart < least) | sure, sure)
+        where = connected(usable & (way > _SOMEWHAT) & (apart < least) | sure, sure)
         if not sure.any() or where.mean() > _MOST:
             return {}
         return dict.fromkeys(run, cv2.dilate(where.astype(np.uint8), _AROUND) > 0)
@@ -173,9 +173,3 @@ def _lit(pictures: Sequence[NDArray[Any]]) -> tuple[NDArray[np.bool_], NDArray[n
     changing = lights.any(0) & ~lights.all(0)
     around = [cv2.dilate(each.astype(np.uint8), _AROUND_LIGHTS) > 0 for each in (changing & ~ground, changing & ground)]
     return around[0], around[1]
-
-
-def _connected(where: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The connected parts that hold a seed."""
-    _, labels = cv2.connectedComponents(where.astype(np.uint8))
-    return np.isin(labels, np.unique(labels[seeds])) & where

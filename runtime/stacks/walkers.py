@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array, Floats
-from ufafuse.runtime.stacks.misfit import misfit
+from ufafuse.runtime.stacks.misfit import connected, misfit
 from ufafuse.runtime.stacks.misfit import soft as blurred
 
 FEWEST_WALKED = 6  # frames of a stack: in fewer nothing goes on for long
@@ -255,6 +255,5 @@ def _all_along(walk: Sequence[_Spot], sign: np.float32, soft: Array) -> Iterator
 
 def _with_edge(where: NDArray[np.uint8], away: Array) -> NDArray[np.bool_]:
     """A spot with what differs somewhat beside it."""
-    beside = (away > _SOMEWHAT) & (cv2.dilate(where, _EDGE) > 0) | (where > 0)
-    _, labels = cv2.connectedComponents(beside.astype(np.uint8))
-    return np.asarray(np.isin(labels, np.unique(labels[where > 0])))
+    spot = where > 0
+    return connected((away > _SOMEWHAT) & (cv2.dilate(where, _EDGE) > 0) | spot, spot)
