@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.registration.align import Alignment, at_place, model_of
-from ufafuse.runtime.registration.refine import as_matrix, as_parameters, told, variance_of
+from ufafuse.runtime.registration.equations import as_matrix, as_parameters, told, variance_of
 
 FEWEST = 4  # steps: what is alike in fewer may be so by chance
 _BELONGS = 0.25  # correlation of two neighbours made equally sharp, below which an unregistered frame shows something else
