@@ -30,8 +30,9 @@ from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.sharpness import confidence
 from ufafuse.runtime.stacks.aside import Aside
 from ufafuse.runtime.stacks.exposure import is_uneven
-from ufafuse.runtime.stacks.gaps import FEWEST, OCTAVES, FocusGaps
+from ufafuse.runtime.stacks.gaps import CELL, FEWEST, FocusGaps
 from ufafuse.runtime.stacks.height import ScorePeaks
+from ufafuse.runtime.stacks.inverse import inverses
 from ufafuse.runtime.stacks.model import Gathering, StackModel
 from ufafuse.runtime.stacks.noise import FrameNoise, smoothing_for
 from ufafuse.runtime.stacks.octaves import OctaveSums
@@ -185,7 +186,7 @@ class _Fusion:
         peaks = ScorePeaks(size) if options.want_height or options.want_map else None
         scores = np.empty(size, np.float32) if peaks is not None else None
         sharp = np.zeros(size, np.float32) if options.want_confidence else None
-        restores = options.restore > 1 and len(stack.numbers) >= FEWEST and tuple(model.octaves) == OCTAVES
+        restores = options.restore > 1 and len(stack.numbers) >= FEWEST and model.octaves[-1] == CELL
         gaps = FocusGaps(size, stack.kind) if restores else None
         before: Seen | None = None
         strayed = {} if self._moved else self._strays.found()
@@ -392,6 +393,10 @@ def _merge(
 
 def _restore(result: Stacked, gaps: FocusGaps, sums: OctaveSums, most: float) -> None:
     """Raise detail that lies between the planes of focus."""
-    more = gaps.more(result.fused if result.smoothing == 1 else None, most)
-    sums.raise_detail(result.fused, more)
-    result.restored = float((more.max(2) >= _WORTH_TELLING).mean()), 1 + float(more.max())
+    shares = gaps.shares(result.fused if result.smoothing == 1 else None)
+    if not shares.any():
+        return
+    filters = inverses(most)
+    sums.raise_detail(result.fused, shares, [each.kernel for each in filters])
+    factor = 1 + shares @ np.array([each.gain - 1 for each in filters], np.float32)
+    result.restored = float((factor >= 1 + _WORTH_TELLING).mean()), float(factor.max())

@@ -1,15 +1,16 @@
-"""Detail that lies between the focal planes of two frames, and so is in full focus in none: how far to raise it.
+"""Detail that lies between the focal planes of two frames, and so is in full focus in none: by which filters to raise it.
 
-Frames taken too far apart leave soft bands where the surface passes between two planes. There the frames on both sides
-show the same detail alike, only fainter than it is; how much fainter, its energy in the frames around says: it falls off
-to both sides of a plane that was missed as it does to both sides of one that was hit. So every octave's detail of the
-fused picture is multiplied by a factor of at least 1. Nothing is drawn that no frame shows, and where a plane was hit,
-where fewer than three frames show a place, and where there is nothing but noise, the factor is 1.
+Frames taken too far apart leave soft bands where the surface passes between two planes. How soft it is there follows from
+two numbers: how far the surface lies from the nearest plane, which the energy of its detail in the three frames around says,
+and how fast blur grows from frame to frame, which the whole stack says (`ufafuse.runtime.stacks.growth`). That blur is undone
+by Wiener's filters (`ufafuse.runtime.stacks.inverse`), of which none raises a wave by more than asked. Where a plane was hit,
+where fewer than three frames show a place, where blur grows too slowly to be seen half way between two frames, and where there
+is nothing but noise, nothing is changed.
 
-What is known of a place, a *cell* of 8 x 8 pixels: of each octave the energy in the frames that show most of it and in the
-one that shows least, over three surroundings, and how much finer detail there is than coarser. Of which frame an energy comes
-is not asked, so the order of the frames does not matter. The factor is that of a small network (`fitted`), learnt from drawn
-stacks whose truth is known (`ufafuse.train.gaps`).
+What is known of a place, a *cell* of 8 x 8 pixels: the energies of its detail at two scales in the frames that show most of
+it and in the one that shows least, over three surroundings, and what follows from them. Of which frame an energy comes is not
+asked, so the order of the frames does not matter. How much of each filter is taken a small network says (`fitted`), learnt
+from drawn stacks whose truth is known (`ufafuse.train.gaps`).
 """
 
 from collections.abc import Sequence
@@ -25,30 +26,34 @@ from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.frames import FrameKind, luma
 from ufafuse.runtime.memory.tiling import round_up
 from ufafuse.runtime.models import FOLDER
-from ufafuse.runtime.stacks.options import MOST_RESTORED
+from ufafuse.runtime.stacks.growth import BlurGrowth, Growth
+from ufafuse.runtime.stacks.inverse import COUNT
 from ufafuse.runtime.writing import read_json
 
-OCTAVES = (2, 8)  # pixels: detail finer than the first, between the two; the bands of the networks that gather
-CELL = OCTAVES[-1]
-SURROUNDINGS = (0.0, 1.0, 2.5)  # cells: sigma over which energies are averaged
+CELL = 8
+SCALES = (1.0, 3.0)  # pixels: sigma of the blur before the second derivative
+SURROUNDINGS = (0.4, 0.75, 2.0)  # cells: sigma over which energies are averaged
 FEWEST = 3  # frames that show a place: two do not say where between them the focus is best
 RANKS = 4  # of the strongest energies of a place
-_AT_ONCE = 8  # rows of cells
-LITTLE = 0.05  # that is not worth adding: what would be more by so much is not touched
+LITTLE = 0.05  # share of the filters that is not worth a change
 SLOPE = 0.1  # of the small network's leaky ReLU
-_LEVELS = 255.0  # energies are of levels with white at it
-_NOTHING = 0.3  # energy that says nothing, in such levels squared
-_MODEL = "focus-gaps.json"
-# Beyond these a fall says no more: a pattern of the very size of a blurred point, of which nothing is left in the next frame,
-# says as little of the plane between them as one that falls off within a few frames.
-_FAR, _DEEP, _ABOVE = np.float32(1.5), np.float32(5), np.float32(0.6)
+_SLOWEST = 0.6  # pixels a frame: blur that grows no faster is not seen half way between two frames
+_AT_ONCE = 8  # rows of cells
+_STRIP, _REACH = 256, 16  # rows of pixels; the second derivatives see 14 beyond
+_LEVELS = 255.0  # greys have white at it
+_NOTHING = np.array([0.05 / 255**2, 0.0125 / 255**2], np.float32)  # energies that say nothing, of white squared
+_RANKED_BY = 1  # of the surroundings
+_FULL = 3.0  # of a logarithm, above the least one: from there on an energy counts fully
+_TELLING = 3.0  # above nothing, from which on a cell tells how crisp the stack is
 _CRISPEST = 0.9  # share of a stack's cells that are less crisp than what counts as sharp there
-_TELLING = np.log(np.float32(3))  # of the logarithm of energy, from which on a cell tells how crisp the stack is
-TOLD = (RANKS + 2) * len(OCTAVES) * len(SURROUNDINGS)  # numbers of a cell
+_NEAR_WHITE = 0.99  # of white: a sample that may be clipped
+_MODEL = "focus-gaps.json"
+_OF_A_SURROUNDING = (RANKS + 2) * len(SCALES) + 2 + 5
+TOLD = _OF_A_SURROUNDING * len(SURROUNDINGS) + 6  # numbers of a cell
 
 
 def cell_energies(grey: NDArray[Any]) -> Floats:
-    """The energy of each octave's detail in cells, ceil(H / 8) x ceil(W / 8) x 2 float32: variances within squares.
+    """The energy of detail at each scale in cells, ceil(H / 8) x ceil(W / 8) x 2 float32: mean squares of second derivatives.
 
     Args:
         grey: H x W, white = 255, uint8 or float32.
@@ -57,12 +62,23 @@ def cell_energies(grey: NDArray[Any]) -> Floats:
     down, right = round_up(height, CELL) - height, round_up(width, CELL) - width
     if down or right:
         grey = cv2.copyMakeBorder(grey, 0, down, 0, right, cv2.BORDER_REPLICATE)
+    strips = []
+    for top in range(0, len(grey), _STRIP):  # floats of a whole frame would be larger than all that is kept of it
+        first = max(0, top - _REACH)
+        energies = _energies(grey[first : top + _STRIP + _REACH])
+        strips.append(energies[(top - first) // CELL :][: _STRIP // CELL])
+    return np.concatenate(strips)
+
+
+def _energies(grey: NDArray[Any]) -> Floats:
+    """As `cell_energies`, of whole cells."""
     size = (grey.shape[1] // CELL, grey.shape[0] // CELL)
-    halves = cv2.resize(np.asarray(grey, np.float32), (grey.shape[1] // 2, grey.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    means = cv2.resize(halves, size, interpolation=cv2.INTER_AREA)
-    middle = cv2.resize(cv2.multiply(halves, halves), size, interpolation=cv2.INTER_AREA)
-    whole = cv2.resize(cv2.multiply(grey, grey, dtype=cv2.CV_32F), size, interpolation=cv2.INTER_AREA)
-    return np.maximum(np.dstack([whole - middle, middle - means * means]), np.float32(0))
+    whole = np.multiply(grey, np.float32(1 / _LEVELS), dtype=np.float32)
+    # Of the coarse scale nothing is left that half the size cannot hold.
+    half = cv2.resize(whole, (grey.shape[1] // 2, grey.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    fine = cv2.Laplacian(cv2.GaussianBlur(whole, (0, 0), SCALES[0]), cv2.CV_32F)
+    coarse = cv2.Laplacian(cv2.GaussianBlur(half, (0, 0), SCALES[1] / 2), cv2.CV_32F) * np.float32(1 / 4)
+    return np.dstack([cv2.resize(cv2.multiply(band, band), size, interpolation=cv2.INTER_AREA) for band in (fine, coarse)])
 
 
 class FocusGaps:
@@ -73,75 +89,137 @@ class FocusGaps:
         kind: What they are.
     """
 
-    BYTES_PER_PIXEL = 4.0 * len(OCTAVES) * (RANKS + 1) * len(SURROUNDINGS) / CELL**2
+    BYTES_PER_PIXEL = 4.0 * (2 * RANKS + 4) * (len(SCALES) * len(SURROUNDINGS) + 1) / CELL**2
 
     def __init__(self, size: tuple[int, int], kind: FrameKind) -> None:
         self._kind = kind
-        shape = (-(-size[0] // CELL), -(-size[1] // CELL), len(OCTAVES))
-        self._strongest = [[np.full(shape, -np.inf, np.float32) for _ in range(RANKS)] for _ in SURROUNDINGS]
-        self._least = [np.full(shape, np.inf, np.float32) for _ in SURROUNDINGS]
+        shape = (-(-size[0] // CELL), -(-size[1] // CELL))
+        self._score = np.full((RANKS, *shape), -np.inf, np.float32)
+        self._logs = np.zeros((RANKS, len(SURROUNDINGS), *shape, len(SCALES)), np.float32)
+        self._lowest = np.full((len(SURROUNDINGS), *shape, len(SCALES)), np.inf, np.float32)
+        self._growth = BlurGrowth(size)
 
     def add(self, frame: Array, covered: NDArray[np.uint8] | None = None) -> None:
         """Add a frame, H x W [x 1, 3 or 4]; cells that it does not wholly cover (H x W of 0 and 1) take no part."""
-        energies, shown = self._energies(frame), None if covered is None else _whole_cells(covered)
-        for strongest, least, sigma in zip(self._strongest, self._least, SURROUNDINGS, strict=True):
-            energy = _around(energies, sigma, shown)
-            np.minimum(least, energy if shown is None else np.where(shown, energy, np.inf), out=least)
-            weaker = energy if shown is None else np.where(shown, energy, -np.inf)
-            for rank in strongest:
-                weaker, _ = np.minimum(rank, weaker), np.maximum(rank, weaker, out=rank)
+        grey, shown = self._grey(frame), None
+        if covered is not None:
+            grey = np.where(covered > 0, grey, grey.dtype.type(0))  # what is hidden there is not to reach beyond
+            shown = _whole_cells(covered)
+        self._growth.add(grey, covered)
+        energies = cell_energies(grey)
+        logs = np.stack([_log(_around(energies, sigma, shown)) for sigma in SURROUNDINGS])
+        score = logs[_RANKED_BY].sum(-1)
+        if shown is not None:
+            score[~shown] = -np.inf
+        np.minimum(self._lowest, logs, out=self._lowest, where=True if shown is None else shown[None, ..., None])
+        for rank in range(RANKS):
+            higher = score > self._score[rank]
+            weaker, below = np.where(higher, self._score[rank], score), np.where(higher[..., None], self._logs[rank], logs)
+            np.copyto(self._score[rank], score, where=higher)
+            np.copyto(self._logs[rank], logs, where=higher[..., None])
+            score, logs = weaker, below
 
-    def _energies(self, frame: Array) -> Floats:
+    def _grey(self, frame: Array) -> Any:  # noqa: ANN401 - uint8 or float32
         grey = luma(frame, self._kind)
-        if not self._kind.plain:
-            grey = np.multiply(grey, np.float32(_LEVELS / self._kind.unit), dtype=np.float32)
-        return cell_energies(grey)
+        if self._kind.plain:
+            return grey
+        return np.multiply(grey, np.float32(_LEVELS / self._kind.unit), dtype=np.float32)
+
+    def growth(self) -> Growth:
+        """How fast blur grows from frame to frame."""
+        return self._growth.found()
 
     def known(self, fused: Array | None) -> tuple[Floats, NDArray[np.bool_]]:
-        """What the network is told of each cell: from energy to energy by how much its logarithm falls.
+        """What the network is told of each cell.
 
         Args:
             fused: The fused picture, like the frames. None: it is taken for as detailed as the frame that shows most of a
                 place, as of frames that were averaged, which has less noise than any.
 
         Returns:
-            h x w x `TOLD` float32, and h x w: where enough frames show the cell.
+            h x w x `TOLD` float32, and h x w: where enough frames show the cell and those around it, and how fast blur grows
+            is known.
         """
-        energies, told = None if fused is None else self._energies(fused), []
-        enough = np.isfinite(self._strongest[0][FEWEST - 1][..., 0])
-        for strongest, least, sigma in zip(self._strongest, self._least, SURROUNDINGS, strict=True):
-            lowest = _log(np.where(enough[..., None], least, 0))
-            logs = [np.maximum(_log(np.maximum(energy, 0)), lowest) for energy in strongest]
-            told += [np.minimum(before - after, _FAR) for before, after in pairwise(logs)]
-            told.append(np.minimum(logs[0] - lowest, _DEEP))
-            now = logs[0] if energies is None else _log(_around(energies, sigma, None))
-            told.append(np.clip(now - logs[0], -_FAR, _ABOVE))
-            told.append(_crispness(logs[0], enough))
-        return np.asarray(np.concatenate(told, 2), np.float32), enough
+        cells = self._cells(fused)
+        return cells.told(slice(0, len(cells.enough))), cells.enough
 
-    def more(self, fused: Array | None, most: float = MOST_RESTORED) -> Floats:
-        """How much of each octave's detail to add, h x w x 2 float32 in [0, most - 1]: its factor less 1, cell by cell.
+    def shares(self, fused: Array | None) -> Floats:
+        """How much of each of the filters `inverse.inverses` to take, h x w x `COUNT` float32, in sum 0 to 1, cell by cell.
 
         Args:
             fused: As `known` takes it.
-            most: The greatest factor, 1 to `MOST_RESTORED`.
         """
-        told, enough = self.known(fused)
-        more = np.empty((*enough.shape, len(OCTAVES)), np.float32)
-        for top in range(0, len(told), _AT_ONCE):  # what comes between stays in the cache
-            more[top : top + _AT_ONCE] = decided(told[top : top + _AT_ONCE], fitted())
-        return np.minimum(more * enough[..., None], np.float32(most - 1))
+        cells = self._cells(fused)
+        shares = np.zeros((*cells.enough.shape, COUNT), np.float32)
+        for top in range(0, len(shares) if cells.enough.any() else 0, _AT_ONCE):  # what comes between stays in the cache
+            rows = slice(top, min(top + _AT_ONCE, len(shares)))
+            shares[rows] = decided(cells.told(rows), fitted()) * cells.enough[rows, :, None]
+        return shares
+
+    def _cells(self, fused: Array | None) -> "_Cells":
+        growth, shown = self.growth(), np.isfinite(self._score)
+        enough = cv2.erode(shown[FEWEST - 1].astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        if growth.radius <= _SLOWEST:
+            enough[:] = False
+        ranks = self._logs.copy()
+        for rank in range(1, RANKS):
+            np.copyto(ranks[rank], ranks[rank - 1], where=~shown[rank][..., None])
+        lowest = np.where(np.isfinite(self._lowest), self._lowest, ranks[0])
+        now = ranks[0]
+        if fused is not None:
+            energies = cell_energies(self._grey(fused))
+            now = np.stack([_log(_around(energies, sigma, None)) for sigma in SURROUNDINGS])
+        local = np.full(enough.shape, growth.misfit, np.float32)
+        if growth.patches:
+            local = self._growth.over(enough.shape, CELL, growth.local)
+        clipped = _clipped(fused, self._kind, enough.shape)
+        return _Cells(ranks, lowest, now, local, clipped, enough, growth, averaged=fused is None)
+
+
+class _Cells:
+    """What the network is told of cells, some rows at a time."""
+
+    def __init__(
+        self,
+        ranks: Floats,
+        lowest: Floats,
+        now: Floats,
+        local: Floats,
+        clipped: Floats,
+        enough: NDArray[np.bool_],
+        growth: Growth,
+        *,
+        averaged: bool,
+    ) -> None:
+        self._ranks, self._lowest, self._now, self._local, self._clipped = ranks, lowest, now, local, clipped
+        self.enough, self._radius = enough, growth.radius
+        self._stack = np.array((growth.radius / 4, growth.misfit, growth.share, float(averaged)), np.float32)
+        self._sharp = [_crispest(logs, enough) for logs in ranks[0]]
+
+    def told(self, rows: slice) -> Floats:
+        """The numbers of some rows, h x w x `TOLD`."""
+        told = []
+        for number, sharp in enumerate(self._sharp):
+            logs, lowest = self._ranks[:, number, rows], self._lowest[number, rows]
+            told += _of_energies(logs, lowest, self._now[number, rows], sharp)
+            told.append(_of_offsets(logs, lowest, self._radius))
+        told += [self._clipped[rows][..., None], self._local[rows][..., None]]
+        told.append(np.broadcast_to(self._stack, (*told[0].shape[:2], len(self._stack))))
+        return np.asarray(np.concatenate(told, 2), np.float32)
 
 
 def decided(told: Floats, layers: Sequence[tuple[Floats, Floats]]) -> Floats:
-    """Run the small network: ... x numbers to ... x 2 in [0, MOST_RESTORED - 1], 0 wherever that would be `LITTLE` or less."""
+    """Run the small network: ... x numbers to ... x `COUNT`, in sum 0 to 1, and 0 wherever that would be `LITTLE` or less."""
     values = told
     for weight, bias in layers[:-1]:
         values = values @ weight + bias
         values = np.maximum(values, np.float32(SLOPE) * values)
     weight, bias = layers[-1]
-    share = 1 / (1 + np.exp(-np.clip(values @ weight + bias, -30, 30)))
-    return np.maximum(np.float32(MOST_RESTORED - 1 + LITTLE) * share - np.float32(LITTLE), np.float32(0))
+    values = values @ weight + bias
+    powers = np.exp(values - values.max(-1, keepdims=True))
+    shares = powers[..., 1:] / powers.sum(-1, keepdims=True)  # the first is that of the picture as it is
+    total = shares.sum(-1, keepdims=True)
+    return np.asarray(shares * np.maximum(1 - np.float32(LITTLE) / np.maximum(total, np.float32(1e-6)), 0), np.float32)
 
 
 @cache
@@ -151,36 +229,73 @@ def fitted() -> list[tuple[Floats, Floats]]:
     return [(np.array(layer["weight"], np.float32), np.array(layer["bias"], np.float32)) for layer in layers]
 
 
-def _crispness(logs: Floats, enough: NDArray[np.bool_]) -> Floats:
-    """How fine detail is compared with coarser one, h x w x 2: as it is, and compared with what is sharp in the same stack.
+def _of_energies(logs: Floats, lowest: Floats, now: Floats, sharp: float) -> list[Floats]:
+    """From energy to energy by how much the logarithm falls, and how fine detail is compared with coarser one."""
+    told = [np.clip(before - after, -1, 2.5) for before, after in pairwise(logs)]
+    told += [np.minimum(logs[0] - lowest, 8), np.clip(now - logs[0], -1.5, 0.6), np.clip(logs[0] + 12, -4, 10)]
+    # A place that lies in the depth of field of two frames shows them the same detail too, and a plane that was missed is told
+    # from it by what blur takes first: as it is, and compared with what is sharp in the same stack.
+    crisp = _crispness(logs[0])
+    return [np.asarray(each, np.float32) for each in (*told, np.dstack([crisp, np.clip(crisp - sharp, -5, 1.5)]))]
 
-    A place that lies in the depth of field of two frames shows them the same detail too, and a plane that was missed is told
-    from it by what blur takes first.
+
+def _crispness(logs: Floats) -> Floats:
+    return np.clip(logs[..., 0] - logs[..., 1], -3, 6)
+
+
+def _crispest(logs: Floats, enough: NDArray[np.bool_]) -> float:
+    """How crisp what is sharp in a stack is, by the energies of the frame that shows most of each cell."""
+    telling = enough & (logs[..., 1] > np.log(_NOTHING[1]) + _TELLING)
+    return float(np.quantile(_crispness(logs)[telling], _CRISPEST)) if telling.any() else 0.0
+
+
+def _of_offsets(logs: Floats, lowest: Floats, radius: float) -> Floats:
+    """How far from the nearest plane the surface lies, in frames and in pixels of blur, by the energies of three frames.
+
+    Between two frames as `ufafuse.runtime.stacks.between` has it; beside an end of the stack by the two steps inwards.
     """
-    crisp = np.clip(logs[..., 0] - logs[..., 1], -_DEEP, _FAR)
-    telling = enough & (logs[..., 1] > _TELLING)
-    sharp = np.quantile(crisp[telling], _CRISPEST) if telling.any() else np.float32(0)
-    return np.dstack([crisp, np.clip(crisp - np.float32(sharp), -_DEEP, _FAR)])
+    weight = np.clip(np.minimum(logs[1], logs[2]) - lowest, 0, _FULL) ** 2 + np.float32(1e-3)
+    near, far = ((weight * (logs[0] - logs[rank])).sum(-1) for rank in (1, 2))
+    total = weight.sum(-1)
+    less, more = np.minimum(near, far), np.maximum(near, far)
+    ratio = np.clip(np.where(more > 0, less / np.maximum(more, np.float32(1e-9)), 1), -0.2, 1)
+    between = np.clip((1 - ratio) / 4 + (1 - ratio) / (1 + ratio) / 4, 0, 0.6)
+    fall = np.maximum(far - near, 0)
+    falls = fall > 0.05 * total
+    at_end = np.clip((1 - np.where(falls, near / np.where(falls, fall, np.float32(1)), 1)) / 2, 0, 0.5)
+    blurs = [np.minimum(offset * np.float32(radius), 4) for offset in (between, at_end)]
+    return np.asarray(np.dstack([between, at_end, *blurs, (near + far) / total / 2]), np.float32)
+
+
+def _clipped(fused: Array | None, kind: FrameKind, shape: tuple[int, int]) -> Floats:
+    """Which share of each cell's surroundings may be clipped, h x w: what is white has no blur that could be undone."""
+    if fused is None:
+        return np.zeros(shape, np.float32)
+    samples = fused.reshape(*fused.shape[:2], -1)
+    white = samples[..., :3].max(2) >= _NEAR_WHITE * kind.white
+    down, right = shape[0] * CELL - white.shape[0], shape[1] * CELL - white.shape[1]
+    padded = cv2.copyMakeBorder(white.astype(np.uint8), 0, down, 0, right, cv2.BORDER_REPLICATE)
+    share = cv2.resize(padded.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.dilate(share, np.ones((3, 3), np.uint8)), np.float32)
 
 
 def _log(energies: Floats) -> Floats:
-    return np.asarray(np.log(energies + np.float32(_NOTHING)), np.float32)
+    return np.asarray(np.log(np.maximum(energies, 0) + _NOTHING), np.float32)
 
 
 def _around(energies: Floats, sigma: float, shown: NDArray[np.bool_] | None) -> Floats:
     """Energies averaged over their surroundings, of the cells that are shown."""
-    if not sigma:
-        return energies
     if shown is None:
         return np.asarray(cv2.GaussianBlur(energies, (0, 0), sigma), np.float32)
-    share = np.asarray(shown[..., 0], np.float32)
+    share = shown.astype(np.float32)
     total = cv2.GaussianBlur(energies * share[..., None], (0, 0), sigma)
     return np.asarray(total / np.maximum(cv2.GaussianBlur(share, (0, 0), sigma), 1e-6)[..., None], np.float32)
 
 
 def _whole_cells(covered: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which cells are wholly covered, h x w x 1."""
+    """Which cells are wholly covered, and those around them too, h x w: the second derivative reaches into these."""
     down, right = (round_up(side, CELL) - side for side in covered.shape)
     padded = cv2.copyMakeBorder(covered, 0, down, 0, right, cv2.BORDER_REPLICATE)
     cells = padded.reshape(padded.shape[0] // CELL, CELL, padded.shape[1] // CELL, CELL)
-    return np.asarray(cells.min((1, 3)) > 0)[..., None]
+    whole = (cells.min((1, 3)) > 0).astype(np.uint8)
+    return np.asarray(cv2.erode(whole, np.ones((3, 3), np.uint8)) > 0)

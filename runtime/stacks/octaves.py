@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array, Floats
-from ufafuse.runtime.frames import FrameKind
+from ufafuse.runtime.frames import FrameKind, luma
 from ufafuse.runtime.memory.tiling import round_up
 
 Area = tuple[slice, slice]
@@ -51,6 +51,7 @@ class OctaveSums:
         self._limits = np.array(ends, kind.dtype)
         self._low = np.full((*size, self._channels), self._limits[1])
         self._high = np.full((*size, self._channels), self._limits[0])
+        self._colours = FrameKind(np.dtype(np.float32), self._channels, kind.white, kind.order)
         self._alpha: Any = np.zeros(size, kind.dtype) if kind.channels == 4 else None
 
     @staticmethod
@@ -147,7 +148,7 @@ class OctaveSums:
     def _finished(self, rows: slice) -> Floats:
         """The bands together, within the range of what was seen, h x w x channels.
 
-        Where the coarsest band was they are kept, and of the other bands their means: what `raise_detail` goes on with.
+        Where the coarsest band was they are kept: what `raise_detail` goes on with.
         """
         weights = [np.maximum(weight[rows], 1e-37) for weight in self._weight]
         low, high = cv2.split(self._low[rows]), cv2.split(self._high[rows])
@@ -162,36 +163,58 @@ class OctaveSums:
     def _joined(self, planes: list[Any]) -> Floats:
         return np.asarray(cv2.merge(planes), np.float32).reshape(*planes[0].shape, -1)
 
-    def raise_detail(self, fused: Array, more: Floats) -> None:
-        """Add some more of the octaves to the fused picture, in place; clipped to the levels of the kind.
+    def raise_detail(self, fused: Array, shares: Floats, kernels: Sequence[NDArray[np.float32]]) -> None:
+        """Add what filters make of the fused picture's brightness, in place; clipped to the levels of the kind.
 
         Args:
-            fused: What `fused` gave. Where no frame shows anything, or nothing is added, it stays as it is.
-            more: How much, cells of the largest octave's size x octaves but for the coarsest band, 0 or above.
+            fused: What `fused` gave. Where no frame shows anything, or no filter has a share, it stays as it is.
+            shares: h x w cells x filters, how much of each to add, 0 or above; between cells' middles linear. A cell is the
+                coarsest octave's size.
+            kernels: The filters, of the same odd number of rows and columns each.
         """
         colours: Any = fused.reshape(*self._size, -1)[..., : self._channels]
-        cell = self._octaves[-1]
+        cell, reach = self._octaves[-1], len(kernels[0]) // 2
 
         def put(rows: slice) -> None:
             # Enlarged linearly, a cell reaches into the ones beside it.
-            cells = more[max(0, rows.start // cell - 1) : -(-rows.stop // cell) + 1]
+            cells = shares[max(0, rows.start // cell - 1) : -(-rows.stop // cell) + 1]
             touched = np.flatnonzero(cells.any((0, 2)))
             if not len(touched):
                 return
             left, right = max(0, (touched[0] - 1) * cell), min(self._size[1], (touched[-1] + 2) * cell)
             area = rows, slice(left, right)
-            added = cv2.split(_enlarged(more, cell, area))
-            here = (self._weight[0][area] > 0) & (np.maximum.reduce(added) > 0)
-            planes = [self._light[-1, channel][area].copy() for channel in range(self._channels)]
-            for bands, share in zip(self._light, added, strict=False):
-                for plane, band in zip(planes, bands, strict=True):
-                    np.add(plane, band[area] * share, out=plane)
+            around, inner = _with_margin(area, self._size, reach)
+            grey = self._brightness(around)
+            added: Any = np.zeros((rows.stop - rows.start, right - left), np.float32)
+            here = np.zeros(added.shape, np.bool_)
+            for kernel, share in zip(kernels, cv2.split(_enlarged(shares, cell, area)), strict=True):
+                if share.any():
+                    filtered = cv2.filter2D(grey, cv2.CV_32F, kernel, borderType=cv2.BORDER_REFLECT_101)
+                    added += filtered[inner] * share
+                    here |= share > 0
+            here &= self._weight[0][area] > 0
+            planes = [self._light[-1, channel][area] + added for channel in range(self._channels)]
             np.copyto(colours[area], _levels(self._joined(planes), self._kind), where=here[..., None])
 
         self._by_strips(put)
 
+    def _brightness(self, area: Area) -> Floats:
+        """The fused picture's, h x w float32."""
+        planes = [self._light[-1, channel][area] for channel in range(self._channels)]
+        return np.ascontiguousarray(planes[0]) if self._channels == 1 else luma(self._joined(planes), self._colours)
+
     def _by_strips(self, work: Callable[[slice], None]) -> None:
         _side_by_side(work, _strips(self._size, self._octaves[-1]), self._threads)
+
+
+def _with_margin(area: Area, size: tuple[int, int], margin: int) -> tuple[Area, Area]:
+    """An area and what lies around it inside a picture, and where in that it is."""
+    outer, inner = [], []
+    for side, length in zip(area, size, strict=True):
+        first = max(0, side.start - margin)
+        outer.append(slice(first, min(length, side.stop + margin)))
+        inner.append(slice(side.start - first, side.stop - first))
+    return (outer[0], outer[1]), (inner[0], inner[1])
 
 
 def _side_by_side(work: Callable[[slice], None], strips: Iterable[slice], threads: int) -> None:

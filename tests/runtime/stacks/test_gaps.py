@@ -6,7 +6,8 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import BGR_BYTES, FrameKind
 from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.stacks.fusing import fuse_sources
-from ufafuse.runtime.stacks.gaps import CELL, TOLD, FocusGaps, cell_energies, decided, fitted
+from ufafuse.runtime.stacks.gaps import CELL, SCALES, TOLD, FocusGaps, cell_energies, decided, fitted
+from ufafuse.runtime.stacks.inverse import COUNT, inverses
 from ufafuse.runtime.stacks.octaves import OctaveSums
 from ufafuse.runtime.stacks.options import MOST_RESTORED, StackOptions
 
@@ -36,11 +37,11 @@ def plane(truth, offset, count=6, noise=1.0, step=STEP):
     return [np.clip(frame + rng.normal(0, noise, frame.shape), 0, 255).round().astype(np.uint8) for frame in frames]
 
 
-def more_of(frames, fused=None, kind=BGR_BYTES, covered=None):
+def shares_of(frames, fused=None, kind=BGR_BYTES, covered=None):
     gaps = FocusGaps(frames[0].shape[:2], kind)
     for number, frame in enumerate(frames):
         gaps.add(frame, None if covered is None else covered[number])
-    return gaps.more(frames[len(frames) // 2] if fused is None else fused)
+    return gaps.shares(frames[len(frames) // 2] if fused is None else fused)
 
 
 @pytest.fixture
@@ -48,19 +49,34 @@ def truth(make_texture):
     return make_texture(152, 200, seed=5).round().astype(np.uint8)
 
 
-@pytest.mark.parametrize("size", [(64, 80), (61, 75), (1, 1), (8, 3)])
+@pytest.mark.parametrize("across", [False, True])
+@pytest.mark.parametrize("frequency", [0.03, 0.08, 0.2])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_energies_are_variances_within_squares(size, dtype):
-    grey = (np.random.default_rng(1).random(size) * 255).astype(dtype)
+def test_the_energy_of_a_wave_is_that_of_its_second_derivative(dtype, frequency, across):
+    wave = 127 + 100 * np.cos(2 * np.pi * frequency * np.arange(400)[None].repeat(400, 0))
+    energies = cell_energies(np.ascontiguousarray(wave.T if across else wave).astype(dtype))
+    for scale, energy in zip(SCALES, np.moveaxis(energies, 2, 0), strict=True):
+        step = 1 if scale < 2 else 2  # pixels; the second derivative is that of samples so far apart
+        left = np.exp(-2 * (np.pi * frequency * scale) ** 2) * (np.cos(np.pi * frequency) if step == 2 else 1)
+        curved = (2 - 2 * np.cos(2 * np.pi * frequency * step)) / step**2
+        expected = (100 / 255 * left * curved) ** 2 / 2
+        assert energy[5:-5, 5:-5].mean() == pytest.approx(expected, rel=0.05, abs=1e-7)
+
+
+def test_strips_of_a_frame_have_the_energies_of_the_whole(monkeypatch):
+    grey = np.random.default_rng(1).integers(0, 256, (213, 90)).astype(np.uint8)
+    whole = cell_energies(grey)
+    monkeypatch.setattr("ufafuse.runtime.stacks.gaps._STRIP", 32)
+    np.testing.assert_array_equal(cell_energies(grey), whole)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 3), (61, 75)])
+def test_every_pixel_is_in_a_cell(size):
+    grey = np.random.default_rng(1).integers(0, 256, size).astype(np.uint8)
     energies = cell_energies(grey)
-    padded = np.pad(grey.astype(float), [(0, -side % CELL) for side in size], mode="edge")
-    height, width = padded.shape
-    halves = padded.reshape(height // 2, 2, width // 2, 2).mean((1, 3))
-    cells = padded.reshape(height // CELL, CELL, width // CELL, CELL)
-    within = halves.reshape(height // CELL, 4, width // CELL, 4)
-    middle = (within**2).mean((1, 3))
-    expected = np.dstack([(cells**2).mean((1, 3)) - middle, middle - within.mean((1, 3)) ** 2])
-    np.testing.assert_allclose(energies, expected, rtol=1e-3, atol=0.05)
+    assert energies.shape == (-(-size[0] // CELL), -(-size[1] // CELL), 2)
+    assert np.isfinite(energies).all()
+    assert (energies >= 0).all()
 
 
 @pytest.mark.parametrize(("offset", "step", "gain"), [(0.25, 3.3, 0.4), (0.5, 2.2, 0.2), (0.5, 3.3, 0.5), (0.5, 4.4, 0.2)])
@@ -81,7 +97,7 @@ def test_a_plane_that_was_hit_stays_as_it_is(fuser, truth):
         plain = fuse_sources(fuser, of_arrays(frames), StackOptions(restore=1))
         restored = fuse_sources(fuser, of_arrays(frames), StackOptions())
         assert psnr(restored.fused, truth) > psnr(plain.fused, truth) - 0.15
-        assert more_of(frames).mean() < 0.05
+        assert shares_of(frames).sum(2).mean() < 0.05
 
 
 def test_what_the_last_frame_has_sharp_stays_as_it_is(fuser, truth):
@@ -95,21 +111,21 @@ def test_what_the_last_frame_has_sharp_stays_as_it_is(fuser, truth):
 def test_nothing_but_noise_is_not_raised(noise):
     rng = np.random.default_rng(2)
     frames = [np.clip(rng.normal(120, noise, (160, 160, 3)), 0, 255).round().astype(np.uint8) for _ in range(9)]
-    assert more_of(frames).max() < 0.1
+    assert shares_of(frames).max() < 0.1
     averaged = np.mean(frames, axis=0).round().astype(np.uint8)
-    assert more_of(frames, averaged).max() < 0.1
+    assert shares_of(frames, averaged).max() < 0.1
 
 
 def test_the_order_of_the_frames_does_not_matter(truth):
     frames = plane(truth, 0.4)
-    expected = more_of(frames, frames[3])
+    expected = shares_of(frames, frames[3])
     for order in ((5, 4, 3, 2, 1, 0), (2, 5, 0, 3, 1, 4)):
-        np.testing.assert_array_equal(more_of([frames[index] for index in order], frames[3]), expected)
+        np.testing.assert_array_equal(shares_of([frames[index] for index in order], frames[3]), expected)
 
 
 def test_two_frames_say_nothing_of_what_lies_between(fuser, truth):
     frames = plane(truth, 0.5)[2:4]
-    assert not more_of(frames, frames[0]).any()
+    assert not shares_of(frames, frames[0]).any()
     options = StackOptions(want_height=True)  # which takes two frames for a stack
     np.testing.assert_array_equal(
         fuse_sources(fuser, of_arrays(frames), options).fused,
@@ -133,12 +149,12 @@ def test_what_a_frame_hides_does_not_matter(truth):
     frames = plane(truth, 0.5)
     covered = [np.ones(truth.shape[:2], np.uint8) for _ in frames]
     covered[1][30:90, 40:120] = covered[4][:20] = 0
-    expected = more_of(frames, frames[3], covered=covered)
+    expected = shares_of(frames, frames[3], covered=covered)
     for value in (0, 255):
         hidden = [frame.copy() for frame in frames]
         for frame, mask in zip(hidden, covered, strict=True):
             frame[mask == 0] = value
-        np.testing.assert_array_equal(more_of(hidden, frames[3], covered=covered), expected)
+        np.testing.assert_array_equal(shares_of(hidden, frames[3], covered=covered), expected)
 
 
 @pytest.mark.parametrize(
@@ -147,29 +163,37 @@ def test_what_a_frame_hides_does_not_matter(truth):
 )
 def test_every_kind_of_frame_is_raised_alike(truth, dtype, channels, white, order):
     frames = [cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) for frame in plane(truth, 0.5, step=3.3)]
-    expected = more_of([cv2.merge([frame] * 3) for frame in frames])
+    expected = shares_of([cv2.merge([frame] * 3) for frame in frames])
     kind = FrameKind(np.dtype(dtype), channels, float(white), order)
     scaled = [(frame.astype(float) * white / 255).astype(dtype) for frame in frames]
-    got = more_of([cv2.merge([frame] * 3) for frame in scaled] if channels else scaled, kind=kind)
+    got = shares_of([cv2.merge([frame] * 3) for frame in scaled] if channels else scaled, kind=kind)
     np.testing.assert_allclose(got, expected, atol=0.08)
     assert expected.mean() > 0.03
 
 
-def test_raised_detail_is_that_of_the_octaves(truth):
-    torch = pytest.importorskip("torch")
-    from ufafuse.network.stacknet import octaves
-
-    picture = truth[:128, :192]
-    sums = OctaveSums(picture.shape[:2], BGR_BYTES, (2, 8), stride=32, threads=2)
+def sums_of(picture, kind=BGR_BYTES, stride=32):
+    height, width = picture.shape[:2]
+    sums = OctaveSums((height, width), kind, (2, 8), stride=stride, threads=2)
     sums.begin(picture, None)
-    sums.add((slice(0, 128), slice(0, 192)), np.ones((128, 192, 3), np.float32))
-    fused = sums.fused(picture)
-    np.testing.assert_array_equal(fused, picture)
-    sums.raise_detail(fused, np.broadcast_to(np.float32([0.5, 0.25]), (16, 24, 2)))
-    planes = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
-    fine, middle, _ = octaves(planes)
-    expected = (planes + 0.5 * fine + 0.25 * middle)[0].permute(1, 2, 0).clamp(0, 255).numpy()
-    assert np.abs(fused - expected).max() <= 0.51
+    sums.add((slice(0, height), slice(0, width)), np.ones((height, width, 3), np.float32))
+    return sums, sums.fused(picture)
+
+
+KERNELS = [each.kernel for each in inverses(MOST_RESTORED)]
+
+
+def test_raised_detail_is_what_the_filters_make_of_the_brightness(truth):
+    sums, fused = sums_of(truth)
+    np.testing.assert_array_equal(fused, truth)
+    shares = np.float32([0.4, 0.1, 0, 0.3])
+    sums.raise_detail(fused, np.broadcast_to(shares, (19, 25, COUNT)), KERNELS)
+    grey = truth @ np.array([0.114, 0.587, 0.299])
+    padded = np.pad(grey, 5, mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (11, 11))
+    added = sum(share * (windows * kernel).sum((2, 3)) for share, kernel in zip(shares, KERNELS, strict=True))
+    expected = np.clip(truth + added[..., None], 0, 255)
+    assert np.abs(fused - expected).max() <= 0.6
+    assert np.abs(added).max() > 3
 
 
 def test_nothing_more_changes_not_a_bit(truth):
@@ -177,29 +201,23 @@ def test_nothing_more_changes_not_a_bit(truth):
     for picture in (truth, rng.random((97, 131, 3)).astype(np.float32), rng.integers(0, 65536, (40, 33)).astype(np.uint16)):
         white = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[picture.dtype.type]
         kind = FrameKind(picture.dtype, 3 if picture.ndim == 3 else 0, float(white), "bgr")
-        height, width = picture.shape[:2]
-        sums = OctaveSums((height, width), kind, (2, 8), stride=32, threads=2)
-        sums.begin(picture, None)
-        sums.add((slice(0, height), slice(0, width)), np.ones((height, width, 3), np.float32))
-        fused = sums.fused(picture)
+        sums, fused = sums_of(picture, kind)
         before = fused.copy()
-        more = np.zeros((-(-height // CELL), -(-width // CELL), 2), np.float32)
-        more[-1, -1] = 0.5  # so that something is done at all
-        sums.raise_detail(fused, more)
+        shares = np.zeros((*(-(-side // CELL) for side in picture.shape[:2]), COUNT), np.float32)
+        shares[-1, -1] = 0.25  # so that something is done at all
+        sums.raise_detail(fused, shares, KERNELS)
         np.testing.assert_array_equal(fused[: -2 * CELL, : -2 * CELL], before[: -2 * CELL, : -2 * CELL])
         assert (fused != before).any()
 
 
-def test_the_bundled_numbers_are_a_network_that_raises_and_never_lowers():
+def test_the_bundled_numbers_are_a_network_that_shares_out():
     layers = fitted()
     assert layers[0][0].shape[0] == TOLD
     told = np.random.default_rng(4).normal(0.5, 1, (500, TOLD)).astype(np.float32)
-    more = decided(told, layers)
-    assert more.shape == (500, 2)
-    assert more.min() == 0
-    assert 0.2 < more.max() <= MOST_RESTORED - 1
-    shut = decided(np.zeros((1, TOLD), np.float32), layers)  # all frames alike
-    assert shut.max() < 0.2
+    shares = decided(told, layers)
+    assert shares.shape == (500, COUNT)
+    assert shares.min() == 0
+    assert 0.2 < shares.sum(1).max() <= 1
 
 
 @pytest.mark.parametrize("restore", [0.5, 3, -1, float("nan"), float("inf")])
@@ -208,14 +226,14 @@ def test_a_factor_that_is_none_is_refused(restore):
         StackOptions(restore=restore)
 
 
-def test_the_factor_is_bounded_by_what_was_asked(truth):
+def test_the_factor_is_bounded_by_what_was_asked(fuser, truth):
     frames = plane(truth, 0.5)
-    gaps = FocusGaps(truth.shape[:2], BGR_BYTES)
-    for frame in frames:
-        gaps.add(frame)
-    full, little = gaps.more(frames[3]), gaps.more(frames[3], 1.1)
-    np.testing.assert_array_equal(little, np.minimum(full, np.float32(0.1)))
-    assert full.max() > 0.1
+    changes, before = [], fuse_sources(fuser, of_arrays(frames), StackOptions(restore=1)).fused
+    for most in (1.1, 1.5, 2.2):
+        result = fuse_sources(fuser, of_arrays(frames), StackOptions(restore=most))
+        assert 1 < result.restored[1] <= most
+        changes.append(np.abs(result.fused.astype(float) - before).mean())
+    assert changes[0] < changes[1] / 2 < changes[1] < changes[2]
 
 
 @pytest.mark.parametrize("count", [3, 4, 6, 12])
@@ -237,21 +255,19 @@ def test_parts_that_are_sharp_in_one_frame_each_stay_as_they_are(fuser, truth, p
         mask = np.zeros(truth.shape[:2], bool)
         mask[(part // 2) * 76 : (part // 2 + 1) * 76, (part % 2) * 100 : (part % 2 + 1) * 100] = True
         frames.append(np.where(mask[..., None], truth, soft))
-    assert more_of(frames, truth).mean() < 0.05
+    assert shares_of(frames, truth).sum(2).mean() < 0.05
 
 
 def test_strips_and_columns_leave_no_seam(truth, monkeypatch):
     """What is raised is the same whether the picture is gone through in one strip or in many."""
     rng = np.random.default_rng(6)
-    more = np.where(rng.random((19, 25, 2)) < 0.06, 0.9, 0).astype(np.float32)  # here and there
+    shares = np.where(rng.random((19, 25, 1)) < 0.06, np.float32([0.3, 0.2, 0.2, 0.3]), 0).astype(np.float32)  # here and there
     results = []
     for pixels in (10**6, 200 * CELL):
         monkeypatch.setattr("ufafuse.runtime.stacks.octaves._STRIP_PIXELS", pixels)
-        sums = OctaveSums((152, 200), BGR_BYTES, (2, 8), stride=8, threads=2)
-        sums.begin(truth, None)
-        sums.add((slice(0, 152), slice(0, 200)), np.ones((152, 200, 3), np.float32))
-        results.append(sums.fused(truth))
-        sums.raise_detail(results[-1], more)
+        sums, fused = sums_of(truth, stride=8)
+        sums.raise_detail(fused, shares, KERNELS)
+        results.append(fused)
     np.testing.assert_array_equal(*results)
-    whole = cv2.resize(more.max(2), (200, 152), interpolation=cv2.INTER_LINEAR) > 0.3
-    assert (results[0] != truth).any(2)[whole].mean() > 0.9
+    whole = cv2.resize(shares.sum(2), (200, 152), interpolation=cv2.INTER_LINEAR) > 0.3
+    assert (results[0] != truth).any(2)[whole].mean() > 0.7
