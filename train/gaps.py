@@ -107,7 +107,7 @@ def deep_stack(rng: Rng, side: int, texture: Texture) -> Stack:
     truth: Any = np.clip(surface(rng, side, texture), 0, 255)
     if rng.random() < 0.3:  # a soft lens, or a soft surface
         truth = np.asarray(cv2.GaussianBlur(truth, (0, 0), rng.uniform(0.5, 1.5)), np.float32)
-    growth, deep = float(np.exp(rng.uniform(np.log(0.7), np.log(5)))), rng.uniform(0.5, 0.8)
+    growth, deep = float(np.exp(rng.uniform(np.log(0.7), np.log(14)))), rng.uniform(0.5, 0.8)
     kernel = aperture(rng)
     depth: Any = _slope(rng, side) * count - 0.5
     layer = SceneLayer(truth, None, depth)

@@ -21,6 +21,7 @@ from ufafuse.runtime.memory.tiling import round_up
 Area = tuple[slice, slice]
 
 _STRIP_PIXELS = 65_536  # of a strip: its float arrays stay in the cache
+_BEYOND = 0.1  # of the range of the pixels around, by which detail that is raised may leave it
 
 
 class OctaveSums:
@@ -193,6 +194,7 @@ class OctaveSums:
                     added += filtered[inner] * share
                     here |= share > 0
             here &= self._weight[0][area] > 0
+            added = _without_halo(grey, added, inner)
             planes = [self._light[-1, channel][area] + added for channel in range(self._channels)]
             np.copyto(colours[area], _levels(self._joined(planes), self._kind), where=here[..., None])
 
@@ -215,6 +217,17 @@ def _with_margin(area: Area, size: tuple[int, int], margin: int) -> tuple[Area, 
         outer.append(slice(first, min(length, side.stop + margin)))
         inner.append(slice(side.start - first, side.stop - first))
     return (outer[0], outer[1]), (inner[0], inner[1])
+
+
+def _without_halo(grey: Floats, added: Floats, inner: Area) -> Floats:
+    """What is added, so bounded that no pixel of ``grey[inner]`` comes to lie far beyond those around it.
+
+    Undoing blur makes edges steeper, and of an edge that was blurred otherwise than assumed a bright and a dark line as well.
+    """
+    around = np.ones((3, 3), np.uint8)
+    least, most = cv2.erode(grey, around)[inner], cv2.dilate(grey, around)[inner]
+    beyond, here = (most - least) * np.float32(_BEYOND), grey[inner]
+    return np.asarray(np.clip(here + added, least - beyond, most + beyond) - here, np.float32)
 
 
 def _side_by_side(work: Callable[[slice], None], strips: Iterable[slice], threads: int) -> None:

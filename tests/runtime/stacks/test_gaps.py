@@ -191,9 +191,26 @@ def test_raised_detail_is_what_the_filters_make_of_the_brightness(truth):
     padded = np.pad(grey, 5, mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (11, 11))
     added = sum(share * (windows * kernel).sum((2, 3)) for share, kernel in zip(shares, KERNELS, strict=True))
-    expected = np.clip(truth + added[..., None], 0, 255)
+    beside = np.lib.stride_tricks.sliding_window_view(np.pad(grey, 1, mode="edge"), (3, 3))
+    least, most = beside.min((2, 3)), beside.max((2, 3))
+    beyond = 0.1 * (most - least)
+    raised = np.clip(grey + added, least - beyond, most + beyond)
+    expected = np.clip(truth + (raised - grey)[..., None], 0, 255)
     assert np.abs(fused - expected).max() <= 0.6
-    assert np.abs(added).max() > 3
+    assert np.abs(raised - grey).max() > 3
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 2.0, 4.0])
+def test_an_edge_becomes_steeper_without_lines_beside_it(sigma):
+    """Whatever it was blurred by."""
+    edge = np.where(np.arange(96) < 47, 40, 210).astype(np.float32)[None].repeat(96, 0)
+    picture = cv2.cvtColor(cv2.GaussianBlur(edge, (0, 0), sigma).round().astype(np.uint8), cv2.COLOR_GRAY2BGR)
+    sums, fused = sums_of(picture)
+    sums.raise_detail(fused, np.full((12, 12, COUNT), 1 / COUNT, np.float32), KERNELS)
+    assert fused.min() >= 40 - 4
+    assert fused.max() <= 210 + 4
+    steepest = [np.abs(np.diff(each[48, :, 0].astype(int))).max() for each in (picture, fused)]
+    assert steepest[1] >= steepest[0]
 
 
 def test_nothing_more_changes_not_a_bit(truth):
