@@ -54,9 +54,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--images", type=Path, help="photographs among the surfaces of the drawn stacks")
-    parser.add_argument("--count", type=int, default=2700, help="of stacks")
-    parser.add_argument("--steps", type=int, default=8000, help="of the fit")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=2286, help="of stacks")
+    parser.add_argument("--steps", type=int, default=6000, help="of the fit")
+    parser.add_argument("--seed", type=int, default=1, help="draws the stacks")
+    parser.add_argument("--start", type=int, default=2, help="draws the weights that the fit begins with, and its batches")
     parser.add_argument("--processes", type=int, default=1)
     asked = parser.parse_args()
     found: dict[int, Example] = {}
@@ -65,7 +66,7 @@ def main() -> None:
         print(f"\r{len(found)} of {asked.count} stacks", end="", flush=True)
     examples = [found[number] for number in range(asked.count)]
     held = examples[::10]
-    fitted = fit([each for number, each in enumerate(examples) if number % 10], steps=asked.steps, seed=asked.seed)
+    fitted = fit([each for number, each in enumerate(examples) if number % 10], steps=asked.steps, seed=asked.start)
     better = gained(fitted, held)
     told = {"stacks": asked.count, "seed": asked.seed, "photographs": len(Pictures(asked.images)) if asked.images else 0}
     told |= {"gained_db": round(float(np.mean(better)), 3), "worst_db": round(float(np.min(better)), 3)}

@@ -30,7 +30,7 @@ from ufafuse.train.textures import Textures
 from ufafuse.train.validate import batch_from_frames
 
 SIDE = 384  # pixels of a drawn stack
-WIDTH = 48  # of the two hidden layers
+WIDTH = 64  # of the two hidden layers
 BATCH = 8192  # cells
 _CLEAN: dict[str, Any] = {"jpeg": 0, "gain": 0, "shift": 0, "margins": 0, "dark": 0, "noise": 1, "min_noise": 1, "max_noise": 2}
 Kind: TypeAlias = SceneOptions | Callable[[Rng, int, Texture], Stack]
@@ -39,7 +39,7 @@ _CLIP = 0.3  # of the gradient's norm
 _HARM = 1.0  # by how much more a cell counts that becomes worse
 _CAUTION = 0.004  # weight of the squares of what is added, where nothing is gained
 _WHITE = 255.0
-_EVEN = 1.0  # squared error, in levels: pictures that have less are good enough
+_EVEN = 6.0  # squared error, in levels: pictures that have less are good enough
 _NO_ERROR = 0.1
 _START = 2.0  # by how much the picture as it is leads before anything is learnt
 _NARROW = 1e-3  # spread of a number that hardly varies
@@ -237,7 +237,7 @@ def gained(net: GapNet, examples: Sequence[Example]) -> list[float]:
     return [10 * math.log10(old / new) for old, new in zip(before, after, strict=True)]
 
 
-def fit(examples: Sequence[Example], *, steps: int = 4000, seed: int = 0, told: OnCount = ignored) -> GapNet:
+def fit(examples: Sequence[Example], *, steps: int = 6000, seed: int = 0, told: OnCount = ignored) -> GapNet:
     """Fit the small network.
 
     Args:

@@ -227,14 +227,17 @@ def test_nothing_more_changes_not_a_bit(truth):
         assert (fused != before).any()
 
 
-def test_the_bundled_numbers_are_a_network_that_shares_out():
+def test_the_bundled_numbers_are_a_network_that_shares_out(truth):
     layers = fitted()
     assert layers[0][0].shape[0] == TOLD
     told = np.random.default_rng(4).normal(0.5, 1, (500, TOLD)).astype(np.float32)
     shares = decided(told, layers)
     assert shares.shape == (500, COUNT)
     assert shares.min() == 0
-    assert 0.2 < shares.sum(1).max() <= 1
+    assert shares.sum(1).max() <= 1
+    missed = shares_of(plane(truth, 0.5, step=3.3))
+    assert missed.min() >= 0
+    assert 0.5 < missed.sum(2).max() <= 1
 
 
 @pytest.mark.parametrize("restore", [0.5, 3, -1, float("nan"), float("inf")])
