@@ -254,7 +254,7 @@ def test_white_is_the_same_whether_frames_are_kept(fuser, make_stack, monkeypatc
     assert made["passing"].levels.why == made["held"].levels.why
     assert made["passing"].fused.max() <= made["passing"].levels.ceiling
     if brighter is not None:
-        assert made["passing"].fused.max() > (1 << bits)
+        assert made["passing"].levels.ceiling > 40_000  # which nothing is clipped below
 
 
 @pytest.mark.parametrize("passes", PASSES)
