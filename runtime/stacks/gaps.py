@@ -78,7 +78,8 @@ def _energies(grey: NDArray[Any]) -> Floats:
     half = cv2.resize(whole, (grey.shape[1] // 2, grey.shape[0] // 2), interpolation=cv2.INTER_AREA)
     fine = cv2.Laplacian(cv2.GaussianBlur(whole, (0, 0), SCALES[0]), cv2.CV_32F)
     coarse = cv2.Laplacian(cv2.GaussianBlur(half, (0, 0), SCALES[1] / 2), cv2.CV_32F) * np.float32(1 / 4)
-    return np.dstack([cv2.resize(cv2.multiply(band, band), size, interpolation=cv2.INTER_AREA) for band in (fine, coarse)])
+    squares = [cv2.resize(cv2.multiply(band, band), size, interpolation=cv2.INTER_AREA) for band in (fine, coarse)]
+    return np.asarray(np.dstack(squares), np.float32)
 
 
 class FocusGaps:

@@ -67,7 +67,7 @@ def _inverse(radius: float, noise: float, most: float) -> Inverse:
     found = np.linalg.solve(system, np.append(waves.T @ (weight * wanted.ravel()), 1.0))[:count]
     gain = float((waves @ found).max())
     share = min(1.0, (most - 1) / (gain - 1))
-    return Inverse(_kernel(places, found * share), 1 + (gain - 1) * share)
+    return Inverse(_kernel(places, np.asarray(found * share, np.float64)), 1 + (gain - 1) * share)
 
 
 def _wave(down: Doubles, right: Doubles, y: int, x: int) -> Doubles:
