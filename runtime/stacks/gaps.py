@@ -102,7 +102,8 @@ class FocusGaps:
 
     def add(self, frame: Array, covered: NDArray[np.uint8] | None = None) -> None:
         """Add a frame, H x W [x 1, 3 or 4]; cells that it does not wholly cover (H x W of 0 and 1) take no part."""
-        grey, shown = self._grey(frame), None
+        grey: Any = self._grey(frame)
+        shown = None
         if covered is not None:
             grey = cv2.bitwise_and(grey, grey, mask=covered)  # what is hidden there is not to reach beyond
             shown = _whole_cells(covered)
