@@ -29,7 +29,7 @@ _LEAST_RINGS = 2
 _RADII = np.exp(np.linspace(np.log(0.3), np.log(10.0), 50))  # that are tried
 _OFFSETS = np.linspace(0, 0.5, 6)
 _OUTLIER = 1.5  # a logarithm that is further off says no more
-_LENS = 0.25  # pixels: sigma of what a lens out of focus adds to a disc's hard edge
+LENS = 0.25  # pixels: sigma of what a lens out of focus adds to a disc's hard edge
 _DEAD = 0.004  # power that is left at a disc's zeros
 _NONE_LEFT = 1.0  # level squared: added to powers, whose logarithms are taken
 
@@ -145,7 +145,7 @@ def _ratios() -> Floats:
     def power(away: float) -> Doubles:
         radius = _RADII * abs(away)
         left = disc_response(radius[:, None], middle[None]) ** 2
-        return np.asarray(left * np.exp(-((2 * np.pi * middle * _LENS) ** 2) * (away != 0)) + _DEAD)
+        return np.asarray(left * np.exp(-((2 * np.pi * middle * LENS) ** 2) * (away != 0)) + _DEAD)
 
     def expected(offset: float, *others: float) -> Doubles:
         return np.asarray(np.stack([np.log(power(other) / power(offset)) for other in others], 1))

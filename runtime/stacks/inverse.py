@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 
 from ufafuse.runtime.arrays import Doubles, Floats
-from ufafuse.runtime.stacks.growth import disc_response
+from ufafuse.runtime.stacks.growth import LENS, disc_response
 
 REACH = 5  # pixels that a filter sees to each side
 RADII = (1.4, 2.6)  # of the blur, in pixels; what lies between is mixed
@@ -21,7 +21,6 @@ COUNT = len(RADII) * len(NOISES)
 _SAME_POWER = 1 / 8  # cycles a pixel
 _EVEN = 1e-4  # square of the frequency below which power grows no more
 _GRID = 48  # frequencies from 0 to the finest
-_LENS = 0.25  # pixels, as in `growth`
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def _inverse(radius: float, noise: float, most: float) -> Inverse:
     side = np.linspace(0, 0.5, _GRID + 1)
     down, right = np.meshgrid(side, side, indexing="ij")
     frequency = np.hypot(down, right)
-    response = disc_response(radius, frequency) * np.exp(-2 * (np.pi * frequency * _LENS) ** 2)
+    response = disc_response(radius, frequency) * np.exp(-2 * (np.pi * frequency * LENS) ** 2)
     signal, noisy = 1 / (frequency**2 + _EVEN), noise / _SAME_POWER**2
     strength = signal * response**2 + noisy
     wanted = np.clip(signal * response / strength, 0, most)
