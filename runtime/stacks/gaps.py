@@ -171,9 +171,7 @@ class FocusGaps:
         if fused is not None:
             energies = cell_energies(self._grey(fused))
             now = np.stack([_log(_around(energies, sigma, None)) for sigma in SURROUNDINGS])
-        local = np.full(enough.shape, growth.misfit, np.float32)
-        if growth.patches:
-            local = self._growth.over(enough.shape, CELL, growth.local)
+        local = self._growth.misfit_over(growth, enough.shape, CELL)
         clipped = _clipped(fused, self._kind, enough.shape)
         return _Cells(ranks, lowest, now, local, clipped, enough, growth, averaged=fused is None)
 

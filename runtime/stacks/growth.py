@@ -115,14 +115,16 @@ class BlurGrowth:
         shape = unknown.local.shape
         return Growth(float(_RADII[best]), float(local[told].mean()), int(told.sum()), float(told.mean()), local.reshape(shape))
 
-    def over(self, shape: tuple[int, int], cell: int, local: Floats) -> Floats:
-        """What patches have, rows x columns, over cells of so many pixels: ``shape`` float32, linear between their middles."""
+    def misfit_over(self, found: Growth, shape: tuple[int, int], cell: int) -> Floats:
+        """What `found` says of patches, over cells of so many pixels: ``shape`` float32, linear between their middles."""
+        if not found.patches:
+            return np.full(shape, found.misfit, np.float32)
         weights = []
         for places, length in zip((self._rows, self._columns), shape, strict=True):
             middle = np.array(places, np.float64) + PATCH / 2
             at = (np.arange(length) + 0.5) * cell
             weights.append(np.stack([np.interp(at, middle, row) for row in np.eye(len(middle))], 1))
-        return np.asarray(weights[0] @ local @ weights[1].T, np.float32)
+        return np.asarray(weights[0] @ found.local @ weights[1].T, np.float32)
 
 
 def disc_response(radius: Doubles | float, frequency: Doubles) -> Doubles:

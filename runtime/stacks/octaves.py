@@ -149,16 +149,14 @@ class OctaveSums:
     def _finished(self, rows: slice) -> Floats:
         """The bands together, within the range of what was seen, h x w x channels.
 
-        Where the coarsest band was they are kept: what `raise_detail` goes on with.
+        They are kept in the coarsest band's place: what `raise_detail` goes on with.
         """
         weights = [np.maximum(weight[rows], 1e-37) for weight in self._weight]
         low, high = cv2.split(self._low[rows]), cv2.split(self._high[rows])
         for channel in range(self._channels):
-            bands = [light[channel, rows] for light in self._light]
-            for band, weight in zip(bands, weights, strict=True):
-                np.divide(band, weight, out=band)
-                np.multiply(band, 1 / self._scale, out=band)
-            np.clip(sum(bands), low[channel], high[channel], out=bands[-1])
+            total: Any = sum(light[channel, rows] / weight for light, weight in zip(self._light, weights, strict=True))
+            total *= 1 / self._scale
+            np.clip(total, low[channel], high[channel], out=self._light[-1, channel, rows])
         return self._joined([plane[rows] for plane in self._light[-1]])
 
     def _joined(self, planes: list[Any]) -> Floats:

@@ -126,8 +126,10 @@ def test_where_the_law_does_not_hold_is_said(surface):
     for frame in frames:
         growth.add(frame)
     found = growth.found()
-    over = growth.over((40, 48), 8, found.local)
+    over = growth.misfit_over(found, (40, 48), 8)
     assert over.shape == (40, 48)
     assert over[:, :18].mean() < 0.5
     assert over[:, 32:].mean() > 1
-    np.testing.assert_allclose(growth.over((40, 48), 8, np.full_like(found.local, 0.7)), 0.7, rtol=1e-6)
+    np.testing.assert_allclose(
+        growth.misfit_over(found._replace(local=np.full_like(found.local, 0.7)), (40, 48), 8), 0.7, rtol=1e-6
+    )
