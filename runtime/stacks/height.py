@@ -1,12 +1,11 @@
 """Height maps: which frame has each point in focus, to a fraction of a frame, how sure that is, and a view of the relief.
 
 The network scores every frame at every pixel; between frames the height is where the detail has its peak (see
-`ufafuse.runtime.stacks.between`). Where no frame stands out nothing is known; there the height is filled in from around,
-along the lines of the fused picture.
+`ufafuse.runtime.stacks.between`). Where no frame stands out nothing is known; there the height is that of the surface around
+(see `ufafuse.runtime.stacks.surface`).
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,14 +13,13 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Brief, Floats
 from ufafuse.runtime.stacks.between import EnergyPeaks
+from ufafuse.runtime.stacks.surface import along_surfaces
 
 SURE = 0.35  # confidence from which on a height is taken as known
 _SMOOTHING = 2.0  # pixels: a score is noisier than the surface is rough
 _CLEAR = 12.0  # by how much the best frame's score stands above the average one's, where it is surely the sharp one
 _LEAST_SCORE = -80.0
 _WIDEST = 2  # frames from the best one to the next that shows the place, for a height between them to be known
-_EPSILON = 4e-4  # of white squared: what the filling takes for the same surface
-_RADIUS = 12  # pixels: of the neighbourhood that a height is filled in from
 _RELIEF = 12.0  # pixels that the whole range stands high, for the light
 
 
@@ -164,49 +162,18 @@ def _smoothed(score: Floats, covered: NDArray[np.uint8] | None) -> Floats:
     return np.where(shown > 0, smooth, np.float32(-1e3)).astype(np.float32)
 
 
-def filled(height: Height, guide: Floats) -> Floats:
-    """The height map without gaps: what is not sure is filled in from what is, along the edges of the picture.
+def filled(height: Height, picture: NDArray[np.uint8]) -> Floats:
+    """The height map without gaps and without what is there by chance; see `ufafuse.runtime.stacks.surface`.
 
     Args:
         height: As `ScorePeaks.height` gives it.
-        guide: H x W float32, grey, white = 1: the fused picture.
+        picture: H x W x 3: the fused one.
 
     Returns:
         H x W float32, in frames from the first.
     """
-    known = np.where(height.confidence >= SURE, height.confidence, 0).astype(np.float32)
-    position = np.nan_to_num(height.position).astype(np.float32)
-    estimate = _pulled(position, known)
-    # Then as a guided filter has it (He, Sun and Tang, PAMI 2013): flat where the picture is, a step where it steps.
-    smooth = _guided(guide, estimate, np.maximum(known, 0.02))
-    share = np.clip(known / SURE - 0.5, 0, 1)
-    return np.asarray(share * position + (1 - share) * smooth, np.float32)
-
-
-def _pulled(values: Floats, weight: Floats) -> Floats:
-    """Fill what has no weight from the averages of ever larger surroundings (pull and push)."""
-    if min(values.shape) < 2 or weight.min() > 0.5:
-        return values
-    size = (values.shape[1] + 1) // 2, (values.shape[0] + 1) // 2
-    small_weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
-    small = cv2.resize(values * weight, size, interpolation=cv2.INTER_AREA) / np.maximum(small_weight, 1e-6)
-    coarse = _pulled(np.asarray(small, np.float32), np.asarray(np.minimum(small_weight * 2, 1), np.float32))
-    share = np.minimum(weight * 2, 1)
-    return np.asarray(share * values + (1 - share) * cv2.resize(coarse, values.shape[::-1], interpolation=cv2.INTER_LINEAR))
-
-
-def _guided(guide: Floats, values: Floats, weight: Floats) -> Floats:
-    def mean(picture: Floats) -> Floats:
-        return np.asarray(cv2.boxFilter(picture, -1, (2 * _RADIUS + 1,) * 2, borderType=cv2.BORDER_REFLECT_101), np.float32)
-
-    total = mean(weight)
-    of_guide, of_values = mean(weight * guide) / total, mean(weight * values) / total
-    covariance = mean(weight * guide * values) / total - of_guide * of_values
-    variance = mean(weight * guide * guide) / total - of_guide * of_guide
-    slope = covariance / (np.maximum(variance, 0) + np.float32(_EPSILON))
-    offset = of_values - slope * of_guide
-    smooth: Any = mean
-    return np.asarray(smooth(slope) * guide + smooth(offset))
+    sure = np.where(height.confidence >= SURE, height.confidence, 0).astype(np.float32)
+    return along_surfaces(np.nan_to_num(height.position).astype(np.float32), sure, picture)
 
 
 def shaded(position: Floats) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.artefact import atomic_write
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.frames import FrameKind, to_grey
+from ufafuse.runtime.frames import FrameKind
 from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.pictures.write import write_image
 from ufafuse.runtime.stacks.height import SURE, Height, filled, shaded
@@ -30,7 +30,7 @@ class HeightOptions:
     """How heights are written.
 
     Args:
-        fill: Fill in what is not known, along the edges of the picture; otherwise it is 0 in a PNG and NaN in a TIFF.
+        fill: Fill in what is not known, along the surfaces of the picture; otherwise it is 0 in a PNG and NaN in a TIFF.
         z_step: What lies between two frames, in units; None: heights are in frames.
         z_unit: The name of the unit, for the reports.
         pixel_size: The side of a pixel in the same unit, for the mesh; None: a pixel is one, and the depth is drawn to a sixth
@@ -66,11 +66,10 @@ def check_height_path(path: Path) -> None:
 
 
 def known_or_filled(height: Height, fused: Array, kind: FrameKind, options: HeightOptions) -> Floats:
-    """The heights in units: filled, or NaN where they are not sure."""
-    if options.fill:
-        position = filled(height, to_grey(fused, kind))
-    else:
-        position = np.where(height.confidence >= SURE, height.position, np.float32(np.nan)).astype(np.float32)
+    """The heights in units, those of neighbours on a surface brought together: filled in, or NaN where none is sure."""
+    position = filled(height, _bytes(fused, kind))
+    if not options.fill:
+        position = np.where(height.confidence >= SURE, position, np.float32(np.nan)).astype(np.float32)
     return position if options.z_step is None else np.asarray(position * np.float32(options.z_step), np.float32)
 
 
@@ -109,7 +108,7 @@ def write_view(
     path: Path, height: Height, fused: Array, kind: FrameKind, *, force: bool, metadata: Metadata | None = None
 ) -> None:
     """Write a shaded view of the relief, filled."""
-    write_image(path, shaded(filled(height, to_grey(fused, kind))), force=force, metadata=metadata)
+    write_image(path, shaded(filled(height, _bytes(fused, kind))), force=force, metadata=metadata)
 
 
 def write_mesh(
@@ -128,7 +127,7 @@ def write_mesh(
         options: Units, see `HeightOptions`.
         force: Replace an existing file.
     """
-    position = filled(height, to_grey(fused, kind))
+    position = filled(height, _bytes(fused, kind))
     rows, columns = position.shape
     step = max(1, int(np.ceil(np.sqrt(rows * columns / _MOST_VERTICES))))
     z = position[::step, ::step]

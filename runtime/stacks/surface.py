@@ -1,0 +1,152 @@
+"""Heights along surfaces: neighbours averaged, doubtful ones left out, gaps filled in from the surface that they lie in.
+
+A height is measured in a window, so it tells also of what lies beside its surface, and where there is hardly any detail it is
+chance. What surfaces have in common is that their heights change slowly, and that the picture shows where they end. So heights
+are averaged by recursive filters whose feedback the picture's edges cut (the domain transform: Gastal and Oliveira, SIGGRAPH
+2011), from wide averages to narrow ones: the narrowest counts in which enough is known. Those that differ from their neighbours
+as by chance count little, and in a second round those that are far from what came out.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ufafuse.runtime.arrays import Floats
+
+# (level, sigma): how often the picture is halved, and how far an average reaches there, in its pixels; from wide to narrow.
+_SCALES = ((2, 128.0), (2, 32.0), (2, 8.0), (1, 4.0))
+_AGREEING = (2, 5.0)
+_EDGE = 0.1  # of the picture's range, over three channels: it parts two pixels like a sigma between them
+_LEAST_RANGE = 25.0  # levels: a picture of a smaller range shows hardly any edges
+_ENOUGH = 0.4  # of the weight of heights that are sure: then an average needs no wider one
+_HARDLY = np.float32(1e-5)  # weight of the wider average all the same
+_AGREE = 0.04  # of the range of the heights: where neighbours differ by so much, they count half
+_OUTLIER = 0.02, 0.5  # of that range, and in frames: so far off, a height counts half
+_ROUNDS = 3  # of the domain transform, each half as wide as the one before
+_CUT = -40.0  # of a feedback's logarithm: less would only be slower
+
+
+def along_surfaces(position: Floats, weight: Floats, picture: NDArray[np.uint8]) -> Floats:
+    """Average heights along the surfaces of a picture, and fill in those that are not known.
+
+    Args:
+        position: H x W float32, in frames; finite, also where it has no weight.
+        weight: H x W float32 in [0, 1]: how far each height is believed.
+        picture: H x W x 3: it shows where surfaces end.
+
+    Returns:
+        H x W float32, in frames.
+    """
+    edges = _edges(picture)
+    known = position[weight > 0]
+    low, high = np.quantile(known, (0.01, 0.99)) if known.size else (0.0, 0.0)
+    span = float(high - low) + 1
+    share, least = _OUTLIER
+    off = np.float32(max(share, least / span))
+    values, weight = _reduced((position - np.float32(low)) / np.float32(span), weight, edges[0].shape)
+    weight = weight / (1 + (_deviation(values, weight, edges) / np.float32(_AGREE)) ** 4)
+    doubt = (values - _spread(values, weight, edges)) / off
+    found = _spread(values, weight / (1 + doubt * doubt), edges)
+    large = cv2.resize(found, position.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(large * np.float32(span) + np.float32(low), np.float32)
+
+
+class _Edges:
+    """How far neighbouring pixels lie apart in what they show.
+
+    Args:
+        picture: h x w x 3 float32.
+        unit: What counts as apart.
+    """
+
+    def __init__(self, picture: Floats, unit: float) -> None:
+        self.shape = picture.shape[0], picture.shape[1]
+        self._across, self._down = (np.abs(np.diff(picture, axis=axis)).sum(2) / np.float32(unit) for axis in (1, 0))
+
+    def averaged(self, planes: Sequence[Floats], sigma: float) -> Floats:
+        """Average planes, h x w each, over so many pixels where the picture has no edges: planes x h x w."""
+        found = np.stack(planes)
+        for number in range(_ROUNDS):
+            width = sigma * np.sqrt(3) * 2 ** (_ROUNDS - number - 1) / np.sqrt(4**_ROUNDS - 1)
+            columns = np.ascontiguousarray(found.transpose(2, 0, 1))
+            _along(columns, np.ascontiguousarray(_feedback(self._across, width, sigma).T))
+            rows = np.ascontiguousarray(columns.transpose(2, 1, 0))
+            _along(rows, _feedback(self._down, width, sigma))
+            found = np.ascontiguousarray(rows.transpose(1, 0, 2))
+        return found
+
+
+def _feedback(apart: Floats, width: float, sigma: float) -> Floats:
+    """How much of a pixel goes into its neighbour: of a recursive filter of this width, less where they lie apart."""
+    fall = -np.sqrt(2) / width
+    return np.asarray(np.exp(np.maximum(np.float32(fall) * (1 + np.float32(sigma) * apart), np.float32(_CUT))), np.float32)
+
+
+def _along(lines: Floats, feedback: Floats) -> None:
+    """Filter lines, n x planes x length, each with what comes before it and then with what comes after it, in place.
+
+    Args:
+        lines: The lines.
+        feedback: n - 1 x length, between neighbours.
+    """
+    step = np.empty_like(lines[0])
+    for order in (range(1, len(lines)), range(len(lines) - 2, -1, -1)):
+        for here in order:
+            before = here - order.step
+            np.subtract(lines[before], lines[here], out=step)
+            np.multiply(step, feedback[min(here, before)], out=step)
+            np.add(lines[here], step, out=lines[here])
+
+
+def _edges(picture: NDArray[np.uint8]) -> list[_Edges]:
+    """The edges of the picture halved once, twice, and as often as is asked for."""
+    small: Any = picture
+    found, unit = [], 0.0
+    for level in range(max(level for level, _ in (*_SCALES, _AGREEING))):
+        half = (small.shape[1] + 1) // 2, (small.shape[0] + 1) // 2
+        small = cv2.resize(small, half, interpolation=cv2.INTER_AREA)
+        if level == 0:  # noise is no edge
+            small = cv2.GaussianBlur(small, (0, 0), 0.5).astype(np.float32)
+            low, high = np.quantile(small, (0.01, 0.99))
+            unit = _EDGE * max(_LEAST_RANGE, float(high - low))
+        found.append(_Edges(small, unit))
+    return found
+
+
+def _reduced(values: Floats, weight: Floats, shape: tuple[int, int]) -> tuple[Floats, Floats]:
+    """Values and their weights, averaged over the pixels of a smaller picture."""
+    if values.shape == shape:
+        return values, weight
+    share = np.asarray(cv2.resize(weight, shape[::-1], interpolation=cv2.INTER_AREA), np.float32)
+    total = cv2.resize(values * weight, shape[::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(total / np.maximum(share, _HARDLY**2), np.float32), share
+
+
+def _deviation(values: Floats, weight: Floats, edges: Sequence[_Edges]) -> Floats:
+    """The standard deviation of values from those around each of them."""
+    level, sigma = _AGREEING
+    there = edges[level - 1]
+    small, share = _reduced(values, weight, there.shape)
+    share = share + _HARDLY**2
+    total, first, second = there.averaged([share, share * small, share * small * small], sigma)
+    found = np.sqrt(np.maximum(second / total - (first / total) ** 2, 0))
+    return np.asarray(cv2.resize(found, values.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _spread(values: Floats, weight: Floats, edges: Sequence[_Edges]) -> Floats:
+    """Averages along surfaces: of the narrowest scale at which enough is known."""
+    found: Any = np.full((1, 1), np.average(values, weights=weight + _HARDLY), np.float32)
+    enough = float(_HARDLY)  # of the widest average
+    for level, sigma in _SCALES:
+        there = edges[level - 1]
+        small, share = _reduced(values, weight, there.shape)
+        total, known = there.averaged([share * small, share], sigma)
+        wider = cv2.resize(found, there.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        missing = np.maximum(1 - known / np.float32(enough), 0)
+        # What is missing of enough, the wider average gives.
+        found = (1 - missing) * total / np.maximum(known, _HARDLY**2) + missing * wider
+        enough = _ENOUGH
+    return np.asarray(found, np.float32)
