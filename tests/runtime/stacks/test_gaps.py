@@ -100,6 +100,27 @@ def test_a_plane_that_was_hit_stays_as_it_is(fuser, truth):
         assert shares_of(frames).sum(2).mean() < 0.05
 
 
+def fine_surface(kind):
+    """What has more detail of a pixel or two than a lens would leave of it, 128 x 128."""
+    rng = np.random.default_rng(3)
+    if kind == "gauze":
+        x, y = np.meshgrid(np.arange(128), np.arange(128))
+        grey = 128 + 90 * np.sign(np.sin(2 * np.pi * x / (3.3 + y / 64)))
+    elif kind == "cloth":  # as a camera sharpens it
+        soft = cv2.GaussianBlur(rng.normal(128, 60, (128, 128)), (0, 0), 0.6)
+        grey = soft + 1.5 * (soft - cv2.GaussianBlur(soft, (0, 0), 1))
+    else:
+        grey = rng.normal(128, 30, (128, 128))
+    return cv2.cvtColor(np.clip(grey, 0, 255).astype(np.uint8), cv2.COLOR_GRAY2BGR)
+
+
+@pytest.mark.parametrize("step", [1.5, 2.0, 2.5, 3.0, 4.0])
+@pytest.mark.parametrize("surface", ["sand", "cloth", "gauze"])
+def test_the_finest_detail_in_full_focus_is_no_blur(surface, step):
+    frames = plane(fine_surface(surface), 0.0, step=step)
+    assert shares_of(frames).max() < 0.02
+
+
 def test_what_the_last_frame_has_sharp_stays_as_it_is(fuser, truth):
     for step in (STEP, 2 * STEP):
         for frames in (plane(truth, 0.0, step=step)[:4], plane(truth, 0.0, step=step)[3:]):
