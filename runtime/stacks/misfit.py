@@ -12,7 +12,7 @@ _BLURS = (0.6, 1.2, 2.4, 4.2, 6.6)  # sigma in pixels
 WINDOW = 2.0
 
 
-class Span(NamedTuple):
+class FocusSpan(NamedTuple):
     """A picture of reduced size, as a lens out of focus may show it: what spreads is light, and levels are no light.
 
     Attributes:
@@ -22,26 +22,26 @@ class Span(NamedTuple):
     least: Floats
     most: Floats
 
-    def blurred(self, sigma: float) -> "Span":
+    def blurred(self, sigma: float) -> "FocusSpan":
         """Both blurred by a Gaussian."""
-        return Span(soft(self.least, sigma), soft(self.most, sigma))
+        return FocusSpan(soft(self.least, sigma), soft(self.most, sigma))
 
-    def exposed(self, factor: float) -> "Span":
+    def exposed(self, factor: float) -> "FocusSpan":
         """Both with so many times the exposure."""
-        return Span(self.least * np.float32(factor), self.most * np.float32(factor))
+        return FocusSpan(self.least * np.float32(factor), self.most * np.float32(factor))
 
-    def off(self, other: "Span") -> Floats:
+    def off(self, other: "FocusSpan") -> Floats:
         """By how much two differ at each place, whatever of both spans they show."""
         return np.maximum(np.maximum(self.least - other.most, other.least - self.most), 0)
 
 
-def misfit(a: Floats | Span, b: Floats | Span) -> Floats:
+def misfit(a: Floats | FocusSpan, b: Floats | FocusSpan) -> Floats:
     """The least difference of two pictures around each pixel, root mean square, the one or the other blurred by any amount.
 
     Args:
         a, b: h x w float32, or what the focus may make of them.
     """
-    one, another = (each if isinstance(each, Span) else Span(each, each) for each in (a, b))
+    one, another = (each if isinstance(each, FocusSpan) else FocusSpan(each, each) for each in (a, b))
     least = around(one.off(another) ** 2)
     for sigma in _BLURS:
         for blurred, other in ((one, another), (another, one)):

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.frames import FrameKind, luma
 from ufafuse.runtime.registration.glance import glanced
-from ufafuse.runtime.stacks.misfit import WINDOW, Span, connected, misfit
+from ufafuse.runtime.stacks.misfit import WINDOW, FocusSpan, connected, misfit
 from ufafuse.runtime.stacks.order import FEWEST_ORDERED, by_maps, sharpness_map
 from ufafuse.runtime.stacks.walkers import FEWEST_WALKED, walking
 
@@ -133,7 +133,7 @@ class Strays:
         lit, blown = _lit(pictures)
         usable &= ~lit
         one, *strange, other = (
-            Span(picture, self._spread[index].astype(np.float32)).exposed(_as_exposed(picture, pictures[0]))
+            FocusSpan(picture, self._spread[index].astype(np.float32)).exposed(_as_exposed(picture, pictures[0]))
             for index, picture in zip(numbers, pictures, strict=True)
         )
         sure = np.logical_and.reduce([_both_ways(one, picture, other, _MOVED) > _AT_A_GLANCE for picture in strange])
@@ -193,13 +193,13 @@ def _light_of_bytes() -> Floats:
     return np.square(levels, out=levels)
 
 
-def _both_ways(one: Span, picture: Span, other: Span, around: NDArray[np.uint8] | None = None) -> Floats:
+def _both_ways(one: FocusSpan, picture: FocusSpan, other: FocusSpan, around: NDArray[np.uint8] | None = None) -> Floats:
     """By how much a picture is darker on average than all of both others ``around`` each pixel, or lighter; 0 if neither is."""
     here, *there = (each.blurred(_SOFT) for each in (picture, one, other))
     low, high = np.minimum(*(each.least for each in there)), np.maximum(*(each.most for each in there))
     if around is not None:
         low, high = np.asarray(cv2.erode(low, around), np.float32), np.asarray(cv2.dilate(high, around), np.float32)
-    return here.off(Span(low, high))
+    return here.off(FocusSpan(low, high))
 
 
 def _as_exposed(picture: Floats, other: Floats) -> float:
