@@ -102,11 +102,15 @@ class Strays:
         if len(order) < FEWEST_WALKED:
             return {}
         middle = self._small(order[len(order) // 2])
-        pictures = [(small * _as_exposed(small, middle)).astype(np.float16) for small in map(self._small, order)]
+        factors = {index: _as_exposed(self._small(index), middle) for index in order}
+        pictures, most = (
+            [(seen[index].astype(np.float32) * factor).astype(np.float16) for index, factor in factors.items()]
+            for seen in (self._seen, self._spread)
+        )
         usable = ~_lit(pictures)[0]
         for hidden in self._hidden.values():
             usable &= ~hidden
-        found = walking(pictures, usable)
+        found = walking(pictures, usable, most)
         return {order[place]: where for place, where in found.items() if where.mean() <= _MOST}
 
     def _in_order(self, order: Sequence[int]) -> dict[int, NDArray[np.bool_]]:
