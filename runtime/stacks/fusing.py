@@ -32,7 +32,6 @@ from ufafuse.runtime.stacks.aside import Aside
 from ufafuse.runtime.stacks.exposure import is_uneven
 from ufafuse.runtime.stacks.gaps import CELL, FEWEST, FocusGaps
 from ufafuse.runtime.stacks.height import ScorePeaks
-from ufafuse.runtime.stacks.inverse import inverses
 from ufafuse.runtime.stacks.model import Gathering, StackModel
 from ufafuse.runtime.stacks.noise import FrameNoise, smoothing_for
 from ufafuse.runtime.stacks.octaves import OctaveSums
@@ -41,6 +40,7 @@ from ufafuse.runtime.stacks.order import BY_NUMBER, by_number
 from ufafuse.runtime.stacks.preparing import Held, Prepared, Seen
 from ufafuse.runtime.stacks.pyramid import PyramidMaximum
 from ufafuse.runtime.stacks.registering import Covered, joint_crop
+from ufafuse.runtime.stacks.restoring import restore
 from ufafuse.runtime.stacks.room import prepared, state_bytes
 from ufafuse.runtime.stacks.scenes import WORTH_A_LOOK, scenes_among, scenes_words
 from ufafuse.runtime.stacks.strays import Strays, shown_without
@@ -56,7 +56,6 @@ OnPlaced = Callable[[int, int, Array, Covered | None], None]
 _SHARE_FOR_FEATURES = 0.3  # of that memory, beside the frames, that features may be kept in between the passes
 _BYTES_ASIDE = 48  # of each pixel: the results that wait while the network makes the next ones
 _SHARE_ASIDE = 0.1  # of the memory that the system has left
-_WORTH_TELLING = 0.05  # more of the detail
 
 
 def fuse_sources(
@@ -207,7 +206,7 @@ class _Fusion:
         result = self._result(sums.fused(self._reference))
         result.smoothing, result.noise = smoothing, noise if smoothing > 1 else 0.0
         if gaps is not None:
-            self._timed(partial(_restore, result, gaps, sums, options.restore))
+            self._timed(partial(restore, result, gaps, sums, options.restore))
         result.grid = grid if len(grid) > 1 else None
         result.confidence = sharp
         result.strayed = {index: float(where.mean()) for index, where in strayed.items()}
@@ -389,14 +388,3 @@ def _merge(
             if weights.shape[2] > 1:
                 smoothed[..., -1] = weights[..., -1]
         aside.do(partial(sums.add, area, smoothed))
-
-
-def _restore(result: Stacked, gaps: FocusGaps, sums: OctaveSums, most: float) -> None:
-    """Raise detail that lies between the planes of focus."""
-    shares = gaps.shares(result.fused if result.smoothing == 1 else None)
-    if not shares.any():
-        return
-    filters = inverses(most)
-    sums.raise_detail(result.fused, shares, [each.kernel for each in filters])
-    factor = 1 + shares @ np.array([each.gain - 1 for each in filters], np.float32)
-    result.restored = float((factor >= 1 + _WORTH_TELLING).mean()), float(factor.max())

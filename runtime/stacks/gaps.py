@@ -38,6 +38,7 @@ RANKS = 4  # of the strongest energies of a place
 LITTLE = 0.05  # share of the filters that is not worth a change
 SLOPE = 0.1  # of the small network's leaky ReLU
 _SLOWEST = 0.6  # pixels a frame: blur that grows no faster is not seen half way between two frames
+_SEEN = (_SLOWEST / 2, _SLOWEST)  # pixels of blur: from there on it may be undone, and wholly from there on
 _AT_ONCE = 8  # rows of cells
 _STRIP, _REACH = 256, 16  # rows of pixels; the second derivatives see 14 beyond
 _LEVELS = 255.0  # greys have white at it
@@ -50,6 +51,7 @@ _NEAR_WHITE = 0.99  # of white: a sample that may be clipped
 _MODEL = "focus-gaps.json"
 _OF_A_SURROUNDING = (RANKS + 2) * len(SCALES) + 2 + 5
 TOLD = _OF_A_SURROUNDING * len(SURROUNDINGS) + 6  # numbers of a cell
+_BLURS = [last - back for last in range(_OF_A_SURROUNDING, TOLD - 5, _OF_A_SURROUNDING) for back in (3, 2)]  # among them
 
 
 def cell_energies(grey: NDArray[Any]) -> Floats:
@@ -155,7 +157,8 @@ class FocusGaps:
         shares = np.zeros((*cells.enough.shape, COUNT), np.float32)
         for top in range(0, len(shares) if cells.enough.any() else 0, _AT_ONCE):  # what comes between stays in the cache
             rows = slice(top, min(top + _AT_ONCE, len(shares)))
-            shares[rows] = decided(cells.told(rows), fitted()) * cells.enough[rows, :, None]
+            told = cells.told(rows)
+            shares[rows] = decided(told, fitted()) * (cells.enough[rows] * _missed(told))[..., None]
         return shares
 
     def _cells(self, fused: Array | None) -> "_Cells":
@@ -220,6 +223,16 @@ def decided(told: Floats, layers: Sequence[tuple[Floats, Floats]]) -> Floats:
     shares = powers[..., 1:] / powers.sum(-1, keepdims=True)  # the first is that of the picture as it is
     total = shares.sum(-1, keepdims=True)
     return np.asarray(shares * np.maximum(1 - np.float32(LITTLE) / np.maximum(total, np.float32(1e-6)), 0), np.float32)
+
+
+def _missed(told: Floats) -> Floats:
+    """How far any blur is there to be undone, by the energies alone: ... in [0, 1].
+
+    No network has learnt from all surfaces. Without this, sand, cloth and frames that a camera sharpened would be raised in
+    full focus, for they are finer than what this one was shown.
+    """
+    least, wholly = _SEEN
+    return np.asarray(np.clip((told[..., _BLURS].max(-1) - least) / (wholly - least), 0, 1), np.float32)
 
 
 @cache

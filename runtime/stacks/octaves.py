@@ -162,8 +162,10 @@ class OctaveSums:
     def _joined(self, planes: list[Any]) -> Floats:
         return np.asarray(cv2.merge(planes), np.float32).reshape(*planes[0].shape, -1)
 
-    def raise_detail(self, fused: Array, shares: Floats, kernels: Sequence[NDArray[np.float32]]) -> None:
+    def raise_detail(self, fused: Array, shares: Floats, kernels: Sequence[NDArray[np.float32]]) -> Floats:
         """Add what filters make of the fused picture's brightness, in place; clipped to the levels of the kind.
+
+        Gives the most that was added or taken away in each cell, h x w, white = 1.
 
         Args:
             fused: What `fused` gave. Where no frame shows anything, or no filter has a share, it stays as it is.
@@ -173,6 +175,7 @@ class OctaveSums:
         """
         colours: Any = fused.reshape(*self._size, -1)[..., : self._channels]
         cell, reach = self._octaves[-1], len(kernels[0]) // 2
+        most = np.zeros(shares.shape[:2], np.float32)
 
         def put(rows: slice) -> None:
             # Enlarged linearly, a cell reaches into the ones beside it.
@@ -195,8 +198,11 @@ class OctaveSums:
             added = _without_halo(grey, added, inner)
             planes = [self._light[-1, channel][area] + added for channel in range(self._channels)]
             np.copyto(colours[area], _levels(self._joined(planes), self._kind), where=here[..., None])
+            part = slice(rows.start // cell, -(-rows.stop // cell)), slice(left // cell, -(-right // cell))
+            most[part] = _most_of_cells(np.abs(added) * here, cell)
 
         self._by_strips(put)
+        return most / np.float32(self._kind.unit)
 
     def _brightness(self, area: Area) -> Floats:
         """The fused picture's, h x w float32."""
@@ -215,6 +221,13 @@ def _with_margin(area: Area, size: tuple[int, int], margin: int) -> tuple[Area, 
         outer.append(slice(first, min(length, side.stop + margin)))
         inner.append(slice(side.start - first, side.stop - first))
     return (outer[0], outer[1]), (inner[0], inner[1])
+
+
+def _most_of_cells(values: Floats, cell: int) -> Floats:
+    """The greatest value of each cell, of whole ones and of those that the picture's edge cuts."""
+    for axis in (0, 1):
+        values = np.asarray(np.maximum.reduceat(values, np.arange(0, values.shape[axis], cell), axis), np.float32)
+    return values
 
 
 def _without_halo(grey: Floats, added: Floats, inner: Area) -> Floats:

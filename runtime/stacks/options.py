@@ -155,8 +155,8 @@ class Stacked(Brief):
             there that the frames before and after it do not.
         smoothing: How readily frames were averaged, as `StackOptions.smoothing` has it.
         noise: The frames' noise, in levels of 255 as the network sees them, where the smoothing was chosen by it; otherwise 0.
-        restored: In which share of the picture detail that lies between the planes of focus was raised, and by what factor
-            at most.
+        restored: In which share of the picture detail between the planes of focus was raised so that it shows, and by what
+            factor at most.
         height: The height map; None where it was not asked for.
         last_place: Which height the last frame has, the first one having 0: of all frames, but that those whose exposure failed
             have no place in an order that was found by where frames are sharp.

@@ -74,22 +74,28 @@ class _Spot:
         return 1 / _AS_LARGE <= self.pixels.size / other.pixels.size <= _AS_LARGE
 
 
-def walking(pictures: Sequence[NDArray[Any]], usable: NDArray[np.bool_]) -> dict[int, NDArray[np.bool_]]:
+def walking(
+    pictures: Sequence[NDArray[Any]], usable: NDArray[np.bool_], most: Sequence[NDArray[Any]] | None = None
+) -> dict[int, NDArray[np.bool_]]:
     """Where each picture shows what walks through them, by its place among them; only those that do.
 
     Args:
         pictures: h x w floats, white = 1, equally exposed, in the order in which they were taken.
         usable: h x w; where they may be compared.
+        most: What each may be out of focus, at most, as `misfit.FocusSpan` has it; None: what it is.
     """
-    soft = np.stack([blurred(picture.astype(np.float32), _SMOOTH).astype(np.float16) for picture in pictures])
+    soft, brightest = (
+        np.stack([blurred(picture.astype(np.float32), _SMOOTH).astype(np.float16) for picture in each])
+        for each in (pictures, pictures if most is None else most)
+    )
     if len(soft) < FEWEST_WALKED:
         return {}
     dark, light = list[list[_Spot]](), list[list[_Spot]]()
     for index in range(len(soft)):
         here, usual = soft[index].astype(np.float32), _usual(soft, index)
-        away, short = (here - usual) * usable, here**2 - usual**2  # the latter in linear light, about
-        dark.append(_spots(index, -away, -short))
-        light.append(_spots(index, away, short))
+        # Gauze that comes into focus stripe by stripe is darker there, and nothing that walks.
+        dark.append(_short_of(index, usual, brightest[index].astype(np.float32), usable))
+        light.append(_short_of(index, here, _usual(brightest, index), usable))
     no_focus = _NoFocus(soft)
     found: dict[int, NDArray[np.bool_]] = {}
     for sign, spots in ((-1, dark), (1, light)):
@@ -99,6 +105,11 @@ def walking(pictures: Sequence[NDArray[Any]], usable: NDArray[np.bool_]) -> dict
             for frame, where in _all_along(walk, np.float32(sign), soft):
                 found[frame] = found[frame] | where if frame in found else where
     return _left_enough(found, len(soft)) if found else {}
+
+
+def _short_of(index: int, lighter: Floats, darker: Floats, usable: NDArray[np.bool_]) -> list[_Spot]:
+    """The spots by which a frame, or what is usual, is short of the other's light, which is that of the levels' squares."""
+    return _spots(index, (lighter - darker) * usable, lighter**2 - darker**2)
 
 
 def _left_enough(found: Mapping[int, NDArray[np.bool_]], count: int) -> dict[int, NDArray[np.bool_]]:

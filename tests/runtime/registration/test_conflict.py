@@ -68,6 +68,29 @@ def test_wide_defocus_of_a_lens_is_no_conflict(picture, shape, radius):
     assert compared(near, moved).share > 0.06
 
 
+def printed(step, *, moved):
+    """Seven frames of a page on a slope: another stripe of each is in focus, and growing discs blur the rest."""
+    page = np.full(SIZE, 235, np.uint8)
+    for row in range(18, SIZE[0], 22):
+        cv2.putText(page, "R47k fuse 2B C71 " * 4, (-row % 40 - 40, row), cv2.FONT_HERSHEY_SIMPLEX, 0.45, 20, 1, cv2.LINE_AA)
+    frames, depth = [], np.linspace(0, 6, SIZE[1])
+    for index in range(7):
+        scene = page.copy()
+        if moved:
+            scene[100:260, 200 + 40 * (index % 2) :][:, :60] = 90
+        shown = [scene, *(cv2.filter2D(scene, -1, lens("disc", radius)) for radius in range(1, 6 * step + 1))]
+        away = np.rint(step * np.abs(depth - index)).astype(int)
+        columns = [shown[radius][:, column] for column, radius in enumerate(away)]
+        frames.append(cv2.cvtColor(np.stack(columns, 1), cv2.COLOR_GRAY2BGR))
+    return frames
+
+
+@pytest.mark.parametrize("step", [2, 3, 5])
+def test_what_two_frames_have_far_out_of_focus_is_no_conflict(step):
+    assert compared(*printed(step, moved=False)).share < WORTH_A_WORD / 2
+    assert compared(*printed(step, moved=True)).share > WORTH_A_WORD
+
+
 @pytest.mark.parametrize("sigma", [1.5, 4])
 @pytest.mark.parametrize("left", [60, 330])  # in the half that is sharp, and in the other one
 def test_what_moved_is_found_where_it_is(picture, sigma, left):

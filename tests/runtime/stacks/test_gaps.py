@@ -100,6 +100,41 @@ def test_a_plane_that_was_hit_stays_as_it_is(fuser, truth):
         assert shares_of(frames).sum(2).mean() < 0.05
 
 
+def fine_surface(kind):
+    """What has more detail of a pixel or two than a lens would leave of it, 128 x 128."""
+    rng = np.random.default_rng(3)
+    if kind == "gauze":
+        x, y = np.meshgrid(np.arange(128), np.arange(128))
+        grey = 128 + 90 * np.sign(np.sin(2 * np.pi * x / (3.3 + y / 64)))
+    elif kind == "cloth":  # as a camera sharpens it
+        soft = cv2.GaussianBlur(rng.normal(128, 60, (128, 128)), (0, 0), 0.6)
+        grey = soft + 1.5 * (soft - cv2.GaussianBlur(soft, (0, 0), 1))
+    else:
+        grey = rng.normal(128, 30, (128, 128))
+    return cv2.cvtColor(np.clip(grey, 0, 255).astype(np.uint8), cv2.COLOR_GRAY2BGR)
+
+
+@pytest.mark.parametrize("step", [1.5, 2.0, 2.5, 3.0, 4.0])
+@pytest.mark.parametrize("surface", ["sand", "cloth", "gauze"])
+def test_the_finest_detail_in_full_focus_is_no_blur(surface, step):
+    frames = plane(fine_surface(surface), 0.0, step=step)
+    assert shares_of(frames).max() < 0.02
+
+
+@pytest.mark.parametrize("noise", [0, 1, 2])
+@pytest.mark.parametrize("offset", [0.0, 0.5])
+def test_what_is_told_is_what_was_changed(fuser, noise, offset):
+    """Of even parts nothing: any filter does no harm there, and the network asks for some."""
+    truth = np.full((160, 192, 3), 120, np.uint8)
+    cv2.rectangle(truth, (20, 20), (100, 130), (40, 90, 200), -1)
+    cv2.rectangle(truth, (120, 60), (170, 150), (210, 60, 30), -1)
+    frames = plane(truth, offset, noise=noise, step=3)
+    plain, result = (fuse_sources(fuser, of_arrays(frames), StackOptions(restore=most)) for most in (1, 2.2))
+    changed = np.abs(plain.fused.astype(int) - result.fused).max(2).reshape(20, CELL, 24, CELL).max((1, 3))
+    assert 0.9 * (changed > 2).mean() <= result.restored[0] <= (changed > 0).mean()
+    assert result.restored[0] < 0.5
+
+
 def test_what_the_last_frame_has_sharp_stays_as_it_is(fuser, truth):
     for step in (STEP, 2 * STEP):
         for frames in (plane(truth, 0.0, step=step)[:4], plane(truth, 0.0, step=step)[3:]):
@@ -186,7 +221,7 @@ def test_raised_detail_is_what_the_filters_make_of_the_brightness(truth):
     sums, fused = sums_of(truth)
     np.testing.assert_array_equal(fused, truth)
     shares = np.float32([0.4, 0.1, 0, 0.3])
-    sums.raise_detail(fused, np.broadcast_to(shares, (19, 25, COUNT)), KERNELS)
+    changed = sums.raise_detail(fused, np.broadcast_to(shares, (19, 25, COUNT)), KERNELS)
     grey = truth @ np.array([0.114, 0.587, 0.299])
     padded = np.pad(grey, 5, mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (11, 11))
@@ -198,6 +233,8 @@ def test_raised_detail_is_what_the_filters_make_of_the_brightness(truth):
     expected = np.clip(truth + (raised - grey)[..., None], 0, 255)
     assert np.abs(fused - expected).max() <= 0.6
     assert np.abs(raised - grey).max() > 3
+    by_cells = np.abs(raised - grey).reshape(19, CELL, 25, CELL).max((1, 3))
+    np.testing.assert_allclose(255 * changed, by_cells, atol=0.01)
 
 
 @pytest.mark.parametrize("sigma", [0.5, 1.0, 2.0, 4.0])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import ufafuse.runtime.stacks.room as module
-from ufafuse.runtime.frames import BGR_BYTES
+from ufafuse.runtime.frames import BGR_BYTES, FrameKind
 from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.stacks.fusing import fuse_sources
 from ufafuse.runtime.stacks.options import StackOptions
@@ -107,6 +107,43 @@ def hairs(frames):
 @pytest.mark.parametrize("change", [list, noisy, flickering, moving, shuffled, bloomed, hairs])
 def test_nothing_is_found_where_nothing_strayed(frames, change):
     assert found(change(frames)) == {}
+
+
+def seen_by_a_camera(pattern, exposure):
+    """Five frames of which each but the first and the last has one of three patches in focus; light is blurred, not levels."""
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    fine = {
+        "stripes": np.sin(2 * np.pi * x / 3.7) > 0,
+        "chequers": (x // 2 + y // 2) % 2 > 0,
+        "dots": (x % 4 < 2) & (y % 4 < 2),
+        "holes": ~((x % 5 < 3) & (y % 5 < 3)),
+    }[pattern]
+    light = np.full(SIZE, 0.25)
+    for place in (20, 120, 220):
+        light[60:180, place : place + 80] = np.where(fine, 0.7, 0.03)[60:180, place : place + 80]
+    frames = []
+    for index in range(5):
+        shown = cv2.GaussianBlur(light, (0, 0), 4)
+        columns = slice(100 * index - 90, 100 * index + 10)
+        if 1 <= index <= 3:
+            shown[:, columns] = light[:, columns]
+        frames.append(np.uint8(np.rint(255 * np.clip(shown * exposure, 0, 1) ** (1 / 2.2))))
+    return [cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR) for frame in frames]
+
+
+@pytest.mark.parametrize("exposure", [0.3, 1.0, 1.8, 3.0])
+@pytest.mark.parametrize("pattern", ["stripes", "chequers", "dots", "holes"])
+def test_what_is_finer_than_a_blur_is_of_another_level_in_focus_and_has_not_strayed(pattern, exposure):
+    assert found(seen_by_a_camera(pattern, exposure)) == {}
+
+
+@pytest.mark.parametrize("size", [(1, 1), (97, 131), (181, 183), (257, 300), (1001, 17), (515, 1027)])
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 4095), (np.float32, 1)])
+def test_even_light_has_the_level_of_its_samples(size, dtype, white):
+    strays = Strays(size, FrameKind(np.dtype(dtype), 0, float(white), "bgr"))
+    strays.look_at(0, np.full(size, dtype(0.4 * white)), None)
+    (small,), (spread,) = strays.pictures.values(), strays._spread.values()
+    np.testing.assert_allclose(spread, small, atol=2e-3)
 
 
 def test_what_is_hidden_by_alpha_has_not_strayed(frames):

@@ -136,3 +136,12 @@ def test_what_stays_is_no_walker(frames, change):
 
 def test_of_few_frames_none_is_told_to_walk(frames):
     assert found(walked(frames, spots(10, 7), 10)[3:8]) == {}
+
+
+@pytest.mark.parametrize("white", [220, 286, 340])  # beyond 255 the sensor is full, and blurred it was not
+@pytest.mark.parametrize("widest", [4.0, 9.0, 20.0])
+def test_gauze_that_comes_into_focus_stripe_by_stripe_walks_nowhere(white, widest):
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    gauze = np.where(np.sin(2 * np.pi * x / 3.7) > 0, white, 59)
+    ground = np.where(np.abs(y - 120) < 30, gauze, 105)
+    assert found(across_focus(np.repeat(ground[..., None], 3, 2).astype(np.float32), widest)) == {}
