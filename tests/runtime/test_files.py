@@ -357,13 +357,14 @@ class TestMemory:
         (outcome,) = fuse_folder(fuser, [PairPaths("x", *images())], tmp_path / "out")
         assert "x_A.png cannot be fused: there is not enough memory" in outcome.error
 
-    def test_a_picture_that_finds_none_says_so(self, images, monkeypatch):
+    @pytest.mark.parametrize(("suffix", "decoder"), [(".png", "cv2.imdecode"), (".bmp", "ufafuse.runtime.pictures.bmp._rows")])
+    def test_a_picture_that_finds_none_says_so(self, images, monkeypatch, suffix, decoder):
         def refused(*_given):
             raise MemoryError
 
-        monkeypatch.setattr(cv2, "imdecode", refused)
-        with pytest.raises(InputError, match=r"x_A.bmp cannot be decoded: there is not enough memory for it\.$"):
-            read_image(images(suffix=".bmp")[0])
+        monkeypatch.setattr(decoder, refused)
+        with pytest.raises(InputError, match=rf"x_A{suffix} cannot be decoded: there is not enough memory for it\.$"):
+            read_image(images(suffix=suffix)[0])
 
     def test_a_defect_stays_one(self, fuser, images, tmp_path, monkeypatch):
         def wrong(*_given, **_how):
