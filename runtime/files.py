@@ -179,7 +179,8 @@ def fuse_files(
         check_page(files.report, force=force)
     with shortage_told(str(images[0])), together(), _opened(fuser, images, files, frames) as found:
         if len(found) < 2:
-            raise InputError(f"{images[0]} holds one frame: fusing takes two or more.")
+            known = "; ".join(found[0].picture().warnings)  # of an animation the first picture is read
+            raise InputError(f"{images[0]} holds one frame{known and f' ({known})'}: fusing takes two or more.")
         if options.reference is not None and options.reference >= len(found):
             number = options.reference + 1
             which = f"the stack that begins with {images[0]} has {len(found)}"
