@@ -87,7 +87,7 @@ def _list_failed(out: Path, tasks: Sequence[Task], outcomes: Sequence[Outcome]) 
         Path(place).unlink(missing_ok=True) if url is None else remove(url)
         return
     if url is None:
-        make_folder(Path(out))
+        make_folder(Path(place).parent)
         write_failed(Path(place), failed)
     else:
         with tempfile.TemporaryDirectory(prefix="ufafuse-") as folder:

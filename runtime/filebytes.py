@@ -65,6 +65,15 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def identity_of(path: Path) -> tuple[int, int] | Path:
+    """What all names of one file share, links of either kind among them; of what is not there, its name."""
+    try:
+        status = path.stat()
+    except OSError:
+        return real_path(path)
+    return status.st_dev, status.st_ino
+
+
 def same_file(path: Path, other: Path) -> bool:
     """Whether both are there and are one file or folder, by whatever names and links."""
     try:

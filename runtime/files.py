@@ -14,7 +14,7 @@ from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.details import details_of
 from ufafuse.runtime.errors import InputError, ModelError, UfaError, shortage_told
-from ufafuse.runtime.filebytes import real_path
+from ufafuse.runtime.filebytes import identity_of
 from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.levels import kind_with_levels
 from ufafuse.runtime.lights import Lights, lights_of
@@ -179,7 +179,8 @@ def fuse_files(
         check_page(files.report, force=force)
     with shortage_told(str(images[0])), together(), _opened(fuser, images, files, frames) as found:
         if len(found) < 2:
-            raise InputError(f"{images[0]} holds one frame: fusing takes two or more.")
+            known = "; ".join(found[0].picture().warnings)  # of an animation the first picture is read
+            raise InputError(f"{images[0]} holds one frame{known and f' ({known})'}: fusing takes two or more.")
         if options.reference is not None and options.reference >= len(found):
             number = options.reference + 1
             which = f"the stack that begins with {images[0]} has {len(found)}"
@@ -341,8 +342,9 @@ def _lost(path: Path, metadata: Metadata, frame: FrameSource) -> dict[str, None]
 
 def _twice(images: Sequence[Path]) -> dict[str, None]:
     """Which files are frames more than once: a slip in a manifest, or in a list of names."""
-    seen = Counter(real_path(path) for path in images)
-    several = list(dict.fromkeys(str(path) for path in images if seen[real_path(path)] > 1))
+    files = [identity_of(path) for path in images]
+    seen = Counter(files)
+    several = list(dict.fromkeys(str(path) for path, file in zip(images, files, strict=True) if seen[file] > 1))
     if not several:
         return {}
     return {f"{examples(several)}: the same file is given more than once, and counts as often.": None}

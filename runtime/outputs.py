@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -70,9 +71,9 @@ class Outputs:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        paths = [real_path(path) for path in self.all()]
-        if len(set(paths)) < len(paths):
-            raise InputError(f"two results would be written to {self.fused}: give each a name of its own.")
+        places = Counter(real_path(path) for path in self.all())
+        if twice := [path for path in self.all() if places[real_path(path)] > 1]:
+            raise InputError(f"two results would be written to {twice[0]}: give each a name of its own.")
         if self.depth is not None:
             check_height_path(self.depth)
         if self.mesh is not None and self.mesh.suffix.lower() != ".ply":

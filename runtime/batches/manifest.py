@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ufafuse.runtime.batches.storage import fetch, joined, url_of
+from ufafuse.runtime.batches.storage import fetch, here, joined, url_of
 from ufafuse.runtime.batches.task import Task
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.filebytes import check_file
@@ -62,7 +62,7 @@ def _tasks(rows: Iterable[tuple[int, dict[str, str]]], home: str, name: str, out
 
 
 def _cell(row: dict[str, str], column: str, where: str) -> str:
-    text = row[column].strip()
+    text = here(row[column].strip())
     if not text or "\0" in text:
         raise InputError(f"{where}: {column} is empty or no name: give the file's name or URL.")
     return text
@@ -75,8 +75,10 @@ def _found_from(home: str, name: str) -> str:
 
 def _result(name: str, near: str, out: str | Path, suffix: str, where: str) -> tuple[str, str]:
     """What results beside the picture are called, with its folders below ``out`` as those have them; and its name or URL."""
-    name = name.strip() or _stem(near)
-    name = name if posixpath.splitext(name)[1] else name + suffix
+    name = here(name.strip())
+    ending = posixpath.splitext(name)[1]
+    if not ending or ending[1:].isdecimal():  # of ``board.0001`` the number is no format
+        name = (name or _stem(near)) + suffix
     if url_of(name) or Path(name).is_absolute():
         return _name_below(name, out), name
     name = posixpath.normpath(name)
@@ -87,7 +89,7 @@ def _result(name: str, near: str, out: str | Path, suffix: str, where: str) -> t
 
 def _name_below(place: str, out: str | Path) -> str:
     """As the relative name would give it, where an absolute one lies below ``out`` (those of the failed do); else its stem."""
-    home, full = (url_of(each) or os.path.abspath(each) for each in (out, place))  # noqa: PTH100 - links stay as they are
+    home, full = (url_of(each) or os.path.abspath(each) for each in map(here, (out, place)))  # noqa: PTH100 - links stay as they are
     home = home.rstrip("/") + "/"
     return posixpath.splitext(full.removeprefix(home))[0] if full.startswith(home) else _stem(place)
 

@@ -17,7 +17,8 @@ from typing import Any
 from ufafuse.runtime.errors import InputError, OutputError, UfaError
 
 _LONGEST = 1024  # characters of a name below a URL
-_URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):/{1,2}(?!/)(.+)", re.DOTALL)
+_URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):(?:/{1,2}|(?<=file:)/{3})(?!/)(.+)", re.DOTALL)
+_HERE = re.compile(r"file:(?://(?:localhost)?)?(/(?!/).+)", re.DOTALL)
 
 
 def url_of(place: str | Path) -> str | None:
@@ -25,7 +26,7 @@ def url_of(place: str | Path) -> str | None:
     found = _URL.fullmatch(str(place))
     if found is None or Path(place).exists():
         return None
-    return f"{found[1]}://{found[2]}"
+    return f"{found[1]}:{'///' if found[1] == 'file' else '//'}{found[2]}"
 
 
 def shown(place: str | Path) -> str:
@@ -33,8 +34,15 @@ def shown(place: str | Path) -> str:
     return url_of(place) or str(place)
 
 
+def here(place: str | Path) -> str:
+    """A name without the ``file://`` that other programs put before those of this machine, so that each file has one name."""
+    found = _HERE.fullmatch(str(place))
+    return found[1] if found and not Path(place).exists() else str(place)
+
+
 def joined(folder: str | Path, name: str) -> str:
     """``name`` below a folder, or below a URL."""
+    folder = here(folder)
     url = url_of(folder)
     return str(Path(folder) / name) if url is None else f"{url.rstrip('/')}/{name}"
 

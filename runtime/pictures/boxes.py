@@ -24,6 +24,7 @@ class Boxes:
     Attributes:
         icc, exif, xmp: As `ufafuse.runtime.pictures.metadata.Metadata`.
         nclx: The codes of primaries and transfer; None: not said.
+        narrow: Black is stored as 16 and white as 235, or as that in more bits.
         turns: Quarter turns anti-clockwise, before `mirror`; None: not said.
         mirror: 0: top and bottom change places, 1: left and right; None: not mirrored.
         bits: Of each sample; 0: not said.
@@ -33,6 +34,7 @@ class Boxes:
     exif: bytes | None = None
     xmp: bytes | None = None
     nclx: tuple[int, int] | None = None
+    narrow: bool = False
     turns: int | None = None
     mirror: int | None = None
     bits: int = 0
@@ -211,6 +213,7 @@ def _take_properties(data: bytes, items: _Items, found: Boxes) -> None:
             found.icc = data[start + 4 : end] or None
         elif kind == b"colr" and data[start : start + 4] == b"nclx":
             found.nclx = _number(data, start + 4, 2), _number(data, start + 6, 2)
+            found.narrow = not _number(data, start + 10, 1) & 0x80
         elif kind == b"pixi":
             found.bits = data[start + 5]
 

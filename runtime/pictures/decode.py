@@ -19,8 +19,8 @@ from ufafuse.runtime.filebytes import bytes_of
 from ufafuse.runtime.filebytes import kind_of as path_kind
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures import quick
-from ufafuse.runtime.pictures.bmp import is_run_length_coded, unpacked
-from ufafuse.runtime.pictures.boxes import read_boxes, without_notes
+from ufafuse.runtime.pictures.bmp import read_bmp
+from ufafuse.runtime.pictures.boxes import Boxes, read_boxes, without_notes
 from ufafuse.runtime.pictures.damage import damage_in
 from ufafuse.runtime.pictures.jpeg2000 import SYCC, said_in
 from ufafuse.runtime.pictures.kinds import OPENCV, RAW_SUFFIXES, SNIFFED, kind_of
@@ -176,6 +176,8 @@ def _by_declared_bits(array: Array, data: bytes, kind: str) -> tuple[Array, floa
     AVIF is brought to all 16 bits, as HEIC is by its reader: other programs would show a result as near black. JPEG 2000 of a
     sensor or a scanner keeps its levels, as TIFF does.
     """
+    if kind == "AVIF" and array.ndim == 2:
+        array = _spread(array, read_boxes(data))
     if array.dtype != np.uint16:
         return array, None
     bits = read_boxes(data).bits if kind == "AVIF" else said_in(data).bits if kind == "JPEG 2000" else 0
@@ -187,6 +189,16 @@ def _by_declared_bits(array: Array, data: bytes, kind: str) -> tuple[Array, floa
     if array.ndim == 3 and array.shape[2] == 4:
         array[..., 3] = whole_alpha(array[..., 3], white)
     return array, white
+
+
+def _spread(luma: Array, said: Boxes) -> Array:
+    """A grey AVIF's levels from black to white: OpenCV gives them as they are stored, which it does not do with colours."""
+    if not said.narrow:
+        return luma
+    bits = said.bits if luma.dtype == np.uint16 else 8
+    black, white, top = 16 << (bits - 8), 235 << (bits - 8), (1 << bits) - 1
+    levels = (luma.astype(np.float32) - black) * np.float32(top / (white - black))
+    return np.rint(np.clip(levels, 0, top)).astype(luma.dtype)
 
 
 def _stored(data: bytes, name: str, kind: str, most: int | None, *, components: int) -> tuple[Array, str]:
@@ -201,10 +213,10 @@ def _stored(data: bytes, name: str, kind: str, most: int | None, *, components: 
     damage = damage_in(data) or ("it declares no size" if size is None else "")
     if damage:
         raise InputError(f"{name} is damaged ({damage}): record or copy it again.")
-    pixels, inside = _by_another(data, name, kind, components)
-    if pixels is not None:
-        return pixels, ""
     try:
+        pixels, inside = _by_another(data, name, kind, components)
+        if pixels is not None:
+            return pixels, ""
         whole = {"PNG": quick.without_deflate, "AVIF": without_notes}.get(kind, bytes)(data)
         stored = cv2.imdecode(np.frombuffer(whole, np.uint8), _AS_STORED)
     except (cv2.error, MemoryError) as error:
@@ -228,11 +240,8 @@ def _check_coding(data: bytes, name: str, kind: str) -> None:
 
 def _by_another(data: bytes, name: str, kind: str, components: int) -> tuple[Array | None, str]:
     """The samples where OpenCV misreads them or is slower, and what libjpeg noticed; None: they are for OpenCV."""
-    if kind == "BMP" and is_run_length_coded(data):
-        pixels = unpacked(data)
-        if pixels is None:
-            raise InputError(f"{name} is damaged (its run-length codes end early): record or copy it again.")
-        return pixels, ""
+    if kind == "BMP":
+        return read_bmp(data, name), ""
     return quick.jpeg_pixels(data, grey=components == 1) if components else (None, "")
 
 
@@ -249,12 +258,7 @@ def _undecoded(data: bytes, kind: str) -> str:
 
 
 def _without_false_alpha(stored: Array, data: bytes, kind: str) -> Array:
-    """A fourth channel is alpha only where the file says so: a BMP of 32 bits mostly just pads its pixels.
-
-    A grey PNG that names one level as clear has alpha, too, which OpenCV passes over.
-    """
-    if stored.ndim == 3 and stored.shape[2] == 4 and kind == "BMP" and not _bmp_has_alpha(data):
-        return np.ascontiguousarray(stored[..., :3])
+    """A fourth channel is alpha only where the file says so; a grey PNG that names one level as clear has alpha, too."""
     if stored.ndim == 3 and stored.shape[2] == 4 and kind == "GIF" and (stored[..., 3] == 255).all():
         return np.ascontiguousarray(stored[..., :3])  # of an animation OpenCV gives alpha, whether there is any or not
     if stored.ndim == 3 and stored.shape[2] == 2:  # grey and alpha
@@ -296,11 +300,6 @@ def _unusual_jpeg(data: bytes) -> str:
         if end > start:
             return _UNUSUAL.get(marker, "" if data[start] == 8 else f"a {data[start]}-bit")
     return ""
-
-
-def _bmp_has_alpha(data: bytes) -> bool:
-    header, compression = int.from_bytes(data[14:18], "little"), int.from_bytes(data[30:34], "little")
-    return header >= 56 and compression in (3, 6) and int.from_bytes(data[66:70], "little") != 0
 
 
 def _components(data: bytes) -> int:

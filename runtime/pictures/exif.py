@@ -29,10 +29,15 @@ _ORDERS = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True)
 _MOST = 2**32 - 1
 _RAW = 0xC500  # from here on: DNG's and makers' own, which would make a raw file of a result
 _MOST_ENTRIES, _DEEPEST, _LARGEST = 512, 3, 1 << 20
-# Where pixels lie and how they are packed: true of the file that was read, not of the one that is written.
-_OF_PIXELS = frozenset((0x00FE, 0x0100, 0x0101, 0x0102, 0x0103, 0x0106, 0x0111, 0x0115, 0x0116, 0x0117, 0x011C, 0x013D, 0x0140,
-                        0x0142, 0x0143, 0x0144, 0x0145, 0x014A, 0x0152, 0x0153, 0x015B, 0x0201, 0x0202, 0x0211, 0x0212, 0x0213,
-                        0x02BC, 0x8773, 0x83BB, 0x8649, 0x828D, 0x828E, 0x010A))  # fmt: skip
+# Where pixels lie, how they are packed and what their levels and inks mean: true of the file that was read, not of the one that
+# is written.
+_OF_PIXELS = frozenset((0x00FE, *range(0x0100, 0x0104), *range(0x0106, 0x010B), 0x0111, *range(0x0115, 0x011A), 0x011C,
+                        *range(0x0120, 0x0126), 0x0129, 0x013D, *range(0x0140, 0x014F), *range(0x0150, 0x0160),
+                        *range(0x0200, 0x022F), 0x02BC, *range(0x80E3, 0x80E7), 0x828D, 0x828E, 0x83BB, 0x8649, 0x8773,
+                        *range(0x885C, 0x885F)))  # fmt: skip
+# What programs keep beside the pixels in words of their own, and believe before them: layers of Photoshop; stacks of MetaMorph,
+# FluoView and Zeiss; levels of Molecular Dynamics.
+_OF_PROGRAMS = frozenset((0x935C, *range(0x835C, 0x8360), 0x8639, 0x863A, 0x866C, *range(0x82A5, 0x82AD)))
 
 
 # Descriptions by which programs know a stack: ImageJ's, OME's, tifffile's, ScanImage's, Aperio's, MetaMorph's.
@@ -124,7 +129,7 @@ class Exif:
 
     def without_pixels(self) -> Exif:
         """A copy without the entries that describe how the pixels of the file lay, by tags or in microscopy's descriptions."""
-        main = {tag: entry for tag, entry in self.main.items() if tag not in _OF_PIXELS and tag < _RAW}
+        main = {tag: entry for tag, entry in self.main.items() if tag not in _OF_PIXELS | _OF_PROGRAMS and tag < _RAW}
         said = main[DESCRIPTION].data.lstrip() if DESCRIPTION in main else b""
         if said.startswith(_OF_STACKS) or (said.startswith(b"{") and b'"shape":' in said):
             del main[DESCRIPTION]

@@ -7,7 +7,7 @@ from pathlib import Path
 SNIFFED = 132  # bytes
 
 # Of these, each is decoded by one reader; see `decode`.
-OPENCV = frozenset(("PNG", "JPEG", "BMP", "WebP", "GIF", "AVIF", "Radiance HDR", "PFM", "JPEG 2000", "Sun raster"))
+OPENCV = frozenset(("PNG", "JPEG", "BMP", "WebP", "GIF", "AVIF", "Radiance HDR", "PFM", "JPEG 2000"))
 RAW_SUFFIXES = frozenset((
     ".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".srf", ".sr2", ".orf", ".rw2", ".raf", ".pef", ".srw", ".x3f",
     ".3fr", ".erf", ".kdc", ".dcr", ".mef", ".mos", ".iiq", ".rwl", ".raw", ".gpr",
@@ -39,7 +39,6 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
     (b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
     (b"\xff\x0a", "a JPEG XL picture"),
-    (b"\x59\xa6\x6a\x95", "Sun raster"),
     (b"IIRO", "raw"),
     (b"IIRS", "raw"),
     (b"MMOR", "raw"),
@@ -58,6 +57,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"ZISRAWFILE", "a Zeiss microscope's file (CZI)"),
     (b"\xda\xce\xbe\x0a", "a Nikon microscope's file (ND2)"),
     (b"II\xbc\x01", "a JPEG XR picture"),
+    (b"\x59\xa6\x6a\x95", "a Sun raster picture"),
     (b"\0\0\1\0", "an icon (ICO)"),
     (b"qoif", "a QOI picture"),
     (b"SDPX", "a DPX picture"),

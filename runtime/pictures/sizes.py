@@ -66,16 +66,10 @@ def _hdr(data: bytes) -> Size | None:
     return (first, second) if match[1] == b"Y" else (second, first)
 
 
-def _sun(data: bytes) -> Size | None:
-    width, height = struct.unpack_from(">II", data, 4)
-    return height, width
-
-
 _READERS = {
     "AVIF": _avif,
     "JPEG 2000": _jpeg_2000,
     "PNM": _pnm,
     "PFM": _pfm,
     "Radiance HDR": _hdr,
-    "Sun raster": _sun,
 }

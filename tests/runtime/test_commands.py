@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
 from ufafuse.commands import fuse, info
@@ -152,6 +153,7 @@ class TestFuse:
         ("arguments", "told"),
         [
             (["{a}"], "x_A.png holds one frame: fusing takes two or more"),
+            (["{moving}"], "moving.png holds one frame (of an animation the first picture is read): fusing takes two or more"),
             ([], "no images were given: give two or more"),
             (["{a}", "{b}", "--pairs", "."], "both images and --pairs were given"),
             (["{a}", "no.png"], "no.png does not exist"),
@@ -176,6 +178,9 @@ class TestFuse:
             names[name].write_bytes(data)
         names["other"] = tmp_path / "other.png"
         write_image(names["other"], np.zeros((1, 1, 3), np.uint8))
+        names["moving"] = tmp_path / "moving.png"
+        black, white = (Image.new("RGB", (8, 8), colour) for colour in ("black", "white"))
+        black.save(names["moving"], save_all=True, append_images=[white])
         out = [] if "-o" in arguments else ["-o", tmp_path / "f.png"]
         given = [argument.format(**names) for argument in arguments]
         done = ufa("fuse", *given, *out)

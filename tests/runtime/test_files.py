@@ -160,6 +160,8 @@ class TestRefused:
     def test_one_file_for_two_results(self, tmp_path):
         with pytest.raises(InputError, match=r"two results would be written to .*f\.png"):
             Outputs(tmp_path / "f.png", map=tmp_path / "." / "f.png")
+        with pytest.raises(InputError, match=r"two results would be written to .*d\.png"):
+            Outputs(tmp_path / "f.png", depth=tmp_path / "d.png", depth_view=tmp_path / "d.png")
 
     @pytest.mark.parametrize("which", ["fused", "map", "confidence"])
     def test_an_existing_result_before_anything_is_read(self, fuser, tmp_path, which):
@@ -327,9 +329,13 @@ def test_a_result_says_what_made_it(fuser, images, tmp_path, method, made, suffi
     assert FileFrame(out).metadata.exif.count(f"with {made}".encode()) == 1
 
 
-def test_a_file_that_is_both_frames_is_told(fuser, images, tmp_path):
+@pytest.mark.parametrize("named", ["another way", "link", "hard link"])
+def test_a_file_that_is_both_frames_is_told(fuser, images, tmp_path, named):
     near, _ = images()
-    outcome = fuse_files(fuser, (near, tmp_path / "." / near.name), Outputs(tmp_path / "f.png"))
+    other = tmp_path / "." / near.name if named == "another way" else tmp_path / "other.png"
+    if named != "another way":
+        (other.hardlink_to if named == "hard link" else other.symlink_to)(near)
+    outcome = fuse_files(fuser, (near, other), Outputs(tmp_path / "f.png"))
     assert any("the same file is given more than once" in warning for warning in outcome.warnings)
     assert not any("more than once" in text for text in fuse_files(fuser, images(), Outputs(tmp_path / "g.png")).warnings)
 
@@ -357,13 +363,14 @@ class TestMemory:
         (outcome,) = fuse_folder(fuser, [PairPaths("x", *images())], tmp_path / "out")
         assert "x_A.png cannot be fused: there is not enough memory" in outcome.error
 
-    def test_a_picture_that_finds_none_says_so(self, images, monkeypatch):
+    @pytest.mark.parametrize(("suffix", "decoder"), [(".png", "cv2.imdecode"), (".bmp", "ufafuse.runtime.pictures.bmp._rows")])
+    def test_a_picture_that_finds_none_says_so(self, images, monkeypatch, suffix, decoder):
         def refused(*_given):
             raise MemoryError
 
-        monkeypatch.setattr(cv2, "imdecode", refused)
-        with pytest.raises(InputError, match=r"x_A.bmp cannot be decoded: there is not enough memory for it\.$"):
-            read_image(images(suffix=".bmp")[0])
+        monkeypatch.setattr(decoder, refused)
+        with pytest.raises(InputError, match=rf"x_A{suffix} cannot be decoded: there is not enough memory for it\.$"):
+            read_image(images(suffix=suffix)[0])
 
     def test_a_defect_stays_one(self, fuser, images, tmp_path, monkeypatch):
         def wrong(*_given, **_how):

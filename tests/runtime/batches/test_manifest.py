@@ -33,6 +33,14 @@ def test_without_names_for_results_the_near_frame_gives_them(tmp_path):
     assert [task.out for task in found] == ["s3://bucket/out/a.tif", "s3://bucket/out/c.tif"]
 
 
+def test_a_number_or_a_version_behind_a_point_is_no_format(tmp_path):
+    """As microscopes and film tools count: ``frame.0001.png``."""
+    text = "near,far,out\nframe.0001.png,b.png,\nx.v2.tif,b.png,\nc.png,d.png,board.002\ne.png,f.png,line.1/g.jpg\n"
+    found = read_manifest(written(tmp_path, text), "out")
+    assert [task.out for task in found] == ["out/frame.0001.png", "out/x.v2.png", "out/board.002.png", "out/line.1/g.jpg"]
+    assert [task.name for task in found] == ["frame.0001", "x.v2", "board.002", "line.1/g"]
+
+
 def test_parquet_is_read_alike(tmp_path):
     pa = pytest.importorskip("pyarrow", reason="needs the extra remote")
     import pyarrow.parquet as pq

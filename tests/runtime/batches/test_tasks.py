@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from ufafuse.runtime.batches.manifest import read_manifest
 from ufafuse.runtime.batches.storage import joined, mirrored, present, shown, url_of
-from ufafuse.runtime.batches.task import BatchPlan, Task, fuse_task, fuse_tasks, sort_out, task_of
+from ufafuse.runtime.batches.task import BatchPlan, Task, check_tasks, fuse_task, fuse_tasks, sort_out, task_of
 from ufafuse.runtime.errors import InputError, OutputError
 from ufafuse.runtime.files import FileOptions
 from ufafuse.runtime.folders import fuse_folder
@@ -45,6 +46,19 @@ def test_behind_urls_the_files_are_the_same(fuser, folder, tmp_path, bucket):
     told = outcome.to_json()
     assert (told["near"], told["fused"]) == (task.files[0], task.out)
     assert told["size"] == local.to_json()["size"]
+
+
+def test_files_of_this_machine_may_be_named_by_urls(fuser, folder, tmp_path):
+    """As other programs write them into tables."""
+    pytest.importorskip("fsspec", reason="needs the extra remote")
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "pairs.csv").write_text(f"near,far,out\nfile://{folder}/p0_A.png,file://{folder}/p0_B.png,x\n")
+    (task,) = read_manifest(f"file://{tmp_path}/t/pairs.csv", f"file://{tmp_path}/deep/out")
+    assert not fuse_task(fuser, task, BatchPlan()).error
+    assert (tmp_path / "deep" / "out" / "x.png").is_file()
+    task = Task("y", task.files, joined(f"file://{folder}", "p0_A.png"))
+    with pytest.raises(OutputError, match=r"p0_A\.png is one of the frames that are read"):
+        check_tasks([task], BatchPlan(force=True))
 
 
 def test_what_is_wrong_behind_a_url_is_told_by_that_name(fuser, folder, bucket):
@@ -126,6 +140,8 @@ def test_what_goes_beside_the_pictures_and_how_they_are_stored(fuser, folder, tm
         ("s3://bucket/key.png", "s3://bucket/key.png"),
         ("s3:/bucket/key.png", "s3://bucket/key.png"),  # what a Path makes of it
         ("https://host/a b.png", "https://host/a b.png"),
+        ("file:///a/b.png", "file:///a/b.png"),
+        ("file:/a/b.png", "file:///a/b.png"),
         ("a.png", None),
         ("/a/b.png", None),
         ("C:/x.png", None),

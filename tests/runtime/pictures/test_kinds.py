@@ -387,6 +387,8 @@ REFUSED = {
     "dicom": (lambda: bytes(128) + b"DICM" + bytes(100), r"is a DICOM file"),
     "czi": (lambda: b"ZISRAWFILE" + bytes(200), r"is a Zeiss microscope's file \(CZI\)"),
     "nd2": (lambda: b"\xda\xce\xbe\x0a" + bytes(200), r"is a Nikon microscope's file \(ND2\)"),
+    "sun raster": (lambda: b"\x59\xa6\x6a\x95" + bytes(200), r"is a Sun raster picture: give PNG"),
+    "bmp that holds a jpeg": (lambda: bmp32()[:30] + b"\4" + bmp32()[31:], r"is a BMP of 32 bits, packed in the way 4: save it as PNG"),
     "jpeg xr": (lambda: b"II\xbc\1" + bytes(200), r"is a JPEG XR picture"),
     "pgm cut off": (lambda: b"P5 20 20 255\n" + bytes(300), r"is damaged \(truncated, 300 of 400 samples\)"),
     "pnm without levels": (lambda: b"P5 20 20 0\n" + bytes(400), r"its header says no size or levels"),

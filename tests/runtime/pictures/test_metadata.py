@@ -324,6 +324,31 @@ def test_a_result_of_raw_files_is_none(tmp_path):
     assert ex.parse_exif(again.metadata.exif).text(0x010F) == "Maker"
 
 
+# Of a frame's own samples: their least and greatest levels, the page, inks, the black and white of their YCC.
+OF_SAMPLES = {
+    "levels": [(280, "H", 1, 3), (281, "H", 1, 255), (340, "H", 3, (3,) * 3), (341, "H", 3, (255,) * 3)],
+    "page": [(297, "H", 2, (2, 3))],
+    "inks": [(332, "H", 1, 1), (334, "H", 1, 4), (336, "H", 2, (0, 255))],
+    "ycc": [(532, "2I", 6, (16, 1, 235, 1, 128, 1, 240, 1, 128, 1, 240, 1))],
+    "photoshop": [(37724, "B", 40, b"Adobe Photoshop Document Data Block\0" + bytes(4))],
+    "fluoview": [(34362, "d", 4, (0.0,) * 4)],
+    "molecular dynamics": [(33445, "I", 1, 2)],
+}
+
+
+@pytest.mark.parametrize("kind", OF_SAMPLES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_a_frame_says_of_its_own_samples_is_not_said_of_the_result(tmp_path, kind, suffix):
+    """Photoshop would open a frame's layers instead of the result, others show its levels as those of the frame."""
+    tags = [(*tag, True) for tag in (*OF_SAMPLES[kind], (315, "s", 0, "A person"))]
+    tifffile.imwrite(tmp_path / "x.tif", np.zeros((8, 8, 3), np.uint8), photometric="rgb", metadata=None, extratags=tags)
+    said = read_picture(tmp_path / "x.tif").metadata.of_result((8, 8), "x", "y")
+    write_image(tmp_path / f"y{suffix}", np.zeros((8, 8, 3), np.uint8), metadata=said)
+    found = ex.parse_exif(read_picture(tmp_path / f"y{suffix}").metadata.exif).main
+    assert 315 in found
+    assert not found.keys() & {number for number, *_ in OF_SAMPLES[kind]}
+
+
 P3 = (b"cHRM", struct.pack(">8I", 31_270, 32_900, 68_000, 32_000, 26_500, 69_000, 15_000, 6_000))
 
 

@@ -12,7 +12,6 @@ from PIL import Image, ImageCms, features
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import check_frames
-from ufafuse.runtime.pictures.bmp import unpacked
 from ufafuse.runtime.pictures.decode import decode_picture, read_picture
 from ufafuse.runtime.pictures.picture import upright
 from ufafuse.runtime.pictures.source import FileFrame
@@ -69,7 +68,6 @@ def test_a_run_length_coded_bmp(tmp_path, bits, grey):
     found = decode_picture(data, "x.bmp")
     np.testing.assert_array_equal(found.array, expected[..., 0] if grey else expected)
     assert found.metadata.dpi == pytest.approx((300, 300), abs=0.01)
-    assert unpacked(data[:-40]) is None
     for size in (len(data) // 2, len(data) - 40):
         with pytest.raises(InputError, match="is damaged"):
             decode_picture(data[:2] + struct.pack("<I", size) + data[6:size], "x.bmp")
@@ -134,6 +132,27 @@ def jp2(colours):
     (length,), (old,) = struct.unpack_from(">I", data, outer), struct.unpack_from(">I", data, at)
     made = struct.pack(">I", 8 + len(colours)) + b"colr" + colours
     return data[:outer] + struct.pack(">I", length - old + len(made)) + data[outer + 4 : at] + made + data[at + old :]
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+def test_a_grey_avif_of_narrow_levels_is_read_from_black_to_white(bits):
+    """As cameras and FFmpeg store them: black is 16 and white 235, or that in more bits."""
+    if bits == 8:
+        if not (features.check("avif") and cv2.haveImageWriter(".avif")):
+            pytest.skip("no AVIF here")
+        grey, stream = levels(8, 1)[..., 0].astype(np.uint8), io.BytesIO()
+        Image.fromarray(grey).save(stream, "AVIF", quality=100, subsampling="4:0:0", range="limited")
+        found, expected = decode_picture(stream.getvalue(), "x").array, np.asarray(Image.open(stream).convert("L"))
+    else:
+        black, white = 16 << (bits - 8), 235 << (bits - 8)
+        data = bytearray(deep_avif(np.clip(levels(bits, 1)[..., 0], black, white), bits))
+        data[data.index(b"nclx") + 10] &= 0x7F
+        found = decode_picture(bytes(data), "x").array
+        stored = np.clip(levels(bits, 1)[..., 0], black, white).astype(np.float64)
+        expected = (stored - black) / (white - black) * 65_535
+    assert found.dtype == (np.uint8 if bits == 8 else np.uint16)
+    assert np.abs(found.astype(float) - expected).max() <= (1 if bits == 8 else 65_535 / (1 << bits - 2))
+    assert (found.min(), found.max()) == (0, 255 if bits == 8 else 65_535)
 
 
 def test_the_profile_of_a_jpeg_2000_is_kept(tmp_path):
