@@ -9,7 +9,6 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -25,6 +24,7 @@ from ufafuse.runtime.serving.requests import body, error, json_object, served, u
 from ufafuse.runtime.serving.service import Service, status_of
 from ufafuse.runtime.serving.tensors import SentTensor
 from ufafuse.runtime.stream.web.headers import Headers
+from ufafuse.runtime.stream.web.hosts import OwnNames
 
 _JSON_LENGTH = "Inference-Header-Content-Length"
 _MOST_DIGITS = 20  # of a length in a header
@@ -47,9 +47,8 @@ def application(service: Service, host: str) -> Headers:
     token = service.options.token
     if token:
         checks = [Middleware(Guard, token=token)]
-    else:  # a page from elsewhere could else make a browser on this machine talk to us under a name of its own
-        names = ["localhost", "127.0.0.1", "[::1]", "[", host]  # "[": what older Starlettes make of [::1]:8000
-        checks = [Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)]
+    else:
+        checks = [Middleware(OwnNames, host=host, refused=lambda text: error(text, 400))]
     app = Starlette(routes=_routes(), middleware=checks, exception_handlers={HTTPException: _http_error, Exception: _defect})
     app.state.service = service
     return Headers(app)
@@ -247,7 +246,9 @@ def _response(made: Inferred, identity: str, binary: _Binary) -> Response:
 async def _http_error(_request: Request, fault: Exception) -> Response:
     status = fault.status_code if isinstance(fault, HTTPException) else 500
     told = {404: "there is nothing at this address: see /", 405: "another method belongs to this address: see /"}
-    return error(told.get(status, getattr(fault, "detail", "")), status)
+    answer = error(told.get(status, getattr(fault, "detail", "")), status)
+    answer.headers.update(getattr(fault, "headers", None) or {})  # the methods that there are
+    return answer
 
 
 async def _defect(_request: Request, _fault: Exception) -> Response:

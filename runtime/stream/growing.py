@@ -12,6 +12,7 @@ from typing import IO
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.locks import locked_alone
+from ufafuse.runtime.writing import make_folder
 
 
 def opened_alone(path: Path, *, force: bool, append: bool = False) -> IO[bytes]:
@@ -46,6 +47,34 @@ def is_removed(handle: int) -> bool:
     return stat.S_ISREG(status.st_mode) and not status.st_nlink
 
 
+class Home:
+    """Where results of hours go. A folder that is removed meanwhile is made anew, for a line is not to end for it.
+
+    On the same disk alone: where one was unmounted, what is left at its place belongs to another, which would fill unseen.
+
+    Args:
+        folder: It, or where it will be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._disk = _disk_of(folder)
+
+    def restore(self, folder: Path, tell: Callable[[str], None]) -> None:
+        """Make ``folder`` where it is not there, and tell. Raises: OutputError."""
+        if folder.is_dir():
+            return
+        if _disk_of(folder) != self._disk:
+            raise OutputError(f"{folder} is gone with the disk that it was on: mount it again.")
+        make_folder(folder)
+        tell(f"{folder} was not there: it is made")
+
+
+def _disk_of(folder: Path) -> int:
+    """The file system that a folder is on, or would be made on; by functions that no link and no right can trouble."""
+    whole = Path(os.path.realpath(folder))
+    return next(place for place in (whole, *whole.parents) if os.path.isdir(place)).stat().st_dev  # noqa: PTH112
+
+
 class Lines:
     """A text file to which whole lines are added, each of which reaches the operating system at once.
 
@@ -65,11 +94,13 @@ class Lines:
         self._path, self._force, self._tell = path, force, tell
         self._stream = opened_alone(path, force=force, append=True)
         self._handle = self._stream.fileno()
+        self._home = Home(path.parent)
 
     def add(self, text: str) -> None:
         """Add a line. Raises: OSError, OutputError; then the file ends with the line before."""
         if is_removed(self._handle):
             self._stream.close()
+            self._home.restore(self._path.parent, self._tell)
             self._stream = opened_alone(self._path, force=self._force, append=True)
             self._handle = self._stream.fileno()
             self._tell(f"{self._path} was removed while it was written: it is begun anew")

@@ -47,7 +47,17 @@ def test_only_bundled_names_have_an_int8_file(tmp_path):
     assert not has_int8(tmp_path / "ufa-edge.onnx")
 
 
-@pytest.mark.parametrize(("flags", "expected"), [({"avx512_vnni"}, True), ({"asimddp"}, False), (set(), False)])
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"avx2"}, True),
+        ({"avx2", "avx512f"}, True),
+        ({"avx512_vnni"}, True),
+        ({"sse4_2"}, False),
+        ({"asimddp"}, False),
+        (set(), False),
+    ],
+)
 def test_which_cpus_multiply_bytes(flags, expected, monkeypatch):
     monkeypatch.setattr(machine, "_cpuinfo", lambda: {"name": "a CPU", "flags": flags})
     monkeypatch.setattr(machine.platform, "machine", lambda: "x86_64")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.images import write_image
 from ufafuse.runtime.pairs import IMAGE_SUFFIXES
 from ufafuse.runtime.pictures.write import WriteOptions
+from ufafuse.runtime.stream.growing import Home
 from ufafuse.runtime.stream.messages import FusedPair
 from ufafuse.runtime.stream.sinks.base import Sink
 from ufafuse.runtime.writing import make_folder, read_here
@@ -34,6 +36,7 @@ class FolderSink(Sink):
         self.name = str(folder)
         self.outputs = [folder]
         self._folder = folder
+        self._home = Home(folder)
         self._suffix = suffix
         self._force = force
         self._store = WriteOptions(quality=quality)
@@ -57,8 +60,21 @@ class FolderSink(Sink):
             path = self._free(path)
         if self.spares(path):  # of a pattern that takes some numbers only
             raise OutputError(read_here(path))
-        write_image(path, item.fused, force=self._force, options=self._store)
+        self._put(path, item.fused)
         self._highest = max(self._highest, number)
+
+    def _put(self, path: Path, picture: Array) -> None:
+        """Write it; once more where the folder, or the file under way in it, was removed meanwhile."""
+        for again in (True, False):
+            self._home.restore(self._folder, self.tell)
+            try:
+                write_image(path, picture, force=self._force, options=self._store)
+            except OutputError as error:
+                removed = isinstance(error.__cause__, FileNotFoundError) or not self._folder.is_dir()
+                if not (again and removed):
+                    raise
+            else:
+                return
 
     def _free(self, path: Path) -> Path:
         """A name for a number that came before. Cameras go round in theirs for days: what is taken is not tried again."""

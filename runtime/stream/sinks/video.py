@@ -17,7 +17,7 @@ import numpy as np
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.levels import levels_from, peak_of
-from ufafuse.runtime.stream.growing import is_removed, opened_alone
+from ufafuse.runtime.stream.growing import Home, is_removed, opened_alone
 from ufafuse.runtime.stream.messages import FusedPair, size_of
 from ufafuse.runtime.stream.moments import Timeline
 from ufafuse.runtime.stream.sinks.base import Sink
@@ -51,6 +51,7 @@ class _VideoSink(Sink):
         self._shown = EightBit(white)
         self.name = str(path)
         self._path = path
+        self._home = Home(with_time(path).parent)
         self._segment = segment
         self._force = force
         self._size = ""
@@ -72,7 +73,10 @@ class _VideoSink(Sink):
         due = self._segment is not None and moment - self._begun >= self._segment
         if size != self._size or due or self._is_gone():
             self.close()
-            path = STDOUT if self._path == STDOUT else self._checked(self._next_path())
+            path = STDOUT if self._path == STDOUT else self._next_path()
+            if path != STDOUT:
+                self._home.restore(path.parent, self.tell)  # also where the time is in the folder's name
+                self._checked(path)
             self._begin(path, item.fused)
             if path != STDOUT:
                 self.outputs.append(path)

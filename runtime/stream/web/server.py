@@ -27,13 +27,13 @@ try:
     from starlette.concurrency import run_in_threadpool
     from starlette.middleware import Middleware
     from starlette.middleware.authentication import AuthenticationMiddleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.requests import HTTPConnection, Request
     from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
     from starlette.routing import Route
 
     from ufafuse.runtime.stream.web.connection import Complaints, Connection
     from ufafuse.runtime.stream.web.headers import Headers
+    from ufafuse.runtime.stream.web.hosts import OwnNames
     from ufafuse.runtime.stream.web.settings import settings
 except ModuleNotFoundError as error:
     raise InputError(f"pictures over HTTP need {error.name}: run `pip install 'ufafuse[view]'`.") from error
@@ -160,8 +160,7 @@ def _application(host: str, routes: Mapping[str, Answer], token: str, *, cookie:
     if token:
         checks = [Middleware(AuthenticationMiddleware, backend=_Token(token, cookie), on_error=_refused)]
     else:
-        names = ["localhost", "127.0.0.1", "[::1]", "[", host]  # "[": what older Starlettes make of [::1]:8080
-        checks = [Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)]
+        checks = [Middleware(OwnNames, host=host, refused=_elsewhere)]
     application = Starlette(
         routes=[Route(path, _keeping_token(answer, cookie) if token else answer) for path, answer in routes.items()],
         middleware=checks,
@@ -189,6 +188,10 @@ class _Token(AuthenticationBackend):
 
 def _refused(_request: HTTPConnection, error: Exception) -> Response:
     return PlainTextResponse(str(error), HTTPStatus.UNAUTHORIZED, headers={"Connection": "close"})
+
+
+def _elsewhere(told: str) -> Response:
+    return text(told + "\n", status=HTTPStatus.BAD_REQUEST)
 
 
 def _keeping_token(answer: Answer, cookie: str) -> Answer:

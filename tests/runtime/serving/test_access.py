@@ -64,8 +64,22 @@ def test_the_token_over_grpc(small_engine, serve):
 
 def test_another_name_of_this_machine_is_not_answered_without_a_token(small_engine, serve, ask):
     url = serve().url
-    assert ask(url, Host="evil.example").status == 400
-    assert ask(url, Host="localhost").status == 200
+    for other in ("evil.example", "evil.example:8000", "localhost.evil.example", "[::2]:80", "[127.0.0.1", ""):
+        refused = ask(url, Host=other)
+        assert refused.status == 400, other
+        assert "ask for localhost, or set a token" in refused.json()["error"], other
+    for own in ("localhost", "LOCALHOST:8000", "127.0.0.1", "[::1]", "[::1]:8000"):
+        assert ask(url, Host=own).status == 200, own
+
+
+def test_what_is_no_address_or_no_method_is_one_sentence(small_engine, serve, ask):
+    url = serve().url
+    assert "error" in ask(f"{url}nowhere").json()
+    for path, method, known in (("fuse", "GET", "POST"), ("v2", "DELETE", "GET"), ("metrics", "OPTIONS", "GET")):
+        refused = ask(url + path, method=method)
+        assert refused.status == 405
+        assert "another method" in refused.json()["error"]
+        assert known in refused.headers["Allow"], "RFC 9110 asks for it"
 
 
 def test_browsers_are_told_to_keep_off(small_engine, serve, ask):

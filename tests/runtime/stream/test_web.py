@@ -356,7 +356,10 @@ class TestToken:
 
     def test_a_foreign_page_cannot_make_a_browser_read_an_open_server(self, running):
         view = running()
-        assert status_of(view.url + "figures", Host="evil.example") == 400
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            get(view.url + "figures", Host="evil.example")
+        assert caught.value.code == 400
+        assert "ask for localhost, or set a token" in caught.value.read().decode()
         assert status_of(view.url + "figures", Host="localhost:8080") == 200
 
     def test_other_methods_are_refused(self, running):
