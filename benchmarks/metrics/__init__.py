@@ -18,10 +18,10 @@ JUDGES = ("Qmi", "Qncie", "Qs", "Qw")
 TRUTH_METRICS = ("PSNR", "SSIM", "LPIPS")
 """Only where the all-in-focus picture is known; the last only where it is asked for."""
 
-STACK_METRICS = ("detail_sharp", "detail_low", "detail_added", "depth_error", "depth_known")
+STACK_METRICS = ("detail_sharp", "detail_low", "detail_added", "depth_error", "depth_known", "depth_filled")
 """Of stacks, see `ufafuse.benchmarks.stacks`; less is better in `LESS_IS_BETTER`."""
 
-LESS_IS_BETTER = frozenset({"LPIPS", "detail_added", "depth_error"})
+LESS_IS_BETTER = frozenset({"LPIPS", "detail_added", "depth_error", "depth_filled"})
 
 SHARES = frozenset({"detail_sharp", "detail_low", "detail_added", "depth_known"})
 """Metrics from 0 to 1 that tables show in per cent."""

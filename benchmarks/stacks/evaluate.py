@@ -18,7 +18,7 @@ from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.pictures.source import stack_of
 from ufafuse.runtime.registration.covering import Crop
-from ufafuse.runtime.stacks.height import SURE, Height
+from ufafuse.runtime.stacks.height import SURE, Height, filled
 
 _MEND = "smaller frames, or fewer of them, may do"
 
@@ -50,7 +50,8 @@ def evaluate_stacks(
         Rows in the order of contestants and stacks, with `BESTS` where there is a truth: of each pixel the frame closest to
         it. A stack that cannot be read, registered or scored has rows with errors. In the rows: ``PSNR`` and ``SSIM`` (with a
         truth), what `detail.Detail.kept` says, and with a depth ``depth_error`` (median absolute error in frames of the heights
-        that a method is sure of, where there is detail) and ``depth_known`` (the share of that part where it is sure).
+        that a method is sure of, where there is detail), ``depth_known`` (the share of that part where it is sure) and
+        ``depth_filled`` (mean absolute error of its heights, filled in, wherever there is a true one).
     """
     rows: list[EvalRow] = []
 
@@ -156,7 +157,7 @@ class _Scoring:
             if result.order:
                 notes.append("its heights count the frames in another order than they were given in")
             else:
-                metrics |= self._heights(result.height, self._depth, crop)
+                metrics |= self._heights(result.height, result.picture.levels, self._depth, crop)
         return EvalRow(self._frames.name, method, metrics, result.ms, note="; ".join(notes))
 
     def metrics(self, levels: Bytes, crop: Crop) -> dict[str, float]:
@@ -164,12 +165,16 @@ class _Scoring:
         found = {} if truth is None else against_truth(truth[crop.slices], levels[crop.slices])
         return found | self._detail.kept(luma(levels), crop)
 
-    def _heights(self, height: Height, depth: Floats, crop: Crop) -> dict[str, float]:
-        position, confidence, depth = (plane[crop.slices] for plane in (height.position, height.confidence, depth))
+    def _heights(self, height: Height, picture: Bytes, depth: Floats, crop: Crop) -> dict[str, float]:
+        everywhere = filled(height, picture)
+        position, confidence, everywhere, depth = (
+            plane[crop.slices] for plane in (height.position, height.confidence, everywhere, depth)
+        )
         textured = (self._detail.sharp | self._detail.low)[crop.slices] & np.isfinite(depth)
         known = textured & (confidence >= SURE) & np.isfinite(position)
         error = np.abs(position[known] - depth[known])
         return {
             "depth_error": float(np.median(error)) if error.size else float("nan"),
             "depth_known": float(known.sum() / textured.sum()) if textured.any() else float("nan"),
+            "depth_filled": float(np.nanmean(np.abs(everywhere - depth))) if np.isfinite(depth).any() else float("nan"),
         }

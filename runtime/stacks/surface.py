@@ -18,12 +18,13 @@ from ufafuse.runtime.arrays import Floats
 
 # (level, sigma): how often the picture is halved, and how far an average reaches there, in its pixels; from wide to narrow.
 _SCALES = ((2, 128.0), (2, 32.0), (2, 8.0), (1, 4.0))
-_AGREEING = (2, 5.0)
+_AGREEING = (2, 3.0)
 _EDGE = 0.1  # of the picture's range, over three channels: it parts two pixels like a sigma between them
 _LEAST_RANGE = 25.0  # levels: a picture of a smaller range shows hardly any edges
 _ENOUGH = 0.4  # of the weight of heights that are sure: then an average needs no wider one
 _HARDLY = np.float32(1e-5)  # weight of the wider average all the same
-_AGREE = 0.04  # of the range of the heights: where neighbours differ by so much, they count half
+_AGREE = 0.05  # of the range of the heights: so far from the average around it, a height counts half
+_USUAL = 0.25  # of the heights: where so many differ by more, that is no chance, but steep all over
 _OUTLIER = 0.02, 0.5  # of that range, and in frames: so far off, a height counts half
 _ROUNDS = 3  # of the domain transform, each half as wide as the one before
 _CUT = -40.0  # of a feedback's logarithm: less would only be slower
@@ -47,7 +48,9 @@ def along_surfaces(position: Floats, weight: Floats, picture: NDArray[np.uint8])
     share, least = _OUTLIER
     off = np.float32(max(share, least / span))
     values, weight = _reduced((position - np.float32(low)) / np.float32(span), weight, edges[0].shape)
-    weight = weight / (1 + (_deviation(values, weight, edges) / np.float32(_AGREE)) ** 4)
+    deviation = _deviation(values, weight, edges)
+    usual = float(np.quantile(deviation[weight > 0], _USUAL)) if known.size else 0.0
+    weight = weight / (1 + (deviation / np.float32(max(_AGREE, usual))) ** 4)
     doubt = (values - _spread(values, weight, edges)) / off
     found = _spread(values, weight / (1 + doubt * doubt), edges)
     large = cv2.resize(found, position.shape[::-1], interpolation=cv2.INTER_LINEAR)
@@ -126,14 +129,14 @@ def _reduced(values: Floats, weight: Floats, shape: tuple[int, int]) -> tuple[Fl
 
 
 def _deviation(values: Floats, weight: Floats, edges: Sequence[_Edges]) -> Floats:
-    """The standard deviation of values from those around each of them."""
+    """How far values lie from the average around each of them, in the root of the mean of squares around; 0 on a slope."""
     level, sigma = _AGREEING
     there = edges[level - 1]
     small, share = _reduced(values, weight, there.shape)
     share = share + _HARDLY**2
-    total, first, second = there.averaged([share, share * small, share * small * small], sigma)
-    found = np.sqrt(np.maximum(second / total - (first / total) ** 2, 0))
-    return np.asarray(cv2.resize(found, values.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+    total, known = there.averaged([share * small, share], sigma)
+    (square,) = there.averaged([share * (small - total / known) ** 2], sigma)
+    return np.asarray(cv2.resize(np.sqrt(square / known), values.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _spread(values: Floats, weight: Floats, edges: Sequence[_Edges]) -> Floats:

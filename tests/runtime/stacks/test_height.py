@@ -98,36 +98,39 @@ def test_a_surface_stays_where_it_is_without_one_of_the_frames(missing):
 
 
 def test_filling_follows_the_pictures_edges():
-    guide = np.zeros((80, 120), np.float32)
-    guide[:, 60:] = 0.8
-    position = np.where(guide > 0, 6.0, 2.0).astype(np.float32)
+    picture = np.zeros((80, 120, 3), np.uint8)
+    picture[:, 60:] = 200
+    position = np.where(picture[..., 0] > 0, 6.0, 2.0).astype(np.float32)
     confidence = np.zeros_like(position)
     confidence[::9, ::9] = 0.9
     unknown = np.where(confidence > 0, position, np.float32(0))
-    result = filled(Height(unknown, confidence), guide)
-    assert np.abs(result[8:-8, 8:58] - 2).max() < 1.2  # without the picture's edge: 2 beside it
-    assert np.abs(result[8:-8, 62:-8] - 6).max() < 1.2
-    assert np.abs(result[8:-8, 8:40] - 2).max() < 0.5
+    result = filled(Height(unknown, confidence), picture)
+    assert np.abs(result[:, :56] - 2).max() < 0.2
+    assert np.abs(result[:, 64:] - 6).max() < 0.2
 
 
 def test_heights_in_files(tmp_path):
-    position = np.tile(np.linspace(0, 4, 50, dtype=np.float32), (20, 1))
+    position = np.full((20, 50), 0.5, np.float32)
+    position[:, 25:] = 3.25
     confidence = np.full(position.shape, 0.9, np.float32)
     confidence[:5] = 0.1
     height = Height(position, confidence)
     fused = np.full((20, 50, 3), 90, np.uint8)
+    fused[:, 25:] = 200
     options = HeightOptions(z_step=0.05, z_unit="mm")
     heights = known_or_filled(height, fused, BGR_BYTES, options)
     assert np.isnan(heights[:5]).all()
     told = write_heights(tmp_path / "h.tif", heights, frames=5, options=options, force=False)
     assert (told["unit"], told["known"]) == ("mm", 0.75)
     read = cv2.imread(str(tmp_path / "h.tif"), cv2.IMREAD_UNCHANGED)
-    np.testing.assert_allclose(read[5:], position[5:] * 0.05, atol=1e-6)
+    expected = np.where(np.arange(50) < 25, 0.5, 3.25) * 0.05  # beside the edge between
+    np.testing.assert_allclose(read[5:, 28:], np.tile(expected[28:], (15, 1)), atol=2e-3)
+    np.testing.assert_allclose(read[5:, :22], np.tile(expected[:22], (15, 1)), atol=2e-3)
     told = write_heights(tmp_path / "h.png", heights, frames=5, options=options, force=False)
     levels = cv2.imread(str(tmp_path / "h.png"), cv2.IMREAD_UNCHANGED)
     assert levels.dtype == np.uint16
     assert (levels[:5] == 0).all()
-    np.testing.assert_allclose((levels[5:] - 1.0) * told["per_level"], position[5:] * 0.05, atol=1e-5)
+    np.testing.assert_allclose((levels[5:] - 1.0) * told["per_level"], read[5:], atol=1e-5)
     full = known_or_filled(height, fused, BGR_BYTES, HeightOptions(fill=True))
     assert np.isfinite(full).all()
 
@@ -145,9 +148,10 @@ def test_heights_in_any_unit_that_float32_holds(tmp_path, step):
         ]
         write_mesh(tmp_path / "m.ply", height, fused, BGR_BYTES, frames=count, options=options, force=False)
     read = cv2.imread(str(tmp_path / "h.tif"), cv2.IMREAD_UNCHANGED)
-    np.testing.assert_allclose(read / step, position, rtol=1e-5)
+    in_frames = known_or_filled(height, fused, BGR_BYTES, HeightOptions())
+    np.testing.assert_allclose(read / step, in_frames, rtol=1e-5)
     levels = cv2.imread(str(tmp_path / "h.png"), cv2.IMREAD_UNCHANGED)
-    np.testing.assert_allclose((levels - 1.0) * (told[1]["per_level"] / step), position, atol=1)
+    np.testing.assert_allclose((levels - 1.0) * (told[1]["per_level"] / step), in_frames, atol=1)
 
 
 def test_a_mesh_is_a_whole_ply(tmp_path):
