@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Floats
 
-# (level, sigma): how often the picture is halved, and how far an average reaches there, in its pixels; from wide to narrow.
-_SCALES = ((2, 128.0), (2, 32.0), (2, 8.0), (1, 4.0))
-_AGREEING = (2, 3.0)
+# How often the picture is halved, and how far averages reach there, in its pixels; from wide to narrow.
+_SCALES = ((2, (128.0, 32.0, 8.0)), (1, (4.0,)))
+_AGREEING = (2, (3.0,))
 _EDGE = 0.1  # of the picture's range, over three channels: it parts two pixels like a sigma between them
 _LEAST_RANGE = 25.0  # levels: a picture of a smaller range shows hardly any edges
 _ENOUGH = 0.4  # of the weight of heights that are sure: then an average needs no wider one
@@ -26,7 +26,7 @@ _HARDLY = np.float32(1e-5)  # weight of the wider average all the same
 _AGREE = 0.05  # of the range of the heights: so far from the average around it, a height counts half
 _USUAL = 0.25  # of the heights: where so many differ by more, that is no chance, but steep all over
 _OUTLIER = 0.02, 0.5  # of that range, and in frames: so far off, a height counts half
-_ROUNDS = 3  # of the domain transform, each half as wide as the one before
+_ROUNDS = 2  # of the domain transform, each half as wide as the one before
 _CUT = -40.0  # of a feedback's logarithm: less would only be slower
 
 
@@ -50,9 +50,9 @@ def along_surfaces(position: Floats, weight: Floats, picture: NDArray[np.uint8])
     values, weight = _reduced((position - np.float32(low)) / np.float32(span), weight, edges[0].shape)
     deviation = _deviation(values, weight, edges)
     usual = float(np.quantile(deviation[weight > 0], _USUAL)) if known.size else 0.0
-    weight = weight / (1 + (deviation / np.float32(max(_AGREE, usual))) ** 4)
-    doubt = (values - _spread(values, weight, edges)) / off
-    found = _spread(values, weight / (1 + doubt * doubt), edges)
+    believed: Any = weight / (1 + (deviation / np.float32(max(_AGREE, usual))) ** 4)
+    doubt = (values - _spread(values, believed, edges)) / off
+    found = _spread(values, believed / (1 + doubt * doubt), edges)
     large = cv2.resize(found, position.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return np.asarray(large * np.float32(span) + np.float32(low), np.float32)
 
@@ -69,46 +69,49 @@ class _Edges:
         self.shape = picture.shape[0], picture.shape[1]
         self._across, self._down = (np.abs(np.diff(picture, axis=axis)).sum(2) / np.float32(unit) for axis in (1, 0))
 
-    def averaged(self, planes: Sequence[Floats], sigma: float) -> Floats:
-        """Average planes, h x w each, over so many pixels where the picture has no edges: planes x h x w."""
-        found = np.stack(planes)
+    def averaged(self, planes: Sequence[Floats], sigmas: Sequence[float]) -> Floats:
+        """Average planes, h x w each, over so many pixels where the picture has no edges: sigmas x planes x h x w."""
+        found: Any = np.broadcast_to(np.stack(planes), (len(sigmas), len(planes), *self.shape))
         for number in range(_ROUNDS):
-            width = sigma * np.sqrt(3) * 2 ** (_ROUNDS - number - 1) / np.sqrt(4**_ROUNDS - 1)
-            columns = np.ascontiguousarray(found.transpose(2, 0, 1))
-            _along(columns, np.ascontiguousarray(_feedback(self._across, width, sigma).T))
-            rows = np.ascontiguousarray(columns.transpose(2, 1, 0))
-            _along(rows, _feedback(self._down, width, sigma))
-            found = np.ascontiguousarray(rows.transpose(1, 0, 2))
-        return found
+            share = np.sqrt(3) * 2 ** (_ROUNDS - number - 1) / np.sqrt(4**_ROUNDS - 1)
+            columns = np.array(found.transpose(3, 0, 1, 2), order="C")
+            _along(columns, _feedback(self._across.T, sigmas, share))
+            rows = np.ascontiguousarray(columns.transpose(3, 1, 2, 0))
+            _along(rows, _feedback(self._down, sigmas, share))
+            found = rows.transpose(1, 2, 0, 3)
+        return np.ascontiguousarray(found)
 
 
-def _feedback(apart: Floats, width: float, sigma: float) -> Floats:
-    """How much of a pixel goes into its neighbour: of a recursive filter of this width, less where they lie apart."""
-    fall = -np.sqrt(2) / width
-    return np.asarray(np.exp(np.maximum(np.float32(fall) * (1 + np.float32(sigma) * apart), np.float32(_CUT))), np.float32)
+def _feedback(apart: Floats, sigmas: Sequence[float], share: float) -> Floats:
+    """How much of a line goes into the next one, lines x sigmas x 1 x length: less where they lie apart."""
+    wide = np.array(sigmas, np.float32)[:, None]
+    powers = np.exp(np.maximum((1 + wide * apart[:, None]) * np.float32(-np.sqrt(2) / share) / wide, np.float32(_CUT)))
+    return np.asarray(powers[:, :, None], np.float32)
 
 
 def _along(lines: Floats, feedback: Floats) -> None:
-    """Filter lines, n x planes x length, each with what comes before it and then with what comes after it, in place.
+    """Filter lines, each with what comes before it and then with what comes after it, in place.
 
     Args:
-        lines: The lines.
-        feedback: n - 1 x length, between neighbours.
+        lines: n x sigmas x planes x length.
+        feedback: n - 1 x sigmas x 1 x length, between neighbours.
     """
-    step = np.empty_like(lines[0])
-    for order in (range(1, len(lines)), range(len(lines) - 2, -1, -1)):
-        for here in order:
-            before = here - order.step
-            np.subtract(lines[before], lines[here], out=step)
-            np.multiply(step, feedback[min(here, before)], out=step)
-            np.add(lines[here], step, out=lines[here])
+    own, step = 1 - feedback, np.empty_like(lines[0])
+    lines[1:] *= own
+    for before, here, share in zip(lines, lines[1:], feedback, strict=False):
+        np.multiply(before, share, out=step)
+        np.add(here, step, out=here)
+    lines[:-1] *= own
+    for after, here, share in zip(lines[:0:-1], lines[-2::-1], feedback[::-1], strict=False):
+        np.multiply(after, share, out=step)
+        np.add(here, step, out=here)
 
 
 def _edges(picture: NDArray[np.uint8]) -> list[_Edges]:
     """The edges of the picture halved once, twice, and as often as is asked for."""
     small: Any = picture
     found, unit = [], 0.0
-    for level in range(max(level for level, _ in (*_SCALES, _AGREEING))):
+    for level in range(_SCALES[0][0]):
         half = (small.shape[1] + 1) // 2, (small.shape[0] + 1) // 2
         small = cv2.resize(small, half, interpolation=cv2.INTER_AREA)
         if level == 0:  # noise is no edge
@@ -134,8 +137,8 @@ def _deviation(values: Floats, weight: Floats, edges: Sequence[_Edges]) -> Float
     there = edges[level - 1]
     small, share = _reduced(values, weight, there.shape)
     share = share + _HARDLY**2
-    total, known = there.averaged([share * small, share], sigma)
-    (square,) = there.averaged([share * (small - total / known) ** 2], sigma)
+    ((total, known),) = there.averaged([share * small, share], sigma)
+    square = there.averaged([share * (small - total / known) ** 2], sigma)[0, 0]
     return np.asarray(cv2.resize(np.sqrt(square / known), values.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
@@ -143,13 +146,13 @@ def _spread(values: Floats, weight: Floats, edges: Sequence[_Edges]) -> Floats:
     """Averages along surfaces: of the narrowest scale at which enough is known."""
     found: Any = np.full((1, 1), np.average(values, weights=weight + _HARDLY), np.float32)
     enough = float(_HARDLY)  # of the widest average
-    for level, sigma in _SCALES:
+    for level, sigmas in _SCALES:
         there = edges[level - 1]
         small, share = _reduced(values, weight, there.shape)
-        total, known = there.averaged([share * small, share], sigma)
-        wider = cv2.resize(found, there.shape[::-1], interpolation=cv2.INTER_LINEAR)
-        missing = np.maximum(1 - known / np.float32(enough), 0)
-        # What is missing of enough, the wider average gives.
-        found = (1 - missing) * total / np.maximum(known, _HARDLY**2) + missing * wider
-        enough = _ENOUGH
+        for total, known in there.averaged([share * small, share], sigmas):
+            wider = cv2.resize(found, there.shape[::-1], interpolation=cv2.INTER_LINEAR)
+            missing = np.maximum(1 - known / np.float32(enough), 0)
+            # What is missing of enough, the wider average gives.
+            found = (1 - missing) * total / np.maximum(known, _HARDLY**2) + missing * wider
+            enough = _ENOUGH
     return np.asarray(found, np.float32)
