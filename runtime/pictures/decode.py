@@ -131,10 +131,12 @@ def decode_picture(
 
         readers: dict[str, _Extra] = {"raw": extras.read_raw, "HEIF": extras.read_heif, "OpenEXR": extras.read_exr}
         return readers[kind](data, name, most)
-    if kind == "PNM":
+    if kind in ("PNM", "PFM", "Radiance HDR"):
+        from ufafuse.runtime.pictures.pfm import read_pfm
         from ufafuse.runtime.pictures.pnm import read_pnm
+        from ufafuse.runtime.pictures.radiance import read_radiance
 
-        return read_pnm(data, name, most)
+        return {"PNM": read_pnm, "PFM": read_pfm, "Radiance HDR": read_radiance}[kind](data, name, most)
     if kind in OPENCV:
         return _by_opencv(data, name, kind, most, inside=inside)
     if kind == "video":
