@@ -357,6 +357,13 @@ class TestStacks:
             assert text in done.stderr
 
 
+def test_a_folder_of_many_may_end_in_a_number(tmp_path):
+    put(tmp_path / "in" / "s", "1.png", "2.png")
+    done = ufa("--stacks", tmp_path / "in", "-o", tmp_path / "v1.2", *ENGINE)
+    assert done.exit_code == 0, done.stderr
+    assert (tmp_path / "v1.2" / "s.png").is_file()
+
+
 @pytest.mark.parametrize(
     ("named", "out", "url"),
     [
