@@ -16,6 +16,7 @@ from ufafuse.runtime.texts import as_utf8
 
 DESCRIPTION, ORIENTATION, SOFTWARE, DATETIME = 0x010E, 0x0112, 0x0131, 0x0132
 DATETIME_ORIGINAL, SUBSEC_ORIGINAL = 0x9003, 0x9291
+UNIQUE_ID = 0xA420  # of one picture among all that there are
 IMAGE_HISTORY, PIXELS_X, PIXELS_Y = 0x9213, 0xA002, 0xA003
 EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x8769, 0x8825, 0xA005
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
@@ -123,6 +124,10 @@ class Exif:
     def put_long(self, tag: int, value: int, part: int | None = None) -> None:
         """Set a number of 32 bits, in the main directory or a part."""
         self._directory(part)[tag] = Entry(_LONG, 1, struct.pack("<I", value))
+
+    def drop(self, tag: int, part: int) -> None:
+        """Take an entry out of a part, where it is in it."""
+        self.parts.get(part, {}).pop(tag, None)
 
     def _directory(self, part: int | None) -> dict[int, Entry]:
         return self.main if part is None else self.parts.setdefault(part, {})

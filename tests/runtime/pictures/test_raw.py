@@ -49,8 +49,7 @@ def test_a_raw_file_of_which_a_part_did_not_arrive_is_refused(order, inside, pac
     assert fault_in_parts(whole) == ""
     assert decode_picture(whole, "x.dng").array.shape == (HEIGHT, WIDTH, 3)
     starts, sizes = parts(whole)
-    behind = whole[max(starts) + max(sizes) :]  # directories, if they stand there
-    for place in (1, 3) if not behind.strip(b"\0") else ():
+    for place in (1, 3):
         for cut in (starts[place], starts[place] + 10, starts[place] + sizes[place] - 1):
             with pytest.raises(InputError, match=r"x\.dng is damaged \(truncated, a part of it ends at byte"):
                 decode_picture(whole[:cut], "x.dng")
