@@ -335,13 +335,15 @@ def _refuse_urls(*places: Path | None) -> None:
 
 def _checked_out(out: Path | None, many: bool) -> tuple[Path, str]:
     """Where results go, and for many of them their suffix."""
+    from ufafuse.runtime.writing import OF_FILES
+
     if not many:
         return out or Path("fused.png"), ""
     if out is None:
         raise InputError("--pairs and --stacks write many pictures: name a folder for them with -o OUTDIR.")
     if out.stem == "*":
         return out.parent, out.suffix.lower()
-    if out.suffix and not out.is_dir():
+    if out.suffix.lower() in OF_FILES and not out.is_dir():  # ``v1.2`` is a folder's name
         raise InputError(f"--out {out} looks like a file, and many are written: give a folder, or 'DIR/*{out.suffix}'.")
     return out, ".png"
 

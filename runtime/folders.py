@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ufafuse.runtime.batches.places import check_places
 from ufafuse.runtime.batches.task import BatchPlan, FileGroup, Task, check_tasks, failed, fuse_task, fuse_tasks, task_of
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.files import FileOptions, Outcome
@@ -48,13 +49,15 @@ def fuse_folder(
 
     Raises:
         InputError: Two of them have one result.
-        OutputError: A folder cannot be made, or a result would replace a file that is read.
+        OutputError: A result could not be written, or would replace a file that is read.
     """
     plan = BatchPlan(options or StackOptions(), files or FileOptions(), (maps, confidences, conflicts), force)
     tasks: Iterable[Task] = (task_of(group, folder, suffix=suffix) for group in groups)
     if isinstance(groups, Sequence):
         tasks = list(tasks)
         check_tasks(tasks, plan, links=True)
+    else:  # of those that still arrive the format and the folders are known
+        check_places([Task("*", (), str(folder / f"*{suffix}")).results(plan)], plan.files.store)
     made: set[str] = set()
 
     def one(fuser: Fuser, task: Task, plan: BatchPlan) -> Outcome | None:

@@ -35,7 +35,7 @@ from ufafuse.runtime.stacks.relief import (
 from ufafuse.runtime.texts import examples
 from ufafuse.runtime.underway import current
 from ufafuse.runtime.values import check_fields
-from ufafuse.runtime.writing import check_new, check_parent, make_folder
+from ufafuse.runtime.writing import check_can_lie, check_new, check_parent, make_folder
 
 _NUMBERED = re.compile(r"\d{3,}\.(png|tif)")  # as registered frames are called
 
@@ -169,8 +169,8 @@ def aligned_saver(
         force: Replace existing files (never a frame).
 
     Raises:
-        OutputError: The folder cannot be made, a file in it exists, is a frame or another result, or (when called) cannot be
-            written.
+        OutputError: The folder cannot be made or written to, a file in it exists, is a frame or another result, or (when
+            called) cannot be written.
     """
     assert outputs.aligned is not None
     folder, suffix = outputs.aligned, ".tif" if frames[0].dtype == np.float32 else ".png"
@@ -179,6 +179,7 @@ def aligned_saver(
     others = {real_path(path) for path in outputs.all()}
     if real_path(folder) in others or (folder.exists() and not folder.is_dir()):
         raise OutputError(f"{folder} is no folder, or another result: give the registered frames a folder of their own.")
+    check_can_lie(folder)
     for path in paths if folder.is_dir() else ():
         if real_path(path) in others:
             raise OutputError(f"{path} would be a registered frame and another result: give the frames a folder of their own.")

@@ -20,7 +20,7 @@ from ufafuse.runtime.values import check_value, is_switch
 EXISTS = "exists already"  # what commands know such an error by
 _LONGEST_NAME = 255
 # What files are called, and folders of results hardly ever: who gives such a name for a folder expects one file.
-_OF_FILES = frozenset(f".{part}" for name in SUFFIXES for part in name.split(".") if part) | {
+OF_FILES = frozenset(f".{part}" for name in SUFFIXES for part in name.split(".") if part) | {
     *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".ply", ".mkv", ".mp4", ".avi"),
     *(".json", ".jsonl", ".csv", ".parquet", ".html", ".md", ".txt", ".pdf", ".npz"),
 }
@@ -141,7 +141,7 @@ def check_folder(folder: Path) -> None:
         return
     if os.path.lexists(folder):
         raise OutputError(f"{folder} is a file, and several are written: give a folder.")
-    if folder.suffix.lower() in _OF_FILES:
+    if folder.suffix.lower() in OF_FILES:
         raise OutputError(f"{folder} looks like a file, and several are written: give a folder.")
 
 
@@ -185,9 +185,23 @@ def read_here(path: Path) -> str:
 
 
 def check_parent(path: Path) -> None:
-    """Refuse a file in a folder that is not there, before any work is spent on it (`OutputError`)."""
+    """Refuse a file in a folder that is not there or not to be written to, before any work is spent on it (`OutputError`)."""
     if not path.parent.is_dir():
         raise OutputError(f"{path.parent} is not a folder: make it first (mkdir -p {path.parent}).")
+    check_can_lie(path.parent)
+
+
+def check_can_lie(folder: Path) -> None:
+    """Refuse a folder in which nothing can be written, or made where it is not there yet, before any work is spent on it.
+
+    Raises:
+        OutputError: What is there of it is no folder, or may not be written to.
+    """
+    there = next(each for each in (folder, *folder.parents) if os.path.lexists(each) or each == each.parent)
+    if not there.is_dir():
+        raise OutputError(f"{there} is no folder, and results are to lie in it: name another folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise OutputError(f"{there} may not be written to: name another folder, or change its permissions.")
 
 
 def check_name(path: Path, *, beside: str = "") -> None:

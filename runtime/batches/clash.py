@@ -62,9 +62,25 @@ def check_results(many: Sequence[Piece], wanted: Callable[[Piece], Wanted], *, l
                 raise _one_file(wanted(many[taken[known]]), wanted(each), place)
             taken[known] = number
     del read
+    if within := _in_a_file(taken, identity):
+        first, second = (wanted(many[taken[known]]) for known in within)
+        names = f"{first.known_as} and {second.known_as}"
+        raise InputError(f"{names} would be fused into {within[0]} and {within[1]}, a file in a file: rename one of them.")
     if alike := _but_for_case(taken):
         first, second = (wanted(many[taken[known]]) for known in alike)
         raise _one_file(first, second, alike[1])
+
+
+def _in_a_file(taken: dict[str, int], identity: Callable[[str], str]) -> tuple[str, str] | None:
+    """A result and another that would lie in it as if it were a folder; None where there are no such two."""
+    above: set[str] = set()
+    for known in taken:
+        folder = known
+        while url_of(known) is None and (folder := os.path.split(folder)[0]) not in above:
+            above.add(folder)
+            if identity(folder) in taken:
+                return identity(folder), known
+    return None
 
 
 def _but_for_case(taken: dict[str, int]) -> tuple[str, str] | None:

@@ -121,7 +121,7 @@ def _csv(path: Path, name: str) -> Iterator[tuple[int, dict[str, str]]]:
                 if cells:
                     yield number, dict(zip(header, cells, strict=True))
     except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{name} is no CSV in UTF-8 that can be read: {error}.") from error
+        raise InputError(f"{name} is no CSV in UTF-8 that can be read ({error}): save it as one.") from error
 
 
 def _parquet(path: Path, name: str) -> Iterator[tuple[int, dict[str, str]]]:
@@ -150,7 +150,9 @@ def _text(value: Any) -> str:  # noqa: ANN401 - whatever a column holds
 def _check_columns(names: list[str], name: str) -> None:
     for column in ("near", "far"):
         if names.count(column) != 1:
-            raise InputError(f"{name} has no one column {column!r}: begin it with near,far,out.")
+            found = ",".join(names)[:_SHOWN]
+            commas = ", separated by commas" if any(mark in found for mark in ";\t|") else ""
+            raise InputError(f"{name} has no one column {column!r} but {found!r}: begin it with near,far,out{commas}.")
 
 
 def write_failed(path: Path, failed: Iterable[tuple[Task, str]]) -> None:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ufafuse.runtime.atonce import in_order
 from ufafuse.runtime.batches.clash import Wanted, check_results
+from ufafuse.runtime.batches.places import check_places
 from ufafuse.runtime.batches.storage import fetch, head, joined, present, put, url_of
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import UfaError
@@ -123,8 +124,9 @@ def task_of(group: FileGroup, out: str | Path, *, suffix: str = ".png", mirror: 
 
 
 def check_tasks(tasks: Sequence[Task], plan: BatchPlan, *, links: bool = False) -> None:
-    """Refuse, before anything runs, what `check_results` refuses; for ``links`` and the errors see there."""
+    """Refuse, before anything runs, what `check_places` and `check_results` refuse; for ``links`` and the errors see there."""
     known = [task for task in tasks if not task.refused]
+    check_places((task.results(plan) for task in known), plan.files.store)
     check_results(known, lambda task: Wanted(task.name, task.files, task.results(plan)), links=links)
 
 
@@ -148,7 +150,7 @@ def sort_out(tasks: list[Task], plan: BatchPlan, *, skip_existing: bool) -> Sort
 
     Raises:
         InputError: Two tasks have one result, or storage does not answer.
-        OutputError: A result would replace what is read.
+        OutputError: A result would replace what is read, or could not be written.
     """
     check_tasks(tasks, plan)
     there = set() if plan.force else present(place for task in tasks for place in task.results(plan))

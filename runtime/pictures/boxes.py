@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ufafuse.runtime.pictures import exif as ex
+from ufafuse.runtime.pictures.av1 import is_narrow
 
 _LARGEST = 16 << 20  # bytes of a note; a larger one is left out
 _IN_FILE, _IN_BOX = 0, 1  # where an item's bytes lie
@@ -28,6 +29,7 @@ class Boxes:
         turns: Quarter turns anti-clockwise, before `mirror`; None: not said.
         mirror: 0: top and bottom change places, 1: left and right; None: not mirrored.
         bits: Of each sample; 0: not said.
+        grey: An AVIF without colours.
     """
 
     icc: bytes | None = None
@@ -38,6 +40,7 @@ class Boxes:
     turns: int | None = None
     mirror: int | None = None
     bits: int = 0
+    grey: bool = False
 
     @property
     def orientation(self) -> int:
@@ -81,6 +84,8 @@ def read_boxes(data: bytes) -> Boxes:
             items = _items(data, meta)
             _take_properties(data, items, found)
             _take_notes(data, items, found)
+            if found.nclx is None:
+                found.narrow = _is_narrow(data, items)
     except (struct.error, IndexError, ValueError):
         pass
     return found
@@ -216,6 +221,15 @@ def _take_properties(data: bytes, items: _Items, found: Boxes) -> None:
             found.narrow = not _number(data, start + 10, 1) & 0x80
         elif kind == b"pixi":
             found.bits = data[start + 5]
+        elif kind == b"av1C":
+            said = data[start + 2]
+            found.bits, found.grey = found.bits or (12 if said & 0x20 else 10 if said & 0x40 else 8), bool(said & 0x10)
+
+
+def _is_narrow(data: bytes, items: _Items) -> bool:
+    """What the first picture of AV1 says of its levels, which a grid's is one of."""
+    coded = [item for item, (kind, _) in items.kinds.items() if kind == b"av01"]
+    return bool(coded) and is_narrow(_bytes_of(data, items, min(coded)))
 
 
 def _take_notes(data: bytes, items: _Items, found: Boxes) -> None:

@@ -6,7 +6,7 @@ import io
 import itertools
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Literal, TypeAlias
 
@@ -22,9 +22,10 @@ from ufafuse.runtime.pictures import quick
 from ufafuse.runtime.pictures.bmp import read_bmp
 from ufafuse.runtime.pictures.boxes import Boxes, read_boxes, without_notes
 from ufafuse.runtime.pictures.damage import damage_in
-from ufafuse.runtime.pictures.jpeg2000 import SYCC, said_in
+from ufafuse.runtime.pictures.jpeg2000 import said_in
 from ufafuse.runtime.pictures.kinds import OPENCV, RAW_SUFFIXES, SNIFFED, kind_of
-from ufafuse.runtime.pictures.metadata import Metadata, chunks, frame_headers, metadata_of
+from ufafuse.runtime.pictures.metadata import PNG, Metadata, chunks, frame_headers, metadata_of
+from ufafuse.runtime.pictures.mpf import more_pictures
 from ufafuse.runtime.pictures.picture import Picture, upright, whole_alpha
 from ufafuse.runtime.pictures.sizes import size_of
 from ufafuse.runtime.pictures.xmp import gain_map_note
@@ -35,6 +36,8 @@ _AS_STORED = cv2.IMREAD_UNCHANGED  # EXIF's orientation is applied here, alpha o
 _TURNED_BY_EXIF = frozenset(("JPEG", "PNG", "WebP"))  # of an AVIF its own turns count
 _UNUSUAL = {0xC3: "a lossless", 0xC9: "an arithmetically coded", 0xCA: "an arithmetically coded", 0xCB: "a lossless"}
 _JPEG_LS, _HEAD = b"\xff\xf7", 1 << 12  # the marker of its frame, and bytes in which it is looked for
+_ALPHA = b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha"
+_OF_ANIMATION = frozenset((b"acTL", b"fcTL", b"fdAT"))
 _DEPTHS = frozenset((np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32)))
 
 Inside: TypeAlias = Literal["quickly", "thoroughly"] | None
@@ -131,10 +134,12 @@ def decode_picture(
 
         readers: dict[str, _Extra] = {"raw": extras.read_raw, "HEIF": extras.read_heif, "OpenEXR": extras.read_exr}
         return readers[kind](data, name, most)
-    if kind == "PNM":
+    if kind in ("PNM", "PFM", "Radiance HDR"):
+        from ufafuse.runtime.pictures.pfm import read_pfm
         from ufafuse.runtime.pictures.pnm import read_pnm
+        from ufafuse.runtime.pictures.radiance import read_radiance
 
-        return read_pnm(data, name, most)
+        return {"PNM": read_pnm, "PFM": read_pfm, "Radiance HDR": read_radiance}[kind](data, name, most)
     if kind in OPENCV:
         return _by_opencv(data, name, kind, most, inside=inside)
     if kind == "video":
@@ -158,9 +163,7 @@ def _by_opencv(data: bytes, name: str, kind: str, most: int | None, *, inside: I
         from ufafuse.runtime.pictures.jpegscan import fault_in_scan
 
         damage = fault_in_scan(data)
-    if kind == "GIF" or _moves(data, kind):
-        warnings.append(f"of {'a GIF' if kind == 'GIF' else 'an animation'} the first picture is read")
-    warnings += [note] if (note := gain_map_note(data)) else []
+    warnings += _notes_of_others(data, kind)
     if kind == "AVIF":
         boxes = read_boxes(data)
         array = upright(array, boxes.orientation)
@@ -217,7 +220,7 @@ def _stored(data: bytes, name: str, kind: str, most: int | None, *, components: 
         pixels, inside = _by_another(data, name, kind, components)
         if pixels is not None:
             return pixels, ""
-        whole = {"PNG": quick.without_deflate, "AVIF": without_notes}.get(kind, bytes)(data)
+        whole = {"PNG": _still, "AVIF": without_notes}.get(kind, bytes)(data)
         stored = cv2.imdecode(np.frombuffer(whole, np.uint8), _AS_STORED)
     except (cv2.error, MemoryError) as error:
         if is_shortage(error):
@@ -234,8 +237,10 @@ def _check_coding(data: bytes, name: str, kind: str) -> None:
     """Refuse what OpenCV would misread, or call damaged, and nobody else reads here (`InputError`)."""
     if kind == "JPEG" and size_of(data, kind) is None and _JPEG_LS in data[:_HEAD]:
         raise InputError(f"{name} is a JPEG-LS picture, which is not read: save it as PNG or TIFF.")
-    if kind == "JPEG 2000" and said_in(data).colours == SYCC:
-        raise InputError(f"{name} is a JPEG 2000 picture of YCC colours, which is not read: save it as PNG or TIFF.")
+    if kind == "JPEG 2000" and (unread := said_in(data).unread):
+        raise InputError(f"{name} is a JPEG 2000 picture {unread}, which is not read: save it as PNG or TIFF.")
+    if kind == "AVIF" and _ALPHA in data and read_boxes(data).grey:
+        raise InputError(f"{name} is an AVIF of grey levels with alpha, which is not read: save it as PNG or TIFF.")
 
 
 def _by_another(data: bytes, name: str, kind: str, components: int) -> tuple[Array | None, str]:
@@ -284,11 +289,40 @@ def _clear_grey(data: bytes) -> int | None:
     return None
 
 
+def _notes_of_others(data: bytes, kind: str) -> list[str]:
+    """What to tell of the other pictures in a file."""
+    notes = []
+    if kind == "GIF" or _moves(data, kind):
+        part = kind != "PNG" or b"fcTL" in _before_pixels(data)
+        what = "a GIF" if kind == "GIF" else "an animation"
+        notes.append(f"of {what} the first picture is read" + ("" if part else ", which it does not show when it moves"))
+    if note := gain_map_note(data):
+        notes.append(note)
+    elif kind == "JPEG" and (more := more_pictures(data)):
+        notes.append(f"of the {more + 1} pictures in it the first is read")
+    return notes
+
+
+def _still(data: bytes) -> bytes:
+    """A PNG as decoders that know no animations see it, and with its samples laid out for OpenCV.
+
+    OpenCV before 4.11 knows none either; later ones would begin with the second picture where the first does not move.
+    """
+    if _moves(data, "PNG"):
+        kept = (data[start - 8 : end + 4] for name, start, end in chunks(data) if name not in _OF_ANIMATION)
+        data = PNG + b"".join(kept)
+    return quick.without_deflate(data)
+
+
+def _before_pixels(data: bytes) -> Iterator[bytes]:
+    """The names of a PNG's chunks before its samples."""
+    return itertools.takewhile(lambda name: name != b"IDAT", (name for name, _, _ in chunks(data)))
+
+
 def _moves(data: bytes, kind: str) -> bool:
     """Whether it is an animation."""
     if kind == "PNG":
-        before = itertools.takewhile(lambda chunk: chunk[0] != b"IDAT", chunks(data))
-        return any(name == b"acTL" for name, _, _ in before)
+        return b"acTL" in _before_pixels(data)
     if kind == "WebP":
         return data[12:16] == b"VP8X" and bool(data[20] & 2)
     return kind == "AVIF" and data[8:12] == b"avis"

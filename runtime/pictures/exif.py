@@ -16,14 +16,15 @@ from ufafuse.runtime.texts import as_utf8
 
 DESCRIPTION, ORIENTATION, SOFTWARE, DATETIME = 0x010E, 0x0112, 0x0131, 0x0132
 DATETIME_ORIGINAL, SUBSEC_ORIGINAL = 0x9003, 0x9291
+UNIQUE_ID = 0xA420  # of one picture among all that there are
 IMAGE_HISTORY, PIXELS_X, PIXELS_Y = 0x9213, 0xA002, 0xA003
 EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x8769, 0x8825, 0xA005
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 
 _POINTERS = frozenset((EXIF_IFD, GPS_IFD, INTEROP_IFD))
 _ASCII, _SHORT, _LONG = 2, 3, 4
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 129: 1}
-_WORDS = {3: "H", 8: "h", 4: "I", 9: "i", 5: "I", 10: "i", 11: "f", 12: "d"}  # what changes with the order of bytes
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 129: 1}
+_WORDS = {3: "H", 8: "h", 4: "I", 9: "i", 5: "I", 10: "i", 11: "f", 12: "d", 13: "I"}  # what changes with the order of bytes
 _LONG8 = frozenset((13, 16, 18))  # kinds of BigTIFF's pointers
 _ORDERS = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
 _MOST = 2**32 - 1
@@ -124,6 +125,10 @@ class Exif:
         """Set a number of 32 bits, in the main directory or a part."""
         self._directory(part)[tag] = Entry(_LONG, 1, struct.pack("<I", value))
 
+    def drop(self, tag: int, part: int) -> None:
+        """Take an entry out of a part, where it is in it."""
+        self.parts.get(part, {}).pop(tag, None)
+
     def _directory(self, part: int | None) -> dict[int, Entry]:
         return self.main if part is None else self.parts.setdefault(part, {})
 
@@ -183,6 +188,12 @@ def rational(value: float) -> bytes:
     """A number from 0 up as TIFF's fraction, to a thousandth where that has room."""
     below = 1000 if value * 1000 < _MOST else 1
     return struct.pack("<II", min(_MOST, round(value * below)), below)
+
+
+def order_of(data: ByteSource) -> str:
+    """The order of bytes of a TIFF, ``"<"`` or ``">"``; empty for what is none, and for a BigTIFF."""
+    order, big = _ORDERS.get(bytes(data[:4]), ("", False))
+    return "" if big or len(data) < 8 else order
 
 
 def parse_exif(data: ByteSource) -> Exif:

@@ -14,6 +14,7 @@ from ufafuse.runtime.pictures.boxes import read_boxes
 from ufafuse.runtime.pictures.damage import damage_in
 from ufafuse.runtime.pictures.metadata import Metadata, metadata_of, resolution_in
 from ufafuse.runtime.pictures.picture import Picture
+from ufafuse.runtime.pictures.rawparts import fault_in_parts, is_dng
 from ufafuse.runtime.pictures.xmp import gain_map_note
 from ufafuse.runtime.pixels import check_pixels
 
@@ -53,9 +54,12 @@ def read_raw(data: bytes, name: str, most: int | None = None) -> Picture:
         BGR, uint16, sRGB.
 
     Raises:
-        InputError: The extra ``raw`` is not installed, or LibRaw does not know or cannot read the file.
+        InputError: The extra ``raw`` is not installed, the file is damaged, or LibRaw does not know or cannot read it.
     """
     rawpy = _module("rawpy", "raw", "a camera's raw file", name)
+    fault = fault_in_parts(data)
+    if fault and is_dng(data):  # what other kinds list may be meant otherwise
+        raise InputError(f"{name} is damaged ({fault}): record or copy it again.")
     try:
         with rawpy.imread(io.BytesIO(data)) as raw:
             check_pixels((raw.sizes.height, raw.sizes.width), name, most)
@@ -64,10 +68,11 @@ def read_raw(data: bytes, name: str, most: int | None = None) -> Picture:
         _check_memory(error, name)
         text = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
         raise InputError(f"{name} is a raw file that LibRaw cannot read ({text}): develop it to a 16-bit TIFF.") from error
+    if not developed.any():  # which no sensor gives
+        raise InputError(f"{name} is a raw file in which LibRaw finds nothing but black: develop it to a 16-bit TIFF.")
     found = ex.parse_exif(data).without_pixels()
-    return Picture(
-        np.ascontiguousarray(developed[..., ::-1]), Metadata(exif=found.to_bytes() if found.main else None), kind="raw"
-    )
+    metadata = Metadata(exif=found.to_bytes() if found.main else None)
+    return Picture(np.ascontiguousarray(developed[..., ::-1]), metadata, damage=fault, kind="raw")
 
 
 def read_heif(data: bytes, name: str, most: int | None = None) -> Picture:

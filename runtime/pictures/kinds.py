@@ -7,7 +7,7 @@ from pathlib import Path
 SNIFFED = 132  # bytes
 
 # Of these, each is decoded by one reader; see `decode`.
-OPENCV = frozenset(("PNG", "JPEG", "BMP", "WebP", "GIF", "AVIF", "Radiance HDR", "PFM", "JPEG 2000"))
+OPENCV = frozenset(("PNG", "JPEG", "BMP", "WebP", "GIF", "AVIF", "JPEG 2000"))
 RAW_SUFFIXES = frozenset((
     ".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".srf", ".sr2", ".orf", ".rw2", ".raf", ".pef", ".srw", ".x3f",
     ".3fr", ".erf", ".kdc", ".dcr", ".mef", ".mos", ".iiq", ".rwl", ".raw", ".gpr",
@@ -33,8 +33,6 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x76\x2f\x31\x01", "OpenEXR"),
     (b"#?RADIANCE", "Radiance HDR"),
     (b"#?RGBE", "Radiance HDR"),
-    (b"PF\n", "PFM"),
-    (b"Pf\n", "PFM"),
     (b"\0\0\0\x0cjP  ", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
     (b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
@@ -74,6 +72,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"<?xml", "an XML file"),
     (b"\xff\xd8", "JPEG"),
 )
+_NETPBM = {b"PF": "PFM", b"Pf": "PFM"} | {b"P%d" % number: "PNM" for number in range(1, 8)}
 _BRANDS = {
     "AVIF": (b"avif", b"avis"),
     "HEIF": (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevx", b"mif1", b"msf1"),
@@ -96,8 +95,8 @@ def kind_of(head: bytes) -> str:
         return {b"WEBP": "WebP", b"AVI ": "video"}.get(head[8:12], "")
     if head.startswith(b"\x1a\x45\xdf\xa3"):
         return "video"
-    if len(head) > 2 and head[:1] == b"P" and head[1:2] in b"1234567" and head[2:3] in b" \t\r\n":
-        return "PNM"
+    if len(head) > 2 and head[:2] in _NETPBM and head[2:3] in b" \t\r\n":
+        return _NETPBM[head[:2]]
     found = next((kind for magic, kind in _MAGIC if head.startswith(magic)), "")
     return "a DICOM file" if not found and head[128:132] == b"DICM" else found
 

@@ -90,6 +90,7 @@ class Metadata:
             history: For EXIF's image history; empty: none.
         """
         found = ex.parse_exif(self.exif or b"").without_pixels()
+        found.drop(ex.UNIQUE_ID, ex.EXIF_IFD)  # programs that keep pictures would take the result for the frame
         found.put_short(ex.ORIENTATION, 1)
         found.put_text(ex.SOFTWARE, software)
         if history:

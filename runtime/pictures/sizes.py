@@ -11,8 +11,10 @@ from ufafuse.runtime.pixels import declared_size
 _HEAD = 1 << 16
 _PNM = re.compile(rb"P[1-6]\s(?:\s*#[^\n]*\n)*\s*(\d{1,9})\s(?:\s*#[^\n]*\n)*\s*(\d{1,9})\s")
 _PAM = re.compile(rb"\b(WIDTH|HEIGHT)\s+(\d{1,9})")
-_HDR = re.compile(rb"\n[-+]([XY]) (\d{1,9}) [-+][XY] (\d{1,9})\n")
-_PFM = re.compile(rb"P[Ff]\s+(\d{1,9})\s+(\d{1,9})\s")
+# The line behind a Radiance picture's header: sign, axis and length of what comes one after another, and of what lies along it.
+HDR_SIZE = re.compile(rb"\r?\n[ \t]*\r?\n([-+])([XY]) +(\d{1,9}) +([-+])([XY]) +(\d{1,9})[ \t]*\r?\n")
+_GAP = rb"(?:\s|#[^\n]*\n)+"
+PFM_HEADER = re.compile(rb"P([Ff])" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,9})" + _GAP + rb"([-+0-9.eE]{1,40})(?=\s)")
 
 
 def size_of(data: bytes, kind: str) -> Size | None:
@@ -54,16 +56,16 @@ def _pnm(data: bytes) -> Size | None:
 
 
 def _pfm(data: bytes) -> Size | None:
-    match = _PFM.match(data[:_HEAD])
-    return (int(match[2]), int(match[1])) if match else None
+    match = PFM_HEADER.match(data[:_HEAD])
+    return (int(match[3]), int(match[2])) if match else None
 
 
 def _hdr(data: bytes) -> Size | None:
-    match = _HDR.search(data[:_HEAD])
+    match = HDR_SIZE.search(data[:_HEAD])
     if match is None:
         return None
-    first, second = int(match[2]), int(match[3])
-    return (first, second) if match[1] == b"Y" else (second, first)
+    first, second = int(match[3]), int(match[6])
+    return (first, second) if match[2] == b"Y" else (second, first)
 
 
 _READERS = {

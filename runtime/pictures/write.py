@@ -102,11 +102,8 @@ def check_output(
     """
     check_value("force", force, is_switch)
     check_name(path)
-    if path.is_dir():  # whatever it is called
-        raise OutputError(f"{path} is a folder: name an image file in it, such as {path / 'fused.png'}.")
-    suffix = path.suffix.lower()
-    if suffix not in WRITTEN:
-        raise OutputError(f"{suffix_words(path)}: end it in .png, .jpg, .tif, .bmp or .webp.")
+    check_no_folder(path)
+    check_format(path)
     check_parent(path)
     for source in inputs:
         if same_file(path, source):
@@ -117,6 +114,18 @@ def check_output(
         options.check_for(path)
     if image is not None:
         check_holds(path, image.shape, image.dtype)
+
+
+def check_no_folder(path: Path) -> None:
+    """Refuse a picture that a folder has the name of, whatever that is called (`OutputError`)."""
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder: name an image file in it, such as {path / 'fused.png'}.")
+
+
+def check_format(path: Path) -> None:
+    """Refuse a suffix that is of no format which is written (`OutputError`)."""
+    if path.suffix.lower() not in WRITTEN:
+        raise OutputError(f"{suffix_words(path)}: end it in .png, .jpg, .tif, .bmp or .webp.")
 
 
 def check_holds(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -355,6 +356,28 @@ class TestStacks:
             done = ufa(*arguments)
             assert done.exit_code == 2
             assert text in done.stderr
+
+
+@pytest.mark.parametrize("option", ["-o", "--map", "--depth", "--depth-view", "--mesh", "--report", "--save-aligned"])
+def test_a_folder_that_may_not_be_written_to_is_told_before_the_work(tmp_path, monkeypatch, option):
+    put(tmp_path / "in", "1.png", "2.png", "3.png")
+    (tmp_path / "closed").mkdir()
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed" and may(path, mode))  # root may anything
+    monkeypatch.setattr("ufafuse.runtime.stacks.fusing.fuse_sources", None)
+    name = {"--mesh": "x.ply", "--report": "x.html", "--save-aligned": "x"}.get(option, "x.png")
+    out = ("-o", tmp_path / "o.png", option, tmp_path / "closed" / name)
+    done = ufa(tmp_path / "in", *(out if option != "-o" else out[2:]))
+    assert done.exit_code == 2
+    assert "closed may not be written to: name another folder" in " ".join(done.stderr.split())
+    assert list(tmp_path.glob("o*")) == []
+
+
+def test_a_folder_of_many_may_end_in_a_number(tmp_path):
+    put(tmp_path / "in" / "s", "1.png", "2.png")
+    done = ufa("--stacks", tmp_path / "in", "-o", tmp_path / "v1.2")
+    assert done.exit_code == 0, done.stderr
+    assert (tmp_path / "v1.2" / "s.png").is_file()
 
 
 @pytest.mark.parametrize(

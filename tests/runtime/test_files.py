@@ -313,7 +313,7 @@ class TestFolders:
         (tmp_path / "file").touch()
         with pytest.raises(OutputError, match="out cannot be made: Not a directory"):
             make_folder(tmp_path / "file" / "out")
-        with pytest.raises(OutputError, match="cannot be made"):
+        with pytest.raises(OutputError, match="file is no folder, and results are to lie in it"):
             fuse_folder(fuser, find_pairs(folder), tmp_path / "file" / "out")
 
 

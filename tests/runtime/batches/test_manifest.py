@@ -55,7 +55,11 @@ def test_parquet_is_read_alike(tmp_path):
     ("text", "told"),
     [
         ("", "no one column 'near'"),
-        ("left,right\na,b\n", "no one column 'near'"),
+        ("left,right\na,b\n", "no one column 'near' but 'left,right': begin it with near,far,out.$"),
+        ("near;far\na.png;b.png\n", "no one column 'near' but 'near;far': begin it with near,far,out, separated by commas"),
+        ("near\tfar\na.png\tb.png\n", "separated by commas"),
+        ("near,far\nä.png,b.png\n".encode("latin-1"), "no CSV in UTF-8 that can be read .*: save it as one"),
+        ("near,far\na.png,b.png\n".encode("utf-16"), "save it as one"),
         ("near,near,far\na,b,c\n", "no one column 'near'"),
         ("near,far\n", "holds no pairs"),
         ("near,far\na.png\n", "row 1: 1 cells under 2 columns"),

@@ -407,6 +407,16 @@ def test_registered_frames_keep_what_their_files_say(tmp_path, dtype):
     assert is_result(next((tmp_path / "moved").iterdir()))
 
 
+def test_a_result_is_not_known_by_the_number_of_a_frame():
+    exif = Image.Exif()
+    exif.get_ifd(0x8769).update({0xA420: "0123456789abcdef", 0x9003: "2026:01:02 03:04:05"})
+    said = Metadata(exif=exif.tobytes().removeprefix(b"Exif\0\0")).of_result((4, 6), "x", "")
+    found = Image.Exif()
+    found.load(said.exif)
+    assert 0xA420 not in found.get_ifd(0x8769)
+    assert found.get_ifd(0x8769)[0x9003] == "2026:01:02 03:04:05"
+
+
 @pytest.mark.parametrize("out", [".tif", ".png", ".jpg", ".webp", ".bmp"])
 @pytest.mark.parametrize("dots", [(1e7, 5e6), (4_294_967_295, 1), (0.5, 0.25)])
 def test_any_resolution_is_kept_or_left_out(fuser, tmp_path, out, dots):

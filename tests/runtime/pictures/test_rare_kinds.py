@@ -12,6 +12,8 @@ from PIL import Image, ImageCms, features
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import check_frames
+from ufafuse.runtime.pictures.av1 import is_narrow
+from ufafuse.runtime.pictures.boxes import read_boxes
 from ufafuse.runtime.pictures.decode import decode_picture, read_picture
 from ufafuse.runtime.pictures.picture import upright
 from ufafuse.runtime.pictures.source import FileFrame
@@ -161,9 +163,109 @@ def test_the_profile_of_a_jpeg_2000_is_kept(tmp_path):
     assert FileFrame(tmp_path / "x.jp2").metadata.icc == PROFILE
 
 
-def test_a_jpeg_2000_of_other_colours_is_refused():
-    with pytest.raises(InputError, match=r"x\.jp2 is a JPEG 2000 picture of YCC colours, which is not read: save it as"):
-        decode_picture(jp2(b"\1\0\0" + struct.pack(">I", 18)), "x.jp2")
+def deeper(at, value):
+    """A JPEG 2000 of three components whose codestream says another thing at a place behind its marker."""
+    data = bytearray(jp2(b"\1\0\0" + struct.pack(">I", 16)))
+    data[data.index(b"\xff\x4f\xff\x51") + at] = value
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (jp2(b"\1\0\0" + struct.pack(">I", 18)), "of YCC colours"),
+        (jp2(b"\1\0\0" + struct.pack(">I", 12)), "of CMYK inks"),
+        (deeper(42, 0x87), "of signed samples"),
+        (deeper(42, 3), "of 4 bits a sample"),
+        (deeper(42, 0), "of 1 bit a sample"),
+        (deeper(41, 2), "of grey levels with alpha"),
+        (deeper(46, 2), "whose samples differ in bits or size"),
+    ],
+)
+def test_a_jpeg_2000_of_a_rare_kind_is_called_by_its_name(data, what):
+    with pytest.raises(InputError, match=rf"x\.jp2 is a JPEG 2000 picture {what}, which is not read: save it as"):
+        decode_picture(data, "x.jp2")
+
+
+def avif(mode="L", **how):
+    if not (features.check("avif") and cv2.haveImageWriter(".avif")):
+        pytest.skip("no AVIF here")
+    channels, stream = {"L": 1, "RGB": 3, "RGBA": 4}[mode], io.BytesIO()
+    Image.fromarray(levels(8, channels).astype(np.uint8).squeeze()).save(stream, "AVIF", quality=100, **how)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("subsampling", ["4:0:0", "4:2:0", "4:4:4"])
+@pytest.mark.parametrize("span", ["full", "limited"])
+@pytest.mark.parametrize(
+    "how", [{}, {"save_all": True, "append_images": [Image.new("RGB", (WIDTH, HEIGHT))]}], ids=["still", "moving"]
+)
+def test_an_avif_without_boxes_for_its_levels_is_read_by_its_codes(subsampling, span, how):
+    whole = avif("RGB", subsampling=subsampling, range=span, **how)
+    bare = whole.replace(b"colrnclx", b"freenclx").replace(b"pixi", b"free")
+    assert b"nclx" in whole
+    assert read_boxes(bare).narrow is read_boxes(whole).narrow is (span == "limited")
+    assert read_boxes(bare).bits == 8
+    np.testing.assert_array_equal(decode_picture(bare, "x").array, decode_picture(whole, "x").array)
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_an_avif_without_a_box_for_its_bits(bits):
+    data = deep_avif(levels(bits, 1)[..., 0], bits)
+    assert b"pixi" in data
+    np.testing.assert_array_equal(decode_picture(data.replace(b"pixi", b"free"), "x").array, decode_picture(data, "x").array)
+
+
+def test_codes_of_levels_cut_anywhere_are_no_trouble():
+    data = avif(subsampling="4:0:0", range="limited")
+    stream = data[data.index(b"mdat") + 4 :]
+    assert is_narrow(stream)
+    assert all(is_narrow(stream[:end]) in (True, False) for end in range(40))
+    rng = np.random.default_rng(0)
+    assert all(is_narrow(rng.integers(0, 256, 40).astype(np.uint8).tobytes()) in (True, False) for _ in range(2000))
+
+
+def test_a_grey_avif_with_alpha_is_called_by_its_name():
+    with pytest.raises(InputError, match=r"x is an AVIF of grey levels with alpha, which is not read: save it as PNG"):
+        decode_picture(avif("RGBA", subsampling="4:0:0"), "x")
+
+
+def several(kind, **how):
+    """A red picture, and behind it a green and a blue one."""
+    red, green, blue = (Image.new("RGB", (WIDTH, HEIGHT), colour) for colour in ("red", "lime", "blue"))
+    stream = io.BytesIO()
+    red.save(stream, kind, save_all=True, append_images=[green, blue], **how)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (several("PNG"), "of an animation the first picture is read"),
+        (several("PNG", default_image=True), "of an animation the first picture is read, which it does not show when it moves"),
+        (several("MPO", quality=95), "of the 3 pictures in it the first is read"),
+    ],
+    ids=["animation", "animation behind a picture", "mpo"],
+)
+def test_of_several_pictures_the_first_is_read_and_that_is_said(data, said):
+    found = decode_picture(data, "x")
+    assert found.warnings == (said,)
+    assert found.array.shape == (HEIGHT, WIDTH, 3)
+    assert np.abs(found.array.astype(int) - (0, 0, 255)).max() < 4
+
+
+def test_previews_of_a_jpeg_and_damaged_lists_are_no_other_pictures():
+    data = several("MPO")
+    at = data.index(b"MPF\0") + 4
+    entries = data.index(struct.pack("<I", 0x030000), at)
+    previews = bytearray(data)
+    for place in (16, 32):
+        previews[entries + place : entries + place + 4] = struct.pack("<I", 0x010002)
+    assert decode_picture(bytes(previews), "x").warnings == ()
+    for end in range(at, at + 90):
+        broken = bytearray(data)
+        broken[end] ^= 0xFF
+        assert decode_picture(bytes(broken), "x").array.shape == (HEIGHT, WIDTH, 3)
 
 
 def test_the_profile_and_resolution_of_a_bmp_are_kept(tmp_path):

@@ -1,0 +1,75 @@
+"""Raw files of which a part is missing: LibRaw gives what memory held in its place, and says nothing."""
+
+import io
+
+import numpy as np
+import pytest
+import tifffile
+
+from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.pictures.decode import decode_picture
+from ufafuse.runtime.pictures.rawparts import fault_in_parts, is_dng
+
+HEIGHT, WIDTH = 96, 128
+ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH]
+MOSAIC = ((COLUMNS * 300 + ROWS * 200) % 60_000).astype(np.uint16)
+TILES = [MOSAIC[row : row + 48, column : column + 64] for row in (0, 48) for column in (0, 64)]
+
+
+def dng(order="<", *, packed=False, inside=False, mosaic=MOSAIC):
+    """A DNG of four tiles; its picture behind a small one if it is `inside`."""
+    tags = [(50706, "B", 4, b"\1\4\0\0", True), (50707, "B", 4, b"\1\1\0\0", True), (50708, "s", 0, "Cam", True)]
+    tags += [(33421, "H", 2, (2, 2), True), (33422, "B", 4, b"\0\1\1\2", True), (50728, "2I", 3, (1,) * 6, True)]
+    stream, data, more = io.BytesIO(), mosaic.astype(order + "u2"), {}
+    if packed:
+        imagecodecs = pytest.importorskip("imagecodecs")
+        data = iter([imagecodecs.ljpeg_encode(np.ascontiguousarray(tile)) for tile in TILES])
+        more = {"compression": 7, "shape": MOSAIC.shape, "dtype": np.uint16}
+    with tifffile.TiffWriter(stream, byteorder=order) as file:
+        if inside:
+            small = np.full((12, 16, 3), 99, np.uint8)
+            file.write(small, photometric="rgb", subifds=1, subfiletype=1, extratags=tags, metadata=None)
+        file.write(data, photometric="cfa", tile=(48, 64), subfiletype=0, extratags=tags, metadata=None, **more)
+    return stream.getvalue()
+
+
+def parts(data):
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages[0].pages[0] if file.pages[0].subifds else file.pages[0]
+        return page.dataoffsets, page.databytecounts
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_raw_file_of_which_a_part_did_not_arrive_is_refused(order, inside, packed):
+    pytest.importorskip("rawpy")
+    whole = dng(order, packed=packed, inside=inside)
+    assert is_dng(whole)
+    assert fault_in_parts(whole) == ""
+    assert decode_picture(whole, "x.dng").array.shape == (HEIGHT, WIDTH, 3)
+    starts, sizes = parts(whole)
+    for place in (1, 3):
+        for cut in (starts[place], starts[place] + 10, starts[place] + sizes[place] - 1):
+            with pytest.raises(InputError, match=r"x\.dng is damaged \(truncated, a part of it ends at byte"):
+                decode_picture(whole[:cut], "x.dng")
+    if packed:
+        lost = bytearray(whole)
+        lost[starts[2] : starts[2] + sizes[2]] = bytes(sizes[2])
+        with pytest.raises(InputError, match=rf"damaged \(what lies at byte {starts[2]} is no part of it"):
+            decode_picture(bytes(lost), "x.dng")
+
+
+def test_a_raw_file_that_gives_nothing_but_black_is_refused():
+    pytest.importorskip("rawpy")
+    with pytest.raises(InputError, match="in which LibRaw finds nothing but black: develop it"):
+        decode_picture(dng(mosaic=np.zeros_like(MOSAIC)), "x.dng")
+
+
+def test_any_bytes_as_a_raw_file_have_a_fault_or_none():
+    rng, whole = np.random.default_rng(0), dng(inside=True)
+    for _ in range(2000):
+        data = bytearray(whole[: rng.integers(8, len(whole))])
+        for at in rng.integers(0, min(len(data), 800), 6):
+            data[at] = rng.integers(256)
+        assert isinstance(fault_in_parts(bytes(data)), str)
