@@ -1,11 +1,15 @@
 """What `ufa bench` cannot measure here is refused before it measures anything."""
 
+import os
+
 import pytest
+from typer.testing import CliRunner
 
 from ufafuse.benchmarks.speed import bench as bench_module
 from ufafuse.benchmarks.speed import fits, on_device, opening
 from ufafuse.benchmarks.speed.bench import bench
 from ufafuse.benchmarks.speed.plan import Plan
+from ufafuse.commands.cli import build_app
 from ufafuse.runtime.backends.ort_providers import PROVIDERS
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
 
@@ -55,3 +59,14 @@ def test_frames_for_which_there_is_no_memory_are_not_tried(tiny_onnx, monkeypatc
     plan = Plan([tiny_onnx], [(2000, 3000)], ("onnxruntime",), ("fp32",), methods=("lap",), cold=False)
     with pytest.raises(InputError, match=r"frames of 2000x3000 need more than the 0\.1 GB of memory that may be taken here"):
         bench(plan)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("x.onnx", ["info"]), ("x.onnx", ["bench"]), ("x.json", ["bench", "--from"]), ("x.json", ["bench", "--quality"])],
+)
+def test_a_named_pipe_in_a_files_place_is_not_waited_for(tmp_path, name, words):
+    os.mkfifo(tmp_path / name)
+    done = CliRunner().invoke(build_app(), [*words, str(tmp_path / name)])
+    assert done.exit_code == 2
+    assert "is a pipe: give" in " ".join(done.stderr.split()) or "is a named pipe" in done.stderr
