@@ -12,6 +12,7 @@ from ufafuse.benchmarks.evaluate import EvalRow, Evaluation, picture_path
 from ufafuse.benchmarks.published import KINDS, MEASURED
 from ufafuse.runtime.artefact import atomic_write
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.filebytes import check_file
 from ufafuse.runtime.writing import make_folder
 
 _AGREES = 1e-5
@@ -84,6 +85,7 @@ def _read(path: Path) -> Evaluation:
     found: Any = {}
     evaluation = Evaluation([])
     try:
+        check_file(path, give="a report's JSON file")
         found = json.loads(path.read_text(encoding="utf-8"))
         evaluation = Evaluation.from_json(found)
         known = set(evaluation.kinds.values()) <= set(KINDS) and not any("/" in name for name in evaluation.methods)

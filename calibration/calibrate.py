@@ -13,7 +13,7 @@ from ufafuse.calibration.crops import PairCrop, Told
 from ufafuse.calibration.equalise import equalised, measure_factors
 from ufafuse.calibration.judge import GraphJudge
 from ufafuse.calibration.options import CalibrationOptions
-from ufafuse.calibration.quantizers import QuantizerOptions, with_quantizers
+from ufafuse.calibration.quantizers import QuantizerOptions, saturation, with_quantizers
 from ufafuse.calibration.ranges import Ranges, measure_ranges
 from ufafuse.calibration.search import LayerChoice, fewest_kept, sensitivity, without_slow
 from ufafuse.calibration.speed import SIZE, race, race_graphs
@@ -78,6 +78,7 @@ def int8_from_onnx(
     names = [layer.name for layer in conv_layers(model)]
     _check_names(options.keep, names)
     to_calibrate, to_judge = options.load(told := Told())
+    told.warnings.update(dict.fromkeys(saturation(options.quantizers)))
     judge = GraphJudge(onnx, to_judge, threads=options.threads)
     shares = shares_of_work(model, int(manifest.extra["stride"]), manifest.io)
     stacks = _stacks(onnx, manifest, options)

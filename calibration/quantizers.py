@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from ufafuse.calibration.convolutions import ConvLayer, conv_layers
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.machine import adds_bytes_in_16_bits
 from ufafuse.runtime.values import check_fields
 
 if TYPE_CHECKING:
@@ -54,6 +55,16 @@ class QuantizerOptions:
         check_fields(self)
         if self.weight_bits not in (7, 8):
             raise InputError(f"`weight_bits={self.weight_bits}` is not known: choose 7 or 8.")
+
+
+def saturation(options: QuantizerOptions) -> list[str]:
+    """What to tell of weights that are too large for this CPU's products; nothing where they are not."""
+    if options.weight_bits == 7 or not adds_bytes_in_16_bits():
+        return []
+    return [
+        "weights of 8 bits saturate on this CPU, which has no VNNI: engines compute less exactly with them here, "
+        "and the figures are of that. `weight_bits=7` is exact on every CPU."
+    ]
 
 
 @dataclass(frozen=True)

@@ -231,6 +231,8 @@ def bench(asked: BenchRequest) -> None:
         with telling_files_apart():
             plan = _bench_plan(asked)
             plan.check()
+        if asked.again is None:
+            _tell_first(plan)
         scores = read_qualities(asked.quality or [])
         result = _benched(plan) if asked.again is None else read_result(asked.again)
         if scores:
@@ -304,9 +306,21 @@ def _benched(plan: "Plan") -> "dict[str, Any]":
         )
 
 
+def _tell_first(plan: "Plan") -> None:
+    """What will not be measured, before it is waited for."""
+    hindered = plan.hindered().items()
+    told = [_told(spec.artefact, spec.kind if spec.device else spec.backend, spec.precision, why) for spec, why in hindered]
+    for text in few_of_a_kind(told):
+        console.err.print(f"will not be measured: {text}", markup=False)
+
+
+def _told(artefact: str, engine: str, precision: str | None, reason: str) -> str:
+    where = f"{Path(artefact).name} on {engine} {precision or ''}".strip()
+    return f"{where}: {reason}"
+
+
 def _not_measured(entry: "dict[str, Any]") -> str:
-    where = f"{Path(entry['artefact']).name} on {entry['backend']} {entry['precision'] or ''}".strip()
-    return f"not measured: {where}: {entry['reason']}"
+    return "not measured: " + _told(entry["artefact"], entry["backend"], entry["precision"], entry["reason"])
 
 
 def _print_bench(result: "dict[str, Any]") -> None:

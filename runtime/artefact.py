@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ufafuse.runtime.errors import InputError, ModelError
+from ufafuse.runtime.filebytes import check_file
 from ufafuse.runtime.kinds import SUFFIXES, Kind, in_words, kind_of
 from ufafuse.runtime.manifest_entries import fault_in
 from ufafuse.runtime.onnx_walk import fields, has_external_data
@@ -122,6 +123,8 @@ def _manifest_of(path: Path) -> Manifest:
         raise InputError(f"{suffix_words(path)}: expected {in_words(SUFFIXES)}.")
     if path.is_dir() != (kind.name == "coreml"):
         raise InputError(f"{path} is a {'folder' if path.is_dir() else 'file'}, which {kind.suffix} is not: make it again.")
+    if not path.is_dir():
+        check_file(path, give=f"a {in_words(SUFFIXES)} file")
     if path.is_file() and path.stat().st_size == 0:
         raise ModelError(f"{path} is empty: make or copy it again.")
     if kind.name == "weights":

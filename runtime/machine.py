@@ -71,6 +71,12 @@ def multiplies_bytes() -> bool:
     return any(features.get(name, False) for name in ("AVX2", "VNNI", "AMX"))
 
 
+def adds_bytes_in_16_bits() -> bool:
+    """Whether the CPU has no instruction but AVX2's for products of bytes, which adds two of them in 16 bits (x86)."""
+    _, features = cpu()
+    return features.get("AVX2", False) and not features.get("VNNI", False) and not features.get("AMX", False)
+
+
 def _features(architecture: str, found: set[str]) -> dict[str, bool]:
     """Which of the architecture's instruction sets the CPU has; those of others are left out."""
     known = _CPU_FLAGS.get(architecture.lower(), {})

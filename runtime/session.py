@@ -131,6 +131,10 @@ class Session(ABC):
     def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:
         """Load ``model``; ``why`` is the reason for this engine, which it may extend by the arithmetic's."""
 
+    @classmethod
+    def check(cls, model: Path, manifest: Manifest, options: SessionOptions) -> None:
+        """Refuse at once, before anything is loaded, what can be told not to run here. Raises: BackendError, InputError."""
+
     def run(self, near: NDArray[Any], far: NDArray[Any]) -> NDArray[Any]:
         """Fuse one batch of pairs."""
         return self.run_with_map(near, far).fused
@@ -350,6 +354,13 @@ def _require(backend: str) -> None:
         raise BackendError(f"{backend} is not installed: run {MEND[backend]}, or use `backend=auto`.")
 
 
+def engine_of(backend: str) -> type[Session]:
+    """The class of an engine that is installed; its module is imported for it."""
+    module, name = _CLASSES[backend]
+    engine: type[Session] = getattr(importlib.import_module(f"ufafuse.runtime.backends.{module}"), name)
+    return engine
+
+
 def open_session(model: str | Path, *, backend: str = "auto", options: SessionOptions | None = None) -> Session:
     """Load a model file.
 
@@ -377,9 +388,9 @@ def open_session(model: str | Path, *, backend: str = "auto", options: SessionOp
     name, why = choose_backend(model, backend)
     check_files(model, manifest.extra.get("files_sha256"))
     check_graph(model, manifest)
-    module, class_name = _CLASSES[name]
+    engine = engine_of(name)
+    engine.check(model, manifest, options)
     bound = quota_bound() if options.threads is None and name != "tensorrt" else None
     if bound is not None:  # engines take all cores, and are stopped by the kernel as soon as these have used the quota up
         options, why = replace(options, threads=bound.threads), f"{why}; {bound.why}"
-    engine: type[Session] = getattr(importlib.import_module(f"ufafuse.runtime.backends.{module}"), class_name)
     return engine(model, manifest, options, why)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,13 @@ _LONGEST_NAME = 255
 OF_FILES = frozenset(f".{part}" for name in SUFFIXES for part in name.split(".") if part) | {
     *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".ply", ".mkv", ".mp4", ".avi"),
     *(".json", ".jsonl", ".csv", ".parquet", ".html", ".md", ".txt", ".pdf", ".npz"),
+}
+_STREAMS = ("a named pipe", "a device")
+_NO_FILES = {
+    stat.S_ISFIFO: _STREAMS[0],
+    stat.S_ISCHR: _STREAMS[1],
+    stat.S_ISBLK: "a disk",
+    stat.S_ISSOCK: "a socket",
 }
 
 
@@ -124,6 +132,8 @@ def make_folder(folder: Path) -> None:
     missing = [] if files is None else [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise OutputError(f"{folder} is there, and is no folder: choose another name.") from error
     except OSError as error:
         raise OutputError(f"{folder} cannot be made: {error.strerror}.") from error
     if files is not None:
@@ -145,22 +155,42 @@ def check_folder(folder: Path) -> None:
         raise OutputError(f"{folder} looks like a file, and several are written: give a folder.")
 
 
-def check_new(path: Path, *, force: bool, beside: str = "") -> None:
+def check_new(path: Path, *, force: bool, beside: str = "", streams: bool = False) -> None:
     """Refuse, before any work is spent on it, a file that could not be written.
 
     Args:
         path: The file to be.
         force: Whether it may exist.
         beside: As `check_name`.
+        streams: As `check_is_file`.
 
     Raises:
         InputError: ``force`` is neither True nor False: a text such as "no" would replace the file.
-        OutputError: It exists, or its name is longer than names may be.
+        OutputError: It exists, or its name is longer than names may be; or it is a pipe, a socket or a device, with ``force``
+            or without.
     """
     check_value("force", force, is_switch)
     check_name(path, beside=beside)
+    check_is_file(path, streams=streams)
     if not force and os.path.lexists(path):
         raise OutputError(already_there(path))
+
+
+def check_is_file(path: Path, *, streams: bool = False) -> None:
+    """Refuse what has the name already and is no file: a file in its place would cut off whoever waits at its other end.
+
+    Args:
+        path: The file to be; what a link leads to counts.
+        streams: What is written goes out piece by piece: pipes and devices do as well.
+
+    Raises:
+        OutputError: It says what is there.
+    """
+    with contextlib.suppress(OSError):
+        mode = path.stat().st_mode
+        kind = next((name for is_one, name in _NO_FILES.items() if is_one(mode)), None)
+        if kind is not None and not (streams and kind in _STREAMS):
+            raise OutputError(f"{path} is {kind}, and a file is written: choose another name.")
 
 
 def check_apart(outputs: Iterable[Path | None], sources: Iterable[Path | None]) -> None:

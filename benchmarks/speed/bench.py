@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ufafuse.benchmarks.published import PAPER_MACHINE, PAPER_MS, PAPER_SIZE
+from ufafuse.benchmarks.speed.fits import check_memory
 from ufafuse.benchmarks.speed.floor import floor_entry
 from ufafuse.benchmarks.speed.fresh import in_fresh_process
+from ufafuse.benchmarks.speed.hindered import check_fixed
 from ufafuse.benchmarks.speed.layers import counted, profile_entry
 from ufafuse.benchmarks.speed.opening import open_runner
 from ufafuse.benchmarks.speed.peaks import better, measure_peaks
@@ -22,7 +24,6 @@ from ufafuse.runtime.artefact import read_manifest, tool_versions
 from ufafuse.runtime.callbacks import OnStep, ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
-from ufafuse.runtime.fixed import check_batch, check_size
 from ufafuse.runtime.kinds import stem_of
 from ufafuse.runtime.layers import Layer
 from ufafuse.runtime.machine import machine
@@ -42,8 +43,19 @@ class _Run:
     rows: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[dict[str, Any]] = field(default_factory=list)
     work: dict[tuple[str, tuple[int, int]], Work] = field(default_factory=dict)
+    ours: list[RunnerSpec] = field(default_factory=list)
     hopeless: set[RunnerSpec] = field(default_factory=set)
     counted: list[tuple[dict[str, Any], list[Layer], dict[str, float]]] = field(default_factory=list)
+
+    def check_hope(self) -> None:
+        """Raises: InputError, where none of our own sessions could be opened, which the rest is only compared with."""
+        if self.ours and self.hopeless.issuperset(self.ours):
+            self.give_up()
+
+    def give_up(self) -> NoReturn:
+        """Raises: InputError, with every reason."""
+        reasons = sorted({entry["reason"].removesuffix(".") for entry in self.skipped})
+        raise InputError(f"nothing could be measured: {'; '.join(reasons)}.")
 
     def skip(self, spec: RunnerSpec, size: tuple[int, int] | None, reason: str) -> None:
         self.skipped.append(
@@ -76,11 +88,12 @@ def bench(plan: Plan, *, on_step: OnStep = ignored) -> dict[str, Any]:
         The command's JSON, as ``schema.json`` describes it; ``ok`` is false where an artefact could not be timed at all.
 
     Raises:
-        InputError: An artefact or a method does not exist; nothing at all could be measured.
+        InputError: An artefact or a method does not exist; there is no memory for a size; none of the files could be opened.
+        BackendError: Nothing of what was asked for can run here.
     """
     plan.check()
-    run = _Run(plan, load_average=_load())
     specs = plan.specs()
+    run = _Run(plan, load_average=_load(), ours=[spec for spec in specs if spec.group == OURS])
     on_step("the machine's own limit", 0, 0)
     peaks = measure_peaks(plan.threads)
     first, later = len(specs), sum(spec.group != CLASSICAL for spec in specs)
@@ -94,8 +107,7 @@ def bench(plan: Plan, *, on_step: OnStep = ignored) -> dict[str, Any]:
 
         _measure_size(run, chosen, size, step)
     if not run.rows:
-        reasons = "; ".join(sorted({entry["reason"] for entry in run.skipped}))
-        raise InputError(f"nothing could be measured: {reasons}")
+        run.give_up()
     peaks = better(peaks, measure_peaks(plan.threads))
     floors = _floors(run, peaks)
     result = {
@@ -121,11 +133,12 @@ def _untimed(run: _Run) -> list[str]:
     return [str(path) for path in run.plan.artefacts if str(path) not in timed]
 
 
-def _measure_size(run: _Run, specs: list[RunnerSpec], size: tuple[int, int], step: Callable[[str, int], None]) -> None:
-    text = f"{size[0]}x{size[1]}"
+def _opened(run: _Run, specs: list[RunnerSpec], size: tuple[int, int], step: Callable[[str, int], None]) -> dict[str, Runner]:
     opened: dict[str, Runner] = {}
     for number, spec in enumerate(specs):
-        step(f"{text}, opening {spec.backend or spec.kind}", number)
+        if spec.group != OURS:  # these come last
+            run.check_hope()
+        step(f"{size[0]}x{size[1]}, opening {spec.backend or spec.kind}", number)
         runner = _ready(run, spec, size)
         if runner is None:
             continue
@@ -134,6 +147,12 @@ def _measure_size(run: _Run, specs: list[RunnerSpec], size: tuple[int, int], ste
             runner.close()
             continue
         opened[name] = runner
+    return opened
+
+
+def _measure_size(run: _Run, specs: list[RunnerSpec], size: tuple[int, int], step: Callable[[str, int], None]) -> None:
+    text = f"{size[0]}x{size[1]}"
+    opened = _opened(run, specs, size, step)
     device: dict[str, dict[str, float]] = {name: {} for name in opened}
 
     timed: set[str] = set()
@@ -171,7 +190,7 @@ def _ready(run: _Run, spec: RunnerSpec, size: tuple[int, int]) -> Runner | None:
     """A runner that has fused one pair; None, with the reason noted, where it cannot be loaded or fails on this size."""
     name = spec.backend if spec.group == OURS else spec.kind
     try:
-        _check_fixed(spec, size)
+        check_fixed(spec, size)
     except InputError as error:
         run.skip(spec, size, str(error))
         return None
@@ -184,23 +203,13 @@ def _ready(run: _Run, spec: RunnerSpec, size: tuple[int, int]) -> Runner | None:
         return None
     try:
         with _as_ours(name):
+            check_memory(spec, size)
             runner.run(*runner.inputs(size))
     except UfaError as error:
         run.skip(spec, size, str(error))
         runner.close()
         return None
     return runner
-
-
-def _check_fixed(spec: RunnerSpec, size: tuple[int, int]) -> None:
-    """Refuse a size or a batch that the file does not take. Raises: InputError."""
-    if spec.group == CLASSICAL:
-        return
-    path = Path(spec.artefact)
-    manifest = read_manifest(path)
-    check_size(path, manifest, size)
-    if manifest.role == "whole":
-        check_batch(path, manifest, spec.batch)
 
 
 @contextmanager

@@ -43,6 +43,22 @@ def found_device() -> str | None:
     return "cuda" if torch.cuda.is_available() else None
 
 
+def check_device(kind: str, device: str) -> None:
+    """Refuse a peer of this kind where its engine cannot use the device, or is not installed. Raises: BackendError."""
+    if kind in (BOUND, GRAPHS):
+        require("onnxruntime")
+        import onnxruntime as ort
+
+        if _PROVIDERS[device] not in ort.get_available_providers():
+            raise BackendError(f"the installed ONNX Runtime has no {_PROVIDERS[device]}: pip install 'ufafuse[gpu]'.")
+        return
+    require("torch")
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BackendError(f"{kind} needs a GPU that PyTorch can use, and there is none: give `device=cpu`.")
+
+
 class OnDevice(Runner):
     """A peer whose run is three parts: frames to the device, the computation, the result back."""
 
@@ -94,8 +110,7 @@ class TorchOnDevice(OnDevice):
         graphs = ", graphs" if spec.kind == COMPILED and spec.device == "cuda" else ""
         super().__init__(spec, names[spec.kind] + graphs)
         self.precision = spec.precision or "fp32"
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise BackendError(f"{spec.kind} needs a GPU that PyTorch can use, and there is none: give `device=cpu`.")
+        check_device(spec.kind, self.device)
         weights = weights_beside(spec)
         if spec.threads is not None:
             torch.set_num_threads(spec.threads)
@@ -171,9 +186,8 @@ class OnnxRuntimeBound(OnDevice):
         import onnxruntime as ort
 
         super().__init__(spec, spec.kind)
+        check_device(spec.kind, self.device)
         provider = _PROVIDERS[self.device]
-        if provider not in ort.get_available_providers():
-            raise BackendError(f"the installed ONNX Runtime has no {provider}: pip install 'ufafuse[gpu]'.")
         manifest = read_manifest(Path(spec.artefact))
         if manifest.io != "float":
             raise BackendError(f"{spec.kind} is for networks that take float frames.")
@@ -213,7 +227,7 @@ class OnnxRuntimeBound(OnDevice):
         return marks.parts()
 
     def _bound(self, near: Any, far: Any) -> Any:  # noqa: ANN401 - as above; ONNX Runtime's
-        if self._binding is not None:
+        if self._binding is not None and self._there[0].shape() == list(near.shape):
             return self._binding
         of = self._ort.OrtValue
         self._there = [of.ortvalue_from_numpy(array, self.device, 0) for array in (near, far)]

@@ -1,13 +1,14 @@
 """What is to be measured: a plan, and the runners that come of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ufafuse.benchmarks.methods import methods
 from ufafuse.benchmarks.published import PAPER_SIZE
+from ufafuse.benchmarks.speed.hindered import check_asked, check_room, hindrances
 from ufafuse.benchmarks.speed.on_device import DEVICES, found_device, peers_on
-from ufafuse.benchmarks.speed.runners import RunnerSpec
+from ufafuse.benchmarks.speed.runners import OURS, RunnerSpec
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fixed import fixed_batch, fixed_size
@@ -64,7 +65,22 @@ class Plan:
     batches: tuple[int, ...] = ()
 
     def check(self) -> None:
-        """Before minutes of measuring. Raises: InputError, ModelError."""
+        """Before minutes of measuring.
+
+        Raises:
+            InputError, ModelError: An option or a file is none that could be measured.
+            BackendError: Nothing of what was asked for can run here.
+        """
+        self._check_values()
+        check_room(self.sizes, max(self.batches, default=1))
+        specs = self.specs()
+        check_asked(self._asked(specs), hindrances(specs, self.sizes))
+
+    def hindered(self) -> dict[RunnerSpec, str]:
+        """What will not be measured here, and why, as far as that can be told beforehand."""
+        return hindrances(self.specs(), self.sizes)
+
+    def _check_values(self) -> None:
         for path in self.artefacts:
             read_manifest(path)
         names = [path.name for path in self.artefacts]
@@ -95,6 +111,21 @@ class Plan:
             specs += [RunnerSpec(kind, str(path), threads=self.threads) for path in self._plain() for kind in _PEERS]
             specs += self._on_device()
         return specs + [RunnerSpec("method", name) for name in self.methods]
+
+    def _asked(self, specs: Sequence[RunnerSpec]) -> Iterator[tuple[str, list[RunnerSpec]]]:
+        """The options by which something was asked for, each with what would be measured for it."""
+        ours = [spec for spec in specs if spec.group == OURS]
+        if self.provider != "cpu":
+            yield f"provider={self.provider}", [spec for spec in ours if spec.provider == self.provider]
+        on_device = [spec for spec in specs if spec.device is not None]
+        if self.device is not None and on_device:
+            yield f"device={self.device}", on_device
+        if self.precisions:
+            yield f"precision={','.join(self.precisions)}", ours
+        elif self.backends != ("auto",):
+            yield f"backend={','.join(self.backends)}", ours
+        else:
+            yield f"artefacts={', '.join(path.name for path in self.artefacts)}", ours
 
     def _on_device(self) -> list[RunnerSpec]:
         device = self.device or found_device()

@@ -14,6 +14,7 @@ from ufafuse.benchmarks.speed.tradeoff import pair_ms
 from ufafuse.runtime import tables
 from ufafuse.runtime.artefact import write_json
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.filebytes import check_file
 from ufafuse.runtime.writing import make_folder, write_text
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def read_result(path: Path) -> dict[str, Any]:
     """The ``bench.json`` of an earlier report. Raises: InputError."""
     mend = "make one with `ufa bench --report DIR`"
     try:
+        check_file(path, give="a report's JSON file")
         result: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a bench.json: {mend} ({error}).") from error

@@ -13,7 +13,7 @@ from ufafuse.benchmarks.speed.runners import CLASSICAL, OURS
 from ufafuse.benchmarks.tables import measured_rows
 from ufafuse.runtime import tables
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.filebytes import real_path
+from ufafuse.runtime.filebytes import check_file, real_path
 
 if TYPE_CHECKING:
     import rich.console
@@ -47,6 +47,7 @@ class MeanScores:
 def read_quality(path: Path) -> MeanScores:
     """An ``eval.json`` of `ufa eval`. Raises: InputError."""
     try:
+        check_file(path, give="a report's JSON file")
         found = json.loads(path.read_text(encoding="utf-8"))
         means = {name: {key: float(value) for key, value in values.items()} for name, values in found["mean"].items()}
         networks = {name: dict(facts) for name, facts in found.get("networks", {}).items()}

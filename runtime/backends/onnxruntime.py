@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.artefact import Manifest
 from ufafuse.runtime.backends.ort_layers import layers_of
-from ufafuse.runtime.backends.ort_providers import check_provider, provider_list
+from ufafuse.runtime.backends.ort_providers import check_built_in, check_provider, provider_list
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cgroup import cpu_quota
 from ufafuse.runtime.cores import allowed_cores, usable_cores
@@ -35,15 +35,20 @@ class OnnxRuntimeSession(Session):
 
     backend = "onnxruntime"
 
-    def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:
-        self.manifest = manifest
-        self.why = why if options.provider == "cpu" else f"{why}; {options.provider} provider"
-        self.precision = manifest.precision
+    @classmethod
+    def check(cls, model: Path, manifest: Manifest, options: SessionOptions) -> None:
+        """Refuse another precision than the file's own, and a provider that the installed package lacks."""
         if options.precision not in (None, manifest.precision):
             raise BackendError(
                 f"ONNX Runtime runs {model.name} as {manifest.precision}, not {options.precision}: "
                 f"give a file of that precision, or `backend=openvino` for bf16."
             )
+        check_built_in(options.provider)
+
+    def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:
+        self.manifest = manifest
+        self.why = why if options.provider == "cpu" else f"{why}; {options.provider} provider"
+        self.precision = manifest.precision
         self._model, self._options = model, options
         self._session: Any = self._opened(_settings(options))
         self._free = self._shared_out(options)

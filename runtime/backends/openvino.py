@@ -138,9 +138,14 @@ class OpenVinoSession(Session):
 
     backend = "openvino"
 
-    def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:
+    @classmethod
+    def check(cls, model: Path, manifest: Manifest, options: SessionOptions) -> None:
+        """Refuse another engine's provider, and arithmetic that the CPU or the file does not have."""
         if options.provider != "cpu":
             raise BackendError(f"`provider={options.provider}` is ONNX Runtime's: add `backend=onnxruntime`.")
+        _arithmetic(model, manifest, options, native_bf16="BF16" in cpu_capabilities())
+
+    def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:
         self._capabilities = cpu_capabilities()
         arithmetic = _arithmetic(model, manifest, options, native_bf16="BF16" in self._capabilities)
         self.manifest = manifest

@@ -49,12 +49,10 @@ def provider_list(
         BackendError: The installed ONNX Runtime does not contain it.
         OutputError: The cache folder cannot be made.
     """
-    if provider not in PROVIDERS:
-        raise InputError(f"`provider={provider}` is not known: choose one of {', '.join(PROVIDERS)}.")
+    check_built_in(provider)
     cpu: tuple[str, dict[str, str]] = (PROVIDERS["cpu"], {})
     if provider == "cpu":
         return [cpu]
-    _require_built_in(provider)
     cuda = (PROVIDERS["cuda"], {"device_id": str(device), "cudnn_conv_use_max_workspace": "1", "use_tf32": "0"})
     if provider == "cuda":
         return [cuda, cpu]
@@ -76,11 +74,14 @@ def provider_list(
     return [(PROVIDERS["tensorrt"], options), cuda, cpu]
 
 
-def _require_built_in(provider: str) -> None:
+def check_built_in(provider: str) -> None:
+    """Refuse a provider that the installed ONNX Runtime lacks (`BackendError`), or that is none (`InputError`)."""
+    if provider not in PROVIDERS:
+        raise InputError(f"`provider={provider}` is not known: choose one of {', '.join(PROVIDERS)}.")
     import onnxruntime as ort
 
     available = ort.get_available_providers()
-    if PROVIDERS[provider] not in available:
+    if provider != "cpu" and PROVIDERS[provider] not in available:
         raise BackendError(
             f"`provider={provider}`: the installed onnxruntime has {', '.join(available)} only. Run `pip uninstall "
             "onnxruntime` and `pip install 'ufafuse[gpu]'`."

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import select
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -12,20 +14,30 @@ from typing import IO
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.locks import locked_alone
-from ufafuse.runtime.writing import make_folder
+from ufafuse.runtime.writing import check_is_file, make_folder
+
+_PATIENCE = 10.0  # seconds, with a pipe that takes nothing
 
 
 def opened_alone(path: Path, *, force: bool, append: bool = False) -> IO[bytes]:
     """A new file, or with ``force`` an empty one in the place of what is there; unbuffered.
 
-    With ``append`` each write goes to its end, wherever that is by then: whoever looks after logs may cut it.
+    With ``append`` each write goes to its end, wherever that is by then: whoever looks after logs may cut it; and of a pipe
+    it takes what there is room for, without waiting.
 
     Raises:
-        OutputError: Another process is writing it: two would write over each other.
+        OutputError: Another process is writing it: two would write over each other; it is a socket, or with ``append`` a pipe
+            that nobody reads.
         OSError: It cannot be opened, or is there without ``force``.
     """
-    how = (0 if force else os.O_EXCL) | (os.O_APPEND if append else 0)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, 0o666)
+    check_is_file(path, streams=True)
+    how = (0 if force else os.O_EXCL) | (os.O_APPEND | os.O_NONBLOCK if append else 0)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, 0o666)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise OutputError(f"{path} is a pipe or a terminal that nobody has opened: start its reader first.") from error
     try:
         if stat.S_ISREG(os.fstat(handle).st_mode):
             _lock(handle, path)
@@ -109,11 +121,19 @@ class Lines:
         left = data
         try:
             while left:  # a full disk may take a part
-                left = left[self._stream.write(left) or 0 :]
+                taken = self._stream.write(left)
+                if taken is None:
+                    self._wait()
+                left = left[taken or 0 :]
         except OSError:
             with contextlib.suppress(OSError):  # a pipe has no end to cut off
                 self._stream.truncate(whole)
             raise
+
+    def _wait(self) -> None:
+        """For a pipe that is full. Raises: OutputError, where nobody reads it."""
+        if not select.select([], [self._handle], [], _PATIENCE)[1]:
+            raise OutputError(f"{self._path} has taken nothing for {_PATIENCE:g} s: start it again with a reader that reads.")
 
     def close(self) -> None:
         """Close it. Raises: OSError."""

@@ -71,7 +71,7 @@ class Judge:
         """Begin the log. Raises: OutputError when it cannot be written, or is there already."""
         if self._log_path is None:
             return
-        check_new(self._log_path, force=self._force)
+        check_new(self._log_path, force=self._force, streams=True)
         try:
             self._log = Lines(self._log_path, force=self._force, tell=self.tell)
         except OSError as error:

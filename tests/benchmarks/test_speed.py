@@ -304,15 +304,14 @@ def test_one_arithmetic_under_two_names_is_measured_once(tiny_int8_onnx, quick_p
     assert [row["precision"] for row in bench(plan)["rows"]] == [f"int8+{rest}"]
 
 
-def test_a_provider_is_onnx_runtimes_and_its_absence_a_note(tiny_onnx, quick_peaks):
+def test_a_provider_is_onnx_runtimes_and_its_absence_an_error(tiny_onnx, quick_peaks):
     specs = Plan([tiny_onnx], provider="cuda").session_specs(tiny_onnx)
     assert {(spec.backend, spec.provider) for spec in specs} == {("onnxruntime", "cuda"), ("openvino", "cpu")}
     if "CUDAExecutionProvider" in pytest.importorskip("onnxruntime").get_available_providers():
         pytest.skip("there is a provider for GPUs here")
     how = {"peers": False, "seconds": 0.01, "most_runs": 3, "cold": False, "provider": "cuda"}
-    found = bench(Plan([tiny_onnx], [SIZE], ("onnxruntime", "openvino"), ("fp32",), **how))
-    assert {row["backend"] for row in found["rows"]} == {"openvino"}
-    assert "`provider=cuda`: the installed onnxruntime has" in found["skipped"][0]["reason"]
+    with pytest.raises(BackendError, match=r"nothing of `provider=cuda` can be measured here: .*the installed onnxruntime has"):
+        bench(Plan([tiny_onnx], [SIZE], ("onnxruntime", "openvino"), ("fp32",), **how))
 
 
 def test_a_row_names_the_provider_and_is_held_against_the_gpu(tiny_onnx, monkeypatch):
@@ -353,13 +352,15 @@ def test_what_cannot_run_is_named_with_its_reason(tiny_onnx, quick_peaks):
     assert "bf16" in found["skipped"][0]["reason"]
 
 
-def test_a_file_that_nothing_could_time_is_told_by_the_exit_code(run, tiny_onnx, tmp_path):
+def test_a_file_that_nothing_could_time_is_told_first_and_by_the_exit_code(run, tiny_onnx, tiny_int8_onnx, tmp_path):
     how = ["--size", "32x40,40x32", "--backend", "openvino", "--no-cold", "--no-peers", "--methods", "lap", "--seconds", 0.1]
-    done = run("bench", tiny_onnx, "--precision", "fp16", *how, "--report", tmp_path / "report")
+    done = run("bench", tiny_onnx, tiny_int8_onnx, "--precision", "int8", *how, "--report", tmp_path / "report")
     assert done.exit_code == 1, done.stderr
-    assert done.stderr.count("not measured: tiny.onnx on openvino fp16: ") == 1  # and not once for each size
+    first, last = (text + "measured: tiny.onnx on openvino int8: " for text in ("will not be ", "not "))
+    assert done.stderr.startswith(first)
+    assert done.stderr.count(last) == 1  # and not once for each size
     saved = json.loads((tmp_path / "report" / "bench.json").read_text())
-    assert [row["backend"] for row in saved["rows"]] == ["numpy"]
+    assert {row["backend"] for row in saved["rows"]} == {"openvino", "numpy"}
     assert saved["ok"] is False
     assert run("bench", tiny_onnx, "--precision", "fp32", *how).exit_code == 0
 
@@ -390,7 +391,7 @@ def test_a_file_of_one_size_and_batch_is_measured_at_its_own(fixed_onnx, tiny_on
 
 def test_nothing_at_all_to_measure_is_an_error(tiny_onnx, quick_peaks):
     plan = Plan([tiny_onnx], [SIZE], ("onnxruntime",), ("bf16",), peers=False, cold=False)
-    with pytest.raises(InputError, match="nothing could be measured"):
+    with pytest.raises(BackendError, match="nothing of `precision=bf16` can be measured here"):
         bench(plan)
 
 

@@ -270,7 +270,7 @@ def test_shares_follow_width_and_resolution(exports):
 
 
 @pytest.mark.parametrize(("method", "hard"), [("minmax", []), ("entropy", ["--hard", 0]), ("percentile", ["--hard", 0])])
-def test_the_command_prints_one_object(exports, pairs, tmp_path, method, hard):
+def test_the_command_prints_one_object(exports, pairs, tmp_path, method, hard, monkeypatch):
     words = ["calibrate", exports / "small.onnx", "-o", tmp_path / "x.onnx", "--pairs", pairs, "--crops", 2, "--judge", 1]
     words += ["--method", method, *hard, "--crop", 48, "--min-psnr", 30, "--keep", "head", "--json"]
     result = CliRunner().invoke(build_app(), list(map(str, words)))
@@ -278,6 +278,10 @@ def test_the_command_prints_one_object(exports, pairs, tmp_path, method, hard):
     assert result.exit_code == 0
     assert next(row for row in report["layers"] if row["name"] == "head")["precision"] == "fp32"
     assert "wrote" in result.stderr
+    words[words.index(tmp_path / "x.onnx")] = tmp_path / "y.onnx"
+    monkeypatch.setattr("ufafuse.calibration.quantizers.adds_bytes_in_16_bits", lambda: True)
+    told = json.loads(CliRunner().invoke(build_app(), list(map(str, [*words, "--weight-bits", 8]))).stdout)["warnings"]
+    assert "--weight-bits 7 is exact on every CPU" in told[-1]
     assert report["warnings"] == [] or re.match(r"\d+ pairs say little .*: give a dozen or more\.$", report["warnings"][0])
 
 

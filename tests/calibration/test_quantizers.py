@@ -6,8 +6,9 @@ import onnxruntime as ort
 import pytest
 
 from ufafuse.calibration.convolutions import conv_layers
-from ufafuse.calibration.quantizers import QuantizerOptions, Range, with_quantizers
+from ufafuse.calibration.quantizers import QuantizerOptions, Range, saturation, with_quantizers
 from ufafuse.export.onnx_file import load_graph
+from ufafuse.runtime import machine
 from ufafuse.runtime.errors import InputError, ModelError
 
 RANGE = Range((-1.0, 1.0), (-2.0, 2.0))
@@ -103,3 +104,14 @@ def test_a_quantised_graph_is_not_quantised_again(exports):
 def test_other_widths_are_refused():
     with pytest.raises(InputError, match="weight_bits=4"):
         QuantizerOptions(weight_bits=4)
+
+
+@pytest.mark.parametrize(
+    ("bits", "flags", "told"), [(8, {"avx2"}, 1), (8, {"avx2", "avx_vnni"}, 0), (8, {"asimd"}, 0), (7, {"avx2"}, 0)]
+)
+def test_weights_that_saturate_on_this_cpu_are_told(bits, flags, told, monkeypatch):
+    monkeypatch.setattr(machine, "_cpuinfo", lambda: {"name": "a CPU", "flags": flags})
+    monkeypatch.setattr(machine.platform, "machine", lambda: "aarch64" if "asimd" in flags else "x86_64")
+    warnings = saturation(QuantizerOptions(weight_bits=bits))
+    assert len(warnings) == told
+    assert all("has no VNNI" in text and "`weight_bits=7` is exact" in text for text in warnings)

@@ -4,7 +4,7 @@ import pytest
 
 from ufafuse.runtime import machine, precision
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.models import has_int8
+from ufafuse.runtime.models import bundled, has_int8
 from ufafuse.runtime.precision import preferred_precision
 
 
@@ -26,6 +26,21 @@ def test_speed_takes_int8_where_it_gains(model, given, bytes_are_fast, expected,
     choice = preferred_precision(model, prefer="speed", **given)
     assert choice.precision == expected
     assert why in choice.why
+
+
+@pytest.mark.parametrize(
+    ("flags", "gaining"),
+    [({"avx2"}, {"ufa-edge", "ufa-nano"}), ({"avx2", "avx512_vnni"}, {"ufa", "ufa-edge", "ufa-nano"}), ({"sse4_2"}, set())],
+)
+def test_what_is_taken_for_speed_and_told_to_be_faster_is_so_of_each_network(flags, gaining, monkeypatch):
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(machine, "_cpuinfo", lambda: {"name": "a CPU", "flags": flags})
+    monkeypatch.setattr(machine.platform, "machine", lambda: "x86_64")
+    names = [name for name in bundled() if has_int8(name)]
+    assert {name for name in names if preferred_precision(name, backend="openvino").faster} == gaining
+    chosen = {name: preferred_precision(name, backend="openvino", prefer="speed") for name in names}
+    assert {name for name in names if chosen[name].precision == "int8"} == gaining
+    assert ("ufa gains nothing by int8 on this CPU" in chosen["ufa"].why) == (flags == {"avx2"})
 
 
 @pytest.mark.parametrize("fast", [True, False])

@@ -23,7 +23,7 @@ from ufafuse.runtime.stream.moments import Timeline
 from ufafuse.runtime.stream.sinks.base import Sink
 from ufafuse.runtime.stream.sinks.matroska import MatroskaWriter
 from ufafuse.runtime.texts import usable_by_c
-from ufafuse.runtime.writing import already_there, check_parent, read_here
+from ufafuse.runtime.writing import already_there, check_is_file, check_parent, read_here
 
 STDOUT = Path("-")
 _FOURCC = {".avi": "MJPG", ".mp4": "mp4v"}
@@ -127,6 +127,9 @@ class _VideoSink(Sink):
         check_parent(path)
         if self.spares(path):
             raise OutputError(read_here(path))
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder: name a file in it, such as {path / f'live{path.suffix}'}.")
+        check_is_file(path, streams=path.suffix.lower() == ".mkv")
         if os.path.lexists(path) and not self._force:  # OpenCV would write to where a link leads
             raise OutputError(already_there(path))
         return path

@@ -3,12 +3,16 @@
 import errno
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
 from ufafuse.runtime.errors import OutputError
+from ufafuse.runtime.stream import growing
 from ufafuse.runtime.stream.growing import Lines, opened_alone
+from ufafuse.runtime.stream.sinks import SinkOptions, sink_from_text
+from ufafuse.runtime.writing import atomic_write
 
 
 class Full:
@@ -83,3 +87,67 @@ def test_a_log_that_was_cut_or_renamed_has_whole_lines(tmp_path):
     assert moved.read_text() == "2\n3\n"
     assert told == []
     assert not path.exists()
+
+
+def _lines(path):
+    Lines(path, force=True)
+
+
+def _video(path):
+    sink = sink_from_text(str(path), SinkOptions(force=True))
+    assert sink is not None
+    sink.open()
+
+
+def _picture(path):
+    with atomic_write(path, force=True):
+        pytest.fail("it began to write")
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "told"),
+    [
+        ("pipe", (_lines,), "x is a pipe or a terminal that nobody has opened: start its reader first"),
+        ("pipe", (_picture,), "x is a named pipe, and a file is written"),
+        ("socket", (_lines, _picture), "x is a socket, and a file is written"),
+    ],
+)
+def test_what_is_no_file_is_neither_waited_for_nor_replaced(tmp_path, kind, written, told):
+    path = tmp_path / "x"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        socket.socket(socket.AF_UNIX).bind(str(path))
+    before = path.lstat()
+    for write in written:
+        with pytest.raises(OutputError, match=told):
+            write(path)
+    assert os.path.samestat(path.lstat(), before)
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "told"),
+    [
+        (os.mkfifo, "x.avi", "is a named pipe, and a file is written"),
+        (os.mkdir, "x.mkv", r"is a folder: name a file in it, such as .*x\.mkv/live\.mkv"),
+        (os.mkfifo, "x", "is there, and is no folder: choose another name"),
+    ],
+)
+def test_no_video_and_no_folder_is_begun_in_the_place_of_another_thing(tmp_path, make, name, told):
+    make(tmp_path / name)
+    with pytest.raises(OutputError, match=told):
+        _video(tmp_path / name)
+
+
+def test_a_pipe_that_takes_nothing_any_more_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(growing, "_PATIENCE", 0.05)
+    path = tmp_path / "x.jsonl"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    lines = Lines(path, force=True)
+    lines.add("first")
+    assert os.read(reader, 99) == b"first\n"
+    with pytest.raises(OutputError, match=r"has taken nothing for 0\.05 s"):
+        for _ in range(99):
+            lines.add("x" * 4000)
+    os.close(reader)
