@@ -27,6 +27,7 @@ from ufafuse.runtime.stacks.registering import Covered
 from ufafuse.runtime.stacks.relief import (
     HeightOptions,
     check_height_path,
+    heights_everywhere,
     known_or_filled,
     write_heights,
     write_mesh,
@@ -116,20 +117,21 @@ def write_beside(result: Stacked, outputs: Outputs, *, order: str, force: bool, 
         if path is not None and plane is not None:
             write_image(path, as_levels(plane), force=force, inputs=inputs, metadata=_noted(plane.shape))
             told[name] = str(path)
-    if result.height is None:
+    if result.height is None or not outputs.wants_height:
         return told
     fused, kind, frames = result.fused, _kind_of(result, order), result.last_place + 1
+    position = heights_everywhere(result.height, fused, kind)
     if outputs.depth is not None:
-        heights = known_or_filled(result.height, fused, kind, outputs.height)
+        heights = known_or_filled(position, result.height, outputs.height)
         told["heights"] = write_heights(
             outputs.depth, heights, frames=frames, options=outputs.height, force=force, metadata=_noted(heights.shape)
         )
         told["depth"] = str(outputs.depth)
     if outputs.depth_view is not None:
-        write_view(outputs.depth_view, result.height, fused, kind, force=force, metadata=_noted(fused.shape))
+        write_view(outputs.depth_view, position, force=force, metadata=_noted(fused.shape))
         told["depth_view"] = str(outputs.depth_view)
     if outputs.mesh is not None:
-        write_mesh(outputs.mesh, result.height, fused, kind, frames=frames, options=outputs.height, force=force)
+        write_mesh(outputs.mesh, position, fused, kind, frames=frames, options=outputs.height, force=force)
         told["mesh"] = str(outputs.mesh)
     return told
 

@@ -65,9 +65,13 @@ def check_height_path(path: Path) -> None:
         raise InputError(f"{path}: heights are written as .png (16 bit) or .tif (32-bit floats).")
 
 
-def known_or_filled(height: Height, fused: Array, kind: FrameKind, options: HeightOptions) -> Floats:
-    """The heights in units, those of neighbours on a surface brought together: filled in, or NaN where none is sure."""
-    position = filled(height, _bytes(fused, kind))
+def heights_everywhere(height: Height, fused: Array, kind: FrameKind) -> Floats:
+    """Heights in frames, those of neighbours on a surface brought together, filled in: made once for all that is written."""
+    return filled(height, _bytes(fused, kind))
+
+
+def known_or_filled(position: Floats, height: Height, options: HeightOptions) -> Floats:
+    """The heights in units: ``position``, that is `heights_everywhere`, or NaN where ``height`` is not sure."""
     if not options.fill:
         position = np.where(height.confidence >= SURE, position, np.float32(np.nan)).astype(np.float32)
     return position if options.z_step is None else np.asarray(position * np.float32(options.z_step), np.float32)
@@ -104,15 +108,13 @@ def write_heights(
     return told
 
 
-def write_view(
-    path: Path, height: Height, fused: Array, kind: FrameKind, *, force: bool, metadata: Metadata | None = None
-) -> None:
-    """Write a shaded view of the relief, filled."""
-    write_image(path, shaded(filled(height, _bytes(fused, kind))), force=force, metadata=metadata)
+def write_view(path: Path, position: Floats, *, force: bool, metadata: Metadata | None = None) -> None:
+    """Write a shaded view of the relief (`heights_everywhere`)."""
+    write_image(path, shaded(position), force=force, metadata=metadata)
 
 
 def write_mesh(
-    path: Path, height: Height, fused: Array, kind: FrameKind, *, frames: int, options: HeightOptions, force: bool
+    path: Path, position: Floats, fused: Array, kind: FrameKind, *, frames: int, options: HeightOptions, force: bool
 ) -> None:
     """Write the relief as a mesh with the picture's colours: a binary PLY file.
 
@@ -120,14 +122,13 @@ def write_mesh(
 
     Args:
         path: Ends in ``.ply``.
-        height: The map; it is filled.
+        position: `heights_everywhere`.
         fused: The picture.
         kind: What it is.
         frames: How many there are.
         options: Units, see `HeightOptions`.
         force: Replace an existing file.
     """
-    position = filled(height, _bytes(fused, kind))
     rows, columns = position.shape
     step = max(1, int(np.ceil(np.sqrt(rows * columns / _MOST_VERTICES))))
     z = position[::step, ::step]

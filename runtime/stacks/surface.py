@@ -4,7 +4,8 @@ A height is measured in a window, so it tells also of what lies beside its surfa
 chance. What surfaces have in common is that their heights change slowly, and that the picture shows where they end. So heights
 are averaged by recursive filters whose feedback the picture's edges cut (the domain transform: Gastal and Oliveira, SIGGRAPH
 2011), from wide averages to narrow ones: the narrowest counts in which enough is known. Those that differ from their neighbours
-as by chance count little, and in a second round those that are far from what came out.
+as by chance count little, and in a second round those that are far from what came out. What edges part from all that is known
+gets the heights around it.
 """
 
 from collections.abc import Sequence
@@ -142,9 +143,23 @@ def _deviation(values: Floats, weight: Floats, edges: Sequence[_Edges]) -> Float
     return np.asarray(cv2.resize(np.sqrt(square / known), values.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
+def _around(values: Floats, weight: Floats) -> Floats:
+    """Averages of ever larger surroundings, until enough is known: for what edges part from all that is.
+
+    So it is in a gap or a margin of a picture full of texture.
+    """
+    if values.size == 1:
+        return values
+    small, share = _reduced(values, weight, ((values.shape[0] + 1) // 2, (values.shape[1] + 1) // 2))
+    wider = cv2.resize(_around(small, np.minimum(2 * share, 1)), values.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    enough = np.minimum(weight / np.float32(_ENOUGH), 1)
+    return np.asarray(enough * values + (1 - enough) * wider, np.float32)
+
+
 def _spread(values: Floats, weight: Floats, edges: Sequence[_Edges]) -> Floats:
     """Averages along surfaces: of the narrowest scale at which enough is known."""
-    found: Any = np.full((1, 1), np.average(values, weights=weight + _HARDLY), np.float32)
+    widest = edges[_SCALES[0][0] - 1].shape
+    found: Any = _around(*_reduced(values, weight + _HARDLY, widest))
     enough = float(_HARDLY)  # of the widest average
     for level, sigmas in _SCALES:
         there = edges[level - 1]

@@ -24,7 +24,7 @@ from ufafuse.runtime.registration.gain import MOST_GAIN
 from ufafuse.runtime.registration.live import Registration
 from ufafuse.runtime.registration.live_gain import LiveGain
 from ufafuse.runtime.stack import Stacked, StackOptions, completed, fuse_stack
-from ufafuse.runtime.stacks.relief import HeightOptions, known_or_filled
+from ufafuse.runtime.stacks.relief import heights_everywhere
 
 COPY = "copy"
 OFF = "off"
@@ -238,5 +238,4 @@ def _depth_of(stack: Stacked, planes: int) -> Array:
     assert stack.height is not None
     assert stack.levels is not None
     kind = stack.levels.of(check_frames([stack.fused], open_ended=True))
-    heights = known_or_filled(stack.height, stack.fused, kind, HeightOptions(fill=True))
-    return np.clip(heights / np.float32(planes - 1), 0, 1)
+    return np.clip(heights_everywhere(stack.height, stack.fused, kind) / np.float32(planes - 1), 0, 1)

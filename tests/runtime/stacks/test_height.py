@@ -4,8 +4,13 @@ import pytest
 
 from ufafuse.runtime.frames import BGR_BYTES, FrameKind
 from ufafuse.runtime.levels import kind_with_levels
+from ufafuse.runtime.outputs import Outputs, write_beside
+from ufafuse.runtime.pictures.source import of_arrays
+from ufafuse.runtime.stacks import relief
+from ufafuse.runtime.stacks.fusing import fuse_sources
 from ufafuse.runtime.stacks.height import Height, ScorePeaks, filled, shaded
-from ufafuse.runtime.stacks.relief import HeightOptions, known_or_filled, write_heights, write_mesh
+from ufafuse.runtime.stacks.options import StackOptions
+from ufafuse.runtime.stacks.relief import HeightOptions, heights_everywhere, known_or_filled, write_heights, write_mesh
 
 
 def peaks_of(depth, places, sharpness=3.0):
@@ -118,7 +123,8 @@ def test_heights_in_files(tmp_path):
     fused = np.full((20, 50, 3), 90, np.uint8)
     fused[:, 25:] = 200
     options = HeightOptions(z_step=0.05, z_unit="mm")
-    heights = known_or_filled(height, fused, BGR_BYTES, options)
+    everywhere = heights_everywhere(height, fused, BGR_BYTES)
+    heights = known_or_filled(everywhere, height, options)
     assert np.isnan(heights[:5]).all()
     told = write_heights(tmp_path / "h.tif", heights, frames=5, options=options, force=False)
     assert (told["unit"], told["known"]) == ("mm", 0.75)
@@ -131,7 +137,7 @@ def test_heights_in_files(tmp_path):
     assert levels.dtype == np.uint16
     assert (levels[:5] == 0).all()
     np.testing.assert_allclose((levels[5:] - 1.0) * told["per_level"], read[5:], atol=1e-5)
-    full = known_or_filled(height, fused, BGR_BYTES, HeightOptions(fill=True))
+    full = known_or_filled(everywhere, height, HeightOptions(fill=True))
     assert np.isfinite(full).all()
 
 
@@ -142,13 +148,14 @@ def test_heights_in_any_unit_that_float32_holds(tmp_path, step):
     fused, options = np.full((20, 50, 3), 90, np.uint8), HeightOptions(z_step=step, pixel_size=step)
     height = Height(position, np.ones_like(position))
     with np.errstate(all="raise"):
-        heights = known_or_filled(height, fused, BGR_BYTES, options)
+        everywhere = heights_everywhere(height, fused, BGR_BYTES)
+        heights = known_or_filled(everywhere, height, options)
         told = [
             write_heights(tmp_path / name, heights, frames=count, options=options, force=False) for name in ("h.tif", "h.png")
         ]
-        write_mesh(tmp_path / "m.ply", height, fused, BGR_BYTES, frames=count, options=options, force=False)
+        write_mesh(tmp_path / "m.ply", everywhere, fused, BGR_BYTES, frames=count, options=options, force=False)
     read = cv2.imread(str(tmp_path / "h.tif"), cv2.IMREAD_UNCHANGED)
-    in_frames = known_or_filled(height, fused, BGR_BYTES, HeightOptions())
+    in_frames = known_or_filled(everywhere, height, HeightOptions())
     np.testing.assert_allclose(read / step, in_frames, rtol=1e-5)
     levels = cv2.imread(str(tmp_path / "h.png"), cv2.IMREAD_UNCHANGED)
     np.testing.assert_allclose((levels - 1.0) * (told[1]["per_level"] / step), in_frames, atol=1)
@@ -157,8 +164,7 @@ def test_heights_in_any_unit_that_float32_holds(tmp_path, step):
 def test_a_mesh_is_a_whole_ply(tmp_path):
     position = np.random.default_rng(1).random((31, 43)).astype(np.float32) * 4
     fused = np.random.default_rng(2).integers(0, 256, (31, 43, 3)).astype(np.uint8)
-    height = Height(position, np.ones_like(position))
-    write_mesh(tmp_path / "m.ply", height, fused, BGR_BYTES, frames=5, options=HeightOptions(), force=False)
+    write_mesh(tmp_path / "m.ply", position, fused, BGR_BYTES, frames=5, options=HeightOptions(), force=False)
     data = (tmp_path / "m.ply").read_bytes()
     header, body = data.split(b"end_header\n", 1)
     assert b"element vertex 1333" in header
@@ -176,7 +182,7 @@ def test_a_mesh_of_float_levels_beyond_1_has_the_pictures_colours(tmp_path):
     kind, _ = kind_with_levels([fused, fused])
     position = np.ones((20, 30), np.float32)
     options = HeightOptions()
-    write_mesh(tmp_path / "m.ply", Height(position, position), fused, kind, frames=5, options=options, force=False)
+    write_mesh(tmp_path / "m.ply", position, fused, kind, frames=5, options=options, force=False)
     body = (tmp_path / "m.ply").read_bytes().split(b"end_header\n", 1)[1]
     colours = np.frombuffer(body[: 600 * 15], [("xyz", "<f4", 3), ("rgb", "u1", 3)])["rgb"]
     assert colours.min() == 0
@@ -190,10 +196,23 @@ def test_a_mesh_has_the_nearest_colours(tmp_path, dtype):
     full = 1 if dtype == np.float32 else np.iinfo(dtype).max
     fused = (levels if full == 1 else np.rint(levels * full)).astype(dtype)
     position, kind = np.ones((20, 30), np.float32), FrameKind(np.dtype(dtype), 3, float(full), "bgr")
-    write_mesh(tmp_path / "m.ply", Height(position, position), fused, kind, frames=5, options=HeightOptions(), force=False)
+    write_mesh(tmp_path / "m.ply", position, fused, kind, frames=5, options=HeightOptions(), force=False)
     body = (tmp_path / "m.ply").read_bytes().split(b"end_header\n", 1)[1]
     colours = np.frombuffer(body[: 600 * 15], [("xyz", "<f4", 3), ("rgb", "u1", 3)])["rgb"].reshape(20, 30, 3)[..., ::-1]
     assert np.abs(colours - fused.astype(float) * (255 / full)).max() < 0.501
+
+
+def test_heights_are_averaged_once_for_all_that_is_written(fuser, make_stack, tmp_path, monkeypatch):
+    """A map, a view and a mesh each did it anew, which took longer than writing them; without them nobody asks for it."""
+    calls = []
+    monkeypatch.setattr(relief, "filled", lambda *given: calls.append(given) or filled(*given))
+    result = fuse_sources(fuser, of_arrays(make_stack(3)[0]), StackOptions(want_height=True))
+    paths = {name: tmp_path / file for name, file in (("depth", "d.png"), ("depth_view", "v.png"), ("mesh", "m.ply"))}
+    told = write_beside(result, Outputs(tmp_path / "f.png", **paths), order="bgr", force=False, inputs=[])
+    assert {name: told[name] for name in paths} == {name: str(path) for name, path in paths.items()}
+    assert len(calls) == 1
+    write_beside(result, Outputs(tmp_path / "f.png"), order="bgr", force=False, inputs=[])
+    assert len(calls) == 1
 
 
 def test_a_view_is_a_picture():

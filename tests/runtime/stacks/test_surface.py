@@ -42,6 +42,22 @@ def test_a_gap_has_the_height_of_its_surface():
     assert off(found, heights, without=6).mean() < 0.02
 
 
+@pytest.mark.parametrize("gap", ["a margin", "a corner", "a hole"])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_gap_in_a_picture_full_of_edges_has_the_height_around_it(gap, mirrored):
+    """Grain parts it from all that is known: it had the mean of all heights."""
+    slope = np.tile(np.linspace(0, 12, 240, dtype=np.float32), (160, 1))
+    picture = np.random.default_rng(6).integers(0, 256, (160, 240, 3)).astype(np.uint8)
+    parts = {"a margin": np.s_[:, 216:], "a corner": np.s_[120:, 200:], "a hole": np.s_[50:100, 170:220]}
+    weight = np.ones_like(slope)
+    weight[parts[gap]] = 0
+    given = slope * weight, weight, picture
+    found = along_surfaces(*(plane[:, ::-1].copy() if mirrored else plane for plane in given))
+    there = np.abs((found[:, ::-1] if mirrored else found) - slope)[weight == 0]
+    assert there.mean() < 1
+    assert there.max() < 2.5
+
+
 @pytest.mark.parametrize("kind", ["single", "a patch of chance", "a corner"])
 def test_what_is_there_by_chance_has_no_say(kind):
     picture, heights = two_surfaces()
