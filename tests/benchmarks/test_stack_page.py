@@ -64,7 +64,7 @@ def test_close_ups_that_cannot_be_written_are_told(run, folder, tmp_path):
     words = ["--only", "good", "--methods", "pyramid", "-o", tmp_path / "out", "--force", "--json"]
     result = run("eval", "--stacks", folder, *words)
     assert result.exit_code == 2
-    assert "closeups cannot be made" in json.loads(result.stdout)["error"]
+    assert "closeups is there, and is no folder" in json.loads(result.stdout)["error"]
 
 
 def test_margins_that_the_reference_leaves_transparent_are_no_black_for_those_who_fold(run, tmp_path):
