@@ -145,6 +145,7 @@ class PageServer:
 
     async def _serve(self) -> None:
         asyncio.get_running_loop().set_exception_handler(Complaints())
+        await run_in_threadpool(int)  # loads what answers need while there are files left to open: later they may run out
         await self._server.serve(sockets=[self._socket])
 
     def stop(self) -> None:
