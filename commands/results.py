@@ -51,6 +51,7 @@ class OutputJson(_OutputKeysJson, total=False):
     left_out: dict[str, str]
     registered_to: dict[str, str]
     hot_pixels: int
+    dust: int
     restored: list[float]
     strayed: dict[str, float]
     matched: dict[str, list[float]]

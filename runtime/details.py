@@ -47,6 +47,8 @@ def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOpt
     details["disagreement"] = round(result.disagreement, 4)
     if result.hot_pixels:
         details["hot_pixels"] = result.hot_pixels
+    if result.dust:
+        details["dust"] = result.dust
     if options.match_gain:
         details["gain"] = [[round(factor, 4) for factor in factors] for factors in result.gains]
     if result.matched:

@@ -352,7 +352,7 @@ class _Fusion:
             result.crop = joint_crop(moves, stack.size)
         if self._options.match_gain:
             result.gains = [stack.gains[index] for index in others if index in stack.gains]
-        result.hot_pixels, result.last_place = len(stack.hot), stack.last_place
+        result.hot_pixels, result.dust, result.last_place = len(stack.hot), len(stack.dust), stack.last_place
         if self._moved:
             result.warnings.append(
                 f"neighbouring frames lie up to {self._moved:.1f} pixels apart: "

@@ -151,6 +151,7 @@ class Stacked(Brief):
         left_out: Why a frame, by its number as it was given, took no part.
         beside: To which frame one was registered that agrees with its neighbours less, by their numbers as they were given.
         hot_pixels: How many faulty pixels of the sensor were mended.
+        dust: How many spots of dust on the sensor were lightened.
         strayed: In which share of the picture a frame, by its number as it was given, took no part, because it shows something
             there that the frames before and after it do not.
         smoothing: How readily frames were averaged, as `StackOptions.smoothing` has it.
@@ -181,6 +182,7 @@ class Stacked(Brief):
     beside: dict[int, int] = field(default_factory=dict)
     matched: dict[int, tuple[float, ...]] = field(default_factory=dict)
     hot_pixels: int = 0
+    dust: int = 0
     taken: list[int] = field(default_factory=list)
     strayed: dict[int, float] = field(default_factory=dict)
     smoothing: float = 1.0

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.arrays import Array, Floats, Matrix
 from ufafuse.runtime.levels import Peak, levels_from, peak_of
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import Alignment, comparable, compared_pixels, estimate_pictures
 from ufafuse.runtime.registration.gain import multiplied
 from ufafuse.runtime.registration.steady import shows_something_else, steadied
+from ufafuse.runtime.stacks.dust import lightened, proven, shades_of, without_dust
 from ufafuse.runtime.stacks.exposure import Exposures
 from ufafuse.runtime.stacks.hot import FEWEST_FRAMES, find_hot_pixels, looked_at, without_hot_pixels
 from ufafuse.runtime.stacks.order import FEWEST_ORDERED, by_maps, sharpness_map
@@ -63,9 +64,12 @@ class Passing(Prepared):
             self.exposures = Exposures(ahead(self.wishes.load, self.sources[::every]), self.kind)
         if registers and len(looked) >= FEWEST_FRAMES:
             self.hot = find_hot_pixels(list(looked.values()), self.kind)
+        sources = [self.sources[index] for index in looked if not verdicts[self.sources[index]]]
+        shades = shades_of((without_hot_pixels(frame, self.hot) for frame in fit), self.kind) if registers else []
         del looked, fit
         if registers:
             self._look_at_all()
+            self._look_for_dust(sources, shades)
         if self.wishes.white is None and self.kind.dtype == np.uint16:
             # A frame that was not looked at may be brighter: until all were read, nothing is cut off that the file can hold.
             self.kind = replace(self.kind, white=_TOP)
@@ -97,6 +101,21 @@ class Passing(Prepared):
             for picture in ahead(lambda source: self._compared_by(self.wishes.load(source)), self.sources):
                 steps.add(picture)
         self._known = both_ways(steadied(steps.found, self.size, self.wishes.align), self.size)
+
+    def _look_for_dust(self, looked: Sequence[FrameSource], shades: Sequence[Floats]) -> None:
+        """Find the dust on the sensor; only where there is any, the frames that were looked at are read once more."""
+        if len(shades) < FEWEST_FRAMES:
+            return
+        moves: list[Matrix] = [np.eye(3)]
+        for index in range(len(self.sources) - 1):
+            step = self._step(index)
+            if shows_something_else(step):
+                return
+            moves.append(step.matrix @ moves[-1])
+        numbers = [self.sources.index(source) for source in looked]
+        spots = proven(shades, self.size, [moves[number] for number in numbers])
+        if spots:
+            self.dust = lightened(spots, [self._read(number) for number in numbers], self.kind)
 
     def _compared_by(self, frame: Array) -> Array:
         return comparable(without_hot_pixels(frame, self.hot), self.kind, compared_pixels(self.size))
@@ -160,7 +179,7 @@ class Passing(Prepared):
         yield from ahead(again, self.numbers)
 
     def _read(self, index: int) -> Array:
-        return without_hot_pixels(self.wishes.load(self.sources[index]), self.hot)
+        return without_dust(without_hot_pixels(self.wishes.load(self.sources[index]), self.hot), self.dust)
 
     def _likely_reference(self) -> int:
         """A black frame, or one of another scene, is no reference, though it is the first."""

@@ -21,6 +21,7 @@ from ufafuse.runtime.levels import GIVEN, Levels, kind_with_levels
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import unmoved
 from ufafuse.runtime.registration.gain import MOST_GAIN, curve_between, gains_to, multiplied
+from ufafuse.runtime.stacks.dust import Spot, find_dust, without_dust
 from ufafuse.runtime.stacks.exposure import Exposures, is_uneven, relative, to_be_matched
 from ufafuse.runtime.stacks.hot import find_hot_pixels, looked_at, without_hot_pixels
 from ufafuse.runtime.stacks.order import BY_SHARPNESS, by_sharpness
@@ -90,6 +91,7 @@ class Prepared(ABC):
         uneven: Whether those that `begin` looked at differ in exposure.
         gains: What each frame was multiplied by; complete after the first pass.
         hot: The sensor's faulty pixels, N x 2.
+        dust: The spots of dust on it.
         reordered: Whether the frames came in another order than that of focus, and by what it was seen; empty if not.
         dropped: Frames that were taken from `sources` before all else, and why.
         places: Where each of `sources` stands in the stack, from 0: what was dropped has its place too, unless another order
@@ -109,6 +111,7 @@ class Prepared(ABC):
     gains: dict[int, tuple[float, ...]] = field(default_factory=dict)
     curve: float = 1.0
     hot: NDArray[np.intp] = field(default_factory=lambda: np.empty((0, 2), np.intp))
+    dust: list[Spot] = field(default_factory=list)
     reordered: str = ""
     dropped: list[tuple[FrameSource, str]] = field(default_factory=list)
     places: list[int] = field(init=False)
@@ -239,6 +242,9 @@ class Held(Prepared):
             frames = self._in_order(frames)
             frames = self._mended(frames)
             self._register(frames)
+            looked = [index for index in looked_at(len(frames)) if not self.moves[index].left_out]
+            lie = [self.moves[index].alignment.matrix for index in looked]
+            self.dust = find_dust([frames[index] for index in looked], self.kind, lie)
         else:
             self.reference = self.wishes.reference or 0
             self.moves = {index: self._unmoved() for index in range(len(frames))}
@@ -249,7 +255,7 @@ class Held(Prepared):
         def placed(index: int) -> Seen:
             frame, frames[index] = frames[index], np.empty(0, self.kind.dtype)
             own = self._own_gains(frame)
-            frame, covered = moved(frame, self.moves[index].alignment, self.kind)
+            frame, covered = moved(without_dust(frame, self.dust), self.moves[index].alignment, self.kind)
             return Seen(index, self._matched(index, frame, own), covered)
 
         for seen in (ahead if self.wishes.ahead else map)(placed, self.numbers):

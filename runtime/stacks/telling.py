@@ -51,8 +51,16 @@ def tell(result: Stacked, stack: Prepared, given: list[FrameSource]) -> None:
     result.strayed = {numbers[index]: share for index, share in sorted(result.strayed.items())}
     if result.strayed:
         result.warnings.append(_strayed_words([in_text(given[number].name) for number in result.strayed]))
+    _tell_mended(result)
+
+
+def _tell_mended(result: Stacked) -> None:
+    """Say what of the sensor's faults was mended in the frames."""
     if result.hot_pixels:
         result.warnings.append(f"{result.hot_pixels} pixels of the sensor that stand still in all frames were mended.")
+    if result.dust:
+        spots = "1 dark spot that stands" if result.dust == 1 else f"{result.dust} dark spots that stand"
+        result.warnings.append(f"{spots} still in all frames, as dust on the sensor does, were lightened: clean it.")
 
 
 def _tell_placeless(result: Stacked, stack: Prepared, given: list[FrameSource]) -> None:
