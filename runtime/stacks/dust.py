@@ -90,17 +90,16 @@ def lightened(spots: Sequence[Pixels], frames: Sequence[Array], kind: FrameKind)
     return [spot for spot in found if spot is not None]
 
 
-def without_dust(frame: Array, spots: Sequence[Spot]) -> Array:
+def without_dust(frame: Array, spots: Sequence[Spot], kind: FrameKind) -> Array:
     """A copy of ``frame`` (H x W [x C]) whose spots are as light as what is around them; itself where there are none."""
     if not spots:
         return frame
     mended = frame.copy()
-    most = np.inf if frame.dtype == np.float32 else np.iinfo(frame.dtype).max
     for top, left, factors in spots:
         height, width = factors.shape
         part = mended[top : top + height, left : left + width].reshape(height, width, -1)[..., :3]
         light = part * factors[..., None]
-        part[:] = light if frame.dtype == np.float32 else np.rint(np.minimum(light, most))
+        part[:] = light if frame.dtype == np.float32 else np.rint(np.minimum(light, kind.white))
     return mended
 
 

@@ -179,7 +179,7 @@ class Passing(Prepared):
         yield from ahead(again, self.numbers)
 
     def _read(self, index: int) -> Array:
-        return without_dust(without_hot_pixels(self.wishes.load(self.sources[index]), self.hot), self.dust)
+        return without_dust(without_hot_pixels(self.wishes.load(self.sources[index]), self.hot), self.dust, self.kind)
 
     def _likely_reference(self) -> int:
         """A black frame, or one of another scene, is no reference, though it is the first."""

@@ -255,7 +255,7 @@ class Held(Prepared):
         def placed(index: int) -> Seen:
             frame, frames[index] = frames[index], np.empty(0, self.kind.dtype)
             own = self._own_gains(frame)
-            frame, covered = moved(without_dust(frame, self.dust), self.moves[index].alignment, self.kind)
+            frame, covered = moved(without_dust(frame, self.dust, self.kind), self.moves[index].alignment, self.kind)
             return Seen(index, self._matched(index, frame, own), covered)
 
         for seen in (ahead if self.wishes.ahead else map)(placed, self.numbers):

@@ -124,4 +124,4 @@ def test_writing_in_all_frames_and_what_hardly_shows_are_left(scene, dusty, left
 
 def test_nothing_to_lighten_is_the_same_frame():
     frame = np.zeros((4, 4, 3), np.uint8)
-    assert without_dust(frame, []) is frame
+    assert without_dust(frame, [], BGR_BYTES) is frame
