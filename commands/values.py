@@ -47,7 +47,7 @@ def read_plainly(params: Iterable[Any]) -> None:
 
 
 class _Plainly:
-    """Stands in the place of typer's reader of one parameter, until it is needed."""
+    """Stands in the place of typer's reader of one parameter, which is made where it is needed."""
 
     def __init__(self, param: Any) -> None:  # noqa: ANN401 - typer's
         self._param = param
@@ -58,13 +58,18 @@ class _Plainly:
         try:
             return plain(value, descriptor.annotation, descriptor.parameter_info, many=param.multiple or param.nargs == -1)
         except NotPlain:
-            param._runtime_param = None  # noqa: SLF001
-            return _finite(param.get_runtime_param().coerce(value, param=param, ctx=ctx), param, ctx)
+            return _finite(self._typers().coerce(value, param=param, ctx=ctx), param, ctx)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         """Whatever else typer asks of its reader."""
+        return getattr(self._typers(), name)
+
+    def _typers(self) -> Any:  # noqa: ANN401
+        """typer's own reader; this one keeps its place, for a command may be run again, and NaN is refused then too."""
         self._param._runtime_param = None  # noqa: SLF001
-        return getattr(self._param.get_runtime_param(), name)
+        reader = self._param.get_runtime_param()
+        self._param._runtime_param = self  # noqa: SLF001
+        return reader
 
 
 def _finite(value: Any, param: Any, ctx: Any) -> Any:  # noqa: ANN401

@@ -1,5 +1,6 @@
 """What the tests of all folders share."""
 
+import functools
 import gc
 import importlib.util
 import itertools
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import cv2
 import pytest
+import typer.testing
+
+from ufafuse.commands import cli
 
 TRAIN = Path(__file__).resolve().parent / "train"
 _APART = "UFAFUSE_TESTS_APART"
@@ -61,7 +65,12 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Decide on combinations; the processes of pytest-xdist are told."""
+    """Decide on combinations, of which the processes of pytest-xdist are told; and put the commands together once.
+
+    What a command declares takes typer as long to read as most of what the tests ask of it takes.
+    """
+    cli.build_app = functools.cache(cli.build_app)
+    typer.testing._get_command = functools.cache(typer.testing._get_command)
     option = config.option
     if option.combinations is None:
         whole = config.args_source is config.ArgsSource.TESTPATHS and option.markexpr == _FAST and not option.keyword
@@ -140,9 +149,13 @@ def pytest_collection_modifyitems(session, items):
 
 
 def pytest_collection_finish():
-    """Keep what was imported out of the collector's sight, which is half a million objects."""
+    """Keep what was imported out of the collector's sight, which is half a million objects, and let it look seldom.
+
+    Tracing a network makes millions of objects that stay while it is traced: by default an eighth of the time goes in looking.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(100_000, 50, 20)
 
 
 def pytest_terminal_summary(terminalreporter):

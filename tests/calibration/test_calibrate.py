@@ -270,19 +270,25 @@ def test_shares_follow_width_and_resolution(exports):
 
 
 @pytest.mark.parametrize(("method", "hard"), [("minmax", []), ("entropy", ["--hard", 0]), ("percentile", ["--hard", 0])])
-def test_the_command_prints_one_object(exports, pairs, tmp_path, method, hard, monkeypatch):
-    words = ["calibrate", exports / "small.onnx", "-o", tmp_path / "x.onnx", "--pairs", pairs, "--crops", 2, "--judge", 1]
-    words += ["--method", method, *hard, "--crop", 48, "--min-psnr", 30, "--keep", "head", "--json"]
+def test_the_command_prints_one_object(exports, pairs, tmp_path, method, hard):
+    words = ["calibrate", exports / "small.onnx", "-o", tmp_path / "x.onnx", *few(pairs), "--method", method, *hard]
     result = CliRunner().invoke(build_app(), list(map(str, words)))
     report = json.loads(result.stdout)
     assert result.exit_code == 0
     assert next(row for row in report["layers"] if row["name"] == "head")["precision"] == "fp32"
     assert "wrote" in result.stderr
-    words[words.index(tmp_path / "x.onnx")] = tmp_path / "y.onnx"
-    monkeypatch.setattr("ufafuse.calibration.quantizers.adds_bytes_in_16_bits", lambda: True)
-    told = json.loads(CliRunner().invoke(build_app(), list(map(str, [*words, "--weight-bits", 8]))).stdout)["warnings"]
-    assert "--weight-bits 7 is exact on every CPU" in told[-1]
     assert report["warnings"] == [] or re.match(r"\d+ pairs say little .*: give a dozen or more\.$", report["warnings"][0])
+
+
+def test_weights_of_more_bits_than_every_cpu_adds_exactly_are_told(exports, pairs, tmp_path, monkeypatch):
+    words = ["calibrate", exports / "small.onnx", "-o", tmp_path / "x.onnx", *few(pairs), "--hard", 0, "--weight-bits", 8]
+    monkeypatch.setattr("ufafuse.calibration.quantizers.adds_bytes_in_16_bits", lambda: True)
+    told = json.loads(CliRunner().invoke(build_app(), list(map(str, words))).stdout)["warnings"]
+    assert "--weight-bits 7 is exact on every CPU" in told[-1]
+
+
+def few(pairs):
+    return "--pairs", pairs, "--crops", 2, "--judge", 1, "--crop", 48, "--min-psnr", 30, "--keep", "head", "--json"
 
 
 def test_windows_to_measure_on_are_refused_where_ranges_are_given(exports, pairs, tmp_path):

@@ -15,8 +15,10 @@ from ufafuse.export.bisect import _searched, bisect_layers
 from ufafuse.export.layerwise import compare_layers, snr_db
 from ufafuse.export.onnx_file import stamped
 from ufafuse.export.synthetic import synthetic_pair
+from ufafuse.export.tensors import tensors_of_network
 from ufafuse.export.verify import prepared
 from ufafuse.network.weights import load_weights
+from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.models import FOLDER, weights_path
 
@@ -232,9 +234,20 @@ def test_what_cannot_be_looked_into_is_one_sentence(words, says, exports):
     assert says in " ".join(result.stderr.split())
 
 
-def test_changed_weights_are_traced_anew(exports, pair):
-    net = load_weights(exports / "small.safetensors")
-    assert compare_layers(exports / "small.onnx", net, *pair)["first"] is None
+def test_changed_weights_are_traced_anew(exports, plain):
+    net, manifest = load_weights(plain), read_manifest(exports / "small.onnx")
+    near, far = (np.random.default_rng(seed).random((1, 3, *SIZE), np.float32) for seed in (1, 2))
+
+    def fused():
+        return torch.from_numpy(tensors_of_network(net, manifest, {"near": near, "far": far})[0]["fused"])
+
+    def computed():
+        with torch.inference_mode():
+            return net(torch.from_numpy(near), torch.from_numpy(far))
+
+    before = fused()
+    torch.testing.assert_close(before, computed())
     with torch.no_grad():
-        net.head.score.mul_(1.5)
-    assert compare_layers(exports / "small.onnx", net, *pair)["first"] is not None
+        net.encoder[0][0][0].weight.mul_(1.5)
+    torch.testing.assert_close(fused(), computed())
+    assert not torch.allclose(before, computed(), atol=1e-3)

@@ -203,11 +203,11 @@ def test_standard_error_without_a_reader_takes_nothing_from_standard_output():
     assert (done.returncode, json.loads(done.stdout)) == (0, {"ok": True})
 
 
-@pytest.mark.parametrize("module", ["commands/cli", "commands/stream", "runtime/stream/pipeline", "runtime/values"])
-@pytest.mark.parametrize("cut", [0, 200])
-def test_a_module_that_a_full_disk_cut_short_is_one_sentence(tmp_path, module, cut):
-    """Python finds it broken at every start, and a command line library says "Aborted" of it."""
-    command = [sys.executable, "-X", f"pycache_prefix={tmp_path}", "-m", "ufafuse", "stream", "--json"]
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """A command of which Python keeps what it compiles in a folder of its own, run once: the folder, and what runs it again."""
+    folder = tmp_path_factory.mktemp("compiled")
+    command = [sys.executable, "-X", f"pycache_prefix={folder}", "-m", "ufafuse", "stream", "--json"]
     command += [part for side in ("--near", "--far") for part in (side, "sim:?size=96x192")]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 
@@ -222,13 +222,22 @@ def test_a_module_that_a_full_disk_cut_short_is_one_sentence(tmp_path, module, c
         )
 
     assert run().returncode == 0
-    (compiled,) = tmp_path.rglob(f"ufafuse/{module}.*.pyc")
-    whole = compiled.read_bytes()
-    compiled.write_bytes(whole[: 16 + cut])
+    return folder, run
+
+
+@pytest.mark.parametrize("module", ["commands/cli", "commands/stream", "runtime/stream/pipeline", "runtime/values"])
+@pytest.mark.parametrize("cut", [0, 200])
+def test_a_module_that_a_full_disk_cut_short_is_one_sentence(compiled, module, cut):
+    """Python finds it broken at every start, and a command line library says "Aborted" of it."""
+    folder, run = compiled
+    (broken,) = folder.rglob(f"ufafuse/{module}.*.pyc")
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[: 16 + cut])
     done = run()
+    broken.write_bytes(whole)  # for the next case
     assert done.returncode == 2
     assert json.loads(done.stdout) == {
         "ok": False,
-        "error": f"{compiled} is cut short, as a full disk leaves files: delete it.",
+        "error": f"{broken} is cut short, as a full disk leaves files: delete it.",
     }
     assert len(done.stderr.splitlines()) == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.networks import TINY
 from ufafuse.network.model import FusionNet
 from ufafuse.network.spec import Spec
 from ufafuse.network.weights import build_model
@@ -81,6 +82,11 @@ def test_the_average_follows_the_weights(tiny_spec: Spec) -> None:
 
 class TestHeld:
     """Against flipped bits, full disks and numbers that no run reaches."""
+
+    @pytest.fixture
+    def tiny_spec(self) -> Spec:
+        """One network for all of these: what is held is the file, whichever network's it is."""
+        return TINY["select-only"]
 
     @pytest.fixture
     def saved(self, tiny_spec: Spec, tmp_path: Path) -> Callable[..., Path]:

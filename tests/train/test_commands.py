@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 from tests.networks import TINY_STACKS
 from ufafuse.commands.cli import build_app
 from ufafuse.network.spec import SPECS, Spec
+from ufafuse.train import textures
 
 SMALL = Spec("small", widths=(4,), fold=2, encoder_blocks=(1,), decoder_blocks=(1,), head="select", symmetric=True)
 
@@ -103,6 +104,8 @@ def test_dataset_writes_pairs(photo_folders: tuple[Path, Path], tmp_path: Path) 
 
 def test_train_learns_from_drawn_stacks_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SPECS, "small-stack", TINY_STACKS["two scales"])
+    monkeypatch.setattr(textures, "SIDE", 96)  # smaller and fewer pictures are drawn sooner
+    monkeypatch.setattr(textures, "BANK", 12)
     tiny = ["--steps", 2, "--crop", 24, "--batch", 2, "--threads", 1, "--device", "cpu", "--validations", 1]
     result = ufa(
         *("train", "--images", "drawn:", "--variant", "small-stack", "--out", tmp_path / "run", *tiny),

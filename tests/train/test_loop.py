@@ -21,7 +21,7 @@ from ufafuse.network.weights import build_model, load_weights, save_weights
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError, OutputError
 from ufafuse.runtime.opencv import BUILDS
-from ufafuse.train import devices, loop
+from ufafuse.train import devices, loop, textures
 from ufafuse.train.feed import Positions
 from ufafuse.train.loop import Trainer, train
 from ufafuse.train.pairfeed import PairFeed
@@ -383,7 +383,9 @@ def test_frames_are_weighed_unrounded_in_bf16(
         return module
 
     monkeypatch.setattr(loop, "trained_part", watched)
-    recipe = dataclasses.replace(options.recipe, steps=1, crop=48, lr=1e-4, precision="bf16", part=part)
+    monkeypatch.setattr(textures, "SIDE", 96)  # smaller and fewer pictures are drawn sooner
+    monkeypatch.setattr(textures, "BANK", 12)
+    recipe = dataclasses.replace(options.recipe, steps=1, crop=32, lr=1e-4, precision="bf16", part=part)
     source: dict[str, Any] = {"images": None, "masks": None, "drawn": True} if variant == "ufa-stack" else {}
     assert train(dataclasses.replace(options, recipe=recipe, variant=variant, validations=1, **source))["finished"]
     ((unrounded, fused),) = seen

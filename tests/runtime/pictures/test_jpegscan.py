@@ -18,13 +18,16 @@ def least_scan(request, monkeypatch):
     monkeypatch.setattr(jpegscan, "_WORTH_LEAPS", request.param)
 
 
-def picture(size=(112, 144)):
+SIZE = 72, 96  # what is walked over bit by bit takes its time
+
+
+def picture(size=SIZE):
     noise = np.random.default_rng(5).random((*size, 3)).astype(np.float32)
     mixed = cv2.GaussianBlur(noise, (0, 0), 1) + cv2.GaussianBlur(noise, (0, 0), 9) * 3
     return cv2.normalize(mixed, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
 
 
-def by_opencv(*options, size=(112, 144), grey=False):
+def by_opencv(*options, size=SIZE, grey=False):
     image = picture(size)
     return cv2.imencode(".jpg", image[..., 0] if grey else image, list(options))[1].tobytes()
 
@@ -67,11 +70,11 @@ def test_most_lost_bytes_are_found(name):
     start = data.find(b"\xff\xda") + 20
     rng = np.random.default_rng(2)
     found = 0
-    for _ in range(30):
+    for _ in range(15):
         at = int(rng.integers(start, len(data) - 60))
         found += bool(fault_in_scan(data[:at] + data[at + 40 :]))
         found += bool(fault_in_scan(data[:at] + bytes(40) + data[at + 40 :]))
-    assert found >= 25
+    assert found >= 12
 
 
 def test_missing_restarts_are_found():
@@ -84,7 +87,7 @@ def test_missing_restarts_are_found():
 def test_any_damage_ends():
     rng = np.random.default_rng(8)
     data = WHOLE["plain"]()
-    for _ in range(200):
+    for _ in range(80):
         broken = bytearray(data)
         for at in rng.integers(0, len(data), 5):
             broken[at] = rng.integers(256)
@@ -109,7 +112,7 @@ def test_a_header_of_more_blocks_than_a_unit_has_is_not_walked_through():
 def test_several_codes_in_one_step_tell_the_same(name, monkeypatch):
     data, rng = WHOLE[name](), np.random.default_rng(3)
     start = data.find(b"\xff\xda") + 20
-    for number in range(40):
+    for number in range(24):
         at, length = int(rng.integers(start, len(data) - 2)), int(rng.integers(1, 60))
         damaged = data[:at] + (rng.bytes(length) if number % 2 else b"") + data[at + length * (number % 3) :]
         told = []

@@ -118,10 +118,10 @@ def test_a_period_of_a_pattern_is_not_taken_for_the_move(move):
 
 @pytest.mark.parametrize("texture", TEXTURES)
 def test_no_frame_of_an_even_texture_is_left_out_whatever_the_reference(texture):
-    frames = [moved(pictured(texture), 1.0 * index, 0.3 * index, 1.0)[0] for index in range(4)]
-    for reference in (0, 3):
+    frames = [moved(pictured(texture), 1.0 * index, 0.3 * index, 1.0)[0] for index in range(3)]
+    for reference in (0, 2):
         chain = Chain(SIZE, check_pair(*frames[:2]), "affine")
-        moves = {index: chain.add(index, near, frames[index]) for index, near in outwards(4, reference)}
+        moves = {index: chain.add(index, near, frames[index]) for index, near in outwards(3, reference)}
         for index, move in moves.items():
             assert not move.left_out
             there = move.alignment.matrix[:2, 2] + move.alignment.matrix[:2, :2] @ (240, 180) - (240, 180)

@@ -10,7 +10,7 @@ from ufafuse.runtime.stacks.fusing import fuse_sources
 from ufafuse.runtime.stacks.options import StackOptions
 from ufafuse.runtime.stacks.passing import Passing
 
-COUNT, SIZE = 6, (180, 260)
+COUNT, SIZE = 6, (126, 182)
 ORDERS = {
     "in order": range(COUNT),
     "reversed": range(COUNT)[::-1],

@@ -56,12 +56,13 @@ def test_an_order_along_agreement_has_every_take_beside_its_like(with_second_tak
 
 
 def test_few_pictures_are_kept_and_the_reference_among_them(make_stack):
-    frames, _ = make_stack(40, *SIZE, blur=20)
-    chain = Chain(SIZE, BGR_BYTES, "translation")
-    for index, near in outwards(40, 20):
+    count, size = 2 * KEPT_PICTURES + 4, (90, 120)
+    frames, _ = make_stack(count, *size, blur=20)
+    chain = Chain(size, BGR_BYTES, "translation")
+    for index, near in outwards(count, count // 2):
         chain.add(index, near, frames[index])
         assert len(chain._pictures) <= KEPT_PICTURES
-        assert 20 in chain._pictures
+        assert count // 2 in chain._pictures
 
 
 def test_moves_are_rebased_to_the_frame_that_the_others_cover(make_stack):
