@@ -7,6 +7,7 @@ from typing import Any
 from ufafuse.benchmarks.speed.runners import CLASSICAL, OURS
 from ufafuse.benchmarks.speed.tradeoff import leading, pair_ms
 from ufafuse.runtime.artefact import atomic_write
+from ufafuse.runtime.texts import one_line
 
 _COLOURS = {"ours": "#1b6ca8", "peer": "#8a8a8a", "classical": "#c98b1b"}
 _KINDS = ("#1b6ca8", "#c98b1b", "#3c8d53", "#a8453c", "#7457a6", "#4f9aa8", "#b06a9a", "#6d6d6d", "#98a33b", "#34495e")
@@ -98,7 +99,12 @@ def _label(row: Mapping[str, Any]) -> str:
     if row.get("group") == CLASSICAL:
         return str(row["artefact"])
     batch = f" · batch {row['batch']}" if row.get("batch", 1) > 1 else ""
-    return f"{Path(row['artefact']).stem} · {row['backend']} · {row['precision']}{batch}"
+    return f"{_as_it_is(Path(row['artefact']).stem)} · {row['backend']} · {row['precision']}{batch}"
+
+
+def _as_it_is(name: str) -> str:
+    """A file's name as matplotlib shows it: what stands between two dollars it would read as mathematics, or refuse."""
+    return one_line(name).replace("$", r"\$")
 
 
 def _paper_ms(result: Result, size: Sequence[int]) -> float:
@@ -152,7 +158,7 @@ def tradeoff_plot(path: Path, result: Result) -> Path:
     for panel, (label, metric) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         _tradeoff_panel(panel, rows, label, metric)
         panel.axvline(_paper_ms(result, size), color="#c0392b", linestyle="--", linewidth=1)
-        panel.set_title(f"{metric}{' (dB)' if metric == 'PSNR' else ''} on {label}", fontsize=10, loc="left")
+        panel.set_title(f"{metric}{' (dB)' if metric == 'PSNR' else ''} on {_as_it_is(label)}", fontsize=10, loc="left")
         panel.set_xlabel(f"ms for one {size_text(size)} pair, p50")
         _milliseconds(panel)
         panel.grid(alpha=0.3)
@@ -197,7 +203,7 @@ def _name_points(figure: Any, panel: Any, rows: Sequence[Mapping[str, Any]], lab
         box = min(boxes, key=lambda box: sum(_overlap(box, other) for other in taken))
         taken.append(box)
         offset = ((box[0] - x) * 72 / _DPI, (box[1] + height / 2 - y) * 72 / _DPI)
-        panel.annotate(name, ways[0][:2], offset, textcoords="offset points", fontsize=_FONT, va="center")
+        panel.annotate(_as_it_is(name), ways[0][:2], offset, textcoords="offset points", fontsize=_FONT, va="center")
 
 
 def _overlap(first: Box, second: Box) -> float:

@@ -61,7 +61,8 @@ class OnnxRuntimeSession(Session):
             self._run_options.add_run_config_entry(_SHRINKAGE, "cpu:0")
 
     def _opened(self, settings: ort.SessionOptions) -> Any:  # noqa: ANN401 - onnxruntime ships no types
-        providers = provider_list(self._options.provider, precision=self.manifest.precision)
+        kept = self._model if self._options.cache else None
+        providers = provider_list(self._options.provider, precision=self.manifest.precision, model=kept)
         try:
             # Without a fallback, or a provider that cannot load the file is replaced by the CPU, with a word on stdout.
             session = ort.InferenceSession(usable_by_c(str(self._model)), settings, providers=providers, enable_fallback=0)

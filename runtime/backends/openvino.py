@@ -164,14 +164,14 @@ class OpenVinoSession(Session):
         # Under a memory budget one frame is fused at a time, and a second network would not be within it.
         self._crowd = Crowd(1 if options.lean else options.streams, options.threads or usable_cores())
         self._kept = _KEPT_SIZES_LEAN if options.lean else _KEPT_SIZES
-        # Under a memory budget many sizes of windows come, once each.
-        self._kept_networks = KeptNetworks(model) if options.cache and not options.lean else None
         self._core = ov.Core()
         self._compiling = threading.Lock()
         self._by_task: OrderedDict[RunKey, _Compiled] = OrderedDict()
         try:
+            # Under a memory budget many sizes of windows come, once each.
+            self._kept_networks = KeptNetworks(model) if options.cache and not options.lean else None
             self._network: Any = self._core.read_model(str(model))
-        except (RuntimeError, ValueError) as error:  # the latter where its own words quote bytes of a damaged file
+        except (RuntimeError, ValueError, OSError) as error:  # the second where its own words quote bytes of a damaged file
             raise ModelError(f"OpenVINO cannot load {model}: {_last_line(error)}") from error
         ports = {port.get_any_name(): port for port in self._network.inputs}
         check_tensors(model, manifest, ports, [port.get_any_name() for port in self._network.outputs])

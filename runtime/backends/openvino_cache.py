@@ -1,7 +1,7 @@
 """Compiled networks kept between processes, so that the second start with a size of frames does not compile again.
 
-A kept network is used only where all is as it was when it was compiled: the model file (by its SHA-256), the frames' size and
-kind, the settings, OpenVINO's release, the CPU and what it can do. It is checked against its own SHA-256, and taken from a
+A kept network is used only where all is as it was when it was compiled: the model's files (by their SHA-256), the frames' size
+and kind, the settings, OpenVINO's release, the CPU and what it can do. It is checked against its own SHA-256, and taken from a
 folder and a file that belong to this user and that nobody else can write to. Whatever does not fit is compiled anew.
 """
 
@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ufafuse.runtime.artefact import sha256_of
+from ufafuse.runtime.artefact import hashes_of
 from ufafuse.runtime.backends.openvino_api import ov
 from ufafuse.runtime.backends.ort_providers import engine_cache_folder
 
-_FORMAT = 1  # of the files, and of what is done to a network before it is compiled: one more where that changes
+_FORMAT = 2  # of the files, and of what is done to a network before it is compiled: one more where that changes
 _DIGEST = hashlib.sha256().digest_size
 _SUFFIX = ".ov"
 _MOST_FILES, _MOST_BYTES = 64, 256 << 20
@@ -28,10 +28,13 @@ _OTHERS_MAY_WRITE = 0o022
 
 
 class KeptNetworks:
-    """The compiled networks of one model file. Safe to use from several threads and processes.
+    """The compiled networks of one model. Safe to use from several threads and processes.
+
+    Make it before the model is read: the file may be replaced while a process still runs what it was, and what is compiled of
+    that must not be taken for the new one.
 
     Args:
-        model: The file; they are kept in ``$UFAFUSE_CACHE/openvino``, or ``~/.cache/ufafuse/openvino``.
+        model: Its file; they are kept in ``$UFAFUSE_CACHE/openvino``, or ``~/.cache/ufafuse/openvino``.
 
     Attributes:
         trouble: Why nothing can be kept, in a few words; empty where it can.
@@ -40,14 +43,12 @@ class KeptNetworks:
     def __init__(self, model: Path) -> None:
         self._model = model
         self._folder = engine_cache_folder() / "openvino"
-        self._sha256 = ""
+        self._hashes = hashes_of(model)
         self.trouble = ""
 
     def name_for(self, task: Any, settings: Mapping[str, Any], capabilities: Sequence[str]) -> str:  # noqa: ANN401 - JSON-ready
         """The file's name for a task: a hash of all that the compiled network depends on."""
-        if not self._sha256:
-            self._sha256 = sha256_of(self._model)
-        said = [_FORMAT, ov.get_version(), _cpu(), sorted(capabilities), os.cpu_count(), self._sha256, task]
+        said = [_FORMAT, ov.get_version(), _cpu(), sorted(capabilities), os.cpu_count(), self._hashes, task]
         text = json.dumps([*said, {key: str(value) for key, value in sorted(settings.items())}])
         return f"{self._model.stem}-{hashlib.sha256(text.encode()).hexdigest()[:40]}{_SUFFIX}"
 
@@ -71,6 +72,9 @@ class KeptNetworks:
         """Keep a compiled network. A folder that cannot be written is no reason not to fuse: `trouble` says so."""
         temporary = self._folder / f"{name}.{os.getpid()}.tmp"
         try:
+            if hashes_of(self._model) != self._hashes:  # perhaps before it was read
+                self.trouble = f"{self._model.name} was replaced"
+                return
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not _is_ours(self._folder):
                 self.trouble = f"{self._folder} can be written by others"

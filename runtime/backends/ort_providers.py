@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ufafuse.runtime.artefact import sha256_of
 from ufafuse.runtime.errors import BackendError, InputError, OutputError
 
 PROVIDERS = {
@@ -25,7 +26,7 @@ def engine_cache_folder() -> Path:
 
 
 def provider_list(
-    provider: str, *, precision: str = "fp32", cache: Path | None = None, device: int = 0
+    provider: str, *, precision: str = "fp32", model: Path | None = None, cache: Path | None = None, device: int = 0
 ) -> list[tuple[str, dict[str, str]]]:
     """What to hand to ``InferenceSession(providers=...)``.
 
@@ -37,6 +38,8 @@ def provider_list(
         provider: ``"cpu"``, ``"cuda"`` or ``"tensorrt"``.
         precision: The model's, from its manifest. TensorRT is allowed half where the file's tensors are half, and int8
             where it has quantisers; never beyond the file.
+        model: The file that will be run. TensorRT's provider tells engines apart by the file's name and its nodes', not by its
+            weights: each file has a folder of its own. None: engines are not kept.
         cache: Folder for built engines and timings; by default `engine_cache_folder`. Made if missing.
         device: The GPU's index.
 
@@ -48,6 +51,7 @@ def provider_list(
         InputError: The provider is not known.
         BackendError: The installed ONNX Runtime does not contain it.
         OutputError: The cache folder cannot be made.
+        OSError: ``model`` cannot be read.
     """
     check_built_in(provider)
     cpu: tuple[str, dict[str, str]] = (PROVIDERS["cpu"], {})
@@ -57,15 +61,16 @@ def provider_list(
     if provider == "cuda":
         return [cuda, cpu]
     folder = cache or engine_cache_folder() / "onnxruntime"
+    engines = folder if model is None else folder / sha256_of(model)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        engines.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be made for built engines: {error.strerror}. Set {_CACHE_VARIABLE}.") from error
     os.environ.setdefault(_TF32_VARIABLE, "0")
     options = {
         "device_id": str(device),
-        "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": str(folder),
+        "trt_engine_cache_enable": "0" if model is None else "1",
+        "trt_engine_cache_path": str(engines),
         "trt_timing_cache_enable": "1",
         "trt_timing_cache_path": str(folder),
         "trt_fp16_enable": "1" if precision == "fp16" else "0",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -37,7 +38,11 @@ _LONGEST_TEXT = 2000  # characters of an error: clients take no more than some k
 _BESIDE = 1 << 20  # bytes of a message beside its tensors
 _MORE_CALLS = 64  # beside those that may be under way: they are told that the server is full
 _FEWEST_CALLS = 4
-_CONTENTS = {"UINT8": "uint_contents", "UINT16": "uint_contents", "FP32": "fp32_contents", "BYTES": "bytes_contents"}
+_MOST_CONNECTIONS = 512  # and no more than half of the process's handles: HTTP needs them too
+_HANDSHAKE_SECONDS = 10  # for who connects and says nothing
+_IDLE_SECONDS = 60  # clients connect anew by themselves
+_EACH_NUMBER = 24  # bytes that a number takes while it is read, where it does not come as raw bytes
+_BYTES = "BYTES"
 
 
 class InferenceService(_Servicer):
@@ -93,6 +98,7 @@ class InferenceService(_Servicer):
     async def _inferred(self, request: Any, context: Any) -> Any:  # noqa: ANN401
         service, begun = self._service, time.monotonic()
         with service.counted("grpc", begun) as entry, service.admission.entered(request.ByteSize()) as ticket:
+            ticket.hold(_EACH_NUMBER * sum(len(_numbers(tensor)) for tensor in request.inputs))
             loaded = service.models.named(request.model_name, request.model_version)
             entry["model"] = loaded.name
             inference = inference_from(request)
@@ -129,13 +135,17 @@ def inference_from(request: Any) -> Inference:  # noqa: ANN401 - a ModelInferReq
     inputs = []
     for index, entry in enumerate(request.inputs):
         tensor = SentTensor(entry.name, entry.datatype, tuple(entry.shape), raw=raw[index] if raw else None)
-        if not raw:
-            field = _CONTENTS.get(entry.datatype, "uint_contents")
-            tensor.values = list(getattr(entry.contents, field))
+        if not raw:  # as it lies in the message: that is gone through elsewhere, not between answers to others
+            tensor.values = list(entry.contents.bytes_contents) if entry.datatype == _BYTES else _numbers(entry)
         inputs.append(tensor)
     wanted = [entry.name for entry in request.outputs]
     parameters = {name: _value(parameter) for name, parameter in request.parameters.items()}
     return Inference(request.model_name, request.model_version, request.id, inputs, parameters, wanted)
+
+
+def _numbers(tensor: Any) -> Any:  # noqa: ANN401 - a field of the message, which is a sequence
+    """What a tensor holds that is neither raw bytes nor pictures."""
+    return tensor.contents.fp32_contents if tensor.datatype == "FP32" else tensor.contents.uint_contents
 
 
 def _value(parameter: Any) -> Any:  # noqa: ANN401 - whatever was set
@@ -174,6 +184,12 @@ def most_calls(options: ServeOptions) -> int:
     return max(_FEWEST_CALLS, min(options.queue + options.workers + _MORE_CALLS, options.room // options.largest_request))
 
 
+def most_connections() -> int:
+    """Connections at once, with and without a token: gRPC holds on to what is idle, and would take every handle there is."""
+    handles = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _MOST_CONNECTIONS if handles == resource.RLIM_INFINITY else max(1, min(_MOST_CONNECTIONS, handles // 2))
+
+
 def grpc_server(service: Service, options: ServeOptions) -> tuple[Any, int]:
     """A server that is not started yet, and the port that it has.
 
@@ -189,6 +205,9 @@ def grpc_server(service: Service, options: ServeOptions) -> tuple[Any, int]:
         options=[
             ("grpc.max_receive_message_length", limit),
             ("grpc.max_send_message_length", -1),
+            ("grpc.max_allowed_incoming_connections", most_connections()),
+            ("grpc.server_handshake_timeout_ms", 1000 * _HANDSHAKE_SECONDS),
+            ("grpc.max_connection_idle_ms", 1000 * _IDLE_SECONDS),
             ("grpc.so_reuseport", 0),  # or a second server would quietly share the port
         ],
         maximum_concurrent_rpcs=most_calls(options),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -15,13 +16,35 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from ufafuse.runtime.errors import UfaError
+from ufafuse.runtime.pictures.quick import reads_jpeg, writes_png
 from ufafuse.runtime.serving.admission import Refusal, Ticket
 from ufafuse.runtime.serving.service import ClientGone, Service, status_of
 
 _DRAIN_SECONDS = 10.0
 _GONE = 499  # nobody reads it
 
+# What is imported where it is first used, since commands that do without start sooner.
+_LATER = (
+    "numpy.fft",
+    "numpy.ma",
+    "tifffile",
+    "ufafuse.runtime.outputs",
+    "ufafuse.runtime.pictures.microscopes",
+    "ufafuse.runtime.pictures.tiff",
+    "ufafuse.runtime.pictures.tiffwrite",
+)
+
 Handler = Callable[[Request, Ticket, dict[str, Any], float], Awaitable[Response]]
+
+
+def load_for_requests() -> None:
+    """Load now what the first requests would have loaded: files may have run out by then. Called on the event loop."""
+    with anyio.fail_after(None):  # what it needs for this kind of loop
+        pass
+    for looked_for in (writes_png, reads_jpeg):  # a library that cannot be loaded then counts as not installed, for good
+        looked_for()
+    for module in _LATER:
+        importlib.import_module(module)
 
 
 def error(text: str, status: int, *, retry_after: int | None = None) -> Response:

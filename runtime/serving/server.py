@@ -19,6 +19,7 @@ try:
     import uvicorn
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
+    from ufafuse.runtime.serving.requests import load_for_requests
     from ufafuse.runtime.serving.rest import application
     from ufafuse.runtime.serving.service import Service
     from ufafuse.runtime.stream.web.connection import Complaints, Connection
@@ -149,6 +150,7 @@ class Server:
 
     async def _serve(self) -> None:
         asyncio.get_running_loop().set_exception_handler(Complaints())
+        load_for_requests()
         if self.options.grpc is not None:
             try:
                 from ufafuse.runtime.serving.grpc_service import grpc_server

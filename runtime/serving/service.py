@@ -14,7 +14,7 @@ import numpy as np
 
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.details import details_of
-from ufafuse.runtime.errors import InputError, OutputError, UfaError
+from ufafuse.runtime.errors import InputError, OutputError, UfaError, is_shortage
 from ufafuse.runtime.files import lights_in
 from ufafuse.runtime.maker import PYRAMID, maker
 from ufafuse.runtime.pictures.source import of_arrays
@@ -26,6 +26,7 @@ from ufafuse.runtime.serving.options import ServeOptions
 from ufafuse.runtime.serving.pictures import Brought, Upload, decoded, decoded_bytes, format_of, picture_bytes
 from ufafuse.runtime.serving.workers import Job, TooLate, Workers
 from ufafuse.runtime.stack import Stacked
+from ufafuse.runtime.stream.web.address import NO_MORE
 
 _Result = TypeVar("_Result")
 
@@ -126,9 +127,13 @@ class Service:
             entry["code"] = 499
             self.metrics.gone.inc()
             raise
-        except Exception:
-            entry["code"] = 500
-            raise
+        except Exception as error:
+            lacking, again = _lacking(error), self.admission.retry_after
+            entry["code"] = 503 if lacking else 500
+            if not lacking:
+                raise
+            text = f"the server has not enough {lacking} at present: come again in {again} s, or send smaller frames."
+            raise Refusal(text, 503, retry_after=again) from error
         finally:
             labels = (protocol, entry["model"], str(entry["code"]))
             self.metrics.requests.labels(*labels).inc()
@@ -221,6 +226,13 @@ class Service:
         """Triton's statistics, of one model or of all."""
         names = [self.models.named(name).name] if name else list(self.statistics)
         return {"model_stats": [self.statistics[one].to_json(one, VERSION) for one in names]}
+
+
+def _lacking(error: Exception) -> str:
+    """What the machine has too little of, where that is the reason; such an error is nobody's fault, and may pass."""
+    if is_shortage(error):
+        return "memory"
+    return "open files left" if isinstance(error, OSError) and error.errno in NO_MORE else ""
 
 
 def status_of(error: UfaError) -> int:

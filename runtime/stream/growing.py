@@ -19,11 +19,11 @@ from ufafuse.runtime.writing import check_is_file, make_folder
 _PATIENCE = 10.0  # seconds, with a pipe that takes nothing
 
 
-def opened_alone(path: Path, *, force: bool, append: bool = False) -> IO[bytes]:
+def opened_alone(path: Path, *, force: bool, append: bool = False, keep: bool = False) -> IO[bytes]:
     """A new file, or with ``force`` an empty one in the place of what is there; unbuffered.
 
     With ``append`` each write goes to its end, wherever that is by then: whoever looks after logs may cut it; and of a pipe
-    it takes what there is room for, without waiting.
+    it takes what there is room for, without waiting. With ``keep`` what is there stays, and is written on.
 
     Raises:
         OutputError: Another process is writing it: two would write over each other; it is a socket, or with ``append`` a pipe
@@ -31,7 +31,7 @@ def opened_alone(path: Path, *, force: bool, append: bool = False) -> IO[bytes]:
         OSError: It cannot be opened, or is there without ``force``.
     """
     check_is_file(path, streams=True)
-    how = (0 if force else os.O_EXCL) | (os.O_APPEND | os.O_NONBLOCK if append else 0)
+    how = (0 if force or keep else os.O_EXCL) | (os.O_APPEND | os.O_NONBLOCK if append else 0)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, 0o666)
     except OSError as error:
@@ -41,7 +41,8 @@ def opened_alone(path: Path, *, force: bool, append: bool = False) -> IO[bytes]:
     try:
         if stat.S_ISREG(os.fstat(handle).st_mode):
             _lock(handle, path)
-            os.ftruncate(handle, 0)
+            if not keep:
+                os.ftruncate(handle, 0)
     except BaseException:
         os.close(handle)
         raise
@@ -90,7 +91,8 @@ def _disk_of(folder: Path) -> int:
 class Lines:
     """A text file to which whole lines are added, each of which reaches the operating system at once.
 
-    One that was removed meanwhile is begun anew, which is told; one that was renamed is written on.
+    One that was removed meanwhile is begun anew, which is told; one that was renamed is written on. Where another file has been
+    put in its place, as logrotate does, that one is.
 
     Args:
         path: The file.
@@ -103,7 +105,7 @@ class Lines:
     """
 
     def __init__(self, path: Path, *, force: bool, tell: Callable[[str], None] = ignored) -> None:
-        self._path, self._force, self._tell = path, force, tell
+        self._path, self._tell = path, tell
         self._stream = opened_alone(path, force=force, append=True)
         self._handle = self._stream.fileno()
         self._home = Home(path.parent)
@@ -111,11 +113,14 @@ class Lines:
     def add(self, text: str) -> None:
         """Add a line. Raises: OSError, OutputError; then the file ends with the line before."""
         if is_removed(self._handle):
-            self._stream.close()
             self._home.restore(self._path.parent, self._tell)
-            self._stream = opened_alone(self._path, force=self._force, append=True)
-            self._handle = self._stream.fileno()
-            self._tell(f"{self._path} was removed while it was written: it is begun anew")
+            there = self._path.exists()
+            self._go_on_in(opened_alone(self._path, force=False, append=True, keep=True))
+            if not there:
+                self._tell(f"{self._path} was removed while it was written: it is begun anew")
+        elif self._is_replaced():
+            with contextlib.suppress(OutputError, OSError):  # it is another process's or user's: this one keeps its own
+                self._go_on_in(opened_alone(self._path, force=False, append=True, keep=True))
         whole = os.fstat(self._handle).st_size
         data = memoryview(f"{text}\n".encode())
         left = data
@@ -129,6 +134,20 @@ class Lines:
             with contextlib.suppress(OSError):  # a pipe has no end to cut off
                 self._stream.truncate(whole)
             raise
+
+    def _is_replaced(self) -> bool:
+        """Whether another file has the name of the one that is written."""
+        ours = os.fstat(self._handle)
+        try:
+            there = self._path.stat()
+        except OSError:  # nothing has
+            return False
+        return stat.S_ISREG(ours.st_mode) and stat.S_ISREG(there.st_mode) and not os.path.samestat(ours, there)
+
+    def _go_on_in(self, stream: IO[bytes]) -> None:
+        self._stream.close()
+        self._stream = stream
+        self._handle = stream.fileno()
 
     def _wait(self) -> None:
         """For a pipe that is full. Raises: OutputError, where nobody reads it."""

@@ -162,6 +162,17 @@ def test_times_of_several_pairs_at_once_are_told_of_one_pair(result, evaluations
     assert [next(iter(tradeoff.table_cells(rows)))[place] for place in (0, 3)] == ["small", "openvino, batch 4"]
 
 
+def test_plots_show_any_files_name_as_it_is(merged, tmp_path):
+    """matplotlib would read what stands between two dollars as mathematics."""
+    name = "a$\\frac$ $b\n\udcff"
+    given = json.loads(json.dumps(merged).replace("small", json.dumps(name)[1:-1]))
+    assert name in {Path(row["artefact"]).stem for row in given["rows"]}
+    for draw in (plots.latency_plot, plots.tradeoff_plot):
+        assert draw(tmp_path / f"{draw.__name__}.png", given).stat().st_size
+    profile = {**given["rows"][3], "kinds": [{"kind": "Conv", "share": 1.0, "ms": 1.0, "of_limit": 0.5}], "layers_ms": 1.0}
+    assert plots.layers_plot(tmp_path / "layers.png", [profile]).stat().st_size
+
+
 def test_names_of_dots_that_lie_together_do_not_overlap(result, tmp_path, monkeypatch):
     figures = []
     monkeypatch.setattr(plots, "_saved", lambda path, figure: figures.append(figure) or path)

@@ -12,7 +12,7 @@ from ufafuse.runtime.stream.messages import FusedPair, size_of
 from ufafuse.runtime.stream.web.broadcast import Broadcast
 from ufafuse.runtime.stream.web.headers import policy_for
 from ufafuse.runtime.stream.web.metrics import CONTENT_TYPE, metrics_text
-from ufafuse.runtime.stream.web.server import PageServer, as_json, pictures, text
+from ufafuse.runtime.stream.web.server import Answer, PageServer, as_json, pictures, text
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -48,7 +48,7 @@ class View:
         self._size = ""
         routes = {f"/{pane}.mjpeg": partial(pictures, self._panes[pane], fastest=fastest) for pane in PANES}
         page = {
-            "/": _page,
+            "/": _page(),
             "/history": self._history,
             "/figures": self._figures,
             "/metrics": self._metrics,
@@ -106,6 +106,8 @@ class View:
         return self._pipeline
 
 
-def _page(_request: Request) -> Response:
+def _page() -> Answer:
+    """Answers with the page, which is read now: when somebody asks for it, files may have run out."""
     page = files("ufafuse.runtime.stream.web").joinpath("page.html").read_text(encoding="utf-8")
-    return text(page, kind="text/html; charset=utf-8", headers={"Content-Security-Policy": policy_for(page)})
+    headers = {"Content-Security-Policy": policy_for(page)}
+    return lambda _request: text(page, kind="text/html; charset=utf-8", headers=headers)

@@ -103,6 +103,45 @@ def test_another_machine_or_release_compiles(folder, what, tiny_onnx, tmp_path, 
     assert KeptNetworks(model).name_for("task", {}, capabilities) != first
 
 
+def swapped(onnx, model, path):
+    """The tiny network with its weights exchanged, as ``path``."""
+    changed = onnx.load(model)
+    first, second, *_ = changed.graph.initializer
+    first.name, second.name = second.name, first.name
+    onnx.save(changed, path)
+
+
+@pytest.mark.parametrize("when", ["before the first frame", "while it is opened", "it is gone"])
+def test_what_was_compiled_of_a_file_that_was_replaced_is_not_taken_for_the_new_one(
+    when, folder, tiny_onnx, tmp_path, frames, monkeypatch
+):
+    onnx = pytest.importorskip("onnx")
+    model, new, inputs = tmp_path / "line.onnx", tmp_path / "new.onnx", frames()
+    model.write_bytes(tiny_onnx.read_bytes())
+    swapped(onnx, tiny_onnx, new)
+    expected = [fused(one, inputs, cache=False)[0].fused for one in (tiny_onnx, new)]
+
+    def replace(*_):
+        new.replace(model)
+        return model
+
+    if when == "while it is opened":
+        read = backend.ov.Core.read_model
+        monkeypatch.setattr(backend.ov.Core, "read_model", lambda core, path: (read(core, path), replace())[0])
+    with open_session(model, backend="openvino", options=SessionOptions(threads=1)) as running:
+        monkeypatch.undo()
+        monkeypatch.setenv("UFAFUSE_CACHE", str(folder.parent))
+        if when == "before the first frame":
+            replace()
+        elif when == "it is gone":
+            model.unlink()
+        np.testing.assert_array_equal(running.run_with_map(**inputs).fused, expected[0])
+        assert "the compiled network is not kept: " in running.why
+    if when == "it is gone":
+        replace()
+    np.testing.assert_array_equal(fused(model, inputs)[0].fused, expected[1])
+
+
 DAMAGE = {
     "cut short": lambda data: data[: len(data) // 2],
     "one bit": lambda data: data[:200] + bytes([data[200] ^ 1]) + data[201:],

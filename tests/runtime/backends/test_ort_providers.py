@@ -2,6 +2,7 @@
 
 import os
 import types
+from pathlib import Path
 
 import pytest
 
@@ -41,12 +42,25 @@ def test_float32_is_not_rounded_to_tf32(everything_built_in, tmp_path, monkeypat
 
 
 def test_tensorrt_keeps_its_engines(everything_built_in, tmp_path):
-    (name, options), *others = provider_list("tensorrt", cache=tmp_path / "engines")
+    model = tmp_path / "line.onnx"
+    model.write_bytes(b"a network")
+    (name, options), *others = provider_list("tensorrt", model=model, cache=tmp_path / "engines")
     assert name == "TensorrtExecutionProvider"
     assert [other for other, _ in others] == ["CUDAExecutionProvider", "CPUExecutionProvider"]
     assert options["trt_engine_cache_enable"] == options["trt_timing_cache_enable"] == "1"
-    assert options["trt_engine_cache_path"] == str(tmp_path / "engines")
-    assert (tmp_path / "engines").is_dir()
+    kept = Path(options["trt_engine_cache_path"])
+    assert kept.is_relative_to(tmp_path / "engines")
+    assert kept.is_dir()
+    assert provider_list("tensorrt", model=model, cache=tmp_path / "engines")[0][1] == options
+
+
+def test_engines_of_another_network_in_a_file_of_the_same_name_are_not_taken(everything_built_in, tmp_path):
+    model, seen = tmp_path / "line.onnx", []
+    for network in (b"a network", b"trained anew"):
+        model.write_bytes(network)
+        seen.append(provider_list("tensorrt", model=model, cache=tmp_path)[0][1]["trt_engine_cache_path"])
+    assert seen[0] != seen[1]
+    assert provider_list("tensorrt", cache=tmp_path)[0][1]["trt_engine_cache_enable"] == "0"
 
 
 @pytest.mark.parametrize(("precision", "half", "int8"), [("fp32", "0", "0"), ("fp16", "1", "0"), ("int8", "0", "1")])

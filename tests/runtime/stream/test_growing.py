@@ -89,6 +89,32 @@ def test_a_log_that_was_cut_or_renamed_has_whole_lines(tmp_path):
     assert not path.exists()
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_a_log_is_written_on_through_any_night_of_logrotate(tmp_path, force):
+    """Renamed and made anew (`create`), the oldest removed; or moved away by hand, while another process takes the name."""
+    path, moved, told = tmp_path / "x.jsonl", tmp_path / "x.jsonl.1", []
+    lines = Lines(path, force=force, tell=told.append)
+    for night in range(3):
+        lines.add(f"{night}")
+        path.replace(moved)  # which removes the one of the night before
+        path.touch()
+    lines.add("3")
+    assert (moved.read_text(), path.read_text()) == ("2\n", "3\n")
+    path.unlink()
+    path.write_text("another's\n")
+    lines.add("4")
+    assert path.read_text() == "another's\n4\n"
+    path.rename(moved)
+    other = Lines(path, force=False)
+    lines.add("5")
+    assert moved.read_text() == "another's\n4\n5\n"
+    other.close()
+    lines.add("6")
+    lines.close()
+    assert path.read_text() == "6\n"
+    assert told == []
+
+
 def _lines(path):
     Lines(path, force=True)
 

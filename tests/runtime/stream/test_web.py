@@ -1,6 +1,7 @@
 import asyncio
 import base64
 import contextlib
+import errno
 import hashlib
 import http.client
 import inspect
@@ -27,6 +28,7 @@ from ufafuse.runtime.stream.pipeline import Pipeline
 from ufafuse.runtime.stream.sinks import HttpSink
 from ufafuse.runtime.stream.sources import HttpSource, SimSettings, SimSource
 from ufafuse.runtime.stream.web import connection, server
+from ufafuse.runtime.stream.web import view as view_module
 from ufafuse.runtime.stream.web.address import is_loopback, parse_address
 from ufafuse.runtime.stream.web.server import PageServer
 from ufafuse.runtime.stream.web.view import View
@@ -490,6 +492,16 @@ def test_showing_a_pair_takes_microseconds():
 @pytest.mark.parametrize("name", ["View", "HttpSink"])
 def test_it_can_be_the_first_thing_that_is_imported(name):
     subprocess.run([sys.executable, "-c", f"from ufafuse.runtime.stream import {name}"], check=True)
+
+
+def test_the_page_is_there_where_no_more_files_can_be_opened(running, monkeypatch):
+    view = running()
+
+    def none_left(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(view_module, "files", none_left)
+    assert b'data-src="fused.mjpeg"' in get(view.url).read()
 
 
 def test_the_page_shows_the_fused_picture_first_and_says_what_it_fuses_with(running):
