@@ -9,6 +9,7 @@ import contextlib
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import NamedTuple
 
 from ufafuse.runtime.pictures import exif as ex
@@ -30,6 +31,7 @@ class Boxes:
         mirror: 0: top and bottom change places, 1: left and right; None: not mirrored.
         bits: Of each sample; 0: not said.
         grey: An AVIF without colours.
+        aperture: Width, height, and how far their middle lies right of and below the picture's; None: all of it is shown.
     """
 
     icc: bytes | None = None
@@ -41,6 +43,19 @@ class Boxes:
     mirror: int | None = None
     bits: int = 0
     grey: bool = False
+    aperture: tuple[Fraction, ...] | None = None
+
+    def shown(self, height: int, width: int) -> tuple[slice, slice]:
+        """The rows and columns that are shown of a picture as it is stored; all where the aperture is no whole part of it."""
+        if self.aperture is None:
+            return slice(height), slice(width)
+        across, down, right, below = self.aperture
+        left, top = (width - across) / 2 + right, (height - down) / 2 + below
+        ends = top, top + down, left, left + across
+        inside = 0 <= top < top + down <= height and 0 <= left < left + across <= width
+        if not inside or any(end.denominator != 1 for end in ends):
+            return slice(height), slice(width)
+        return slice(int(ends[0]), int(ends[1])), slice(int(ends[2]), int(ends[3]))
 
     @property
     def orientation(self) -> int:
@@ -214,16 +229,30 @@ def _take_properties(data: bytes, items: _Items, found: Boxes) -> None:
             found.turns = data[start] & 3
         elif kind == b"imir":
             found.mirror = data[start] & 1
-        elif kind == b"colr" and data[start : start + 4] in (b"prof", b"rICC"):
-            found.icc = data[start + 4 : end] or None
-        elif kind == b"colr" and data[start : start + 4] == b"nclx":
-            found.nclx = _number(data, start + 4, 2), _number(data, start + 6, 2)
-            found.narrow = not _number(data, start + 10, 1) & 0x80
+        elif kind == b"clap":
+            found.aperture = _aperture(data, start)
+        elif kind == b"colr":
+            _take_colours(data, start, end, found)
         elif kind == b"pixi":
             found.bits = data[start + 5]
         elif kind == b"av1C":
             said = data[start + 2]
             found.bits, found.grey = found.bits or (12 if said & 0x20 else 10 if said & 0x40 else 8), bool(said & 0x10)
+
+
+def _aperture(data: bytes, start: int) -> tuple[Fraction, ...] | None:
+    numbers = struct.unpack_from(">IIIIiIiI", data, start)
+    fits = all(numbers[1::2])
+    return tuple(Fraction(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)) if fits else None
+
+
+def _take_colours(data: bytes, start: int, end: int, found: Boxes) -> None:
+    kind = data[start : start + 4]
+    if kind in (b"prof", b"rICC"):
+        found.icc = data[start + 4 : end] or None
+    elif kind == b"nclx":
+        found.nclx = _number(data, start + 4, 2), _number(data, start + 6, 2)
+        found.narrow = not _number(data, start + 10, 1) & 0x80
 
 
 def _is_narrow(data: bytes, items: _Items) -> bool:

@@ -166,7 +166,7 @@ def _by_opencv(data: bytes, name: str, kind: str, most: int | None, *, inside: I
     warnings += _notes_of_others(data, kind)
     if kind == "AVIF":
         boxes = read_boxes(data)
-        array = upright(array, boxes.orientation)
+        array = upright(array[boxes.shown(*array.shape[:2])], boxes.orientation)
         warnings += [boxes.note] if boxes.note else []
     elif kind in _TURNED_BY_EXIF and metadata.exif is not None:
         array = upright(array, ex.parse_exif(metadata.exif).orientation)

@@ -22,7 +22,7 @@ from ufafuse.runtime.errors import NOT_ENOUGH, InputError, is_shortage
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures.damage import JPEG_PARTS, check_page, fault_in_parts
 from ufafuse.runtime.pictures.metadata import ICC_TAG, XMP_TAG, Metadata, resolution_in
-from ufafuse.runtime.pictures.microscopes import dpi_in
+from ufafuse.runtime.pictures.microscopes import check_axes, dpi_in
 from ufafuse.runtime.pictures.picture import Picture, upright, whole_alpha
 from ufafuse.runtime.pixels import check_pixels
 
@@ -33,6 +33,9 @@ _NAMES = {_MASK: "a transparency mask", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "I
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 _REDUCED = 2  # of the old tag for kinds of pages
 _LIBTIFF = frozenset((2, 3, 4, 5, 6, 7, 32773))  # compressions that OpenCV's libtiff knows and tifffile by itself does not
+_YCBCR_BY_LIBTIFF = _LIBTIFF | {1, 8, 32946}  # of others it makes black, and tifffile leaves them as they are
+_LZW = 5
+_JPEG_2000_YCC = frozenset((33_003, 33_004))  # Aperio's and libvips's, who mean luma and colour differences; others RGB
 _SIXTEEN, _SHORT = 65_535, 3
 _DNG_VERSION = 50_706
 _BROKEN = (ValueError, TypeError, IndexError, KeyError, AttributeError, struct.error, zlib.error, EOFError, OSError,
@@ -85,31 +88,11 @@ class TiffFile:
         pages: Any = self._file.pages
         if not len(pages):
             raise InputError(f"{self._name} is a damaged TIFF (without a picture): write or copy it again.")
-        self._check_axes()
+        check_axes(self._file, self._name)
         if not ex.whole_chain(ex.FileBytes(self._stream)):
             raise InputError(f"{self._name} is a damaged TIFF (pages are missing at its end): write or copy it again.")
         kept = [page for page in map(pages.get, range(len(pages))) if not _is_no_frame(page)]
         return kept or [pages[0]]
-
-    def _check_axes(self) -> None:
-        """Channels on pages of their own are no frames at other focus."""
-        for format_name, is_it in (("an OME", self._file.is_ome), ("an ImageJ", self._file.is_imagej)):
-            if not is_it:
-                continue
-            series = self._file.series[0]
-            lengths = {axis: length for axis, length in zip(series.axes, series.shape, strict=True) if length > 1}
-            depth = [axis for axis in lengths if axis not in "YXS"]
-            if len(depth) > 1 or "C" in depth:
-                named = ", ".join(f"{axis}: {length}" for axis, length in lengths.items())
-                raise InputError(
-                    f"{self._name} is {format_name} TIFF of several axes ({named}): save one channel and one moment as a stack."
-                )
-            frames, pages = lengths[depth[0]] if depth else 1, len(self._file.pages)
-            if depth and (len(series) != pages or frames > pages):  # ImageJ puts more than 4 GB behind one page
-                raise InputError(
-                    f"{self._name} is {format_name} TIFF whose {frames} frames have {pages} page{'s' * (pages > 1)}: "
-                    "save it as an image sequence."
-                )
 
     def shape(self, index: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """The shape and dtype that `read` will give, without decoding. Raises: InputError where the page is damaged."""
@@ -193,7 +176,7 @@ class TiffFile:
                 raise
             if compression in _LIBTIFF and _for_libtiff(page):
                 return self._through_libtiff(page, name, looked=looked)
-            kind = f"a {getattr(page.compression, 'name', compression)}-compressed TIFF"
+            kind = f"a {_compression(page)}-compressed TIFF"
             if compression == 1:
                 kind = f"a TIFF of {page.bitspersample} bits a sample"
             raise InputError(f"{name} is {kind}: pip install 'ufafuse[tiff]'.") from error
@@ -235,10 +218,15 @@ class TiffFile:
             self._stream.close()
 
 
+def _compression(page: Any) -> str:  # noqa: ANN401 - tifffile's page
+    return str(getattr(page.compression, "name", int(page.compression)))
+
+
 def _for_libtiff(page: Any) -> bool:  # noqa: ANN401 - tifffile's page
     """Whether OpenCV gives what is stored: it mixes up planes, and stretches some of the fewer bits."""
     plain = int(page.planarconfig) == 1 or page.samplesperpixel == 1
     whole = page.bitspersample in (1, 8, 16, 32, 64)
+    plain = plain and (int(page.predictor) == 1 or int(page.compression) == _LZW)  # libtiff undoes no other differences
     return plain and whole and int(page.photometric) in (_BLACK_IS_ZERO, _RGB, _YCBCR) and not page.extrasamples
 
 
@@ -273,6 +261,10 @@ def _check_kind(page: Any, name: str) -> None:  # noqa: ANN401 - tifffile's page
         raise InputError(f"{name} is a TIFF of {kind}: {mend}.")
     if photometric == _CMYK and int(page.tags.valueof(332, 1) or 1) != 1:
         raise InputError(f"{name} is a TIFF of printing inks other than CMYK: convert it to RGB.")
+    if photometric == _YCBCR and int(page.compression) not in _YCBCR_BY_LIBTIFF:
+        raise InputError(f"{name} is a {_compression(page)}-compressed TIFF of YCbCr colours: convert it to RGB.")
+    if int(page.compression) in _JPEG_2000_YCC and int(page.samplesperpixel) >= _COLOURS[_RGB]:
+        raise InputError(f"{name} is a TIFF of JPEG 2000 in colours that programs read differently: convert it to RGB.")
     if page.dtype is None or page.dtype.kind not in "uifb":
         raise InputError(f"{name} has samples of {page.dtype or 'an unknown kind'}: save it with 8 or 16 bits, or float32.")
     if getattr(page, "imagedepth", 1) != 1:
@@ -305,6 +297,8 @@ def _interpreted(page: Any, samples: Array, name: str) -> Picture:  # noqa: ANN4
         warnings.append(f"{unknown} more sample{'s' * (unknown > 1)} a pixel, which the file does not call alpha, "
                         f"{'are' if unknown > 1 else 'is'} left out")  # fmt: skip
     if missing := sum(not length for length in page.databytecounts):
+        if missing == len(page.databytecounts):
+            raise InputError(f"{name} is a TIFF without a pixel, its program ended before it wrote one: write it again.")
         warnings.append(f"{missing} of its {len(page.databytecounts)} parts were never written, and are black")
     colour = planes[..., :colours]
     if photometric == _WHITE_IS_ZERO:
@@ -350,15 +344,17 @@ def _as_levels(page: Any, samples: Array, name: str) -> tuple[Array, float | Non
         with np.errstate(over="ignore"):  # infinity, which is refused where the frames are looked at
             return samples.astype(np.float32, copy=False), None
     if int(page.photometric) == _PALETTE:
-        return samples, None
+        return (samples.astype(np.uint8) if kind == "b" else samples), None
     if kind == "b" or bits < 8:
         return (samples.astype(np.float32) * (255 / (2**bits - 1)) + 0.5).astype(np.uint8), None
     if kind == "i" and samples.size and int(samples.min()) < 0:
         raise InputError(f"{name} has negative levels ({samples.dtype}): shift them to 0 or more, or save it as float32.")
     if samples.dtype.itemsize == 1:
         return samples.astype(np.uint8, copy=False), None
-    if samples.dtype.itemsize > 2 and samples.size and int(samples.max()) > _SIXTEEN:
-        raise InputError(f"{name} has {bits}-bit levels up to {int(samples.max())}: save it with 16 bits, or as float32.")
+    if samples.dtype.itemsize > 2 and samples.size:
+        highest = 2**bits - 1 if int(page.photometric) == _WHITE_IS_ZERO else int(samples.max())
+        if highest > _SIXTEEN:
+            raise InputError(f"{name} has {bits}-bit levels up to {highest}: save it with 16 bits, or as float32.")
     native = samples.astype(np.uint16, copy=False)
     return native, float(2**bits - 1) if 8 < bits < 16 else None
 

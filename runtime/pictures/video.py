@@ -200,6 +200,7 @@ def not_kept(capture: Any) -> list[str]:  # noqa: ANN401 - OpenCV's capture
     found = []
     if letters[:1] in (b"Y", b"G") and letters[1:2] in b"1234" and 8 < letters[3] <= 16:
         found.append(f"its samples of {letters[3]} bits are read as 8: for all of them, write its frames as PNG or TIFF")
-    if letters in (b"BGRA", b"RGBA", b"ARGB", b"ABGR") or letters[:2] in (b"Y4", b"G4"):
+    planes = letters[:2] in (b"Y4", b"G4") and letters[3] <= 16  # with bits behind it: Y42B and Y411 have no alpha
+    if letters in (b"BGRA", b"RGBA", b"ARGB", b"ABGR") or planes:
         found.append("its alpha is left out: to keep it, write its frames as PNG or TIFF")
     return found

@@ -13,7 +13,7 @@ from PIL import Image, ImageCms, features
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.frames import check_frames
 from ufafuse.runtime.pictures.av1 import is_narrow
-from ufafuse.runtime.pictures.boxes import read_boxes
+from ufafuse.runtime.pictures.boxes import boxes, read_boxes
 from ufafuse.runtime.pictures.decode import decode_picture, read_picture
 from ufafuse.runtime.pictures.picture import upright
 from ufafuse.runtime.pictures.source import FileFrame
@@ -23,6 +23,27 @@ pytestmark = pytest.mark.every_case
 
 HEIGHT, WIDTH = 24, 37
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def with_properties(data, **properties):
+    """An AVIF whose one picture has further properties; its samples follow all boxes."""
+    data, added = (
+        bytearray(data),
+        b"".join(struct.pack(">I", 8 + len(content)) + name.encode() + content for name, content in properties.items()),
+    )
+    at = {name: data.index(name) - 4 for name in (b"meta", b"iloc", b"iprp", b"ipco", b"ipma")}
+    size = {name: int.from_bytes(data[start : start + 4], "big") for name, start in at.items()}
+    known = len(list(boxes(data, at[b"ipco"] + 8, at[b"ipco"] + size[b"ipco"])))
+    numbers = bytes(0x80 | known + number for number in range(1, len(properties) + 1))  # those that must be heeded
+    more = {name: len(added) + len(numbers) for name in (b"meta", b"iprp")} | {b"ipco": len(added), b"ipma": len(numbers)}
+    for name, bytes_more in more.items():
+        data[at[name] : at[name] + 4] = (size[name] + bytes_more).to_bytes(4, "big")
+    where = at[b"iloc"] + 22  # of the samples
+    data[where : where + 4] = (int.from_bytes(data[where : where + 4], "big") + more[b"meta"]).to_bytes(4, "big")
+    data[at[b"ipma"] + 18] += len(properties)
+    data[at[b"ipma"] + size[b"ipma"] : at[b"ipma"] + size[b"ipma"]] = numbers
+    data[at[b"ipma"] : at[b"ipma"]] = added
+    return bytes(data)
 
 
 def levels(bits, channels, seed=0):
@@ -223,6 +244,20 @@ def test_codes_of_levels_cut_anywhere_are_no_trouble():
     assert all(is_narrow(stream[:end]) in (True, False) for end in range(40))
     rng = np.random.default_rng(0)
     assert all(is_narrow(rng.integers(0, 256, 40).astype(np.uint8).tobytes()) in (True, False) for _ in range(2000))
+
+
+@pytest.mark.parametrize(("turns", "right", "shown"), [(0, 2, True), (1, 2, True), (0, 40, False)])
+def test_of_an_avif_the_part_that_it_shows_is_read(turns, right, shown):
+    """Its clean aperture, which goes before its turns; one that is no part of it counts for nothing, as for other readers."""
+    if not cv2.haveImageWriter("x.avif"):
+        pytest.skip("this OpenCV has no AVIF")
+    picture = levels(8, 3).astype(np.uint8)
+    data = cv2.imencode(".avif", picture, [cv2.IMWRITE_AVIF_QUALITY, 100])[1].tobytes()
+    whole = decode_picture(data, "x.avif").array
+    numbers = (WIDTH - 16, 1, HEIGHT - 8, 1, right, 1, -3, 1)
+    found = decode_picture(with_properties(data, clap=struct.pack(">8i", *numbers), irot=bytes((turns,))), "x.avif").array
+    rows, columns = (slice(1, 1 + HEIGHT - 8), slice(10, 10 + WIDTH - 16)) if shown else (slice(None), slice(None))
+    np.testing.assert_array_equal(found, np.rot90(whole[rows, columns], turns))
 
 
 def test_a_grey_avif_with_alpha_is_called_by_its_name():
