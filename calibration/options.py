@@ -8,7 +8,10 @@ from ufafuse.calibration.crops import CropOptions, PairCrop, Told, crops_from_im
 from ufafuse.calibration.quantizers import QuantizerOptions
 from ufafuse.calibration.ranges import RangeMethod
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.memory.room import check_room
 from ufafuse.runtime.values import check_fields, check_some
+
+_TO_DRAW, _OF_A_WINDOW = 200, 6  # bytes a pixel: of a drawn scene, measured; of its two frames
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class CalibrationOptions:
 
     def load(self, told: Told | None = None) -> tuple[list[PairCrop], list[PairCrop]]:
         """(to calibrate, to judge); ``told`` takes what there is to tell of the files."""
+        count, side = 2 * self.crops.hard, self.crops.size  # of the drawn ones: real frames may be smaller than a window
+        check_room(f"crop={side}", f"drawing {count} windows of that side", side**2 * max(_TO_DRAW, _OF_A_WINDOW * count))
         if self.images is not None and self.masks is not None:
             given = crops_from_images(self.images, self.masks, self.crops, told)
         else:

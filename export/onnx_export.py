@@ -14,6 +14,7 @@ from ufafuse.export.islands import choose_islands
 from ufafuse.export.onnx_check import finished, verify_graph
 from ufafuse.export.signatures import graph_kind, signature
 from ufafuse.export.tracing import trace
+from ufafuse.export.verify import check_references
 from ufafuse.network.base import Network
 from ufafuse.network.spec import OCTAVES, RivalSpec, Spec
 from ufafuse.network.weights import load_weights
@@ -104,6 +105,8 @@ def onnx_from_weights(
     _check_options(out, precision, io)
     net = load_weights(weights)
     _check_form(form, net.spec, precision, tiles=tiles)
+    if form.size is not None:
+        check_references("static", [form.size], net.spec, batch=form.batch or 1)
     roles = _roles(out, net.spec, tiles=tiles)
     check_parent(out)
     for path in (*roles.values(), report_path(out)):  # before minutes are spent

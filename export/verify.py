@@ -15,6 +15,7 @@ from ufafuse.export.stack_check import StackRun, stack_cases
 from ufafuse.export.synthetic import synthetic_pair
 from ufafuse.export.tile_check import TileRun
 from ufafuse.network.base import Network
+from ufafuse.network.spec import RivalSpec, Spec
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.arrays import Bytes
 from ufafuse.runtime.artefact import Manifest, read_manifest, sha256_of
@@ -36,6 +37,7 @@ from ufafuse.runtime.fixed import fixed_size
 from ufafuse.runtime.frames import check_pair
 from ufafuse.runtime.images import read_image
 from ufafuse.runtime.manifest_entries import STACK_ROLES, TILE_ROLES
+from ufafuse.runtime.memory.room import check_room
 from ufafuse.runtime.packing import to_planes
 from ufafuse.runtime.pairs import PairPaths, find_pairs
 from ufafuse.runtime.parameters import Size
@@ -44,6 +46,9 @@ from ufafuse.runtime.writing import check_new, check_parent
 
 # Small, so that the package travels with a model; odd and unequal, so that a fixed size shows.
 REFERENCE_SIZES: tuple[Size, ...] = ((96, 128), (97, 131), (64, 64), (130, 97))
+_TO_DRAW = 48  # bytes a pixel, of a synthetic pair
+_A_CHANNEL = 64  # bytes a pixel, see `_bytes_a_pixel`
+_OF_A_PAIR = 36  # bytes a pixel: two frames and what comes of them in float32
 _SYNTHETIC_SIZES: tuple[Size, ...] = ((260, 260), (131, 97), (64, 320))
 
 
@@ -103,6 +108,7 @@ def prepared(
         if not serves(manifest, size):
             raise InputError(f"{artefact} does not serve {size[0]}x{size[1]}, but {describe_profiles(manifest)}.")
     net = load_weights(weights)
+    check_references("size", sizes, net.spec)
     frames = load_pairs(pairs, sizes=sizes, max_pairs=max_pairs, told=(told := dict[str, None]()))
     of_stacks = manifest.role in STACK_ROLES
     cases = KeptCases((stack_cases if of_stacks else reference_cases)(net, frames, noise=manifest.precision == "fp32"))
@@ -154,6 +160,33 @@ def check_lineage(artefact: Path, manifest: Manifest, weights: Path) -> None:
             f"{artefact} was made from other weights ({manifest.weights_sha256[:12] or 'none'}) than {weights} "
             f"({found[:12]}): give its own weights, or export it again."
         )
+
+
+def check_references(option: str, sizes: Iterable[Size], spec: Spec | RivalSpec, *, batch: int = 1) -> None:
+    """Refuse sizes, and batches of them, for which this machine has no memory to compute what PyTorch makes of them.
+
+    Args:
+        option: That the sizes were given as.
+        sizes: (height, width) each.
+        spec: Of the network.
+        batch: Pairs at once.
+
+    Raises:
+        InputError: It says how much they would take, and how much is left.
+    """
+    of_frames = "what PyTorch makes of a pair of that size" if batch == 1 else f"a batch of {batch} pairs of that size"
+    for height, width in sizes:
+        need = height * width * max(_bytes_a_pixel(spec), _OF_A_PAIR * batch)
+        check_room(f"{option}={height}x{width}", of_frames, need)
+
+
+def _bytes_a_pixel(spec: Spec | RivalSpec) -> float:
+    """What PyTorch takes at least, beside the frames as they are drawn: so many bytes for each channel of its finest scale.
+
+    `ufa-nano` was measured at 95 a channel in float32, and 350 where float64 is computed too, `ufa` at 195 with that.
+    """
+    finest = 0.0 if isinstance(spec, RivalSpec) else spec.widths[0] / spec.fold**2
+    return _TO_DRAW + _A_CHANNEL * finest
 
 
 def _own_sizes(manifest: Manifest) -> list[Size]:
@@ -240,12 +273,15 @@ def _noise(
     return fused * 255, mixed * 255
 
 
-def check_packed(path: Path, *, force: bool) -> None:
-    """Refuse a package that could not be written, before any work is spent. Raises: as `pack_reference`."""
+def check_packed(path: Path, weights: Path, sizes: Sequence[Size], *, force: bool) -> Network:
+    """Refuse a package that could not be made or written, before any work is spent. Raises: as `pack_reference`."""
     if path.suffix != ".npz":
         raise InputError(f"`reference={path}` must end in .npz.")
     check_parent(path)
     check_new(path, force=force)
+    net = load_weights(weights)
+    check_references("reference_size", sizes, net.spec)
+    return net
 
 
 def pack_reference(
@@ -271,8 +307,7 @@ def pack_reference(
         InputError: A wrong suffix, or a pair smaller than a size.
         OutputError: ``path`` cannot be written.
     """
-    check_packed(path, force=force)
-    net = load_weights(weights)
+    net = check_packed(path, weights, sizes, force=force)
     if pairs is None:
         chosen = load_pairs(None, sizes=sizes)
     else:

@@ -12,9 +12,25 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from ufafuse.network.base import Network
+from ufafuse.runtime.memory.room import check_room
+from ufafuse.train.recipe import TrainOptions
 from ufafuse.train.stop import leave_signals_to_the_parent
 
 Batch: TypeAlias = Sequence[Tensor]
+_TO_DRAW, _OF_A_PAIR = 200, 9  # bytes a pixel: of a drawn scene, measured; of two frames and their truth
+
+
+def check_batch(options: TrainOptions) -> None:
+    """Refuse a crop, or a batch of such, that this machine has no memory to draw, before a process is ended for it.
+
+    Raises:
+        InputError: It says how much they would take at least, and how much is left.
+    """
+    side, count = options.recipe.crop_for(options.spec), options.recipe.batch
+    if options.drawn:
+        check_room(f"crop={side}", "a scene of that side", _TO_DRAW * side**2)
+    here = _OF_A_PAIR * count * side**2 / options.nodes
+    check_room(f"batch={count}", f"a batch of {count} pairs of {side}x{side}", here)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from ufafuse.network.base import Network
 from ufafuse.train.data import PairDataset, PairOptions, held_out_pairs, read_pairs
 from ufafuse.train.drawnpairs import DrawnPairs, DrawnScenes
-from ufafuse.train.feed import Batch, Feed, Positions, Share, Validation, begin_worker
+from ufafuse.train.feed import Batch, Feed, Positions, Share, Validation, begin_worker, check_batch
 from ufafuse.train.photos import Photos
 from ufafuse.train.recipe import TrainOptions
 from ufafuse.train.textures import Textures, surfaces
@@ -27,6 +27,7 @@ class PairFeed(Feed):
 
     def __init__(self, options: TrainOptions) -> None:
         """Read the photographs and the pairs to validate on; `InputError` where they cannot be used."""
+        check_batch(options)
         self.batch, self.warnings = options.recipe.batch, []
         drawn = self._drawn if options.drawn else self._photographed
         self.dataset, held_out = drawn(options)

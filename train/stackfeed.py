@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ufafuse.network.base import Network
 from ufafuse.runtime.arrays import Bytes
 from ufafuse.train.data import PairDataset, read_pairs
-from ufafuse.train.feed import Batch, Feed, Share, Validation, begin_worker
+from ufafuse.train.feed import Batch, Feed, Share, Validation, begin_worker, check_batch
 from ufafuse.train.pairfeed import drawn_pairs
 from ufafuse.train.recipe import TrainOptions
 from ufafuse.train.stackdata import NamedStack, best_of_frames, named_pair, read_stacks, stack_sample, validate_stacks
@@ -77,6 +77,7 @@ class StackFeed(Feed):
 
     def __init__(self, options: TrainOptions) -> None:
         """Read the photographs and what is validated on; `InputError` where they cannot be used."""
+        check_batch(options)
         self.options = options
         found = surfaces(options)
         self.photographs, self.skipped, self.names = found.photographs, found.skipped, found.names

@@ -10,6 +10,7 @@ from ufafuse.runtime.artefact import write_json
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.images import write_image
+from ufafuse.runtime.memory.room import check_room
 from ufafuse.runtime.writing import check_apart, make_folder
 from ufafuse.train import drawing
 from ufafuse.train.dataset import SET_FILE, left_from_before, make_set_folder
@@ -20,6 +21,7 @@ from ufafuse.train.stackdata import DEPTH, TRUTH
 from ufafuse.train.stacks import Stack, draw_stack
 
 STACK_SIZE = (560, 560)  # pixels
+_TO_DRAW = 200  # bytes a pixel: of two frames, measured
 ROOM = 1.4  # side of a drawn picture, in sides of the scene: a surface is any part of one
 
 
@@ -83,10 +85,12 @@ def write_stacks(
         and "warnings", where there are any.
 
     Raises:
-        InputError: The photographs cannot be used.
+        InputError: The photographs cannot be used, or there is no memory for frames of that size.
         OutputError: The folder is not empty, or cannot be written.
     """
     check_apart([out], [plan.images])
+    side = max(plan.size)  # scenes are drawn square, and cut
+    check_room(f"size={plan.size[0]}x{plan.size[1]}", "a stack of that size", _TO_DRAW * side**2)
     photos = Pictures(plan.images, skip_bad=skip_bad) if plan.images else None
     make_set_folder(out, force=force)
     texture, frames = _texture(plan, photos), 0

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from ufafuse.benchmarks.speed.hindered import SHARE, in_gb
 from ufafuse.benchmarks.speed.opening import open_runner
 from ufafuse.benchmarks.speed.runners import CLASSICAL, RunnerSpec
 from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fixed import fixed_size
 from ufafuse.runtime.memory.budget import SURELY_ENOUGH
+from ufafuse.runtime.memory.room import SHARE, in_gb
 from ufafuse.runtime.memory.usage import appetite_of, available_bytes, resident_bytes
 
 

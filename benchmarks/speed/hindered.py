@@ -7,15 +7,15 @@ from pathlib import Path
 
 from ufafuse.benchmarks.speed.on_device import check_device
 from ufafuse.benchmarks.speed.runners import CLASSICAL, OURS, RunnerSpec
-from ufafuse.runtime.artefact import Manifest, read_manifest
+from ufafuse.export.formats.opening import OF_TORCH, check_elsewhere
+from ufafuse.runtime.artefact import read_manifest
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
 from ufafuse.runtime.fixed import check_batch, check_size
 from ufafuse.runtime.kinds import kind_of
-from ufafuse.runtime.memory.usage import available_bytes
+from ufafuse.runtime.memory.room import check_room
 from ufafuse.runtime.session import SessionOptions, choose_backend, engine_of
 
 _TO_DRAW, _TO_FUSE = 48, 9  # bytes a pixel, of a pair: in `inputs.pictures`; two frames and what comes of them, at least
-SHARE = 0.8  # of the memory that is left: what may be taken
 
 
 def hindrances(specs: Iterable[RunnerSpec], sizes: Sequence[tuple[int, int]]) -> dict[RunnerSpec, str]:
@@ -43,29 +43,16 @@ def check_asked(asked: Iterable[tuple[str, list[RunnerSpec]]], reasons: Mapping[
             raise BackendError(f"nothing of `{option}` can be measured here: {why}.")
 
 
-def check_room(sizes: Iterable[tuple[int, int]], batch: int) -> None:
+def check_frames(sizes: Iterable[tuple[int, int]], batch: int) -> None:
     """Refuse frames that this machine has no memory to draw, as far as can be told before any engine is asked.
 
     Raises:
         InputError: It says how much they would take, and how much is left.
     """
-    left = available_bytes() * SHARE
+    whose = "a pair" if batch == 1 else f"a batch of {batch} pairs"
     for height, width in sizes:
         need = height * width * max(_TO_DRAW, _TO_FUSE * batch)
-        if need > left:
-            raise InputError(
-                f"`size={height}x{width}` is too large: {_of(batch)} of that size takes {in_gb(need)} at least, and "
-                f"{in_gb(left)} of memory may be taken here: give a smaller one."
-            )
-
-
-def _of(batch: int) -> str:
-    return "a pair" if batch == 1 else f"a batch of {batch} pairs"
-
-
-def in_gb(count: float) -> str:
-    """An amount of memory as errors have it."""
-    return f"{count / 1e9:,.1f} GB"
+        check_room(f"size={height}x{width}", f"{whose} of that size", need)
 
 
 def check_fixed(spec: RunnerSpec, size: tuple[int, int]) -> None:
@@ -101,8 +88,11 @@ def _unfit(spec: RunnerSpec, size: tuple[int, int]) -> str:
 
 def _check_session(spec: RunnerSpec, path: Path) -> None:
     kind = kind_of(path)
-    if kind is None or kind.elsewhere:  # see `ufafuse.export.formats.opening`
+    if kind is None:
         return
-    manifest: Manifest = read_manifest(path)
+    manifest, options = read_manifest(path), SessionOptions(precision=spec.precision, provider=spec.provider)
+    if kind.name in OF_TORCH:
+        check_elsewhere(path, manifest, backend=spec.backend, options=options)
+        return
     backend, _ = choose_backend(path, spec.backend)
-    engine_of(backend).check(path, manifest, SessionOptions(precision=spec.precision, provider=spec.provider))
+    engine_of(backend).check(path, manifest, options)

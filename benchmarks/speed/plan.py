@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ufafuse.benchmarks.methods import methods
 from ufafuse.benchmarks.published import PAPER_SIZE
-from ufafuse.benchmarks.speed.hindered import check_asked, check_room, hindrances
+from ufafuse.benchmarks.speed.hindered import check_asked, check_frames, hindrances
 from ufafuse.benchmarks.speed.on_device import DEVICES, found_device, peers_on
 from ufafuse.benchmarks.speed.runners import OURS, RunnerSpec
 from ufafuse.runtime.artefact import read_manifest
@@ -72,7 +72,7 @@ class Plan:
             BackendError: Nothing of what was asked for can run here.
         """
         self._check_values()
-        check_room(self.sizes, max(self.batches, default=1))
+        check_frames(self.sizes, max(self.batches, default=1))
         specs = self.specs()
         check_asked(self._asked(specs), hindrances(specs, self.sizes))
 
@@ -143,8 +143,13 @@ class Plan:
         """The runtime's own sessions that can run a file."""
         kind = read_manifest(path).kind
         engines = engines_of(kind)
-        if "openvino" not in engines:  # one engine runs it, or others than the runtime's, in the file's own precision
-            return [RunnerSpec("session", str(path), engines[0] if engines else "auto", None, self.threads)]
+        if "openvino" not in engines:  # one engine runs it, or others than the runtime's: another that is asked for will say so
+            only = engines[0] if engines else "auto"
+            return [
+                RunnerSpec("session", str(path), backend, precision, self.threads)
+                for precision in self.precisions or (None,)
+                for backend in dict.fromkeys(only if backend == "auto" else backend for backend in self.backends)
+            ]
         own = read_manifest(path).precision
         every = (engines if backend == "auto" else (backend,) for backend in self.backends)
         backends = dict.fromkeys(backend for some in every for backend in some)

@@ -14,7 +14,7 @@ from ufafuse.export.onnx_check import check_pairs
 from ufafuse.export.onnx_export import graph_manifest
 from ufafuse.export.signatures import graph_kind, signature
 from ufafuse.export.stack_check import StackRun, stack_cases
-from ufafuse.export.verify import reference_cases
+from ufafuse.export.verify import check_references, reference_cases
 from ufafuse.network.base import Network
 from ufafuse.network.spec import Spec
 from ufafuse.network.weights import load_weights
@@ -80,6 +80,8 @@ def format_from_weights(
     _check(out, chosen, precision, io, form)
     chosen.require()
     net = load_weights(weights)
+    if form.size is not None:
+        check_references("static", [form.size], net.spec, batch=form.batch or 1)
     roles = _roles(out, net.spec)
     check_parent(out)
     for path in roles.values():

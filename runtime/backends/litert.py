@@ -19,8 +19,12 @@ class LiteRtSession(Session):
 
     backend = "litert"
 
-    def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:
+    @classmethod
+    def check(cls, model: Path, manifest: Manifest, options: SessionOptions) -> None:
+        """Refuse another arithmetic than the file's own."""
         check_own_precision("LiteRT", model, manifest, options)
+
+    def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:
         self.manifest, self.precision, self.why = manifest, manifest.precision, why
         self._running = threading.Lock()
         try:

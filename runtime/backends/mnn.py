@@ -23,8 +23,12 @@ class MnnSession(Session):
 
     backend = "mnn"
 
-    def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:
+    @classmethod
+    def check(cls, model: Path, manifest: Manifest, options: SessionOptions) -> None:
+        """Refuse another arithmetic than the file's own."""
         check_own_precision("MNN", model, manifest, options)
+
+    def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:
         self.manifest, self.precision, self.why = manifest, manifest.precision, why
         self._running = threading.Lock()
         inputs, self._outputs = (list(manifest.extra.get(key, ())) for key in ("inputs", "outputs"))

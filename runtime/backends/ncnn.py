@@ -24,8 +24,12 @@ class NcnnSession(Session):
 
     backend = "ncnn"
 
-    def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:
+    @classmethod
+    def check(cls, model: Path, manifest: Manifest, options: SessionOptions) -> None:
+        """Refuse another arithmetic than the file's own."""
         check_own_precision("ncnn", model, manifest, options)
+
+    def __init__(self, model: Path, manifest: Manifest, options: SessionOptions, why: str) -> None:
         self.manifest, self.precision, self.why = manifest, manifest.precision, why
         self._net: Any = ncnn.Net()
         self._net.opt.num_threads = options.threads or usable_cores()

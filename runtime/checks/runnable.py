@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ufafuse.runtime.artefact import Manifest
+from ufafuse.runtime.artefact import Manifest, check_files, check_graph
 from ufafuse.runtime.errors import UfaError
 from ufafuse.runtime.session import choose_backend
 
@@ -10,12 +10,15 @@ from ufafuse.runtime.session import choose_backend
 def why_not_here(path: Path, manifest: Manifest) -> str | None:
     """Why this machine cannot run an artefact, and what mends it; ``None`` where it can.
 
-    Of an engine everything is checked that its manifest knows: that it is the file the manifest was written for, the
-    flavour and release of TensorRT, the GPU. That it loads, and is right, only `ufa info --self-test` and `ufa verify` tell.
+    Everything is checked that its manifest knows: that the graph, or the file and its parts, are those that it was written
+    for; of an engine the flavour and release of TensorRT, and the GPU. That it loads, and is right, only `ufa info --self-test`
+    and `ufa verify` tell.
     """
     if manifest.kind == "weights":
         return f"weights are exported first: run `ufa export --weights {path} -o {path.with_suffix('.onnx').name}`."
     try:
+        check_files(path, manifest.extra.get("files_sha256"))
+        check_graph(path, manifest)
         backend, _ = choose_backend(path, "auto")
         if backend == "tensorrt":
             _check_engine(path, manifest)

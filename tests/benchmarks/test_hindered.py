@@ -10,10 +10,14 @@ from ufafuse.benchmarks.speed import fits, on_device, opening
 from ufafuse.benchmarks.speed.bench import bench
 from ufafuse.benchmarks.speed.plan import Plan
 from ufafuse.commands.cli import build_app
+from ufafuse.runtime import session
+from ufafuse.runtime.artefact import METADATA_KEY, Manifest, manifest_path
 from ufafuse.runtime.backends.ort_providers import PROVIDERS
 from ufafuse.runtime.errors import BackendError, InputError, UfaError
+from ufafuse.runtime.kinds import KINDS
 
 SIZE = (32, 48)
+_OF_ONE_ENGINE = [kind for kind in KINDS if kind.name in ("ncnn", "mnn", "litert", "torchscript", "executorch")]
 
 
 @pytest.mark.parametrize(
@@ -39,6 +43,24 @@ def test_what_cannot_be_is_refused_before_anything_is_measured(tiny_onnx, monkey
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(UfaError, match=told) as refused:
         bench(Plan([tiny_onnx], **asked))
+    assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"precisions": ("bf16",)}, r"nothing of `precision=bf16` can be measured here: \S+ runs \S+ as fp32, not bf16"),
+        ({"backends": ("onnxruntime",)}, "nothing of `backend=onnxruntime` can be measured here: onnxruntime cannot run"),
+    ],
+)
+@pytest.mark.parametrize("kind", _OF_ONE_ENGINE, ids=lambda kind: kind.name)
+def test_what_the_one_engine_of_a_file_does_not_do_is_refused_too(tmp_path, monkeypatch, kind, asked, told):
+    monkeypatch.setattr(session, "installed", lambda _: True)
+    path = tmp_path / f"x{kind.suffix}"
+    path.write_bytes(b"some")
+    manifest_path(path).write_text(Manifest(kind.name, "ufa-nano", "fp32").to_metadata()[METADATA_KEY])
+    with pytest.raises(BackendError, match=told) as refused:
+        Plan([path], sizes=[SIZE], **asked).check()
     assert refused.value.exit_code == 2
 
 

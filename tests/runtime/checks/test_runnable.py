@@ -5,10 +5,12 @@ import types
 
 import pytest
 
-from ufafuse.runtime.artefact import METADATA_KEY, Manifest, manifest_path, read_manifest
+from ufafuse.runtime.artefact import METADATA_KEY, Manifest, hashes_of, manifest_path, read_manifest
 from ufafuse.runtime.backends.tensorrt import cuda, execution
 from ufafuse.runtime.checks import runnable
 from ufafuse.runtime.checks.runnable import why_not_here
+from ufafuse.runtime.kinds import KINDS
+from ufafuse.runtime.models import FOLDER
 
 PLAN = b"a plan"
 
@@ -54,3 +56,29 @@ def test_an_engine_of_a_flavour_that_is_not_installed_says_what_to_install(engin
 def test_weights_are_exported_first(tmp_path):
     weights = Manifest(kind="weights", variant="ufa", precision="fp32", io="float")
     assert "ufa export --weights" in why_not_here(tmp_path / "w.safetensors", weights)
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if kind.part or kind.name in ("mnn", "litert")], ids=lambda kind: kind.name
+)
+def test_what_is_not_the_file_that_it_was_written_as_does_not_run(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(runnable, "choose_backend", lambda *_: (kind.engines[0], "a file for it"))
+    path = tmp_path / f"x{kind.suffix}"
+    for part in kind.files(path):
+        part.write_bytes(b"some")
+    extra = {"files_sha256": hashes_of(path)}
+    manifest_path(path).write_text(Manifest(kind.name, "ufa-nano", "fp32", extra=extra).to_metadata()[METADATA_KEY])
+    assert why_not(path) is None
+    kind.files(path)[-1].write_bytes(b"other")
+    assert "not what" in why_not(path)
+    if kind.part:
+        kind.files(path)[-1].unlink()
+        assert f"needs {kind.files(path)[-1].name} beside it" in why_not(path)
+
+
+def test_an_onnx_file_whose_weights_changed_does_not_run(tmp_path):
+    path = tmp_path / "x.onnx"
+    data = bytearray((FOLDER / "ufa-nano.onnx").read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+    assert "was damaged, or changed by another program" in why_not(path)
