@@ -10,16 +10,7 @@ import typer
 from ufafuse.commands.ending import endable
 from ufafuse.commands.engine import EngineRequest, fuser_arguments
 from ufafuse.commands.limits import MOST
-from ufafuse.commands.options import (
-    MANY,
-    AlignOption,
-    Compression,
-    Force,
-    Json,
-    Model,
-    Pin,
-    StackMethod,
-)
+from ufafuse.commands.options import MANY, AlignOption, Compression, Force, Json, Model, Pin, StackMethod
 from ufafuse.commands.request import as_command
 from ufafuse.runtime import console
 from ufafuse.runtime.errors import InputError

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from ufafuse.runtime.errors import BackendError, InputError, OutputError, UfaError
+from ufafuse.runtime.stream.account import Account
 from ufafuse.runtime.stream.judge import Judge
 from ufafuse.runtime.stream.messages import FAR, NEAR, SIDES, FusedPair, Pair, fault_of
 from ufafuse.runtime.stream.opening import all_opened, closed
@@ -21,8 +22,8 @@ from ufafuse.runtime.stream.pairqueue import PairQueue
 from ufafuse.runtime.stream.reader import Event, SourceReader
 from ufafuse.runtime.stream.sinks.base import Sink
 from ufafuse.runtime.stream.sources.base import Source
-from ufafuse.runtime.stream.stats import Meter, resident_mib
-from ufafuse.runtime.stream.watch import Watcher, milliseconds
+from ufafuse.runtime.stream.stats import Meter
+from ufafuse.runtime.stream.watch import Watcher
 from ufafuse.runtime.texts import one_line
 
 Fuse = Callable[..., Any]
@@ -109,6 +110,7 @@ class Pipeline:
             for side, source in enumerate(self._sources)
         ]
         self._watcher = Watcher(self._feeds, self._pairs, self.options.stall_after, self.report)
+        self._account = Account(self._meter, self._pairs, self._feeds, self._watcher, self.judge)
         self._fusing_since: float | None = None
         self._writing_since: float | None = None
         self._stopping_since: float | None = None
@@ -243,44 +245,17 @@ class Pipeline:
 
     def figures(self) -> dict[str, Any]:
         """The run's figures so far, as `summary` names them."""
-        figures = self._meter.figures()  # before the counts: no more can have been fused than were taken
-        counts = self._pairs.counts()
-        dropped = counts.dropped
-        under_way = counts.taken - figures["fused"]
-        if self._done.is_set():  # a pair whose fusion failed was lost
-            dropped += under_way
-            under_way = 0
-        return {
-            "frames_in": counts.frames_in,
-            "fused": figures.pop("fused"),
-            "dropped": dropped,
-            "unmatched": sum(counts.unmatched),
-            "unmatched_by_side": counts.unmatched,
-            "passed_over": counts.passed_over,
-            "in_doubt": counts.in_doubt,
-            "broken": [feed.broken for feed in self._feeds],
-            "reconnects": [feed.reconnects for feed in self._feeds],
-            "waiting": counts.waiting + under_way,
-            "sources": [{"name": feed.source.name, "state": self._watcher.state_of(feed)} for feed in self._feeds],
-            **figures,
-            **self.judge.figures(),
-            "rss_mib": resident_mib(),
-        }
+        return self._account.figures(done=self._done.is_set())
 
     def latency_counts(self, bounds_ms: tuple[float, ...]) -> tuple[list[int], int, float]:
         """Outputs within each bound, of all, and the sum of their latencies in milliseconds: a Prometheus histogram."""
-        latency = self._meter.latency
-        return [latency.below(bound) for bound in bounds_ms], latency.total, latency.sum_ms
+        return self._account.latency_counts(bounds_ms)
 
     def summary(self) -> dict[str, Any]:
         """The figures and what the run was: JSON-ready. ``frames_in[i] == fused + dropped + unmatched_by_side[i]``."""
-        summary = {"ok": self.error is None, **self.figures()}
-        summary["when_late"] = self._when_late
-        counts = self._pairs.counts()
-        summary["max_skew_ms"] = milliseconds(counts.max_skew)
+        summary = {"ok": self.error is None, **self.figures(), "when_late": self._when_late, **self._account.of_pairing()}
         if len(self._sources) == 1:
             summary |= {"planes": self.options.planes, "cycle": self._pairing.cycle}
-        summary["nearest_miss_ms"] = milliseconds(counts.nearest_miss)
         summary["outputs"] = [str(path) for path in self._sink.outputs] if self._sink else []
         summary["events"] = [str(event) for event in self.events]
         if self.error is not None:
@@ -323,15 +298,11 @@ class Pipeline:
                 self._meter.output_done(item.pair.arrived, time.monotonic() - started, written=written)
         finally:
             self._writing_since = time.monotonic()
-            try:
-                self.judge.close()
-            except BaseException as error:  # noqa: BLE001 - likewise
-                self._fail(error)
-            try:
-                if self._sink is not None:
-                    self._sink.close()
-            except BaseException as error:  # noqa: BLE001 - likewise
-                self._fail(error)
+            for close in [self.judge.close] if self._sink is None else [self.judge.close, self._sink.close]:
+                try:
+                    close()
+                except BaseException as error:  # noqa: BLE001, PERF203 - likewise
+                    self._fail(error)
 
     def _written(self, item: FusedPair) -> bool:
         try:
