@@ -19,7 +19,15 @@ from ufafuse.export.onnx_export import onnx_from_weights, report_path
 from ufafuse.export.overview import TIMED_RUNS, ArtefactRow, write_report
 from ufafuse.export.profiles import Profile
 from ufafuse.export.timing import timed
-from ufafuse.export.verify import check_references, load_pairs, pack_reference, reference_cases
+from ufafuse.export.verify import (
+    REFERENCE_SIZES,
+    check_read,
+    check_references,
+    load_pairs,
+    pack_reference,
+    packed_pairs,
+    reference_cases,
+)
 from ufafuse.network.spec import RivalSpec, Spec
 from ufafuse.network.weights import load_weights
 from ufafuse.runtime.artefact import manifest_path, read_manifest, sha256_of
@@ -77,6 +85,9 @@ def export_all(
     check_folder(folder)
     net = load_weights(weights)
     check_references("size", [size], net.spec)
+    if pairs is not None:
+        check_read(load_pairs(pairs, sizes=[size], max_pairs=max_pairs))
+        check_read(packed_pairs(pairs, REFERENCE_SIZES))
     if not force:
         check_in_the_way(weights, net.spec, folder, names)
     make_folder(folder)

@@ -94,7 +94,7 @@ def export(asked: ExportRequest) -> None:
         )
         sizes = _packed_sizes([size_from(text, "reference_size") for text in asked.reference_size or []], form)
         if asked.reference is not None:
-            check_packed(asked.reference, source, sizes, force=asked.force)
+            check_packed(asked.reference, source, sizes, force=asked.force, pairs=asked.pairs)
         names = listed(asked.formats)
         if asked.everything:
             _only_alone(form, asked.triton)

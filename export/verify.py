@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -216,6 +217,11 @@ def load_pairs(
             yield pair.name, _middle(near, size, pair.name), _middle(far, size, pair.name)
 
 
+def check_read(pairs: Iterable[object]) -> None:
+    """Read pairs for nothing but what is wrong with one of them, to say it before the minutes that an export takes."""
+    deque(pairs, maxlen=0)
+
+
 def read_frames(pair: PairPaths, told: dict[str, None] | None = None) -> tuple[Bytes, Bytes]:
     """Near and far of a pair, H x W x 3 uint8, BGR; ``told`` as `read_image` takes it.
 
@@ -273,7 +279,19 @@ def _noise(
     return fused * 255, mixed * 255
 
 
-def check_packed(path: Path, weights: Path, sizes: Sequence[Size], *, force: bool) -> Network:
+def packed_pairs(
+    pairs: Path | None, sizes: Sequence[Size], told: dict[str, None] | None = None
+) -> Iterator[tuple[str, Bytes, Bytes]]:
+    """(name, near, far) of a pair for each size, as `load_pairs` gives them; of a folder each has another pair, in turn."""
+    if pairs is None:
+        yield from load_pairs(None, sizes=sizes)
+        return
+    found = itertools.cycle(load_pairs(pairs, max_pairs=len(sizes), told=told))
+    for size, (name, near, far) in zip(sizes, found, strict=False):
+        yield name, _middle(near, size, name), _middle(far, size, name)
+
+
+def check_packed(path: Path, weights: Path, sizes: Sequence[Size], *, force: bool, pairs: Path | None = None) -> Network:
     """Refuse a package that could not be made or written, before any work is spent. Raises: as `pack_reference`."""
     if path.suffix != ".npz":
         raise InputError(f"`reference={path}` must end in .npz.")
@@ -281,6 +299,8 @@ def check_packed(path: Path, weights: Path, sizes: Sequence[Size], *, force: boo
     check_new(path, force=force)
     net = load_weights(weights)
     check_references("reference_size", sizes, net.spec)
+    if pairs is not None:
+        check_read(packed_pairs(pairs, sizes))
     return net
 
 
@@ -308,12 +328,5 @@ def pack_reference(
         OutputError: ``path`` cannot be written.
     """
     net = check_packed(path, weights, sizes, force=force)
-    if pairs is None:
-        chosen = load_pairs(None, sizes=sizes)
-    else:
-        found = itertools.cycle(load_pairs(pairs, max_pairs=len(sizes), told=told))
-        chosen = (
-            (name, _middle(a, size, name), _middle(b, size, name)) for size, (name, a, b) in zip(sizes, found, strict=False)
-        )
-    cases = reference_cases(net, chosen, noise=True)
+    cases = reference_cases(net, packed_pairs(pairs, sizes, told), noise=True)
     save_reference(path, cases, variant=net.spec.name, weights_sha256=sha256_of(weights), force=force)
