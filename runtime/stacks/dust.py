@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array, Floats, Matrix
-from ufafuse.runtime.frames import FrameKind, luma, reduced_size
-from ufafuse.runtime.registration.align import comparable
+from ufafuse.runtime.frames import FrameKind, luma
+from ufafuse.runtime.registration.glance import glanced
 from ufafuse.runtime.registration.guesses import scaling
 from ufafuse.runtime.stacks.hot import FEWEST_FRAMES
 
@@ -26,7 +26,7 @@ Pixels = NDArray[np.intp]  # N x 2, x and y of each
 _PIXELS = 300_000  # of the small pictures in which spots are looked for
 _SOFT = 0.8  # sigma in pixels of the small pictures, as all below: noise is no spot
 _WIDEST = 25  # of a spot
-_AROUND = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_WIDEST, _WIDEST))
+_AROUND = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_WIDEST, _WIDEST))  # a square finds more that is none
 _FEWEST_PIXELS, _COMPACT = 8, 0.5  # of a spot, and the share of the box around it that it fills
 _MOST = 100  # spots: more are no dust but the scene
 _DARKER = 0.97  # of what is around it, in each frame
@@ -56,13 +56,15 @@ def find_dust(frames: Sequence[Array], kind: FrameKind, moves: Sequence[Matrix])
         kind: What they are.
         moves: 3 x 3 each, what takes a pixel of one of them, or of any other, to its place in each.
     """
+    if not frames:
+        return []
     shades = shades_of(frames, kind)
-    return lightened(proven(shades, frames[0].shape[:2], moves), frames, kind) if frames else []
+    return lightened(proven(shades, frames[0].shape[:2], moves), shades[0].shape, frames, kind)
 
 
 def shades_of(frames: Iterable[Array], kind: FrameKind) -> list[Floats]:
     """Small pictures of frames, h x w: how much of the light around it each pixel has."""
-    return [_shade(comparable(frame, kind, _PIXELS)) for frame in frames]
+    return [_shade(glanced(frame, kind, _PIXELS)) for frame in frames]
 
 
 def proven(shades: Sequence[Floats], size: tuple[int, ...], moves: Sequence[Matrix]) -> list[Pixels]:
@@ -83,9 +85,15 @@ def proven(shades: Sequence[Floats], size: tuple[int, ...], moves: Sequence[Matr
     return spots if len(spots) <= _MOST else []
 
 
-def lightened(spots: Sequence[Pixels], frames: Sequence[Array], kind: FrameKind) -> list[Spot]:
-    """Spots that were proven, with what undoes them; without those of which the frames don't tell how dark they are."""
-    shape = reduced_size(frames[0].shape, _PIXELS)[::-1]
+def lightened(spots: Sequence[Pixels], shape: tuple[int, ...], frames: Sequence[Array], kind: FrameKind) -> list[Spot]:
+    """Spots that were proven, with what undoes them; without those of which the frames don't tell how dark they are.
+
+    Args:
+        spots: As pixels of the small pictures.
+        shape: (height, width) of those.
+        frames: As `find_dust`.
+        kind: What they are.
+    """
     found = (_lightened(spot, frames, kind, shape) for spot in spots)
     return [spot for spot in found if spot is not None]
 

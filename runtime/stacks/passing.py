@@ -115,7 +115,7 @@ class Passing(Prepared):
         numbers = [self.sources.index(source) for source in looked]
         spots = proven(shades, self.size, [moves[number] for number in numbers])
         if spots:
-            self.dust = lightened(spots, [self._read(number) for number in numbers], self.kind)
+            self.dust = lightened(spots, shades[0].shape, [self._read(number) for number in numbers], self.kind)
 
     def _compared_by(self, frame: Array) -> Array:
         return comparable(without_hot_pixels(frame, self.hot), self.kind, compared_pixels(self.size))
