@@ -40,8 +40,9 @@ declared, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP
 while count != most and capture.grab():
     capture.retrieve()
     count, reached = count + 1, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-print(json.dumps([count, reached, declared, rate]))
+print("\\n" + json.dumps([count, reached, declared, rate]))
 """
+_FOUND = re.compile(r"^\[\d+, .*\]$", re.M)  # what it prints, before or after FFmpeg's words: these have a buffer of their own
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,12 @@ def looked_through(path: Path, *, most: int = -1) -> Look:
     """
     quiet = os.environ | {"OPENCV_FFMPEG_LOGLEVEL": _ERRORS, "OPENCV_LOG_LEVEL": "SILENT"}
     done = subprocess.run([sys.executable, "-c", _LOOK, str(path), str(most)], env=quiet, capture_output=True, check=False)
-    *said_too, counted = done.stdout.decode("utf-8", "replace").splitlines() or [""]  # OpenCV passes FFmpeg's words on there
-    said = "\n".join((*said_too, done.stderr.decode("utf-8", "replace")))
-    try:
-        count, reached, declared, rate = json.loads(counted)
-    except ValueError as error:
-        raise InputError(f"{path} is a video that cannot be read ({said.strip()[-120:]}): record or copy it again.") from error
+    words = done.stdout.decode("utf-8", "replace")  # OpenCV passes FFmpeg's on there
+    said = "\n".join((_FOUND.sub("", words), done.stderr.decode("utf-8", "replace")))
+    found = _FOUND.search(words)
+    if found is None:
+        raise InputError(f"{path} is a video that cannot be read ({said.strip()[-120:]}): record or copy it again.")
+    count, reached, declared, rate = json.loads(found[0])
     if not count:
         raise InputError(
             f"{path} is a video of which no frame can be decoded, damaged or of a codec that OpenCV {cv2.__version__} does not "

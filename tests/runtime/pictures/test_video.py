@@ -13,6 +13,12 @@ from ufafuse.runtime.stream.sources.opencv import VideoFileSource
 HEIGHT, WIDTH = 48, 64
 
 
+@pytest.fixture(autouse=True)
+def buffered(monkeypatch):
+    """As users have it: what Python prints may come before FFmpeg's words, and images of containers set that it does not."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+
+
 def y4m(path, order="p", frames=3):
     """A video without compression, whose fields are in this order (p: it is not interlaced)."""
     rng = np.random.default_rng(0)
