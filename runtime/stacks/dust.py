@@ -52,11 +52,11 @@ def find_dust(frames: Sequence[Array], kind: FrameKind, moves: Sequence[Matrix])
     """The spots of dust on the sensor that took these frames.
 
     Args:
-        frames: Three or more, as the sensor gave them, not moved; H x W [x 1, 3 or 4].
+        frames: As the sensor gave them, not moved; H x W [x 1, 3 or 4]. Fewer than three tell nothing.
         kind: What they are.
         moves: 3 x 3 each, what takes a pixel of one of them, or of any other, to its place in each.
     """
-    if not frames:
+    if len(frames) < FEWEST_FRAMES:
         return []
     shades = shades_of(frames, kind)
     return lightened(proven(shades, frames[0].shape[:2], moves), shades[0].shape, frames, kind)
@@ -71,12 +71,10 @@ def proven(shades: Sequence[Floats], size: tuple[int, ...], moves: Sequence[Matr
     """The spots, as pixels of the small pictures, that are known to be dust.
 
     Args:
-        shades: Of the frames.
+        shades: Of three frames or more.
         size: (height, width) of the frames.
         moves: As `find_dust`.
     """
-    if len(shades) < FEWEST_FRAMES:
-        return []
     to_full = scaling(size, shades[0].shape)
     small = [np.linalg.inv(to_full) @ move @ to_full for move in moves]
     between = {(here, there): small[there] @ np.linalg.inv(small[here]) for here, there in permutations(range(len(small)), 2)}
