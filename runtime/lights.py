@@ -71,7 +71,7 @@ def stark_share(near: Array, far: Array, kind: FrameKind) -> float:
         kind: What they are.
     """
     step = max(1, int((near.shape[0] * near.shape[1] / _SAMPLED) ** 0.5))
-    a, b = (_highest(for_opencv(frame)[::step, ::step], kind) for frame in (near, far))
+    a, b = (highest(for_opencv(frame)[::step, ::step], kind) for frame in (near, far))
     white, black, grey = _WHITE * kind.white, _BLACK * kind.white, _GREY * kind.white
 
     def turned(one: Array, other: Array) -> float:
@@ -103,13 +103,13 @@ def _may_bloom(near: Array, far: Array, kind: FrameKind) -> bool:
     height, width = near.shape[:2]
     if min(height, width) < _LEAST_SIDE:
         return True
-    a, b = (_highest(halved(for_opencv(frame), (height // 4) * (width // 4)), kind) for frame in (near, far))
+    a, b = (highest(halved(for_opencv(frame), (height // 4) * (width // 4)), kind) for frame in (near, far))
     white, dark = _PERHAPS_WHITE * kind.white, _PERHAPS_DARK * kind.white
     shares = (np.count_nonzero((one >= white) & (other < dark)) / a.size for one, other in ((a, b), (b, a)))
     return any(share >= BLOOMED / 2 for share in shares)
 
 
-def _highest(frame: Array, kind: FrameKind) -> Array:
+def highest(frame: Array, kind: FrameKind) -> Array:
     """The brightest channel at each pixel."""
     channels = np.ascontiguousarray(frame.reshape(*frame.shape[:2], -1)[..., : 1 if kind.grey else 3])
     return np.asarray(functools.reduce(cv2.max, cv2.split(channels)))
@@ -120,4 +120,4 @@ def _brightest(frame: Array, kind: FrameKind) -> Array:
     enough = frame.shape[0] * frame.shape[1] <= _PIXELS
     side = reduced_size(frame.shape, _PIXELS)
     small = frame if enough else cv2.resize(for_opencv(frame), side, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.GaussianBlur(_highest(small, kind), (0, 0), _SMOOTH))
+    return np.asarray(cv2.GaussianBlur(highest(small, kind), (0, 0), _SMOOTH))

@@ -13,22 +13,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.arrays import Array
+from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.callbacks import OnCount, ignored
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fixed import check_size
 from ufafuse.runtime.frames import check_count, colours_of, to_grey
 from ufafuse.runtime.manifest_entries import STACK_ROLES
-from ufafuse.runtime.memory.budget import PLANNED_SHARE
 from ufafuse.runtime.memory.tiling import Grid
-from ufafuse.runtime.memory.usage import available_bytes, resident_bytes
+from ufafuse.runtime.memory.usage import available_bytes
 from ufafuse.runtime.pictures.source import FrameSource, check_alike
 from ufafuse.runtime.registration.conflict import Conflicts
 from ufafuse.runtime.registration.covering import Crop
 from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.sharpness import confidence
 from ufafuse.runtime.stacks.aside import Aside
+from ufafuse.runtime.stacks.blooms import Blooms, weighed
 from ufafuse.runtime.stacks.exposure import is_uneven
 from ufafuse.runtime.stacks.gaps import CELL, FEWEST, FocusGaps
 from ufafuse.runtime.stacks.height import ScorePeaks
@@ -41,7 +41,7 @@ from ufafuse.runtime.stacks.preparing import Held, Prepared, Seen
 from ufafuse.runtime.stacks.pyramid import PyramidMaximum
 from ufafuse.runtime.stacks.registering import Covered, joint_crop
 from ufafuse.runtime.stacks.restoring import restore
-from ufafuse.runtime.stacks.room import prepared, state_bytes
+from ufafuse.runtime.stacks.room import prepared, room_for_features, state_bytes
 from ufafuse.runtime.stacks.scenes import WORTH_A_LOOK, scenes_among, scenes_words
 from ufafuse.runtime.stacks.strays import Strays, shown_without
 from ufafuse.runtime.stacks.telling import tell, tell_exposure
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 
 OnPlaced = Callable[[int, int, Array, Covered | None], None]
 
-_SHARE_FOR_FEATURES = 0.3  # of that memory, beside the frames, that features may be kept in between the passes
 _BYTES_ASIDE = 48  # of each pixel: the results that wait while the network makes the next ones
 _SHARE_ASIDE = 0.1  # of the memory that the system has left
 
@@ -148,6 +147,11 @@ class _Fusion:
         return Strays(self._stack.size, self._stack.kind)
 
     @cached_property
+    def _blooms(self) -> Blooms:
+        kind, levels = self._stack.kind, self._stack.levels
+        return Blooms(self._stack.size, kind, kind.full if levels is None else min(kind.full, levels.white))
+
+    @cached_property
     def _noise(self) -> FrameNoise:
         return FrameNoise(self._stack.size, self._stack.kind)
 
@@ -160,22 +164,12 @@ class _Fusion:
         state = state_bytes(self._fuser, size, stack.kind, frame_bytes, self._options)
         if isinstance(stack, Held):
             state += frame_bytes * len(stack.sources)
-        room = self._room_for_features(state)
+        room = room_for_features(self._fuser, stack, state)
         if self._fuser.memory_limit is not None:
             state += room
         with self._fuser.planned_stack(size, state, StackTrials(self._fuser, stack.kind)) as grid:
             model = self._fuser.stack_model()
             return self._with_network(model, grid or model.whole(size), room)
-
-    def _room_for_features(self, state: float) -> float:
-        """Bytes that features may be kept in between the passes; with a bound of the memory those of all frames, or none."""
-        stack, limit = self._stack, self._fuser.memory_limit
-        if not isinstance(stack, Held):
-            return 0.0
-        if limit is None:
-            return _SHARE_FOR_FEATURES * available_bytes()
-        whole = self._fuser.stack_model().feature_bytes(stack.size) * len(stack.sources)
-        return float(whole) if 2 * (state + whole) < limit * PLANNED_SHARE - resident_bytes() else 0.0
 
     def _with_network(self, model: StackModel, grid: Grid, room: float) -> Stacked:
         stack, size, options = self._stack, self._stack.size, self._options
@@ -189,6 +183,8 @@ class _Fusion:
         gaps = FocusGaps(size, stack.kind) if restores else None
         before: Seen | None = None
         strayed = {} if self._moved else self._strays.found()
+        if not self._moved:
+            self._blooms.find(self._strays.order, strayed)
         noise = self._noise.sigma() if options.smoothing is None else 0.0
         smoothing = smoothing_for(noise) if options.smoothing is None else float(options.smoothing)
         with Aside(beside=beside) as aside:
@@ -197,7 +193,8 @@ class _Fusion:
                     self._hand_on(seen)
                 shown = replace(seen, covered=shown_without(seen.covered, strayed.get(seen.index)))
                 aside.do(partial(self._look_aside, seen, shown, gaps))
-                self._timed(lambda shown=shown: _merge(shown, gathering, sums, scores, aside, smoothing))  # type: ignore[misc]
+                lowered = self._blooms.lowered(seen.index, seen.frame, stack.gains)
+                self._timed(lambda s=shown, low=lowered: _merge(s, gathering, sums, scores, aside, smoothing, low))  # type: ignore[misc]
                 if peaks is not None and scores is not None:
                     peaks.add(stack.places[seen.index], scores, shown.covered, to_grey(seen.frame, stack.kind))
                 before = self._sharpen(sharp, before, seen)
@@ -288,8 +285,10 @@ class _Fusion:
         if seen.index == stack.reference:
             self._reference = seen.frame
         self._strays.look_at(seen.index, seen.frame, seen.covered)
-        if self._options.method == "network" and self._options.smoothing is None:
-            self._noise.add(seen.frame, seen.covered, moved=stack.moves[seen.index].alignment.moved > 0)
+        if self._options.method == "network":
+            self._blooms.look_at(seen.index, seen.frame, seen.covered, stack.gains)
+            if self._options.smoothing is None:
+                self._noise.add(seen.frame, seen.covered, moved=stack.moves[seen.index].alignment.moved > 0)
         sample = colours_of(seen.frame)[::8, ::8]
         shown = sample if seen.covered is None else sample[seen.covered[::8, ::8] > 0]
         if shown.size:
@@ -376,10 +375,12 @@ def _merge(
     scores: NDArray[np.float32] | None,
     aside: Aside,
     smoothing: float,
+    lowered: Floats | None,
 ) -> None:
     """Score a frame, and add it to the sums; `scores` takes its weights in the middle octave, which heights are found by."""
     aside.do(partial(sums.begin, seen.frame, seen.covered))
-    for area, weights in gathering.weights(seen.index, seen.frame):
+    for area, found in gathering.weights(seen.index, seen.frame):
+        weights = weighed(found, None if lowered is None else lowered[area])
         if scores is not None:
             scores[area] = weights[..., min(1, weights.shape[2] - 1)]
         smoothed = weights

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _FRAME_COPIES = 4  # a frame as it is read, moved, looked at one ahead, and as floats of strips
 _BYTES_TO_FILL = 20  # of each pixel, while what alpha hides of a frame is filled
 _ENGINE_MB = 100  # for the network, of which nothing is measured yet where a stack is refused: 80 were seen
+_SHARE_FOR_FEATURES = 0.3  # of that memory, beside the frames, that features may be kept in between the passes
 _SHARE_FOR_FRAMES = 0.5  # of the memory that the system has left, that frames may be kept in without a budget
 
 
@@ -96,3 +97,19 @@ def state_bytes(fuser: Fuser, size: tuple[int, int], kind: FrameKind, frame_byte
     if options.align != "off":
         total += Chain.bytes_held(size)
     return total + pixels * max(first, second)
+
+
+def room_for_features(fuser: Fuser, stack: Prepared, state: float) -> float:
+    """Bytes that features may be kept in between the passes; with a bound of the memory those of all frames, or none.
+
+    Args:
+        fuser: Of the network.
+        stack: The frames; of those that are read for each pass no features are kept.
+        state: As `state_bytes`, and the frames that are held.
+    """
+    if not isinstance(stack, Held):
+        return 0.0
+    if fuser.memory_limit is None:
+        return _SHARE_FOR_FEATURES * available_bytes()
+    whole = fuser.stack_model().feature_bytes(stack.size) * len(stack.sources)
+    return float(whole) if 2 * (state + whole) < fuser.memory_limit * PLANNED_SHARE - resident_bytes() else 0.0

@@ -81,6 +81,19 @@ class Strays:
         """The small pictures that were kept of the frames, h x w, white = 1, by their numbers."""
         return {index: self._small(index) for index in self._seen}
 
+    def order(self) -> list[int]:
+        """The frames' numbers in the order in which they are sharp, which may not be the one that they were given in."""
+        order = sorted(self._seen)
+        better = self._better_order(order)
+        return order if better is None else better
+
+    def _better_order(self, order: Sequence[int]) -> list[int] | None:
+        if len(order) < FEWEST_ORDERED:
+            return None
+        kind = FrameKind(np.dtype(np.float32), 0, 1.0, self._kind.order)
+        better = by_maps([sharpness_map(self._small(index), kind) for index in order])
+        return None if better is None else [order[place] for place in better]
+
     def _small(self, index: int) -> Floats:
         return self._seen[index].astype(np.float32)
 
@@ -88,11 +101,9 @@ class Strays:
         """Where each frame shows what the others do not, by its number, H x W, 1 there; only frames that do."""
         order = sorted(self._seen)
         found = self._in_order(order)
-        if found and len(order) >= FEWEST_ORDERED:
+        if found and (better := self._better_order(order)) is not None:
             # In another order than that of focus each frame may be the only one that is sharp.
-            kind = FrameKind(np.dtype(np.float32), 0, 1.0, self._kind.order)
-            better = by_maps([sharpness_map(self._small(index), kind) for index in order])
-            found = found if better is None else self._in_order([order[place] for place in better])
+            found = self._in_order(better)
         for index, where in self._walking(order).items():
             found[index] = found[index] | where if index in found else where
         return {index: self._at_full_size(where) for index, where in found.items()}

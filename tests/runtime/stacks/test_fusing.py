@@ -9,7 +9,8 @@ from ufafuse.runtime.pictures.masked import without_hidden
 from ufafuse.runtime.pictures.source import ArrayFrame, of_arrays
 from ufafuse.runtime.session import is_carried
 from ufafuse.runtime.stack import fuse_stack
-from ufafuse.runtime.stacks.fusing import _Fusion, fuse_sources
+from ufafuse.runtime.stacks import fusing
+from ufafuse.runtime.stacks.fusing import fuse_sources
 from ufafuse.runtime.stacks.height import SURE
 from ufafuse.runtime.stacks.options import StackOptions
 from ufafuse.runtime.stacks.passing import Passing
@@ -81,7 +82,7 @@ def test_features_are_kept_where_there_is_room_and_computed_again_elsewhere(make
     pictures = []
     each = 4 * 2 * (1 / 16 + 1 / 64)  # bytes for a pixel of a padded frame
     for room, runs in ((1e9, 5), (2.5 * each * 152 * 208, 8), (0.0, 10)):
-        monkeypatch.setattr(_Fusion, "_room_for_features", lambda _self, _state, room=room: room)
+        monkeypatch.setattr(fusing, "room_for_features", lambda *_, room=room: room)
         fuser = make_fuser()
         pictures.append(fuse_sources(fuser, of_arrays(frames), StackOptions()).fused)
         assert len(fuser.stack.encode.seen) == runs
@@ -98,7 +99,7 @@ def test_what_passes_between_graphs_may_be_bfloat16(make_fuser, make_stack, monk
         frames[1][:37, :, 3] = frames[3][:, 90:, 3] = 0
     expected = fuse_sources(make_fuser(tile), of_arrays(frames), StackOptions()).fused
     for room in (1e9, 0.0):
-        monkeypatch.setattr(_Fusion, "_room_for_features", lambda _self, _state, room=room: room)
+        monkeypatch.setattr(fusing, "room_for_features", lambda *_, room=room: room)
         fuser = in_bfloat16(make_fuser(tile))
         found = fuse_sources(fuser, of_arrays(frames), StackOptions()).fused
         assert {given["features_0"].dtype for given in fuser.stack.score.seen} == {np.dtype(np.uint16)}
@@ -126,8 +127,7 @@ def carrying(graph, infer):
 
 def bounded(fuser, most, monkeypatch):
     """Bound what a fusion takes beside the process that the tests run in, and read the frames twice where it is bounded."""
-    for module in ("fusing", "room"):
-        monkeypatch.setattr(f"ufafuse.runtime.stacks.{module}.resident_bytes", lambda: 0)
+    monkeypatch.setattr("ufafuse.runtime.stacks.room.resident_bytes", lambda: 0)
     monkeypatch.setattr(fuser, "memory_limit", most)
     if most is not None:
         monkeypatch.setattr("ufafuse.runtime.stacks.room.Held", Passing)
@@ -135,8 +135,7 @@ def bounded(fuser, most, monkeypatch):
 
 def test_under_a_bound_of_the_memory_features_are_kept_only_where_all_have_room(make_fuser, make_stack, monkeypatch):
     frames, _ = make_stack(5)
-    for module in ("fusing", "room"):
-        monkeypatch.setattr(f"ufafuse.runtime.stacks.{module}.resident_bytes", lambda: 0)
+    monkeypatch.setattr("ufafuse.runtime.stacks.room.resident_bytes", lambda: 0)
     for limit, runs in ((200e6, 5), (3e6, 10)):
         fuser = make_fuser()
         fuser.memory_limit = limit
