@@ -10,7 +10,7 @@ Measured on ten made pairs with box blur, the farthest corner's error fell from 
 to 0.5 (affine); on pairs with a wide Gaussian blur from 0.3 to 0.15 (affine).
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -43,6 +43,8 @@ _MARGIN = 8  # pixels at the border that the smoothing reaches
 _COMMON = 0.7  # times the median square of what tells: less than the variance, for what does not belong is in it, too
 _TINY = 1e-7  # of white squared: detail that is none, a difference that says nothing
 _LEAST_SIDE = 4 * _MARGIN
+
+Field: TypeAlias = tuple[Array | None, Array | None]
 
 
 class Refined(NamedTuple):
@@ -182,21 +184,38 @@ class Compared:
         self._details = detail_energy(near), detail_energy(other)
         self._softer_near: Array | None = None
         self._blur_of_other = 0.0
+        self._unmoved: Alike | None = None
 
     def at(self, matrix: Matrix) -> Alike:
         """Blur the sharper of the two, region by region, where ``matrix`` takes a pixel of the near one to the other.
 
         How much is decided the first time: from one step to the next it hardly changes.
         """
+        still = np.array_equal(matrix, np.eye(3))  # asked for before the first step, and once more beside the last one
+        if still and self._unmoved is not None:
+            return self._unmoved
+        alike = self._blurred_at(matrix)
+        if still:
+            self._unmoved = alike
+        return alike
+
+    def _blurred_at(self, matrix: Matrix) -> Alike:
         other = _warped(self._other, matrix)
         crop = valid_crop(matrix, self.shape) or Crop(0, 0, 0, 0)
         share = share_of_near(self._details[0], _warped(self._details[1], matrix))
         if self._softer_near is None:
             self._softer_near = _blurred(self._near, _blur_between(self._near, other, share, crop))
             self._blur_of_other = _blur_between(other, self._near, 1 - share, crop)
-        near = self._near + share * (self._softer_near - self._near)
         softer_other = _blurred(other, self._blur_of_other)
-        return Alike(near, softer_other + share * (other - softer_other), share, crop)
+        return Alike(_between(self._near, self._softer_near, share), _between(softer_other, other, share), share, crop)
+
+
+def _between(one: Array, other: Array, share: Array) -> Array:
+    """From the one picture to the other, as far as ``share`` says; a new array, and none beside it."""
+    result = other - one
+    result *= share
+    result += one
+    return result
 
 
 def _warped(picture: Array, matrix: Matrix) -> Array:
@@ -223,7 +242,13 @@ def detail_energy(picture: Array) -> Array:
 
 def share_of_near(near: Array, other: Array) -> Array:
     """1 where the near frame shows more detail, 0 where the other does."""
-    return (1 + np.tanh(_STEEPNESS * np.log(near / other))) / 2
+    share = near / other
+    np.log(share, out=share)
+    share *= _STEEPNESS
+    np.tanh(share, out=share)
+    share += 1
+    share /= 2
+    return share
 
 
 def _blur_between(sharp: Array, soft: Array, weight: Array, crop: Crop) -> float:
@@ -239,15 +264,15 @@ def _blur_between(sharp: Array, soft: Array, weight: Array, crop: Crop) -> float
     return best
 
 
-def _displacements(shape: tuple[int, ...], motion: str) -> list[tuple[Array, Array]]:
-    """How far each parameter moves each pixel, (x, y); all in pixels at the frame's longer sides' ends."""
+def _displacements(shape: tuple[int, ...], motion: str) -> list[Field]:
+    """How far each parameter moves each pixel, (x, y), None: not at all; all in pixels at the frame's longer sides' ends."""
     y, x = _centred(shape)
-    one, zero = np.ones_like(x), np.zeros_like(x)
-    fields = [(one, zero), (zero, one)]
+    one = np.broadcast_to(np.float32(1), shape)
+    fields: list[Field] = [(one, None), (None, one)]
     if motion == "euclidean":
         fields += [(-y, x)]
     if motion in ("affine", "homography"):
-        fields += [(x, zero), (y, zero), (zero, x), (zero, y)]
+        fields += [(x, None), (y, None), (None, x), (None, y)]
     if motion == "homography":
         fields += [(x * x, x * y), (x * y, y * y)]
     return fields
@@ -268,13 +293,19 @@ class Slopes(NamedTuple):
     motion: int
 
 
-def _slopes(alike: Alike, fields: list[tuple[Array, Array]]) -> Slopes:
+def _slopes(alike: Alike, fields: list[Field]) -> Slopes:
     a, b, sampled = alike.near, alike.other, alike.sampled
     across, down = (cv2.Scharr(a + b, cv2.CV_32F, *order)[sampled] / np.float32(64) for order in ((1, 0), (0, 1)))
     a, b, sign = a[sampled], b[sampled], 2 * alike.share[sampled] - 1
-    columns = [across * x[sampled] + down * y[sampled] for x, y in fields]
+    columns = [_along(field, across, down, sampled) for field in fields]
     columns += [across * sign, down * sign, b - b.mean(), np.ones_like(b)]
     return Slopes(np.stack(columns), a - b, len(fields))
+
+
+def _along(field: Field, across: Array, down: Array, sampled: tuple[slice, slice]) -> Array:
+    """How the difference changes with a parameter that moves the pixels so; most move them in one direction alone."""
+    terms = [slope * way[sampled] for slope, way in zip((across, down), field, strict=True) if way is not None]
+    return terms[0] if len(terms) == 1 else terms[0] + terms[1]
 
 
 def _weighed(slopes: Slopes) -> Slopes:
