@@ -327,6 +327,8 @@ def metadata_of_result(
         made = "in colour" if colour else "grey"
         told[f"{frame.name}: its profile {metadata.profile_name!r} is left out, the result is {made}."] = None
         metadata = replace(metadata, icc=None)
+    if metadata.left_out:
+        told[f"{frame.name}: {metadata.left_out} are left out: they lie too far inside of it to keep their place."] = None
     size = result.fused.shape[0], result.fused.shape[1]
     return metadata.of_result(size, software(), _history(engine_text(fuser, method), [frame.name for frame in frames]))
 

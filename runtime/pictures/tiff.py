@@ -209,7 +209,7 @@ class TiffFile:
         found = ex.parse_exif(ex.FileBytes(self._stream))
         icc, xmp = (bytes(value) if isinstance(value, (bytes, tuple)) else None for value in (icc, xmp))
         dpi = resolution_in(found) or dpi_in(self._file, found.number(ex.X_RESOLUTION), found.number(ex.Y_RESOLUTION))
-        return Metadata(icc, found.to_bytes() if found.main else None, xmp, dpi)
+        return Metadata(icc, found.to_bytes() if found.main else None, xmp, dpi, left_out=found.cannot_stay)
 
     def close(self) -> None:
         """Let go of the file."""
