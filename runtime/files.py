@@ -234,7 +234,7 @@ def _made(
     told.update(_lost(outputs.fused, metadata, taken[result.reference]))
     if outputs.map is not None and result.map is None:
         raise ModelError(f"{fuser.model.name} gives no map: omit the map, or export the model again with `ufa export`.")
-    beside = write_beside(result, outputs, order=chosen.order, force=force, inputs=images)
+    beside = write_beside(result, outputs, order=chosen.order, force=force, inputs=images, dpi=metadata.dpi)
     near, far = (frame.path if len(images) > 1 and frame.path else Path(frame.name) for frame in taken[:2])
     outcome = Outcome(near, far, outputs.fused, list(result.fused.shape[:2]), round(result.ms, 3))
     outcome.details = details_of(taken, result, chosen) | beside

@@ -105,7 +105,9 @@ class Metadata:
         found.put_long(ex.PIXELS_X, size[1], lay.EXIF_IFD)
         found.put_long(ex.PIXELS_Y, size[0], lay.EXIF_IFD)
         made = replace(self, exif=found.to_bytes(), xmp=xmp_of_result(self.xmp, size))
-        return made.with_dpi(made.dpi[::-1]) if turned and made.dpi is not None else made
+        if made.dpi is None or not (turned or resolution_in(found) is None):  # ImageJ counts in a unit that EXIF does not have
+            return made
+        return made.with_dpi((made.dpi[1], made.dpi[0]) if turned else made.dpi)
 
     def with_dpi(self, dpi: tuple[float, float]) -> Metadata:
         """The same with another resolution, which EXIF says too."""

@@ -379,6 +379,19 @@ def test_what_a_bmp_cannot_hold_is_told_and_its_resolution_is_kept(fuser, tmp_pa
     assert not any("cannot hold" in text for text in fuse_files(fuser, plain, Outputs(tmp_path / "g.bmp")).warnings)
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_scale_in_a_unit_of_its_own_is_that_of_all_results(fuser, tmp_path, suffix):
+    for seed, name in enumerate("ab"):
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 60), dtype=np.uint8)
+        tifffile.imwrite(tmp_path / f"{name}.tif", pixels, imagej=True, resolution=(10, 5), metadata={"unit": "um"})
+    outputs = Outputs(tmp_path / f"f{suffix}", map=tmp_path / f"map{suffix}", confidence=tmp_path / f"sharp{suffix}")
+    fuse_files(fuser, [tmp_path / "a.tif", tmp_path / "b.tif"], outputs)
+    for path in outputs.all():
+        found = read_picture(path).metadata
+        assert found.dpi == pytest.approx((254_000, 127_000), rel=1e-6)
+        assert resolution_in(ex.parse_exif(found.exif)) == pytest.approx((254_000, 127_000), rel=1e-6)  # where others look
+
+
 def test_xmp_says_the_size_of_the_result():
     packet = b'<d tiff:ImageWidth="9" exif:PixelYDimension="8" x="9"/><tiff:ImageLength>8</tiff:ImageLength>'
     made = Metadata(xmp=packet).of_result((60, 40), "x", "y").xmp
