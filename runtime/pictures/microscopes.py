@@ -26,8 +26,8 @@ def check_axes(file: Any, name: str) -> None:  # noqa: ANN401 - tifffile's file
         ("an OME", file.is_ome),
         ("an ImageJ", file.is_imagej),
         ("a MetaMorph", file.is_stk),
-        ("a Zeiss LSM", file.is_lsm),
-        ("a FluoView", file.is_fluoview),
+        ("a Zeiss LSM", file.is_lsm and len(file.pages) > 1),  # behind each page there is a small one
+        ("a FluoView", file.is_fluoview and "Dimensions" in (file.fluoview_metadata or {})),
         ("a tifffile", file.is_shaped),
     )
     for kind in (kind for kind, is_it in kinds if is_it):

@@ -66,7 +66,7 @@ class TestNames:
 
     @pytest.mark.parametrize("suffix", [".mpo", ".jps", ".apng", ".jpx", ".jpf", ".j2c", ".jpc", ".stk", ".lsm"])
     def test_a_folder_of_other_names_for_what_is_read(self, tmp_path, suffix):
-        files = put(tmp_path, f"1{suffix}", f"2{suffix}")
+        files = [path.rename(path.with_suffix(suffix)) for path in put(tmp_path, "1.png", "2.png")]
         assert expanded([tmp_path])[0] == files
 
     def test_a_pattern(self, tmp_path):
