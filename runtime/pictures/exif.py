@@ -3,7 +3,7 @@
 EXIF is a TIFF without pixels: directories of entries, some of which point to further directories. What cannot be understood is
 left out; a camera's broken notes must not cost anybody the picture. Maker notes are copied as they are, see `exiflayout`.
 
-Source: CIPA DC-008 (Exif 3.0), TIFF 6.0.
+Sources: CIPA DC-008 (Exif 3.0), CIPA DC-009 (DCF 2.0), TIFF 6.0.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ STRIPS = 0x0111  # where they lie
 MAKERS = "the notes of the camera's maker"  # in words
 
 _POINTERS = frozenset((EXIF_IFD, GPS_IFD, INTEROP_IFD))
+_INTEROP_INDEX = 0x0001
 _ASCII, _SHORT, _LONG = 2, 3, 4
 _LONG8 = frozenset((13, 16, 18))  # kinds of BigTIFF's pointers
 _ORDERS = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
@@ -122,6 +123,12 @@ class Exif:
         """1 (upright) to 8; 1 where the file does not say."""
         value = self.number(ORIENTATION)
         return int(value) if value is not None and 1 <= value <= 8 else 1
+
+    @property
+    def in_adobe_rgb(self) -> bool:
+        """Whether a camera says that its colours are Adobe RGB, as DCF has it: beside a JPEG without a profile."""
+        index = self.parts.get(INTEROP_IFD, {}).get(_INTEROP_INDEX)
+        return index is not None and index.data.startswith(b"R03")
 
     @property
     def cannot_stay(self) -> str:

@@ -17,7 +17,7 @@ from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures import exiflayout as lay
 from ufafuse.runtime.pictures.bmp import notes_of
 from ufafuse.runtime.pictures.boxes import read_boxes
-from ufafuse.runtime.pictures.colours import coded_space, said_space
+from ufafuse.runtime.pictures.colours import ADOBE_RGB, coded_space, said_space
 from ufafuse.runtime.pictures.jpeg2000 import said_in
 from ufafuse.runtime.pictures.xmp import xmp_of_result
 
@@ -45,7 +45,7 @@ class Metadata:
         xmp: The packet.
         dpi: Pixels an inch, across and down.
         colour: What a PNG says of its colours beside a profile, as the names and contents of its chunks (``cICP``, ``gAMA``,
-            ``cHRM``, ``mDCV``, ``cLLI``); AVIF's and HEIC's codes in the same form.
+            ``cHRM``, ``mDCV``, ``cLLI``); AVIF's and HEIC's codes, and what a camera says by DCF, in the same form.
         left_out: What the file says beside that and no result can, in words.
     """
 
@@ -63,14 +63,16 @@ class Metadata:
 
     def lost_in(self, suffix: str) -> list[str]:
         """What a file of this suffix cannot hold of it, in words."""
-        lost = [f"the colour space {self.colour_space}"] if self.colour_space and suffix != ".png" else []
+        jpeg = suffix in (".jpg", ".jpeg")
+        kept = suffix == ".png" or (jpeg and self.colour == ADOBE_RGB and ex.parse_exif(self.exif or b"").in_adobe_rgb)
+        lost = [f"the colour space {self.colour_space}"] if self.colour_space and not kept else []
         if suffix in (".bmp", ".dib"):
             return [
                 *lost,
                 *([f"the profile {self.profile_name!r}"] if self.icc else []),
                 *(name for name, note in (("EXIF", self.exif), ("XMP", self.xmp)) if note),
             ]
-        if suffix in (".jpg", ".jpeg"):
+        if jpeg:
             exif = _in_segment(self.exif)
             lost += (
                 [f"EXIF of {len(self.exif)} bytes" if exif is None else ex.MAKERS] if self.exif and exif != self.exif else []
@@ -213,6 +215,8 @@ def _of_jpeg(data: bytes) -> Metadata:
             found = replace(found, xmp=content[len(_XMP) :])
         elif marker == 0xE2 and content.startswith(_ICC) and len(content) > 14:
             profile[content[12]], parts = content[14:], content[13]
+    if not parts and ex.parse_exif(found.exif or b"").in_adobe_rgb:
+        found = replace(found, colour=ADOBE_RGB)
     if parts and sorted(profile) == list(range(1, parts + 1)):
         found = replace(found, icc=b"".join(profile[part] for part in range(1, parts + 1)))
     return found

@@ -364,6 +364,22 @@ def test_primaries_that_a_png_says_are_colours_too(fuser, tmp_path):
     assert any("cannot hold the colour space Display P3 of" in text and text.endswith("in .png.") for text in outcome.warnings)
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_camera_that_is_set_to_adobe_rgb(fuser, tmp_path, suffix):
+    """It says so in EXIF alone: other programs would show a result without that in duller colours."""
+    said = ex.Exif({0x010F: lay.Entry(2, 6, b"Maker\0")}, {lay.EXIF_IFD: {}, lay.INTEROP_IFD: {1: lay.Entry(2, 4, b"R03\0")}})
+    said.put_short(0xA001, 0xFFFF, lay.EXIF_IFD)
+    near, far = (frame(tmp_path / f"{name}.jpg", seed, exif=b"Exif\0\0" + said.to_bytes()) for seed, name in enumerate("ab"))
+    outcome = fuse_files(fuser, (near, far), Outputs(tmp_path / f"f{suffix}"))
+    kept = suffix in (".jpg", ".png")
+    assert any("cannot hold the colour space Adobe RGB of" in text for text in outcome.warnings) is not kept
+    if kept:
+        assert read_picture(tmp_path / f"f{suffix}").metadata.colour_space == "Adobe RGB"
+    plain = frame(tmp_path / "c.jpg", 3)
+    with pytest.raises(InputError, match=r"a\.jpg has the colour space Adobe RGB, .*c\.jpg has sRGB: save them alike"):
+        fuse_files(fuser, (near, plain), Outputs(tmp_path / "g.png"))
+
+
 def test_srgb_goes_before_what_a_png_says_for_older_readers(tmp_path):
     srgb = coloured(tmp_path / "a.png", 1, (b"sRGB", b"\0"), LINEAR, P3)
     assert read_picture(srgb).metadata.colour == ()
