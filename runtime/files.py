@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.atonce import InThisThread
 from ufafuse.runtime.batches.storage import shown
 from ufafuse.runtime.callbacks import OnCount, ignored
@@ -27,7 +28,7 @@ from ufafuse.runtime.pictures.frames_among import uncounted
 from ufafuse.runtime.pictures.lostrows import lost_rows
 from ufafuse.runtime.pictures.metadata import OURS, Metadata
 from ufafuse.runtime.pictures.source import AheadFrame, FrameSource, stack_of
-from ufafuse.runtime.pictures.write import WriteOptions, check_holds, write_image
+from ufafuse.runtime.pictures.write import WriteOptions, check_holds, lost_samples, write_image
 from ufafuse.runtime.stack import Stacked, StackOptions, fuse_stack
 from ufafuse.runtime.stacks.rule import by_one_rule
 from ufafuse.runtime.texts import examples
@@ -231,10 +232,10 @@ def _made(
     metadata = metadata_of_result(fuser, taken, result, told, method=chosen.method)
     told.update(looking.found(told))
     told.update(dict.fromkeys(lost_rows([frame.name for frame in taken], [frame.zeros for frame in taken])))
-    told.update(_lost(outputs.fused, metadata, taken[result.reference]))
+    told.update(_lost(outputs.fused, result.fused, metadata, taken[result.reference]))
     if outputs.map is not None and result.map is None:
         raise ModelError(f"{fuser.model.name} gives no map: omit the map, or export the model again with `ufa export`.")
-    beside = write_beside(result, outputs, order=chosen.order, force=force, inputs=images)
+    beside = write_beside(result, outputs, order=chosen.order, force=force, inputs=images, dpi=metadata.dpi)
     near, far = (frame.path if len(images) > 1 and frame.path else Path(frame.name) for frame in taken[:2])
     outcome = Outcome(near, far, outputs.fused, list(result.fused.shape[:2]), round(result.ms, 3))
     outcome.details = details_of(taken, result, chosen) | beside
@@ -327,17 +328,22 @@ def metadata_of_result(
         made = "in colour" if colour else "grey"
         told[f"{frame.name}: its profile {metadata.profile_name!r} is left out, the result is {made}."] = None
         metadata = replace(metadata, icc=None)
+    if metadata.left_out:
+        told[f"{frame.name}: {metadata.left_out} are left out: they lie too far inside of it to keep their place."] = None
     size = result.fused.shape[0], result.fused.shape[1]
     return metadata.of_result(size, software(), _history(engine_text(fuser, method), [frame.name for frame in frames]))
 
 
-def _lost(path: Path, metadata: Metadata, frame: FrameSource) -> dict[str, None]:
-    """What a result's format cannot hold of what the reference says, for the user."""
+def _lost(path: Path, fused: Array, metadata: Metadata, frame: FrameSource) -> dict[str, None]:
+    """What a result's format cannot hold of it, and of what the reference says, for the user."""
     suffix = path.suffix.lower()
     said = frame.metadata if suffix in (".bmp", ".dib") else metadata  # notes of ours alone are no loss
     lost = said.lost_in(suffix)
     better = ".png" if metadata.colour_space else ".png or .tif"
-    return {f"{path} cannot hold {' and '.join(lost)} of {frame.name}: end it in {better}.": None} if lost else {}
+    told = [f"{path} cannot hold {' and '.join(lost)} of {frame.name}: end it in {better}."] if lost else []
+    hidden = lost_samples(path, fused)
+    told += [f"{path} cannot hold {hidden}: end it in .png or .tif."] if hidden else []
+    return dict.fromkeys(told)
 
 
 def _twice(images: Sequence[Path]) -> dict[str, None]:

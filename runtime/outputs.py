@@ -105,9 +105,20 @@ class Outputs:
             check_new(path, force=force)
 
 
-def write_beside(result: Stacked, outputs: Outputs, *, order: str, force: bool, inputs: Sequence[Path]) -> dict[str, Any]:
-    """Write what is wanted beside the picture; returns what belongs into the report."""
+def write_beside(
+    result: Stacked,
+    outputs: Outputs,
+    *,
+    order: str,
+    force: bool,
+    inputs: Sequence[Path],
+    dpi: tuple[float, float] | None = None,
+) -> dict[str, Any]:
+    """Write what is wanted beside the picture, of its resolution ``dpi``; returns what belongs into the report."""
     told: dict[str, Any] = {}
+    noted = Metadata(dpi=dpi).of_result(
+        (result.fused.shape[0], result.fused.shape[1]), software(), ""
+    )  # that they are no frames
     planes = (
         ("map", outputs.map, result.map),
         ("confidence", outputs.confidence, result.confidence),
@@ -115,7 +126,7 @@ def write_beside(result: Stacked, outputs: Outputs, *, order: str, force: bool, 
     )
     for name, path, plane in planes:
         if path is not None and plane is not None:
-            write_image(path, as_levels(plane), force=force, inputs=inputs, metadata=_noted(plane.shape))
+            write_image(path, as_levels(plane), force=force, inputs=inputs, metadata=noted)
             told[name] = str(path)
     if result.height is None or not outputs.wants_height:
         return told
@@ -124,11 +135,11 @@ def write_beside(result: Stacked, outputs: Outputs, *, order: str, force: bool, 
     if outputs.depth is not None:
         heights = known_or_filled(position, result.height, outputs.height)
         told["heights"] = write_heights(
-            outputs.depth, heights, frames=frames, options=outputs.height, force=force, metadata=_noted(heights.shape)
+            outputs.depth, heights, frames=frames, options=outputs.height, force=force, metadata=noted
         )
         told["depth"] = str(outputs.depth)
     if outputs.depth_view is not None:
-        write_view(outputs.depth_view, position, force=force, metadata=_noted(fused.shape))
+        write_view(outputs.depth_view, position, force=force, metadata=noted)
         told["depth_view"] = str(outputs.depth_view)
     if outputs.mesh is not None:
         write_mesh(outputs.mesh, position, fused, kind, frames=frames, options=outputs.height, force=force)
@@ -150,11 +161,6 @@ def _kind_of(result: Stacked, order: str) -> FrameKind:
 def software() -> str:
     """What results say that they were made with."""
     return f"{OURS} {tool_versions().get('ufafuse', '')}".strip()
-
-
-def _noted(shape: tuple[int, ...]) -> Metadata:
-    """What pictures beside a result say: that they are no frames."""
-    return Metadata().of_result((shape[0], shape[1]), software(), "")
 
 
 def aligned_saver(

@@ -18,6 +18,11 @@ _CHROMATICITIES = {
     (64_000, 33_000, 21_000, 71_000, 15_000, 6_000): "Adobe RGB",
     (70_800, 29_200, 17_000, 79_700, 13_100, 4_600): "BT.2020",
 }
+# As a PNG's chunks say it, with D65 as white.
+ADOBE_RGB = (
+    (b"gAMA", struct.pack(">I", 45_470)),
+    (b"cHRM", struct.pack(">8I", 31_270, 32_900, 64_000, 33_000, 21_000, 71_000, 15_000, 6_000)),
+)
 _ALIKE = 1_500  # by which they may differ
 
 

@@ -95,6 +95,10 @@ class ConformedFrame(FrameSource):
         return self._brought(self._source.metadata)
 
     def _brought(self, metadata: Metadata) -> Metadata:
+        (height, width), (tall, wide) = self._source.shape[:2], self._common.size
+        if metadata.dpi is not None and (height, width) != (tall, wide):
+            across, down = metadata.dpi
+            metadata = metadata.with_dpi((across * wide / width, down * tall / height))
         if self._common.profile is not None:
             return replace(metadata, icc=self._common.profile)
         colours = self._common.colours

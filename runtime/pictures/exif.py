@@ -1,34 +1,47 @@
 """EXIF, read and written: the few entries that a fused picture changes, all others as they were.
 
 EXIF is a TIFF without pixels: directories of entries, some of which point to further directories. What cannot be understood is
-left out; a camera's broken notes must not cost anybody the picture. Maker notes are copied as they are.
+left out; a camera's broken notes must not cost anybody the picture. Maker notes are copied as they are, see `exiflayout`.
 
-Source: CIPA DC-008 (Exif 3.0), TIFF 6.0.
+Sources: CIPA DC-008 (Exif 3.0), CIPA DC-009 (DCF 2.0), TIFF 6.0.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from typing import IO, Any, NamedTuple, Protocol
+from typing import IO, Any, Protocol
 
+from ufafuse.runtime.pictures.exiflayout import (
+    EXIF_IFD,
+    GPS_IFD,
+    INTEROP_IFD,
+    MAKER_NOTE,
+    SIZES,
+    WORDS,
+    Directory,
+    Entry,
+    in_order,
+    laid_out,
+)
 from ufafuse.runtime.texts import as_utf8
 
 DESCRIPTION, ORIENTATION, SOFTWARE, DATETIME = 0x010E, 0x0112, 0x0131, 0x0132
 DATETIME_ORIGINAL, SUBSEC_ORIGINAL = 0x9003, 0x9291
-UNIQUE_ID = 0xA420  # of one picture among all that there are
 IMAGE_HISTORY, PIXELS_X, PIXELS_Y = 0x9213, 0xA002, 0xA003
-EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x8769, 0x8825, 0xA005
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
+FIRST_TURNED = 5  # of the orientations: those by a quarter
+STRIPS = 0x0111  # where they lie
+MAKERS = "the notes of the camera's maker"  # in words
 
 _POINTERS = frozenset((EXIF_IFD, GPS_IFD, INTEROP_IFD))
+_INTEROP_INDEX = 0x0001
 _ASCII, _SHORT, _LONG = 2, 3, 4
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 129: 1}
-_WORDS = {3: "H", 8: "h", 4: "I", 9: "i", 5: "I", 10: "i", 11: "f", 12: "d", 13: "I"}  # what changes with the order of bytes
 _LONG8 = frozenset((13, 16, 18))  # kinds of BigTIFF's pointers
 _ORDERS = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
+_RAW_ORDERS = {b"IIRO": "<", b"IIRS": "<", b"MMOR": ">", b"IIU\0": "<"}  # Olympus's and Panasonic's heads for the same
 _MOST = 2**32 - 1
-_RAW = 0xC500  # from here on: DNG's and makers' own, which would make a raw file of a result
+_FIRST, _RAW = 0x00FE, 0xC500  # below and from there on: raw files' own, which would make one of a result
 _MOST_ENTRIES, _DEEPEST, _LARGEST = 512, 3, 1 << 20
 # Where pixels lie, how they are packed and what their levels and inks mean: true of the file that was read, not of the one that
 # is written.
@@ -43,6 +56,12 @@ _OF_PROGRAMS = frozenset((0x935C, *range(0x835C, 0x8360), 0x8639, 0x863A, 0x866C
 
 # Descriptions by which programs know a stack: ImageJ's, OME's, tifffile's, ScanImage's, Aperio's, MetaMorph's.
 _OF_STACKS = (b"ImageJ=", b"<?xml", b"<OME", b"shape=", b"SI.", b"state.", b"Aperio", b"<MetaData")
+
+
+# What is true of one frame alone: its number among all pictures that there are, by which programs that keep pictures know
+# it; where its subject was, counted as it was stored; how much its file was compressed.
+_OF_FRAME = (0xA420, 0x9214, 0xA214, 0x9102)
+_VERSION = (0x9000, Entry(7, 4, b"0232"))
 
 
 class ByteSource(Protocol):
@@ -73,20 +92,13 @@ class FileBytes:
         return self._stream.read(max(0, stop - start))
 
 
-class Entry(NamedTuple):
-    """One entry: TIFF's type, how many values, and their bytes, the least significant first."""
-
-    kind: int
-    values: int
-    data: bytes
-
-
 @dataclass
 class Exif:
-    """Directories of entries by tag: the main one, and what it points to."""
+    """Directories of entries by tag: the main one, and what it points to; and the order of bytes of their file."""
 
-    main: dict[int, Entry] = field(default_factory=dict)
-    parts: dict[int, dict[int, Entry]] = field(default_factory=dict)
+    main: Directory = field(default_factory=dict)
+    parts: dict[int, Directory] = field(default_factory=dict)
+    order: str = "<"
 
     def text(self, tag: int) -> str:
         """A text entry, wherever it stands; empty where there is none."""
@@ -99,12 +111,12 @@ class Exif:
     def number(self, tag: int) -> float | None:
         """The first value of a numeric entry of the main directory; None where there is none."""
         entry = self.main.get(tag)
-        if entry is None or entry.kind not in _WORDS or len(entry.data) < _SIZES[entry.kind]:
+        if entry is None or entry.kind not in WORDS or len(entry.data) < SIZES[entry.kind]:
             return None
         if entry.kind in (5, 10):
-            above, below = struct.unpack_from(f"<2{_WORDS[entry.kind]}", entry.data)
+            above, below = struct.unpack_from(f"<2{WORDS[entry.kind]}", entry.data)
             return float(above) / below if below else None
-        return float(struct.unpack_from(f"<{_WORDS[entry.kind]}", entry.data)[0])
+        return float(struct.unpack_from(f"<{WORDS[entry.kind]}", entry.data)[0])
 
     @property
     def orientation(self) -> int:
@@ -112,14 +124,26 @@ class Exif:
         value = self.number(ORIENTATION)
         return int(value) if value is not None and 1 <= value <= 8 else 1
 
+    @property
+    def in_adobe_rgb(self) -> bool:
+        """Whether a camera says that its colours are Adobe RGB, as DCF has it: beside a JPEG without a profile."""
+        index = self.parts.get(INTEROP_IFD, {}).get(_INTEROP_INDEX)
+        return index is not None and index.data.startswith(b"R03")
+
+    @property
+    def cannot_stay(self) -> str:
+        """What `to_bytes` leaves out because it lies too far behind the beginning, in words; empty: nothing."""
+        note = self.parts.get(EXIF_IFD, {}).get(MAKER_NOTE)
+        return MAKERS if note is not None and note.at and not note.stays else ""
+
     def put_text(self, tag: int, value: str, part: int | None = None) -> None:
         """Set a text entry, in the main directory or a part."""
         data = as_utf8(value) + b"\0"
         self._directory(part)[tag] = Entry(_ASCII, len(data), data)
 
-    def put_short(self, tag: int, value: int) -> None:
-        """Set a number of 16 bits of the main directory."""
-        self.main[tag] = Entry(_SHORT, 1, struct.pack("<H", value))
+    def put_short(self, tag: int, value: int, part: int | None = None) -> None:
+        """Set a number of 16 bits, in the main directory or a part."""
+        self._directory(part)[tag] = Entry(_SHORT, 1, struct.pack("<H", value))
 
     def put_long(self, tag: int, value: int, part: int | None = None) -> None:
         """Set a number of 32 bits, in the main directory or a part."""
@@ -129,59 +153,26 @@ class Exif:
         """Take an entry out of a part, where it is in it."""
         self.parts.get(part, {}).pop(tag, None)
 
-    def _directory(self, part: int | None) -> dict[int, Entry]:
+    def of_no_frame(self) -> None:
+        """Take out what is true of one frame alone, and say by which version of EXIF the rest is meant."""
+        for tag in _OF_FRAME:
+            self.drop(tag, EXIF_IFD)
+        self._directory(EXIF_IFD).setdefault(*_VERSION)
+
+    def _directory(self, part: int | None) -> Directory:
         return self.main if part is None else self.parts.setdefault(part, {})
 
     def without_pixels(self) -> Exif:
         """A copy without the entries that describe how the pixels of the file lay, by tags or in microscopy's descriptions."""
-        main = {tag: entry for tag, entry in self.main.items() if tag not in _OF_PIXELS | _OF_PROGRAMS and tag < _RAW}
+        main = {tag: entry for tag, entry in self.main.items() if tag not in _OF_PIXELS | _OF_PROGRAMS and _FIRST <= tag < _RAW}
         said = main[DESCRIPTION].data.lstrip() if DESCRIPTION in main else b""
         if said.startswith(_OF_STACKS) or (said.startswith(b"{") and b'"shape":' in said):
             del main[DESCRIPTION]
-        return Exif(main, {tag: dict(part) for tag, part in self.parts.items()})
+        return Exif(main, {tag: dict(part) for tag, part in self.parts.items()}, self.order)
 
     def to_bytes(self) -> bytes:
-        """As a TIFF of its own, little-endian: what follows ``Exif\\0\\0`` in a JPEG."""
-        body, _ = serialised(self.main, self.parts, 8)
-        return b"II*\0" + struct.pack("<I", 8) + body
-
-
-def serialised(main: dict[int, Entry], parts: dict[int, dict[int, Entry]], start: int) -> tuple[bytes, int]:
-    """Directories as they lie in a little-endian file from offset ``start``; and where the next byte would lie."""
-    main, nested = dict(main), {tag: part for tag, part in parts.items() if part}
-    interop = nested.pop(INTEROP_IFD, None)
-    if interop is not None and EXIF_IFD not in nested:
-        interop = None
-    for tag in nested:
-        main[tag] = Entry(_LONG, 1, bytes(4))
-    length = _length(main)
-    blocks, position = [b""], start + length
-    for tag, part in nested.items():
-        inner = {INTEROP_IFD: interop} if tag == EXIF_IFD and interop else {}
-        main[tag] = Entry(_LONG, 1, struct.pack("<I", position))
-        block, position = serialised(part, inner, position)
-        blocks.append(block)
-    blocks[0] = _directory_bytes(main, start)
-    return b"".join(blocks), position
-
-
-def _length(directory: dict[int, Entry]) -> int:
-    return 6 + 12 * len(directory) + sum(_even(len(entry.data)) for entry in directory.values() if len(entry.data) > 4)
-
-
-def _even(length: int) -> int:
-    return length + length % 2
-
-
-def _directory_bytes(directory: dict[int, Entry], start: int) -> bytes:
-    rows, beside, position = [struct.pack("<H", len(directory))], [], start + 6 + 12 * len(directory)
-    for tag, entry in sorted(directory.items()):
-        value = entry.data
-        if len(value) > 4:
-            beside.append(value + bytes(len(value) % 2))
-            value, position = struct.pack("<I", position), position + _even(len(entry.data))
-        rows.append(struct.pack("<HHI", tag, entry.kind, entry.values) + value.ljust(4, b"\0"))
-    return b"".join((*rows, bytes(4), *beside))
+        """As a TIFF of its own: what follows ``Exif\\0\\0`` in a JPEG."""
+        return laid_out(self.main, self.parts, self.order)
 
 
 def rational(value: float) -> bytes:
@@ -200,10 +191,11 @@ def parse_exif(data: ByteSource) -> Exif:
     """The entries of a TIFF-like block; what is broken is left out, a block that is none gives an empty `Exif`."""
     if data[:6] == b"Exif\0\0":
         data = data[6:]
-    order, big = _ORDERS.get(bytes(data[:4]), ("", False))
+    head = bytes(data[:4])
+    order, big = _ORDERS.get(head, (_RAW_ORDERS.get(head, ""), False))
     if not order or len(data) < (16 if big else 8):
         return Exif()
-    found = Exif()
+    found = Exif(order=order)
     found.main = read_directory(data, order, _unpacked(f"{order}Q" if big else f"{order}I", data, 8 if big else 4)[0], big=big)
     pending = [(tag, found.main, 1) for tag in _POINTERS]
     while pending:
@@ -235,9 +227,9 @@ def whole_chain(data: ByteSource) -> bool:
     return not order
 
 
-def read_directory(data: ByteSource, order: str, start: int, *, big: bool = False) -> dict[int, Entry]:
+def read_directory(data: ByteSource, order: str, start: int, *, big: bool = False) -> Directory:
     """The entries of the directory at ``start``; ``order`` is ``"<"`` or ``">"``, ``big`` those of a BigTIFF."""
-    directory: dict[int, Entry] = {}
+    directory: Directory = {}
     if not 8 <= start <= len(data) - 2:
         return directory
     size, word, first = (20, f"{order}Q", 8) if big else (12, f"{order}I", 2)
@@ -250,7 +242,7 @@ def read_directory(data: ByteSource, order: str, start: int, *, big: bool = Fals
             break
         tag, kind, values = _unpacked(f"{order}HH{word[1]}", data, position)
         pointer = big and kind in _LONG8 and tag in _POINTERS
-        length = 8 if pointer else _SIZES.get(kind, 0) * values
+        length = 8 if pointer else SIZES.get(kind, 0) * values
         if not 0 < length <= _LARGEST:
             continue
         beside = position + (12 if big else 8)
@@ -259,16 +251,10 @@ def read_directory(data: ByteSource, order: str, start: int, *, big: bool = Fals
             directory[tag] = Entry(_LONG, 1, struct.pack("<Q", _unpacked(word, data, at)[0]))
             continue
         if at + length <= len(data):
-            directory[tag] = Entry(kind, values, _little(bytes(data[at : at + length]), kind, order))
+            place = at if tag == MAKER_NOTE else 0
+            directory[tag] = Entry(kind, values, in_order(bytes(data[at : at + length]), kind, order), place)
     return directory
 
 
 def _unpacked(form: str, data: ByteSource, at: int) -> tuple[Any, ...]:
     return struct.unpack(form, data[at : at + struct.calcsize(form)])
-
-
-def _little(data: bytes, kind: int, order: str) -> bytes:
-    if order == "<" or kind not in _WORDS:
-        return data
-    size = 4 if kind in (5, 10) else _SIZES[kind]
-    return b"".join(data[at : at + size][::-1] for at in range(0, len(data), size))

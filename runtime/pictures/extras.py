@@ -14,6 +14,7 @@ from ufafuse.runtime.pictures.boxes import read_boxes
 from ufafuse.runtime.pictures.damage import damage_in
 from ufafuse.runtime.pictures.metadata import Metadata, metadata_of, resolution_in
 from ufafuse.runtime.pictures.picture import Picture
+from ufafuse.runtime.pictures.rawnotes import notes_of_raw
 from ufafuse.runtime.pictures.rawparts import fault_in_parts, is_dng
 from ufafuse.runtime.pictures.xmp import gain_map_note
 from ufafuse.runtime.pixels import check_pixels
@@ -70,9 +71,7 @@ def read_raw(data: bytes, name: str, most: int | None = None) -> Picture:
         raise InputError(f"{name} is a raw file that LibRaw cannot read ({text}): develop it to a 16-bit TIFF.") from error
     if not developed.any():  # which no sensor gives
         raise InputError(f"{name} is a raw file in which LibRaw finds nothing but black: develop it to a 16-bit TIFF.")
-    found = ex.parse_exif(data).without_pixels()
-    metadata = Metadata(exif=found.to_bytes() if found.main else None)
-    return Picture(np.ascontiguousarray(developed[..., ::-1]), metadata, damage=fault, kind="raw")
+    return Picture(np.ascontiguousarray(developed[..., ::-1]), notes_of_raw(data), damage=fault, kind="raw")
 
 
 def read_heif(data: bytes, name: str, most: int | None = None) -> Picture:

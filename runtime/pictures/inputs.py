@@ -23,7 +23,7 @@ _NO_FRAMES = frozenset(("truth", "depth"))  # stems of what is known of a stack,
 EVALUATION = "eval.json"  # what a folder holds that `ufa eval -o` wrote: its pictures are no frames, wherever it lies
 NO_FOLDERS = frozenset(("__MACOSX", "@eaDir"))  # of archives and network drives: previews, no pictures
 _NAMED = 3  # files in a note
-_TIFF = frozenset((".tif", ".tiff", ".btf", ".tf8"))
+_TIFF = frozenset((".tif", ".tiff", ".btf", ".tf8", ".stk", ".lsm"))
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ VIDEO_SUFFIXES = frozenset(
     (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".ogv", ".y4m")
 )
 PICTURE_SUFFIXES = frozenset((
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".btf", ".tf8", ".bmp", ".dib", ".webp", ".avif", ".heic",
-    ".heif", ".hif", ".exr", ".hdr", ".pfm", ".pgm", ".ppm", ".pbm", ".pnm", ".pam", ".jp2", ".j2k", ".gif",
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jps", ".mpo", ".tif", ".tiff", ".btf", ".tf8", ".stk", ".lsm",
+    ".bmp", ".dib", ".webp", ".avif", ".heic", ".heif", ".hif", ".exr", ".hdr", ".pfm", ".pgm", ".ppm", ".pbm", ".pnm", ".pam",
+    ".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf", ".gif",
 )) | RAW_SUFFIXES - {".raw"}  # fmt: skip
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (

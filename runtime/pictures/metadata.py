@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ufafuse.runtime.pictures import exif as ex
+from ufafuse.runtime.pictures import exiflayout as lay
 from ufafuse.runtime.pictures.bmp import notes_of
 from ufafuse.runtime.pictures.boxes import read_boxes
-from ufafuse.runtime.pictures.colours import coded_space, said_space
+from ufafuse.runtime.pictures.colours import ADOBE_RGB, coded_space, said_space
 from ufafuse.runtime.pictures.jpeg2000 import said_in
 from ufafuse.runtime.pictures.xmp import xmp_of_result
 
@@ -44,7 +45,8 @@ class Metadata:
         xmp: The packet.
         dpi: Pixels an inch, across and down.
         colour: What a PNG says of its colours beside a profile, as the names and contents of its chunks (``cICP``, ``gAMA``,
-            ``cHRM``, ``mDCV``, ``cLLI``); AVIF's and HEIC's codes in the same form.
+            ``cHRM``, ``mDCV``, ``cLLI``); AVIF's and HEIC's codes, and what a camera says by DCF, in the same form.
+        left_out: What the file says beside that and no result can, in words.
     """
 
     icc: bytes | None = None
@@ -52,6 +54,7 @@ class Metadata:
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
     colour: tuple[tuple[bytes, bytes], ...] = ()
+    left_out: str = ""
 
     @property
     def colour_space(self) -> str:
@@ -60,16 +63,21 @@ class Metadata:
 
     def lost_in(self, suffix: str) -> list[str]:
         """What a file of this suffix cannot hold of it, in words."""
-        lost = [f"the colour space {self.colour_space}"] if self.colour_space and suffix != ".png" else []
+        jpeg = suffix in (".jpg", ".jpeg")
+        kept = suffix == ".png" or (jpeg and self.colour == ADOBE_RGB and ex.parse_exif(self.exif or b"").in_adobe_rgb)
+        lost = [f"the colour space {self.colour_space}"] if self.colour_space and not kept else []
         if suffix in (".bmp", ".dib"):
             return [
                 *lost,
                 *([f"the profile {self.profile_name!r}"] if self.icc else []),
                 *(name for name, note in (("EXIF", self.exif), ("XMP", self.xmp)) if note),
             ]
-        if suffix in (".jpg", ".jpeg"):
-            large = (("EXIF", self.exif, len(_EXIF)), ("XMP", self.xmp, len(_XMP)))
-            lost += [f"{name} of {len(note)} bytes" for name, note, head in large if note and head + len(note) > _SEGMENT]
+        if jpeg:
+            exif = _in_segment(self.exif)
+            lost += (
+                [f"EXIF of {len(self.exif)} bytes" if exif is None else ex.MAKERS] if self.exif and exif != self.exif else []
+            )
+            lost += [f"XMP of {len(self.xmp)} bytes"] if self.xmp and len(_XMP) + len(self.xmp) > _SEGMENT else []
         return lost
 
     @property
@@ -90,14 +98,26 @@ class Metadata:
             history: For EXIF's image history; empty: none.
         """
         found = ex.parse_exif(self.exif or b"").without_pixels()
-        found.drop(ex.UNIQUE_ID, ex.EXIF_IFD)  # programs that keep pictures would take the result for the frame
+        turned = found.orientation >= ex.FIRST_TURNED
+        found.of_no_frame()
         found.put_short(ex.ORIENTATION, 1)
         found.put_text(ex.SOFTWARE, software)
         if history:
-            found.put_text(ex.IMAGE_HISTORY, history, ex.EXIF_IFD)
-        found.put_long(ex.PIXELS_X, size[1], ex.EXIF_IFD)
-        found.put_long(ex.PIXELS_Y, size[0], ex.EXIF_IFD)
-        return replace(self, exif=found.to_bytes(), xmp=xmp_of_result(self.xmp, size))
+            found.put_text(ex.IMAGE_HISTORY, history, lay.EXIF_IFD)
+        found.put_long(ex.PIXELS_X, size[1], lay.EXIF_IFD)
+        found.put_long(ex.PIXELS_Y, size[0], lay.EXIF_IFD)
+        made = replace(self, exif=found.to_bytes(), xmp=xmp_of_result(self.xmp, size))
+        if made.dpi is None or not (turned or resolution_in(found) is None):  # ImageJ counts in a unit that EXIF does not have
+            return made
+        return made.with_dpi((made.dpi[1], made.dpi[0]) if turned else made.dpi)
+
+    def with_dpi(self, dpi: tuple[float, float]) -> Metadata:
+        """The same with another resolution, which EXIF says too."""
+        found = ex.parse_exif(self.exif or b"")
+        for tag, value in zip((ex.X_RESOLUTION, ex.Y_RESOLUTION), dpi, strict=True):
+            found.main[tag] = lay.Entry(5, 1, ex.rational(value))
+        found.put_short(ex.RESOLUTION_UNIT, 2)
+        return replace(self, exif=found.to_bytes(), dpi=dpi)
 
 
 def profile_name(icc: bytes | None) -> str:
@@ -195,6 +215,8 @@ def _of_jpeg(data: bytes) -> Metadata:
             found = replace(found, xmp=content[len(_XMP) :])
         elif marker == 0xE2 and content.startswith(_ICC) and len(content) > 14:
             profile[content[12]], parts = content[14:], content[13]
+    if not parts and ex.parse_exif(found.exif or b"").in_adobe_rgb:
+        found = replace(found, colour=ADOBE_RGB)
     if parts and sorted(profile) == list(range(1, parts + 1)):
         found = replace(found, icc=b"".join(profile[part] for part in range(1, parts + 1)))
     return found
@@ -274,30 +296,34 @@ def with_metadata(data: bytes, metadata: Metadata, *, size: tuple[int, int], alp
         alpha: Whether the picture has alpha (WebP says so in its header).
     """
     if data.startswith(JPEG):
-        fits = metadata.dpi is None or max(metadata.dpi) < _LARGEST_JFIF
-        return _into_jpeg(data, metadata if fits else _with_resolution(metadata))
+        short = metadata.dpi is None or max(metadata.dpi) < _LARGEST_JFIF  # as JFIF has it
+        return _into_jpeg(data, metadata if short else _in_exif(metadata))
     if data.startswith(PNG):
         return _into_png(data, metadata)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return _into_webp(data, _with_resolution(metadata), size, alpha=alpha)
+        return _into_webp(data, _in_exif(metadata), size, alpha=alpha)
     if data.startswith(b"BM") and metadata.dpi is not None:
         return data[:38] + struct.pack("<2i", *(min(2**31 - 1, round(value / _METRES)) for value in metadata.dpi)) + data[46:]
     return data
 
 
-def _with_resolution(metadata: Metadata) -> Metadata:
+def _in_exif(metadata: Metadata) -> Metadata:
     """WebP has no field for the resolution, JPEG a short one: EXIF says it."""
-    if metadata.dpi is None:
-        return metadata
-    found = ex.parse_exif(metadata.exif or b"")
-    for tag, value in zip((ex.X_RESOLUTION, ex.Y_RESOLUTION), metadata.dpi, strict=True):
-        found.main[tag] = ex.Entry(5, 1, ex.rational(value))
-    found.put_short(ex.RESOLUTION_UNIT, 2)
-    return replace(metadata, exif=found.to_bytes())
+    return metadata if metadata.dpi is None else metadata.with_dpi(metadata.dpi)
 
 
 def _segment(marker: int, content: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
+
+
+def _in_segment(exif: bytes | None) -> bytes | None:
+    """EXIF as it fits into one segment of a JPEG: without the notes of the camera's maker, if need be; None: not at all."""
+    if exif is None or len(_EXIF) + len(exif) <= _SEGMENT:
+        return exif
+    found = ex.parse_exif(exif)
+    found.drop(lay.MAKER_NOTE, lay.EXIF_IFD)
+    exif = found.to_bytes()
+    return exif if len(_EXIF) + len(exif) <= _SEGMENT else None
 
 
 def _into_jpeg(data: bytes, metadata: Metadata) -> bytes:
@@ -310,7 +336,7 @@ def _into_jpeg(data: bytes, metadata: Metadata) -> bytes:
             first[11:16] = struct.pack(">BHH", 1, *values)
         head += bytes(first)
     blocks = []
-    for prefix, content in ((_EXIF, metadata.exif), (_XMP, metadata.xmp)):
+    for prefix, content in ((_EXIF, _in_segment(metadata.exif)), (_XMP, metadata.xmp)):
         if content is not None and len(prefix) + len(content) <= _SEGMENT:
             blocks.append(_segment(0xE1, prefix + content))
     icc = metadata.icc or b""
@@ -360,21 +386,3 @@ def _into_webp(data: bytes, metadata: Metadata, size: tuple[int, int], *, alpha:
         blocks.append(_riff(b"XMP ", metadata.xmp))
     body = b"WEBP" + b"".join(blocks)
     return b"RIFF" + struct.pack("<I", len(body)) + body
-
-
-def into_tiff(data: bytes, metadata: Metadata) -> bytes:
-    """A classic TIFF whose directory is written anew at its end, with further entries."""
-    start = struct.unpack_from("<I", data, 4)[0]
-    directory = ex.read_directory(data, "<", start)
-    found = ex.parse_exif(metadata.exif or b"").without_pixels()
-    directory |= {tag: entry for tag, entry in found.main.items() if tag not in directory or tag == ex.SOFTWARE}
-    for tag, value in ((ICC_TAG, metadata.icc), (XMP_TAG, metadata.xmp)):
-        if value:
-            directory[tag] = ex.Entry(7 if tag == ICC_TAG else 1, len(value), value)
-    if metadata.dpi is not None:
-        for tag, dots in zip((ex.X_RESOLUTION, ex.Y_RESOLUTION), metadata.dpi, strict=True):
-            directory[tag] = ex.Entry(5, 1, ex.rational(dots))
-        directory[ex.RESOLUTION_UNIT] = ex.Entry(3, 1, struct.pack("<H", 2))
-    data += bytes(len(data) % 2)
-    body, _ = ex.serialised(directory, found.parts, len(data))
-    return data[:4] + struct.pack("<I", len(data)) + data[8:] + body

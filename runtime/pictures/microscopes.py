@@ -1,6 +1,6 @@
 """What a microscope's program says of a TIFF in words of its own: which axes its pictures have, how large a pixel is.
 
-Sources: ImageJ's TiffEncoder, the OME-XML schema, MetaMorph's STK, tifffile's own descriptions.
+Sources: ImageJ's TiffEncoder, the OME-XML schema, MetaMorph's STK, Zeiss's LSM, tifffile's own descriptions.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ def check_axes(file: Any, name: str) -> None:  # noqa: ANN401 - tifffile's file
         ("an OME", file.is_ome),
         ("an ImageJ", file.is_imagej),
         ("a MetaMorph", file.is_stk),
+        ("a Zeiss LSM", file.is_lsm and len(file.pages) > 1),  # behind each page there is a small one
+        ("a FluoView", file.is_fluoview and "Dimensions" in (file.fluoview_metadata or {})),
         ("a tifffile", file.is_shaped),
     )
     for kind in (kind for kind, is_it in kinds if is_it):
@@ -52,7 +54,7 @@ def _outer_axes(series: Any) -> list[tuple[str, int]]:  # noqa: ANN401 - tifffil
 
 
 def dpi_in(file: Any, across: float | None, down: float | None) -> tuple[float, float] | None:  # noqa: ANN401 - tifffile's file
-    """Pixels an inch, across and down; None where ImageJ or OME do not say it.
+    """Pixels an inch, across and down; None where ImageJ, OME or Zeiss do not say it.
 
     Args:
         file: The TIFF.
@@ -61,6 +63,9 @@ def dpi_in(file: Any, across: float | None, down: float | None) -> tuple[float, 
     if file.is_imagej:
         inch = _inch_in(str((file.imagej_metadata or {}).get("unit", "")))
         return (across * inch, down * inch) if inch and across and down else None
+    if file.is_lsm:
+        metres = [(file.lsm_metadata or {}).get(f"VoxelSize{axis}", 0.0) for axis in "XY"]
+        return (0.0254 / metres[0], 0.0254 / metres[1]) if min(metres) > 0 else None
     if not file.is_ome:
         return None
     said = {axis + unit: value for axis, unit, value in reversed(_SIZE.findall(file.ome_metadata or ""))}

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 
 from ufafuse.runtime.pictures import exif as ex
+from ufafuse.runtime.pictures import exiflayout as lay
 
 _FIRST, _SUB_PICTURES, _COMPRESSION, _DNG_VERSION = 4, 330, 259, 50_706
 _PARTS = ((273, 279), (324, 325))  # tags of where strips and tiles begin, and of how long they are
@@ -35,7 +36,7 @@ def is_dng(data: bytes) -> bool:
     return _DNG_VERSION in ex.parse_exif(data).main
 
 
-def _directories(data: bytes, order: str) -> Iterator[dict[int, ex.Entry]]:
+def _directories(data: bytes, order: str) -> Iterator[dict[int, lay.Entry]]:
     """Those of all pictures in the file."""
     pending, seen = [int(struct.unpack_from(f"{order}I", data, _FIRST)[0])], set[int]()
     while pending:
@@ -50,7 +51,7 @@ def _directories(data: bytes, order: str) -> Iterator[dict[int, ex.Entry]]:
         pending += struct.unpack_from(f"{order}I", data, behind) if behind <= len(data) - 4 else ()
 
 
-def _numbers(entry: ex.Entry | None) -> tuple[int, ...]:
+def _numbers(entry: lay.Entry | None) -> tuple[int, ...]:
     """The values of an entry of two or four bytes each."""
     word = {3: "H", 4: "I", 13: "I"}.get(entry.kind) if entry is not None else None
     return struct.unpack(f"<{entry.values}{word}", entry.data) if entry is not None and word else ()

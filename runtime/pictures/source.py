@@ -31,9 +31,11 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.filebytes import bytes_of
 from ufafuse.runtime.frames import in_text
 from ufafuse.runtime.pictures.decode import Inside, opened, read_picture
-from ufafuse.runtime.pictures.kinds import RAW_SUFFIXES, SNIFFED, is_video, kind_of
+from ufafuse.runtime.pictures.exif import FileBytes
+from ufafuse.runtime.pictures.kinds import OPENCV, RAW_SUFFIXES, SNIFFED, is_video, kind_of
 from ufafuse.runtime.pictures.metadata import Metadata, metadata_of
 from ufafuse.runtime.pictures.picture import Picture
+from ufafuse.runtime.pictures.rawnotes import notes_of_raw
 from ufafuse.runtime.pictures.shapes import shape_of
 from ufafuse.runtime.pictures.video import Video
 from ufafuse.runtime.pixels import most_bytes, most_pixels
@@ -230,8 +232,11 @@ class FileFrame(FrameSource):
         with opened(self.path) as stream:
             head = stream.read(_HEADER)
             kind = kind_of(head[:SNIFFED])
+            if _is_raw(kind, self.path):
+                return notes_of_raw(FileBytes(stream))
             if kind == "TIFF":
-                return _tiff(stream, self.name).metadata(0)
+                tiff = _tiff(stream, self.name)
+                return notes_of_raw(FileBytes(stream)) if tiff.raw else tiff.metadata(0)
             if kind == "PNG" and len(head) == _HEADER:
                 return metadata_of(_without_pixels(stream))
             return metadata_of(head + stream.read() if kind in _NOTES_ANYWHERE else head)
@@ -247,6 +252,11 @@ class FileFrame(FrameSource):
                     return tiff.shape(0)
         found = shape_of(head, kind, self.metadata) if kind in _SHAPED else None
         return found or super()._shape_and_dtype()
+
+
+def _is_raw(kind: str, path: Path) -> bool:
+    """Whether `read_picture` takes a file of this kind and name for a raw one without having read it."""
+    return kind == "raw" or (path.suffix.lower() in RAW_SUFFIXES and kind not in OPENCV)
 
 
 def _without_pixels(stream: IO[bytes]) -> bytes:

@@ -208,8 +208,9 @@ class TiffFile:
         icc, xmp = page.tags.valueof(ICC_TAG), page.tags.valueof(XMP_TAG)
         found = ex.parse_exif(ex.FileBytes(self._stream))
         icc, xmp = (bytes(value) if isinstance(value, (bytes, tuple)) else None for value in (icc, xmp))
-        dpi = resolution_in(found) or dpi_in(self._file, found.number(ex.X_RESOLUTION), found.number(ex.Y_RESOLUTION))
-        return Metadata(icc, found.to_bytes() if found.main else None, xmp, dpi)
+        # Programs that say how large a pixel is often leave some default in TIFF's own tags.
+        dpi = dpi_in(self._file, found.number(ex.X_RESOLUTION), found.number(ex.Y_RESOLUTION)) or resolution_in(found)
+        return Metadata(icc, found.to_bytes() if found.main else None, xmp, dpi, left_out=found.cannot_stay)
 
     def close(self) -> None:
         """Let go of the file."""

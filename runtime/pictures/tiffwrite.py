@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+import struct
+from typing import Any, Literal
 
 import numpy as np
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.pictures.metadata import Metadata, into_tiff
+from ufafuse.runtime.pictures import exif as ex
+from ufafuse.runtime.pictures import exiflayout as lay
+from ufafuse.runtime.pictures.metadata import ICC_TAG, XMP_TAG, Metadata
 
 
 def tiff_bytes(image: Array, metadata: Metadata | None, *, compression: str, level: int | None = None) -> bytes:
@@ -27,6 +30,8 @@ def tiff_bytes(image: Array, metadata: Metadata | None, *, compression: str, lev
     import tifffile
 
     stream = io.BytesIO()
+    notes = ex.Exif() if metadata is None else ex.parse_exif(metadata.exif or b"")
+    order: Literal["<", ">"] = ">" if notes.order == ">" else "<"  # the notes of a camera's maker are in it
     colour = image.ndim == 3 and image.shape[2] >= 3
     stored = image if not colour else np.ascontiguousarray(image[..., [2, 1, 0, 3][: image.shape[2]]])
     packing: dict[str, Any] = {}
@@ -35,7 +40,7 @@ def tiff_bytes(image: Array, metadata: Metadata | None, *, compression: str, lev
         packing |= {} if level is None else {"compressionargs": {"level": level}}
     try:
         tifffile.imwrite(
-            stream, stored.squeeze(2) if stored.ndim == 3 and stored.shape[2] == 1 else stored, metadata=None, byteorder="<",
+            stream, stored.squeeze(2) if stored.ndim == 3 and stored.shape[2] == 1 else stored, metadata=None, byteorder=order,
             bigtiff=image.nbytes > 1 << 31, photometric="rgb" if colour else "minisblack", software=False,
             extrasamples=("unassalpha",) if image.ndim == 3 and image.shape[2] == 4 else None, rowsperstrip=None, **packing,
         )  # fmt: skip
@@ -45,4 +50,31 @@ def tiff_bytes(image: Array, metadata: Metadata | None, *, compression: str, lev
             f"TIFF with {compression} compression cannot be written ({why}): pip install 'ufafuse[tiff]', or omit it."
         ) from error
     data = stream.getvalue()
-    return data if metadata is None or data[2:3] != b"*" else into_tiff(data, metadata)
+    return (
+        _with_metadata(data, metadata) if metadata is not None and ex.order_of(data) else data
+    )  # a BigTIFF has no room for it
+
+
+def _with_metadata(data: bytes, metadata: Metadata) -> bytes:
+    """A classic TIFF whose directory is written anew at its beginning, with further entries; its pixels move back for it.
+
+    Args:
+        data: As an encoder made it, in strips, with a single directory and in the order of bytes of ``metadata.exif``.
+        metadata: What to put in.
+    """
+    order = ex.order_of(data)
+    directory = ex.read_directory(data, order, struct.unpack_from(f"{order}I", data, 4)[0])
+    found = ex.parse_exif(metadata.exif or b"").without_pixels()
+    directory |= {tag: entry for tag, entry in found.main.items() if tag not in directory or tag == ex.SOFTWARE}
+    for tag, value in ((ICC_TAG, metadata.icc), (XMP_TAG, metadata.xmp)):
+        if value:
+            directory[tag] = lay.Entry(7 if tag == ICC_TAG else 1, len(value), value)
+    if metadata.dpi is not None:
+        for tag, dots in zip((ex.X_RESOLUTION, ex.Y_RESOLUTION), metadata.dpi, strict=True):
+            directory[tag] = lay.Entry(5, 1, ex.rational(dots))
+        directory[ex.RESOLUTION_UNIT] = lay.Entry(3, 1, struct.pack("<H", 2))
+    strips = directory[ex.STRIPS]
+    by = len(lay.laid_out(directory, found.parts, order)) - lay.HEADER
+    moved = [at + by for at in struct.unpack(f"<{strips.values}I", strips.data)]
+    directory[ex.STRIPS] = strips._replace(data=struct.pack(f"<{strips.values}I", *moved))
+    return lay.laid_out(directory, found.parts, order) + data[lay.HEADER :]

@@ -144,6 +144,12 @@ def check_holds(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Non
         )
 
 
+def lost_samples(path: Path, image: Array) -> str:
+    """What the format of ``path`` does not keep of a picture's samples, in words; empty: nothing, but for its quality."""
+    hidden = path.suffix.lower() in _WEBP and image.ndim == 3 and image.shape[2] == 4 and image[image[..., 3] == 0].any()
+    return "the colours where alpha is 0" if hidden else ""
+
+
 def write_image(
     path: Path,
     image: Array,

@@ -62,6 +62,17 @@ def test_a_pair(fuser, images, tmp_path):
     assert json["ms"] > 0
 
 
+def test_colours_that_webp_does_not_keep_are_told(fuser, images, tmp_path):
+    near, far = images(shape=(20, 30, 4))
+    for path in (near, far):
+        picture = read_image(path)
+        picture[:5, :, 3] = 0
+        write_image(path, picture, force=True)
+    told = fuse_files(fuser, (near, far), Outputs(tmp_path / "f.webp")).warnings
+    assert any("f.webp cannot hold the colours where alpha is 0: end it in .png or .tif." in text for text in told)
+    assert not any("alpha is 0" in text for text in fuse_files(fuser, (near, far), Outputs(tmp_path / "f.png")).warnings)
+
+
 @pytest.mark.parametrize(
     ("shape", "dtype", "suffix"),
     [

@@ -6,7 +6,8 @@ import pytest
 
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pictures.conform import ConformedFrame, common_kind
-from ufafuse.runtime.pictures.metadata import Metadata
+from ufafuse.runtime.pictures.exif import parse_exif
+from ufafuse.runtime.pictures.metadata import Metadata, resolution_in
 from ufafuse.runtime.pictures.picture import Picture
 from ufafuse.runtime.pictures.source import ArrayFrame, of_arrays
 
@@ -126,6 +127,14 @@ def test_a_converted_frame_says_the_profile_that_it_has_now():
     assert not np.array_equal(read[1], read[0])
     assert read[2].shape == (20, 30, 3)
     assert np.ptp(read[2].astype(int), axis=2).max() <= 1  # grey stays grey
+
+
+def test_a_frame_that_is_scaled_says_the_resolution_that_it_has_now():
+    frames = [ArrayFrame(Picture(noise((side, side)), Metadata(dpi=(600.0, 300.0))), f"{side}.png") for side in (40, 80)]
+    common = common_kind(frames, scale=True)
+    found = [ConformedFrame(frame, common, strict=False, told={}).metadata for frame in frames]
+    assert [said.dpi for said in found] == [(600, 300), (300, 150)]
+    assert resolution_in(parse_exif(found[1].exif)) == (300, 150)  # where others look
 
 
 def test_the_white_that_a_deep_file_says_counts_though_it_is_dark():

@@ -64,6 +64,11 @@ class TestNames:
         assert [path.name for path in files] == ["f9.png", "f10.png"]
         assert note == ""
 
+    @pytest.mark.parametrize("suffix", [".mpo", ".jps", ".apng", ".jpx", ".jpf", ".j2c", ".jpc", ".stk", ".lsm"])
+    def test_a_folder_of_other_names_for_what_is_read(self, tmp_path, suffix):
+        files = [path.rename(path.with_suffix(suffix)) for path in put(tmp_path, "1.png", "2.png")]
+        assert expanded([tmp_path])[0] == files
+
     def test_a_pattern(self, tmp_path):
         put(tmp_path / "a", "f10.png", "f9.png", "x.jpg")
         files, _ = expanded([tmp_path / "a" / "f*.png"])

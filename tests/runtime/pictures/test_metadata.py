@@ -16,6 +16,7 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.files import FileOptions, Outputs, fuse_files
 from ufafuse.runtime.outputs import aligned_saver
 from ufafuse.runtime.pictures import exif as ex
+from ufafuse.runtime.pictures import exiflayout as lay
 from ufafuse.runtime.pictures.boxes import read_boxes
 from ufafuse.runtime.pictures.decode import read_picture
 from ufafuse.runtime.pictures.frames_among import is_result
@@ -75,7 +76,7 @@ def test_kept_from_any_format_in_any_format(fuser, tmp_path, source, out):
         exif = picture.getexif()
         part = exif.get_ifd(0x8769)
         if out != ".webp" and source != ".webp":  # which has no field for it
-            assert picture.info["dpi"] == pytest.approx((300, 240), abs=0.01)
+            assert picture.info["dpi"] == pytest.approx((240, 300), abs=0.01)  # turned with the picture
     assert (exif[0x010F], exif[0x0110], exif[0x8298]) == ("Maker", "Cam 1", "A person")
     assert exif[0x0112] == 1
     assert exif[0x0131].startswith("ufafuse ")
@@ -93,7 +94,7 @@ def test_kept_from_any_format_in_any_format(fuser, tmp_path, source, out):
         assert b'dc:title="bolt"' in found.xmp
         assert b'tiff:Orientation="1"' in found.xmp
     if source != ".webp":
-        assert found.dpi == pytest.approx((300, 240), abs=0.01)
+        assert found.dpi == pytest.approx((240, 300), abs=0.01)
 
 
 def test_a_result_without_anything_said_still_says_where_it_comes_from(fuser, tmp_path):
@@ -165,8 +166,8 @@ def test_any_bytes_as_exif(data, head):
     found = ex.parse_exif(head + data)
     again = ex.parse_exif(found.to_bytes())
     assert again.main.keys() - found.main.keys() <= ex._POINTERS
-    assert {tag: part for tag, part in again.parts.items() if tag != ex.INTEROP_IFD} == {
-        tag: part for tag, part in found.parts.items() if part and tag != ex.INTEROP_IFD
+    assert {tag: part for tag, part in again.parts.items() if tag != lay.INTEROP_IFD} == {
+        tag: part for tag, part in found.parts.items() if part and tag != lay.INTEROP_IFD
     }
 
 
@@ -222,7 +223,10 @@ def test_what_a_format_cannot_hold_is_told(fuser, tmp_path):
     exif.get_ifd(0x8769)[0x927C] = bytes(70_000)
     near, far = (frame(tmp_path / f"{name}.png", seed, icc_profile=PROFILE, exif=exif) for seed, name in enumerate("ab"))
     outcome = fuse_files(fuser, (near, far), Outputs(tmp_path / "f.jpg"))
-    assert any("f.jpg cannot hold EXIF of 7" in warning for warning in outcome.warnings)
+    assert any("f.jpg cannot hold the notes of the camera's maker of" in warning for warning in outcome.warnings)
+    assert ex.parse_exif(read_picture(tmp_path / "f.jpg").metadata.exif).text(0x010F) == "Maker"
+    large = Metadata(exif=ex.Exif({0x010E: lay.Entry(2, 70_000, bytes(70_000))}).to_bytes())
+    assert large.lost_in(".jpg") == [f"EXIF of {len(large.exif)} bytes"]
     outcome = fuse_files(fuser, (near, far), Outputs(tmp_path / "f.bmp"))
     assert any("f.bmp cannot hold the profile 'sRGB built-in' and EXIF of" in warning for warning in outcome.warnings)
 
@@ -316,7 +320,7 @@ def test_a_result_of_raw_files_is_none(tmp_path):
     """DNG's own entries would make every reader take the result for a sensor's file."""
     found = ex.Exif()
     found.put_text(0x010F, "Maker")
-    found.main[0xC612] = ex.Entry(1, 4, b"\1\4\0\0")
+    found.main[0xC612] = lay.Entry(1, 4, b"\1\4\0\0")
     said = Metadata(exif=found.to_bytes()).of_result((8, 8), "x", "y")
     write_image(tmp_path / "x.tif", np.zeros((8, 8, 3), np.uint16), metadata=said)
     again = read_picture(tmp_path / "x.tif")
@@ -360,6 +364,22 @@ def test_primaries_that_a_png_says_are_colours_too(fuser, tmp_path):
     assert any("cannot hold the colour space Display P3 of" in text and text.endswith("in .png.") for text in outcome.warnings)
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_camera_that_is_set_to_adobe_rgb(fuser, tmp_path, suffix):
+    """It says so in EXIF alone: other programs would show a result without that in duller colours."""
+    said = ex.Exif({0x010F: lay.Entry(2, 6, b"Maker\0")}, {lay.EXIF_IFD: {}, lay.INTEROP_IFD: {1: lay.Entry(2, 4, b"R03\0")}})
+    said.put_short(0xA001, 0xFFFF, lay.EXIF_IFD)
+    near, far = (frame(tmp_path / f"{name}.jpg", seed, exif=b"Exif\0\0" + said.to_bytes()) for seed, name in enumerate("ab"))
+    outcome = fuse_files(fuser, (near, far), Outputs(tmp_path / f"f{suffix}"))
+    kept = suffix in (".jpg", ".png")
+    assert any("cannot hold the colour space Adobe RGB of" in text for text in outcome.warnings) is not kept
+    if kept:
+        assert read_picture(tmp_path / f"f{suffix}").metadata.colour_space == "Adobe RGB"
+    plain = frame(tmp_path / "c.jpg", 3)
+    with pytest.raises(InputError, match=r"a\.jpg has the colour space Adobe RGB, .*c\.jpg has sRGB: save them alike"):
+        fuse_files(fuser, (near, plain), Outputs(tmp_path / "g.png"))
+
+
 def test_srgb_goes_before_what_a_png_says_for_older_readers(tmp_path):
     srgb = coloured(tmp_path / "a.png", 1, (b"sRGB", b"\0"), LINEAR, P3)
     assert read_picture(srgb).metadata.colour == ()
@@ -375,6 +395,19 @@ def test_what_a_bmp_cannot_hold_is_told_and_its_resolution_is_kept(fuser, tmp_pa
     assert not any("cannot hold" in text for text in fuse_files(fuser, plain, Outputs(tmp_path / "g.bmp")).warnings)
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_scale_in_a_unit_of_its_own_is_that_of_all_results(fuser, tmp_path, suffix):
+    for seed, name in enumerate("ab"):
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 60), dtype=np.uint8)
+        tifffile.imwrite(tmp_path / f"{name}.tif", pixels, imagej=True, resolution=(10, 5), metadata={"unit": "um"})
+    outputs = Outputs(tmp_path / f"f{suffix}", map=tmp_path / f"map{suffix}", confidence=tmp_path / f"sharp{suffix}")
+    fuse_files(fuser, [tmp_path / "a.tif", tmp_path / "b.tif"], outputs)
+    for path in outputs.all():
+        found = read_picture(path).metadata
+        assert found.dpi == pytest.approx((254_000, 127_000), rel=1e-6)
+        assert resolution_in(ex.parse_exif(found.exif)) == pytest.approx((254_000, 127_000), rel=1e-6)  # where others look
+
+
 def test_xmp_says_the_size_of_the_result():
     packet = b'<d tiff:ImageWidth="9" exif:PixelYDimension="8" x="9"/><tiff:ImageLength>8</tiff:ImageLength>'
     made = Metadata(xmp=packet).of_result((60, 40), "x", "y").xmp
@@ -386,7 +419,7 @@ def test_a_gain_map_is_told_and_not_promised(fuser, tmp_path):
     near, far = (frame(tmp_path / f"{name}.jpg", seed, xmp=packet) for seed, name in enumerate("ab"))
     outcome = fuse_files(fuser, (near, far), Outputs(tmp_path / "f.jpg"))
     assert sum("its gain map, with which" in warning for warning in outcome.warnings) == 2
-    assert read_picture(tmp_path / "f.jpg").metadata.xmp is None
+    assert b"hdr" not in read_picture(tmp_path / "f.jpg").metadata.xmp
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
@@ -400,20 +433,22 @@ def test_registered_frames_keep_what_their_files_say(tmp_path, dtype):
     found = read_picture(next((tmp_path / "moved").iterdir())).metadata
     notes = ex.parse_exif(found.exif)
     assert found.icc == PROFILE
-    assert found.dpi == pytest.approx((300, 240), abs=0.1)
+    assert found.dpi == pytest.approx((240, 300), abs=0.1)
     assert b'dc:title="bolt"' in found.xmp
     assert (notes.text(0x010F), notes.orientation) == ("Maker", 1)
     assert notes.text(ex.IMAGE_HISTORY).startswith("Registered frame 2 of 3 (1.tif)")
     assert is_result(next((tmp_path / "moved").iterdir()))
 
 
-def test_a_result_is_not_known_by_the_number_of_a_frame():
+def test_what_is_true_of_one_frame_alone_is_not_said_of_the_result():
     exif = Image.Exif()
-    exif.get_ifd(0x8769).update({0xA420: "0123456789abcdef", 0x9003: "2026:01:02 03:04:05"})
+    of_frame = {0xA420: "0123456789abcdef", 0x9214: (9, 9, 4, 4), 0xA214: (9, 9), 0x9102: 4.0}
+    exif.get_ifd(0x8769).update(of_frame | {0x9003: "2026:01:02 03:04:05"})
     said = Metadata(exif=exif.tobytes().removeprefix(b"Exif\0\0")).of_result((4, 6), "x", "")
     found = Image.Exif()
     found.load(said.exif)
-    assert 0xA420 not in found.get_ifd(0x8769)
+    assert not of_frame.keys() & found.get_ifd(0x8769).keys()
+    assert found.get_ifd(0x8769)[0x9000] == b"0232"
     assert found.get_ifd(0x8769)[0x9003] == "2026:01:02 03:04:05"
 
 
@@ -433,7 +468,7 @@ def test_any_resolution_is_kept_or_left_out(fuser, tmp_path, out, dots):
 def test_no_number_as_a_resolution_is_none():
     found = ex.Exif()
     for tag, value in ((ex.X_RESOLUTION, np.nan), (ex.Y_RESOLUTION, np.inf)):
-        found.main[tag] = ex.Entry(11, 1, struct.pack("<f", value))
+        found.main[tag] = lay.Entry(11, 1, struct.pack("<f", value))
     assert resolution_in(found) is None
 
 

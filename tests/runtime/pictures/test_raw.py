@@ -1,6 +1,7 @@
 """Raw files of which a part is missing: LibRaw gives what memory held in its place, and says nothing."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import tifffile
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pictures.decode import decode_picture
 from ufafuse.runtime.pictures.rawparts import fault_in_parts, is_dng
+from ufafuse.runtime.pictures.source import FileFrame
 
 HEIGHT, WIDTH = 96, 128
 ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH]
@@ -73,3 +75,17 @@ def test_any_bytes_as_a_raw_file_have_a_fault_or_none():
         for at in rng.integers(0, min(len(data), 800), 6):
             data[at] = rng.integers(256)
         assert isinstance(fault_in_parts(bytes(data)), str)
+
+
+def test_what_a_raw_file_says_is_the_same_before_and_after_it_is_developed(tmp_path):
+    """Settings for other developers are not true of the result: they would be applied to it a second time."""
+    pytest.importorskip("rawpy")
+    with tifffile.TiffFile(io.BytesIO(dng())) as file:
+        at = file.pages[0].tags[50708].offset  # the camera's name has room for a packet's place
+    data = bytearray(dng())
+    packet = b"<x crs:Exposure2012='+2.00'/>"
+    data[at : at + 12] = struct.pack("<HHII", 700, 1, len(packet), len(data))
+    (tmp_path / "x.dng").write_bytes(bytes(data) + packet)
+    frame = FileFrame(tmp_path / "x.dng")
+    assert frame.metadata.xmp is None
+    assert frame.metadata == frame.picture().metadata

@@ -38,7 +38,50 @@ def metamorph(frames):
     return b"II*\0" + struct.pack("<I", page) + frames.tobytes() + directory + planes
 
 
+def zeiss(frames, scan, depth, moments=1):
+    """An LSM: behind each page a small one, and the axes in a record of its own."""
+    fields = [field for field in tifffile.TIFF.CZ_LSMINFO if field[0]]
+    said = np.zeros((), fields)
+    said["MagicNumber"], said["StructureSize"], said["ScanType"] = 67_127_628, said.dtype.itemsize, scan
+    said["DimensionZ"], said["DimensionChannels"], said["DimensionTime"] = depth, 1, moments
+    said["DimensionY"], said["DimensionX"] = frames.shape[1:]
+    said["VoxelSizeX"], said["VoxelSizeY"] = 0.1e-6, 0.2e-6
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as file:
+        for number, frame in enumerate(frames):
+            tags = [] if number else [(34412, "B", said.dtype.itemsize, said.tobytes(), True)]
+            file.write(frame, photometric="minisblack", metadata=None, extratags=tags)
+            file.write(frame[:8, :8], photometric="minisblack", metadata=None, subfiletype=1)
+    return stream.getvalue()
+
+
+def fluoview(frames, *axes):
+    """Olympus's: the axes in a header, from the innermost on."""
+    said = np.zeros((), tifffile.TIFF.MM_HEADER)
+    for number, (name, size) in enumerate((("x", frames.shape[2]), ("y", frames.shape[1]), *axes)):
+        said["Dimensions"][number]["Name"], said["Dimensions"][number]["Size"] = name, size
+    tags = [(34361, "B", said.dtype.itemsize, said.tobytes(), True), (34362, "d", 4, (0.0,) * 4, True)]
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as file:
+        for frame in frames:
+            file.write(frame, photometric="minisblack", metadata=None, extratags=tags)
+    return stream.getvalue()
+
+
+SIX = np.concatenate([FRAMES, FRAMES[:1]])
 NO_STACKS = {
+    "depth and moments, by Zeiss": (
+        zeiss(SIX, 6, 3, 2),
+        r"a Zeiss LSM TIFF of several axes \(T: 2, Z: 3, Y: 24, X: 37\): save one channel",
+    ),
+    "depth and moments, by FluoView": (
+        fluoview(SIX, ("Z", 3), ("Time", 2)),
+        r"a FluoView TIFF of several axes \(T: 2, Z: 3, Y: 24, X: 37\): save one channel",
+    ),
+    "channels, by FluoView": (
+        fluoview(FRAMES, ("Ch", 5)),
+        r"a FluoView TIFF of several axes \(C: 5, Y: 24, X: 37\): save one channel",
+    ),
     "planes behind one page, by tifffile": (
         written(FRAMES, metadata={"axes": "ZYX"}, truncate=True, photometric="minisblack"),
         "a tifffile TIFF whose 5 frames have 1 page: save it as an image sequence",
@@ -74,6 +117,8 @@ def test_what_are_no_pages_of_one_stack_is_refused(tmp_path, name):
         (written(np.stack([COLOURS, COLOURS]), metadata={}, photometric="rgb"), [(24, 37, 3)] * 2),
         (written(FRAMES[:3], metadata={"axes": "CYX"}, photometric="rgb", planarconfig="separate"), [(24, 37, 3)]),
         (metamorph(FRAMES[:1]), [(24, 37)]),
+        (zeiss(FRAMES, 0, 5), [(24, 37)] * 5),
+        (fluoview(FRAMES, ("Z", 5)), [(24, 37)] * 5),
     ],
 )
 def test_what_is_one_stack_or_one_picture_is_read(tmp_path, data, shapes):
@@ -81,6 +126,23 @@ def test_what_is_one_stack_or_one_picture_is_read(tmp_path, data, shapes):
     with stack_of([tmp_path / "x.tif"]) as frames:
         assert [frame.read().shape for frame in frames] == shapes
         assert [frame.shape for frame in frames] == shapes
+
+
+SIZES = {"PhysicalSizeX": 0.1, "PhysicalSizeXUnit": "\u00b5m", "PhysicalSizeY": 0.2, "PhysicalSizeYUnit": "\u00b5m"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        written(FRAMES, ome=True, metadata={"axes": "ZYX"} | SIZES, resolution=(72, 72), resolutionunit=2),
+        written(FRAMES, imagej=True, metadata={"axes": "ZYX", "unit": "um"}, resolution=(10, 5)),
+        zeiss(FRAMES, 0, 5),
+    ],
+)
+def test_how_large_a_pixel_is_goes_before_a_default_of_dots(tmp_path, data):
+    (tmp_path / "x.tif").write_bytes(data)
+    with stack_of([tmp_path / "x.tif"]) as frames:
+        assert frames[0].metadata.dpi == pytest.approx((254_000, 127_000))
 
 
 @pytest.mark.parametrize("compression", ["jpeg2000", "png", "jpegxl", "zstd", 33003, 33004, 33005])
