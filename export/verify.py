@@ -51,6 +51,7 @@ _TO_DRAW = 48  # bytes a pixel, of a synthetic pair
 _A_CHANNEL = 64  # bytes a pixel, see `_bytes_a_pixel`
 _OF_A_PAIR = 36  # bytes a pixel: two frames and what comes of them in float32
 _SYNTHETIC_SIZES: tuple[Size, ...] = ((260, 260), (131, 97), (64, 320))
+_SHOWS_ENOUGH = 1 << 18  # pixels of a pair; the larger ones take PyTorch seconds each in float64
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ def prepared(
             raise InputError(f"{artefact} does not serve {size[0]}x{size[1]}, but {describe_profiles(manifest)}.")
     net = load_weights(weights)
     check_references("size", sizes, net.spec)
-    frames = load_pairs(pairs, sizes=sizes, max_pairs=max_pairs, told=(told := dict[str, None]()))
+    wanted = sizes if pairs is not None else _enough(sizes)
+    frames = load_pairs(pairs, sizes=wanted, max_pairs=max_pairs, told=(told := dict[str, None]()))
     of_stacks = manifest.role in STACK_ROLES
     cases = KeptCases((stack_cases if of_stacks else reference_cases)(net, frames, noise=manifest.precision == "fp32"))
     if manifest.role in TILE_ROLES:
@@ -136,7 +138,7 @@ def verify_against_weights(
         artefact: A model file of any format that can be run here. Of a graph for stacks or for tiles, the picture that comes
             of it is judged (`ufafuse.export.stack_check`, `ufafuse.export.tile_check`).
         weights: The ``.safetensors`` file that it came from.
-        pairs: A folder of pairs; None: synthetic ones.
+        pairs: A folder of pairs; None: synthetic ones, three at least unless they are large.
         sizes: (height, width) to cut from the middle of each pair; by default the whole frames, for an engine its
             profiles' best sizes, for a file of fixed sizes its own.
         max_pairs: Take only so many pairs, spread over the folder.
@@ -196,6 +198,12 @@ def _own_sizes(manifest: Manifest) -> list[Size]:
     return [only] if only is not None else [(profile["opt"][0], profile["opt"][1]) for profile in profiles]
 
 
+def _enough(sizes: list[Size]) -> list[Size]:
+    """Sizes to draw pairs of, as many as for a file of free sizes: one small pair shows too little of what can be wrong."""
+    small = [(height, width) for height, width in sizes if height * width <= _SHOWS_ENOUGH]
+    return [*sizes, *itertools.islice(itertools.cycle(small), max(0, len(_SYNTHETIC_SIZES) - len(sizes)))]
+
+
 def load_pairs(
     folder: Path | None, *, sizes: Sequence[Size] = (), max_pairs: int | None = None, told: dict[str, None] | None = None
 ) -> Iterator[tuple[str, Bytes, Bytes]]:
@@ -205,8 +213,11 @@ def load_pairs(
         InputError: A frame is no 8-bit colour image, or smaller than a size.
     """
     if folder is None:
-        for seed, (height, width) in enumerate(sizes or _SYNTHETIC_SIZES):
-            yield f"synthetic {height}x{width}", *synthetic_pair(height, width, seed=seed)
+        drawn = sizes or _SYNTHETIC_SIZES
+        for seed, (height, width) in enumerate(drawn):
+            before = drawn[:seed].count((height, width))
+            again = f" ({before + 1})" if before else ""
+            yield f"synthetic {height}x{width}{again}", *synthetic_pair(height, width, seed=seed)
         return
     found = find_pairs(folder)
     if max_pairs is not None and max_pairs < len(found):

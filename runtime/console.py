@@ -22,7 +22,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from ufafuse.runtime import opencv
-from ufafuse.runtime.errors import NOT_ENOUGH, BackendError, OutputError, UfaError, is_shortage
+from ufafuse.runtime.errors import NO_THREADS, NOT_ENOUGH, BackendError, OutputError, UfaError, is_shortage, lacks_threads
 from ufafuse.runtime.parameters import as_options, deep_as_options, options_of
 from ufafuse.runtime.starting import cut_short
 from ufafuse.runtime.texts import json_text, one_line, written_out
@@ -147,10 +147,10 @@ def run(as_json: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002 - the 
 
 
 def _sentence_of_a_shortage(error: Exception) -> str | None:
-    """What is told where memory runs out, or where a full disk has left its mark; None of any other error."""
+    """What is told where memory or threads run out, or where a full disk has left its mark; None of any other error."""
     if is_shortage(error):
         return f"{NOT_ENOUGH}: bound what is taken (`max_memory`), where the command has that, or free some."
-    return cut_short(error)
+    return f"{NO_THREADS}." if lacks_threads(error) else cut_short(error)
 
 
 @contextlib.contextmanager

@@ -5,8 +5,16 @@ import errno
 from collections.abc import Iterator
 
 NOT_ENOUGH = "there is not enough memory"
+NO_THREADS = (
+    "the system starts no more threads: end other programs, or allow more (`ulimit -u`, a container's limit of processes)"
+)
 _NO_MEMORY_IN_OPENCV = -4
 _WORDS = ("bad_alloc", "can't alloc", "cannot allocate memory", "insufficient memory", "failed to allocate", "out of memory")
+_WORDS_OF_THREADS = (
+    "start new thread",
+    "resource temporarily unavailable",
+    "pthread_create failed",
+)  # Python's, C++'s, ONNX Runtime's
 
 
 class UfaError(Exception):
@@ -43,8 +51,18 @@ def is_shortage(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
+    return _says(error, _WORDS)
+
+
+def lacks_threads(error: BaseException) -> bool:
+    """Whether the system refused to start a thread: to Python, or to an engine that says so in words."""
+    return _says(error, _WORDS_OF_THREADS)
+
+
+def _says(error: BaseException, words: tuple[str, ...]) -> bool:
+    """Whether an error of others has one of the words; what ours tell may be somebody's file name."""
     text = str(error).casefold()
-    return isinstance(error, RuntimeError) and any(word in text for word in _WORDS)
+    return not isinstance(error, UfaError | OSError) and any(word in text for word in words)
 
 
 @contextlib.contextmanager

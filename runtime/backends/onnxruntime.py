@@ -15,7 +15,7 @@ from ufafuse.runtime.backends.ort_providers import check_built_in, check_provide
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cgroup import cpu_quota
 from ufafuse.runtime.cores import allowed_cores, usable_cores
-from ufafuse.runtime.errors import BackendError, InputError, ModelError
+from ufafuse.runtime.errors import NO_THREADS, BackendError, InputError, ModelError, lacks_threads
 from ufafuse.runtime.layers import Layer
 from ufafuse.runtime.session import Session, SessionOptions, check_given, check_tensors
 from ufafuse.runtime.texts import usable_by_c
@@ -185,5 +185,7 @@ def _affinities(threads: int | None) -> tuple[int, str]:
 
 
 def _first_line(error: Exception) -> str:
+    if lacks_threads(error):
+        return f"{NO_THREADS}."
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

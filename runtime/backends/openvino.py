@@ -18,7 +18,7 @@ from ufafuse.runtime.backends.openvino_cache import KeptNetworks
 from ufafuse.runtime.backends.openvino_layers import COUNTED, layers_of
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.cores import usable_cores
-from ufafuse.runtime.errors import NOT_ENOUGH, BackendError, ModelError, is_shortage
+from ufafuse.runtime.errors import NO_THREADS, NOT_ENOUGH, BackendError, ModelError, is_shortage, lacks_threads
 from ufafuse.runtime.layers import Layer
 from ufafuse.runtime.session import Session, SessionOptions, check_given, check_tensors, is_carried
 
@@ -382,4 +382,6 @@ def _last_line(error: Exception) -> str:
     """Of OpenVINO's many lines the last, which says what is wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     last = lines[-1] if lines else type(error).__name__
-    return f"{NOT_ENOUGH} ({last}): give a bound for it (`max_memory`), or free some." if is_shortage(error) else last
+    if is_shortage(error):
+        return f"{NOT_ENOUGH} ({last}): give a bound for it (`max_memory`), or free some."
+    return f"{NO_THREADS}." if lacks_threads(error) else last

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ufafuse.runtime.errors import InputError
-from ufafuse.runtime.kinds import RUNNABLE, in_words
+from ufafuse.runtime.kinds import RUNNABLE, in_words, kind_of
 
 DEFAULT = "ufa-edge"
 STACKS = "ufa-stack"  # the default for more than two frames
@@ -56,8 +56,10 @@ def model_path(model: str | Path | None = None, *, precision: str | None = None)
     name = str(model if model is not None else DEFAULT)
     if Path(name).suffix or Path(name).is_file():
         path = Path(name)
-        if not path.is_file():
-            raise InputError(f"`model={name}` does not exist: give a {in_words(RUNNABLE)} file, or one of {_names()}.")
+        kind = kind_of(path) if path.exists() else None
+        if not path.is_file() and (kind is None or kind.engines):  # what runs elsewhere may be a folder, and is told as such
+            lacking = "is no file" if path.exists() else "does not exist"
+            raise InputError(f"`model={name}` {lacking}: give a {in_words(RUNNABLE)} file, or one of {_names()}.")
         return path
     if name.endswith("-int8") and (FOLDER / f"{name}.onnx").is_file():
         return FOLDER / f"{name}.onnx"

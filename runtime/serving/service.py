@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ import numpy as np
 
 from ufafuse.runtime.cores import usable_cores
 from ufafuse.runtime.details import details_of
-from ufafuse.runtime.errors import InputError, OutputError, UfaError, is_shortage
+from ufafuse.runtime.errors import InputError, OutputError, UfaError, is_shortage, lacks_threads
 from ufafuse.runtime.files import lights_in
 from ufafuse.runtime.maker import PYRAMID, maker
 from ufafuse.runtime.pictures.source import of_arrays
@@ -88,7 +89,7 @@ class Service:
         self.admission = Admission(most=options.queue + options.workers, room=options.room, workers=options.workers)
         self.draining = False
         self._workers = Workers(options.workers)
-        self._pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="ufafuse-pictures")
+        self._pool = _started(usable_cores())
         self.metrics.watch("ufafuse_requests_under_way", "Requests waiting and in work.", lambda: self.admission.active)
         self.metrics.watch("ufafuse_request_bytes", "What they hold.", lambda: self.admission.bytes)
         self.metrics.watch("ufafuse_workers_busy", "Fusions at this moment.", lambda: self._workers.busy)
@@ -120,16 +121,14 @@ class Service:
         except Refusal as error:
             entry["code"] = error.status
             raise
-        except UfaError as error:
-            entry["code"] = status_of(error)
-            raise
         except (asyncio.CancelledError, ClientGone):
             entry["code"] = 499
             self.metrics.gone.inc()
             raise
         except Exception as error:
             lacking, again = _lacking(error), self.admission.retry_after
-            entry["code"] = 503 if lacking else 500
+            known = status_of(error) if isinstance(error, UfaError) else 500
+            entry["code"] = 503 if lacking else known
             if not lacking:
                 raise
             text = f"the server has not enough {lacking} at present: come again in {again} s, or send smaller frames."
@@ -228,11 +227,30 @@ class Service:
         return {"model_stats": [self.statistics[one].to_json(one, VERSION) for one in names]}
 
 
-def _lacking(error: Exception) -> str:
+def _lacking(error: BaseException | None) -> str:
     """What the machine has too little of, where that is the reason; such an error is nobody's fault, and may pass."""
-    if is_shortage(error):
-        return "memory"
-    return "open files left" if isinstance(error, OSError) and error.errno in NO_MORE else ""
+    while error is not None:
+        if is_shortage(error):
+            return "memory"
+        if lacks_threads(error):
+            return "threads left"
+        if isinstance(error, OSError) and error.errno in NO_MORE:
+            return "open files left"
+        error = error.__cause__  # a decoder or an engine ran into it, which tells it in words of its own
+    return ""
+
+
+def _started(count: int) -> ThreadPoolExecutor:
+    """Threads that are there before anybody asks: later the system may have none left, and what waits would pile up."""
+    pool = ThreadPoolExecutor(count, thread_name_prefix="ufafuse-pictures")
+    everyone = threading.Barrier(count)  # one that has nothing to do is taken for the next task, instead of a new one
+    try:
+        for _ in range(count):
+            pool.submit(everyone.wait)
+    except RuntimeError:
+        everyone.abort()
+        raise
+    return pool
 
 
 def status_of(error: UfaError) -> int:

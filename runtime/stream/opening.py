@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from ufafuse.runtime.errors import InputError, UfaError
+from ufafuse.runtime.errors import NO_THREADS, BackendError, InputError, UfaError, lacks_threads
 from ufafuse.runtime.stream.messages import SIDES
 from ufafuse.runtime.stream.sources.base import Source, SourceLost
 from ufafuse.runtime.texts import one_line
@@ -80,6 +80,7 @@ def all_opened(sources: Sequence[Source], opened: list[Source], unless: Callable
     Raises:
         UfaError: A source's own.
         InputError: A source cannot be opened, or not within `OPEN_SECONDS`.
+        BackendError: The system starts no more threads.
     """
     for side, source in zip(SIDES, sources, strict=False):
         try:
@@ -90,6 +91,8 @@ def all_opened(sources: Sequence[Source], opened: list[Source], unless: Callable
         except Exception as error:
             if isinstance(error, UfaError):
                 raise
+            if lacks_threads(error):
+                raise BackendError(f"{NO_THREADS}.") from error
             why = str(error) if isinstance(error, SourceLost) else trouble_of(error)
             raise InputError(f"the {side} source cannot be opened: {why}. Check its name and its cable.") from error
         opened.append(source)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from ufafuse.runtime.errors import BackendError, InputError, OutputError, UfaError
+from ufafuse.runtime.errors import NO_THREADS, BackendError, InputError, OutputError, UfaError
 from ufafuse.runtime.stream.account import Account
 from ufafuse.runtime.stream.judge import Judge
 from ufafuse.runtime.stream.messages import FAR, NEAR, SIDES, FusedPair, Pair, fault_of
@@ -185,7 +185,7 @@ class Pipeline:
         except RuntimeError as error:
             self._end()
             self._over()
-            raise BackendError(f"the system starts no more threads ({error}): end other programs, or allow more.") from error
+            raise BackendError(f"{NO_THREADS}.") from error
 
     def _over(self) -> None:
         """It ends before it could begin."""

@@ -7,7 +7,7 @@ import pytest
 
 from ufafuse.export.onnx_file import stamped
 from ufafuse.export.synthetic import synthetic_pair
-from ufafuse.export.verify import load_pairs, pack_reference, verify_against_weights
+from ufafuse.export.verify import load_pairs, pack_reference, prepared, verify_against_weights
 from ufafuse.runtime.artefact import sha256_of
 from ufafuse.runtime.checks.cases import load_reference, verify_against_reference
 from ufafuse.runtime.errors import CheckFailed, InputError, ModelError
@@ -45,6 +45,18 @@ def test_fp32_meets_its_tolerance_on_every_pair(backend, exports, pairs):
     assert report["worst"] in report["pairs"]
     assert set(report["worst"]) >= {"name", "size", "max_abs", "mean_abs", "psnr", "ssim", "finite"}
     assert report["tolerance"]["max_abs"] == pytest.approx(1e-5 * 255)
+
+
+def test_one_size_is_judged_on_as_many_pairs_as_any(exports):
+    files = exports / "small.onnx", exports / "small.safetensors"
+    shown = {}
+    for sizes in ((), [(40, 31)], [(600, 600)]):  # of a large one, one pair shows enough
+        cases = prepared(*files, sizes=sizes).cases
+        shown[len(sizes) and sizes[0][0]] = [case.name for case in cases]
+        assert len({case.near.tobytes() for case in cases}) == len(cases)
+    assert len(shown[0]) == 3
+    assert shown[40] == ["synthetic 40x31", "synthetic 40x31 (2)", "synthetic 40x31 (3)"]
+    assert shown[600] == ["synthetic 600x600"]
 
 
 def test_half_uint8_meets_its_tolerance(exports, pairs):

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import importlib
 import io
 import json
 import os
@@ -17,7 +18,9 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from ufafuse.runtime import console
-from ufafuse.runtime.errors import CheckFailed, InputError, ModelError
+from ufafuse.runtime.errors import BackendError, CheckFailed, InputError, ModelError
+from ufafuse.runtime.stream.opening import all_opened
+from ufafuse.runtime.stream.sources.push import PushSource
 
 NOT_HERE = "ufafuse runs on Linux: on Windows, install and run it inside WSL."
 
@@ -109,6 +112,30 @@ def test_no_memory_is_a_sentence(error, capsys):
         raise error
     assert stopped.value.exit_code == 2
     assert "memory" in json.loads(capsys.readouterr().out)["error"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "can't start new thread",  # Python
+        "Check failed:\nResource temporarily unavailable",  # OpenVINO
+        "thread_pool.cc:89 pthread_create failed, error code: 11",  # ONNX Runtime
+    ],
+)
+def test_no_thread_is_a_sentence_wherever_it_is_missed(said, capsys):
+    told = "the system starts no more threads"
+    with pytest.raises(typer.Exit) as stopped, console.run(as_json=True):
+        raise RuntimeError(said)
+    assert stopped.value.exit_code == 2
+    assert json.loads(capsys.readouterr().out)["error"].startswith(told)
+    source = PushSource("camera")
+    source.open = lambda: (_ for _ in ()).throw(RuntimeError(said))
+    with pytest.raises(BackendError, match=told):
+        all_opened([source], [], lambda: False)
+    for engine, words in (("openvino", "_last_line"), ("onnxruntime", "_first_line")):
+        pytest.importorskip(engine)
+        sentence = getattr(importlib.import_module(f"ufafuse.runtime.backends.{engine}"), words)
+        assert sentence(RuntimeError(said)).startswith(told)
 
 
 def test_a_defect_keeps_its_traceback():

@@ -6,7 +6,8 @@ import pytest
 
 from ufafuse.runtime import models
 from ufafuse.runtime.artefact import read_manifest
-from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.errors import InputError, UfaError
+from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.manifest_entries import ROLES
 from ufafuse.runtime.models import FOLDER, bundled, model_path, weights_path
 
@@ -42,6 +43,14 @@ def test_files(tmp_path):
         model_path(tmp_path / "other.onnx")
     with pytest.raises(InputError, match="no weights"):
         weights_path(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("name", ["mine.mlpackage", "mine.onnx", "mine.d"])
+def test_a_folder_in_a_files_place_is_told_as_what_it_is(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(UfaError) as told, Fuser(tmp_path / name):
+        pass
+    assert "does not exist" not in str(told.value)
 
 
 def test_nothing_bundled(folder):

@@ -6,11 +6,14 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 import time
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
 
+from ufafuse.runtime.errors import BackendError, InputError
 from ufafuse.runtime.serving import pictures, tensors
 
 SERVER = """
@@ -112,14 +115,21 @@ def called(server, pair):
     return 200, ""
 
 
-LACKS = {"memory": MemoryError(), "open files": OSError(errno.EMFILE, "Too many open files")}
+LACKS = {
+    "memory": MemoryError(),
+    "open files": OSError(errno.EMFILE, "Too many open files"),
+    "threads": RuntimeError("can't start new thread"),
+}
 
 
+@pytest.mark.parametrize("told", [None, InputError("it cannot be decoded."), BackendError("the engine failed.")])
 @pytest.mark.parametrize("lack", LACKS)
-def test_who_finds_too_little_is_told_to_come_again(status, lack, monkeypatch):
+def test_who_finds_too_little_is_told_to_come_again(status, lack, told, monkeypatch):
     assert status()[0] == 200
 
     def lacking(*_args, **_more):
+        if told is not None:  # a decoder or an engine ran into it
+            raise told from LACKS[lack]
         raise LACKS[lack]
 
     with monkeypatch.context() as patched:
@@ -130,6 +140,15 @@ def test_who_finds_too_little_is_told_to_come_again(status, lack, monkeypatch):
     assert f"not enough {lack}" in text
     assert "come again" in text
     assert status()[0] == 200
+
+
+def test_who_comes_when_no_thread_can_be_started_is_told_to_come_again(status, monkeypatch):
+    def refused(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)  # before the first request
+    assert status() in ((200, ""), (503, ANY))
+    assert status()[0] in (200, 503)
 
 
 def test_numbers_in_a_message_count_as_what_they_take(small_engine, serve, rng):
