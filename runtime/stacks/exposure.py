@@ -35,6 +35,10 @@ _TINTED = 1.1  # from here on a channel has a gain of its own,
 _TINTED_SHARE = 0.25  # where so much of the picture shows it
 BLACK = 0.01  # of the others' brightness
 _IS_BLACK = "it is black where the others are not"
+# What is lighter than this is white; where the others are not, a frame has failed that is in so much of the picture, and is
+# lighter by so much elsewhere: steady light spreads over 1 % at most, and leaves the rest as it is.
+_WHITE, _WHITE_SHARE, _LIGHTER = 0.98, 0.5, 1.15
+_TOLD_SHARE = 0.1  # of the picture, that has to be darker than white in the others to tell that
 _LIT, _LIT_SHARE = 0.25, 1e-4  # of the brightest light of the others, and of the picture: more light than that is no failure
 
 
@@ -63,17 +67,19 @@ class Exposures:
         That is where it is darker or lighter than the middle of the frames by more than the gain of a frame can be matched:
         the median of the ratios of small pictures, which focus and motion do not disturb. Lamps in the night light up much of a
         frame that has them out of focus, and little of the one that has them sharp: where light is as bright, nothing failed.
+        So it is where most of it is white: darkened, it would be an even grey there.
         """
-        if not self.known:
-            return ""
-        here = _small(frame, self._kind)[..., 0]
+        small = _small(frame, self._kind)
+        here = small[..., 0]
         shown = self._usable & (here != _HIDDEN)
-        if shown.mean() < _LEAST_SHARE:
+        if not self.known or shown.mean() < _LEAST_SHARE:
             return ""
         ratios = here[shown] / self._usual[..., 0][shown]
         ratio = float(np.partition(ratios, len(ratios) // 2)[len(ratios) // 2])
         if ratio > MOST_GAIN:
             return f"it has {ratio:.0f} times the others' brightness"
+        if (white := self._white_alone(small, shown)) > _WHITE_SHARE:
+            return f"it is white in {100 * white:.0f} % of the picture where the others are not"
         if ratio >= 1 / MOST_GAIN or self._lit(frame):
             return ""
         if ratio < BLACK:
@@ -115,6 +121,21 @@ class Exposures:
         if sure and middle > 0 and np.quantile(seen, _TOP) * np.exp(middle) > _BRIGHTER * np.quantile(there, _TOP):
             return 1.0
         return float(np.clip(np.exp(middle), 1 / MOST_GAIN, MOST_GAIN))
+
+    def _white_alone(self, small: Floats, shown: NDArray[np.bool_]) -> float:
+        """In which share of what is not white in the others a small picture, or a channel of it, is; 0 if that is its focus.
+
+        Light that goes out of focus spreads over what is dark beside it, and leaves all else as dark as it is.
+        """
+        told = shown & (self._usual < _LIGHT).all(axis=2)
+        white = told & (small >= _WHITE).any(axis=2)
+        if told.mean() < _TOLD_SHARE:
+            return 0.0
+        rest = told & ~white
+        ratios = small[..., 0][rest] / self._usual[..., 0][rest]
+        if rest.mean() >= _LEAST_SHARE and np.partition(ratios, len(ratios) // 2)[len(ratios) // 2] < _LIGHTER:
+            return 0.0
+        return float(white.sum() / told.sum())
 
     def _lit(self, frame: Array) -> bool:
         bright = luma(frame, self._kind) >= _LIT * float(self._usual[..., 0].max()) * self._kind.unit

@@ -245,7 +245,7 @@ class _Fusion:
                 for seen in stack.first_pass():
                     self._look_at(seen)
                     engines["encode"].result()
-                    self._timed(lambda seen=seen: gathering.add(seen.index, seen.frame, seen.covered, aside.do))  # type: ignore[misc]
+                    self._timed(lambda seen=seen: gathering.add(seen.index, seen.judged, seen.covered, aside.do))  # type: ignore[misc]
                     self._step()
             self._check_enough()
             for engine in engines.values():
@@ -379,7 +379,7 @@ def _merge(
 ) -> None:
     """Score a frame, and add it to the sums; `scores` takes its weights in the middle octave, which heights are found by."""
     aside.do(partial(sums.begin, seen.frame, seen.covered))
-    for area, found in gathering.weights(seen.index, seen.frame):
+    for area, found in gathering.weights(seen.index, seen.judged):
         weights = weighed(found, None if lowered is None else lowered[area])
         if scores is not None:
             scores[area] = weights[..., min(1, weights.shape[2] - 1)]

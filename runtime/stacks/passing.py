@@ -156,7 +156,8 @@ class Passing(Prepared):
             shown, covered = moved(frame, self.moves[index].alignment, self.kind)
             if index == order[0][0]:
                 self._match_to(shown)
-            yield Seen(index, self._matched(index, shown, own), covered)
+            matched = self._matched(index, shown, own)
+            yield Seen(index, matched, covered, self._noise_of(index, frame))
         self._find_white(highest)
 
     def _find_white(self, highest: float) -> None:
@@ -174,7 +175,7 @@ class Passing(Prepared):
             frame, covered = moved(self._read(index), self.moves[index].alignment, self.kind)
             if index in self.gains:
                 frame = multiplied(frame, self.gains[index], self.kind)
-            return Seen(index, frame, covered)
+            return Seen(index, frame, covered, self.noises.get(index, 0.0) * self.kind.unit / 255)
 
         yield from ahead(again, self.numbers)
 

@@ -22,8 +22,9 @@ from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import unmoved
 from ufafuse.runtime.registration.gain import MOST_GAIN, curve_between, gains_to, multiplied
 from ufafuse.runtime.stacks.dust import Spot, find_dust, without_dust
-from ufafuse.runtime.stacks.exposure import Exposures, is_uneven, relative, to_be_matched
+from ufafuse.runtime.stacks.exposure import FEWEST, Exposures, is_uneven, relative, to_be_matched
 from ufafuse.runtime.stacks.hot import find_hot_pixels, looked_at, without_hot_pixels
+from ufafuse.runtime.stacks.noise import FrameNoise, is_noisier, without_noise
 from ufafuse.runtime.stacks.order import BY_SHARPNESS, by_sharpness
 from ufafuse.runtime.stacks.registering import Covered, Move, along_agreement, moved, registered
 
@@ -35,11 +36,24 @@ _MOST_COMPARED_WITH_ALL = 300  # frames: their glances take 20 MB
 
 @dataclass(frozen=True)
 class Seen:
-    """One frame as the network sees it: its number in the order of focus, itself, and where it shows something (None: all)."""
+    """One frame as it is fused.
+
+    Attributes:
+        index: Its number in the order of focus.
+        frame: Itself.
+        covered: Where it shows something (None: everywhere).
+        noise: Its noise, in its own levels, where that is so much more than the others' that it looks like detail; else 0.
+    """
 
     index: int
     frame: Array
     covered: Covered | None
+    noise: float = 0.0
+
+    @property
+    def judged(self) -> Array:
+        """What the network judges it by."""
+        return without_noise(self.frame, self.noise) if self.noise else self.frame
 
 
 @dataclass
@@ -90,6 +104,8 @@ class Prepared(ABC):
         exposures: How frames are exposed; known after `begin`.
         uneven: Whether those that `begin` looked at differ in exposure.
         gains: What each frame was multiplied by; complete after the first pass.
+        quietest: The noise of the quietest of the frames that `begin` looked at, in levels of 255.
+        noises: That of frames that have so much more that it looks like detail; complete after the first pass.
         hot: The sensor's faulty pixels, N x 2.
         dust: The spots of dust on it.
         reordered: Whether the frames came in another order than that of focus, and by what it was seen; empty if not.
@@ -109,6 +125,8 @@ class Prepared(ABC):
     exposures: Exposures = field(init=False)
     uneven: bool = False
     gains: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    quietest: float = 0.0
+    noises: dict[int, float] = field(default_factory=dict)
     curve: float = 1.0
     hot: NDArray[np.intp] = field(default_factory=lambda: np.empty((0, 2), np.intp))
     dust: list[Spot] = field(default_factory=list)
@@ -171,7 +189,8 @@ class Prepared(ABC):
             self.wishes.reference = order.index(self.wishes.reference)
 
     def _look_for_uneven(self, frames: Sequence[Array]) -> None:
-        """Whether any of these frames differs in exposure: then all are matched, unless that was forbidden."""
+        """Whether any of these frames differs in exposure: then all are matched, unless that was forbidden. And their noise."""
+        self.quietest = min((FrameNoise(self.size, self.kind).of(frame) for frame in frames), default=0.0)
         self.uneven = self.wishes.match_gain is None and any(is_uneven(self.exposures.gains(frame)) for frame in frames)
 
     def _match_to(self, reference: Array) -> None:
@@ -185,6 +204,14 @@ class Prepared(ABC):
         if asked is False or not self.exposures.known:
             return None
         return self.exposures.gains(frame, sure=not asked)
+
+    def _noise_of(self, index: int, frame: Array) -> float:
+        """What `Seen.noise` is of a frame that was read, not yet moved nor matched, from its levels as they were matched."""
+        sigma = FrameNoise(self.size, self.kind).of(frame) * float(np.mean(self.gains.get(index, 1.0)))
+        if len(self.sources) < FEWEST or not is_noisier(sigma, self.quietest):
+            return 0.0
+        self.noises[index] = sigma
+        return sigma * self.kind.unit / 255
 
     def _matched(self, index: int, frame: Array, own: tuple[float, ...] | None) -> Array:
         """A frame in its place, with the levels of the reference or of the middle of the frames, as was asked for."""
@@ -255,8 +282,9 @@ class Held(Prepared):
         def placed(index: int) -> Seen:
             frame, frames[index] = frames[index], np.empty(0, self.kind.dtype)
             own = self._own_gains(frame)
-            frame, covered = moved(without_dust(frame, self.dust, self.kind), self.moves[index].alignment, self.kind)
-            return Seen(index, self._matched(index, frame, own), covered)
+            shown, covered = moved(without_dust(frame, self.dust, self.kind), self.moves[index].alignment, self.kind)
+            matched = self._matched(index, shown, own)
+            return Seen(index, matched, covered, self._noise_of(index, frame))
 
         for seen in (ahead if self.wishes.ahead else map)(placed, self.numbers):
             self._seen[seen.index] = seen

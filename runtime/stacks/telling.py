@@ -52,6 +52,9 @@ def tell(result: Stacked, stack: Prepared, given: list[FrameSource]) -> None:
     if result.strayed:
         result.warnings.append(_strayed_words([in_text(given[number].name) for number in result.strayed]))
     _tell_mended(result)
+    if stack.noises:
+        names = [in_text(given[number].name) for number in sorted(numbers[index] for index in stack.noises)]
+        result.warnings.append(_noisier_words(names, max(stack.noises.values()), stack.quietest))
 
 
 def _tell_mended(result: Stacked) -> None:
@@ -79,6 +82,14 @@ def _strayed_words(names: list[str]) -> str:
     return (
         f"something strayed into {examples(names, _MOST_NAMED)} that other frames do not show there, such as a shadow "
         "or an insect that flew by: it is left out where it is."
+    )
+
+
+def _noisier_words(names: list[str], most: float, quietest: float) -> str:
+    have = "has" if len(names) == 1 else "have"
+    return (
+        f"{examples(names, _MOST_NAMED)} {have} much more noise than others (up to {most:.0f} levels of 255, where another has "
+        f"{quietest:.0f}), which stays where nothing else is sharp: take the stack with one sensitivity (ISO) and one exposure."
     )
 
 

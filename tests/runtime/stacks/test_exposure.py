@@ -115,6 +115,41 @@ def test_the_darkest_frame_is_named(fuser, make_stack, match_gain, factor, told)
     assert re.search(pattern, warning), warning
 
 
+WHITE = {
+    "8 bit": (np.uint8, 3),
+    "grey, 16 bit": (np.uint16, 0),
+    "alpha": (np.uint8, 4),
+    "floats": (np.float32, 3),
+}
+
+
+@pytest.mark.parametrize("passes", PASSES)
+@pytest.mark.parametrize("kind", WHITE)
+@pytest.mark.parametrize("times", [3.0, 8.0, 40.0])
+def test_a_frame_most_of_which_is_white_takes_no_part(fuser, make_stack, monkeypatch, passes, kind, times):
+    """A shutter stayed open: where levels end at white, no gain brings back what was there, nor do the ratios tell of it."""
+    monkeypatch.setattr(module, "Held", PASSES[passes])
+    frames = [exposed(frame, 0.9) for frame in make_stack(7, height=96, width=128)[0]]
+    frames[3] = exposed(frames[3], times)
+    given = [as_kind(frame, *WHITE[kind]) for frame in frames]
+    result = fuse_sources(fuser, of_arrays(given), StackOptions())
+    assert list(result.left_out) == [3]
+    assert re.match(r"it (is white in \d+ % of the picture where|has \d times the) ", result.left_out[3])
+    assert not any("exposure" in warning for warning in result.warnings)
+    without = fuse_sources(fuser, of_arrays(given[:3] + given[4:]), StackOptions())
+    np.testing.assert_array_equal(result.fused, without.fused)
+
+
+def test_white_that_spreads_as_it_goes_out_of_focus_is_no_failure():
+    """A net before a light that is whiter than white: out of focus little is left of it, and its frame is as it was."""
+    net = np.full((120, 160), 3.0, np.float32)
+    net[:, ::16] = net[::16] = 0.2
+    net[60:] = 0.3  # what stands below is as dark whatever spreads
+    stack = [exposed(np.repeat(255 * cv2.GaussianBlur(net, (0, 0), 0.5 + 2 * step)[..., None], 3, 2), 1) for step in range(5)]
+    exposures = Exposures(stack, BGR_BYTES)
+    assert not any(exposures.failed(frame) for frame in stack)
+
+
 FLICKER = (1.0, 0.8, 1.1, 1.0, 1.25, 1.0, 0.9)
 
 

@@ -5,11 +5,15 @@ import numpy as np
 import pytest
 
 from ufafuse.runtime.frames import FrameKind
+from ufafuse.runtime.fuser import Fuser
 from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.stack import fuse_stack
+from ufafuse.runtime.stacks import room
 from ufafuse.runtime.stacks.fusing import fuse_sources
-from ufafuse.runtime.stacks.noise import FrameNoise, smoothing_for
+from ufafuse.runtime.stacks.noise import FrameNoise, smoothing_for, without_noise
 from ufafuse.runtime.stacks.options import MOST_SMOOTHING, StackOptions
+from ufafuse.runtime.stacks.passing import Passing
+from ufafuse.runtime.stacks.preparing import Held
 
 BYTES = FrameKind(np.dtype(np.uint8), 3, 255.0, "bgr")
 
@@ -115,3 +119,63 @@ def test_a_pair_is_averaged_no_more(fuser, make_stack):
     noisy = [np.rint(np.clip(frame + 9 * rng.normal(size=frame.shape), 0, 255)).astype(np.uint8) for frame in make_stack(2)[0]]
     result = fuse_stack(fuser, noisy, StackOptions(want_height=True))
     assert (result.smoothing, result.noise) == (1, 0)
+
+
+@pytest.fixture(scope="module")
+def network():
+    with Fuser("ufa-stack", backend="onnxruntime", precision="fp32") as fuser:
+        yield fuser
+
+
+@pytest.mark.parametrize(
+    ("passes", "align", "dtype", "channels"),
+    [
+        (Held, "off", np.uint8, 4),
+        (Passing, "affine", np.uint8, 3),
+        (Held, "affine", np.float32, 3),
+        (Passing, "off", np.uint16, 0),
+    ],
+)
+def test_the_noise_of_some_frames_is_not_taken_for_detail(network, make_stack, monkeypatch, passes, align, dtype, channels):
+    """Taken with another sensitivity: where nothing has detail, no noise is chosen, and nothing sharp is lost."""
+    monkeypatch.setattr(room, "Held", passes)
+    rng = np.random.default_rng(12)
+    frames = [frame.astype(np.float32) for frame in make_stack(6, height=180, width=240)[0]]
+    for frame in frames:
+        frame[100:] = 120
+    unit = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    kinds = []
+    for sigmas in ((1,) * 6, (10,) * 3 + (1,) * 3):
+        kinds.append([])
+        for frame, sigma in zip(frames, sigmas, strict=True):
+            levels = np.clip(frame + sigma * rng.normal(size=frame.shape), 0, 255) * (unit / 255)
+            made = (levels if dtype == np.float32 else np.rint(levels)).astype(dtype)
+            alpha = [np.full(frame.shape[:2], unit, dtype)] if channels == 4 else []
+            kinds[-1].append(np.dstack([made, *alpha]) if channels else np.ascontiguousarray(made[..., 1]))
+    options = StackOptions(align=align, smoothing=1)
+    steady, mixed = (fuse_sources(network, of_arrays(each), options) for each in kinds)
+    (warning,) = [warning for warning in mixed.warnings if "noise" in warning]
+    assert "frame 2, frame 3 have much more noise" in warning
+    assert "up to 10 levels of 255, where another has 1)" in warning
+    assert not any("noise" in warning for warning in steady.warnings)
+    apart = (mixed.fused.astype(np.float64) - steady.fused) * (255 / unit)
+    assert apart[110:170, 160:230].std() < 3  # below what is in focus in the frames without it
+    assert np.abs(apart[10:90, 130:230]).mean() < 3
+
+
+def test_what_is_sharp_in_one_frame_alone_is_no_noise():
+    """All of a slide is in focus in one frame, and nothing in the others; lenses draw it softer than a pixel."""
+    rng = np.random.default_rng(13)
+    for soft in (0.6, 0.9):
+        slide = cv2.GaussianBlur(128 + 30 * rng.normal(size=(180, 240, 3)), (0, 0), soft)
+        frame = np.clip(np.rint(slide + rng.normal(size=slide.shape)), 0, 255).astype(np.uint8)
+        assert FrameNoise(frame.shape[:2], BYTES).of(frame) == 0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 50), (7, 5), (64, 48)])
+def test_frames_of_any_size_have_their_noise_looked_for(size):
+    frame = np.random.default_rng(14).integers(0, 256, (*size, 3), np.uint8)
+    assert FrameNoise(size, BYTES).of(frame) >= 0
+    for each in (frame, frame[..., :1], frame[..., 0], frame.astype(np.float32)):
+        assert without_noise(each, 5.0).shape == each.shape
+        np.testing.assert_allclose(without_noise(each, 0.0), each, atol=1e-3)
