@@ -41,7 +41,7 @@ _STAYS, _STAYS_RANGE = 0.3, 0.2  # of a frame's detail at what is white, that th
 _ALL, _FLICKER = 0.8, 0.02  # and so much where the means lie apart by no more than this share, as under a lamp that flickers
 _SHARP = 0.1  # of the most detail that any frame has there: so much has each of them
 _HARDLY = 1e-25  # of its weight, what a frame keeps where it blooms: weights go up to 1e35
-_LEAST_WEIGHT = np.float32(1e-30)  # above 0 they stay, and so far that products with detail are exact
+_LEAST_WEIGHT = np.float32(1e-37)  # they are above 0, and so they stay
 
 
 class Blooms:
