@@ -116,9 +116,8 @@ def write_beside(
 ) -> dict[str, Any]:
     """Write what is wanted beside the picture, of its resolution ``dpi``; returns what belongs into the report."""
     told: dict[str, Any] = {}
-    noted = Metadata(dpi=dpi).of_result(
-        (result.fused.shape[0], result.fused.shape[1]), software(), ""
-    )  # that they are no frames
+    size = result.fused.shape[0], result.fused.shape[1]
+    noted = Metadata(dpi=dpi).of_result(size, software(), "")  # that they are no frames
     planes = (
         ("map", outputs.map, result.map),
         ("confidence", outputs.confidence, result.confidence),

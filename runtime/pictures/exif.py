@@ -37,6 +37,7 @@ MAKERS = "the notes of the camera's maker"  # in words
 _POINTERS = frozenset((EXIF_IFD, GPS_IFD, INTEROP_IFD))
 _INTEROP_INDEX = 0x0001
 _ASCII, _SHORT, _LONG = 2, 3, 4
+_INCH = 2  # as `RESOLUTION_UNIT` has it
 _LONG8 = frozenset((13, 16, 18))  # kinds of BigTIFF's pointers
 _ORDERS = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
 _RAW_ORDERS = {b"IIRO": "<", b"IIRS": "<", b"MMOR": ">", b"IIU\0": "<"}  # Olympus's and Panasonic's heads for the same
@@ -173,6 +174,12 @@ class Exif:
     def to_bytes(self) -> bytes:
         """As a TIFF of its own: what follows ``Exif\\0\\0`` in a JPEG."""
         return laid_out(self.main, self.parts, self.order)
+
+
+def resolution(dpi: tuple[float, float]) -> Directory:
+    """The entries that say how many pixels an inch has, across and down."""
+    said = {tag: Entry(5, 1, rational(dots)) for tag, dots in zip((X_RESOLUTION, Y_RESOLUTION), dpi, strict=True)}
+    return said | {RESOLUTION_UNIT: Entry(_SHORT, 1, struct.pack("<H", _INCH))}
 
 
 def rational(value: float) -> bytes:

@@ -114,9 +114,7 @@ class Metadata:
     def with_dpi(self, dpi: tuple[float, float]) -> Metadata:
         """The same with another resolution, which EXIF says too."""
         found = ex.parse_exif(self.exif or b"")
-        for tag, value in zip((ex.X_RESOLUTION, ex.Y_RESOLUTION), dpi, strict=True):
-            found.main[tag] = lay.Entry(5, 1, ex.rational(value))
-        found.put_short(ex.RESOLUTION_UNIT, 2)
+        found.main |= ex.resolution(dpi)
         return replace(self, exif=found.to_bytes(), dpi=dpi)
 
 

@@ -50,9 +50,9 @@ def tiff_bytes(image: Array, metadata: Metadata | None, *, compression: str, lev
             f"TIFF with {compression} compression cannot be written ({why}): pip install 'ufafuse[tiff]', or omit it."
         ) from error
     data = stream.getvalue()
-    return (
-        _with_metadata(data, metadata) if metadata is not None and ex.order_of(data) else data
-    )  # a BigTIFF has no room for it
+    if metadata is None or not ex.order_of(data):  # a BigTIFF has another form
+        return data
+    return _with_metadata(data, metadata)
 
 
 def _with_metadata(data: bytes, metadata: Metadata) -> bytes:
@@ -70,9 +70,7 @@ def _with_metadata(data: bytes, metadata: Metadata) -> bytes:
         if value:
             directory[tag] = lay.Entry(7 if tag == ICC_TAG else 1, len(value), value)
     if metadata.dpi is not None:
-        for tag, dots in zip((ex.X_RESOLUTION, ex.Y_RESOLUTION), metadata.dpi, strict=True):
-            directory[tag] = lay.Entry(5, 1, ex.rational(dots))
-        directory[ex.RESOLUTION_UNIT] = lay.Entry(3, 1, struct.pack("<H", 2))
+        directory |= ex.resolution(metadata.dpi)
     strips = directory[ex.STRIPS]
     by = len(lay.laid_out(directory, found.parts, order)) - lay.HEADER
     moved = [at + by for at in struct.unpack(f"<{strips.values}I", strips.data)]

@@ -10,8 +10,8 @@ A white part before a dark ground looks alike at its edge: frames that have it f
 way from the frame that shows it to those that show the ground none is sharp, while a light that blooms has a steep rim in all
 the frames between. So frames are compared along the order of focus, as far as the detail at what is white stays.
 
-Of stacks drawn by a pinhole's views over a lens, in linear light, two screws gain 1.0 and 7.8 dB of the whole picture, two
-boards 0.1 and 0.3, others 0 to 0.1; of twelve drawn boards one has such lights, and gains 0.3. None loses more than 0.005.
+Of stacks drawn by a pinhole's views over a lens, in linear light, two screws gain 1.4 and 7.8 dB of the whole picture, a
+board 0.36, others 0 to 0.1; of twelve drawn boards one has such lights, and gains 0.2. None loses more than 0.005.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ Gains = Mapping[int, tuple[float, ...]]
 
 _NO_GAINS: Gains = MappingProxyType({})
 _PIXELS = 524_288  # of the pictures that are looked at; all below is in their pixels, and levels are those of bytes
-_CELL = 8  # pixels: what is kept of a frame is kept for each of such squares: 32 KB
+_CELL = 8  # pixels: what is kept of a frame is kept for each of such squares: 64 KB
 _WINDOW = 8.0  # sigma of the windows whose means are compared
 _TOUCHED = 0.02  # of a window, that may show something else
 _WHITE = 0.98  # of white: what is lighter may be cut off
@@ -40,8 +40,7 @@ _LEAST, _RANGE = 2.0, 3.0  # levels that the means lie apart where it begins to 
 _STAYS, _STAYS_RANGE = 0.3, 0.2  # of a frame's detail at what is white, that the frames compared with it have at least,
 _ALL, _FLICKER = 0.8, 0.02  # and so much where the means lie apart by no more than this share, as under a lamp that flickers
 _SHARP = 0.1  # of the most detail that any frame has there: so much has each of them
-_HARDLY = 1e-25  # of its weight, what a frame keeps where it blooms: weights go up to 1e35
-_LEAST_WEIGHT = np.float32(1e-37)  # they are above 0, and so they stay
+_MOST_WEIGHT, _LEAST_WEIGHT = 35, -37  # powers of ten: what weights reach, and what hardly counts beside any other
 
 
 class Blooms:
@@ -57,9 +56,9 @@ class Blooms:
         self._size, self._kind, self._white = size, kind, white
         self._small = reduced_size(size, _PIXELS)[::-1]
         self._cells = tuple(-(-side // _CELL) for side in self._small)
-        self._means: dict[int, NDArray[np.float16]] = {}  # infinite where the frame shows nothing
-        self._details: dict[int, NDArray[np.float16]] = {}  # roots of energies
-        self._found: dict[int, NDArray[np.uint8]] = {}
+        self._means: dict[int, Floats] = {}  # infinite where the frame shows nothing
+        self._details: dict[int, Floats] = {}  # energies; of frames that show white
+        self._found: dict[int, NDArray[np.float16]] = {}
 
     def look_at(self, index: int, frame: Array, covered: NDArray[np.uint8] | None, gains: Gains = _NO_GAINS) -> None:
         """Take a frame.
@@ -71,15 +70,16 @@ class Blooms:
             gains: What frames were multiplied by, by their numbers: where that is less than 1 their white is lower.
         """
         small = self._reduced(frame)
-        mean = self._windowed(self._mean(small))
-        if covered is not None:
-            mean[self._touched_by(1 - covered)] = np.inf
-        self._means[index] = mean.astype(np.float16)
         brightest, white = self._white_in(small, gains.get(index, ()))
         if white.any():
+            self._means[index] = self._windowed(self._mean(small))
             # At what is white alone: other things around have their own focus.
             edges = cv2.Laplacian(cv2.GaussianBlur(brightest, (0, 0), 1), cv2.CV_32F) * cv2.dilate(white, _RIM)
-            self._details[index] = np.sqrt(self._windowed(edges * edges)).astype(np.float16)
+            self._details[index] = self._windowed(edges * edges)
+        else:  # no light can be smaller in it, nor larger
+            self._means[index] = np.zeros(self._cells, np.float32)
+        if covered is not None:
+            self._means[index][self._touched_by(1 - covered)] = np.inf
 
     def _reduced(self, frame: Array) -> Array:
         frame = for_opencv(frame)
@@ -130,9 +130,9 @@ class Blooms:
         self._details.clear()
 
     def _find_in(self, order: Sequence[int]) -> None:
-        none = np.zeros(self._cells, np.float16)
-        means = np.stack([self._means[index] for index in order]).astype(np.float32)
-        details = np.stack([self._details.get(index, none) for index in order]).astype(np.float32) ** 2
+        none = np.zeros(self._cells, np.float32)
+        means = np.stack([self._means[index] for index in order])
+        details = np.stack([self._details.get(index, none) for index in order])
         places = details.max(0) > 0
         means, details = means[:, places], details[:, places]
         details[np.isinf(means)] = np.inf  # a frame that shows nothing is passed over
@@ -140,12 +140,11 @@ class Blooms:
             if index in self._details:
                 share = np.maximum(*(_larger_than(place, step, means, details) for step in (-1, 1)))
                 if share.any():
-                    found = np.zeros(self._cells, np.uint8)
-                    found[places] = np.rint(share * _TOP)
-                    self._found[index] = found
+                    self._found[index] = np.zeros(self._cells, np.float16)
+                    self._found[index][places] = share
 
-    def lowered(self, index: int, frame: Array, gains: Gains = _NO_GAINS) -> Floats | None:
-        """What a frame's weights are to be multiplied by, H x W in (0, 1]; None: it blooms nowhere. After `find`.
+    def bound(self, index: int, frame: Array, gains: Gains = _NO_GAINS) -> Floats | None:
+        """The most that a frame's weights are to be, H x W; None: it blooms nowhere. After `find`.
 
         Args:
             index, frame, gains: As `look_at` was given them.
@@ -157,14 +156,11 @@ class Blooms:
         if not white.any():
             return None
         near = cv2.blur(cv2.dilate(white, _AROUND).astype(np.float32), (3, 3))
-        share = cv2.resize(found.astype(np.float32) / np.float32(_TOP), near.shape[::-1], interpolation=cv2.INTER_LINEAR) * near
+        share = cv2.resize(found.astype(np.float32), near.shape[::-1], interpolation=cv2.INTER_LINEAR) * near
         at_full_size = cv2.resize(share, self._size[::-1], interpolation=cv2.INTER_LINEAR)
-        return np.asarray(np.power(np.float32(_HARDLY), at_full_size), np.float32)
-
-
-def weighed(weights: Floats, lowered: Floats | None) -> Floats:
-    """A window's weights, h x w x octaves, where the frame blooms less of them (`Blooms.lowered`, h x w), but above 0."""
-    return weights if lowered is None else np.maximum(weights * lowered[..., None], _LEAST_WEIGHT)
+        # The root: half a doubt is to weigh more than what any score is worth.
+        powers = _MOST_WEIGHT + (_LEAST_WEIGHT - _MOST_WEIGHT) * np.sqrt(np.maximum(at_full_size, 0))
+        return np.asarray(np.power(np.float32(10), powers), np.float32)
 
 
 def _larger_than(place: int, step: int, means: Floats, details: Floats) -> Floats:

@@ -28,7 +28,7 @@ from ufafuse.runtime.registration.covering import Crop
 from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.sharpness import confidence
 from ufafuse.runtime.stacks.aside import Aside
-from ufafuse.runtime.stacks.blooms import Blooms, weighed
+from ufafuse.runtime.stacks.blooms import Blooms
 from ufafuse.runtime.stacks.exposure import is_uneven
 from ufafuse.runtime.stacks.gaps import CELL, FEWEST, FocusGaps
 from ufafuse.runtime.stacks.height import ScorePeaks
@@ -193,8 +193,8 @@ class _Fusion:
                     self._hand_on(seen)
                 shown = replace(seen, covered=shown_without(seen.covered, strayed.get(seen.index)))
                 aside.do(partial(self._look_aside, seen, shown, gaps))
-                lowered = self._blooms.lowered(seen.index, seen.frame, stack.gains)
-                self._timed(lambda s=shown, low=lowered: _merge(s, gathering, sums, scores, aside, smoothing, low))  # type: ignore[misc]
+                bound = self._blooms.bound(seen.index, seen.frame, stack.gains)
+                self._timed(lambda s=shown, most=bound: _merge(s, gathering, sums, scores, aside, smoothing, most))  # type: ignore[misc]
                 if peaks is not None and scores is not None:
                     peaks.add(stack.places[seen.index], scores, shown.covered, to_grey(seen.frame, stack.kind))
                 before = self._sharpen(sharp, before, seen)
@@ -375,12 +375,12 @@ def _merge(
     scores: NDArray[np.float32] | None,
     aside: Aside,
     smoothing: float,
-    lowered: Floats | None,
+    bound: Floats | None,
 ) -> None:
     """Score a frame, and add it to the sums; `scores` takes its weights in the middle octave, which heights are found by."""
     aside.do(partial(sums.begin, seen.frame, seen.covered))
     for area, found in gathering.weights(seen.index, seen.judged):
-        weights = weighed(found, None if lowered is None else lowered[area])
+        weights = found if bound is None else np.minimum(found, bound[area][..., None])
         if scores is not None:
             scores[area] = weights[..., min(1, weights.shape[2] - 1)]
         smoothed = weights

@@ -57,7 +57,7 @@ class Passing(Prepared):
         fit = [frame for index, frame in looked.items() if not verdicts[self.sources[index]]]
         if fit and len(fit) < len(looked):
             self._find_levels(fit)
-        self._look_for_uneven(fit)
+        self._look_for_differences(fit)
         if self.uneven:
             # The middle of a few is not that of all, whose exposure the picture would have where the frames are kept.
             every = -(-count // _MOST_COMPARED)
@@ -175,7 +175,7 @@ class Passing(Prepared):
             frame, covered = moved(self._read(index), self.moves[index].alignment, self.kind)
             if index in self.gains:
                 frame = multiplied(frame, self.gains[index], self.kind)
-            return Seen(index, frame, covered, self.noises.get(index, 0.0) * self.kind.unit / 255)
+            return Seen(index, frame, covered, self._noise_in_levels(index))
 
         yield from ahead(again, self.numbers)
 

@@ -188,8 +188,8 @@ class Prepared(ABC):
         if self.wishes.reference is not None:
             self.wishes.reference = order.index(self.wishes.reference)
 
-    def _look_for_uneven(self, frames: Sequence[Array]) -> None:
-        """Whether any of these frames differs in exposure: then all are matched, unless that was forbidden. And their noise."""
+    def _look_for_differences(self, frames: Sequence[Array]) -> None:
+        """How noisy the quietest of these frames is, and whether any differs in exposure, so that all are to be matched."""
         self.quietest = min((FrameNoise(self.size, self.kind).of(frame) for frame in frames), default=0.0)
         self.uneven = self.wishes.match_gain is None and any(is_uneven(self.exposures.gains(frame)) for frame in frames)
 
@@ -211,7 +211,10 @@ class Prepared(ABC):
         if len(self.sources) < FEWEST or not is_noisier(sigma, self.quietest):
             return 0.0
         self.noises[index] = sigma
-        return sigma * self.kind.unit / 255
+        return self._noise_in_levels(index)
+
+    def _noise_in_levels(self, index: int) -> float:
+        return self.noises.get(index, 0.0) * self.kind.unit / 255
 
     def _matched(self, index: int, frame: Array, own: tuple[float, ...] | None) -> Array:
         """A frame in its place, with the levels of the reference or of the middle of the frames, as was asked for."""
@@ -260,7 +263,7 @@ class Held(Prepared):
             self._find_levels(self._frames)
         # The same few as where frames are not kept, so that the picture is the same.
         looked = looked_at(len(self.sources) + len(self.dropped)) or range(len(why))
-        self._look_for_uneven([frame for index, frame in enumerate(given) if index in looked and not why[index]])
+        self._look_for_differences([frame for index, frame in enumerate(given) if index in looked and not why[index]])
 
     def first_pass(self) -> Iterator[Seen]:
         """Find the order, the motions and the exposures, and give every frame."""
