@@ -1,21 +1,14 @@
 """Measuring this process's memory."""
 
-import mmap
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.runtime.memory.taker import MB, Taker, alone, beside_another_thread, of_an_engine, taken, within
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.memory import usage as memory
 from ufafuse.runtime.memory.usage import Appetite, appetite_of, available_bytes, peak_bytes, resident_bytes, watched
-
-MB = 10**6
-
-
-def taken(amount):
-    """So many bytes straight from the system, each page touched: the allocator would hand out pages that it has kept."""
-    return mmap.mmap(-1, amount, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)
 
 
 def test_resident_grows_with_what_is_touched():
@@ -52,61 +45,26 @@ def test_available_is_the_least_of_all_limits(monkeypatch, tmp_path):
     assert available_bytes() > 1 << 60
 
 
-class Taker:
-    """Takes 20 MB once, some for each new size, and 400 bytes for each pixel; gives these back, or keeps them."""
-
-    def __init__(self, keeps, for_a_size=0):
-        self.keeps, self.once, self.arena, self.sides = keeps, None, None, []
-        self.for_a_size, self.compiled = for_a_size, {}
-
-    def __call__(self, side):
-        self.sides.append(side)
-        if self.once is None:
-            self.once = taken(20 * MB)
-        if self.for_a_size and side not in self.compiled:
-            self.compiled[side] = taken(self.for_a_size)
-        if self.arena is None or len(self.arena) < 400 * side * side:
-            self.arena = None
-            self.arena = taken(400 * side * side)
-        time.sleep(0.01)
-        if not self.keeps:
-            self.arena = None
-
-
 @pytest.mark.parametrize("for_a_size", [0, 25 * MB])
 @pytest.mark.parametrize("keeps", [False, True])
 def test_the_appetite_is_measured(keeps, for_a_size):
-    taker = Taker(keeps, for_a_size)
-    before = resident_bytes()
-    appetite = appetite_of(taker, limit=4e9)
-    assert appetite.per_pixel == pytest.approx(400, rel=0.1)
-    kept = 20e6 + for_a_size * len(taker.compiled) + keeps * 400 * max(taker.sides) ** 2
-    assert appetite.kept == pytest.approx(kept, abs=12e6)
-    taker.arena = None
-    with watched() as peak:
-        taker(500)  # a size of which the code is not there yet
-    assert appetite.of(500**2) == pytest.approx(peak.bytes - before, abs=12e6)
+    told = alone(of_an_engine, keeps, for_a_size)
+    assert told["per_pixel"] == pytest.approx(400, rel=0.1)
+    assert told["kept"] == pytest.approx(told["really_kept"], abs=12e6)
+    assert told["of_500"] == pytest.approx(told["peak_of_500"], abs=12e6)
 
 
 @pytest.mark.parametrize("at", range(1, 6))
 @pytest.mark.parametrize("other", [300 * MB, -300 * MB], ids=["taken", "given back"])
 def test_what_another_thread_does_with_memory_meanwhile_is_not_the_models(at, other):
     """A network of 100 MB a megapixel was taken for one of 2 while a large JPEG was looked into, and 10 GB for 3."""
-    taker, meanwhile = Taker(keeps=False), [taken(300 * MB)] if other < 0 else []
-
-    def run(side):
-        if len(taker.sides) == at:
-            meanwhile[:] = [taken(300 * MB)] if other > 0 else []
-        taker(side)
-
-    assert appetite_of(run, limit=4e9).per_pixel == pytest.approx(400, rel=0.1)
+    assert alone(beside_another_thread, at, other)["per_pixel"] == pytest.approx(400, rel=0.1)
 
 
 def test_no_trial_passes_the_limit():
-    taker = Taker(keeps=False)
-    appetite = appetite_of(taker, limit=resident_bytes() + 60e6)
-    assert max(taker.sides) == 256  # 512 would take 105 MB more
-    assert appetite.per_pixel == pytest.approx(400, rel=0.25)
+    told = alone(within, 60 * MB)
+    assert told["largest"] == 256  # 512 would take 105 MB more
+    assert told["per_pixel"] == pytest.approx(400, rel=0.25)
 
 
 def test_a_limit_below_what_is_held_already():
