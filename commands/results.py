@@ -18,6 +18,14 @@ class _OutputKeysJson(TypedDict):
     ms: float | None
 
 
+class BandingJson(TypedDict):
+    """Bands of light that were evened: across ``rows`` or ``columns``, how many, and their depth either way, of the level."""
+
+    across: str
+    bands: float
+    depth: float
+
+
 class OutputJson(_OutputKeysJson, total=False):
     """One pair or stack of `ufa fuse`."""
 
@@ -52,6 +60,7 @@ class OutputJson(_OutputKeysJson, total=False):
     registered_to: dict[str, str]
     hot_pixels: int
     dust: int
+    banding: BandingJson
     restored: list[float]
     strayed: dict[str, float]
     matched: dict[str, list[float]]

@@ -45,10 +45,7 @@ def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOpt
         details["reference"] = frames[result.reference].name
     details |= _taken(frames, result)
     details["disagreement"] = round(result.disagreement, 4)
-    if result.hot_pixels:
-        details["hot_pixels"] = result.hot_pixels
-    if result.dust:
-        details["dust"] = result.dust
+    details |= _mended(result)
     if options.match_gain:
         details["gain"] = [[round(factor, 4) for factor in factors] for factors in result.gains]
     if result.matched:
@@ -58,3 +55,10 @@ def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOpt
     if result.grid is not None:
         details["tiles"] = {"count": len(result.grid), "window": list(result.grid.window), "work": round(result.grid.work, 3)}
     return details
+
+
+def _mended(result: Stacked) -> dict[str, Any]:
+    """What of the faults of lamp and sensor was mended."""
+    counts = {"hot_pixels": result.hot_pixels, "dust": result.dust}
+    bands = {} if result.banding is None else {"banding": result.banding.to_json()}
+    return bands | {name: count for name, count in counts.items() if count}

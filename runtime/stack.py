@@ -29,7 +29,9 @@ from ufafuse.runtime.registration.covering import Crop
 from ufafuse.runtime.registration.gain import MOST_GAIN, exposure_warning, gains_to, matched_words, multiplied
 from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.sharpness import confidence
+from ufafuse.runtime.stacks.banding import find_banding
 from ufafuse.runtime.stacks.exposure import black_of_two, evened
+from ufafuse.runtime.stacks.hot import looked_at
 from ufafuse.runtime.stacks.options import Stacked, StackOptions, Weights
 from ufafuse.runtime.stacks.registering import registered
 from ufafuse.runtime.stacks.rule import by_one_rule
@@ -144,6 +146,10 @@ def made_comparable(fuser: Fuser, frames: list[Array], options: StackOptions) ->
     height, width = frames[0].shape[:2]
     result = Stacked(frames[0], Crop(0, height, 0, width), levels=levels, reference=options.reference or 0)
     result.taken, result.last_place = list(range(len(frames))), len(frames) - 1
+    result.banding = find_banding([frames[index] for index in looked_at(len(frames))], kind)
+    if result.banding is not None:
+        frames = [result.banding.evened(frame) for frame in frames]
+        result.warnings.append(result.banding.words())
     shown = fuser.shown(frames[0], frames[1], kind)
     ready = fuser.prepared((height, width), want_map=options.want_map, kind=shown)
     with InThisThread() if ready else ThreadPoolExecutor(1) as pool:

@@ -351,6 +351,7 @@ class _Fusion:
             result.crop = joint_crop(moves, stack.size)
         if self._options.match_gain:
             result.gains = [stack.gains[index] for index in others if index in stack.gains]
+        result.banding = stack.banding
         result.hot_pixels, result.dust, result.last_place = len(stack.hot), len(stack.dust), stack.last_place
         if self._moved:
             result.warnings.append(

@@ -16,6 +16,7 @@ from ufafuse.runtime.registration.align import Alignment, check_motion
 from ufafuse.runtime.registration.conflict import WORTH_A_WORD, Conflicts
 from ufafuse.runtime.registration.covering import Crop
 from ufafuse.runtime.registration.guesses import MOTIONS
+from ufafuse.runtime.stacks.banding import Banding
 from ufafuse.runtime.stacks.height import Height
 from ufafuse.runtime.stacks.registering import Covered
 from ufafuse.runtime.values import check_values, is_number, is_switch, is_text, is_whole
@@ -151,6 +152,7 @@ class Stacked(Brief):
         left_out: Why a frame, by its number as it was given, took no part.
         beside: To which frame one was registered that agrees with its neighbours less, by their numbers as they were given.
         hot_pixels: How many faulty pixels of the sensor were mended.
+        banding: The bands of light that were evened, of a lamp that flickers; None: there were none.
         dust: How many spots of dust on the sensor were lightened.
         strayed: In which share of the picture a frame, by its number as it was given, took no part, because it shows something
             there that the frames before and after it do not.
@@ -182,6 +184,7 @@ class Stacked(Brief):
     beside: dict[int, int] = field(default_factory=dict)
     matched: dict[int, tuple[float, ...]] = field(default_factory=dict)
     hot_pixels: int = 0
+    banding: Banding | None = None
     dust: int = 0
     taken: list[int] = field(default_factory=list)
     strayed: dict[int, float] = field(default_factory=dict)

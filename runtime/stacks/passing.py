@@ -14,6 +14,7 @@ from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import Alignment, comparable, compared_pixels, estimate_pictures
 from ufafuse.runtime.registration.gain import multiplied
 from ufafuse.runtime.registration.steady import shows_something_else, steadied
+from ufafuse.runtime.stacks.banding import find_banding
 from ufafuse.runtime.stacks.dust import lightened, proven, shades_of, without_dust
 from ufafuse.runtime.stacks.exposure import Exposures
 from ufafuse.runtime.stacks.hot import FEWEST_FRAMES, find_hot_pixels, looked_at, without_hot_pixels
@@ -57,6 +58,14 @@ class Passing(Prepared):
         fit = [frame for index, frame in looked.items() if not verdicts[self.sources[index]]]
         if fit and len(fit) < len(looked):
             self._find_levels(fit)
+        self.banding = find_banding(fit, self.kind)
+        if self.banding is not None:
+            load = self.wishes.load
+            self.wishes.load = lambda source: self._without_banding(load(source))
+            del fit  # or both would be held
+            for index, frame in looked.items():
+                looked[index] = self._without_banding(frame)
+            fit = [frame for index, frame in looked.items() if not verdicts[self.sources[index]]]
         self._look_for_differences(fit)
         if self.uneven:
             # The middle of a few is not that of all, whose exposure the picture would have where the frames are kept.

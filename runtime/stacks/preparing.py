@@ -21,6 +21,7 @@ from ufafuse.runtime.levels import GIVEN, Levels, kind_with_levels
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import unmoved
 from ufafuse.runtime.registration.gain import MOST_GAIN, curve_between, gains_to, multiplied
+from ufafuse.runtime.stacks.banding import Banding, find_banding
 from ufafuse.runtime.stacks.dust import Spot, find_dust, without_dust
 from ufafuse.runtime.stacks.exposure import FEWEST, Exposures, is_uneven, relative, to_be_matched
 from ufafuse.runtime.stacks.hot import find_hot_pixels, looked_at, without_hot_pixels
@@ -106,6 +107,7 @@ class Prepared(ABC):
         gains: What each frame was multiplied by; complete after the first pass.
         quietest: The noise of the quietest of the frames that `begin` looked at, in levels of 255.
         noises: That of frames that have so much more that it looks like detail; complete after the first pass.
+        banding: The bands of light that differ from frame to frame; None: there are none.
         hot: The sensor's faulty pixels, N x 2.
         dust: The spots of dust on it.
         reordered: Whether the frames came in another order than that of focus, and by what it was seen; empty if not.
@@ -128,6 +130,7 @@ class Prepared(ABC):
     quietest: float = 0.0
     noises: dict[int, float] = field(default_factory=dict)
     curve: float = 1.0
+    banding: Banding | None = None
     hot: NDArray[np.intp] = field(default_factory=lambda: np.empty((0, 2), np.intp))
     dust: list[Spot] = field(default_factory=list)
     reordered: str = ""
@@ -187,6 +190,10 @@ class Prepared(ABC):
         self._number_places()
         if self.wishes.reference is not None:
             self.wishes.reference = order.index(self.wishes.reference)
+
+    def _without_banding(self, frame: Array) -> Array:
+        """A frame that was read, as all else is done to it."""
+        return frame if self.banding is None else self.banding.evened(frame)
 
     def _look_for_differences(self, frames: Sequence[Array]) -> None:
         """How noisy the quietest of these frames is, and whether any differs in exposure, so that all are to be matched."""
@@ -263,7 +270,10 @@ class Held(Prepared):
             self._find_levels(self._frames)
         # The same few as where frames are not kept, so that the picture is the same.
         looked = looked_at(len(self.sources) + len(self.dropped)) or range(len(why))
-        self._look_for_differences([frame for index, frame in enumerate(given) if index in looked and not why[index]])
+        fit = [frame for index, frame in enumerate(given) if index in looked and not why[index]]
+        self.banding = find_banding(fit, self.kind)
+        self._frames = [self._without_banding(frame) for frame in self._frames]
+        self._look_for_differences([self._without_banding(frame) for frame in fit])
 
     def first_pass(self) -> Iterator[Seen]:
         """Find the order, the motions and the exposures, and give every frame."""

@@ -58,7 +58,9 @@ def tell(result: Stacked, stack: Prepared, given: list[FrameSource]) -> None:
 
 
 def _tell_mended(result: Stacked) -> None:
-    """Say what of the sensor's faults was mended in the frames."""
+    """Say what of the faults of sensor and lamp was mended in the frames."""
+    if result.banding is not None:
+        result.warnings.append(result.banding.words())
     if result.hot_pixels:
         result.warnings.append(f"{result.hot_pixels} pixels of the sensor that stand still in all frames were mended.")
     if result.dust:
