@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-from ufafuse.runtime.pictures.metadata import JPEG, JPEG_2000, PNG, segments
+from ufafuse.runtime.pictures.blocks import JPEG, JPEG_2000, PNG, segments
 
 _JPEG_2000 = (JPEG_2000, b"\xff\x4f\xff\x51")  # a file, and a bare codestream
 _FEW, _MANY = 64, 1024  # zeros at a file's end; notes that are filled up may stand at that of a HEIF or AVIF

@@ -7,6 +7,7 @@ import itertools
 import os
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Literal, TypeAlias
 
@@ -19,12 +20,13 @@ from ufafuse.runtime.filebytes import bytes_of
 from ufafuse.runtime.filebytes import kind_of as path_kind
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures import quick
+from ufafuse.runtime.pictures.blocks import PNG, chunks, frame_headers
 from ufafuse.runtime.pictures.bmp import read_bmp
 from ufafuse.runtime.pictures.boxes import Boxes, read_boxes, without_notes
 from ufafuse.runtime.pictures.damage import damage_in
 from ufafuse.runtime.pictures.jpeg2000 import said_in
 from ufafuse.runtime.pictures.kinds import OPENCV, RAW_SUFFIXES, SNIFFED, kind_of
-from ufafuse.runtime.pictures.metadata import PNG, Metadata, chunks, frame_headers, metadata_of
+from ufafuse.runtime.pictures.metadata import metadata_of
 from ufafuse.runtime.pictures.mpf import more_pictures
 from ufafuse.runtime.pictures.picture import Picture, upright, whole_alpha
 from ufafuse.runtime.pictures.sizes import size_of
@@ -157,7 +159,7 @@ def _by_opencv(data: bytes, name: str, kind: str, most: int | None, *, inside: I
     array = _without_false_alpha(stored, data, kind)
     array, white = _by_declared_bits(array, data, kind)
     if components == 4:
-        metadata = Metadata(None, metadata.exif, metadata.xmp, metadata.dpi)
+        metadata = replace(metadata, icc=None, colour=())
         warnings.append("its CMYK inks were brought to RGB without their profile")
     if kind == "JPEG" and not damage and (inside == "thoroughly" or (inside and not by_libjpeg)):
         from ufafuse.runtime.pictures.jpegscan import fault_in_scan

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.pictures.metadata import FRAME_MARKERS, segments
+from ufafuse.runtime.pictures.blocks import FRAME_MARKERS, segments
 
 _BITS = 1024  # of a part: long enough that most guesses are right at its end, short enough that there are many
 _MOST_PASSES = 24  # after which nothing is claimed

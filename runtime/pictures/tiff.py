@@ -12,6 +12,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import IO, Any
 
 import cv2
@@ -20,6 +21,7 @@ import numpy as np
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import NOT_ENOUGH, InputError, is_shortage
 from ufafuse.runtime.pictures import exif as ex
+from ufafuse.runtime.pictures.captions import iptc_in_tiff
 from ufafuse.runtime.pictures.damage import JPEG_PARTS, fault_in_parts
 from ufafuse.runtime.pictures.metadata import ICC_TAG, XMP_TAG, Metadata, resolution_in
 from ufafuse.runtime.pictures.microscopes import check_axes, dpi_in
@@ -141,7 +143,7 @@ class TiffFile:
             turn = int(page.tags.valueof(274, 1) or 1)
             inks = int(page.photometric) == _CMYK
         if inks:
-            metadata = Metadata(None, metadata.exif, metadata.xmp, metadata.dpi)
+            metadata = replace(metadata, icc=None)
         array = upright(picture.array, turn)
         return Picture(array, metadata, picture.warnings, damage or noticed, picture.white, "TIFF")
 
@@ -212,7 +214,8 @@ class TiffFile:
         icc, xmp = (bytes(value) if isinstance(value, (bytes, tuple)) else None for value in (icc, xmp))
         # Programs that say how large a pixel is often leave some default in TIFF's own tags.
         dpi = dpi_in(self._file, found.number(ex.X_RESOLUTION), found.number(ex.Y_RESOLUTION)) or resolution_in(found)
-        return Metadata(icc, found.to_bytes() if found.main else None, xmp, dpi, left_out=found.cannot_stay)
+        exif, iptc = found.to_bytes() if found.main else None, iptc_in_tiff(found.main)
+        return Metadata(icc, exif, xmp, dpi, left_out=found.cannot_stay, iptc=iptc)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -13,10 +13,10 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ufafuse.runtime.pictures.blocks import frame_headers
 from ufafuse.runtime.pictures.damage import JPEG_PARTS, zeros_at_the_end
 from ufafuse.runtime.pictures.jpeg2000 import said_in
 from ufafuse.runtime.pictures.kinds import SNIFFED, kind_of
-from ufafuse.runtime.pictures.metadata import frame_headers
 from ufafuse.runtime.pictures.sizes import size_of
 
 FAX = frozenset((2, 3, 4))  # compressions of two levels

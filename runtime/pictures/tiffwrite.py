@@ -12,6 +12,7 @@ from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures import exiflayout as lay
+from ufafuse.runtime.pictures.captions import IPTC_TAG, RESOURCES_TAG, resources_with
 from ufafuse.runtime.pictures.metadata import ICC_TAG, XMP_TAG, Metadata
 
 
@@ -66,9 +67,11 @@ def _with_metadata(data: bytes, metadata: Metadata) -> bytes:
     directory = ex.read_directory(data, order, struct.unpack_from(f"{order}I", data, 4)[0])
     found = ex.parse_exif(metadata.exif or b"").without_pixels()
     directory |= {tag: entry for tag, entry in found.main.items() if tag not in directory or tag == ex.SOFTWARE}
-    for tag, value in ((ICC_TAG, metadata.icc), (XMP_TAG, metadata.xmp)):
+    resources = resources_with(metadata.iptc) if metadata.iptc else None
+    values = ((ICC_TAG, metadata.icc), (XMP_TAG, metadata.xmp), (IPTC_TAG, metadata.iptc), (RESOURCES_TAG, resources))
+    for tag, value in values:
         if value:
-            directory[tag] = lay.Entry(7 if tag == ICC_TAG else 1, len(value), value)
+            directory[tag] = lay.Entry(7 if tag in (ICC_TAG, IPTC_TAG) else 1, len(value), value)
     if metadata.dpi is not None:
         directory |= ex.resolution(metadata.dpi)
     strips = directory[ex.STRIPS]
