@@ -52,10 +52,10 @@ def read_picture(path: Path, *, most: int | None = None, inside: Inside = None) 
     Args:
         path: The file.
         most: Pixels that it may declare; None: as `pixels.most_pixels` says for this machine.
-        inside: Look for damage inside a JPEG or TIFF, too, which decoders pass over; that is a warning. ``"quickly"``: what
-            libjpeg notices, where simplejpeg is installed; ``"thoroughly"``, and of a JPEG where it is not: also what codes
-            tell, which takes longer than decoding. Of 576 JPEGs of which bytes were lost or changed libjpeg noticed 259, their
-            codes tell 282.
+        inside: Look for damage inside a JPEG, TIFF or DNG, too, which decoders pass over; that is a warning. ``"quickly"``:
+            what libjpeg notices, where simplejpeg is installed; ``"thoroughly"``, and of a JPEG where it is not: also what
+            codes tell, which takes longer than decoding. Of 576 JPEGs of which bytes were lost or changed libjpeg noticed 259,
+            their codes tell 282.
 
     Raises:
         InputError: The file is missing, no picture, a stack or a video, damaged, too large, or needs an extra; the text says
@@ -101,20 +101,20 @@ def _read_tiff(stream: IO[bytes], path: Path, most: int, *, inside: bool) -> Pic
     from ufafuse.runtime.pictures.tiff import TiffFile
 
     if path.suffix.lower() in RAW_SUFFIXES:
-        return _raw(stream.read(most_bytes(most)), str(path), most)
+        return _raw(stream.read(most_bytes(most)), str(path), most, inside=inside)
     tiff = TiffFile(stream, str(path))
     if tiff.raw:
         stream.seek(0)
-        return _raw(stream.read(most_bytes(most)), str(path), most)
+        return _raw(stream.read(most_bytes(most)), str(path), most, inside=inside)
     if len(tiff) > 1:
         raise InputError(f"{path} holds {len(tiff)} pictures, a stack: give it alone to fuse it, or one picture a file.")
     return tiff.read(0, most, inside=inside)
 
 
-def _raw(data: bytes, name: str, most: int | None) -> Picture:
+def _raw(data: bytes, name: str, most: int | None, *, inside: bool) -> Picture:
     from ufafuse.runtime.pictures.extras import read_raw
 
-    return read_raw(data, name, most)
+    return read_raw(data, name, most, inside=inside)
 
 
 def decode_picture(
@@ -127,7 +127,7 @@ def decode_picture(
 
         tiff = TiffFile(io.BytesIO(data), name)
         if tiff.raw:
-            return _raw(data, name, most)
+            return _raw(data, name, most, inside=inside == "thoroughly")
         if len(tiff) > 1:
             raise InputError(f"{name} holds {len(tiff)} pictures, a stack: give one picture a file.")
         return tiff.read(0, most, inside=inside == "thoroughly")
