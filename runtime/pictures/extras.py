@@ -119,7 +119,10 @@ def read_exr(data: bytes, name: str, most: int | None = None) -> Picture:
             low, high = header["dataWindow"]
             check_pixels((int(high[1]) - int(low[1]) + 1, int(high[0]) - int(low[0]) + 1), name, most)
             file = exr.File(str(path), separate_channels=True)
-            channels, parts = file.channels(), len(file.parts)
+            parts = len(file.parts)
+            if not parts:  # what its pixels cannot be unpacked of, it leaves out
+                raise ValueError("its pixels end early or cannot be unpacked")
+            channels = file.channels()
         except _BROKEN as error:
             _check_memory(error, name)
             raise InputError(f"{name} is an OpenEXR file that cannot be read ({error}): write or copy it again.") from error
