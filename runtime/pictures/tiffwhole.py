@@ -34,7 +34,7 @@ _STARTS, _LENGTHS = (273, 324), (279, 325)
 _WHOLE = frozenset((1, 3, 4, 6, 8, 9, 13, 16, 17, 18))  # types of entries that hold whole numbers
 _YCBCR = 6
 _HEAD = 8  # bytes of a TIFF before anything else
-_FILLED = 4  # bytes by which programs fill up a part
+_FILLED, _UNIT = 4, 16  # bytes by which programs fill up a part, and what they bring the sides of a JPEG to
 
 
 def check_page(page: Any) -> None:  # noqa: ANN401 - tifffile's page
@@ -67,7 +67,7 @@ def _check_parts(page: Any, tags: int) -> None:  # noqa: ANN401 - as above
     """See that each part of a page, whose tags take so many bytes, is listed and lies in the file (`ValueError`)."""
     parts, size = math.prod(page.chunked), page.parent.filehandle.size
     counts = [page.tags[code].count for code in (*_STARTS, *_LENGTHS) if code in page.tags]
-    if len(counts) == 2 and counts[0] != counts[1]:
+    if len(counts) == 2 and counts[0] < counts[1]:
         raise ValueError(f"it says where {counts[0]} parts lie, and how long {counts[1]} are")
     for each in (page.dataoffsets, page.databytecounts) if not page.is_contiguous else ():
         if len(each) < parts:
@@ -110,7 +110,8 @@ def contradiction(read: Callable[[int, int], bytes], page: Any) -> str:  # noqa:
         if size is not None and (size[0] < height or size[1] < width):
             raise ValueError(said)
         high, wide = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
-        found = found or (said if size is not None and (size[0] > high or size[1] > wide) else "")
+        beyond = size is not None and (size[0] >= high + _UNIT or size[1] >= wide + _UNIT)
+        found = found or (said if beyond else "")
     return found
 
 
@@ -144,8 +145,12 @@ def _other_length(page: Any) -> str:  # noqa: ANN401 - as above
     counts = (counts,) if isinstance(counts, int) else counts
     samples, planes = (page.samplesperpixel, 1) if int(page.planarconfig) == 1 else (1, page.samplesperpixel)
     width = page.tilewidth if page.is_tiled else page.imagewidth
+    row, found = -(-width * samples * page.bitspersample // 8), sum(counts)
     rows = math.prod(page.chunked) * page.tilelength if page.is_tiled else page.imagelength * planes
-    wanted, found = -(-width * samples * page.bitspersample // 8) * rows, sum(counts)
-    if not all(counts) or abs(found - wanted) <= _FILLED * len(counts):  # parts that were never written are told elsewhere
+    high = page.tilelength if page.is_tiled else page.rowsperstrip
+    least, most = row * rows, row * high * math.prod(page.chunked)  # of strips the last may have rows that nobody sees
+    spare = _FILLED * len(counts)
+    # Parts that were never written are told elsewhere.
+    if not all(counts) or least - spare <= found <= most + spare:
         return ""
-    return f"its parts have {found} bytes, and its size makes {wanted}"
+    return f"its parts have {found} bytes, and its size makes {least}"

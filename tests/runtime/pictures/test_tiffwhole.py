@@ -27,6 +27,7 @@ LAYOUTS = {
     "deflate tiles": (RGB, COLOUR | TILES | {"compression": "zlib"}),
     "lzw": (GREY, LEVELS | {"compression": "lzw"}),
     "jpeg": (GREY, LEVELS | {"compression": "jpeg", "rowsperstrip": 16}),
+    "jpeg whole": (GREY, LEVELS | {"compression": "jpeg"}),
     "jpeg 2000": (RGB, COLOUR | {"compression": "jpeg2000"}),
 }
 # Of tags that say where the pixels lie and of what size and kind they are.
@@ -130,3 +131,26 @@ def test_damage_that_only_libtiff_sees_and_does_not_say(compression, least):
         except InputError:
             noticed += 1
     assert noticed >= least
+
+
+def test_rows_that_fill_up_the_last_part_are_no_contradiction():
+    """48 rows in strips of 20: some programs write all 20 of the last one."""
+    rows = np.concatenate([RGB, np.zeros((12, WIDTH, 3), np.uint8)])
+    tifffile.imwrite(stream := io.BytesIO(), rows, metadata=None, rowsperstrip=20, photometric="rgb")
+    data = bytearray(stream.getvalue())
+    tag = tifffile.TiffFile(io.BytesIO(bytes(data))).pages[0].tags[257]
+    struct.pack_into("<I", data, tag.valueoffset, HEIGHT)
+    found = decode_picture(bytes(data), "x.tif", inside="thoroughly")
+    assert found.damage == ""
+    assert np.array_equal(found.array, RGB[..., ::-1])
+
+
+def test_a_jpeg_whose_rows_are_filled_up_is_no_contradiction():
+    """41 rows in a JPEG of 48."""
+    data = bytearray(written("jpeg whole"))
+    for code in (257, 278):
+        tag = tifffile.TiffFile(io.BytesIO(bytes(data))).pages[0].tags[code]
+        struct.pack_into("<I" if int(tag.dtype) == 4 else "<H", data, tag.valueoffset, HEIGHT - 7)
+    found = decode_picture(bytes(data), "x.tif", inside="thoroughly")
+    assert found.damage == ""
+    assert found.array.shape == (HEIGHT - 7, WIDTH)
