@@ -339,7 +339,7 @@ def _lost(path: Path, fused: Array, metadata: Metadata, frame: FrameSource) -> d
     suffix = path.suffix.lower()
     said = frame.metadata if suffix in (".bmp", ".dib") else metadata  # notes of ours alone are no loss
     lost = said.lost_in(suffix)
-    better = ".png" if metadata.colour_space else ".png or .tif"
+    better = ".png" if metadata.colour_space or any("text" in each for each in lost) else ".png or .tif"
     told = [f"{path} cannot hold {' and '.join(lost)} of {frame.name}: end it in {better}."] if lost else []
     hidden = lost_samples(path, fused)
     told += [f"{path} cannot hold {hidden}: end it in .png or .tif."] if hidden else []

@@ -11,7 +11,7 @@ import struct
 from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.memory.usage import total_bytes
 from ufafuse.runtime.parameters import Size
-from ufafuse.runtime.pictures.metadata import frame_headers
+from ufafuse.runtime.pictures.blocks import frame_headers
 
 MOST_PIXELS = 1 << 28  # 268 megapixels, where neither a budget nor the machine's memory says less or more
 _BYTES_A_PIXEL = 3

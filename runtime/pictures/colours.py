@@ -1,6 +1,6 @@
-"""The colours of a picture without a profile, in words: by the codes and chunks that say them.
+"""The colours of a picture in words: by its profile, or by the codes and chunks that say them without one.
 
-Sources: ISO/IEC 23091-2 (codes), PNG 3rd edition (``cICP``, ``gAMA``, ``cHRM``).
+Sources: ICC.1 (profiles), ISO/IEC 23091-2 (codes), PNG 3rd edition (``cICP``, ``gAMA``, ``cHRM``).
 """
 
 from __future__ import annotations
@@ -63,3 +63,28 @@ def _primaries(content: bytes) -> str:
         if all(abs(one - other) < _ALIKE for one, other in zip(found, known, strict=True)):
             return name
     return "primaries of its own"
+
+
+def profile_name(icc: bytes | None) -> str:
+    """The description in a colour profile; ``"none"`` without one, its size where it cannot be read."""
+    if icc is None:
+        return "none"
+    try:
+        count = struct.unpack_from(">I", icc, 128)[0]
+        for index in range(min(count, 100)):
+            tag, start, length = struct.unpack_from(">4sII", icc, 132 + 12 * index)
+            if tag == b"desc":
+                return _description(icc[start : start + length]) or f"unnamed, {len(icc)} bytes"
+    except (struct.error, UnicodeDecodeError):
+        pass
+    return f"unnamed, {len(icc)} bytes"
+
+
+def _description(data: bytes) -> str:
+    if data.startswith(b"desc"):
+        length = struct.unpack_from(">I", data, 8)[0]
+        return data[12 : 12 + length].split(b"\0")[0].decode("latin-1").strip()
+    if data.startswith(b"mluc"):
+        length, start = struct.unpack_from(">II", data, 20)
+        return data[start : start + length].decode("utf-16-be").strip("\0 ")
+    return ""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import struct
 import zlib
 from collections.abc import Callable
 from typing import Any
 
-from ufafuse.runtime.pictures.metadata import JPEG, JPEG_2000, PNG, segments
+from ufafuse.runtime.pictures.blocks import JPEG, JPEG_2000, PNG, segments
 
 _JPEG_2000 = (JPEG_2000, b"\xff\x4f\xff\x51")  # a file, and a bare codestream
 _FEW, _MANY = 64, 1024  # zeros at a file's end; notes that are filled up may stand at that of a HEIF or AVIF
-JPEG_PARTS, _LZW, _PACKBITS, _YCBCR = 7, 5, 32773, 6  # a TIFF's compressions, and its colours that may be stored reduced
-# TIFF 6's tags of size, bits, compression, colours, where the parts lie, and how their samples are to be read.
-_OF_PIXELS = frozenset((256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 338, 339, 347, 530))
+JPEG_PARTS, _LZW, _PACKBITS, _DEFLATE = 7, 5, 32773, frozenset((8, 32946))  # a TIFF's compressions
+_YCBCR, _SUBSAMPLING = 6, 530  # its colours that may be stored reduced, and the tag that says how
 
 
 def damage_in(data: bytes) -> str:
@@ -28,36 +25,16 @@ def damage_in(data: bytes) -> str:
         return "" if len(data) >= size else f"truncated, {len(data)} of {size} bytes"
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         size = int.from_bytes(data[4:8], "little") + 8
-        return _zeros_at_the_end(data, _FEW) if len(data) >= size else f"truncated, {len(data)} of {size} bytes"
+        return zeros_at_the_end(data, _FEW) if len(data) >= size else f"truncated, {len(data)} of {size} bytes"
     if data.startswith(_JPEG_2000) or data[4:8] == b"ftyp":
-        return _zeros_at_the_end(data, _FEW if data.startswith(_JPEG_2000) else _MANY)
+        return zeros_at_the_end(data, _FEW if data.startswith(_JPEG_2000) else _MANY)
     return ""
 
 
-def _zeros_at_the_end(data: bytes, most: int) -> str:
+def zeros_at_the_end(data: bytes, most: int = _FEW) -> str:
     """Of a copy that was broken off a disk often keeps the size: what did not come is zeros, which packed samples are not."""
     zeros = len(data) - len(data.rstrip(b"\0"))
     return f"its last {zeros} bytes are 0: a copy that was broken off" if zeros > most else ""
-
-
-def check_page(page: Any) -> None:  # noqa: ANN401 - tifffile's page
-    """See that a TIFF's page has what its pixels are told by.
-
-    tifffile passes over a tag that it cannot read, and gives black for parts that the file does not list.
-
-    Raises:
-        ValueError: One of them is missing.
-    """
-    kind, stream = page.parent.tiff, page.parent.filehandle
-    stream.seek(page.offset)
-    (count,) = struct.unpack(kind.tagnoformat, stream.read(kind.tagnosize))
-    entries = stream.read(count * kind.tagsize)
-    listed = {struct.unpack_from(kind.byteorder + "H", entries, at)[0] for at in range(0, len(entries), kind.tagsize)}
-    if unread := sorted(listed & _OF_PIXELS - {tag.code for tag in page.tags}):
-        raise ValueError(f"its tag {unread[0]} cannot be read")
-    parts = math.prod(page.chunked)
-    if not page.is_contiguous and len(page.dataoffsets) < parts:
-        raise ValueError(f"it lists {len(page.dataoffsets)} of its {parts} parts")
 
 
 def fault_in_parts(read: Callable[[int, int], bytes], page: Any, *, inside: bool) -> str:  # noqa: ANN401 - tifffile's page
@@ -71,10 +48,11 @@ def fault_in_parts(read: Callable[[int, int], bytes], page: Any, *, inside: bool
     Raises:
         ValueError: A part ends early.
     """
-    packing = int(page.compression)
-    if not (packing == JPEG_PARTS or (inside and packing in (_LZW, _PACKBITS))):
+    packing, damage = int(page.compression), ""
+    # Of Deflate tifffile checks the sum; only OpenCV's libtiff reads these colours, and passes over what is wrong.
+    looked_at = packing in (_LZW, _PACKBITS) or (packing in _DEFLATE and int(page.photometric) == _YCBCR)
+    if not (packing == JPEG_PARTS or (inside and looked_at)):
         return ""
-    damage = ""
     for index, (start, length) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=False)):
         part, what = read(start, length), f"part {index + 1} of {len(page.dataoffsets)}"
         try:
@@ -101,24 +79,42 @@ def _fault_in_jpeg(part: bytes, tables: bytes | None, *, inside: bool) -> str:
 
 def _wrong_length(part: bytes, page: Any, index: int) -> str:  # noqa: ANN401 - as above
     """What is wrong with how many bytes a part unpacks to; empty where nothing can be said. Raises: ValueError: too few."""
-    from ufafuse.runtime.pictures.tiffscan import bytes_in_lzw, bytes_in_packbits
-
-    bits = page.bitspersample
-    if not isinstance(bits, int) or int(page.photometric) == _YCBCR or getattr(page, "imagedepth", 1) != 1:
+    if not isinstance(page.bitspersample, int) or getattr(page, "imagedepth", 1) != 1:
         return ""
-    samples = page.samplesperpixel if int(page.planarconfig) == 1 else 1
     width, rows = (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
-    row, whole = -(-width * samples * bits // 8), rows if page.is_tiled else min(rows, page.imagelength)
+    whole = rows if page.is_tiled else min(rows, page.imagelength)
     strips = -(-page.imagelength // whole)
     last = not page.is_tiled and index % strips == strips - 1
-    wanted = row * (page.imagelength - whole * (strips - 1) if last else whole)
-    found = (bytes_in_lzw if int(page.compression) == _LZW else bytes_in_packbits)(part)
-    if found in (None, wanted, row * whole if last else wanted):  # some programs fill up the last rows
+    wanted = _unpacked_bytes(page, width, page.imagelength - whole * (strips - 1) if last else whole)
+    found = _unpacked(part, int(page.compression))
+    # Some programs fill up the last rows.
+    if found in (None, wanted, _unpacked_bytes(page, width, whole) if last else wanted):
         return ""
     said = f"it unpacks to {found} bytes instead of {wanted}"
     if found < wanted:
         raise ValueError(said)
     return said
+
+
+def _unpacked(part: bytes, packing: int) -> int | None:
+    """How many bytes a part unpacks to; None: that cannot be said. Raises: ValueError: it is no such part."""
+    from ufafuse.runtime.pictures.tiffscan import bytes_in_lzw, bytes_in_packbits
+
+    if packing not in _DEFLATE:
+        return (bytes_in_lzw if packing == _LZW else bytes_in_packbits)(part)
+    try:
+        return len(zlib.decompress(part))
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+
+
+def _unpacked_bytes(page: Any, width: int, rows: int) -> int:  # noqa: ANN401 - as above
+    """How many bytes the samples of so many rows and columns take."""
+    bits, samples = int(page.bitspersample), page.samplesperpixel if int(page.planarconfig) == 1 else 1
+    if int(page.photometric) != _YCBCR:
+        return int(-(-width * samples * bits // 8) * rows)
+    across, down = (int(side) for side in page.tags.valueof(_SUBSAMPLING, (2, 2)))  # of one blue and one red difference
+    return -(-width // across) * -(-rows // down) * (across * down + 2) * bits // 8
 
 
 def _jpeg_damage(data: bytes) -> str:

@@ -7,6 +7,7 @@ import itertools
 import os
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Literal, TypeAlias
 
@@ -19,12 +20,13 @@ from ufafuse.runtime.filebytes import bytes_of
 from ufafuse.runtime.filebytes import kind_of as path_kind
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures import quick
+from ufafuse.runtime.pictures.blocks import PNG, chunks, frame_headers
 from ufafuse.runtime.pictures.bmp import read_bmp
 from ufafuse.runtime.pictures.boxes import Boxes, read_boxes, without_notes
 from ufafuse.runtime.pictures.damage import damage_in
 from ufafuse.runtime.pictures.jpeg2000 import said_in
 from ufafuse.runtime.pictures.kinds import OPENCV, RAW_SUFFIXES, SNIFFED, kind_of
-from ufafuse.runtime.pictures.metadata import PNG, Metadata, chunks, frame_headers, metadata_of
+from ufafuse.runtime.pictures.metadata import metadata_of
 from ufafuse.runtime.pictures.mpf import more_pictures
 from ufafuse.runtime.pictures.picture import Picture, upright, whole_alpha
 from ufafuse.runtime.pictures.sizes import size_of
@@ -50,10 +52,10 @@ def read_picture(path: Path, *, most: int | None = None, inside: Inside = None) 
     Args:
         path: The file.
         most: Pixels that it may declare; None: as `pixels.most_pixels` says for this machine.
-        inside: Look for damage inside a JPEG or TIFF, too, which decoders pass over; that is a warning. ``"quickly"``: what
-            libjpeg notices, where simplejpeg is installed; ``"thoroughly"``, and of a JPEG where it is not: also what codes
-            tell, which takes longer than decoding. Of 576 JPEGs of which bytes were lost or changed libjpeg noticed 259, their
-            codes tell 282.
+        inside: Look for damage inside a JPEG, TIFF or DNG, too, which decoders pass over; that is a warning. ``"quickly"``:
+            what libjpeg notices, where simplejpeg is installed; ``"thoroughly"``, and of a JPEG where it is not: also what
+            codes tell, which takes longer than decoding. Of 576 JPEGs of which bytes were lost or changed libjpeg noticed 259,
+            their codes tell 282.
 
     Raises:
         InputError: The file is missing, no picture, a stack or a video, damaged, too large, or needs an extra; the text says
@@ -99,20 +101,20 @@ def _read_tiff(stream: IO[bytes], path: Path, most: int, *, inside: bool) -> Pic
     from ufafuse.runtime.pictures.tiff import TiffFile
 
     if path.suffix.lower() in RAW_SUFFIXES:
-        return _raw(stream.read(most_bytes(most)), str(path), most)
+        return _raw(stream.read(most_bytes(most)), str(path), most, inside=inside)
     tiff = TiffFile(stream, str(path))
     if tiff.raw:
         stream.seek(0)
-        return _raw(stream.read(most_bytes(most)), str(path), most)
+        return _raw(stream.read(most_bytes(most)), str(path), most, inside=inside)
     if len(tiff) > 1:
         raise InputError(f"{path} holds {len(tiff)} pictures, a stack: give it alone to fuse it, or one picture a file.")
     return tiff.read(0, most, inside=inside)
 
 
-def _raw(data: bytes, name: str, most: int | None) -> Picture:
+def _raw(data: bytes, name: str, most: int | None, *, inside: bool) -> Picture:
     from ufafuse.runtime.pictures.extras import read_raw
 
-    return read_raw(data, name, most)
+    return read_raw(data, name, most, inside=inside)
 
 
 def decode_picture(
@@ -125,7 +127,7 @@ def decode_picture(
 
         tiff = TiffFile(io.BytesIO(data), name)
         if tiff.raw:
-            return _raw(data, name, most)
+            return _raw(data, name, most, inside=inside == "thoroughly")
         if len(tiff) > 1:
             raise InputError(f"{name} holds {len(tiff)} pictures, a stack: give one picture a file.")
         return tiff.read(0, most, inside=inside == "thoroughly")
@@ -157,7 +159,7 @@ def _by_opencv(data: bytes, name: str, kind: str, most: int | None, *, inside: I
     array = _without_false_alpha(stored, data, kind)
     array, white = _by_declared_bits(array, data, kind)
     if components == 4:
-        metadata = Metadata(None, metadata.exif, metadata.xmp, metadata.dpi)
+        metadata = replace(metadata, icc=None, colour=())
         warnings.append("its CMYK inks were brought to RGB without their profile")
     if kind == "JPEG" and not damage and (inside == "thoroughly" or (inside and not by_libjpeg)):
         from ufafuse.runtime.pictures.jpegscan import fault_in_scan

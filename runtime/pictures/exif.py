@@ -16,6 +16,7 @@ from ufafuse.runtime.pictures.exiflayout import (
     EXIF_IFD,
     GPS_IFD,
     INTEROP_IFD,
+    LONG8,
     MAKER_NOTE,
     SIZES,
     WORDS,
@@ -38,7 +39,7 @@ _POINTERS = frozenset((EXIF_IFD, GPS_IFD, INTEROP_IFD))
 _INTEROP_INDEX = 0x0001
 _ASCII, _SHORT, _LONG = 2, 3, 4
 _INCH = 2  # as `RESOLUTION_UNIT` has it
-_LONG8 = frozenset((13, 16, 18))  # kinds of BigTIFF's pointers
+_WIDE_POINTERS = frozenset((13, 16, 18))  # kinds of BigTIFF's
 _ORDERS = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
 _RAW_ORDERS = {b"IIRO": "<", b"IIRS": "<", b"MMOR": ">", b"IIU\0": "<"}  # Olympus's and Panasonic's heads for the same
 _MOST = 2**32 - 1
@@ -203,7 +204,8 @@ def parse_exif(data: ByteSource) -> Exif:
     if not order or len(data) < (16 if big else 8):
         return Exif()
     found = Exif(order=order)
-    found.main = read_directory(data, order, _unpacked(f"{order}Q" if big else f"{order}I", data, 8 if big else 4)[0], big=big)
+    main = read_directory(data, order, _unpacked(f"{order}Q" if big else f"{order}I", data, 8 if big else 4)[0], big=big)
+    found.main = {tag: entry for tag, entry in main.items() if entry.kind not in LONG8}  # which EXIF does not have
     pending = [(tag, found.main, 1) for tag in _POINTERS]
     while pending:
         tag, parent, depth = pending.pop()
@@ -212,6 +214,7 @@ def parse_exif(data: ByteSource) -> Exif:
             continue
         wide = len(pointer.data) >= 8
         part = read_directory(data, order, _unpacked("<Q" if wide else "<I", pointer.data, 0)[0], big=big)
+        part = {key: entry for key, entry in part.items() if entry.kind not in LONG8}
         pending += [(inner, part, depth + 1) for inner in _POINTERS & part.keys()]
         if part:
             found.parts.setdefault(tag, part)
@@ -248,8 +251,8 @@ def read_directory(data: ByteSource, order: str, start: int, *, big: bool = Fals
         if position + size > len(data):
             break
         tag, kind, values = _unpacked(f"{order}HH{word[1]}", data, position)
-        pointer = big and kind in _LONG8 and tag in _POINTERS
-        length = 8 if pointer else SIZES.get(kind, 0) * values
+        pointer = big and kind in _WIDE_POINTERS and tag in _POINTERS
+        length = 8 if pointer else 0 if kind in LONG8 and not big else SIZES.get(kind, 0) * values
         if not 0 < length <= _LARGEST:
             continue
         beside = position + (12 if big else 8)

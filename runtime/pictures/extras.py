@@ -15,7 +15,7 @@ from ufafuse.runtime.pictures.damage import damage_in
 from ufafuse.runtime.pictures.metadata import Metadata, metadata_of, resolution_in
 from ufafuse.runtime.pictures.picture import Picture
 from ufafuse.runtime.pictures.rawnotes import notes_of_raw
-from ufafuse.runtime.pictures.rawparts import fault_in_parts, is_dng
+from ufafuse.runtime.pictures.rawparts import fault_in_parts, fault_inside, is_dng
 from ufafuse.runtime.pictures.xmp import gain_map_note
 from ufafuse.runtime.pixels import check_pixels
 
@@ -48,8 +48,14 @@ def _check_memory(error: Exception, name: str) -> None:
         raise InputError(f"{name} cannot be read: {NOT_ENOUGH} for it.") from error
 
 
-def read_raw(data: bytes, name: str, most: int | None = None) -> Picture:
+def read_raw(data: bytes, name: str, most: int | None = None, *, inside: bool = False) -> Picture:
     """A sensor's picture, developed with the camera's own white balance and without any stretching of its levels.
+
+    Args:
+        data: The file.
+        name: What messages call it.
+        most: Pixels that it may declare.
+        inside: Look for damage inside a DNG's parts, too, which LibRaw passes over; that is a warning.
 
     Returns:
         BGR, uint16, sRGB.
@@ -71,6 +77,7 @@ def read_raw(data: bytes, name: str, most: int | None = None) -> Picture:
         raise InputError(f"{name} is a raw file that LibRaw cannot read ({text}): develop it to a 16-bit TIFF.") from error
     if not developed.any():  # which no sensor gives
         raise InputError(f"{name} is a raw file in which LibRaw finds nothing but black: develop it to a 16-bit TIFF.")
+    fault = fault or (fault_inside(data) if inside else "")
     return Picture(np.ascontiguousarray(developed[..., ::-1]), notes_of_raw(data), damage=fault, kind="raw")
 
 
@@ -112,7 +119,10 @@ def read_exr(data: bytes, name: str, most: int | None = None) -> Picture:
             low, high = header["dataWindow"]
             check_pixels((int(high[1]) - int(low[1]) + 1, int(high[0]) - int(low[0]) + 1), name, most)
             file = exr.File(str(path), separate_channels=True)
-            channels, parts = file.channels(), len(file.parts)
+            parts = len(file.parts)
+            if not parts:  # what its pixels cannot be unpacked of, it leaves out
+                raise ValueError("its pixels end early or cannot be unpacked")
+            channels = file.channels()
         except _BROKEN as error:
             _check_memory(error, name)
             raise InputError(f"{name} is an OpenEXR file that cannot be read ({error}): write or copy it again.") from error

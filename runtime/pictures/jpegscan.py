@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ufafuse.runtime.pictures.metadata import FRAME_MARKERS, segments
+from ufafuse.runtime.pictures.blocks import FRAME_MARKERS, segments
 
-_BITS = 1024  # of a part: long enough that most guesses are right at its end, short enough that there are many
+_BITS = 1016  # of a part: long enough that most guesses are right at its end, short enough that there are many
 _MOST_PASSES = 24  # after which nothing is claimed
-_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
-_MOST_BLOCKS = 10  # in a unit, by the standard: a header that says more wants a gigabyte of states
-_BLOCK = 64
-_BAD, _EOB = 254, 255  # instead of a number of coefficients: no such code, the rest of the block
+MOST_BLOCKS = 10  # in a unit, by the standard: a header that says more wants a gigabyte of states
+BLOCK = 64
+BAD, _EOB = 254, 255  # instead of a number of coefficients: no such code, the rest of the block
 _FEW = 16  # parts that are walked through one by one: for these NumPy's calls take longer
-_LONGEST = 27  # bits of a code and its value; of several codes too, for only the last one's value may lie beyond 16 bits
+_LONGEST = 31  # bits of a code and its value; of several codes too, for only the last one's value may lie beyond 16 bits
 _LEAP = 31  # coefficients that several codes in one step may stand for; from twice as far on a block's codes come one by one
 _MOST_CODES = 3  # in one step: more are rarely within 16 bits, and take longer to find than they save
 _WORTH_LEAPS = 3 << 14  # bytes of a scan, from which on the larger tables are made up for
@@ -44,7 +44,7 @@ Wide = NDArray[np.int64]  # what is looked up with these is not brought into ano
 
 
 @dataclass(frozen=True)
-class _Scan:
+class Scan:
     """One scan: for each block of its smallest unit the tables of its first and its other coefficients; how many units.
 
     `leaps` are tables for several codes in one step (see `_leaps`), `leap` says for each block where its two begin; none: it is
@@ -59,42 +59,43 @@ class _Scan:
     units: int
     interval: int
     data: bytes
+    blocks: str = "blocks of 8 x 8 pixels"  # in words
 
 
-class _Unknown(Exception):  # noqa: N818 - no error: a kind of JPEG that is not looked at
-    pass
+class Unknown(Exception):  # noqa: N818 - no error
+    """A kind of JPEG that is not looked at."""
 
 
 def fault_in_scan(data: bytes) -> str:
     """What shows that bytes were lost or changed inside a JPEG; empty where nothing does, or where nothing can be said."""
     try:
-        return next((fault for fault in map(_fault, _scans(data)) if fault), "")
-    except (_Unknown, LookupError, ValueError, ZeroDivisionError, OverflowError):
+        return next((fault for fault in map(fault_of, _scans(data)) if fault), "")
+    except (Unknown, LookupError, ValueError, ZeroDivisionError, OverflowError):
         return ""
 
 
-def _scans(data: bytes) -> list[_Scan]:
+def _scans(data: bytes) -> list[Scan]:
     huffman: dict[int, tuple[bytes, bytes]] = {}
     frame: tuple[int, int, dict[int, tuple[int, int]]] | None = None
     interval = 0
-    scans: list[_Scan] = []
+    scans: list[Scan] = []
     for marker, start, end in segments(data):
         content = data[start:end]
         if marker == 0xC4:
-            huffman |= _huffman(content)
+            huffman |= huffman_in(content)
         elif marker in (0xC0, 0xC1):
             frame = _frame(content)
         elif marker in FRAME_MARKERS:
-            raise _Unknown
+            raise Unknown
         elif marker == 0xDD:
             interval = int.from_bytes(content[:2], "big")
         elif marker == 0xDA:
             if frame is None:
-                raise _Unknown
-            stop = _END.search(data, end)
+                raise Unknown
+            stop = END.search(data, end)
             scans.append(_scan(content, frame, huffman, interval, data[end : stop.start() if stop else len(data)]))
             if len(scans[-1].first) and content[0] < len(frame[2]):
-                raise _Unknown  # components in scans of their own
+                raise Unknown  # components in scans of their own
     return scans
 
 
@@ -102,11 +103,11 @@ def _frame(content: bytes) -> tuple[int, int, dict[int, tuple[int, int]]]:
     height, width, count = int.from_bytes(content[1:3], "big"), int.from_bytes(content[3:5], "big"), content[5]
     parts = {content[6 + 3 * n]: (content[7 + 3 * n] >> 4, content[7 + 3 * n] & 15) for n in range(count)}
     if content[0] != 8 or not height or not parts or not all(1 <= side <= 4 for pair in parts.values() for side in pair):
-        raise _Unknown
+        raise Unknown
     return height, width, parts
 
 
-def _huffman(content: bytes) -> dict[int, tuple[bytes, bytes]]:
+def huffman_in(content: bytes) -> dict[int, tuple[bytes, bytes]]:
     """Each table's 16 counts of codes by length, and its symbols; by class and number as in the file."""
     tables, at = {}, 0
     while at < len(content):
@@ -123,7 +124,7 @@ def _scan(
     huffman: dict[int, tuple[bytes, bytes]],
     interval: int,
     data: bytes,
-) -> _Scan:
+) -> Scan:
     height, width, parts = frame
     across, down = (max(sides) for sides in zip(*parts.values(), strict=True))
     blocks: list[tuple[int, int]] = []
@@ -131,8 +132,8 @@ def _scan(
         name, selector = content[1 + 2 * index], content[2 + 2 * index]
         count = parts[name][0] * parts[name][1] if len(parts) > 1 else 1
         blocks += [(selector >> 4, selector & 15)] * count
-    if len(blocks) > _MOST_BLOCKS:
-        raise _Unknown
+    if len(blocks) > MOST_BLOCKS:
+        raise Unknown
     if len(parts) == 1:
         across = down = 1
     units = -(-height // (8 * down)) * -(-width // (8 * across))
@@ -144,7 +145,7 @@ def _scan(
     kinds = sorted(set(blocks)) if len(data) >= _WORTH_LEAPS else []
     leaps = [table for dc, ac in kinds for table in _leaps(*huffman[dc], *huffman[1 << 4 | ac])]
     leap = np.array([kinds.index(block) << 17 for block in blocks if kinds], np.int32)
-    return _Scan(tables, first, other, tuple(leaps), leap, units, interval, data)
+    return Scan(tables, first, other, tuple(leaps), leap, units, interval, data)
 
 
 def _table(counts: bytes, symbols: bytes, *, first: bool) -> tuple[Ints, Ints]:
@@ -152,18 +153,18 @@ def _table(counts: bytes, symbols: bytes, *, first: bool) -> tuple[Ints, Ints]:
 
     And how many bits the code alone takes.
     """
-    table, lengths = np.full(1 << 16, _BAD << 8 | 1, np.int32), np.full(1 << 16, 1, np.int32)
+    table, lengths = np.full(1 << 16, BAD << 8 | 1, np.int32), np.full(1 << 16, 1, np.int32)
     at, position = 0, 0
     for length, count in enumerate(counts, 1):
         for symbol in symbols[position : position + count]:
             size, run = symbol & 15, symbol >> 4
             if first:
-                steps = 1 if symbol <= 11 else _BAD
+                steps = 1 if symbol <= 11 else BAD
             elif size == 0:
-                steps = {0: _EOB, 15: 16}.get(run, _BAD)
+                steps = {0: _EOB, 15: 16}.get(run, BAD)
             else:
-                steps = run + 1 if size <= 10 else _BAD
-            table[at : at + (1 << 16 - length)] = (length + size if steps != _BAD else 1) | steps << 8
+                steps = run + 1 if size <= 10 else BAD
+            table[at : at + (1 << 16 - length)] = (length + size if steps != BAD else 1) | steps << 8
             lengths[at : at + (1 << 16 - length)] = length
             at += 1 << 16 - length
         position += count
@@ -193,7 +194,8 @@ def _joined(table: Ints, other: Ints, lengths: Ints) -> Ints:
     return table
 
 
-def _fault(scan: _Scan) -> str:
+def fault_of(scan: Scan) -> str:
+    """What shows that a scan is not what it was written as; empty: nothing."""
     pieces = _RESTART.split(scan.data)
     whole = [piece.rstrip(b"\xff").replace(b"\xff\x00", b"\xff") for piece in pieces]
     expected = scan.units if not scan.interval else scan.interval
@@ -230,13 +232,13 @@ def _following(blocks: int) -> NDArray[np.int64]:
 
     States are multiplied by 256, as they come here again.
     """
-    state = np.arange(blocks * _BLOCK)[:, np.newaxis]
+    state = np.arange(blocks * BLOCK)[:, np.newaxis]
     steps = np.arange(256)[np.newaxis]
-    have = state % _BLOCK + steps
-    wrong = ((have > _BLOCK) & (steps != _EOB)) | (steps == _BAD)
-    full = (have >= _BLOCK) & (steps != _BAD)
-    begun = (state // _BLOCK + 1) % blocks * _BLOCK
-    following = np.where(full, begun, np.where(steps == _BAD, state, state + steps)) << 8
+    have = state % BLOCK + steps
+    wrong = ((have > BLOCK) & (steps != _EOB)) | (steps == BAD)
+    full = (have >= BLOCK) & (steps != BAD)
+    begun = (state // BLOCK + 1) % blocks * BLOCK
+    following = np.where(full, begun, np.where(steps == BAD, state, state + steps)) << 8
     return (following | (full * _FINISHED + wrong * _WRONG) << _ENDED).reshape(-1)
 
 
@@ -246,16 +248,16 @@ class _Walk:
     A step costs about as much for one part as for hundreds, so it is as few calls of NumPy as can be, in arrays that are there.
     """
 
-    def __init__(self, scan: _Scan, words: Ints, starts: list[int], ends: list[int]) -> None:
-        blocks = len(scan.first)
+    def __init__(self, scan: Scan, words: Ints, starts: list[int], ends: list[int]) -> None:
+        blocks, self._blocks = len(scan.first), scan.blocks
         self._words, self._tables, self._following = words, scan.tables, _following(blocks)
         self._windows = _windows(words) if len(words) <= _WINDOWED else None
-        table_of = np.repeat(scan.other, _BLOCK)
-        table_of[::_BLOCK] = scan.first
+        table_of = np.repeat(scan.other, BLOCK)
+        table_of[::BLOCK] = scan.first
         self._leaps, leap_of = self._tables, table_of
         if scan.leaps:
             self._leaps, leap_of = np.concatenate([*scan.leaps, scan.tables]), table_of + (len(scan.leaps) << 16)
-            by_state = leap_of.reshape(blocks, _BLOCK)
+            by_state = leap_of.reshape(blocks, BLOCK)
             by_state[:, 0] = scan.leap
             by_state[:, 1 : _LEAP + 1] = (scan.leap + (1 << 16))[:, np.newaxis]
         # By what states are here, 256 times as many as there are.
@@ -368,7 +370,7 @@ class _Walk:
     def _end(self, last: int, missing: int) -> str:
         """What is wrong with the end of a restart interval whose last part has to hold ``missing`` blocks."""
         if missing < 0:
-            return f"{-missing} blocks of 8 x 8 pixels too many"
+            return f"{-missing} {self._blocks} too many"
         stop = int(self._stops[last])
         bit, state = self._before[:, last].tolist()
         at, _, ended = self._walked(bit, state, stop, self._tables, self._table_of, missing)
@@ -376,8 +378,8 @@ class _Walk:
             return "codes that no picture has"
         found = ended % _WRONG
         if found < missing or at > stop:
-            return f"{max(1, missing - found)} blocks of 8 x 8 pixels are missing"
-        return "" if self._filled(at, stop) else "data behind the last block"
+            return f"{max(1, missing - found)} {self._blocks} are missing"
+        return "" if self._filled(at, stop) else f"data behind the last of its {self._blocks}"
 
     def _filled(self, at: int, stop: int) -> bool:
         """Whether the bits are all alike, as encoders fill up."""

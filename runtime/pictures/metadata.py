@@ -1,4 +1,4 @@
-"""What a picture's file says beside its pixels: profile, EXIF, XMP, resolution; taken out of files and put into others.
+"""What a picture's file says beside its pixels: profile, EXIF, XMP, IPTC, texts, resolution; out of files and into others.
 
 JPEG, PNG and WebP are lists of blocks, so nothing is decoded for it and no pixel changes. TIFF: see `tiff`.
 
@@ -10,23 +10,39 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures import exiflayout as lay
+from ufafuse.runtime.pictures.blocks import JPEG, JPEG_2000, PNG, chunk, chunks, riff_chunk, riff_chunks, segment, segments
 from ufafuse.runtime.pictures.bmp import notes_of
 from ufafuse.runtime.pictures.boxes import read_boxes
-from ufafuse.runtime.pictures.colours import ADOBE_RGB, coded_space, said_space
+from ufafuse.runtime.pictures.captions import (
+    COMMENT,
+    PHOTOSHOP,
+    RAW_EXIF,
+    RAW_IPTC,
+    Texts,
+    as_raw_profile,
+    iptc_in,
+    iptc_of_result,
+    lost_texts,
+    raw_profile,
+    resources_with,
+    say_in_exif,
+    text_in,
+    texts_of_result,
+)
+from ufafuse.runtime.pictures.colours import ADOBE_RGB, coded_space, profile_name, said_space
 from ufafuse.runtime.pictures.jpeg2000 import said_in
 from ufafuse.runtime.pictures.xmp import xmp_of_result
+from ufafuse.runtime.texts import as_utf8
 
-JPEG, PNG, JPEG_2000 = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"\0\0\0\x0cjP  "
 _EXIF, _XMP, _ICC = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
 _PNG_XMP = b"XML:com.adobe.xmp"
+_NOTED = frozenset((b"iCCP", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"pHYs", b"sRGB"))
 OURS = "ufafuse"  # what the software tag of results begins with
 _LARGEST = 16 << 20  # bytes of a profile or of notes; a larger one is left out
-FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # of JPEG
 _SEGMENT = 65_533  # bytes in one JPEG segment
 ICC_TAG, XMP_TAG = 34_675, 700  # of TIFF
 _COLOUR_CHUNKS = frozenset((b"cICP", b"gAMA", b"cHRM", b"mDCV", b"cLLI"))
@@ -47,6 +63,8 @@ class Metadata:
         colour: What a PNG says of its colours beside a profile, as the names and contents of its chunks (``cICP``, ``gAMA``,
             ``cHRM``, ``mDCV``, ``cLLI``); AVIF's and HEIC's codes, and what a camera says by DCF, in the same form.
         left_out: What the file says beside that and no result can, in words.
+        iptc: IPTC's notes (captions, keywords, rights), as their own datasets.
+        texts: A JPEG's comments and a PNG's texts of people's, each with PNG's keyword.
     """
 
     icc: bytes | None = None
@@ -55,6 +73,8 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     colour: tuple[tuple[bytes, bytes], ...] = ()
     left_out: str = ""
+    iptc: bytes | None = None
+    texts: Texts = ()
 
     @property
     def colour_space(self) -> str:
@@ -70,14 +90,20 @@ class Metadata:
             return [
                 *lost,
                 *([f"the profile {self.profile_name!r}"] if self.icc else []),
-                *(name for name, note in (("EXIF", self.exif), ("XMP", self.xmp)) if note),
+                *(name for name, note in (("EXIF", self.exif), ("XMP", self.xmp), ("IPTC", self.iptc)) if note),
+                *lost_texts(self.texts, None, frozenset()),
             ]
+        if suffix != ".png":
+            lost += lost_texts(self.texts, self.exif, frozenset((COMMENT,)) if jpeg else frozenset())
+        if suffix == ".webp" and self.iptc:
+            lost.append("IPTC")
         if jpeg:
             exif = _in_segment(self.exif)
             lost += (
                 [f"EXIF of {len(self.exif)} bytes" if exif is None else ex.MAKERS] if self.exif and exif != self.exif else []
             )
             lost += [f"XMP of {len(self.xmp)} bytes"] if self.xmp and len(_XMP) + len(self.xmp) > _SEGMENT else []
+            lost += [f"IPTC of {len(self.iptc)} bytes"] if self.iptc and not _iptc_segment(self.iptc) else []
         return lost
 
     @property
@@ -106,7 +132,9 @@ class Metadata:
             found.put_text(ex.IMAGE_HISTORY, history, lay.EXIF_IFD)
         found.put_long(ex.PIXELS_X, size[1], lay.EXIF_IFD)
         found.put_long(ex.PIXELS_Y, size[0], lay.EXIF_IFD)
-        made = replace(self, exif=found.to_bytes(), xmp=xmp_of_result(self.xmp, size))
+        iptc, texts = iptc_of_result(self.iptc), texts_of_result(self.texts)
+        say_in_exif(found, iptc, texts)
+        made = replace(self, exif=found.to_bytes(), xmp=xmp_of_result(self.xmp, size), iptc=iptc, texts=texts)
         if made.dpi is None or not (turned or resolution_in(found) is None):  # ImageJ counts in a unit that EXIF does not have
             return made
         return made.with_dpi((made.dpi[1], made.dpi[0]) if turned else made.dpi)
@@ -116,31 +144,6 @@ class Metadata:
         found = ex.parse_exif(self.exif or b"")
         found.main |= ex.resolution(dpi)
         return replace(self, exif=found.to_bytes(), dpi=dpi)
-
-
-def profile_name(icc: bytes | None) -> str:
-    """The description in a colour profile; ``"none"`` without one, its size where it cannot be read."""
-    if icc is None:
-        return "none"
-    try:
-        count = struct.unpack_from(">I", icc, 128)[0]
-        for index in range(min(count, 100)):
-            tag, start, length = struct.unpack_from(">4sII", icc, 132 + 12 * index)
-            if tag == b"desc":
-                return _description(icc[start : start + length]) or f"unnamed, {len(icc)} bytes"
-    except (struct.error, UnicodeDecodeError):
-        pass
-    return f"unnamed, {len(icc)} bytes"
-
-
-def _description(data: bytes) -> str:
-    if data.startswith(b"desc"):
-        length = struct.unpack_from(">I", data, 8)[0]
-        return data[12 : 12 + length].split(b"\0")[0].decode("latin-1").strip()
-    if data.startswith(b"mluc"):
-        length, start = struct.unpack_from(">II", data, 20)
-        return data[start : start + length].decode("utf-16-be").strip("\0 ")
-    return ""
 
 
 def metadata_of(data: bytes) -> Metadata:
@@ -176,31 +179,8 @@ def resolution_in(found: ex.Exif) -> tuple[float, float] | None:
     return (across * unit, down * unit) if known and across and down and unit else None
 
 
-def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """(marker, first byte of its content, end) of a JPEG's segments up to its scan; what is cut off ends with the data."""
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:
-            position += 1
-            continue
-        if marker == 0x01 or 0xD0 <= marker <= 0xD7:
-            position += 2
-            continue
-        end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-        yield marker, position + 4, min(end, len(data))
-        if marker == 0xDA:
-            return
-        position = end
-
-
-def frame_headers(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Those of a JPEG's `segments` that say what a frame is: its bits, height, width and components."""
-    return (segment for segment in segments(data) if segment[0] in FRAME_MARKERS)
-
-
 def _of_jpeg(data: bytes) -> Metadata:
-    found, profile, parts = Metadata(), dict[int, bytes](), 0
+    found, profile, parts, resources = Metadata(), dict[int, bytes](), 0, b""
     for marker, start, end in segments(data):
         content = data[start:end]
         if marker == 0xE0 and content.startswith(b"JFIF\0") and len(content) >= 12:
@@ -213,22 +193,16 @@ def _of_jpeg(data: bytes) -> Metadata:
             found = replace(found, xmp=content[len(_XMP) :])
         elif marker == 0xE2 and content.startswith(_ICC) and len(content) > 14:
             profile[content[12]], parts = content[14:], content[13]
+        elif marker == 0xED and content.startswith(PHOTOSHOP):  # one may go on in the next
+            resources += content[len(PHOTOSHOP) :]
+        elif marker == 0xFE:
+            found = replace(found, texts=found.texts + text_in(COMMENT, content))
+    found = replace(found, iptc=iptc_in(resources))
     if not parts and ex.parse_exif(found.exif or b"").in_adobe_rgb:
         found = replace(found, colour=ADOBE_RGB)
     if parts and sorted(profile) == list(range(1, parts + 1)):
         found = replace(found, icc=b"".join(profile[part] for part in range(1, parts + 1)))
     return found
-
-
-def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """(name, start, end of content) of a PNG's chunks."""
-    position = 8
-    while position + 12 <= len(data):
-        end = position + 8 + int.from_bytes(data[position : position + 4], "big")
-        if end + 4 > len(data):
-            return
-        yield data[position + 4 : position + 8], position + 8, end
-        position = end + 4
 
 
 def _inflated(data: bytes) -> bytes | None:
@@ -240,7 +214,7 @@ def _inflated(data: bytes) -> bytes | None:
 def _of_png(data: bytes) -> Metadata:
     found, srgb = Metadata(), False
     for name, start, end in chunks(data):
-        if name not in (b"iCCP", b"eXIf", b"iTXt", b"pHYs", b"sRGB") and name not in _COLOUR_CHUNKS:
+        if name not in _NOTED and name not in _COLOUR_CHUNKS:
             continue
         content = data[start:end]
         if name in _COLOUR_CHUNKS and len(content) <= 64:
@@ -252,23 +226,30 @@ def _of_png(data: bytes) -> Metadata:
         elif name == b"pHYs" and len(content) == 9:
             across, down, unit = struct.unpack(">IIB", content)
             found = replace(found, dpi=(across * _METRES, down * _METRES)) if unit == 1 and across and down else found
-        elif name == b"iTXt" and content.startswith(_PNG_XMP + b"\0"):
-            packed, _, *_ = content[len(_PNG_XMP) + 1 :][:2]
-            text = content[len(_PNG_XMP) + 3 :].split(b"\0", 2)[-1]
-            found = replace(found, xmp=_inflated(text) if packed else text)
+        elif name in (b"tEXt", b"zTXt", b"iTXt"):
+            found = _with_text(found, name, content)
         srgb = srgb or name == b"sRGB"
     if srgb:  # which is said once more, for older readers, by these
         found = replace(found, colour=tuple(said for said in found.colour if said[0] not in (b"gAMA", b"cHRM")))
     return found
 
 
-def riff_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """(name, start, end of content) of a WebP's chunks."""
-    position = 12
-    while position + 8 <= len(data):
-        end = position + 8 + int.from_bytes(data[position + 4 : position + 8], "little")
-        yield data[position : position + 4], position + 8, min(end, len(data))
-        position = end + (end - position) % 2
+def _with_text(found: Metadata, name: bytes, content: bytes) -> Metadata:
+    """What a PNG says, with one of its texts: XMP, notes in ImageMagick's form, or what a person wrote."""
+    word, _, text = content.partition(b"\0")
+    packed = name == b"zTXt"
+    if name == b"iTXt":
+        packed, text = text[:1] == b"\1", text[2:].split(b"\0", 2)[-1]
+    elif packed:
+        text = text[1:]
+    keyword, said = word.decode("latin-1"), (_inflated(text) if packed else text)
+    if word == _PNG_XMP and name == b"iTXt":
+        return replace(found, xmp=said)
+    if keyword == RAW_IPTC:
+        return replace(found, iptc=iptc_in(raw_profile(said or b"") or b""))
+    if keyword in RAW_EXIF and found.exif is None and (exif := raw_profile(said or b"") or b"").startswith(_EXIF):
+        return replace(found, exif=exif.removeprefix(_EXIF))
+    return replace(found, texts=found.texts + text_in(keyword, said or b""))
 
 
 def _of_webp(data: bytes) -> Metadata:
@@ -310,10 +291,6 @@ def _in_exif(metadata: Metadata) -> Metadata:
     return metadata if metadata.dpi is None else metadata.with_dpi(metadata.dpi)
 
 
-def _segment(marker: int, content: bytes) -> bytes:
-    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
-
-
 def _in_segment(exif: bytes | None) -> bytes | None:
     """EXIF as it fits into one segment of a JPEG: without the notes of the camera's maker, if need be; None: not at all."""
     if exif is None or len(_EXIF) + len(exif) <= _SEGMENT:
@@ -336,35 +313,40 @@ def _into_jpeg(data: bytes, metadata: Metadata) -> bytes:
     blocks = []
     for prefix, content in ((_EXIF, _in_segment(metadata.exif)), (_XMP, metadata.xmp)):
         if content is not None and len(prefix) + len(content) <= _SEGMENT:
-            blocks.append(_segment(0xE1, prefix + content))
+            blocks.append(segment(0xE1, prefix + content))
+    blocks += [segment(0xED, part)] if (part := _iptc_segment(metadata.iptc)) else []
     icc = metadata.icc or b""
     parts = [icc[at : at + _PART] for at in range(0, len(icc), _PART)]
     if len(parts) <= 255:
-        blocks += [_segment(0xE2, _ICC + bytes((number, len(parts))) + part) for number, part in enumerate(parts, 1)]
+        blocks += [segment(0xE2, _ICC + bytes((number, len(parts))) + part) for number, part in enumerate(parts, 1)]
+    blocks += [segment(0xFE, as_utf8(text)[:_SEGMENT]) for key, text in metadata.texts if key == COMMENT]
     return b"".join((head, *blocks, rest))
 
 
-def _chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+def _iptc_segment(iptc: bytes | None) -> bytes:
+    """IPTC's notes as a JPEG's segment has them; empty where it has no room for them."""
+    content = PHOTOSHOP + resources_with(iptc) if iptc else b""
+    return content if len(content) <= _SEGMENT else b""
 
 
 def _into_png(data: bytes, metadata: Metadata) -> bytes:
     first = 8 + 25  # the signature and IHDR
-    blocks = [_chunk(name, content) for name, content in metadata.colour]
+    blocks = [chunk(name, content) for name, content in metadata.colour]
     if metadata.icc is not None:
-        blocks.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
+        blocks.append(chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
     if metadata.dpi is not None:
         values = [min(2**31 - 1, round(value / _METRES)) for value in metadata.dpi]
-        blocks.append(_chunk(b"pHYs", struct.pack(">IIB", *values, 1)))
+        blocks.append(chunk(b"pHYs", struct.pack(">IIB", *values, 1)))
     if metadata.exif is not None:
-        blocks.append(_chunk(b"eXIf", metadata.exif))
+        blocks.append(chunk(b"eXIf", metadata.exif))
     if metadata.xmp is not None:
-        blocks.append(_chunk(b"iTXt", _PNG_XMP + b"\0\0\0\0\0" + metadata.xmp))
+        blocks.append(chunk(b"iTXt", _PNG_XMP + b"\0\0\0\0\0" + metadata.xmp))
+    if metadata.iptc is not None:
+        raw = as_raw_profile(resources_with(metadata.iptc))
+        blocks.append(chunk(b"zTXt", RAW_IPTC.encode() + b"\0\0" + zlib.compress(raw)))
+    for key, text in metadata.texts:
+        blocks.append(chunk(b"iTXt", key.encode() + b"\0\0\0\0\0" + as_utf8(text)))
     return b"".join((data[:first], *blocks, data[first:]))
-
-
-def _riff(name: bytes, content: bytes) -> bytes:
-    return name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
 
 
 def _into_webp(data: bytes, metadata: Metadata, size: tuple[int, int], *, alpha: bool) -> bytes:
@@ -374,13 +356,13 @@ def _into_webp(data: bytes, metadata: Metadata, size: tuple[int, int], *, alpha:
     )
     height, width = size
     header = bytes((flags, 0, 0, 0)) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-    blocks = [_riff(b"VP8X", header)]
+    blocks = [riff_chunk(b"VP8X", header)]
     if metadata.icc:
-        blocks.append(_riff(b"ICCP", metadata.icc))
-    blocks += [_riff(name, content) for name, content in pixels]
+        blocks.append(riff_chunk(b"ICCP", metadata.icc))
+    blocks += [riff_chunk(name, content) for name, content in pixels]
     if metadata.exif:
-        blocks.append(_riff(b"EXIF", metadata.exif))
+        blocks.append(riff_chunk(b"EXIF", metadata.exif))
     if metadata.xmp:
-        blocks.append(_riff(b"XMP ", metadata.xmp))
+        blocks.append(riff_chunk(b"XMP ", metadata.xmp))
     body = b"WEBP" + b"".join(blocks)
     return b"RIFF" + struct.pack("<I", len(body)) + body

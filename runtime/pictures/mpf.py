@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from ufafuse.runtime.pictures.metadata import segments
+from ufafuse.runtime.pictures.blocks import segments
 
 _APP2, _MARK = 0xE2, b"MPF\0"
 _ENTRIES, _ENTRY = 0xB002, 16  # the tag that lists the pictures, and the bytes of each

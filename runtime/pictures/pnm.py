@@ -19,6 +19,7 @@ from ufafuse.runtime.pictures.picture import Picture, whole_alpha
 from ufafuse.runtime.pixels import check_pixels
 
 _HEAD = 1 << 16  # bytes in which a header ends
+_MOST_LEVEL = 65_535
 _WORD = re.compile(rb"(?:\s|#[^\n]*\n)+(\d{1,9})")
 _NEXT = re.compile(rb"\s*P[1-7]\s")
 _NUMBERS = re.compile(rb"[\s0-9]*")
@@ -53,12 +54,15 @@ def read_pnm(data: bytes, name: str, most: int | None = None) -> Picture:
     more = _more(data, header)
     if header.bits:
         return Picture((values == 0).astype(np.uint8).squeeze(2) * np.uint8(255), warnings=more, kind="PNM")
-    values = np.minimum(values, header.most)
+    if beyond := int(np.count_nonzero(values > header.most)):
+        said = f"{beyond} of its {values.size} samples are beyond {header.most}, which it calls white: they are read as white"
+        more = (*more, said)
+        values = np.minimum(values, header.most)
     if header.most < 255:
         values = np.rint(values * np.float32(255 / header.most))
     array = values.astype(np.uint8 if header.most < 256 else np.uint16)
     picked: Array = array[..., [[0], [0, 0, 0, 1], [2, 1, 0], [2, 1, 0, 3]][header.samples - 1]]
-    white = float(header.most) if 255 < header.most < 65_535 else None
+    white = float(header.most) if 255 < header.most < _MOST_LEVEL else None
     if header.samples in (2, 4):
         picked[..., 3] = whole_alpha(picked[..., 3], white)
     picture = np.ascontiguousarray(picked[..., 0] if header.samples == 1 else picked)
@@ -82,7 +86,7 @@ def _header(head: bytes, name: str) -> _Header:
         most = 1 if kind in _BITMAPS else numbers[2]
         samples = 3 if kind in _COLOUR else 1
         made = _Header(numbers[1], numbers[0], samples, most, kind in _IN_TEXT, kind in _BITMAPS, at + 1)
-    if not (made.height and made.width and 1 <= made.samples <= 4 and 1 <= made.most <= 65_535):
+    if not (made.height and made.width and 1 <= made.samples <= 4 and 1 <= made.most <= _MOST_LEVEL):
         raise InputError(f"{name} is a damaged PNM file (its header says no size or levels): record or copy it again.")
     return made
 
@@ -116,8 +120,9 @@ def _from_text(data: bytes, count: int, *, bits: bool) -> NDArray[Any]:
         stored = np.frombuffer(data, np.uint8)
         return stored[(stored == ord("0")) | (stored == ord("1"))][:count] - ord("0")
     numbers = _NUMBERS.match(data)  # what is no number ends it: then too few are there
-    found = np.fromstring(numbers[0].decode() if numbers else "", np.float64, count, sep=" ")
-    return np.minimum(found, 65_535).astype(np.int64)
+    # All of them: told how many, NumPy gives what memory held for those that are missing.
+    found = np.fromstring(numbers[0].decode() if numbers else "", np.float64, sep=" ")[:count]
+    return np.minimum(found, _MOST_LEVEL + 1).astype(np.int64)
 
 
 def _counted(values: NDArray[Any], count: int, name: str) -> NDArray[Any]:

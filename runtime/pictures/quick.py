@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from ufafuse.runtime.arrays import Array
-from ufafuse.runtime.pictures.metadata import PNG, chunks
+from ufafuse.runtime.pictures.blocks import PNG, chunks
 
 _UP = 2  # the filter: each byte less the one above it
 _LEVEL = 1  # of ISA-L's 0 to 3: the higher ones win 1 % of the size

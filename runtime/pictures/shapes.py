@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ufafuse.runtime.pictures import exif as ex
-from ufafuse.runtime.pictures.metadata import Metadata, chunks, frame_headers
+from ufafuse.runtime.pictures.blocks import chunks, frame_headers
+from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.pictures.sizes import size_of
 
 Kind = tuple[tuple[int, ...], np.dtype[Any]]

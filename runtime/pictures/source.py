@@ -204,12 +204,16 @@ class FileFrame(FrameSource):
         return read_picture(self.path, most=self._most, inside=self._inside)
 
     def look_inside(self) -> str:
-        """As `FrameSource.look_inside`; of a JPEG or TIFF. What cannot be read is told where it is read."""
+        """As `FrameSource.look_inside`; of a JPEG, TIFF or DNG. What cannot be read is told where it is read."""
         assert self.path is not None
         with contextlib.suppress(InputError, OSError), opened(self.path) as stream:
             kind = kind_of(stream.read(SNIFFED))
-            if kind == "TIFF" and self.path.suffix.lower() not in RAW_SUFFIXES:
-                return _tiff(stream, self.name).look_inside(0)
+            if kind == "TIFF" and self.path.suffix.lower() not in RAW_SUFFIXES and not (tiff := _tiff(stream, self.name)).raw:
+                return tiff.look_inside(0)
+            if kind == "TIFF":
+                from ufafuse.runtime.pictures.rawparts import fault_inside
+
+                return fault_inside(FileBytes(stream))
             if kind == "JPEG":
                 from ufafuse.runtime.pictures.jpegscan import fault_in_scan
 
@@ -221,8 +225,14 @@ class FileFrame(FrameSource):
         """As `FrameSource.looking_takes`."""
         assert self.path is not None
         with contextlib.suppress(InputError, OSError), opened(self.path) as stream:
-            size = self.path.stat().st_size
-            return _LOOK_BYTES * (size + min(size, _LOOK_MORE)) // 2 if kind_of(stream.read(SNIFFED)) == "JPEG" else 0
+            kind, size = kind_of(stream.read(SNIFFED)), 0
+            if kind == "JPEG":
+                size = self.path.stat().st_size
+            elif kind == "TIFF":
+                from ufafuse.runtime.pictures.rawparts import most_inside
+
+                size = most_inside(FileBytes(stream))
+            return _LOOK_BYTES * (size + min(size, _LOOK_MORE)) // 2
         return 0
 
     @functools.cached_property

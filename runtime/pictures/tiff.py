@@ -12,6 +12,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import IO, Any
 
 import cv2
@@ -20,10 +21,12 @@ import numpy as np
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import NOT_ENOUGH, InputError, is_shortage
 from ufafuse.runtime.pictures import exif as ex
-from ufafuse.runtime.pictures.damage import JPEG_PARTS, check_page, fault_in_parts
+from ufafuse.runtime.pictures.captions import iptc_in_tiff
+from ufafuse.runtime.pictures.damage import JPEG_PARTS, fault_in_parts
 from ufafuse.runtime.pictures.metadata import ICC_TAG, XMP_TAG, Metadata, resolution_in
 from ufafuse.runtime.pictures.microscopes import check_axes, dpi_in
 from ufafuse.runtime.pictures.picture import Picture, upright, whole_alpha
+from ufafuse.runtime.pictures.tiffwhole import FAX, check_page, contradiction
 from ufafuse.runtime.pixels import check_pixels
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _MASK, _CMYK, _YCBCR, _CFA, _LINEAR_RAW = 0, 1, 2, 3, 4, 5, 6, 32803, 34892
@@ -35,6 +38,7 @@ _REDUCED = 2  # of the old tag for kinds of pages
 _LIBTIFF = frozenset((2, 3, 4, 5, 6, 7, 32773))  # compressions that OpenCV's libtiff knows and tifffile by itself does not
 _YCBCR_BY_LIBTIFF = _LIBTIFF | {1, 8, 32946}  # of others it makes black, and tifffile leaves them as they are
 _LZW = 5
+_JPEG_XR = frozenset((22_610, 34_934))
 _JPEG_2000_YCC = frozenset((33_003, 33_004))  # Aperio's and libvips's, who mean luma and colour differences; others RGB
 _SIXTEEN, _SHORT = 65_535, 3
 _DNG_VERSION = 50_706
@@ -132,14 +136,14 @@ class TiffFile:
             check_pixels((height, width), name, most)
             check_page(page)
             _check_kind(page, name)
-            damage = fault_in_parts(self._bytes, page, inside=inside)
+            damage = contradiction(self._bytes, page) or fault_in_parts(self._bytes, page, inside=inside)
             samples, noticed = self._samples(page, name, looked=inside)
             picture = _interpreted(page, samples, name)
             metadata = self._metadata(page)
             turn = int(page.tags.valueof(274, 1) or 1)
             inks = int(page.photometric) == _CMYK
         if inks:
-            metadata = Metadata(None, metadata.exif, metadata.xmp, metadata.dpi)
+            metadata = replace(metadata, icc=None)
         array = upright(picture.array, turn)
         return Picture(array, metadata, picture.warnings, damage or noticed, picture.white, "TIFF")
 
@@ -210,7 +214,8 @@ class TiffFile:
         icc, xmp = (bytes(value) if isinstance(value, (bytes, tuple)) else None for value in (icc, xmp))
         # Programs that say how large a pixel is often leave some default in TIFF's own tags.
         dpi = dpi_in(self._file, found.number(ex.X_RESOLUTION), found.number(ex.Y_RESOLUTION)) or resolution_in(found)
-        return Metadata(icc, found.to_bytes() if found.main else None, xmp, dpi, left_out=found.cannot_stay)
+        exif, iptc = found.to_bytes() if found.main else None, iptc_in_tiff(found.main)
+        return Metadata(icc, exif, xmp, dpi, left_out=found.cannot_stay, iptc=iptc)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -260,6 +265,10 @@ def _check_kind(page: Any, name: str) -> None:  # noqa: ANN401 - tifffile's page
         kind = _NAMES.get(photometric, f"of the unknown colour kind {photometric}")
         mend = "give the raw file itself, or its mosaic as grey with `bayer`" if photometric == _CFA else "convert it to RGB"
         raise InputError(f"{name} is a TIFF of {kind}: {mend}.")
+    if int(page.compression) in _JPEG_XR:  # jxrlib reads past the end of what is damaged, up to the process's end
+        raise InputError(f"{name} is a TIFF of JPEG XR, which is not read: save it with another compression.")
+    if int(page.compression) in FAX and page.bitspersample != 1:
+        raise InputError(f"{name} is a damaged TIFF ({page.bitspersample} bits a sample in a fax): write or copy it again.")
     if photometric == _CMYK and int(page.tags.valueof(332, 1) or 1) != 1:
         raise InputError(f"{name} is a TIFF of printing inks other than CMYK: convert it to RGB.")
     if photometric == _YCBCR and int(page.compression) not in _YCBCR_BY_LIBTIFF:

@@ -12,6 +12,7 @@ from ufafuse.runtime.pictures import exiflayout as lay
 from ufafuse.runtime.pictures.decode import read_picture
 from ufafuse.runtime.pictures.metadata import Metadata
 from ufafuse.runtime.pictures.tiff import TiffFile
+from ufafuse.runtime.pictures.tiffwrite import tiff_bytes
 from ufafuse.runtime.pictures.write import WriteOptions, write_image
 
 SUFFIXES = (".jpg", ".png", ".tif", ".webp")
@@ -91,3 +92,28 @@ def test_notes_too_far_inside_of_a_file_are_left_out_and_that_is_told(tmp_path):
     found = ex.parse_exif(read_picture(tmp_path / "f.png").metadata.exif)
     assert found.text(0x010F) == "Maker"
     assert lay.MAKER_NOTE not in found.parts[lay.EXIF_IFD]
+
+
+@pytest.mark.parametrize("at", [0, 300, 5_000])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", ["none", "deflate"])
+def test_a_big_tiff_says_what_a_tiff_does(tmp_path, compression, order, at):
+    """Results of more than 2 GB are written so."""
+    said = Metadata(b"p" * 200, camera_exif(at, order), b"<x:xmpmeta/>", (300.0, 240.0), iptc=b"\x1c\x02\x78\0\x04text")
+    said = said.of_result((40, 60), "ufafuse 1", "Fused from " + "x" * 200)
+    image = np.random.default_rng(0).integers(0, 65_536, (400, 600, 3), np.uint16)  # of several strips
+    found = []
+    for most in (1 << 31, 1000):
+        path = tmp_path / f"{most}.tif"
+        path.write_bytes(tiff_bytes(image, said, compression=compression, most=most))
+        assert path.read_bytes()[2:4].strip(b"\0") == (b"*" if most > 1000 else b"+")
+        picture = read_picture(path)
+        assert np.array_equal(picture.array, image)
+        exif = ex.parse_exif(picture.metadata.exif)
+        assert not at or lens_in(path) == LENS
+        notes = {part: {tag: entry.data for tag, entry in each.items()} for part, each in exif.parts.items()}
+        main = {tag: entry.data for tag, entry in exif.without_pixels().main.items()}
+        found.append((main, notes, picture.metadata.icc, picture.metadata.xmp, picture.metadata.iptc, picture.metadata.dpi))
+    assert found[0] == found[1]
+    assert found[1][2:] == (said.icc, said.xmp, said.iptc, said.dpi)
+    assert lay.INTEROP_IFD in found[1][1]

@@ -17,10 +17,11 @@ from ufafuse.runtime.files import FileOptions, Outputs, fuse_files
 from ufafuse.runtime.outputs import aligned_saver
 from ufafuse.runtime.pictures import exif as ex
 from ufafuse.runtime.pictures import exiflayout as lay
+from ufafuse.runtime.pictures.blocks import chunk
 from ufafuse.runtime.pictures.boxes import read_boxes
 from ufafuse.runtime.pictures.decode import read_picture
 from ufafuse.runtime.pictures.frames_among import is_result
-from ufafuse.runtime.pictures.metadata import Metadata, _chunk, metadata_of, resolution_in, with_metadata
+from ufafuse.runtime.pictures.metadata import Metadata, metadata_of, resolution_in, with_metadata
 from ufafuse.runtime.pictures.picture import Picture
 from ufafuse.runtime.pictures.source import ArrayFrame
 from ufafuse.runtime.pictures.write import write_image
@@ -192,7 +193,7 @@ def coloured(path, seed, *chunks):
     """A PNG with chunks about its colours."""
     frame(path, seed)
     data = path.read_bytes()
-    path.write_bytes(data[:33] + b"".join(_chunk(*chunk) for chunk in chunks) + data[33:])
+    path.write_bytes(data[:33] + b"".join(chunk(*each) for each in chunks) + data[33:])
     return path
 
 

@@ -381,6 +381,21 @@ def test_a_jpeg_ls_is_called_one():
         decode_picture(data, "x.jpg")
 
 
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+@pytest.mark.parametrize("how", ["cut", "overwritten"])
+def test_an_openexr_whose_pixels_are_damaged_is_called_so(tmp_path, how, share):
+    exr = pytest.importorskip("OpenEXR")
+    levels = np.rint(np.random.default_rng(0).normal(100, 9, (64, 64))).astype(np.float32)  # what is packed, and not stored
+    header = {"compression": exr.ZIP_COMPRESSION, "type": exr.scanlineimage}
+    exr.File(header, {"Y": levels}).write(str(tmp_path / "x.exr"))
+    data = (tmp_path / "x.exr").read_bytes()
+    at = round(share * len(data))
+    data = data[:at] if how == "cut" else data[:at] + bytes(40) + data[at + 40 :]
+    said = r"^x\.exr is an OpenEXR file that cannot be read \(its pixels end early or cannot be unpacked\): write or copy"
+    with pytest.raises(InputError, match=said):
+        decode_picture(data, "x.exr")
+
+
 def test_what_an_openexr_says_beside_its_first_part_is_told(tmp_path):
     exr = pytest.importorskip("OpenEXR")
     rgb = levels(8, 3).astype(np.float32) / 255

@@ -15,17 +15,16 @@ from ufafuse.runtime.pictures.source import FileFrame
 HEIGHT, WIDTH = 96, 128
 ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH]
 MOSAIC = ((COLUMNS * 300 + ROWS * 200) % 60_000).astype(np.uint16)
-TILES = [MOSAIC[row : row + 48, column : column + 64] for row in (0, 48) for column in (0, 64)]
 
 
-def dng(order="<", *, packed=False, inside=False, mosaic=MOSAIC):
+def dng(order="<", *, packed=False, inside=False, mosaic=MOSAIC, version=b"\1\4\0\0"):
     """A DNG of four tiles; its picture behind a small one if it is `inside`."""
-    tags = [(50706, "B", 4, b"\1\4\0\0", True), (50707, "B", 4, b"\1\1\0\0", True), (50708, "s", 0, "Cam", True)]
+    tags = [(50706, "B", 4, version, True), (50707, "B", 4, b"\1\1\0\0", True), (50708, "s", 0, "Cam", True)]
     tags += [(33421, "H", 2, (2, 2), True), (33422, "B", 4, b"\0\1\1\2", True), (50728, "2I", 3, (1,) * 6, True)]
     stream, data, more = io.BytesIO(), mosaic.astype(order + "u2"), {}
     if packed:
         imagecodecs = pytest.importorskip("imagecodecs")
-        data = iter([imagecodecs.ljpeg_encode(np.ascontiguousarray(tile)) for tile in TILES])
+        data = iter([imagecodecs.ljpeg_encode(np.ascontiguousarray(tile)) for tile in tiles_of(mosaic)])
         more = {"compression": 7, "shape": MOSAIC.shape, "dtype": np.uint16}
     with tifffile.TiffWriter(stream, byteorder=order) as file:
         if inside:
@@ -33,6 +32,15 @@ def dng(order="<", *, packed=False, inside=False, mosaic=MOSAIC):
             file.write(small, photometric="rgb", subifds=1, subfiletype=1, extratags=tags, metadata=None)
         file.write(data, photometric="cfa", tile=(48, 64), subfiletype=0, extratags=tags, metadata=None, **more)
     return stream.getvalue()
+
+
+def noisy(seed=5):
+    """A mosaic as sensors give them, and its tiles."""
+    return (MOSAIC // 8 + np.random.default_rng(seed).integers(0, 120, MOSAIC.shape)).astype(np.uint16)
+
+
+def tiles_of(mosaic):
+    return [mosaic[row : row + 48, column : column + 64] for row in (0, 48) for column in (0, 64)]
 
 
 def parts(data):
@@ -89,3 +97,58 @@ def test_what_a_raw_file_says_is_the_same_before_and_after_it_is_developed(tmp_p
     frame = FileFrame(tmp_path / "x.dng")
     assert frame.metadata.xmp is None
     assert frame.metadata == frame.picture().metadata
+
+
+def changed(whole, how, times):
+    """Files of which one packed part was overwritten, or one bit of it changed."""
+    starts, sizes = parts(whole)
+    rng = np.random.default_rng(1)
+    for _ in range(times):
+        part = int(rng.integers(len(starts)))
+        at, data = starts[part] + int(rng.integers(60, sizes[part] - 20)), bytearray(whole)
+        if how == "a bit":
+            data[at] ^= 1 << int(rng.integers(8))
+        else:
+            data[at : at + 16] = bytes(16) if how == "zeros" else rng.integers(0, 255, 16, np.uint8).tobytes()
+        yield bytes(data)
+
+
+@pytest.mark.parametrize(("how", "least"), [("zeros", 58), ("other bytes", 58), ("a bit", 10)])
+@pytest.mark.parametrize("inside", [False, True])
+def test_damage_inside_of_a_packed_dng_is_told(tmp_path, how, least, inside):
+    pytest.importorskip("rawpy")
+    whole = dng(packed=True, inside=inside, mosaic=noisy())
+    assert decode_picture(whole, "x.dng", inside="thoroughly").damage == ""
+    frame, told = FileFrame(tmp_path / "x.dng"), 0
+    for data in changed(whole, how, 60):
+        frame.path.write_bytes(data)
+        said = frame.look_inside()
+        assert (said == "") or said.startswith("part ")
+        told += bool(said)
+    assert told >= least
+    assert frame.looking_takes > max(parts(whole)[1])
+
+
+def test_damage_inside_of_a_packed_dng_is_told_by_its_picture():
+    pytest.importorskip("rawpy")
+    whole = dng(packed=True, mosaic=noisy())
+    starts, _ = parts(whole)
+    data = bytearray(whole)
+    data[starts[2] + 900 : starts[2] + 1400] = bytes(500)
+    assert decode_picture(bytes(data), "x.dng", inside="thoroughly").damage.startswith("part 3 of 4: ")
+
+
+@pytest.mark.parametrize(
+    "mosaic", [np.zeros_like(MOSAIC) + 7, MOSAIC, noisy(1), noisy(2) // 8, (noisy(3) > 4000).astype(np.uint16) * 65_535]
+)
+def test_of_any_whole_dng_nothing_is_told(tmp_path, mosaic):
+    for order in "<>":
+        (tmp_path / "x.dng").write_bytes(dng(order, packed=True, mosaic=mosaic.astype(np.uint16)))
+        assert FileFrame(tmp_path / "x.dng").look_inside() == ""
+
+
+def test_of_the_oldest_dngs_nothing_is_told(tmp_path):
+    """Behind a difference of 16 bits they have these bits, and later ones none."""
+    data = next(changed(dng(packed=True, mosaic=noisy(), version=b"\1\0\0\0"), "zeros", 1))
+    (tmp_path / "x.dng").write_bytes(data)
+    assert FileFrame(tmp_path / "x.dng").look_inside() == ""
