@@ -260,8 +260,8 @@ class _Coming:
         """Seconds since it was seen first; infinite where it lay there when the run began."""
         return math.inf if self._was_there else time.monotonic() - self._came
 
-    def is_being_written(self, within: float = _WRITING) -> bool:
-        """Whether the file, which cannot be read as a whole, changed within so many seconds, or since it was looked at first."""
+    def is_being_written(self, *, settled: bool = False) -> bool:
+        """Whether the file, which cannot be read as a whole, changed in the last two seconds (``settled``: half one), or since the first look."""
         try:
             status = self.path.stat()
         except OSError:  # taken away again
@@ -272,7 +272,7 @@ class _Coming:
         if state != self._state:
             self.changed = self._state is not None
             self._state, self._since = state, now
-        return now - self._since < within
+        return now - self._since < (_LAST_BYTES if settled else _WRITING)
 
 
 class _Rest:
@@ -297,7 +297,7 @@ class _Rest:
         if suspected and self._in_vain < _IN_VAIN and coming.is_being_written():
             coming.came_late = True
             return True
-        if not suspected and coming.came_late and coming.is_being_written(_LAST_BYTES):
+        if not suspected and coming.came_late and coming.is_being_written(settled=True):
             return True
         if coming.changed:
             self._in_vain = 0

@@ -1,4 +1,4 @@
-"""Files that arrive slowly in a watched folder: each is a frame once, when all of it is there, whatever its size says before."""
+"""Files that arrive slowly in a watched folder: each is a frame once, when all of it is there, whatever its size says."""
 
 import os
 import threading
