@@ -261,7 +261,10 @@ class _Coming:
         return math.inf if self._was_there else time.monotonic() - self._came
 
     def is_being_written(self, *, settled: bool = False) -> bool:
-        """Whether the file, which cannot be read as a whole, changed in the last two seconds (``settled``: half one), or since the first look."""
+        """Whether the file, which cannot be read as a whole, changed lately, or since the first look: within two seconds.
+
+        Half of one where ``settled``: none of it is known to be missing.
+        """
         try:
             status = self.path.stat()
         except OSError:  # taken away again
