@@ -64,8 +64,10 @@ def build(asked: BuildRequest) -> None:
         from ufafuse.export.engine import engine_from_onnx
         from ufafuse.export.profiles import profiles_from_options, profiles_of
         from ufafuse.export.triton import check_repository, repository_from
+        from ufafuse.runtime.artefact import made_at
         from ufafuse.runtime.models import file_named
 
+        made_at()  # what it would refuse at the end is refused now
         onnx = file_named(asked.onnx)
         targets = tuple(dict.fromkeys(part.strip() for part in asked.targets.split(",") if part.strip()))
         if asked.targets and not targets:

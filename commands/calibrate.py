@@ -74,9 +74,11 @@ def calibrate(asked: CalibrateRequest) -> None:
         from ufafuse.calibration.quantizers import QuantizerOptions
         from ufafuse.calibration.ranges import RangeMethod
         from ufafuse.commands.telling import warn_of_passed
+        from ufafuse.runtime.artefact import made_at
         from ufafuse.runtime.filebytes import same_file
         from ufafuse.runtime.models import file_named
 
+        made_at()  # what it would refuse at the end is refused now
         refuse_idle(
             (
                 "--percentile",

@@ -75,9 +75,11 @@ def export(asked: ExportRequest) -> None:
         from ufafuse.commands.telling import unpaired_in, warn_of_passed
         from ufafuse.export.form import Form, opset_from
         from ufafuse.export.verify import check_packed
+        from ufafuse.runtime.artefact import made_at
         from ufafuse.runtime.parameters import size_from
         from ufafuse.runtime.writing import check_apart
 
+        made_at()  # what it would refuse at the end is refused now
         refuse_idle(
             ("--reference-size", asked.reference_size, asked.reference, "is of packed pairs: add --reference X.npz"),
             ("--pairs", asked.pairs, asked.reference or asked.everything, "are for --reference and --all: add one of them"),

@@ -170,12 +170,14 @@ def train(asked: TrainRequest, context: typer.Context) -> None:
 
 def _train(options_given: dict[str, Any], *, resume: bool, as_json: bool) -> None:
     with console.run(as_json):
+        from ufafuse.runtime.artefact import made_at
         from ufafuse.runtime.errors import InputError
         from ufafuse.train.devices import is_first_process
         from ufafuse.train.loop import train as train_network
         from ufafuse.train.recipe import options_from
         from ufafuse.train.resuming import resumed_options
 
+        made_at()  # what it would refuse at the first checkpoint is refused now
         if resume and "out" not in options_given:
             raise InputError("--resume needs the folder of the run: --out RUN.")
         options = resumed_options(options_given["out"], options_given) if resume else options_from(options_given)

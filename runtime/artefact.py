@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import mmap
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -31,13 +32,27 @@ from ufafuse.runtime.writing import write_json as write_json  # noqa: PLC0414
 METADATA_KEY = "ufafuse"
 SCHEMA = 1
 
+_LAST_SECOND = 253_402_300_799  # of the year 9999
+
 _ONNX_GRAPH_FIELD = 7
 _ONNX_METADATA_FIELD = 14
 _LARGEST_HEADER = 100 << 20  # bytes: safetensors' own limit
 
 
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+def made_at() -> str:
+    """The time that model files say they were made at, UTC, ISO 8601: now, or what ``SOURCE_DATE_EPOCH`` says.
+
+    With that two runs write the same bytes (https://reproducible-builds.org/specs/source-date-epoch).
+
+    Raises:
+        InputError: It is set to something else than whole seconds since 1970.
+    """
+    told = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not told:
+        return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    if not (told.isascii() and told.isdigit() and len(told) <= len(str(_LAST_SECOND)) and int(told) <= _LAST_SECOND):
+        raise InputError(f"SOURCE_DATE_EPOCH is {told!r}: give whole seconds since 1970, or unset it.")
+    return datetime.fromtimestamp(int(told), timezone.utc).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,7 @@ class Manifest:
         spec: The network's spec as a dictionary.
         weights_sha256: Hash of the weights file that it came from; empty for weights themselves.
         tools: Versions of the packages that made it.
-        created: UTC time, ISO 8601.
+        created: As `made_at` says.
         extra: What only this kind needs (role, halo, profiles, hash of the ONNX, ...).
     """
 
@@ -63,7 +78,7 @@ class Manifest:
     spec: dict[str, Any] = field(default_factory=dict)
     weights_sha256: str = ""
     tools: dict[str, str] = field(default_factory=dict)
-    created: str = field(default_factory=_now)
+    created: str = field(default_factory=made_at)
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -11,13 +11,16 @@ from typing import NamedTuple
 
 from ufafuse.runtime.callbacks import ignored
 from ufafuse.runtime.errors import InputError
+from ufafuse.runtime.pictures.arrived import rows_if_whole, whole_together
 from ufafuse.runtime.pictures.frames_among import is_fused, is_result, without_uncounted
 from ufafuse.runtime.pictures.inputs import StackPaths, frames_in, taken_without, videos_in
 from ufafuse.runtime.pictures.kinds import is_picture, is_video
+from ufafuse.runtime.pictures.lostrows import Rows
 from ufafuse.runtime.pictures.naming import natural_key
 from ufafuse.runtime.texts import examples
 
 _POLL = 0.25  # seconds
+_LAST_BYTES = 2.0  # seconds that a frame which came slowly stands still: of less than a block nothing tells that it is missing
 
 
 class _File(NamedTuple):
@@ -48,7 +51,8 @@ def arriving(
     Args:
         folder: What is watched.
         quiet: Seconds without any change after which a folder's stack is complete.
-        every: How many frames make it complete at once (they still have to be written: a file that grows is waited for).
+        every: How many frames make it complete at once, if each is there as a whole: one that is not is waited for, until the
+            folder has been quiet.
         goes_on: Asked again and again; False ends the watch.
         tell: Told once where pictures or videos lie in ``folder`` itself, which belong to no stack.
 
@@ -58,7 +62,7 @@ def arriving(
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: make it first (mkdir -p {folder}).")
     given: dict[str, _Given] = {}
-    seen: dict[str, tuple[_Snapshot, float]] = {}
+    seen: dict[str, _Seen] = {}
     loose = _Loose(folder, tell)
     while goes_on():
         loose.look()
@@ -72,9 +76,9 @@ def arriving(
                 continue
             state = _state(path)
             before = seen.get(path.name)
-            if before is None or before[0] != state:
-                seen[path.name] = state, time.monotonic()
-            elif _complete(state, time.monotonic() - before[1], quiet, every):
+            if before is None or before.state != state:
+                seen[path.name] = _Seen(state, time.monotonic()) if before is None else before.changed_to(state)
+            elif _complete(path, before, quiet, every):
                 given[path.name] = _Given(_changed(path), {file.name: file for file in state})
                 del seen[path.name]
                 there = [path / file.name for file in state]
@@ -98,6 +102,37 @@ def _refused(folder: Path, files: list[Path], why: str) -> StackPaths:
 def _too_late(late: list[Path]) -> str:
     names = examples([str(path) for path in late])
     return f"{names} came after the stack was complete: fuse its folder again, and give `quiet` a longer time."
+
+
+@dataclass
+class _Seen:
+    """A folder whose stack may not be complete.
+
+    Args:
+        state: Its frames.
+        since: When they were seen first as they are.
+        rows: What `rows_if_whole` said of each.
+        lacked: Some frame was found not to be whole.
+    """
+
+    state: _Snapshot
+    since: float
+    rows: dict[_File, Rows | None] = field(default_factory=dict)
+    lacked: bool = False
+
+    def changed_to(self, state: _Snapshot) -> _Seen:
+        """The folder as it is now."""
+        return _Seen(state, time.monotonic(), self.rows, self.lacked)
+
+    def is_whole(self, folder: Path) -> bool:
+        """Whether each frame is there as a whole; each is read once as long as it stays as it is."""
+        self.rows = {file: self._rows_of(folder, file) for file in self.state}
+        found = whole_together(list(self.rows.values()))
+        self.lacked |= not found
+        return found
+
+    def _rows_of(self, folder: Path, file: _File) -> Rows | None:
+        return self.rows[file] if file in self.rows else rows_if_whole(folder / file.name)
 
 
 @dataclass
@@ -188,8 +223,13 @@ def _state(folder: Path) -> _Snapshot:
     return tuple(_File(name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in stats)
 
 
-def _complete(state: _Snapshot, still: float, quiet: float, every: int | None) -> bool:
-    """Whether a stack that did not change for ``still`` seconds is complete. An empty file is one that is being written."""
-    if not state or not all(file.size for file in state):
+def _complete(folder: Path, seen: _Seen, quiet: float, every: int | None) -> bool:
+    """Whether a stack that is as it was seen before is complete. An empty file is one that is being written."""
+    if not seen.state or not all(file.size for file in seen.state):
         return False
-    return still >= quiet or (every is not None and len(without_uncounted([Path(file.name) for file in state])) == every)
+    still = time.monotonic() - seen.since
+    if still >= quiet:
+        return True
+    if every is None or len(without_uncounted([Path(file.name) for file in seen.state])) != every:
+        return False
+    return seen.is_whole(folder) and (not seen.lacked or still >= _LAST_BYTES)

@@ -15,8 +15,10 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.filebytes import NoFile, bytes_of, same_file
 from ufafuse.runtime.images import decode_image
 from ufafuse.runtime.pairs import is_image
+from ufafuse.runtime.pictures.arrived import has_gap
 from ufafuse.runtime.pictures.conform import same_profile
 from ufafuse.runtime.pictures.decode import decode_picture
+from ufafuse.runtime.pictures.lostrows import Rows, lost_rows, zero_rows
 from ufafuse.runtime.pictures.picture import Picture
 from ufafuse.runtime.pictures.quick import reads_jpeg
 from ufafuse.runtime.pixels import most_bytes, most_pixels
@@ -29,6 +31,8 @@ _POLL = 0.1
 _WRITING = 2.0  # seconds that a file may be half written before it counts as broken
 _CLOCK_STEP = 1.0  # seconds within which a folder may change twice and show one time
 _LOOK_ANYWAY = 5.0  # for network folders that show a change late
+_LAST_BYTES = 0.5  # seconds that such a one stands still when none of it is missing any more: less than a block leaves no gap
+_IN_VAIN = 3  # files that stand still while they are waited for, after which the like of them are not
 _FOR_ANOTHER = 2.0  # seconds that a name with several numbers may wait for another one, which shows the part that changes
 
 
@@ -58,6 +62,7 @@ class FolderSource(Source):
         self._names: dict[int, str] = {}
         self._seen = TakenFiles(folder)
         self._coming: deque[_Coming] = deque()
+        self._rest = _Rest()
         self._first_look = True
         self._changed, self._changed_at = -1.0, 0.0
         self._looked, self._looked_late = -math.inf, False
@@ -201,6 +206,8 @@ class FolderSource(Source):
                 return None
             self._pass_over(path)
             raise BrokenFrame(str(error)) from error
+        if self._rest.is_waited_for(coming, picture):
+            return None
         self._coming.popleft()
         if not self._seen.take(path.name, status, data):  # touched, and no other picture
             return None
@@ -223,6 +230,7 @@ class FolderSource(Source):
             found.append(f"the frames of {self.name} have the colour space {metadata.colour_space}, which results do not say")
         if picture.damage:
             found.append(f"frames of {self.name} are damaged inside: parts of them are wrong")
+        found += [f"{self.name}: {text.rstrip('.')}" for text in self._rest.told]
         return "; ".join(found)
 
 
@@ -236,17 +244,27 @@ class _Coming:
 
     def __init__(self, path: Path, *, was_there: bool) -> None:
         self.path = path
+        self.changed = False  # while it was waited for
+        self.came_late = False  # some of it, behind its size
         self._was_there = was_there
         self._state: tuple[int, int] | None = None
         self._since = 0.0
         self._came = time.monotonic()
 
+    @property
+    def waited_for(self) -> bool:
+        """Whether it was looked at more than once, for it was not whole."""
+        return self._state is not None
+
     def waited(self) -> float:
         """Seconds since it was seen first; infinite where it lay there when the run began."""
         return math.inf if self._was_there else time.monotonic() - self._came
 
-    def is_being_written(self) -> bool:
-        """Whether the file, which cannot be read, changed in the last two seconds, or since it was looked at first."""
+    def is_being_written(self, *, settled: bool = False) -> bool:
+        """Whether the file, which cannot be read as a whole, changed lately, or since the first look: within two seconds.
+
+        Half of one where ``settled``: none of it is known to be missing.
+        """
         try:
             status = self.path.stat()
         except OSError:  # taken away again
@@ -255,5 +273,39 @@ class _Coming:
             return False
         state, now = (status.st_size, status.st_mtime_ns), time.monotonic()
         if state != self._state:
+            self.changed = self._state is not None
             self._state, self._since = state, now
-        return now - self._since < _WRITING
+        return now - self._since < (_LAST_BYTES if settled else _WRITING)
+
+
+class _Rest:
+    """Whether the rest of a file that can be read may be on its way, for a program may set its size before it writes.
+
+    Pictures that always have a gap or rows of 0 (a mask before the lens, a file system that stores no zeros) are waited for in
+    vain, and after a few no more, until one is seen to change.
+    """
+
+    def __init__(self) -> None:
+        self._usual: Rows | None = None
+        self._in_vain = 0
+        self.told: list[str] = []  # of the picture that was taken last: rows of 0 that those before it did not have
+
+    def is_waited_for(self, coming: _Coming, picture: Picture) -> bool:
+        """Whether a file is to be read again, for it may not be whole; otherwise it is taken as it is."""
+        rows = zero_rows(picture.array)
+        before = self._usual or Rows(0, 0, rows.height)
+        least = Rows(min(rows.first, before.first), min(rows.last, before.last), rows.height)
+        lost = lost_rows([coming.path.name, ""], [rows, least])
+        suspected = bool(lost) or has_gap(coming.path)
+        if suspected and self._in_vain < _IN_VAIN and coming.is_being_written():
+            coming.came_late = True
+            return True
+        if not suspected and coming.came_late and coming.is_being_written(settled=True):
+            return True
+        if coming.changed:
+            self._in_vain = 0
+        elif suspected and coming.waited_for:
+            self._in_vain += 1
+        self.told = lost if self._usual is not None else []  # the first may have a margin, as all may
+        self._usual = rows if self._usual is None else least
+        return False
