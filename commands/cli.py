@@ -195,7 +195,7 @@ def usage_text(error: Any) -> str:  # noqa: ANN401
         text = f"no such option {error.option_name}" + (f" (did you mean {near}?)" if near else "")
     elif param is None:
         text = " ".join(error.format_message().split())
-        text = text[:1].lower() + text[1:]
+        text = re.sub(r"\. Did you mean (.+)\?$", r" (did you mean \1?)", text[:1].lower() + text[1:])
     elif text.startswith("must be"):
         text = f"{_name_of(param)} {text}"
     else:

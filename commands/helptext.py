@@ -17,26 +17,13 @@ from typer.core import TyperCommand, TyperGroup
 
 from ufafuse.commands.apart import note_apart, telling_apart
 from ufafuse.commands.values import read_plainly
+from ufafuse.commands.words import BARE, as_meant, with_values
 
 _WIDEST = 100
 _GAP, _INDENT = 2, 2
 _COLUMN = 28  # where the explanations begin
 # What typer and click call the types; a choice names its values itself.
 _TYPES = {"path": "PATH", "int": "N", "integer": "N", "float": "X", "str": "TEXT", "text": "TEXT", "filename": "PATH"}
-
-
-BARE = {"--ray": "local"}  # options whose value may be omitted, and what they stand for then
-
-
-def with_values(arguments: Sequence[str], bare: Mapping[str, str]) -> list[str]:
-    """The command line with a value for each of the ``bare`` options that has none."""
-    found: list[str] = []
-    for index, word in enumerate(arguments):
-        if word == "--":
-            return [*found, *arguments[index:]]
-        following = arguments[index + 1] if index + 1 < len(arguments) else "-"
-        found.append(f"{word}={bare[word]}" if word in bare and following.startswith("-") else word)
-    return found
 
 
 class HelpCommand(TyperCommand):
@@ -46,6 +33,7 @@ class HelpCommand(TyperCommand):
         """Read the command line."""
         read_plainly(self.get_params(ctx))
         known = {name for param in self.params for name in param.opts}
+        args = as_meant(args, self, ctx)
         note_apart(self, ctx, args)
         with telling_apart(self, ctx):
             found: list[str] = super().parse_args(ctx, with_values(args, {name: BARE[name] for name in known & set(BARE)}))
@@ -68,6 +56,7 @@ class HelpGroup(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's, wherever typer keeps it
         """Read what stands before the command."""
         read_plainly(self.get_params(ctx))
+        args = as_meant(args, self, ctx)
         note_apart(self, ctx, args)
         found: list[str] = super().parse_args(ctx, args)
         return found

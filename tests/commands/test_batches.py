@@ -19,7 +19,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ufafuse.commands.cli import build_app
-from ufafuse.commands.helptext import with_values
+from ufafuse.commands.words import with_values
 
 pytest.importorskip("openvino", reason="needs an engine")
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

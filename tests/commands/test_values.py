@@ -51,8 +51,7 @@ def read(arguments, cls):
 LINES = [
     [],
     ["a.png", "b c.png", "--path", "x"],
-    ["--path", ""],
-    ["--mode", "off", "--count", "3", "--share", "2", "--word", "", "--flag"],
+    ["--mode", "off", "--count", "3", "--share", "2", "--word", "w", "--flag"],
     ["--mode", "Off"],
     ["--count", "0"],
     ["--count", "10"],

@@ -20,8 +20,8 @@ from ufafuse.runtime.errors import InputError
 from ufafuse.runtime.fusion import Fusion
 from ufafuse.runtime.stream.drawn_numbers import read_number
 from ufafuse.runtime.stream.messages import NEAR, SIDES
-from ufafuse.runtime.stream.sinks import MatroskaSink
-from ufafuse.runtime.stream.sources import VideoFileSource
+from ufafuse.runtime.stream.sinks import MatroskaSink, sink_from_text
+from ufafuse.runtime.stream.sources import VideoFileSource, source_from_text
 
 UFA = [sys.executable, "-c", "from ufafuse.commands.cli import main; main()", "stream"]
 COPY = ["--model", "copy"]
@@ -106,9 +106,7 @@ def test_people_get_a_table_and_the_files_names(tmp_path):
         ([*sim(), "--log", "x.mkv", "--out", "x.mkv"], "two results would be written"),
         ([*sim(), "--out", "d/*.png", "--map", "d"], "two results would be written"),
         ([*sim(), "--out", "-", "--map", "-"], "two results would be written to standard output"),
-        ([*sim(), "--out", ""], "--out is empty"),
         ([*sim(), "--map", "d", "--out", "https://localhost:1"], "served as plain http"),
-        (["--near", "", "--far", "sim:"], "--near is empty"),
         # What does not fit the frames.
         ([*sim(), "--white", "100"], "--white 100 is the level of 16-bit frames"),
         ([*sim(), "--bayer", "rggb"], "have colour already, and are no Bayer mosaic"),
@@ -357,6 +355,13 @@ def test_systemd_hears_of_it(tmp_path):
 @pytest.mark.parametrize(("text", "seconds"), [("20", 0.02), ("20ms", 0.02), ("0.02s", 0.02), ("0", 0.0), ("1e1", 0.01)])
 def test_times_are_milliseconds_unless_they_say_otherwise(text, seconds):
     assert duration_from("--max-skew", text) == pytest.approx(seconds)
+
+
+def test_an_empty_name_is_none():
+    with pytest.raises(InputError, match="`near` is empty: give a camera"):
+        source_from_text("", NEAR)
+    with pytest.raises(InputError, match="`out` is empty: name a file, a folder or an address, or none"):
+        sink_from_text("")
 
 
 @pytest.mark.parametrize("text", ["", "s", "-5", "nan", "20 min"])
