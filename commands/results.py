@@ -64,6 +64,7 @@ class OutputJson(_OutputKeysJson, total=False):
     restored: list[float]
     strayed: dict[str, float]
     matched: dict[str, list[float]]
+    curves: dict[str, list[list[list[float]]]]
 
 
 class _FuseKeysJson(TypedDict):

@@ -22,6 +22,16 @@ def _taken(frames: Sequence[FrameSource], result: Stacked) -> dict[str, Any]:
     return details
 
 
+def _bent(frames: Sequence[FrameSource], result: Stacked) -> dict[str, Any]:
+    if not result.curves:
+        return {}
+    rounded = {
+        frames[index].name: [[[round(float(level), 4) for level in side] for side in curve] for curve in curves]
+        for index, curves in result.curves.items()
+    }
+    return {"curves": rounded}
+
+
 def _smoothed(result: Stacked) -> dict[str, float]:
     """How readily frames were averaged, and for which noise, where that is more than was learnt."""
     noise = {"noise": round(result.noise, 1)} if result.noise else {}
@@ -50,6 +60,7 @@ def details_of(frames: Sequence[FrameSource], result: Stacked, options: StackOpt
         details["gain"] = [[round(factor, 4) for factor in factors] for factors in result.gains]
     if result.matched:
         details["matched"] = {frames[index].name: [round(f, 4) for f in factors] for index, factors in result.matched.items()}
+    details |= _bent(frames, result)
     if result.levels is not None:
         details |= result.levels.to_json()
     if result.grid is not None:

@@ -26,15 +26,16 @@ from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.registration.align import moved_like
 from ufafuse.runtime.registration.conflict import Conflicts
 from ufafuse.runtime.registration.covering import Crop
-from ufafuse.runtime.registration.gain import MOST_GAIN, exposure_warning, gains_to, matched_words, multiplied
+from ufafuse.runtime.registration.gain import MOST_GAIN, exposure_warning, gains_to, matched_words
 from ufafuse.runtime.registration.glance import unaligned_by
 from ufafuse.runtime.registration.sharpness import confidence
 from ufafuse.runtime.stacks.banding import find_banding
-from ufafuse.runtime.stacks.exposure import black_of_two, evened
+from ufafuse.runtime.stacks.exposure import Match, black_of_two, evened
 from ufafuse.runtime.stacks.hot import looked_at
 from ufafuse.runtime.stacks.options import Stacked, StackOptions, Weights
 from ufafuse.runtime.stacks.registering import registered
 from ufafuse.runtime.stacks.rule import by_one_rule
+from ufafuse.runtime.stacks.tones import bent_words
 from ufafuse.runtime.values import check_value, type_in_text
 
 __all__ = ["StackOptions", "Stacked", "Step", "fuse_stack", "middle_out"]
@@ -199,12 +200,17 @@ def _make_comparable(frames: list[Array], kind: FrameKind, options: StackOptions
         reference = frames[result.reference]
         for index in _others(frames, result.reference):
             # Of two frames there is no middle.
-            gains = gains_to(reference, frames[index], kind) if found is None else found[index]
-            result.gains.append(gains)
-            frames[index] = multiplied(frames[index], gains, kind, beside=reference if found is None else None)
+            match = Match(gains_to(reference, frames[index], kind)) if found is None else found[index]
+            result.gains.append(match.gains)
+            if match.curves:
+                result.curves[index] = match.curves
+            frames[index] = match.of(frames[index], kind, beside=reference if found is None else None)
     elif options.match_gain is None:
         _even(frames, kind, result)
-    if warning := exposure_warning(frames, kind, matched=bool(options.match_gain or result.matched)):
+    if result.curves:
+        names = frame_names(len(frames))
+        result.warnings.append(bent_words([in_text(names[index]) for index in result.curves]))
+    if warning := exposure_warning(frames, kind, matched=bool(options.match_gain or result.matched or result.curves)):
         black = black_of_two(frames, kind, frame_names(2)) if len(frames) == 2 else ""
         result.warnings.append(black or warning)
     return moved > 0 or any(alignment.refused for alignment in result.alignments)
@@ -212,9 +218,12 @@ def _make_comparable(frames: list[Array], kind: FrameKind, options: StackOptions
 
 def _even(frames: list[Array], kind: FrameKind, result: Stacked) -> None:
     """Match the levels of three or more frames that are exposed unequally, in place of the list."""
-    result.matched = evened(frames, kind) or {}
-    for index, gains in result.matched.items():
-        frames[index] = multiplied(frames[index], gains, kind)
+    for index, match in (evened(frames, kind) or {}).items():
+        if match.curves:
+            result.curves[index] = match.curves
+        else:
+            result.matched[index] = match.gains
+        frames[index] = match.of(frames[index], kind)
     if result.matched:
         result.warnings.append(matched_words(result.matched.values()))
 

@@ -7,6 +7,7 @@ are matched, and told.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.frames import FrameKind, in_text, luma, reduced_size
-from ufafuse.runtime.registration.gain import MOST_GAIN, is_colourless
+from ufafuse.runtime.registration.gain import MOST_GAIN, is_colourless, multiplied
 from ufafuse.runtime.stacks.hot import looked_at
+from ufafuse.runtime.stacks.tones import Bend, Piecewise, bend_to, bent, times
 
 FEWEST = 3  # frames: of two nobody knows which one failed
 _PIXELS = 4_096  # of the small pictures that are compared
@@ -42,6 +44,23 @@ _TOLD_SHARE = 0.1  # of the picture, that has to be darker than white in the oth
 _LIT, _LIT_SHARE = 0.25, 1e-4  # of the brightest light of the others, and of the picture: more light than that is no failure
 
 
+class Match(NamedTuple):
+    """How a frame's levels become those of others.
+
+    Attributes:
+        gains: What they are multiplied by: one factor for grey frames, three for colour (in the frame's order).
+        curves: Where no factor does it, what they become instead, one curve for each factor; the factors are then those of
+            white.
+    """
+
+    gains: tuple[float, ...]
+    curves: tuple[Piecewise, ...] = ()
+
+    def of(self, frame: Array, kind: FrameKind, *, beside: Array | None = None) -> Array:
+        """The frame, H x W [x 1, 3 or 4], matched; ``beside`` as `multiplied` takes it."""
+        return bent(frame, self.curves, kind) if self.curves else multiplied(frame, self.gains, kind, beside=beside)
+
+
 class Exposures:
     """What the frames of a stack usually look like, and which of them do not.
 
@@ -57,9 +76,27 @@ class Exposures:
     def __init__(self, frames: Iterable[Array], kind: FrameKind, *, fewest: int = FEWEST) -> None:
         self._kind = kind
         small = np.stack([_small(frame, kind) for frame in frames])  # frames x h x w x planes
+        self._take(small)
+        self.known = len(small) >= fewest and bool(self._usable.mean() >= _LEAST_SHARE)
+        if self.known:
+            self._straighten(small)
+
+    def _take(self, small: Floats) -> None:
         self._usual = np.partition(small, len(small) // 2, axis=0)[len(small) // 2]
         self._usable = self._usual[..., 0] > _DARK
-        self.known = len(small) >= fewest and bool(self._usable.mean() >= _LEAST_SHARE)
+
+    def _straighten(self, small: Floats) -> None:
+        """Match what needs a curve, the worst first: it bends the middle of the frames, from which others then differ."""
+        bends = {index: self._bend(each) for index, each in enumerate(small)}
+        for _ in range(len(small) // 2):
+            found = {index: bend for index, bend in bends.items() if bend is not None}
+            if not found:
+                return
+            worst = max(found, key=lambda index: found[index].size)
+            made = np.maximum(found[worst].curve.at(small[worst]), 0)
+            small[worst] = np.where(small[worst] == _HIDDEN, _HIDDEN, made)
+            self._take(small)
+            bends = {index: self._bend(small[index]) for index in found if index != worst}
 
     def failed(self, frame: Array) -> str:
         """Why a frame can be of no use, in a few words; empty where it can.
@@ -110,6 +147,35 @@ class Exposures:
         colours = [self._gain(here, plane, _TINTED_SHARE, sure=True) for plane in range(1, here.shape[2])] or [light]
         return tuple(own if own != 1 and is_uneven([own / light], _TINTED) else light for own in colours)
 
+    def match(self, frame: Array, *, sure: bool = True) -> Match:
+        """How a frame, H x W [x 1, 3 or 4], is matched to the middle of the frames: by a curve only where that is proven.
+
+        ``sure`` is as `gains` takes it.
+        """
+        curve = self.curve(frame)
+        if curve is None:
+            return Match(self.gains(frame, sure=sure))
+        # A lamp of another colour asks for factors besides.
+        besides = self.gains(bent(frame, (curve,) * (1 if self._kind.grey else 3), self._kind))
+        curves = tuple(curve.then(times(gain)) if is_uneven([gain], _TINTED) else curve for gain in besides)
+        return Match(tuple(float(each.at(np.ones(()))) for each in curves), curves)
+
+    def curve(self, frame: Array) -> Piecewise | None:
+        """The curve that gives a frame, H x W [x 1, 3 or 4], the levels of the middle of the frames; None: a factor does.
+
+        It is one for all channels.
+        """
+        if not self.known:
+            return None
+        bend = self._bend(_small(frame, self._kind))
+        return None if bend is None else bend.curve
+
+    def _bend(self, here: Floats) -> Bend | None:
+        there = self._usual
+        if is_colourless(here[..., 1:]) != is_colourless(there[..., 1:]):
+            here, there = here[..., :1], there[..., :1]  # a grey frame among colour
+        return bend_to(*(each[..., 1:] if each.shape[2] > 1 else each for each in (there, here)))
+
     def _gain(self, here: Floats, plane: int, share: float, *, sure: bool) -> float:
         there, seen = self._usual[..., plane], here[..., plane]
         usable = (there > _DARK) & (there < _LIGHT) & (seen > _DARK / MOST_GAIN) & (seen < _LIGHT) & _beside_no_light(there)
@@ -142,8 +208,8 @@ class Exposures:
         return float(bright.mean()) > _LIT_SHARE
 
 
-def evened(frames: Sequence[Array], kind: FrameKind, reference: int | None = None) -> dict[int, tuple[float, ...]] | None:
-    """What frames, by their numbers, are to be multiplied by to be exposed alike.
+def evened(frames: Sequence[Array], kind: FrameKind, reference: int | None = None) -> dict[int, Match] | None:
+    """How frames, by their numbers, are matched to be exposed alike.
 
     Args:
         frames: Two or more; of two nobody knows which one differs.
@@ -152,29 +218,38 @@ def evened(frames: Sequence[Array], kind: FrameKind, reference: int | None = Non
             all take it, else only the few that do.
 
     Returns:
-        One factor for grey frames, three for colour; None where the middle of the frames says nothing.
+        None where the middle of the frames says nothing.
     """
     if len(frames) < FEWEST:  # a folder of pairs would wait for it
         return None
     exposures = Exposures(frames, kind)
     if not exposures.known:
         return None
-    found = {index: exposures.gains(frame, sure=reference is None) for index, frame in enumerate(frames)}
+    found = {index: exposures.match(frame, sure=reference is None) for index, frame in enumerate(frames)}
     if reference is not None:
-        return {index: relative(gains, found[reference]) for index, gains in found.items() if index != reference}
+        return {index: relative(own, found[reference]) for index, own in found.items() if index != reference}
     looked = looked_at(len(frames)) or range(len(frames))
-    every = any(is_uneven(found[index]) for index in looked)
-    return {index: gains for index, gains in found.items() if to_be_matched(gains, every=every)}
+    every = any(stands_out(found[index]) for index in looked)
+    return {index: own for index, own in found.items() if to_be_matched(own, every=every)}
 
 
-def to_be_matched(own: tuple[float, ...], *, every: bool) -> bool:
-    """Whether a frame is multiplied by these factors: if it stands out, or ``every`` frame is and they change something."""
-    return any(gain != 1 for gain in own) and (every or is_uneven(own))
+def stands_out(own: Match) -> bool:
+    """Whether a frame differs from the middle of all by a factor, which others may do by less; a curve is one frame's own."""
+    return not own.curves and is_uneven(own.gains)
 
 
-def relative(own: tuple[float, ...], target: tuple[float, ...]) -> tuple[float, ...]:
-    """What a frame is to be multiplied by to be exposed like another, from what each is for the middle of all."""
-    return tuple(float(np.clip(a / b, 1 / MOST_GAIN, MOST_GAIN)) for a, b in zip(own, target, strict=True))
+def to_be_matched(own: Match, *, every: bool) -> bool:
+    """Whether a frame is matched so: if it stands out, or ``every`` frame is and it changes something."""
+    return bool(own.curves) or (any(gain != 1 for gain in own.gains) and (every or is_uneven(own.gains)))
+
+
+def relative(own: Match, target: Match) -> Match:
+    """How a frame is matched to another one, from how each is to the middle of all."""
+    if own.curves or target.curves:
+        there, back = (each.curves or tuple(map(times, each.gains)) for each in (own, target))
+        curves = tuple(a.then(b.inverse()) for a, b in zip(there, back, strict=True))
+        return Match(tuple(float(curve.at(np.ones(()))) for curve in curves), curves)
+    return Match(tuple(float(np.clip(a / b, 1 / MOST_GAIN, MOST_GAIN)) for a, b in zip(own.gains, target.gains, strict=True)))
 
 
 def is_uneven(gains: Iterable[float], step: float = UNEVEN) -> bool:

@@ -131,7 +131,7 @@ class _Fusion:
         self._done = 0
         self._ms = 0.0
         self._brightness: dict[int, float] = {}
-        self._own_gains: dict[int, tuple[float, ...]] = {}  # where nothing is matched
+        self._differs = False  # where nothing is matched
         self._reference: Array | None = None
         self._moved = 0.0
         self._before: Seen | None = None
@@ -294,7 +294,8 @@ class _Fusion:
         if shown.size:
             self._brightness[seen.index] = float(shown.mean())
         if self._options.match_gain is False and stack.exposures.known:
-            self._own_gains[seen.index] = stack.exposures.gains(seen.frame)
+            match = stack.exposures.match(seen.frame)
+            self._differs |= bool(match.curves) or is_uneven(match.gains)
         if self._options.align == "off" and self._before is not None:
             self._moved = max(self._moved, unaligned_by(self._before.frame, seen.frame, stack.kind))
         self._before = seen if self._options.align == "off" else None
@@ -363,8 +364,7 @@ class _Fusion:
             names = [[stack.sources[index].name for index in scene] for scene in scenes]
             result.warnings.append(scenes_words(names, registered=self._options.align != "off"))
         brightness = {stack.sources[index].name: level for index, level in self._brightness.items()}
-        uneven = bool(stack.gains) or any(is_uneven(gains) for gains in self._own_gains.values())
-        even = stack.exposures.known and not uneven
+        even = stack.exposures.known and not stack.gains and not self._differs
         tell_exposure(result, brightness, matched=bool(stack.gains), even=even, curve=stack.curve)
         return result
 

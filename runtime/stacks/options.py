@@ -19,6 +19,7 @@ from ufafuse.runtime.registration.guesses import MOTIONS
 from ufafuse.runtime.stacks.banding import Banding
 from ufafuse.runtime.stacks.height import Height
 from ufafuse.runtime.stacks.registering import Covered
+from ufafuse.runtime.stacks.tones import Piecewise
 from ufafuse.runtime.values import check_values, is_number, is_switch, is_text, is_whole
 
 Weights = NDArray[np.float32]
@@ -142,6 +143,8 @@ class Stacked(Brief):
         gains: What each of these but the reference was multiplied by, in this order; empty without ``match_gain``.
         matched: What a frame, by its number as it was given, was multiplied by to be exposed like the middle of all, one factor
             or three; empty where they are exposed alike, and with ``match_gain``.
+        curves: What the levels of a frame that differs by more than a factor, by its number as it was given, became: one curve
+            or three, white at 1; with ``match_gain`` in the reference's exposure, and `gains` then holds what white became.
         warnings: What the user should know.
         grid: The tiles of each fusion; None when frames were fused whole.
         ms: Time of the fusions alone.
@@ -183,6 +186,7 @@ class Stacked(Brief):
     left_out: dict[int, str] = field(default_factory=dict)
     beside: dict[int, int] = field(default_factory=dict)
     matched: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    curves: dict[int, tuple[Piecewise, ...]] = field(default_factory=dict)
     hot_pixels: int = 0
     banding: Banding | None = None
     dust: int = 0

@@ -12,7 +12,6 @@ from ufafuse.runtime.arrays import Array, Floats, Matrix
 from ufafuse.runtime.levels import Peak, levels_from, peak_of
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import Alignment, comparable, compared_pixels, estimate_pictures
-from ufafuse.runtime.registration.gain import multiplied
 from ufafuse.runtime.registration.steady import shows_something_else, steadied
 from ufafuse.runtime.stacks.banding import find_banding
 from ufafuse.runtime.stacks.dust import lightened, proven, shades_of, without_dust
@@ -65,9 +64,10 @@ class Passing(Prepared):
             del fit  # or both would be held
             for index, frame in looked.items():
                 looked[index] = self._without_banding(frame)
+            self.exposures = Exposures(looked.values(), self.kind)
             fit = [frame for index, frame in looked.items() if not verdicts[self.sources[index]]]
         self._look_for_differences(fit)
-        if self.uneven:
+        if self.uneven or self.bent:
             # The middle of a few is not that of all, whose exposure the picture would have where the frames are kept.
             every = -(-count // _MOST_COMPARED)
             self.exposures = Exposures(ahead(self.wishes.load, self.sources[::every]), self.kind)
@@ -161,7 +161,7 @@ class Passing(Prepared):
                 continue
             if self.kind.dtype == np.uint16:
                 highest = max(highest, peak_of(frame).top)
-            own = self._own_gains(frame)
+            own = self._own_match(frame)
             shown, covered = moved(frame, self.moves[index].alignment, self.kind)
             if index == order[0][0]:
                 self._match_to(shown)
@@ -182,8 +182,8 @@ class Passing(Prepared):
 
         def again(index: int) -> Seen:
             frame, covered = moved(self._read(index), self.moves[index].alignment, self.kind)
-            if index in self.gains:
-                frame = multiplied(frame, self.gains[index], self.kind)
+            if index in self.matches:
+                frame = self.matches[index].of(frame, self.kind)
             return Seen(index, frame, covered, self._noise_in_levels(index))
 
         yield from ahead(again, self.numbers)

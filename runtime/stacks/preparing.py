@@ -20,10 +20,10 @@ from ufafuse.runtime.frames import FrameKind, in_text
 from ufafuse.runtime.levels import GIVEN, Levels, kind_with_levels
 from ufafuse.runtime.pictures.source import FrameSource
 from ufafuse.runtime.registration.align import unmoved
-from ufafuse.runtime.registration.gain import MOST_GAIN, curve_between, gains_to, multiplied
+from ufafuse.runtime.registration.gain import MOST_GAIN, curve_between, gains_to
 from ufafuse.runtime.stacks.banding import Banding, find_banding
 from ufafuse.runtime.stacks.dust import Spot, find_dust, without_dust
-from ufafuse.runtime.stacks.exposure import FEWEST, Exposures, is_uneven, relative, to_be_matched
+from ufafuse.runtime.stacks.exposure import FEWEST, Exposures, Match, relative, stands_out, to_be_matched
 from ufafuse.runtime.stacks.hot import find_hot_pixels, looked_at, without_hot_pixels
 from ufafuse.runtime.stacks.noise import FrameNoise, is_noisier, without_noise
 from ufafuse.runtime.stacks.order import BY_SHARPNESS, by_sharpness
@@ -103,8 +103,9 @@ class Prepared(ABC):
         reference: The frame whose geometry and exposure the others take.
         moves: How each frame is moved; complete after the first pass.
         exposures: How frames are exposed; known after `begin`.
-        uneven: Whether those that `begin` looked at differ in exposure.
-        gains: What each frame was multiplied by; complete after the first pass.
+        uneven: Whether those that `begin` looked at differ in exposure by a factor.
+        bent: Whether any of them differs by more than that.
+        matches: How each frame's levels were matched, of those that were; complete after the first pass.
         quietest: The noise of the quietest of the frames that `begin` looked at, in levels of 255.
         noises: That of frames that have so much more that it looks like detail; complete after the first pass.
         banding: The bands of light that differ from frame to frame; None: there are none.
@@ -126,7 +127,8 @@ class Prepared(ABC):
     moves: dict[int, Move] = field(default_factory=dict)
     exposures: Exposures = field(init=False)
     uneven: bool = False
-    gains: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    bent: bool = False
+    matches: dict[int, Match] = field(default_factory=dict)
     quietest: float = 0.0
     noises: dict[int, float] = field(default_factory=dict)
     curve: float = 1.0
@@ -137,7 +139,7 @@ class Prepared(ABC):
     dropped: list[tuple[FrameSource, str]] = field(default_factory=list)
     places: list[int] = field(init=False)
     last_place: int = field(init=False)
-    _target: tuple[float, ...] | Array = field(init=False, repr=False)
+    _target: Match | Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Nothing is dropped yet."""
@@ -151,6 +153,11 @@ class Prepared(ABC):
     def numbers(self) -> list[int]:
         """The frames that take part, in the order of focus."""
         return [index for index in range(len(self.sources)) if not (index in self.moves and self.moves[index].left_out)]
+
+    @property
+    def gains(self) -> dict[int, tuple[float, ...]]:
+        """What each frame was multiplied by, of those that were; where that was a curve, what white was."""
+        return {index: match.gains for index, match in self.matches.items()}
 
     @abstractmethod
     def begin(self) -> None:
@@ -198,23 +205,25 @@ class Prepared(ABC):
     def _look_for_differences(self, frames: Sequence[Array]) -> None:
         """How noisy the quietest of these frames is, and whether any differs in exposure, so that all are to be matched."""
         self.quietest = min((FrameNoise(self.size, self.kind).of(frame) for frame in frames), default=0.0)
-        self.uneven = self.wishes.match_gain is None and any(is_uneven(self.exposures.gains(frame)) for frame in frames)
+        found = [self.exposures.match(frame) for frame in frames] if self.wishes.match_gain is None else []
+        self.uneven, self.bent = any(map(stands_out, found)), any(match.curves for match in found)
 
     def _match_to(self, reference: Array) -> None:
         """Know the exposure that all frames take where the reference's was asked for."""
         if self.wishes.match_gain:
-            self._target = self._own_gains(reference) or reference
+            self._target = self._own_match(reference) or reference
 
-    def _own_gains(self, frame: Array) -> tuple[float, ...] | None:
-        """What a frame that was read is to be multiplied by to be exposed like the middle of all; None: there is none."""
+    def _own_match(self, frame: Array) -> Match | None:
+        """How a frame that was read is matched to be exposed like the middle of all; None: there is none."""
         asked = self.wishes.match_gain
         if asked is False or not self.exposures.known:
             return None
-        return self.exposures.gains(frame, sure=not asked)
+        return self.exposures.match(frame, sure=not asked)
 
     def _noise_of(self, index: int, frame: Array) -> float:
         """What `Seen.noise` is of a frame that was read, not yet moved nor matched, from its levels as they were matched."""
-        sigma = FrameNoise(self.size, self.kind).of(frame) * float(np.mean(self.gains.get(index, 1.0)))
+        gain = float(np.mean(self.matches[index].gains)) if index in self.matches else 1.0
+        sigma = FrameNoise(self.size, self.kind).of(frame) * gain
         if len(self.sources) < FEWEST or not is_noisier(sigma, self.quietest):
             return 0.0
         self.noises[index] = sigma
@@ -223,27 +232,27 @@ class Prepared(ABC):
     def _noise_in_levels(self, index: int) -> float:
         return self.noises.get(index, 0.0) * self.kind.unit / 255
 
-    def _matched(self, index: int, frame: Array, own: tuple[float, ...] | None) -> Array:
+    def _matched(self, index: int, frame: Array, own: Match | None) -> Array:
         """A frame in its place, with the levels of the reference or of the middle of the frames, as was asked for."""
-        gains = self._gains(index, frame, own)
-        if gains is None:
+        match = self._match(index, frame, own)
+        if match is None:
             return frame
-        self.gains[index] = gains
+        self.matches[index] = match
         beside = self._target if self.wishes.match_gain and isinstance(self._target, np.ndarray) else None
-        made = multiplied(frame, gains, self.kind, beside=beside)
+        made = match.of(frame, self.kind, beside=beside)
         if beside is not None:
             self.curve = max(self.curve, curve_between(beside, made, self.kind))
         return made
 
-    def _gains(self, index: int, frame: Array, own: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    def _match(self, index: int, frame: Array, own: Match | None) -> Match | None:
         if self.wishes.match_gain is None:
             return own if own is not None and to_be_matched(own, every=self.uneven) else None
         if not self.wishes.match_gain or index == self.reference:
             return None
-        if own is not None and isinstance(self._target, tuple):
+        if own is not None and isinstance(self._target, Match):
             return relative(own, self._target)
-        assert not isinstance(self._target, tuple)
-        return gains_to(self._target, frame, self.kind)  # of two frames there is no middle
+        assert not isinstance(self._target, Match)
+        return Match(gains_to(self._target, frame, self.kind))  # of two frames there is no middle
 
     def _unmoved(self) -> Move:
         return Move(unmoved(self.size, 1.0, ""))
@@ -271,9 +280,14 @@ class Held(Prepared):
         # The same few as where frames are not kept, so that the picture is the same.
         looked = looked_at(len(self.sources) + len(self.dropped)) or range(len(why))
         fit = [frame for index, frame in enumerate(given) if index in looked and not why[index]]
+        del given
         self.banding = find_banding(fit, self.kind)
-        self._frames = [self._without_banding(frame) for frame in self._frames]
-        self._look_for_differences([self._without_banding(frame) for frame in fit])
+        if self.banding is not None:
+            fit = [self._without_banding(frame) for frame in fit]
+            for index, frame in enumerate(self._frames):  # one after the other: as many again would be held
+                self._frames[index] = self._without_banding(frame)
+            self.exposures = Exposures(self._frames, self.kind)
+        self._look_for_differences(fit)
 
     def first_pass(self) -> Iterator[Seen]:
         """Find the order, the motions and the exposures, and give every frame."""
@@ -294,7 +308,7 @@ class Held(Prepared):
 
         def placed(index: int) -> Seen:
             frame, frames[index] = frames[index], np.empty(0, self.kind.dtype)
-            own = self._own_gains(frame)
+            own = self._own_match(frame)
             shown, covered = moved(without_dust(frame, self.dust, self.kind), self.moves[index].alignment, self.kind)
             matched = self._matched(index, shown, own)
             return Seen(index, matched, covered, self._noise_of(index, frame))

@@ -9,6 +9,7 @@ from ufafuse.runtime.frames import in_text
 from ufafuse.runtime.registration.gain import UNMATCHED, curve_words, exposure_words, matched_words
 from ufafuse.runtime.stacks.exposure import BLACK, black_words
 from ufafuse.runtime.stacks.order import BY_SHARPNESS
+from ufafuse.runtime.stacks.tones import bent_words
 from ufafuse.runtime.texts import examples
 
 if TYPE_CHECKING:
@@ -36,9 +37,7 @@ def tell(result: Stacked, stack: Prepared, given: list[FrameSource]) -> None:
         result.warnings.append(f"the frames were taken in another order than given, {stack.reordered}.")
     result.reference = numbers[stack.reference]
     result.taken = [numbers[index] for index in stack.numbers]
-    if stack.wishes.match_gain is None and stack.gains:
-        result.matched = {numbers[index]: gains for index, gains in sorted(stack.gains.items()) if index in stack.numbers}
-        result.warnings.append(matched_words(result.matched.values()))
+    _tell_matched(result, stack, given)
     for index, move in sorted(stack.moves.items()):
         if move.left_out:
             _tell_left_out(result, numbers[index], stack.sources[index], move.left_out)
@@ -55,6 +54,20 @@ def tell(result: Stacked, stack: Prepared, given: list[FrameSource]) -> None:
     if stack.noises:
         names = [in_text(given[number].name) for number in sorted(numbers[index] for index in stack.noises)]
         result.warnings.append(_noisier_words(names, max(stack.noises.values()), stack.quietest))
+
+
+def _tell_matched(result: Stacked, stack: Prepared, given: list[FrameSource]) -> None:
+    """Say how levels were matched: by factors, where that was not asked for, and by curves."""
+    for index, match in sorted(stack.matches.items()):
+        number = given.index(stack.sources[index])
+        if match.curves and index in stack.numbers:
+            result.curves[number] = match.curves
+        elif stack.wishes.match_gain is None and index in stack.numbers:
+            result.matched[number] = match.gains
+    if result.matched:
+        result.warnings.append(matched_words(result.matched.values()))
+    if result.curves:
+        result.warnings.append(bent_words([in_text(given[number].name) for number in sorted(result.curves)]))
 
 
 def _tell_mended(result: Stacked) -> None:

@@ -225,7 +225,7 @@ def test_white_balance_is_matched_channel_by_channel(make_stack, order):
     frames[3] = exposed(frames[3], tint)
     exposures = Exposures(frames, FrameKind(np.dtype(np.uint8), 3, 255.0, order))
     np.testing.assert_allclose(exposures.gains(frames[3]), 1 / tint, rtol=0.05)
-    np.testing.assert_allclose(evened(frames, BGR_BYTES, 3)[1], tint, rtol=0.05)
+    np.testing.assert_allclose(evened(frames, BGR_BYTES, 3)[1].gains, tint, rtol=0.05)
 
 
 def test_one_frame_among_many_is_matched_alone(fuser, make_stack, monkeypatch):
@@ -320,5 +320,5 @@ def test_a_grey_frame_among_colour_is_not_tinted_nor_the_others_by_it(reference,
     found = evened(frames, BGR_BYTES, reference)
     assert found is not None
     assert bool(found) == (reference is not None)  # one light in all: nothing to match, unless that was asked for
-    for gains in found.values():
-        np.testing.assert_allclose(gains, gains[0])
+    for match in found.values():
+        np.testing.assert_allclose(match.gains, match.gains[0])
