@@ -7,6 +7,7 @@ are matched, and told.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import cv2
@@ -75,28 +76,30 @@ class Exposures:
 
     def __init__(self, frames: Iterable[Array], kind: FrameKind, *, fewest: int = FEWEST) -> None:
         self._kind = kind
-        small = np.stack([_small(frame, kind) for frame in frames])  # frames x h x w x planes
-        self._take(small)
+        taken = [(_small(frame, kind), _light(frame, kind)) for frame in frames]
+        small, lights = (np.stack(planes) for planes in zip(*taken, strict=True))  # frames x h x w x planes
+        self._take(small, lights)
         self.known = len(small) >= fewest and bool(self._usable.mean() >= _LEAST_SHARE)
         if self.known:
-            self._straighten(small)
+            self._straighten(small, lights)
 
-    def _take(self, small: Floats) -> None:
-        self._usual = np.partition(small, len(small) // 2, axis=0)[len(small) // 2]
+    def _take(self, small: Floats, lights: Floats) -> None:
+        self._usual, self._light = (np.partition(each, len(each) // 2, axis=0)[len(each) // 2] for each in (small, lights))
         self._usable = self._usual[..., 0] > _DARK
 
-    def _straighten(self, small: Floats) -> None:
+    def _straighten(self, small: Floats, lights: Floats) -> None:
         """Match what needs a curve, the worst first: it bends the middle of the frames, from which others then differ."""
-        bends = {index: self._bend(each) for index, each in enumerate(small)}
+        bends = {index: self._bend(*each) for index, each in enumerate(zip(small, lights, strict=True))}
         for _ in range(len(small) // 2):
             found = {index: bend for index, bend in bends.items() if bend is not None}
             if not found:
                 return
             worst = max(found, key=lambda index: found[index].size)
-            made = np.maximum(found[worst].curve.at(small[worst]), 0)
-            small[worst] = np.where(small[worst] == _HIDDEN, _HIDDEN, made)
-            self._take(small)
-            bends = {index: self._bend(small[index]) for index in found if index != worst}
+            hidden = small[worst] == _HIDDEN
+            small[worst] = np.where(hidden, _HIDDEN, np.maximum(found[worst].curve.at(small[worst]), 0))
+            lights[worst] = np.maximum(found[worst].curve.at(lights[worst]), 0)
+            self._take(small, lights)
+            bends = {index: self._bend(small[index], lights[index]) for index in found if index != worst}
 
     def failed(self, frame: Array) -> str:
         """Why a frame can be of no use, in a few words; empty where it can.
@@ -167,14 +170,16 @@ class Exposures:
         """
         if not self.known:
             return None
-        bend = self._bend(_small(frame, self._kind))
+        bend = self._bend(_small(frame, self._kind), _light(frame, self._kind))
         return None if bend is None else bend.curve
 
-    def _bend(self, here: Floats) -> Bend | None:
-        there = self._usual
+    def _bend(self, here: Floats, light: Floats) -> Bend | None:
+        there, usual_light = self._usual, self._light
         if is_colourless(here[..., 1:]) != is_colourless(there[..., 1:]):
-            here, there = here[..., :1], there[..., :1]  # a grey frame among colour
-        return bend_to(*(each[..., 1:] if each.shape[2] > 1 else each for each in (there, here)))
+            here, there, light, usual_light = (each[..., :1] for each in (here, there, light, usual_light))  # grey among colour
+        planes = (there, here, usual_light, light)
+        there, here, usual_light, light = (each[..., 1:] if each.shape[2] > 1 else each for each in planes)
+        return bend_to(there, here, (usual_light, light))
 
     def _gain(self, here: Floats, plane: int, share: float, *, sure: bool) -> float:
         there, seen = self._usual[..., plane], here[..., plane]
@@ -273,6 +278,14 @@ def black_words(name: str) -> str:
 def _beside_no_light(picture: Floats) -> NDArray[np.bool_]:
     """Where nothing around a place may be clipped: nobody knows how much light spreads from there as it goes out of focus."""
     return np.asarray(cv2.dilate(np.ascontiguousarray(picture), _SURROUNDINGS) < _LIGHT)
+
+
+def _light(frame: Array, kind: FrameKind) -> Floats:
+    """As `_small`, of the light: the levels that its mean has, about their root."""
+    step = max(1, int((frame.shape[0] * frame.shape[1] / _SAMPLED) ** 0.5))
+    levels = np.ascontiguousarray(frame[::step, ::step]).astype(np.float32)
+    squared = np.square(np.maximum(levels, 0) / np.float32(kind.unit))
+    return np.sqrt(np.maximum(_small(squared, replace(kind, dtype=np.dtype(np.float32), unit=1.0, white=1.0)), 0))
 
 
 def _small(frame: Array, kind: FrameKind) -> Floats:

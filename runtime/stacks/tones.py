@@ -7,8 +7,9 @@ blurred, not its levels, so that what blurs in the one frame and not in the othe
 
 A curve that was fitted to one half of the picture, in squares as of a draughtboard, has to be right in the other half: focus,
 shadows and what moved are not in both halves alike. And it has to be right of averages so wide that focus leaves them as they
-are. Of 150 frames of drawn and real stacks that were exposed alike none is told to need one; of frames under 15 % of the light
-35 of 38 are, with 2 % of white as haze 33, and under half of the light 14, of the others of which a factor is hardly wrong.
+are. A stark pattern's mean level changes with its focus, but not the mean of its light: what a factor of the light explains
+is no curve. Of 150 frames of drawn and real stacks that were exposed alike none is told to need one; of frames under 15 % of
+the light 35 of 38 are, and with 2 % of white as haze 29.
 
 A bent frame bends the middle of the frames, too, from which others then seem to differ: so the worst is matched first.
 """
@@ -40,6 +41,7 @@ _STIFF = 1e-3  # how much a bend counts beside the error, both squared
 _ROUNDS, _OUTLYING = 4, 3.0  # of the fit, and median errors from which on a place counts less
 _WORST = 0.1  # of the places, whose errors are cut off
 _BETTER, _LEAST_BEND = 0.5, 1.5 / 255  # of the factor's error; of white, between the curve and the factor
+_LEAST_LIGHT = 2.5 / 255  # of white: the error of a factor of the light
 _SLOPES = (0.1, 8.0)  # of a curve: a flatter piece hides what a frame shows, a steeper one its noise
 _MOST_NAMED = 5  # frames in one sentence
 _STRIP = 64  # rows of a frame of floats that are bent at once, in numbers of twice the size
@@ -80,12 +82,13 @@ class Bend(NamedTuple):
     size: float
 
 
-def bend_to(usual: Floats, small: Floats) -> Bend | None:
+def bend_to(usual: Floats, small: Floats, lights: tuple[Floats, Floats]) -> Bend | None:
     """The curve that gives a frame the levels of the middle of the frames; None where it is not proven to need one.
 
     Args:
         usual: h x w x channels: a small picture, white = 1; below 0 where it is not known.
         small: That of the frame.
+        lights: Both again, the levels that the mean of the light has over each pixel.
     """
     usable = ((usual > _DARK) & (usual < _LIGHT) & (small > _DARK_IN_FRAME) & (small < _LIGHT)).all(axis=2)
     brightest = np.ascontiguousarray(np.maximum(usual, small).max(axis=2))
@@ -107,7 +110,15 @@ def bend_to(usual: Floats, small: Floats) -> Bend | None:
     if bend < _LEAST_BEND or not usual_slopes or not _is_right_elsewhere(hats, seen, wanted, averages.half(small.shape[2])):
         return None
     found = Bend(Piecewise(knots, shown), float(bend))
+    if _error_of_light(averages, *lights) < max(_LEAST_LIGHT, _BETTER * _error(wanted - straight)):
+        return None
     return found if _is_right_from_afar(found.curve, usual, small, _Averages(usable, _FAR)) else None
+
+
+def _error_of_light(averages: _Averages, usual: Floats, light: Floats) -> float:
+    """That of a factor of the light, which focus leaves as it is where it makes the mean level of a stark pattern another."""
+    seen, wanted = (np.sqrt(averages.of(np.square(each))) for each in (light, usual))
+    return _error(wanted - seen * np.median(wanted / np.maximum(seen, _DARK_IN_FRAME)))
 
 
 def _is_right_from_afar(curve: Piecewise, usual: Floats, small: Floats, averages: _Averages) -> bool:

@@ -140,6 +140,22 @@ def test_no_curve_is_found_where_there_is_none(make_stack):
         assert [exposures.curve(frame) for frame in stack] == [None] * 5
 
 
+@pytest.mark.parametrize(("dark", "light"), [(60, 210), (30, 230)])
+@pytest.mark.parametrize("count", [5, 8])
+def test_stark_patterns_whose_mean_level_changes_with_their_focus_are_not_bent(dark, light, count):
+    """Light spreads evenly, and levels are about its root: out of focus the mean of a pattern is higher."""
+    rng = np.random.default_rng(0)
+    pattern, ground = (cv2.GaussianBlur(rng.normal(size=(160, 200)), (0, 0), 1.5) for _ in range(2))
+    pattern, ground = np.where(pattern > 0.05, light, dark) ** 2.0, (130 + 60 * ground) ** 2
+    frames = []
+    for plane in np.linspace(0, 1, count):
+        blurred = [cv2.GaussianBlur(each, (0, 0), 0.3 + 3 * away) for each, away in ((pattern, plane), (ground, 1 - plane))]
+        levels = np.sqrt(np.where(np.arange(200) < 110, *blurred)) / 255
+        frames.append(as_kind(np.dstack([levels] * 3), np.uint8, 3))
+    exposures = Exposures(frames, BGR_BYTES)
+    assert [exposures.curve(frame) for frame in frames] == [None] * count
+
+
 def test_a_bent_frame_does_not_bend_the_middle_of_all(make_stack):
     """Of few frames one is the middle at many places: no other is told to differ, though it is not sure of each that does."""
     for count in (3, 4, 6):
