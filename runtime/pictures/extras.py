@@ -118,11 +118,7 @@ def read_exr(data: bytes, name: str, most: int | None = None) -> Picture:
             header = exr.File(str(path), header_only=True).header()
             low, high = header["dataWindow"]
             check_pixels((int(high[1]) - int(low[1]) + 1, int(high[0]) - int(low[0]) + 1), name, most)
-            file = exr.File(str(path), separate_channels=True)
-            parts = len(file.parts)
-            if not parts:  # what its pixels cannot be unpacked of, it leaves out
-                raise ValueError("its pixels end early or cannot be unpacked")
-            channels = file.channels()
+            parts, channels = _exr_parts(exr, str(path))
         except _BROKEN as error:
             _check_memory(error, name)
             raise InputError(f"{name} is an OpenEXR file that cannot be read ({error}): write or copy it again.") from error
@@ -143,6 +139,19 @@ def read_exr(data: bytes, name: str, most: int | None = None) -> Picture:
         share = np.maximum(array[..., 3:], np.float32(1e-9))
         array[..., :3] = np.where(array[..., 3:] > 0, array[..., :3] / share, array[..., :3])
     return Picture(np.ascontiguousarray(array), warnings=tuple(warnings), kind="OpenEXR")
+
+
+def _exr_parts(exr: Any, path: str) -> tuple[int, dict[str, Any]]:  # noqa: ANN401 - a module without types
+    """How many parts there are, and the first one's channels. Raises: ValueError: Its pixels cannot be read."""
+    try:
+        file = exr.File(path, separate_channels=True)
+    except (RuntimeError, ValueError) as error:  # releases before 3.5 raise what their decoder was about
+        if is_shortage(error):
+            raise
+        file = None
+    if file is None or not file.parts:  # later ones leave out what cannot be unpacked
+        raise ValueError("its pixels end early or cannot be unpacked")
+    return len(file.parts), file.channels()
 
 
 def _exr_notes(header: dict[str, Any], parts: int) -> list[str]:
