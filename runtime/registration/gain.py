@@ -1,6 +1,7 @@
 """Undoing a jump of exposure or white balance between two frames of one scene."""
 
 from collections.abc import Collection, Sequence
+from functools import reduce
 from itertools import pairwise
 from typing import Any
 
@@ -43,7 +44,7 @@ def gains_to(near: Array, other: Array, kind: FrameKind, *, pixels: int = _PIXEL
     """
     a, b = (_small(frame, kind, pixels) for frame in (near, other))
     if not kind.grey and is_colourless(a) != is_colourless(b):  # a grey frame among colour: its levels are the light alone
-        a, b = (np.repeat(_light(each, kind), 3, axis=2) for each in (a, b))
+        a, b = (np.repeat(brightness(each, kind), 3, axis=2) for each in (a, b))
     usable = (a > _LOW) & (a < _HIGH) & (b > _LOW) & (b < _HIGH)
     factors = []
     for channel in range(a.shape[2]):
@@ -83,10 +84,19 @@ def curve_words(step: float) -> str:
 
 def is_colourless(small: NDArray[np.float32]) -> bool:
     """Whether a small picture, H x W x channels with white at 1, is that of a grey frame; none of a channel is."""
-    return small.shape[2] == 0 or float((small.max(axis=2) - small.min(axis=2)).max()) < _TINT
+    if not small.shape[2]:
+        return True
+    least, greatest = extremes(small)
+    return float((greatest - least).max()) < _TINT
 
 
-def _light(small: NDArray[np.float32], kind: FrameKind) -> NDArray[np.float32]:
+def extremes(small: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The least and the greatest channel of each pixel of H x W x channels; NumPy's own take ten times as long for so few."""
+    channels = [small[..., channel] for channel in range(small.shape[2])]
+    return reduce(np.minimum, channels), reduce(np.maximum, channels)
+
+
+def brightness(small: NDArray[np.float32], kind: FrameKind) -> NDArray[np.float32]:
     """The brightness of a small colour picture, H x W x 1, as grey frames have it."""
     code = cv2.COLOR_RGB2GRAY if kind.order == "rgb" else cv2.COLOR_BGR2GRAY
     return np.asarray(cv2.cvtColor(small, code), np.float32)[..., np.newaxis]

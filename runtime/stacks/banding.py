@@ -20,32 +20,25 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.bfloat16 import strips
 from ufafuse.runtime.frames import FrameKind, colours_of
 from ufafuse.runtime.registration.align import comparable, estimate_pictures
-
-Waves = NDArray[np.complex128]  # size and phase of a wave
+from ufafuse.runtime.stacks.waves import FEWEST_BLOCKS, LEAST_PERIOD, USABLE, Rows, Waves, middle_of_circle
 
 FEWEST = 4  # frames: on three waves there always lies a circle
 _BLOCKS, _SAMPLED = 32, 8  # means along a row, and pixels that each is of
 _DARK, _LIGHT = 0.04, 0.94  # of the level that the network sees as 1: darker is noise, lighter may be clipped
-_USABLE = 0.5  # of the rows of a block, that must be neither
-_FEWEST_BLOCKS = 8
-_FEWEST_CYCLES, _LEAST_PERIOD = 2.5, 3.0  # from one end to the other, and in pixels
-_CYCLES_IN_HALVES = 8.0  # from here on each half of the rows tells by itself
 _HARMONICS = 4
 _ASTRAY = 0.5  # of a wave's size, by which the middle block's may differ (bands: 0.7 at 5 % over a busy scene; scenes: 0.8 up)
-_LEAST_DEPTH, _MOST_DEPTH = 0.01, 0.5  # of the logarithm, either way
-_OFF_CIRCLE, _UNEVEN = 0.1, 0.2  # of its radius, and of sizes of which nothing is missing (bands: 0.1 at most)
-# Mean of the phases' unit vectors: 1 where all begin at one place. Of lines that move with the scene: 0.7 up, and by as much
-# more than without its motion.
-_IN_STEP, _WITH_SCENE, _CLEARLY = 0.85, 0.6, 0.1
+_MOST = 1.0  # of the logarithm, either way: more is no band's
+_UNEVEN = 0.2  # how unlike sizes are of which nothing is missing (bands: 0.1 at most)
+# Mean of the phases' unit vectors, once the scene's motion is taken back: of lines that move with the scene 0.7 up, and by as
+# much more than without it.
+_WITH_SCENE, _CLEARLY = 0.6, 0.1
 _CURVE = 2.2  # exponent that takes levels to light, about
-_OTHER_DETAIL = 0.5  # of the bands' depth, that the scene has at least
-_FINER = 16  # steps of the frequency within one of the spectrum
+_OTHER_DETAIL = 0.25  # of the bands' depth, that the scene has at least
 _COMPARED, _FINE = 60_000, 31  # pixels of the pictures by which it is seen how the scene moves, and how fine detail is
 
 
@@ -87,12 +80,14 @@ class Banding:
         """A copy of a frame (H x W [x C], as it was read) without its bands; itself where it has none. What is white stays."""
         logarithms = _logarithms(frame, self.kind, down=self.down)
         factors = np.ones((len(logarithms), logarithms.shape[2]), np.float32)
-        rows = np.arange(len(logarithms)) / len(logarithms)
+        apart, places = Rows((logarithms - self.middle)[None]), np.arange(len(logarithms)) / len(logarithms)
         for harmonic, missing in enumerate(self.missing, 1):
-            found, astray = _waves((logarithms - self.middle)[None], harmonic * self.cycles)
+            if np.isnan(missing).all():
+                continue
+            found, astray = apart.waves(harmonic * self.cycles)
             wave = found[0] + missing
-            certain = np.isfinite(wave) & (astray[0] < 2 * _ASTRAY) & (np.abs(wave) < 2 * _MOST_DEPTH)
-            turning = np.exp(2j * np.pi * harmonic * self.cycles * rows)[:, None]
+            certain = np.isfinite(wave) & (astray[0] < 2 * _ASTRAY) & (np.abs(wave) < _MOST)
+            turning = np.exp(2j * np.pi * harmonic * self.cycles * places)[:, None]
             factors *= np.exp(-(np.where(certain, wave, 0) * turning).real).astype(np.float32)
         if (factors == 1).all():
             return frame
@@ -119,19 +114,19 @@ def find_banding(frames: Sequence[Array], kind: FrameKind) -> Banding | None:
 def _banding(logarithms: Floats, kind: FrameKind, *, down: bool) -> Banding | None:
     """What looks like bands in the logarithms of frames x rows x blocks x channels."""
     middle = logarithms.mean(axis=0)
-    middle[:, np.isfinite(middle).mean(axis=0) < _USABLE] = np.nan
-    if max(np.isfinite(middle).any(axis=0).sum(axis=0)) < _FEWEST_BLOCKS:
+    middle[:, np.isfinite(middle).mean(axis=0) < USABLE] = np.nan
+    if max(np.isfinite(middle).any(axis=0).sum(axis=0)) < FEWEST_BLOCKS:
         return None
-    apart = logarithms - middle
-    cycles = _cycles(apart)
+    apart, common = Rows(logarithms - middle), Rows(middle[None])
+    cycles = apart.strongest()
     if cycles is None:
         return None
     missing = np.full((_HARMONICS, logarithms.shape[3]), np.nan, complex)
     depths = np.zeros(logarithms.shape[3])
     for harmonic in range(1, _HARMONICS + 1):
-        if harmonic > 1 and harmonic * cycles > len(middle) / _LEAST_PERIOD:
+        if harmonic > 1 and harmonic * cycles > len(middle) / LEAST_PERIOD:
             break
-        for channel, fitted in enumerate(_circles(apart, middle, harmonic * cycles)):
+        for channel, fitted in enumerate(_circles(apart, common, harmonic * cycles)):
             if fitted is not None:
                 missing[harmonic - 1, channel] = -fitted[0]
                 depths[channel] += fitted[1]
@@ -140,17 +135,17 @@ def _banding(logarithms: Floats, kind: FrameKind, *, down: bool) -> Banding | No
     return Banding(down, cycles, float(np.expm1(depths.max())), kind, middle, missing)
 
 
-def _circles(apart: Floats, middle: Floats, cycles: float) -> list[tuple[complex, float] | None]:
+def _circles(apart: Rows, common: Rows, cycles: float) -> list[tuple[complex, float] | None]:
     """For each channel the circle on which the frames' waves lie, if they are those of bands.
 
     Lines that go through all of the scene are in all columns, too; but then what is missing is seen in the frames' mean, and
     beside it the lines are sharp in one frame and not in another.
     """
-    found, astray = _waves(apart, cycles)
-    seen, uneven = (each[0] for each in _waves(middle[None], cycles))
+    found, astray = apart.waves(cycles)
+    seen, uneven = (each[0] for each in common.waves(cycles))
     circles = []
     for channel, waves in enumerate(found.T):
-        fitted = _middle_of_circle(waves) if np.median(astray[:, channel]) < _ASTRAY else None
+        fitted = middle_of_circle(waves) if np.median(astray[:, channel]) < _ASTRAY else None
         sizes = np.abs(waves + seen[channel])
         lines = uneven[channel] < _ASTRAY and sizes.std() > _UNEVEN * sizes.mean()
         circles.append(None if lines else fitted)
@@ -159,76 +154,14 @@ def _circles(apart: Floats, middle: Floats, cycles: float) -> list[tuple[complex
 
 def _logarithms(frame: Array, kind: FrameKind, *, down: bool) -> Floats:
     """Of means of blocks of each row (else of each column): rows x blocks x channels; NaN where they tell nothing."""
-    picture = colours_of(frame) if down else colours_of(frame).swapaxes(0, 1)
-    sample = np.ascontiguousarray(picture[:, :: max(1, picture.shape[1] // (_BLOCKS * _SAMPLED))], np.float32)
-    blocks = cv2.resize(sample, (_BLOCKS, len(sample)), interpolation=cv2.INTER_AREA).reshape(len(sample), _BLOCKS, -1)
-    means: Floats = np.divide(blocks, np.float32(kind.unit), dtype=np.float32)
+    picture = colours_of(frame)
+    step = max(1, picture.shape[1 if down else 0] // (_BLOCKS * _SAMPLED))
+    sample = np.ascontiguousarray(picture[:, ::step] if down else picture[::step], np.float32)
+    size = (_BLOCKS, len(sample)) if down else (sample.shape[1], _BLOCKS)
+    blocks = cv2.resize(sample, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], -1)
+    means: Floats = np.divide(blocks if down else blocks.swapaxes(0, 1), np.float32(kind.unit), dtype=np.float32)
     means[(means <= _DARK) | (means >= _LIGHT)] = np.nan
     return np.log(means)
-
-
-def _cycles(apart: Floats) -> float | None:
-    """How many periods there are of the wave that stands out most, all frames and channels together; None: it is too small."""
-    usable = np.isfinite(apart)
-    counts = usable.sum(axis=2)
-    rows = np.where(usable, apart, 0).sum(axis=2) / np.maximum(counts, 1)  # frames x rows x channels
-    window = np.hanning(rows.shape[1])[:, None]
-    first, last = int(2 * _FEWEST_CYCLES), int(2 * rows.shape[1] / _LEAST_PERIOD)
-    if last <= first:
-        return None
-    spectrum = np.abs(np.fft.rfft(rows * window, n=2 * rows.shape[1], axis=1))
-    power = np.median(spectrum, axis=0).max(axis=1)  # a frame alone may have an edge at its row
-    coarse = (first + int(power[first:last].argmax())) / 2
-    finer = coarse + np.arange(-_FINER, _FINER + 1) / (2 * _FINER)
-    turning = np.exp(-2j * np.pi * finer[:, None] * np.arange(rows.shape[1]) / rows.shape[1])
-    sizes = np.abs(np.einsum("ty,kyc->tkc", turning, rows * window, optimize=True)) * 2 / window.sum()
-    best = int((sizes**2).sum(axis=(1, 2)).argmax())
-    return float(finer[best]) if np.median(sizes[best], axis=0).max() >= _LEAST_DEPTH / 2 else None
-
-
-def _waves(apart: Floats, cycles: float) -> tuple[Waves, NDArray[np.float64]]:
-    """The wave of so many cycles that most blocks of a row have, and how far blocks are from it, as a share of its size.
-
-    Args:
-        apart: Logarithms, frames x rows x blocks x channels; NaN where they are of no use.
-        cycles: From the first row to the last.
-
-    Returns:
-        Frames x channels each.
-    """
-    turning = np.exp(-2j * np.pi * cycles * np.arange(apart.shape[1]) / apart.shape[1])
-    parts = np.array_split(np.arange(apart.shape[1]), 2 if cycles >= _CYCLES_IN_HALVES else 1)
-    blocks = np.concatenate([_waves_of_blocks(apart[:, rows], turning[rows]) for rows in parts], axis=1)
-    enough = np.isfinite(blocks).sum(axis=1) >= _FEWEST_BLOCKS
-    blocks = np.where(enough[:, None], blocks, 0)  # of which nothing is told
-    wave = np.nanmedian(blocks.real, axis=1) + 1j * np.nanmedian(blocks.imag, axis=1)
-    astray = np.nanmedian(np.abs(blocks - wave[:, None]), axis=1) / np.maximum(np.abs(wave), 1e-9)
-    return wave, np.where(enough, astray, np.inf)
-
-
-def _waves_of_blocks(apart: Floats, turning: Waves) -> Waves:
-    """Of each block by itself, frames x blocks x channels; NaN where too few rows are of use."""
-    usable = np.isfinite(apart)
-    window = np.hanning(apart.shape[1])
-    weights = np.einsum("y,kybc->kbc", window, usable, optimize=True)
-    level = np.einsum("y,kybc->kbc", window, np.where(usable, apart, 0), optimize=True) / np.maximum(weights, 1e-9)
-    turned = np.einsum("y,kybc->kbc", window * turning, np.where(usable, apart - level[:, None], 0), optimize=True)
-    blocks = 2 * turned / np.maximum(weights, 1e-9)
-    blocks[weights < _USABLE * window.sum()] = np.nan
-    return np.asarray(blocks)
-
-
-def _middle_of_circle(waves: Waves) -> tuple[complex, float] | None:
-    """Middle and radius of the circle on which waves of one size lie that begin at different places; None: they do not."""
-    unknown = np.stack([2 * waves.real, 2 * waves.imag, np.ones(len(waves))], axis=1)
-    (x, y, rest), *_ = np.linalg.lstsq(unknown, np.abs(waves) ** 2, rcond=None)
-    middle, radius = complex(x, y), float(np.sqrt(max(0.0, rest + x * x + y * y)))
-    if not _LEAST_DEPTH <= radius <= _MOST_DEPTH:
-        return None
-    around = waves - middle
-    off = float(np.sqrt(np.mean((np.abs(around) - radius) ** 2)))
-    in_step = float(np.abs(np.mean(around / np.maximum(np.abs(around), 1e-9))))
-    return (middle, radius) if off <= _OFF_CIRCLE * radius and in_step <= _IN_STEP else None
 
 
 def _is_of_the_scene(banding: Banding, frames: Sequence[Array]) -> bool:
@@ -244,8 +177,8 @@ def _is_of_the_scene(banding: Banding, frames: Sequence[Array]) -> bool:
         if not known:
             return True
         shifts.append(shifts[-1] + float((known[-1] @ middle - middle)[axis]) / size[1 - axis])
-    apart = np.stack([_logarithms(frame, banding.kind, down=banding.down) for frame in frames]) - banding.middle
-    waves = (_waves(apart, banding.cycles)[0] + banding.missing[0])[:, np.isfinite(banding.missing[0])]
+    apart = Rows(np.stack([_logarithms(frame, banding.kind, down=banding.down) for frame in frames]) - banding.middle)
+    waves = (apart.waves(banding.cycles)[0] + banding.missing[0])[:, np.isfinite(banding.missing[0])]
     phases = waves / np.abs(waves)
     back = np.exp(2j * np.pi * banding.cycles * np.array(shifts))[:, None]
     as_seen, with_scene = (np.abs(each.mean(axis=0)) for each in (phases, phases * back))

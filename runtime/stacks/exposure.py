@@ -6,8 +6,8 @@ would take it for the sharp one. It is left out, and told. A lamp flickers, a ca
 are matched, and told.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array, Floats
-from ufafuse.runtime.frames import FrameKind, in_text, luma, reduced_size
-from ufafuse.runtime.registration.gain import MOST_GAIN, is_colourless, multiplied
+from ufafuse.runtime.frames import FrameKind, colours_of, in_text, luma, reduced_size
+from ufafuse.runtime.registration.gain import MOST_GAIN, brightness, is_colourless, multiplied
 from ufafuse.runtime.stacks.hot import looked_at
 from ufafuse.runtime.stacks.tones import Bend, Piecewise, bend_to, bent, times
 
@@ -75,7 +75,7 @@ class Exposures:
     """
 
     def __init__(self, frames: Iterable[Array], kind: FrameKind, *, fewest: int = FEWEST) -> None:
-        self._kind = kind
+        self._kind, self._channels = kind, 1 if kind.grey else 3
         taken = [(_small(frame, kind), _light(frame, kind)) for frame in frames]
         small, lights = (np.stack(planes) for planes in zip(*taken, strict=True))  # frames x h x w x planes
         self._take(small, lights)
@@ -86,10 +86,12 @@ class Exposures:
     def _take(self, small: Floats, lights: Floats) -> None:
         self._usual, self._light = (np.partition(each, len(each) // 2, axis=0)[len(each) // 2] for each in (small, lights))
         self._usable = self._usual[..., 0] > _DARK
+        self._colourless = is_colourless(self._usual[..., 1:])
+        self._tells = [_tells(self._usual[..., plane]) for plane in range(self._usual.shape[2])]
 
     def _straighten(self, small: Floats, lights: Floats) -> None:
         """Match what needs a curve, the worst first: it bends the middle of the frames, from which others then differ."""
-        bends = {index: self._bend(*each) for index, each in enumerate(zip(small, lights, strict=True))}
+        bends = {index: self._bend(here, partial(lights.__getitem__, index)) for index, here in enumerate(small)}
         for _ in range(len(small) // 2):
             found = {index: bend for index, bend in bends.items() if bend is not None}
             if not found:
@@ -99,7 +101,7 @@ class Exposures:
             small[worst] = np.where(hidden, _HIDDEN, np.maximum(found[worst].curve.at(small[worst]), 0))
             lights[worst] = np.maximum(found[worst].curve.at(lights[worst]), 0)
             self._take(small, lights)
-            bends = {index: self._bend(small[index], lights[index]) for index in found if index != worst}
+            bends = {index: self._bend(small[index], partial(lights.__getitem__, index)) for index in found if index != worst}
 
     def failed(self, frame: Array) -> str:
         """Why a frame can be of no use, in a few words; empty where it can.
@@ -140,13 +142,12 @@ class Exposures:
         Returns:
             One factor for grey frames, three for colour (in the frame's order), in [0.25, 4]; 1 where it cannot be told.
         """
-        channels = 1 if self._kind.grey else 3
-        if not self.known:
-            return (1.0,) * channels
-        here = _small(frame, self._kind)
+        return self._gains(_small(frame, self._kind), sure=sure) if self.known else (1.0,) * self._channels
+
+    def _gains(self, here: Floats, *, sure: bool = True) -> tuple[float, ...]:
         light = self._gain(here, 0, _TELLING_SHARE, sure=sure)
-        if is_colourless(here[..., 1:]) != is_colourless(self._usual[..., 1:]):
-            return (light,) * channels  # a grey frame among colour, which would be tinted
+        if is_colourless(here[..., 1:]) != self._colourless:
+            return (light,) * self._channels  # a grey frame among colour, which would be tinted
         colours = [self._gain(here, plane, _TINTED_SHARE, sure=True) for plane in range(1, here.shape[2])] or [light]
         return tuple(own if own != 1 and is_uneven([own / light], _TINTED) else light for own in colours)
 
@@ -155,35 +156,31 @@ class Exposures:
 
         ``sure`` is as `gains` takes it.
         """
-        curve = self.curve(frame)
-        if curve is None:
-            return Match(self.gains(frame, sure=sure))
+        if not self.known:
+            return Match((1.0,) * self._channels)
+        here = _small(frame, self._kind)
+        bend = self._bend(here, lambda: _light(frame, self._kind))
+        if bend is None:
+            return Match(self._gains(here, sure=sure))
         # A lamp of another colour asks for factors besides.
-        besides = self.gains(bent(frame, (curve,) * (1 if self._kind.grey else 3), self._kind))
+        curve = bend.curve
+        besides = self.gains(bent(frame, (curve,) * self._channels, self._kind))
         curves = tuple(curve.then(times(gain)) if is_uneven([gain], _TINTED) else curve for gain in besides)
         return Match(tuple(float(each.at(np.ones(()))) for each in curves), curves)
 
-    def curve(self, frame: Array) -> Piecewise | None:
-        """The curve that gives a frame, H x W [x 1, 3 or 4], the levels of the middle of the frames; None: a factor does.
-
-        It is one for all channels.
-        """
-        if not self.known:
-            return None
-        bend = self._bend(_small(frame, self._kind), _light(frame, self._kind))
-        return None if bend is None else bend.curve
-
-    def _bend(self, here: Floats, light: Floats) -> Bend | None:
-        there, usual_light = self._usual, self._light
-        if is_colourless(here[..., 1:]) != is_colourless(there[..., 1:]):
-            here, there, light, usual_light = (each[..., :1] for each in (here, there, light, usual_light))  # grey among colour
-        planes = (there, here, usual_light, light)
-        there, here, usual_light, light = (each[..., 1:] if each.shape[2] > 1 else each for each in planes)
-        return bend_to(there, here, (usual_light, light))
+    def _bend(self, here: Floats, light: Callable[[], Floats]) -> Bend | None:
+        """The curve that gives a small picture the levels of the middle of the frames; None: a factor does."""
+        # Luma alone of a grey frame among colour; else the channels.
+        first, last = (0, 1) if is_colourless(here[..., 1:]) != self._colourless or here.shape[2] == 1 else (1, 4)
+        return bend_to(
+            self._usual[..., first:last],
+            here[..., first:last],
+            lambda: (self._light[..., first:last], light()[..., first:last]),
+        )
 
     def _gain(self, here: Floats, plane: int, share: float, *, sure: bool) -> float:
         there, seen = self._usual[..., plane], here[..., plane]
-        usable = (there > _DARK) & (there < _LIGHT) & (seen > _DARK / MOST_GAIN) & (seen < _LIGHT) & _beside_no_light(there)
+        usable = self._tells[plane] & (seen > _DARK / MOST_GAIN) & (seen < _LIGHT)
         if usable.mean() < share:
             return 1.0
         low, middle, high = np.quantile(np.log(there[usable] / seen[usable]), (0.25, 0.5, 0.75))
@@ -275,17 +272,24 @@ def black_words(name: str) -> str:
     return f"{in_text(name)} is black: there is nothing in it to fuse: take the other frame as it is."
 
 
-def _beside_no_light(picture: Floats) -> NDArray[np.bool_]:
-    """Where nothing around a place may be clipped: nobody knows how much light spreads from there as it goes out of focus."""
-    return np.asarray(cv2.dilate(np.ascontiguousarray(picture), _SURROUNDINGS) < _LIGHT)
+def _tells(usual: Floats) -> NDArray[np.bool_]:
+    """Where levels are neither noise nor may be clipped, and nothing around a place may be.
+
+    Nobody knows how much light spreads from there as it goes out of focus.
+    """
+    return (usual > _DARK) & (usual < _LIGHT) & (cv2.dilate(np.ascontiguousarray(usual), _SURROUNDINGS) < _LIGHT)
 
 
 def _light(frame: Array, kind: FrameKind) -> Floats:
     """As `_small`, of the light: the levels that its mean has, about their root."""
-    step = max(1, int((frame.shape[0] * frame.shape[1] / _SAMPLED) ** 0.5))
-    levels = np.ascontiguousarray(frame[::step, ::step]).astype(np.float32)
-    squared = np.square(np.maximum(levels, 0) / np.float32(kind.unit))
-    return np.sqrt(np.maximum(_small(squared, replace(kind, dtype=np.dtype(np.float32), unit=1.0, white=1.0)), 0))
+    sample = np.ascontiguousarray(colours_of(_sample(frame)))
+    if frame.dtype == np.float32:
+        sample = np.maximum(sample, 0)  # levels below black
+    squared = cv2.multiply(sample, sample, scale=kind.unit**-2, dtype=cv2.CV_32F)
+    size = reduced_size(sample.shape, _PIXELS)
+    means: Floats = np.sqrt(cv2.resize(squared, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
+    means = means.reshape(size[1], size[0], -1)
+    return means if kind.grey else np.concatenate((np.sqrt(brightness(np.square(means), kind)), means), axis=2)
 
 
 def _small(frame: Array, kind: FrameKind) -> Floats:
@@ -293,8 +297,7 @@ def _small(frame: Array, kind: FrameKind) -> Floats:
 
     It is `_HIDDEN` where alpha hides some of it.
     """
-    step = max(1, int((frame.shape[0] * frame.shape[1] / _SAMPLED) ** 0.5))
-    sample = np.ascontiguousarray(frame[::step, ::step])
+    sample = _sample(frame)
     size = reduced_size(sample.shape, _PIXELS)
     planes = [np.asarray(luma(sample, kind), np.float32)]
     if not kind.grey:
@@ -305,3 +308,9 @@ def _small(frame: Array, kind: FrameKind) -> Floats:
         shown = cv2.resize((sample[..., 3] > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA).reshape(size[::-1])
         small[shown < 1] = _HIDDEN
     return small
+
+
+def _sample(frame: Array) -> Array:
+    """Some of a frame's pixels, of all over it: what a small picture is averaged from."""
+    step = max(1, int((frame.shape[0] * frame.shape[1] / _SAMPLED) ** 0.5))
+    return np.ascontiguousarray(frame[::step, ::step])

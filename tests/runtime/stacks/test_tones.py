@@ -132,12 +132,12 @@ def test_no_curve_is_found_where_there_is_none(make_stack):
     for field in fields:
         changed = [as_kind(frame * field if number == 1 else frame, np.uint8, 3) for number, frame in enumerate(frames)]
         exposures = Exposures(changed, BGR_BYTES)
-        assert [exposures.curve(frame) for frame in changed] == [None] * 6
+        assert [exposures.match(frame).curves for frame in changed] == [()] * 6
     for deepest in (2.0, 6.0, 12.0):
         blurred = [cv2.GaussianBlur(frames[0], (0, 0), 0.5 + deepest * step) for step in range(5)]
         stack = [as_kind(frame, np.uint8, 3) for frame in blurred]
         exposures = Exposures(stack, BGR_BYTES)
-        assert [exposures.curve(frame) for frame in stack] == [None] * 5
+        assert [exposures.match(frame).curves for frame in stack] == [()] * 5
 
 
 @pytest.mark.parametrize(("dark", "light"), [(60, 210), (30, 230)])
@@ -153,7 +153,24 @@ def test_stark_patterns_whose_mean_level_changes_with_their_focus_are_not_bent(d
         levels = np.sqrt(np.where(np.arange(200) < 110, *blurred)) / 255
         frames.append(as_kind(np.dstack([levels] * 3), np.uint8, 3))
     exposures = Exposures(frames, BGR_BYTES)
-    assert [exposures.curve(frame) for frame in frames] == [None] * count
+    assert [exposures.match(frame).curves for frame in frames] == [()] * count
+
+
+@pytest.mark.parametrize(("seed", "blur"), [(5, 4.0), (3, 6.0)])
+def test_parts_whose_glow_tells_alone_on_dark_ground_are_not_bent(seed, blur):
+    """Dark ground tells nothing, and takes the light of what is out of focus: what is left looks bent, but not from afar."""
+    rng = np.random.default_rng(seed)
+    ground, parts = as_light(np.array([0.06, 0.015, 0.05])), np.zeros((240, 320, 4))
+    for _ in range(9):
+        x, y = rng.integers(0, 300), rng.integers(0, 220)
+        width, height = rng.integers(10, 60, 2)
+        parts[y : y + height, x : x + width] = (*as_light(np.full(3, rng.uniform(0.3, 0.85))), 1)
+    frames = []
+    for away in (5, 4, 3, 2, 1, 0, 1, 2):
+        shown = cv2.GaussianBlur(parts, (0, 0), blur * away) if away else parts
+        frames.append(as_kind(as_levels(ground * (1 - shown[..., 3:]) + shown[..., :3]), np.uint8, 3))
+    exposures = Exposures(frames, BGR_BYTES)
+    assert [exposures.match(frame).curves for frame in frames] == [()] * 8
 
 
 def test_a_bent_frame_does_not_bend_the_middle_of_all(make_stack):
@@ -164,7 +181,7 @@ def test_a_bent_frame_does_not_bend_the_middle_of_all(make_stack):
             for place in range(count):
                 frames = [as_kind(bend(frame) if index == place else frame, np.uint8, 3) for index, frame in enumerate(levels)]
                 exposures = Exposures(frames, BGR_BYTES)
-                found = [index for index, frame in enumerate(frames) if exposures.curve(frame) is not None]
+                found = [index for index, frame in enumerate(frames) if exposures.match(frame).curves]
                 assert found in ([[place]] if count == 6 else [[], [place]])
 
 
