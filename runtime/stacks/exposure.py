@@ -6,6 +6,8 @@ would take it for the sharp one. It is left out, and told. A lamp flickers, a ca
 are matched, and told.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -16,9 +18,9 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.frames import FrameKind, colours_of, in_text, luma, reduced_size
-from ufafuse.runtime.registration.gain import MOST_GAIN, brightness, is_colourless, multiplied
+from ufafuse.runtime.registration.gain import MOST_GAIN, brightness, extremes, is_colourless, multiplied
 from ufafuse.runtime.stacks.hot import looked_at
-from ufafuse.runtime.stacks.tones import Bend, Piecewise, bend_to, bent, times
+from ufafuse.runtime.stacks.tones import Bend, Lights, Piecewise, bend_to, bent, times
 
 FEWEST = 3  # frames: of two nobody knows which one failed
 _PIXELS = 4_096  # of the small pictures that are compared
@@ -28,7 +30,7 @@ _LEAST_SHARE = 0.01  # of the picture, that must be lighter than this in the mid
 _TELLING_SHARE = 0.04  # of the picture, that must tell of the exposure: an insect before the light tells nothing
 _HIDDEN = -1.0
 _SURROUNDINGS = np.ones((15, 15), np.uint8)  # pixels of the small pictures
-_LIGHT = 0.94  # of white: what is lighter may be clipped
+_LIGHT, _CLIPPED = 0.94, 0.1  # of white: what is lighter may be clipped; and of a small picture's pixel, that must be
 UNEVEN = 1.06  # from here on frames differ in exposure (under a steady light: 1.03 at most, of 92 stacks; lamps at night 1.045)
 # Exposure changes all places alike: how far apart the quartiles of the ratios' logarithms may be, at least and at most.
 _SPREAD, _MOST_SPREAD = 0.15, 0.3
@@ -52,14 +54,23 @@ class Match(NamedTuple):
         gains: What they are multiplied by: one factor for grey frames, three for colour (in the frame's order).
         curves: Where no factor does it, what they become instead, one curve for each factor; the factors are then those of
             white.
+        between: The quartiles of the factors that places need which tell, of one factor or not; None: too few tell.
     """
 
     gains: tuple[float, ...]
     curves: tuple[Piecewise, ...] = ()
+    between: tuple[float, float] | None = None
 
     def of(self, frame: Array, kind: FrameKind, *, beside: Array | None = None) -> Array:
         """The frame, H x W [x 1, 3 or 4], matched; ``beside`` as `multiplied` takes it."""
         return bent(frame, self.curves, kind) if self.curves else multiplied(frame, self.gains, kind, beside=beside)
+
+    def left(self, applied: Match | None) -> float | None:
+        """How bright a frame that needs this still is beside the middle of all, where another was applied; None: not known."""
+        if applied is not None and applied.curves:
+            return 1.0
+        gain = 1.0 if applied is None else float(np.mean(applied.gains))
+        return None if self.between is None else gain / float(np.clip(gain, *self.between))
 
 
 class Exposures:
@@ -76,8 +87,10 @@ class Exposures:
 
     def __init__(self, frames: Iterable[Array], kind: FrameKind, *, fewest: int = FEWEST) -> None:
         self._kind, self._channels = kind, 1 if kind.grey else 3
-        taken = [(_small(frame, kind), _light(frame, kind)) for frame in frames]
-        small, lights = (np.stack(planes) for planes in zip(*taken, strict=True))  # frames x h x w x planes
+        samples = map(_sample, frames)
+        taken = [(_small(sample, kind), _light(sample, kind), _clipped(sample, kind)) for sample in samples]
+        small, lights, clipped = (np.stack(planes) for planes in zip(*taken, strict=True))  # frames x h x w [x planes]
+        self._clipped = np.asarray(clipped.any(axis=0))
         self._take(small, lights)
         self.known = len(small) >= fewest and bool(self._usable.mean() >= _LEAST_SHARE)
         if self.known:
@@ -87,7 +100,7 @@ class Exposures:
         self._usual, self._light = (np.partition(each, len(each) // 2, axis=0)[len(each) // 2] for each in (small, lights))
         self._usable = self._usual[..., 0] > _DARK
         self._colourless = is_colourless(self._usual[..., 1:])
-        self._tells = [_tells(self._usual[..., plane]) for plane in range(self._usual.shape[2])]
+        self._calm = [_beside_no_light(self._usual[..., plane]) for plane in range(self._usual.shape[2])]
 
     def _straighten(self, small: Floats, lights: Floats) -> None:
         """Match what needs a curve, the worst first: it bends the middle of the frames, from which others then differ."""
@@ -111,7 +124,7 @@ class Exposures:
         frame that has them out of focus, and little of the one that has them sharp: where light is as bright, nothing failed.
         So it is where most of it is white: darkened, it would be an even grey there.
         """
-        small = _small(frame, self._kind)
+        small = _small(_sample(frame), self._kind)
         here = small[..., 0]
         shown = self._usable & (here != _HIDDEN)
         if not self.known or shown.mean() < _LEAST_SHARE:
@@ -142,14 +155,15 @@ class Exposures:
         Returns:
             One factor for grey frames, three for colour (in the frame's order), in [0.25, 4]; 1 where it cannot be told.
         """
-        return self._gains(_small(frame, self._kind), sure=sure) if self.known else (1.0,) * self._channels
+        return self._by_factors(_small(_sample(frame), self._kind), sure=sure).gains if self.known else (1.0,) * self._channels
 
-    def _gains(self, here: Floats, *, sure: bool = True) -> tuple[float, ...]:
-        light = self._gain(here, 0, _TELLING_SHARE, sure=sure)
+    def _by_factors(self, here: Floats, *, sure: bool = True) -> Match:
+        light, between = self._gain(here, 0, _TELLING_SHARE, sure=sure)
         if is_colourless(here[..., 1:]) != self._colourless:
-            return (light,) * self._channels  # a grey frame among colour, which would be tinted
-        colours = [self._gain(here, plane, _TINTED_SHARE, sure=True) for plane in range(1, here.shape[2])] or [light]
-        return tuple(own if own != 1 and is_uneven([own / light], _TINTED) else light for own in colours)
+            return Match((light,) * self._channels, (), between)  # a grey frame among colour, which would be tinted
+        colours = [self._gain(here, plane, _TINTED_SHARE, sure=True)[0] for plane in range(1, here.shape[2])] or [light]
+        gains = tuple(own if own != 1 and is_uneven([own / light], _TINTED) else light for own in colours)
+        return Match(gains, (), between)
 
     def match(self, frame: Array, *, sure: bool = True) -> Match:
         """How a frame, H x W [x 1, 3 or 4], is matched to the middle of the frames: by a curve only where that is proven.
@@ -158,10 +172,11 @@ class Exposures:
         """
         if not self.known:
             return Match((1.0,) * self._channels)
-        here = _small(frame, self._kind)
-        bend = self._bend(here, lambda: _light(frame, self._kind))
+        sample = _sample(frame)
+        here = _small(sample, self._kind)
+        bend = self._bend(here, lambda: _light(sample, self._kind))
         if bend is None:
-            return Match(self._gains(here, sure=sure))
+            return self._by_factors(here, sure=sure)
         # A lamp of another colour asks for factors besides.
         curve = bend.curve
         besides = self.gains(bent(frame, (curve,) * self._channels, self._kind))
@@ -175,20 +190,27 @@ class Exposures:
         return bend_to(
             self._usual[..., first:last],
             here[..., first:last],
-            lambda: (self._light[..., first:last], light()[..., first:last]),
+            lambda: Lights(self._light[..., first:last], light()[..., first:last], self._clipped),
         )
 
-    def _gain(self, here: Floats, plane: int, share: float, *, sure: bool) -> float:
+    def _gain(self, here: Floats, plane: int, share: float, *, sure: bool) -> tuple[float, tuple[float, float] | None]:
+        """The factor of a plane of a small picture, 1 where it is not told, and `Match.between`."""
         there, seen = self._usual[..., plane], here[..., plane]
-        usable = self._tells[plane] & (seen > _DARK / MOST_GAIN) & (seen < _LIGHT)
-        if usable.mean() < share:
-            return 1.0
-        low, middle, high = np.quantile(np.log(there[usable] / seen[usable]), (0.25, 0.5, 0.75))
+        shown = (there > _DARK) & (there < _LIGHT) & (seen > _DARK / MOST_GAIN) & (seen < _LIGHT)
+        usable = shown & self._calm[plane]
+        telling = usable.mean() >= share
+        if not telling and shown.mean() < share:
+            return 1.0, None
+        places = usable if telling else shown
+        low, middle, high = np.quantile(np.log(there[places] / seen[places]), (0.25, 0.5, 0.75))
+        between = float(np.exp(low)), float(np.exp(high))
+        if not telling:
+            return 1.0, between
         if sure and high - low > min(_SPREAD + _SPREAD_OF_GAIN * abs(middle), _MOST_SPREAD):
-            return 1.0
+            return 1.0, between
         if sure and middle > 0 and np.quantile(seen, _TOP) * np.exp(middle) > _BRIGHTER * np.quantile(there, _TOP):
-            return 1.0
-        return float(np.clip(np.exp(middle), 1 / MOST_GAIN, MOST_GAIN))
+            return 1.0, between
+        return float(np.clip(np.exp(middle), 1 / MOST_GAIN, MOST_GAIN)), between
 
     def _white_alone(self, small: Floats, shown: NDArray[np.bool_]) -> float:
         """In which share of what is not white in the others a small picture, or a channel of it, is; 0 if that is its focus.
@@ -272,45 +294,51 @@ def black_words(name: str) -> str:
     return f"{in_text(name)} is black: there is nothing in it to fuse: take the other frame as it is."
 
 
-def _tells(usual: Floats) -> NDArray[np.bool_]:
-    """Where levels are neither noise nor may be clipped, and nothing around a place may be.
-
-    Nobody knows how much light spreads from there as it goes out of focus.
-    """
-    return (usual > _DARK) & (usual < _LIGHT) & (cv2.dilate(np.ascontiguousarray(usual), _SURROUNDINGS) < _LIGHT)
+def _beside_no_light(picture: Floats) -> NDArray[np.bool_]:
+    """Where nothing around a place may be clipped: nobody knows how much light spreads from there as it goes out of focus."""
+    return np.asarray(cv2.dilate(np.ascontiguousarray(picture), _SURROUNDINGS) < _LIGHT)
 
 
-def _light(frame: Array, kind: FrameKind) -> Floats:
-    """As `_small`, of the light: the levels that its mean has, about their root."""
-    sample = np.ascontiguousarray(colours_of(_sample(frame)))
-    if frame.dtype == np.float32:
-        sample = np.maximum(sample, 0)  # levels below black
-    squared = cv2.multiply(sample, sample, scale=kind.unit**-2, dtype=cv2.CV_32F)
-    size = reduced_size(sample.shape, _PIXELS)
-    means: Floats = np.sqrt(cv2.resize(squared, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
-    means = means.reshape(size[1], size[0], -1)
-    return means if kind.grey else np.concatenate((np.sqrt(brightness(np.square(means), kind)), means), axis=2)
+def _sample(frame: Array) -> Array:
+    """Some of a frame's pixels, of all over it: what small pictures are made from."""
+    step = max(1, int((frame.shape[0] * frame.shape[1] / _SAMPLED) ** 0.5))
+    return np.ascontiguousarray(frame[::step, ::step])
 
 
-def _small(frame: Array, kind: FrameKind) -> Floats:
+def _small(sample: Array, kind: FrameKind) -> Floats:
     """A small picture, h x w x 1 (grey) or 4: luma, then the channels; the level that the network sees as 1 at 1.
 
     It is `_HIDDEN` where alpha hides some of it.
     """
-    sample = _sample(frame)
-    size = reduced_size(sample.shape, _PIXELS)
     planes = [np.asarray(luma(sample, kind), np.float32)]
     if not kind.grey:
         planes += [sample[..., channel].astype(np.float32) for channel in range(3)]
-    reduced = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA).reshape(size[::-1]) for plane in planes]
-    small = np.asarray(np.stack(reduced, axis=-1) / np.float32(kind.unit), np.float32)
+    small = np.asarray(np.stack([_averaged(plane) for plane in planes], axis=-1) / np.float32(kind.unit), np.float32)
     if kind.channels == 4:
-        shown = cv2.resize((sample[..., 3] > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA).reshape(size[::-1])
-        small[shown < 1] = _HIDDEN
+        small[_averaged((sample[..., 3] > 0).astype(np.float32)) < 1] = _HIDDEN
     return small
 
 
-def _sample(frame: Array) -> Array:
-    """Some of a frame's pixels, of all over it: what a small picture is averaged from."""
-    step = max(1, int((frame.shape[0] * frame.shape[1] / _SAMPLED) ** 0.5))
-    return np.ascontiguousarray(frame[::step, ::step])
+def _light(sample: Array, kind: FrameKind) -> Floats:
+    """As `_small`, of the light: the levels that its mean has, about their root."""
+    colours = np.ascontiguousarray(colours_of(sample))
+    if colours.dtype == np.float32:
+        colours = np.maximum(colours, 0)  # levels below black
+    squared = _averaged(cv2.multiply(colours, colours, scale=kind.unit**-2, dtype=cv2.CV_32F))
+    if kind.grey:
+        return np.sqrt(squared.reshape(*squared.shape[:2], 1))
+    return np.sqrt(np.concatenate((brightness(squared, kind), squared), axis=2))
+
+
+def _clipped(sample: Array, kind: FrameKind) -> NDArray[np.bool_]:
+    """Where in a small picture, h x w, a part of a pixel is so light that it may be clipped; a mean hides that."""
+    greatest = sample if kind.grey else extremes(colours_of(sample))[1]
+    light = (greatest.reshape(greatest.shape[:2]) >= _LIGHT * kind.unit).astype(np.float32)
+    return np.asarray(_averaged(light) > _CLIPPED)
+
+
+def _averaged(planes: Array) -> Floats:
+    """Pixels, H x W [x channels], reduced to those of a small picture."""
+    size = reduced_size(planes.shape, _PIXELS)
+    reduced = cv2.resize(np.ascontiguousarray(planes), size, interpolation=cv2.INTER_AREA)
+    return np.asarray(reduced.reshape(size[1], size[0], *planes.shape[2:]), np.float32)

@@ -296,6 +296,8 @@ class _Fusion:
         if self._options.match_gain is False and stack.exposures.known:
             match = stack.exposures.match(seen.frame)
             self._differs |= bool(match.curves) or is_uneven(match.gains)
+            if (left := match.left(None)) is not None:
+                stack.brightness[seen.index] = left
         if self._options.align == "off" and self._before is not None:
             self._moved = max(self._moved, unaligned_by(self._before.frame, seen.frame, stack.kind))
         self._before = seen if self._options.align == "off" else None
@@ -340,6 +342,17 @@ class _Fusion:
                 "(`keep_unregistered` fuses them all the same)."
             )
 
+    def _apart(self) -> dict[int, float]:
+        """How bright frames are: all that is shown, or places that tell of the exposure, whichever changes less.
+
+        Light spreads as it goes out of focus, and what of it is cut off at white is shown where it is spread.
+        """
+        levels, told = self._brightness, self._stack.brightness
+        if not levels.keys() <= told.keys() or min(levels.values(), default=0.0) <= 0:
+            return levels
+        told = {index: told[index] for index in levels}
+        return min(levels, told, key=lambda each: max(each.values()) / min(each.values()))
+
     def _result(self, fused: Array) -> Stacked:
         stack = self._stack
         others = [index for index in stack.numbers if index != stack.reference]
@@ -363,7 +376,7 @@ class _Fusion:
         if result.disagreement >= WORTH_A_LOOK and (scenes := scenes_among(self._strays.pictures)):
             names = [[stack.sources[index].name for index in scene] for scene in scenes]
             result.warnings.append(scenes_words(names, registered=self._options.align != "off"))
-        brightness = {stack.sources[index].name: level for index, level in self._brightness.items()}
+        brightness = {stack.sources[index].name: level for index, level in self._apart().items()}
         even = stack.exposures.known and not stack.gains and not self._differs
         tell_exposure(result, brightness, matched=bool(stack.gains), even=even, curve=stack.curve)
         return result

@@ -106,6 +106,7 @@ class Prepared(ABC):
         uneven: Whether those that `begin` looked at differ in exposure by a factor.
         bent: Whether any of them differs by more than that.
         matches: How each frame's levels were matched, of those that were; complete after the first pass.
+        brightness: How bright each frame is to the middle of all, once it is matched; of those that tell, after the first pass.
         quietest: The noise of the quietest of the frames that `begin` looked at, in levels of 255.
         noises: That of frames that have so much more that it looks like detail; complete after the first pass.
         banding: The bands of light that differ from frame to frame; None: there are none.
@@ -129,6 +130,7 @@ class Prepared(ABC):
     uneven: bool = False
     bent: bool = False
     matches: dict[int, Match] = field(default_factory=dict)
+    brightness: dict[int, float] = field(default_factory=dict)
     quietest: float = 0.0
     noises: dict[int, float] = field(default_factory=dict)
     curve: float = 1.0
@@ -235,6 +237,8 @@ class Prepared(ABC):
     def _matched(self, index: int, frame: Array, own: Match | None) -> Array:
         """A frame in its place, with the levels of the reference or of the middle of the frames, as was asked for."""
         match = self._match(index, frame, own)
+        if own is not None and (left := own.left(match)) is not None:
+            self.brightness[index] = left
         if match is None:
             return frame
         self.matches[index] = match

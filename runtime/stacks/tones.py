@@ -8,8 +8,9 @@ blurred, not its levels, so that what blurs in the one frame and not in the othe
 A curve that was fitted to one half of the picture, in squares as of a draughtboard, has to be right in the other half: focus,
 shadows and what moved are not in both halves alike. And it has to be right of averages so wide that focus leaves them as they
 are. A stark pattern's mean level changes with its focus, but not the mean of its light: what a factor of the light explains
-is no curve. Of 460 drawn and real stacks that were exposed alike no frame is told to need one; of one frame in each of them 265
-are under 15 % of the light, 375 with 10 % of white as haze, 264 with 2 % of it, and 353 by another tone curve.
+is no curve. Nor is the glow of lights beyond white, which show more light where they are spread: none is near what tells.
+Of 460 drawn and real stacks that were exposed alike no frame is told to need one; of one frame in each of them 265 are under
+15 % of the light, 363 with 10 % of white as haze, 263 with 2 % of it, and 354 by another tone curve.
 
 A bent frame bends the middle of the frames, too, from which others then seem to differ: so the worst is matched first.
 """
@@ -33,6 +34,7 @@ _ENDS = (0.005, 0.995)  # of the levels that tell: where the first knot lies, an
 _NARROWEST = 0.05  # of white, between them: what is more even tells no curve
 _DARK, _DARK_IN_FRAME, _LIGHT = 0.02, 0.01, 0.94  # of white: darker levels are noise, lighter ones may be clipped
 _LEAST_SHARE = 0.04  # of the small picture, that must tell,
+_CALM = 0.5  # and lie beside no light: where less does, white is all over the scene,
 _LEAST_AROUND = 0.5  # and of what is around each place
 _SIGMA = 3.0  # pixels of the small pictures: what blurs within, and what moves by less, is alike
 _FAR = 8.0  # and what does so by much more
@@ -45,7 +47,7 @@ _BETTER, _LEAST_BEND = 0.5, 2.0 / 255  # of the factor's error; of white, betwee
 # Of white: the error of a factor of the light, near and far (far: frames that need a curve 1.65 at least, others 1.4 at most).
 _LEAST_LIGHT, _LEAST_LIGHT_FAR = 2.5 / 255, 1.5 / 255
 _BETTER_THAN_LIGHT = 0.45  # of that error: what a curve's may be, far
-_SLOPES = (0.1, 8.0)  # of a curve: a flatter piece hides what a frame shows, a steeper one its noise
+_SLOPES = (0.1, 5.0)  # of a curve: a flatter piece hides what a frame shows, a steeper one is the glow of lights
 _MOST_NAMED = 5  # frames in one sentence
 _STRIP = 64  # rows of a frame of floats that are bent at once, in numbers of twice the size
 
@@ -85,17 +87,46 @@ class Bend(NamedTuple):
     size: float
 
 
-def bend_to(usual: Floats, small: Floats, lights: Callable[[], tuple[Floats, Floats]]) -> Bend | None:
+class Lights(NamedTuple):
+    """What tells the glow of lights, and patterns out of focus, from tones.
+
+    Attributes:
+        usual, own: h x w x channels: the levels that the mean of the light has, of the middle of the frames and of a frame.
+        clipped: h x w: where light is spread from, in the frames that have it out of focus, that is more than white.
+    """
+
+    usual: Floats
+    own: Floats
+    clipped: NDArray[np.bool_]
+
+
+def bend_to(usual: Floats, small: Floats, lights: Callable[[], Lights]) -> Bend | None:
     """The curve that gives a frame the levels of the middle of the frames; None where it is not proven to need one.
 
     Args:
         usual: h x w x channels: a small picture, white = 1; below 0 where it is not known.
         small: That of the frame.
-        lights: Gives both again, the levels that the mean of the light has over each pixel; called where it comes to that.
+        lights: Gives what is looked at where these two alone ask for a curve.
     """
     (usual_least, usual_greatest), (least, greatest) = extremes(usual), extremes(small)
-    unclipped = (cv2.dilate(np.maximum(usual_greatest, greatest), _AROUND_LIGHTS) < _LIGHT) & (usual_least >= 0) & (least >= 0)
-    usable = (usual_least > _DARK) & (least > _DARK_IN_FRAME) & unclipped
+    usable = (usual_least > _DARK) & (least > _DARK_IN_FRAME)
+    usable &= _beside_none(np.maximum(usual_greatest, greatest) >= _LIGHT)
+    found = _bend(usual, small, usable)
+    if found is None:
+        return None
+    given = lights()
+    calm = usable & _beside_none(given.clipped)
+    if calm.mean() >= _CALM:
+        usable, found = calm, _bend(usual, small, calm)
+    return found if found is not None and _is_no_focus(found.curve, usual, small, given, usable) else None
+
+
+def _beside_none(lights: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return np.asarray(cv2.dilate(lights.astype(np.uint8), _AROUND_LIGHTS) == 0)
+
+
+def _bend(usual: Floats, small: Floats, usable: NDArray[np.bool_]) -> Bend | None:
+    """The curve by what is ``usable``, h x w, of both pictures; None where a factor does nearly as well."""
     averages = _Averages(usable, _SIGMA)
     if averages.share < _LEAST_SHARE:
         return None
@@ -112,31 +143,41 @@ def bend_to(usual: Floats, small: Floats, lights: Callable[[], tuple[Floats, Flo
     usual_slopes = _SLOPES[0] < slopes.min() and slopes.max() < _SLOPES[1]
     if bend < _LEAST_BEND or not usual_slopes or not _is_right_elsewhere(hats, seen, wanted, averages.half(small.shape[2])):
         return None
-    found, given = Bend(Piecewise(knots, shown), float(bend)), lights()
-    if _error_of_light(averages, *given) < max(_LEAST_LIGHT, _BETTER * _error(wanted - straight)):
-        return None
-    return found if _is_right_from_afar(found.curve, usual, small, given, _Averages(usable, _FAR)) else None
+    return Bend(Piecewise(knots, shown), float(bend))
 
 
-def _error_of_light(averages: _Averages, usual: Floats, light: Floats) -> float:
-    """That of a factor of the light, which focus leaves as it is where it makes the mean level of a stark pattern another."""
-    seen, wanted = (np.sqrt(averages.of(np.square(each))) for each in (light, usual))
-    return _error(wanted - seen * np.median(wanted / np.maximum(seen, _DARK_IN_FRAME)))
+def _is_no_focus(curve: Piecewise, usual: Floats, small: Floats, lights: Lights, usable: NDArray[np.bool_]) -> bool:
+    """Whether a curve does better than a factor of the light, and where averages are so wide that focus hardly changes them.
 
-
-def _is_right_from_afar(
-    curve: Piecewise, usual: Floats, small: Floats, lights: tuple[Floats, Floats], averages: _Averages
-) -> bool:
-    """Whether a curve does better than a factor where averages are so wide that focus hardly changes them.
-
-    The glow of lights, which are wider and darker the farther they are out of focus, looks like a curve from near.
+    A factor of the light explains a stark pattern, whose mean level changes with its focus. The glow of lights, which are wider
+    and darker the farther they are out of focus, looks like a curve from near.
     """
-    if averages.share < _LEAST_SHARE:
+    errors = _errors(curve, usual, small, lights, _Averages(usable, _SIGMA))
+    if errors is None or errors.light < max(_LEAST_LIGHT, _BETTER * errors.straight):
         return False
-    seen, wanted = averages.of(small), averages.of(usual)
-    curved, straight = (_error(wanted - each) for each in (averages.of(curve.at(small)), seen * np.median(wanted / seen)))
-    light = _error_of_light(averages, *lights)
-    return curved < _BETTER * straight and light > _LEAST_LIGHT_FAR and curved < _BETTER_THAN_LIGHT * light
+    afar = _errors(curve, usual, small, lights, _Averages(usable, _FAR))
+    if afar is None or afar.light < _LEAST_LIGHT_FAR:
+        return False
+    return afar.curved < min(_BETTER * afar.straight, _BETTER_THAN_LIGHT * afar.light)
+
+
+class _Errors(NamedTuple):
+    """Of a curve, of a factor of the levels, and of one of the light."""
+
+    curved: float
+    straight: float
+    light: float
+
+
+def _errors(curve: Piecewise, usual: Floats, small: Floats, lights: Lights, averages: _Averages) -> _Errors | None:
+    """None where too little tells."""
+    if averages.share < _LEAST_SHARE:
+        return None
+    seen, wanted, curved = averages.of(small), averages.of(usual), averages.of(curve.at(small))
+    shone, wanted_light = (np.sqrt(averages.of(np.square(each))) for each in (lights.own, lights.usual))
+    light = shone * np.median(wanted_light / np.maximum(shone, _DARK_IN_FRAME))
+    straight = seen * np.median(wanted / seen)
+    return _Errors(_error(wanted - curved), _error(wanted - straight), _error(wanted_light - light))
 
 
 def _is_right_elsewhere(hats: Doubles, seen: Doubles, wanted: Doubles, half: NDArray[np.bool_]) -> bool:

@@ -150,6 +150,28 @@ def test_white_that_spreads_as_it_goes_out_of_focus_is_no_failure():
     assert not any(exposures.failed(frame) for frame in stack)
 
 
+@pytest.mark.parametrize("passes", PASSES)
+@pytest.mark.parametrize("match_gain", [None, False])
+@pytest.mark.parametrize("brightness", [3.0, 8.0])
+def test_the_glow_of_lights_out_of_focus_is_no_change_of_exposure(fuser, monkeypatch, passes, match_gain, brightness):
+    """Solder on a dark board: what is beyond white is cut off where it is sharp, and shown where it is spread."""
+    monkeypatch.setattr(module, "Held", PASSES[passes])
+    rng = np.random.default_rng(1)
+    light = 0.012 * (1 + 0.5 * rng.random((30, 40), np.float32))
+    light = np.repeat(cv2.resize(light, (320, 240), interpolation=cv2.INTER_NEAREST)[..., None], 3, 2)
+    for x, y in rng.uniform((10, 10), (310, 230), (12, 2)):
+        cv2.circle(light, (int(x), int(y)), 3, (brightness,) * 3, -1)
+    shown = [cv2.GaussianBlur(light, (0, 0), 2 * away) if away else light for away in (5, 4, 3, 2, 1, 0)]
+    frames = [exposed(255 * np.sqrt(np.minimum(each, 1)), 1) for each in shown]
+    assert frames[0].mean() > 1.2 * frames[-1].mean()
+    options = StackOptions(match_gain=match_gain)
+    assert not [text for text in fuse_sources(fuser, of_arrays(frames), options).warnings if "exposure" in text]
+    frames[2] = exposed(frames[2], 0.6)
+    result = fuse_sources(fuser, of_arrays(frames), options)
+    assert bool(2 in result.matched or 2 in result.curves) == (match_gain is None)
+    assert match_gain is None or any("frame 3 is the darkest" in text for text in result.warnings)
+
+
 FLICKER = (1.0, 0.8, 1.1, 1.0, 1.25, 1.0, 0.9)
 
 

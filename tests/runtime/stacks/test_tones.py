@@ -173,6 +173,22 @@ def test_parts_whose_glow_tells_alone_on_dark_ground_are_not_bent(seed, blur):
     assert [exposures.match(frame).curves for frame in frames] == [()] * 8
 
 
+@pytest.mark.parametrize(
+    ("count", "brightness", "ground", "step", "looked"),
+    [(12, 8.0, 0.012, 2.0, (0, 3, 5)), (24, 3.0, 0.012, 1.5, range(6)), (24, 3.0, 0.05, 3.0, range(6))],
+)
+def test_the_glow_of_lights_beyond_white_is_no_tone(count, brightness, ground, step, looked):
+    """Screws on a dark board, smaller than a pixel of the small pictures where they are sharp, and discs elsewhere."""
+    rng = np.random.default_rng(1)
+    light = cv2.resize(ground * (1 + 0.6 * rng.random((30, 40))), (320, 240), interpolation=cv2.INTER_NEAREST)
+    for x, y in rng.uniform((10, 10), (310, 230), (count, 2)):
+        cv2.circle(light, (int(x), int(y)), 3, brightness, -1)
+    shown = [cv2.GaussianBlur(light, (0, 0), step * away) if away else light for away in (5, 4, 3, 2, 1, 0)]
+    frames = [as_kind(np.sqrt(np.minimum(np.dstack([each] * 3), 1)), np.uint8, 3) for each in shown]
+    exposures = Exposures([frames[index] for index in looked], BGR_BYTES)
+    assert [exposures.match(frame).curves for frame in frames] == [()] * 6
+
+
 def test_a_bent_frame_does_not_bend_the_middle_of_all(make_stack):
     """Of few frames one is the middle at many places: no other is told to differ, though it is not sure of each that does."""
     for count in (3, 4, 6):
