@@ -17,24 +17,13 @@ from numpy.typing import NDArray
 
 from ufafuse.runtime.arrays import Array
 from ufafuse.runtime.errors import OutputError
+from ufafuse.runtime.pagewords import told_in_words
 from ufafuse.runtime.texts import suffix_words
 from ufafuse.runtime.writing import check_new, check_parent, write_text
 
 _LONGEST = 2400  # pixels of a side: larger pictures are shown smaller
 _QUALITY = 90
 _MAP_LONGEST = 1000
-# What is written in words, in this order; everything else of the report follows as it is.
-_NAMES = {
-    "reference": "reference",
-    "white": "level of white",
-    "white_found": "found by",
-    "order": "order",
-    "crop": "shown by all frames (top, bottom, left, right)",
-    "gain": "exposure times",
-    "matched": "exposure times",
-    "tiles": "tiles",
-}
-_LEFT_OUT = frozenset(("more", "map", "confidence", "alignment", "report", "seen_as_white"))
 
 
 def check_page(path: Path, *, force: bool) -> None:
@@ -86,10 +75,10 @@ def write_page(
         title=html.escape(title),
         subtitle=html.escape(f"{len(names)} frames, {size}, fused in {ms:.0f} ms by {engine}"),
         warnings=_warnings(warnings),
-        options="".join(f'<option value="{name}">{name}</option>' for name in shown),
+        options="".join(f'<option value="{name}">{_called(name, len(names))}</option>' for name in shown),
         pictures=json.dumps(shown),
         maps=_maps(won, sharp, len(names)),
-        rows="".join(_row(*pair) for pair in _told(details)),
+        rows="".join(_row(*pair) for pair in told_in_words(details)),
         frames=_frames(names, details),
     )
     write_text(path, page, force=force)
@@ -125,10 +114,15 @@ def _warnings(warnings: Sequence[str]) -> str:
     return f'<ul class="warnings">{items}</ul>' if items else ""
 
 
+def _called(name: str, count: int) -> str:
+    """What one of the pictures is to who looks at the page: of a stack's frames two are shown."""
+    return {"near": "first frame", "far": "last frame"}.get(name, name) if count > 2 else name
+
+
 def _maps(won: NDArray[np.float32] | None, sharp: NDArray[np.float32] | None, count: int) -> str:
     figures = []
     if won is not None:
-        ends = ("near", "far") if count == 2 else ("first frame", "last frame")
+        ends = (_called("near", count), _called("far", count))
         figures.append(_figure(1 - won, cv2.COLORMAP_VIRIDIS, "Which frame won.", ends))
     if sharp is not None:
         blurred = float((sharp < 0.5).mean())
@@ -147,21 +141,6 @@ def _figure(plane: NDArray[np.float32], colours: int, caption: str, ends: tuple[
         f'<div class="ends"><span>{ends[0]}</span><span>{ends[1]}</span></div>'
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
     )
-
-
-def _told(details: Mapping[str, Any]) -> list[tuple[str, str]]:
-    known = [(name, _text(details[key])) for key, name in _NAMES.items() if key in details]
-    return known + [(key, _text(value)) for key, value in details.items() if key not in _NAMES and key not in _LEFT_OUT]
-
-
-def _text(value: Any) -> str:  # noqa: ANN401 - whatever a report holds
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, Mapping):
-        return "; ".join(f"{key} {_text(inner)}" for key, inner in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_text(inner) for inner in value)
-    return str(value)
 
 
 def _row(name: str, text: str) -> str:

@@ -25,7 +25,7 @@ from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.bfloat16 import strips
 from ufafuse.runtime.frames import FrameKind, colours_of
 from ufafuse.runtime.registration.align import comparable, estimate_pictures
-from ufafuse.runtime.stacks.waves import FEWEST_BLOCKS, LEAST_PERIOD, USABLE, Rows, Waves, middle_of_circle
+from ufafuse.runtime.stacks.waves import FEWEST_BLOCKS, LEAST_PERIOD, USABLE, RowLogarithms, Waves, middle_of_circle
 
 FEWEST = 4  # frames: on three waves there always lies a circle
 _BLOCKS, _SAMPLED = 32, 8  # means along a row, and pixels that each is of
@@ -80,7 +80,7 @@ class Banding:
         """A copy of a frame (H x W [x C], as it was read) without its bands; itself where it has none. What is white stays."""
         logarithms = _logarithms(frame, self.kind, down=self.down)
         factors = np.ones((len(logarithms), logarithms.shape[2]), np.float32)
-        apart, places = Rows((logarithms - self.middle)[None]), np.arange(len(logarithms)) / len(logarithms)
+        apart, places = RowLogarithms((logarithms - self.middle)[None]), np.arange(len(logarithms)) / len(logarithms)
         for harmonic, missing in enumerate(self.missing, 1):
             if np.isnan(missing).all():
                 continue
@@ -117,7 +117,7 @@ def _banding(logarithms: Floats, kind: FrameKind, *, down: bool) -> Banding | No
     middle[:, np.isfinite(middle).mean(axis=0) < USABLE] = np.nan
     if max(np.isfinite(middle).any(axis=0).sum(axis=0)) < FEWEST_BLOCKS:
         return None
-    apart, common = Rows(logarithms - middle), Rows(middle[None])
+    apart, common = RowLogarithms(logarithms - middle), RowLogarithms(middle[None])
     cycles = apart.strongest()
     if cycles is None:
         return None
@@ -135,7 +135,7 @@ def _banding(logarithms: Floats, kind: FrameKind, *, down: bool) -> Banding | No
     return Banding(down, cycles, float(np.expm1(depths.max())), kind, middle, missing)
 
 
-def _circles(apart: Rows, common: Rows, cycles: float) -> list[tuple[complex, float] | None]:
+def _circles(apart: RowLogarithms, common: RowLogarithms, cycles: float) -> list[tuple[complex, float] | None]:
     """For each channel the circle on which the frames' waves lie, if they are those of bands.
 
     Lines that go through all of the scene are in all columns, too; but then what is missing is seen in the frames' mean, and
@@ -177,7 +177,7 @@ def _is_of_the_scene(banding: Banding, frames: Sequence[Array]) -> bool:
         if not known:
             return True
         shifts.append(shifts[-1] + float((known[-1] @ middle - middle)[axis]) / size[1 - axis])
-    apart = Rows(np.stack([_logarithms(frame, banding.kind, down=banding.down) for frame in frames]) - banding.middle)
+    apart = RowLogarithms(np.stack([_logarithms(frame, banding.kind, down=banding.down) for frame in frames]) - banding.middle)
     waves = (apart.waves(banding.cycles)[0] + banding.missing[0])[:, np.isfinite(banding.missing[0])]
     phases = waves / np.abs(waves)
     back = np.exp(2j * np.pi * banding.cycles * np.array(shifts))[:, None]

@@ -20,7 +20,7 @@ from ufafuse.runtime.arrays import Array, Floats
 from ufafuse.runtime.frames import FrameKind, colours_of, in_text, luma, reduced_size
 from ufafuse.runtime.registration.gain import MOST_GAIN, brightness, extremes, is_colourless, multiplied
 from ufafuse.runtime.stacks.hot import looked_at
-from ufafuse.runtime.stacks.tones import Bend, Lights, Piecewise, bend_to, bent, times
+from ufafuse.runtime.stacks.tones import Bend, LightLevels, Piecewise, bend_to, bent, times
 
 FEWEST = 3  # frames: of two nobody knows which one failed
 _PIXELS = 4_096  # of the small pictures that are compared
@@ -190,7 +190,7 @@ class Exposures:
         return bend_to(
             self._usual[..., first:last],
             here[..., first:last],
-            lambda: Lights(self._light[..., first:last], light()[..., first:last], self._clipped),
+            lambda: LightLevels(self._light[..., first:last], light()[..., first:last], self._clipped),
         )
 
     def _gain(self, here: Floats, plane: int, share: float, *, sure: bool) -> tuple[float, tuple[float, float] | None]:

@@ -87,7 +87,7 @@ class Bend(NamedTuple):
     size: float
 
 
-class Lights(NamedTuple):
+class LightLevels(NamedTuple):
     """What tells the glow of lights, and patterns out of focus, from tones.
 
     Attributes:
@@ -100,7 +100,7 @@ class Lights(NamedTuple):
     clipped: NDArray[np.bool_]
 
 
-def bend_to(usual: Floats, small: Floats, lights: Callable[[], Lights]) -> Bend | None:
+def bend_to(usual: Floats, small: Floats, lights: Callable[[], LightLevels]) -> Bend | None:
     """The curve that gives a frame the levels of the middle of the frames; None where it is not proven to need one.
 
     Args:
@@ -146,7 +146,7 @@ def _bend(usual: Floats, small: Floats, usable: NDArray[np.bool_]) -> Bend | Non
     return Bend(Piecewise(knots, shown), float(bend))
 
 
-def _is_no_focus(curve: Piecewise, usual: Floats, small: Floats, lights: Lights, usable: NDArray[np.bool_]) -> bool:
+def _is_no_focus(curve: Piecewise, usual: Floats, small: Floats, lights: LightLevels, usable: NDArray[np.bool_]) -> bool:
     """Whether a curve does better than a factor of the light, and where averages are so wide that focus hardly changes them.
 
     A factor of the light explains a stark pattern, whose mean level changes with its focus. The glow of lights, which are wider
@@ -169,7 +169,7 @@ class _Errors(NamedTuple):
     light: float
 
 
-def _errors(curve: Piecewise, usual: Floats, small: Floats, lights: Lights, averages: _Averages) -> _Errors | None:
+def _errors(curve: Piecewise, usual: Floats, small: Floats, lights: LightLevels, averages: _Averages) -> _Errors | None:
     """None where too little tells."""
     if averages.share < _LEAST_SHARE:
         return None

@@ -21,7 +21,7 @@ _OFF_CIRCLE = 0.1  # of its radius
 _IN_STEP = 0.85
 
 
-class Rows:
+class RowLogarithms:
     """Logarithms of the levels of frames, of which sums over rows are made; laid out so that these are products of matrices.
 
     Args:

@@ -3,13 +3,16 @@
 import re
 import shutil
 import subprocess
+from typing import get_type_hints
 
 import cv2
 import numpy as np
 import pytest
 
+from ufafuse.commands.results import OutputJson
 from ufafuse.runtime.errors import OutputError
 from ufafuse.runtime.page import check_page, write_page
+from ufafuse.runtime.pagewords import told_in_words
 
 MOVES = [{"frame": "c.png", "motion": "affine", "moved_px": 3.25}, {"frame": "b<i>.png", "refused": "blank"}]
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -67,6 +70,53 @@ def test_what_was_found_of_a_frame_stands_beside_its_name(tmp_path):
         "c.png": "the reference",
         "d.png": "affine, 3.25 pixels",
     }
+
+
+def test_all_that_a_report_says_is_said_in_words():
+    """A key that is added to the report and not to the page would stand there as a name with a bare number."""
+    keys = get_type_hints(OutputJson).keys() - {"near", "far", "fused", "size", "ms", "error", "warnings"}
+    elsewhere = {"more", "map", "confidence", "alignment", "left_out", "report", "seen_as_white"}
+    values = {
+        "crop": [2, 90, 0, 120],
+        "order_of_focus": ["a.png", "b.png"],
+        "white": 65535.0,
+        "gain": [[1.25, 1.25, 1.25], [0.8, 0.9, 0.8]],
+        "matched": {"b.png": [1.25, 1.25, 1.25]},
+        "curves": {"b.png": [[[0.0, 1.0], [0.1, 1.0]]]},
+        "banding": {"across": "rows", "bands": 6.2, "depth": 0.15},
+        "hot_pixels": 3,
+        "dust": 2,
+        "restored": [0.0029, 1.623],
+        "smoothing": 2.5,
+        "noise": 4.0,
+        "lights": 0.031,
+        "stark": 0.02,
+        "disagreement": 0.0157,
+        "strayed": {"b.png": 0.02},
+        "registered_to": {"b.png": "a.png"},
+        "heights": {"unit": "mm", "first": 0.0, "last": 0.35, "known": 0.9978, "per_level": 0.0001},
+        "tiles": {"count": 6, "window": [512, 768], "work": 1.2},
+    }
+    details = {key: values.get(key, f"the {key}") for key in keys}
+    told = dict(told_in_words(details))
+    assert len(told) == len(keys - elsewhere)
+    assert not told.keys() & {"order_of_focus", "white_found", "hot_pixels", "depth_view", "registered_to"}
+    assert told["shown by all frames"] == "rows 2 to 90, columns 0 to 120"
+    assert told["exposure of the others times"] == "1.25, 0.8 / 0.9"
+    assert told["exposure matched, times"] == "b.png: 1.25"
+    assert told["bands of light evened"] == "6.2 across the rows, up to 15 % either way"
+    assert told["detail between planes of focus raised"] == "in 0.29 % of the picture, up to 1.62 times"
+    assert told["heights"] == "0 to 0.35 mm, known in 99.8 % of the picture"
+    assert told["tiles"] == "6 of 512 x 768 pixels"
+    assert not [name for name in told if "_" in name]
+    assert told_in_words({"new_key": [1, 2]}) == [("new_key", "[1, 2]")]
+
+
+@pytest.mark.parametrize(("count", "called"), [(2, ("near", "far")), (3, ("first frame", "last frame"))])
+def test_of_a_stack_the_first_and_the_last_frame_are_shown(tmp_path, count, called):
+    page = made(tmp_path / "p.html", names=["a.png", "b.png", "c.png"][:count], details={})
+    shown = re.findall(r'<option value="(\w+)">(.*?)</option>', page)[:3]
+    assert shown == [("near", called[0]), ("far", called[1]), ("fused", "fused")]
 
 
 @pytest.mark.parametrize(("dtype", "channels"), [(np.uint8, 0), (np.uint16, 4), (np.float32, 3), (np.uint8, 1)])
