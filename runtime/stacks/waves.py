@@ -80,7 +80,7 @@ class RowLogarithms:
         level /= np.maximum(weights, 1e-9)
         turned = (real - level * known_real) + 1j * (imag - level * known_imag)
         blocks = 2 * turned / np.maximum(weights, 1e-9)
-        blocks[weights < USABLE * window.sum()] = np.nan
+        blocks[weights < USABLE * window.sum()] = complex(np.nan, np.nan)  # a NaN alone would leave the other part at 0
         return np.asarray(blocks.reshape(self._shape))
 
 

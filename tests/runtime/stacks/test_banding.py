@@ -99,6 +99,21 @@ def test_lamps_of_three_colours_flicker_each_by_itself():
     assert apart([found.evened(frame) for frame in given], clean) < 0.3 * apart(given, clean)
 
 
+def test_a_lamp_that_is_switched_gives_bands_with_edges():
+    """Dimmed to a third: a frame's rows see the lamp for a longer or a shorter time, in a wave that is no sine."""
+    rows = np.arange(240) / 240
+    steady, given = stack(), []
+    for frame, start in zip(steady, STARTS, strict=False):
+        lit = cv2.blur((((7 * rows + start) % 1) < 1 / 3).astype(np.float32), (1, 15), borderType=cv2.BORDER_REPLICATE)
+        given.append(frame * ((0.7 + 0.3 * lit.reshape(-1, 1, 1)) ** (1 / 2.2)) * np.float32(0.95))
+    levels = in_levels(given)
+    found = find_banding(levels, BYTES)
+    evened = [found.evened(frame) for frame in levels]
+    right = in_levels([frame * np.float32(0.95 * 0.8 ** (1 / 2.2)) for frame in steady])
+    assert np.isfinite(found.missing[1:]).any()
+    assert apart(evened, right) < 0.3 * apart(levels, right)
+
+
 def test_what_is_clipped_stays_white_and_a_black_frame_black():
     frames = stack()
     for frame in frames:
@@ -121,7 +136,34 @@ def ruling(period, drift, contrast=0.3, blur=1.0):
     return frames
 
 
+def trembling_cloth(seed=6):
+    """Stripes of a cloth whose weave can hardly be seen, by a rail that trembles."""
+    rng = np.random.default_rng(seed)
+    weave = cv2.GaussianBlur(rng.normal(size=(300, 320)), (0, 0), 1.2)
+    stripes = 1 + 0.3 * np.sin(2 * np.pi * np.arange(300)[:, None] / 20)
+    cloth = (0.4 * (1 + 0.003 * weave / weave.std()) * stripes).astype(np.float32)
+    frames = []
+    for number in range(7):
+        move = np.array([[1, 0, 0], [0, 1, rng.uniform(-10, 10)]], np.float32)
+        seen = cv2.warpAffine(cloth, move, (320, 300), flags=cv2.INTER_CUBIC)
+        seen = cv2.GaussianBlur(seen, (0, 0), 0.3 + 0.5 * abs(number - 3))[30:-30]
+        seen += rng.normal(0, 0.004, seen.shape).astype(np.float32)
+        frames.append(np.dstack([seen * 0.9, seen, seen * 1.1]))
+    return frames
+
+
+def lined(contrast, slant=0.0, period=8, starts=(0.0,) * 5):
+    """A scene with lines across it, that need not be at the same place in all frames."""
+    down, across = np.mgrid[:240, :320]
+    phases = [2 * np.pi * ((down + slant * across / 320) / period + start) for start in starts]
+    lines = [(1 + contrast * np.sin(phase))[..., None].astype(np.float32) for phase in phases]
+    return [frame * each for frame, each in zip(stack(), lines, strict=True)]
+
+
 NO_BANDS = {
+    "cloth that trembles": trembling_cloth(),
+    "slanted lines, other ones in each frame": lined(0.1, slant=6.3, period=14, starts=(0.6, 0.3, 0.0, 0.1, 0.8)),
+    "bands on lines as fine": banded(lined(0.12), 30, 0.25),  # which would be taken with them
     "steady light": stack(),
     "in step": banded(stack(), 6, 0.3, starts=[0.3] * 5),  # the same in all frames
     "three frames": banded(stack(3), 6, 0.3),  # too few to tell
