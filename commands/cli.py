@@ -196,6 +196,8 @@ def usage_text(error: Any) -> str:  # noqa: ANN401
     elif param is None:
         text = " ".join(error.format_message().split())
         text = re.sub(r"\. Did you mean (.+)\?$", r" (did you mean \1?)", text[:1].lower() + text[1:])
+        if (given := re.fullmatch(r"no such command '(.+)'\.?", text)) and os.path.exists(given[1]):  # noqa: PTH110 - too long a name is none
+            text = f"no such command '{given[1]}' (did you mean `ufa fuse {given[1]} ...`?)"
     elif text.startswith("must be"):
         text = f"{_name_of(param)} {text}"
     else:

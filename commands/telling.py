@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from ufafuse.runtime.maker import Maker
 
 _PASSED = 6  # of what was no pair or stack
+_MENDED = {
+    "hot_pixels": ("hot pixel mended", "hot pixels mended"),
+    "dust": ("spot of dust lightened", "spots of dust lightened"),
+}
 
 
 def tell_one(fuser: Fuser, outcome: Outcome, made: Maker) -> None:
@@ -114,7 +118,9 @@ def done_to(outcome: Outcome) -> list[str]:
         told.append(f"moved by up to {farthest['moved_px']:.1f} pixels ({farthest['motion']})" if farthest else "not moved")
     if "gain" in details:
         factors = [factor for factors in details["gain"] for factor in factors]
-        told.append(f"levels times {min(factors):.3f} to {max(factors):.3f}")
+        low, high = f"{min(factors):.3f}", f"{max(factors):.3f}"
+        told.append(f"levels times {low}" + (f" to {high}" if high != low else ", as they were" if low == "1.000" else ""))
+    told += [_counted(details[key], of) for key, of in _MENDED.items() if key in details]
     told.append(_levels(details))
     order = details.get("order", "")
     told.append(
@@ -127,6 +133,10 @@ def done_to(outcome: Outcome) -> list[str]:
     if "tiles" in details:
         told.append(f"in {details['tiles']['count']} tiles")
     return [text for text in told if text]
+
+
+def _counted(count: int, of: tuple[str, str]) -> str:
+    return f"{count} {of[count != 1]}"
 
 
 def _levels(details: dict[str, Any]) -> str:

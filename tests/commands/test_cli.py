@@ -42,6 +42,16 @@ BAD = [
 ]
 
 
+def test_pictures_without_a_command_are_probably_to_be_fused(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.png").touch()
+    assert ufa(capsys, "a.png", "b.png")[1].err == (
+        "error: no such command 'a.png' (did you mean `ufa fuse a.png ...`?): see `ufa --help`.\n"
+    )
+    assert "fuse" not in ufa(capsys, "b.png", "a.png")[1].err
+    assert "fuse" not in ufa(capsys, "x" * 5000)[1].err
+
+
 @pytest.mark.parametrize(("arguments", "told"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
 def test_bad_usage_is_one_line_in_our_words(arguments, told, capsys):
     code, said = ufa(capsys, *arguments)

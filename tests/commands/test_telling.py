@@ -48,6 +48,18 @@ def test_what_was_done_to_a_stack():
     ]
 
 
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ({"gain": [[1.0, 1.0002]]}, "levels times 1.000, as they were"),
+        ({"gain": [[1.25], [1.25]]}, "levels times 1.250"),
+        ({"hot_pixels": 1, "dust": 3}, "1 hot pixel mended; 3 spots of dust lightened"),
+    ],
+)
+def test_what_was_mended_is_counted(entries, said):
+    assert "; ".join(telling.done_to(outcome(**entries))) == said
+
+
 def test_a_plain_pair_needs_no_words():
     assert telling.done_to(outcome()) == []
 
