@@ -41,6 +41,7 @@ _STAYS, _STAYS_RANGE = 0.3, 0.2  # of a frame's detail at what is white, that th
 _ALL, _FLICKER = 0.8, 0.02  # and so much where the means lie apart by no more than this share, as under a lamp that flickers
 _SHARP = 0.1  # of the most detail that any frame has there: so much has each of them
 _MOST_WEIGHT, _LEAST_WEIGHT = 35, -37  # powers of ten: what weights reach, and what hardly counts beside any other
+_LIFT, _HELD = 16.0, 6_000  # how much the others may be raised; and how many of the most a sum of floats holds
 
 
 class Blooms:
@@ -59,6 +60,7 @@ class Blooms:
         self._means: dict[int, Floats] = {}  # infinite where the frame shows nothing
         self._details: dict[int, Floats] = {}  # energies; of frames that show white
         self._found: dict[int, NDArray[np.float16]] = {}
+        self._count = 0
 
     def look_at(self, index: int, frame: Array, covered: NDArray[np.uint8] | None, gains: Gains = _NO_GAINS) -> None:
         """Take a frame.
@@ -124,6 +126,7 @@ class Blooms:
         """
         for index, where in strayed.items():
             self._means[index][self._touched_by(where)] = np.inf
+        self._count = len(self._means)
         if len(self._details) > 1:
             self._find_in([index for index in order() if index in self._means])
         self._means.clear()
@@ -143,8 +146,16 @@ class Blooms:
                     self._found[index] = np.zeros(self._cells, np.float16)
                     self._found[index][places] = share
 
+    @property
+    def lift(self) -> float:
+        """By what all weights are to be multiplied, a power of two; 1 where nothing blooms.
+
+        The least that a score gives is only 180 times what a frame that blooms counts.
+        """
+        return float(2 ** np.floor(np.log2(np.clip(_HELD / max(1, self._count), 1, _LIFT)))) if self._found else 1.0
+
     def bound(self, index: int, frame: Array, gains: Gains = _NO_GAINS) -> Floats | None:
-        """The most that a frame's weights are to be, H x W; None: it blooms nowhere. After `find`.
+        """The most that a frame's weights, times `lift`, are to be, H x W; None: it blooms nowhere. After `find`.
 
         Args:
             index, frame, gains: As `look_at` was given them.
@@ -160,7 +171,9 @@ class Blooms:
         at_full_size = cv2.resize(share, self._size[::-1], interpolation=cv2.INTER_LINEAR)
         # The root: half a doubt is to weigh more than what any score is worth.
         powers = _MOST_WEIGHT + (_LEAST_WEIGHT - _MOST_WEIGHT) * np.sqrt(np.maximum(at_full_size, 0))
-        return np.asarray(np.power(np.float32(10), powers), np.float32)
+        bound = np.power(np.float32(10), powers) * np.float32(self.lift)
+        bound[powers <= _LEAST_WEIGHT] = 10.0**_LEAST_WEIGHT
+        return np.asarray(bound, np.float32)
 
 
 def _larger_than(place: int, step: int, means: Floats, details: Floats) -> Floats:

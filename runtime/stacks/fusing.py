@@ -187,6 +187,7 @@ class _Fusion:
             self._blooms.find(self._strays.order, strayed)
         noise = self._noise.sigma() if options.smoothing is None else 0.0
         smoothing = smoothing_for(noise) if options.smoothing is None else float(options.smoothing)
+        lift = self._blooms.lift
         with Aside(beside=beside) as aside:
             for seen in stack.second_pass():
                 if self._hand_on is not None:
@@ -194,7 +195,7 @@ class _Fusion:
                 shown = replace(seen, covered=shown_without(seen.covered, strayed.get(seen.index)))
                 aside.do(partial(self._look_aside, seen, shown, gaps))
                 bound = self._blooms.bound(seen.index, seen.frame, stack.gains)
-                self._timed(lambda s=shown, most=bound: _merge(s, gathering, sums, scores, aside, smoothing, most))  # type: ignore[misc]
+                self._timed(lambda s=shown, most=bound: _merge(s, gathering, sums, scores, aside, smoothing, most, lift))  # type: ignore[misc]
                 if peaks is not None and scores is not None:
                     peaks.add(stack.places[seen.index], scores, shown.covered, to_grey(seen.frame, stack.kind))
                 before = self._sharpen(sharp, before, seen)
@@ -390,11 +391,14 @@ def _merge(
     aside: Aside,
     smoothing: float,
     bound: Floats | None,
+    lift: float,
 ) -> None:
     """Score a frame, and add it to the sums; `scores` takes its weights in the middle octave, which heights are found by."""
     aside.do(partial(sums.begin, seen.frame, seen.covered))
     for area, found in gathering.weights(seen.index, seen.judged):
-        weights = found if bound is None else np.minimum(found, bound[area][..., None])
+        weights = found if lift == 1 else found * np.float32(lift)
+        if bound is not None:
+            weights = np.minimum(weights, bound[area][..., None])
         if scores is not None:
             scores[area] = weights[..., min(1, weights.shape[2] - 1)]
         smoothed = weights
