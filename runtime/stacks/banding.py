@@ -88,7 +88,7 @@ class Banding:
             wave = found[0] + missing
             certain = np.isfinite(wave) & (astray[0] < 2 * _ASTRAY) & (np.abs(wave) < _MOST)
             turning = np.exp(2j * np.pi * harmonic * self.cycles * places)[:, None]
-            factors *= np.exp(-(np.where(certain, wave, 0) * turning).real).astype(np.float32)
+            factors *= np.exp(-np.real(np.where(certain, wave, 0) * turning)).astype(np.float32)
         if (factors == 1).all():
             return frame
         factors *= (factors**-_CURVE).mean(axis=0) ** (1 / _CURVE)  # the light of all rows together stays as it was

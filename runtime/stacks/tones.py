@@ -237,7 +237,7 @@ def _fitted(hats: Doubles, wanted: Doubles) -> Doubles:
     """The levels at the knots, by least squares; outlying places count less, and bends cost a little."""
     bends = np.diff(np.eye(hats.shape[1]), 2, axis=0)
     stiff = _STIFF * bends.T @ bends
-    weights = np.ones(len(wanted))
+    weights, shown = np.ones(len(wanted)), np.zeros(hats.shape[1])
     for _ in range(_ROUNDS):
         weighed = hats.T * (weights / weights.sum())
         shown = np.linalg.lstsq(weighed @ hats + stiff, weighed @ wanted, rcond=None)[0]
