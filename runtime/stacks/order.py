@@ -69,7 +69,7 @@ def sharpness_map(frame: Array, kind: FrameKind) -> NDArray[np.float32]:
     The finest octave alone does not tell frames apart that have it nowhere, or in the same few places.
     """
     grey = luma(frame, kind)
-    factor = min(1.0, 512 / max(grey.shape))
+    factor = min(1.0, max(512 / max(grey.shape), 1 / min(grey.shape)))  # of a strip some pixel has to be left
     reduced = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     rest = np.asarray(reduced, np.float32) / np.float32(kind.full)
     cells = max(1, round(_CELLS * rest.shape[1] / max(rest.shape))), max(1, round(_CELLS * rest.shape[0] / max(rest.shape)))

@@ -525,6 +525,16 @@ def test_what_alpha_hides_changes_nothing(fuser, make_stack, monkeypatch, method
         assert other[2:] == found[0][2:]
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (1, 3000), (3000, 2)])
+@pytest.mark.parametrize("method", ["network", "pyramid"])
+@pytest.mark.parametrize("align", ["off", "affine"])
+def test_the_smallest_frames_and_strips(fuser, shape, method, align):
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, (*shape, 3), np.uint8) for _ in range(4)]
+    options = StackOptions(align=align, method=method, keep_unregistered=align != "off", want_height=method == "network")
+    assert fuse_sources(fuser, of_arrays(frames), options).fused.shape == (*shape, 3)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (2, 2), (37, 53)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_hidden_pixels_are_as_even_as_what_is_around(shape, dtype):
