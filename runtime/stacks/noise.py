@@ -75,18 +75,30 @@ class FrameNoise:
 
         It may be in focus everywhere: what is left at half of its size tells noise from texture.
         """
+        sigma, halved = self._quieter(frame)
+        return sigma if halved <= _MOST_HALVED * sigma < np.inf else 0.0
+
+    def at_most(self, frame: Array) -> float:
+        """What `of` cannot be more than: texture is left by the mask, too. Infinite where nothing tells."""
+        return self._quieter(frame)[0]
+
+    def _quieter(self, frame: Array) -> tuple[float, float]:
+        """What the mask leaves of the quieter patches of one frame, and of half of its size."""
         if self._side < 2 * 3:  # half of a patch has to hold the mask
-            return 0.0
+            return np.inf, np.inf
         patches = self._patches_of(frame)
         mean = patches.mean((1, 2))
-        patches = patches[(mean >= _DARK) & (mean <= _LIGHT)]
+        telling = (mean >= _DARK) & (mean <= _LIGHT)
+        if self._kind.channels == 4:  # what alpha hides was evened
+            telling &= self._patches(frame[..., 3]).min((1, 2)) > 0
+        patches = patches[telling]
         if not len(patches):
-            return 0.0
+            return np.inf, np.inf
         even = patches[:, : self._side // 2 * 2, : self._side // 2 * 2]
         quads = even[:, ::2, ::2] + even[:, 1::2, ::2] + even[:, ::2, 1::2] + even[:, 1::2, 1::2]
         half = np.asarray(quads / 4, np.float32)
-        sigma, halved = (np.sort(_left_of(each))[int(_QUARTILE * len(each))] for each in (patches, half))
-        return float(sigma) if halved <= _MOST_HALVED * sigma else 0.0
+        sigma, halved = (float(np.sort(_left_of(each))[int(_QUARTILE * len(each))]) for each in (patches, half))
+        return sigma, halved
 
     def _patches_of(self, frame: Array) -> Floats:
         plane = frame[..., 1] if frame.ndim == 3 and self._kind.channels >= 3 else frame.reshape(frame.shape[:2])

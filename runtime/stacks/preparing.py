@@ -107,7 +107,7 @@ class Prepared(ABC):
         bent: Whether any of them differs by more than that.
         matches: How each frame's levels were matched, of those that were; complete after the first pass.
         brightness: How bright each frame is to the middle of all, once it is matched; of those that tell, after the first pass.
-        quietest: The noise of the quietest of the frames that `begin` looked at, in levels of 255.
+        quietest: The most that the noise of the quietest of the frames that `begin` looked at can be, in levels of 255.
         noises: That of frames that have so much more that it looks like detail; complete after the first pass.
         banding: The bands of light that differ from frame to frame; None: there are none.
         hot: The sensor's faulty pixels, N x 2.
@@ -206,7 +206,7 @@ class Prepared(ABC):
 
     def _look_for_differences(self, frames: Sequence[Array]) -> None:
         """How noisy the quietest of these frames is, and whether any differs in exposure, so that all are to be matched."""
-        self.quietest = min((FrameNoise(self.size, self.kind).of(frame) for frame in frames), default=0.0)
+        self.quietest = min((FrameNoise(self.size, self.kind).at_most(frame) for frame in frames), default=np.inf)
         found = [self.exposures.match(frame) for frame in frames] if self.wishes.match_gain is None else []
         self.uneven, self.bent = any(map(stands_out, found)), any(match.curves for match in found)
 

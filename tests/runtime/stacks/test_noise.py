@@ -6,6 +6,7 @@ import pytest
 
 from ufafuse.runtime.frames import FrameKind
 from ufafuse.runtime.fuser import Fuser
+from ufafuse.runtime.pictures.masked import without_hidden
 from ufafuse.runtime.pictures.source import of_arrays
 from ufafuse.runtime.stack import fuse_stack
 from ufafuse.runtime.stacks import room
@@ -161,6 +162,28 @@ def test_the_noise_of_some_frames_is_not_taken_for_detail(network, make_stack, m
     apart = (mixed.fused.astype(np.float64) - steady.fused) * (255 / unit)
     assert apart[110:170, 160:230].std() < 3  # below what is in focus in the frames without it
     assert np.abs(apart[10:90, 130:230]).mean() < 3
+
+
+@pytest.mark.parametrize("hides", ["texture", "alpha"])
+def test_a_frame_that_hides_its_noise_is_not_the_quiet_one(network, hides):
+    """All are as noisy: fine texture in focus leaves it open in one, and in another much was moved out of the frame."""
+    rng = np.random.default_rng(3)
+    frames = []
+    for number in range(5):
+        frame = np.full((192, 256), 120.0)
+        if number == 2 and hides == "texture":
+            frame += cv2.GaussianBlur(40 * rng.normal(size=frame.shape), (0, 0), 0.9)
+        made = np.rint(np.clip(frame[..., None] + 3.5 * rng.normal(size=(*frame.shape, 3)), 0, 255)).astype(np.uint8)
+        made = np.dstack([made, np.full(frame.shape, 255, np.uint8)])
+        if number == 2 and hides == "alpha":
+            made[:, 100:] = 0
+        frames.append(made)
+    kind = FrameKind(np.dtype(np.uint8), 4, 255.0, "bgr")
+    seen = [FrameNoise((192, 256), kind).of(without_hidden(frame)) for frame in frames]
+    assert min(seen[0], seen[4]) > 2.5
+    assert hides == "alpha" or seen[2] == 0
+    result = fuse_sources(network, of_arrays(frames), StackOptions(match_gain=False))
+    assert not [warning for warning in result.warnings if "noise" in warning]
 
 
 def test_what_is_sharp_in_one_frame_alone_is_no_noise():
