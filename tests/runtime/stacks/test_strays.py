@@ -167,3 +167,15 @@ def test_a_shadow_is_left_out_and_told(monkeypatch, fuser, make_stack, held):
     assert any("strayed into frame 4" in warning for warning in result.warnings)
     around = disc(8.0)[..., 0] > 0.01
     assert np.abs(result.fused.astype(float) - plain.fused)[around].mean() < 6
+
+
+def test_what_strays_into_a_frame_and_what_walks_through_it_are_both_found(frames, monkeypatch):
+    def walking(strays, order):
+        where = np.zeros(strays.pictures[order[3]].shape, bool)
+        where[:9, :9] = True
+        return {order[3]: where}
+
+    monkeypatch.setattr(Strays, "_walking", walking)
+    where = found(with_disc(frames, (3,), 0))[3]
+    assert where[:20, :20].all()
+    assert where[disc()[..., 0] > 0.9].all()
