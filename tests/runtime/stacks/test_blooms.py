@@ -183,3 +183,25 @@ def test_frames_of_any_size_are_looked_at_and_little_is_kept_of_each(size):
     for index in range(3):
         bound = blooms.bound(index, frame)
         assert bound is None or bound.shape == size
+
+
+def test_where_a_frame_shows_nothing_it_has_no_smaller_light():
+    """Moved frames are black beyond their border: all others would be left out there but for it."""
+    frames, _ = lights(20.0, count=4, step=0.0)
+    shown = np.ones(SIZE, np.uint8)
+    shown[60:180, :160] = 0
+    frames[1] = frames[1] * shown[..., None]
+    for covered, bloom in ((None, True), (shown, False)):
+        blooms = Blooms(SIZE, BGR_BYTES, 255.0)
+        for index, frame in enumerate(frames):
+            blooms.look_at(index, frame, covered if index == 1 else None)
+        blooms.find(lambda: [0, 1, 2, 3], {})
+        assert any(blooms.bound(index, frame) is not None for index, frame in enumerate(frames)) is bloom
+
+
+def test_two_frames_that_show_a_light_are_enough():
+    """The others are so far out of focus that nothing of it is white any more."""
+    frames, _ = lights(20.0)
+    dark = np.full_like(frames[0], 30)
+    assert found_in([dark, frames[IN_FOCUS], frames[IN_FOCUS + 2], dark])[2] is not None
+    assert found_in([dark, dark, frames[IN_FOCUS + 2], dark]) == [None] * 4
