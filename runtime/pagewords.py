@@ -44,10 +44,6 @@ def _tiles(value: Mapping[str, Any]) -> str:
     return f"{value['count']} of {' x '.join(map(str, value['window']))} pixels"
 
 
-def _curves(values: Mapping[str, Any]) -> str:
-    return ", ".join(values)
-
-
 # In this order; everything that is not here follows as it is.
 _WORDS: dict[str, tuple[str, _Wording]] = {
     "method": ("method", str),
@@ -59,7 +55,7 @@ _WORDS: dict[str, tuple[str, _Wording]] = {
     "white_found": ("level of white found by", str),
     "gain": ("exposure of the others times", lambda value: ", ".join(map(_factors, value))),
     "matched": ("exposure matched, times", _each(_factors)),
-    "curves": ("levels matched by a curve", _curves),
+    "curves": ("levels matched by a curve", ", ".join),
     "banding": ("bands of light evened", _banding),
     "hot_pixels": ("hot pixels mended", str),
     "dust": ("spots of dust lightened", str),

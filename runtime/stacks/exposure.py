@@ -217,8 +217,8 @@ class Exposures:
 
         Light that goes out of focus spreads over what is dark beside it, and leaves all else as dark as it is.
         """
-        told = shown & (self._usual < _LIGHT).all(axis=2)
-        white = told & (small >= _WHITE).any(axis=2)
+        told = shown & (extremes(self._usual)[1] < _LIGHT)
+        white = told & (extremes(small)[1] >= _WHITE)
         if told.mean() < _TOLD_SHARE:
             return 0.0
         rest = told & ~white
